@@ -1,0 +1,392 @@
+"""Many records -> comparable pairs -> rows: the numbers of a report, before any of them is drawn or worded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ft_harness import sentences, stats
+from ft_harness.cases import DECIDING_METRICS, CaseSummary, summarize_cases
+from ft_harness.errors import InputError, NotComparableError
+from ft_harness.metrics import Metric, Statistics, find_metric
+from ft_harness.records import Card, Evaluation, Frozen, HistoryEntry, Record, Sample
+
+Verdict = Literal["improved", "worse", "no evidence"]
+Pairs = list[tuple[Sample, Sample]]  # base and tuned outcome of each item, sorted by item key
+
+MAJORITY_CLASS = "majority class"
+_EXECUTION = ("batch_size", "device")  # may differ, and is noted: changes scores by rounding only
+_MAY_DIFFER = {*_EXECUTION, "data_hash"}  # data_hash depends on the order of docs; items are compared one by one
+_SPLITS = ("test", "validation", "train")
+
+
+class Row(Frozen):
+    """One before/after number: an object of `rows.json`. Full precision; None where undefined."""
+
+    task: str
+    split: str
+    metric: str
+    base_subject: str
+    tuned_subject: str | None
+    base_settings: dict[str, Any]
+    tuned_settings: dict[str, Any] | None
+    base: float | None
+    tuned: float | None = Field(description="null in the row of the majority class")
+    delta: float | None = Field(description="tuned minus base")
+    low: float | None = Field(description="lower end of the paired 95 % interval of delta")
+    high: float | None
+    p: float | None
+    p_adjusted: float | None = Field(description="Holm over the primary rows; null for exploratory rows")
+    primary: bool
+    n: int
+    verdict: Verdict | None
+
+
+class Comparison(Frozen):
+    """One task on one split: base and tuned records, their rows, cases and sentence."""
+
+    base: Record
+    tuned: Record
+    rows: list[Row] = Field(description="the majority class (classification), then one row a metric")
+    detectable: float | None = Field(description="smallest difference of the primary metric found with 80 % power")
+    sentence: str = Field(description="the plain sentence of the primary metric")
+    cases: CaseSummary
+
+
+class AdapterRun(Frozen):
+    """One adapter: what it is made of and how its training went."""
+
+    card: Card
+    history: list[HistoryEntry]
+
+
+class Study(Frozen):
+    """Everything a report shows."""
+
+    name: str
+    comparisons: list[Comparison] = Field(description="sorted by task, then test, validation, train")
+    adapters: list[AdapterRun]
+    notes: list[str] = Field(description="what a reader must know: overlap, invalid, truncated, mismatches allowed")
+    command: str = Field(description="the command that makes this report again")
+
+    def rows(self) -> list[Row]:
+        """All rows, in the order of `rows.json`."""
+        return [row for comparison in self.comparisons for row in comparison.rows]
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """A comparison before it is known whether it is primary and what its p is adjusted to."""
+
+    base: Record
+    tuned: Record
+    rows: list[Row]
+    headline: Row  # one of rows: the task's first metric
+    detectable: float | None
+    remarks: list[str]
+    cases: CaseSummary
+    notes: list[str]
+
+
+def compare(base: Evaluation, tuned: Evaluation, *, allow_mismatch: Collection[str] = ()) -> Comparison:
+    """Two evaluations of the same items, paired by item key; the row of the task's first metric is primary.
+
+    Raises:
+        NotComparableError: they were not measured the same way, in more than the fields of `allow_mismatch`.
+        InputError: a samples file can't be read, or a metric is unknown.
+    """
+    measured = _measure(base, tuned, allow_mismatch)
+    return _finish(measured, primary=True, p_adjusted=measured.headline.p)
+
+
+def aggregate(
+    evaluations: Sequence[Evaluation],
+    adapters: Sequence[AdapterRun] = (),
+    *,
+    name: str,
+    command: str,
+    allow_mismatch: Collection[str] = (),
+) -> Study:
+    """Every adapter's evaluation compared with its base's, p-values Holm-adjusted over the primary rows.
+
+    Primary is the task's first metric on the test split, or on validation where that adapter has no comparison on the
+    task's test split. Evaluations that are not complete or find no partner are named in the notes.
+
+    Raises:
+        NotComparableError, InputError: as in `compare`.
+    """
+    complete = [evaluation for evaluation in evaluations if evaluation.record.status == "complete"]
+    matched, notes = _match(complete)
+    measured = sorted((_measure(base, tuned, allow_mismatch) for base, tuned in matched), key=_order)
+    primary = [each for each in measured if _is_primary(each.tuned, [other.tuned for other in measured])]
+    p_values = {each: each.headline.p for each in primary if each.headline.p is not None}
+    adjusted = dict(zip(p_values, stats.holm(list(p_values.values())), strict=True))
+    for record in (evaluation.record for evaluation in evaluations):
+        if record.status != "complete":
+            notes.append(f"{sentences.describe(record)}: {record.status}, not compared")
+    notes += [note for each in measured for note in each.notes]
+    notes += [note for adapter in adapters for note in sentences.note_overlap(adapter.card)]
+    return Study(
+        name=name,
+        comparisons=[_finish(each, primary=each in primary, p_adjusted=adjusted.get(each)) for each in measured],
+        adapters=list(adapters),
+        notes=list(dict.fromkeys(notes)),
+        command=command,
+    )
+
+
+def _order(measured: _Measured) -> tuple[str, int, str, int, str]:
+    settings = measured.tuned.settings
+    split = _SPLITS.index(settings.split)
+    return settings.task, split, measured.tuned.subject, settings.num_fewshot, measured.tuned.eval_id
+
+
+def _is_primary(record: Record, others: Sequence[Record]) -> bool:
+    """Test counts; validation only where the same subject has no test split of the same task; train never."""
+    same = [other for other in others if (other.subject, other.settings.task) == (record.subject, record.settings.task)]
+    has_test = any(other.settings.split == "test" for other in same)
+    return record.settings.split == ("test" if has_test else "validation")
+
+
+def _finish(measured: _Measured, primary: bool, p_adjusted: float | None) -> Comparison:
+    """The comparison with its verdict and sentence under the adjusted p."""
+    declared = measured.headline.model_copy(update={"primary": primary, "p_adjusted": p_adjusted if primary else None})
+    headline = declared.model_copy(update={"verdict": _judge(declared)})
+    return Comparison(
+        base=measured.base,
+        tuned=measured.tuned,
+        rows=[headline if row is measured.headline else row for row in measured.rows],
+        detectable=measured.detectable,
+        sentence=" ".join([sentences.state_verdict(headline, measured.detectable), *measured.remarks]),
+        cases=measured.cases,
+    )
+
+
+def _judge(row: Row) -> Verdict:
+    p = row.p_adjusted if row.primary else row.p
+    if p is None or p >= stats.ALPHA or row.low is None or row.high is None or row.low <= 0 <= row.high:
+        return "no evidence"
+    return "improved" if (row.low > 0) == find_metric(row.metric).higher_is_better else "worse"
+
+
+# --- which evaluations belong together, and whether they may be compared -----------------------------------------
+
+
+def _match(evaluations: Sequence[Evaluation]) -> tuple[list[tuple[Evaluation, Evaluation]], list[str]]:
+    """Each adapter's evaluation with the base evaluation most like it, and a note for each that stays alone.
+
+    A place is model, task, split, shots and limit.
+    """
+    bases = [evaluation for evaluation in evaluations if evaluation.record.adapter is None]
+    matched, notes = [], []
+    for tuned in evaluations:
+        if tuned.record.adapter is None:
+            continue
+        partners = [base for base in bases if _place(base.record) == _place(tuned.record)]
+        if partners:
+            matched.append((min(partners, key=lambda base: len(_mismatches(base.record, tuned.record))), tuned))
+        else:
+            notes.append(f"{sentences.describe(tuned.record)}: no base model was scored in this place, not compared")
+    used = {base.folder for base, _ in matched}
+    alone = [base.record for base in bases if base.folder not in used]
+    notes += [f"{sentences.describe(record)}: no adapter was scored in this place, not compared" for record in alone]
+    return matched, notes
+
+
+def _place(record: Record) -> tuple[Any, ...]:
+    settings = record.settings
+    return record.model.identity, settings.task, settings.split, settings.num_fewshot, settings.limit
+
+
+def _conditions(record: Record) -> dict[str, Any]:
+    """Everything that makes a record's scores, besides the adapter."""
+    model = record.model
+    precision = {"model": model.identity, "dtype": model.dtype, "quantization": model.quantization}
+    return precision | record.settings.model_dump()
+
+
+def _mismatches(base: Record, tuned: Record) -> dict[str, str]:
+    """Field -> one line with both values, for what the records say and must be equal."""
+    left, right = (
+        _conditions(record) | {f"metric {score.metric}": score.signature for score in record.scores}
+        for record in (base, tuned)
+    )
+    differing = [key for key in left | right if key not in _MAY_DIFFER and left.get(key) != right.get(key)]
+    lines = {key: f"{key}: base {left.get(key)!r}, tuned {right.get(key)!r}" for key in differing}
+    if {base.status, tuned.status} != {"complete"}:
+        lines["status"] = f"status: base {base.status!r}, tuned {tuned.status!r}"
+    return lines
+
+
+def _pair_items(base: Evaluation, tuned: Evaluation) -> tuple[Pairs, dict[str, str]]:
+    """The items that both have, paired by key, and one line for each way in which the items differ."""
+    left, right = _index_samples(base), _index_samples(tuned)
+    pairs = [(left[key], right[key]) for key in sorted(left.keys() & right.keys())]
+    lines = {}
+    if left.keys() != right.keys():
+        lines["items"] = (
+            f"items: base {len(left)}, tuned {len(right)}; "
+            f"{len(left) - len(pairs)} only in base, {len(right) - len(pairs)} only in tuned"
+        )
+    for field in ("prompt_hash", "target_hash"):
+        differing = [(b, t) for b, t in pairs if getattr(b, field) != getattr(t, field)]
+        if differing:
+            b, t = differing[0]
+            lines[field] = (
+                f"{field}: differs for {len(differing)} of {len(pairs)} items, first {b.item_key}: "
+                f"base {getattr(b, field)!r}, tuned {getattr(t, field)!r}"
+            )
+    return pairs, lines
+
+
+def _index_samples(evaluation: Evaluation) -> dict[str, Sample]:
+    samples = list(evaluation.samples())
+    indexed = {sample.item_key: sample for sample in samples}
+    if len(indexed) != len(samples):
+        raise InputError(
+            f"{evaluation.folder}: {len(samples) - len(indexed)} samples repeat the item_key of another",
+            "one sample per item",
+            "delete this evaluation's folder and run the same command again",
+        )
+    return indexed
+
+
+def _check(base: Record, tuned: Record, refused: Collection[str]) -> None:
+    if refused:
+        differences = "".join(f"\n  {line}" for line in refused)
+        raise NotComparableError(
+            f"{sentences.describe(base)} and {sentences.describe(tuned)} were not measured the same way:{differences}",
+            "equal settings, items, prompts, targets and metric signatures on both sides",
+            "evaluate both again with the same settings, or name each difference to accept with --allow-mismatch",
+        )
+
+
+# --- the numbers of one comparison --------------------------------------------------------------------------------
+
+
+def _measure(base: Evaluation, tuned: Evaluation, allow_mismatch: Collection[str]) -> _Measured:
+    pairs, item_lines = _pair_items(base, tuned)
+    mismatches = _mismatches(base.record, tuned.record) | item_lines
+    refused = [line for field, line in mismatches.items() if field not in allow_mismatch]
+    _check(base.record, tuned.record, refused)
+    tuned_metrics = {score.metric for score in tuned.record.scores}
+    names = [score.metric for score in base.record.scores if score.metric in tuned_metrics]
+    if not names:
+        raise InputError(
+            f"{sentences.describe(base.record)} and {sentences.describe(tuned.record)} share no metric",
+            "at least one metric that both were scored with",
+            "add a metric_list to the task's YAML and evaluate both again",
+        )
+    rows = {name: _make_row(name, base.record, tuned.record, pairs) for name in names}
+    headline = rows[next((name for name in DECIDING_METRICS if name in rows), names[0])]
+    majority = [_make_majority_row(headline, pairs)] if "acc" in rows else []
+    return _Measured(
+        base=base.record,
+        tuned=tuned.record,
+        rows=[*majority, *rows.values()],
+        headline=headline,
+        detectable=_find_detectable(headline.metric, pairs),
+        remarks=_remark(headline, majority[0].base if majority else None, pairs),
+        cases=summarize_cases(pairs),
+        notes=_note(base.record, tuned.record, mismatches, [row for row in rows.values() if row.n < len(pairs)]),
+    )
+
+
+def _note(base: Record, tuned: Record, mismatches: dict[str, str], partial: Sequence[Row]) -> list[str]:
+    """What a reader must know of one comparison; `partial` are rows that don't rest on all items."""
+    left, right = base.settings.model_dump(), tuned.settings.model_dump()
+    notes = [f"accepted difference from its base, {line}" for line in mismatches.values()]
+    notes += [f"{key}: base {left[key]!r}, tuned {right[key]!r}" for key in _EXECUTION if left[key] != right[key]]
+    notes += [f"{row.metric} rests on {row.n} items; the others have no score in base or tuned" for row in partial]
+    return [
+        *(f"{sentences.describe(tuned)}: {note}" for note in notes),
+        *sentences.note_bad_items(base),
+        *sentences.note_bad_items(tuned),
+    ]
+
+
+def _make_row(name: str, base: Record, tuned: Record, pairs: Pairs) -> Row:
+    metric = find_metric(name)
+    base_statistics, tuned_statistics = _select_scored(name, pairs)
+    before, after = metric.value(base_statistics), metric.value(tuned_statistics)
+    delta = None if before is None or after is None else after - before
+    interval, p = (None, None) if delta is None else _test(metric, base_statistics, tuned_statistics)
+    low, high = interval or (None, None)
+    row = Row(
+        task=base.settings.task,
+        split=base.settings.split,
+        metric=name,
+        base_subject=base.subject,
+        tuned_subject=tuned.subject,
+        base_settings=_show_settings(base, name),
+        tuned_settings=_show_settings(tuned, name),
+        base=before,
+        tuned=after,
+        delta=delta,
+        low=low,
+        high=high,
+        p=p,
+        p_adjusted=None,
+        primary=False,
+        n=len(base_statistics),
+        verdict=None,
+    )
+    return row.model_copy(update={"verdict": _judge(row)})
+
+
+def _make_majority_row(accuracy: Row, pairs: Pairs) -> Row:
+    """What always answering the most frequent gold label of these items scores."""
+    counts = Counter(base.target for base, _ in pairs)
+    share = max(counts.values()) / len(pairs) if pairs else None
+    nothing = dict.fromkeys(("tuned_subject", "tuned_settings", "tuned", "delta", "low", "high", "p", "verdict"))
+    made: dict[str, Any] = {"base_subject": MAJORITY_CLASS, "base_settings": {}, "base": share, "n": len(pairs)}
+    return accuracy.model_copy(update=nothing | made)
+
+
+def _show_settings(record: Record, metric: str) -> dict[str, Any]:
+    """What made one number, for its row: where it is stored, by what it was scored and how."""
+    signature = next(score.signature for score in record.scores if score.metric == metric)
+    adapter = record.adapter.name if record.adapter else None
+    shown = {key: value for key, value in _conditions(record).items() if key not in ("task", "split")}
+    return {"eval_id": record.eval_id, "adapter": adapter, "signature": signature} | shown
+
+
+def _select_scored(name: str, pairs: Pairs) -> tuple[list[float | Statistics], list[float | Statistics]]:
+    """Base and tuned statistics of the items that have them on both sides."""
+    both = [(base.scores.get(name), tuned.scores.get(name)) for base, tuned in pairs]
+    kept = [(before, after) for before, after in both if before is not None and after is not None]
+    return [before for before, _ in kept], [after for _, after in kept]
+
+
+def _test(
+    metric: Metric, base: Sequence[float | Statistics], tuned: Sequence[float | Statistics]
+) -> tuple[stats.Interval | None, float | None]:
+    """Interval of tuned minus base, and p: exact for 0/1 metrics, else by resampling."""
+    before, after = (np.array(side, dtype=np.float64).reshape(len(side), -1) for side in (base, tuned))
+    if metric.binary:
+        gained, lost = int((after > before).sum()), int((after < before).sum())
+        return stats.paired_interval(gained, lost, len(before)), stats.mcnemar_exact(gained, lost)
+    return stats.paired_bootstrap(before, after, metric.aggregate), stats.permutation_p(before, after, metric.aggregate)
+
+
+def _find_detectable(name: str, pairs: Pairs) -> float | None:
+    """The detectable difference of a mean of per-item numbers; None for metrics that are more than a mean."""
+    base, tuned = (np.array(side, dtype=np.float64) for side in _select_scored(name, pairs))
+    return stats.detectable_effect(tuned - base, find_metric(name).scale) if base.ndim == 1 else None
+
+
+def _remark(headline: Row, majority: float | None, pairs: Pairs) -> list[str]:
+    """Sentences that must stand beside the verdict."""
+    base, tuned = [sample.prediction for sample, _ in pairs], [sample.prediction for _, sample in pairs]
+    remarks = [
+        sentences.remark_majority(headline.tuned, majority),
+        sentences.remark_empty("base", base),
+        sentences.remark_empty("tuned", tuned),
+        sentences.remark_collapse(base, tuned, [sample.target for sample, _ in pairs]),
+    ]
+    return [remark for remark in remarks if remark]

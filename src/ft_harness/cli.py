@@ -1,0 +1,258 @@
+"""Arguments -> one call -> text and exit code. The only place that prints; heavy imports happen inside commands."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import signal
+import sys
+import warnings
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from ft_harness.errors import FtHarnessError
+
+if TYPE_CHECKING:
+    from ft_harness.aggregator import Study
+    from ft_harness.pipeline import Experiment
+    from ft_harness.records import Evaluation
+
+app = typer.Typer(
+    help="Did the fine-tuning help, by how much, and how sure are we?",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+tasks_app = typer.Typer(help="List, show and find tasks.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(tasks_app, name="tasks")
+
+RecipeArgument = Annotated[Path, typer.Argument(help="recipe.yaml, or the adapter folder that holds it")]
+SetOption = Annotated[list[str], typer.Option("--set", help="replace a field: section.field=value (repeatable)")]
+OutOption = Annotated[Path, typer.Option("--out", help="working folder for adapters/ and results/")]
+NameOption = Annotated[str | None, typer.Option("--name", help="adapter name; default: the recipe's folder")]
+HERE = Path()
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _command() -> str:
+    return shlex.join(["ft-harness", *sys.argv[1:]])
+
+
+def _quiet_libraries() -> None:
+    """No walls of warnings from libraries; our own warnings stay."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.ERROR)
+    logging.getLogger("ft_harness").setLevel(logging.WARNING)
+    logging.getLogger("bitsandbytes").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore")
+
+
+def _experiment(recipe: Path, settings: list[str], out: Path, name: str | None) -> Experiment:
+    from ft_harness.paths import adapters_dir
+    from ft_harness.pipeline import Experiment
+    from ft_harness.recipe import experiment_name, keep_recipe, load_recipe
+
+    loaded = load_recipe(recipe, settings)
+    experiment = Experiment(name or experiment_name(recipe), loaded, out, _command())
+    file = recipe / "recipe.yaml" if recipe.is_dir() else recipe
+    keep_recipe(file, loaded, adapters_dir(out) / experiment.name)
+    return experiment
+
+
+def _percent(value: float | None, scale: float) -> str:
+    return "-" if value is None else f"{100 * value / scale:.1f}"
+
+
+def _print_study(study: Study, path: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ft_harness.metrics import find_metric
+
+    table = Table("Task", "Split", "Metric", "Base", "Tuned", "Difference", "95 % interval", "n", "Verdict")
+    for row in study.rows():
+        if row.tuned_subject is None or "_" in row.metric and row.metric not in ("f1_macro", "exact_match", "token_f1"):
+            continue
+        scale = find_metric(row.metric).scale
+        interval = f"{_percent(row.low, scale)} to {_percent(row.high, scale)}"
+        numbers = [_percent(value, scale) for value in (row.base, row.tuned, row.delta)]
+        table.add_row(row.task, row.split, row.metric, *numbers, interval, str(row.n), row.verdict or "-")
+    Console().print(table)
+    for comparison in study.comparisons:
+        if comparison.base.settings.split == "test":
+            print(comparison.sentence)
+    print(path)
+
+
+def _print_scores(evaluations: list[Evaluation]) -> None:
+    for evaluation in evaluations:
+        record = evaluation.record
+        for score in record.scores:
+            value = "undefined" if score.value is None else f"{score.value:.4f}"
+            print(f"{record.subject}  {record.settings.task}@{record.settings.split}  {score.metric}  {value}  n={score.n}")
+        print(evaluation.folder)
+
+
+@app.command()
+def demo(out: OutOption = HERE) -> None:
+    """Score, tune and score again the bundled model on three bundled tasks; write results/reports/demo/report.md."""
+    from ft_harness.pipeline import demo_experiments, run
+
+    _print_study(*run(demo_experiments(out), "demo", _say))
+
+
+@app.command()
+def init(name: str, task: Annotated[str, typer.Option("--task", help="see ft-harness tasks list")], out: OutOption = HERE) -> None:
+    """Write adapters/NAME/recipe.yaml, commented."""
+    from ft_harness.paths import adapters_dir
+    from ft_harness.recipe import write_new_recipe
+    from ft_harness.tasks import TaskSpec, find_task
+
+    find_task(TaskSpec(task))
+    print(write_new_recipe(adapters_dir(out) / name, task))
+
+
+@app.command()
+def run(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = HERE, name: NameOption = None) -> None:  # noqa: B006
+    """base -> train -> tuned -> report; run it again and it continues."""
+    from ft_harness import pipeline
+
+    experiment = _experiment(recipe, set_, out, name)
+    _print_study(*pipeline.run([experiment], experiment.name, _say))
+
+
+@app.command()
+def train(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = HERE, name: NameOption = None) -> None:  # noqa: B006
+    """Make the adapter of a recipe."""
+    from ft_harness.pipeline import train_only
+
+    experiment = _experiment(recipe, set_, out, name)
+    card = train_only(experiment, _say)
+    print(f"{experiment.folder}: {card.steps} steps, final loss {card.final_loss:.4f}")
+
+
+@app.command("eval")
+def evaluate(
+    recipe: RecipeArgument,
+    adapter: Annotated[Path | None, typer.Option("--adapter", help="adapter folder to score beside the base")] = None,
+    set_: SetOption = [],  # noqa: B006
+    out: OutOption = HERE,
+) -> None:
+    """Score the base model, and an adapter if one is given, on a recipe's task and splits."""
+    from ft_harness.pipeline import Experiment, evaluate_only
+    from ft_harness.recipe import experiment_name, load_recipe
+
+    experiment = Experiment(experiment_name(recipe), load_recipe(recipe, set_), out, _command())
+    _print_scores(evaluate_only(experiment, adapter, _say))
+
+
+@app.command()
+def report(
+    results: Annotated[list[Path], typer.Argument(help="folders with evaluations in or below them")],
+    name: Annotated[str, typer.Option("--name", help="name of the report's folder")] = "report",
+    out: OutOption = HERE,
+) -> None:
+    """Write a report from finished evaluations."""
+    from ft_harness.pipeline import report_only
+
+    _print_study(*report_only(results, out, name, _command()))
+
+
+@app.command()
+def check(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = HERE) -> None:  # noqa: B006
+    """Find every fault of a recipe, its task and data before compute is spent."""
+    from ft_harness.pipeline import Experiment, check_experiment
+    from ft_harness.recipe import experiment_name, load_recipe
+
+    experiment = Experiment(experiment_name(recipe), load_recipe(recipe, set_), out, _command())
+    checked = check_experiment(experiment, trains=True)
+    print(f"{len(checked.report)} things checked, no fault:")
+    for line in checked.report:
+        print(f"  {line}")
+
+
+@tasks_app.command("list")
+def list_tasks(include_path: Annotated[str | None, typer.Option(help="a further folder with task YAMLs")] = None) -> None:
+    """Shipped tasks (and a folder's): name, output type, data, file."""
+    from ft_harness import tasks
+
+    for row in tasks.list_tasks(include_path):
+        print("  ".join(f"{value:<22}" for value in row.values()).rstrip())
+
+
+@tasks_app.command("show")
+def show_task(
+    name: str,
+    model: Annotated[str, typer.Option("--model", help="whose tokenizer marks the tokens")] = "bundled",
+    source: Annotated[str | None, typer.Option("--source", help="data source, instead of the task's own")] = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="docs to show")] = 3,
+) -> None:
+    """Rendered prompts of a task, the trained tokens marked as [token]."""
+    from ft_harness.examples import show_examples
+    from ft_harness.tasks import TaskSpec
+
+    metadata = {"data_source": source} if source else {}
+    print(show_examples(TaskSpec(name, metadata=metadata), model, count))
+
+
+@tasks_app.command("path")
+def tasks_path() -> None:
+    """The folder for lm_eval's --include_path."""
+    from ft_harness.paths import task_yamls_dir
+
+    print(task_yamls_dir())
+
+
+@app.command("path")
+def path(what: Annotated[str, typer.Argument(help="model")]) -> None:
+    """Where the bundled model lies."""
+    from ft_harness.errors import ConfigError
+    from ft_harness.paths import bundled_model_dir
+
+    if what != "model":
+        raise ConfigError(f"nothing named {what} is bundled", "model", "ft-harness path model")
+    print(bundled_model_dir())
+
+
+def _on_sigterm(signum: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def main() -> None:
+    """The `ft-harness` command; `--debug` anywhere shows tracebacks."""
+    debug = "--debug" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    _quiet_libraries()
+    try:
+        app(standalone_mode=True)
+    except FtHarnessError as error:
+        if debug:
+            raise
+        _say("\n".join(error.lines()))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _say("interrupted: finished evaluations and checkpoints are saved; run the same command again to continue")
+        sys.exit(130)
+    except Terminated:
+        _say("terminated: finished evaluations and checkpoints are saved; run the same command again to continue")
+        sys.exit(143)
+
+
+if __name__ == "__main__":
+    main()

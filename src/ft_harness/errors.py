@@ -1,0 +1,108 @@
+"""What can go wrong, for a user: one class per exit code, three lines each, no traceback.
+
+A message says what happened and where, what was expected, and what to do next. The command line prints the three lines
+and exits with the class's `exit_code`; library users catch `FtHarnessError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+
+class FtHarnessError(Exception):
+    """A fault a user can act on.
+
+    Attributes:
+        what: what happened and where (file, line, field).
+        expected: what would have been right.
+        action: what to do now.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, expected: str, action: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.expected = expected
+        self.action = action
+
+    def lines(self) -> list[str]:
+        """The three lines that a user reads."""
+        return [f"error: {self.what}", f"expected: {self.expected}", f"do: {self.action}"]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+
+class ConfigError(FtHarnessError):
+    """Usage, recipe or an output folder that can't be written; nothing ran."""
+
+    exit_code = 2
+
+
+class InputError(FtHarnessError):
+    """Data, task, model or adapter that can't be used, found before any compute is spent."""
+
+    exit_code = 3
+
+
+class NotComparableError(InputError):
+    """Two numbers that were not measured the same way."""
+
+
+class PolicyError(FtHarnessError):
+    """Refused for safety; the message names the flag that allows it."""
+
+    exit_code = 4
+
+
+class ResourceError(FtHarnessError):
+    """Memory or disk ran out; state is saved."""
+
+    exit_code = 5
+
+
+class IncompleteError(FtHarnessError):
+    """Finished, but not everything that was asked for; results are saved and marked."""
+
+    exit_code = 6
+
+
+class StorageLostError(FtHarnessError):
+    """The output folder was lost during the run; the message names the emergency copy."""
+
+    exit_code = 7
+
+
+class NonFiniteError(FtHarnessError):
+    """NaN or infinity where a number was due; no score is made from it."""
+
+    exit_code = 8
+
+
+class ProblemsError(FtHarnessError):
+    """Several faults found by one check, reported together; the exit code is the smallest of theirs."""
+
+    def __init__(self, problems: Sequence[FtHarnessError]) -> None:
+        first = problems[0]
+        super().__init__(first.what, first.expected, first.action)
+        self.problems = list(problems)
+        self.exit_code = min(problem.exit_code for problem in problems)
+
+    def lines(self) -> list[str]:
+        return [line for problem in self.problems for line in problem.lines()]
+
+
+def raise_problems(problems: Sequence[FtHarnessError]) -> None:
+    """Raise the problems found, if any: one as itself, several as a `ProblemsError`."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise ProblemsError(problems)
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """ "; did you mean X?" for the nearest known word, or nothing."""
+    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""

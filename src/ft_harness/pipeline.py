@@ -1,0 +1,210 @@
+"""base -> train -> tuned -> report: the only room that strings training, evaluation and report together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ft_harness import adapters, preflight
+from ft_harness.aggregator import AdapterRun, Study, aggregate
+from ft_harness.base_model import BaseModel, load_base_model
+from ft_harness.errors import InputError
+from ft_harness.evaluation import Job, ModelState, base_subject, evaluate, finished, plan_jobs
+from ft_harness.examples import prompt_of
+from ft_harness.paths import adapters_dir, bundled_recipe, reports_dir, results_dir
+from ft_harness.plots import Form, before_after, loss_curve
+from ft_harness.preflight import Checked
+from ft_harness.recipe import Recipe, keep_recipe, load_recipe
+from ft_harness.records import Card, Evaluation, load_records
+from ft_harness.report import render_markdown, rows_json
+from ft_harness.storage import locked, write_bytes, write_text
+from ft_harness.training import TrainingSet, build_training_set, finished_card, train
+
+Say = Callable[[str], None]
+DEMO_NAMES = ("demo-sentiment", "demo-nli", "demo-qa")
+FORMS: tuple[Form, ...] = ("png", "svg")
+_PROOF_PROMPTS = 8
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One adapter to be made and measured.
+
+    Attributes:
+        name: the adapter's name, also its folder's and its subject's.
+        out: the working folder with `adapters/` and `results/`.
+        command: what makes the report again, for the report.
+    """
+
+    name: str
+    recipe: Recipe
+    out: Path
+    command: str
+
+    @property
+    def folder(self) -> Path:
+        return adapters_dir(self.out) / self.name
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An experiment whose recipe was checked, with the loaded base."""
+
+    experiment: Experiment
+    checked: Checked
+    base: BaseModel
+
+    def jobs(self) -> list[Job]:
+        recipe = self.experiment.recipe
+        wanted = {split: self.checked.tasks[split] for split in recipe.eval.splits}
+        return plan_jobs(wanted, self.checked.task_hash, self.base, recipe.eval)
+
+    def base_state(self) -> ModelState:
+        return ModelState(base_subject(self.experiment.recipe.model.pretrained), self.base)
+
+    def training_set(self) -> TrainingSet:
+        return build_training_set(self.checked.tasks, self.base, self.experiment.recipe, self.checked.task_hash)
+
+    def proof_prompts(self) -> list[str]:
+        """A few real prompts, on which the adapter must change what the model says."""
+        task = next(iter(self.checked.tasks.values()))
+        return [prompt_of(task, doc) for doc in list(task.eval_docs)[:_PROOF_PROMPTS]]
+
+
+def check_experiment(experiment: Experiment, *, trains: bool) -> Checked:
+    """Preflight: everything that can be found wrong before a model is loaded."""
+    folders = [results_dir(experiment.out), *([experiment.folder] if trains else [])]
+    return preflight.check(experiment.recipe, folders, trains=trains)
+
+
+def train_stage(stage: Stage, say: Say) -> Card:
+    """Make the adapter, or find it finished.
+
+    Raises:
+        InputError: the folder holds a finished adapter of another recipe, or another process works in it.
+        NonFiniteError: the loss or gradient became NaN or infinite.
+    """
+    experiment, data = stage.experiment, stage.training_set()
+    card = finished_card(experiment.folder, experiment.recipe, stage.base, data)
+    if card is not None:
+        say(f"{experiment.name}: the adapter is finished already")
+        return card
+    tokens = sum(len(example.answer_ids) for example in data.examples)
+    say(f"{experiment.name}: training on {len(data.examples)} examples ({tokens} trained tokens)")
+    with locked(experiment.folder):
+        return train(experiment.recipe, stage.base, data, experiment.folder)
+
+
+def score_base(stage: Stage, say: Say) -> list[Evaluation]:
+    """Score the base model on the experiment's splits, or find them scored."""
+    return _score(stage.base_state(), stage, say)
+
+
+def score_adapter(stage: Stage, folder: Path, say: Say) -> list[Evaluation]:
+    """Check the adapter, prove that it changes the base, and score it on the same docs."""
+    with adapters.attached(folder, stage.base, stage.proof_prompts()) as (tuned, info):
+        state = ModelState(info.name, tuned, info)
+        return _score(state, stage, say)
+
+
+def _score(state: ModelState, stage: Stage, say: Say) -> list[Evaluation]:
+    results, jobs = results_dir(stage.experiment.out), stage.jobs()
+    for job in jobs:
+        known = "scored already" if finished(state, job, results) else f"scoring {len(job.doc_ids)} docs"
+        say(f"{state.subject}: {job.eval_id}, {known}")
+    return evaluate(state, jobs, results)
+
+
+def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[Study, Path]:
+    """Base, adapter and report for each experiment; they share one load of a base model.
+
+    Whatever is finished is reused, so the same call again continues.
+
+    Returns:
+        The study and the path of its report.
+    """
+    checked = [check_experiment(experiment, trains=True) for experiment in experiments]
+    loaded: dict[str, BaseModel] = {}
+    evaluations: list[Evaluation] = []
+    runs: list[AdapterRun] = []
+    for experiment, found in zip(experiments, checked, strict=True):
+        key = experiment.recipe.model.model_dump_json()
+        if key not in loaded:
+            loaded[key] = load_base_model(experiment.recipe.model)
+        stage = Stage(experiment, found, loaded[key])
+        evaluations += score_base(stage, say)
+        card = train_stage(stage, say)
+        evaluations += score_adapter(stage, experiment.folder, say)
+        runs.append(AdapterRun(card=card, history=adapters.read_history(experiment.folder)))
+    first = experiments[0]
+    study = aggregate(evaluations, runs, name=report_name, command=first.command)
+    return study, write_report(study, reports_dir(first.out) / report_name)
+
+
+def train_only(experiment: Experiment, say: Say) -> Card:
+    """Make the adapter of one experiment without scoring."""
+    stage = Stage(experiment, check_experiment(experiment, trains=True), load_base_model(experiment.recipe.model))
+    return train_stage(stage, say)
+
+
+def evaluate_only(experiment: Experiment, adapter: Path | None, say: Say) -> list[Evaluation]:
+    """Score the base, and an adapter if one is given, without training."""
+    found = adapters.problems(adapter) if adapter else []
+    if found:
+        raise found[0]
+    stage = Stage(experiment, check_experiment(experiment, trains=False), load_base_model(experiment.recipe.model))
+    evaluations = score_base(stage, say)
+    return evaluations + (score_adapter(stage, adapter, say) if adapter else [])
+
+
+def report_only(paths: Sequence[Path], out: Path, name: str, command: str) -> tuple[Study, Path]:
+    """A report from finished evaluations below the given folders.
+
+    Raises:
+        InputError: nothing is found, or no base has a partner.
+        NotComparableError: base and tuned were not measured the same way.
+    """
+    evaluations = load_records(list(paths))
+    folders = {e.record.adapter.name: Path(e.record.adapter.path) for e in evaluations if e.record.adapter}
+    runs: list[AdapterRun] = []
+    for folder in folders.values():
+        card = adapters.read_card(folder)
+        if card is not None:
+            runs.append(AdapterRun(card=card, history=adapters.read_history(folder)))
+    study = aggregate(evaluations, runs, name=name, command=command)
+    if not study.comparisons:
+        raise InputError(
+            "no adapter's evaluation has a base evaluation of the same task, split and settings",
+            "both, made by ft-harness run or eval",
+            "score the base on the same recipe first",
+        )
+    return study, write_report(study, reports_dir(out) / name)
+
+
+def write_report(study: Study, folder: Path) -> Path:
+    """Write report.md, rows.json and the figures (png and svg); the report's path."""
+    draws: dict[str, Callable[[Form], bytes]] = {"before_after": partial(before_after, study)}
+    draws |= {f"loss:{run.card.name}": partial(loss_curve, run) for run in study.adapters}
+    figures: dict[str, str] = {}
+    for key, draw in draws.items():
+        stem = key.replace(":", "_")
+        for form in FORMS:
+            write_bytes(folder / f"{stem}.{form}", draw(form))
+        figures[key] = f"{stem}.png"
+    write_text(folder / "rows.json", rows_json(study))
+    path = folder / "report.md"
+    write_text(path, render_markdown(study, figures))
+    return path
+
+
+def demo_experiments(out: Path) -> list[Experiment]:
+    """The bundled experiments: one adapter a task on the bundled model, recipes copied into the working folder."""
+    experiments: list[Experiment] = []
+    for name in DEMO_NAMES:
+        file = bundled_recipe(name)
+        recipe = load_recipe(file)
+        keep_recipe(file, recipe, adapters_dir(out) / name)
+        experiments.append(Experiment(name, recipe, out, "ft-harness demo"))
+    return experiments

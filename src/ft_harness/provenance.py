@@ -1,0 +1,96 @@
+"""What made a number: commit, packages, hardware; and the redaction of secrets from everything that is written."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("ft-harness", "lm-eval", "torch", "transformers", "peft", "datasets", "bitsandbytes", "tokenizers", "numpy")
+_SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASSWORD", re.IGNORECASE)
+_SECRET_SHAPE = re.compile(r"\b(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,})|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
+_SHORTEST_SECRET = 8
+REDACTED = "[redacted]"
+
+
+def _known_secrets() -> list[str]:
+    """Values of environment variables whose name says that they are secret, longest first."""
+    named = {value for name, value in os.environ.items() if _SECRET_NAME.search(name)}
+    return sorted((value for value in named if len(value) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+
+def redact(text: str) -> str:
+    """The text without any secret known to this process or shaped like a token."""
+    for secret in _known_secrets():
+        text = text.replace(secret, REDACTED)
+    return _SECRET_SHAPE.sub(REDACTED, text)
+
+
+def package_versions() -> dict[str, str]:
+    """Installed versions of the packages that decide a score."""
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+@cache
+def hardware() -> str:
+    """One line: processor, cores, memory, GPU."""
+    import psutil
+    import torch
+
+    memory = psutil.virtual_memory().total / 2**30
+    line = f"{_cpu_name()}, {os.cpu_count()} cores, {memory:.0f} GiB"
+    return f"{line}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else f"{line}, no GPU"
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def code_commit() -> dict[str, Any]:
+    """Commit of the working folder's repository and whether it has uncommitted changes; nulls outside of one."""
+    commit = _git("rev-parse", "HEAD")
+    return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "-uno")) if commit else None}
+
+
+def snapshot() -> dict[str, Any]:
+    """The provenance block of records and cards."""
+    return {"packages": package_versions(), "hardware": hardware(), "code": code_commit(), "platform": platform.system()}
+
+
+def peak_rss_bytes() -> int:
+    """Peak resident memory of this process so far, as the operating system counts it."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
+
+
+def peak_gpu_bytes() -> int | None:
+    """Peak GPU memory allocated by this process since the last reset; None without a GPU."""
+    import torch
+
+    return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else None

@@ -1,0 +1,196 @@
+"""The recipe: one typed, strict, frozen description of base model, task, data, adapter, training and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ft_harness.data import DataOptions
+from ft_harness.errors import ConfigError, raise_problems, suggest
+from ft_harness.paths import bundled_recipe
+from ft_harness.storage import canonical_json, sha256_text, write_text
+from ft_harness.yaml_source import KeyPath, read_yaml
+
+RECIPE_FILE = "recipe.yaml"
+FINGERPRINT_VERSION = "recipe-1"
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+class Section(BaseModel):
+    """A part of the recipe: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class ModelSection(Section):
+    """The base model."""
+
+    pretrained: str = Field(default="bundled", description="hub id, folder, or 'bundled'")
+    revision: str | None = Field(default=None, description="hub branch, tag or commit")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="'auto': as the checkpoint's config says"
+    )
+    max_length: int | None = Field(default=None, ge=8, description="context in tokens; null: the model's own")
+
+
+class TaskSection(Section):
+    """The lm-eval task that is trained on and scored."""
+
+    name: str = Field(description="a task of `ft-harness tasks list`, or any lm-eval YAML task with a training split")
+    include_path: str | None = Field(default=None, description="a further folder with task YAMLs")
+
+
+class AdapterSection(Section):
+    """PEFT's LoraConfig, by its own field names."""
+
+    r: int = Field(default=16, ge=1, le=1024)
+    lora_alpha: int = Field(default=32, ge=1)
+    lora_dropout: float = Field(default=0.05, ge=0, lt=1)
+    target_modules: str | list[str] = "all-linear"
+    use_rslora: bool = False
+
+
+class TrainSection(Section):
+    """transformers' TrainingArguments, by their own field names."""
+
+    learning_rate: float = Field(default=1e-3, gt=0)
+    num_train_epochs: float = Field(default=2, gt=0)
+    max_steps: int | None = Field(default=None, ge=1, description="stops here whatever the epochs")
+    per_device_train_batch_size: int = Field(default=16, ge=1)
+    gradient_accumulation_steps: int = Field(default=1, ge=1)
+    lr_scheduler_type: str = "linear"
+    warmup_steps: float = Field(default=0.05, ge=0, description="steps, or below 1 a share of all steps")
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    loss_on_eos: bool | None = Field(default=None, description="null: for generated answers only")
+    seed: int = 0
+
+
+class EvalSection(Section):
+    """How base and adapter are scored."""
+
+    splits: tuple[Split, ...] = SPLITS
+    num_fewshot: int = Field(default=0, ge=0)
+    train_limit: int = Field(default=1000, ge=1, description="the train split is scored on a seeded sample of this size")
+    limit: int | None = Field(default=None, ge=1, description="docs of each split, a seeded sample; null: all")
+    batch_size: int = Field(default=32, ge=1)
+    seed: int = 1234
+
+
+class Recipe(Section):
+    """Everything that one experiment is."""
+
+    model: ModelSection = Field(default_factory=ModelSection)
+    task: TaskSection
+    data: DataOptions = Field(default_factory=DataOptions)
+    adapter: AdapterSection = Field(default_factory=AdapterSection)
+    train: TrainSection = Field(default_factory=TrainSection)
+    eval: EvalSection = Field(default_factory=EvalSection)
+
+    def resolved(self) -> dict[str, Any]:
+        """The recipe as JSON values with every default filled in."""
+        return self.model_dump(mode="json")
+
+    def task_metadata(self) -> dict[str, Any]:
+        """The recipe's data section as lm-eval metadata: `data.X` is `data_X`."""
+        return {f"data_{name}": value for name, value in self.data.model_dump(mode="json", exclude_unset=True).items()}
+
+    def fingerprint(self) -> str:
+        """Hash of what the adapter is made of; how it is scored afterwards does not belong to it."""
+        sections = {name: value for name, value in self.resolved().items() if name != "eval"}
+        return sha256_text(f"{FINGERPRINT_VERSION}:{canonical_json(sections)}")
+
+
+def _known_fields(location: KeyPath) -> list[str]:
+    """Field names of the section that an error location points into."""
+    section: type[BaseModel] = Recipe
+    for name in location[:-1]:
+        annotation = section.model_fields[name].annotation if name in section.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        section = annotation
+    return list(section.model_fields)
+
+
+def _problem(where: str, error: Any, lines: dict[KeyPath, int]) -> ConfigError:
+    location = tuple(str(part) for part in error["loc"])
+    name = ".".join(location)
+    line = lines.get(location)
+    place = f"{where}:{line}" if line else where
+    if error["type"] == "extra_forbidden":
+        known = _known_fields(location)
+        hint = suggest(location[-1], known)
+        return ConfigError(f"{place}: unknown key {name}{hint}", f"one of {', '.join(known)}", "rename or remove the key")
+    if error["type"] == "missing":
+        return ConfigError(f"{place}: {name} is missing", f"a value for {name}", "add it; see ft-harness init")
+    return ConfigError(f"{place}: {name} is {error['input']!r}", error["msg"], "change the value")
+
+
+def _parse_override(setting: str) -> tuple[KeyPath, Any]:
+    """`a.b=c` -> (("a", "b"), c). Lists, mappings and null are read as YAML, all else is typed by its field."""
+    name, separator, text = setting.partition("=")
+    path = tuple(name.split("."))
+    if not separator or len(path) < 2:
+        raise ConfigError(f"--set {setting}", "section.field=value, like train.learning_rate=1e-4", "mend the option")
+    if text[:1] in "[{" and text or text in ("null", "None"):
+        try:
+            return path, yaml.safe_load(text) if text != "None" else None
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {setting}: not valid YAML", "a list like [a, b]", "mend the option") from error
+    return path, text
+
+
+def _override(content: dict[str, Any], path: KeyPath, value: Any) -> None:
+    for name in path[:-1]:
+        child = content.setdefault(name, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {'.'.join(path)}: {name} is no section", "section.field=value", "mend the option")
+        content = child
+    content[path[-1]] = value
+
+
+def _validate(content: dict[str, Any], where: str, lines: dict[KeyPath, int]) -> Recipe:
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise_problems([_problem(where, item, lines) for item in error.errors()])
+        raise AssertionError("a ValidationError holds at least one error") from error
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe (the file, or the adapter folder that holds it) and apply `a.b=c` overrides.
+
+    Raises:
+        ConfigError: not readable, unknown or missing keys, wrong values; all of them at once, with line numbers.
+    """
+    file = Path(path)
+    file = file / RECIPE_FILE if file.is_dir() else file
+    content, lines = read_yaml(file, ConfigError)
+    for setting in overrides:
+        key_path, value = _parse_override(setting)
+        _override(content, key_path, value)
+        lines.pop(key_path, None)
+    return _validate(content, str(file), lines)
+
+
+def experiment_name(path: str | Path) -> str:
+    """The adapter's name: the folder that the recipe lies in."""
+    file = Path(path).resolve()
+    return file.name if file.is_dir() else file.parent.name
+
+
+def keep_recipe(recipe_file: Path, recipe: Recipe, folder: Path) -> None:
+    """Put the recipe into an adapter folder that is not its home: the file itself, or with overrides its full form."""
+    target = folder / RECIPE_FILE
+    if target.exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    if load_recipe(recipe_file) == recipe:
+        shutil.copyfile(recipe_file, target)
+    else:
+        target.write_text(yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True), encoding="utf-8")

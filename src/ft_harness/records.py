@@ -1,0 +1,251 @@
+"""The record of one evaluation: its schema, and how it is read and written.
+
+One evaluation is subject x task x split x shots x decoding x limit. Its folder `results/<subject>/<eval_id>/` holds
+`record.json` (this schema) and `samples.jsonl.gz` (one line a doc). A missing value is `null`; NaN is never written.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ft_harness.errors import InputError
+
+SCHEMA_VERSION = 1
+RECORD_FILE = "record.json"
+SAMPLES_FILE = "samples.jsonl.gz"
+
+
+class Frozen(BaseModel):
+    """A typed part of a record: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class ModelInfo(Frozen):
+    """The base model that was scored."""
+
+    pretrained: str = Field(description="hub id, folder or 'bundled', as given")
+    revision: str | None = None
+    identity: str = Field(description="hash of configuration and weights, or the hub commit")
+    dtype: str
+    quantization: str | None = None
+    parameters: int = Field(description="logical parameters of the base model")
+
+
+class LiveProof(Frozen):
+    """Evidence that the adapter changes what the base model says, on real prompts of the task."""
+
+    prompts: int
+    max_logit_change: float = Field(description="largest absolute difference of a next-token logit")
+    changed_prompts: int = Field(description="prompts whose logits changed at all")
+
+
+class AdapterInfo(Frozen):
+    """The adapter that was scored."""
+
+    name: str
+    path: str
+    identity: str = Field(description="sha256 over the adapter's weight and configuration files")
+    trainable_parameters: int
+    live_proof: LiveProof
+
+
+class Settings(Frozen):
+    """Everything that makes a score, besides model and adapter. Two scores compare only if these are equal."""
+
+    task: str
+    task_version: str
+    task_hash: str = Field(description="hash of the task's definition: prompts, answers, stop rule, metrics")
+    data_hash: str = Field(description="hash of the docs that were scored, in order")
+    split: Literal["train", "validation", "test"]
+    num_fewshot: int
+    limit: int | None
+    sample_seed: int | None = Field(description="seed of the sample of the split; null if the whole split was scored")
+    chat_template_hash: str | None
+    generation_kwargs: dict[str, Any]
+    max_length: int
+    batch_size: int
+    seed: int
+    back_end: str = Field(description="lm-eval model that scored, and its softmax dtype")
+    device: str
+
+
+class Score(Frozen):
+    """One metric on one split."""
+
+    metric: str
+    value: float | None = Field(description="null: undefined")
+    low: float | None = Field(description="lower end of the 95 % interval")
+    high: float | None
+    n: int
+    n_invalid: int = Field(description="docs whose answer could not be read or scored")
+    n_truncated: int = Field(description="docs whose prompt was cut from the left to fit the context")
+    higher_is_better: bool
+    signature: str = Field(description="human-readable line of what made the score")
+
+
+class Cost(Frozen):
+    """What the evaluation cost."""
+
+    seconds: float
+    tokens: int = Field(description="prompt and answer tokens that were scored or generated")
+    peak_rss_bytes: int
+    peak_gpu_bytes: int | None
+
+
+class Record(Frozen):
+    """`record.json`."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    eval_id: str
+    status: Literal["complete", "partial", "failed"]
+    subject: str = Field(description="an adapter's name, or base--<model>")
+    model: ModelInfo
+    adapter: AdapterInfo | None
+    settings: Settings
+    scores: list[Score]
+    cost: Cost
+    provenance: dict[str, Any]
+
+
+class Overlap(Frozen):
+    """Docs of an evaluation split whose prompt, normalised, also occurs among the training docs."""
+
+    split: str
+    n: int
+    n_overlapping: int
+
+
+class TrainingCost(Frozen):
+    """What the training cost."""
+
+    seconds: float
+    tokens: int = Field(description="tokens of prompt and answer seen, padding not counted")
+    tokens_per_second: float
+    resumed_from_step: int | None = Field(default=None, description="seconds and tokens count from this step on")
+    peak_rss_bytes: int
+    peak_gpu_bytes: int | None
+    adapter_bytes: int
+    hardware: str
+
+
+class Card(Frozen):
+    """`adapters/<name>/card.json`: what an adapter is made of."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str
+    recipe: dict[str, Any] = Field(description="the recipe with every default filled in")
+    fingerprint: str = Field(description="hash of everything that makes the adapter")
+    model: ModelInfo
+    task_hash: str
+    data_hash: str
+    chat_template_hash: str | None
+    trainable_parameters: int
+    examples: int
+    truncated_examples: int = Field(description="examples whose prompt was cut from the left")
+    trained_tokens: int = Field(description="tokens that carry loss, once over the examples")
+    steps: int
+    final_loss: float
+    overlap: list[Overlap]
+    cost: TrainingCost
+    provenance: dict[str, Any]
+    files: dict[str, str] = Field(description="file name -> sha256")
+
+
+class HistoryEntry(Frozen):
+    """One line of `adapters/<name>/history.jsonl`."""
+
+    step: int
+    epoch: float
+    loss: float | None = Field(default=None, description="mean training loss per trained token since the last entry")
+    learning_rate: float | None = None
+    grad_norm: float | None = None
+    eval_loss: float | None = Field(default=None, description="loss per trained token on the validation split")
+
+
+class Sample(Frozen):
+    """The outcome for one doc: one line of `samples.jsonl.gz`."""
+
+    item_key: str = Field(description="doc hash + occurrence number: the same item in every evaluation")
+    doc_id: int
+    doc: dict[str, Any]
+    prompt: str
+    prompt_hash: str
+    target: str
+    target_hash: str
+    responses: list[Any] = Field(description="[log-likelihood, is_greedy] per choice, or the generated text")
+    prediction: str | None
+    invalid: bool
+    truncated: bool
+    scores: dict[str, float | list[float] | None]
+
+
+class Evaluation(Frozen):
+    """A record with its folder; samples are read when asked for."""
+
+    folder: Path
+    record: Record
+
+    def samples(self) -> Iterator[Sample]:
+        """The outcome of each doc, in the order of the split.
+
+        Raises:
+            InputError: the file is missing, damaged or of another schema.
+        """
+        path = self.folder / SAMPLES_FILE
+        number = 0
+        try:
+            with gzip.open(path, "rt", encoding="utf-8") as lines:
+                for number, line in enumerate(lines, start=1):
+                    yield Sample.model_validate_json(line)
+        except (OSError, EOFError, ValidationError) as error:
+            raise InputError(
+                f"{path}:{number}: samples can't be read ({type(error).__name__})",
+                "one JSON object per doc, as ft-harness writes them",
+                "delete this evaluation's folder and run the same command again",
+            ) from error
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """The evaluation in one folder.
+
+    Raises:
+        InputError: no record, broken JSON, or another schema.
+    """
+    path = folder / RECORD_FILE
+    try:
+        record = Record.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:  # pydantic's ValidationError and JSONDecodeError are ValueErrors
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{path}: not a record ({reason})",
+            f"record.json of schema version {SCHEMA_VERSION}",
+            "leave this folder out, or delete it and evaluate again",
+        ) from error
+    return Evaluation(folder=folder, record=record)
+
+
+def load_records(paths: list[Path]) -> list[Evaluation]:
+    """Every evaluation below the given folders, sorted by folder.
+
+    Raises:
+        InputError: a path is missing, or nothing is found below one.
+    """
+    found: list[Evaluation] = []
+    for path in paths:
+        records = sorted(path.rglob(RECORD_FILE)) if path.is_dir() else []
+        if not records:
+            raise InputError(
+                f"{path}: no evaluation found",
+                f"a folder with {RECORD_FILE} in it or below it",
+                "give a results folder, or run ft-harness eval first",
+            )
+        found += [read_evaluation(record.parent) for record in records]
+    unique = {evaluation.folder.resolve(): evaluation for evaluation in found}
+    return [unique[folder] for folder in sorted(unique)]

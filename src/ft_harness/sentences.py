@@ -1,0 +1,122 @@
+"""The plain words of a comparison, by fixed rules: pure functions of rows, records, cards and answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ft_harness.metrics import find_metric
+from ft_harness.records import Card, Record
+from ft_harness.stats import MIN_PAIRS
+
+if TYPE_CHECKING:
+    from ft_harness.aggregator import Row
+
+_WORDS = {"acc": "accuracy", "exact_match": "exact match", "token_f1": "token F1", "f1_macro": "macro F1"}
+_COLLAPSED = 0.95  # share of one answer from which a model counts as answering only that
+_SPREAD = 0.80  # share of the most frequent gold answer up to which the gold answers count as spread
+
+
+def state_verdict(row: Row, detectable: float | None) -> str:
+    """One sentence: what changed, by how much and how sure that is; without evidence, what could have been seen."""
+    word = _WORDS.get(row.metric, row.metric)
+    place = f"on {row.task} ({row.split}, {_count_items(row.n)})"
+    if row.base is None or row.tuned is None or row.delta is None:
+        return f"No difference can be stated: {word} {place} is undefined."
+    factor, unit = (100.0, " %") if find_metric(row.metric).scale == 1 else (1.0, "")
+    before, after = f"{_round(row.base * factor)}{unit}", f"{_round(row.tuned * factor)}{unit}"
+    change = f"{_round(row.delta * factor, sign='+')} points"
+    certainty = f"{_state_interval(row, factor)}, {_state_p(row)}"
+    if row.verdict == "no evidence":
+        limit = _state_limit(row.n, detectable, factor)
+        return f"No evidence of a difference: {word} {place} {before} -> {after} ({change}, {certainty}){limit}."
+    verb = "improved" if row.verdict == "improved" else "got worse,"
+    return f"{word[0].upper()}{word[1:]} {place} {verb} from {before} to {after}: {change} ({certainty})."
+
+
+def _count_items(n: int) -> str:
+    return "1 item" if n == 1 else f"{n} items"
+
+
+def _round(number: float, sign: str = "") -> str:
+    return f"{round(number, 1) + 0.0:{sign}.1f}"  # + 0.0 makes -0.0 positive
+
+
+def _state_interval(row: Row, factor: float) -> str:
+    if row.low is None or row.high is None:
+        return "interval undefined"
+    return f"95 % interval {_round(row.low * factor)} to {_round(row.high * factor)}"
+
+
+def _state_p(row: Row) -> str:
+    p, name = row.p, "p"
+    if row.p_adjusted is not None and row.p_adjusted != row.p:
+        p, name = row.p_adjusted, "Holm-adjusted p"
+    if p is None:
+        return "p undefined"
+    return f"{name} < 0.001" if p < 0.001 else f"{name} = {p:.{3 if p < 0.1 else 2}f}"
+
+
+def _state_limit(n: int, detectable: float | None, factor: float) -> str:
+    if n < MIN_PAIRS:
+        return f"; {_count_items(n)} can't show any difference"
+    if detectable is None:
+        return ""
+    points = detectable * factor
+    return f"; {n} items could only detect about {points:.{0 if points >= 2 else 1}f} points"
+
+
+def remark_majority(tuned: float | None, majority: float | None) -> str | None:
+    """A warning if the tuned model's accuracy does not exceed the share of the most frequent gold label."""
+    if tuned is None or majority is None or tuned > majority:
+        return None
+    relation = "below" if tuned < majority else "not better than"
+    return f"The tuned model is {relation} the majority class ({_round(majority * 100)} %)."
+
+
+def remark_empty(who: str, answers: Sequence[str | None]) -> str | None:
+    """A warning if a model ("base" or "tuned") never answered."""
+    if not answers or any(answer and not answer.isspace() for answer in answers):
+        return None
+    return f"Every answer of the {who} model is empty or unreadable."
+
+
+def remark_collapse(base: Sequence[str | None], tuned: Sequence[str | None], golds: Sequence[str]) -> str | None:
+    """A warning if the tuned model gives nearly always the same answer to items whose gold answers are spread.
+
+    If the base model gave that answer as often, the training taught nothing; else the training broke the model.
+    """
+    readable = [answer for answer in tuned if answer and not answer.isspace()]
+    if not readable:
+        return None
+    answer, count = Counter(readable).most_common(1)[0]
+    if count < _COLLAPSED * len(tuned) or max(Counter(golds).values()) > _SPREAD * len(golds):
+        return None
+    said = f"The tuned model answers '{answer}' for {100 * count // len(tuned)} % of the items"
+    if Counter(base)[answer] >= _COLLAPSED * len(base):
+        return f"{said}, as the base model does: the training has not taught the task."
+    return f"{said}: the training has collapsed (often a too high learning rate)."
+
+
+def describe(record: Record) -> str:
+    """Where one evaluation lies below the results folder."""
+    return f"{record.subject}/{record.eval_id}"
+
+
+def note_bad_items(record: Record) -> list[str]:
+    """Counts of invalid and of truncated items: the largest over the metrics, which all rest on the same items."""
+    counts = {
+        "items have an answer that could not be read or scored": [score.n_invalid for score in record.scores],
+        "items had their prompt cut to fit the context": [score.n_truncated for score in record.scores],
+    }
+    return [f"{describe(record)}: {max(bad)} {what}" for what, bad in counts.items() if max(bad, default=0)]
+
+
+def note_overlap(card: Card) -> list[str]:
+    """Evaluation docs that the adapter was trained on, by split."""
+    return [
+        f"{card.name}: {overlap.n_overlapping} of {overlap.n} {overlap.split} docs also occur among the training docs"
+        for overlap in card.overlap
+        if overlap.n_overlapping
+    ]

@@ -1,0 +1,140 @@
+"""The only place that opens result files for writing: atomic replace, checked append, locks, write probe.
+
+A file is either the old one or the new one, never half of one. Everything written passes through the redaction of
+secrets, and JSON never holds NaN.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ft_harness.errors import ConfigError, InputError, ResourceError, StorageLostError
+from ft_harness.provenance import redact
+
+LOCK_FILE = ".lock"
+
+
+def canonical_json(value: Any) -> str:
+    """The one spelling of a JSON value that is hashed: sorted keys, no blanks, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def sha256_text(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file atomically.
+
+    Raises:
+        ResourceError: the disk is full.
+        StorageLostError: the folder can't be written any more.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(unfinished, path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise _write_failure(path, error) from error
+
+
+def _write_failure(path: Path, error: OSError) -> ResourceError | StorageLostError:
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceError(
+            f"{path}: the disk is full", "room for the results", "free space, then run the same command again"
+        )
+    return StorageLostError(
+        f"{path}: can't be written ({error.strerror})",
+        "the output folder to stay writable during the run",
+        "restore the folder, then run the same command again; finished evaluations are kept",
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file atomically, secrets redacted."""
+    write_bytes(path, redact(text).encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file atomically; NaN raises ValueError."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_gzip_lines(path: Path, lines: Iterable[str]) -> None:
+    """Replace a gzipped text file atomically; same lines, same bytes."""
+    text = "".join(f"{line}\n" for line in lines)
+    write_bytes(path, gzip.compress(redact(text).encode("utf-8"), compresslevel=6, mtime=0))
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line and wait until it is on disk."""
+    try:
+        with path.open("a", encoding="utf-8") as handle:
+            handle.write(redact(line) + "\n")
+            handle.flush()
+            os.fsync(handle.fileno())
+    except OSError as error:
+        raise _write_failure(path, error) from error
+
+
+def problems(folder: Path) -> list[ConfigError]:
+    """The fault that keeps a folder from being written to, if there is one; probed by writing."""
+    probe = folder / f".probe.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"probe")
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        return [ConfigError(f"{folder}: can't be written ({reason})", "a folder this user may write to", "use --out DIR")]
+    return []
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process; a lock left by a dead process is taken over.
+
+    Raises:
+        InputError: another running process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK_FILE
+    holder = path.read_text(encoding="utf-8").strip() if path.exists() else ""
+    if holder.isdigit() and int(holder) != os.getpid() and _is_running(int(holder)):
+        raise InputError(
+            f"{folder}: in use by process {holder}", "one run per folder", "wait for it, or use --name or --out"
+        )
+    path.write_text(str(os.getpid()), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

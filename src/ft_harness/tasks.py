@@ -1,0 +1,213 @@
+"""Find, check, list and load tasks: ours, the user's and lm-eval's own; one lm-eval task object a split."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ft_harness.errors import ConfigError, FtHarnessError, InputError, suggest
+from ft_harness.paths import task_yamls_dir
+from ft_harness.storage import canonical_json, sha256_text
+from ft_harness.yaml_source import read_yaml
+
+if TYPE_CHECKING:
+    from lm_eval.api.task import ConfigurableTask
+
+_log = logging.getLogger(__name__)
+_SPLIT_KEYS = {"train": "training_split", "validation": "validation_split", "test": "test_split"}
+_LOADER_KEYS = ("dataset_path", "dataset_name", "dataset_kwargs", "custom_dataset")
+_OUTPUT_TYPES = ("multiple_choice", "generate_until", "loglikelihood")
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """Which task, from where, with which data.
+
+    Attributes:
+        include_path: a further folder with task YAMLs.
+        metadata: what `lm_eval --metadata` would carry: `data_source`, ..., `test_all`.
+    """
+
+    name: str
+    include_path: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def task_files(include_path: str | None = None) -> dict[str, Path]:
+    """Task name -> YAML file of the shipped tasks and of the user's folder (which may not reuse a shipped name).
+
+    Raises:
+        InputError: the folder is missing, a YAML is broken, or a name stands twice.
+    """
+    found: dict[str, Path] = {}
+    for folder in [task_yamls_dir(), *([Path(include_path)] if include_path else [])]:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder", "a folder with task YAMLs", "check task.include_path")
+        for path in sorted(folder.rglob("*.yaml")):
+            content, _ = read_yaml(path)
+            name = content.get("task")
+            if not isinstance(name, str):
+                continue
+            if name in found:
+                raise InputError(f"{path}: the task {name} is also in {found[name]}", "one file a task", "rename one")
+            found[name] = path
+    return found
+
+
+def find_task(spec: TaskSpec) -> Path:
+    """The YAML file of a task: ours or the user's, else lm-eval's own.
+
+    Raises:
+        ConfigError: no such task.
+    """
+    ours = task_files(spec.include_path)
+    if spec.name in ours:
+        return ours[spec.name]
+    from lm_eval.tasks import TaskManager
+
+    entry = TaskManager().task_index.get(spec.name)
+    if entry is None:
+        known = list(ours)
+        raise ConfigError(
+            f"no task {spec.name}{suggest(spec.name, known)}",
+            f"one of {', '.join(sorted(known))}, or a task of lm-eval",
+            "see ft-harness tasks list",
+        )
+    if entry.kind.name != "TASK" or entry.yaml_path is None:
+        raise InputError(
+            f"{spec.name} is a {entry.kind.name.lower()} of lm-eval, not a single YAML task",
+            "a task with a YAML of its own",
+            "name one of its tasks",
+        )
+    return Path(entry.yaml_path)
+
+
+def yaml_problems(path: Path) -> list[InputError]:
+    """Unknown keys of a task YAML, with line and suggestion; lm-eval itself would fail without naming the file."""
+    from lm_eval.config.task import TaskConfig
+
+    content, lines = read_yaml(path)
+    known = {item.name for item in dataclasses.fields(TaskConfig)} | {"include", "tag", "group", "class"}
+    return [
+        InputError(
+            f"{path}:{lines[(key,)]}: unknown key {key}{suggest(key, known)}", "a key of lm-eval's task YAMLs", "rename it"
+        )
+        for key in content
+        if key not in known
+    ]
+
+
+def task_hash(path: Path) -> str:
+    """Hash of a task's definition (includes followed): prompts, answers, stop rule, metrics, version."""
+    content, _ = read_yaml(path)
+    included = content.get("include", [])
+    parents = [task_hash(path.parent / name) for name in ([included] if isinstance(included, str) else included)]
+    return sha256_text(canonical_json([content, parents]))[:16]
+
+
+def _uses_our_loader(config: Mapping[str, Any]) -> bool:
+    loader = config.get("custom_dataset")
+    return getattr(loader, "__module__", "") == "ft_harness.data"
+
+
+def _base_config(spec: TaskSpec, path: Path) -> dict[str, Any]:
+    """The task's configuration with the spec's data in place."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    from ft_harness.data import load_splits
+
+    try:
+        config: dict[str, Any] = load_yaml(path)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"{path}: can't be loaded ({error})", "an lm-eval task YAML", "mend the file") from error
+    for key in ("tag", "group", "task_list"):
+        config.pop(key, None)
+    metadata = config.get("metadata")
+    config["metadata"] = {**(metadata if isinstance(metadata, dict) else {}), **spec.metadata}
+    if spec.metadata and not _uses_our_loader(config):
+        if "data_source" not in spec.metadata:
+            raise InputError(
+                f"the task {spec.name} has its own data", "data.source together with other data options", "set data.source"
+            )
+        config = {key: value for key, value in config.items() if key not in _LOADER_KEYS}
+        config |= {"custom_dataset": load_splits, "dataset_kwargs": {"data": {}}}
+        config |= {key: split for split, key in _SPLIT_KEYS.items() if config.get(key)}
+    return config
+
+
+def _split_config(config: Mapping[str, Any], name: str, split: str) -> dict[str, Any]:
+    """The configuration that makes lm-eval score this split."""
+    source = config.get(_SPLIT_KEYS[split])
+    if source is None:
+        raise InputError(
+            f"the task {name} has no {split} split", f"{_SPLIT_KEYS[split]} in its YAML", "leave it out of eval.splits"
+        )
+    return {**config, "task": f"{name}@{split}", "test_split": source, "metadata": dict(config["metadata"])}
+
+
+def _build(config: dict[str, Any], name: str) -> ConfigurableTask:
+    from jinja2 import UndefinedError
+    from lm_eval.api.task import ConfigurableTask
+
+    try:
+        return ConfigurableTask(config=config)
+    except FtHarnessError:
+        raise
+    except UndefinedError as error:
+        raise InputError(
+            f"the task {name}: a template names a field that the data lacks ({error})",
+            "templates over the data's own fields",
+            "mend doc_to_text or doc_to_target, or map the column in data.columns",
+        ) from error
+    except Exception as error:  # lm-eval raises bare types for faults of YAML and data
+        raise InputError(
+            f"the task {name} can't be built ({type(error).__name__}: {error})",
+            "a task that lm-eval can load",
+            "see ft-harness check, or --debug for the traceback",
+        ) from error
+
+
+def load_tasks(spec: TaskSpec, splits: Sequence[str]) -> dict[str, ConfigurableTask]:
+    """One lm-eval task object for each split, named `<task>@<split>`; the data is read once.
+
+    Raises:
+        ConfigError: no such task.
+        InputError: the YAML, its data or its templates are at fault.
+    """
+    path = find_task(spec)
+    problems = yaml_problems(path)
+    if problems:
+        raise problems[0]
+    config = _base_config(spec, path)
+    tasks: dict[str, ConfigurableTask] = {}
+    for split in splits:
+        tasks[split] = _build(_split_config(config, spec.name, split), spec.name)
+        dataset = tasks[split].dataset
+        config["custom_dataset"] = lambda dataset=dataset, **_: dataset
+    return tasks
+
+
+def training_problems(task: ConfigurableTask) -> list[InputError]:
+    """Why a task can't be trained on, if it can't."""
+    name = task.config.task
+    reasons: list[str] = []
+    if task.OUTPUT_TYPE not in _OUTPUT_TYPES:
+        reasons.append(f"its output_type is {task.OUTPUT_TYPE}")
+    if task.multiple_input:
+        reasons.append("its choices are whole prompts, not answers")
+    return [InputError(f"{name} can't be trained on: {reason}", "one text target a doc", "only score it") for reason in reasons]
+
+
+def list_tasks(include_path: str | None = None) -> list[dict[str, str]]:
+    """Name, output type, data source and file of the shipped and the user's tasks."""
+    listed: list[dict[str, str]] = []
+    for name, path in sorted(task_files(include_path).items()):
+        content, _ = read_yaml(path)
+        data = (content.get("dataset_kwargs") or {}).get("data") or {}
+        source = str(data.get("source") or content.get("dataset_path") or "-")
+        listed.append({"task": name, "output": str(content.get("output_type", "-")), "data": source, "file": path.name})
+    return listed

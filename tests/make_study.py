@@ -1,0 +1,220 @@
+"""Hand-made studies for the tests of figures and reports: typed, small, with numbers that are easy to find again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ft_harness.aggregator import AdapterRun, Comparison, Row, Study
+from ft_harness.cases import Case, CaseSummary
+from ft_harness.records import (
+    AdapterInfo,
+    Card,
+    Cost,
+    HistoryEntry,
+    LiveProof,
+    ModelInfo,
+    Overlap,
+    Record,
+    Score,
+    Settings,
+    TrainingCost,
+)
+
+MODEL = ModelInfo(pretrained="bundled", identity="sha256:11aa", dtype="float32", parameters=3_000_000)
+PROVENANCE: dict[str, Any] = {"packages": {"python": "3.11.9", "torch": "2.10.0"}, "hardware": "one CPU, 2 cores"}
+Values = tuple[float | None, float | None]  # base, tuned
+
+
+def make_score(metric: str, value: float | None) -> Score:
+    low, high = (None, None) if value is None else (max(0.0, value - 0.05), min(1.0, value + 0.04))
+    return Score(
+        metric=metric,
+        value=value,
+        low=low,
+        high=high,
+        n=300,
+        n_invalid=0,
+        n_truncated=0,
+        higher_is_better=True,
+        signature="shots:0|n:300|version:1",
+    )
+
+
+def make_record(task: str, split: str, adapter: str | None, scores: dict[str, float | None]) -> Record:
+    """A record of the base (no adapter) or of an adapter."""
+    proof = LiveProof(prompts=8, max_logit_change=1.25, changed_prompts=8)
+    return Record.model_validate(
+        {
+            "eval_id": f"{task}-{split}-0a1b2c",
+            "status": "complete",
+            "subject": adapter or "base--bundled",
+            "model": MODEL,
+            "adapter": adapter
+            and AdapterInfo(
+                name=adapter, path="adapters/x", identity="sha256:22bb", trainable_parameters=90_000, live_proof=proof
+            ),
+            "settings": make_settings(task, split),
+            "scores": [make_score(metric, value) for metric, value in scores.items()],
+            "cost": Cost(seconds=12.5, tokens=4000, peak_rss_bytes=700 * 2**20, peak_gpu_bytes=None),
+            "provenance": PROVENANCE,
+        }
+    )
+
+
+def make_settings(task: str, split: str) -> Settings:
+    return Settings.model_validate(
+        {
+            "task": task,
+            "task_version": "1.0",
+            "task_hash": "33cc",
+            "data_hash": "44dd",
+            "split": split,
+            "num_fewshot": 0,
+            "limit": None,
+            "sample_seed": None,
+            "chat_template_hash": None,
+            "generation_kwargs": {},
+            "max_length": 512,
+            "batch_size": 16,
+            "seed": 1234,
+            "back_end": "ft_harness, softmax in float32",
+            "device": "cpu",
+        }
+    )
+
+
+def make_row(task: str, split: str, metric: str, values: Values, **changes: Any) -> Row:
+    base, tuned = values
+    delta = None if base is None or tuned is None else tuned - base
+    fields: dict[str, Any] = {
+        "task": task,
+        "split": split,
+        "metric": metric,
+        "base_subject": "base--bundled",
+        "tuned_subject": "snli_lora",
+        "base_settings": {},
+        "tuned_settings": {},
+        "base": base,
+        "tuned": tuned,
+        "delta": delta,
+        "low": None if delta is None else delta - 0.0613,
+        "high": None if delta is None else delta + 0.0587,
+        "p": None if delta is None else 0.0213,
+        "p_adjusted": None,
+        "primary": False,
+        "n": 300,
+        "verdict": None if delta is None else "no evidence",
+    }
+    return Row.model_validate(fields | changes)
+
+
+def make_majority_row(task: str, split: str) -> Row:
+    return make_row(task, split, "acc", (0.3367, None), tuned_subject=None, tuned_settings=None)
+
+
+def make_cases() -> CaseSummary:
+    case = Case(
+        item_key="9f3e#0",
+        prompt="Premise: A man is asleep.\nHypothesis: A man sleeps.\nAnswer:",
+        gold="entailment",
+        base_answer="neutral",
+        tuned_answer="entailment",
+    )
+    broken = case.model_copy(update={"item_key": "77ab#0", "base_answer": "entailment", "tuned_answer": None})
+    return CaseSummary(
+        counts={"still right": 100, "corrected": 119, "broken": 17, "not corrected": 64},
+        cases={"still right": [], "corrected": [case], "broken": [broken], "not corrected": []},
+        reason=None,
+    )
+
+
+CLASSIFICATION: dict[str, Values] = {
+    "acc": (0.3912, 0.7312),
+    "f1_macro": (0.2801, 0.7254),
+    "precision_entailment": (0.4021, 0.7602),
+    "recall_entailment": (0.9115, 0.7903),
+    "f1_entailment": (0.5581, 0.7749),
+    "precision_neutral": (None, 0.6834),
+    "recall_neutral": (0.0, 0.6611),
+    "f1_neutral": (0.0, 0.6721),
+}
+GENERATION: dict[str, Values] = {"exact_match": (0.1034, 0.3141), "token_f1": (0.2142, 0.4432)}
+
+
+def make_comparison(
+    task: str, split: str, values: dict[str, Values], rows: list[Row], adapter: str = "snli_lora"
+) -> Comparison:
+    return Comparison(
+        base=make_record(task, split, None, {metric: pair[0] for metric, pair in values.items()}),
+        tuned=make_record(task, split, adapter, {metric: pair[1] for metric, pair in values.items()}),
+        rows=rows,
+        detectable=0.08,
+        sentence=f"Something changed on {task} ({split}, 300 items).",
+        cases=make_cases(),
+    )
+
+
+def make_snli(split: str) -> Comparison:
+    decided = {"primary": True, "p": 0.0000012, "p_adjusted": 0.0000024, "verdict": "improved"}
+    rows = [make_row("snli_custom", split, metric, values) for metric, values in CLASSIFICATION.items()]
+    primary = make_row("snli_custom", split, "acc", CLASSIFICATION["acc"], **(decided if split == "test" else {}))
+    rows = [make_majority_row("snli_custom", split), primary, *rows[1:]]
+    return make_comparison("snli_custom", split, CLASSIFICATION, rows)
+
+
+def make_squad() -> Comparison:
+    first, second = GENERATION.items()
+    subject = {"tuned_subject": "squad_lora"}
+    rows = [
+        make_row("squad_custom", "test", *first, primary=True, p_adjusted=0.0426, verdict="improved", **subject),
+        make_row("squad_custom", "test", *second, **subject),
+    ]
+    return make_comparison("squad_custom", "test", GENERATION, rows, adapter="squad_lora")
+
+
+def make_adapter(name: str, task: str) -> AdapterRun:
+    history = [
+        HistoryEntry(step=step, epoch=step / 40, loss=1.2 / (1 + step / 30) + 0.15, learning_rate=2e-4, grad_norm=1.0)
+        for step in range(1, 121)
+    ]
+    epochs = [HistoryEntry(step=40 * epoch, epoch=epoch, eval_loss=1.0 / epoch + 0.1) for epoch in (1, 2, 3)]
+    cost = TrainingCost(
+        seconds=754.2,
+        tokens=410_000,
+        tokens_per_second=543.6,
+        peak_rss_bytes=1300 * 2**20,
+        peak_gpu_bytes=None,
+        adapter_bytes=380_000,
+        hardware="one CPU, 2 cores",
+    )
+    card = Card(
+        name=name,
+        recipe={"model": {"pretrained": "bundled"}, "task": {"name": task}, "train": {"seed": 42, "max_steps": None}},
+        fingerprint="55ee",
+        model=MODEL,
+        task_hash="33cc",
+        data_hash="44dd",
+        chat_template_hash=None,
+        trainable_parameters=90_000,
+        examples=1200,
+        truncated_examples=3,
+        trained_tokens=2400,
+        steps=120,
+        final_loss=0.3871,
+        overlap=[Overlap(split="test", n=300, n_overlapping=0)],
+        cost=cost,
+        provenance=PROVENANCE,
+        files={"adapter_model.safetensors": "66ff"},
+    )
+    return AdapterRun(card=card, history=history + epochs)
+
+
+def make_study() -> Study:
+    """Two tasks: one classification on all splits, one generation on test; an adapter each."""
+    return Study(
+        name="Two small tasks",
+        comparisons=[make_snli("test"), make_snli("validation"), make_snli("train"), make_squad()],
+        adapters=[make_adapter("snli_lora", "snli_custom"), make_adapter("squad_lora", "squad_custom")],
+        notes=["4 of 300 prompts of squad_custom (test) were truncated."],
+        command="ft-harness report results/snli_lora results/squad_lora --name two-small-tasks",
+    )

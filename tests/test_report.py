@@ -1,0 +1,338 @@
+"""The report: its structure, its numbers, and hostile text in every place where text from outside can stand."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from markdown_it import MarkdownIt
+
+from ft_harness.aggregator import Row, Study
+from ft_harness.cases import Case, CaseSummary
+from ft_harness.markdown import fenced, inline, table, visible
+from ft_harness.report import render_markdown, rows_json
+from tests.make_study import make_adapter, make_comparison, make_row, make_study
+
+FIGURES = {"before_after": "before_after.png", "loss:snli_lora": "loss_snli_lora.png"}
+VOID = {"img", "br", "hr"}
+
+
+class Page(HTMLParser):
+    """What a reader's browser would make of it: tags, attributes, tables, headings and text outside of code."""
+
+    def __init__(self, markdown: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str | None]] = []
+        self.tables: list[list[list[str]]] = []
+        self.headings: list[str] = []
+        self.prose: list[str] = []
+        self.open: list[str] = []
+        self.feed(MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown))
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        elif tag in ("h1", "h2", "h3", "h4"):
+            self.headings.append("")
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_comment(self, data):
+        pytest.fail(f"a comment in the page: {data}")
+
+    def handle_data(self, data):
+        if "td" in self.open or "th" in self.open:
+            self.tables[-1][-1][-1] += data
+        elif self.open and self.open[-1] in ("h1", "h2", "h3", "h4"):
+            self.headings[-1] += data
+        if "code" not in self.open:
+            self.prose.append(data)
+
+
+# --- structure and numbers -----------------------------------------------------------------------------------------
+
+
+def test_the_report_has_its_parts_in_order():
+    page = Page(render_markdown(make_study(), FIGURES))
+    assert page.headings == [
+        "Two small tasks",
+        "Scores on test",
+        "Scores by split",
+        "Scores by label, on test",
+        "Cost",
+        "Training",
+        "snli_lora",
+        "squad_lora",
+        "Cases, on test",
+        *["snli_custom", "Corrected (1 of 119 shown)", "Broken (1 of 17 shown)"],
+        *["squad_custom", "Corrected (1 of 119 shown)", "Broken (1 of 17 shown)"],
+        *["Notes", "Signatures", "Provenance", "Models", "Evaluations", "Recipe", "Software and hardware"],
+    ]
+    assert [value for _, name, value in page.attributes if name == "src"] == list(FIGURES.values())
+
+
+def test_the_sentences_come_first():
+    text = render_markdown(make_study(), FIGURES)
+    assert text.startswith(
+        "# Two small tasks\n\n- Something changed on snli\\_custom (test, 300 items).\n"
+        "- Something changed on squad\\_custom (test, 300 items).\n\n![Primary metric"
+    )
+
+
+def test_scores_on_test():
+    # by hand from the values in make_study: 0.7312 - 0.3912 = 0.34, interval 0.34 - 0.0613 to 0.34 + 0.0587
+    scores = Page(render_markdown(make_study(), {})).tables[0]
+    assert [", ".join(line[2:]) for line in scores[:4]] == [
+        "Base, Tuned, Difference, 95 % interval, p, p (Holm), n, Verdict",
+        "33.7 %, -, -, -, -, -, 300, -",
+        "39.1 %, 73.1 %, +34.0, +27.9 to +39.9, < 0.001, < 0.001, 300, improved",
+        "28.0 %, 72.5 %, +44.5, +38.4 to +50.4, 0.021, -, 300, no evidence",
+    ]
+    assert [line[:2] for line in scores[:4]] == [
+        ["Task", "Metric"],
+        ["snli_custom", "acc, majority class"],
+        ["snli_custom", "acc, primary"],
+        ["snli_custom", "f1_macro"],
+    ]
+    assert [line[:2] for line in scores[4:]] == [["squad_custom", "exact_match, primary"], ["squad_custom", "token_f1"]]
+
+
+def shown_number(cell: str) -> float | None:
+    return None if cell == "-" else float(cell.removesuffix(" %"))
+
+
+def assert_shows(cell: str, value: float | None) -> None:
+    """The cell is the value in per cent, rounded to one decimal."""
+    assert shown_number(cell) == (None if value is None else pytest.approx(100 * value, abs=0.0501))
+
+
+def test_every_row_on_test_is_shown_as_it_is():
+    study = make_study()
+    scores, by_label = (Page(render_markdown(study, {})).tables[index] for index in (0, 2))
+    lines = {(line[0], line[1].partition(",")[0], line[3] != "-"): line for line in scores[1:]}
+    labels = {line[1]: line[2:] for line in by_label[1:]}
+    for row in (row for row in study.rows() if row.split == "test"):
+        kind, _, label = row.metric.partition("_")
+        if label in labels:
+            place = 2 * ["precision", "recall", "f1"].index(kind)
+            base, tuned = labels[label][place : place + 2]
+        else:
+            _, _, base, tuned, delta, interval, p, _, n, _ = lines[row.task, row.metric, row.tuned is not None]
+            assert_shows(delta, row.delta)
+            assert_shows(interval.partition(" to ")[0], row.low)
+            assert_shows(interval.partition(" to ")[2] or "-", row.high)
+            assert (p, n) == ("-" if row.p is None else "< 0.001" if row.p < 0.001 else f"{row.p:.3f}", str(row.n))
+        assert_shows(base, row.base)
+        assert_shows(tuned, row.tuned)
+
+
+def test_scores_by_split_show_every_split():
+    study = make_study()
+    rows = {(row.task, row.metric, row.split): row for row in study.rows() if row.tuned_subject}
+    by_split = Page(render_markdown(study, {})).tables[1]
+    assert by_split[0] == ["Task", "Metric", "", "Train", "Validation", "Test"]
+    assert len(by_split) == 1 + 4 * 4  # acc, f1_macro, exact_match, token_f1; base, tuned, difference, n
+    for task, metric, what, *cells in by_split[1:]:
+        for split, cell in zip(("train", "validation", "test"), cells, strict=True):
+            row: Row | None = rows.get((task, metric, split))
+            if what == "n":
+                assert cell == (str(row.n) if row else "-")
+            else:
+                field = {"Base": "base", "Tuned": "tuned", "Difference": "delta"}[what]
+                assert_shows(cell, getattr(row, field) if row else None)
+
+
+def test_cost_is_in_human_units():
+    # 754.2 s; 90 000 of 3 090 000 parameters; 1300 MiB; 380 000 bytes; three evaluations of 12.5 s each
+    cost = {line[0]: line[1] for line in Page(render_markdown(make_study(), {})).tables[3]}
+    assert cost == {
+        "": "snli_lora",
+        "Training time": "12 min 34 s",
+        "Training speed": "544 tokens/s",
+        "Parameters, base and adapter": "3,090,000",
+        "Trainable parameters": "90,000",
+        "Trainable share": "2.91 %",
+        "Peak memory": "1.3 GiB",
+        "Peak GPU memory": "-",
+        "Adapter size": "371.1 KiB",
+        "Scoring time, Base": "37.5 s",
+        "Scoring time, Tuned": "37.5 s",
+        "Hardware": "one CPU, 2 cores",
+    }
+
+
+def test_cases_show_counts_and_answers():
+    page = Page(render_markdown(make_study(), {}))
+    assert [["Still right", "Corrected", "Broken", "Not corrected"], ["100", "119", "17", "64"]] in page.tables
+    assert [["", "Answer"], ["Gold", "entailment"], ["Base", "neutral"], ["Tuned", "entailment"]] in page.tables
+    assert ["Tuned", "(no readable answer)"] in [line for lines in page.tables for line in lines]
+
+
+def test_a_task_without_right_and_wrong_gives_the_reason():
+    study = make_study()
+    cases = CaseSummary(counts=None, cases=None, reason="no item has a score of acc")
+    study = study.model_copy(update={"comparisons": [study.comparisons[0].model_copy(update={"cases": cases})]})
+    assert "### snli\\_custom\n\nno item has a score of acc\n" in render_markdown(study, {})
+
+
+def test_adapters_on_the_same_task_are_told_apart():
+    rows = [make_row("snli_custom", "test", "acc", (0.4, 0.5), tuned_subject="other", primary=True)]
+    other = make_comparison("snli_custom", "test", {"acc": (0.4, 0.5)}, rows, adapter="other")
+    study = make_study()
+    study = study.model_copy(update={"comparisons": [*study.comparisons, other]})
+    tasks = {line[0] for line in Page(render_markdown(study, {})).tables[0][1:]}
+    assert tasks == {"snli_custom, snli_lora", "squad_custom", "snli_custom, other"}
+
+
+def test_a_study_without_test_or_adapters_is_still_a_report():
+    study = make_study()
+    validation = study.model_copy(update={"comparisons": study.comparisons[1:2], "adapters": [], "notes": []})
+    assert "No test split was scored." in render_markdown(validation, {})
+    empty = Study(name="Empty", comparisons=[], adapters=[], notes=[], command="ft-harness report")
+    assert render_markdown(empty, {}).startswith("# Empty\n\n## Scores on test\n\nNo test split was scored.\n")
+
+
+def test_rows_json_has_the_rows_and_nothing_else():
+    study = make_study()
+    text = rows_json(study)
+    assert text.endswith("]\n")
+    found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in strict JSON"))
+    assert [Row.model_validate(line) for line in found] == study.rows()
+    assert all(list(line) == list(Row.model_fields) for line in found)
+
+
+def test_rows_json_has_no_nan():
+    row = make_row("t", "test", "acc", (0.1, 0.2), base_settings={"temperature": float("nan"), "top_p": float("inf")})
+    study = make_study().model_copy(update={"comparisons": [make_comparison("t", "test", {}, [row])]})
+    assert json.loads(rows_json(study))[0]["base_settings"] == {"temperature": None, "top_p": None}
+
+
+def test_equal_studies_give_equal_bytes():
+    assert render_markdown(make_study(), FIGURES) == render_markdown(make_study(), FIGURES)
+    assert rows_json(make_study()) == rows_json(make_study())
+
+
+# --- hostile text --------------------------------------------------------------------------------------------------
+
+PAYLOADS = [
+    "<script>alert(1)</script>",
+    "</td></table></pre></code><b>out</b>",
+    "<img src=x onerror=alert(1)>",
+    '" onmouseover="alert(1)',
+    "<!-- unfinished",
+    "<https://evil.example>",
+    "[x](javascript:alert(1))",
+    "![x](http://evil.example/x.png)",
+    "[x]: https://evil.example 'y'\n\n[x]",
+    "```\n<b>out</b>\n`````\n<b>out</b>",
+    "~~~\n</code></pre><b>out</b>",
+    "`<i>x</i>`{=html} `y`{onclick=alert(1)} `",
+    "a | b \\| c || d \\",
+    "# head\n\n## head\n---\n===",
+    "{{7*7}} ${7*7} $\\href{javascript:alert(1)}{x}$",
+    "@user, someone@evil.example, #123, GH-1",
+    "see https://evil.example or WWW.evil.example",
+    "&lt;script&gt; &#60;script&#62; &commat;user",
+    "\u202egnp.exe\u200b\ufeff\u2028line",
+    "a\x00b\x1b]0;title\x07\r\x9b31m\x7f",
+    "*a* **b** _c_ ~~d~~ ^e^ ~f~ [^1]",
+    "::: warning\n::: {onclick=x}",
+    "x" * 1_000_000,
+]
+PLAIN = "plain"
+
+
+def make_hostile(payload: str) -> tuple[Study, dict[str, str]]:
+    """A study with the payload in every text from outside, and its figures."""
+    per_label = {f"{kind}_{payload}": (0.1, 0.2) for kind in ("precision", "recall", "f1")}
+    values = {"acc": (0.3, 0.4), f"f1_other {payload}": (0.1, 0.2), **per_label}
+    rows = [make_row(payload, "test", metric, pair, tuned_subject=payload) for metric, pair in values.items()]
+    comparison = make_comparison(payload, "test", values, rows, adapter=payload)
+    case = Case(item_key=payload, prompt=payload, gold=payload, base_answer=payload, tuned_answer=payload)
+    counts = {"still right": 0, "corrected": 1, "broken": 1, "not corrected": 1}
+    cases = CaseSummary(counts=counts, cases={name: [case] for name in counts}, reason=payload)
+    record = comparison.tuned
+    scores = [score.model_copy(update={"signature": payload}) for score in record.scores]
+    model = record.model.model_copy(update={"pretrained": payload, "identity": payload, "revision": payload})
+    tuned = record.model_copy(update={"scores": scores, "model": model, "provenance": {payload: {payload: payload}}})
+    comparison = comparison.model_copy(update={"sentence": payload, "cases": cases, "tuned": tuned})
+    run = make_adapter(payload, payload)
+    cost = run.card.cost.model_copy(update={"hardware": payload})
+    card = run.card.model_copy(update={"cost": cost, "recipe": {payload: {payload: [payload]}}})
+    study = Study(
+        name=payload,
+        comparisons=[comparison],
+        adapters=[run.model_copy(update={"card": card})],
+        notes=[payload],
+        command=payload,
+    )
+    return study, {"before_after": f"{payload}.png"[-200:], f"loss:{payload}": f"{payload}.png"[-200:]}
+
+
+def structure(page: Page) -> list[str]:
+    """The tags of a page, without the code spans that break up mentions and addresses."""
+    return [tag for tag in page.tags if tag != "code"]
+
+
+def shape(page: Page) -> list[list[int]]:
+    """Cells of each line of each table."""
+    return [[len(line) for line in lines] for lines in page.tables]
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: ascii(payload[:20]))
+def test_hostile_text_is_only_text(payload):
+    page = Page(render_markdown(*make_hostile(payload)))
+    plain = Page(render_markdown(*make_hostile(PLAIN)))
+    assert structure(page) == structure(plain)
+    assert shape(page) == shape(plain)
+    for tag, name, value in page.attributes:
+        assert (tag, name) in {("td", "style"), ("th", "style"), ("img", "src"), ("img", "alt")}
+        assert name != "src" or ":" not in str(value)
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: ascii(payload[:20]))
+def test_hostile_text_leaves_nothing_for_later_renderers(payload):
+    text = render_markdown(*make_hostile(payload))
+    for node in Page(text).prose:
+        assert not re.search(r"@|\$|://|www\.", node, re.IGNORECASE)
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]", text)
+    assert len(text) < 200_000
+
+
+@pytest.mark.parametrize("payload", [payload for payload in PAYLOADS if len(payload) < 500])
+def test_text_is_shown_letter_by_letter(payload):
+    """Escapes add nothing that a reader sees, but for characters that can't be seen."""
+    cell = Page(table(["head"], [[payload]], "l")).tables[0][1][0]
+    assert cell == visible(payload, 1000).replace("\n", "\\n").strip()
+
+
+def test_cut_text_says_so():
+    assert visible("abcdef", 6) == "abcdef"
+    assert visible("abcdef", 4) == "abcd … [cut at 4 of 6 characters]"
+
+
+def test_readable_text_is_left_alone():
+    text = "Déjà vu, 日本語　😀 – “quoted”\tand\u00a0more\n"
+    assert visible(text, 100) == text
+
+
+def test_a_fence_is_longer_than_any_in_the_text():
+    assert fenced("a ```` b", 100) == "`````\na ```` b\n`````"
+
+
+def test_pandoc_finds_no_dashes_attributes_or_divisions():
+    assert inline("base--x ::: {.c}") == "base-\\-x :\\:\\: \\{.c\\}"

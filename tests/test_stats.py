@@ -1,0 +1,320 @@
+"""Intervals, tests and power. Expected values come from hand calculation, scipy, or R's PropCIs, named beside them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from numpy.typing import NDArray
+
+from ft_harness import stats
+from ft_harness.stats import (
+    Resampling,
+    bootstrap_interval,
+    detectable_effect,
+    holm,
+    mcnemar_exact,
+    paired_bootstrap,
+    paired_interval,
+    permutation_p,
+    wilson_interval,
+)
+
+Array = NDArray[np.float64]
+Z_SQUARED = 1.959963984540054**2
+
+
+def mean(sums: Array, n: int) -> Array:
+    return np.asarray(sums[..., 0] / n)
+
+
+def share_of_marked(sums: Array, n: int) -> Array:
+    """First statistic over the second; NaN where no item is marked."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(sums[..., 0] / sums[..., 1])
+
+
+def column(values: list[float] | Array) -> Array:
+    return np.array(values, dtype=np.float64).reshape(-1, 1)
+
+
+# --- one share ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 10), (1, 10), (5, 10), (10, 10), (71, 400), (1, 1)])
+def test_wilson_agrees_with_scipy(successes: int, n: int) -> None:
+    expected = scipy.stats.binomtest(successes, n).proportion_ci(method="wilson")
+    assert wilson_interval(successes, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 3, 10, 777])
+def test_wilson_holds_the_share_at_both_ends(n: int) -> None:
+    none, every = wilson_interval(0, n), wilson_interval(n, n)
+    assert none is not None
+    assert every is not None
+    assert none[0] == 0.0 < none[1]
+    assert every[0] < every[1] == 1.0
+
+
+def test_no_items_have_no_interval() -> None:
+    assert wilson_interval(0, 0) is None
+    assert paired_interval(0, 0, 0) is None
+    assert bootstrap_interval(column([]), mean) is None
+    assert bootstrap_interval(column([1.0]), mean) is None
+    assert paired_bootstrap(column([1.0]), column([0.0]), mean) is None
+    assert permutation_p(column([]), column([]), mean) is None
+    assert detectable_effect(np.array([])) is None
+
+
+# --- bootstrap ----------------------------------------------------------------------------------------------------
+
+
+def test_bootstrap_agrees_with_scipy() -> None:
+    values = np.random.default_rng(1).gamma(2.0, size=80)
+    ours = bootstrap_interval(column(values), mean)
+    theirs = scipy.stats.bootstrap((values,), np.mean, method="percentile", n_resamples=10_000, rng=2)
+    assert ours == pytest.approx(tuple(theirs.confidence_interval), abs=0.02)
+
+
+def test_paired_bootstrap_agrees_with_scipy() -> None:
+    generator = np.random.default_rng(3)
+    base = generator.normal(size=60)
+    tuned = base + generator.normal(0.3, 0.2, size=60)
+    ours = paired_bootstrap(column(base), column(tuned), mean)
+    theirs = scipy.stats.bootstrap(
+        (base, tuned),
+        lambda b, t, axis: np.mean(t, axis=axis) - np.mean(b, axis=axis),
+        paired=True,
+        method="percentile",
+        n_resamples=10_000,
+        rng=4,
+    )
+    assert ours == pytest.approx(tuple(theirs.confidence_interval), abs=0.01)
+
+
+def test_pairing_removes_what_base_and_tuned_share() -> None:
+    base = column(np.random.default_rng(5).normal(size=50))
+    assert paired_bootstrap(base, base + 0.25, mean) == pytest.approx((0.25, 0.25))
+
+
+def test_resampling_depends_on_the_seed_but_not_on_order_or_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(6)
+    base, tuned = generator.integers(0, 2, (2, 70, 1)).astype(float)
+    order = generator.permutation(70)
+    rounds = Resampling(rounds=500, seed=7)
+    interval, p = paired_bootstrap(base, tuned, mean, rounds), permutation_p(base, tuned, mean, rounds)
+    assert paired_bootstrap(base[order], tuned[order], mean, rounds) == interval
+    assert permutation_p(base[order], tuned[order], mean, rounds) == p
+    wide = bootstrap_interval(column(generator.normal(size=90)), mean, rounds)
+    monkeypatch.setattr(stats, "_CHUNK_CELLS", 130)
+    assert paired_bootstrap(base, tuned, mean, rounds) == interval
+    assert permutation_p(base, tuned, mean, rounds) == p
+    generator = np.random.default_rng(6)
+    assert wide != bootstrap_interval(column(generator.normal(size=90)), mean, Resampling(rounds=500, seed=8))
+
+
+def test_undefined_resamples_make_the_interval_undefined() -> None:
+    # One marked item of 100 is missed by (1 - 1/100)^100 = 37 % of the resamples; one of ten marked by 0.003 %.
+    rare = np.array([[1.0, 1.0]] + [[0.0, 0.0]] * 99)
+    common = np.array([[1.0, 1.0]] * 5 + [[0.0, 1.0]] * 5 + [[0.0, 0.0]] * 90)
+    assert bootstrap_interval(rare, share_of_marked) is None
+    assert paired_bootstrap(common, rare, share_of_marked) is None
+    interval = bootstrap_interval(common, share_of_marked)
+    assert interval is not None
+    assert 0 < interval[0] < 0.5 < interval[1] < 1
+
+
+# --- paired tests -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0, 5), (0, 6), (1, 7), (7, 1), (5, 5), (12, 4), (300, 250), (3000, 2800)])
+def test_mcnemar_agrees_with_scipy(gained: int, lost: int) -> None:
+    expected = scipy.stats.binomtest(gained, gained + lost, 0.5).pvalue
+    assert mcnemar_exact(gained, lost) == pytest.approx(expected, rel=1e-9)
+
+
+def test_mcnemar_by_hand() -> None:
+    assert mcnemar_exact(0, 0) == 1.0
+    assert mcnemar_exact(6, 0) == 0.03125  # 2 / 2^6
+    assert mcnemar_exact(1, 3) == 0.625  # 2 (1 + 4) / 2^4
+
+
+@pytest.mark.parametrize(("n", "gained", "lost"), [(8, 8, 0), (10, 7, 1), (9, 5, 4)])
+def test_permutation_agrees_with_the_exact_test(n: int, gained: int, lost: int) -> None:
+    """Swapping 0/1 items is McNemar's exact test."""
+    base = column([0.0] * gained + [1.0] * lost + [1.0] * (n - gained - lost))
+    tuned = column([1.0] * gained + [0.0] * lost + [1.0] * (n - gained - lost))
+    expected = scipy.stats.binomtest(gained, gained + lost, 0.5).pvalue
+    assert permutation_p(base, tuned, mean) == pytest.approx(expected, abs=0.012)  # 2.5 standard errors of 10,000
+
+
+def test_permutation_agrees_with_scipy_on_graded_scores() -> None:
+    generator = np.random.default_rng(9)
+    base, tuned = generator.random(11), generator.random(11) + 0.2
+    expected = scipy.stats.permutation_test(
+        (base, tuned), lambda b, t, axis: np.mean(t - b, axis=axis), permutation_type="samples", vectorized=True
+    ).pvalue
+    assert permutation_p(column(base), column(tuned), mean) == pytest.approx(expected, abs=0.012)
+
+
+def test_permutation_p_is_never_zero() -> None:
+    n = 40
+    p = permutation_p(column([0.0] * n), column([1.0] * n), mean, Resampling(rounds=99))
+    assert p == 0.01  # (0 + 1) / (99 + 1)
+    assert permutation_p(column([0.5] * n), column([0.5] * n), mean) == 1.0
+
+
+def test_rounding_does_not_make_equal_differences_differ() -> None:
+    # 0.1 + 0.2 is not 0.3 in binary: all rounds give the observed difference or its negative, so p is 1
+    base, tuned = column([0.1, 0.2, 0.3, 0.0]), column([0.0, 0.0, 0.0, 0.6])
+    assert permutation_p(base, base, mean) == 1.0
+    only_one = permutation_p(column([0.3, 0.1, 0.2]), column([0.7, 0.1, 0.2]), mean)
+    assert only_one == 1.0
+    assert permutation_p(base, tuned, mean) == 1.0
+
+
+def test_an_undefined_difference_has_no_p_and_undefined_rounds_count_as_far() -> None:
+    unmarked = np.array([[0.0, 0.0]] * 4)
+    marked = np.array([[1.0, 1.0]] * 2 + [[0.0, 1.0]] * 2)
+    assert permutation_p(unmarked, marked, share_of_marked) is None
+    # The side that lacks the one marked item is undefined, so nearly all rounds but for the two whole swaps are as well
+    one, other = np.array([[1.0, 1.0], [0.0, 0.0]]), np.array([[0.0, 0.0], [0.0, 1.0]])
+    assert permutation_p(one, other, share_of_marked) == 1.0
+
+
+def test_holm_by_hand() -> None:
+    # sorted 0.01 0.02 0.03 0.04 -> times 4 3 2 1 = 0.04 0.06 0.06 0.04 -> never falling
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.7, 0.8]) == [1.0, 1.0]
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []
+
+
+# --- difference of paired shares ----------------------------------------------------------------------------------
+
+
+def test_paired_interval_agrees_with_r() -> None:
+    # PropCIs 0.3-0: scoreci.mp(20, 60, 1000) prints 0.0231 0.0584; its first count is what the candidate lost
+    assert paired_interval(60, 20, 1000) == pytest.approx((0.0231, 0.0584), abs=5e-5)
+    assert paired_interval(20, 60, 1000) == pytest.approx((-0.0584, -0.0231), abs=5e-5)
+
+
+@pytest.mark.parametrize("n", [1, 10, 100])
+def test_paired_interval_in_closed_form(n: int) -> None:
+    # No item changed: n d / (1 - d) = z^2. All gained: n (1 - d) = z^2 (1 + d), cut at 1.
+    edge = Z_SQUARED / (n + Z_SQUARED)
+    assert paired_interval(0, 0, n) == pytest.approx((-edge, edge))
+    assert paired_interval(n, 0, n) == pytest.approx(((n - Z_SQUARED) / (n + Z_SQUARED), 1.0))
+    assert paired_interval(0, n, n) == pytest.approx((-1.0, -(n - Z_SQUARED) / (n + Z_SQUARED)))
+
+
+def log_likelihood_score(gained: int, lost: int, n: int, difference: float) -> float:
+    """Tango's statistic with the likeliest share of lost items searched for, not solved for."""
+    kept = n - gained - lost
+    low, high = max(0.0, -difference), (1 - difference) / 2
+    found = scipy.optimize.minimize_scalar(
+        lambda q: -(
+            gained * math.log(max(q + difference, 1e-300))
+            + lost * math.log(max(q, 1e-300))
+            + kept * math.log(max(1 - 2 * q - difference, 1e-300))
+        ),
+        bounds=(low, high),
+        method="bounded",
+        options={"xatol": 1e-13},
+    )
+    variance = n * (2 * found.x + difference - difference**2)
+    return float((gained - lost - n * difference) / math.sqrt(variance))
+
+
+@pytest.mark.parametrize(("gained", "lost", "n"), [(7, 1, 21), (12, 9, 100), (60, 20, 160), (3, 3, 30)])
+def test_paired_interval_ends_where_the_score_test_turns(gained: int, lost: int, n: int) -> None:
+    interval = paired_interval(gained, lost, n)
+    assert interval is not None
+    assert log_likelihood_score(gained, lost, n, interval[0]) == pytest.approx(math.sqrt(Z_SQUARED), abs=1e-4)
+    assert log_likelihood_score(gained, lost, n, interval[1]) == pytest.approx(-math.sqrt(Z_SQUARED), abs=1e-4)
+
+
+def test_paired_interval_excludes_zero_exactly_where_mcnemars_score_test_rejects() -> None:
+    for gained in range(30):
+        for lost in range(30):
+            interval = paired_interval(gained, lost, 80)
+            assert interval is not None
+            low, high = interval
+            rejected = (gained - lost) ** 2 > Z_SQUARED * (gained + lost)
+            assert (low > 1e-12 or high < -1e-12) == rejected
+
+
+# --- what the intervals and tests promise -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost"), [(0.10, 0.10), (0.05, 0.05), (0.30, 0.10), (0.40, 0.02)], ids=lambda share: str(share)
+)
+def test_coverage_of_the_paired_interval(gained: float, lost: float) -> None:
+    generator = np.random.default_rng(11)
+    counts = generator.multinomial(100, [gained, lost, 1 - gained - lost], size=2000).tolist()
+    truth, covered = gained - lost, 0
+    for g, l, _ in counts:
+        interval = paired_interval(g, l, 100)
+        assert interval is not None
+        covered += interval[0] <= truth <= interval[1]
+    assert 0.935 <= covered / 2000 <= 0.98  # standard error of the simulation 0.005
+
+
+def f1_of_marked(sums: Array, n: int) -> Array:
+    return np.asarray(2 * sums[..., 0] / (2 * sums[..., 0] + sums[..., 1] + sums[..., 2]))
+
+
+def test_coverage_of_the_paired_bootstrap() -> None:
+    """Difference of F1 of one class, n = 100, base right with 60 %, tuned with 75 %, gold half and half."""
+    generator = np.random.default_rng(12)
+    truth = 0.75 - 0.60  # balanced gold and symmetric errors: tp = q/2, fp = fn = (1 - q)/2, so F1 = q
+    covered = 0
+    for _ in range(400):
+        positive = generator.random(100) < 0.5
+        sides = []
+        for accuracy in (0.60, 0.75):
+            right = generator.random(100) < accuracy
+            sides.append(np.stack([positive & right, ~positive & ~right, positive & ~right], axis=1).astype(float))
+        interval = paired_bootstrap(sides[0], sides[1], f1_of_marked, Resampling(rounds=500))
+        assert interval is not None
+        covered += interval[0] <= truth <= interval[1]
+    assert 0.91 <= covered / 400 <= 0.98  # standard error of the simulation 0.011
+
+
+def test_false_positives_of_the_permutation_test() -> None:
+    generator = np.random.default_rng(13)
+    rejected = 0
+    for _ in range(500):
+        base, tuned = generator.random((2, 40, 1)) ** 3
+        p = permutation_p(base, tuned, mean, Resampling(rounds=199))
+        assert p is not None
+        rejected += p <= 0.05
+    assert 0.02 <= rejected / 500 <= 0.08  # standard error of the simulation 0.010
+
+
+# --- power --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "changed", "expected"), [(100, 10, 0.09), (100, 20, 0.125), (200, 20, 0.06), (1000, 200, 0.04)])
+def test_detectable_effect_by_hand(n: int, changed: int, expected: float) -> None:
+    # 2.8016 * sqrt(share that changes / n), half of the changes in each direction
+    differences = np.array([1.0, -1.0] * (changed // 2) + [0.0] * (n - changed))
+    assert detectable_effect(differences) == pytest.approx(expected, abs=0.003)
+
+
+def test_detectable_effect_needs_enough_items_to_change() -> None:
+    # 2.8016^2 / 100 = 0.0785, whether none or one of 100 items changed here
+    assert detectable_effect(np.zeros(100)) == pytest.approx(0.0785, abs=1e-4)
+    assert detectable_effect(np.array([1.0] + [0.0] * 99)) == pytest.approx(0.0785, abs=1e-4)
+    assert detectable_effect(np.zeros(100), scale=100.0) == pytest.approx(7.85, abs=1e-2)
+    # at that share the exact test, which needs 6 gained of 6, does find 80 %
+    assert scipy.stats.binom.sf(5, 100, 0.0785) == pytest.approx(0.80, abs=0.02)
+
+
+def test_detectable_effect_of_few_items() -> None:
+    assert detectable_effect(np.zeros(6)) == 1.0
+    assert detectable_effect(np.zeros(5)) is None
+    assert mcnemar_exact(5, 0) > 0.05 > mcnemar_exact(6, 0)
