@@ -36,7 +36,7 @@ def make_score(metric: str, value: float | None) -> Score:
         n_invalid=0,
         n_truncated=0,
         higher_is_better=True,
-        signature="shots:0|n:300|version:1",
+        signature=f"metric:{metric}|shots:0",
     )
 
 
@@ -92,8 +92,8 @@ def make_row(task: str, split: str, metric: str, values: Values, **changes: Any)
         "metric": metric,
         "base_subject": "base--bundled",
         "tuned_subject": "snli_lora",
-        "base_settings": {},
-        "tuned_settings": {},
+        "base_settings": {"num_fewshot": 0},
+        "tuned_settings": {"num_fewshot": 0},
         "base": base,
         "tuned": tuned,
         "delta": delta,
@@ -109,7 +109,8 @@ def make_row(task: str, split: str, metric: str, values: Values, **changes: Any)
 
 
 def make_majority_row(task: str, split: str) -> Row:
-    return make_row(task, split, "acc", (0.3367, None), tuned_subject=None, tuned_settings=None)
+    majority = {"base_subject": "majority class", "base_settings": {}, "tuned_subject": None, "tuned_settings": None}
+    return make_row(task, split, "acc", (0.3367, None), **majority)
 
 
 def make_cases() -> CaseSummary:

@@ -83,7 +83,15 @@ def test_every_test_row_is_named_with_its_numbers():
     # 39.12, 73.12 and 33.67 % are the accuracies of make_study, 10.34 and 31.41 % its exact matches
     shown = texts(drawn(make_study()))
     assert shown[:5] == ["Base 39.1", "Tuned 73.1", "Majority 33.7", "Base 10.3", "Tuned 31.4"]
-    assert shown[5:] == ["snli_custom\nsnli_lora\nacc, n = 300", "squad_custom\nsquad_lora\nexact_match, n = 300"]
+    assert shown[5:] == [
+        "snli_custom (test)\nsnli_lora, 0-shot\nacc, n = 300",
+        "squad_custom (test)\nsquad_lora, 0-shot\nexact_match, n = 300",
+    ]
+
+
+def test_long_and_odd_names_are_short_and_visible():
+    assert texts(drawn(study_of("a" * 27 + "bc\n", 0.1, 0.2)))[-1].startswith(f"{'a' * 27}… (test)\n")
+    assert texts(drawn(study_of("a\nb\x1b", 0.1, 0.2)))[-1].startswith("a b\\x1b (test)\n")
 
 
 def test_an_undefined_score_is_named_not_drawn():

@@ -70,16 +70,16 @@ def test_the_report_has_its_parts_in_order():
     page = Page(render_markdown(make_study(), FIGURES))
     assert page.headings == [
         "Two small tasks",
-        "Scores on test",
+        "Scores",
         "Scores by split",
-        "Scores by label, on test",
+        "Scores by label",
         "Cost",
         "Training",
         "snli_lora",
         "squad_lora",
-        "Cases, on test",
-        *["snli_custom", "Corrected (1 of 119 shown)", "Broken (1 of 17 shown)"],
-        *["squad_custom", "Corrected (1 of 119 shown)", "Broken (1 of 17 shown)"],
+        "Cases",
+        *["snli_custom (test)", "Corrected (1 of 119 shown)", "Broken (1 of 17 shown)"],
+        *["squad_custom (test)", "Corrected (1 of 119 shown)", "Broken (1 of 17 shown)"],
         *["Notes", "Signatures", "Provenance", "Models", "Evaluations", "Recipe", "Software and hardware"],
     ]
     assert [value for _, name, value in page.attributes if name == "src"] == list(FIGURES.values())
@@ -96,19 +96,22 @@ def test_the_sentences_come_first():
 def test_scores_on_test():
     # by hand from the values in make_study: 0.7312 - 0.3912 = 0.34, interval 0.34 - 0.0613 to 0.34 + 0.0587
     scores = Page(render_markdown(make_study(), {})).tables[0]
-    assert [", ".join(line[2:]) for line in scores[:4]] == [
+    assert [", ".join(line[3:]) for line in scores[:4]] == [
         "Base, Tuned, Difference, 95 % interval, p, p (Holm), n, Verdict",
         "33.7 %, -, -, -, -, -, 300, -",
         "39.1 %, 73.1 %, +34.0, +27.9 to +39.9, < 0.001, < 0.001, 300, improved",
         "28.0 %, 72.5 %, +44.5, +38.4 to +50.4, 0.021, -, 300, no evidence",
     ]
-    assert [line[:2] for line in scores[:4]] == [
-        ["Task", "Metric"],
-        ["snli_custom", "acc, majority class"],
-        ["snli_custom", "acc, primary"],
-        ["snli_custom", "f1_macro"],
+    assert [line[:3] for line in scores[:4]] == [
+        ["Task", "Split", "Metric"],
+        ["snli_custom", "test", "acc, majority class"],
+        ["snli_custom", "test", "acc, primary"],
+        ["snli_custom", "test", "f1_macro"],
     ]
-    assert [line[:2] for line in scores[4:]] == [["squad_custom", "exact_match, primary"], ["squad_custom", "token_f1"]]
+    assert [(line[0], line[2]) for line in scores[4:]] == [
+        ("squad_custom", "exact_match, primary"),
+        ("squad_custom", "token_f1"),
+    ]
 
 
 def shown_number(cell: str) -> float | None:
@@ -123,15 +126,15 @@ def assert_shows(cell: str, value: float | None) -> None:
 def test_every_row_on_test_is_shown_as_it_is():
     study = make_study()
     scores, by_label = (Page(render_markdown(study, {})).tables[index] for index in (0, 2))
-    lines = {(line[0], line[1].partition(",")[0], line[3] != "-"): line for line in scores[1:]}
-    labels = {line[1]: line[2:] for line in by_label[1:]}
+    lines = {(line[0], line[2].partition(",")[0], line[4] != "-"): line for line in scores[1:]}
+    labels = {line[2]: line[3:] for line in by_label[1:]}
     for row in (row for row in study.rows() if row.split == "test"):
         kind, _, label = row.metric.partition("_")
         if label in labels:
             place = 2 * ["precision", "recall", "f1"].index(kind)
             base, tuned = labels[label][place : place + 2]
         else:
-            _, _, base, tuned, delta, interval, p, _, n, _ = lines[row.task, row.metric, row.tuned is not None]
+            _, _, _, base, tuned, delta, interval, p, _, n, _ = lines[row.task, row.metric, row.tuned is not None]
             assert_shows(delta, row.delta)
             assert_shows(interval.partition(" to ")[0], row.low)
             assert_shows(interval.partition(" to ")[2] or "-", row.high)
@@ -186,24 +189,57 @@ def test_a_task_without_right_and_wrong_gives_the_reason():
     study = make_study()
     cases = CaseSummary(counts=None, cases=None, reason="no item has a score of acc")
     study = study.model_copy(update={"comparisons": [study.comparisons[0].model_copy(update={"cases": cases})]})
-    assert "### snli\\_custom\n\nno item has a score of acc\n" in render_markdown(study, {})
+    assert "### snli\\_custom (test)\n\nno item has a score of acc\n" in render_markdown(study, {})
 
 
-def test_adapters_on_the_same_task_are_told_apart():
-    rows = [make_row("snli_custom", "test", "acc", (0.4, 0.5), tuned_subject="other", primary=True)]
-    other = make_comparison("snli_custom", "test", {"acc": (0.4, 0.5)}, rows, adapter="other")
+def test_adapters_and_shots_on_the_same_task_are_told_apart():
     study = make_study()
-    study = study.model_copy(update={"comparisons": [*study.comparisons, other]})
-    tasks = {line[0] for line in Page(render_markdown(study, {})).tables[0][1:]}
-    assert tasks == {"snli_custom, snli_lora", "squad_custom", "snli_custom, other"}
+    first = study.comparisons[0]
+    other = first.tuned.model_copy(update={"subject": "other"})
+    shots = first.tuned.model_copy(update={"settings": first.tuned.settings.model_copy(update={"num_fewshot": 3})})
+    further = [first.model_copy(update={"tuned": record}) for record in (other, shots)]
+    report = render_markdown(study.model_copy(update={"comparisons": [*study.comparisons, *further]}), {})
+    assert {line[0] for line in Page(report).tables[0][1:]} == {
+        "snli_custom, snli_lora, 0-shot",
+        "snli_custom, snli_lora, 3-shot",
+        "snli_custom, other, 0-shot",
+        "squad_custom",
+    }
 
 
-def test_a_study_without_test_or_adapters_is_still_a_report():
+def test_limits_that_differ_between_splits_stay_in_one_line():
     study = make_study()
-    validation = study.model_copy(update={"comparisons": study.comparisons[1:2], "adapters": [], "notes": []})
-    assert "No test split was scored." in render_markdown(validation, {})
+    train = study.comparisons[2]
+    settings = train.tuned.settings.model_copy(update={"limit": 50})
+    train = train.model_copy(update={"tuned": train.tuned.model_copy(update={"settings": settings})})
+    report = render_markdown(study.model_copy(update={"comparisons": [*study.comparisons[:2], train]}), {})
+    assert ["snli_custom", "acc", "n", "300", "300", "300"] in Page(report).tables[1]
+
+
+def test_a_label_with_recall_alone_has_a_line():
+    study = make_study()
+    row = make_row("odd", "test", "recall_yes", (0.25, 0.5), primary=True)
+    odd = make_comparison("odd", "test", {"recall_yes": (0.25, 0.5)}, [row])
+    scores, _, by_label, *_ = Page(render_markdown(study.model_copy(update={"comparisons": [odd]}), {})).tables
+    assert scores[1][:5] == ["odd", "test", "recall_yes, primary", "25.0 %", "50.0 %"]
+    assert by_label[1] == ["odd", "test", "yes", "-", "-", "25.0 %", "50.0 %", "-", "-"]
+
+
+def test_a_primary_metric_on_validation_is_in_the_main_table():
+    study = make_study()
+    validation = study.comparisons[1]
+    rows = [row.model_copy(update={"primary": row.metric == "f1_macro"}) for row in validation.rows]
+    validation = validation.model_copy(update={"rows": rows})
+    scores = Page(render_markdown(study.model_copy(update={"comparisons": [validation]}), {})).tables[0]
+    assert ["snli_custom", "validation", "f1_macro, primary"] in [line[:3] for line in scores]
+
+
+def test_a_study_without_primary_metric_or_adapters_is_still_a_report():
+    study = make_study()
+    train = study.model_copy(update={"comparisons": study.comparisons[2:3], "adapters": [], "notes": []})
+    assert "No primary metric was compared." in render_markdown(train, {})
     empty = Study(name="Empty", comparisons=[], adapters=[], notes=[], command="ft-harness report")
-    assert render_markdown(empty, {}).startswith("# Empty\n\n## Scores on test\n\nNo test split was scored.\n")
+    assert render_markdown(empty, {}).startswith("# Empty\n\n## Scores\n\nNo primary metric was compared.\n")
 
 
 def test_rows_json_has_the_rows_and_nothing_else():
@@ -260,22 +296,23 @@ def make_hostile(payload: str) -> tuple[Study, dict[str, str]]:
     """A study with the payload in every text from outside, and its figures."""
     per_label = {f"{kind}_{payload}": (0.1, 0.2) for kind in ("precision", "recall", "f1")}
     values = {"acc": (0.3, 0.4), f"f1_other {payload}": (0.1, 0.2), **per_label}
-    rows = [make_row(payload, "test", metric, pair, tuned_subject=payload) for metric, pair in values.items()]
+    rows = [make_row(payload, "test", metric, pair, primary=metric == "acc") for metric, pair in values.items()]
     comparison = make_comparison(payload, "test", values, rows, adapter=payload)
     case = Case(item_key=payload, prompt=payload, gold=payload, base_answer=payload, tuned_answer=payload)
     counts = {"still right": 0, "corrected": 1, "broken": 1, "not corrected": 1}
-    cases = CaseSummary(counts=counts, cases={name: [case] for name in counts}, reason=payload)
+    cases = CaseSummary(counts=counts, cases={name: [case] for name in counts}, reason=None)
     record = comparison.tuned
     scores = [score.model_copy(update={"signature": payload}) for score in record.scores]
     model = record.model.model_copy(update={"pretrained": payload, "identity": payload, "revision": payload})
     tuned = record.model_copy(update={"scores": scores, "model": model, "provenance": {payload: {payload: payload}}})
     comparison = comparison.model_copy(update={"sentence": payload, "cases": cases, "tuned": tuned})
+    undecided = comparison.model_copy(update={"cases": CaseSummary(counts=None, cases=None, reason=payload)})
     run = make_adapter(payload, payload)
     cost = run.card.cost.model_copy(update={"hardware": payload})
     card = run.card.model_copy(update={"cost": cost, "recipe": {payload: {payload: [payload]}}})
     study = Study(
         name=payload,
-        comparisons=[comparison],
+        comparisons=[comparison, undecided],
         adapters=[run.model_copy(update={"card": card})],
         notes=[payload],
         command=payload,
@@ -332,6 +369,10 @@ def test_readable_text_is_left_alone():
 
 def test_a_fence_is_longer_than_any_in_the_text():
     assert fenced("a ```` b", 100) == "`````\na ```` b\n`````"
+
+
+def test_angle_brackets_are_entities():
+    assert inline("<b>&lt;") == "&lt;b&gt;&amp;lt;"
 
 
 def test_pandoc_finds_no_dashes_attributes_or_divisions():

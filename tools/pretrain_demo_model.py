@@ -3,8 +3,8 @@
     python tools/pretrain_demo_model.py train  --shared DIR --work DIR     # resumes from its newest checkpoint
     python tools/pretrain_demo_model.py export --shared DIR --work DIR --out src/ft_harness/bundled/model
 
-`--shared` is a folder with `data/` in it (see CONTRIBUTING.md). Text used: unlabelled IMDB reviews without any text that
-occurs in IMDB's test half, TinyStories, SST-2 training sentences, SNLI dev and snli_cad training sentences. Nothing
+`--shared` is a folder with `data/` in it (see CONTRIBUTING.md). Text used: unlabelled IMDB reviews without any text
+that occurs in IMDB's test half, TinyStories, SST-2 training sentences, SNLI dev and snli_cad training sentences. Nothing
 else, and no labels. The order of rows is a pure function of (seed, step), so a resumed run sees what an
 uninterrupted one would have seen.
 """
@@ -45,7 +45,7 @@ class Plan:
     num_attention_heads: int = 3
     context: int = 512
     batch_rows: int = 16
-    total_steps: int = 4200
+    total_steps: int = 3700
     warmup_steps: int = 60
     decay_share: float = 0.5
     muon_lr: float = 0.02
@@ -119,9 +119,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    bos = tokenizer.token_to_id(BOS)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, bos)]
+        single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, tokenizer.token_to_id(BOS) or 0)]
     )
     return tokenizer
 
@@ -136,7 +135,7 @@ def prepare(data: Path, work: Path, plan: Plan) -> tuple[Tokenizer, np.ndarray]:
     documents = train["reviews"] + plan.short_text_repeats * (train["stories"] + train["sentences"])
     tokenizer = train_tokenizer(documents, plan.vocab_size)
     order = np.random.default_rng(SEED + 1).permutation(len(documents))
-    eos = tokenizer.token_to_id(EOS)
+    eos = tokenizer.token_to_id(EOS) or 0
     pieces: list[int] = []
     for start in range(0, len(order), 1000):
         batch = tokenizer.encode_batch([documents[i] for i in order[start : start + 1000]])
@@ -230,6 +229,12 @@ def load_checkpoint(work: Path, model: Any, optimizers: list[torch.optim.Optimiz
         return int(handle.metadata()["step"])
 
 
+def rewind_history(path: Path, step: int) -> None:
+    """Drop entries after the checkpoint: those steps are done again."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    path.write_text("".join(line for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")
+
+
 def mean_loss(model: Any, rows: torch.Tensor) -> torch.Tensor:
     """Next-token loss of rows [B, T + 1]: bf16 inside the model, softmax in float32."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -244,6 +249,7 @@ def train(data: Path, work: Path, plan: Plan, stop_after: int | None) -> None:
     model = build_model(plan, tokenizer)
     optimizers = build_optimizers(model, plan)
     first = load_checkpoint(work, model, optimizers)
+    rewind_history(work / "history.jsonl", first)
     compiled = torch.compile(partial(mean_loss, model))
     bases = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
     print(f"parameters {sum(p.numel() for p in model.parameters()):,}; from step {first} of {plan.total_steps}")
@@ -254,7 +260,7 @@ def train(data: Path, work: Path, plan: Plan, stop_after: int | None) -> None:
             group["lr"] = base * lr_share(step, plan)
         rows = batch_at(tokens, step, plan)
         loss = compiled(rows)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()

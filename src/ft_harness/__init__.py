@@ -19,7 +19,7 @@ _HOMES = {
     "task_yamls_dir": "ft_harness.paths",
 }
 
-__all__ = [*_HOMES]  # noqa: PLE0604
+__all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -39,7 +39,9 @@ def read_card(folder: Path) -> Card | None:
     try:
         return Card.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError) as error:
-        raise InputError(f"{path}: not a card ({type(error).__name__})", "card.json as written", "train again") from error
+        raise InputError(
+            f"{path}: not a card ({type(error).__name__})", "card.json as written", "train again"
+        ) from error
 
 
 def read_history(folder: Path) -> list[HistoryEntry]:
@@ -88,7 +90,9 @@ def _changed_files(folder: Path) -> list[InputError | PolicyError]:
     hashes = file_hashes(folder)
     changed = [name for name, known in (card.files if card else {}).items() if hashes.get(name) != known]
     return [
-        InputError(f"{folder / name}: not the file that the card was written for", "an unchanged file", "train it again")
+        InputError(
+            f"{folder / name}: not the file that the card was written for", "an unchanged file", "train it again"
+        )
         for name in changed
     ]
 
@@ -143,7 +147,9 @@ def _load_peft(folder: Path, base: BaseModel) -> Any:
         skeleton = get_peft_model(base.model, config)
     except Exception as error:  # PEFT raises bare types for configurations that do not fit
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise InputError(f"{folder}: doesn't fit the base ({reason})", "an adapter for it", "use its own base") from error
+        raise InputError(
+            f"{folder}: doesn't fit the base ({reason})", "an adapter for it", "use its own base"
+        ) from error
     try:
         _check_keys(folder, skeleton)
     finally:

@@ -43,7 +43,9 @@ def problems(section: ModelSection) -> list[InputError]:
     looks_local = folder.is_absolute() or section.pretrained.startswith((".", "~")) or section.pretrained.count("/") > 1
     if not folder.is_dir():
         if looks_local:
-            return [InputError(f"{folder}: no such model folder", "a Hugging Face model folder", "check model.pretrained")]
+            return [
+                InputError(f"{folder}: no such model folder", "a Hugging Face model folder", "check model.pretrained")
+            ]
         return []
     if not (folder / "config.json").is_file():
         return [InputError(f"{folder}: no config.json", "a Hugging Face model folder", "check model.pretrained")]
@@ -79,21 +81,46 @@ def identity(folder: str, commit: str | None) -> str:
     return f"sha256:{sha256_text('|'.join(parts))[:32]}"
 
 
-def _load(section: ModelSection, folder: str) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def _hub_options(section: ModelSection) -> dict[str, Any]:
+    return {"revision": section.revision or "main", "trust_remote_code": False}
 
-    options = {"revision": section.revision or "main", "trust_remote_code": False}
+
+def _unloadable(section: ModelSection, error: Exception) -> InputError:
+    reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+    return InputError(
+        f"{section.pretrained}: the model can't be loaded ({reason})",
+        "a causal language model with whole safetensors files, and its tokenizer",
+        "check the folder or the hub id; fetch damaged files again",
+    )
+
+
+def load_tokenizer(section: ModelSection) -> Any:
+    """The base model's tokenizer, with a padding token.
+
+    Raises:
+        InputError: not loadable.
+    """
+    from transformers import AutoTokenizer
+
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=section.dtype, use_safetensors=True, **options)
+        tokenizer = AutoTokenizer.from_pretrained(model_folder(section.pretrained), **_hub_options(section))
+    except Exception as error:  # transformers and the hub client raise many types here
+        raise _unloadable(section, error) from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    return tokenizer
+
+
+def _load_model(section: ModelSection) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    folder = model_folder(section.pretrained)
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            folder, dtype=section.dtype, use_safetensors=True, **_hub_options(section)
+        )
     except Exception as error:  # transformers, safetensors and the hub client raise many types here
-        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-        raise InputError(
-            f"{section.pretrained}: the model can't be loaded ({reason})",
-            "a causal language model with whole safetensors files",
-            "check the folder or the hub id; fetch damaged files again",
-        ) from error
-    return model, tokenizer
+        raise _unloadable(section, error) from error
 
 
 def _check_finite(model: Any, name: str) -> None:
@@ -115,16 +142,13 @@ def load_base_model(section: ModelSection) -> BaseModel:
     """
     import torch
 
-    folder = model_folder(section.pretrained)
-    model, tokenizer = _load(section, folder)
+    tokenizer, model = load_tokenizer(section), _load_model(section)
     _check_finite(model, section.pretrained)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     device = "cuda" if torch.cuda.is_available() else "cpu"
     info = ModelInfo(
         pretrained=section.pretrained,
         revision=section.revision,
-        identity=identity(folder, getattr(model.config, "_commit_hash", None)),
+        identity=identity(model_folder(section.pretrained), getattr(model.config, "_commit_hash", None)),
         dtype=str(model.dtype).removeprefix("torch."),
         parameters=model.num_parameters(),
     )

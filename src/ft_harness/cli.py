@@ -35,6 +35,7 @@ RecipeArgument = Annotated[Path, typer.Argument(help="recipe.yaml, or the adapte
 SetOption = Annotated[list[str], typer.Option("--set", help="replace a field: section.field=value (repeatable)")]
 OutOption = Annotated[Path, typer.Option("--out", help="working folder for adapters/ and results/")]
 NameOption = Annotated[str | None, typer.Option("--name", help="adapter name; default: the recipe's folder")]
+TaskOption = Annotated[str, typer.Option("--task", help="see ft-harness tasks list")]
 HERE = Path()
 
 
@@ -56,6 +57,8 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DELAY", "2")  # bars, with the time that remains, for what takes longer than two seconds
+    os.environ.setdefault("TQDM_MININTERVAL", "0.5")
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.ERROR)
     logging.getLogger("ft_harness").setLevel(logging.WARNING)
     logging.getLogger("bitsandbytes").setLevel(logging.CRITICAL)
@@ -74,25 +77,37 @@ def _experiment(recipe: Path, settings: list[str], out: Path, name: str | None) 
     return experiment
 
 
-def _percent(value: float | None, scale: float) -> str:
+def _amount(value: float | None, scale: float) -> str:
     return "-" if value is None else f"{100 * value / scale:.1f}"
 
 
 def _print_study(study: Study, path: Path) -> None:
+    """The primary rows, the sentences of the test split and the report's path."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from ft_harness.metrics import find_metric
 
-    table = Table("Task", "Split", "Metric", "Base", "Tuned", "Difference", "95 % interval", "n", "Verdict")
-    for row in study.rows():
-        if row.tuned_subject is None or "_" in row.metric and row.metric not in ("f1_macro", "exact_match", "token_f1"):
-            continue
+    table = Table("Task", "Split", "Metric", "Base", "Tuned", "Difference [95 %]", "n", "Verdict")
+    for comparison in study.comparisons:
+        row = next(row for row in comparison.rows if row.tuned_subject is not None)
         scale = find_metric(row.metric).scale
-        interval = f"{_percent(row.low, scale)} to {_percent(row.high, scale)}"
-        numbers = [_percent(value, scale) for value in (row.base, row.tuned, row.delta)]
-        table.add_row(row.task, row.split, row.metric, *numbers, interval, str(row.n), row.verdict or "-")
-    Console().print(table)
+        base, tuned, delta, low, high = (_amount(x, scale) for x in (row.base, row.tuned, row.delta, row.low, row.high))
+        cells = (
+            row.task,
+            row.split,
+            row.metric,
+            base,
+            tuned,
+            f"{delta} [{low}, {high}]",
+            str(row.n),
+            row.verdict or "-",
+        )
+        table.add_row(*map(escape, cells))
+    console = Console()
+    console.width = max(console.width, 110)
+    console.print(table)
     for comparison in study.comparisons:
         if comparison.base.settings.split == "test":
             print(comparison.sentence)
@@ -104,7 +119,7 @@ def _print_scores(evaluations: list[Evaluation]) -> None:
         record = evaluation.record
         for score in record.scores:
             value = "undefined" if score.value is None else f"{score.value:.4f}"
-            print(f"{record.subject}  {record.settings.task}@{record.settings.split}  {score.metric}  {value}  n={score.n}")
+            print(f"{record.subject}  {record.eval_id}  {score.metric}  {value}  n={score.n}")
         print(evaluation.folder)
 
 
@@ -117,7 +132,7 @@ def demo(out: OutOption = HERE) -> None:
 
 
 @app.command()
-def init(name: str, task: Annotated[str, typer.Option("--task", help="see ft-harness tasks list")], out: OutOption = HERE) -> None:
+def init(name: str, task: TaskOption, out: OutOption = HERE) -> None:
     """Write adapters/NAME/recipe.yaml, commented."""
     from ft_harness.paths import adapters_dir
     from ft_harness.recipe import write_new_recipe
@@ -187,7 +202,9 @@ def check(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = HERE) -
 
 
 @tasks_app.command("list")
-def list_tasks(include_path: Annotated[str | None, typer.Option(help="a further folder with task YAMLs")] = None) -> None:
+def list_tasks(
+    include_path: Annotated[str | None, typer.Option(help="a further folder with task YAMLs")] = None,
+) -> None:
     """Shipped tasks (and a folder's): name, output type, data, file."""
     from ft_harness import tasks
 
@@ -203,11 +220,11 @@ def show_task(
     count: Annotated[int, typer.Option("--count", min=1, help="docs to show")] = 3,
 ) -> None:
     """Rendered prompts of a task, the trained tokens marked as [token]."""
-    from ft_harness.examples import show_examples
+    from ft_harness.pipeline import show_task
     from ft_harness.tasks import TaskSpec
 
     metadata = {"data_source": source} if source else {}
-    print(show_examples(TaskSpec(name, metadata=metadata), model, count))
+    print("\n\n".join(show_task(TaskSpec(name, metadata=metadata), model, count)))
 
 
 @tasks_app.command("path")

@@ -17,15 +17,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ft_harness.errors import InputError
-from ft_harness.files import Row, Rows, read_file, split_files
+from ft_harness.files import SPLITS, Row, Rows, Split, read_file, split_files
 from ft_harness.paths import BUNDLED, bundled_data_dir
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    from datasets import DatasetDict
 
 _log = logging.getLogger(__name__)
 _PREFIX = "data_"
-SPLIT_NAMES = ("train", "validation", "test")
 DERIVED_SHARE = 0.1
 LABEL, LABEL_NAMES = "label", "label_names"
 Size = int | float | None
@@ -90,17 +89,14 @@ def load_splits(data: Mapping[str, Any], test_all: bool = False, **metadata: Any
 
     options = _merge_options(data, metadata)
     rows = {split: _select_fields(part, options) for split, part in _read_source(options).items()}
-    if test_all:
-        everything = [row for part in rows.values() for row in part]
-        sampled = {"train": [], "validation": [], "test": everything}
-    else:
-        sampled = _sample_splits(rows, options)
+    everything = [row for part in rows.values() for row in part]
+    sampled = {"train": [], "validation": [], "test": everything} if test_all else _sample_splits(rows, options)
     # One schema for all splits, so that an empty one has the columns too.
     features = Dataset.from_list([row for part in sampled.values() for row in part]).features
     return DatasetDict({split: Dataset.from_list(part, features=features) for split, part in sampled.items()})
 
 
-def _read_source(options: DataOptions) -> dict[str, Rows]:
+def _read_source(options: DataOptions) -> dict[Split, Rows]:
     """Rows of each split that the source has."""
     if options.source is None:
         raise InputError("the task names no data source", "a hub id, file or folder", "--set data.source=...")
@@ -116,7 +112,7 @@ def _read_source(options: DataOptions) -> dict[str, Rows]:
     return _read_hub(options)
 
 
-def _read_folder(folder: Path, options: DataOptions) -> dict[str, Rows]:
+def _read_folder(folder: Path, options: DataOptions) -> dict[Split, Rows]:
     found = split_files(folder)
     if not found:
         raise InputError(
@@ -127,7 +123,7 @@ def _read_folder(folder: Path, options: DataOptions) -> dict[str, Rows]:
     return {split: read_file(path, options.column_names) for split, path in found.items()}
 
 
-def _read_hub(options: DataOptions) -> dict[str, Rows]:
+def _read_hub(options: DataOptions) -> dict[Split, Rows]:
     from datasets import load_dataset
 
     try:
@@ -141,7 +137,7 @@ def _read_hub(options: DataOptions) -> dict[str, Rows]:
         ) from error
     return {
         split: Rows(f"{options.source}[{split}]", loaded[split].to_list())
-        for split in SPLIT_NAMES
+        for split in SPLITS
         if split in loaded and len(loaded[split])
     }
 
@@ -210,11 +206,11 @@ def _label_index(raw: Any, labels: Sequence[str], rows: Rows, index: int) -> int
     )
 
 
-def _sample_splits(rows: Mapping[str, list[Row]], options: DataOptions) -> dict[str, list[Row]]:
-    sizes: dict[str, Size] = {split: getattr(options, f"{split}_size") for split in SPLIT_NAMES}
-    donor = next(split for split in SPLIT_NAMES if rows.get(split))
+def _sample_splits(rows: Mapping[Split, list[Row]], options: DataOptions) -> dict[Split, list[Row]]:
+    sizes: dict[Split, Size] = {split: getattr(options, f"{split}_size") for split in SPLITS}
+    donor = next(split for split in SPLITS if rows.get(split))
     pools = _derive_missing(rows, donor, sizes, options)
-    sampled: dict[str, list[Row]] = {}
+    sampled: dict[Split, list[Row]] = {}
     for split, pool in pools.items():
         total = len(rows.get(split) or rows[donor])
         sampled[split] = _sample(pool, _count(sizes[split], total, split), split, options)
@@ -224,13 +220,13 @@ def _sample_splits(rows: Mapping[str, list[Row]], options: DataOptions) -> dict[
 
 
 def _derive_missing(
-    rows: Mapping[str, list[Row]], donor: str, sizes: Mapping[str, Size], options: DataOptions
-) -> dict[str, list[Row]]:
+    rows: Mapping[Split, list[Row]], donor: Split, sizes: Mapping[Split, Size], options: DataOptions
+) -> dict[Split, list[Row]]:
     """Carve each missing split out of the donor; a missing train split receives what the donor leaves."""
-    pools = {split: list(rows.get(split, [])) for split in SPLIT_NAMES}
+    pools = {split: list(rows.get(split, [])) for split in SPLITS}
     total = len(pools[donor])
 
-    def carve(split: str) -> list[Row]:
+    def carve(split: Split) -> list[Row]:
         size = DERIVED_SHARE if sizes[split] is None else sizes[split]
         taken = _chosen(pools[donor], _count(size, total, split), split, options)
         gone = set(taken)
@@ -247,7 +243,7 @@ def _derive_missing(
     return pools
 
 
-def _count(size: Size, total: int, split: str) -> int:
+def _count(size: Size, total: int, split: Split) -> int:
     """Rows that a size asks for: a share of the total below 1, else a number."""
     if size is None:
         return total
@@ -261,14 +257,14 @@ def _count(size: Size, total: int, split: str) -> int:
     return count
 
 
-def _sample(pool: list[Row], count: int, split: str, options: DataOptions) -> list[Row]:
+def _sample(pool: list[Row], count: int, split: Split, options: DataOptions) -> list[Row]:
     """A seeded sample in the order of the source; the whole pool where it holds no more than the count."""
     return pool if count >= len(pool) else [pool[i] for i in _chosen(pool, count, split, options)]
 
 
-def _chosen(rows: Sequence[Row], count: int, split: str, options: DataOptions) -> list[int]:
+def _chosen(rows: Sequence[Row], count: int, split: Split, options: DataOptions) -> list[int]:
     """Sorted indices of a sample without replacement; a pure function of (seed, split, rows)."""
-    rng = np.random.default_rng((options.seed, SPLIT_NAMES.index(split)))
+    rng = np.random.default_rng((options.seed, SPLITS.index(split)))
     if not options.stratified:
         return sorted(rng.permutation(len(rows))[:count].tolist())
     by_label: dict[Any, list[int]] = {}

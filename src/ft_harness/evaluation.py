@@ -14,9 +14,10 @@ import numpy as np
 
 from ft_harness.base_model import BaseModel
 from ft_harness.errors import InputError
+from ft_harness.files import Split
 from ft_harness.metrics import Metric, find_metric
 from ft_harness.provenance import peak_gpu_bytes, peak_rss_bytes, snapshot
-from ft_harness.recipe import EvalSection, Split
+from ft_harness.recipe import EvalSection
 from ft_harness.records import (
     RECORD_FILE,
     SAMPLES_FILE,
@@ -158,31 +159,28 @@ def evaluate(state: ModelState, jobs: Sequence[Job], results: Path) -> list[Eval
     return done
 
 
-def _run_lm_eval(lm: Any, job: Job) -> dict[str, Any]:
+def _run_lm_eval(lm: Any, job: Job) -> list[dict[str, Any]]:
+    """lm-eval's samples of one job, in the order of its docs.
+
+    `evaluate` rather than `simple_evaluate`: the latter gathers the whole environment into each result.
+    """
     import lm_eval
 
     name = job.task.config.task
-    outcome: dict[str, Any] = lm_eval.simple_evaluate(
-        model=lm,
-        tasks=[job.task],
-        num_fewshot=job.settings.num_fewshot,
-        samples={name: job.doc_ids},
-        bootstrap_iters=0,
-        log_samples=True,
-        random_seed=job.settings.seed,
-        numpy_random_seed=job.settings.seed,
-        torch_random_seed=job.settings.seed,
-        fewshot_random_seed=job.settings.seed,
+    job.task.set_config(key="num_fewshot", value=job.settings.num_fewshot)
+    job.task.set_fewshot_seed(seed=job.settings.seed)
+    outcome = lm_eval.evaluate(
+        lm=lm, task_dict={"tasks": {name: job.task}}, samples={name: job.doc_ids}, bootstrap_iters=0, log_samples=True
     )
-    return outcome
+    samples: list[dict[str, Any]] = outcome["samples"][name]
+    return samples
 
 
 def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
     lm = make_lm(state.base, job.settings.batch_size)
     started = time.monotonic()
-    outcome = _run_lm_eval(lm, job)
+    raw = _run_lm_eval(lm, job)
     seconds = time.monotonic() - started
-    raw = outcome["samples"][job.task.config.task]
     if len(raw) != len(job.doc_ids):
         raise InputError(
             f"{job.eval_id}: lm-eval returned {len(raw)} samples for {len(job.doc_ids)} docs",

@@ -1,7 +1,7 @@
 """A task's docs -> token ids and loss mask, at the very boundaries that lm-eval scores.
 
-Text comes from the lm-eval task object itself (`fewshot_context`, `construct_requests`), ids from lm-eval's own encoding
-code, so that training and scoring cannot drift apart.
+Text comes from the lm-eval task object itself (`fewshot_context`, `construct_requests`), ids from lm-eval's own
+encoding code, so that training and scoring cannot drift apart.
 """
 
 from __future__ import annotations
@@ -151,7 +151,9 @@ def _check_boundary(
     prompt, answer = texts
     context, continuation = ids
     if not continuation:
-        raise InputError(f"{task.config.task}: an answer has no tokens ({answer!r})", "a non-empty answer", "mend the data")
+        raise InputError(
+            f"{task.config.task}: an answer has no tokens ({answer!r})", "a non-empty answer", "mend the data"
+        )
     if prompt and encoder.tok_encode(prompt + answer) != [*context, *continuation]:
         raise InputError(
             f"{task.config.task}: the tokens of prompt and answer merge at {prompt[-20:]!r} + {answer[:20]!r}",
@@ -204,4 +206,4 @@ def examples_hash(examples: Sequence[Example]) -> str:
 def mark_trained(example: Example, tokenizer: Any) -> str:
     """The row's text with every token that carries loss in square brackets."""
     trained = "".join(f"[{tokenizer.decode([token])}]" for token in example.answer_ids)
-    return tokenizer.decode(example.context_ids) + trained
+    return f"{tokenizer.decode(example.context_ids)}{trained}"

@@ -10,14 +10,16 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ft_harness.errors import InputError
 
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 Row = dict[str, Any]
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _SUFFIXES = (*_DELIMITERS, ".json", ".jsonl", ".parquet")
-_SPLIT_WORDS = {
+_SPLIT_WORDS: dict[str, Split] = {
     "train": "train", "training": "train",
     "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
     "test": "test",
@@ -43,19 +45,19 @@ def _data_suffix(path: Path) -> str:
     return suffixes[-2] if suffixes[-1:] == [".gz"] and len(suffixes) > 1 else (suffixes[-1] if suffixes else "")
 
 
-def _split_of(path: Path) -> str | None:
+def _split_of(path: Path) -> Split | None:
     stem = path.name.removesuffix(".gz").rpartition(".")[0]
     match = _SPLIT_NAME.search(stem)
     return _SPLIT_WORDS[match.group(1).lower()] if match else None
 
 
-def split_files(folder: Path) -> dict[str, Path]:
+def split_files(folder: Path) -> dict[Split, Path]:
     """Split -> file, for files whose name is or ends in the name of a split (`train.csv`, `snli_dev.csv`).
 
     Raises:
         InputError: two files claim the same split.
     """
-    found: dict[str, Path] = {}
+    found: dict[Split, Path] = {}
     for path in sorted(folder.iterdir()):
         split = _split_of(path)
         if split is None or not path.is_file() or _data_suffix(path) not in _SUFFIXES:
@@ -111,7 +113,7 @@ def _read_text(path: Path) -> str:
 
 def _read_table(path: Path, text: str, delimiter: str, names: Sequence[str] | None) -> Iterator[tuple[int, Row]]:
     # In tab-separated files of this field quotes are text; in csv they are quotes.
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)
     header = list(names) if names else next(reader, [])
     for cells in reader:
@@ -133,7 +135,9 @@ def _read_json_lines(path: Path, text: str) -> Iterator[tuple[int, Row]]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}:{number}: not JSON ({error})", "one JSON object a line", "mend the line") from error
+            raise InputError(
+                f"{path}:{number}: not JSON ({error})", "one JSON object a line", "mend the line"
+            ) from error
         if not isinstance(row, dict):
             raise InputError(f"{path}:{number}: no JSON object", "one JSON object a line", "mend the line")
         yield number, row
@@ -148,7 +152,9 @@ def _read_json(path: Path, text: str) -> list[Row]:
         raise InputError(f"{where}: not JSON ({error})", "a JSON list of objects", "mend the file") from error
     rows = content.get("data") if isinstance(content, dict) else content
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InputError(f"{path}: no list of objects", 'a JSON list of objects, or {"data": [...]}', "convert the file")
+        raise InputError(
+            f"{path}: no list of objects", 'a JSON list of objects, or {"data": [...]}', "convert the file"
+        )
     return rows
 
 

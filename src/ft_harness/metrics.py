@@ -154,7 +154,7 @@ def predicted_choice(results: Sequence[tuple[float, bool]]) -> int:
 
 
 def label_statistics(gold: int, predicted: int | None, labels: Sequence[str]) -> dict[str, float | Statistics]:
-    """Scores of one classified doc. `predicted` None (no readable answer) is a miss of the gold class, no class gained."""
+    """Scores of one classified doc; `predicted` None (no readable answer) misses the gold class and gains no other."""
     flat: Statistics = []
     scores: dict[str, float | Statistics] = {"acc": float(predicted == gold)}
     for index, label in enumerate(labels):

@@ -9,17 +9,18 @@ from pathlib import Path
 
 from ft_harness import adapters, preflight
 from ft_harness.aggregator import AdapterRun, Study, aggregate
-from ft_harness.base_model import BaseModel, load_base_model
+from ft_harness.base_model import BaseModel, load_base_model, load_tokenizer
 from ft_harness.errors import InputError
 from ft_harness.evaluation import Job, ModelState, base_subject, evaluate, finished, plan_jobs
-from ft_harness.examples import prompt_of
+from ft_harness.examples import build_examples, mark_trained, prompt_of, trains_eos
 from ft_harness.paths import adapters_dir, bundled_recipe, reports_dir, results_dir
 from ft_harness.plots import Form, before_after, loss_curve
 from ft_harness.preflight import Checked
-from ft_harness.recipe import Recipe, keep_recipe, load_recipe
+from ft_harness.recipe import ModelSection, Recipe, keep_recipe, load_recipe
 from ft_harness.records import Card, Evaluation, load_records
 from ft_harness.report import render_markdown, rows_json
 from ft_harness.storage import locked, write_bytes, write_text
+from ft_harness.tasks import TaskSpec, load_tasks
 from ft_harness.training import TrainingSet, build_training_set, finished_card, train
 
 Say = Callable[[str], None]
@@ -197,6 +198,15 @@ def write_report(study: Study, folder: Path) -> Path:
     path = folder / "report.md"
     write_text(path, render_markdown(study, figures))
     return path
+
+
+def show_task(spec: TaskSpec, pretrained: str, count: int) -> list[str]:
+    """The first docs of a task's train split as training text, trained tokens in square brackets."""
+    tokenizer = load_tokenizer(ModelSection(pretrained=pretrained))
+    task = load_tasks(spec, ["train"])["train"]
+    docs = list(task.eval_docs)[:count]
+    examples = build_examples(task, docs, tokenizer, tokenizer.model_max_length, eos=trains_eos(task, None))
+    return [mark_trained(example, tokenizer) for example in examples]
 
 
 def demo_experiments(out: Path) -> list[Experiment]:

@@ -31,7 +31,7 @@ _STYLE = {
     "text.parse_math": False,
 }
 _WIDTH = 7.0  # inches: a text column of a paper or of a README
-_NAME_LIMIT = 30
+_NAME_LIMIT = 28  # characters: room for the axis stays
 _LABEL_GAP = 0.08  # of the axes' height: two labels at the right edge stay readable
 
 
@@ -66,7 +66,7 @@ def _draw_loss(axes: Axes, history: Sequence[HistoryEntry]) -> None:
         return
     ends: list[tuple[str, str, float]] = []
     if training:
-        axes.plot(*zip(*training, strict=True), color=_BASE, linewidth=1.5, marker="" if training[1:] else "o")
+        axes.plot(*zip(*training, strict=True), color=_BASE, linewidth=1.2, marker="" if training[1:] else "o")
         ends.append(("training", _BASE, training[-1][1]))
     if validation:
         axes.plot(*zip(*validation, strict=True), color=_TUNED, linestyle="", marker="s", markersize=6)
@@ -88,7 +88,7 @@ def _label_ends(axes: Axes, ends: list[tuple[str, str, float]]) -> None:
 
 
 def before_after(study: Study, form: Form) -> bytes:
-    """The primary metric of each comparison that has one: base and tuned with 95 % intervals, on an axis from 0 to 100 %.
+    """The primary metric of each comparison that has one: base and tuned with 95 % intervals, from 0 to 100 %.
 
     A comparison is a row, from top to bottom; its majority class is a tick. An undefined value is named, not drawn.
     """
@@ -110,9 +110,14 @@ def _draw_before_after(axes: Axes, compared: Sequence[tuple[Comparison, Row]]) -
 
 
 def _row_name(comparison: Comparison, row: Row) -> str:
-    task, adapter, metric = (visible(name, _NAME_LIMIT) for name in (row.task, comparison.tuned.subject, row.metric))
+    task, adapter, metric = (_shorten(name) for name in (row.task, comparison.tuned.subject, row.metric))
     shots = comparison.tuned.settings.num_fewshot
     return f"{task} ({row.split})\n{adapter}, {shots}-shot\n{metric}, n = {row.n}"
+
+
+def _shorten(name: str) -> str:
+    shown = visible(name.replace("\n", " "), 2 * _NAME_LIMIT)
+    return shown if len(shown) <= _NAME_LIMIT else f"{shown[: _NAME_LIMIT - 1]}…"
 
 
 def _draw_row(axes: Axes, place: int, comparison: Comparison, row: Row) -> None:
@@ -144,4 +149,5 @@ def _draw_interval(axes: Axes, height: float, score: Score, scale: float, colour
 
 
 def _write_beside(axes: Axes, height: float, text: str, colour: str) -> None:
-    axes.text(1.02, height, text, transform=axes.get_yaxis_transform(), color=colour, va="center")
+    edge = axes.get_yaxis_transform()
+    axes.annotate(text, (1, height), (10, 0), xycoords=edge, textcoords="offset points", color=colour, va="center")

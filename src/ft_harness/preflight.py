@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from ft_harness import base_model, storage, tasks
 from ft_harness.errors import FtHarnessError, ProblemsError, raise_problems
 from ft_harness.examples import answer_text, prompt_of
-from ft_harness.recipe import Recipe, Split
+from ft_harness.files import Split
+from ft_harness.recipe import Recipe
 from ft_harness.tasks import TaskSpec
 
 if TYPE_CHECKING:
@@ -76,6 +77,11 @@ def check(recipe: Recipe, folders: list[Path], *, trains: bool) -> Checked:
     raise_problems(problems)
     counts = ", ".join(f"{split} {len(task.eval_docs)} docs" for split, task in loaded.items())
     metrics = len(next(iter(loaded.values())).higher_is_better())
-    report = [f"model {recipe.model.pretrained}", f"task {recipe.task.name} ({task_hash})", counts, f"{metrics} metrics"]
+    report = [
+        f"model {recipe.model.pretrained}",
+        f"task {recipe.task.name} ({task_hash})",
+        counts,
+        f"{metrics} metrics",
+    ]
     report += [f"folder {folder} can be written" for folder in folders]
     return Checked(loaded, task_hash, report)

@@ -11,7 +11,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("ft-harness", "lm-eval", "torch", "transformers", "peft", "datasets", "bitsandbytes", "tokenizers", "numpy")
+_PACKAGES = (
+    "ft-harness",
+    "lm-eval",
+    "torch",
+    "transformers",
+    "peft",
+    "datasets",
+    "bitsandbytes",
+    "tokenizers",
+    "numpy",
+)
 _SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASSWORD", re.IGNORECASE)
 _SECRET_SHAPE = re.compile(r"\b(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,})|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
 _SHORTEST_SECRET = 8
@@ -78,7 +88,12 @@ def code_commit() -> dict[str, Any]:
 
 def snapshot() -> dict[str, Any]:
     """The provenance block of records and cards."""
-    return {"packages": package_versions(), "hardware": hardware(), "code": code_commit(), "platform": platform.system()}
+    return {
+        "packages": package_versions(),
+        "hardware": hardware(),
+        "code": code_commit(),
+        "platform": platform.system(),
+    }
 
 
 def peak_rss_bytes() -> int:

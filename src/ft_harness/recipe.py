@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ft_harness.data import DataOptions
 from ft_harness.errors import ConfigError, raise_problems, suggest
+from ft_harness.files import SPLITS, Split
 from ft_harness.paths import bundled_recipe
 from ft_harness.storage import canonical_json, sha256_text, write_text
 from ft_harness.yaml_source import KeyPath, read_yaml
 
 RECIPE_FILE = "recipe.yaml"
 FINGERPRINT_VERSION = "recipe-1"
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 class Section(BaseModel):
@@ -76,7 +75,9 @@ class EvalSection(Section):
 
     splits: tuple[Split, ...] = SPLITS
     num_fewshot: int = Field(default=0, ge=0)
-    train_limit: int = Field(default=1000, ge=1, description="the train split is scored on a seeded sample of this size")
+    train_limit: int = Field(
+        default=1000, ge=1, description="the train split is scored on a seeded sample of this size"
+    )
     limit: int | None = Field(default=None, ge=1, description="docs of each split, a seeded sample; null: all")
     batch_size: int = Field(default=32, ge=1)
     seed: int = 1234
@@ -125,7 +126,9 @@ def _problem(where: str, error: Any, lines: dict[KeyPath, int]) -> ConfigError:
     if error["type"] == "extra_forbidden":
         known = _known_fields(location)
         hint = suggest(location[-1], known)
-        return ConfigError(f"{place}: unknown key {name}{hint}", f"one of {', '.join(known)}", "rename or remove the key")
+        return ConfigError(
+            f"{place}: unknown key {name}{hint}", f"one of {', '.join(known)}", "rename or remove the key"
+        )
     if error["type"] == "missing":
         return ConfigError(f"{place}: {name} is missing", f"a value for {name}", "add it; see ft-harness init")
     return ConfigError(f"{place}: {name} is {error['input']!r}", error["msg"], "change the value")
@@ -137,7 +140,7 @@ def _parse_override(setting: str) -> tuple[KeyPath, Any]:
     path = tuple(name.split("."))
     if not separator or len(path) < 2:
         raise ConfigError(f"--set {setting}", "section.field=value, like train.learning_rate=1e-4", "mend the option")
-    if text[:1] in "[{" and text or text in ("null", "None"):
+    if (text[:1] in "[{" and text) or text in ("null", "None"):
         try:
             return path, yaml.safe_load(text) if text != "None" else None
         except yaml.YAMLError as error:
@@ -189,8 +192,21 @@ def keep_recipe(recipe_file: Path, recipe: Recipe, folder: Path) -> None:
     target = folder / RECIPE_FILE
     if target.exists():
         return
-    folder.mkdir(parents=True, exist_ok=True)
     if load_recipe(recipe_file) == recipe:
-        shutil.copyfile(recipe_file, target)
+        write_text(target, recipe_file.read_text(encoding="utf-8"))
     else:
-        target.write_text(yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+        write_text(target, yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True))
+
+
+def write_new_recipe(folder: Path, task: str) -> Path:
+    """Write a commented recipe for a task into a new adapter folder; the file's path.
+
+    Raises:
+        ConfigError: the folder holds a recipe already.
+    """
+    target = folder / RECIPE_FILE
+    if target.exists():
+        raise ConfigError(f"{target} exists", "a new name", "choose another name, or edit this recipe")
+    text = bundled_recipe("template").read_text(encoding="utf-8")
+    write_text(target, text.replace("<name>", folder.name).replace("<task>", task))
+    return target

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ft_harness.errors import InputError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 RECORD_FILE = "record.json"
 SAMPLES_FILE = "samples.jsonl.gz"
 
@@ -202,7 +202,8 @@ class Evaluation(Frozen):
         number = 0
         try:
             with gzip.open(path, "rt", encoding="utf-8") as lines:
-                for number, line in enumerate(lines, start=1):
+                for line in lines:
+                    number += 1
                     yield Sample.model_validate_json(line)
         except (OSError, EOFError, ValidationError) as error:
             raise InputError(

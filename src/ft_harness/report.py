@@ -42,20 +42,20 @@ def render_markdown(study: Study, figures: Mapping[str, str]) -> str:
 
     `figures` gives the files of `before_after` and `loss:<adapter>`, relative to the report; a missing one is left out.
     """
-    tested = [comparison for comparison in study.comparisons if comparison.base.settings.split == "test"]
-    caption = "Primary metric on test before and after; the dotted tick is the majority class"
+    main = [comparison for comparison in study.comparisons if any(row.primary for row in comparison.rows)]
+    caption = "Primary metrics before and after; the dotted tick is the majority class"
     parts = [
         f"# {inline(study.name)}",
-        *_bullets(comparison.sentence for comparison in tested),
+        *_bullets(comparison.sentence for comparison in main),
         *_figure(figures, "before_after", caption),
-        *_section("Scores on test", _score_table(study, tested)),
+        *_section("Scores", _score_table(study, main)),
         *_section("Scores by split", _split_table(study)),
-        *_section("Scores by label, on test", _label_table(study, tested)),
+        *_section("Scores by label", _label_table(study, main)),
         *_section("Cost", _cost_table(study)),
         *_section("Training", [part for run in study.adapters for part in _training(run, figures)]),
-        *_section("Cases, on test", [part for comparison in tested for part in _cases(study, comparison)]),
+        *_section("Cases", [part for comparison in main for part in _cases(study, comparison)]),
         *_section("Notes", _bullets(study.notes)),
-        *_section("Signatures", _signatures(study)),
+        *_section("Signatures", _bullets(_signatures(study))),
         *_section("Provenance", _provenance(study)),
     ]
     return "\n\n".join(parts) + "\n"
@@ -125,10 +125,19 @@ def _size(count: int | None) -> str:
 
 
 def _name(study: Study, comparison: Comparison) -> str:
-    """The task; with its adapter where several adapters were scored on it."""
-    task = comparison.base.settings.task
-    subjects = {other.tuned.subject for other in study.comparisons if other.base.settings.task == task}
-    return task if len(subjects) == 1 else f"{task}, {comparison.tuned.subject}"
+    """The task; with adapter, shots and limit where the study has several of these on one of the task's splits."""
+    task = comparison.tuned.settings.task
+    found: dict[tuple[str, int], set[str]] = {}
+    for record in (other.tuned for other in study.comparisons if other.tuned.settings.task == task):
+        for kind, feature in enumerate(_features(record)):
+            found.setdefault((record.settings.split, kind), set()).add(feature)
+    varying = {kind for (_, kind), features in found.items() if len(features) > 1}
+    return ", ".join([task, *(text for kind, text in enumerate(_features(comparison.tuned)) if kind in varying)])
+
+
+def _features(record: Record) -> list[str]:
+    limit = record.settings.limit
+    return [record.subject, f"{record.settings.num_fewshot}-shot", "all items" if limit is None else f"limit {limit}"]
 
 
 def _labels(comparison: Comparison) -> list[str]:
@@ -137,21 +146,34 @@ def _labels(comparison: Comparison) -> list[str]:
 
 
 def _overall_rows(comparison: Comparison) -> list[Row]:
-    """The rows that are not about one label; the majority class is among them."""
+    """The rows that are not about one label, unless it is the primary metric; the majority class is among them."""
     per_label = {f"{kind}_{label}" for label in _labels(comparison) for kind in ("precision", "recall", "f1")}
-    return [row for row in comparison.rows if row.metric not in per_label]
+    return [row for row in comparison.rows if row.primary or row.metric not in per_label]
 
 
-def _score_table(study: Study, tested: list[Comparison]) -> list[str]:
-    lines = [_score_line(_name(study, comparison), row) for comparison in tested for row in _overall_rows(comparison)]
-    header = ["Task", "Metric", "Base", "Tuned", "Difference", "95 % interval", "p", "p (Holm)", "n", "Verdict"]
-    return [table(header, lines, "llrrrrrrrl"), _LEGEND] if lines else ["No test split was scored."]
+def _score_table(study: Study, main: list[Comparison]) -> list[str]:
+    lines = [_score_line(_name(study, comparison), row) for comparison in main for row in _overall_rows(comparison)]
+    header = [
+        "Task",
+        "Split",
+        "Metric",
+        "Base",
+        "Tuned",
+        "Difference",
+        "95 % interval",
+        "p",
+        "p (Holm)",
+        "n",
+        "Verdict",
+    ]
+    return [table(header, lines, "lllrrrrrrrl"), _LEGEND] if lines else ["No primary metric was compared."]
 
 
 def _score_line(name: str, row: Row) -> list[str]:
     kind = ", majority class" if row.tuned_subject is None else ", primary" if row.primary else ""
     return [
         name,
+        row.split,
         f"{row.metric}{kind}",
         _amount(row.metric, row.base),
         _amount(row.metric, row.tuned),
@@ -183,16 +205,17 @@ def _split_table(study: Study) -> list[str]:
     return [table(["Task", "Metric", "", *(split.capitalize() for split in _SPLITS)], lines, "lllrrr")] if lines else []
 
 
-def _label_table(study: Study, tested: list[Comparison]) -> list[str]:
+def _label_table(study: Study, main: list[Comparison]) -> list[str]:
     lines: list[list[str]] = []
-    for comparison in tested:
+    for comparison in main:
         rows = {row.metric: row for row in comparison.rows if row.tuned_subject is not None}
         for label in _labels(comparison):
             metrics = [f"{kind}_{label}" for kind in ("precision", "recall", "f1")]
-            scores = [_amount(m, value) for m in metrics for value in (rows[m].base, rows[m].tuned)]
-            lines.append([_name(study, comparison), label, *scores])
+            pairs = [(rows[metric].base, rows[metric].tuned) if metric in rows else (None, None) for metric in metrics]
+            scores = [_amount(metric, value) for metric, pair in zip(metrics, pairs, strict=True) for value in pair]
+            lines.append([_name(study, comparison), comparison.base.settings.split, label, *scores])
     kinds = [f"{kind}, {who}" for kind in ("Precision", "Recall", "F1") for who in ("Base", "Tuned")]
-    return [table(["Task", "Label", *kinds], lines, "llrrrrrr")] if lines else []
+    return [table(["Task", "Split", "Label", *kinds], lines, "lllrrrrrr")] if lines else []
 
 
 # --- cost and training ---------------------------------------------------------------------------------------------
@@ -238,7 +261,7 @@ def _training(run: AdapterRun, figures: Mapping[str, str]) -> list[str]:
 
 
 def _cases(study: Study, comparison: Comparison) -> list[str]:
-    title = f"### {inline(_name(study, comparison))}"
+    title = f"### {inline(_name(study, comparison))} ({comparison.base.settings.split})"
     counts, cases = comparison.cases.counts, comparison.cases.cases
     if counts is None or cases is None:
         return [title, inline(comparison.cases.reason or "No cases.")]
@@ -271,12 +294,8 @@ def _records(study: Study) -> list[Record]:
 
 
 def _signatures(study: Study) -> list[str]:
-    """What made the scores; metrics with the same signature share a line."""
-    metrics: dict[str, dict[str, None]] = {}
-    for score in (score for record in _records(study) for score in record.scores):
-        metrics.setdefault(score.signature, {})[score.metric] = None
-    lines = [[", ".join(names), signature] for signature, names in metrics.items()]
-    return [table(["Metric", "Signature"], lines, "ll")] if lines else []
+    """What made the scores, each line once."""
+    return list(dict.fromkeys(score.signature for record in _records(study) for score in record.scores))
 
 
 def _provenance(study: Study) -> list[str]:

@@ -22,7 +22,7 @@ def make_lm(base: BaseModel, batch_size: int) -> HFLM:
     """
     from lm_eval.models.huggingface import HFLM
 
-    class LoadedLM(HFLM):
+    class LoadedLM(HFLM):  # type: ignore[misc]
         """`hf` with softmax in float32."""
 
         def __init__(self) -> None:

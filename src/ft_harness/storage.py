@@ -105,7 +105,9 @@ def problems(folder: Path) -> list[ConfigError]:
         probe.unlink()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        return [ConfigError(f"{folder}: can't be written ({reason})", "a folder this user may write to", "use --out DIR")]
+        return [
+            ConfigError(f"{folder}: can't be written ({reason})", "a folder this user may write to", "use --out DIR")
+        ]
     return []
 
 

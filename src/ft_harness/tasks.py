@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ft_harness.data import load_splits
 from ft_harness.errors import ConfigError, FtHarnessError, InputError, suggest
+from ft_harness.files import Split
 from ft_harness.paths import task_yamls_dir
 from ft_harness.storage import canonical_json, sha256_text
 from ft_harness.yaml_source import read_yaml
@@ -94,7 +96,9 @@ def yaml_problems(path: Path) -> list[InputError]:
     known = {item.name for item in dataclasses.fields(TaskConfig)} | {"include", "tag", "group", "class"}
     return [
         InputError(
-            f"{path}:{lines[(key,)]}: unknown key {key}{suggest(key, known)}", "a key of lm-eval's task YAMLs", "rename it"
+            f"{path}:{lines[(key,)]}: unknown key {key}{suggest(key, known)}",
+            "a key of lm-eval's task YAMLs",
+            "rename it",
         )
         for key in content
         if key not in known
@@ -118,8 +122,6 @@ def _base_config(spec: TaskSpec, path: Path) -> dict[str, Any]:
     """The task's configuration with the spec's data in place."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    from ft_harness.data import load_splits
-
     try:
         config: dict[str, Any] = load_yaml(path)
     except (ImportError, AttributeError, ValueError) as error:
@@ -131,7 +133,9 @@ def _base_config(spec: TaskSpec, path: Path) -> dict[str, Any]:
     if spec.metadata and not _uses_our_loader(config):
         if "data_source" not in spec.metadata:
             raise InputError(
-                f"the task {spec.name} has its own data", "data.source together with other data options", "set data.source"
+                f"the task {spec.name} has its own data",
+                "data.source together with other data options",
+                "set data.source",
             )
         config = {key: value for key, value in config.items() if key not in _LOADER_KEYS}
         config |= {"custom_dataset": load_splits, "dataset_kwargs": {"data": {}}}
@@ -171,7 +175,7 @@ def _build(config: dict[str, Any], name: str) -> ConfigurableTask:
         ) from error
 
 
-def load_tasks(spec: TaskSpec, splits: Sequence[str]) -> dict[str, ConfigurableTask]:
+def load_tasks(spec: TaskSpec, splits: Sequence[Split]) -> dict[Split, ConfigurableTask]:
     """One lm-eval task object for each split, named `<task>@<split>`; the data is read once.
 
     Raises:
@@ -183,7 +187,7 @@ def load_tasks(spec: TaskSpec, splits: Sequence[str]) -> dict[str, ConfigurableT
     if problems:
         raise problems[0]
     config = _base_config(spec, path)
-    tasks: dict[str, ConfigurableTask] = {}
+    tasks: dict[Split, ConfigurableTask] = {}
     for split in splits:
         tasks[split] = _build(_split_config(config, spec.name, split), spec.name)
         dataset = tasks[split].dataset
@@ -199,7 +203,10 @@ def training_problems(task: ConfigurableTask) -> list[InputError]:
         reasons.append(f"its output_type is {task.OUTPUT_TYPE}")
     if task.multiple_input:
         reasons.append("its choices are whole prompts, not answers")
-    return [InputError(f"{name} can't be trained on: {reason}", "one text target a doc", "only score it") for reason in reasons]
+    return [
+        InputError(f"{name} can't be trained on: {reason}", "one text target a doc", "only score it")
+        for reason in reasons
+    ]
 
 
 def list_tasks(include_path: str | None = None) -> list[dict[str, str]]:

@@ -14,10 +14,11 @@ from ft_harness.adapters import HISTORY_FILE, WEIGHTS_FILE, file_hashes, read_ca
 from ft_harness.base_model import BaseModel
 from ft_harness.errors import InputError, NonFiniteError
 from ft_harness.examples import Example, build_examples, examples_hash, prompt_of, trains_eos
+from ft_harness.files import Split
 from ft_harness.provenance import hardware, peak_gpu_bytes, peak_rss_bytes, snapshot
 from ft_harness.recipe import Recipe
 from ft_harness.records import Card, HistoryEntry, Overlap, TrainingCost
-from ft_harness.storage import append_line, canonical_json, sha256_text, write_json, write_text
+from ft_harness.storage import append_line, canonical_json, sha256_text, write_text
 
 if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
@@ -48,7 +49,7 @@ def _normalised(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def find_overlap(tasks: Mapping[str, ConfigurableTask]) -> list[Overlap]:
+def find_overlap(tasks: Mapping[Split, ConfigurableTask]) -> list[Overlap]:
     """Docs of validation and test whose prompt, normalised for case and blanks, is also a training prompt."""
     seen = {_normalised(prompt_of(tasks["train"], doc)) for doc in tasks["train"].eval_docs}
     found: list[Overlap] = []
@@ -59,7 +60,7 @@ def find_overlap(tasks: Mapping[str, ConfigurableTask]) -> list[Overlap]:
 
 
 def build_training_set(
-    tasks: Mapping[str, ConfigurableTask], base: BaseModel, recipe: Recipe, task_hash: str
+    tasks: Mapping[Split, ConfigurableTask], base: BaseModel, recipe: Recipe, task_hash: str
 ) -> TrainingSet:
     """Examples of the train split and of (at most 500 docs of) validation.
 
@@ -68,7 +69,7 @@ def build_training_set(
     """
     eos = trains_eos(tasks["train"], recipe.train.loss_on_eos)
 
-    def build(split: str, limit: int | None) -> list[Example]:
+    def build(split: Split, limit: int | None) -> list[Example]:
         docs = list(tasks[split].eval_docs)[:limit] if split in tasks else []
         return build_examples(tasks["train"], docs, base.tokenizer, base.max_length, eos=eos)
 
@@ -149,7 +150,7 @@ def _trainer_class() -> type[Trainer]:
     import torch
     from transformers import Trainer
 
-    class AnswerTrainer(Trainer):
+    class AnswerTrainer(Trainer):  # type: ignore[misc]
         """Loss over answer tokens, normalised over the whole step; stops at the first loss that is not finite."""
 
         loss_is_scaled_for_ga = True
@@ -187,7 +188,7 @@ def _not_finite(what: str, step: int, learning_rate: float) -> NonFiniteError:
 def _history_callback(folder: Path) -> TrainerCallback:
     from transformers import TrainerCallback
 
-    class History(TrainerCallback):
+    class History(TrainerCallback):  # type: ignore[misc]
         """Writes what the Trainer logs to `history.jsonl`, and stops at a gradient that is not finite."""
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:

@@ -17,9 +17,9 @@ from demo_data.common import Row, Split, finish, fresh, rng_for
 from demo_data.nli_templates import Wording
 
 LABELS = ("entailment", "neutral", "contradiction")
-NEGATED_SHARE = 0.4
+NEGATED_SHARE = 0.3
 # How often a premise that does not confirm the fact names it all the same, of somebody or something else.
-DECOY_SHARE = 0.65
+DECOY_SHARE = 0.3
 Slots = dict[str, str]
 
 
@@ -151,7 +151,11 @@ def _companion(rng: random.Random, split: Split) -> Facts:
 def _carry(rng: random.Random, split: Split) -> Facts:
     who = _who(rng, split)
     h, other = rng.sample(words.CARRIED[split], 2)
-    silent = (f"with a(n) {other}", f"next to a(n) {who['p2']} with a(n) {h}", f"behind a(n) {who['p2']} without a(n) {h}")
+    silent = (
+        f"with a(n) {other}",
+        f"next to a(n) {who['p2']} with a(n) {h}",
+        f"behind a(n) {who['p2']} without a(n) {h}",
+    )
     return Facts(
         who | {"h": h, "thing": rng.choice(words.THINGS[split])},
         {"x": rng.choice((f"with a(n) {h}", f"who has a(n) {h}"))},

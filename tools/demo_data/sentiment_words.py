@@ -125,7 +125,9 @@ DOMAINS = (
         good=bank(
             shared="delicious|tasty|fresh", train="mouth-watering", validation="yummy", test="flavourful|appetising"
         ),
-        bad=bank(shared="bland|stale|greasy|soggy", train="overcooked|tasteless", validation="rubbery", test="inedible"),
+        bad=bank(
+            shared="bland|stale|greasy|soggy", train="overcooked|tasteless", validation="rubbery", test="inedible"
+        ),
     ),
     Domain(
         tried="stayed at",
@@ -159,7 +161,10 @@ DOMAINS = (
             test="clerk|booking process|phone support|opening hours*|team",
         ),
         good=bank(
-            shared="friendly|helpful|reliable|quick", train="courteous", validation="prompt", test="professional|attentive"
+            shared="friendly|helpful|reliable|quick",
+            train="courteous",
+            validation="prompt",
+            test="professional|attentive",
         ),
         bad=bank(
             shared="rude|slow|careless|unhelpful", train="dishonest", validation="sloppy", test="incompetent|chaotic"

@@ -1,0 +1,511 @@
+"""Records -> pairs -> rows, verdicts and sentences. Expected values are counted by hand."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import scipy.stats
+
+from ft_harness import sentences
+from ft_harness.aggregator import AdapterRun, Row, aggregate, compare
+from ft_harness.errors import InputError, NotComparableError
+from ft_harness.records import Evaluation, Overlap, Record, Sample
+from tests.make_records import (
+    ANSWER_METRICS,
+    answer_samples,
+    label_samples,
+    make_card,
+    make_record,
+    make_sample,
+    make_score,
+    write_evaluation,
+)
+
+Write = Callable[[Record, Sequence[Sample]], Evaluation]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes each evaluation to a folder of its own."""
+    written: list[Evaluation] = []
+
+    def write_next(record: Record, samples: Sequence[Sample]) -> Evaluation:
+        written.append(write_evaluation(tmp_path / f"{len(written):03d}", record, samples))
+        return written[-1]
+
+    return write_next
+
+
+def answers_right(golds: Sequence[int], right: int) -> list[int]:
+    """Predictions of which the first `right` are the gold label."""
+    return [gold if number < right else 1 - gold for number, gold in enumerate(golds)]
+
+
+def make_pair(
+    write: Write, n: int, base_right: int, tuned_right: int, **settings: Any
+) -> tuple[Evaluation, Evaluation]:
+    """Base and tuned on n items with alternating gold labels."""
+    golds = [number % 2 for number in range(n)]
+    base = write(make_record(**settings), label_samples(golds, answers_right(golds, base_right)))
+    tuned = write(make_record("nli", **settings), label_samples(golds, answers_right(golds, tuned_right)))
+    return base, tuned
+
+
+def find_row(rows: Sequence[Row], metric: str) -> Row:
+    return next(row for row in rows if row.metric == metric and row.tuned_subject is not None)
+
+
+# --- rows ---------------------------------------------------------------------------------------------------------
+
+
+def test_rows_of_a_classification(write: Write) -> None:
+    comparison = compare(*make_pair(write, 100, 40, 70))
+    assert [row.metric for row in comparison.rows] == ["acc", "acc", "f1_macro", "f1_negative", "f1_positive"]
+    majority, accuracy, f1_macro = comparison.rows[:3]
+    assert (majority.base_subject, majority.tuned_subject) == ("majority class", None)
+    assert (majority.base, majority.tuned, majority.delta, majority.p, majority.n) == (0.5, None, None, None, 100)
+    assert (majority.primary, majority.verdict, majority.tuned_settings) == (False, None, None)
+    assert (accuracy.base, accuracy.tuned, accuracy.n) == (0.4, 0.7, 100)
+    assert accuracy.delta == pytest.approx(0.3)
+    assert accuracy.p == pytest.approx(scipy.stats.binomtest(30, 30, 0.5).pvalue)
+    assert accuracy.low is not None
+    assert accuracy.high is not None
+    assert 0.2 < accuracy.low < 0.3 < accuracy.high < 0.4
+    assert (accuracy.primary, accuracy.p_adjusted, accuracy.verdict) == (True, accuracy.p, "improved")
+    # per class 35 and 15 of 50 right: tp 35 fp 15 fn 15 -> F1 0.7; base 20 of 50 -> 0.4
+    assert [f1_macro.base, f1_macro.tuned] == pytest.approx([0.4, 0.7])
+    assert (f1_macro.primary, f1_macro.p_adjusted, f1_macro.verdict) == (False, None, "improved")
+    assert comparison.cases.counts == {"still right": 40, "corrected": 30, "broken": 0, "not corrected": 30}
+
+
+def test_rows_say_what_made_them(write: Write) -> None:
+    accuracy = find_row(compare(*make_pair(write, 10, 4, 7)).rows, "acc")
+    assert (accuracy.task, accuracy.split) == ("demo_nli", "test")
+    assert (accuracy.base_subject, accuracy.tuned_subject) == ("base--bundled", "nli")
+    assert accuracy.tuned_settings is not None
+    assert (accuracy.base_settings["adapter"], accuracy.tuned_settings["adapter"]) == (None, "nli")
+    assert accuracy.tuned_settings["signature"] == "metric:acc"
+    assert accuracy.tuned_settings["dtype"] == "float32"
+    assert accuracy.tuned_settings["num_fewshot"] == 0
+
+
+def test_rows_of_generated_answers_have_no_majority_class(write: Write) -> None:
+    golds = ["red car", "blue", "green", "old house"]
+    base = write(make_record(metrics=ANSWER_METRICS), answer_samples(golds, ["red", "blue", "no", ""]))
+    tuned = write(make_record("qa", metrics=ANSWER_METRICS), answer_samples(golds, ["red car", "blue", "x", "house"]))
+    exact_match, token_f1 = compare(base, tuned).rows
+    assert (exact_match.metric, exact_match.primary, exact_match.base, exact_match.tuned) == (
+        "exact_match",
+        True,
+        0.25,
+        0.5,
+    )
+    # token F1: 2/3 1 0 0 -> 0.41667; 1 1 0 2/3 -> 0.66667. Two items move: p = 2/4 of the swaps, with ties all far
+    assert [token_f1.base, token_f1.tuned] == pytest.approx([5 / 12, 2 / 3])
+    assert token_f1.p == pytest.approx(0.5, abs=0.013)
+
+
+def test_shuffled_samples_are_paired_by_item(write: Write) -> None:
+    golds = [number % 2 for number in range(60)]
+    base, tuned = label_samples(golds, answers_right(golds, 20)), label_samples(golds, answers_right(golds, 45))
+    random.Random(3).shuffle(tuned)
+    shuffled = [sample.model_copy(update={"doc_id": number}) for number, sample in enumerate(tuned)]
+    comparison = compare(
+        write(make_record(), base), write(make_record("nli", data_hash="data-of-another-order"), shuffled)
+    )
+    assert comparison.cases.counts == {"still right": 20, "corrected": 25, "broken": 0, "not corrected": 15}
+    in_order = compare(write(make_record(), base), write(make_record("nli"), sorted(tuned, key=lambda s: s.item_key)))
+    assert [(row.p, row.low, row.high) for row in comparison.rows] == [
+        (row.p, row.low, row.high) for row in in_order.rows
+    ]
+
+
+def test_items_without_a_score_are_left_out_on_both_sides_and_counted(write: Write) -> None:
+    golds = [0, 1] * 10
+    base, tuned = label_samples(golds, golds), label_samples(golds, golds)
+    for side, number in ((base, 3), (tuned, 3), (tuned, 4)):
+        side[number] = side[number].model_copy(update={"scores": side[number].scores | {"acc": None}})
+    evaluations = [write(make_record(), base), write(make_record("nli"), tuned)]
+    study = aggregate(evaluations, name="n", command="c")
+    assert find_row(study.rows(), "acc").n == 18
+    assert find_row(study.rows(), "f1_macro").n == 20
+    assert "nli/demo_nli@test: acc rests on 18 items; the others have no score in base or tuned" in study.notes
+
+
+def test_an_undefined_number_stays_undefined(write: Write) -> None:
+    golds = [0] * 10
+    base, tuned = (
+        write(make_record(), label_samples(golds, golds)),
+        write(make_record("x"), label_samples(golds, golds)),
+    )
+    row = find_row(compare(base, tuned).rows, "f1_positive")
+    assert (row.base, row.tuned, row.delta, row.low, row.p, row.verdict) == (
+        None,
+        None,
+        None,
+        None,
+        None,
+        "no evidence",
+    )
+
+
+def test_no_items_at_all(write: Write) -> None:
+    comparison = compare(write(make_record(), []), write(make_record("nli"), []))
+    assert {(row.base, row.n) for row in comparison.rows} == {(None, 0)}
+    assert comparison.sentence == "No difference can be stated: accuracy on demo_nli (test, 0 items) is undefined."
+    assert comparison.detectable is None
+
+
+# --- what may be compared -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("task_version", "2.0"),
+        ("task_hash", "task-2"),
+        ("num_fewshot", 4),
+        ("limit", 50),
+        ("sample_seed", 7),
+        ("chat_template_hash", "template-1"),
+        ("generation_kwargs", {"until": ["\n"]}),
+        ("max_length", 256),
+        ("seed", 1),
+        ("back_end", "hf, softmax bfloat16"),
+    ],
+)
+def test_other_settings_are_refused(write: Write, field: str, value: Any) -> None:
+    base, _ = make_pair(write, 10, 4, 7)
+    _, tuned = make_pair(write, 10, 4, 7, **{field: value})
+    with pytest.raises(NotComparableError, match=rf"\n  {field}: base .*, tuned .*") as caught:
+        compare(base, tuned)
+    assert repr(value) in caught.value.what
+    assert compare(base, tuned, allow_mismatch=[field]).rows
+
+
+@pytest.mark.parametrize(("field", "value"), [("batch_size", 1), ("device", "cuda")])
+def test_how_the_work_was_cut_up_may_differ_and_is_noted(write: Write, field: str, value: Any) -> None:
+    base, _ = make_pair(write, 10, 4, 7)
+    _, tuned = make_pair(write, 10, 4, 7, **{field: value})
+    (note,) = aggregate([base, tuned], name="n", command="c").notes
+    assert note.startswith(f"nli/demo_nli@test: {field}: base ")
+    assert note.endswith(f", tuned {value!r}")
+
+
+@pytest.mark.parametrize(
+    ("field", "key"), [("identity", "model"), ("dtype", "dtype"), ("quantization", "quantization")]
+)
+def test_other_models_and_precisions_are_refused(write: Write, field: str, key: str) -> None:
+    base, tuned = make_pair(write, 10, 4, 7)
+    other = tuned.record.model.model_copy(update={field: "other"})
+    with pytest.raises(NotComparableError, match=rf"\n  {key}: base .*, tuned 'other'"):
+        compare(base, tuned.model_copy(update={"record": tuned.record.model_copy(update={"model": other})}))
+
+
+def test_other_metrics_are_refused(write: Write) -> None:
+    base, tuned = make_pair(write, 10, 4, 7)
+    scores = [make_score("acc", signature="metric:acc|v2"), make_score("f1_macro")]
+    changed = tuned.model_copy(update={"record": tuned.record.model_copy(update={"scores": scores})})
+    with pytest.raises(NotComparableError) as caught:
+        compare(base, changed)
+    assert "\n  metric acc: base 'metric:acc', tuned 'metric:acc|v2'" in caught.value.what
+    assert "\n  metric f1_negative: base 'metric:f1_negative', tuned None" in caught.value.what
+    assert "f1_macro" not in caught.value.what
+
+
+@pytest.mark.parametrize("status", ["partial", "failed"])
+def test_incomplete_evaluations_are_refused(write: Write, status: str) -> None:
+    base, tuned = make_pair(write, 10, 4, 7)
+    incomplete = tuned.model_copy(update={"record": tuned.record.model_copy(update={"status": status})})
+    with pytest.raises(NotComparableError, match="\n  status: base 'complete', tuned"):
+        compare(base, incomplete)
+    both = base.model_copy(update={"record": base.record.model_copy(update={"status": status})})
+    with pytest.raises(NotComparableError, match="\n  status: base"):
+        compare(both, incomplete)
+
+
+def test_missing_and_extra_items_are_refused_with_their_counts(write: Write) -> None:
+    golds = [0, 1] * 5
+    samples = label_samples(golds, golds)
+    extra = make_sample(99, "positive", "positive", samples[0].scores)
+    base, tuned = write(make_record(), samples), write(make_record("nli"), [*samples[3:], extra])
+    with pytest.raises(NotComparableError, match="\n  items: base 10, tuned 8; 3 only in base, 1 only in tuned"):
+        compare(base, tuned)
+
+
+@pytest.mark.parametrize("field", ["prompt_hash", "target_hash"])
+def test_other_prompts_and_targets_are_refused(write: Write, field: str) -> None:
+    golds = [0, 1] * 5
+    samples = label_samples(golds, golds)
+    changed = [sample.model_copy(update={field: "new"}) if sample.doc_id in (4, 6) else sample for sample in samples]
+    base, tuned = write(make_record(), samples), write(make_record("nli"), changed)
+    with pytest.raises(NotComparableError) as caught:
+        compare(base, tuned)
+    old = getattr(samples[4], field)
+    line = f"\n  {field}: differs for 2 of 10 items, first item0004-1: base {old!r}, tuned 'new'"
+    assert caught.value.what.endswith(line)
+
+
+def test_a_repeated_item_is_refused(write: Write) -> None:
+    samples = label_samples([0, 1], [0, 1])
+    base, tuned = write(make_record(), samples), write(make_record("nli"), [*samples, samples[0]])
+    with pytest.raises(InputError, match="1 samples repeat the item_key"):
+        compare(base, tuned)
+
+
+def test_evaluations_without_a_common_metric_are_refused(write: Write) -> None:
+    samples = label_samples([0, 1], [0, 1])
+    with pytest.raises(InputError, match="share no metric"):
+        compare(write(make_record(metrics=()), samples), write(make_record("nli", metrics=()), samples))
+
+
+# --- studies ------------------------------------------------------------------------------------------------------
+
+
+def test_every_adapter_meets_its_base_on_every_split(write: Write) -> None:
+    pairs = [make_pair(write, 20, 4, 18, split=split) for split in ("train", "validation", "test")]
+    pairs.append(make_pair(write, 20, 4, 18, task="a_task", split="validation"))
+    evaluations = [evaluation for pair in pairs for evaluation in pair]
+    study = aggregate(evaluations[::-1], name="first", command="ft-harness report results")
+    assert (study.name, study.command, study.notes) == ("first", "ft-harness report results", [])
+    places = [(c.tuned.settings.task, c.tuned.settings.split) for c in study.comparisons]
+    assert places == [
+        ("a_task", "validation"),
+        ("demo_nli", "test"),
+        ("demo_nli", "validation"),
+        ("demo_nli", "train"),
+    ]
+    primary = [(row.task, row.split, row.metric) for row in study.rows() if row.primary]
+    assert primary == [("a_task", "validation", "acc"), ("demo_nli", "test", "acc")]
+    assert all(comparison.sentence.startswith("Accuracy on") for comparison in study.comparisons)
+
+
+def test_primary_p_values_are_adjusted_together(write: Write) -> None:
+    # gained 6 of 12, lost 0: p = 2/64 = 0.03125, significant alone; Holm over two doubles it
+    pairs = [make_pair(write, 12, 3, 9, task=task) for task in ("one", "two")]
+    alone = find_row(compare(*pairs[0]).rows, "acc")
+    assert (alone.p, alone.p_adjusted, alone.verdict) == (0.03125, 0.03125, "improved")
+    study = aggregate([evaluation for pair in pairs for evaluation in pair], name="n", command="c")
+    rows = [row for row in study.rows() if row.primary]
+    assert [(row.p, row.p_adjusted, row.verdict) for row in rows] == [(0.03125, 0.0625, "no evidence")] * 2
+    assert all("Holm-adjusted p = 0.062" in comparison.sentence for comparison in study.comparisons)
+    assert {row.p_adjusted for row in study.rows() if not row.primary} == {None}
+
+
+def test_two_adapters_share_a_base(write: Write) -> None:
+    base, first = make_pair(write, 20, 8, 14)
+    golds = [number % 2 for number in range(20)]
+    second = write(make_record("other"), label_samples(golds, answers_right(golds, 10)))
+    study = aggregate([base, first, second], name="n", command="c")
+    assert [comparison.tuned.subject for comparison in study.comparisons] == ["nli", "other"]
+
+
+def test_the_base_measured_in_the_same_way_is_the_partner(write: Write) -> None:
+    base, tuned = make_pair(write, 20, 8, 14)
+    short, _ = make_pair(write, 20, 8, 14, max_length=256)
+    study = aggregate([short, base, tuned], name="n", command="c")
+    assert study.comparisons[0].base == base.record
+    assert study.notes == ["base--bundled/demo_nli@test: no adapter was scored in this place, not compared"]
+
+
+def test_differences_are_accepted_by_name_only_and_noted(write: Write) -> None:
+    short, _ = make_pair(write, 20, 8, 14, max_length=256)
+    _, tuned = make_pair(write, 20, 8, 14)
+    with pytest.raises(NotComparableError, match="max_length: base 256, tuned 512"):
+        aggregate([short, tuned], name="n", command="c", allow_mismatch=["seed"])
+    notes = aggregate([short, tuned], name="n", command="c", allow_mismatch=["max_length"]).notes
+    assert notes == ["nli/demo_nli@test: accepted difference from its base, max_length: base 256, tuned 512"]
+
+
+def test_evaluations_that_stay_alone_or_incomplete_are_named(write: Write) -> None:
+    base, tuned = make_pair(write, 20, 8, 14)
+    shots, _ = make_pair(write, 20, 8, 14, num_fewshot=4, task="few")
+    _, lonely = make_pair(write, 20, 8, 14, task="lonely")
+    partial = write(make_record("half").model_copy(update={"status": "partial"}), [])
+    study = aggregate([base, tuned, shots, lonely, partial], name="n", command="c")
+    assert len(study.comparisons) == 1
+    assert study.notes == [
+        "nli/lonely@test: no base model was scored in this place, not compared",
+        "base--bundled/few@test: no adapter was scored in this place, not compared",
+        "half/demo_nli@test: partial, not compared",
+    ]
+
+
+def test_nothing_to_compare_is_an_empty_study() -> None:
+    study = aggregate([], name="n", command="c")
+    assert (study.comparisons, study.notes, study.rows()) == ([], [], [])
+
+
+def test_bad_items_and_overlap_are_noted(write: Write) -> None:
+    base, tuned = make_pair(write, 20, 8, 14)
+    scores = [score.model_copy(update={"n_invalid": 2, "n_truncated": 3, "n": 20}) for score in tuned.record.scores]
+    bad = tuned.model_copy(update={"record": tuned.record.model_copy(update={"scores": scores})})
+    overlap = [Overlap(split="test", n=20, n_overlapping=5), Overlap(split="validation", n=20, n_overlapping=0)]
+    run = AdapterRun(card=make_card("nli", overlap), history=[])
+    study = aggregate([base, bad], [run], name="n", command="c")
+    assert study.notes == [
+        "nli/demo_nli@test: 2 items have an answer that could not be read or scored",
+        "nli/demo_nli@test: 3 items had their prompt cut to fit the context",
+        "nli: 5 of 20 test docs also occur among the training docs",
+    ]
+    assert study.adapters == [run]
+
+
+# --- verdicts and sentences ---------------------------------------------------------------------------------------
+
+
+def test_sentence_of_an_improvement(write: Write) -> None:
+    comparison = compare(*make_pair(write, 400, 140, 284))
+    accuracy = find_row(comparison.rows, "acc")
+    assert accuracy.low is not None
+    assert accuracy.high is not None
+    # gained 144 of 400, lost 0
+    assert comparison.sentence == (
+        "Accuracy on demo_nli (test, 400 items) improved from 35.0 % to 71.0 %: +36.0 points "
+        f"(95 % interval {100 * accuracy.low:.1f} to {100 * accuracy.high:.1f}, p < 0.001)."
+    )
+
+
+def test_sentence_of_a_regression_below_the_majority_class(write: Write) -> None:
+    comparison = compare(*make_pair(write, 100, 70, 40))
+    assert find_row(comparison.rows, "acc").verdict == "worse"
+    assert comparison.sentence.startswith(
+        "Accuracy on demo_nli (test, 100 items) got worse, from 70.0 % to 40.0 %: -30.0 points (95 % interval -"
+    )
+    assert comparison.sentence.endswith(" The tuned model is below the majority class (50.0 %).")
+
+
+def test_sentence_without_evidence_says_what_could_have_been_seen(write: Write) -> None:
+    golds = [number % 2 for number in range(100)]
+    base = [gold if number >= 46 else 1 - gold for number, gold in enumerate(golds)]  # 54 right
+    tuned = list(base)
+    for number in (*range(6), *range(50, 54)):  # six corrected, four broken
+        tuned[number] = 1 - tuned[number]
+    comparison = compare(
+        write(make_record(), label_samples(golds, base)), write(make_record("nli"), label_samples(golds, tuned))
+    )
+    accuracy = find_row(comparison.rows, "acc")
+    assert (accuracy.verdict, accuracy.n) == ("no evidence", 100)
+    # exact McNemar of 6 against 4: 2 * 386 / 1024 = 0.754; 10 of 100 items change: about 9 points
+    start, end = re.split(r"95 % interval -\d\.\d to \d\.\d, ", comparison.sentence)
+    assert (
+        start == "No evidence of a difference: accuracy on demo_nli (test, 100 items) 54.0 % -> 56.0 % (+2.0 points, "
+    )
+    assert end == "p = 0.75); 100 items could only detect about 9 points."
+
+
+def test_sentence_of_five_items(write: Write) -> None:
+    comparison = compare(*make_pair(write, 5, 0, 5))
+    assert find_row(comparison.rows, "acc").verdict == "no evidence"  # p = 0.0625
+    assert comparison.sentence.endswith("p = 0.062); 5 items can't show any difference.")
+
+
+def test_no_difference_is_written_without_a_sign_of_zero(write: Write) -> None:
+    assert "(+0.0 points" in compare(*make_pair(write, 50, 30, 30)).sentence
+
+
+def test_a_collapsed_model_is_called_so(write: Write) -> None:
+    golds = [0, 1] * 50
+    base = write(make_record(), label_samples(golds, answers_right(golds, 60)))
+    tuned = write(make_record("hot"), label_samples(golds, [1] * 99 + [0]))
+    sentence = compare(base, tuned).sentence
+    assert "The tuned model is below the majority class (50.0 %)." in sentence  # 49 of 100
+    assert sentence.endswith(
+        "The tuned model answers 'positive' for 99 % of the items: "
+        "the training has collapsed (often a too high learning rate)."
+    )
+
+
+def test_a_model_that_learned_nothing_is_not_called_collapsed(write: Write) -> None:
+    golds = [0, 1] * 50
+    base, tuned = (write(make_record(name), label_samples(golds, [1] * 100)) for name in (None, "cold"))
+    sentence = compare(base, tuned).sentence
+    assert "The tuned model is not better than the majority class (50.0 %)." in sentence
+    assert sentence.endswith("as the base model does: the training has not taught the task.")
+
+
+@pytest.mark.parametrize(
+    ("answers", "golds", "collapsed"),
+    [
+        (["b"] * 95 + ["a"] * 5, ["a", "b"] * 50, True),
+        (["b"] * 94 + ["a"] * 6, ["a", "b"] * 50, False),
+        (["b"] * 100, ["b"] * 90 + ["a"] * 10, False),  # the gold answers themselves are nearly all the same
+        (["b"] * 100, ["b"] * 80 + ["a"] * 20, True),
+        ([None] * 100, ["a", "b"] * 50, False),  # said by remark_empty
+        ([], [], False),
+    ],
+)
+def test_when_a_model_counts_as_collapsed(answers: list[str | None], golds: list[str], collapsed: bool) -> None:
+    base: list[str | None] = ["a"] * len(answers)
+    assert (sentences.remark_collapse(base, answers, golds) is not None) == collapsed
+
+
+def test_empty_answers_are_said(write: Write) -> None:
+    golds = ["red", "blue"] * 5
+    base = write(make_record(metrics=ANSWER_METRICS), answer_samples(golds, golds))
+    tuned = write(make_record("qa", metrics=ANSWER_METRICS), answer_samples(golds, ["", " "] * 5))
+    assert compare(base, tuned).sentence.endswith("Every answer of the tuned model is empty or unreadable.")
+    assert compare(tuned, base).sentence.endswith("Every answer of the base model is empty or unreadable.")
+    assert "empty" not in compare(base, base).sentence
+
+
+def make_row(**changes: Any) -> Row:
+    usual: dict[str, Any] = {
+        "task": "t",
+        "split": "test",
+        "metric": "acc",
+        "base_subject": "b",
+        "tuned_subject": "a",
+        "base_settings": {},
+        "tuned_settings": {},
+        "base": 0.352,
+        "tuned": 0.71,
+        "delta": 0.358,
+        "low": 0.301,
+        "high": 0.412,
+        "p": 0.0001,
+        "p_adjusted": None,
+        "primary": True,
+        "n": 400,
+        "verdict": "improved",
+    }
+    return Row(**usual | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {},
+            "Accuracy on t (test, 400 items) improved from 35.2 % to 71.0 %: +35.8 points "
+            "(95 % interval 30.1 to 41.2, p < 0.001).",
+        ),
+        (
+            {"metric": "f1_yes", "p": 0.0123, "p_adjusted": 0.0369},
+            "F1_yes on t (test, 400 items) improved from 35.2 % to 71.0 %: +35.8 points "
+            "(95 % interval 30.1 to 41.2, Holm-adjusted p = 0.037).",
+        ),
+        (
+            {"metric": "token_f1", "low": None, "high": None, "p": None, "verdict": "no evidence", "n": 1},
+            "No evidence of a difference: token F1 on t (test, 1 item) 35.2 % -> 71.0 % "
+            "(+35.8 points, interval undefined, p undefined); 1 item can't show any difference.",
+        ),
+        (
+            {"delta": None, "base": None},
+            "No difference can be stated: accuracy on t (test, 400 items) is undefined.",
+        ),
+    ],
+)
+def test_sentences_by_rule(changes: dict[str, Any], expected: str) -> None:
+    assert sentences.state_verdict(make_row(**changes), None) == expected
+
+
+def test_small_detectable_effects_keep_a_decimal() -> None:
+    row = make_row(verdict="no evidence", p=0.5)
+    assert sentences.state_verdict(row, 0.0149).endswith("; 400 items could only detect about 1.5 points.")
+    assert sentences.state_verdict(row, 0.0881).endswith("; 400 items could only detect about 9 points.")
