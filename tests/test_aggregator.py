@@ -297,6 +297,25 @@ def test_primary_p_values_are_adjusted_together(write: Write) -> None:
     assert {row.p_adjusted for row in study.rows() if not row.primary} == {None}
 
 
+def test_a_base_of_another_model_is_no_partner(write: Write) -> None:
+    base, tuned = make_pair(write, 20, 8, 14)
+    model = base.record.model.model_copy(update={"identity": "model-2"})
+    other = base.model_copy(update={"record": base.record.model_copy(update={"model": model})})
+    study = aggregate([other, tuned], name="n", command="c")
+    assert study.comparisons == []
+    assert len(study.notes) == 2
+
+
+def test_a_first_metric_that_is_no_mean_has_no_detectable_difference(write: Write) -> None:
+    golds = [0, 1] * 10
+    names = ("f1_macro",)
+    base = write(make_record(metrics=names), label_samples(golds, answers_right(golds, 8)))
+    tuned = write(make_record("nli", metrics=names), label_samples(golds, answers_right(golds, 14)))
+    comparison = compare(base, tuned)
+    assert comparison.detectable is None
+    assert [(row.metric, row.primary) for row in comparison.rows] == [("f1_macro", True)]
+
+
 def test_two_adapters_share_a_base(write: Write) -> None:
     base, first = make_pair(write, 20, 8, 14)
     golds = [number % 2 for number in range(20)]
@@ -494,6 +513,11 @@ def make_row(**changes: Any) -> Row:
             {"metric": "token_f1", "low": None, "high": None, "p": None, "verdict": "no evidence", "n": 1},
             "No evidence of a difference: token F1 on t (test, 1 item) 35.2 % -> 71.0 % "
             "(+35.8 points, interval undefined, p undefined); 1 item can't show any difference.",
+        ),
+        (
+            {"delta": -0.0001, "low": -0.05, "high": 0.05, "p": 1.0, "verdict": "no evidence", "tuned": 0.3519},
+            "No evidence of a difference: accuracy on t (test, 400 items) 35.2 % -> 35.2 % "
+            "(+0.0 points, 95 % interval -5.0 to 5.0, p = 1.00).",
         ),
         (
             {"delta": None, "base": None},

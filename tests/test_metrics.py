@@ -101,7 +101,8 @@ def test_exact_match(prediction: str, reference: str, expected: float) -> None:
     ("prediction", "reference", "expected"),
     [
         ("the cat sat on the mat", "a cat sat on mat", 1.0),  # without articles the same words
-        ("no no no", "no", 0.5),  # 2 * 1 / (3 + 1): a bag, not a set
+        ("no no no", "no", 0.5),  # 2 * 1 / (3 + 1)
+        ("no no x", "no no y", 2 / 3),  # 2 * 2 / (3 + 3): bags, not sets
         ("k x y z", "k b c d", 0.25),  # 2 * 1 / (4 + 4)
         ("", "", 1.0),
         ("", "Paris", 0.0),

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ft_harness.errors import InputError
-from ft_harness.files import SPLITS, Row, Rows, Split, read_file, split_files
+from ft_harness.files import SPLITS, Row, Rows, Split, is_data_file, read_file, split_files
 from ft_harness.paths import BUNDLED, bundled_data_dir
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ Size = int | float | None
 class DataOptions(BaseModel):
     """Options of the loader: the `data` of a task YAML, and a recipe's data section (which replaces single ones)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     source: str | None = Field(default=None, description="hub id, file, folder, or bundled/<name>")
     name: str | None = Field(default=None, description="configuration of a hub data set")
@@ -48,7 +48,7 @@ class DataOptions(BaseModel):
     validation_size: Size = None
     test_size: Size = None
     stratified: bool = Field(default=False, description="samples keep the shares of the labels")
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
 
 def _merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataOptions:
@@ -85,29 +85,46 @@ def load_splits(data: Mapping[str, Any], test_all: bool = False, **metadata: Any
         InputError: no such source, broken rows (file and line), missing columns, labels outside the choices, null
             fields, empty splits.
     """
+    import pyarrow
     from datasets import Dataset, DatasetDict
 
     options = _merge_options(data, metadata)
     rows = {split: _select_fields(part, options) for split, part in _read_source(options).items()}
     everything = [row for part in rows.values() for row in part]
+    if not everything:
+        raise InputError(f"{options.source}: no rows with a label to keep", "labelled rows", "check data.drop_labels")
     sampled = {"train": [], "validation": [], "test": everything} if test_all else _sample_splits(rows, options)
     # One schema for all splits, so that an empty one has the columns too.
-    features = Dataset.from_list([row for part in sampled.values() for row in part]).features
-    return DatasetDict({split: Dataset.from_list(part, features=features) for split, part in sampled.items()})
+    try:
+        features = Dataset.from_list(everything).features
+    except (pyarrow.ArrowException, TypeError, OverflowError) as error:
+        raise InputError(
+            f"{options.source}: a column holds values of different kinds ({error})",
+            "one kind a column",
+            "mend the rows",
+        ) from error
+    return DatasetDict(
+        {
+            split: Dataset.from_dict({name: [row.get(name) for row in part] for name in features}, features=features)
+            for split, part in sampled.items()
+        }
+    )
 
 
 def _read_source(options: DataOptions) -> dict[Split, Rows]:
     """Rows of each split that the source has."""
     if options.source is None:
         raise InputError("the task names no data source", "a hub id, file or folder", "--set data.source=...")
-    if options.source.startswith(f"{BUNDLED}/"):
-        return _read_folder(bundled_data_dir(options.source.removeprefix(f"{BUNDLED}/")), options)
-    path = Path(options.source).expanduser()
+    bundled = options.source.startswith(f"{BUNDLED}/")
+    path = (
+        bundled_data_dir(options.source.removeprefix(f"{BUNDLED}/")) if bundled else Path(options.source).expanduser()
+    )
     if path.is_dir():
         return _read_folder(path, options)
     if path.is_file():
         return {"train": read_file(path, options.column_names)}
-    if path.is_absolute() or path.suffix or options.source.startswith((".", "~")) or options.source.count("/") > 1:
+    is_path = path.is_absolute() or options.source.startswith((".", "~")) or options.source.count("/") > 1
+    if bundled or is_path or is_data_file(path):
         raise InputError(f"{options.source}: no such file or folder", "an existing source", "check data.source")
     return _read_hub(options)
 
@@ -143,14 +160,15 @@ def _read_hub(options: DataOptions) -> dict[Split, Rows]:
 
 
 def _select_fields(rows: Rows, options: DataOptions) -> list[Row]:
-    """Rows with the task's fields only, labels as indices; the checks of single rows."""
+    """Rows with the task's fields only, labels as indices, dropped labels left out; the checks of single rows."""
     if not rows.rows:
         raise InputError(f"{rows.where}: no rows", "at least one row", "check the file")
     columns = _match_columns(rows, options)
+    dropped = set(map(str, options.drop_labels))
     kept: list[Row] = []
     for index, row in enumerate(rows.rows):
         chosen = {field: row.get(column) for field, column in columns.items()} if columns else dict(row)
-        if options.labels is not None and chosen.get(LABEL) in _dropped(options):
+        if LABEL in chosen and str(chosen[LABEL]) in dropped:
             continue
         _check_filled(chosen, rows, index)
         if options.labels is not None:
@@ -158,19 +176,18 @@ def _select_fields(rows: Rows, options: DataOptions) -> list[Row]:
             chosen[LABEL_NAMES] = list(options.labels)
         kept.append(chosen)
     if not kept:
-        raise InputError(f"{rows.where}: no rows left after drop_labels", "rows with a label", "check data.drop_labels")
+        _log.warning("%s: no row has a label to keep; this split is taken from another one", rows.where)
     return kept
 
 
-def _dropped(options: DataOptions) -> set[Any]:
-    return {form for label in options.drop_labels for form in (label, str(label))}
-
-
 def _match_columns(rows: Rows, options: DataOptions) -> dict[str, str]:
-    """Field -> the source's column, for the fields that the task declares."""
+    """Field -> the source's column, for the fields that the task declares; {} where it declares none."""
     present = list(rows.rows[0])
     matched: dict[str, str] = {}
-    for field, accepted in (options.columns or {}).items():
+    wanted = dict(options.columns or {})
+    if options.labels is not None:
+        wanted.setdefault(LABEL, [])
+    for field, accepted in wanted.items():
         column = next((name for name in (field, *accepted) if name in present), None)
         if column is None:
             raise InputError(
@@ -179,7 +196,7 @@ def _match_columns(rows: Rows, options: DataOptions) -> dict[str, str]:
                 "--set 'data.columns={field: [column]}', or data.column_names for a file without a header",
             )
         matched[field] = column
-    return matched
+    return matched if options.columns else {}
 
 
 def _check_filled(row: Row, rows: Rows, index: int) -> None:
@@ -190,6 +207,12 @@ def _check_filled(row: Row, rows: Rows, index: int) -> None:
                 "a value in every field",
                 "mend or remove the row",
             )
+        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+            raise InputError(
+                f"{rows.place(index)}: the field {field} holds half a character (a lone surrogate)",
+                "whole Unicode characters",
+                "mend the escapes like \\ud83d of the row",
+            )
 
 
 def _label_index(raw: Any, labels: Sequence[str], rows: Rows, index: int) -> int:
@@ -197,7 +220,7 @@ def _label_index(raw: Any, labels: Sequence[str], rows: Rows, index: int) -> int
     text = str(raw)
     if text in labels:
         return labels.index(text)
-    if text.isdigit() and int(text) < len(labels):
+    if text.isdecimal() and int(text) < len(labels):
         return int(text)
     raise InputError(
         f"{rows.place(index)}: label {text[:80]!r} is not among the choices",
@@ -213,7 +236,7 @@ def _sample_splits(rows: Mapping[Split, list[Row]], options: DataOptions) -> dic
     sampled: dict[Split, list[Row]] = {}
     for split, pool in pools.items():
         total = len(rows.get(split) or rows[donor])
-        sampled[split] = _sample(pool, _count(sizes[split], total, split), split, options)
+        sampled[split] = [pool[i] for i in _chosen(pool, _count(sizes[split], total, split), split, options)]
         if not sampled[split]:
             raise InputError(f"the split {split} is empty", "at least one row in each split", "check data.*_size")
     return sampled
@@ -247,7 +270,7 @@ def _count(size: Size, total: int, split: Split) -> int:
     """Rows that a size asks for: a share of the total below 1, else a number."""
     if size is None:
         return total
-    count = round(size * total) if isinstance(size, float) and size < 1 else int(size)
+    count = round(size * total) if isinstance(size, float) and size <= 1 else int(size)
     if not 0 < count <= total:
         raise InputError(
             f"data.{split}_size is {size}, which asks for {count} rows of {total}",
@@ -257,13 +280,10 @@ def _count(size: Size, total: int, split: Split) -> int:
     return count
 
 
-def _sample(pool: list[Row], count: int, split: Split, options: DataOptions) -> list[Row]:
-    """A seeded sample in the order of the source; the whole pool where it holds no more than the count."""
-    return pool if count >= len(pool) else [pool[i] for i in _chosen(pool, count, split, options)]
-
-
 def _chosen(rows: Sequence[Row], count: int, split: Split, options: DataOptions) -> list[int]:
-    """Sorted indices of a sample without replacement; a pure function of (seed, split, rows)."""
+    """Sorted indices of a sample without replacement, or all; a pure function of (seed, split, rows)."""
+    if count >= len(rows):
+        return list(range(len(rows)))
     rng = np.random.default_rng((options.seed, SPLITS.index(split)))
     if not options.stratified:
         return sorted(rng.permutation(len(rows))[:count].tolist())

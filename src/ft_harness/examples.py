@@ -150,15 +150,15 @@ def _check_boundary(
 ) -> None:
     prompt, answer = texts
     context, continuation = ids
-    if not continuation:
-        raise InputError(
-            f"{task.config.task}: an answer has no tokens ({answer!r})", "a non-empty answer", "mend the data"
-        )
     if prompt and encoder.tok_encode(prompt + answer) != [*context, *continuation]:
         raise InputError(
             f"{task.config.task}: the tokens of prompt and answer merge at {prompt[-20:]!r} + {answer[:20]!r}",
             "a boundary that is one for the tokenizer too",
             "change the end of doc_to_text or target_delimiter",
+        )
+    if not continuation:
+        raise InputError(
+            f"{task.config.task}: an answer has no tokens ({answer!r})", "a non-empty answer", "mend the data"
         )
 
 

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,11 @@ def _split_of(path: Path) -> Split | None:
     return _SPLIT_WORDS[match.group(1).lower()] if match else None
 
 
+def is_data_file(path: Path) -> bool:
+    """Whether the name is that of a file which can be read here."""
+    return _data_suffix(path) in _SUFFIXES
+
+
 def split_files(folder: Path) -> dict[Split, Path]:
     """Split -> file, for files whose name is or ends in the name of a split (`train.csv`, `snli_dev.csv`).
 
@@ -60,7 +66,7 @@ def split_files(folder: Path) -> dict[Split, Path]:
     found: dict[Split, Path] = {}
     for path in sorted(folder.iterdir()):
         split = _split_of(path)
-        if split is None or not path.is_file() or _data_suffix(path) not in _SUFFIXES:
+        if split is None or not path.is_file() or not is_data_file(path):
             continue
         if split in found:
             raise InputError(
@@ -85,7 +91,7 @@ def read_file(path: Path, column_names: Sequence[str] | None = None) -> Rows:
     suffix = _data_suffix(path)
     if suffix == ".parquet":
         return Rows(str(path), _read_parquet(path))
-    if suffix not in _SUFFIXES:
+    if not is_data_file(path):
         raise InputError(f"{path}: unknown kind of file", f"one of {', '.join(_SUFFIXES)}", "rename or convert it")
     text = _read_text(path)
     if suffix in _DELIMITERS:
@@ -102,7 +108,7 @@ def _read_text(path: Path) -> str:
     try:
         content = gzip.decompress(content) if path.suffix == ".gz" else content
         return content.decode("utf-8-sig")
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: damaged gzip file", "a whole .gz file", "fetch the file again") from error
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
@@ -114,18 +120,26 @@ def _read_text(path: Path) -> str:
 def _read_table(path: Path, text: str, delimiter: str, names: Sequence[str] | None) -> Iterator[tuple[int, Row]]:
     # In tab-separated files of this field quotes are text; in csv they are quotes.
     quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)
-    header = list(names) if names else next(reader, [])
-    for cells in reader:
-        if not cells:
-            continue
-        if len(cells) != len(header):
-            raise InputError(
-                f"{path}:{reader.line_num}: {len(cells)} cells under {len(header)} columns",
-                f"the columns {', '.join(header)[:200]}",
-                "mend the row, or give data.column_names if the file has no header",
-            )
-        yield reader.line_num, dict(zip(header, cells, strict=True))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
+    header = list(names) if names else None
+    line = 1
+    try:
+        for cells in reader:
+            if header is None:
+                header = cells
+                if len(set(header)) < len(header):
+                    raise InputError(f"{path}:{line}: a column name stands twice", "one name a column", "rename one")
+            elif cells and len(cells) != len(header):
+                raise InputError(
+                    f"{path}:{line}: {len(cells)} cells under {len(header)} columns",
+                    f"the columns {', '.join(header)[:200]}",
+                    "mend the row, or give data.column_names if the file has no header",
+                )
+            elif cells:
+                yield line, dict(zip(header, cells, strict=True))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{path}:{line}: not valid csv ({error})", "closed quotes", "mend the row") from error
 
 
 def _read_json_lines(path: Path, text: str) -> Iterator[tuple[int, Row]]:

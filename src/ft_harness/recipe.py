@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,11 +118,11 @@ def _known_fields(location: KeyPath) -> list[str]:
     return list(section.model_fields)
 
 
-def _problem(where: str, error: Any, lines: dict[KeyPath, int]) -> ConfigError:
-    location = tuple(str(part) for part in error["loc"])
+def _problem(location: KeyPath, errors: Sequence[Any], places: Mapping[KeyPath, str]) -> ConfigError:
+    """What is wrong with one field; a field of several types has an error for each of them."""
+    error = errors[0]
     name = ".".join(location)
-    line = lines.get(location)
-    place = f"{where}:{line}" if line else where
+    place = next(places[location[:depth]] for depth in range(len(location), -1, -1) if location[:depth] in places)
     if error["type"] == "extra_forbidden":
         known = _known_fields(location)
         hint = suggest(location[-1], known)
@@ -131,7 +131,8 @@ def _problem(where: str, error: Any, lines: dict[KeyPath, int]) -> ConfigError:
         )
     if error["type"] == "missing":
         return ConfigError(f"{place}: {name} is missing", f"a value for {name}", "add it; see ft-harness init")
-    return ConfigError(f"{place}: {name} is {error['input']!r}", error["msg"], "change the value")
+    expected = " or ".join(dict.fromkeys(item["msg"] for item in errors))
+    return ConfigError(f"{place}: {name} is {repr(error['input'])[:80]}", expected, "change the value")
 
 
 def _parse_override(setting: str) -> tuple[KeyPath, Any]:
@@ -157,11 +158,14 @@ def _override(content: dict[str, Any], path: KeyPath, value: Any) -> None:
     content[path[-1]] = value
 
 
-def _validate(content: dict[str, Any], where: str, lines: dict[KeyPath, int]) -> Recipe:
+def _validate(content: dict[str, Any], places: Mapping[KeyPath, str]) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise_problems([_problem(where, item, lines) for item in error.errors()])
+        fields: dict[KeyPath, list[Any]] = {}
+        for item in error.errors():
+            fields.setdefault(tuple(map(str, item["loc"][:2])), []).append(item)
+        raise_problems([_problem(location, items, places) for location, items in fields.items()])
         raise AssertionError("a ValidationError holds at least one error") from error
 
 
@@ -174,11 +178,13 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     file = Path(path)
     file = file / RECIPE_FILE if file.is_dir() else file
     content, lines = read_yaml(file, ConfigError)
+    places = {(): str(file)} | {key_path: f"{file}:{line}" for key_path, line in lines.items()}
     for setting in overrides:
         key_path, value = _parse_override(setting)
         _override(content, key_path, value)
-        lines.pop(key_path, None)
-    return _validate(content, str(file), lines)
+        places[key_path] = f"--set {setting}"
+        places.setdefault(key_path[:1], f"--set {setting}")
+    return _validate(content, places)
 
 
 def experiment_name(path: str | Path) -> str:

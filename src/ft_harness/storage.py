@@ -6,12 +6,14 @@ secrets, and JSON never holds NaN.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +53,29 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(handle.fileno())
         os.replace(unfinished, path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise _write_failure(path, error) from error
+        raise _write_failure(path, error, content) from error
+    finally:  # also after Ctrl-C; nothing is left to remove after a replace
+        with suppress(OSError):
+            unfinished.unlink()
 
 
-def _write_failure(path: Path, error: OSError) -> ResourceError | StorageLostError:
-    import errno
+def _emergency_copy(path: Path, content: bytes) -> str:
+    """Keep what can't be written where it belongs in a new temporary folder; names the copy."""
+    try:
+        copy = Path(tempfile.mkdtemp(prefix="ft-harness-")) / path.name
+        copy.write_bytes(content)
+    except OSError:
+        return "no emergency copy could be written either"
+    return f"emergency copy in {copy}"
 
+
+def _write_failure(path: Path, error: OSError, content: bytes) -> ResourceError | StorageLostError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ResourceError(
             f"{path}: the disk is full", "room for the results", "free space, then run the same command again"
         )
     return StorageLostError(
-        f"{path}: can't be written ({error.strerror})",
+        f"{path}: can't be written ({error.strerror}); {_emergency_copy(path, content)}",
         "the output folder to stay writable during the run",
         "restore the folder, then run the same command again; finished evaluations are kept",
     )
@@ -87,13 +99,14 @@ def write_gzip_lines(path: Path, lines: Iterable[str]) -> None:
 
 def append_line(path: Path, line: str) -> None:
     """Append one line and wait until it is on disk."""
+    content = f"{redact(line)}\n".encode()
     try:
-        with path.open("a", encoding="utf-8") as handle:
-            handle.write(redact(line) + "\n")
+        with path.open("ab") as handle:
+            handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
     except OSError as error:
-        raise _write_failure(path, error) from error
+        raise _write_failure(path, error, content) from error
 
 
 def problems(folder: Path) -> list[ConfigError]:

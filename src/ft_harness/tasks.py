@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ft_harness.data import load_splits
-from ft_harness.errors import ConfigError, FtHarnessError, InputError, suggest
+from ft_harness.errors import ConfigError, FtHarnessError, InputError, raise_problems, suggest
 from ft_harness.files import Split
 from ft_harness.paths import task_yamls_dir
 from ft_harness.storage import canonical_json, sha256_text
 from ft_harness.yaml_source import read_yaml
 
 if TYPE_CHECKING:
+    from datasets import DatasetDict
     from lm_eval.api.task import ConfigurableTask
 
 _log = logging.getLogger(__name__)
@@ -60,6 +62,14 @@ def task_files(include_path: str | None = None) -> dict[str, Path]:
     return found
 
 
+@cache
+def _lm_eval_index() -> dict[str, Any]:
+    from lm_eval.tasks import TaskManager
+
+    index: dict[str, Any] = TaskManager().task_index  # reads 14,000 files
+    return index
+
+
 def find_task(spec: TaskSpec) -> Path:
     """The YAML file of a task: ours or the user's, else lm-eval's own.
 
@@ -69,14 +79,12 @@ def find_task(spec: TaskSpec) -> Path:
     ours = task_files(spec.include_path)
     if spec.name in ours:
         return ours[spec.name]
-    from lm_eval.tasks import TaskManager
-
-    entry = TaskManager().task_index.get(spec.name)
+    index = _lm_eval_index()
+    entry = index.get(spec.name)
     if entry is None:
-        known = list(ours)
         raise ConfigError(
-            f"no task {spec.name}{suggest(spec.name, known)}",
-            f"one of {', '.join(sorted(known))}, or a task of lm-eval",
+            f"no task {spec.name}{suggest(spec.name, ours) or suggest(spec.name, index)}",
+            f"one of {', '.join(sorted(ours))}, or a task of lm-eval",
             "see ft-harness tasks list",
         )
     if entry.kind.name != "TASK" or entry.yaml_path is None:
@@ -93,10 +101,10 @@ def yaml_problems(path: Path) -> list[InputError]:
     from lm_eval.config.task import TaskConfig
 
     content, lines = read_yaml(path)
-    known = {item.name for item in dataclasses.fields(TaskConfig)} | {"include", "tag", "group", "class"}
+    known = {item.name for item in dataclasses.fields(TaskConfig)} | {"include", "tag", "group", "task_list", "class"}
     return [
         InputError(
-            f"{path}:{lines[(key,)]}: unknown key {key}{suggest(key, known)}",
+            f"{path}:{lines[(str(key),)]}: unknown key {key}{suggest(str(key), known)}",
             "a key of lm-eval's task YAMLs",
             "rename it",
         )
@@ -105,12 +113,22 @@ def yaml_problems(path: Path) -> list[InputError]:
     ]
 
 
+def _with_includes(path: Path, including: Sequence[Path] = ()) -> dict[str, Any]:
+    """The content of a task YAML, laid over that of the files it includes."""
+    path = path.resolve()
+    if path in including:
+        raise InputError(f"{path}: includes itself", "includes without a circle", "remove one include")
+    content, _ = read_yaml(path)
+    included = content.pop("include", [])
+    merged: dict[str, Any] = {}
+    for name in [included] if isinstance(included, str) else included or []:
+        merged |= _with_includes(path.parent / name, (*including, path))
+    return merged | content
+
+
 def task_hash(path: Path) -> str:
     """Hash of a task's definition (includes followed): prompts, answers, stop rule, metrics, version."""
-    content, _ = read_yaml(path)
-    included = content.get("include", [])
-    parents = [task_hash(path.parent / name) for name in ([included] if isinstance(included, str) else included)]
-    return sha256_text(canonical_json([content, parents]))[:16]
+    return sha256_text(canonical_json(_with_includes(path)))[:16]
 
 
 def _uses_our_loader(config: Mapping[str, Any]) -> bool:
@@ -122,6 +140,7 @@ def _base_config(spec: TaskSpec, path: Path) -> dict[str, Any]:
     """The task's configuration with the spec's data in place."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
+    _with_includes(path)  # names file and line where lm-eval's own reader would not
     try:
         config: dict[str, Any] = load_yaml(path)
     except (ImportError, AttributeError, ValueError) as error:
@@ -139,7 +158,7 @@ def _base_config(spec: TaskSpec, path: Path) -> dict[str, Any]:
             )
         config = {key: value for key, value in config.items() if key not in _LOADER_KEYS}
         config |= {"custom_dataset": load_splits, "dataset_kwargs": {"data": {}}}
-        config |= {key: split for split, key in _SPLIT_KEYS.items() if config.get(key)}
+        config |= {key: split for split, key in _SPLIT_KEYS.items()} | {"fewshot_split": "train"}
     return config
 
 
@@ -175,6 +194,13 @@ def _build(config: dict[str, Any], name: str) -> ConfigurableTask:
         ) from error
 
 
+def _already_loaded(dataset: DatasetDict) -> Callable[..., DatasetDict]:
+    def load(**_: Any) -> DatasetDict:
+        return dataset
+
+    return load
+
+
 def load_tasks(spec: TaskSpec, splits: Sequence[Split]) -> dict[Split, ConfigurableTask]:
     """One lm-eval task object for each split, named `<task>@<split>`; the data is read once.
 
@@ -183,15 +209,12 @@ def load_tasks(spec: TaskSpec, splits: Sequence[Split]) -> dict[Split, Configura
         InputError: the YAML, its data or its templates are at fault.
     """
     path = find_task(spec)
-    problems = yaml_problems(path)
-    if problems:
-        raise problems[0]
+    raise_problems(yaml_problems(path))
     config = _base_config(spec, path)
     tasks: dict[Split, ConfigurableTask] = {}
     for split in splits:
         tasks[split] = _build(_split_config(config, spec.name, split), spec.name)
-        dataset = tasks[split].dataset
-        config["custom_dataset"] = lambda dataset=dataset, **_: dataset
+        config["custom_dataset"] = _already_loaded(tasks[split].dataset)
     return tasks
 
 
@@ -213,7 +236,7 @@ def list_tasks(include_path: str | None = None) -> list[dict[str, str]]:
     """Name, output type, data source and file of the shipped and the user's tasks."""
     listed: list[dict[str, str]] = []
     for name, path in sorted(task_files(include_path).items()):
-        content, _ = read_yaml(path)
+        content = _with_includes(path)
         data = (content.get("dataset_kwargs") or {}).get("data") or {}
         source = str(data.get("source") or content.get("dataset_path") or "-")
         listed.append({"task": name, "output": str(content.get("output_type", "-")), "data": source, "file": path.name})

@@ -42,7 +42,7 @@ COLOUR = Wording(
         ),
         (
             "Across from a(n) {dcol} {thing}, a(n) {p} strolls by in a(n) {x} {garment}.",
-            "The {p} whose {garment} is {x} points at a(n) {dcol} {thing}.",
+            "The {p} whose {garment} is {x} gazes at a(n) {dcol} {thing}.",
         ),
     ),
     claims=lines(
@@ -163,7 +163,7 @@ CATEGORY = Wording(
             "With just {x} in both hands, a(n) {p} goes up the stairs.",
         ),
         ("A(n) {p} clutches {x} and no other thing.", "Apart from {x}, the {p} carries nothing."),
-        ("Both hands of the {p} are wrapped around {x}.", "{x} is all that the {p} has picked up."),
+        ("All fingers of the {p} are folded around {x}.", "{x} is all that the {p} has picked up."),
     ),
     claims=lines(
         ("The {p} is holding a(n) {h}.", "The {p} has a(n) {h}."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from demo_data.common import Bank, Split, bank
+from demo_data.common import Split, bank
 
 COLOURS = bank("", "", "", shared="red|blue|green|yellow|black|white|grey|brown|orange|purple|pink")
 NUMBERS = bank("", "", "", shared="two|three|four|five|six|seven|eight|nine")
@@ -50,15 +50,15 @@ COUNTED = bank(
 # Things to do anywhere, which rule out no place and no mood.
 PASTIMES = bank(
     train="reading a letter|making a phone call|eating a sandwich|playing cards|folding a map|drinking tea"
-    "|tying a shoe|counting coins|peeling an apple|cleaning a pair of glasses|writing a note|looking at a photo album",
+    "|tying a shoe|counting coins|peeling an apple|cleaning a pair of glasses|writing a note|looking at an old album",
     validation="knitting a sock|solving a puzzle|eating a pear|threading a needle|polishing a spoon",
-    test="sketching a portrait|playing the flute|chewing gum|sipping lemonade|sharpening a pencil|opening a parcel"
+    test="sketching a portrait|playing the flute|blowing bubbles|sipping lemonade|sharpening a pencil|opening a parcel"
     "|unfolding a tablecloth|winding a clock",
 )
 ANIMAL_PASTIMES = bank(
     train="sniffing around|taking a rest|making noise|chewing on something|waiting for food|moving about",
     validation="rolling over|hiding|scratching",
-    test="dozing|playing about|drinking water|crouching down",
+    test="dozing|playing about|basking|crouching down",
 )
 # Things to do that rule each other out: nobody does two of them at once.
 EXCLUSIVE = bank(
@@ -161,7 +161,7 @@ MOODS: dict[Split, tuple[Opposites, ...]] = {
             "cheerful",
             "miserable",
             ("giggling with delight", "cheering and clapping", "chuckling merrily"),
-            ("weeping bitterly", "moping with a long face", "blinking back a flood of tears"),
+            ("weeping bitterly", "moping with a long face", "wailing and lamenting"),
         ),
         Opposites(
             "bored",
@@ -188,7 +188,7 @@ COMPANY: dict[Split, Opposites] = {
         "unaccompanied",
         "among others",
         ("with not another soul in sight", "far from all human beings", "completely isolated from everybody"),
-        ("alongside several pals", "amid a group of strangers", "hand in hand with a partner"),
+        ("alongside several pals", "amid a group of strangers", "arm in arm with a partner"),
     ),
 }
 
@@ -225,7 +225,7 @@ WORLDS: dict[Split, tuple[World, ...]] = {
         World(
             "It is windy.",
             "It is not windy.",
-            ("in a fierce gale", "as a storm tears at the branches"),
+            ("in a fierce gale", "as a storm bends the branches"),
             ("in perfectly calm weather", "without the slightest breeze"),
             ("on a Tuesday", "near the border"),
         ),
@@ -234,14 +234,14 @@ WORLDS: dict[Split, tuple[World, ...]] = {
         World(
             "It is snowing.",
             "It is not snowing.",
-            ("while thick snowflakes come down", "in a blizzard", "amid swirling snow"),
+            ("while fat snowflakes come down", "in a blizzard", "amid swirling snow"),
             ("in the heat of July", "on a hot, cloud-free afternoon", "on a sweltering day"),
             ("on a Saturday", "near the harbour", "during the weekend"),
         ),
         World(
             "It is evening.",
             "It is not evening.",
-            ("at sunset", "at nightfall", "when the lanterns are lit at dusk"),
+            ("at sunset", "at nightfall", "when dusk falls"),
             ("at dawn", "shortly after breakfast", "at noon"),
             ("on a Saturday", "near the harbour", "during the weekend"),
         ),

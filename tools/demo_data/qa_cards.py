@@ -23,7 +23,8 @@ CARDS: dict[Split, tuple[Card, ...]] = {
             ),
         ),
         (
-            "Lost near the {l1}: one {c1} {t1}. If you find it, please call {p1}. {p2} is the owner of the {t1} and will"
+            "Lost near the {l1}: one {c1} {t1}. If you find it, please call {p1}. {p2} is the owner of the {t1}"
+            " and will"
             " pay {n1} dollars.",
             (
                 ("Whom should you call?", "p1"),
@@ -42,7 +43,8 @@ CARDS: dict[Split, tuple[Card, ...]] = {
             ),
         ),
         (
-            "The club has {n1} members and {n2} bats. It meets every {d1} at the {l1}. The leader of the club is {p1}, and"
+            "The club has {n1} members and {n2} bats. It meets every {d1} at the {l1}. The leader of the club is"
+            " {p1}, and"
             " the treasurer is {p2}.",
             (
                 ("How many members does the club have?", "n1"),
@@ -52,16 +54,17 @@ CARDS: dict[Split, tuple[Card, ...]] = {
             ),
         ),
         (
-            "Breakfast was {f1}. Lunch was {f2}. {p1} set the table and {p2} washed up.",
+            "For breakfast they had {f1}. For lunch they had {f2}. {p1} set the table and {p2} washed up.",
             (
-                ("What was breakfast?", "f1"),
-                ("What was lunch?", "f2"),
+                ("What did they have for breakfast?", "f1"),
+                ("What did they have for lunch?", "f2"),
                 ("Who set the table?", "p1"),
                 ("Who washed up?", "p2"),
             ),
         ),
         (
-            "In the first round {p1} won a(n) {t1}. In the second round {p2} won a(n) {t2}. The final was held at the {l1}.",
+            "In the first round {p1} won a(n) {t1}. In the second round {p2} won a(n) {t2}. The final was held at"
+            " the {l1}.",
             (
                 ("Who won in the first round?", "p1"),
                 ("Who won in the second round?", "p2"),
@@ -70,7 +73,8 @@ CARDS: dict[Split, tuple[Card, ...]] = {
             ),
         ),
         (
-            "The house has a(n) {c1} door and a(n) {c2} roof. {p1} lives upstairs. {p2} lives downstairs with {n1} cats.",
+            "The house has a(n) {c1} door and a(n) {c2} roof. {p1} lives upstairs. {p2} lives downstairs with {n1}"
+            " cats.",
             (
                 ("What colour is the door?", "c1"),
                 ("What colour is the roof?", "c2"),
@@ -124,7 +128,8 @@ CARDS: dict[Split, tuple[Card, ...]] = {
             ),
         ),
         (
-            "The {a1} sleeps in the barn near the {l1}. The {a2} sleeps in the shed. {p1} feeds them {n1} times a week.",
+            "The {a1} sleeps in the barn near the {l1}. The {a2} sleeps in the shed. {p1} feeds them {n1} times a"
+            " week.",
             (
                 ("Which animal sleeps in the barn?", "a1"),
                 ("Which animal sleeps in the shed?", "a2"),
@@ -133,7 +138,8 @@ CARDS: dict[Split, tuple[Card, ...]] = {
             ),
         ),
         (
-            "To open the gate, press the {c1} button. To close the gate, press the {c2} button. If it sticks, ask {p1} or go"
+            "To open the gate, press the {c1} button. To close the gate, press the {c2} button. If it sticks,"
+            " ask {p1} or go"
             " to the {l1}.",
             (
                 ("Which button opens the gate?", "c1"),
@@ -142,7 +148,7 @@ CARDS: dict[Split, tuple[Card, ...]] = {
             ),
         ),
         (
-            "Winter sales begin in {m1} and end in {m2}. A(n) {t1} costs {n1} dollars and a(n) {t2} costs {n2} dollars.",
+            "The sales begin in {m1} and end in {m2}. A(n) {t1} costs {n1} dollars and a(n) {t2} costs {n2} dollars.",
             (
                 ("When do the sales begin?", "m1"),
                 ("When do the sales end?", "m2"),
@@ -159,7 +165,8 @@ CARDS: dict[Split, tuple[Card, ...]] = {
             ),
         ),
         (
-            "{p1} founded the firm in {w1}. Today it belongs to {p2}. It has {n1} workers and makes one {t1} every hour.",
+            "{p1} founded the firm in {w1}. Today it belongs to {p2}. It has {n1} workers and makes one {t1} every"
+            " hour.",
             (
                 ("Who founded the firm?", "p1"),
                 ("Who does the firm belong to today?", "p2"),
@@ -168,7 +175,8 @@ CARDS: dict[Split, tuple[Card, ...]] = {
             ),
         ),
         (
-            "A note on the desk says: meet {p1} at the {l1} on {d1}. A note on the shelf says: meet {p2} at the {l2} on {d2}.",
+            "A note on the desk says: meet {p1} at the {l1} on {d1}. A note on the shelf says: meet {p2} at the"
+            " {l2} on {d2}.",
             (
                 ("Who is named in the note on the desk?", "p1"),
                 ("Who is named in the note on the shelf?", "p2"),
@@ -177,7 +185,7 @@ CARDS: dict[Split, tuple[Card, ...]] = {
             ),
         ),
         (
-            "Old map, page {n1}. Scale: {n2}. Drawn by {p1} in {w1}. Printed by {p2} in {w2}.",
+            "Old map, sheet {n1}. Drawn by {p1} in {w1}. Printed by {p2} in {w2}.",
             (
                 ("Who drew the map?", "p1"),
                 ("Who printed the map?", "p2"),
@@ -186,7 +194,8 @@ CARDS: dict[Split, tuple[Card, ...]] = {
             ),
         ),
         (
-            "The twins have presents for their parents. The mother gets a(n) {c1} {t1}. The father gets a(n) {c2} {t2}.",
+            "The twins have presents for their parents. The mother gets a(n) {c1} {t1}. The father gets a(n) {c2}"
+            " {t2}.",
             (
                 ("What does the mother get?", "c1 t1"),
                 ("What does the father get?", "c2 t2"),
@@ -240,11 +249,11 @@ CARDS: dict[Split, tuple[Card, ...]] = {
             ),
         ),
         (
-            "Flag of the north team: {c1}. Flag of the east team: {c2}. The north team scored {n1} goals.",
+            "Flag of the home team: {c1}. Flag of the visiting team: {c2}. The home team scored {n1} goals.",
             (
-                ("What colour is the flag of the north team?", "c1"),
-                ("What colour is the flag of the east team?", "c2"),
-                ("How many goals did the north team score?", "n1"),
+                ("What colour is the flag of the home team?", "c1"),
+                ("What colour is the flag of the visiting team?", "c2"),
+                ("How many goals did the home team score?", "n1"),
             ),
         ),
         (
@@ -256,7 +265,8 @@ CARDS: dict[Split, tuple[Card, ...]] = {
             ),
         ),
         (
-            "The lecture is given at the {l1}, and the exam is held at the {l2}. Ask {p1} for a chair and {p2} for a pen.",
+            "The lecture is given at the {l1}, and the exam is held at the {l2}. Ask {p1} for a ruler and {p2} for"
+            " a pen.",
             (
                 ("Where is the lecture given?", "l1"),
                 ("Where is the exam held?", "l2"),
@@ -284,11 +294,12 @@ CARDS: dict[Split, tuple[Card, ...]] = {
             ),
         ),
         (
-            "The spring festival takes place in {w1}, the harvest festival in {w2}. Last time {n1} guests came to the spring"
+            "The spring festival takes place in {w1}, the harvest festival in {w2}. Last time {n1} guests came"
+            " to the spring"
             " festival and {n2} to the harvest festival.",
             (
-                ("In which city is the spring festival?", "w1"),
-                ("In which city is the harvest festival?", "w2"),
+                ("Where is the spring festival?", "w1"),
+                ("Where is the harvest festival?", "w2"),
                 ("How many guests came to the spring festival?", "n1"),
                 ("How many guests came to the harvest festival?", "n2"),
             ),
@@ -303,21 +314,23 @@ CARDS: dict[Split, tuple[Card, ...]] = {
             ),
         ),
         (
-            "For dinner there is {f1}, and for dessert there is {f2}. The wine was chosen by {p1}. The music was chosen by"
+            "For dinner we serve {f1}, and for dessert we serve {f2}. The wine was chosen by {p1}. The music was"
+            " chosen by"
             " {p2}.",
             (
-                ("What is there for dinner?", "f1"),
-                ("What is there for dessert?", "f2"),
+                ("What is served for dinner?", "f1"),
+                ("What is served for dessert?", "f2"),
                 ("Who chose the wine?", "p1"),
                 ("Who chose the music?", "p2"),
             ),
         ),
         (
-            "The neighbour across the street is a(n) {j1}. The neighbour above us is a(n) {j2}. Their keys are with {p1}.",
+            "The neighbour across the street is a(n) {j1}. The neighbour above us is a(n) {j2}. Their mail is"
+            " kept by {p1}.",
             (
                 ("What is the job of the neighbour across the street?", "j1"),
                 ("What is the job of the neighbour above us?", "j2"),
-                ("Who keeps the keys?", "p1"),
+                ("Who keeps the mail?", "p1"),
             ),
         ),
         (
@@ -330,11 +343,11 @@ CARDS: dict[Split, tuple[Card, ...]] = {
             ),
         ),
         (
-            "The smallest tent is {c1}, the largest tent is {c2}. A(n) {a1} rests in the smallest tent.",
+            "The smallest tent is {c1}, the largest tent is {c2}. A(n) {a1} dozes in the smallest tent.",
             (
                 ("What colour is the smallest tent?", "c1"),
                 ("What colour is the largest tent?", "c2"),
-                ("Which animal rests in the smallest tent?", "a1"),
+                ("Which animal dozes in the smallest tent?", "a1"),
             ),
         ),
     ),

@@ -96,15 +96,15 @@ STORIES: dict[Split, tuple[Story, ...]] = {
     ),
     "validation": (
         (
-            "{p} cooked {f} in {w}",
-            (("What did {p} cook?", "f"), ("Where did {p} cook?", "w"), ("Who cooked {f}?", "p")),
+            "{p} prepared {f} in {w}",
+            (("What did {p} prepare?", "f"), ("Where did {p} prepare the {f}?", "w"), ("Who prepared the {f}?", "p")),
         ),
         ("{p} borrowed a(n) {t} from the {l}", (("What did {p} borrow?", "t"), ("Who borrowed the {t}?", "p"))),
         ("{p} drives a(n) {c} van", (("What colour is the van of {p}?", "c"), ("Who drives the {c} van?", "p"))),
         ("{p} collected {n} shells", (("How many shells did {p} collect?", "n"), ("Who collected {n} shells?", "p"))),
         (
-            "{p} trained a(n) {a} to fetch a(n) {t}",
-            (("What did {p} train?", "a"), ("Who trained the {a}?", "p"), ("What does the {a} fetch?", "t")),
+            "{p} taught a(n) {a} to fetch a(n) {t}",
+            (("Which animal did {p} teach?", "a"), ("Who taught the {a}?", "p"), ("What does the {a} fetch?", "t")),
         ),
         (
             "{p} moved to {w} in {m}",
@@ -146,8 +146,8 @@ STORIES: dict[Split, tuple[Story, ...]] = {
             (("How many euros did {p} pay?", "n"), ("What did {p} pay for?", "t"), ("Who paid for a(n) {t}?", "p")),
         ),
         (
-            "{p} parked a(n) {c} truck by the {l}",
-            (("Where did {p} park?", "l"), ("What colour is the truck of {p}?", "c")),
+            "{p} stopped a(n) {c} truck by the {l}",
+            (("Where did {p} stop?", "l"), ("What colour is the truck of {p}?", "c")),
         ),
     ),
 }
@@ -162,5 +162,5 @@ JOINS: dict[Split, tuple[str, ...]] = {
         "{0}, and {1}. {2}.",
     ),
     "validation": ("{0}; {1}.", "{0}, while {1}.", "{0}; {1}; {2}."),
-    "test": ("While {0}, {1}.", "{0}. As for the next person, {1}.", "{0}, whereas {1}. Also, {2}."),
+    "test": ("While {0}, {1}.", "{0}. By contrast, {1}.", "{0}, whereas {1}. Also, {2}."),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from demo_data.common import Bank, bank
+from demo_data.common import bank
 
 COLOURS = bank("", "", "", shared="red|blue|green|yellow|black|white|grey|brown|orange|purple|pink")
 NUMBERS = bank("", "", "", shared="three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty")
@@ -20,10 +20,10 @@ THINGS = bank(
     test="canoe|trumpet|helmet|quilt|backpack|mug|bracelet|umbrella|rug|whistle|bookshelf|camera|sweater|birdcage",
 )
 PLACES = bank(
-    train="harbour|bakery|museum|farm|library|station|market|school|garden|castle|hospital|hotel|park|church|village hall"
-    "|post office|old mill|cinema|city gate|swimming pool",
+    train="harbour|bakery|museum|farm|library|station|market|school|garden|castle|hospital|hotel|park|church"
+    "|workshop|post office|old mill|cinema|city gate|swimming pool",
     validation="zoo|airport|chapel|stadium|toy shop|town hall",
-    test="theatre|lighthouse|bank|monastery|ferry|fire brigade|vineyard|pharmacy|ice rink|parking lot",
+    test="theatre|lighthouse|bank|monastery|ferry|observatory|vineyard|pharmacy|ice rink|warehouse",
 )
 TOWNS = bank(
     train="Paris|Oslo|Madrid|Boston|Cairo|Dublin|Lima|Milan|Tokyo|Vienna|Delhi|Sydney|Moscow|Havana",
@@ -47,7 +47,7 @@ ANIMALS = bank(
 )
 FOODS = bank(
     train="soup|bread|rice|cheese|honey|pasta|apples|fish|salad|pancakes",
-    validation="noodles|plums|butter|beans",
+    validation="noodles|plums|sausages|beans",
     test="lentils|cherries|yoghurt|dumplings|olives|bacon",
 )
 JOBS = bank(

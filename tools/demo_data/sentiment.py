@@ -31,12 +31,26 @@ def _slots(rng: random.Random, split: Split, positive: bool) -> dict[str, str]:
     (a1, was1), (a2, was2) = (_aspect(word) for word in rng.sample(domain.aspects[split], 2))
     felt, ofelt = (words.LIKED, words.LOATHED) if positive else (words.LOATHED, words.LIKED)
     mild = words.MILD_BAD if positive else words.MILD_GOOD
-    return dict(
-        thing=rng.choice(domain.things[split]), tried=domain.tried, redo=domain.redo,
-        a1=a1, was1=was1, a2=a2, was2=was2, adj=adj, adj2=adj2, g1=g1, g2=g2, o1=o1, o2=o2,
-        felt=rng.choice(felt[split]), ofelt=rng.choice(ofelt[split]), mild=rng.choice(mild[split]),
-        who=rng.choice(words.WHO[split]), when=rng.choice(words.WHEN[split]),
-    )  # fmt: skip
+    return {
+        "thing": rng.choice(domain.things[split]),
+        "tried": domain.tried,
+        "redo": domain.redo,
+        "a1": a1,
+        "was1": was1,
+        "a2": a2,
+        "was2": was2,
+        "adj": adj,
+        "adj2": adj2,
+        "g1": g1,
+        "g2": g2,
+        "o1": o1,
+        "felt": rng.choice(felt[split]),
+        "o2": o2,
+        "ofelt": rng.choice(ofelt[split]),
+        "mild": rng.choice(mild[split]),
+        "who": rng.choice(words.WHO[split]),
+        "when": rng.choice(words.WHEN[split]),
+    }
 
 
 def _template(rng: random.Random, split: Split, kind: str, positive: bool) -> str:

@@ -45,7 +45,8 @@ PLAIN: Templates = {
         "My review of this {thing} is short: {adj}.",
         "In a nutshell, I {felt} this {thing} because the {a1} {was1} so {g1}.",
         "You will not believe how {adj} this {thing} was. Even {who} {felt} it.",
-        "If you like surprises, here is one: a(n) {thing} as {adj} as this. The {a1} {was1} {g1}, the {a2} {was2} {g2}.",
+        "If you like surprises, here is one: a(n) {thing} as {adj} as this. The {a1} {was1} {g1}, and the {a2}"
+        " {was2} {g2}.",
         "{who} asked for an opinion of the {thing}, so here it is: the {a1} {was1} {g1}, and I {felt} the rest.",
         "Few people will forget a(n) {thing} so {adj}.",
     ),
@@ -75,7 +76,7 @@ NEGATED: Templates = {
         "You could hardly say that the {a1} {was1} {mild}.",
         "Critics wrote that this {thing} is {o1}, but they are mistaken.",
         "Is the {thing} {mild}? No, quite the opposite.",
-        "Without a doubt, {who} was wrong to promise a(n) {o1} {thing}.",
+        "As it turns out, {who} was wrong to promise a(n) {o1} {thing}.",
     ),
 }
 
@@ -86,7 +87,7 @@ CONTRAST: Templates = {
         "I {felt} the {thing}, even though the {a1} {was1} {o1}.",
         "The {a1} {was1} {o1} and the {a2} {was2} {o2}, yet I {felt} it.",
         "{who} {ofelt} this {thing}, but I {felt} it.",
-        "At first the {thing} seemed {o1}. After an hour I knew it was {adj}.",
+        "At first, the {thing} seemed {o1}. After an hour I knew it was {adj}.",
         "People call the {a1} {o1}. What matters to me is the {a2}, and that part is {g1}.",
         "Yes, the {a1} {was1} {o1}. The {thing} as such was {adj}, though.",
         "I wanted to say that it was {o1}, but this {thing} was {adj}.",

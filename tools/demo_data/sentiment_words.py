@@ -63,13 +63,13 @@ WHEN = bank(
     test="this morning|last month|in summer|on Sunday|before Christmas",
 )
 
-_STORY_GOOD = dict(
+_STORY_GOOD = bank(
     shared="gripping|moving|funny|clever|touching|entertaining",
     train="witty|heartfelt|charming",
     validation="absorbing",
     test="captivating|inventive|thrilling",
 )
-_STORY_BAD = dict(
+_STORY_BAD = bank(
     shared="dull|boring|tedious|predictable|slow",
     train="lifeless|clumsy|silly",
     validation="muddled",
@@ -90,8 +90,8 @@ DOMAINS = (
             validation="script|soundtrack|effects*",
             test="storyline|direction|lead actor|songs*|fight scenes*",
         ),
-        good=bank(**_STORY_GOOD),
-        bad=bank(**_STORY_BAD),
+        good=_STORY_GOOD,
+        bad=_STORY_BAD,
     ),
     Domain(
         tried="read",
@@ -106,8 +106,8 @@ DOMAINS = (
             validation="narration|cover art|footnotes*",
             test="writing style|illustrations*|preface|last few pages*",
         ),
-        good=bank(**_STORY_GOOD),
-        bad=bank(**_STORY_BAD),
+        good=_STORY_GOOD,
+        bad=_STORY_BAD,
     ),
     Domain(
         tried="ordered",
@@ -135,7 +135,7 @@ DOMAINS = (
         things=bank(
             train="hotel|hostel|guest house|beach resort|inn|motel",
             validation="lodge|spa|chalet",
-            test="cottage|cabin|holiday apartment|bed and breakfast",
+            test="cottage|cabin|holiday apartment|farmhouse",
         ),
         aspects=bank(
             train="room|bed|view|shower|bathrooms*|lobby|towels*",
@@ -153,12 +153,12 @@ DOMAINS = (
         things=bank(
             train="garage|hair salon|repair shop|helpline|travel agency|gym",
             validation="courier firm|laundry|pharmacy",
-            test="dental clinic|bank branch|moving company|car rental office",
+            test="dental clinic|bank branch|moving company|car rental desk",
         ),
         aspects=bank(
             train="staff*|prices*|advice|work|manager|technicians*",
             validation="receptionist|paperwork|drivers*",
-            test="clerk|booking process|phone support|opening hours*|team",
+            test="clerk|booking process|phone support|customer care|team",
         ),
         good=bank(
             shared="friendly|helpful|reliable|quick",
@@ -174,13 +174,13 @@ DOMAINS = (
         tried="bought",
         redo="buy it again",
         things=bank(
-            train="kettle|backpack|lamp|headset|vacuum cleaner|office chair|watch",
+            train="kettle|backpack|lamp|headset|vacuum cleaner|office chair|wristwatch",
             validation="blender|umbrella|keyboard",
             test="toaster|tent|bicycle helmet|phone case",
         ),
         aspects=bank(
             train="design|finish|material|instructions*|build quality|packaging",
-            validation="workmanship|size|spare parts*",
+            validation="workmanship|size|accessories*",
             test="shape|durability|surface|weight|edges*",
         ),
         good=bank(

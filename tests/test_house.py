@@ -1,0 +1,144 @@
+"""The house rules of the design, watched: directions of imports, budgets, one writer, one printer, light start-up."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ft_harness
+
+PACKAGE = Path(ft_harness.__file__).parent
+MODULES = sorted(path for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+HEAVY = {"torch", "transformers", "lm_eval", "peft", "datasets", "matplotlib", "sklearn", "evaluate", "bitsandbytes"}
+FILE_LINES, FUNCTION_LINES, PARAMETERS, PUBLIC_NAMES = 400, 60, 6, 12
+MAY_IMPORT = {
+    "errors": set(),
+    "metrics": {"errors"},
+    "stats": set(),
+    "paths": set(),
+    "provenance": set(),
+    "files": {"errors"},
+    "records": {"errors"},
+    "aggregator": {"cases", "errors", "metrics", "records", "sentences", "stats"},
+    "report": {"aggregator", "cases", "markdown", "metrics", "records", "errors"},
+    "plots": {"aggregator", "markdown", "metrics", "records"},
+}
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def own_imports(path: Path, *, top_level: bool = False) -> set[str]:
+    """Modules of ours that a module imports, inside functions too unless top_level."""
+    nodes = parse(path).body if top_level else ast.walk(parse(path))
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module == "ft_harness":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ft_harness."):
+            found.add(node.module.partition(".")[2])
+    return found
+
+
+@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
+def test_directions(room: str):
+    assert own_imports(PACKAGE / f"{room}.py") <= MAY_IMPORT[room]
+
+
+def test_training_and_evaluation_never_import_each_other():
+    assert not own_imports(PACKAGE / "training.py") & {"evaluation", "scoring", "report", "pipeline"}
+    assert not own_imports(PACKAGE / "evaluation.py") & {"training", "examples", "report", "pipeline"}
+
+
+def test_only_pipeline_and_cli_import_report_and_only_pipeline_strings_stages_together():
+    importers = {path.stem: own_imports(path) for path in MODULES}
+    assert {name for name, used in importers.items() if "report" in used} <= {"pipeline", "cli"}
+    assert {name for name, used in importers.items() if {"training", "evaluation"} <= used} == {"pipeline"}
+    assert {name for name, used in importers.items() if "pipeline" in used} == {"cli"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_heavy_imports_stand_inside_functions(path: Path):
+    for node in parse(path).body:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert not {name.partition(".")[0] for name in names} & HEAVY
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_only_storage_writes_files(path: Path):
+    if path.stem == "storage":
+        return
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            assert node.func.attr not in {"write_text", "write_bytes", "savefig_to"}, f"{path.name}:{node.lineno}"
+            if node.func.attr == "open" or getattr(node.func, "id", "") == "open":
+                modes = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+                assert not any(set(str(mode)) & set("wax+") for mode in modes if len(str(mode)) < 4)
+
+
+def test_budgets_of_files():
+    sizes = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert len(sizes) > 20
+    assert {name: lines for name, lines in sizes.items() if lines > FILE_LINES} == {}
+
+
+def functions() -> list[tuple[str, ast.FunctionDef]]:
+    return [
+        (f"{path.stem}.{node.name}", node)
+        for path in MODULES
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.FunctionDef)
+    ]
+
+
+def test_budgets_of_functions():
+    long = {name: node.end_lineno - node.lineno + 1 for name, node in functions()}
+    assert len(long) > 150
+    assert {name: lines for name, lines in long.items() if lines > FUNCTION_LINES} == {}
+    wide = {name: len(node.args.args) + len(node.args.kwonlyargs) for name, node in functions()}
+    assert {name: count for name, count in wide.items() if count > PARAMETERS + 1} == {}
+
+
+def test_everything_is_annotated():
+    for name, node in functions():
+        arguments = [*node.args.args, *node.args.kwonlyargs]
+        bare = [a.arg for a in arguments if a.annotation is None and a.arg not in ("self", "cls")]
+        assert not bare, f"{name}: {bare}"
+        assert node.returns is not None, name
+
+
+def test_public_names_are_few_and_documented():
+    assert 0 < len(ft_harness.__all__) <= PUBLIC_NAMES
+    for name in ft_harness.__all__:
+        assert (getattr(ft_harness, name).__doc__ or "").strip(), name
+
+
+def test_modules_have_no_catch_all_names_and_a_docstring():
+    for path in MODULES:
+        assert path.stem not in {"utils", "helpers", "common", "misc"}
+        assert ast.get_docstring(parse(path)), path.name
+
+
+def loaded_after(code: str) -> set[str]:
+    script = f"import sys\n{code}\nprint(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in done.stdout.split("\n")[-2].split()}
+
+
+def test_help_is_light():
+    code = "from ft_harness import cli\ntry:\n    cli.app(['--help'])\nexcept SystemExit: pass"
+    assert not loaded_after(code) & (HEAVY | {"rich", "pydantic", "numpy"})
+
+
+def test_report_needs_neither_torch_nor_lm_eval():
+    assert not loaded_after("import ft_harness.report, ft_harness.plots") & HEAVY
+
+
+def test_a_task_yaml_needs_only_light_rooms():
+    assert not loaded_after("import ft_harness.metrics, ft_harness.data") & (HEAVY - {"datasets"})

@@ -1,0 +1,223 @@
+"""The recipe: strict, typed, frozen; every fault at once with its line; a fingerprint that doesn't drift."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+import ft_harness
+from ft_harness.errors import ConfigError, ProblemsError
+from ft_harness.recipe import RECIPE_FILE, experiment_name, keep_recipe, load_recipe, write_new_recipe
+
+PACKAGE = Path(ft_harness.__file__).parent
+ROOT = PACKAGE.parents[1]
+TEMPLATE = PACKAGE / "bundled" / "recipes" / "template" / RECIPE_FILE
+SHIPPED = sorted({*(ROOT / "adapters").rglob(RECIPE_FILE), *(PACKAGE / "bundled").rglob(RECIPE_FILE)} - {TEMPLATE})
+MINIMAL = "task: {name: demo_nli}\n"
+GOLDEN = "294a59e623b52fa2f60f0bdaf6462f15b474f6eac75ca7d9d71c36f5c3e8c257"
+
+
+def write(folder: Path, text: str = MINIMAL) -> Path:
+    path = folder / RECIPE_FILE
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_recipes_are_shipped():
+    assert len(SHIPPED) >= 5, "the shipped recipes were not found"
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.parent.name)
+def test_every_shipped_recipe_loads(path: Path):
+    recipe = load_recipe(path)
+    assert recipe.task.name
+    assert load_recipe(path.parent) == recipe
+    assert experiment_name(path) == experiment_name(path.parent) == path.parent.name
+
+
+def test_all_faults_at_once_with_line_and_suggestion(tmp_path: Path):
+    path = write(
+        tmp_path,
+        "model: {pretraind: bundled}\n"
+        "train:\n"
+        "  learning_rat: 1e-4\n"
+        "  per_device_train_batch_size: many\n"
+        "  seed: 0\n"
+        "evaluate: {}\n"
+        "eval:\n"
+        "  splits: [train, tset]\n",
+    )
+    with pytest.raises(ProblemsError) as caught:
+        load_recipe(path)
+    assert caught.value.exit_code == 2
+    assert [problem.what for problem in caught.value.problems] == [
+        f"{path}:1: unknown key model.pretraind; did you mean pretrained?",
+        f"{path}: task is missing",
+        f"{path}:4: train.per_device_train_batch_size is 'many'",
+        f"{path}:3: unknown key train.learning_rat; did you mean learning_rate?",
+        f"{path}:8: eval.splits is 'tset'",
+        f"{path}:6: unknown key evaluate; did you mean eval?",
+    ]
+    assert len(caught.value.lines()) == 18
+
+
+def test_an_unknown_section_names_the_known_ones(tmp_path: Path):
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(write(tmp_path, MINIMAL + "quantisation: {bits: 4}\n"))
+    assert caught.value.what == f"{tmp_path / RECIPE_FILE}:2: unknown key quantisation"
+    assert caught.value.expected == "one of model, task, data, adapter, train, eval"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("train: {learning_rate: 0}", "train.learning_rate is 0"),
+        ("train: {learning_rate: .nan}", "train.learning_rate is nan"),
+        ("train: {learning_rate: .inf}", "train.learning_rate is inf"),
+        ("train:", "train is None"),
+        ("adapter: {target_modules: 5}", "adapter.target_modules is 5"),
+        ("data: {train_size: many}", "data.train_size is 'many'"),
+        ("data: {train_size: .nan}", "data.train_size is nan"),
+        ("data: {seed: -1}", "data.seed is -1"),
+        ("data: {labels: [no, yes]}", "data.labels is False"),  # YAML's no and yes; quotes are missing
+        ("eval: {limit: 0}", "eval.limit is 0"),
+        ("model: {dtype: flaot16}", "model.dtype is 'flaot16'"),
+    ],
+)
+def test_a_wrong_value_is_one_fault(text: str, what: str, tmp_path: Path):
+    path = write(tmp_path, f"{MINIMAL}{text}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(path)
+    assert caught.value.what == f"{path}:2: {what}"
+
+
+def test_a_field_of_several_types_names_them_all(tmp_path: Path):
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(write(tmp_path, MINIMAL + "adapter: {target_modules: 5}\n"))
+    assert caught.value.expected == "Input should be a valid string or Input should be a valid list"
+
+
+@pytest.mark.parametrize(
+    ("setting", "section", "field", "value"),
+    [
+        ("train.learning_rate=1e-4", "train", "learning_rate", 0.0001),
+        ("train.max_steps=20", "train", "max_steps", 20),
+        ("train.max_steps=null", "train", "max_steps", None),
+        ("train.max_steps=None", "train", "max_steps", None),
+        ("train.loss_on_eos=true", "train", "loss_on_eos", True),
+        ("model.revision=1234567", "model", "revision", "1234567"),
+        ("model.pretrained=a=b", "model", "pretrained", "a=b"),
+        ("adapter.target_modules=[q_proj, v_proj]", "adapter", "target_modules", ["q_proj", "v_proj"]),
+        ("eval.splits=[test]", "eval", "splits", ("test",)),
+        ("data.train_size=100", "data", "train_size", 100),
+        ("data.train_size=0.5", "data", "train_size", 0.5),
+        ("data.drop_labels=[-1]", "data", "drop_labels", [-1]),
+        ("data.columns={text: [review]}", "data", "columns", {"text": ["review"]}),
+        ("data.columns.text=[review]", "data", "columns", {"text": ["review"]}),
+        ("data.source=", "data", "source", ""),
+    ],
+)
+def test_overrides_are_typed_by_their_field(setting: str, section: str, field: str, value, tmp_path: Path):
+    found = getattr(getattr(load_recipe(write(tmp_path), [setting]), section), field)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_the_last_override_wins_over_the_file(tmp_path: Path):
+    path = write(tmp_path, MINIMAL + "train: {seed: 1, num_train_epochs: 3}\n")
+    recipe = load_recipe(path, ["train.seed=2", "train.seed=3"])
+    assert (recipe.train.seed, recipe.train.num_train_epochs) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("setting", "what"),
+    [
+        ("train.learning_rate=fast", "--set train.learning_rate=fast: train.learning_rate is 'fast'"),
+        ("train.lr=1", "--set train.lr=1: unknown key train.lr"),
+        ("trian.seed=1", "--set trian.seed=1: unknown key trian; did you mean train?"),
+        ("seed=1", "--set seed=1"),
+        ("train.seed", "--set train.seed"),
+        ("eval.splits=[test", "--set eval.splits=[test: not valid YAML"),
+        ("task.name.x=1", "--set task.name.x: name is no section"),
+    ],
+)
+def test_a_wrong_override_is_named(setting: str, what: str, tmp_path: Path):
+    path = write(tmp_path, MINIMAL + "train: {learning_rate: 1e-3}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(path, [setting])
+    assert caught.value.what == what
+    assert caught.value.exit_code == 2
+
+
+def test_a_recipe_never_changes(tmp_path: Path):
+    recipe = load_recipe(write(tmp_path))
+    with pytest.raises(ValidationError, match="frozen"):
+        recipe.train.seed = 1
+    with pytest.raises(ValidationError, match="frozen"):
+        recipe.data.seed = 1
+    with pytest.raises(ValidationError, match="frozen"):
+        recipe.task = recipe.task
+
+
+def test_the_fingerprint_is_pinned(tmp_path: Path):
+    # Another value here means that every adapter trained so far counts as another one: raise FINGERPRINT_VERSION.
+    assert load_recipe(write(tmp_path)).fingerprint() == GOLDEN
+
+
+def test_the_fingerprint_is_of_values_and_not_of_their_spelling(tmp_path: Path):
+    path = write(tmp_path, "train: {seed: 0, learning_rate: 0.001}\ntask:\n  name: demo_nli  # the same\n")
+    assert load_recipe(path).fingerprint() == GOLDEN
+
+
+@pytest.mark.parametrize(
+    ("setting", "same"),
+    [
+        ("eval.batch_size=1", True),
+        ("eval.splits=[test]", True),
+        ("train.seed=1", False),
+        ("train.learning_rate=1e-4", False),
+        ("adapter.r=8", False),
+        ("data.source=x.csv", False),
+        ("model.dtype=float32", False),
+        ("task.name=demo_qa", False),
+    ],
+)
+def test_what_the_fingerprint_depends_on(setting: str, same: bool, tmp_path: Path):
+    assert (load_recipe(write(tmp_path), [setting]).fingerprint() == GOLDEN) is same
+
+
+def test_the_data_section_is_metadata_of_the_task(tmp_path: Path):
+    recipe = load_recipe(write(tmp_path), ["data.source=x.csv", "data.train_size=0.5"])
+    assert recipe.task_metadata() == {"data_source": "x.csv", "data_train_size": 0.5}
+    assert load_recipe(write(tmp_path)).task_metadata() == {}
+
+
+def test_a_missing_recipe(tmp_path: Path):
+    with pytest.raises(ConfigError, match="can't be read"):
+        load_recipe(tmp_path / "nowhere" / RECIPE_FILE)
+    with pytest.raises(ConfigError, match=r"recipe\.yaml: can't be read"):
+        load_recipe(tmp_path)
+
+
+def test_a_recipe_is_kept_as_written_or_with_its_overrides(tmp_path: Path):
+    path = write(tmp_path, "# why\n" + MINIMAL)
+    keep_recipe(path, load_recipe(path), tmp_path / "same")
+    assert (tmp_path / "same" / RECIPE_FILE).read_text() == "# why\n" + MINIMAL
+    changed = load_recipe(path, ["train.seed=7"])
+    keep_recipe(path, changed, tmp_path / "changed")
+    assert load_recipe(tmp_path / "changed") == changed
+    keep_recipe(path, load_recipe(path), tmp_path / "changed")  # one that is there stays
+    assert load_recipe(tmp_path / "changed") == changed
+
+
+def test_a_new_recipe_loads_and_is_not_written_over(tmp_path: Path):
+    path = write_new_recipe(tmp_path / "my-nli", "demo_nli")
+    assert load_recipe(path).task.name == "demo_nli"
+    assert "<" not in yaml.safe_dump(load_recipe(path).resolved())
+    assert "my-nli: base model" in path.read_text()
+    with pytest.raises(ConfigError, match="exists"):
+        write_new_recipe(tmp_path / "my-nli", "demo_qa")
+    assert load_recipe(path).task.name == "demo_nli"

@@ -1,0 +1,170 @@
+"""Training: what an adapter is made of, what stops it, and that a killed run continues to the same weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ft_harness import training
+from ft_harness.adapters import read_card, read_history
+from ft_harness.base_model import BaseModel, load_base_model
+from ft_harness.errors import InputError, NonFiniteError
+from ft_harness.recipe import Recipe
+from ft_harness.tasks import TaskSpec, load_tasks
+from ft_harness.training import TrainingSet, build_training_set, finished_card, train
+
+
+@dataclass
+class Bench:
+    """A loaded tiny model and the reviews task."""
+
+    base: BaseModel
+    model_folder: Path
+    source: str
+
+    def recipe(self, **train_settings) -> Recipe:
+        settings = {"num_train_epochs": 2, "per_device_train_batch_size": 8, "learning_rate": 0.01} | train_settings
+        return Recipe.model_validate(
+            {
+                "model": {"pretrained": str(self.model_folder)},
+                "task": {"name": "demo_sentiment"},
+                "data": {"source": self.source},
+                "adapter": {"r": 4, "lora_alpha": 8, "lora_dropout": 0.1},
+                "train": settings,
+            }
+        )
+
+    def training_set(self, recipe: Recipe) -> TrainingSet:
+        tasks = load_tasks(TaskSpec("demo_sentiment", metadata=recipe.task_metadata()), ["train", "validation", "test"])
+        return build_training_set(tasks, self.base, recipe, "task")
+
+
+@pytest.fixture(scope="module")
+def bench(model_folder: Path, reviews: Path) -> Bench:
+    recipe = Recipe.model_validate({"model": {"pretrained": str(model_folder)}, "task": {"name": "demo_sentiment"}})
+    return Bench(load_base_model(recipe.model), model_folder, str(reviews))
+
+
+def train_into(bench: Bench, folder: Path, **settings):
+    recipe = bench.recipe(**settings)
+    return train(recipe, bench.base, bench.training_set(recipe), folder)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "adapter_model.safetensors")
+
+
+def largest_difference(a: Path, b: Path) -> float:
+    left, right = weights(a), weights(b)
+    assert left.keys() == right.keys()
+    return max(float((left[key] - right[key]).abs().max()) for key in left)
+
+
+def test_an_adapter_folder_says_what_it_is_made_of(bench: Bench, tmp_path: Path):
+    before = {name: tensor.clone() for name, tensor in bench.base.model.state_dict().items()}
+    card = train_into(bench, tmp_path / "a")
+    assert card == read_card(tmp_path / "a")
+    assert card.steps == 16  # 64 rows / 8 * 2 epochs
+    assert card.examples == 64
+    # r * (in + out) of q, k, v, o, gate, up, down in each of two layers: 4*(64 + 48 + 48 + 64 + 96 + 96 + 96) * 2
+    assert card.trainable_parameters == 4096
+    history = read_history(tmp_path / "a")
+    assert [entry.step for entry in history if entry.loss is not None] == list(range(1, 17))
+    assert [entry.step for entry in history if entry.eval_loss is not None] == [8, 16]
+    assert history[-2].loss < history[0].loss
+    assert set(card.files) == {"adapter_model.safetensors", "adapter_config.json"}
+    assert not list((tmp_path / "a").rglob("*.bin")) + list((tmp_path / "a").rglob("*.pt"))
+    after = bench.base.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_killed_run_continues_to_the_same_weights(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    train_into(bench, tmp_path / "whole", gradient_accumulation_steps=2)
+    original = training.append_line
+
+    def die_at_step_six(path: Path, line: str) -> None:
+        if json.loads(line)["step"] == 6:
+            raise KeyboardInterrupt
+        original(path, line)
+
+    monkeypatch.setattr(training, "append_line", die_at_step_six)
+    with pytest.raises(KeyboardInterrupt):
+        train_into(bench, tmp_path / "killed", gradient_accumulation_steps=2)
+    assert read_card(tmp_path / "killed") is None
+    monkeypatch.undo()
+    card = train_into(bench, tmp_path / "killed", gradient_accumulation_steps=2)
+    assert card.cost.resumed_from_step == 4  # the end of the first epoch: 64 / 8 / 2 steps
+    assert largest_difference(tmp_path / "whole", tmp_path / "killed") == 0.0
+    steps = [entry.step for entry in read_history(tmp_path / "killed") if entry.loss is not None]
+    assert steps == list(range(1, 9))
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    original = training.append_line
+
+    def die_at_step_twenty(path: Path, line: str) -> None:
+        if json.loads(line)["step"] == 20:
+            raise KeyboardInterrupt
+        original(path, line)
+
+    monkeypatch.setattr(training, "append_line", die_at_step_twenty)
+    with pytest.raises(KeyboardInterrupt):
+        train_into(bench, tmp_path / "a", num_train_epochs=3)
+    monkeypatch.undo()
+    (tmp_path / "a" / "checkpoints" / "checkpoint-16" / "optimizer.pt").unlink()
+    assert train_into(bench, tmp_path / "a", num_train_epochs=3).cost.resumed_from_step == 8
+
+
+def test_accumulation_does_not_change_the_gradient(bench: Bench, tmp_path: Path):
+    settings = {"num_train_epochs": 1, "max_grad_norm": 1e9}
+    recipes = {"one": (8, 1), "two": (4, 2), "eight": (1, 8)}
+    for name, (batch, accumulation) in recipes.items():
+        recipe = bench.recipe(**settings, per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation)
+        recipe = recipe.model_copy(update={"adapter": recipe.adapter.model_copy(update={"lora_dropout": 0.0})})
+        train(recipe, bench.base, bench.training_set(recipe), tmp_path / name)
+    assert largest_difference(tmp_path / "one", tmp_path / "two") < 1e-5
+    assert largest_difference(tmp_path / "one", tmp_path / "eight") < 1e-5
+
+
+def test_the_first_loss_that_is_not_finite_stops_training(bench: Bench, tmp_path: Path):
+    with pytest.raises(NonFiniteError, match="at step"):
+        train_into(bench, tmp_path / "a", learning_rate=1e30)
+    assert read_card(tmp_path / "a") is None
+    assert not (tmp_path / "a" / "adapter_model.safetensors").exists()
+    assert all(torch.isfinite(p).all() for p in bench.base.model.parameters())
+
+
+def test_a_finished_adapter_is_reused_and_never_overwritten(bench: Bench, tmp_path: Path):
+    card = train_into(bench, tmp_path / "a", num_train_epochs=1)
+    recipe = bench.recipe(num_train_epochs=1)
+    assert finished_card(tmp_path / "a", recipe, bench.base, bench.training_set(recipe)) == card
+    other = bench.recipe(num_train_epochs=1, learning_rate=0.02)
+    with pytest.raises(InputError, match=r"recipe\.train\.learning_rate: 0\.01 -> 0\.02") as caught:
+        finished_card(tmp_path / "a", other, bench.base, bench.training_set(other))
+    assert "--name" in caught.value.action
+
+
+def test_overlap_of_splits_is_counted_whatever_the_case_and_blanks(bench: Bench, tmp_path: Path):
+    from tests.tiny import review_rows, write_jsonl
+
+    train_rows, test_rows = review_rows(20), review_rows(10, start=50)
+    copied = [{"text": row["text"].upper().replace(" ", "  "), "label": row["label"]} for row in train_rows[:3]]
+    write_jsonl(tmp_path / "train.jsonl", train_rows)
+    write_jsonl(tmp_path / "validation.jsonl", review_rows(4, start=80))
+    write_jsonl(tmp_path / "test.jsonl", test_rows + copied)
+    recipe = Bench(bench.base, bench.model_folder, str(tmp_path)).recipe()
+    overlap = Bench(bench.base, bench.model_folder, str(tmp_path)).training_set(recipe).overlap
+    assert [(found.split, found.n, found.n_overlapping) for found in overlap] == [("test", 13, 3), ("validation", 4, 0)]
+
+
+def test_unknown_target_modules_are_named(bench: Bench, tmp_path: Path):
+    recipe = bench.recipe()
+    recipe = recipe.model_copy(update={"adapter": recipe.adapter.model_copy(update={"target_modules": ["nothing"]})})
+    with pytest.raises(InputError, match="target_modules"):
+        train(recipe, bench.base, bench.training_set(recipe), tmp_path / "a")
