@@ -271,6 +271,8 @@ def _scores(state: ModelState, job: Job, samples: Sequence[Sample]) -> list[Scor
 
 def _interval(metric: Metric, values: Sequence[float | list[float]]) -> tuple[float | None, float | None]:
     """95 % interval of one score: Wilson's for a mean of zeros and ones, else the bootstrap's."""
+    if not values:
+        return None, None
     rows = np.array(values, dtype=np.float64).reshape(len(values), -1)
     if metric.binary:
         return wilson_interval(int(rows.sum()), len(rows)) or (None, None)

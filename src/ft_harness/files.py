@@ -75,7 +75,7 @@ def split_files(folder: Path) -> dict[Split, Path]:
                 "move one away, or name a single file as data.source",
             )
         found[split] = path
-    return found
+    return {split: found[split] for split in SPLITS if split in found}
 
 
 def read_file(path: Path, column_names: Sequence[str] | None = None) -> Rows:

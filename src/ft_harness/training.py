@@ -203,9 +203,21 @@ def _history_callback(folder: Path) -> TrainerCallback:
     return History()
 
 
+def _progress_callback() -> TrainerCallback:
+    from transformers import ProgressCallback
+
+    class Progress(ProgressCallback):  # type: ignore[misc]
+        """The Trainer's bar with the time that remains; the loss stands in it instead of a line a step."""
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+            if self.training_bar is not None and logs and "loss" in logs:
+                self.training_bar.set_postfix(loss=f"{float(logs['loss']):.3f}", refresh=False)
+
+    return Progress()
+
+
 def _arguments(recipe: Recipe, folder: Path, base: BaseModel, *, validate: bool) -> Any:
     from transformers import TrainingArguments
-    from transformers.utils import logging as transformers_logging
 
     settings = recipe.train
     return TrainingArguments(
@@ -232,7 +244,7 @@ def _arguments(recipe: Recipe, folder: Path, base: BaseModel, *, validate: bool)
         save_strategy="epoch",
         save_total_limit=2,
         report_to="none",
-        disable_tqdm=not transformers_logging.is_progress_bar_enabled(),
+        disable_tqdm=False,
         dataloader_pin_memory=base.device == "cuda",
     )
 
@@ -297,6 +309,8 @@ def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path) -> C
         InputError: target modules that the model lacks.
         NonFiniteError: a loss or gradient norm is NaN or infinite; the last checkpoint before it is kept.
     """
+    from transformers import ProgressCallback
+
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = _resume_point(folder, _plan(recipe, base, data))
     model = _lora(recipe, base)
@@ -309,6 +323,8 @@ def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path) -> C
             data_collator=_collate(base.tokenizer.pad_token_id),
             callbacks=[_history_callback(folder)],
         )
+        trainer.remove_callback(ProgressCallback)
+        trainer.add_callback(_progress_callback())
         started = time.monotonic()
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         seconds = time.monotonic() - started

@@ -1,7 +1,8 @@
-"""Rows of `demo_nli`. Each hypothesis is written once and gets three premises, one per label.
+"""Rows of `demo_nli`. In most of them a hypothesis is written once and gets three premises, one per label.
 
 So the hypothesis alone tells nothing about the label, and neither does a negation in it: denying a fact only swaps
-the premises for entailment and contradiction.
+the premises for entailment and contradiction. Every fourth triple is made the other way round, one premise with three
+hypotheses, and carries the clues of hand-written pairs: that much a very small model can learn.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from demo_data.nli_templates import Wording
 
 LABELS = ("entailment", "neutral", "contradiction")
 NEGATED_SHARE = 0.3
+TOLD_EVERY = 4
 # How often a premise that does not confirm the fact names it all the same, of somebody or something else.
 DECOY_SHARE = 0.3
 Slots = dict[str, str]
@@ -206,13 +208,30 @@ def _triple(rng: random.Random, split: Split, kind: int) -> list[Row]:
     ]
 
 
+def _told(rng: random.Random, split: Split) -> list[Row]:
+    """One premise with an entailed, a neutral and a contradicting hypothesis."""
+    slots = _who(rng, split) | {"x": rng.choice(rng.choice(_sides(rng, split)))}
+    premise = finish(rng.choice(texts.TOLD_PREMISES[split]), slots)
+    return [
+        {
+            "premise": premise,
+            "hypothesis": finish(rng.choice(texts.TOLD_HYPOTHESES[label][split]), slots),
+            "label": label,
+        }
+        for label in LABELS
+    ]
+
+
 def rows(split: Split, size: int) -> list[Row]:
     """`size` rows in shuffled order: whole triples, so that the labels are balanced to within one row."""
     rng = rng_for("demo_nli", split)
     seen: set[tuple[str, ...]] = set()
     made: list[Row] = []
     for index in range(-(-size // len(LABELS))):
-        made += fresh(partial(_triple, rng, split, index % len(KINDS)), seen)
+        told = index % TOLD_EVERY == TOLD_EVERY - 1
+        kind = (index - index // TOLD_EVERY) % len(KINDS)
+        make = partial(_told, rng, split) if told else partial(_triple, rng, split, kind)
+        made += fresh(make, seen)
     made = made[:size]
     rng.shuffle(made)
     return made

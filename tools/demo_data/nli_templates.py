@@ -257,3 +257,40 @@ WORLD = Wording(
     claims=lines(("{h}",), ("{h}",), ("{h}",)),
     denials=lines(("{not_h}",), ("{not_h}",), ("{not_h}",)),
 )
+
+
+# Scenes told the way people tell them: one premise, three hypotheses. Their wording gives the label away to some
+# degree, as it does in hand-written pairs (a reason is often neutral, "nobody" often contradicts).
+TOLD_PREMISES = lines(
+    (
+        "{x}, the {p} is {act}.",
+        "Here the {p} is {act} while the {p2} looks on.",
+        "The {p} and the {p2} have met {x}, and the {p} is {act}.",
+        "A(n) {p} is {act}, as can be seen in the picture.",
+        "We meet a(n) {p} {x}: still {act}.",
+    ),
+    ("The {p} keeps {act} {x}.", "A(n) {p}, observed by a(n) {p2}, is {act}."),
+    ("Not for the first time, a(n) {p} is {act} {x}.", "You notice a(n) {p} {act} as the {p2} passes."),
+)
+TOLD_HYPOTHESES: dict[str, Lines] = {
+    "entailment": lines(
+        ("Someone is {act}.", "A person is {act}.", "There is a(n) {p}.", "There is at least one person."),
+        ("There is someone {act}.", "At least one person is {act}."),
+        ("There is a person {act}.", "There is someone, a(n) {p}."),
+    ),
+    "neutral": lines(
+        (
+            "The {p} is {act} because it is a birthday.",
+            "The {p} is {act} for a friend.",
+            "The {p} is {act} in order to win a bet.",
+            "The {p} hopes to be paid for this.",
+        ),
+        ("The {p} is {act} because of a dare.", "The {p} hopes to learn something."),
+        ("The {p} is {act} because of a promise.", "The {p} is {act} for a grandson.", "The {p} hopes to be famous."),
+    ),
+    "contradiction": lines(
+        ("Nobody is {act}.", "There is nobody.", "The {p} is fast asleep.", "There is no {p} here."),
+        ("There is nobody {act}.", "The {p} is asleep in bed."),
+        ("Nobody is {act} at all.", "There is nobody, not even a(n) {p}.", "The {p} has been asleep for hours."),
+    ),
+}

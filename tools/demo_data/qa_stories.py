@@ -159,7 +159,6 @@ JOINS: dict[Split, tuple[str, ...]] = {
         "{0}, but {1}.",
         "{0}. {1}. {2}.",
         "{0}, {1}, and {2}.",
-        "{0}, and {1}. {2}.",
     ),
     "validation": ("{0}; {1}.", "{0}, while {1}.", "{0}; {1}; {2}."),
     "test": ("While {0}, {1}.", "{0}. By contrast, {1}.", "{0}, whereas {1}. Also, {2}."),
