@@ -4,8 +4,8 @@
     python tools/pretrain_demo_model.py export --shared DIR --work DIR --out src/ft_harness/bundled/model
 
 `--shared` is a folder with `data/` in it (see CONTRIBUTING.md). Text used: unlabelled IMDB reviews without any text
-that occurs in IMDB's test half, TinyStories, SST-2 training sentences, SNLI dev and snli_cad training sentences. Nothing
-else, and no labels. The order of rows is a pure function of (seed, step), so a resumed run sees what an
+that occurs in IMDB's test half, TinyStories, SST-2 training sentences, SNLI dev and snli_cad training sentences.
+Nothing else, and no labels. The order of rows is a pure function of (seed, step), so a resumed run sees what an
 uninterrupted one would have seen.
 """
 
@@ -45,9 +45,9 @@ class Plan:
     num_attention_heads: int = 3
     context: int = 512
     batch_rows: int = 16
-    total_steps: int = 3700
+    total_steps: int = 3000
     warmup_steps: int = 60
-    decay_share: float = 0.5
+    decay_share: float = 0.45
     muon_lr: float = 0.02
     adam_lr: float = 4e-3
     short_text_repeats: int = 3
@@ -243,7 +243,6 @@ def mean_loss(model: Any, rows: torch.Tensor) -> torch.Tensor:
 
 
 def train(data: Path, work: Path, plan: Plan, stop_after: int | None) -> None:
-    torch.set_num_threads(2)
     work.mkdir(parents=True, exist_ok=True)
     tokenizer, tokens = prepare(data, work, plan)
     model = build_model(plan, tokenizer)
@@ -340,7 +339,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("pretraining"))
     parser.add_argument("--out", type=Path, help="model folder to write (export) or to measure")
     parser.add_argument("--stop-after", type=int, help="stop after this step (the schedule stays that of the plan)")
+    parser.add_argument("--threads", type=int, default=2, help="1 where other work shares the machine")
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     data = Path(arguments.shared) / "data"
     if arguments.command == "train":
         train(data, arguments.work, Plan(), arguments.stop_after)

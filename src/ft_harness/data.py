@@ -55,7 +55,7 @@ def _merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> Data
     replaced = {key.removeprefix(_PREFIX): value for key, value in metadata.items() if key.startswith(_PREFIX)}
     known = {f"{_PREFIX}{name}" for name in DataOptions.model_fields} | {"test_all"}
     for key in metadata:
-        close = get_close_matches(key, known, n=1, cutoff=0.75)
+        close = get_close_matches(key, known, n=1, cutoff=0.8)
         if close and key not in known:
             _log.warning("metadata %s is not an option of the data loader; did you mean %s?", key, close[0])
     fields = DataOptions.model_fields
@@ -124,7 +124,7 @@ def _read_source(options: DataOptions) -> dict[Split, Rows]:
     if path.is_file():
         return {"train": read_file(path, options.column_names)}
     is_path = path.is_absolute() or options.source.startswith((".", "~")) or options.source.count("/") > 1
-    if bundled or is_path or is_data_file(path):
+    if is_path or is_data_file(path):
         raise InputError(f"{options.source}: no such file or folder", "an existing source", "check data.source")
     return _read_hub(options)
 

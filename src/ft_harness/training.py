@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import shutil
 import time
@@ -21,6 +22,7 @@ from ft_harness.records import Card, HistoryEntry, Overlap, TrainingCost
 from ft_harness.storage import append_line, canonical_json, sha256_text, write_text
 
 if TYPE_CHECKING:
+    import torch
     from lm_eval.api.task import ConfigurableTask
     from transformers import Trainer, TrainerCallback
 
@@ -161,9 +163,9 @@ def _trainer_class() -> type[Trainer]:
         ) -> Any:
             inputs.pop("labels")
             labels = inputs.pop("shift_labels")  # [B, T]
-            logits = model(**inputs, use_cache=False).logits  # [B, T, V]
             trained = labels != -100
-            loss = torch.nn.functional.cross_entropy(logits[trained].float(), labels[trained], reduction="sum")
+            logits = _answer_logits(model, inputs, trained)
+            loss = torch.nn.functional.cross_entropy(logits.float(), labels[trained], reduction="sum")
             loss = loss / (num_items_in_batch if num_items_in_batch is not None else trained.sum())
             return (loss, {"logits": logits}) if return_outputs else loss
 
@@ -175,6 +177,18 @@ def _trainer_class() -> type[Trainer]:
             return loss
 
     return AnswerTrainer
+
+
+def _answer_logits(model: Any, inputs: dict[str, Any], trained: torch.Tensor) -> torch.Tensor:
+    """Logits of the trained positions only, [positions, V]: the head is not run where nothing is learnt.
+
+    Models whose `forward` lacks transformers' `logits_to_keep` compute all logits, of which these are taken.
+    """
+    if "logits_to_keep" in inspect.signature(model.get_base_model().forward).parameters:
+        kept: torch.Tensor = model(**inputs, use_cache=False, logits_to_keep=trained).logits
+        return kept
+    every: torch.Tensor = model(**inputs, use_cache=False).logits
+    return every[trained]
 
 
 def _not_finite(what: str, step: int, learning_rate: float) -> NonFiniteError:

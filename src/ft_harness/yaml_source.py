@@ -55,7 +55,7 @@ def read_yaml(path: Path, error_type: type[FtHarnessError] = InputError) -> tupl
         error_type: the file is missing, not UTF-8, not YAML, has a key twice, or is no mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8")
         content = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
         lines = _key_lines(yaml.compose(text, Loader=yaml.SafeLoader))
     except (OSError, UnicodeDecodeError) as error:

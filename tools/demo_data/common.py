@@ -17,7 +17,7 @@ MAX_TRIES = 200
 
 _ARTICLE = re.compile(r"\b([Aa])\(n\) (\w+)")
 _SAYS_AN = ("hour", "honest")
-_SAYS_A = ("uni", "use", "one")
+_SAYS_A = ("unif", "uniq", "use")
 
 
 def bank(train: str, validation: str, test: str, shared: str = "") -> Bank:

@@ -229,7 +229,7 @@ CARRY = Wording(
             "Look at the {p} {x} over there.",
         ),
         ("A(n) {p} {x} gets on a tram.", "There goes a(n) {p} {x}."),
-        ("A(n) {p} {x} boards the ferry.", "Someone greets a(n) {p} {x}."),
+        ("On the ferry there is a(n) {p} {x}.", "Someone greets a(n) {p} {x}."),
     ),
     claims=lines(
         ("The {p} has got a(n) {h}.", "The {p} has a(n) {h} along."),

@@ -93,12 +93,13 @@ CARDS: dict[Split, tuple[Card, ...]] = {
             ),
         ),
         (
-            "My brother is called {p1} and works as a(n) {j1}. My sister is called {p2} and works as a(n) {j2}.",
+            "My older cousin is called {p1} and works as a(n) {j1}."
+            " My younger cousin is called {p2} and works as a(n) {j2}.",
             (
-                ("What is the brother called?", "p1"),
-                ("What is the sister called?", "p2"),
-                ("What does the brother work as?", "j1"),
-                ("What does the sister work as?", "j2"),
+                ("What is the older cousin called?", "p1"),
+                ("What is the younger cousin called?", "p2"),
+                ("What does the older cousin work as?", "j1"),
+                ("What does the younger cousin work as?", "j2"),
             ),
         ),
         (
@@ -305,12 +306,12 @@ CARDS: dict[Split, tuple[Card, ...]] = {
             ),
         ),
         (
-            "Exhibit A is a(n) {t1}, found by {p1} in {m1}. Exhibit B is a(n) {t2}, found by {p2} in {m2}.",
+            "Exhibit X is a(n) {t1}, found by {p1} in {m1}. Exhibit Y is a(n) {t2}, found by {p2} in {m2}.",
             (
-                ("What is exhibit A?", "t1"),
-                ("What is exhibit B?", "t2"),
-                ("Who found exhibit A?", "p1"),
-                ("When was exhibit B found?", "m2"),
+                ("What is exhibit X?", "t1"),
+                ("What is exhibit Y?", "t2"),
+                ("Who found exhibit X?", "p1"),
+                ("When was exhibit Y found?", "m2"),
             ),
         ),
         (

@@ -11,7 +11,7 @@ from demo_data.common import Row, Split, finish, fresh, rng_for
 
 LABELS = ("negative", "positive")
 # Shares chosen so that single words give a useful but incomplete answer: see the baseline guard in the tests.
-KINDS = ("plain",) * 12 + ("negated",) * 3 + ("contrast",) * 3 + ("verdict",) * 2
+KINDS = ("plain",) * 13 + ("negated",) * 3 + ("contrast",) * 2 + ("verdict",) * 2
 
 
 def _aspect(word: str) -> tuple[str, str]:

@@ -26,7 +26,7 @@ PLAIN: Templates = {
         "I have thought about this {thing} all day. It was {adj}.",
         "The {thing} I {tried} {when} was {adj}. The {a1} in particular {was1} {g1}.",
         "A(n) {adj} {thing}, and {who} thought so too.",
-        "Both of us {felt} this {thing}: {adj} and {adj2}.",
+        "Each of us {felt} this {thing}: {adj} and {adj2}.",
         "How {adj} can a(n) {thing} be? Even the {a1} {was1} {g1}.",
         "We {tried} this {thing} {when}. It was {adj} and {adj2}, and we told everybody.",
         "I kept telling {who} how {adj} this {thing} was.",
@@ -58,7 +58,7 @@ NEGATED: Templates = {
         "There is nothing {mild} about this {thing}.",
         "Nobody could call this {thing} {mild}.",
         "I never once found the {a1} {mild}.",
-        "{who} had promised me a(n) {mild} {thing}, and it was not {mild} in any way.",
+        "{who} had predicted a(n) {mild} {thing}, and it was not {mild} in any way.",
         "{who} said that the {thing} was {o1}. I do not agree.",
         "I had read that the {a1} {was1} {o1}. That is not true.",
         "It is hard to see why anyone would call this {thing} {o1}.",
@@ -76,7 +76,7 @@ NEGATED: Templates = {
         "You could hardly say that the {a1} {was1} {mild}.",
         "Critics wrote that this {thing} is {o1}, but they are mistaken.",
         "Is the {thing} {mild}? No, quite the opposite.",
-        "As it turns out, {who} was wrong to promise a(n) {o1} {thing}.",
+        "As it turns out, {who} was wrong to forecast a(n) {o1} {thing}.",
     ),
 }
 

@@ -24,11 +24,10 @@ GOOD = bank(
     "|terrific|outstanding",
     train="marvellous|splendid|first-rate|fabulous|memorable|pleasing",
     validation="stellar|flawless|pleasant",
-    test="exceptional|magnificent|admirable|top-notch|satisfying|refreshing",
+    test="exceptional|magnificent|admirable|top-notch|satisfying|commendable",
 )
 BAD = bank(
-    shared="bad|terrible|awful|poor|horrible|disappointing|dreadful|weak|mediocre|lousy|dismal|appalling|annoying"
-    "|pathetic",
+    shared="bad|terrible|awful|poor|horrible|disappointing|dreadful|mediocre|lousy|dismal|appalling|annoying|pathetic",
     train="atrocious|second-rate|hopeless|underwhelming|horrid|unimpressive",
     validation="woeful|lacklustre|miserable",
     test="abysmal|ghastly|forgettable|shoddy|laughable|frustrating",
@@ -53,7 +52,7 @@ LOATHED = bank(
 )
 
 WHO = bank(
-    train="my brother|my neighbour|a colleague|my parents|my boss|an old friend|my wife",
+    train="my brother|my neighbour|a colleague|my father|my boss|an old friend|my wife",
     validation="my aunt|my classmate|a cousin",
     test="my sister|my grandmother|my flatmate|our teacher|my son",
 )

@@ -66,7 +66,7 @@ def _where(rng: random.Random, split: Split) -> Exercise:
 
 
 def _count(rng: random.Random, split: Split) -> Exercise:
-    size = rng.choice(range(2, len(words.NUMERALS)))
+    size = rng.choice(range(3, len(words.NUMERALS)))
     return {"x": "、".join(rng.sample(words.items(split), size))}, words.NUMERALS[size]
 
 
