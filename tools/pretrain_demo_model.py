@@ -45,9 +45,9 @@ class Plan:
     num_attention_heads: int = 3
     context: int = 512
     batch_rows: int = 16
-    total_steps: int = 3000
+    total_steps: int = 2700
     warmup_steps: int = 60
-    decay_share: float = 0.45
+    decay_share: float = 0.4
     muon_lr: float = 0.02
     adam_lr: float = 4e-3
     short_text_repeats: int = 3

@@ -151,7 +151,7 @@ class Card(Frozen):
     truncated_examples: int = Field(description="examples whose prompt was cut from the left")
     trained_tokens: int = Field(description="tokens that carry loss, once over the examples")
     steps: int
-    final_loss: float
+    final_loss: float = Field(description="mean training loss of the last tenth of the steps")
     overlap: list[Overlap]
     cost: TrainingCost
     provenance: dict[str, Any]

@@ -263,9 +263,13 @@ def _arguments(recipe: Recipe, folder: Path, base: BaseModel, *, validate: bool)
     )
 
 
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
 def _newest_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that is whole; the Trainer writes `trainer_state.json` after all other files."""
-    found = sorted((folder / CHECKPOINTS).glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    found = sorted((folder / CHECKPOINTS).glob("checkpoint-*"), key=_step_of)
     needed = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth", WEIGHTS_FILE)
     whole = [path for path in found if all((path / name).is_file() for name in needed)]
     return whole[-1] if whole else None
@@ -282,7 +286,7 @@ def _resume_point(folder: Path, plan: dict[str, Any]) -> Path | None:
         write_text(folder / HISTORY_FILE, "")
         write_text(plan_file, text)
     else:
-        _rewind_history(folder, int(checkpoint.name.rpartition("-")[2]))
+        _rewind_history(folder, _step_of(checkpoint))
     return checkpoint
 
 
@@ -340,24 +344,37 @@ def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path) -> C
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(_progress_callback())
         started = time.monotonic()
-        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         seconds = time.monotonic() - started
         model.save_pretrained(folder, safe_serialization=True)
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     finally:
         model.unload()
         base.model.eval().requires_grad_(False)
-    cost = TrainingCost(
+    card = _card(recipe, base, data, folder, trainable=trainable, cost=_cost(trainer, folder, seconds, checkpoint))
+    write_card(folder, card)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    return card
+
+
+def _cost(trainer: Any, folder: Path, seconds: float, checkpoint: Path | None) -> TrainingCost:
+    return TrainingCost(
         seconds=seconds,
         tokens=trainer.read_tokens,
         tokens_per_second=trainer.read_tokens / seconds,
-        resumed_from_step=int(checkpoint.name.rpartition("-")[2]) if checkpoint else None,
+        resumed_from_step=_step_of(checkpoint) if checkpoint else None,
         peak_rss_bytes=peak_rss_bytes(),
         peak_gpu_bytes=peak_gpu_bytes(),
         adapter_bytes=(folder / WEIGHTS_FILE).stat().st_size,
         hardware=hardware(),
     )
-    card = Card(
+
+
+def _card(
+    recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path, *, trainable: int, cost: TrainingCost
+) -> Card:
+    losses = [entry for entry in read_history(folder) if entry.loss is not None]
+    return Card(
         name=folder.name,
         recipe=recipe.resolved(),
         fingerprint=fingerprint(recipe, base, data),
@@ -369,20 +386,15 @@ def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path) -> C
         examples=len(data.examples),
         truncated_examples=sum(example.truncated for example in data.examples),
         trained_tokens=sum(len(example.answer_ids) for example in data.examples),
-        steps=result.global_step,
-        final_loss=_final_loss(folder),
+        steps=losses[-1].step,
+        final_loss=_mean_loss(losses[-max(1, len(losses) // 10) :]),
         overlap=data.overlap,
         cost=cost,
         provenance=snapshot(),
         files=file_hashes(folder),
     )
-    write_card(folder, card)
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    return card
 
 
-def _final_loss(folder: Path) -> float:
-    """Mean training loss of the last tenth of the steps."""
-    losses = [entry.loss for entry in read_history(folder) if entry.loss is not None]
-    tail = losses[-max(1, len(losses) // 10) :]
-    return sum(tail) / len(tail)
+def _mean_loss(entries: Sequence[HistoryEntry]) -> float:
+    losses = [entry.loss for entry in entries if entry.loss is not None]
+    return sum(losses) / len(losses)
