@@ -17,7 +17,11 @@ from ft_harness.recipe import load_recipe
 from ft_harness.tasks import TaskSpec, load_tasks
 
 REPOSITORY = Path(__file__).parents[1]
-COLUMN_NAMES = ["sentence", "label"]
+
+
+def sst2_metadata(shared: Path) -> dict:
+    """What lm_eval's --metadata carries for the files without a header."""
+    return {"data_source": str(shared / "data/sst2_sentences"), "data_column_names": ["sentence", "label"]}
 
 
 def real_tokenizer(shared: Path, name: str):
@@ -31,11 +35,7 @@ def real_tokenizer(shared: Path, name: str):
 @pytest.mark.parametrize("task_name", ["sst2_custom", "sst2_stories_custom"])
 def test_boundaries_with_real_tokenizers(shared: Path, name: str, task_name: str):
     tokenizer = real_tokenizer(shared, name)
-    metadata = {
-        "data_source": str(shared / "data/sst2_sentences"),
-        "data_column_names": COLUMN_NAMES,
-        "data_train_size": 50,
-    }
+    metadata = sst2_metadata(shared) | {"data_train_size": 50}
     task = load_tasks(TaskSpec(task_name, metadata=metadata), ["train"])["train"]
     docs = list(task.eval_docs)
     examples = build_examples(task, docs, tokenizer, 512, eos=trains_eos(task, None))
@@ -49,13 +49,7 @@ def test_boundaries_with_real_tokenizers(shared: Path, name: str, task_name: str
 
 
 def test_sizes_of_the_real_sets(shared: Path):
-    sst2 = load_splits(
-        {
-            "source": str(shared / "data/sst2_sentences"),
-            "column_names": COLUMN_NAMES,
-            "labels": ["negative", "positive"],
-        }
-    )
+    sst2 = load_splits({"labels": ["negative", "positive"]}, **sst2_metadata(shared))
     assert {split: len(sst2[split]) for split in sst2} == {"train": 6920, "validation": 872, "test": 1821}
     snli = load_splits(
         {
@@ -97,14 +91,18 @@ def test_sst2_is_learnt_as_well_as_a_right_pipeline_learns_it(tuned: Path):
 
 def test_the_stock_command_gives_the_same_accuracy_to_the_item(tuned: Path, shared: Path, tmp_path: Path):
     """`lm_eval` itself, in a process of its own, with `peft=` on the adapter that was trained here."""
-    metadata = {"data_source": str(shared / "data/sst2_sentences"), "data_column_names": COLUMN_NAMES}
-    arguments = f"pretrained={shared / 'models/stories260k-hf'},peft={tuned / 'adapters/sst2-stories260k'}"
-    command = [
-        sys.executable, "-m", "lm_eval", "run", "--include_path", str(task_yamls_dir()), "--tasks", "sst2_stories_custom",
-        "--model", "hf", "--model_args", arguments, "--metadata", json.dumps(metadata), "--device", "cpu",
-        "--batch_size", "64", "--output_path", str(tmp_path), "--log_samples",
-    ]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True)
+    options = {
+        "include_path": task_yamls_dir(),
+        "tasks": "sst2_stories_custom",
+        "model": "hf",
+        "model_args": f"pretrained={shared / 'models/stories260k-hf'},peft={tuned / 'adapters/sst2-stories260k'}",
+        "metadata": json.dumps(sst2_metadata(shared)),
+        "device": "cpu",
+        "batch_size": 64,
+        "output_path": tmp_path,
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    subprocess.run([sys.executable, "-m", "lm_eval", "run", "--log_samples", *words], check=True, capture_output=True)
     (stock_file,) = tmp_path.rglob("samples_*.jsonl")
     stock = {item["doc_id"]: item["acc"] for item in map(json.loads, stock_file.read_text().splitlines())}
     from ft_harness.records import load_records
