@@ -1,7 +1,7 @@
 """Rows of `demo_nli`. In most of them a hypothesis is written once and gets three premises, one per label.
 
 So the hypothesis alone tells nothing about the label, and neither does a negation in it: denying a fact only swaps
-the premises for entailment and contradiction. Every fourth triple is made the other way round, one premise with three
+the premises for entailment and contradiction. Every third triple is made the other way round, one premise with three
 hypotheses, and carries the clues of hand-written pairs: that much a very small model can learn.
 """
 
@@ -19,7 +19,7 @@ from demo_data.nli_templates import Wording
 
 LABELS = ("entailment", "neutral", "contradiction")
 NEGATED_SHARE = 0.3
-TOLD_EVERY = 4
+TOLD_EVERY = 3
 # How often a premise that does not confirm the fact names it all the same, of somebody or something else.
 DECOY_SHARE = 0.3
 Slots = dict[str, str]
