@@ -239,6 +239,12 @@ def test_unknown_keys_are_named_with_line_and_suggestion(tasks_folder: Path, sou
     ]
 
 
+def test_an_unknown_metric_is_named_before_lm_eval_asks_the_hub(tasks_folder: Path, source: str):
+    with pytest.raises(InputError, match="unknown metric acuracy") as caught:
+        load_mine(tasks_folder, source, MINE.replace("metric: acc", "metric: acuracy"))
+    assert "acc" in caught.value.expected
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [

@@ -182,9 +182,11 @@ def build_examples(
         InputError: a prompt ends in white space, tokens merge at the boundary, a label is outside the choices, or an
             answer alone exceeds the context.
     """
+    from tqdm import tqdm
+
     encoder = Encoder(tokenizer)
     examples: list[Example] = []
-    for doc in docs:
+    for doc in tqdm(docs, desc="Building examples"):
         context, answer = _encode(task, doc, encoder)
         answer = [*answer, tokenizer.eos_token_id] if eos else answer
         room = max_length + 1 - len(answer)

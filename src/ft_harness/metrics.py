@@ -84,6 +84,8 @@ def _f1_macro(sums: Sums, n: int) -> Values:
 
 _FIXED = {
     "acc": Metric("acc", _mean, binary=True),
+    "acc_norm": Metric("acc_norm", _mean, binary=True),  # lm-eval's: log-likelihood over characters
+    "acc_bytes": Metric("acc_bytes", _mean, binary=True),  # lm-eval's: log-likelihood over bytes
     "exact_match": Metric("exact_match", _mean, binary=True),
     "token_f1": Metric("token_f1", _mean),
     "f1_macro": Metric("f1_macro", _f1_macro),

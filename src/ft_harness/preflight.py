@@ -39,12 +39,14 @@ def needed_splits(recipe: Recipe, *, trains: bool) -> tuple[Split, ...]:
 
 def _check_docs(checked: dict[Split, ConfigurableTask]) -> list[FtHarnessError]:
     """Render every doc's prompt and answer once; the first fault of each split."""
+    from tqdm import tqdm
+
     problems: list[FtHarnessError] = []
     for task in checked.values():
         if task.OUTPUT_TYPE == "loglikelihood_rolling":
             continue
         try:
-            for doc in task.eval_docs:
+            for doc in tqdm(task.eval_docs, desc=f"Checking {task.config.task}"):
                 prompt_of(task, doc)
                 answer_text(task, doc)
         except FtHarnessError as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ft_harness.data import load_splits
 from ft_harness.errors import ConfigError, FtHarnessError, InputError, raise_problems, suggest
 from ft_harness.files import Split
+from ft_harness.metrics import find_metric
 from ft_harness.paths import task_yamls_dir
 from ft_harness.storage import canonical_json, sha256_text
 from ft_harness.yaml_source import read_yaml
@@ -126,6 +127,18 @@ def _with_includes(path: Path, including: Sequence[Path] = ()) -> dict[str, Any]
     return merged | content
 
 
+def metric_problems(path: Path) -> list[InputError]:
+    """Metrics of a task YAML that can't be aggregated and compared; lm-eval would ask the hub for an unknown one."""
+    problems: list[InputError] = []
+    for entry in _with_includes(path).get("metric_list") or []:
+        name = str(entry.get("metric") if isinstance(entry, Mapping) else entry)
+        try:
+            find_metric(name)
+        except InputError as error:
+            problems.append(InputError(f"{path}: {error.what}", error.expected, error.action))
+    return problems
+
+
 def task_hash(path: Path) -> str:
     """Hash of a task's definition (includes followed): prompts, answers, stop rule, metrics, version."""
     return sha256_text(canonical_json(_with_includes(path)))[:16]
@@ -209,7 +222,7 @@ def load_tasks(spec: TaskSpec, splits: Sequence[Split]) -> dict[Split, Configura
         InputError: the YAML, its data or its templates are at fault.
     """
     path = find_task(spec)
-    raise_problems(yaml_problems(path))
+    raise_problems([*yaml_problems(path), *metric_problems(path)])
     config = _base_config(spec, path)
     tasks: dict[Split, ConfigurableTask] = {}
     for split in splits:

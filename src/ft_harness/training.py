@@ -13,21 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from ft_harness.adapters import HISTORY_FILE, WEIGHTS_FILE, file_hashes, read_card, read_history, write_card
 from ft_harness.base_model import BaseModel
+from ft_harness.checkpoints import CHECKPOINTS, resume_point, step_of
 from ft_harness.errors import InputError, NonFiniteError
 from ft_harness.examples import Example, build_examples, examples_hash, prompt_of, trains_eos
 from ft_harness.files import Split
 from ft_harness.provenance import hardware, peak_gpu_bytes, peak_rss_bytes, snapshot
 from ft_harness.recipe import Recipe
 from ft_harness.records import Card, HistoryEntry, Overlap, TrainingCost
-from ft_harness.storage import append_line, canonical_json, sha256_text, write_text
+from ft_harness.storage import append_line, canonical_json, sha256_text
 
 if TYPE_CHECKING:
     import torch
     from lm_eval.api.task import ConfigurableTask
     from transformers import Trainer, TrainerCallback
 
-CHECKPOINTS = "checkpoints"
-PLAN_FILE = "plan.json"
 _VALIDATION_ROWS = 500
 
 
@@ -47,16 +46,18 @@ class TrainingSet:
     task_hash: str
 
 
-def _normalised(text: str) -> str:
-    return " ".join(text.casefold().split())
-
-
 def find_overlap(tasks: Mapping[Split, ConfigurableTask]) -> list[Overlap]:
     """Docs of validation and test whose prompt, normalised for case and blanks, is also a training prompt."""
-    seen = {_normalised(prompt_of(tasks["train"], doc)) for doc in tasks["train"].eval_docs}
+    from tqdm import tqdm
+
+    def prompts_of(split: Split) -> list[str]:
+        docs = tqdm(tasks[split].eval_docs, desc=f"Comparing {split}")
+        return [" ".join(prompt_of(tasks[split], doc).casefold().split()) for doc in docs]
+
+    seen = set(prompts_of("train"))
     found: list[Overlap] = []
     for split in tasks.keys() - {"train"}:
-        prompts = [_normalised(prompt_of(tasks[split], doc)) for doc in tasks[split].eval_docs]
+        prompts = prompts_of(split)
         found.append(Overlap(split=split, n=len(prompts), n_overlapping=sum(prompt in seen for prompt in prompts)))
     return sorted(found, key=lambda overlap: overlap.split)
 
@@ -263,39 +264,6 @@ def _arguments(recipe: Recipe, folder: Path, base: BaseModel, *, validate: bool)
     )
 
 
-def _step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
-
-
-def _newest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole; the Trainer writes `trainer_state.json` after all other files."""
-    found = sorted((folder / CHECKPOINTS).glob("checkpoint-*"), key=_step_of)
-    needed = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth", WEIGHTS_FILE)
-    whole = [path for path in found if all((path / name).is_file() for name in needed)]
-    return whole[-1] if whole else None
-
-
-def _resume_point(folder: Path, plan: dict[str, Any]) -> Path | None:
-    """The checkpoint to go on from, if the unfinished run was made of the same things; else a clean start."""
-    plan_file = folder / CHECKPOINTS / PLAN_FILE
-    text = canonical_json(plan)
-    same = plan_file.is_file() and plan_file.read_text(encoding="utf-8") == text
-    checkpoint = _newest_checkpoint(folder) if same else None
-    if checkpoint is None:
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-        write_text(folder / HISTORY_FILE, "")
-        write_text(plan_file, text)
-    else:
-        _rewind_history(folder, _step_of(checkpoint))
-    return checkpoint
-
-
-def _rewind_history(folder: Path, step: int) -> None:
-    """Drop entries after the checkpoint: those steps are done again."""
-    kept = [entry.model_dump_json(exclude_none=True) for entry in read_history(folder) if entry.step <= step]
-    write_text(folder / HISTORY_FILE, "".join(f"{line}\n" for line in kept))
-
-
 def _lora(recipe: Recipe, base: BaseModel) -> Any:
     import torch
     from peft import LoraConfig, get_peft_model
@@ -330,7 +298,7 @@ def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path) -> C
     from transformers import ProgressCallback
 
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = _resume_point(folder, _plan(recipe, base, data))
+    checkpoint = resume_point(folder, _plan(recipe, base, data))
     model = _lora(recipe, base)
     try:
         trainer = _trainer_class()(
@@ -362,7 +330,7 @@ def _cost(trainer: Any, folder: Path, seconds: float, checkpoint: Path | None) -
         seconds=seconds,
         tokens=trainer.read_tokens,
         tokens_per_second=trainer.read_tokens / seconds,
-        resumed_from_step=_step_of(checkpoint) if checkpoint else None,
+        resumed_from_step=step_of(checkpoint) if checkpoint else None,
         peak_rss_bytes=peak_rss_bytes(),
         peak_gpu_bytes=peak_gpu_bytes(),
         adapter_bytes=(folder / WEIGHTS_FILE).stat().st_size,
