@@ -65,6 +65,18 @@ def largest_difference(a: Path, b: Path) -> float:
     return max(float((left[key] - right[key]).abs().max()) for key in left)
 
 
+def kill_at_step(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupt training when the history of this step would be written."""
+    original = training.append_line
+
+    def interrupt(path: Path, line: str) -> None:
+        if json.loads(line)["step"] == step:
+            raise KeyboardInterrupt
+        original(path, line)
+
+    monkeypatch.setattr(training, "append_line", interrupt)
+
+
 def test_an_adapter_folder_says_what_it_is_made_of(bench: Bench, tmp_path: Path):
     before = {name: tensor.clone() for name, tensor in bench.base.model.state_dict().items()}
     card = train_into(bench, tmp_path / "a")
@@ -86,14 +98,7 @@ def test_an_adapter_folder_says_what_it_is_made_of(bench: Bench, tmp_path: Path)
 
 def test_a_killed_run_continues_to_the_same_weights(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     train_into(bench, tmp_path / "whole", gradient_accumulation_steps=2)
-    original = training.append_line
-
-    def die_at_step_six(path: Path, line: str) -> None:
-        if json.loads(line)["step"] == 6:
-            raise KeyboardInterrupt
-        original(path, line)
-
-    monkeypatch.setattr(training, "append_line", die_at_step_six)
+    kill_at_step(6, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         train_into(bench, tmp_path / "killed", gradient_accumulation_steps=2)
     assert read_card(tmp_path / "killed") is None
@@ -106,14 +111,7 @@ def test_a_killed_run_continues_to_the_same_weights(bench: Bench, tmp_path: Path
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    original = training.append_line
-
-    def die_at_step_twenty(path: Path, line: str) -> None:
-        if json.loads(line)["step"] == 20:
-            raise KeyboardInterrupt
-        original(path, line)
-
-    monkeypatch.setattr(training, "append_line", die_at_step_twenty)
+    kill_at_step(20, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         train_into(bench, tmp_path / "a", num_train_epochs=3)
     monkeypatch.undo()
