@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from ft_harness.errors import InputError
 from ft_harness.storage import canonical_json, sha256_text
@@ -16,6 +17,8 @@ from ft_harness.storage import canonical_json, sha256_text
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
     from lm_eval.api.task import ConfigurableTask
+
+_PROMPTS: WeakKeyDictionary[ConfigurableTask, dict[str, str]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -90,9 +93,12 @@ class Encoder:
 
 
 def prompt_of(task: ConfigurableTask, doc: dict[str, Any]) -> str:
-    """The zero-shot prompt of a doc, as lm-eval builds it."""
-    prompt: str = task.fewshot_context(doc, 0, gen_prefix=task.doc_to_prefix(doc))
-    return prompt
+    """The zero-shot prompt of a doc, as lm-eval builds it; rendered once (lm-eval compiles the template each time)."""
+    rendered = _PROMPTS.setdefault(task, {})
+    key = repr(doc)
+    if key not in rendered:
+        rendered[key] = task.fewshot_context(doc, 0, gen_prefix=task.doc_to_prefix(doc))
+    return rendered[key]
 
 
 def answer_text(task: ConfigurableTask, doc: dict[str, Any]) -> str:
