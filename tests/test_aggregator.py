@@ -150,7 +150,7 @@ def test_an_undefined_number_stays_undefined(write: Write) -> None:
         None,
         None,
         None,
-        "no evidence",
+        None,
     )
 
 

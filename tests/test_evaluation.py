@@ -157,6 +157,16 @@ def test_a_model_that_gives_nan_has_no_accuracy(base: BaseModel, reviews: Path, 
     assert not list(tmp_path.rglob("record.json"))
 
 
+def test_a_model_that_gives_nan_has_no_exact_match(model_folder: Path, tmp_path: Path):
+    """Finite weights, NaN logits, a generated answer: nothing of it is a score."""
+    base = load_base_model(ModelSection(pretrained=str(model_folder)))
+    base.model.model.norm.weight.data.fill_(3e38)
+    rows = [{"passage": f"Ann has {i} hats.", "question": "Who?", "answer": "Ann"} for i in range(30)]
+    source = write_jsonl(tmp_path / "qa.jsonl", rows)
+    with pytest.raises(NonFiniteError):
+        evaluate(state_of(base), jobs_of(base, source, "demo_qa")[-1:], tmp_path / "results")
+
+
 def test_nan_weights_are_found_when_the_model_is_loaded(tmp_path: Path):
     from safetensors.torch import load_file, save_file
 

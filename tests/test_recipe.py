@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 import ft_harness
 from ft_harness.errors import ConfigError, ProblemsError
-from ft_harness.recipe import RECIPE_FILE, experiment_name, keep_recipe, load_recipe, write_new_recipe
+from ft_harness.recipe import RECIPE_FILE, check_name, experiment_name, keep_recipe, load_recipe, write_new_recipe
 
 PACKAGE = Path(ft_harness.__file__).parent
 ROOT = PACKAGE.parents[1]
@@ -209,8 +209,39 @@ def test_a_recipe_is_kept_as_written_or_with_its_overrides(tmp_path: Path):
     changed = load_recipe(path, ["train.seed=7"])
     keep_recipe(path, changed, tmp_path / "changed")
     assert load_recipe(tmp_path / "changed") == changed
-    keep_recipe(path, load_recipe(path), tmp_path / "changed")  # one that is there stays
+    assert yaml.safe_load((tmp_path / "changed" / RECIPE_FILE).read_text()) == yaml.safe_load(MINIMAL) | {
+        "train": {"seed": 7}
+    }  # a field left out stays left out, so that the task's own data options hold
+    keep_recipe(path, changed, tmp_path / "changed")
+    with pytest.raises(ConfigError, match="holds another recipe"):
+        keep_recipe(path, load_recipe(path), tmp_path / "changed")
     assert load_recipe(tmp_path / "changed") == changed
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "/x", ".hidden", "x" * 81, "a\0b", "-rf"])
+def test_a_name_that_is_no_folder_of_its_own_is_refused(name: str):
+    with pytest.raises(ConfigError, match="the name"):
+        check_name(name)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["train.seed=-1", "eval.seed=-1", "eval.splits=[]", "train.lr_scheduler_type=foo", "data.train_size=1.5"],
+)
+def test_values_that_would_fail_later_are_refused_at_once(setting: str, tmp_path: Path):
+    with pytest.raises(ConfigError):
+        load_recipe(write(tmp_path), [setting])
+
+
+def test_true_is_no_number(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"adapter\.r is True"):
+        load_recipe(write(tmp_path, MINIMAL + "adapter: {r: true}\n"))
+
+
+def test_a_share_of_one_on_the_command_line_is_all_rows(tmp_path: Path):
+    size = load_recipe(write(tmp_path), ["data.train_size=1.0"]).data.train_size
+    assert isinstance(size, float)
+    assert size == 1.0
 
 
 def test_a_new_recipe_loads_and_is_not_written_over(tmp_path: Path):

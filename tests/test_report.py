@@ -169,7 +169,7 @@ def test_cost_is_in_human_units():
         "Parameters, base and adapter": "3,090,000",
         "Trainable parameters": "90,000",
         "Trainable share": "2.91 %",
-        "Peak memory": "1.3 GiB",
+        "Peak memory of the process": "1.3 GiB",
         "Peak GPU memory": "-",
         "Adapter size": "371.1 KiB",
         "Scoring time, Base": "37.5 s",

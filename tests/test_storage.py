@@ -37,10 +37,10 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(
     step: str, number: int, error_type: type, exit_code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     path = tmp_path / "record.json"
-    storage.write_json(path, {"n": 1})
+    storage.write_text(path, '{"n": 1}\n')
     failing(monkeypatch, step, OSError(number, os.strerror(number)))
     with pytest.raises(error_type) as caught:
-        storage.write_json(path, {"n": 2})
+        storage.write_text(path, '{"n": 2}\n')
     assert caught.value.exit_code == exit_code
     assert json.loads(path.read_text()) == {"n": 1}
     assert [item.name for item in tmp_path.iterdir()] == ["record.json"]
@@ -48,10 +48,10 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(
 
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "record.json"
-    storage.write_json(path, {"n": 1})
+    storage.write_text(path, '{"n": 1}\n')
     failing(monkeypatch, "fsync", KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        storage.write_json(path, {"n": 2})
+        storage.write_text(path, '{"n": 2}\n')
     assert [item.name for item in tmp_path.iterdir()] == ["record.json"]
 
 
@@ -84,7 +84,7 @@ def test_a_removed_folder_is_made_again(tmp_path: Path):
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_nan_is_never_written(number: float, tmp_path: Path):
     with pytest.raises(ValueError, match="JSON"):
-        storage.write_json(tmp_path / "record.json", {"acc": number})
+        storage.canonical_json({"acc": number})
     with pytest.raises(ValueError, match="JSON"):
         storage.canonical_json({"acc": number})
     assert not list(tmp_path.iterdir())
@@ -93,7 +93,7 @@ def test_nan_is_never_written(number: float, tmp_path: Path):
 def test_a_link_is_replaced_and_its_target_left_alone(tmp_path: Path):
     (tmp_path / "victim").write_text("untouched")
     (tmp_path / "record.json").symlink_to(tmp_path / "victim")
-    storage.write_json(tmp_path / "record.json", {})
+    storage.write_text(tmp_path / "record.json", "{}")
     assert (tmp_path / "victim").read_text() == "untouched"
     assert (tmp_path / "record.json").read_text() == "{}\n"
 
@@ -122,7 +122,7 @@ def test_a_full_disk_while_appending(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_every_writer_redacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CANARY_TOKEN", "canary-0123456789")
     storage.write_text(tmp_path / "a", "x canary-0123456789")
-    storage.write_json(tmp_path / "b", ["canary-0123456789"])
+    storage.write_text(tmp_path / "b", '["canary-0123456789"]')
     storage.append_line(tmp_path / "c", "canary-0123456789")
     storage.write_gzip_lines(tmp_path / "d", ["canary-0123456789"])
     contents = [(tmp_path / name).read_bytes() for name in "abc"] + [gzip.decompress((tmp_path / "d").read_bytes())]
@@ -148,22 +148,34 @@ def test_a_file_in_the_way_of_the_folder_is_found_by_the_probe(below: str, tmp_p
     assert "--out" in problem.action
 
 
+HOLDER = """
+import sys
+from pathlib import Path
+from ft_harness.storage import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    input()
+"""
+
+
 def test_a_folder_in_use_by_a_living_process_is_refused(tmp_path: Path):
-    holder = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
-        (tmp_path / storage.LOCK_FILE).write_text(str(holder.pid))
+        assert holder.stdout.readline() == b"held\n"
         with pytest.raises(InputError, match=f"in use by process {holder.pid}") as caught, storage.locked(tmp_path):
             pytest.fail("the lock was taken")
         assert caught.value.exit_code == 3
-        assert (tmp_path / storage.LOCK_FILE).read_text() == str(holder.pid)
     finally:
-        holder.communicate(b"\n")
-    with storage.locked(tmp_path):  # the holder is dead now: its lock is stale
+        holder.kill()
+        holder.wait()
+    with storage.locked(tmp_path):  # the holder was killed: its lock is free, whatever the file says
         assert (tmp_path / storage.LOCK_FILE).read_text() == str(os.getpid())
 
 
-@pytest.mark.parametrize("left", ["", "not a number"])
-def test_an_unreadable_lock_is_taken_over(left: str, tmp_path: Path):
+@pytest.mark.parametrize("left", ["", "not a number", "1"])
+def test_a_lock_file_that_nobody_holds_is_taken_over(left: str, tmp_path: Path):
+    """Also one with the number of a living process: numbers are given again after a restart."""
     (tmp_path / storage.LOCK_FILE).write_text(left)
     with storage.locked(tmp_path):
         assert (tmp_path / storage.LOCK_FILE).read_text() == str(os.getpid())

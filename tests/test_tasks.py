@@ -299,6 +299,20 @@ def test_the_hash_follows_includes_and_forgets_comments(tmp_path: Path):
     assert task_hash(task) != before
 
 
+def test_the_hash_follows_the_code_of_the_tasks_functions(tmp_path: Path):
+    (tmp_path / "mine.yaml").write_text("task: mine\nprocess_results: !function score.score\n")
+    (tmp_path / "score.py").write_text("def score(doc, results): return {'acc': 1.0}\n")
+    before = task_hash(tmp_path / "mine.yaml")
+    (tmp_path / "score.py").write_text("def score(doc, results): return {'acc': 0.0}\n")
+    assert task_hash(tmp_path / "mine.yaml") != before
+
+
+def test_metrics_that_score_label_gives_must_be_listed(tasks_folder: Path, source: str):
+    text = MINE + "process_results: !function ft_harness.metrics.score_label\n"
+    with pytest.raises(InputError, match="leaves out precision_no, recall_no, f1_no, precision_yes"):
+        load_mine(tasks_folder, source, text)
+
+
 def test_the_list_of_tasks_follows_includes(tasks_folder: Path):
     listed = {entry["task"]: entry for entry in list_tasks(str(tasks_folder))}
     assert set(listed) == {*NAMES, "mine"}

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from ft_harness import training
-from ft_harness.adapters import read_card, read_history
+from ft_harness.adapters import identity, read_card, read_history
 from ft_harness.base_model import BaseModel, load_base_model
 from ft_harness.errors import InputError, NonFiniteError
 from ft_harness.recipe import Recipe
@@ -104,8 +104,9 @@ def test_a_killed_run_continues_to_the_same_weights(bench: Bench, tmp_path: Path
     assert read_card(tmp_path / "killed") is None
     monkeypatch.undo()
     card = train_into(bench, tmp_path / "killed", gradient_accumulation_steps=2)
-    assert card.cost.resumed_from_step == 4  # the end of the first epoch: 64 / 8 / 2 steps
+    assert card.cost.resumed_from_step == 5  # a checkpoint each tenth of 64 / 8 / 2 * 2 = 8 steps, so each step
     assert largest_difference(tmp_path / "whole", tmp_path / "killed") == 0.0
+    assert identity(tmp_path / "whole") == identity(tmp_path / "killed")
     steps = [entry.step for entry in read_history(tmp_path / "killed") if entry.loss is not None]
     assert steps == list(range(1, 9))
 
@@ -115,8 +116,8 @@ def test_a_damaged_newest_checkpoint_is_passed_over(bench: Bench, tmp_path: Path
     with pytest.raises(KeyboardInterrupt):
         train_into(bench, tmp_path / "a", num_train_epochs=3)
     monkeypatch.undo()
-    (tmp_path / "a" / "checkpoints" / "checkpoint-16" / "optimizer.pt").unlink()
-    assert train_into(bench, tmp_path / "a", num_train_epochs=3).cost.resumed_from_step == 8
+    (tmp_path / "a" / "checkpoints" / "checkpoint-18" / "optimizer.pt").unlink()  # each ceil(24 / 10) = 3 steps
+    assert train_into(bench, tmp_path / "a", num_train_epochs=3).cost.resumed_from_step == 15
 
 
 def test_accumulation_does_not_change_the_gradient(bench: Bench, tmp_path: Path):

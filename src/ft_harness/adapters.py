@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from ft_harness.base_model import BaseModel
 from ft_harness.errors import InputError, NonFiniteError, PolicyError
 from ft_harness.records import AdapterInfo, Card, HistoryEntry, LiveProof
-from ft_harness.storage import sha256_file, sha256_text, write_text
+from ft_harness.storage import canonical_json, sha256_file, sha256_text, write_text
 
 CARD_FILE = "card.json"
 HISTORY_FILE = "history.jsonl"
@@ -40,7 +40,7 @@ def read_card(folder: Path) -> Card | None:
         return Card.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError) as error:
         raise InputError(
-            f"{path}: not a card ({type(error).__name__})", "card.json as written", "train again"
+            f"{path}: not a card ({type(error).__name__})", "card.json as written", "delete it and train again"
         ) from error
 
 
@@ -63,8 +63,10 @@ def file_hashes(folder: Path) -> dict[str, str]:
 
 
 def identity(folder: Path) -> str:
-    """One hash over the adapter's weights and configuration."""
-    return f"sha256:{sha256_text(json.dumps(file_hashes(folder), sort_keys=True))[:32]}"
+    """One hash over the adapter's weights and configuration (PEFT writes sets in any order)."""
+    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    ordered = {key: sorted(value) if isinstance(value, list) else value for key, value in config.items()}
+    return f"sha256:{sha256_text(sha256_file(folder / WEIGHTS_FILE) + canonical_json(ordered))[:32]}"
 
 
 def problems(folder: Path) -> list[InputError | PolicyError]:
@@ -91,7 +93,9 @@ def _changed_files(folder: Path) -> list[InputError | PolicyError]:
     changed = [name for name, known in (card.files if card else {}).items() if hashes.get(name) != known]
     return [
         InputError(
-            f"{folder / name}: not the file that the card was written for", "an unchanged file", "train it again"
+            f"{folder / name}: not the file that the card was written for",
+            "an unchanged file",
+            f"restore it, or delete {CARD_FILE} and train again",
         )
         for name in changed
     ]
@@ -118,7 +122,14 @@ def _check_keys(folder: Path, model: Any) -> None:
         stored = load_file(folder / WEIGHTS_FILE)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{folder / WEIGHTS_FILE}: damaged ({error})", "a whole file", "train it again") from error
-    expected = get_peft_model_state_dict(model)
+    try:
+        expected = get_peft_model_state_dict(model)
+    except KeyError as error:
+        raise InputError(
+            f"{folder}: PEFT finds no weights for {error} in this base",
+            "an adapter for this base, without modules_to_save",
+            "use its own base",
+        ) from error
     strange = sorted(stored.keys() ^ expected.keys())
     if strange:
         raise InputError(
@@ -206,7 +217,7 @@ def attached(folder: Path, base: BaseModel, prompts: Sequence[str]) -> Iterator[
     try:
         trainable = sum(p.numel() for name, p in model.named_parameters() if "lora_" in name)
         info = AdapterInfo(
-            name=folder.name,
+            name=folder.resolve().name,
             path=str(folder),
             identity=identity(folder),
             trainable_parameters=card.trainable_parameters if card else trainable,

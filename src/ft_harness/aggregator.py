@@ -167,7 +167,9 @@ def _finish(measured: _Measured, primary: bool, p_adjusted: float | None) -> Com
     )
 
 
-def _judge(row: Row) -> Verdict:
+def _judge(row: Row) -> Verdict | None:
+    if row.delta is None:
+        return None
     p = row.p_adjusted if row.primary else row.p
     if p is None or p >= stats.ALPHA or row.low is None or row.high is None or row.low <= 0 <= row.high:
         return "no evidence"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class BaseModel:
 
 def model_folder(pretrained: str) -> str:
     """What transformers is given: the bundled folder, a local folder, or a hub id."""
-    return str(bundled_model_dir()) if pretrained == BUNDLED else pretrained
+    return str(bundled_model_dir()) if pretrained == BUNDLED else os.path.expanduser(pretrained)
 
 
 def problems(section: ModelSection) -> list[InputError]:
@@ -155,9 +155,3 @@ def load_base_model(section: ModelSection) -> BaseModel:
     context = getattr(model.config, "max_position_embeddings", None) or 2048
     max_length = min(section.max_length or context, context)
     return BaseModel(model.to(device).eval(), tokenizer, info, max_length, device)
-
-
-def chat_template_hash(tokenizer: Any) -> str | None:
-    """Hash of the tokenizer's chat template, or None without one."""
-    template = getattr(tokenizer, "chat_template", None)
-    return sha256_text(json.dumps(template, sort_keys=True))[:16] if template else None

@@ -66,15 +66,11 @@ def _quiet_libraries() -> None:
 
 
 def _experiment(recipe: Path, settings: list[str], out: Path, name: str | None) -> Experiment:
-    from ft_harness.paths import adapters_dir
     from ft_harness.pipeline import Experiment
-    from ft_harness.recipe import experiment_name, keep_recipe, load_recipe
+    from ft_harness.recipe import check_name, experiment_name, load_recipe, recipe_file
 
-    loaded = load_recipe(recipe, settings)
-    experiment = Experiment(name or experiment_name(recipe), loaded, out, _command())
-    file = recipe / "recipe.yaml" if recipe.is_dir() else recipe
-    keep_recipe(file, loaded, adapters_dir(out) / experiment.name)
-    return experiment
+    chosen = check_name(name) if name else experiment_name(recipe)
+    return Experiment(chosen, load_recipe(recipe, settings), recipe_file(recipe), out, _command())
 
 
 def _amount(value: float | None, scale: float) -> str:
@@ -135,11 +131,11 @@ def demo(out: OutOption = HERE) -> None:
 def init(name: str, task: TaskOption, out: OutOption = HERE) -> None:
     """Write adapters/NAME/recipe.yaml, commented."""
     from ft_harness.paths import adapters_dir
-    from ft_harness.recipe import write_new_recipe
+    from ft_harness.recipe import check_name, write_new_recipe
     from ft_harness.tasks import TaskSpec, find_task
 
     find_task(TaskSpec(task))
-    print(write_new_recipe(adapters_dir(out) / name, task))
+    print(write_new_recipe(adapters_dir(out) / check_name(name), task))
 
 
 @app.command()
@@ -169,11 +165,9 @@ def evaluate(
     out: OutOption = HERE,
 ) -> None:
     """Score the base model, and an adapter if one is given, on a recipe's task and splits."""
-    from ft_harness.pipeline import Experiment, evaluate_only
-    from ft_harness.recipe import experiment_name, load_recipe
+    from ft_harness.pipeline import evaluate_only
 
-    experiment = Experiment(experiment_name(recipe), load_recipe(recipe, set_), out, _command())
-    _print_scores(evaluate_only(experiment, adapter, _say))
+    _print_scores(evaluate_only(_experiment(recipe, set_, out, None), adapter, _say))
 
 
 @app.command()
@@ -191,11 +185,9 @@ def report(
 @app.command()
 def check(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = HERE) -> None:  # noqa: B006
     """Find every fault of a recipe, its task and data before compute is spent."""
-    from ft_harness.pipeline import Experiment, check_experiment
-    from ft_harness.recipe import experiment_name, load_recipe
+    from ft_harness.pipeline import check_experiment
 
-    experiment = Experiment(experiment_name(recipe), load_recipe(recipe, set_), out, _command())
-    checked = check_experiment(experiment, trains=True)
+    checked = check_experiment(_experiment(recipe, set_, out, None), trains=True)
     print(f"{len(checked.report)} things checked, no fault:")
     for line in checked.report:
         print(f"  {line}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ft_harness.errors import InputError
 from ft_harness.files import SPLITS, Row, Rows, Split, is_data_file, read_file, split_files
@@ -44,11 +44,23 @@ class DataOptions(BaseModel):
     column_names: list[str] | None = Field(default=None, description="names of the columns of a file without a header")
     labels: list[str] | None = Field(default=None, description="class names in index order")
     drop_labels: list[int | str] = Field(default=[], description="rows with these raw labels are left out (SNLI's -1)")
-    train_size: Size = Field(default=None, description="rows (int) or share (float below 1); null: all")
+    train_size: Size = Field(default=None, description="rows (int) or share (float up to 1); null: all")
     validation_size: Size = None
     test_size: Size = None
     stratified: bool = Field(default=False, description="samples keep the shares of the labels")
     seed: int = Field(default=0, ge=0)
+
+    @field_validator("train_size", "validation_size", "test_size", mode="before")
+    @classmethod
+    def _read_size(cls, value: Any) -> Any:
+        """A text with a point or exponent (from --set) is a share; a share is at most 1."""
+        if isinstance(value, bool):
+            raise ValueError("Input should be a number of rows or a share")
+        if isinstance(value, str) and set(value.lower()) & set(".e"):
+            value = float(value)
+        if isinstance(value, float) and value > 1:
+            raise ValueError("a share is at most 1; a number of rows has no decimals")
+        return value
 
 
 def _merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataOptions:
@@ -236,7 +248,14 @@ def _sample_splits(rows: Mapping[Split, list[Row]], options: DataOptions) -> dic
     sampled: dict[Split, list[Row]] = {}
     for split, pool in pools.items():
         total = len(rows.get(split) or rows[donor])
-        sampled[split] = [pool[i] for i in _chosen(pool, _count(sizes[split], total, split), split, options)]
+        count = _count(sizes[split], total, split)
+        if count > len(pool) and isinstance(sizes[split], int):
+            raise InputError(
+                f"data.{split}_size is {count}, but {len(pool)} of {total} rows are left by the other splits",
+                f"at most {len(pool)} rows",
+                f"lower data.{split}_size or the sizes of the other splits",
+            )
+        sampled[split] = [pool[i] for i in _chosen(pool, count, split, options)]
         if not sampled[split]:
             raise InputError(f"the split {split} is empty", "at least one row in each split", "check data.*_size")
     return sampled

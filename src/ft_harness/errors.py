@@ -63,12 +63,6 @@ class ResourceError(FtHarnessError):
     exit_code = 5
 
 
-class IncompleteError(FtHarnessError):
-    """Finished, but not everything that was asked for; results are saved and marked."""
-
-    exit_code = 6
-
-
 class StorageLostError(FtHarnessError):
     """The output folder was lost during the run; the message names the emergency copy."""
 

@@ -16,7 +16,7 @@ from ft_harness.base_model import BaseModel
 from ft_harness.errors import InputError
 from ft_harness.files import Split
 from ft_harness.metrics import Metric, find_metric
-from ft_harness.provenance import peak_gpu_bytes, peak_rss_bytes, snapshot
+from ft_harness.provenance import package_versions, peak_gpu_bytes, peak_rss_bytes, snapshot
 from ft_harness.recipe import EvalSection
 from ft_harness.records import (
     RECORD_FILE,
@@ -120,13 +120,12 @@ def plan_jobs(
 
 def fingerprint(state: ModelState, job: Job) -> str:
     """Hash of everything that makes the scores of one evaluation."""
-    from importlib.metadata import version
-
+    versions = package_versions()
     parts = {
         "model": [state.base.info.identity, state.base.info.dtype, state.base.info.quantization],
         "adapter": state.adapter.identity if state.adapter else None,
         "settings": job.settings.model_dump(mode="json"),
-        "lm_eval": version("lm-eval"),
+        "versions": [versions[name] for name in ("ft-harness", "lm-eval", "transformers", "peft", "torch")],
     }
     return sha256_text(f"{FINGERPRINT_VERSION}:{canonical_json(parts)}")
 

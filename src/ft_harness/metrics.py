@@ -170,6 +170,11 @@ def label_statistics(gold: int, predicted: int | None, labels: Sequence[str]) ->
     return scores | {"f1_macro": flat}
 
 
+def label_metrics(labels: Sequence[str]) -> list[str]:
+    """Names of everything that `score_label` gives for a task with these labels."""
+    return list(label_statistics(0, None, labels))
+
+
 def score_label(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, float | Statistics]:
     """`process_results` of a classification task: doc has `label` (index) and `label_names`; one result per label."""
     return label_statistics(doc["label"], predicted_choice(results), doc["label_names"])

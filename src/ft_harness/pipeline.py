@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ft_harness import adapters, preflight
+from ft_harness import adapters, preflight, storage
 from ft_harness.aggregator import AdapterRun, Study, aggregate
 from ft_harness.base_model import BaseModel, load_base_model, load_tokenizer
-from ft_harness.errors import InputError
+from ft_harness.errors import InputError, raise_problems
 from ft_harness.evaluation import Job, ModelState, base_subject, evaluate, finished, plan_jobs
 from ft_harness.examples import build_examples, mark_trained, prompt_of, trains_eos
 from ft_harness.paths import adapters_dir, bundled_recipe, reports_dir, results_dir
 from ft_harness.plots import Form, before_after, loss_curve
 from ft_harness.preflight import Checked
-from ft_harness.recipe import ModelSection, Recipe, keep_recipe, load_recipe
+from ft_harness.recipe import ModelSection, Recipe, check_name, keep_recipe, load_recipe
 from ft_harness.records import Card, Evaluation, load_records
 from ft_harness.report import render_markdown, rows_json
 from ft_harness.storage import locked, write_bytes, write_text
@@ -35,12 +35,14 @@ class Experiment:
 
     Attributes:
         name: the adapter's name, also its folder's and its subject's.
+        source: the recipe's file.
         out: the working folder with `adapters/` and `results/`.
         command: what makes the report again, for the report.
     """
 
     name: str
     recipe: Recipe
+    source: Path
     out: Path
     command: str
 
@@ -80,21 +82,28 @@ def check_experiment(experiment: Experiment, *, trains: bool) -> Checked:
     return preflight.check(experiment.recipe, folders, trains=trains)
 
 
-def train_stage(stage: Stage, say: Say) -> Card:
+def _prepare(experiment: Experiment) -> Checked:
+    """Preflight, then the recipe into its adapter folder: nothing is kept of a recipe that can't run."""
+    checked = check_experiment(experiment, trains=True)
+    keep_recipe(experiment.source, experiment.recipe, experiment.folder)
+    return checked
+
+
+def train_stage(stage: Stage, data: TrainingSet, say: Say) -> Card:
     """Make the adapter, or find it finished.
 
     Raises:
         InputError: the folder holds a finished adapter of another recipe, or another process works in it.
         NonFiniteError: the loss or gradient became NaN or infinite.
     """
-    experiment, data = stage.experiment, stage.training_set()
-    card = finished_card(experiment.folder, experiment.recipe, stage.base, data)
-    if card is not None:
-        say(f"{experiment.name}: the adapter is finished already")
-        return card
-    tokens = sum(len(example.answer_ids) for example in data.examples)
-    say(f"{experiment.name}: training on {len(data.examples)} examples ({tokens} trained tokens)")
+    experiment = stage.experiment
     with locked(experiment.folder):
+        card = finished_card(experiment.folder, experiment.recipe, stage.base, data)
+        if card is not None:
+            say(f"{experiment.name}: the adapter is finished already")
+            return card
+        tokens = sum(len(example.answer_ids) for example in data.examples)
+        say(f"{experiment.name}: training on {len(data.examples)} examples ({tokens} trained tokens)")
         return train(experiment.recipe, stage.base, data, experiment.folder)
 
 
@@ -126,7 +135,7 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
     Returns:
         The study and the path of its report.
     """
-    checked = [check_experiment(experiment, trains=True) for experiment in experiments]
+    checked = [_prepare(experiment) for experiment in experiments]
     loaded: dict[str, BaseModel] = {}
     evaluations: list[Evaluation] = []
     runs: list[AdapterRun] = []
@@ -135,8 +144,10 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
         if key not in loaded:
             loaded[key] = load_base_model(experiment.recipe.model)
         stage = Stage(experiment, found, loaded[key])
+        data = stage.training_set()  # before anything is scored: its faults are the recipe's
+        finished_card(experiment.folder, experiment.recipe, stage.base, data)
         evaluations += score_base(stage, say)
-        card = train_stage(stage, say)
+        card = train_stage(stage, data, say)
         evaluations += score_adapter(stage, experiment.folder, say)
         runs.append(AdapterRun(card=card, history=adapters.read_history(experiment.folder)))
     first = experiments[0]
@@ -146,8 +157,8 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
 
 def train_only(experiment: Experiment, say: Say) -> Card:
     """Make the adapter of one experiment without scoring."""
-    stage = Stage(experiment, check_experiment(experiment, trains=True), load_base_model(experiment.recipe.model))
-    return train_stage(stage, say)
+    stage = Stage(experiment, _prepare(experiment), load_base_model(experiment.recipe.model))
+    return train_stage(stage, stage.training_set(), say)
 
 
 def evaluate_only(experiment: Experiment, adapter: Path | None, say: Say) -> list[Evaluation]:
@@ -167,14 +178,20 @@ def report_only(paths: Sequence[Path], out: Path, name: str, command: str) -> tu
         InputError: nothing is found, or no base has a partner.
         NotComparableError: base and tuned were not measured the same way.
     """
+    raise_problems(storage.problems(reports_dir(out) / check_name(name)))
     evaluations = load_records(list(paths))
-    folders = {e.record.adapter.name: Path(e.record.adapter.path) for e in evaluations if e.record.adapter}
+    scored = {e.record.adapter.identity: e.record.adapter for e in evaluations if e.record.adapter}
     runs: list[AdapterRun] = []
-    for folder in folders.values():
-        card = adapters.read_card(folder)
-        if card is not None:
+    missing: list[str] = []
+    for info in scored.values():
+        folder = Path(info.path)
+        card = adapters.read_card(folder) if folder.is_dir() else None
+        if card is not None and adapters.identity(folder) == info.identity:
             runs.append(AdapterRun(card=card, history=adapters.read_history(folder)))
+        else:
+            missing.append(f"{info.name}: its adapter folder was not found here, so cost and loss curve are left out.")
     study = aggregate(evaluations, runs, name=name, command=command)
+    study = study.model_copy(update={"notes": [*study.notes, *missing]})
     if not study.comparisons:
         raise InputError(
             "no adapter's evaluation has a base evaluation of the same task, split and settings",
@@ -214,7 +231,5 @@ def demo_experiments(out: Path) -> list[Experiment]:
     experiments: list[Experiment] = []
     for name in DEMO_NAMES:
         file = bundled_recipe(name)
-        recipe = load_recipe(file)
-        keep_recipe(file, recipe, adapters_dir(out) / name)
-        experiments.append(Experiment(name, recipe, out, "ft-harness demo"))
+        experiments.append(Experiment(name, load_recipe(file), file, out, "ft-harness demo"))
     return experiments

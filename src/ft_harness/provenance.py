@@ -105,7 +105,7 @@ def snapshot() -> dict[str, Any]:
 
 
 def peak_rss_bytes() -> int:
-    """Peak resident memory of this process so far, as the operating system counts it."""
+    """Peak resident memory of this process since its start, as the operating system counts it."""
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

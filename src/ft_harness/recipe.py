@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from ft_harness import storage
 from ft_harness.data import DataOptions
 from ft_harness.errors import ConfigError, raise_problems, suggest
 from ft_harness.files import SPLITS, Split
@@ -18,12 +20,26 @@ from ft_harness.yaml_source import KeyPath, read_yaml
 
 RECIPE_FILE = "recipe.yaml"
 FINGERPRINT_VERSION = "recipe-1"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
+Scheduler = Literal[
+    "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt",
+    "cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_stable_decay",
+]  # fmt: skip
 
 
 class Section(BaseModel):
     """A part of the recipe: unknown keys are errors, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_truth_for_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """pydantic would read `true` as 1."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and annotation is not bool and bool not in get_args(annotation):
+            raise ValueError("Input should not be true or false")
+        return value
 
 
 class ModelSection(Section):
@@ -62,25 +78,25 @@ class TrainSection(Section):
     max_steps: int | None = Field(default=None, ge=1, description="stops here whatever the epochs")
     per_device_train_batch_size: int = Field(default=16, ge=1)
     gradient_accumulation_steps: int = Field(default=1, ge=1)
-    lr_scheduler_type: str = "linear"
+    lr_scheduler_type: Scheduler = "linear"
     warmup_steps: float = Field(default=0.05, ge=0, description="steps, or below 1 a share of all steps")
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
     loss_on_eos: bool | None = Field(default=None, description="null: for generated answers only")
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
 
 
 class EvalSection(Section):
     """How base and adapter are scored."""
 
-    splits: tuple[Split, ...] = SPLITS
+    splits: tuple[Split, ...] = Field(default=SPLITS, min_length=1)
     num_fewshot: int = Field(default=0, ge=0)
     train_limit: int = Field(
         default=1000, ge=1, description="the train split is scored on a seeded sample of this size"
     )
     limit: int | None = Field(default=None, ge=1, description="docs of each split, a seeded sample; null: all")
     batch_size: int = Field(default=32, ge=1)
-    seed: int = 1234
+    seed: int = Field(default=1234, ge=0, lt=2**32)
 
 
 class Recipe(Section):
@@ -99,12 +115,16 @@ class Recipe(Section):
 
     def task_metadata(self) -> dict[str, Any]:
         """The recipe's data section as lm-eval metadata: `data.X` is `data_X`."""
-        return {f"data_{name}": value for name, value in self.data.model_dump(mode="json", exclude_unset=True).items()}
+        written = self.data.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+        return {f"data_{name}": value for name, value in written.items()}
+
+    def adapter_sections(self) -> dict[str, Any]:
+        """What the adapter is made of, defaults filled in; how it is scored afterwards does not belong to it."""
+        return {name: section for name, section in self.resolved().items() if name != "eval"}
 
     def fingerprint(self) -> str:
-        """Hash of what the adapter is made of; how it is scored afterwards does not belong to it."""
-        sections = {name: value for name, value in self.resolved().items() if name != "eval"}
-        return sha256_text(f"{FINGERPRINT_VERSION}:{canonical_json(sections)}")
+        """Hash of what the adapter is made of."""
+        return sha256_text(f"{FINGERPRINT_VERSION}:{canonical_json(self.adapter_sections())}")
 
 
 def _known_fields(location: KeyPath) -> list[str]:
@@ -175,8 +195,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         ConfigError: not readable, unknown or missing keys, wrong values; all of them at once, with line numbers.
     """
-    file = Path(path)
-    file = file / RECIPE_FILE if file.is_dir() else file
+    file = recipe_file(path)
     content, lines = read_yaml(file, ConfigError)
     places = {(): str(file)} | {key_path: f"{file}:{line}" for key_path, line in lines.items()}
     for setting in overrides:
@@ -187,21 +206,50 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return _validate(content, places)
 
 
+def recipe_file(path: str | Path) -> Path:
+    """The recipe's file, given the file or the adapter folder that holds it."""
+    given = Path(path)
+    return given / RECIPE_FILE if given.is_dir() else given
+
+
+def check_name(name: str) -> str:
+    """The adapter's name, if it is one folder's.
+
+    Raises:
+        ConfigError: it could lead elsewhere.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"the name {name!r}", "letters, digits, '.', '_', '-'; at most 80", "use another name")
+    return name
+
+
 def experiment_name(path: str | Path) -> str:
     """The adapter's name: the folder that the recipe lies in."""
-    file = Path(path).resolve()
-    return file.name if file.is_dir() else file.parent.name
+    return check_name(recipe_file(path).resolve().parent.name)
 
 
-def keep_recipe(recipe_file: Path, recipe: Recipe, folder: Path) -> None:
-    """Put the recipe into an adapter folder that is not its home: the file itself, or with overrides its full form."""
+def _written(recipe: Recipe) -> dict[str, Any]:
+    """The fields that were written down: a field left out stays left out, so that the task's own value holds."""
+    return recipe.model_dump(mode="json", exclude_unset=True)
+
+
+def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> None:
+    """Put the recipe into its adapter folder if that is not its home: the file itself, or the fields with overrides.
+
+    Raises:
+        ConfigError: the folder holds another recipe.
+    """
     target = folder / RECIPE_FILE
     if target.exists():
+        if target.resolve() != source.resolve() and _written(load_recipe(target)) != _written(recipe):
+            raise ConfigError(
+                f"{target}: holds another recipe", "an adapter folder of this recipe's own", "use --name NEW"
+            )
         return
-    if load_recipe(recipe_file) == recipe:
-        write_text(target, recipe_file.read_text(encoding="utf-8"))
+    if _written(load_recipe(source)) == _written(recipe):
+        write_text(target, source.read_text(encoding="utf-8"))
     else:
-        write_text(target, yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True))
+        write_text(target, yaml.safe_dump(_written(recipe), sort_keys=False, allow_unicode=True))
 
 
 def write_new_recipe(folder: Path, task: str) -> Path:
@@ -213,6 +261,7 @@ def write_new_recipe(folder: Path, task: str) -> Path:
     target = folder / RECIPE_FILE
     if target.exists():
         raise ConfigError(f"{target} exists", "a new name", "choose another name, or edit this recipe")
+    raise_problems(storage.problems(folder))
     text = bundled_recipe("template").read_text(encoding="utf-8")
     write_text(target, text.replace("<name>", folder.name).replace("<task>", task))
     return target

@@ -233,7 +233,7 @@ def read_evaluation(folder: Path) -> Evaluation:
 
 
 def load_records(paths: list[Path]) -> list[Evaluation]:
-    """Every evaluation below the given folders, sorted by folder.
+    """Every evaluation below the given folders, sorted by folder; copies of one evaluation count once.
 
     Raises:
         InputError: a path is missing, or nothing is found below one.
@@ -248,5 +248,7 @@ def load_records(paths: list[Path]) -> list[Evaluation]:
                 "give a results folder, or run ft-harness eval first",
             )
         found += [read_evaluation(record.parent) for record in records]
-    unique = {evaluation.folder.resolve(): evaluation for evaluation in found}
-    return [unique[folder] for folder in sorted(unique)]
+    unique: dict[tuple[str, str], Evaluation] = {}
+    for evaluation in sorted(found, key=lambda each: each.folder.resolve()):
+        unique.setdefault((evaluation.record.subject, evaluation.record.eval_id), evaluation)
+    return list(unique.values())

@@ -229,17 +229,22 @@ def _cost_table(study: Study) -> list[str]:
     return [table(header, lines, "l" + "r" * len(columns))] if lines else []
 
 
+def _resumed(step: int | None) -> str:
+    """What a time leaves out: the steps before a killed run was continued."""
+    return f", from step {step} on" if step else ""
+
+
 def _cost_column(study: Study, run: AdapterRun) -> dict[str, str]:
     card, cost = run.card, run.card.cost
     total = card.model.parameters + card.trainable_parameters
     scored = [comparison for comparison in study.comparisons if comparison.tuned.subject == card.name]
     return {
-        "Training time": _duration(cost.seconds),
+        "Training time": _duration(cost.seconds) + _resumed(cost.resumed_from_step),
         "Training speed": f"{cost.tokens_per_second:,.0f} tokens/s",
         "Parameters, base and adapter": f"{total:,}",
         "Trainable parameters": f"{card.trainable_parameters:,}",
         "Trainable share": f"{100 * card.trainable_parameters / total:.2f} %",
-        "Peak memory": _size(cost.peak_rss_bytes),
+        "Peak memory of the process": _size(cost.peak_rss_bytes),
         "Peak GPU memory": _size(cost.peak_gpu_bytes),
         "Adapter size": _size(cost.adapter_bytes),
         "Scoring time, Base": _duration(sum(comparison.base.cost.seconds for comparison in scored)),

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 BACK_END = "hf (softmax float32)"
 
 
+def _not_finite(base: BaseModel, what: str) -> NonFiniteError:
+    return NonFiniteError(
+        f"{base.info.pretrained}: a {what} is NaN or infinite",
+        f"finite {what}s",
+        "check the weights, or score in float32: --set model.dtype=float32",
+    )
+
+
 def make_lm(base: BaseModel, batch_size: int) -> HFLM:
     """lm-eval's `hf` model over an already loaded base, which counts what it cuts and refuses NaN.
 
@@ -21,6 +29,12 @@ def make_lm(base: BaseModel, batch_size: int) -> HFLM:
     `scored_tokens`.
     """
     from lm_eval.models.huggingface import HFLM
+
+    def refuse_nan(ids: Any, scores: Any) -> Any:
+        """A logits processor for `generate`: scores [B, V] pass unchanged."""
+        if scores.isnan().any():
+            raise _not_finite(base, "logit")
+        return scores
 
     class LoadedLM(HFLM):  # type: ignore[misc]
         """`hf` with softmax in float32."""
@@ -45,11 +59,7 @@ def make_lm(base: BaseModel, batch_size: int) -> HFLM:
                     self.truncated_prompts.add(context)
             results: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, **options)
             if not all(math.isfinite(value) for value, _ in results):
-                raise NonFiniteError(
-                    f"{base.info.pretrained}: a log-likelihood is NaN or infinite",
-                    "finite log-likelihoods",
-                    "check the weights, or score in float32: --set model.dtype=float32",
-                )
+                raise _not_finite(base, "log-likelihood")
             return results
 
         def generate_until(self, requests: list[Any], **options: Any) -> list[str]:
@@ -63,5 +73,8 @@ def make_lm(base: BaseModel, batch_size: int) -> HFLM:
             answers: list[str] = super().generate_until(requests, **options)
             self.scored_tokens += sum(len(self.tok_encode(answer, add_special_tokens=False)) for answer in answers)
             return answers
+
+        def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
+            return super()._model_generate(context, max_length, stop, logits_processor=[refuse_nan], **options)
 
     return LoadedLM()

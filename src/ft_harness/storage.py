@@ -86,11 +86,6 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, redact(text).encode("utf-8"))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Replace a JSON file atomically; NaN raises ValueError."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
 def write_gzip_lines(path: Path, lines: Iterable[str]) -> None:
     """Replace a gzipped text file atomically; same lines, same bytes."""
     text = "".join(f"{line}\n" for line in lines)
@@ -124,32 +119,30 @@ def problems(folder: Path) -> list[ConfigError]:
     return []
 
 
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process; a lock left by a dead process is taken over.
+    """Hold a folder for this process; the lock of a process that died is free.
 
     Raises:
         InputError: another running process holds it.
     """
+    import fcntl
+
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_FILE
-    holder = path.read_text(encoding="utf-8").strip() if path.exists() else ""
-    if holder.isdigit() and int(holder) != os.getpid() and _is_running(int(holder)):
-        raise InputError(
-            f"{folder}: in use by process {holder}", "one run per folder", "wait for it, or use --name or --out"
-        )
-    path.write_text(str(os.getpid()), encoding="utf-8")
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
+    with path.open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            holder = lock.read().strip() or "another"
+            raise InputError(
+                f"{folder}: in use by process {holder}", "one run per folder", "wait for it, or use --name or --out"
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

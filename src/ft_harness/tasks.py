@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from ft_harness.data import load_splits
 from ft_harness.errors import ConfigError, FtHarnessError, InputError, raise_problems, suggest
 from ft_harness.files import Split
-from ft_harness.metrics import find_metric
+from ft_harness.metrics import find_metric, label_metrics
 from ft_harness.paths import task_yamls_dir
-from ft_harness.storage import canonical_json, sha256_text
+from ft_harness.storage import canonical_json, sha256_file, sha256_text
 from ft_harness.yaml_source import read_yaml
 
 if TYPE_CHECKING:
@@ -136,12 +137,44 @@ def metric_problems(path: Path) -> list[InputError]:
             find_metric(name)
         except InputError as error:
             problems.append(InputError(f"{path}: {error.what}", error.expected, error.action))
-    return problems
+    return problems + _unlisted_metrics(path)
+
+
+def _unlisted_metrics(path: Path) -> list[InputError]:
+    """Metrics that `score_label` gives but the YAML leaves out: lm-eval would take the mean of their counts."""
+    content = _with_includes(path)
+    if content.get("process_results") != "!function ft_harness.metrics.score_label":
+        return []
+    labels = ((content.get("dataset_kwargs") or {}).get("data") or {}).get("labels") or []
+    listed = {entry.get("metric") for entry in content.get("metric_list") or [] if isinstance(entry, Mapping)}
+    missing = [name for name in label_metrics(labels) if name not in listed]
+    if not missing:
+        return []
+    return [
+        InputError(
+            f"{path}: metric_list leaves out {', '.join(missing)}",
+            "every metric that score_label gives, with its aggregation",
+            f"add lines like those of {task_yamls_dir() / 'sst2' / 'sst2_custom.yaml'}",
+        )
+    ]
 
 
 def task_hash(path: Path) -> str:
-    """Hash of a task's definition (includes followed): prompts, answers, stop rule, metrics, version."""
-    return sha256_text(canonical_json(_with_includes(path)))[:16]
+    """Hash of a task's definition (includes followed): prompts, answers, stop rule, metrics, version, and the code
+    of the functions that it names."""
+    content = canonical_json(_with_includes(path))
+    named = sorted(set(re.findall(r"!function ([\w.]+)\.\w+", content)))
+    code = [sha256_file(file) for module in named if (file := _module_file(module, path.parent))]
+    return sha256_text(canonical_json([content, code]))[:16]
+
+
+def _module_file(module: str, folder: Path) -> Path | None:
+    """The file that lm-eval takes a `!function` from: beside the YAML, else an importable module of ours."""
+    beside = folder / f"{module.replace('.', '/')}.py"
+    if beside.is_file():
+        return beside
+    ours = Path(__file__).with_name(f"{module.rpartition('.')[2]}.py")
+    return ours if module.startswith("ft_harness.") and ours.is_file() else None
 
 
 def _uses_our_loader(config: Mapping[str, Any]) -> bool:
@@ -156,7 +189,7 @@ def _base_config(spec: TaskSpec, path: Path) -> dict[str, Any]:
     _with_includes(path)  # names file and line where lm-eval's own reader would not
     try:
         config: dict[str, Any] = load_yaml(path)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
         raise InputError(f"{path}: can't be loaded ({error})", "an lm-eval task YAML", "mend the file") from error
     for key in ("tag", "group", "task_list"):
         config.pop(key, None)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ft_harness.adapters import HISTORY_FILE, WEIGHTS_FILE, file_hashes, read_card, read_history, write_card
+from ft_harness.adapters import CARD_FILE, HISTORY_FILE, WEIGHTS_FILE, file_hashes, read_card, read_history, write_card
 from ft_harness.base_model import BaseModel
 from ft_harness.checkpoints import CHECKPOINTS, resume_point, step_of
 from ft_harness.errors import InputError, NonFiniteError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
 
 _VALIDATION_ROWS = 500
+_SAVED_SHARE = 0.1  # of all steps between two checkpoints
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def build_training_set(
 def _plan(recipe: Recipe, base: BaseModel, data: TrainingSet) -> dict[str, Any]:
     """Everything that makes the adapter; equal plans give equal adapters."""
     return {
-        "recipe": {name: section for name, section in recipe.resolved().items() if name != "eval"},
+        "recipe": recipe.adapter_sections(),
         "base": base.info.identity,
         "task_hash": data.task_hash,
         "data_hash": examples_hash(data.examples),
@@ -124,7 +125,7 @@ def finished_card(folder: Path, recipe: Recipe, base: BaseModel, data: TrainingS
     raise InputError(
         f"{folder}: holds a finished adapter that differs ({differences})",
         "the same recipe, base and data as the finished adapter's",
-        "use --name NEW for a new folder, or undo the change",
+        f"use --name NEW for a new folder, undo the change, or delete {CARD_FILE} to train this one again",
     )
 
 
@@ -256,7 +257,8 @@ def _arguments(recipe: Recipe, folder: Path, base: BaseModel, *, validate: bool)
         logging_steps=1,
         logging_nan_inf_filter=False,
         eval_strategy="epoch" if validate else "no",
-        save_strategy="epoch",
+        save_strategy="steps",
+        save_steps=_SAVED_SHARE,
         save_total_limit=2,
         report_to="none",
         disable_tqdm=False,
@@ -315,6 +317,7 @@ def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path) -> C
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         seconds = time.monotonic() - started
         model.save_pretrained(folder, safe_serialization=True)
+        (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card, with a path of this machine
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     finally:
         model.unload()
