@@ -93,7 +93,7 @@ def test_nan_is_never_written(number: float, tmp_path: Path):
 def test_a_link_is_replaced_and_its_target_left_alone(tmp_path: Path):
     (tmp_path / "victim").write_text("untouched")
     (tmp_path / "record.json").symlink_to(tmp_path / "victim")
-    storage.write_text(tmp_path / "record.json", "{}")
+    storage.write_text(tmp_path / "record.json", "{}\n")
     assert (tmp_path / "victim").read_text() == "untouched"
     assert (tmp_path / "record.json").read_text() == "{}\n"
 

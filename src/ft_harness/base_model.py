@@ -133,6 +133,26 @@ def _check_finite(model: Any, name: str) -> None:
             )
 
 
+def _context(section: ModelSection, config: Any) -> int:
+    """Tokens that the model reads: the recipe's, at most its own."""
+    own = getattr(config, "max_position_embeddings", None) or 2048
+    return min(section.max_length or own, own)
+
+
+def load_context(section: ModelSection) -> int:
+    """The context in tokens, from the configuration alone.
+
+    Raises:
+        InputError: not loadable.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return _context(section, AutoConfig.from_pretrained(model_folder(section.pretrained), **_hub_options(section)))
+    except Exception as error:  # transformers and the hub client raise many types here
+        raise _unloadable(section, error) from error
+
+
 def load_base_model(section: ModelSection) -> BaseModel:
     """Load the base model of a recipe onto the GPU if there is one, else the CPU.
 
@@ -152,6 +172,5 @@ def load_base_model(section: ModelSection) -> BaseModel:
         dtype=str(model.dtype).removeprefix("torch."),
         parameters=model.num_parameters(),
     )
-    context = getattr(model.config, "max_position_embeddings", None) or 2048
-    max_length = min(section.max_length or context, context)
+    max_length = _context(section, model.config)
     return BaseModel(model.to(device).eval(), tokenizer, info, max_length, device)

@@ -185,11 +185,13 @@ def report(
 @app.command()
 def check(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = HERE) -> None:  # noqa: B006
     """Find every fault of a recipe, its task and data before compute is spent."""
-    from ft_harness.pipeline import check_experiment
+    from ft_harness.pipeline import check_experiment, check_rows
 
-    checked = check_experiment(_experiment(recipe, set_, out, None), trains=True)
-    print(f"{len(checked.report)} things checked, no fault:")
-    for line in checked.report:
+    experiment = _experiment(recipe, set_, out, None)
+    checked = check_experiment(experiment, trains=True)
+    report = [*checked.report, check_rows(experiment, checked)]
+    print(f"{len(report)} things checked, no fault:")
+    for line in report:
         print(f"  {line}")
 
 

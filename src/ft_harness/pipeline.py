@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ft_harness import adapters, preflight, storage
 from ft_harness.aggregator import AdapterRun, Study, aggregate
-from ft_harness.base_model import BaseModel, load_base_model, load_tokenizer
+from ft_harness.base_model import BaseModel, load_base_model, load_context, load_tokenizer
 from ft_harness.errors import InputError, raise_problems
 from ft_harness.evaluation import Job, ModelState, base_subject, evaluate, finished, plan_jobs
 from ft_harness.examples import build_examples, mark_trained, prompt_of, trains_eos
@@ -80,6 +80,21 @@ def check_experiment(experiment: Experiment, *, trains: bool) -> Checked:
     """Preflight: everything that can be found wrong before a model is loaded."""
     folders = [results_dir(experiment.out), *([experiment.folder] if trains else [])]
     return preflight.check(experiment.recipe, folders, trains=trains)
+
+
+def check_rows(experiment: Experiment, checked: Checked) -> str:
+    """Build the training rows with the tokenizer alone: boundaries, lengths and trained tokens.
+
+    Raises:
+        InputError: prompts that end in white space, tokens that merge at the boundary, or too long answers.
+    """
+    recipe, task = experiment.recipe, checked.tasks["train"]
+    tokenizer, context = load_tokenizer(recipe.model), load_context(recipe.model)
+    eos = trains_eos(task, recipe.train.loss_on_eos)
+    examples = build_examples(task, list(task.eval_docs), tokenizer, context, eos=eos)
+    tokens = sum(len(example.answer_ids) for example in examples)
+    cut = sum(example.truncated for example in examples)
+    return f"{len(examples)} training rows, {tokens} trained tokens, {cut} prompts cut"
 
 
 def _prepare(experiment: Experiment) -> Checked:
