@@ -533,3 +533,14 @@ def test_small_detectable_effects_keep_a_decimal() -> None:
     row = make_row(verdict="no evidence", p=0.5)
     assert sentences.state_verdict(row, 0.0149).endswith("; 400 items could only detect about 1.5 points.")
     assert sentences.state_verdict(row, 0.0881).endswith("; 400 items could only detect about 9 points.")
+
+
+def test_sentences_name_the_adapter_only_where_several_are_compared():
+    from tests.make_study import make_study
+
+    study = make_study()
+    primary = [each for each in study.comparisons if any(row.primary for row in each.rows)]
+    assert study.sentences() == [each.sentence for each in primary]
+    other = primary[0].model_copy(update={"tuned": primary[0].tuned.model_copy(update={"subject": "other"})})
+    both = study.model_copy(update={"comparisons": [primary[0], other]})
+    assert both.sentences() == [f"{each.tuned.subject}: {each.sentence}" for each in (primary[0], other)]

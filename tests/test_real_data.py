@@ -14,6 +14,7 @@ from ft_harness.examples import build_examples, trains_eos
 from ft_harness.paths import task_yamls_dir
 from ft_harness.pipeline import Experiment, run
 from ft_harness.recipe import load_recipe
+from ft_harness.records import load_records
 from ft_harness.tasks import TaskSpec, load_tasks
 
 REPOSITORY = Path(__file__).parents[1]
@@ -76,7 +77,8 @@ def tuned(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             "eval.splits=[test]",
         ],
     )
-    run([Experiment("sst2-stories260k", recipe, out, "test")], "sst2", lambda _: None)
+    source = REPOSITORY / "adapters/sst2-stories260k/recipe.yaml"
+    run([Experiment("sst2-stories260k", recipe, source, out, "test")], "sst2", lambda _: None)
     return out
 
 
@@ -89,13 +91,17 @@ def test_sst2_is_learnt_as_well_as_a_right_pipeline_learns_it(tuned: Path):
     assert primary["verdict"] == "improved"
 
 
-def test_the_stock_command_gives_the_same_accuracy_to_the_item(tuned: Path, shared: Path, tmp_path: Path):
-    """`lm_eval` itself, in a process of its own, with `peft=` on the adapter that was trained here."""
+@pytest.mark.parametrize("adapter", [False, True], ids=["base", "adapter"])
+def test_the_stock_command_gives_the_same_accuracy_to_the_item(
+    adapter: bool, tuned: Path, shared: Path, tmp_path: Path
+):
+    """`lm_eval` itself, in a process of its own, for the base and with `peft=` on the adapter that was trained here."""
+    peft = f",peft={tuned / 'adapters/sst2-stories260k'}" if adapter else ""
     options = {
         "include_path": task_yamls_dir(),
         "tasks": "sst2_stories_custom",
         "model": "hf",
-        "model_args": f"pretrained={shared / 'models/stories260k-hf'},peft={tuned / 'adapters/sst2-stories260k'}",
+        "model_args": f"pretrained={shared / 'models/stories260k-hf'}{peft}",
         "metadata": json.dumps(sst2_metadata(shared)),
         "device": "cpu",
         "batch_size": 64,
@@ -105,8 +111,46 @@ def test_the_stock_command_gives_the_same_accuracy_to_the_item(tuned: Path, shar
     subprocess.run([sys.executable, "-m", "lm_eval", "run", "--log_samples", *words], check=True, capture_output=True)
     (stock_file,) = tmp_path.rglob("samples_*.jsonl")
     stock = {item["doc_id"]: item["acc"] for item in map(json.loads, stock_file.read_text().splitlines())}
-    from ft_harness.records import load_records
-
-    (ours,) = [found for found in load_records([tuned / "results"]) if found.record.adapter]
+    (ours,) = [found for found in load_records([tuned / "results"]) if bool(found.record.adapter) == adapter]
     assert {sample.doc_id: sample.scores["acc"] for sample in ours.samples()} == stock
     assert len(stock) == 1821
+
+
+def run_primary(name: str, settings: list[str], out: Path) -> tuple[dict, str]:
+    """(the primary row, the sentence) of a committed recipe run with settings."""
+    folder = REPOSITORY / "adapters" / name
+    recipe = load_recipe(folder, [*settings, "eval.splits=[test]"])
+    study, _ = run([Experiment(name, recipe, folder / "recipe.yaml", out, "test")], name, lambda _: None)
+    (row,) = [row for row in study.rows() if row.primary]
+    return row.model_dump(), study.sentences()[0]
+
+
+def test_snli_is_learnt_from_half_of_its_pairs(shared: Path, tmp_path: Path):
+    settings = [f"model.pretrained={shared / 'models/stories260k-hf'}", f"data.source={shared / 'data/snli'}"]
+    row, _ = run_primary("snli-stories260k", [*settings, "data.train_size=5000", "data.test_size=1000"], tmp_path)
+    assert 0.28 < row["base"] < 0.38
+    assert row["tuned"] >= 0.42
+    assert row["verdict"] == "improved"
+
+
+def test_random_base_weights_learn_clearly_less(shared: Path, tmp_path: Path):
+    import torch
+    from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
+
+    source = shared / "models/stories260k-hf"
+    torch.manual_seed(0)
+    LlamaForCausalLM(AutoConfig.from_pretrained(source)).save_pretrained(tmp_path / "random")
+    AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path / "random")
+    settings = [f"model.pretrained={tmp_path / 'random'}", f"data.source={shared / 'data/sst2_sentences'}"]
+    row, _ = run_primary("sst2-stories260k", [*settings, "data.train_size=2000", "data.test_size=1000"], tmp_path)
+    assert row["tuned"] < 0.62
+
+
+def test_a_much_too_high_learning_rate_is_reported_as_what_it_is(shared: Path, tmp_path: Path):
+    settings = [
+        f"model.pretrained={shared / 'models/stories260k-hf'}", f"data.source={shared / 'data/sst2_sentences'}",
+        "train.learning_rate=5e-2", "train.num_train_epochs=1", "data.train_size=2000", "data.test_size=1000",
+    ]  # fmt: skip
+    row, sentence = run_primary("sst2-stories260k", settings, tmp_path)
+    assert row["tuned"] < 0.55
+    assert "the training has collapsed" in sentence

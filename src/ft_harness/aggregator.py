@@ -78,6 +78,12 @@ class Study(Frozen):
         """All rows, in the order of `rows.json`."""
         return [row for comparison in self.comparisons for row in comparison.rows]
 
+    def sentences(self) -> list[str]:
+        """The sentence of each primary comparison; the adapter is named where several are compared."""
+        primary = [each for each in self.comparisons if any(row.primary for row in each.rows)]
+        several = len({each.tuned.subject for each in primary}) > len({each.tuned.settings.task for each in primary})
+        return [f"{each.tuned.subject}: {each.sentence}" if several else each.sentence for each in primary]
+
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
@@ -114,8 +120,8 @@ def aggregate(
 ) -> Study:
     """Every adapter's evaluation compared with its base's, p-values Holm-adjusted over the primary rows.
 
-    Primary is the task's first metric on the test split, or on validation where that adapter has no comparison on the
-    task's test split. Evaluations that are not complete or find no partner are named in the notes.
+    Primary is acc or exact_match, else the task's first metric, on the test split, or on validation where that adapter
+    has no comparison on the test split. Evaluations that are not complete or find no partner are named in the notes.
 
     Raises:
         NotComparableError, InputError: as in `compare`.

@@ -78,7 +78,7 @@ def _amount(value: float | None, scale: float) -> str:
 
 
 def _print_study(study: Study, path: Path) -> None:
-    """The primary rows, the sentences of the test split and the report's path."""
+    """The main metric of each comparison, the sentences of the primary ones, and the report's path."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -87,7 +87,8 @@ def _print_study(study: Study, path: Path) -> None:
 
     table = Table("Task", "Split", "Metric", "Base", "Tuned", "Difference [95 %]", "n", "Verdict")
     for comparison in study.comparisons:
-        row = next(row for row in comparison.rows if row.tuned_subject is not None)
+        measured = [row for row in comparison.rows if row.tuned_subject is not None]
+        row = next((row for row in measured if row.primary), measured[0])
         scale = find_metric(row.metric).scale
         base, tuned, delta, low, high = (_amount(x, scale) for x in (row.base, row.tuned, row.delta, row.low, row.high))
         cells = (
@@ -104,10 +105,7 @@ def _print_study(study: Study, path: Path) -> None:
     console = Console()
     console.width = max(console.width, 110)
     console.print(table)
-    for comparison in study.comparisons:
-        if comparison.base.settings.split == "test":
-            print(comparison.sentence)
-    print(path)
+    print("\n".join([*study.sentences(), str(path)]))
 
 
 def _print_scores(evaluations: list[Evaluation]) -> None:

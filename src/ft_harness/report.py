@@ -46,7 +46,7 @@ def render_markdown(study: Study, figures: Mapping[str, str]) -> str:
     caption = "Primary metrics before and after; the dotted tick is the majority class"
     parts = [
         f"# {inline(study.name)}",
-        *_bullets(comparison.sentence for comparison in main),
+        *_bullets(study.sentences()),
         *_figure(figures, "before_after", caption),
         *_section("Scores", _score_table(study, main)),
         *_section("Scores by split", _split_table(study)),
