@@ -196,6 +196,21 @@ def test_a_recipe_kept_with_overrides_runs_again_by_itself(ft, recipe: Path, tmp
     assert "finished already" in err
 
 
+def test_a_built_in_task_of_lm_eval_is_trained_and_scored_on_local_data(ft, recipe: Path, tmp_path: Path):
+    for split, count in (("train", 24), ("dev", 8), ("test", 12)):
+        rows = [f"{row['text']}\t{row['label']}" for row in review_rows(count)]
+        (tmp_path / f"{split}.tsv").write_text("\n".join(["sentence\tlabel", *rows]) + "\n")
+    settings = ["task.name=sst2", f"data.source={tmp_path}", "data.labels=[negative, positive]", "train.max_steps=2"]
+    options = [word for setting in settings for word in ("--set", setting)]
+    code, out, err = ft("run", recipe, "--name", "built-in", "--out", tmp_path, *options)
+    assert code == 0, err
+    card = json.loads((tmp_path / "adapters" / "built-in" / "card.json").read_text())
+    assert card["examples"] == 24
+    assert "sst2 " in out
+    report = (tmp_path / "results" / "reports" / "built-in" / "report.md").read_text()
+    assert "12 of 12 test docs also occur among the training docs" in report  # as they do here
+
+
 def test_names_cannot_lead_elsewhere(ft, recipe: Path, tmp_path: Path):
     assert ft("init", "../../evil", "--task", "demo_nli", "--out", tmp_path)[0] == 2
     assert ft("run", recipe, "--name", "../../evil", "--out", tmp_path)[0] == 2
