@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ft_harness.base_model import BaseModel
-from ft_harness.errors import InputError, NonFiniteError, PolicyError
+from ft_harness.errors import InputError, NonFiniteError, PolicyError, raise_problems
 from ft_harness.records import AdapterInfo, Card, HistoryEntry, LiveProof
 from ft_harness.storage import canonical_json, sha256_file, sha256_text, write_text
 
@@ -208,9 +208,7 @@ def attached(folder: Path, base: BaseModel, prompts: Sequence[str]) -> Iterator[
         PolicyError: pickled weights only.
         NonFiniteError: NaN in the weights or logits.
     """
-    found = problems(folder)
-    if found:
-        raise found[0]
+    raise_problems(problems(folder))
     card = read_card(folder)
     _check_base(folder, card, base)
     model = _load_peft(folder, base).eval()

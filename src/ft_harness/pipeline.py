@@ -178,9 +178,7 @@ def train_only(experiment: Experiment, say: Say) -> Card:
 
 def evaluate_only(experiment: Experiment, adapter: Path | None, say: Say) -> list[Evaluation]:
     """Score the base, and an adapter if one is given, without training."""
-    found = adapters.problems(adapter) if adapter else []
-    if found:
-        raise found[0]
+    raise_problems(adapters.problems(adapter) if adapter else [])
     stage = Stage(experiment, check_experiment(experiment, trains=False), load_base_model(experiment.recipe.model))
     evaluations = score_base(stage, say)
     return evaluations + (score_adapter(stage, adapter, say) if adapter else [])
@@ -242,7 +240,7 @@ def show_task(spec: TaskSpec, pretrained: str, count: int) -> list[str]:
 
 
 def demo_experiments(out: Path) -> list[Experiment]:
-    """The bundled experiments: one adapter a task on the bundled model, recipes copied into the working folder."""
+    """The bundled experiments: one adapter a task on the bundled model."""
     experiments: list[Experiment] = []
     for name in DEMO_NAMES:
         file = bundled_recipe(name)

@@ -131,18 +131,18 @@ def _with_includes(path: Path, including: Sequence[Path] = ()) -> dict[str, Any]
 def metric_problems(path: Path) -> list[InputError]:
     """Metrics of a task YAML that can't be aggregated and compared; lm-eval would ask the hub for an unknown one."""
     problems: list[InputError] = []
-    for entry in _with_includes(path).get("metric_list") or []:
+    content = _with_includes(path)
+    for entry in content.get("metric_list") or []:
         name = str(entry.get("metric") if isinstance(entry, Mapping) else entry)
         try:
             find_metric(name)
         except InputError as error:
             problems.append(InputError(f"{path}: {error.what}", error.expected, error.action))
-    return problems + _unlisted_metrics(path)
+    return problems + _unlisted_metrics(path, content)
 
 
-def _unlisted_metrics(path: Path) -> list[InputError]:
+def _unlisted_metrics(path: Path, content: Mapping[str, Any]) -> list[InputError]:
     """Metrics that `score_label` gives but the YAML leaves out: lm-eval would take the mean of their counts."""
-    content = _with_includes(path)
     if content.get("process_results") != "!function ft_harness.metrics.score_label":
         return []
     labels = ((content.get("dataset_kwargs") or {}).get("data") or {}).get("labels") or []

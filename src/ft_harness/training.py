@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,11 @@ class TrainingSet:
     validation: list[Example]
     overlap: list[Overlap]
     task_hash: str
+
+    @cached_property
+    def data_hash(self) -> str:
+        """Hash of the very token ids that are trained on."""
+        return examples_hash(self.examples)
 
 
 def find_overlap(tasks: Mapping[Split, ConfigurableTask]) -> list[Overlap]:
@@ -86,7 +92,7 @@ def _plan(recipe: Recipe, base: BaseModel, data: TrainingSet) -> dict[str, Any]:
         "recipe": recipe.adapter_sections(),
         "base": base.info.identity,
         "task_hash": data.task_hash,
-        "data_hash": examples_hash(data.examples),
+        "data_hash": data.data_hash,
     }
 
 
@@ -351,7 +357,7 @@ def _card(
         fingerprint=fingerprint(recipe, base, data),
         model=base.info,
         task_hash=data.task_hash,
-        data_hash=examples_hash(data.examples),
+        data_hash=data.data_hash,
         chat_template_hash=None,
         trainable_parameters=trainable,
         examples=len(data.examples),
