@@ -35,6 +35,15 @@ HELD_OUT_REVIEWS, HELD_OUT_STORIES = 200, 100
 
 
 @dataclass(frozen=True)
+class Cycle:
+    """One rise and fall of the learning rate; it starts from the weights before it, rounded to bf16 as exported."""
+
+    steps: int
+    peak: float
+    decay_share: float
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that decides the result: model shape, data repeats and optimisation."""
 
@@ -45,12 +54,23 @@ class Plan:
     num_attention_heads: int = 3
     context: int = 512
     batch_rows: int = 16
-    total_steps: int = 2700
+    cycles: tuple[Cycle, ...] = (Cycle(2700, peak=1.0, decay_share=0.4), Cycle(1500, peak=0.7, decay_share=0.96))
     warmup_steps: int = 60
-    decay_share: float = 0.4
     muon_lr: float = 0.02
     adam_lr: float = 4e-3
     short_text_repeats: int = 3
+
+    @property
+    def total_steps(self) -> int:
+        return sum(cycle.steps for cycle in self.cycles)
+
+    def cycle_at(self, step: int) -> tuple[Cycle, int]:
+        """The cycle that `step` belongs to, and the step's number within it."""
+        for cycle in self.cycles:
+            if step < cycle.steps:
+                return cycle, step
+            step -= cycle.steps
+        raise ValueError("the step is beyond the plan")
 
 
 def normalise(text: str) -> str:
@@ -180,13 +200,20 @@ def build_optimizers(model: Any, plan: Plan) -> list[torch.optim.Optimizer]:
 
 
 def lr_share(step: int, plan: Plan) -> float:
-    """Warm up, hold, then fall linearly to zero over the last `decay_share` of the steps."""
-    decay_start = int(plan.total_steps * (1 - plan.decay_share))
-    if step < plan.warmup_steps:
-        return (step + 1) / plan.warmup_steps
-    if step < decay_start:
-        return 1.0
-    return (plan.total_steps - step) / (plan.total_steps - decay_start)
+    """In each cycle: warm up, hold the peak, then fall linearly to zero over the last `decay_share` of its steps."""
+    cycle, done = plan.cycle_at(step)
+    decay_start = int(cycle.steps * (1 - cycle.decay_share))
+    rise = min(1.0, (done + 1) / plan.warmup_steps)
+    fall = min(1.0, (cycle.steps - done) / (cycle.steps - decay_start))
+    return cycle.peak * min(rise, fall)
+
+
+def start_cycle(model: Any, plan: Plan) -> list[torch.optim.Optimizer]:
+    """Round the weights to bf16, as `export` writes them, and begin with fresh optimizers."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.to(torch.bfloat16))
+    return build_optimizers(model, plan)
 
 
 def batch_at(tokens: np.ndarray, step: int, plan: Plan) -> torch.Tensor:
@@ -254,6 +281,8 @@ def train(data: Path, work: Path, plan: Plan, stop_after: int | None) -> None:
     print(f"parameters {sum(p.numel() for p in model.parameters()):,}; from step {first} of {plan.total_steps}")
     started, losses = time.monotonic(), []
     for step in range(first, min(plan.total_steps, stop_after or plan.total_steps)):
+        if step and plan.cycle_at(step)[1] == 0:
+            optimizers = start_cycle(model, plan)
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         for group, base in zip(groups, bases, strict=True):
             group["lr"] = base * lr_share(step, plan)

@@ -164,17 +164,21 @@ def task_hash(path: Path) -> str:
     of the functions that it names."""
     content = canonical_json(_with_includes(path))
     named = sorted(set(re.findall(r"!function ([\w.]+)\.\w+", content)))
-    code = [sha256_file(file) for module in named if (file := _module_file(module, path.parent))]
+    code = [sha256_file(file) for module in named for file in _module_files(module, path.parent)]
     return sha256_text(canonical_json([content, code]))[:16]
 
 
-def _module_file(module: str, folder: Path) -> Path | None:
-    """The file that lm-eval takes a `!function` from: beside the YAML, else an importable module of ours."""
+def _module_files(module: str, folder: Path) -> list[Path]:
+    """The files that lm-eval takes a `!function` from: beside the YAML, else a room of ours (all of its modules)."""
     beside = folder / f"{module.replace('.', '/')}.py"
     if beside.is_file():
-        return beside
-    ours = Path(__file__).with_name(f"{module.rpartition('.')[2]}.py")
-    return ours if module.startswith("ft_harness.") and ours.is_file() else None
+        return [beside]
+    if not module.startswith("ft_harness."):
+        return []
+    room = Path(__file__).parent / module.split(".")[1]
+    return (
+        sorted(room.glob("*.py")) if room.is_dir() else [file for file in [room.with_suffix(".py")] if file.is_file()]
+    )
 
 
 def _uses_our_loader(config: Mapping[str, Any]) -> bool:

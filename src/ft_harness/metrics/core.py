@@ -1,0 +1,51 @@
+"""What a metric is: how the statistics of single items become its value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Statistics = list[float]
+Sums = NDArray[np.float64]  # [..., K]: summed statistics, K per metric
+Values = NDArray[np.float64]  # [...]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How the statistics of a metric become its value.
+
+    Attributes:
+        aggregate: (sums [..., K], n) -> values [...]; NaN where undefined.
+        scale: largest value (1, or 100 for BLEU and chrF).
+        binary: each item is 0 or 1 and the value their mean.
+    """
+
+    name: str
+    aggregate: Callable[[Sums, int], Values]
+    higher_is_better: bool = True
+    scale: float = 1.0
+    binary: bool = False
+
+    def value(self, statistics: Sequence[float | Statistics | None]) -> float | None:
+        """The metric over the items that have statistics; None for no such item or where it is undefined."""
+        scored = [item for item in statistics if item is not None]
+        if not scored:
+            return None
+        rows = np.array(scored, dtype=np.float64).reshape(len(scored), -1)
+        value = float(self.aggregate(rows.sum(axis=0), len(rows)))
+        return value if math.isfinite(value) else None
+
+
+def mean(sums: Sums, n: int) -> Values:
+    """Mean of per-item numbers."""
+    return sums[..., 0] / n
+
+
+def ratio(numerator: Values, denominator: Values) -> Values:
+    """numerator / denominator, NaN where the denominator is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(denominator > 0, numerator / denominator, np.nan)

@@ -1,0 +1,35 @@
+"""All metrics by name, and their aggregation for lm-eval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ft_harness.errors import InputError
+from ft_harness.metrics import answers, labels
+from ft_harness.metrics.core import Metric, Statistics
+
+_METRICS: dict[str, Metric] = {metric.name: metric for family in (answers, labels) for metric in family.METRICS}
+
+
+def find_metric(name: str) -> Metric:
+    """The metric of this name (`f1_<label>` for any label).
+
+    Raises:
+        InputError: no such metric.
+    """
+    if name in _METRICS:
+        return _METRICS[name]
+    for prefix, aggregate in labels.PER_LABEL.items():
+        if name.startswith(prefix) and len(name) > len(prefix):
+            return Metric(name, aggregate)
+    known = [*_METRICS, *(f"{prefix}<label>" for prefix in labels.PER_LABEL)]
+    raise InputError(f"unknown metric {name}", f"one of {', '.join(known)}", "change metric_list in the task's YAML")
+
+
+def aggregation(name: str) -> Callable[[Sequence[float | Statistics | None]], float | None]:
+    """The aggregation of a metric as lm-eval calls it: per-item statistics -> a number."""
+
+    def aggregate(items: Sequence[float | Statistics | None]) -> float | None:
+        return find_metric(name).value(items)
+
+    return aggregate
