@@ -3,45 +3,100 @@
 from __future__ import annotations
 
 import re
-import string
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
-from ft_harness.metrics.core import Metric, Statistics, mean
+from ft_harness.errors import InputError
+from ft_harness.metrics.characters import punctuation, split_tokens
+from ft_harness.metrics.core import Metric, Scores, mean
+from ft_harness.metrics.generation import read_answer
 
 METRICS = [Metric("exact_match", mean, binary=True), Metric("token_f1", mean)]
+NORMALIZER = "normalizer:ft-2(nfc,casefold,no-punctuation,no-articles-en),score_squad:squad-2.0"
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+ARTICLES = re.compile(r"\b(a|an|the)\b")
+
+
+@cache
+def _no_punctuation() -> dict[int, None]:
+    return dict.fromkeys(map(ord, punctuation()))
 
 
 def normalize_answer(text: str) -> str:
-    """SQuAD's normalisation: lower case, no punctuation, no English articles, single blanks.
+    """SQuAD's normalisation for any script: folded case, no punctuation, no English articles, single blanks.
 
-    Source: the official SQuAD v1.1 evaluation script. A text that is nothing but an article keeps it, so that the
-    answers "A" and "The" stay different.
+    A text that is nothing but an article or punctuation keeps it, so that the answers "A" and "The", or "+" and "-",
+    stay different.
+
+    Source: the official SQuAD evaluation script, which knows ASCII's punctuation and lower case only.
     """
-    plain = text.lower().translate(_PUNCTUATION)
-    shortened = " ".join(_ARTICLES.sub(" ", plain).split())
-    return shortened or " ".join(plain.split())
+    folded = unicodedata.normalize("NFC", text.casefold())
+    plain = folded.translate(_no_punctuation())
+    shortened = ARTICLES.sub(" ", plain).split() or plain.split() or folded.split()
+    return " ".join(shortened)
 
 
-def token_f1(prediction: str, reference: str) -> float:
-    """F1 of the two bags of normalised words; 1 if both are empty, 0 if one is."""
-    predicted, gold = normalize_answer(prediction).split(), normalize_answer(reference).split()
+def bag_f1(predicted: Sequence[str], gold: Sequence[str]) -> float:
+    """F1 of two bags of tokens; 1 if both are empty, 0 if one is. The operations of the official SQuAD script."""
     if not predicted or not gold:
         return float(predicted == gold)
     shared = sum((Counter(predicted) & Counter(gold)).values())
-    return 2 * shared / (len(predicted) + len(gold))
+    if not shared:
+        return 0.0
+    precision, recall = shared / len(predicted), shared / len(gold)
+    return 2 * precision * recall / (precision + recall)
 
 
-def score_answer(doc: dict[str, Any], results: Sequence[str]) -> dict[str, float | Statistics]:
-    """`process_results` of a generated short answer: doc has `answer`, a text or a list of accepted texts."""
+def best_of(
+    prediction: str, references: Sequence[str], normalize: Callable[[str], str], split: Callable[[str], list[str]]
+) -> tuple[float, float]:
+    """(exact match, token F1) of a prediction, each the largest over the references."""
+    predicted = normalize(prediction)
+    golds = [normalize(reference) for reference in references]
+    if predicted in golds:
+        return 1.0, 1.0
+    return 0.0, max(bag_f1(split(predicted), split(gold)) for gold in golds)
+
+
+def match_answer(prediction: str, references: Sequence[str]) -> tuple[float, float]:
+    """(exact match, token F1) of a short answer under `normalize_answer`, each the largest over the references.
+
+    Chinese, kana, Thai and other text without blanks is compared character by character in the F1.
+    """
+    return best_of(prediction, references, normalize_answer, split_tokens)
+
+
+def read_references(doc: dict[str, Any]) -> list[str]:
+    """The accepted texts of a doc's `answer`: a text, a number, or a list of them.
+
+    Raises:
+        InputError: there is none, or it is neither.
+    """
     answer = doc["answer"]
-    references = [answer] if isinstance(answer, str) else list(answer)
-    prediction = results[0]
-    return {
-        "exact_match": float(any(normalize_answer(prediction) == normalize_answer(text) for text in references)),
-        "token_f1": max(token_f1(prediction, text) for text in references),
-    }
+    listed = answer if isinstance(answer, list | tuple) else [answer]
+    if not listed or not all(isinstance(text, str | int | float) for text in listed):
+        raise InputError(
+            f"a doc's answer is {answer!r}",
+            "a text, a number, or a list of accepted ones",
+            "mend the column that data.columns maps to answer",
+        )
+    return [str(text) for text in listed]
+
+
+def score_answer(doc: dict[str, Any], results: Sequence[str]) -> Scores:
+    """`process_results` of a generated short answer: doc has `answer`, a text or a list of accepted texts.
+
+    Raises:
+        InputError: as in `read_references`.
+    """
+    answer, shares = read_answer(results[0])
+    exact, f1 = match_answer(answer, read_references(doc))
+    return {"exact_match": exact, "token_f1": f1} | shares
+
+
+def describe(name: str, language: str | None) -> str:
+    """The normaliser, and the official one, which `score_squad` has in its place under the same names."""
+    return NORMALIZER if name in ("exact_match", "token_f1") else ""

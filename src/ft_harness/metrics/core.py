@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Statistics = list[float]
+Scores = dict[str, float | Statistics | None]  # metric -> what one doc gives it; None if it can't be scored
 Sums = NDArray[np.float64]  # [..., K]: summed statistics, K per metric
 Values = NDArray[np.float64]  # [...]
 
@@ -20,7 +21,7 @@ class Metric:
 
     Attributes:
         aggregate: (sums [..., K], n) -> values [...]; NaN where undefined.
-        scale: largest value (1, or 100 for BLEU and chrF).
+        scale: largest value (1; 2 for Brier's score, 100 for BLEU and chrF).
         binary: each item is 0 or 1 and the value their mean.
     """
 
@@ -31,12 +32,15 @@ class Metric:
     binary: bool = False
 
     def value(self, statistics: Sequence[float | Statistics | None]) -> float | None:
-        """The metric over the items that have statistics; None for no such item or where it is undefined."""
+        """The metric over the items that have statistics; None for no such item or where it is undefined.
+
+        Items are added one after the other, as the official SQuAD scorer does: its figures come out to the last digit.
+        """
         scored = [item for item in statistics if item is not None]
         if not scored:
             return None
         rows = np.array(scored, dtype=np.float64).reshape(len(scored), -1)
-        value = float(self.aggregate(rows.sum(axis=0), len(rows)))
+        value = float(self.aggregate(rows.cumsum(axis=0)[-1], len(rows)))
         return value if math.isfinite(value) else None
 
 

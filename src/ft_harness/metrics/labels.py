@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ft_harness.errors import NonFiniteError
-from ft_harness.metrics.core import Metric, Statistics, Sums, Values, mean, ratio
+from ft_harness.errors import InputError, NonFiniteError
+from ft_harness.metrics.core import Metric, Scores, Statistics, Sums, Values, mean, ratio
+from ft_harness.metrics.generation import METRICS as SHARES
+from ft_harness.metrics.generation import read_answer
+from ft_harness.metrics.label_words import parse_label
+
+_BIN_ENDS = [(index + 1) / 10 for index in range(9)]  # ten bins of equal width, each with its upper end
 
 
 def _precision(sums: Sums, n: int) -> Values:
@@ -25,19 +32,79 @@ def _f1(sums: Sums, n: int) -> Values:
     return ratio(2 * sums[..., 0], 2 * sums[..., 0] + sums[..., 1] + sums[..., 2])
 
 
-def _f1_macro(sums: Sums, n: int) -> Values:
-    """Mean F1 over the classes of the task that occur (gold or predicted); sums are [..., 3 x classes]."""
-    per_class = _f1(sums.reshape(*sums.shape[:-1], -1, 3), n)
-    defined = ~np.isnan(per_class)
-    return ratio(np.where(defined, per_class, 0.0).sum(axis=-1), defined.sum(axis=-1))
+def _by_class(sums: Sums) -> Sums:
+    """[..., 3 x classes] -> [..., classes, 3]: tp, fp, fn."""
+    return sums.reshape(*sums.shape[:-1], -1, 3)
+
+
+def _macro(measure: Callable[[Sums, int], Values]) -> Callable[[Sums, int], Values]:
+    """Mean over the classes of the task that occur (gold or predicted), 0 where the measure is undefined for one.
+
+    Source: scikit-learn's average="macro" over these classes with zero_division=0.
+    """
+
+    def aggregate(sums: Sums, n: int) -> Values:
+        counts = _by_class(sums)
+        occurring = (counts.sum(axis=-1) > 0).sum(axis=-1)
+        return ratio(np.nan_to_num(measure(counts, n)).sum(axis=-1), occurring)
+
+    return aggregate
+
+
+def _f1_weighted(sums: Sums, n: int) -> Values:
+    """Mean F1 over the classes, each weighted by its gold items."""
+    counts = _by_class(sums)
+    gold = counts[..., 0] + counts[..., 2]
+    return ratio((gold * np.nan_to_num(_f1(counts, n))).sum(axis=-1), gold.sum(axis=-1))
+
+
+def _balanced_acc(sums: Sums, n: int) -> Values:
+    """Mean recall over the classes that occur in gold."""
+    recalls = _recall(_by_class(sums), n)
+    return ratio(np.nan_to_num(recalls).sum(axis=-1), (~np.isnan(recalls)).sum(axis=-1))
+
+
+def _mcc(sums: Sums, n: int) -> Values:
+    """Matthews' correlation; undefined where all golds or all predictions are alike.
+
+    Unreadable answers are predictions of one more class, which is never gold.
+
+    Source: Gorodkin (2004), R_K; scikit-learn's matthews_corrcoef, which gives 0 where it is undefined.
+    """
+    counts = _by_class(sums)
+    gold, predicted = counts[..., 0] + counts[..., 2], counts[..., 0] + counts[..., 1]
+    total = gold.sum(axis=-1)
+    unreadable = total - predicted.sum(axis=-1)
+    together = counts[..., 0].sum(axis=-1) * total - (gold * predicted).sum(axis=-1)
+    spread_gold = total**2 - (gold**2).sum(axis=-1)
+    spread_predicted = total**2 - (predicted**2).sum(axis=-1) - unreadable**2
+    return ratio(together, np.sqrt(spread_gold * spread_predicted))
+
+
+def _ece(sums: Sums, n: int) -> Values:
+    """Sum over the bins of |sum of (confidence - correct)| / n."""
+    gaps: Values = np.abs(sums).sum(axis=-1)
+    return gaps / n
 
 
 PER_LABEL: dict[str, Callable[[Sums, int], Values]] = {"precision_": _precision, "recall_": _recall, "f1_": _f1}
+_BY_CLASS = [
+    Metric("balanced_acc", _balanced_acc),
+    Metric("mcc", _mcc),
+    Metric("f1_macro", _macro(_f1)),
+    Metric("f1_weighted", _f1_weighted),
+    Metric("precision_macro", _macro(_precision)),
+    Metric("recall_macro", _macro(_recall)),
+]
 METRICS = [
     Metric("acc", mean, binary=True),
     Metric("acc_norm", mean, binary=True),  # lm-eval's: log-likelihood over characters
     Metric("acc_bytes", mean, binary=True),  # lm-eval's: log-likelihood over bytes
-    Metric("f1_macro", _f1_macro),
+    *_BY_CLASS,
+    Metric("f1_micro", _f1),
+    Metric("ece", _ece, higher_is_better=False),
+    Metric("brier", mean, higher_is_better=False, scale=2.0),
+    Metric("invalid", mean, higher_is_better=False, binary=True),
 ]
 
 
@@ -57,10 +124,14 @@ def predicted_choice(results: Sequence[tuple[float, bool]]) -> int:
     return int(np.argmax(log_likelihoods))
 
 
-def label_statistics(gold: int, predicted: int | None, labels: Sequence[str]) -> dict[str, float | Statistics]:
-    """Scores of one classified doc; `predicted` None (no readable answer) misses the gold class and gains no other."""
+def label_statistics(gold: int, predicted: int | None, labels: Sequence[str]) -> Scores:
+    """Scores of one classified doc; `predicted` None (no readable answer) misses the gold class and gains no other.
+
+    Statistics are (tp, fp, fn) of one label, of all labels in a row, or (f1_micro) summed over the labels.
+    """
     flat: Statistics = []
-    scores: dict[str, float | Statistics] = {"acc": float(predicted == gold)}
+    scores: Scores = {"acc": float(predicted == gold)}
+    per_label: Scores = {}
     for index, label in enumerate(labels):
         counts = [
             float(index == gold == predicted),
@@ -68,15 +139,116 @@ def label_statistics(gold: int, predicted: int | None, labels: Sequence[str]) ->
             float(index == gold != predicted),
         ]
         flat += counts
-        scores |= {f"{prefix}{label}": counts for prefix in PER_LABEL}
-    return scores | {"f1_macro": flat}
+        per_label |= {f"{prefix}{label}": counts for prefix in PER_LABEL}
+    scores |= {metric.name: flat for metric in _BY_CLASS}
+    scores["f1_micro"] = [sum(flat[0::3]), sum(flat[1::3]), sum(flat[2::3])]
+    return scores | per_label
+
+
+def calibration_statistics(gold: int, log_likelihoods: Sequence[float]) -> Scores:
+    """ECE's and Brier's part of one doc, from the log-likelihoods of the label words.
+
+    The probabilities are their softmax in float64. `ece`: confidence (the largest probability) minus 1 if it is the
+    gold label's, in the place of its bin, 0 in the nine others; bins are (0, 0.1], ..., (0.9, 1]. `brier`: the sum over
+    the labels of (probability - 1 if gold else 0)^2, between 0 and 2.
+
+    Source: Guo et al. (2017), equation 3; Brier (1950), equation 2.
+    """
+    logits = np.array(log_likelihoods, dtype=np.float64)
+    probabilities = np.exp(logits - logits.max())
+    probabilities /= probabilities.sum()
+    best = int(np.argmax(logits))
+    bins = [0.0] * 10
+    confidence = float(probabilities[best])
+    bins[bisect_left(_BIN_ENDS, confidence)] = confidence - float(best == gold)
+    probabilities[gold] -= 1
+    return {"ece": bins, "brier": float((probabilities**2).sum())}
+
+
+def _check_labels(doc: dict[str, Any], given: int, what: str) -> None:
+    """A gold label of the task, and one result or word a label: else every score would be about the wrong labels."""
+    labels = doc["label_names"]
+    if given != len(labels):
+        raise InputError(
+            f"{given} {what} for the {len(labels)} labels {', '.join(labels)}",
+            "one for each label, in the order of the labels",
+            "mend doc_to_choice, or data.labels and data.label_words, in the task's YAML",
+        )
+    if doc["label"] not in range(len(labels)):
+        raise InputError(
+            f"a doc's label is {doc['label']!r}",
+            f"an index from 0 to {len(labels) - 1}: {', '.join(labels)}",
+            "mend the row, or leave it out with data.drop_labels",
+        )
 
 
 def label_metrics(labels: Sequence[str]) -> list[str]:
-    """Names of everything that `score_label` gives for a task with these labels."""
-    return list(label_statistics(0, None, labels))
+    """Names of everything that `score_label` gives for a task with these labels.
+
+    Raises:
+        InputError: the metrics of a label would have the name of an average.
+    """
+    averages = {metric.name for metric in METRICS}
+    taken = [label for label in labels if any(f"{prefix}{label}" in averages for prefix in PER_LABEL)]
+    if taken:
+        raise InputError(
+            f"labels named {', '.join(taken)}: f1_{taken[0]} is an average over the labels",
+            "labels that are not called macro, micro or weighted",
+            "rename them in data.labels",
+        )
+    return [*label_statistics(0, None, labels), "ece", "brier"]
 
 
-def score_label(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, float | Statistics]:
-    """`process_results` of a classification task: doc has `label` (index) and `label_names`; one result per label."""
-    return label_statistics(doc["label"], predicted_choice(results), doc["label_names"])
+def label_answer_metrics(labels: Sequence[str]) -> list[str]:
+    """Names of everything that `score_label_answer` gives for a task with these labels.
+
+    Raises:
+        InputError: as in `label_metrics`.
+    """
+    by_likelihood_only = ("ece", "brier")
+    scored = [name for name in label_metrics(labels) if name not in by_likelihood_only]
+    return [*scored, "invalid", *(metric.name for metric in SHARES)]
+
+
+def score_label(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> Scores:
+    """`process_results` of a classification task: doc has `label` (index) and `label_names`; one result per label.
+
+    Raises:
+        InputError: not one result per label, or a label that is none of the task's.
+        NonFiniteError: as in `predicted_choice`.
+    """
+    _check_labels(doc, len(results), "choices")
+    scores = label_statistics(doc["label"], predicted_choice(results), doc["label_names"])
+    return scores | calibration_statistics(doc["label"], [result[0] for result in results])
+
+
+def score_label_answer(doc: dict[str, Any], results: Sequence[str]) -> Scores:
+    """`process_results` of the generated form: results[0] is the answer; doc has `label`, `label_names` and
+    `label_words`, the answer word of each label.
+
+    An answer that names no label is wrong, and counted in `invalid`.
+
+    Raises:
+        InputError: not one word per label, or a label that is none of the task's.
+    """
+    _check_labels(doc, len(doc["label_words"]), "label words")
+    answer, shares = read_answer(results[0])
+    predicted = parse_label(answer, doc["label_words"])
+    return (
+        label_statistics(doc["label"], predicted, doc["label_names"]) | {"invalid": float(predicted is None)} | shares
+    )
+
+
+def confusion(golds: Sequence[int], predictions: Sequence[int | None], labels: Sequence[str]) -> NDArray[np.int64]:
+    """Counts [labels, labels + 1]: rows gold, columns predicted, the last one answers that name no label."""
+    width = len(labels) + 1
+    columns = [len(labels) if predicted is None else predicted for predicted in predictions]
+    cells = np.array(golds, dtype=np.int64) * width + np.array(columns, dtype=np.int64)
+    return np.bincount(cells, minlength=len(labels) * width).reshape(len(labels), width)
+
+
+def describe(name: str, language: str | None) -> str:
+    """What the names leave open: the bins of ECE, the sums of Brier's score, the averages' classes."""
+    if name in ("f1_macro", "precision_macro", "recall_macro"):
+        return "classes:occurring|undefined:0"
+    return {"ece": "bins:10|width:equal|confidence:softmax", "brier": "sum over labels|p:softmax"}.get(name, "")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ft_harness.errors import InputError
-from ft_harness.metrics import answers, labels
+from ft_harness.metrics import answers, generation, labels, meteor, overlap, perplexity, rouge, squad
 from ft_harness.metrics.core import Metric, Statistics
 
-_METRICS: dict[str, Metric] = {metric.name: metric for family in (answers, labels) for metric in family.METRICS}
+_FAMILIES = (answers, generation, labels, meteor, overlap, perplexity, rouge, squad)
+_METRICS: dict[str, Metric] = {metric.name: metric for family in _FAMILIES for metric in family.METRICS}
 
 
 def find_metric(name: str) -> Metric:
@@ -33,3 +34,12 @@ def aggregation(name: str) -> Callable[[Sequence[float | Statistics | None]], fl
         return find_metric(name).value(items)
 
     return aggregate
+
+
+def describe(name: str, language: str | None) -> str:
+    """What defines a metric beyond its name (normaliser, tokenizer, library and version); "" where it says all."""
+    for family in _FAMILIES:
+        text: str = family.describe(name, language) if hasattr(family, "describe") else ""
+        if text:
+            return text
+    return ""

@@ -1,0 +1,129 @@
+"""The metrics as modules of Hugging Face's `evaluate`: `load_metric("bleu")` instead of `evaluate.load("bleu")`.
+
+Nothing is downloaded, and a module calls the very functions that score a task: the numbers are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+from ft_harness.errors import InputError
+from ft_harness.metrics.answers import match_answer
+from ft_harness.metrics.core import Scores
+from ft_harness.metrics.labels import label_metrics, label_statistics
+from ft_harness.metrics.meteor import meteor_score
+from ft_harness.metrics.overlap import bleu_statistics, chrf_statistics
+from ft_harness.metrics.registry import describe, find_metric
+from ft_harness.metrics.rouge import NAMES as ROUGES
+from ft_harness.metrics.rouge import rouge_scores
+
+if TYPE_CHECKING:
+    import evaluate
+
+TEXT_MODULES = ("exact_match", "token_f1", "bleu", "chrf", "rouge", "meteor")
+LABEL_MODULE = "label"
+
+
+def load_metric(
+    name: str, *, labels: Sequence[str] | None = None, language: str | None = None, **options: Any
+) -> evaluate.Metric:
+    """A metric as an `evaluate.Metric`: `add`, `add_batch`, `compute`, `evaluate.combine`.
+
+    Args:
+        name: `exact_match`, `token_f1`, `bleu`, `chrf`, `meteor`, `rouge` (all four) or one of its names; `label` (all
+            that is known of labels) or one of its names, such as `acc`, `mcc`, `f1_macro`, `recall_<label>`.
+        labels: names of the classes, for the label metrics: the task's, not those that happen to occur. Predictions and
+            references are names or indices; a prediction that is neither is an unreadable answer, and wrong.
+        language: code that chooses BLEU's tokenizer.
+        options: evaluate's own (`keep_in_memory`, `experiment_id`, `num_process`, ...).
+
+    `compute` gives {metric: value}; None where it is undefined. References are texts, or lists of texts.
+
+    Raises:
+        InputError: no such metric, labels missing or given in vain.
+    """
+    score, names = _item_scores(name, labels, language)
+    return _metric_class()(name, score, names, describe(name, language), **options)
+
+
+def _item_scores(
+    name: str, labels: Sequence[str] | None, language: str | None
+) -> tuple[Callable[[Any, Any], Scores], list[str]]:
+    """(what one prediction and its reference give, the metrics that are asked for)."""
+    if name in TEXT_MODULES or name in ROUGES:
+        if labels is not None:
+            raise InputError(f"labels given for {name}", "labels for the label metrics only", "leave them out")
+        return partial(_text_scores, name, language), list(ROUGES) if name == "rouge" else [name]
+    if labels is None and (name == LABEL_MODULE or name in label_metrics([])):
+        raise InputError(f"no labels for {name}", "the names of all classes of the task", "give labels=[...]")
+    known = [known for known in label_metrics(labels or []) if known not in ("ece", "brier")]
+    if name != LABEL_MODULE and name not in known:
+        choices = ", ".join([*TEXT_MODULES, *ROUGES, LABEL_MODULE, *known])
+        raise InputError(f"unknown metric {name}", f"one of {choices}", "name one of these; label metrics need labels")
+    return partial(_label_scores, list(labels or [])), known if name == LABEL_MODULE else [name]
+
+
+def _text_scores(name: str, language: str | None, prediction: str, reference: str | Sequence[str]) -> Scores:
+    references = [reference] if isinstance(reference, str) else list(reference)
+    if name in ("exact_match", "token_f1"):
+        return dict(zip(("exact_match", "token_f1"), match_answer(prediction, references), strict=True))
+    if name == "bleu":
+        return {name: bleu_statistics(prediction, references, language)}
+    if name == "chrf":
+        return {name: chrf_statistics(prediction, references)}
+    if name == "meteor":
+        return {name: meteor_score(prediction, references)}
+    return dict(rouge_scores(prediction, references))
+
+
+def _label_scores(labels: list[str], prediction: str | int, reference: str | int) -> Scores:
+    gold = _label_index(reference, labels)
+    if gold is None:
+        raise InputError(f"reference {reference!r} is no label", f"one of {', '.join(labels)}", "mend the references")
+    return label_statistics(gold, _label_index(prediction, labels), labels)
+
+
+def _label_index(given: str | int, labels: list[str]) -> int | None:
+    """Index of a label given by name or index; None if it is neither."""
+    if isinstance(given, str):
+        return labels.index(given) if given in labels else None
+    return given if 0 <= given < len(labels) else None
+
+
+@cache
+def _metric_class() -> type[evaluate.Metric]:
+    """The subclass of `evaluate.Metric`; made here because `import evaluate` takes seconds."""
+    import evaluate
+    from datasets import Features, Value
+    from datasets import Sequence as Several
+
+    class FtHarnessMetric(evaluate.Metric):  # type: ignore[misc]
+        """Per-item scores of the metrics room, aggregated by its own `Metric.value`."""
+
+        def __init__(
+            self, name: str, score: Callable[[Any, Any], Scores], names: list[str], signature: str, **options: Any
+        ) -> None:
+            self._score, self._names, self._signature = score, names, signature
+            self._labels = name not in (*TEXT_MODULES, *ROUGES)
+            super().__init__(config_name=name, **options)
+            self.info.module_name = name  # the prefix of evaluate.combine
+
+        def _info(self) -> evaluate.MetricInfo:
+            text, kinds = Value("string"), ["int64", "string"]
+            references = [Value(kind) for kind in kinds] if self._labels else [text, Several(text)]
+            predictions = references if self._labels else [text, text]
+            pairs = zip(predictions, references, strict=True)
+            return evaluate.MetricInfo(
+                description=self._signature,
+                citation="",
+                inputs_description="\n        predictions and references are lists of one length.\n",
+                features=[Features({"predictions": left, "references": right}) for left, right in pairs],
+            )
+
+        def _compute(self, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float | None]:
+            items = [self._score(*pair) for pair in zip(predictions, references, strict=True)]
+            return {name: find_metric(name).value([item[name] for item in items]) for name in self._names}
+
+    return FtHarnessMetric
