@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from ft_harness import paths
-from ft_harness.data import load_splits
+from ft_harness import arrow_file, paths
+from ft_harness import errors as ft_errors
+from ft_harness.arrow_file import ArrowFile
+from ft_harness.data import RowLoss, load_splits, row_losses
 from ft_harness.errors import InputError
 
 CLASSES = {"columns": {"text": [], "label": []}, "labels": ["no", "yes"]}
@@ -137,9 +142,329 @@ def test_labels_need_a_label_column(columns: dict, tmp_path: Path):
     refused("no column for the field label", source=str(path), labels=["no", "yes"], **columns)
 
 
-def test_values_of_different_kinds_in_a_column(tmp_path: Path):
-    path = write_rows(tmp_path / "a.jsonl", [{"text": "t", "n": 1}, {"text": "t", "n": "1"}] * 5)
-    refused("a column holds values of different kinds", source=str(path))
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (1, "1", "is a text, but a number"),
+        ("1", 1.5, "is a number, but a text"),
+        (1, True, "is a true/false, but a number"),
+        (["a"], "a", "is a text, but a list of text"),
+        ([], "a", "is a text, but a list"),
+        (["a"], [1], "is a list of number, but a list of text"),
+        ({"a": 1}, "a", "is a text, but a object"),
+    ],
+)
+def test_values_of_different_kinds_in_a_field_are_named_with_both_lines(first, second, expected: str, tmp_path: Path):
+    path = write_rows(tmp_path / "a.jsonl", [{"text": "t", "n": n} for n in (first, first, second, second)])
+    refused(f"{path}:3: the field n {expected} at {path}:1", source=str(path))
+
+
+def test_different_kinds_in_two_splits_or_in_one_list(tmp_path: Path):
+    write_rows(tmp_path / "train.jsonl", [{"n": 1}])
+    write_rows(tmp_path / "test.jsonl", [{"n": "1"}])
+    refused(f"test.jsonl:1: the field n is a text, but a number at {tmp_path}", source=str(tmp_path))
+    path = write_rows(tmp_path / "a.jsonl", [{"n": ["a"]}, {"n": ["a", 1]}])
+    refused(f"{path}:2: the field n is a list of number and text", source=str(path))
+    path = write_rows(tmp_path / "b.jsonl", [{"n": ["a", 1]}])
+    refused(f"{path}:1: the field n is a list of number and text", source=str(path))
+
+
+def test_different_kinds_deep_inside_a_field(tmp_path: Path):
+    path = write_rows(tmp_path / "a.jsonl", [{"n": {"m": 1}}, {"n": {"m": "1"}}] * 5)
+    refused(f"{path}:1 to {path}:10: a column holds values of different kinds", source=str(path))
+
+
+@pytest.mark.parametrize(
+    ("values", "read"),
+    [
+        ([1, 2.5], [1.0, 2.5]),
+        ([[], ["a"]], [[], ["a"]]),
+        ([[1], [], [2.5]], [[1.0], [], [2.5]]),
+        ([[[]], [["a"]]], [[[]], [["a"]]]),
+        ([{"a": 1}, {"b": "x"}], [{"a": 1, "b": None}, {"a": None, "b": "x"}]),
+    ],
+)
+def test_a_field_takes_the_type_of_all_its_values(values: list, read: list, tmp_path: Path):
+    """The same in one batch and where the wider value comes after 10,000 rows."""
+    for fill in (0, 10_000):
+        path = write_rows(tmp_path / f"a{fill}.jsonl", [{"n": n} for n in [values[0]] * fill + values])
+        found = list(load_splits(data={"source": str(path)}, test_all=True)["test"]["n"])
+        assert found == [read[0]] * fill + read
+
+
+@pytest.mark.parametrize(
+    ("number", "labels", "index"),
+    [
+        (1.0, ["no", "yes"], 1),
+        ("0.0", ["no", "yes"], 0),
+        ("1.00", ["no", "yes"], 1),
+        (2.0, ["1", "2", "3"], 1),  # a name that is a number is a name
+        ("2.0", ["1.0", "2.0"], 1),
+        (True, ["no", "yes"], 1),
+        (False, ["no", "yes"], 0),
+        ("True", ["no", "yes"], 1),  # pandas' spelling
+        ("false", ["no", "yes"], 0),
+        (True, ["true", "false"], 0),  # names come before numbers
+        ("FALSE", ["True", "False", "Unknown"], 1),
+    ],
+)
+def test_labels_as_pandas_and_json_write_them(number, labels: list[str], index: int, tmp_path: Path):
+    path = write_rows(tmp_path / "a.jsonl", [{"text": "t", "label": number}] * 3)
+    found = load_splits(data={"source": str(path), **CLASSES, "labels": labels}, test_all=True)["test"]
+    assert list(found["label"]) == [index] * 3
+
+
+@pytest.mark.parametrize("label", [True, "false", 1.5, "1.5", -1.0, 3.0, float("nan"), "9" * 5000, "1e0"])
+def test_numbers_that_are_no_label(label, tmp_path: Path):
+    path = write_rows(tmp_path / "a.jsonl", [{"text": "t", "label": label}] * 3)
+    refused(f"{path}:1: label ", source=str(path), **{**CLASSES, "labels": ["a", "b", "c"]})
+
+
+@pytest.mark.parametrize("raw", [-1.0, "-1.0"])
+def test_a_dropped_label_is_the_same_number_with_a_point(raw, tmp_path: Path):
+    path = write_rows(tmp_path / "a.jsonl", [{"text": "", "label": raw}, *numbered(3)])
+    splits = load_splits(data={"source": str(path), **CLASSES, "drop_labels": [-1]}, test_all=True)
+    assert len(splits["test"]) == 3
+
+
+def test_one_class_only_is_fine(tmp_path: Path):
+    path = write_rows(tmp_path / "a.jsonl", [{"text": "t", "label": 1}] * 10)
+    assert list(load_splits(data={"source": str(path), **CLASSES})["test"]["label"]) == [1]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["no", "no"], "'no' stands twice"),
+        (["no", "no "], "'no' stands twice"),
+        (["no", ""], "number 2 is empty"),
+        ([" ", "yes"], "number 1 is empty"),
+        (["yes"], "1 given"),
+        ([], "0 given"),
+    ],
+)
+def test_labels_and_label_words_are_different_words(words: list[str], expected: str, tmp_path: Path):
+    path = write_rows(tmp_path / "a.jsonl", numbered(10))
+    refused(f"data.labels: {expected}", source=str(path), **{**CLASSES, "labels": words})
+    with pytest.raises(ft_errors.FtHarnessError) as caught:
+        load_splits(data={"source": str(path), **CLASSES, "label_words": words})
+    assert f"data.label_words: {expected}" in str(caught.value.lines())
+    assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(("labels", "count"), [({"labels": ["a", "b", "c"]}, 3), ({}, 0)])
+def test_there_are_as_many_label_words_as_labels(labels: dict, count: int, tmp_path: Path):
+    path = write_rows(tmp_path / "a.jsonl", numbered(10))
+    refused(f"data.label_words: 2 words for {count} labels", source=str(path), label_words=["bad", "good"], **labels)
+
+
+def test_label_words_and_language_are_fields_of_each_doc(tmp_path: Path):
+    path = write_rows(tmp_path / "a.jsonl", numbered(10))
+    options = {"source": str(path), **CLASSES, "label_words": ["bad", "good"], "language": "en"}
+    assert load_splits(data=options, test_all=True)["test"][1] == {
+        "text": "row 1", "label": 1, "label_names": ["no", "yes"], "label_words": ["bad", "good"], "language": "en",
+    }  # fmt: skip
+
+
+FLAT = {"text": ["Monday", "on Monday", "Monday"], "answer_start": [3, 0, 9]}
+
+
+def test_answers_in_the_hubs_form_are_their_distinct_texts(tmp_path: Path):
+    rows = [{"id": "a", "answers": FLAT}, {"id": "b", "answers": {"text": [], "answer_start": []}}]
+    path = write_rows(tmp_path / "a.jsonl", rows)
+    splits = load_splits(data={"source": str(path), "columns": {"answers": []}}, test_all=True)
+    assert list(splits["test"]["answers"]) == [["Monday", "on Monday"], []]
+
+
+def test_an_empty_list_is_a_value(tmp_path: Path):
+    path = write_rows(tmp_path / "a.jsonl", [{"answers": []}, {"answers": ["x"]}, {"answers": []}])
+    found = load_splits(data={"source": str(path), "columns": {"answers": []}}, test_all=True)["test"]
+    assert list(found["answers"]) == [[], ["x"], []]
+
+
+@pytest.mark.parametrize("value", [["a", "half \ud83d"], {"a": "half \ud83d"}, [["half \udc00"]]])
+def test_half_a_character_inside_a_value(value, tmp_path: Path):
+    path = write_rows(tmp_path / "a.jsonl", [{"n": value}])
+    refused(f"{path}:1: the field n holds half a character", source=str(path))
+
+
+def test_a_second_row_with_the_same_id_is_named_with_the_first(tmp_path: Path):
+    ids = ["a", "b", 1, "1", None, None, "b", "c", "a"]  # 1 and "1" are two; a row without an id has none
+    path = write_rows(tmp_path / "a.jsonl", [{"id": name, "text": f"t{i}", "label": 1} for i, name in enumerate(ids)])
+    options = {"source": str(path), **CLASSES}
+    error = refused(f"{path}:7: the id 'b' is that of {path}:2 too (2 rows have", **options)
+    assert "data.group_by=id" in error.action
+    path = write_rows(tmp_path / "b.jsonl", [{"id": i // 3, "text": f"t{i}", "label": 1} for i in range(30)])
+    refused(f"{path}:2: the id '0'", source=str(path), **CLASSES)
+    for test_all in (False, True):
+        splits = load_splits(data={"source": str(path), **CLASSES, "group_by": "id"}, test_all=test_all)
+        assert sum(map(len, splits.values())) == 30
+
+
+def test_ids_with_equal_hashes_are_different_ids(tmp_path: Path):
+    assert hash(-1) == hash(-2)
+    path = write_rows(tmp_path / "a.jsonl", [{"id": -1, "text": "t"}, {"id": -2, "text": "t"}])
+    assert len(load_splits(data={"source": str(path)}, test_all=True)["test"]) == 2
+
+
+def test_ids_of_two_splits_may_be_the_same_numbers(tmp_path: Path):
+    for name in ("train", "dev", "test"):
+        write_rows(tmp_path / f"{name}.jsonl", [{"id": i, "text": name} for i in range(3)])
+    assert len(load_splits(data={"source": str(tmp_path)})["test"]) == 3
+
+
+def test_the_rows_of_a_bad_field_are_counted(tmp_path: Path):
+    bad = [{"text": " \t", "label": 1}, {"text": "t", "label": ""}, {"text": None, "label": 0}]
+    path = write_rows(tmp_path / "a.jsonl", [*numbered(1), *bad, *numbered(2, 1), *bad])
+    places = ", ".join(f"{path}:{line}" for line in (2, 3, 4, 7, 8))
+    error = refused(
+        f"{path}:2: the field text is empty (6 rows with null or empty fields: {places}, ...)",
+        source=str(path), **CLASSES,
+    )  # fmt: skip
+    assert "data.skip_bad_rows=true" in error.action
+
+
+def test_bad_rows_are_left_out_and_counted_on_request(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    rows = [{"text": "", "label": -1}, *numbered(1), {"text": " ", "label": 1}, *numbered(3, 1), {"text": "t"}]
+    path = write_rows(tmp_path / "a.jsonl", rows)
+    options = {"source": str(path), **CLASSES, "drop_labels": [-1], "skip_bad_rows": "true"}
+    splits = load_splits(data=options, test_all=True)
+    assert texts(splits)["test"] == ["row 0", "row 1", "row 2", "row 3"]
+    assert row_losses(splits) == (RowLoss(str(path), rows=7, dropped=1, bad=2),)
+    assert f"{path}: 2 of 7 rows left out ({path}:3: the field text is empty" in caplog.text
+
+
+def test_a_label_outside_the_choices_is_no_bad_row(tmp_path: Path):
+    path = write_rows(tmp_path / "a.jsonl", [*numbered(4), {"text": "t", "label": "Z"}])
+    refused(f"{path}:5: label 'Z'", source=str(path), **CLASSES, skip_bad_rows=True)
+
+
+def test_splits_of_another_loader_have_no_losses():
+    datasets = pytest.importorskip("datasets")
+    assert row_losses(datasets.DatasetDict()) == ()
+
+
+@pytest.mark.parametrize("option", ["stratified", "balanced"])
+@pytest.mark.parametrize("fields", [{}, {"columns": {"text": []}}])
+def test_samples_by_label_need_a_label(option: str, fields: dict, tmp_path: Path):
+    path = write_rows(tmp_path / "a.jsonl", [{"text": f"t{i}"} for i in range(20)])
+    refused("no label to sample by (fields: text)", source=str(path), **fields, **{option: True})
+
+
+def test_groups_need_their_column(tmp_path: Path):
+    path = write_rows(tmp_path / "a.jsonl", numbered(20))
+    refused("no column title to group by (columns: text, label)", source=str(path), **CLASSES, group_by="title")
+    rows = [{"text": "t", "label": 1, "title": "x"}, {"text": "t", "label": 1, "title": None}]
+    path = write_rows(tmp_path / "b.jsonl", rows)
+    refused(f"{path}:2: the field title is null", source=str(path), **CLASSES, group_by="title")
+
+
+@pytest.mark.parametrize("name", ["title", "chapter"])
+def test_a_group_is_a_column_or_a_field_and_never_cut(name: str, tmp_path: Path):
+    rows = [{"text": f"{i // 5}", "label": i % 2, "title": f"{i // 5}"} for i in range(50)]
+    path = write_rows(tmp_path / "a.jsonl", rows)
+    columns = {"text": [], "label": [], "chapter": ["title"]}
+    splits = load_splits(
+        data={"source": str(path), **CLASSES, "columns": columns, "group_by": name, "split": "70/10/20"}
+    )
+    assert {split: len(part) for split, part in splits.items()} == {"train": 35, "validation": 5, "test": 10}
+    groups = [set(part["chapter"]) for part in splits.values()]
+    assert len(set.union(*groups)) == sum(map(len, groups)) == 10
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"first": True, "stratified": True}, "data.first and data.stratified exclude each other"),
+        ({"first": True, "balanced": True}, "data.first and data.balanced exclude each other"),
+        ({"balanced": True, "stratified": True}, "data.stratified and data.balanced exclude each other"),
+        ({"group_by": "text", "stratified": True}, "data.stratified and data.group_by exclude each other"),
+        ({"split": "80/20", "validation_size": 3}, "data.validation_size with data.split 80/20"),
+        *[({"split": value}, "data option split") for value in ("80/10", "80", "100/0", "0/100", "50/0/50", "a/b", "")],
+        ({"split": "25/25/25/25"}, "data option split"),
+        ({"language": 7}, "data option language"),
+    ],
+)
+def test_options_that_cannot_hold(options: dict, expected: str, tmp_path: Path):
+    path = write_rows(tmp_path / "a.jsonl", numbered(20))
+    refused(expected, source=str(path), **CLASSES, **options)
+
+
+def test_the_order_of_options_does_not_matter(tmp_path: Path):
+    path = write_rows(tmp_path / "a.jsonl", numbered(50))
+    options = {"source": str(path), **CLASSES, "split": "70/10/20", "train_size": 10, "balanced": True, "seed": 3}
+    assert texts(load_splits(data=options)) == texts(load_splits(data=dict(reversed(options.items()))))
+
+
+def test_equal_rows_make_equal_bytes_in_every_process(tmp_path: Path):
+    rows = [{"text": f"row {i}", "label": i % 2, "n": [] if i < 11_000 else [i]} for i in range(12_000)]
+    path = write_rows(tmp_path / "a.jsonl", rows)
+    code = (
+        "import hashlib, sys; from pathlib import Path; from ft_harness.data import load_splits\n"
+        "splits = load_splits({'source': sys.argv[1]})\n"
+        "for split in splits.values():\n"
+        "    print([hashlib.sha256(Path(f['filename']).read_bytes()).hexdigest() for f in split.cache_files])\n"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True,
+                       env={**os.environ, "PYTHONHASHSEED": seed}).stdout
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    assert runs[0] == runs[1]
+    assert runs[0].count("[") == 3
+
+
+def test_nothing_is_left_when_the_process_ends(tmp_path: Path):
+    path = write_rows(tmp_path / "a.jsonl", numbered(50))
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    code = (
+        "import os, sys; from ft_harness.data import load_splits\n"
+        "load_splits({'source': sys.argv[1]}); print(os.listdir(os.environ['TMPDIR']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )  # fmt: skip
+    assert "ft-harness-data-" in done.stdout
+    assert list(temporary.iterdir()) == []
+
+
+def test_long_rows_do_not_wait_for_each_other_in_memory():
+    with ArrowFile() as file:
+        for i in range(4):
+            file.append(f"row {i}", {"text": "x" * 3_000_000})  # two of them pass 4,194,304 characters
+        docs = file.dataset()
+    assert docs.data.column("text").num_chunks == 2
+    assert [len(text) for text in docs["text"]] == [3_000_000] * 4
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_temporary_folder_is_a_resource_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    full = tmp_path / "full.arrow"
+    full.symlink_to("/dev/full")
+    monkeypatch.setattr(arrow_file, "_new_path", lambda: full)
+    path = write_rows(tmp_path / "a.jsonl", numbered(10))
+    with pytest.raises(ft_errors.ResourceError, match=r"full\.arrow: can't be written") as caught:
+        load_splits(data={"source": str(path)})
+    assert caught.value.exit_code == 5
+    assert "TMPDIR" in caught.value.action
+    assert not full.is_symlink()  # nothing is left
+
+
+def test_ten_times_the_rows_take_little_more_memory(tmp_path: Path):
+    """10,000 and 100,000 rows of about 200 bytes: 18 MB more on disk, and as Python objects some 50 MB more."""
+    code = (
+        "import resource, sys; from ft_harness.data import load_splits; import datasets\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
+        "before = peak(); load_splits({'source': sys.argv[1]}); print(peak() - before)"
+    )
+    grown = []
+    for rows in (10_000, 100_000):
+        path = write_rows(tmp_path / f"{rows}.jsonl", [{"text": f"word {i} " * 17} for i in range(rows)])
+        done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+        grown.append(int(done.stdout.split()[-1]))
+    assert grown[1] - grown[0] < 20
 
 
 @pytest.mark.parametrize("name", ["train.jsonl", "dev.jsonl", "test.jsonl"])
