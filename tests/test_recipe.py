@@ -17,7 +17,7 @@ ROOT = PACKAGE.parents[1]
 TEMPLATE = PACKAGE / "bundled" / "recipes" / "template" / RECIPE_FILE
 SHIPPED = sorted({*(ROOT / "adapters").rglob(RECIPE_FILE), *(PACKAGE / "bundled").rglob(RECIPE_FILE)} - {TEMPLATE})
 MINIMAL = "task: {name: demo_nli}\n"
-GOLDEN = "294a59e623b52fa2f60f0bdaf6462f15b474f6eac75ca7d9d71c36f5c3e8c257"
+GOLDEN = "c67c259c607b9a94a4298b89bd7a65dfe13048b46e4ba0eda0d4c858924010c8"
 
 
 def write(folder: Path, text: str = MINIMAL) -> Path:
@@ -126,6 +126,46 @@ def test_overrides_are_typed_by_their_field(setting: str, section: str, field: s
     assert type(found) is type(value)
 
 
+@pytest.mark.parametrize(
+    ("ids", "total", "rows"),
+    [
+        ("last:3", 10, [7, 8, 9]),
+        ("first:2", 10, [0, 1]),
+        ("[4, 0, 2]", 10, [4, 0, 2]),
+        ("last:3", 2, [-1, 0, 1]),  # a row that isn't there: found when the data is read
+        ("null", 10, None),
+    ],
+)
+def test_fixed_fewshot_rows_say_how_many_they_are(ids: str, total: int, rows, tmp_path: Path):
+    settings = load_recipe(write(tmp_path), [f"eval.fewshot_ids={ids}"]).eval
+    assert settings.fewshot_rows(total) == rows
+    assert settings.num_fewshot == len(rows or [])
+
+
+@pytest.mark.parametrize("ids", ["first:0", "last:-1", "last:", "all", "[]", "[1, 1]", "[-1]", "[a]", "3", "[true]"])
+def test_malformed_fewshot_rows_are_refused(ids: str, tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"eval\.fewshot_ids"):
+        load_recipe(write(tmp_path), [f"eval.fewshot_ids={ids}"])
+
+
+@pytest.mark.parametrize(("number", "fits"), [(3, True), (2, False), (0, False)])
+def test_num_fewshot_beside_fixed_rows_must_be_their_number(number: int, fits: bool, tmp_path: Path):
+    path = write(tmp_path, f"{MINIMAL}eval: {{num_fewshot: {number}, fewshot_ids: last:3}}\n")
+    if fits:
+        assert load_recipe(path).eval.num_fewshot == 3
+        return
+    with pytest.raises(ConfigError, match=r"recipe.yaml:2: eval.fewshot_ids is 'last:3'"):
+        load_recipe(path)
+
+
+def test_a_system_instruction_needs_the_chat_template(tmp_path: Path):
+    chat = ["task.apply_chat_template=true", "task.system_instruction=Answer briefly."]
+    assert load_recipe(write(tmp_path), chat).task.system_instruction == "Answer briefly."
+    with pytest.raises(ConfigError, match=r"task\.system_instruction") as caught:
+        load_recipe(write(tmp_path), chat[1:])
+    assert "task.apply_chat_template: true" in caught.value.expected
+
+
 def test_the_last_override_wins_over_the_file(tmp_path: Path):
     path = write(tmp_path, MINIMAL + "train: {seed: 1, num_train_epochs: 3}\n")
     recipe = load_recipe(path, ["train.seed=2", "train.seed=3"])
@@ -177,6 +217,8 @@ def test_the_fingerprint_is_of_values_and_not_of_their_spelling(tmp_path: Path):
     [
         ("eval.batch_size=1", True),
         ("eval.splits=[test]", True),
+        ("eval.fewshot_ids=last:3", True),
+        ("task.apply_chat_template=true", False),
         ("train.seed=1", False),
         ("train.learning_rate=1e-4", False),
         ("adapter.r=8", False),

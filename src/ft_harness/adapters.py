@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 from ft_harness.base_model import BaseModel
 from ft_harness.errors import InputError, NonFiniteError, PolicyError, raise_problems
+from ft_harness.examples import Encoder
+from ft_harness.prompts import PLAIN, PromptForm
 from ft_harness.records import AdapterInfo, Card, HistoryEntry, LiveProof
 from ft_harness.storage import canonical_json, sha256_file, sha256_text, write_text
 
@@ -69,8 +71,8 @@ def identity(folder: Path) -> str:
     return f"sha256:{sha256_text(sha256_file(folder / WEIGHTS_FILE) + canonical_json(ordered))[:32]}"
 
 
-def problems(folder: Path) -> list[InputError | PolicyError]:
-    """Faults of an adapter folder that show without loading a model."""
+def problems(folder: Path, form: PromptForm | None = None) -> list[InputError | PolicyError]:
+    """Faults of an adapter folder that show without loading a model; with `form`, prompts other than it learnt from."""
     if not (folder / CONFIG_FILE).is_file():
         return [InputError(f"{folder}: no {CONFIG_FILE}", "a PEFT adapter folder", "train it, or check the path")]
     if not (folder / WEIGHTS_FILE).is_file():
@@ -84,7 +86,27 @@ def problems(folder: Path) -> list[InputError | PolicyError]:
                 )
             ]
         return [InputError(f"{folder}: no {WEIGHTS_FILE}", "a finished adapter", "train it again")]
-    return _changed_files(folder)
+    return _changed_files(folder) + (_other_prompts(folder, form) if form else [])
+
+
+def _other_prompts(folder: Path, form: PromptForm) -> list[InputError | PolicyError]:
+    """Prompts must have the form that the adapter was trained on; one without a card is taken as it is."""
+    card = read_card(folder)
+    if card is None:
+        return []
+    parts = (
+        ("chat template", card.chat_template_hash, form.chat_template_hash),
+        ("system instruction", card.system_instruction, form.system_instruction),
+    )
+    return [
+        InputError(
+            f"{folder}: trained with {name} {trained or 'none'}, asked to be scored with {name} {asked or 'none'}",
+            "prompts of the form that the adapter was trained on",
+            "set task.apply_chat_template and task.system_instruction as in its recipe, and use its own tokenizer",
+        )
+        for name, trained, asked in parts
+        if trained != asked
+    ]
 
 
 def _changed_files(folder: Path) -> list[InputError | PolicyError]:
@@ -178,8 +200,9 @@ def prove_live(model: Any, tokenizer: Any, prompts: Sequence[str], max_length: i
     import torch
 
     changes: list[float] = []
+    encoder = Encoder(tokenizer)
     for prompt in prompts:
-        ids = tokenizer(prompt, return_tensors="pt")["input_ids"][:, -max_length:].to(model.device)
+        ids = torch.tensor([encoder.tok_encode(prompt)[-max_length:]], device=model.device)
         with torch.inference_mode():
             tuned = model(input_ids=ids).logits[0, -1].float()
             with model.disable_adapter():
@@ -200,15 +223,21 @@ def prove_live(model: Any, tokenizer: Any, prompts: Sequence[str], max_length: i
 
 
 @contextmanager
-def attached(folder: Path, base: BaseModel, prompts: Sequence[str]) -> Iterator[tuple[BaseModel, AdapterInfo]]:
+def attached(
+    folder: Path, base: BaseModel, prompts: Sequence[str], form: PromptForm = PLAIN
+) -> Iterator[tuple[BaseModel, AdapterInfo]]:
     """The base with a checked and proven adapter; on leaving, the base is as it was.
 
+    Args:
+        prompts: real ones, on which the adapter must change what the model says.
+        form: how they are rendered.
+
     Raises:
-        InputError: another base, other keys or shapes, a damaged file, or no effect.
+        InputError: another base, other prompts than in training, other keys or shapes, a damaged file, or no effect.
         PolicyError: pickled weights only.
         NonFiniteError: NaN in the weights or logits.
     """
-    raise_problems(problems(folder))
+    raise_problems(problems(folder, form))
     card = read_card(folder)
     _check_base(folder, card, base)
     model = _load_peft(folder, base).eval()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,10 @@ import numpy as np
 
 from ft_harness.base_model import BaseModel
 from ft_harness.errors import InputError
+from ft_harness.fewshot import Shots, find_shots
 from ft_harness.files import Split
-from ft_harness.metrics import Metric, find_metric
+from ft_harness.metrics import Metric, describe, find_metric
+from ft_harness.prompts import PLAIN, PromptForm, compiled_templates
 from ft_harness.provenance import package_versions, peak_gpu_bytes, peak_rss_bytes, snapshot
 from ft_harness.recipe import EvalSection
 from ft_harness.records import (
@@ -55,11 +57,18 @@ class ModelState:
 
 @dataclass(frozen=True)
 class Job:
-    """One evaluation to be done: a task object of one split, and the docs of it that are scored."""
+    """One evaluation to be done: a task object of one split, and the docs of it that are scored.
+
+    Attributes:
+        form: how the prompts are rendered.
+        shots: where few-shot examples come from; None: zero-shot.
+    """
 
     task: ConfigurableTask
     settings: Settings
     doc_ids: list[int]
+    form: PromptForm = PLAIN
+    shots: Shots | None = None
 
     @property
     def eval_id(self) -> str:
@@ -88,25 +97,42 @@ def _chosen_docs(total: int, split: Split, settings: EvalSection) -> tuple[list[
     return sorted(chosen.tolist()), True
 
 
+def _docs_hash(docs: Iterable[Mapping[str, Any]]) -> str:
+    return sha256_text(canonical_json([item_hash(doc) for doc in docs]))[:16]
+
+
 def plan_jobs(
-    tasks: Mapping[Split, ConfigurableTask], task_hash: str, base: BaseModel, settings: EvalSection
+    tasks: Mapping[Split, ConfigurableTask],
+    task_hash: str,
+    base: BaseModel,
+    settings: EvalSection,
+    form: PromptForm = PLAIN,
 ) -> list[Job]:
-    """One job a split, with everything that makes its scores."""
+    """One job a split, with everything that makes its scores.
+
+    Raises:
+        InputError: few-shot examples can't be taken from the training split without showing a scored item.
+    """
     jobs: list[Job] = []
     for split, task in tasks.items():
         name = task.config.task.partition("@")[0]
         doc_ids, sampled = _chosen_docs(len(task.eval_docs), split, settings)
         generated = task.OUTPUT_TYPE == "generate_until"
+        shots = find_shots(task, settings)
         fixed = Settings(
             task=name,
             task_version=str(task.VERSION),
             task_hash=task_hash,
-            data_hash=sha256_text(canonical_json([item_hash(task.eval_docs[i]) for i in doc_ids]))[:16],
+            data_hash=_docs_hash(task.eval_docs[i] for i in doc_ids),
             split=split,
             num_fewshot=settings.num_fewshot,
+            fewshot_ids=shots.ids if shots else None,
+            fewshot_hash=_docs_hash(shots.rows) if shots else None,
+            fewshot_as_multiturn=form.fewshot_as_multiturn if shots and form.apply_chat_template else None,
             limit=settings.limit,
             sample_seed=settings.seed if sampled else None,
-            chat_template_hash=None,
+            chat_template_hash=form.chat_template_hash,
+            system_instruction=form.system_instruction,
             generation_kwargs=dict(task.config.generation_kwargs or {}) if generated else {},
             max_length=base.max_length,
             batch_size=settings.batch_size,
@@ -114,7 +140,7 @@ def plan_jobs(
             back_end=BACK_END,
             device=base.device,
         )
-        jobs.append(Job(task, fixed, doc_ids))
+        jobs.append(Job(task, fixed, doc_ids, form, shots))
     return jobs
 
 
@@ -167,10 +193,19 @@ def _run_lm_eval(lm: Any, job: Job) -> list[dict[str, Any]]:
 
     name = job.task.config.task
     job.task.set_config(key="num_fewshot", value=job.settings.num_fewshot)
-    job.task.set_fewshot_seed(seed=job.settings.seed)
-    outcome = lm_eval.evaluate(
-        lm=lm, task_dict={"tasks": {name: job.task}}, samples={name: job.doc_ids}, bootstrap_iters=0, log_samples=True
-    )
+    if job.shots:
+        job.shots.install(job.task, job.settings.seed)
+    with compiled_templates():
+        outcome = lm_eval.evaluate(
+            lm=lm,
+            task_dict={"tasks": {name: job.task}},
+            samples={name: job.doc_ids},
+            bootstrap_iters=0,
+            log_samples=True,
+            system_instruction=job.form.system_instruction,
+            apply_chat_template=job.form.apply_chat_template,
+            fewshot_as_multiturn=job.form.fewshot_as_multiturn,
+        )
     samples: list[dict[str, Any]] = outcome["samples"][name]
     return samples
 
@@ -210,10 +245,11 @@ def _sample(job: Job, item: Mapping[str, Any], truncated: set[str], occurrences:
     """lm-eval's sample of one doc as ours."""
     key = item_hash(item["doc"])
     occurrences[key] += 1
-    prompt = item["arguments"][0][0]
-    choices = [arguments[1] for arguments in item["arguments"]] if job.task.OUTPUT_TYPE == "multiple_choice" else None
-    responses = [list(r) if isinstance(r, tuple) else r for r in item["filtered_resps"]]
-    prediction, target = _answers(item, choices, responses)
+    rolling = job.task.OUTPUT_TYPE == "loglikelihood_rolling"
+    prompt = "" if rolling else item["arguments"][0][0]  # a running text follows upon nothing
+    responses = [_response(response) for response in item["filtered_resps"]]
+    prediction, target = _answers(job.task.OUTPUT_TYPE, item, responses)
+    scores = {metric: _plain(item[metric]) for metric in item["metrics"]}
     return Sample(
         item_key=f"{key}-{occurrences[key]}",
         doc_id=item["doc_id"],
@@ -224,20 +260,32 @@ def _sample(job: Job, item: Mapping[str, Any], truncated: set[str], occurrences:
         target_hash=item["target_hash"],
         responses=responses,
         prediction=prediction,
-        invalid=False,
-        truncated=prompt in truncated,
-        scores={metric: _plain(item[metric]) for metric in item["metrics"]},
+        invalid=scores.get("invalid") == 1.0,
+        truncated=not rolling and prompt in truncated,
+        scores=scores,
     )
 
 
-def _answers(item: Mapping[str, Any], choices: list[str] | None, responses: list[Any]) -> tuple[str, str]:
-    """(what the model answered, what was right), as text without the delimiter."""
+def _response(response: Any) -> Any:
+    """A model's response as JSON knows it: the back-end's are tuples, floats and texts with attributes of their own."""
+    plain = {tuple: list, float: float, str: str}
+    return next((make(response) for kind, make in plain.items() if isinstance(response, kind)), response)
+
+
+def _answers(output_type: str, item: Mapping[str, Any], responses: list[Any]) -> tuple[str | None, str]:
+    """(what the model answered, what was right), as text without the delimiter.
+
+    Where only the likelihood of the right text was asked for, the model answered nothing: None.
+    """
     target = item["target"]
-    if choices is None:
-        return str(responses[0]).strip(), str(target[0] if isinstance(target, list) else target)
-    gold = choices[target] if isinstance(target, int) else str(target)
-    best = int(np.argmax([response[0] for response in responses]))
-    return choices[best].strip(), gold.strip()
+    if output_type == "multiple_choice":
+        choices = [arguments[1] for arguments in item["arguments"]]
+        gold = choices[target] if isinstance(target, int) else str(target)
+        return choices[int(np.argmax([response[0] for response in responses]))].strip(), gold.strip()
+    right = str(next(iter(target), "") if isinstance(target, list) else target)
+    if output_type == "loglikelihood":
+        return None, right.strip()
+    return None if output_type == "loglikelihood_rolling" else str(responses[0]).strip(), right
 
 
 def _plain(value: Any) -> float | list[float] | None:
@@ -248,6 +296,7 @@ def _plain(value: Any) -> float | list[float] | None:
 
 def _scores(state: ModelState, job: Job, samples: Sequence[Sample]) -> list[Score]:
     scores: list[Score] = []
+    languages = {language for sample in samples if isinstance(language := sample.doc.get("language"), str)}
     for name, higher_is_better in job.task.higher_is_better().items():
         metric = find_metric(name)
         values = [value for sample in samples if (value := sample.scores.get(name)) is not None]
@@ -262,7 +311,7 @@ def _scores(state: ModelState, job: Job, samples: Sequence[Sample]) -> list[Scor
                 n_invalid=sum(sample.invalid for sample in samples),
                 n_truncated=sum(sample.truncated for sample in samples),
                 higher_is_better=bool(higher_is_better),
-                signature=_signature(state, job, name),
+                signature=_signature(state, job, name, languages),
             )
         )
     return scores
@@ -278,12 +327,16 @@ def _interval(metric: Metric, values: Sequence[float | list[float]]) -> tuple[fl
     return bootstrap_interval(rows, metric.aggregate) or (None, None)
 
 
-def _signature(state: ModelState, job: Job, metric: str) -> str:
+def _signature(state: ModelState, job: Job, metric: str, languages: Collection[str]) -> str:
+    """The line of what made a score; `languages` are those that the docs name."""
     from importlib.metadata import version
 
     settings = job.settings
+    texts = {describe(metric, language) for language in languages} if languages else {describe(metric, None)}
+    definitions = sorted(texts - {""})
     parts = {
         "metric": metric,
+        **({"definition": " or ".join(definitions)} if definitions else {}),
         "task": f"{settings.task} v{settings.task_version} ({settings.task_hash})",
         "shots": settings.num_fewshot,
         "back-end": settings.back_end,

@@ -6,19 +6,24 @@ encoding code, so that training and scoring cannot drift apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from ft_harness.errors import InputError
+from ft_harness.prompts import PLAIN, PromptForm, compiled_templates
 from ft_harness.storage import canonical_json, sha256_text
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
     from lm_eval.api.task import ConfigurableTask
 
-_PROMPTS: WeakKeyDictionary[ConfigurableTask, dict[str, str]] = WeakKeyDictionary()
+_PROMPTS: WeakKeyDictionary[ConfigurableTask, dict[tuple[PromptForm, str], str]] = WeakKeyDictionary()
+_BATCH = 1000  # docs that are tokenised together
+_CUT_SHARE = 0.05  # of cut prompts, above which `check` warns
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,38 @@ class Example:
         return [-100] * (len(self.context_ids) - 1) + self.answer_ids
 
 
+class BatchTokenizer:
+    """A tokenizer's `encode` and `decode`; what was encoded in a batch before is looked up."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._encoded: dict[tuple[str, bool | None], list[int]] = {}
+        self._decoded: dict[int, str] = {}
+        self._shared: dict[int, int] = {}
+
+    def encode(self, string: str, **options: bool) -> list[int]:
+        known = self._encoded.get((string, options.get("add_special_tokens")))
+        if known is not None:
+            return known
+        ids: list[int] = self._tokenizer.encode(string, **options)
+        return ids
+
+    def decode(self, token: int) -> str:
+        if token not in self._decoded:
+            self._decoded[token] = self._tokenizer.decode(token)
+        return self._decoded[token]
+
+    def encode_batch(self, strings: Sequence[str], **options: bool) -> None:
+        """Encode many strings at once; equal tokens are one object, so that a row costs 8 bytes a token."""
+        flag, share = options.get("add_special_tokens"), self._shared.setdefault
+        encoded = self._tokenizer(list(strings), **options)["input_ids"] if strings else []
+        for string, ids in zip(strings, encoded, strict=True):
+            self._encoded[string, flag] = [share(token, token) for token in ids]
+
+    def forget(self) -> None:
+        self._encoded.clear()
+
+
 class Encoder:
     """lm-eval's own tokenisation of requests, without a model.
 
@@ -56,13 +93,19 @@ class Encoder:
     add_bos_token = None
 
     def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
+        self.tokenizer = BatchTokenizer(tokenizer)
+        bos = tokenizer.bos_token_id
+        self.prefix_token_id = int(bos if bos is not None else tokenizer.eos_token_id)  # an empty context, to lm-eval
 
-    @property
-    def prefix_token_id(self) -> int:
-        """The token that stands for an empty context: BOS, else EOS, as lm-eval chooses."""
-        bos = self.tokenizer.bos_token_id
-        return int(bos if bos is not None else self.tokenizer.eos_token_id)
+    def prepare(self, strings: Iterable[str]) -> None:
+        """Encode in two batches what lm-eval's code will ask for; whatever else it asks for is encoded then."""
+        from lm_eval.models.utils import has_bos_prefix
+
+        bos, distinct = self.tokenizer.decode(self.prefix_token_id), dict.fromkeys(strings)
+        self.tokenizer.forget()
+        self.tokenizer.encode_batch([string for string in distinct if not has_bos_prefix(string, bos)])
+        starting = [string for string in distinct if has_bos_prefix(string, bos)]
+        self.tokenizer.encode_batch(starting, add_special_tokens=False)
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None) -> list[int]:
         from lm_eval.models.huggingface import HFLM
@@ -79,12 +122,12 @@ class Encoder:
     def _loglikelihood_tokens(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
         return [(context, continuation) for _, context, continuation in requests]
 
-    def encode_scored(self, request: Instance) -> tuple[list[int], list[int]]:
-        """(context ids, continuation ids) of a log-likelihood request, exactly as lm-eval scores them."""
+    def encode_scored(self, requests: list[Instance]) -> list[tuple[list[int], list[int]]]:
+        """(context ids, continuation ids) of log-likelihood requests, exactly as lm-eval scores them."""
         from lm_eval.api.model import TemplateLM
 
-        encoded: list[tuple[list[int], list[int]]] = TemplateLM.loglikelihood(self, [request], disable_tqdm=True)
-        return encoded[0]
+        encoded: list[tuple[list[int], list[int]]] = TemplateLM.loglikelihood(self, requests, disable_tqdm=True)
+        return encoded
 
     def encode_generated(self, prompt: str, answer: str) -> tuple[list[int], list[int]]:
         """(prompt ids, ids that the answer adds to them)."""
@@ -92,12 +135,12 @@ class Encoder:
         return context, whole[len(context) :]
 
 
-def prompt_of(task: ConfigurableTask, doc: dict[str, Any]) -> str:
-    """The zero-shot prompt of a doc, as lm-eval builds it; rendered once (lm-eval compiles the template each time)."""
+def prompt_of(task: ConfigurableTask, doc: dict[str, Any], form: PromptForm = PLAIN) -> str:
+    """The zero-shot prompt of a doc, as lm-eval builds it; rendered once a task object."""
     rendered = _PROMPTS.setdefault(task, {})
-    key = repr(doc)
+    key = (form, repr(doc))
     if key not in rendered:
-        rendered[key] = task.fewshot_context(doc, 0, gen_prefix=task.doc_to_prefix(doc))
+        rendered[key] = form.render(task, doc)
     return rendered[key]
 
 
@@ -123,32 +166,53 @@ def answer_text(task: ConfigurableTask, doc: dict[str, Any]) -> str:
     )
 
 
-def _gold_request(task: ConfigurableTask, doc: dict[str, Any], prompt: str) -> Instance:
-    requests = task.construct_requests(doc, prompt, metadata=(task.config.task, 0, 1))
+class _Row(NamedTuple):
+    """Prompt and answer as text; `request` is what lm-eval scores, None for a generated answer."""
+
+    prompt: str
+    answer: str
+    request: Instance | None
+
+    def texts(self) -> tuple[str, str]:
+        """What lm-eval's code will encode: it moves white space from the prompt's end into a scored answer."""
+        return self.prompt if self.request is None else self.prompt.rstrip(), self.prompt + self.answer
+
+
+def _gold_request(task: ConfigurableTask, doc: dict[str, Any], prompt: str, form: PromptForm) -> Instance:
+    requests = task.construct_requests(
+        doc,
+        prompt,
+        metadata=(task.config.task, 0, 1),
+        apply_chat_template=form.apply_chat_template,
+        chat_template=form.chat_template,
+    )
     if not isinstance(requests, list):
         return requests
-    delimiter = task.config.target_delimiter
-    wanted = f"{delimiter}{answer_text(task, doc)}"
-    return next(request for request in requests if request.args[1] == wanted)
+    return requests[task.doc_to_choice(doc).index(answer_text(task, doc))]
 
 
-def _encode(task: ConfigurableTask, doc: dict[str, Any], encoder: Encoder) -> tuple[list[int], list[int]]:
-    prompt = prompt_of(task, doc)
-    if prompt != prompt.rstrip():
+def _row(task: ConfigurableTask, doc: dict[str, Any], form: PromptForm) -> _Row:
+    prompt = prompt_of(task, doc, form)
+    if prompt != prompt.rstrip() and not form.apply_chat_template:
         raise InputError(
             f"{task.config.task}: a prompt ends in white space ({prompt[-20:]!r})",
             "a prompt that ends in text; the blank belongs to target_delimiter",
             "trim doc_to_text in the task's YAML",
         )
     if task.OUTPUT_TYPE == "generate_until":
-        answer = f"{task.config.target_delimiter}{answer_text(task, doc)}"
-        context, continuation = encoder.encode_generated(prompt, answer)
-    else:
-        request = _gold_request(task, doc, prompt)
-        answer = request.args[1]
-        context, continuation = encoder.encode_scored(request)
-    _check_boundary(task, encoder, (prompt, answer), (context, continuation))
-    return context, continuation
+        return _Row(prompt, f"{form.delimiter(task)}{answer_text(task, doc)}", None)
+    request = _gold_request(task, doc, prompt, form)
+    return _Row(prompt, request.args[1], request)
+
+
+def _encode(task: ConfigurableTask, rows: Sequence[_Row], encoder: Encoder) -> list[tuple[list[int], list[int]]]:
+    """(context ids, answer ids) of each row."""
+    encoder.prepare(text for row in rows for text in row.texts())
+    scored = [row.request for row in rows if row.request is not None]
+    encoded = encoder.encode_scored(scored) or [encoder.encode_generated(row.prompt, row.answer) for row in rows]
+    for row, ids in zip(rows, encoded, strict=True):
+        _check_boundary(task, encoder, (row.prompt, row.answer), ids)
+    return encoded
 
 
 def _check_boundary(
@@ -173,42 +237,114 @@ def trains_eos(task: ConfigurableTask, loss_on_eos: bool | None) -> bool:
     return task.OUTPUT_TYPE == "generate_until" if loss_on_eos is None else loss_on_eos
 
 
+def _closing(task: ConfigurableTask, tokenizer: Any, form: PromptForm) -> list[int]:
+    """The tokens that end a generated answer: EOS, or what the chat template and the stop of generation ask for."""
+    if form.closing_ids is not None:
+        return list(form.closing_ids)
+    if tokenizer.eos_token_id is None:
+        raise InputError(
+            f"{task.config.task}: answers must end in EOS, and the tokenizer has none",
+            "a tokenizer with an EOS token",
+            "use another model, or --set train.loss_on_eos=false",
+        )
+    return [int(tokenizer.eos_token_id)]
+
+
+def _check_ends(task: ConfigurableTask, tokenizer: Any, ids: tuple[list[int], list[int]], closing: list[int]) -> None:
+    """BOS once at the start; the closing token once in the answer."""
+    context, answer = ids
+    bos = tokenizer.bos_token_id
+    if bos is not None and context[:1] == [bos] and bos in context[1:3]:
+        raise InputError(
+            f"{task.config.task}: a prompt starts with BOS twice ({tokenizer.decode(context[:6])!r})",
+            "BOS once: from the tokenizer or from the chat template",
+            "take BOS out of the chat template or the prompt",
+        )
+    if closing and answer.count(closing[-1]) > 1:
+        raise InputError(
+            f"{task.config.task}: an answer holds {tokenizer.decode(closing[-1:])!r} before its end",
+            "answers without the token that ends them",
+            "take it out of the data",
+        )
+
+
+def _batches(docs: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    left = iter(docs)
+    while batch := list(islice(left, _BATCH)):
+        yield batch
+
+
 def build_examples(
-    task: ConfigurableTask, docs: Iterable[dict[str, Any]], tokenizer: Any, max_length: int, *, eos: bool
+    task: ConfigurableTask,
+    docs: Iterable[dict[str, Any]],
+    tokenizer: Any,
+    max_length: int,
+    *,
+    eos: bool,
+    form: PromptForm = PLAIN,
 ) -> list[Example]:
-    """One training row for each doc.
+    """One training row for each doc; equal prompts with equal answers share one.
 
     Too long rows lose tokens of the prompt, from the left, until the model reads at most `max_length` tokens: lm-eval's
     own rule. The answer is never cut.
 
     Args:
-        eos: put EOS behind the answer and train it.
+        eos: put EOS (a chat model: what closes its turn) behind the answer and train it.
 
     Raises:
-        InputError: a prompt ends in white space, tokens merge at the boundary, a label is outside the choices, or an
-            answer alone exceeds the context.
+        InputError: a plain prompt ends in white space, tokens merge at the boundary, BOS or EOS stands twice, a label
+            is outside the choices, or an answer has no tokens or alone exceeds the context.
     """
     from tqdm import tqdm
 
     encoder = Encoder(tokenizer)
+    closing = _closing(task, tokenizer, form) if eos else []
+    known: dict[tuple[str, str], Example] = {}
     examples: list[Example] = []
-    for doc in tqdm(docs, desc="Building examples"):
-        context, answer = _encode(task, doc, encoder)
-        answer = [*answer, tokenizer.eos_token_id] if eos else answer
-        room = max_length + 1 - len(answer)
-        if room < 1:
-            raise InputError(
-                f"{task.config.task}: an answer has {len(answer)} tokens, the context {max_length}",
-                "answers that fit the context",
-                "raise model.max_length or shorten the answers",
-            )
-        examples.append(Example(context[-room:], answer, truncated=len(context) > room))
+    with compiled_templates():
+        for batch in _batches(tqdm(docs, desc="Building examples")):
+            rows = [_row(task, doc, form) for doc in batch]
+            fresh = {row[:2]: row for row in rows if row[:2] not in known}
+            for key, (context, answer) in zip(fresh, _encode(task, list(fresh.values()), encoder), strict=True):
+                _check_ends(task, tokenizer, (context, answer + closing), closing)
+                known[key] = _cut(task, context, answer + closing, max_length)
+            examples += [known[row[:2]] for row in rows]
     return examples
+
+
+def _cut(task: ConfigurableTask, context: list[int], answer: list[int], max_length: int) -> Example:
+    room = max_length + 1 - len(answer)
+    if room < 1:
+        raise InputError(
+            f"{task.config.task}: an answer has {len(answer)} tokens, the context {max_length}",
+            "answers that fit the context",
+            "raise model.max_length or shorten the answers",
+        )
+    return Example(context[-room:], answer, truncated=len(context) > room)
 
 
 def examples_hash(examples: Sequence[Example]) -> str:
     """Hash of all token ids, in order: equal for equal prompts, data, tokenizer and truncation."""
     return sha256_text(canonical_json([[e.context_ids, e.answer_ids] for e in examples]))[:16]
+
+
+def describe_examples(examples: Sequence[Example], eos: bool) -> str:
+    """What is trained on, in one line, with a warning where many prompts are cut.
+
+    Raises:
+        InputError: there are no rows.
+    """
+    if not examples:
+        raise InputError("the training split is empty", "at least one training row", "check data.source")
+    tokens, cut = sum(len(example.answer_ids) for example in examples), sum(example.truncated for example in examples)
+    lengths = [len(example.input_ids) for example in examples]
+    share = cut / len(examples)
+    warning = "; WARNING: raise model.max_length or shorten the prompts" if share > _CUT_SHARE else ""
+    return (
+        f"{len(examples)} training rows of {min(lengths)} / {statistics.median(lengths):g} / {max(lengths)} tokens "
+        f"(min / median / max), {tokens} trained tokens, EOS {'trained in each' if eos else 'not trained'}, "
+        f"{cut} prompts cut ({share:.1%}){warning}"
+    )
 
 
 def mark_trained(example: Example, tokenizer: Any) -> str:

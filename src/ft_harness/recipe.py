@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from ft_harness import storage
 from ft_harness.data import DataOptions
@@ -19,7 +20,8 @@ from ft_harness.storage import canonical_json, sha256_text, write_text
 from ft_harness.yaml_source import KeyPath, read_yaml
 
 RECIPE_FILE = "recipe.yaml"
-FINGERPRINT_VERSION = "recipe-1"
+FINGERPRINT_VERSION = "recipe-2"
+_ROWS = re.compile(r"(?:first|last):([1-9]\d{0,5})")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
 Scheduler = Literal[
     "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt",
@@ -58,6 +60,19 @@ class TaskSection(Section):
 
     name: str = Field(description="a task of `ft-harness tasks list`, or any lm-eval YAML task with a training split")
     include_path: str | None = Field(default=None, description="a further folder with task YAMLs")
+    apply_chat_template: bool = Field(default=False, description="prompts through the tokenizer's chat template")
+    system_instruction: str | None = Field(default=None, min_length=1, description="the chat's system message")
+    fewshot_as_multiturn: bool = Field(
+        default=True, description="under a chat template, few-shot examples are turns of their own"
+    )
+
+    @field_validator("system_instruction")
+    @classmethod
+    def _check_instruction(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """Under plain prompts lm-eval would glue it to the question."""
+        if value is not None and not info.data.get("apply_chat_template"):
+            raise ValueError("task.apply_chat_template: true beside it; plain prompts have the YAML's description")
+        return value
 
 
 class AdapterSection(Section):
@@ -91,12 +106,48 @@ class EvalSection(Section):
 
     splits: tuple[Split, ...] = Field(default=SPLITS, min_length=1)
     num_fewshot: int = Field(default=0, ge=0)
+    fewshot_ids: str | tuple[Annotated[int, Field(ge=0, strict=True)], ...] | None = Field(
+        default=None, description="fixed rows of the train split: first:5, last:3, or indices; null: a seeded sample"
+    )
     train_limit: int = Field(
         default=1000, ge=1, description="the train split is scored on a seeded sample of this size"
     )
     limit: int | None = Field(default=None, ge=1, description="docs of each split, a seeded sample; null: all")
     batch_size: int = Field(default=32, ge=1)
     seed: int = Field(default=1234, ge=0, lt=2**32)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_fixed_rows(cls, content: Any) -> Any:
+        """Fixed rows say how many they are."""
+        if isinstance(content, dict) and content.get("fewshot_ids") and "num_fewshot" not in content:
+            return {**content, "num_fewshot": _count_rows(content["fewshot_ids"])}
+        return content
+
+    @field_validator("fewshot_ids")
+    @classmethod
+    def _check_fixed_rows(cls, value: str | tuple[int, ...] | None, info: ValidationInfo) -> Any:
+        count = _count_rows(value) if value is not None else None
+        if count == 0 or (not isinstance(value, str | None) and len(set(value)) < len(value)):
+            raise ValueError("first:N, last:N or a list of different row indices")
+        if count is not None and info.data.get("num_fewshot", count) != count:
+            raise ValueError(f"as many rows as num_fewshot says ({info.data['num_fewshot']}), or no num_fewshot")
+        return value
+
+    def fewshot_rows(self, total: int) -> list[int] | None:
+        """Indices of the fixed few-shot rows in a train split of `total` rows, which may lack them; None: a sample."""
+        if not isinstance(self.fewshot_ids, str):
+            return list(self.fewshot_ids) if self.fewshot_ids else None
+        start = 0 if self.fewshot_ids.startswith("first") else total - self.num_fewshot
+        return list(range(start, start + self.num_fewshot))
+
+
+def _count_rows(ids: Any) -> int:
+    """How many rows `eval.fewshot_ids` names; 0 where it is malformed."""
+    if isinstance(ids, str):
+        match = _ROWS.fullmatch(ids)
+        return int(match[1]) if match else 0
+    return len(ids) if isinstance(ids, list | tuple) else 0
 
 
 class Recipe(Section):
@@ -197,7 +248,21 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     file = recipe_file(path)
     content, lines = read_yaml(file, ConfigError)
-    places = {(): str(file)} | {key_path: f"{file}:{line}" for key_path, line in lines.items()}
+    return _with_overrides(
+        content, {(): str(file)} | {path: f"{file}:{line}" for path, line in lines.items()}, overrides
+    )
+
+
+def recipe_of_task(name: str, include_path: str | None, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of a task that has none: its name, and the overrides.
+
+    Raises:
+        ConfigError: unknown keys or wrong values.
+    """
+    return _with_overrides({"task": {"name": name, "include_path": include_path}}, {(): f"task {name}"}, overrides)
+
+
+def _with_overrides(content: dict[str, Any], places: dict[KeyPath, str], overrides: Sequence[str]) -> Recipe:
     for setting in overrides:
         key_path, value = _parse_override(setting)
         _override(content, key_path, value)
@@ -252,8 +317,11 @@ def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> None:
         write_text(target, yaml.safe_dump(_written(recipe), sort_keys=False, allow_unicode=True))
 
 
-def write_new_recipe(folder: Path, task: str) -> Path:
+def write_new_recipe(folder: Path, task: str, include_path: str | None = None) -> Path:
     """Write a commented recipe for a task into a new adapter folder; the file's path.
+
+    Args:
+        include_path: the further folder that the task lies in, if it is not a shipped one.
 
     Raises:
         ConfigError: the folder holds a recipe already.
@@ -263,5 +331,7 @@ def write_new_recipe(folder: Path, task: str) -> Path:
         raise ConfigError(f"{target} exists", "a new name", "choose another name, or edit this recipe")
     raise_problems(storage.problems(folder))
     text = bundled_recipe("template").read_text(encoding="utf-8")
+    place = f"\n  include_path: {json.dumps(include_path, ensure_ascii=False)}" if include_path else ""
+    text = text.replace("  name: <task>", f"  name: {task}{place}", 1)
     write_text(target, text.replace("<name>", folder.name).replace("<task>", task))
     return target

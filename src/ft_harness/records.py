@@ -65,9 +65,17 @@ class Settings(Frozen):
     data_hash: str = Field(description="hash of the docs that were scored, in order")
     split: Literal["train", "validation", "test"]
     num_fewshot: int
+    fewshot_ids: list[int] | None = Field(
+        default=None, description="fixed few-shot rows of the train split, in order; null: a sample for each item"
+    )
+    fewshot_hash: str | None = Field(
+        default=None, description="hash of the rows that few-shot examples are taken from; null: zero-shot"
+    )
+    fewshot_as_multiturn: bool | None = Field(default=None, description="null: zero-shot or no chat template")
     limit: int | None
     sample_seed: int | None = Field(description="seed of the sample of the split; null if the whole split was scored")
-    chat_template_hash: str | None
+    chat_template_hash: str | None = Field(description="hash of the template's text; null: plain prompts")
+    system_instruction: str | None = Field(default=None, description="the chat's system message")
     generation_kwargs: dict[str, Any]
     max_length: int
     batch_size: int
@@ -145,7 +153,8 @@ class Card(Frozen):
     model: ModelInfo
     task_hash: str
     data_hash: str
-    chat_template_hash: str | None
+    chat_template_hash: str | None = Field(description="hash of the template's text; null: plain prompts")
+    system_instruction: str | None = Field(default=None, description="the chat's system message")
     trainable_parameters: int
     examples: int
     truncated_examples: int = Field(description="examples whose prompt was cut from the left")

@@ -18,6 +18,7 @@ from ft_harness.checkpoints import CHECKPOINTS, resume_point, step_of
 from ft_harness.errors import InputError, NonFiniteError
 from ft_harness.examples import Example, build_examples, examples_hash, prompt_of, trains_eos
 from ft_harness.files import Split
+from ft_harness.prompts import PLAIN, PromptForm, compiled_templates
 from ft_harness.provenance import hardware, peak_gpu_bytes, peak_rss_bytes, snapshot
 from ft_harness.recipe import Recipe
 from ft_harness.records import Card, HistoryEntry, Overlap, TrainingCost
@@ -40,12 +41,14 @@ class TrainingSet:
         examples: rows of the train split.
         validation: rows for the loss per epoch, none of them trained on.
         overlap: docs of other splits whose prompt occurs in training.
+        form: how the prompts are rendered.
     """
 
     examples: list[Example]
     validation: list[Example]
     overlap: list[Overlap]
     task_hash: str
+    form: PromptForm = PLAIN
 
     @cached_property
     def data_hash(self) -> str:
@@ -53,13 +56,14 @@ class TrainingSet:
         return examples_hash(self.examples)
 
 
-def find_overlap(tasks: Mapping[Split, ConfigurableTask]) -> list[Overlap]:
+def find_overlap(tasks: Mapping[Split, ConfigurableTask], form: PromptForm = PLAIN) -> list[Overlap]:
     """Docs of validation and test whose prompt, normalised for case and blanks, is also a training prompt."""
     from tqdm import tqdm
 
     def prompts_of(split: Split) -> list[str]:
         docs = tqdm(tasks[split].eval_docs, desc=f"Comparing {split}")
-        return [" ".join(prompt_of(tasks[split], doc).casefold().split()) for doc in docs]
+        with compiled_templates():
+            return [" ".join(prompt_of(tasks[split], doc, form).casefold().split()) for doc in docs]
 
     seen = set(prompts_of("train"))
     found: list[Overlap] = []
@@ -70,7 +74,11 @@ def find_overlap(tasks: Mapping[Split, ConfigurableTask]) -> list[Overlap]:
 
 
 def build_training_set(
-    tasks: Mapping[Split, ConfigurableTask], base: BaseModel, recipe: Recipe, task_hash: str
+    tasks: Mapping[Split, ConfigurableTask],
+    base: BaseModel,
+    recipe: Recipe,
+    task_hash: str,
+    form: PromptForm = PLAIN,
 ) -> TrainingSet:
     """Examples of the train split and of (at most 500 docs of) validation.
 
@@ -81,9 +89,10 @@ def build_training_set(
 
     def build(split: Split, limit: int | None) -> list[Example]:
         docs = list(tasks[split].eval_docs)[:limit] if split in tasks else []
-        return build_examples(tasks["train"], docs, base.tokenizer, base.max_length, eos=eos)
+        return build_examples(tasks["train"], docs, base.tokenizer, base.max_length, eos=eos, form=form)
 
-    return TrainingSet(build("train", None), build("validation", _VALIDATION_ROWS), find_overlap(tasks), task_hash)
+    rows, validation = build("train", None), build("validation", _VALIDATION_ROWS)
+    return TrainingSet(rows, validation, find_overlap(tasks, form), task_hash, form)
 
 
 def _plan(recipe: Recipe, base: BaseModel, data: TrainingSet) -> dict[str, Any]:
@@ -93,6 +102,7 @@ def _plan(recipe: Recipe, base: BaseModel, data: TrainingSet) -> dict[str, Any]:
         "base": base.info.identity,
         "task_hash": data.task_hash,
         "data_hash": data.data_hash,
+        "chat_template_hash": data.form.chat_template_hash,
     }
 
 
@@ -126,6 +136,7 @@ def finished_card(folder: Path, recipe: Recipe, base: BaseModel, data: TrainingS
         "base": card.model.identity,
         "task_hash": card.task_hash,
         "data_hash": card.data_hash,
+        "chat_template_hash": card.chat_template_hash,
     }
     differences = "; ".join(_differences(old, _plan(recipe, base, data)))
     raise InputError(
@@ -358,7 +369,8 @@ def _card(
         model=base.info,
         task_hash=data.task_hash,
         data_hash=data.data_hash,
-        chat_template_hash=None,
+        chat_template_hash=data.form.chat_template_hash,
+        system_instruction=data.form.system_instruction,
         trainable_parameters=trainable,
         examples=len(data.examples),
         truncated_examples=sum(example.truncated for example in data.examples),
