@@ -6,6 +6,8 @@ from typing import Any
 
 from ft_harness.aggregator import AdapterRun, Comparison, Row, Study
 from ft_harness.cases import Case, CaseSummary
+from ft_harness.data_report import DataReport, Lengths, LostRows, SplitData
+from ft_harness.overlap import SplitOverlap
 from ft_harness.records import (
     AdapterInfo,
     Card,
@@ -208,6 +210,32 @@ def make_adapter(name: str, task: str) -> AdapterRun:
         files={"adapter_model.safetensors": "66ff"},
     )
     return AdapterRun(card=card, history=history + epochs)
+
+
+def make_split_data(split: str, n: int) -> SplitData:
+    lengths = Lengths(
+        shortest=12, p5=20, median=61, p95=170, longest=212, edges=[12 + 20 * step for step in range(11)],
+        counts=[6, 0, 3, 1, 0, 0, 0, 0, 0, 12],
+    )  # fmt: skip
+    return SplitData.model_validate(
+        {
+            "split": split, "n": n, "data_hash": "44dd", "labels": {"yes": n - 100, "no": 100}, "n_repeated": 0,
+            "majority_share": (n - 100) / n, "random_share": 0.5, "lengths": lengths,
+        }
+    )  # fmt: skip
+
+
+def make_data(task: str, where: str = "train.csv") -> DataReport:
+    """The data of a task whose test split overlaps with train in 10 of 300 docs, and whose validation split doesn't."""
+    counts = {"validation": (0, 0, 0), "test": (7, 6, 3)}
+    overlaps = [
+        SplitOverlap(split=split, against="train", n=300, n_exact=exact, n_same_answer=same, n_near=near, items=[])
+        for split, (exact, same, near) in counts.items()
+    ]
+    splits = [make_split_data("train", 1200), make_split_data("validation", 300), make_split_data("test", 300)]
+    return DataReport(
+        task=task, splits=splits, overlaps=overlaps, lost=[LostRows(where=where, rows=1300, dropped=99, bad=1)]
+    )
 
 
 def make_study() -> Study:

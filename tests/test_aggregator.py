@@ -12,8 +12,10 @@ import pytest
 import scipy.stats
 
 from ft_harness import sentences
-from ft_harness.aggregator import AdapterRun, Row, aggregate, compare
+from ft_harness.aggregator import AdapterRun, Row, Study, aggregate, compare
+from ft_harness.data_report import DataReport, SplitData
 from ft_harness.errors import InputError, NotComparableError
+from ft_harness.overlap import SplitOverlap
 from ft_harness.records import Evaluation, Overlap, Record, Sample
 from tests.make_records import (
     ANSWER_METRICS,
@@ -373,6 +375,100 @@ def test_bad_items_and_overlap_are_noted(write: Write) -> None:
         "nli: 5 of 20 test docs also occur among the training docs",
     ]
     assert study.adapters == [run]
+
+
+# --- items that also stand in the training split -------------------------------------------------------------------
+
+
+def make_data(items: Sequence[str], **changes: Any) -> DataReport:
+    """The data report of `demo_nli`: these items of its test split also stand in train, one of them nearly."""
+    overlap = SplitOverlap(
+        split="test", against="train", n=20, n_exact=len(items) - 1, n_same_answer=0, n_near=1, items=list(items)
+    )
+    split = {"n": 20, "labels": None, "majority_share": None, "random_share": None, "n_repeated": 0, "lengths": None}
+    test = SplitData.model_validate({"split": "test", "data_hash": "data-1"} | split)
+    return DataReport(task="demo_nli", splits=[test], overlaps=[overlap], lost=[]).model_copy(update=changes)
+
+
+def study_of(pair: Sequence[Evaluation], data: DataReport | None, name: str = "nli") -> Study:
+    run = AdapterRun(card=make_card(name, [Overlap(split="test", n=20, n_overlapping=3)]), history=[], data=data)
+    return aggregate(pair, [run], name="n", command="c")
+
+
+def test_numbers_without_the_items_that_stand_in_train(write: Write) -> None:
+    """20 items, base right on the first 8, tuned on the first 14. Without items 0, 9 and 19: base 7 of 17, tuned 12 of
+    17; gained are 8, 10, 11, 12, 13 and none is lost, so p = 2 * 0.5 ** 5 = 0.0625."""
+    pair = make_pair(write, 20, 8, 14)
+    study = study_of(pair, make_data(["item0000", "item0009", "item0019"]))
+    (comparison,) = study.comparisons
+    without = comparison.without
+    assert without is not None
+    assert (without.base, without.tuned, without.n) == (7 / 17, 12 / 17, 17)
+    assert without.p == pytest.approx(0.0625)
+    assert (without.split, without.metric) == ("test without overlap", "acc")
+    assert (without.primary, without.p_adjusted, without.verdict) == (False, None, "no evidence")
+    assert find_row(comparison.rows, "acc").n == 20  # the whole split stays the primary number
+    assert [row.split for row in study.rows()] == [*["test"] * len(comparison.rows), "test without overlap"]
+    assert comparison.sentence.endswith(
+        "3 of 20 items also occur in the training data, exactly or nearly; without them accuracy 41.2 % -> 70.6 % "
+        f"(+29.4 points, 95 % interval {100 * (without.low or 0):.1f} to {100 * (without.high or 0):.1f})."
+    )
+    assert study.notes == []  # the card's coarser count is not said beside it
+
+
+def test_every_copy_of_an_overlapping_item_is_left_out(write: Write) -> None:
+    """Items 1 and 2 are copies of item 0: their keys differ in the occurrence only."""
+
+    def renamed(evaluation: Evaluation) -> Evaluation:
+        samples = list(evaluation.samples())
+        for number in (1, 2):
+            samples[number] = samples[number].model_copy(update={"item_key": f"item0000-{number + 1}"})
+        return write(evaluation.record, samples)
+
+    study = study_of([renamed(each) for each in make_pair(write, 20, 8, 14)], make_data(["item0000", "item0009"]))
+    assert study.comparisons[0].without is not None
+    assert study.comparisons[0].without.n == 16
+
+
+@pytest.mark.parametrize("items", [[], ["item9999"]])
+def test_nothing_is_said_without_overlap(write: Write, items: list[str]) -> None:
+    study = study_of(make_pair(write, 20, 8, 14), make_data(items))
+    assert study.comparisons[0].without is None
+    assert "training data" not in study.comparisons[0].sentence
+    assert study.notes == []
+
+
+def test_all_items_stand_in_train(write: Write) -> None:
+    study = study_of(make_pair(write, 20, 8, 14), make_data([f"item{number:04d}" for number in range(20)]))
+    (comparison,) = study.comparisons
+    assert comparison.sentence.endswith(
+        "All 20 items also occur in the training data: this says nothing about new items."
+    )
+    assert comparison.without is not None
+    assert (comparison.without.base, comparison.without.tuned, comparison.without.n) == (None, None, 0)
+    assert comparison.without.verdict is None
+
+
+def test_a_data_report_counts_for_its_own_adapter_and_task_only(write: Write) -> None:
+    items = ["item0000", "item0009"]
+    pair = make_pair(write, 20, 8, 14)
+    assert study_of(pair, make_data(items), name="other").comparisons[0].without is None
+    assert study_of(pair, make_data(items, task="snli_custom")).comparisons[0].without is None
+    train = make_pair(write, 20, 8, 14, split="train")
+    assert study_of(train, make_data(items)).comparisons[0].without is None
+    assert study_of(train, make_data(items)).notes == []
+
+
+def test_other_docs_than_the_data_report_knows_are_noted(write: Write) -> None:
+    note = (
+        "nli/demo_nli@{split}: the adapter's data report is not of these {split} docs; "
+        "whether they also occur among the training docs was not looked at"
+    )
+    data = make_data(["item0000"])
+    assert study_of(make_pair(write, 20, 8, 14, data_hash="data-2"), data).notes == [note.format(split="test")]
+    assert study_of(make_pair(write, 20, 8, 14, split="validation"), data).notes == [note.format(split="validation")]
+    sample = {"data_hash": "data-2", "sample_seed": 1234, "limit": 20}  # a sample's hash is its own
+    assert study_of(make_pair(write, 20, 8, 14, **sample), data).notes == []
 
 
 # --- verdicts and sentences ---------------------------------------------------------------------------------------

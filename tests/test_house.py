@@ -25,8 +25,14 @@ MAY_IMPORT = {
     "provenance": set(),
     "files": {"errors"},
     "records": {"errors"},
-    "aggregator": {"cases", "errors", "metrics", "records", "sentences", "stats"},
-    "report": {"aggregator", "cases", "markdown", "metrics", "records", "errors"},
+    "sampling": {"data_options", "errors", "files"},
+    "overlap": {"errors", "files"},
+    "data_report": {"errors", "files", "markdown", "overlap", "records", "storage"},
+    "pairing": {"errors", "records", "sentences"},
+    "aggregator": {"cases", "data_report", "errors", "metrics", "pairing", "records", "sentences", "stats"},
+    "amounts": {"aggregator", "metrics"},
+    "data_section": {"aggregator", "amounts", "data_report", "markdown"},
+    "report": {"aggregator", "amounts", "cases", "data_section", "markdown", "records", "errors"},
     "plots": {"aggregator", "markdown", "metrics", "records"},
 }
 

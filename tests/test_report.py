@@ -13,7 +13,7 @@ from ft_harness.aggregator import Row, Study
 from ft_harness.cases import Case, CaseSummary
 from ft_harness.markdown import fenced, inline, table, visible
 from ft_harness.report import render_markdown, rows_json
-from tests.make_study import make_adapter, make_comparison, make_row, make_study
+from tests.make_study import make_adapter, make_comparison, make_data, make_row, make_study
 
 FIGURES = {"before_after": "before_after.png", "loss:snli_lora": "loss_snli_lora.png"}
 VOID = {"img", "br", "hr"}
@@ -257,6 +257,85 @@ def test_rows_json_has_no_nan():
     assert json.loads(rows_json(study))[0]["base_settings"] == {"temperature": None, "top_p": None}
 
 
+def make_overlapping_study() -> Study:
+    """The usual study with the data of its first task, ten test items of which stand in train."""
+    study = make_study()
+    first, *others = study.comparisons
+    without = make_row("snli_custom", "test without overlap", "acc", (0.3862, 0.7241), n=290)
+    run, other = study.adapters
+    return study.model_copy(
+        update={
+            "comparisons": [first.model_copy(update={"without": without}), *others],
+            "adapters": [run.model_copy(update={"data": make_data("snli_custom")}), other],
+        }
+    )
+
+
+def section(text: str, title: str) -> str:
+    return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def test_the_section_on_data():
+    text = section(render_markdown(make_overlapping_study(), {}), "Data")
+    page = Page(text)
+    # 1100 of 1200 are 91.7 %, 200 of 300 are 66.7 %; bars from 0 (no prompt) to 7 (12 prompts): 6 prompts are
+    # 1 + 6 * 6 / 12 = 4, 3 are 1 + 1.5 = 2, 1 is 1 + 0.5 = 1
+    line = ["66.7 %", "50.0 %", "20", "61", "170", "212", "▅▁▃▂▁▁▁▁▁█"]
+    assert page.tables[0] == [
+        ["Adapter", "Task", "Split", "Docs", "Majority", "Random", "5 %", "Median", "95 %", "Longest", "Lengths"],
+        ["snli_lora", "snli_custom", "train", "1200", "91.7 %", *line[1:]],
+        ["snli_lora", "snli_custom", "validation", "300", *line],
+        ["snli_lora", "snli_custom", "test", "300", *line],
+    ]
+    for said in (
+        "- no item of validation occurs in train, exact or near",
+        "- 10 of 300 test docs also occur among the training docs: 7 exact (6 with the same answer), 3 near",
+        "- train.csv: of 1300 rows 99 were left out for their label, 1 for a null or empty field",
+    ):
+        assert said in text
+    assert page.headings == ["With and without the overlap"]
+    # 0.7241 - 0.3862 = 0.3379; interval by make_row: - 0.0613, + 0.0587
+    assert page.tables[1][1:] == [
+        ["snli_lora", "snli_custom", "test", "acc", "39.1 %", "73.1 %", "+34.0", "+27.9 to +39.9", "300"],
+        [
+            "snli_lora",
+            "snli_custom",
+            "test without overlap",
+            "acc",
+            "38.6 %",
+            "72.4 %",
+            "+33.8",
+            "+27.7 to +39.7",
+            "290",
+        ],
+    ]
+
+
+def test_numbers_without_overlap_stand_among_the_scores_and_rows():
+    study = make_overlapping_study()
+    page = Page(render_markdown(study, {}))
+    assert ["snli_custom", "test without overlap", "acc", "38.6 %", "72.4 %"] in [line[:5] for line in page.tables[0]]
+    assert page.tables[1] == Page(render_markdown(make_study(), {})).tables[1]  # scores by split are of whole splits
+    marked = [row for row in json.loads(rows_json(study)) if row["split"] == "test without overlap"]
+    assert [(row["primary"], row["n"]) for row in marked] == [(False, 290)]
+
+
+def test_adapters_of_the_same_data_share_their_lines():
+    study = make_overlapping_study()
+    first, second = study.adapters
+    same = second.model_copy(update={"data": first.data})
+    other = second.model_copy(update={"data": make_data("squad_custom")})
+    shared = section(render_markdown(study.model_copy(update={"adapters": [first, same]}), {}), "Data")
+    assert [line[0] for line in Page(shared).tables[0][1:]] == ["snli_lora, squad_lora"] * 3
+    apart = section(render_markdown(study.model_copy(update={"adapters": [first, other]}), {}), "Data")
+    assert [line[0] for line in Page(apart).tables[0][1:]] == ["snli_lora"] * 3 + ["squad_lora"] * 3
+    assert "- squad\\_lora: 10 of 300 test docs" in apart
+
+
+def test_a_study_without_data_reports_has_no_section_on_data():
+    assert "## Data" not in render_markdown(make_study(), {})
+
+
 def test_equal_studies_give_equal_bytes():
     assert render_markdown(make_study(), FIGURES) == render_markdown(make_study(), FIGURES)
     assert rows_json(make_study()) == rows_json(make_study())
@@ -313,7 +392,7 @@ def make_hostile(payload: str) -> tuple[Study, dict[str, str]]:
     study = Study(
         name=payload,
         comparisons=[comparison, undecided],
-        adapters=[run.model_copy(update={"card": card})],
+        adapters=[run.model_copy(update={"card": card, "data": make_data(payload, where=payload)})],
         notes=[payload],
         command=payload,
     )

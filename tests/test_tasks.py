@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from ft_harness.errors import ConfigError, InputError, ProblemsError
-from ft_harness.metrics import find_metric
 from ft_harness.paths import task_yamls_dir
 from ft_harness.tasks import (
     TaskSpec,
@@ -18,9 +17,7 @@ from ft_harness.tasks import (
     task_files,
     task_hash,
     training_problems,
-    yaml_problems,
 )
-from ft_harness.yaml_source import read_yaml
 
 SHIPPED = sorted(task_yamls_dir().rglob("*.yaml"))
 NAMES = [path.stem for path in SHIPPED]
@@ -37,18 +34,13 @@ doc_to_choice: ["no", "yes"]
 metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
 metadata: {version: 1.0, dataset: a word of its own}
 """
-# a field for every column that a shipped task names, so that one data set serves them all
-ROW = {
-    "text": "a film", "sentence": "a film", "premise": "A dog runs.", "hypothesis": "It moves.", "label": 1,
-    "passage": "Tom has a cat.", "question": "What has Tom?", "answer": "a cat", "instruction": "译", "output": "好",
-}  # fmt: skip
 
 
 def write_data(folder: Path) -> Path:
     """Splits of 6, 3 and 2 rows; each text names its split."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, count in (("train", 6), ("validation", 3), ("test", 2)):
-        rows = [{**ROW, "text": f"{split} {i}", "sentence": f"{split} {i}", "label": i % 2} for i in range(count)]
+        rows = [{"text": f"{split} {i}", "sentence": f"{split} {i}", "label": i % 2} for i in range(count)]
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
@@ -64,42 +56,9 @@ def tasks_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def load_mine(folder: Path, source: str, text: str = MINE):
+def load_mine(folder: Path, source: str, text: str = MINE, *, trust_code: bool = False):
     (folder / "mine.yaml").write_text(text)
-    return load_tasks(TaskSpec("mine", str(folder), {"data_source": source}), ["test"])["test"]
-
-
-def test_tasks_are_shipped():
-    assert len(SHIPPED) >= 5, "the shipped task YAMLs were not found"
-    assert len(set(NAMES)) == len(NAMES)
-
-
-@pytest.mark.parametrize("path", SHIPPED, ids=NAMES)
-def test_every_shipped_task_is_sound(path: Path):
-    content, _ = read_yaml(path)
-    assert content["task"] == path.stem
-    assert path.stem.endswith("_custom") or path.stem.startswith("demo_")
-    assert content["metadata"]["version"]
-    assert yaml_problems(path) == []
-    assert (path.parent / "README.md").is_file(), "each family of tasks has a page"
-    assert path.stem in (path.parent / "README.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_shipped_task_loads_on_local_data(name: str, source: str):
-    loaded = load_tasks(TaskSpec(name, metadata={"data_source": source}), ["train", "validation", "test"])
-    assert {split: (task.config.task, len(task.eval_docs)) for split, task in loaded.items()} == {
-        "train": (f"{name}@train", 6),
-        "validation": (f"{name}@validation", 3),
-        "test": (f"{name}@test", 2),
-    }
-    task = loaded["train"]
-    metrics = [find_metric(metric) for metric in task.higher_is_better()]  # raises for an unknown one
-    assert metrics
-    assert training_problems(task) == []
-    prompt = task.doc_to_text(task.eval_docs[0])
-    assert prompt
-    assert prompt == prompt.rstrip()
+    return load_tasks(TaskSpec("mine", str(folder), {"data_source": source}, trust_code), ["test"])["test"]
 
 
 def test_the_docs_of_a_split_are_scored_under_its_name(source: str):
@@ -124,8 +83,8 @@ def test_stock_lm_eval_loads_our_tasks(source: str):
 
     metadata = {"data_source": source, "data_train_size": 4, "pretrained": "x", "peft": "y", "dtype": "float32"}
     manager = TaskManager(include_path=str(task_yamls_dir()), include_defaults=False, metadata=metadata)
-    loaded = manager.load(["sst2_custom", "snli_stories_custom"])["tasks"]
-    assert sorted(loaded) == ["snli_stories_custom", "sst2_custom"]
+    loaded = manager.load(["sst2_custom", "sst2_stories_custom"])["tasks"]
+    assert sorted(loaded) == ["sst2_custom", "sst2_stories_custom"]
     assert len(loaded["sst2_custom"].training_docs()) == 4
     assert list(loaded["sst2_custom"].eval_docs["sentence"]) == ["test 0", "test 1"]
 
@@ -262,7 +221,7 @@ def test_an_unknown_metric_is_named_before_lm_eval_asks_the_hub(tasks_folder: Pa
 def test_a_faulty_task_is_an_input_error(old: str, new: str, expected: str, tasks_folder: Path, source: str):
     assert old in MINE
     with pytest.raises(InputError) as caught:
-        load_mine(tasks_folder, source, MINE.replace(old, new))
+        load_mine(tasks_folder, source, MINE.replace(old, new), trust_code=True)
     assert expected in caught.value.what
     assert caught.value.exit_code == 3
 
@@ -283,7 +242,17 @@ def test_whole_prompts_as_choices_and_rolling_text_are_not_trained_on(tasks_fold
     prompts = MINE.replace('"{{text}}?"', "label").replace("doc_to_target: label", "doc_to_target: text")
     (problem,) = training_problems(load_mine(tasks_folder, source, prompts))
     assert "its choices are whole prompts" in problem.what
-    rolling = MINE.replace("multiple_choice", "loglikelihood_rolling").replace('doc_to_choice: ["no", "yes"]\n', "")
+    rolling = MINE.replace("multiple_choice", "loglikelihood_rolling").replace(
+        "doc_to_target: label", "doc_to_target: text"
+    )
+    rolling = rolling.replace(
+        'doc_to_choice: ["no", "yes"]\n', "process_results: !function ft_harness.metrics.score_text_ppl\n"
+    )
+    lines = ", ".join(
+        f"{{metric: {name}, aggregation: !function ft_harness.metrics.aggregate_{name}, higher_is_better: false}}"
+        for name in ("token_ppl", "byte_ppl", "char_ppl")
+    )
+    rolling = rolling.replace("metric: acc, aggregation: mean, higher_is_better: true", lines[1:-1])
     (problem,) = training_problems(load_mine(tasks_folder, source, rolling))
     assert "its output_type is loglikelihood_rolling" in problem.what
 
@@ -309,7 +278,7 @@ def test_the_hash_follows_the_code_of_the_tasks_functions(tmp_path: Path):
 
 def test_metrics_that_score_label_gives_must_be_listed(tasks_folder: Path, source: str):
     text = MINE + "process_results: !function ft_harness.metrics.score_label\n"
-    with pytest.raises(InputError, match="leaves out precision_no, recall_no, f1_no, precision_yes"):
+    with pytest.raises(InputError, match=r"leaves out: .*precision_no, recall_no, f1_no, precision_yes"):
         load_mine(tasks_folder, source, text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,9 @@ def test_a_merge_key_is_refused_with_its_line(tmp_path: Path):
         ("a: 1\n? [x, y]\n: 2\n", ":2", "a key is a list or mapping"),
         ("a: 1\nb: !!python/object/apply:os.getcwd []\n", ":2", "could not determine a constructor"),
         ("a: !!int abc\n", "", "invalid literal"),
-        ("a: \x00\n", "", "special characters are not allowed"),
-        ("[" * 5000, "", "recursion"),
+        ("a: \x00\n", "", "characters are not allowed"),
+        ("[" * 5000, "", "more than 50 levels deep"),
+        ("a: [" + "1," * 10_000 + "]\n", "", "more than 10000 values"),
         ("- a\n- b\n", "", "holds no mapping"),
         ("", "", "holds no mapping"),
         (b"a: \xff\xfe\n", "", "can't be read"),
@@ -68,6 +70,42 @@ def test_faults_name_file_and_line(text: str | bytes, where: str, reason: str, e
         read_yaml(path, error_type)
     assert caught.value.what.startswith(f"{path}{where}: ")
     assert reason in caught.value.what
+
+
+def test_aliases_are_counted_with_what_they_stand_for(tmp_path: Path):
+    """Nine levels of nine aliases: 9 ** 9 = 387 million values from 400 bytes."""
+    levels = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    levels += [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)]
+    bomb = "\n".join(levels)
+    assert len(bomb) < 450
+    started = time.monotonic()
+    with pytest.raises(InputError, match="more than 10000 values, aliases counted out"):
+        read_yaml(write(tmp_path, bomb))
+    assert time.monotonic() - started < 2
+
+
+def test_a_few_aliases_are_fine(tmp_path: Path):
+    content, _ = read_yaml(write(tmp_path, "a: &a [1, 2]\nb: *a\nc: &s word\nd: *s\n"))
+    assert content == {"a": [1, 2], "b": [1, 2], "c": "word", "d": "word"}
+
+
+def test_a_file_of_100_megabytes_is_refused_unread(tmp_path: Path):
+    path = tmp_path / "huge.yaml"
+    with path.open("wb") as file:
+        file.truncate(100_000_000)
+    started = time.monotonic()
+    with pytest.raises(InputError, match=r"huge\.yaml: can't be read \(100000000 bytes, more than the 1000000"):
+        read_yaml(path)
+    assert time.monotonic() - started < 0.1
+
+
+def test_the_largest_legal_file_is_read_quickly(tmp_path: Path):
+    path = write(tmp_path, "".join(f"key_{i}: {'x' * 180}\n" for i in range(4_900)))
+    assert path.stat().st_size > 900_000
+    started = time.monotonic()
+    content, _ = read_yaml(path)
+    assert len(content) == 4_900
+    assert time.monotonic() - started < 8
 
 
 def test_a_missing_file(tmp_path: Path):

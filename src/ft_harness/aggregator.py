@@ -12,17 +12,25 @@ from pydantic import Field
 
 from ft_harness import sentences, stats
 from ft_harness.cases import DECIDING_METRICS, CaseSummary, summarize_cases
-from ft_harness.errors import InputError, NotComparableError
+from ft_harness.data_report import DataReport
+from ft_harness.errors import InputError
 from ft_harness.metrics import Metric, Statistics, find_metric
-from ft_harness.records import Card, Evaluation, Frozen, HistoryEntry, Record, Sample
+from ft_harness.pairing import (
+    EXECUTION,
+    Pairs,
+    check_comparable,
+    conditions_of,
+    find_mismatches,
+    match_evaluations,
+    pair_items,
+)
+from ft_harness.records import Card, Evaluation, Frozen, HistoryEntry, Record
 
 Verdict = Literal["improved", "worse", "no evidence"]
-Pairs = list[tuple[Sample, Sample]]  # base and tuned outcome of each item, sorted by item key
 
 MAJORITY_CLASS = "majority class"
-_EXECUTION = ("batch_size", "device")  # may differ, and is noted: changes scores by rounding only
-_MAY_DIFFER = {*_EXECUTION, "data_hash"}  # data_hash depends on the order of docs; items are compared one by one
 _SPLITS = ("test", "validation", "train")
+_WITHOUT_OVERLAP = "{split} without overlap"  # split of rows that leave out what also stands in the training split
 
 
 class Row(Frozen):
@@ -56,13 +64,19 @@ class Comparison(Frozen):
     detectable: float | None = Field(description="smallest difference of the primary metric found with 80 % power")
     sentence: str = Field(description="the plain sentence of the primary metric")
     cases: CaseSummary
+    without: Row | None = Field(
+        default=None,
+        description="the deciding metric without the items that also stand in the training split, exactly or nearly; "
+        "null: there are none, or the adapter has no data report",
+    )
 
 
 class AdapterRun(Frozen):
-    """One adapter: what it is made of and how its training went."""
+    """One adapter: what it is made of, how its training went, and what its data is (None: not known)."""
 
     card: Card
     history: list[HistoryEntry]
+    data: DataReport | None = None
 
 
 class Study(Frozen):
@@ -75,8 +89,12 @@ class Study(Frozen):
     command: str = Field(description="the command that makes this report again")
 
     def rows(self) -> list[Row]:
-        """All rows, in the order of `rows.json`."""
-        return [row for comparison in self.comparisons for row in comparison.rows]
+        """All rows, in the order of `rows.json`; those without overlapping items follow their comparison's."""
+        return [
+            row
+            for comparison in self.comparisons
+            for row in [*comparison.rows, *([comparison.without] if comparison.without else [])]
+        ]
 
     def sentences(self) -> list[str]:
         """The sentence of each primary comparison; the adapter is named where several are compared."""
@@ -96,6 +114,7 @@ class _Measured:
     detectable: float | None
     remarks: list[str]
     cases: CaseSummary
+    without: Row | None
     notes: list[str]
 
 
@@ -127,8 +146,15 @@ def aggregate(
         NotComparableError, InputError: as in `compare`.
     """
     complete = [evaluation for evaluation in evaluations if evaluation.record.status == "complete"]
-    matched, notes = _match(complete)
-    measured = sorted((_measure(base, tuned, allow_mismatch) for base, tuned in matched), key=_order)
+    matched, notes = match_evaluations(complete)
+    data = {(run.card.name, run.data.task): run.data for run in adapters if run.data}
+    measured = sorted(
+        (
+            _measure(base, tuned, allow_mismatch, data.get((tuned.record.subject, tuned.record.settings.task)))
+            for base, tuned in matched
+        ),
+        key=_order,
+    )
     primary = [each for each in measured if _is_primary(each.tuned, [other.tuned for other in measured])]
     p_values = {each: each.headline.p for each in primary if each.headline.p is not None}
     adjusted = dict(zip(p_values, stats.holm(list(p_values.values())), strict=True))
@@ -136,7 +162,7 @@ def aggregate(
         if record.status != "complete":
             notes.append(f"{sentences.describe(record)}: {record.status}, not compared")
     notes += [note for each in measured for note in each.notes]
-    notes += [note for adapter in adapters for note in sentences.note_overlap(adapter.card)]
+    notes += [note for adapter in adapters if not adapter.data for note in sentences.note_overlap(adapter.card)]
     return Study(
         name=name,
         comparisons=[_finish(each, primary=each in primary, p_adjusted=adjusted.get(each)) for each in measured],
@@ -170,6 +196,7 @@ def _finish(measured: _Measured, primary: bool, p_adjusted: float | None) -> Com
         detectable=measured.detectable,
         sentence=" ".join([sentences.state_verdict(headline, measured.detectable), *measured.remarks]),
         cases=measured.cases,
+        without=measured.without,
     )
 
 
@@ -182,106 +209,16 @@ def _judge(row: Row) -> Verdict | None:
     return "improved" if (row.low > 0) == find_metric(row.metric).higher_is_better else "worse"
 
 
-# --- which evaluations belong together, and whether they may be compared -----------------------------------------
-
-
-def _match(evaluations: Sequence[Evaluation]) -> tuple[list[tuple[Evaluation, Evaluation]], list[str]]:
-    """Each adapter's evaluation with the base evaluation most like it, and a note for each that stays alone.
-
-    A place is model, task, split, shots and limit.
-    """
-    bases = [evaluation for evaluation in evaluations if evaluation.record.adapter is None]
-    matched, notes = [], []
-    for tuned in evaluations:
-        if tuned.record.adapter is None:
-            continue
-        partners = [base for base in bases if _place(base.record) == _place(tuned.record)]
-        if partners:
-            matched.append((min(partners, key=lambda base: len(_mismatches(base.record, tuned.record))), tuned))
-        else:
-            notes.append(f"{sentences.describe(tuned.record)}: no base model was scored in this place, not compared")
-    used = {base.folder for base, _ in matched}
-    alone = [base.record for base in bases if base.folder not in used]
-    notes += [f"{sentences.describe(record)}: no adapter was scored in this place, not compared" for record in alone]
-    return matched, notes
-
-
-def _place(record: Record) -> tuple[Any, ...]:
-    settings = record.settings
-    return record.model.identity, settings.task, settings.split, settings.num_fewshot, settings.limit
-
-
-def _conditions(record: Record) -> dict[str, Any]:
-    """Everything that makes a record's scores, besides the adapter."""
-    model = record.model
-    precision = {"model": model.identity, "dtype": model.dtype, "quantization": model.quantization}
-    return precision | record.settings.model_dump()
-
-
-def _mismatches(base: Record, tuned: Record) -> dict[str, str]:
-    """Field -> one line with both values, for what the records say and must be equal."""
-    left, right = (
-        _conditions(record) | {f"metric {score.metric}": score.signature for score in record.scores}
-        for record in (base, tuned)
-    )
-    differing = [key for key in left | right if key not in _MAY_DIFFER and left.get(key) != right.get(key)]
-    lines = {key: f"{key}: base {left.get(key)!r}, tuned {right.get(key)!r}" for key in differing}
-    if {base.status, tuned.status} != {"complete"}:
-        lines["status"] = f"status: base {base.status!r}, tuned {tuned.status!r}"
-    return lines
-
-
-def _pair_items(base: Evaluation, tuned: Evaluation) -> tuple[Pairs, dict[str, str]]:
-    """The items that both have, paired by key, and one line for each way in which the items differ."""
-    left, right = _index_samples(base), _index_samples(tuned)
-    pairs = [(left[key], right[key]) for key in sorted(left.keys() & right.keys())]
-    lines = {}
-    if left.keys() != right.keys():
-        lines["items"] = (
-            f"items: base {len(left)}, tuned {len(right)}; "
-            f"{len(left) - len(pairs)} only in base, {len(right) - len(pairs)} only in tuned"
-        )
-    for field in ("prompt_hash", "target_hash"):
-        differing = [(b, t) for b, t in pairs if getattr(b, field) != getattr(t, field)]
-        if differing:
-            b, t = differing[0]
-            lines[field] = (
-                f"{field}: differs for {len(differing)} of {len(pairs)} items, first {b.item_key}: "
-                f"base {getattr(b, field)!r}, tuned {getattr(t, field)!r}"
-            )
-    return pairs, lines
-
-
-def _index_samples(evaluation: Evaluation) -> dict[str, Sample]:
-    samples = list(evaluation.samples())
-    indexed = {sample.item_key: sample for sample in samples}
-    if len(indexed) != len(samples):
-        raise InputError(
-            f"{evaluation.folder}: {len(samples) - len(indexed)} samples repeat the item_key of another",
-            "one sample per item",
-            "delete this evaluation's folder and run the same command again",
-        )
-    return indexed
-
-
-def _check(base: Record, tuned: Record, refused: Collection[str]) -> None:
-    if refused:
-        differences = "".join(f"\n  {line}" for line in refused)
-        raise NotComparableError(
-            f"{sentences.describe(base)} and {sentences.describe(tuned)} were not measured the same way:{differences}",
-            "equal settings, items, prompts, targets and metric signatures on both sides",
-            "evaluate both again with the same settings, or name each difference to accept with --allow-mismatch",
-        )
-
-
 # --- the numbers of one comparison --------------------------------------------------------------------------------
 
 
-def _measure(base: Evaluation, tuned: Evaluation, allow_mismatch: Collection[str]) -> _Measured:
-    pairs, item_lines = _pair_items(base, tuned)
-    mismatches = _mismatches(base.record, tuned.record) | item_lines
+def _measure(
+    base: Evaluation, tuned: Evaluation, allow_mismatch: Collection[str], data: DataReport | None = None
+) -> _Measured:
+    pairs, item_lines = pair_items(base, tuned)
+    mismatches = find_mismatches(base.record, tuned.record) | item_lines
     refused = [line for field, line in mismatches.items() if field not in allow_mismatch]
-    _check(base.record, tuned.record, refused)
+    check_comparable(base.record, tuned.record, refused)
     tuned_metrics = {score.metric for score in tuned.record.scores}
     names = [score.metric for score in base.record.scores if score.metric in tuned_metrics]
     if not names:
@@ -293,23 +230,39 @@ def _measure(base: Evaluation, tuned: Evaluation, allow_mismatch: Collection[str
     rows = {name: _make_row(name, base.record, tuned.record, pairs) for name in names}
     headline = rows[next((name for name in DECIDING_METRICS if name in rows), names[0])]
     majority = [_make_majority_row(headline, pairs)] if "acc" in rows else []
+    kept = _leave_out_overlap(pairs, data, base.record.settings.split)
+    without = _make_row(headline.metric, base.record, tuned.record, kept) if len(kept) < len(pairs) else None
     return _Measured(
         base=base.record,
         tuned=tuned.record,
         rows=[*majority, *rows.values()],
         headline=headline,
         detectable=_find_detectable(headline.metric, pairs),
-        remarks=_remark(headline, majority[0].base if majority else None, pairs),
+        remarks=[
+            *_remark(headline, majority[0].base if majority else None, pairs),
+            *([sentences.remark_overlap(without, len(pairs) - len(kept), len(kept))] if without else []),
+        ],
         cases=summarize_cases(pairs),
-        notes=_note(base.record, tuned.record, mismatches, [row for row in rows.values() if row.n < len(pairs)]),
+        without=without and without.model_copy(update={"split": _WITHOUT_OVERLAP.format(split=without.split)}),
+        notes=[
+            *_note(base.record, tuned.record, mismatches, [row for row in rows.values() if row.n < len(pairs)]),
+            *sentences.note_unknown_overlap(tuned.record, data),
+        ],
     )
+
+
+def _leave_out_overlap(pairs: Pairs, data: DataReport | None, split: str) -> Pairs:
+    """The items that don't also stand in the training split; all where that isn't known."""
+    overlap = data.overlap(split) if data else None
+    hashes = frozenset(overlap.items if overlap else [])
+    return [(base, tuned) for base, tuned in pairs if base.item_key.rpartition("-")[0] not in hashes]
 
 
 def _note(base: Record, tuned: Record, mismatches: dict[str, str], partial: Sequence[Row]) -> list[str]:
     """What a reader must know of one comparison; `partial` are rows that don't rest on all items."""
     left, right = base.settings.model_dump(), tuned.settings.model_dump()
     notes = [f"accepted difference from its base, {line}" for line in mismatches.values()]
-    notes += [f"{key}: base {left[key]!r}, tuned {right[key]!r}" for key in _EXECUTION if left[key] != right[key]]
+    notes += [f"{key}: base {left[key]!r}, tuned {right[key]!r}" for key in EXECUTION if left[key] != right[key]]
     notes += [f"{row.metric} rests on {row.n} items; the others have no score in base or tuned" for row in partial]
     return [
         *(f"{sentences.describe(tuned)}: {note}" for note in notes),
@@ -360,7 +313,7 @@ def _show_settings(record: Record, metric: str) -> dict[str, Any]:
     """What made one number, for its row: where it is stored, by what it was scored and how."""
     signature = next(score.signature for score in record.scores if score.metric == metric)
     adapter = record.adapter.name if record.adapter else None
-    shown = {key: value for key, value in _conditions(record).items() if key not in ("task", "split")}
+    shown = {key: value for key, value in conditions_of(record).items() if key not in ("task", "split")}
     return {"eval_id": record.eval_id, "adapter": adapter, "signature": signature} | shown
 
 

@@ -36,6 +36,9 @@ SetOption = Annotated[list[str], typer.Option("--set", help="replace a field: se
 OutOption = Annotated[Path, typer.Option("--out", help="working folder for adapters/ and results/")]
 NameOption = Annotated[str | None, typer.Option("--name", help="adapter name; default: the recipe's folder")]
 TaskOption = Annotated[str, typer.Option("--task", help="see ft-harness tasks list")]
+IncludeOption = Annotated[str | None, typer.Option("--include-path", help="a further folder with task YAMLs")]
+SourceOption = Annotated[str | None, typer.Option("--source", help="data source, instead of the task's own")]
+TrustOption = Annotated[bool, typer.Option("--trust-task-code", help="run the code that a task from elsewhere names")]
 HERE = Path()
 
 
@@ -65,12 +68,15 @@ def _quiet_libraries() -> None:
     warnings.filterwarnings("ignore")
 
 
-def _experiment(recipe: Path, settings: list[str], out: Path, name: str | None) -> Experiment:
+def _experiment(
+    recipe: Path, settings: list[str], out: Path, name: str | None = None, *, trust_task_code: bool = False
+) -> Experiment:
     from ft_harness.pipeline import Experiment
     from ft_harness.recipe import check_name, experiment_name, load_recipe, recipe_file
 
     chosen = check_name(name) if name else experiment_name(recipe)
-    return Experiment(chosen, load_recipe(recipe, settings), recipe_file(recipe), out, _command())
+    loaded = load_recipe(recipe, settings)
+    return Experiment(chosen, loaded, recipe_file(recipe), out, _command(), trust_task_code)
 
 
 def _amount(value: float | None, scale: float) -> str:
@@ -126,31 +132,70 @@ def demo(out: OutOption = HERE) -> None:
 
 
 @app.command()
-def init(name: str, task: TaskOption, out: OutOption = HERE) -> None:
+def init(name: str, task: TaskOption, include_path: IncludeOption = None, out: OutOption = HERE) -> None:
     """Write adapters/NAME/recipe.yaml, commented."""
     from ft_harness.paths import adapters_dir
     from ft_harness.recipe import check_name, write_new_recipe
     from ft_harness.tasks import TaskSpec, find_task
 
-    find_task(TaskSpec(task))
-    print(write_new_recipe(adapters_dir(out) / check_name(name), task))
+    find_task(TaskSpec(task, include_path))
+    print(write_new_recipe(adapters_dir(out) / check_name(name), task, include_path))
+
+
+@app.command("init-task")
+def init_task(
+    file: Annotated[Path, typer.Argument(help="csv, tsv, json, jsonl (.gz) or parquet")],
+    text: Annotated[str, typer.Option("--text", "--prompt", help="the column that the model reads")],
+    label: Annotated[str | None, typer.Option("--label", help="the column with one of 2 to 100 classes")] = None,
+    answer: Annotated[str | None, typer.Option("--answer", help="or the column with an answer in free text")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="the task's name; default: <file>_custom")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="folder to write; default: task_yamls/<name>")] = None,
+) -> None:
+    """Write a task YAML and its README for a data file, and show three prompts."""
+    from ft_harness.init_task import inspect, write_task
+    from ft_harness.pipeline import show_task
+    from ft_harness.tasks import TaskSpec
+
+    task = inspect(file, text, label=label, answer=answer, name=name)
+    path = write_task(task, out or Path("task_yamls") / task.name)
+    print(path)
+    for note in task.notes:
+        _say(f"warning: {note}")
+    folder = str(path.parent)
+    print("\nThree prompts, the answer's tokens marked as [token]:\n")
+    print("\n\n".join(show_task(TaskSpec(task.name, folder), "bundled", 3)))
+    where = shlex.join([task.name, "--include-path", folder])
+    print(f"\nNext:\n    ft-harness check {where}\n    ft-harness init {task.name} --task {where}")
+    print(f"    ft-harness run {Path('adapters') / task.name}")
 
 
 @app.command()
-def run(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = HERE, name: NameOption = None) -> None:  # noqa: B006
+def run(
+    recipe: RecipeArgument,
+    set_: SetOption = [],  # noqa: B006
+    out: OutOption = HERE,
+    name: NameOption = None,
+    trust_task_code: TrustOption = False,
+) -> None:
     """base -> train -> tuned -> report; run it again and it continues."""
     from ft_harness import pipeline
 
-    experiment = _experiment(recipe, set_, out, name)
+    experiment = _experiment(recipe, set_, out, name, trust_task_code=trust_task_code)
     _print_study(*pipeline.run([experiment], experiment.name, _say))
 
 
 @app.command()
-def train(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = HERE, name: NameOption = None) -> None:  # noqa: B006
+def train(
+    recipe: RecipeArgument,
+    set_: SetOption = [],  # noqa: B006
+    out: OutOption = HERE,
+    name: NameOption = None,
+    trust_task_code: TrustOption = False,
+) -> None:
     """Make the adapter of a recipe."""
     from ft_harness.pipeline import train_only
 
-    experiment = _experiment(recipe, set_, out, name)
+    experiment = _experiment(recipe, set_, out, name, trust_task_code=trust_task_code)
     card = train_only(experiment, _say)
     print(f"{experiment.folder}: {card.steps} steps, final loss {card.final_loss:.4f}")
 
@@ -161,11 +206,13 @@ def evaluate(
     adapter: Annotated[Path | None, typer.Option("--adapter", help="adapter folder to score beside the base")] = None,
     set_: SetOption = [],  # noqa: B006
     out: OutOption = HERE,
+    trust_task_code: TrustOption = False,
 ) -> None:
     """Score the base model, and an adapter if one is given, on a recipe's task and splits."""
     from ft_harness.pipeline import evaluate_only
 
-    _print_scores(evaluate_only(_experiment(recipe, set_, out, None), adapter, _say))
+    experiment = _experiment(recipe, set_, out, trust_task_code=trust_task_code)
+    _print_scores(evaluate_only(experiment, adapter, _say))
 
 
 @app.command()
@@ -181,13 +228,25 @@ def report(
 
 
 @app.command()
-def check(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = HERE) -> None:  # noqa: B006
-    """Find every fault of a recipe, its task and data before compute is spent."""
-    from ft_harness.pipeline import check_experiment, check_rows
+def check(
+    what: Annotated[list[str], typer.Argument(help="recipes (files or adapter folders) and names of tasks")],
+    set_: SetOption = [],  # noqa: B006
+    include_path: IncludeOption = None,
+    trust_task_code: TrustOption = False,
+    baseline: Annotated[bool, typer.Option("--baseline", help="what the last text field alone gives away")] = False,
+    out: OutOption = HERE,
+) -> None:
+    """Find every fault of recipes, tasks and data before compute is spent; --set data.source=FILE works for both."""
+    from ft_harness.pipeline import check_all
+    from ft_harness.preflight import task_spec
+    from ft_harness.recipe import recipe_of_task
 
-    experiment = _experiment(recipe, set_, out, None)
-    checked = check_experiment(experiment, trains=True)
-    report = [*checked.report, check_rows(experiment, checked)]
+    report = check_all(
+        what,
+        lambda path: _experiment(path, set_, out, trust_task_code=trust_task_code),
+        lambda name: task_spec(recipe_of_task(name, include_path, set_), trust_code=trust_task_code),
+        baseline=baseline,
+    )
     print(f"{len(report)} things checked, no fault:")
     for line in report:
         print(f"  {line}")
@@ -195,7 +254,7 @@ def check(recipe: RecipeArgument, set_: SetOption = [], out: OutOption = HERE) -
 
 @tasks_app.command("list")
 def list_tasks(
-    include_path: Annotated[str | None, typer.Option(help="a further folder with task YAMLs")] = None,
+    include_path: IncludeOption = None,
 ) -> None:
     """Shipped tasks (and a folder's): name, output type, data, file."""
     from ft_harness import tasks
@@ -208,7 +267,9 @@ def list_tasks(
 def show_task(
     name: str,
     model: Annotated[str, typer.Option("--model", help="whose tokenizer marks the tokens")] = "bundled",
-    source: Annotated[str | None, typer.Option("--source", help="data source, instead of the task's own")] = None,
+    source: SourceOption = None,
+    include_path: IncludeOption = None,
+    trust_task_code: TrustOption = False,
     count: Annotated[int, typer.Option("--count", min=1, help="docs to show")] = 3,
 ) -> None:
     """Rendered prompts of a task, the trained tokens marked as [token]."""
@@ -216,7 +277,7 @@ def show_task(
     from ft_harness.tasks import TaskSpec
 
     metadata = {"data_source": source} if source else {}
-    print("\n\n".join(show_task(TaskSpec(name, metadata=metadata), model, count)))
+    print("\n\n".join(show_task(TaskSpec(name, include_path, metadata, trust_task_code), model, count)))
 
 
 @tasks_app.command("path")

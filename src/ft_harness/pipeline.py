@@ -10,9 +10,10 @@ from pathlib import Path
 from ft_harness import adapters, preflight, storage
 from ft_harness.aggregator import AdapterRun, Study, aggregate
 from ft_harness.base_model import BaseModel, load_base_model, load_context, load_tokenizer
-from ft_harness.errors import InputError, raise_problems
+from ft_harness.data_report import DATA_REPORT_FILE, read_data_report
+from ft_harness.errors import ConfigError, FtHarnessError, InputError, ProblemsError, raise_problems
 from ft_harness.evaluation import Job, ModelState, base_subject, evaluate, finished, plan_jobs
-from ft_harness.examples import build_examples, mark_trained, prompt_of, trains_eos
+from ft_harness.examples import build_examples, describe_examples, mark_trained, prompt_of, trains_eos
 from ft_harness.paths import adapters_dir, bundled_recipe, reports_dir, results_dir
 from ft_harness.plots import Form, before_after, loss_curve
 from ft_harness.preflight import Checked
@@ -38,6 +39,7 @@ class Experiment:
         source: the recipe's file.
         out: the working folder with `adapters/` and `results/`.
         command: what makes the report again, for the report.
+        trust_task_code: run the code that a task from elsewhere names.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Experiment:
     source: Path
     out: Path
     command: str
+    trust_task_code: bool = False
 
     @property
     def folder(self) -> Path:
@@ -62,39 +65,75 @@ class Stage:
     def jobs(self) -> list[Job]:
         recipe = self.experiment.recipe
         wanted = {split: self.checked.tasks[split] for split in recipe.eval.splits}
-        return plan_jobs(wanted, self.checked.task_hash, self.base, recipe.eval)
+        return plan_jobs(wanted, self.checked.task_hash, self.base, recipe.eval, self.checked.form)
 
     def base_state(self) -> ModelState:
         return ModelState(base_subject(self.experiment.recipe.model.pretrained), self.base)
 
     def training_set(self) -> TrainingSet:
-        return build_training_set(self.checked.tasks, self.base, self.experiment.recipe, self.checked.task_hash)
+        checked = self.checked
+        return build_training_set(checked.tasks, self.base, self.experiment.recipe, checked.task_hash, checked.form)
 
     def proof_prompts(self) -> list[str]:
         """A few real prompts, on which the adapter must change what the model says."""
         task = next(iter(self.checked.tasks.values()))
-        return [prompt_of(task, doc) for doc in list(task.eval_docs)[:_PROOF_PROMPTS]]
+        return [prompt_of(task, doc, self.checked.form) for doc in list(task.eval_docs)[:_PROOF_PROMPTS]]
 
 
 def check_experiment(experiment: Experiment, *, trains: bool) -> Checked:
     """Preflight: everything that can be found wrong before a model is loaded."""
     folders = [results_dir(experiment.out), *([experiment.folder] if trains else [])]
-    return preflight.check(experiment.recipe, folders, trains=trains)
+    return preflight.check(experiment.recipe, folders, trains=trains, trust_code=experiment.trust_task_code)
 
 
 def check_rows(experiment: Experiment, checked: Checked) -> str:
     """Build the training rows with the tokenizer alone: boundaries, lengths and trained tokens.
 
     Raises:
-        InputError: prompts that end in white space, tokens that merge at the boundary, or too long answers.
+        InputError: prompts that end in white space, tokens that merge at the boundary, BOS twice, or too long answers.
     """
     recipe, task = experiment.recipe, checked.tasks["train"]
     tokenizer, context = load_tokenizer(recipe.model), load_context(recipe.model)
     eos = trains_eos(task, recipe.train.loss_on_eos)
-    examples = build_examples(task, list(task.eval_docs), tokenizer, context, eos=eos)
-    tokens = sum(len(example.answer_ids) for example in examples)
-    cut = sum(example.truncated for example in examples)
-    return f"{len(examples)} training rows, {tokens} trained tokens, {cut} prompts cut"
+    examples = build_examples(task, list(task.eval_docs), tokenizer, context, eos=eos, form=checked.form)
+    return describe_examples(examples, eos)
+
+
+def check_all(
+    names: Sequence[str],
+    experiment: Callable[[Path], Experiment],
+    spec: Callable[[str], TaskSpec],
+    *,
+    baseline: bool = False,
+) -> list[str]:
+    """What was checked, a line each: recipes (whatever is a path) and tasks (all else).
+
+    Args:
+        baseline: say too what the last text field alone gives away.
+
+    Raises:
+        FtHarnessError: the fault, or a `ProblemsError` with those of all names.
+    """
+    report: list[str] = []
+    problems: list[FtHarnessError] = []
+    for name in names:
+        try:
+            if Path(name).exists() or Path(name).name != name:
+                made = experiment(Path(name))
+                checked = check_experiment(made, trains=True)
+                found = [*checked.report, check_rows(made, checked)]
+                found += [preflight.check_baseline(checked.tasks, checked.form)] if baseline else []
+            else:
+                found = preflight.check_task(spec(name), baseline=baseline)
+            report += found if len(names) == 1 else [f"{name}: {line}" for line in found]
+        except ProblemsError as error:
+            problems += error.problems
+        except FtHarnessError as error:
+            problems.append(error)
+    raise_problems(problems)
+    if not report:
+        raise ConfigError("nothing was checked", "recipes or names of tasks", "see ft-harness tasks list")
+    return report
 
 
 def _prepare(experiment: Experiment) -> Checked:
@@ -114,12 +153,20 @@ def train_stage(stage: Stage, data: TrainingSet, say: Say) -> Card:
     experiment = stage.experiment
     with locked(experiment.folder):
         card = finished_card(experiment.folder, experiment.recipe, stage.base, data)
+        _keep_data_report(stage)
         if card is not None:
             say(f"{experiment.name}: the adapter is finished already")
             return card
         tokens = sum(len(example.answer_ids) for example in data.examples)
         say(f"{experiment.name}: training on {len(data.examples)} examples ({tokens} trained tokens)")
         return train(experiment.recipe, stage.base, data, experiment.folder)
+
+
+def _keep_data_report(stage: Stage) -> None:
+    """The data report into the adapter's folder: reports are made from files later."""
+    if stage.checked.data is not None:
+        text = stage.checked.data.model_dump_json(indent=2) + "\n"
+        write_text(stage.experiment.folder / DATA_REPORT_FILE, text)
 
 
 def score_base(stage: Stage, say: Say) -> list[Evaluation]:
@@ -129,7 +176,7 @@ def score_base(stage: Stage, say: Say) -> list[Evaluation]:
 
 def score_adapter(stage: Stage, folder: Path, say: Say) -> list[Evaluation]:
     """Check the adapter, prove that it changes the base, and score it on the same docs."""
-    with adapters.attached(folder, stage.base, stage.proof_prompts()) as (tuned, info):
+    with adapters.attached(folder, stage.base, stage.proof_prompts(), stage.checked.form) as (tuned, info):
         state = ModelState(info.name, tuned, info)
         return _score(state, stage, say)
 
@@ -164,7 +211,7 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
         evaluations += score_base(stage, say)
         card = train_stage(stage, data, say)
         evaluations += score_adapter(stage, experiment.folder, say)
-        runs.append(AdapterRun(card=card, history=adapters.read_history(experiment.folder)))
+        runs.append(AdapterRun(card=card, history=adapters.read_history(experiment.folder), data=found.data))
     first = experiments[0]
     study = aggregate(evaluations, runs, name=report_name, command=first.command)
     return study, write_report(study, reports_dir(first.out) / report_name)
@@ -178,8 +225,9 @@ def train_only(experiment: Experiment, say: Say) -> Card:
 
 def evaluate_only(experiment: Experiment, adapter: Path | None, say: Say) -> list[Evaluation]:
     """Score the base, and an adapter if one is given, without training."""
-    raise_problems(adapters.problems(adapter) if adapter else [])
-    stage = Stage(experiment, check_experiment(experiment, trains=False), load_base_model(experiment.recipe.model))
+    checked = check_experiment(experiment, trains=False)
+    raise_problems(adapters.problems(adapter, checked.form) if adapter else [])
+    stage = Stage(experiment, checked, load_base_model(experiment.recipe.model))
     evaluations = score_base(stage, say)
     return evaluations + (score_adapter(stage, adapter, say) if adapter else [])
 
@@ -200,7 +248,8 @@ def report_only(paths: Sequence[Path], out: Path, name: str, command: str) -> tu
         folder = Path(info.path)
         card = adapters.read_card(folder) if folder.is_dir() else None
         if card is not None and adapters.identity(folder) == info.identity:
-            runs.append(AdapterRun(card=card, history=adapters.read_history(folder)))
+            history, data = adapters.read_history(folder), read_data_report(folder)
+            runs.append(AdapterRun(card=card, history=history, data=data))
         else:
             missing.append(f"{info.name}: its adapter folder was not found here, so cost and loss curve are left out.")
     study = aggregate(evaluations, runs, name=name, command=command)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ft_harness import base_model, storage, tasks
-from ft_harness.errors import FtHarnessError, ProblemsError, raise_problems
+from ft_harness import base_model, fewshot, storage, tasks
+from ft_harness.data import row_losses
+from ft_harness.data_report import DataReport, LostRows, describe_baseline, describe_data, make_data_report
+from ft_harness.docs import LABEL_NAMES
+from ft_harness.errors import FtHarnessError, InputError, ProblemsError, raise_problems
+from ft_harness.evaluation import item_hash
 from ft_harness.examples import answer_text, prompt_of
 from ft_harness.files import Split
+from ft_harness.overlap import Item
+from ft_harness.prompts import PLAIN, PromptForm, compiled_templates, prompt_form
 from ft_harness.recipe import Recipe
+from ft_harness.task_checks import prompt_problems
 from ft_harness.tasks import TaskSpec
 
 if TYPE_CHECKING:
@@ -19,16 +27,60 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checked:
-    """What the checks left behind for the run: the task objects, so that data is read once, and what was checked."""
+    """What the checks left behind for the run: the task objects, so that data is read once, and what was checked.
+
+    Attributes:
+        form: how the prompts are rendered.
+        data: what the docs are; None where no adapter is made.
+    """
 
     tasks: dict[Split, ConfigurableTask]
     task_hash: str
     report: list[str]
+    form: PromptForm = PLAIN
+    data: DataReport | None = None
 
 
-def task_spec(recipe: Recipe) -> TaskSpec:
+@dataclass(frozen=True)
+class _DocItems:
+    """A split's docs as they are compared, made one by one."""
+
+    task: ConfigurableTask
+    form: PromptForm
+
+    def __len__(self) -> int:
+        return len(self.task.eval_docs)
+
+    def __getitem__(self, number: int, /) -> Item:
+        return self._item(self.task.eval_docs[number])
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(self._item, self.task.eval_docs)
+
+    def _item(self, doc: dict[str, Any]) -> Item:
+        task = self.task
+        if task.OUTPUT_TYPE == "loglikelihood_rolling":
+            return Item(item_hash(doc), str(task.doc_to_target(doc)), "", doc)
+        labels = task.doc_to_choice(doc) if task.OUTPUT_TYPE == "multiple_choice" else doc.get(LABEL_NAMES)
+        choices = len(labels) if labels else None
+        return Item(item_hash(doc), prompt_of(task, doc, self.form), answer_text(task, doc), doc, choices)
+
+
+def report_data(loaded: Mapping[Split, ConfigurableTask], form: PromptForm = PLAIN) -> DataReport:
+    """What the docs of these splits are, and which stand in several of them."""
+    first = next(iter(loaded.values()))
+    lost = [
+        LostRows(where=Path(loss.where).name, rows=loss.rows, dropped=loss.dropped, bad=loss.bad)
+        for loss in row_losses(first.dataset)
+    ]
+    with compiled_templates():
+        items = {split: _DocItems(task, form) for split, task in loaded.items()}
+        return make_data_report(first.config.task.partition("@")[0], items, lost)
+
+
+def task_spec(recipe: Recipe, *, trust_code: bool = False) -> TaskSpec:
     """The task that a recipe asks for."""
-    return TaskSpec(recipe.task.name, recipe.task.include_path, recipe.task_metadata())
+    return TaskSpec(recipe.task.name, recipe.task.include_path, recipe.task_metadata(), trust_code)
 
 
 def needed_splits(recipe: Recipe, *, trains: bool) -> tuple[Split, ...]:
@@ -37,7 +89,7 @@ def needed_splits(recipe: Recipe, *, trains: bool) -> tuple[Split, ...]:
     return tuple(split for split in ("train", "validation", "test") if split in wanted)
 
 
-def _check_docs(checked: dict[Split, ConfigurableTask]) -> list[FtHarnessError]:
+def _check_docs(checked: dict[Split, ConfigurableTask], form: PromptForm = PLAIN) -> list[FtHarnessError]:
     """Render every doc's prompt and answer once; the first fault of each split."""
     from tqdm import tqdm
 
@@ -46,15 +98,44 @@ def _check_docs(checked: dict[Split, ConfigurableTask]) -> list[FtHarnessError]:
         if task.OUTPUT_TYPE == "loglikelihood_rolling":
             continue
         try:
-            for doc in tqdm(task.eval_docs, desc=f"Checking {task.config.task}"):
-                prompt_of(task, doc)
-                answer_text(task, doc)
+            with compiled_templates():
+                for doc in tqdm(task.eval_docs, desc=f"Checking {task.config.task}"):
+                    prompt_of(task, doc, form)
+                    answer_text(task, doc)
         except FtHarnessError as error:
             problems.append(error)
     return problems
 
 
-def check(recipe: Recipe, folders: list[Path], *, trains: bool) -> Checked:
+def check_baseline(loaded: Mapping[Split, ConfigurableTask], form: PromptForm = PLAIN) -> str:
+    """What the prompt's last text field alone gives away on the last split (test, if it is there), in a line."""
+    split = list(loaded)[-1]
+    if "train" not in loaded or split == "train":
+        return "no baseline of the last text field: it needs the training split and another one"
+    with compiled_templates():
+        return f"{split}: {describe_baseline(_DocItems(loaded['train'], form), _DocItems(loaded[split], form))}"
+
+
+def check_task(spec: TaskSpec, *, baseline: bool = False) -> list[str]:
+    """Check a task without a recipe, on every split that it has; what was checked, a line each.
+
+    Raises:
+        FtHarnessError: the fault, or a `ProblemsError` with all of them.
+    """
+    path = tasks.find_task(spec)
+    splits = tasks.splits_of(spec)
+    if not splits:
+        raise InputError(f"the task {spec.name} names no split", "test_split, or others", "mend its YAML")
+    loaded = tasks.load_tasks(spec, splits)
+    raise_problems([problem for task in loaded.values() for problem in prompt_problems(task)] or _check_docs(loaded))
+    counts = ", ".join(f"{split} {len(task.eval_docs)} docs" for split, task in loaded.items())
+    metrics = next(iter(loaded.values())).higher_is_better()
+    name = f"task {spec.name} ({tasks.task_hash(path, trust_code=spec.trust_code)})"
+    found = [*describe_data(report_data(loaded)), *([check_baseline(loaded)] if baseline else [])]
+    return [name, counts, f"{len(metrics)} metrics, on mock answers too", *found]
+
+
+def check(recipe: Recipe, folders: list[Path], *, trains: bool, trust_code: bool = False) -> Checked:
     """Check model folder, task, data, labels and output folders.
 
     Raises:
@@ -63,15 +144,21 @@ def check(recipe: Recipe, folders: list[Path], *, trains: bool) -> Checked:
     problems: list[FtHarnessError] = [*base_model.problems(recipe.model)]
     for folder in folders:
         problems += storage.problems(folder)
+    form = PLAIN
     loaded: dict[Split, ConfigurableTask] = {}
     task_hash = ""
     try:
-        spec = task_spec(recipe)
+        form = prompt_form(recipe.task, recipe.model)
+    except FtHarnessError as error:
+        problems.append(error)
+    try:
+        spec = task_spec(recipe, trust_code=trust_code)
         path = tasks.find_task(spec)
-        task_hash = tasks.task_hash(path)
+        task_hash = tasks.task_hash(path, trust_code=trust_code)
         loaded = tasks.load_tasks(spec, needed_splits(recipe, trains=trains))
         problems += tasks.training_problems(loaded["train"]) if trains else []
-        problems += _check_docs(loaded)
+        problems += fewshot.problems(loaded, recipe.eval)
+        problems += _check_docs(loaded, form)
     except ProblemsError as error:
         problems += error.problems
     except FtHarnessError as error:
@@ -85,5 +172,8 @@ def check(recipe: Recipe, folders: list[Path], *, trains: bool) -> Checked:
         counts,
         f"{metrics} metrics",
     ]
+    report += [f"chat template {form.chat_template_hash}", *form.notes] if form.apply_chat_template else []
+    report += fewshot.describe(loaded, recipe.eval)
     report += [f"folder {folder} can be written" for folder in folders]
-    return Checked(loaded, task_hash, report)
+    data = report_data(loaded, form) if trains else None
+    return Checked(loaded, task_hash, report + (describe_data(data) if data else []), form, data)

@@ -12,20 +12,20 @@ from typing import Any
 from urllib.parse import quote
 
 from ft_harness.aggregator import AdapterRun, Comparison, Row, Study
+from ft_harness.amounts import NONE, amount, difference, duration, interval, probability, size
 from ft_harness.cases import Case, Transition
+from ft_harness.data_section import data_section
 from ft_harness.markdown import fenced, inline, table
-from ft_harness.metrics import find_metric
 from ft_harness.records import Record
 
 _SPLITS = ("train", "validation", "test")
 _SHOWN: tuple[Transition, ...] = ("corrected", "broken", "not corrected")
 _EVALUATION_HEADER = ["Subject", "Task", "Split", "Shots", "Limit", "Seed", "Batch", "Device", "Back end", "Record"]
 _TEXT_LIMIT = 1200
-_NONE = "-"
 _LEGEND = (
     "Differences are tuned minus base, in percentage points where the score is in %. The interval is the paired 95 % "
     "interval of the difference. p (Holm) is adjusted over the primary metrics; all others are exploratory. "
-    f"`{_NONE}`: undefined, or not made for this row."
+    f"`{NONE}`: undefined, or not made for this row."
 )
 
 
@@ -51,6 +51,7 @@ def render_markdown(study: Study, figures: Mapping[str, str]) -> str:
         *_section("Scores", _score_table(study, main)),
         *_section("Scores by split", _split_table(study)),
         *_section("Scores by label", _label_table(study, main)),
+        *_section("Data", data_section(study)),
         *_section("Cost", _cost_table(study)),
         *_section("Training", [part for run in study.adapters for part in _training(run, figures)]),
         *_section("Cases", [part for comparison in main for part in _cases(study, comparison)]),
@@ -72,53 +73,6 @@ def _bullets(texts: Iterable[str]) -> list[str]:
 
 def _figure(figures: Mapping[str, str], key: str, caption: str) -> list[str]:
     return [f"![{inline(caption)}]({quote(figures[key])})"] if key in figures else []
-
-
-# --- numbers -------------------------------------------------------------------------------------------------------
-
-
-def _amount(metric: str, value: float | None) -> str:
-    """A score: per cent for metrics between 0 and 1."""
-    if value is None:
-        return _NONE
-    return f"{100 * value:z.1f} %" if find_metric(metric).scale == 1 else f"{value:z.1f}"
-
-
-def _difference(metric: str, delta: float | None) -> str:
-    """A signed difference: percentage points for metrics between 0 and 1."""
-    if delta is None:
-        return _NONE
-    return f"{100 * delta if find_metric(metric).scale == 1 else delta:+z.1f}"
-
-
-def _interval(row: Row) -> str:
-    if row.low is None or row.high is None:
-        return _NONE
-    return f"{_difference(row.metric, row.low)} to {_difference(row.metric, row.high)}"
-
-
-def _probability(p: float | None) -> str:
-    if p is None:
-        return _NONE
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _size(count: int | None) -> str:
-    """Bytes in binary units."""
-    if count is None:
-        return _NONE
-    amount, units = float(count), ["KiB", "MiB", "GiB"]
-    unit = "B"
-    while amount >= 1024 and units:
-        amount, unit = amount / 1024, units.pop(0)
-    return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
 
 
 # --- scores --------------------------------------------------------------------------------------------------------
@@ -152,7 +106,11 @@ def _overall_rows(comparison: Comparison) -> list[Row]:
 
 
 def _score_table(study: Study, main: list[Comparison]) -> list[str]:
-    lines = [_score_line(_name(study, comparison), row) for comparison in main for row in _overall_rows(comparison)]
+    lines = [
+        _score_line(_name(study, comparison), row)
+        for comparison in main
+        for row in [*_overall_rows(comparison), *([comparison.without] if comparison.without else [])]
+    ]
     header = [
         "Task",
         "Split",
@@ -175,14 +133,14 @@ def _score_line(name: str, row: Row) -> list[str]:
         name,
         row.split,
         f"{row.metric}{kind}",
-        _amount(row.metric, row.base),
-        _amount(row.metric, row.tuned),
-        _difference(row.metric, row.delta),
-        _interval(row),
-        _probability(row.p),
-        _probability(row.p_adjusted),
+        amount(row.metric, row.base),
+        amount(row.metric, row.tuned),
+        difference(row.metric, row.delta),
+        interval(row),
+        probability(row.p),
+        probability(row.p_adjusted),
         str(row.n),
-        row.verdict or _NONE,
+        row.verdict or NONE,
     ]
 
 
@@ -197,10 +155,10 @@ def _split_table(study: Study) -> list[str]:
     for (name, metric), by_split in found.items():
         rows = [by_split.get(split) for split in _SPLITS]
         lines += [
-            [name, metric, "Base", *(_amount(metric, row.base if row else None) for row in rows)],
-            [name, metric, "Tuned", *(_amount(metric, row.tuned if row else None) for row in rows)],
-            [name, metric, "Difference", *(_difference(metric, row.delta if row else None) for row in rows)],
-            [name, metric, "n", *(str(row.n) if row else _NONE for row in rows)],
+            [name, metric, "Base", *(amount(metric, row.base if row else None) for row in rows)],
+            [name, metric, "Tuned", *(amount(metric, row.tuned if row else None) for row in rows)],
+            [name, metric, "Difference", *(difference(metric, row.delta if row else None) for row in rows)],
+            [name, metric, "n", *(str(row.n) if row else NONE for row in rows)],
         ]
     return [table(["Task", "Metric", "", *(split.capitalize() for split in _SPLITS)], lines, "lllrrr")] if lines else []
 
@@ -212,7 +170,7 @@ def _label_table(study: Study, main: list[Comparison]) -> list[str]:
         for label in _labels(comparison):
             metrics = [f"{kind}_{label}" for kind in ("precision", "recall", "f1")]
             pairs = [(rows[metric].base, rows[metric].tuned) if metric in rows else (None, None) for metric in metrics]
-            scores = [_amount(metric, value) for metric, pair in zip(metrics, pairs, strict=True) for value in pair]
+            scores = [amount(metric, value) for metric, pair in zip(metrics, pairs, strict=True) for value in pair]
             lines.append([_name(study, comparison), comparison.base.settings.split, label, *scores])
     kinds = [f"{kind}, {who}" for kind in ("Precision", "Recall", "F1") for who in ("Base", "Tuned")]
     return [table(["Task", "Split", "Label", *kinds], lines, "lllrrrrrr")] if lines else []
@@ -239,16 +197,16 @@ def _cost_column(study: Study, run: AdapterRun) -> dict[str, str]:
     total = card.model.parameters + card.trainable_parameters
     scored = [comparison for comparison in study.comparisons if comparison.tuned.subject == card.name]
     return {
-        "Training time": _duration(cost.seconds) + _resumed(cost.resumed_from_step),
+        "Training time": duration(cost.seconds) + _resumed(cost.resumed_from_step),
         "Training speed": f"{cost.tokens_per_second:,.0f} tokens/s",
         "Parameters, base and adapter": f"{total:,}",
         "Trainable parameters": f"{card.trainable_parameters:,}",
         "Trainable share": f"{100 * card.trainable_parameters / total:.2f} %",
-        "Peak memory of the process": _size(cost.peak_rss_bytes),
-        "Peak GPU memory": _size(cost.peak_gpu_bytes),
-        "Adapter size": _size(cost.adapter_bytes),
-        "Scoring time, Base": _duration(sum(comparison.base.cost.seconds for comparison in scored)),
-        "Scoring time, Tuned": _duration(sum(comparison.tuned.cost.seconds for comparison in scored)),
+        "Peak memory of the process": size(cost.peak_rss_bytes),
+        "Peak GPU memory": size(cost.peak_gpu_bytes),
+        "Adapter size": size(cost.adapter_bytes),
+        "Scoring time, Base": duration(sum(comparison.base.cost.seconds for comparison in scored)),
+        "Scoring time, Tuned": duration(sum(comparison.tuned.cost.seconds for comparison in scored)),
         "Hardware": cost.hardware,
     }
 
@@ -321,7 +279,7 @@ def _provenance(study: Study) -> list[str]:
         "### Recipe",
         table(
             ["Setting", *(run.card.name for run in study.adapters)],
-            [[setting, *(recipe.get(setting, _NONE) for recipe in recipes)] for setting in settings],
+            [[setting, *(recipe.get(setting, NONE) for recipe in recipes)] for setting in settings],
             "l" + "l" * len(recipes),
         ),
         "### Software and hardware",
@@ -346,10 +304,10 @@ def _identities(study: Study) -> list[list[str]]:
         if adapter is None:
             found = {
                 "model": model.pretrained,
-                "revision": model.revision or _NONE,
+                "revision": model.revision or NONE,
                 "identity": model.identity,
                 "dtype": model.dtype,
-                "quantization": model.quantization or _NONE,
+                "quantization": model.quantization or NONE,
             }
         else:
             proof = adapter.live_proof
@@ -370,7 +328,7 @@ def _evaluation_line(record: Record) -> list[str]:
         settings.task,
         settings.split,
         str(settings.num_fewshot),
-        _NONE if settings.limit is None else str(settings.limit),
+        NONE if settings.limit is None else str(settings.limit),
         str(settings.seed),
         str(settings.batch_size),
         settings.device,

@@ -12,6 +12,7 @@ from ft_harness.stats import MIN_PAIRS
 
 if TYPE_CHECKING:
     from ft_harness.aggregator import Row
+    from ft_harness.data_report import DataReport
 
 _WORDS = {"acc": "accuracy", "exact_match": "exact match", "token_f1": "token F1", "f1_macro": "macro F1"}
 _COLLAPSED = 0.95  # share of one answer from which a model counts as answering only that
@@ -99,6 +100,20 @@ def remark_collapse(base: Sequence[str | None], tuned: Sequence[str | None], gol
     return f"{said}: the training has collapsed (often a too high learning rate)."
 
 
+def remark_overlap(without: Row, left_out: int, left: int) -> str:
+    """What the deciding metric is without the items that also stand in the training split; `left` items remain."""
+    if not left:
+        return f"All {_count_items(left_out)} also occur in the training data: this says nothing about new items."
+    stand = "item also occurs" if left_out == 1 else "items also occur"
+    said = f"{left_out} of {left_out + left} {stand} in the training data, exactly or nearly"
+    if without.base is None or without.tuned is None or without.delta is None:
+        return f"{said}; without them nothing can be stated."
+    factor, unit = (100.0, " %") if find_metric(without.metric).scale == 1 else (1.0, "")
+    before, after = (f"{_round(value * factor)}{unit}" for value in (without.base, without.tuned))
+    change = f"{_round(without.delta * factor, sign='+')} points, {_state_interval(without, factor)}"
+    return f"{said}; without them {_WORDS.get(without.metric, without.metric)} {before} -> {after} ({change})."
+
+
 def describe(record: Record) -> str:
     """Where one evaluation lies below the results folder."""
     return f"{record.subject}/{record.eval_id}"
@@ -119,4 +134,18 @@ def note_overlap(card: Card) -> list[str]:
         f"{card.name}: {overlap.n_overlapping} of {overlap.n} {overlap.split} docs also occur among the training docs"
         for overlap in card.overlap
         if overlap.n_overlapping
+    ]
+
+
+def note_unknown_overlap(record: Record, data: DataReport | None) -> list[str]:
+    """A note if the adapter's data report is not about the docs of this evaluation."""
+    settings = record.settings
+    if data is None or settings.split == "train":
+        return []
+    found = data.split_data(settings.split)
+    if found and (settings.sample_seed is not None or found.data_hash == settings.data_hash):
+        return []
+    return [
+        f"{describe(record)}: the adapter's data report is not of these {settings.split} docs; "
+        "whether they also occur among the training docs was not looked at"
     ]

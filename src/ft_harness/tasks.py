@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,18 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ft_harness.data import load_splits
-from ft_harness.errors import ConfigError, FtHarnessError, InputError, raise_problems, suggest
-from ft_harness.files import Split
-from ft_harness.metrics import find_metric, label_metrics
+from ft_harness.errors import ConfigError, FtHarnessError, InputError, PolicyError, raise_problems, suggest
+from ft_harness.files import SPLITS, Split
 from ft_harness.paths import task_yamls_dir
 from ft_harness.storage import canonical_json, sha256_file, sha256_text
+from ft_harness.task_checks import (
+    LOADER,
+    choice_problems,
+    code_problems,
+    label_problems,
+    metric_problems,
+    mock_problems,
+    with_includes,
+    yaml_problems,
+)
 from ft_harness.yaml_source import read_yaml
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
     from lm_eval.api.task import ConfigurableTask
 
-_log = logging.getLogger(__name__)
 _SPLIT_KEYS = {"train": "training_split", "validation": "validation_split", "test": "test_split"}
 _LOADER_KEYS = ("dataset_path", "dataset_name", "dataset_kwargs", "custom_dataset")
 _OUTPUT_TYPES = ("multiple_choice", "generate_until", "loglikelihood")
@@ -36,11 +42,13 @@ class TaskSpec:
     Attributes:
         include_path: a further folder with task YAMLs.
         metadata: what `lm_eval --metadata` would carry: `data_source`, ..., `test_all`.
+        trust_code: run the code that a task of the further folder names.
     """
 
     name: str
     include_path: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    trust_code: bool = False
 
 
 def task_files(include_path: str | None = None) -> dict[str, Path]:
@@ -98,71 +106,10 @@ def find_task(spec: TaskSpec) -> Path:
     return Path(entry.yaml_path)
 
 
-def yaml_problems(path: Path) -> list[InputError]:
-    """Unknown keys of a task YAML, with line and suggestion; lm-eval itself would fail without naming the file."""
-    from lm_eval.config.task import TaskConfig
-
-    content, lines = read_yaml(path)
-    known = {item.name for item in dataclasses.fields(TaskConfig)} | {"include", "tag", "group", "task_list", "class"}
-    return [
-        InputError(
-            f"{path}:{lines[(str(key),)]}: unknown key {key}{suggest(str(key), known)}",
-            "a key of lm-eval's task YAMLs",
-            "rename it",
-        )
-        for key in content
-        if key not in known
-    ]
-
-
-def _with_includes(path: Path, including: Sequence[Path] = ()) -> dict[str, Any]:
-    """The content of a task YAML, laid over that of the files it includes."""
-    path = path.resolve()
-    if path in including:
-        raise InputError(f"{path}: includes itself", "includes without a circle", "remove one include")
-    content, _ = read_yaml(path)
-    included = content.pop("include", [])
-    merged: dict[str, Any] = {}
-    for name in [included] if isinstance(included, str) else included or []:
-        merged |= _with_includes(path.parent / name, (*including, path))
-    return merged | content
-
-
-def metric_problems(path: Path) -> list[InputError]:
-    """Metrics of a task YAML that can't be aggregated and compared; lm-eval would ask the hub for an unknown one."""
-    problems: list[InputError] = []
-    content = _with_includes(path)
-    for entry in content.get("metric_list") or []:
-        name = str(entry.get("metric") if isinstance(entry, Mapping) else entry)
-        try:
-            find_metric(name)
-        except InputError as error:
-            problems.append(InputError(f"{path}: {error.what}", error.expected, error.action))
-    return problems + _unlisted_metrics(path, content)
-
-
-def _unlisted_metrics(path: Path, content: Mapping[str, Any]) -> list[InputError]:
-    """Metrics that `score_label` gives but the YAML leaves out: lm-eval would take the mean of their counts."""
-    if content.get("process_results") != "!function ft_harness.metrics.score_label":
-        return []
-    labels = ((content.get("dataset_kwargs") or {}).get("data") or {}).get("labels") or []
-    listed = {entry.get("metric") for entry in content.get("metric_list") or [] if isinstance(entry, Mapping)}
-    missing = [name for name in label_metrics(labels) if name not in listed]
-    if not missing:
-        return []
-    return [
-        InputError(
-            f"{path}: metric_list leaves out {', '.join(missing)}",
-            "every metric that score_label gives, with its aggregation",
-            f"add lines like those of {task_yamls_dir() / 'sst2' / 'sst2_custom.yaml'}",
-        )
-    ]
-
-
-def task_hash(path: Path) -> str:
+def task_hash(path: Path, *, trust_code: bool = False) -> str:
     """Hash of a task's definition (includes followed): prompts, answers, stop rule, metrics, version, and the code
     of the functions that it names."""
-    content = canonical_json(_with_includes(path))
+    content = canonical_json(with_includes(path, trust_code=trust_code))
     named = sorted(set(re.findall(r"!function ([\w.]+)\.\w+", content)))
     code = [sha256_file(file) for module in named for file in _module_files(module, path.parent)]
     return sha256_text(canonical_json([content, code]))[:16]
@@ -190,7 +137,6 @@ def _base_config(spec: TaskSpec, path: Path) -> dict[str, Any]:
     """The task's configuration with the spec's data in place."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    _with_includes(path)  # names file and line where lm-eval's own reader would not
     try:
         config: dict[str, Any] = load_yaml(path)
     except (ImportError, AttributeError, ValueError, SyntaxError) as error:
@@ -222,18 +168,42 @@ def _split_config(config: Mapping[str, Any], name: str, split: str) -> dict[str,
     return {**config, "task": f"{name}@{split}", "test_split": source, "metadata": dict(config["metadata"])}
 
 
+def _sandbox_templates() -> None:
+    """Render lm-eval's templates in jinja's sandbox: a task's prompt is text, not a way into Python."""
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from lm_eval import utils
+
+    if isinstance(utils.env, ImmutableSandboxedEnvironment):
+        return
+    sandbox = ImmutableSandboxedEnvironment(
+        loader=utils.env.loader,
+        undefined=utils.env.undefined,
+        keep_trailing_newline=utils.env.keep_trailing_newline,
+    )
+    sandbox.filters.update(utils.env.filters)
+    utils.env = sandbox
+
+
 def _build(config: dict[str, Any], name: str) -> ConfigurableTask:
     from jinja2 import UndefinedError
+    from jinja2.exceptions import SecurityError
     from lm_eval.api.task import ConfigurableTask
 
+    _sandbox_templates()
     try:
         return ConfigurableTask(config=config)
     except FtHarnessError:
         raise
+    except SecurityError as error:
+        raise PolicyError(
+            f"the task {name}: a template reaches into Python ({error})",
+            "templates over the data's fields; no flag allows more",
+            "mend doc_to_text, doc_to_target or doc_to_choice",
+        ) from error
     except UndefinedError as error:
         raise InputError(
             f"the task {name}: a template names a field that the data lacks ({error})",
-            "templates over the data's own fields",
+            f"templates over the data's own fields{_fields_of(config)}",
             "mend doc_to_text or doc_to_target, or map the column in data.columns",
         ) from error
     except Exception as error:  # lm-eval raises bare types for faults of YAML and data
@@ -242,6 +212,12 @@ def _build(config: dict[str, Any], name: str) -> ConfigurableTask:
             "a task that lm-eval can load",
             "see ft-harness check, or --debug for the traceback",
         ) from error
+
+
+def _fields_of(config: Mapping[str, Any]) -> str:
+    """The fields of our loader's docs, where they can be told without reading the data again."""
+    data = (config.get("dataset_kwargs") or {}).get("data") or {}
+    return f" ({', '.join(data['columns'])}, ...)" if data.get("columns") else ""
 
 
 def _already_loaded(dataset: DatasetDict) -> Callable[..., DatasetDict]:
@@ -256,16 +232,40 @@ def load_tasks(spec: TaskSpec, splits: Sequence[Split]) -> dict[Split, Configura
 
     Raises:
         ConfigError: no such task.
-        InputError: the YAML, its data or its templates are at fault.
+        InputError: the YAML, its data, templates, choices or metrics are at fault.
+        PolicyError: a task from elsewhere would run code.
     """
-    path = find_task(spec)
-    raise_problems([*yaml_problems(path), *metric_problems(path)])
-    config = _base_config(spec, path)
+    config = _base_config(spec, _checked_path(spec))
     tasks: dict[Split, ConfigurableTask] = {}
     for split in splits:
         tasks[split] = _build(_split_config(config, spec.name, split), spec.name)
         config["custom_dataset"] = _already_loaded(tasks[split].dataset)
+    for task in list(tasks.values())[:1]:
+        raise_problems([*choice_problems(task), *mock_problems(task)])
     return tasks
+
+
+def _checked_path(spec: TaskSpec) -> Path:
+    """The task's YAML, after the checks that need no data."""
+    path, trust = find_task(spec), spec.trust_code
+    raise_problems([] if trust else code_problems(path))
+    problems = [*yaml_problems(path, trust_code=trust), *metric_problems(path, trust_code=trust)]
+    if "data_labels" not in spec.metadata:
+        problems += label_problems(path, trust_code=trust)
+    raise_problems(problems)
+    return path
+
+
+def splits_of(spec: TaskSpec) -> tuple[Split, ...]:
+    """The splits that a task's YAML names; all of them where the spec replaces its data.
+
+    Raises:
+        FtHarnessError: as in `load_tasks`, for faults of the YAML.
+    """
+    content = with_includes(_checked_path(spec), trust_code=spec.trust_code)
+    ours = content.get("custom_dataset") == LOADER
+    replaced = "data_source" in spec.metadata and not ours
+    return tuple(split for split in SPLITS if content.get(_SPLIT_KEYS[split]) or replaced)
 
 
 def training_problems(task: ConfigurableTask) -> list[InputError]:
@@ -286,7 +286,10 @@ def list_tasks(include_path: str | None = None) -> list[dict[str, str]]:
     """Name, output type, data source and file of the shipped and the user's tasks."""
     listed: list[dict[str, str]] = []
     for name, path in sorted(task_files(include_path).items()):
-        content = _with_includes(path)
+        try:
+            content = with_includes(path)
+        except PolicyError:
+            content, _ = read_yaml(path)  # listed as it stands; its includes lie elsewhere and are not read
         data = (content.get("dataset_kwargs") or {}).get("data") or {}
         source = str(data.get("source") or content.get("dataset_path") or "-")
         listed.append({"task": name, "output": str(content.get("output_type", "-")), "data": source, "file": path.name})

@@ -1,4 +1,4 @@
-"""Strict YAML: safe types only, no duplicate keys, and the line of every key for messages."""
+"""Strict YAML: safe types only, no duplicate keys, bounded in size, and the line of every key for messages."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ import yaml
 from ft_harness.errors import FtHarnessError, InputError
 
 KeyPath = tuple[str, ...]
+LARGEST_FILE = 1_000_000  # bytes
+MOST_NODES = 10_000  # values and keys, each alias counted with all that it stands for
+DEEPEST = 50
 
 
-class _StrictLoader(yaml.SafeLoader):
+_SafeLoader: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+
+
+class _StrictLoader(_SafeLoader):  # type: ignore[misc]
     """SafeLoader that refuses duplicate keys and reads `!function name` as the text of its name."""
 
 
@@ -48,16 +54,59 @@ def _key_lines(node: yaml.Node | None, prefix: KeyPath = ()) -> dict[KeyPath, in
     return lines
 
 
+def _check_bounds(text: str) -> None:
+    """Count nodes and depth on the stream of events, before anything is built: a few lines of aliases can stand for
+    millions of values.
+
+    Raises:
+        ValueError: more than `MOST_NODES` or deeper than `DEEPEST`.
+    """
+    behind: dict[str | None, int] = {}  # anchor -> nodes that it stands for
+    open_: list[tuple[str | None, int]] = []  # (anchor, nodes before it) of the collections not yet closed
+    nodes = 0
+    for event in yaml.parse(text, Loader=_SafeLoader):
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_.pop()
+            behind[anchor] = nodes - before
+        elif isinstance(event, yaml.AliasEvent):
+            nodes += behind.get(event.anchor, 1)
+        elif isinstance(event, yaml.NodeEvent):
+            nodes += 1
+            if isinstance(event, yaml.CollectionStartEvent):
+                open_.append((event.anchor, nodes))
+        if nodes > MOST_NODES:
+            raise ValueError(f"more than {MOST_NODES} values, aliases counted out")
+        if len(open_) > DEEPEST:
+            raise ValueError(f"more than {DEEPEST} levels deep")
+
+
+def _read_text(path: Path) -> str:
+    size = path.stat().st_size
+    if size > LARGEST_FILE:
+        raise OSError(f"{size} bytes, more than the {LARGEST_FILE} that a file of settings may have")
+    return path.read_text(encoding="utf-8")
+
+
+def _parse(text: str) -> tuple[Any, dict[KeyPath, int]]:
+    loader = _StrictLoader(text)
+    try:
+        node = loader.get_single_node()
+        lines = _key_lines(node)  # before merges, which construction would write into the node
+        return loader.construct_document(node) if node else None, lines
+    finally:
+        loader.dispose()
+
+
 def read_yaml(path: Path, error_type: type[FtHarnessError] = InputError) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     """(content, line of each key path) of a YAML file that holds one mapping.
 
     Raises:
-        error_type: the file is missing, not UTF-8, not YAML, has a key twice, or is no mapping.
+        error_type: the file is missing, too large or too deep, not UTF-8, not YAML, has a key twice, or is no mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        content = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
-        lines = _key_lines(yaml.compose(text, Loader=yaml.SafeLoader))
+        text = _read_text(path)
+        _check_bounds(text)
+        content, lines = _parse(text)
     except (OSError, UnicodeDecodeError) as error:
         raise error_type(f"{path}: can't be read ({error})", "a UTF-8 YAML file", "check the path") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
