@@ -17,7 +17,6 @@ from ft_harness.records import (
     Evaluation,
     LiveProof,
     ModelInfo,
-    Overlap,
     Record,
     Sample,
     Score,
@@ -133,7 +132,7 @@ def write_evaluation(folder: Path, record: Record, samples: Sequence[Sample]) ->
     return Evaluation(folder=folder, record=record)
 
 
-def make_card(name: str, overlap: Sequence[Overlap] = ()) -> Card:
+def make_card(name: str) -> Card:
     """The card of an adapter of this name."""
     return Card(
         name=name,
@@ -149,7 +148,6 @@ def make_card(name: str, overlap: Sequence[Overlap] = ()) -> Card:
         trained_tokens=200,
         steps=10,
         final_loss=0.5,
-        overlap=list(overlap),
         cost=TrainingCost(
             seconds=1.0,
             tokens=100,

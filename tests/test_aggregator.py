@@ -16,7 +16,7 @@ from ft_harness.aggregator import AdapterRun, Row, Study, aggregate, compare
 from ft_harness.data_report import DataReport, SplitData
 from ft_harness.errors import InputError, NotComparableError
 from ft_harness.overlap import SplitOverlap
-from ft_harness.records import Evaluation, Overlap, Record, Sample
+from ft_harness.records import Evaluation, Record, Sample
 from tests.make_records import (
     ANSWER_METRICS,
     answer_samples,
@@ -362,17 +362,15 @@ def test_nothing_to_compare_is_an_empty_study() -> None:
     assert (study.comparisons, study.notes, study.rows()) == ([], [], [])
 
 
-def test_bad_items_and_overlap_are_noted(write: Write) -> None:
+def test_bad_items_are_noted(write: Write) -> None:
     base, tuned = make_pair(write, 20, 8, 14)
     scores = [score.model_copy(update={"n_invalid": 2, "n_truncated": 3, "n": 20}) for score in tuned.record.scores]
     bad = tuned.model_copy(update={"record": tuned.record.model_copy(update={"scores": scores})})
-    overlap = [Overlap(split="test", n=20, n_overlapping=5), Overlap(split="validation", n=20, n_overlapping=0)]
-    run = AdapterRun(card=make_card("nli", overlap), history=[])
+    run = AdapterRun(card=make_card("nli"), history=[])
     study = aggregate([base, bad], [run], name="n", command="c")
     assert study.notes == [
         "nli/demo_nli@test: 2 items have an answer that could not be read or scored",
         "nli/demo_nli@test: 3 items had their prompt cut to fit the context",
-        "nli: 5 of 20 test docs also occur among the training docs",
     ]
     assert study.adapters == [run]
 
@@ -391,7 +389,7 @@ def make_data(items: Sequence[str], **changes: Any) -> DataReport:
 
 
 def study_of(pair: Sequence[Evaluation], data: DataReport | None, name: str = "nli") -> Study:
-    run = AdapterRun(card=make_card(name, [Overlap(split="test", n=20, n_overlapping=3)]), history=[], data=data)
+    run = AdapterRun(card=make_card(name), history=[], data=data)
     return aggregate(pair, [run], name="n", command="c")
 
 

@@ -21,7 +21,7 @@ from ft_harness.preflight import check
 from ft_harness.prompts import PLAIN, PromptForm, prompt_form
 from ft_harness.recipe import EvalSection, ModelSection, Recipe, TaskSection
 from ft_harness.records import read_evaluation
-from ft_harness.scoring import make_lm
+from ft_harness.scoring import make_causal_lm
 from ft_harness.storage import sha256_text
 from ft_harness.tasks import TaskSpec, load_tasks
 from ft_harness.training import TrainingSet, build_training_set, finished_card, train
@@ -85,29 +85,26 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Reader:
-    """What the model is given, row by row, without padding."""
+    """The tokens of each prompt and answer that the model is asked about."""
 
     def __init__(self, lm) -> None:
         self.rows: list[list[int]] = []
-        self.lm, self.call, self.generate = lm, lm._model_call, lm._model_generate
-        lm._model_call, lm._model_generate = self.read_call, self.read_generate
+        self.score, self.generate = lm.scorer.score, lm.generator.generate
+        lm.scorer.score, lm.generator.generate = self.read_queries, self.read_prompts
 
-    def read(self, batch: torch.Tensor) -> None:
-        self.rows += [[token for token in row if token != 0] for row in batch.tolist()]
+    def read_queries(self, queries):
+        self.rows += [list(query.inputs) for query in queries]
+        return self.score(queries)
 
-    def read_call(self, batch, **options):
-        self.read(batch)
-        return self.call(batch, **options)
-
-    def read_generate(self, context, **options):
-        self.read(context)
-        return self.generate(context, **options)
+    def read_prompts(self, prompts):
+        self.rows += [list(prompt.ids) for prompt in prompts]
+        return self.generate(prompts)
 
 
 def rows_read_by_the_model(base: BaseModel, jobs, batch_size: int) -> list[list[int]]:
     import lm_eval
 
-    lm = make_lm(base, batch_size)
+    lm = make_causal_lm(base, batch_size)
     reader = Reader(lm)
     for job in jobs:
         lm_eval.evaluate(

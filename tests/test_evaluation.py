@@ -74,7 +74,8 @@ def test_scores_equal_stock_lm_eval_to_the_item(
         (ours,) = evaluate(state_of(base), jobs, tmp_path)
     results, samples = stock_scores(f"pretrained={model_folder}" + (f",peft={adapter}" if tuned else ""), reviews)
     for score in ours.record.scores:
-        assert score.value == pytest.approx(results[f"{score.metric},none"], abs=1e-12) or score.value is None
+        tolerance = 1e-4 if score.metric in ("ece", "brier") else 1e-12  # log-likelihoods themselves, or counts
+        assert score.value == pytest.approx(results[f"{score.metric},none"], abs=tolerance) or score.value is None
     mine = list(ours.samples())
     assert [sample.doc_id for sample in mine] == [sample["doc_id"] for sample in samples] == list(range(24))
     for sample, stock in zip(mine, samples, strict=True):
@@ -117,7 +118,7 @@ def test_a_finished_evaluation_is_not_scored_again(
 ):
     jobs = jobs_of(base, reviews)
     first = evaluate(state_of(base), jobs, tmp_path)
-    monkeypatch.setattr(evaluation, "make_lm", lambda *_: pytest.fail("the model was asked again"))
+    monkeypatch.setattr(evaluation, "make_causal_lm", lambda *_: pytest.fail("the model was asked again"))
     assert evaluate(state_of(base), jobs, tmp_path) == first
 
 
@@ -132,7 +133,7 @@ def test_a_missing_samples_file_is_scored_again(base: BaseModel, reviews: Path, 
 def test_what_makes_a_score_makes_its_identity(base: BaseModel, reviews: Path, tmp_path: Path):
     job = jobs_of(base, reviews)[-1]
     other = load_base_model(ModelSection(pretrained=str(save_model(tmp_path / "other", seed=1))))
-    shots = jobs_of(base, reviews, settings=EvalSection(num_fewshot=1))[-1]
+    shots = jobs_of(base, reviews, settings=EvalSection(num_fewshot=1, splits=("test",)))[-1]
     changed = write_jsonl(tmp_path / "changed" / "all.jsonl", [{"text": f"t {i}", "label": i % 2} for i in range(30)])
     data = jobs_of(base, changed)[-1]
     prints = [
@@ -192,7 +193,8 @@ def test_generated_answers_are_scored_and_kept(base: BaseModel, tmp_path: Path):
     rows = [{"passage": f"Ann has {i} hats.", "question": "Who?", "answer": "Ann"} for i in range(30)]
     source = write_jsonl(tmp_path / "qa.jsonl", rows)
     (done,) = evaluate(state_of(base), jobs_of(base, source, "demo_qa")[-1:], tmp_path / "results")
-    assert [score.metric for score in done.record.scores] == ["exact_match", "token_f1"]
+    names = [score.metric for score in done.record.scores]
+    assert names == ["exact_match", "token_f1", "empty", "truncated", "run_on"]
     sample = next(done.samples())
     assert sample.target == "Ann"
     assert isinstance(sample.prediction, str)

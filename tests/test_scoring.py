@@ -20,7 +20,7 @@ from ft_harness.metrics import find_metric, score_answer_ppl, score_text_ppl
 from ft_harness.paths import task_yamls_dir
 from ft_harness.recipe import EvalSection, ModelSection
 from ft_harness.records import Evaluation, ModelInfo
-from ft_harness.scoring import GeneratedText, ScoredAnswer, make_lm
+from ft_harness.scoring import GeneratedText, ScoredAnswer, make_causal_lm
 from ft_harness.tasks import TaskSpec, load_tasks
 from tests.conftest import TOKENIZERS
 from tests.tiny import build_tokenizer, write_jsonl
@@ -76,7 +76,7 @@ def base(model_folder: Path) -> BaseModel:
 def test_a_uniform_model_has_the_perplexity_of_its_vocabulary(uniform, max_length: int, batch_size: int):
     model, tokenizer = uniform
     vocabulary = model.config.vocab_size
-    lm = make_lm(loaded(model, tokenizer, max_length), batch_size)
+    lm = make_causal_lm(loaded(model, tokenizer, max_length), batch_size)
     results = rolling(lm, TEXTS)
     counts = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in TEXTS]
     assert max(counts) > max_length or max_length == 128
@@ -94,7 +94,7 @@ def test_a_uniform_model_has_the_perplexity_of_its_vocabulary(uniform, max_lengt
 def test_an_answer_of_a_uniform_model_too(uniform, batch_size: int):
     model, tokenizer = uniform
     pairs = [("Review: the film", " was good"), ("Review: the film was", " bad"), ("x" * 200, " cold and slow")]
-    lm = make_lm(loaded(model, tokenizer, 24), batch_size)
+    lm = make_causal_lm(loaded(model, tokenizer, 24), batch_size)
     results = lm.loglikelihood([request("loglikelihood", *pair) for pair in pairs], disable_tqdm=True)
     answers = [len(tokenizer(p + a)["input_ids"]) - len(tokenizer(p)["input_ids"]) for p, a in pairs]
     assert [result.tokens for result in results] == answers
@@ -107,7 +107,7 @@ def test_an_answer_of_a_uniform_model_too(uniform, batch_size: int):
 
 def test_an_empty_text_has_no_tokens_and_no_score(uniform):
     model, tokenizer = uniform
-    lm = make_lm(loaded(model, tokenizer), 4)
+    lm = make_causal_lm(loaded(model, tokenizer), 4)
     (alone,) = rolling(lm, [""])
     assert (float(alone), alone.tokens) == (0.0, 0)
     first, empty, last = rolling(lm, ["x", "", "the film"])
@@ -138,7 +138,7 @@ def bare_loop(model, opening: int, ids: list[int], length: int) -> float:
 
 @pytest.mark.parametrize("max_length", [7, 128])
 def test_rolling_equals_a_bare_loop(base: BaseModel, max_length: int):
-    results = rolling(make_lm(loaded(base.model, base.tokenizer, max_length), 3), TEXTS)
+    results = rolling(make_causal_lm(loaded(base.model, base.tokenizer, max_length), 3), TEXTS)
     for text, result in zip(TEXTS, results, strict=True):
         ids = base.tokenizer(text, add_special_tokens=False)["input_ids"]
         assert float(result) == pytest.approx(bare_loop(base.model, 1, ids, max_length), rel=1e-5)
@@ -148,13 +148,13 @@ def test_windows_that_read_the_same_tokens_are_scored_apart(base: BaseModel):
     """21 equal tokens in windows of 8: the second scores 8 and the third 5 of the same 8 tokens read. With logits
     shared between the two, lm-eval takes the first 5 of them instead of the last."""
     (token,) = base.tokenizer("x", add_special_tokens=False)["input_ids"]
-    (result,) = rolling(make_lm(loaded(base.model, base.tokenizer, 8), 4), ["x" * 21])
+    (result,) = rolling(make_causal_lm(loaded(base.model, base.tokenizer, 8), 4), ["x" * 21])
     assert result.tokens == 21
     assert float(result) == pytest.approx(bare_loop(base.model, 1, [token] * 21, 8), rel=1e-6)
 
 
 def test_a_text_that_spells_the_opening_token_is_not_opened_twice(base: BaseModel):
-    spelt, plain = rolling(make_lm(base, 2), ["<s>the film", "the film"])
+    spelt, plain = rolling(make_causal_lm(base, 2), ["<s>the film", "the film"])
     assert (float(spelt), spelt.tokens) == (float(plain), plain.tokens)
 
 
@@ -165,13 +165,13 @@ def test_special_tokens_at_either_end_are_not_scored(base: BaseModel):
     both = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
     tokenizer.backend_tokenizer.post_processor = both
     assert tokenizer("x")["input_ids"][-1] == 2
-    (expected,) = rolling(make_lm(base, 1), ["the film"])
-    (result,) = rolling(make_lm(loaded(base.model, tokenizer), 1), ["the film"])
+    (expected,) = rolling(make_causal_lm(base, 1), ["the film"])
+    (result,) = rolling(make_causal_lm(loaded(base.model, tokenizer), 1), ["the film"])
     assert (float(result), result.tokens) == (float(expected), expected.tokens)
 
 
 def test_tokens_read_are_counted(base: BaseModel):
-    lm = make_lm(loaded(base.model, base.tokenizer, 8), 4)
+    lm = make_causal_lm(loaded(base.model, base.tokenizer, 8), 4)
     rolling(lm, ["x" * 21])
     # windows read and score 1 + 8, 1 + 8, and 4 + 5 tokens
     assert lm.scored_tokens == 27
@@ -182,12 +182,12 @@ def test_nan_gives_no_log_likelihood(model_folder: Path):
     broken = load_base_model(ModelSection(pretrained=str(model_folder)))
     broken.model.model.norm.weight.data.fill_(3e38)
     with pytest.raises(NonFiniteError):
-        rolling(make_lm(broken, 1), ["the film"])
+        rolling(make_causal_lm(broken, 1), ["the film"])
 
 
 def test_an_answer_longer_than_the_context_is_refused(base: BaseModel):
-    lm = make_lm(loaded(base.model, base.tokenizer, 8), 1)
-    with pytest.raises(InputError, match="an answer has 10 tokens, the context 8"):
+    lm = make_causal_lm(loaded(base.model, base.tokenizer, 8), 1)
+    with pytest.raises(InputError, match="10 tokens to score"):
         lm.loglikelihood([request("loglikelihood", "the film", "x" * 10)], disable_tqdm=True)
 
 
@@ -232,7 +232,7 @@ def chain() -> BaseModel:
 def test_a_text_without_end_at_the_longest_length_is_cut(chain: BaseModel, batch_size: int, room: int, expected: dict):
     arguments = {"until": ["\n"], "max_gen_toks": room, "do_sample": False}
     prompts = ["xx" + last for last in expected] + list(expected) + ["a", "d"]  # of two lengths, some twice
-    lm = make_lm(chain, batch_size)
+    lm = make_causal_lm(chain, batch_size)
     results = lm.generate_until([request("generate_until", p, dict(arguments)) for p in prompts], disable_tqdm=True)
     assert [(str(r), r.truncated) for r in results] == [expected[p[-1]] for p in prompts]
     assert all(isinstance(result, GeneratedText) for result in results)
@@ -245,7 +245,9 @@ def test_an_end_token_of_the_model_alone_ends_a_text(chain: BaseModel):
     chain.model.generation_config.eos_token_id = [2, c]
     try:
         arguments = {"until": [], "max_gen_toks": 2, "do_sample": False}
-        (result,) = make_lm(chain, 1).generate_until([request("generate_until", "a", arguments)], disable_tqdm=True)
+        (result,) = make_causal_lm(chain, 1).generate_until(
+            [request("generate_until", "a", arguments)], disable_tqdm=True
+        )
     finally:
         chain.model.generation_config.eos_token_id = kept
     assert (str(result), result.truncated) == ("bc", False)
@@ -262,20 +264,10 @@ def test_a_stop_string_that_is_a_special_token_ends_a_text(chain: BaseModel, pro
     try:
         arguments = {"until": ["<unk>"], "max_gen_toks": 5, "do_sample": False}
         requests = [request("generate_until", prompt, dict(arguments)) for prompt in prompts]
-        results = make_lm(chain, 2).generate_until(requests, disable_tqdm=True)
+        results = make_causal_lm(chain, 2).generate_until(requests, disable_tqdm=True)
     finally:
         head.data.copy_(kept)
     assert [result.truncated for result in results] == [prompt == "d" for prompt in prompts]
-
-
-def test_each_of_several_texts_from_one_prompt_has_its_own_mark(chain: BaseModel, monkeypatch: pytest.MonkeyPatch):
-    """As with `repeats` and sampling: three from one prompt, of which the last was cut."""
-    lm = make_lm(chain, 2)
-    ended = iter([True, True, False])
-    monkeypatch.setattr(lm, "_has_ended", lambda ids, stop: next(ended))
-    arguments = {"until": ["\n"], "max_gen_toks": 2, "do_sample": False}
-    requests = [request("generate_until", "a", dict(arguments)) for _ in range(3)]
-    assert [text.truncated for text in lm.generate_until(requests, disable_tqdm=True)] == [False, False, True]
 
 
 def test_the_values_are_lm_evals_own_kinds():

@@ -149,19 +149,6 @@ def test_a_finished_adapter_is_reused_and_never_overwritten(bench: Bench, tmp_pa
     assert "--name" in caught.value.action
 
 
-def test_overlap_of_splits_is_counted_whatever_the_case_and_blanks(bench: Bench, tmp_path: Path):
-    from tests.tiny import review_rows, write_jsonl
-
-    train_rows, test_rows = review_rows(20), review_rows(10, start=50)
-    copied = [{"text": row["text"].upper().replace(" ", "  "), "label": row["label"]} for row in train_rows[:3]]
-    write_jsonl(tmp_path / "train.jsonl", train_rows)
-    write_jsonl(tmp_path / "validation.jsonl", review_rows(4, start=80))
-    write_jsonl(tmp_path / "test.jsonl", test_rows + copied)
-    recipe = Bench(bench.base, bench.model_folder, str(tmp_path)).recipe()
-    overlap = Bench(bench.base, bench.model_folder, str(tmp_path)).training_set(recipe).overlap
-    assert [(found.split, found.n, found.n_overlapping) for found in overlap] == [("test", 13, 3), ("validation", 4, 0)]
-
-
 def test_unknown_target_modules_are_named(bench: Bench, tmp_path: Path):
     recipe = bench.recipe()
     recipe = recipe.model_copy(update={"adapter": recipe.adapter.model_copy(update={"target_modules": ["nothing"]})})

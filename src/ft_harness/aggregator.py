@@ -162,7 +162,6 @@ def aggregate(
         if record.status != "complete":
             notes.append(f"{sentences.describe(record)}: {record.status}, not compared")
     notes += [note for each in measured for note in each.notes]
-    notes += [note for adapter in adapters if not adapter.data for note in sentences.note_overlap(adapter.card)]
     return Study(
         name=name,
         comparisons=[_finish(each, primary=each in primary, p_adjusted=adjusted.get(each)) for each in measured],

@@ -32,7 +32,7 @@ from ft_harness.records import (
     Settings,
     read_evaluation,
 )
-from ft_harness.scoring import BACK_END, make_lm
+from ft_harness.scoring import BACK_END, make_causal_lm
 from ft_harness.stats import bootstrap_interval, wilson_interval
 from ft_harness.storage import canonical_json, sha256_text, write_gzip_lines, write_text
 
@@ -211,7 +211,7 @@ def _run_lm_eval(lm: Any, job: Job) -> list[dict[str, Any]]:
 
 
 def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
-    lm = make_lm(state.base, job.settings.batch_size)
+    lm = make_causal_lm(state.base, job.settings.batch_size, job.settings.seed)
     started = time.monotonic()
     raw = _run_lm_eval(lm, job)
     seconds = time.monotonic() - started

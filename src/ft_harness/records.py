@@ -122,14 +122,6 @@ class Record(Frozen):
     provenance: dict[str, Any]
 
 
-class Overlap(Frozen):
-    """Docs of an evaluation split whose prompt, normalised, also occurs among the training docs."""
-
-    split: str
-    n: int
-    n_overlapping: int
-
-
 class TrainingCost(Frozen):
     """What the training cost."""
 
@@ -161,7 +153,6 @@ class Card(Frozen):
     trained_tokens: int = Field(description="tokens that carry loss, once over the examples")
     steps: int
     final_loss: float = Field(description="mean training loss of the last tenth of the steps")
-    overlap: list[Overlap]
     cost: TrainingCost
     provenance: dict[str, Any]
     files: dict[str, str] = Field(description="file name -> sha256")

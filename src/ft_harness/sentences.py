@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ft_harness.metrics import find_metric
-from ft_harness.records import Card, Record
+from ft_harness.records import Record
 from ft_harness.stats import MIN_PAIRS
 
 if TYPE_CHECKING:
@@ -126,15 +126,6 @@ def note_bad_items(record: Record) -> list[str]:
         "items had their prompt cut to fit the context": [score.n_truncated for score in record.scores],
     }
     return [f"{describe(record)}: {max(bad)} {what}" for what, bad in counts.items() if max(bad, default=0)]
-
-
-def note_overlap(card: Card) -> list[str]:
-    """Evaluation docs that the adapter was trained on, by split."""
-    return [
-        f"{card.name}: {overlap.n_overlapping} of {overlap.n} {overlap.split} docs also occur among the training docs"
-        for overlap in card.overlap
-        if overlap.n_overlapping
-    ]
 
 
 def note_unknown_overlap(record: Record, data: DataReport | None) -> list[str]:

@@ -16,12 +16,12 @@ from ft_harness.adapters import CARD_FILE, HISTORY_FILE, WEIGHTS_FILE, file_hash
 from ft_harness.base_model import BaseModel
 from ft_harness.checkpoints import CHECKPOINTS, resume_point, step_of
 from ft_harness.errors import InputError, NonFiniteError
-from ft_harness.examples import Example, build_examples, examples_hash, prompt_of, trains_eos
+from ft_harness.examples import Example, build_examples, examples_hash, trains_eos
 from ft_harness.files import Split
-from ft_harness.prompts import PLAIN, PromptForm, compiled_templates
+from ft_harness.prompts import PLAIN, PromptForm
 from ft_harness.provenance import hardware, peak_gpu_bytes, peak_rss_bytes, snapshot
 from ft_harness.recipe import Recipe
-from ft_harness.records import Card, HistoryEntry, Overlap, TrainingCost
+from ft_harness.records import Card, HistoryEntry, TrainingCost
 from ft_harness.storage import append_line, canonical_json, sha256_text
 
 if TYPE_CHECKING:
@@ -40,13 +40,11 @@ class TrainingSet:
     Attributes:
         examples: rows of the train split.
         validation: rows for the loss per epoch, none of them trained on.
-        overlap: docs of other splits whose prompt occurs in training.
         form: how the prompts are rendered.
     """
 
     examples: list[Example]
     validation: list[Example]
-    overlap: list[Overlap]
     task_hash: str
     form: PromptForm = PLAIN
 
@@ -54,23 +52,6 @@ class TrainingSet:
     def data_hash(self) -> str:
         """Hash of the very token ids that are trained on."""
         return examples_hash(self.examples)
-
-
-def find_overlap(tasks: Mapping[Split, ConfigurableTask], form: PromptForm = PLAIN) -> list[Overlap]:
-    """Docs of validation and test whose prompt, normalised for case and blanks, is also a training prompt."""
-    from tqdm import tqdm
-
-    def prompts_of(split: Split) -> list[str]:
-        docs = tqdm(tasks[split].eval_docs, desc=f"Comparing {split}")
-        with compiled_templates():
-            return [" ".join(prompt_of(tasks[split], doc, form).casefold().split()) for doc in docs]
-
-    seen = set(prompts_of("train"))
-    found: list[Overlap] = []
-    for split in tasks.keys() - {"train"}:
-        prompts = prompts_of(split)
-        found.append(Overlap(split=split, n=len(prompts), n_overlapping=sum(prompt in seen for prompt in prompts)))
-    return sorted(found, key=lambda overlap: overlap.split)
 
 
 def build_training_set(
@@ -92,7 +73,7 @@ def build_training_set(
         return build_examples(tasks["train"], docs, base.tokenizer, base.max_length, eos=eos, form=form)
 
     rows, validation = build("train", None), build("validation", _VALIDATION_ROWS)
-    return TrainingSet(rows, validation, find_overlap(tasks, form), task_hash, form)
+    return TrainingSet(rows, validation, task_hash, form)
 
 
 def _plan(recipe: Recipe, base: BaseModel, data: TrainingSet) -> dict[str, Any]:
@@ -377,7 +358,6 @@ def _card(
         trained_tokens=sum(len(example.answer_ids) for example in data.examples),
         steps=losses[-1].step,
         final_loss=_mean_loss(losses[-max(1, len(losses) // 10) :]),
-        overlap=data.overlap,
         cost=cost,
         provenance=snapshot(),
         files=file_hashes(folder),

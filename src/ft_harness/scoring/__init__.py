@@ -1,0 +1,6 @@
+"""lm-eval model back-ends. `ft-causal`: a causal language model, each prompt and shared prefix computed once."""
+
+from ft_harness.scoring.answers import GeneratedText, ScoredAnswer, ScoredText
+from ft_harness.scoring.lm import BACK_END, causal_class, make_causal_lm
+
+__all__ = ["BACK_END", "GeneratedText", "ScoredAnswer", "ScoredText", "causal_class", "make_causal_lm"]

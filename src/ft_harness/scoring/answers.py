@@ -1,0 +1,24 @@
+"""What the back-end answers lm-eval, telling the metrics what only it knows: tokens scored, and texts that were cut.
+
+These are attributes of the returned tuple, float and str, so that lm-eval handles them as its own.
+"""
+
+from __future__ import annotations
+
+
+class ScoredAnswer(tuple[float, bool]):
+    """(log-likelihood in nats, whether greedy decoding gives it) of an answer of `tokens` tokens."""
+
+    tokens: int
+
+
+class ScoredText(float):
+    """Log-likelihood in nats of a running text of `tokens` tokens."""
+
+    tokens: int
+
+
+class GeneratedText(str):
+    """A generated answer; `truncated` if neither EOS nor a stop string ended it within max_gen_toks tokens."""
+
+    truncated: bool

@@ -1,0 +1,184 @@
+"""The lm-eval model `ft-causal`: lm-eval's own tokenisation and truncation, log-likelihoods and texts by this room."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from ft_harness.base_model import BaseModel
+from ft_harness.errors import InputError
+from ft_harness.scoring.answers import GeneratedText, ScoredAnswer, ScoredText
+from ft_harness.scoring.generation import Generator, Prompt
+from ft_harness.scoring.planning import Query, cut
+from ft_harness.scoring.scorer import Scorer
+
+if TYPE_CHECKING:
+    from lm_eval.models.huggingface import HFLM as _Above  # noqa: N811
+else:
+    _Above = object  # lm-eval is imported when a model is made
+
+BACK_END = "ft-causal (softmax float32)"
+Texts = tuple[str, str] | None
+Request = tuple[Texts, list[int], list[int]]  # (context, answer) as texts, then as tokens
+
+
+class _Causal(_Above):  # type: ignore[misc]
+    """Methods laid over those of lm-eval's `hf` model, from which loading, tokens and templates stay.
+
+    Attributes:
+        truncated_prompts: those that were cut from the left.
+        scored_tokens: of all requests, prompts counted for each answer.
+    """
+
+    def __init__(self, pretrained: Any, batch_size: int | str | None = None, seed: int = 1234, **options: Any) -> None:
+        """As lm-eval's `hf`, but for `batch_size`: prompts of a batch at most; None or "auto": as memory allows.
+
+        Args:
+            seed: of sampled decoding.
+        """
+        super().__init__(pretrained=pretrained, batch_size=1, **options)
+        most = int(batch_size) if batch_size not in (None, "auto") else None
+        name = pretrained if isinstance(pretrained, str) else self.model.name_or_path
+        self.scorer = Scorer(self.model, name, self.tokenizer.pad_token_id or 0, most)
+        self.generator = Generator(self.scorer, self.tokenizer, seed)
+        self.truncated_prompts: set[str] = set()
+        self.scored_tokens = 0
+
+    @property
+    def fallback(self) -> str | None:
+        """Why prompts are computed for each answer (the plain way), where they are; else None."""
+        return self.scorer.fallback
+
+    # --- log-likelihoods -------------------------------------------------------------------------------------------
+
+    def _query(self, request: Request) -> Query:
+        """A request as it is scored, counted.
+
+        Raises:
+            InputError: no token to score or to score after, or an answer that is longer than the context.
+        """
+        texts, context, answer = request
+        if not context or not answer or len(answer) > self.max_length:
+            raise InputError(
+                f"{len(answer)} tokens to score after {len(context)}: {(texts or ('', ''))[1][:80]!r}",
+                f"a prompt of 1 token or more, an answer of 1 to {self.max_length} (the context)",
+                "shorten the answers or raise model.max_length; check the prompts for white space only",
+            )
+        query = cut(context, answer, self.max_length)
+        self.scored_tokens += len(query.stem) + len(answer)
+        if texts is not None and len(query.stem) < len(context):
+            self.truncated_prompts.add(texts[0])
+        return query
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[Request], disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[ScoredAnswer]:
+        """Called by lm-eval's `loglikelihood`, which has made tokens of the texts; the last two change nothing."""
+        scores = self.scorer.score([self._query(request) for request in requests])
+        results: list[ScoredAnswer] = []
+        for (texts, _, answer), score in zip(requests, scores, strict=True):
+            result = ScoredAnswer(score)
+            result.tokens = len(answer)
+            results.append(result)
+            if texts is not None:
+                self.cache_hook.add_partial("loglikelihood", texts, result)
+        return results
+
+    def _windows(self, text: str) -> list[Request]:
+        """Each window of a running text: lm-eval's own cut, every token of the text scored once.
+
+        The text is encoded without special tokens: the first window opens with BOS (EOS where there is none).
+        """
+        from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+        ids: list[int] = self.tok_encode(text, add_special_tokens=False)
+        own = ids[1:] if ids[:1] == [self.prefix_token_id] else ids
+        pairs = get_rolling_token_windows(own, self.prefix_token_id, self.max_length, context_len=1)
+        return [(None, *make_disjoint_window(pair)) for pair in pairs]
+
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[ScoredText]:
+        """Log-likelihoods of whole texts, windows of all texts batched together. An empty text has 0 tokens.
+
+        lm-eval's own method encodes a text with special tokens, and so scores BOS given BOS.
+        """
+        windows = [self._windows(request.args[0]) for request in requests]
+        scored = iter(self._loglikelihood_tokens([window for text in windows for window in text]))
+        results: list[ScoredText] = []
+        for request, text in zip(requests, windows, strict=True):
+            parts = [next(scored) for _ in text]
+            result = ScoredText(math.fsum(log_likelihood for log_likelihood, _ in parts))
+            result.tokens = sum(part.tokens for part in parts)
+            results.append(result)
+            self.cache_hook.add_partial("loglikelihood_rolling", request.args, result)
+        return results
+
+    # --- generation ------------------------------------------------------------------------------------------------
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[GeneratedText]:
+        """Texts that go on after the prompts, up to EOS, a stop string or `max_gen_toks` tokens."""
+        prompts = [self._prompt(*request.args) for request in requests]
+        texts = self.generator.generate(prompts)
+        results: list[GeneratedText] = []
+        for request, prompt, text in zip(requests, prompts, texts, strict=True):
+            result = GeneratedText(text.text)
+            result.truncated = text.truncated
+            results.append(result)
+            self.scored_tokens += len(prompt.ids) + text.tokens
+            self.cache_hook.add_partial("generate_until", request.args, result)
+        return results
+
+    def _prompt(self, text: str, arguments: dict[str, Any]) -> Prompt:
+        """A prompt's tokens, cut from the left to leave room for the answer, with its settings.
+
+        Raises:
+            InputError: no room for a prompt.
+        """
+        from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
+
+        settings = dict(normalize_gen_kwargs(arguments, self.max_gen_toks))
+        eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
+        stop = handle_stop_sequences(settings.pop("until", None), eos=eos)
+        most = settings.pop("max_gen_toks")
+        if most >= self.max_length:
+            raise InputError(
+                f"max_gen_toks is {most}, the context {self.max_length} tokens",
+                "room for the prompt and the answer",
+                "lower max_gen_toks in the task's generation_kwargs",
+            )
+        ids: list[int] = self.tok_encode(text)
+        room = self.max_length - most
+        if len(ids) > room:
+            self.truncated_prompts.add(text)
+        return Prompt(text, tuple(ids[-room:]), tuple(filter(None, stop)), most, settings)
+
+
+@cache
+def causal_class() -> type[_Causal]:
+    """The class of `ft-causal`, made when lm-eval is first needed."""
+    from lm_eval.models.huggingface import HFLM
+
+    class CausalLM(_Causal, HFLM):  # type: ignore[misc]
+        """lm-eval's `hf` with log-likelihoods and generation of our own."""
+
+    return CausalLM
+
+
+def make_causal_lm(base: BaseModel, batch_size: int | None = None, seed: int = 1234) -> _Causal:
+    """`ft-causal` over a loaded base model, with or without adapter.
+
+    Args:
+        batch_size: prompts of a batch at most; None: as memory allows.
+        seed: of sampled decoding.
+    """
+    lm = causal_class()(
+        pretrained=base.model,
+        tokenizer=base.tokenizer,
+        max_length=base.max_length,
+        device=base.device,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    lm.scorer.name = base.info.pretrained
+    return lm

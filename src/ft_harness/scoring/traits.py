@@ -1,0 +1,81 @@
+"""What a model's architecture allows, as far as its configuration and the signature of `forward` say it."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+_NEEDED = {"attention_mask", "position_ids", "past_key_values", "use_cache", "logits_to_keep"}
+_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
+_KERNELS = {"sdpa", "eager"}  # the attention functions that take a mask of their own for each query and key
+_WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")
+_STRETCHED = {"dynamic", "longrope"}
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What may be done with a model.
+
+    Attributes:
+        keeps: `forward` computes the logits of chosen positions only.
+        shares: rows may have branches and a cached prefix (attention masks and positions of our own).
+        pads: prompts of several lengths may be padded from the left.
+        window: tokens up to which `shares` holds, None: any; beyond it, attention or positions depend on distance or
+            length in ways that only the model itself knows.
+        reason: why rows can't share tokens; None: they can.
+    """
+
+    keeps: bool
+    shares: bool
+    pads: bool
+    window: int | None
+    reason: str | None
+
+
+def _layer_types(config: Any) -> set[str]:
+    from transformers.cache_utils import get_layer_types_and_kwargs
+
+    return set(get_layer_types_and_kwargs(config)[0])
+
+
+def _stretched(config: Any) -> list[int]:
+    """Tokens from which rotary positions are scaled by the row's length, one for each such kind of layer."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = [rope] if "rope_type" in rope else [kind for kind in rope.values() if isinstance(kind, dict)]
+    return [
+        kind.get("original_max_position_embeddings") or config.max_position_embeddings
+        for kind in kinds
+        if kind.get("rope_type") in _STRETCHED
+    ]
+
+
+def _obstacle(model: Any, config: Any, parameters: set[str]) -> str | None:
+    """Why rows of this model can't share tokens; None if nothing speaks against it."""
+    if lacking := sorted(_NEEDED - parameters):
+        return f"{type(model).__name__}.forward has no {', '.join(lacking)}"
+    if unknown := sorted(_layer_types(config) - _LAYERS):
+        return f"layers of type {', '.join(unknown)}"
+    if getattr(config, "alibi", False):
+        return "positions are attention biases (ALiBi)"
+    if config._attn_implementation not in _KERNELS:
+        return f"the attention function {config._attn_implementation} takes no mask for each query and key"
+    return None
+
+
+def read_traits(model: Any) -> Traits:
+    """What a loaded causal language model, with or without a PEFT adapter, allows."""
+    if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
+        return Traits(False, False, True, None, "the adapter puts virtual tokens before the prompt")
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    config = inner.config.get_text_config(decoder=True)
+    parameters = set(inspect.signature(inner.forward).parameters)
+    reason = _obstacle(inner, config, parameters)
+    own = [value for name in _WINDOWS if isinstance(value := getattr(config, name, None), int)]
+    return Traits(
+        keeps="logits_to_keep" in parameters,
+        shares=reason is None,
+        pads="position_ids" in parameters and _layer_types(config) <= _LAYERS,
+        window=min(own + _stretched(config), default=None),
+        reason=reason,
+    )
