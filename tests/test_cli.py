@@ -123,7 +123,8 @@ def test_init_writes_a_recipe_that_checks(ft, tmp_path: Path, model_folder: Path
     code, out, err = ft("check", recipe, *options)
     assert code == 0, err
     assert "things checked" in out
-    assert "64 training rows, 64 trained tokens, 0 prompts cut" in out
+    assert "64 training rows of" in out
+    assert "64 trained tokens, EOS not trained, 0 prompts cut" in out
     assert ft("init", "my-sentiment", "--task", "demo_sentiment", "--out", tmp_path)[0] == 2
 
 
