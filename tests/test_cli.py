@@ -125,6 +125,9 @@ def test_init_writes_a_recipe_that_checks(ft, tmp_path: Path, model_folder: Path
     assert "things checked" in out
     assert "64 training rows of" in out
     assert "64 trained tokens, EOS not trained, 0 prompts cut" in out
+    # 64 rows / 16 = 4 steps an epoch, two epochs; 64 train, 16 validation and 24 test docs
+    assert "forecast: 8 steps of 16 rows (2 epochs" in out
+    assert "104 docs scored with base and tuned each" in out
     assert ft("init", "my-sentiment", "--task", "demo_sentiment", "--out", tmp_path)[0] == 2
 
 

@@ -10,7 +10,15 @@ from pydantic import ValidationError
 
 import ft_harness
 from ft_harness.errors import ConfigError, ProblemsError
-from ft_harness.recipe import RECIPE_FILE, check_name, experiment_name, keep_recipe, load_recipe, write_new_recipe
+from ft_harness.recipe import (
+    RECIPE_FILE,
+    TrainSection,
+    check_name,
+    experiment_name,
+    keep_recipe,
+    load_recipe,
+    write_new_recipe,
+)
 
 PACKAGE = Path(ft_harness.__file__).parent
 ROOT = PACKAGE.parents[1]
@@ -24,6 +32,20 @@ def write(folder: Path, text: str = MINIMAL) -> Path:
     path = folder / RECIPE_FILE
     path.write_text(text, encoding="utf-8")
     return path
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows", "steps"),
+    [
+        ({}, 64, 16),  # 8 batches an epoch
+        ({"gradient_accumulation_steps": 3}, 64, 6),  # 8 batches are 2 whole steps and a partial one
+        ({"num_train_epochs": 0.5}, 65, 5),  # 9 batches, of which half are 4.5
+        ({"max_steps": 7}, 64, 7),
+    ],
+)
+def test_steps_are_counted_before_training(settings: dict, rows: int, steps: int):
+    train = TrainSection(per_device_train_batch_size=8, **{"num_train_epochs": 2, **settings})
+    assert train.planned_steps(rows) == steps
 
 
 def test_recipes_are_shipped():

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -137,6 +138,15 @@ def test_canonical_json_is_one_spelling():
 def test_the_probe_of_a_good_folder_makes_it_and_leaves_nothing(tmp_path: Path):
     assert storage.problems(tmp_path / "new" / "results") == []
     assert list((tmp_path / "new" / "results").iterdir()) == []
+
+
+def test_a_full_disk_is_found_by_the_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: SimpleNamespace(free=199_000_000))
+    (problem,) = storage.problems(tmp_path)
+    assert problem.exit_code == 5
+    assert "199 MB left" in problem.what
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: SimpleNamespace(free=200_000_000))
+    assert storage.problems(tmp_path) == []
 
 
 @pytest.mark.parametrize("below", ["file", "file/results"])

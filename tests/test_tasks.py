@@ -71,6 +71,16 @@ def test_the_docs_of_a_split_are_scored_under_its_name(source: str):
     assert loaded["train"].dataset is loaded["validation"].dataset  # read once
 
 
+@pytest.mark.parametrize("splits", [["train", "validation", "test"], ["validation"]])
+def test_a_split_without_rows_is_named(splits: list[str], tmp_path: Path):
+    (tmp_path / "all.csv").write_text("sentence,label\n" + "".join(f"text {i},{i % 2}\n" for i in range(20)))
+    spec = TaskSpec("sst2_custom", metadata={"data_source": str(tmp_path / "all.csv"), "data_split": "80/20"})
+    with pytest.raises(InputError, match="sst2_custom@validation: the split has no rows") as caught:
+        load_tasks(spec, splits)
+    assert "eval.splits" in caught.value.action
+    assert [len(task.eval_docs) for task in load_tasks(spec, ["train", "test"]).values()] == [16, 4]
+
+
 def test_test_all_under_a_task(source: str):
     spec = TaskSpec("sst2_custom", metadata={"data_source": source, "test_all": True})
     assert len(load_tasks(spec, ["test"])["test"].eval_docs) == 11

@@ -87,7 +87,7 @@ def item_hash(doc: Mapping[str, Any]) -> str:
     return sha256_text(json.dumps(doc, sort_keys=True, ensure_ascii=False, default=str))[:16]
 
 
-def _chosen_docs(total: int, split: Split, settings: EvalSection) -> tuple[list[int], bool]:
+def chosen_docs(total: int, split: Split, settings: EvalSection) -> tuple[list[int], bool]:
     """(sorted indices of the docs to score, whether they are a sample)."""
     limits = [limit for limit in (settings.limit, settings.train_limit if split == "train" else None) if limit]
     count = min([total, *limits])
@@ -116,7 +116,7 @@ def plan_jobs(
     jobs: list[Job] = []
     for split, task in tasks.items():
         name = task.config.task.partition("@")[0]
-        doc_ids, sampled = _chosen_docs(len(task.eval_docs), split, settings)
+        doc_ids, sampled = chosen_docs(len(task.eval_docs), split, settings)
         generated = task.OUTPUT_TYPE == "generate_until"
         shots = find_shots(task, settings)
         fixed = Settings(

@@ -12,8 +12,8 @@ from ft_harness.aggregator import AdapterRun, Study, aggregate
 from ft_harness.base_model import BaseModel, load_base_model, load_context, load_tokenizer
 from ft_harness.data_report import DATA_REPORT_FILE, read_data_report
 from ft_harness.errors import ConfigError, FtHarnessError, InputError, ProblemsError, raise_problems
-from ft_harness.evaluation import Job, ModelState, base_subject, evaluate, finished, plan_jobs
-from ft_harness.examples import build_examples, describe_examples, mark_trained, prompt_of, trains_eos
+from ft_harness.evaluation import Job, ModelState, base_subject, chosen_docs, evaluate, finished, plan_jobs
+from ft_harness.examples import Example, build_examples, describe_examples, mark_trained, prompt_of, trains_eos
 from ft_harness.paths import adapters_dir, bundled_recipe, reports_dir, results_dir
 from ft_harness.plots import Form, before_after, loss_curve
 from ft_harness.preflight import Checked
@@ -96,7 +96,20 @@ def check_rows(experiment: Experiment, checked: Checked) -> str:
     tokenizer, context = load_tokenizer(recipe.model), load_context(recipe.model)
     eos = trains_eos(task, recipe.train.loss_on_eos)
     examples = build_examples(task, list(task.eval_docs), tokenizer, context, eos=eos, form=checked.form)
-    return describe_examples(examples, eos)
+    return f"{describe_examples(examples, eos)}; {forecast(recipe, checked, examples)}"
+
+
+def forecast(recipe: Recipe, checked: Checked, examples: Sequence[Example]) -> str:
+    """What a run of the recipe will do, in one line: optimizer steps, tokens read, docs scored for base and tuned."""
+    train, steps = recipe.train, recipe.train.planned_steps(len(examples))
+    batch = train.per_device_train_batch_size * train.gradient_accumulation_steps
+    epochs = steps * batch / len(examples)
+    tokens = sum(len(example.input_ids) for example in examples) * epochs
+    scored = sum(len(chosen_docs(len(checked.tasks[s].eval_docs), s, recipe.eval)[0]) for s in recipe.eval.splits)
+    return (
+        f"forecast: {steps} steps of {batch} rows ({epochs:.2g} epochs, {tokens / 1e6:.2g} M tokens read), "
+        f"{scored} docs scored with base and tuned each"
+    )
 
 
 def check_all(

@@ -174,6 +174,6 @@ def check(recipe: Recipe, folders: list[Path], *, trains: bool, trust_code: bool
     ]
     report += [f"chat template {form.chat_template_hash}", *form.notes] if form.apply_chat_template else []
     report += fewshot.describe(loaded, recipe.eval)
-    report += [f"folder {folder} can be written" for folder in folders]
+    report += [f"folder {folder} can be written, {storage.free_bytes(folder) / 1e9:.0f} GB free" for folder in folders]
     data = report_data(loaded, form) if trains else None
     return Checked(loaded, task_hash, report + (describe_data(data) if data else []), form, data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -99,6 +100,12 @@ class TrainSection(Section):
     max_grad_norm: float = Field(default=1.0, gt=0)
     loss_on_eos: bool | None = Field(default=None, description="null: for generated answers only")
     seed: int = Field(default=0, ge=0, lt=2**32)
+
+    def planned_steps(self, rows: int) -> int:
+        """Optimizer steps of a training on this many rows; the last step of an epoch may be a partial one."""
+        batches = math.ceil(rows / self.per_device_train_batch_size)
+        steps = math.ceil(self.num_train_epochs * math.ceil(batches / self.gradient_accumulation_steps))
+        return self.max_steps or steps
 
 
 class EvalSection(Section):

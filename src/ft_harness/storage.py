@@ -11,16 +11,18 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ft_harness.errors import ConfigError, InputError, ResourceError, StorageLostError
+from ft_harness.errors import ConfigError, FtHarnessError, InputError, ResourceError, StorageLostError
 from ft_harness.provenance import redact
 
 LOCK_FILE = ".lock"
+MIN_FREE_BYTES = 200_000_000  # an adapter with its checkpoints, and the samples of its evaluations
 
 
 def canonical_json(value: Any) -> str:
@@ -104,7 +106,12 @@ def append_line(path: Path, line: str) -> None:
         raise _write_failure(path, error, content) from error
 
 
-def problems(folder: Path) -> list[ConfigError]:
+def free_bytes(folder: Path) -> int:
+    """Free space of the disk that a folder lies on."""
+    return shutil.disk_usage(folder).free
+
+
+def problems(folder: Path) -> list[FtHarnessError]:
     """The fault that keeps a folder from being written to, if there is one; probed by writing."""
     probe = folder / f".probe.{os.getpid()}"
     try:
@@ -115,6 +122,15 @@ def problems(folder: Path) -> list[ConfigError]:
         reason = error.strerror or type(error).__name__
         return [
             ConfigError(f"{folder}: can't be written ({reason})", "a folder this user may write to", "use --out DIR")
+        ]
+    free = free_bytes(folder)
+    if free < MIN_FREE_BYTES:
+        return [
+            ResourceError(
+                f"{folder}: the disk has {free / 1e6:.0f} MB left",
+                f"at least {MIN_FREE_BYTES / 1e6:.0f} MB",
+                "free some space, or use --out DIR on another disk",
+            )
         ]
     return []
 

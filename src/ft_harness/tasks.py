@@ -207,6 +207,12 @@ def _build(config: dict[str, Any], name: str) -> ConfigurableTask:
             "mend doc_to_text or doc_to_target, or map the column in data.columns",
         ) from error
     except Exception as error:  # lm-eval raises bare types for faults of YAML and data
+        if isinstance(error, IndexError) and "size 0" in str(error):
+            raise InputError(
+                f"{config['task']}: the split has no rows",
+                "rows in every split that is asked for",
+                "leave it out (--set 'eval.splits=[train,test]'), or change data.split, the sizes or test_all",
+            ) from error
         raise InputError(
             f"the task {name} can't be built ({type(error).__name__}: {error})",
             "a task that lm-eval can load",
