@@ -107,10 +107,17 @@ def make_sample(number: int, target: str, prediction: str | None, scores: dict[s
     return Sample(**usual | changes)
 
 
-def label_samples(golds: Sequence[int], predictions: Sequence[int], labels: Sequence[str] = LABELS) -> list[Sample]:
-    """Classified items: gold and predicted indices of labels."""
+def label_samples(
+    golds: Sequence[int], predictions: Sequence[int | None], labels: Sequence[str] = LABELS
+) -> list[Sample]:
+    """Classified items: gold and predicted indices of labels, None for an answer that names none."""
     return [
-        make_sample(number, labels[gold], labels[predicted], label_statistics(gold, predicted, labels))
+        make_sample(
+            number,
+            labels[gold],
+            None if predicted is None else labels[predicted],
+            label_statistics(gold, predicted, labels),
+        )
         for number, (gold, predicted) in enumerate(zip(golds, predictions, strict=True))
     ]
 

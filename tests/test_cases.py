@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ft_harness.cases import CaseSummary, summarize_cases
+from ft_harness.cases import CaseSummary, ConfusionPair, count_confusion, summarize_cases
 from ft_harness.records import Sample
 from tests.make_records import answer_samples, label_samples, make_sample
 
@@ -22,6 +22,18 @@ def test_every_item_is_in_the_cell_of_its_transition() -> None:
     assert broken.prompt == "text 3\nanswer:"
     assert (broken.gold, broken.base_answer, broken.tuned_answer) == ("negative", "negative", "positive")
     assert {case.item_key for case in summary.cases["corrected"]} == {"item0001-1", "item0002-1", "item0004-1"}
+
+
+def test_labels_are_counted_by_gold_and_prediction() -> None:
+    base = label_samples([1, 1, 0, 0], [1, 0, 0, None])
+    tuned = label_samples([1, 1, 0, 0], [1, 1, 1, 0])
+    assert count_confusion(pair(base, tuned)) == ConfusionPair(
+        labels=["negative", "positive"],
+        base=[[1, 0, 1], [1, 1, 0]],  # of two negative ones one was read as such, one not at all
+        tuned=[[1, 1, 0], [0, 2, 0]],
+    )
+    assert count_confusion(pair(answer_samples(["a"], ["a"]), answer_samples(["a"], ["b"]))) is None
+    assert count_confusion([]) is None
 
 
 def test_exact_match_decides_for_generated_answers() -> None:

@@ -32,7 +32,8 @@ MAY_IMPORT = {
     "aggregator": {"cases", "data_report", "errors", "metrics", "pairing", "records", "sentences", "stats"},
     "amounts": {"aggregator", "metrics"},
     "data_section": {"aggregator", "amounts", "data_report", "markdown"},
-    "report": {"aggregator", "amounts", "cases", "data_section", "markdown", "records", "errors"},
+    "label_section": {"aggregator", "amounts", "markdown"},
+    "report": {"aggregator", "amounts", "cases", "data_section", "label_section", "markdown", "records", "errors"},
     "plots": {"aggregator", "markdown", "metrics", "records"},
 }
 

@@ -79,6 +79,12 @@ def test_the_axis_runs_from_0_to_100(study):
     assert axes.get_xlim() == (0, 100)
 
 
+def test_a_perplexity_is_left_to_the_table():
+    row = make_row("ppl", "test", "token_ppl", (120.0, 8.0), primary=True, tuned_subject="ppl")
+    comparison = make_comparison("ppl", "test", {"token_ppl": (120.0, 8.0)}, [row])
+    assert before_after(EMPTY.model_copy(update={"comparisons": [comparison]}), "png") == before_after(EMPTY, "png")
+
+
 def test_every_test_row_is_named_with_its_numbers():
     # 39.12, 73.12 and 33.67 % are the accuracies of make_study, 10.34 and 31.41 % its exact matches
     shown = texts(drawn(make_study()))

@@ -10,7 +10,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from ft_harness.aggregator import Row, Study
-from ft_harness.cases import Case, CaseSummary
+from ft_harness.amounts import amount, difference
+from ft_harness.cases import Case, CaseSummary, ConfusionPair
 from ft_harness.markdown import fenced, inline, table, visible
 from ft_harness.report import render_markdown, rows_json
 from tests.make_study import make_adapter, make_comparison, make_data, make_row, make_study
@@ -148,7 +149,7 @@ def test_scores_by_split_show_every_split():
     rows = {(row.task, row.metric, row.split): row for row in study.rows() if row.tuned_subject}
     by_split = Page(render_markdown(study, {})).tables[1]
     assert by_split[0] == ["Task", "Metric", "", "Train", "Validation", "Test"]
-    assert len(by_split) == 1 + 4 * 4  # acc, f1_macro, exact_match, token_f1; base, tuned, difference, n
+    assert len(by_split) == 1 + 2 * 4  # acc and exact_match, which decide; base, tuned, difference, n
     for task, metric, what, *cells in by_split[1:]:
         for split, cell in zip(("train", "validation", "test"), cells, strict=True):
             row: Row | None = rows.get((task, metric, split))
@@ -157,6 +158,49 @@ def test_scores_by_split_show_every_split():
             else:
                 field = {"Base": "base", "Tuned": "tuned", "Difference": "delta"}[what]
                 assert_shows(cell, getattr(row, field) if row else None)
+
+
+def test_what_was_taken_for_what_is_counted():
+    study = make_study()
+    confusion = ConfusionPair(
+        labels=["entailment", "neutral"], base=[[150, 0, 0], [148, 0, 2]], tuned=[[120, 30, 0], [40, 110, 0]]
+    )
+    shown = [
+        each.model_copy(update={"confusion": confusion}) if each.base.settings.split == "test" else each
+        for each in study.comparisons[:1]
+    ]
+    text = render_markdown(study.model_copy(update={"comparisons": shown}), {})
+    assert "gold labels by row, predicted ones by column" in text
+    assert Page(text).tables[3] == [
+        ["", "Gold", "entailment", "neutral", "no label"],
+        ["Base", "entailment", "150", "0", "0"],
+        ["Base", "neutral", "148", "0", "2"],
+        ["Tuned", "entailment", "120", "30", "0"],
+        ["Tuned", "neutral", "40", "110", "0"],
+    ]
+
+
+def test_a_confusion_matrix_of_many_labels_is_left_out():
+    labels = [f"label {i}" for i in range(13)]
+    counts = [[1] * 14 for _ in labels]
+    confusion = ConfusionPair(labels=labels, base=counts, tuned=counts)
+    study = make_study()
+    wide = [each.model_copy(update={"confusion": confusion}) for each in study.comparisons]
+    assert "gold labels by row" not in render_markdown(study.model_copy(update={"comparisons": wide}), {})
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "shown"),
+    [
+        ("acc", 0.5004, "50.0 %"),
+        ("bleu", 34.0187, "34.0"),
+        ("brier", 0.41678, "0.417"),  # of 2 at most: a decimal more would be noise, one fewer hides differences
+        ("token_ppl", 3.32012, "3.32"),
+    ],
+)
+def test_decimals_are_those_that_a_metric_needs(metric: str, value: float, shown: str):
+    assert amount(metric, value) == shown
+    assert difference(metric, value) == f"+{shown.removesuffix(' %')}"
 
 
 def test_cost_is_in_human_units():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from ft_harness import sentences, stats
-from ft_harness.cases import DECIDING_METRICS, CaseSummary, summarize_cases
+from ft_harness.cases import DECIDING_METRICS, CaseSummary, ConfusionPair, count_confusion, summarize_cases
 from ft_harness.data_report import DataReport
 from ft_harness.errors import InputError
 from ft_harness.metrics import Metric, Statistics, find_metric
@@ -64,6 +65,9 @@ class Comparison(Frozen):
     detectable: float | None = Field(description="smallest difference of the primary metric found with 80 % power")
     sentence: str = Field(description="the plain sentence of the primary metric")
     cases: CaseSummary
+    confusion: ConfusionPair | None = Field(
+        default=None, description="gold against predicted labels; null: no classification"
+    )
     without: Row | None = Field(
         default=None,
         description="the deciding metric without the items that also stand in the training split, exactly or nearly; "
@@ -114,6 +118,7 @@ class _Measured:
     detectable: float | None
     remarks: list[str]
     cases: CaseSummary
+    confusion: ConfusionPair | None
     without: Row | None
     notes: list[str]
 
@@ -195,6 +200,7 @@ def _finish(measured: _Measured, primary: bool, p_adjusted: float | None) -> Com
         detectable=measured.detectable,
         sentence=" ".join([sentences.state_verdict(headline, measured.detectable), *measured.remarks]),
         cases=measured.cases,
+        confusion=measured.confusion,
         without=measured.without,
     )
 
@@ -242,6 +248,7 @@ def _measure(
             *([sentences.remark_overlap(without, len(pairs) - len(kept), len(kept))] if without else []),
         ],
         cases=summarize_cases(pairs),
+        confusion=count_confusion(pairs),
         without=without and without.model_copy(update={"split": _WITHOUT_OVERLAP.format(split=without.split)}),
         notes=[
             *_note(base.record, tuned.record, mismatches, [row for row in rows.values() if row.n < len(pairs)]),
@@ -337,7 +344,8 @@ def _test(
 def _find_detectable(name: str, pairs: Pairs) -> float | None:
     """The detectable difference of a mean of per-item numbers; None for metrics that are more than a mean."""
     base, tuned = (np.array(side, dtype=np.float64) for side in _select_scored(name, pairs))
-    return stats.detectable_effect(tuned - base, find_metric(name).scale) if base.ndim == 1 else None
+    scale = find_metric(name).scale
+    return stats.detectable_effect(tuned - base, scale) if base.ndim == 1 and math.isfinite(scale) else None
 
 
 def _remark(headline: Row, majority: float | None, pairs: Pairs) -> list[str]:

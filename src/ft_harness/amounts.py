@@ -12,14 +12,16 @@ def amount(metric: str, value: float | None) -> str:
     """A score: per cent for metrics between 0 and 1."""
     if value is None:
         return NONE
-    return f"{100 * value:z.1f} %" if find_metric(metric).scale == 1 else f"{value:z.1f}"
+    found = find_metric(metric)
+    return f"{100 * value:z.{found.digits}f} %" if found.scale == 1 else f"{value:z.{found.digits}f}"
 
 
 def difference(metric: str, delta: float | None) -> str:
     """A signed difference: percentage points for metrics between 0 and 1."""
     if delta is None:
         return NONE
-    return f"{100 * delta if find_metric(metric).scale == 1 else delta:+z.1f}"
+    found = find_metric(metric)
+    return f"{100 * delta if found.scale == 1 else delta:+z.{found.digits}f}"
 
 
 def interval(row: Row) -> str:

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
+from ft_harness.metrics import confusion, read_label_statistics
 from ft_harness.records import Frozen, Sample
 
 Transition = Literal["still right", "corrected", "broken", "not corrected"]
@@ -20,6 +21,7 @@ _TRANSITIONS: dict[tuple[bool, bool], Transition] = {
 }
 DECIDING_METRICS = ("acc", "exact_match")  # 0/1 metrics that say whether an answer is right
 _PER_TRANSITION = 5
+_BY_LABEL = "f1_macro"  # its statistics tell gold and predicted label of an item
 
 
 class Case(Frozen):
@@ -38,6 +40,14 @@ class CaseSummary(Frozen):
     counts: dict[Transition, int] | None = Field(description="null: no metric of the task says right or wrong")
     cases: dict[Transition, list[Case]] | None = Field(description="at most 5 each, spread over the gold answers")
     reason: str | None = Field(description="why counts and cases are null")
+
+
+class ConfusionPair(Frozen):
+    """Confusion matrices before and after, [labels, labels + 1]: rows gold, columns predicted, last: no label."""
+
+    labels: list[str]
+    base: list[list[int]]
+    tuned: list[list[int]]
 
 
 def summarize_cases(pairs: Sequence[tuple[Sample, Sample]], seed: int = 0) -> CaseSummary:
@@ -59,6 +69,27 @@ def summarize_cases(pairs: Sequence[tuple[Sample, Sample]], seed: int = 0) -> Ca
         cases={transition: _choose(cases, seed) for transition, cases in found.items()},
         reason=None,
     )
+
+
+def count_confusion(pairs: Sequence[tuple[Sample, Sample]]) -> ConfusionPair | None:
+    """Gold against predicted labels of the (base, tuned) samples, read from the stored statistics of macro F1; None
+    where the task's metrics are not those of labels."""
+    if not pairs or _BY_LABEL not in pairs[0][0].scores:
+        return None
+    recalls = [name.removeprefix("recall_") for name in pairs[0][0].scores if name.startswith("recall_")]
+    names = [name for name in recalls if name != "macro"]
+    return ConfusionPair(
+        labels=names,
+        base=_confusion([base for base, _ in pairs], names),
+        tuned=_confusion([tuned for _, tuned in pairs], names),
+    )
+
+
+def _confusion(samples: Sequence[Sample], labels: Sequence[str]) -> list[list[int]]:
+    scored = [found for sample in samples if isinstance(found := sample.scores.get(_BY_LABEL), list)]
+    golds, predictions = zip(*map(read_label_statistics, scored), strict=True) if scored else ((), ())
+    counts: list[list[int]] = confusion(golds, predictions, labels).tolist()
+    return counts
 
 
 def _make_case(base: Sample, tuned: Sample) -> Case:

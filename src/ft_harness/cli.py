@@ -79,31 +79,25 @@ def _experiment(
     return Experiment(chosen, loaded, recipe_file(recipe), out, _command(), trust_task_code)
 
 
-def _amount(value: float | None, scale: float) -> str:
-    return "-" if value is None else f"{100 * value / scale:.1f}"
-
-
 def _print_study(study: Study, path: Path) -> None:
     """The main metric of each comparison, the sentences of the primary ones, and the report's path."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    from ft_harness.metrics import find_metric
+    from ft_harness.amounts import amount, difference, interval
 
     table = Table("Task", "Split", "Metric", "Base", "Tuned", "Difference [95 %]", "n", "Verdict")
     for comparison in study.comparisons:
         measured = [row for row in comparison.rows if row.tuned_subject is not None]
         row = next((row for row in measured if row.primary), measured[0])
-        scale = find_metric(row.metric).scale
-        base, tuned, delta, low, high = (_amount(x, scale) for x in (row.base, row.tuned, row.delta, row.low, row.high))
         cells = (
             row.task,
             row.split,
             row.metric,
-            base,
-            tuned,
-            f"{delta} [{low}, {high}]",
+            amount(row.metric, row.base),
+            amount(row.metric, row.tuned),
+            f"{difference(row.metric, row.delta)} [{interval(row)}]",
             str(row.n),
             row.verdict or "-",
         )

@@ -7,6 +7,7 @@ stay apart for colour-blind readers; shapes differ too, for print.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -90,9 +91,15 @@ def _label_ends(axes: Axes, ends: list[tuple[str, str, float]]) -> None:
 def before_after(study: Study, form: Form) -> bytes:
     """The primary metric of each comparison that has one: base and tuned with 95 % intervals, from 0 to 100 %.
 
-    A comparison is a row, from top to bottom; its majority class is a tick. An undefined value is named, not drawn.
+    A comparison is a row, from top to bottom; its majority class is a tick. An undefined value is named, not drawn;
+    a perplexity, which has no largest value, is left to the table.
     """
-    compared = [(comparison, row) for comparison in study.comparisons for row in comparison.rows if row.primary]
+    compared = [
+        (comparison, row)
+        for comparison in study.comparisons
+        for row in comparison.rows
+        if row.primary and math.isfinite(find_metric(row.metric).scale)
+    ]
     return _render(lambda axes: _draw_before_after(axes, compared), 0.8 + 0.8 * max(1, len(compared)), form)
 
 

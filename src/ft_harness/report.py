@@ -13,8 +13,9 @@ from urllib.parse import quote
 
 from ft_harness.aggregator import AdapterRun, Comparison, Row, Study
 from ft_harness.amounts import NONE, amount, difference, duration, interval, probability, size
-from ft_harness.cases import Case, Transition
+from ft_harness.cases import DECIDING_METRICS, Case, Transition
 from ft_harness.data_section import data_section
+from ft_harness.label_section import label_names, label_section
 from ft_harness.markdown import fenced, inline, table
 from ft_harness.records import Record
 
@@ -50,7 +51,7 @@ def render_markdown(study: Study, figures: Mapping[str, str]) -> str:
         *_figure(figures, "before_after", caption),
         *_section("Scores", _score_table(study, main)),
         *_section("Scores by split", _split_table(study)),
-        *_section("Scores by label", _label_table(study, main)),
+        *_section("Scores by label", label_section([(_name(study, each), each) for each in main])),
         *_section("Data", data_section(study)),
         *_section("Cost", _cost_table(study)),
         *_section("Training", [part for run in study.adapters for part in _training(run, figures)]),
@@ -94,14 +95,9 @@ def _features(record: Record) -> list[str]:
     return [record.subject, f"{record.settings.num_fewshot}-shot", "all items" if limit is None else f"limit {limit}"]
 
 
-def _labels(comparison: Comparison) -> list[str]:
-    """Labels of a classification task: those with a recall."""
-    return [row.metric.removeprefix("recall_") for row in comparison.rows if row.metric.startswith("recall_")]
-
-
 def _overall_rows(comparison: Comparison) -> list[Row]:
     """The rows that are not about one label, unless it is the primary metric; the majority class is among them."""
-    per_label = {f"{kind}_{label}" for label in _labels(comparison) for kind in ("precision", "recall", "f1")}
+    per_label = {f"{kind}_{label}" for label in label_names(comparison) for kind in ("precision", "recall", "f1")}
     return [row for row in comparison.rows if row.primary or row.metric not in per_label]
 
 
@@ -145,12 +141,12 @@ def _score_line(name: str, row: Row) -> list[str]:
 
 
 def _split_table(study: Study) -> list[str]:
-    """Base, tuned and difference of each metric in a line of its own, with a column a split."""
+    """Base, tuned and difference of the deciding metric in a line of its own, with a column a split."""
     found: dict[tuple[str, str], dict[str, Row]] = {}
     for comparison in study.comparisons:
-        for row in _overall_rows(comparison):
-            if row.tuned_subject is not None:
-                found.setdefault((_name(study, comparison), row.metric), {})[row.split] = row
+        measured = [row for row in comparison.rows if row.tuned_subject is not None]
+        deciding = next((row for row in measured if row.metric in DECIDING_METRICS), measured[0])
+        found.setdefault((_name(study, comparison), deciding.metric), {})[deciding.split] = deciding
     lines: list[list[str]] = []
     for (name, metric), by_split in found.items():
         rows = [by_split.get(split) for split in _SPLITS]
@@ -160,20 +156,8 @@ def _split_table(study: Study) -> list[str]:
             [name, metric, "Difference", *(difference(metric, row.delta if row else None) for row in rows)],
             [name, metric, "n", *(str(row.n) if row else NONE for row in rows)],
         ]
-    return [table(["Task", "Metric", "", *(split.capitalize() for split in _SPLITS)], lines, "lllrrr")] if lines else []
-
-
-def _label_table(study: Study, main: list[Comparison]) -> list[str]:
-    lines: list[list[str]] = []
-    for comparison in main:
-        rows = {row.metric: row for row in comparison.rows if row.tuned_subject is not None}
-        for label in _labels(comparison):
-            metrics = [f"{kind}_{label}" for kind in ("precision", "recall", "f1")]
-            pairs = [(rows[metric].base, rows[metric].tuned) if metric in rows else (None, None) for metric in metrics]
-            scores = [amount(metric, value) for metric, pair in zip(metrics, pairs, strict=True) for value in pair]
-            lines.append([_name(study, comparison), comparison.base.settings.split, label, *scores])
-    kinds = [f"{kind}, {who}" for kind in ("Precision", "Recall", "F1") for who in ("Base", "Tuned")]
-    return [table(["Task", "Split", "Label", *kinds], lines, "lllrrrrrr")] if lines else []
+    header = ["Task", "Metric", "", *(split.capitalize() for split in _SPLITS)]
+    return [table(header, lines, "lllrrr"), "All metrics of all splits are in rows.json."] if lines else []
 
 
 # --- cost and training ---------------------------------------------------------------------------------------------

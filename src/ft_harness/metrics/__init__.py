@@ -17,6 +17,7 @@ from ft_harness.metrics.labels import (
     label_metrics,
     label_statistics,
     predicted_choice,
+    read_label_statistics,
     score_label,
     score_label_answer,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "normalize_answer",
     "parse_label",
     "predicted_choice",
+    "read_label_statistics",
     "score_answer",
     "score_answer_ppl",
     "score_label",

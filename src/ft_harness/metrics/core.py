@@ -21,7 +21,8 @@ class Metric:
 
     Attributes:
         aggregate: (sums [..., K], n) -> values [...]; NaN where undefined.
-        scale: largest value (1; 2 for Brier's score, 100 for BLEU and chrF).
+        scale: largest value (1; 2 for Brier's score, 100 for BLEU and chrF, infinite for perplexities).
+        digits: decimals that a report shows (of the per cent, where the largest value is 1).
         binary: each item is 0 or 1 and the value their mean.
     """
 
@@ -29,6 +30,7 @@ class Metric:
     aggregate: Callable[[Sums, int], Values]
     higher_is_better: bool = True
     scale: float = 1.0
+    digits: int = 1
     binary: bool = False
 
     def value(self, statistics: Sequence[float | Statistics | None]) -> float | None:

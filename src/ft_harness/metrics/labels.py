@@ -103,7 +103,7 @@ METRICS = [
     *_BY_CLASS,
     Metric("f1_micro", _f1),
     Metric("ece", _ece, higher_is_better=False),
-    Metric("brier", mean, higher_is_better=False, scale=2.0),
+    Metric("brier", mean, higher_is_better=False, scale=2.0, digits=3),
     Metric("invalid", mean, higher_is_better=False, binary=True),
 ]
 
@@ -237,6 +237,13 @@ def score_label_answer(doc: dict[str, Any], results: Sequence[str]) -> Scores:
     return (
         label_statistics(doc["label"], predicted, doc["label_names"]) | {"invalid": float(predicted is None)} | shares
     )
+
+
+def read_label_statistics(statistics: Statistics) -> tuple[int, int | None]:
+    """(gold, predicted label or None) of an item, from its statistics of macro F1: [tp, fp, fn] of each label."""
+    by_label = [statistics[start : start + 3] for start in range(0, len(statistics), 3)]
+    gold = next(index for index, (tp, _, fn) in enumerate(by_label) if tp or fn)
+    return gold, next((index for index, (tp, fp, _) in enumerate(by_label) if tp or fp), None)
 
 
 def confusion(golds: Sequence[int], predictions: Sequence[int | None], labels: Sequence[str]) -> NDArray[np.int64]:

@@ -28,9 +28,8 @@ def _item_mean(sums: Sums, n: int) -> Values:
     return np.where(sums[..., 1] > 0, np.nan, sums[..., 0] / n)
 
 
-# A perplexity has no largest value; a scale other than 1 has it shown as it is, not in per cent.
 METRICS = [
-    Metric(name, aggregate, higher_is_better=False, scale=100.0)
+    Metric(name, aggregate, higher_is_better=False, scale=math.inf, digits=2)
     for name, aggregate in {
         "token_ppl": _perplexity, "item_ppl": _item_mean, "byte_ppl": _perplexity, "char_ppl": _perplexity,
     }.items()
