@@ -131,6 +131,32 @@ def test_init_writes_a_recipe_that_checks(ft, tmp_path: Path, model_folder: Path
     assert ft("init", "my-sentiment", "--task", "demo_sentiment", "--out", tmp_path)[0] == 2
 
 
+def test_check_counts_the_prompts_that_examples_make_too_long(ft, recipe: Path, tmp_path: Path):
+    settings = ["--set", "eval.num_fewshot=6", "--set", "eval.splits=[test]", "--set", "model.max_length=64"]
+    code, out, err = ft("check", recipe, *settings, "--out", tmp_path)
+    assert code == 0, err
+    assert "test: 24 of the first 24 prompts will be cut" in out
+    assert "WARNING: fewer eval.num_fewshot" in out
+    code, out, _ = ft("check", recipe, "--set", "eval.splits=[test]", "--out", tmp_path)
+    assert "test: 0 of the first 24 prompts will be cut" in out
+
+
+def test_a_task_alone_is_checked_without_what_a_recipe_has(ft, reviews: Path):
+    source = ["--set", f"data.source={reviews}"]
+    assert ft("check", "demo_sentiment", *source)[0] == 0
+    code, _, err = ft("check", "demo_sentiment", *source, "--set", "eval.num_fewshot=101")
+    assert code == 2
+    assert_three_lines(err, "eval.num_fewshot=101", "data.X or task.X", "ft-harness init")
+
+
+def test_a_folder_of_a_tasks_name_does_not_hide_the_task(ft, reviews: Path, tmp_path: Path, monkeypatch):
+    (tmp_path / "demo_sentiment").mkdir()
+    monkeypatch.chdir(tmp_path)
+    code, out, err = ft("check", "demo_sentiment", "--set", f"data.source={reviews}")
+    assert code == 0, err
+    assert "task demo_sentiment" in out
+
+
 def test_every_fault_is_reported_at_once(ft, recipe: Path):
     settings = ["--set", "train.learning_rat=1", "--set", "adapter.r=0", "--set", "nonsense.a=1"]
     code, _, err = ft("run", recipe, *settings)
@@ -261,14 +287,17 @@ def test_killed_in_the_middle_and_run_again(recipe: Path, tmp_path: Path):
     )  # a tenth of 320 steps
 
 
-def test_sigterm_exits_143(recipe: Path, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("signum", "code", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+)
+def test_a_stop_says_how_to_go_on(signum: int, code: int, word: str, recipe: Path, tmp_path: Path):
     command = [sys.executable, "-m", "ft_harness.cli", "train", str(recipe), "--out", str(tmp_path)]
     command += ["--set", "train.num_train_epochs=400"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     history = recipe.parent / "history.jsonl"
     while process.poll() is None and not (history.exists() and history.stat().st_size > 200):
         pass
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(signum)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert "run the same command again" in err
+    assert process.returncode == code
+    assert f"{word}: finished evaluations and checkpoints are saved; run the same command again" in err

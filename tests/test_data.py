@@ -49,6 +49,20 @@ def refused(expected: str, **options) -> InputError:
     return caught.value
 
 
+def test_an_optional_field_may_lack_in_a_row_or_the_whole_source(tmp_path: Path):
+    columns = {"instruction": [], "input": [], "answer": ["output"]}
+    rows = [{"instruction": "a", "input": "b", "output": "c"}, {"instruction": "d", "input": "", "output": "e"}]
+    for part in (rows, [{name: row[name] for name in ("instruction", "output")} for row in rows]):
+        write_rows(tmp_path / "all.jsonl", part)
+        found = load_splits(
+            {"source": str(tmp_path / "all.jsonl"), "columns": columns, "optional": ["input"]}, test_all=True
+        )
+        assert found["test"]["input"] == (["b", ""] if "input" in part[0] else ["", ""])
+        assert found["test"]["answer"] == ["c", "e"]
+    with pytest.raises(InputError, match="no column for the field input"):
+        load_splits({"source": str(tmp_path / "all.jsonl"), "columns": columns}, test_all=True)
+
+
 def test_a_folder_of_splits_is_taken_as_it_is(tmp_path: Path):
     splits = load_splits(data={"source": str(write_splits(tmp_path, 4, 2, 2)), **CLASSES})
     assert list(splits) == ["train", "validation", "test"]

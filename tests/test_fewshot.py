@@ -162,6 +162,18 @@ def test_a_row_with_another_id_is_the_same_item(tmp_path: Path):
     assert fewshot.find_shots(task, settings_of(num_fewshot=2)).left_out == 1
 
 
+def test_another_answer_to_a_scored_question_is_left_out_too(tmp_path: Path):
+    """Whether it is a wrong label or the answer in other words: it would stand right before the question."""
+    row = {"title": "t", "context": "Ann has a hat.", "question": "Who?", "answers": ["Ann"], "id": "1"}
+    others = [{**row, "context": f"Ann has {i} hats.", "id": f"o{i}"} for i in range(4)]
+    write_jsonl(tmp_path / "train.jsonl", [*others, {**row, "question": "WHO?  ", "answers": ["Ann."]}])
+    for split in ("validation", "test"):
+        write_jsonl(tmp_path / f"{split}.jsonl", [row])
+    task = load_tasks(TaskSpec("squad_custom", metadata={"data_source": str(tmp_path)}), ["test"])["test"]
+    shots = fewshot.find_shots(task, settings_of(num_fewshot=2))
+    assert (shots.left_out, len(shots.rows)) == (1, 4)
+
+
 def test_a_pool_smaller_than_the_shots_is_refused_with_numbers(model_folder: Path, tmp_path: Path):
     train = review_rows(10)
     source = reviews_with(tmp_path / "data", train, train[:8])

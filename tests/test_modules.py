@@ -109,6 +109,19 @@ def test_the_labels_of_the_task_count_and_not_those_that_occur(load: Any) -> Non
     assert values["f1_c"] is None  # undefined is no number
 
 
+def test_numbers_are_names_where_the_labels_are_numbers():
+    stars = load_metric("label", labels=["1", "2", "3", "4", "5"])
+    found = stars.compute(predictions=["1", "2"], references=["1", "2"])
+    assert (found["recall_1"], found["recall_2"], found["recall_3"]) == (1.0, 1.0, None)
+    assert stars.compute(predictions=[5, 2], references=[5, 1])["acc"] == 0.5
+    assert load_metric("recall_1", labels=["1", "0"]).compute(predictions=[1, 0], references=[1, 1]) == {
+        "recall_1": 0.5
+    }
+    # neither "x" nor 0.7 is a label: answers that can't be read
+    assert stars.compute(predictions=["1", "x"], references=["1", "2"])["acc"] == 0.5
+    assert load_metric("acc", labels=["a", "b"]).compute(predictions=[0.7, 1], references=[0, 1]) == {"acc": 0.5}
+
+
 @pytest.mark.parametrize("reference", ["x", 2, -1])
 def test_a_reference_that_is_no_label_is_refused(reference: str | int, load: Any) -> None:
     with pytest.raises(InputError, match=f"reference {reference!r} is no label"):

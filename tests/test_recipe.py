@@ -25,7 +25,7 @@ ROOT = PACKAGE.parents[1]
 TEMPLATE = PACKAGE / "bundled" / "recipes" / "template" / RECIPE_FILE
 SHIPPED = sorted({*(ROOT / "adapters").rglob(RECIPE_FILE), *(PACKAGE / "bundled").rglob(RECIPE_FILE)} - {TEMPLATE})
 MINIMAL = "task: {name: demo_nli}\n"
-GOLDEN = "c67c259c607b9a94a4298b89bd7a65dfe13048b46e4ba0eda0d4c858924010c8"
+GOLDEN = "746c8d87a88589243c0b4f1f9b05f66b10ec4576d36cc78b815df4ce53b7813c"
 
 
 def write(folder: Path, text: str = MINIMAL) -> Path:

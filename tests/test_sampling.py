@@ -176,7 +176,8 @@ def test_a_balanced_split_of_a_given_size_is_derived_balanced():
 def test_a_number_that_the_other_splits_do_not_leave_is_refused():
     error = refused("data.train_size is 9, but 8 of 10 rows are left by the other splits", pool_of(10), train_size=9)
     assert error.expected == "at most 8 rows"
-    assert sizes(sample(pool_of(10), train_size=0.9)) == (8, 1, 1)  # a share of what there was takes what is left
+    refused("data.train_size is 0.9, but 8 of 10 rows are left by the other splits", pool_of(10), train_size=0.9)
+    assert sizes(sample(pool_of(10), train_size=0.8)) == (8, 1, 1)
 
 
 def test_a_balanced_split_can_be_derived_from_unequal_classes():

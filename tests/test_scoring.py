@@ -187,7 +187,7 @@ def test_nan_gives_no_log_likelihood(model_folder: Path):
 
 def test_an_answer_longer_than_the_context_is_refused(base: BaseModel):
     lm = make_causal_lm(loaded(base.model, base.tokenizer, 8), 1)
-    with pytest.raises(InputError, match="10 tokens to score"):
+    with pytest.raises(InputError, match="an answer has 10 tokens, the context 8"):
         lm.loglikelihood([request("loglikelihood", "the film", "x" * 10)], disable_tqdm=True)
 
 

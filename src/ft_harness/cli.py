@@ -40,10 +40,11 @@ IncludeOption = Annotated[str | None, typer.Option("--include-path", help="a fur
 SourceOption = Annotated[str | None, typer.Option("--source", help="data source, instead of the task's own")]
 TrustOption = Annotated[bool, typer.Option("--trust-task-code", help="run the code that a task from elsewhere names")]
 HERE = Path()
+_STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 
-class Terminated(BaseException):
-    """SIGTERM arrived."""
+class Stopped(BaseException):
+    """SIGINT or SIGTERM arrived. Not KeyboardInterrupt: typer would end the command without a word."""
 
 
 def _say(line: str) -> None:
@@ -293,15 +294,17 @@ def path(what: Annotated[str, typer.Argument(help="model")]) -> None:
     print(bundled_model_dir())
 
 
-def _on_sigterm(signum: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated
+def _stop(signum: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(signum, signal.SIG_DFL)  # a second one leaves at once
+    raise Stopped(signum)
 
 
 def main() -> None:
     """The `ft-harness` command; `--debug` anywhere shows tracebacks."""
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    for signum in _STOPS:
+        signal.signal(signum, _stop)
     _quiet_libraries()
     try:
         app(standalone_mode=True)
@@ -310,12 +313,12 @@ def main() -> None:
             raise
         _say("\n".join(error.lines()))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _say("interrupted: finished evaluations and checkpoints are saved; run the same command again to continue")
-        sys.exit(130)
-    except Terminated:
-        _say("terminated: finished evaluations and checkpoints are saved; run the same command again to continue")
-        sys.exit(143)
+    except Stopped as stopped:
+        (signum,) = stopped.args
+        _say(
+            f"{_STOPS[signum]}: finished evaluations and checkpoints are saved; run the same command again to continue"
+        )
+        sys.exit(128 + signum)
 
 
 if __name__ == "__main__":

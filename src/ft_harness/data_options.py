@@ -30,6 +30,7 @@ class DataOptions(BaseModel):
     columns: dict[str, list[str]] | None = Field(
         default=None, description="field of the task -> column names accepted for it, first match wins"
     )
+    optional: list[str] = Field(default=[], description="fields that a source or row may lack: an empty text then")
     column_names: list[str] | None = Field(default=None, description="names of the columns of a file without a header")
     labels: list[str] | None = Field(default=None, description="class names in index order")
     drop_labels: list[int | str] = Field(default=[], description="rows with these raw labels are left out (SNLI's -1)")

@@ -148,6 +148,7 @@ class DocReader:
             if LABEL in doc and self._dropped and _plain_label(doc[LABEL]) in self._dropped:
                 tally.dropped += 1
                 continue
+            extras = {name: doc.pop(name, None) or "" for name in self._options.optional}
             fault = _missing_value(doc if layout.group is None else {**doc, layout.group: row.get(layout.group)})
             if fault:
                 tally.bad += 1
@@ -155,6 +156,7 @@ class DocReader:
                 tally.bad_places += [place] if len(tally.bad_places) < _LISTED else []
             if fault or (tally.bad and not self._options.skip_bad_rows):
                 continue
+            doc |= extras
             self._complete(doc, place)
             if layout.group is not None:
                 self.groups.add(row[layout.group])
@@ -255,6 +257,8 @@ def _match_columns(where: str, row: Row, options: DataOptions) -> dict[str, str]
         wanted.setdefault(LABEL, [])
     for name, accepted in wanted.items():
         column = next((known for known in (name, *accepted) if known in row), None)
+        if column is None and name in options.optional:
+            continue
         if column is None:
             raise InputError(
                 f"{where}: no column for the field {name} (columns: {', '.join(map(str, row))})",

@@ -224,7 +224,7 @@ def _check_boundary(
         raise InputError(
             f"{task.config.task}: the tokens of prompt and answer merge at {prompt[-20:]!r} + {answer[:20]!r}",
             "a boundary that is one for the tokenizer too",
-            "change the end of doc_to_text or target_delimiter",
+            "change the end of doc_to_text (of the chat template, if one is applied) or target_delimiter",
         )
     if not continuation:
         raise InputError(

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from ft_harness.errors import InputError
 from ft_harness.files import Split
+from ft_harness.overlap import plain
 from ft_harness.prompts import compiled_templates
 from ft_harness.recipe import EvalSection
 
@@ -122,19 +123,20 @@ def _check_source(task: ConfigurableTask, count: int) -> None:
 
 
 def _scored_rows(task: ConfigurableTask, rows: list[Doc]) -> set[int]:
-    """Positions of the rows that equal a doc of the scored split in question and answer, whatever the case, the
-    blanks and fields like an id."""
+    """Positions of the rows whose question is that of a doc of the scored split, whatever the case, the blanks, the
+    answer and fields like an id: another answer to the same question would still stand before it."""
     with compiled_templates():
-        scored = {_content(task, doc, task.config) for doc in task.eval_docs}
-        return {index for index, row in enumerate(rows) if _content(task, row, task.fewshot_cfg) in scored}
+        scored = {_question(task, doc, task.config) for doc in task.eval_docs}
+        return {index for index, row in enumerate(rows) if _question(task, row, task.fewshot_cfg) in scored}
 
 
-def _content(task: ConfigurableTask, doc: Doc, form: Any) -> str:
-    """Question and answer of a doc as one normalised text; `form` holds the templates (of examples: others)."""
+def _question(task: ConfigurableTask, doc: Doc, form: Any) -> str:
+    """A doc's question as normalised text, its answer where the task has no question; `form` holds the templates (of
+    examples: others)."""
     choices = task.doc_to_choice(doc, form.doc_to_choice) if form.doc_to_choice else None
     question, answer = task.doc_to_text(doc, form.doc_to_text), task.doc_to_target(doc, form.doc_to_target)
-    texts = [choices[part] if choices and isinstance(part, int) else part for part in (question, answer)]
-    return " ".join(f"{texts[0]}\0{texts[1]}".casefold().split())
+    texts = [str(choices[part] if choices and isinstance(part, int) else part) for part in (question, answer)]
+    return plain(texts[0]) or plain(texts[1])
 
 
 def problems(tasks: Mapping[Split, ConfigurableTask], settings: EvalSection) -> list[InputError]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ft_harness import adapters, preflight, storage
 from ft_harness.aggregator import AdapterRun, Study, aggregate
@@ -13,11 +14,14 @@ from ft_harness.base_model import BaseModel, load_base_model, load_context, load
 from ft_harness.data_report import DATA_REPORT_FILE, read_data_report
 from ft_harness.errors import ConfigError, FtHarnessError, InputError, ProblemsError, raise_problems
 from ft_harness.evaluation import Job, ModelState, base_subject, chosen_docs, evaluate, finished, plan_jobs
-from ft_harness.examples import Example, build_examples, describe_examples, mark_trained, prompt_of, trains_eos
+from ft_harness.examples import Encoder, Example, build_examples, describe_examples, mark_trained, prompt_of, trains_eos
+from ft_harness.fewshot import find_shots
+from ft_harness.files import Split
 from ft_harness.paths import adapters_dir, bundled_recipe, reports_dir, results_dir
 from ft_harness.plots import Form, before_after, loss_curve
 from ft_harness.preflight import Checked
-from ft_harness.recipe import ModelSection, Recipe, check_name, keep_recipe, load_recipe
+from ft_harness.prompts import compiled_templates
+from ft_harness.recipe import EvalSection, ModelSection, Recipe, check_name, keep_recipe, load_recipe, recipe_file
 from ft_harness.records import Card, Evaluation, load_records
 from ft_harness.report import render_markdown, rows_json
 from ft_harness.storage import locked, write_bytes, write_text
@@ -28,6 +32,7 @@ Say = Callable[[str], None]
 DEMO_NAMES = ("demo-sentiment", "demo-nli", "demo-qa")
 FORMS: tuple[Form, ...] = ("png", "svg")
 _PROOF_PROMPTS = 8
+_PROMPTS_LOOKED_AT = 200  # of each scored split, by check
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,9 @@ def check_experiment(experiment: Experiment, *, trains: bool) -> Checked:
     return preflight.check(experiment.recipe, folders, trains=trains, trust_code=experiment.trust_task_code)
 
 
-def check_rows(experiment: Experiment, checked: Checked) -> str:
-    """Build the training rows with the tokenizer alone: boundaries, lengths and trained tokens.
+def check_rows(experiment: Experiment, checked: Checked) -> list[str]:
+    """Build the training rows, and prompts of each scored split, with the tokenizer alone: boundaries, lengths, trained
+    tokens and cuts.
 
     Raises:
         InputError: prompts that end in white space, tokens that merge at the boundary, BOS twice, or too long answers.
@@ -96,7 +102,27 @@ def check_rows(experiment: Experiment, checked: Checked) -> str:
     tokenizer, context = load_tokenizer(recipe.model), load_context(recipe.model)
     eos = trains_eos(task, recipe.train.loss_on_eos)
     examples = build_examples(task, list(task.eval_docs), tokenizer, context, eos=eos, form=checked.form)
-    return f"{describe_examples(examples, eos)}; {forecast(recipe, checked, examples)}"
+    lines = [describe_examples(examples, eos), forecast(recipe, checked, examples)]
+    return lines + [describe_prompts(checked, split, recipe.eval, tokenizer, context) for split in recipe.eval.splits]
+
+
+def describe_prompts(checked: Checked, split: Split, settings: EvalSection, tokenizer: Any, context: int) -> str:
+    """How long the first prompts of a split are, few-shot examples included, and how many of them will be cut."""
+    task, encoder = checked.tasks[split], Encoder(tokenizer)
+    if task.OUTPUT_TYPE == "loglikelihood_rolling":
+        return f"{split}: running text is read in windows of {context} tokens"
+    shots = find_shots(task, settings)
+    if shots:
+        shots.install(task, settings.seed)
+    chosen = chosen_docs(len(task.eval_docs), split, settings)[0][:_PROMPTS_LOOKED_AT]
+    room = context - int((task.config.generation_kwargs or {}).get("max_gen_toks", 0))
+    with compiled_templates():
+        prompts = [checked.form.render(task, task.eval_docs[i], settings.num_fewshot) for i in chosen]
+    lengths = [len(encoder.tok_encode(prompt)) for prompt in prompts]
+    cut = sum(length > room for length in lengths)
+    warning = "; WARNING: fewer eval.num_fewshot or a larger model.max_length" if cut else ""
+    found = f"{cut} of the first {len(lengths)} prompts will be cut"
+    return f"{split}: {found} (longest {max(lengths)} tokens of {room}){warning}"
 
 
 def forecast(recipe: Recipe, checked: Checked, examples: Sequence[Example]) -> str:
@@ -131,10 +157,10 @@ def check_all(
     problems: list[FtHarnessError] = []
     for name in names:
         try:
-            if Path(name).exists() or Path(name).name != name:
+            if recipe_file(name).is_file() or Path(name).name != name:
                 made = experiment(Path(name))
                 checked = check_experiment(made, trains=True)
-                found = [*checked.report, check_rows(made, checked)]
+                found = [*checked.report, *check_rows(made, checked)]
                 found += [preflight.check_baseline(checked.tasks, checked.form)] if baseline else []
             else:
                 found = preflight.check_task(spec(name), baseline=baseline)

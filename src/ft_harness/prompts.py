@@ -42,8 +42,8 @@ class PromptForm:
     def apply_chat_template(self) -> bool:
         return self.chat_template is not None
 
-    def render(self, task: ConfigurableTask, doc: Mapping[str, Any]) -> str:
-        """The zero-shot prompt of a doc.
+    def render(self, task: ConfigurableTask, doc: Mapping[str, Any], num_fewshot: int = 0) -> str:
+        """The prompt of a doc, as lm-eval builds it; few-shot examples are drawn by the task's sampler.
 
         Raises:
             InputError: the chat template refuses the messages.
@@ -53,7 +53,7 @@ class PromptForm:
         try:
             prompt: str = task.fewshot_context(
                 doc,
-                0,
+                num_fewshot,
                 system_instruction=self.system_instruction,
                 apply_chat_template=self.apply_chat_template,
                 fewshot_as_multiturn=self.fewshot_as_multiturn,

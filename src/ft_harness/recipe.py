@@ -209,7 +209,7 @@ def _problem(location: KeyPath, errors: Sequence[Any], places: Mapping[KeyPath, 
         )
     if error["type"] == "missing":
         return ConfigError(f"{place}: {name} is missing", f"a value for {name}", "add it; see ft-harness init")
-    expected = " or ".join(dict.fromkeys(item["msg"] for item in errors))
+    expected = " or ".join(dict.fromkeys(item["msg"].removeprefix("Value error, ") for item in errors))
     return ConfigError(f"{place}: {name} is {repr(error['input'])[:80]}", expected, "change the value")
 
 
@@ -261,11 +261,18 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def recipe_of_task(name: str, include_path: str | None, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of a task that has none: its name, and the overrides.
+    """The recipe of a task that has none: its name, and the overrides of its data.
 
     Raises:
-        ConfigError: unknown keys or wrong values.
+        ConfigError: unknown keys, wrong values, or overrides of what only a recipe has.
     """
+    for setting in overrides:
+        if not setting.startswith(("data.", "task.")):
+            raise ConfigError(
+                f"--set {setting}: the task {name} is checked by itself, without model, training and evaluation",
+                "data.X or task.X",
+                f"check a recipe: ft-harness init NAME --task {name}",
+            )
     return _with_overrides({"task": {"name": name, "include_path": include_path}}, {(): f"task {name}"}, overrides)
 
 

@@ -25,8 +25,8 @@ _EVALUATION_HEADER = ["Subject", "Task", "Split", "Shots", "Limit", "Seed", "Bat
 _TEXT_LIMIT = 1200
 _LEGEND = (
     "Differences are tuned minus base, in percentage points where the score is in %. The interval is the paired 95 % "
-    "interval of the difference. p (Holm) is adjusted over the primary metrics; all others are exploratory. "
-    f"`{NONE}`: undefined, or not made for this row."
+    "interval of the difference. Improved or worse needs both: an interval without 0 and p below 0.05. p (Holm) is "
+    f"adjusted over the primary metrics; all others are exploratory. `{NONE}`: undefined, or not made for this row."
 )
 
 
@@ -97,7 +97,8 @@ def _features(record: Record) -> list[str]:
 
 def _overall_rows(comparison: Comparison) -> list[Row]:
     """The rows that are not about one label, unless it is the primary metric; the majority class is among them."""
-    per_label = {f"{kind}_{label}" for label in label_names(comparison) for kind in ("precision", "recall", "f1")}
+    labels = [label for label in label_names(comparison) if label != "macro"]
+    per_label = {f"{kind}_{label}" for label in labels for kind in ("precision", "recall", "f1")}
     return [row for row in comparison.rows if row.primary or row.metric not in per_label]
 
 
@@ -241,8 +242,11 @@ def _records(study: Study) -> list[Record]:
 
 
 def _signatures(study: Study) -> list[str]:
-    """What made the scores, each line once."""
-    return list(dict.fromkeys(score.signature for record in _records(study) for score in record.scores))
+    """What made the scores, each line once; those of single labels differ from the macro average's in the name only."""
+    labels = {label for comparison in study.comparisons for label in label_names(comparison)} - {"macro"}
+    per_label = {f"{kind}_{label}" for label in labels for kind in ("precision", "recall", "f1")}
+    scores = [score for record in _records(study) for score in record.scores if score.metric not in per_label]
+    return list(dict.fromkeys(score.signature for score in scores))
 
 
 def _provenance(study: Study) -> list[str]:

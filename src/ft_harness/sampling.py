@@ -122,7 +122,7 @@ def _sample(pool: Pool, rows: Indices, asked: tuple[Size, int], split: Split, op
     """The sample of one split that its size asks for, a share being one of the total."""
     size, total = asked
     count = _count(size, total, split)
-    if count > len(rows) and isinstance(size, int):
+    if count > len(rows) and size is not None:
         raise InputError(
             f"data.{split}_size is {size}, but {len(rows)} of {total} rows are left by the other splits",
             f"at most {len(rows)} rows",

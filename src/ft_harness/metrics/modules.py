@@ -78,18 +78,27 @@ def _text_scores(name: str, language: str | None, prediction: str, reference: st
     return dict(rouge_scores(prediction, references))
 
 
-def _label_scores(labels: list[str], prediction: str | int, reference: str | int) -> Scores:
-    gold = _label_index(reference, labels)
+def _label_scores(labels: list[str], prediction: str | float, reference: str | float) -> Scores:
+    gold = _label_index(_whole(reference), labels)
     if gold is None:
-        raise InputError(f"reference {reference!r} is no label", f"one of {', '.join(labels)}", "mend the references")
-    return label_statistics(gold, _label_index(prediction, labels), labels)
+        raise InputError(
+            f"reference {_whole(reference)!r} is no label", f"one of {', '.join(labels)}", "mend the references"
+        )
+    return label_statistics(gold, _label_index(_whole(prediction), labels), labels)
 
 
-def _label_index(given: str | int, labels: list[str]) -> int | None:
-    """Index of a label given by name or index; None if it is neither."""
-    if isinstance(given, str):
-        return labels.index(given) if given in labels else None
-    return given if 0 <= given < len(labels) else None
+def _whole(given: str | float) -> str | float:
+    """A number without decimals as an int: `evaluate` hands all numbers over as floats."""
+    return int(given) if isinstance(given, float) and given.is_integer() else given
+
+
+def _label_index(given: str | float, labels: list[str]) -> int | None:
+    """Index of a label given by name, or by index where no name is a number; None if it is neither."""
+    spelt = str(given)
+    if spelt in labels:
+        return labels.index(spelt)
+    is_index = spelt.isdecimal() and int(spelt) < len(labels) and not any(label.isdecimal() for label in labels)
+    return int(spelt) if is_index else None
 
 
 @cache
@@ -111,7 +120,7 @@ def _metric_class() -> type[evaluate.Metric]:
             self.info.module_name = name  # the prefix of evaluate.combine
 
         def _info(self) -> evaluate.MetricInfo:
-            text, kinds = Value("string"), ["int64", "string"]
+            text, kinds = Value("string"), ["string", "float64"]  # the first that holds what is given
             references = [Value(kind) for kind in kinds] if self._labels else [text, Several(text)]
             predictions = references if self._labels else [text, text]
             pairs = zip(predictions, references, strict=True)

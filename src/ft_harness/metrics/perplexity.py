@@ -85,7 +85,7 @@ def score_answer_ppl(doc: dict[str, Any], results: Sequence[tuple[float, bool]])
         NonFiniteError: the log-likelihood is NaN or infinite.
     """
     answer = doc["answer"]
-    text = answer if isinstance(answer, str) else next(iter(answer), "")
+    text = str(next(iter(answer), "") if isinstance(answer, list) else answer)
     log_likelihood, tokens = results[0][0], getattr(results[0], "tokens", None)
     item = _item_perplexity(log_likelihood, tokens) if text and tokens else None
     return _score(text, log_likelihood, tokens) | {"item_ppl": item}

@@ -60,11 +60,18 @@ class _Causal(_Above):  # type: ignore[misc]
             InputError: no token to score or to score after, or an answer that is longer than the context.
         """
         texts, context, answer = request
-        if not context or not answer or len(answer) > self.max_length:
+        shown = f"{(texts or ('', ''))[1][:80]!r}"
+        if not context or not answer:
             raise InputError(
-                f"{len(answer)} tokens to score after {len(context)}: {(texts or ('', ''))[1][:80]!r}",
-                f"a prompt of 1 token or more, an answer of 1 to {self.max_length} (the context)",
-                "shorten the answers or raise model.max_length; check the prompts for white space only",
+                f"{shown} has {len(answer)} tokens of its own after {len(context)} of its prompt",
+                "at least one of each: an answer whose tokens merge with the prompt's end can't be scored",
+                "change the answer, the end of doc_to_text or target_delimiter",
+            )
+        if len(answer) > self.max_length:
+            raise InputError(
+                f"an answer has {len(answer)} tokens, the context {self.max_length}: {shown}",
+                "answers that fit the context",
+                "shorten the answers or raise model.max_length",
             )
         query = cut(context, answer, self.max_length)
         self.scored_tokens += len(query.stem) + len(answer)
