@@ -357,7 +357,7 @@ def test_a_chat_run_from_check_to_report(tmp_path: Path):
     recipe = Recipe.model_validate(content)
     experiment = Experiment("chat", recipe, file, tmp_path, "ft-harness run")
     checked = check_experiment(experiment, trains=True)
-    line = check_rows(experiment, checked)
+    line, *_ = check_rows(experiment, checked)
     assert line.startswith("12 training rows of ")
     assert "EOS trained in each" in line
     study, _ = run([experiment], "report", lambda _: None)

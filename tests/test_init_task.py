@@ -151,6 +151,24 @@ def test_prompts_and_answers(ft, tmp_path: Path):
     assert ft("check", "my_qa_custom", "--include-path", "task_yamls/my_qa_custom")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("answer", "language"),
+    [
+        ("北京是首都。", "zh"),
+        ("東京は首都です", "ja"),
+        ("서울은 수도입니다", "ko"),
+        ("กรุงเทพเป็นเมืองหลวง", "th"),
+        ("Paris is the capital (巴黎)", None),
+    ],
+)
+def test_answers_of_a_script_without_blanks_name_their_language(ft, tmp_path: Path, answer: str, language: str | None):
+    rows = [{"q": f"question {i}?", "a": f"{answer} {i}"} for i in range(20)]
+    code, _, err = ft("init-task", write(tmp_path / "qa.jsonl", rows), "--prompt", "q", "--answer", "a")
+    assert code == 0, err
+    doc = task_of("qa_custom", tmp_path / "task_yamls" / "qa_custom")["train"].eval_docs[0]
+    assert doc.get("language") == language
+
+
 def test_numbers_as_answers_are_texts_in_few_shot_prompts(ft, tmp_path: Path):
     file = write(tmp_path / "sums.jsonl", [{"sum": f"{i}+{i}", "result": 2 * i} for i in range(20)])
     assert ft("init-task", file, "--prompt", "sum", "--answer", "result")[0] == 0

@@ -109,6 +109,29 @@ def test_the_labels_of_the_task_count_and_not_those_that_occur(load: Any) -> Non
     assert values["f1_c"] is None  # undefined is no number
 
 
+def test_squad_has_answers_or_none(load: Any) -> None:
+    found = load("squad").compute(predictions=["the cat", "", "Paris"], references=[["cat", "a dog"], [], []])
+    # articles don't count; no answer was right once of two
+    assert found == {
+        "exact_match": pytest.approx(2 / 3), "token_f1": pytest.approx(2 / 3), "HasAns_exact": 1.0, "HasAns_f1": 1.0,
+        "NoAns_exact": 0.5, "NoAns_f1": 0.5,
+    }  # fmt: skip
+
+
+def test_perplexity_weighs_by_units(load: Any) -> None:
+    # (-10, 2 words) and (-2, 8 words): exp(12 / 10)
+    found = load("token_ppl").compute(predictions=[-10.0, -2.0], references=[2, 8])
+    assert found == {"token_ppl": pytest.approx(3.3201169)}
+    with pytest.raises(InputError, match="0 units"):
+        load("byte_ppl").compute(predictions=[-1.0], references=[0])
+
+
+@pytest.mark.parametrize("name", ["bleu", "rouge", "exact_match", "meteor", "chrf"])
+def test_an_item_without_reference_is_refused(name: str, load: Any) -> None:
+    with pytest.raises(InputError, match="no reference"):
+        load(name).compute(predictions=["a"], references=[[]])
+
+
 def test_numbers_are_names_where_the_labels_are_numbers():
     stars = load_metric("label", labels=["1", "2", "3", "4", "5"])
     found = stars.compute(predictions=["1", "2"], references=["1", "2"])

@@ -78,6 +78,14 @@ Changelog: 1.0 first version.
 """
 
 
+_SCRIPTS = {  # language -> (its letters, the share of all letters that they exceed)
+    "ja": ("[\u3040-\u30ff]", 0.1),
+    "zh": ("[\u3400-\u9fff]", 0.5),
+    "ko": ("[\uac00-\ud7af]", 0.5),
+    "th": ("[\u0e00-\u0e7f]", 0.5),
+}
+
+
 @dataclass(frozen=True)
 class NewTask:
     """What the file and the columns make of a task.
@@ -86,6 +94,7 @@ class NewTask:
         columns: all columns of the file.
         texts: the answers are texts, not numbers.
         labels: the distinct labels in class order; None where the answer is free text.
+        language: of free answers in a script that BLEU splits its own way; None: any other.
         balance: how many rows each label has, for the README.
         notes: legal but doubtful, with the way out.
     """
@@ -98,6 +107,7 @@ class NewTask:
     rows: int
     texts: bool
     labels: list[str] | None
+    language: str | None
     balance: str
     notes: list[str]
 
@@ -161,6 +171,7 @@ def inspect(file: Path, text: str, *, label: str | None, answer: str | None, nam
         rows=survey.rows,
         texts=survey.texts,
         labels=labels,
+        language=None if label else _language(survey.counts),
         balance=_balance(survey.counts) if label else "",
         notes=_notes(labels or []),
     )
@@ -275,6 +286,15 @@ def _notes(labels: Sequence[str]) -> list[str]:
     ]
 
 
+def _language(answers: Counter[str]) -> str | None:
+    """The language of the answers as far as their script tells it; Japanese mixes kana with Chinese characters."""
+    letters = [char for answer in answers for char in answer if char.isalpha()]
+    for language, (pattern, share) in _SCRIPTS.items():
+        if sum(map(bool, map(re.compile(pattern).match, letters))) > share * len(letters):
+            return language
+    return None
+
+
 def _title(column: str) -> str:
     """A column's name as a word of the prompt."""
     return re.sub(r"[\W_]+", " ", column).strip().capitalize() or "Text"
@@ -318,7 +338,8 @@ def render_task(task: NewTask) -> dict[str, str]:
         field, answer = _text_field(task, "instruction"), "answer"
         # lm-eval's few-shot examples need a text; a text is taken as it is, so that "[1]" stays one
         target = answer if task.texts else '"{{answer}}"'
-        options, prompt = "", f"{{{{{field} | trim}}}}\n\nAnswer:"
+        options = f"    language: {task.language}\n" if task.language else ""
+        prompt = f"{{{{{field} | trim}}}}\n\nAnswer:"
         body, names = _TEXT_BODY.format(prompt=_quoted(prompt), target=target), list(_GENERATED)
         title, shown = f"{said}, generated.", "generated text"
         sample = ["<instruction>", "Answer:"]

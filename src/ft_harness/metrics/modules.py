@@ -18,11 +18,14 @@ from ft_harness.metrics.overlap import bleu_statistics, chrf_statistics
 from ft_harness.metrics.registry import describe, find_metric
 from ft_harness.metrics.rouge import NAMES as ROUGES
 from ft_harness.metrics.rouge import rouge_scores
+from ft_harness.metrics.squad import score_squad
 
 if TYPE_CHECKING:
     import evaluate
 
-TEXT_MODULES = ("exact_match", "token_f1", "bleu", "chrf", "rouge", "meteor")
+TEXT_MODULES = ("exact_match", "token_f1", "bleu", "chrf", "rouge", "meteor", "squad")
+SQUAD_NAMES = ("exact_match", "token_f1", "HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1")
+COUNT_MODULES = ("token_ppl", "byte_ppl", "char_ppl")
 LABEL_MODULE = "label"
 
 
@@ -32,8 +35,10 @@ def load_metric(
     """A metric as an `evaluate.Metric`: `add`, `add_batch`, `compute`, `evaluate.combine`.
 
     Args:
-        name: `exact_match`, `token_f1`, `bleu`, `chrf`, `meteor`, `rouge` (all four) or one of its names; `label` (all
-            that is known of labels) or one of its names, such as `acc`, `mcc`, `f1_macro`, `recall_<label>`.
+        name: `exact_match`, `token_f1`, `bleu`, `chrf`, `meteor`, `rouge` (all four) or one of its names; `squad`
+            (lists of answers, empty where there is none); `label` (all that is known of labels) or one of its names,
+            such as `acc`, `mcc`, `f1_macro`, `recall_<label>`; `token_ppl`, `byte_ppl`, `char_ppl` (predictions are
+            log-likelihoods in nats, references counts of units).
         labels: names of the classes, for the label metrics: the task's, not those that happen to occur. Predictions and
             references are names or indices; a prediction that is neither is an unreadable answer, and wrong.
         language: code that chooses BLEU's tokenizer.
@@ -55,18 +60,25 @@ def _item_scores(
     if name in TEXT_MODULES or name in ROUGES:
         if labels is not None:
             raise InputError(f"labels given for {name}", "labels for the label metrics only", "leave them out")
-        return partial(_text_scores, name, language), list(ROUGES) if name == "rouge" else [name]
+        several = {"rouge": ROUGES, "squad": SQUAD_NAMES}
+        return partial(_text_scores, name, language), list(several.get(name, (name,)))
+    if name in COUNT_MODULES:
+        return partial(_count_scores, name), [name]
     if labels is None and (name == LABEL_MODULE or name in label_metrics([])):
         raise InputError(f"no labels for {name}", "the names of all classes of the task", "give labels=[...]")
     known = [known for known in label_metrics(labels or []) if known not in ("ece", "brier")]
     if name != LABEL_MODULE and name not in known:
-        choices = ", ".join([*TEXT_MODULES, *ROUGES, LABEL_MODULE, *known])
+        choices = ", ".join([*TEXT_MODULES, *ROUGES, *COUNT_MODULES, LABEL_MODULE, *known])
         raise InputError(f"unknown metric {name}", f"one of {choices}", "name one of these; label metrics need labels")
     return partial(_label_scores, list(labels or [])), known if name == LABEL_MODULE else [name]
 
 
 def _text_scores(name: str, language: str | None, prediction: str, reference: str | Sequence[str]) -> Scores:
     references = [reference] if isinstance(reference, str) else list(reference)
+    if name == "squad":
+        return score_squad({"answers": references}, [prediction])
+    if not references:
+        raise InputError("an item has no reference", "at least one text an item", "leave such items out")
     if name in ("exact_match", "token_f1"):
         return dict(zip(("exact_match", "token_f1"), match_answer(prediction, references), strict=True))
     if name == "bleu":
@@ -76,6 +88,12 @@ def _text_scores(name: str, language: str | None, prediction: str, reference: st
     if name == "meteor":
         return {name: meteor_score(prediction, references)}
     return dict(rouge_scores(prediction, references))
+
+
+def _count_scores(name: str, log_likelihood: float, count: float) -> Scores:
+    if not count > 0:
+        raise InputError(f"{name}: an item has {count:g} units", "at least one", "leave empty items out")
+    return {name: [log_likelihood, count]}
 
 
 def _label_scores(labels: list[str], prediction: str | float, reference: str | float) -> Scores:
@@ -115,15 +133,20 @@ def _metric_class() -> type[evaluate.Metric]:
             self, name: str, score: Callable[[Any, Any], Scores], names: list[str], signature: str, **options: Any
         ) -> None:
             self._score, self._names, self._signature = score, names, signature
-            self._labels = name not in (*TEXT_MODULES, *ROUGES)
+            self._name = name
             super().__init__(config_name=name, **options)
             self.info.module_name = name  # the prefix of evaluate.combine
 
         def _info(self) -> evaluate.MetricInfo:
             text, kinds = Value("string"), ["string", "float64"]  # the first that holds what is given
-            references = [Value(kind) for kind in kinds] if self._labels else [text, Several(text)]
-            predictions = references if self._labels else [text, text]
-            pairs = zip(predictions, references, strict=True)
+            if self._name == "squad":
+                pairs = [(text, Several(text))]
+            elif self._name in (*TEXT_MODULES, *ROUGES):
+                pairs = [(text, text), (text, Several(text))]
+            else:
+                pairs = [
+                    (Value(kind), Value(kind)) for kind in (kinds if self._name not in COUNT_MODULES else kinds[1:])
+                ]
             return evaluate.MetricInfo(
                 description=self._signature,
                 citation="",
