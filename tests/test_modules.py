@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import subprocess
 import sys
@@ -126,6 +127,21 @@ def test_perplexity_weighs_by_units(load: Any) -> None:
         load("byte_ppl").compute(predictions=[-1.0], references=[0])
 
 
+def test_calibration_takes_a_log_likelihood_a_label(load: Any) -> None:
+    # probabilities 0.75/0.25 and gold 0; 0.6/0.4 and gold 1
+    predictions = [[math.log(0.75), math.log(0.25)], [math.log(0.6), math.log(0.4)]]
+    brier = (0.25**2 + 0.25**2 + 0.6**2 + 0.6**2) / 2
+    assert load("brier", labels=["a", "b"]).compute(predictions=predictions, references=["a", "b"]) == {
+        "brier": pytest.approx(brier)
+    }
+    # confidences 0.75 (right) and 0.6 (wrong) in bins of their own: (0.25 + 0.6) / 2
+    assert load("ece", labels=["a", "b"]).compute(predictions=predictions, references=["a", "b"]) == {
+        "ece": pytest.approx(0.425)
+    }
+    with pytest.raises(InputError, match="2 log-likelihoods for 3 labels"):
+        load("ece", labels=["a", "b", "c"]).compute(predictions=predictions, references=["a", "b"])
+
+
 @pytest.mark.parametrize("name", ["bleu", "rouge", "exact_match", "meteor", "chrf"])
 def test_an_item_without_reference_is_refused(name: str, load: Any) -> None:
     with pytest.raises(InputError, match="no reference"):
@@ -156,7 +172,7 @@ def test_a_reference_that_is_no_label_is_refused(reference: str | int, load: Any
     [
         ("blue", None, "unknown metric blue"),
         ("f1_x", ["a"], "unknown metric f1_x"),
-        ("ece", ["a"], "unknown metric ece"),
+        ("ece", None, "no labels for ece"),
         ("acc", None, "no labels for acc"),
         ("label", None, "no labels for label"),
         ("bleu", ["a"], "labels given for bleu"),

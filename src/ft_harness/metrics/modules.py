@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ft_harness.errors import InputError
 from ft_harness.metrics.answers import match_answer
 from ft_harness.metrics.core import Scores
-from ft_harness.metrics.labels import label_metrics, label_statistics
+from ft_harness.metrics.labels import calibration_statistics, label_metrics, label_statistics
 from ft_harness.metrics.meteor import meteor_score
 from ft_harness.metrics.overlap import bleu_statistics, chrf_statistics
 from ft_harness.metrics.registry import describe, find_metric
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TEXT_MODULES = ("exact_match", "token_f1", "bleu", "chrf", "rouge", "meteor", "squad")
 SQUAD_NAMES = ("exact_match", "token_f1", "HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1")
 COUNT_MODULES = ("token_ppl", "byte_ppl", "char_ppl")
+CALIBRATION = ("ece", "brier")
 LABEL_MODULE = "label"
 
 
@@ -37,8 +38,9 @@ def load_metric(
     Args:
         name: `exact_match`, `token_f1`, `bleu`, `chrf`, `meteor`, `rouge` (all four) or one of its names; `squad`
             (lists of answers, empty where there is none); `label` (all that is known of labels) or one of its names,
-            such as `acc`, `mcc`, `f1_macro`, `recall_<label>`; `token_ppl`, `byte_ppl`, `char_ppl` (predictions are
-            log-likelihoods in nats, references counts of units).
+            such as `acc`, `mcc`, `f1_macro`, `recall_<label>`; `ece`, `brier` (predictions are lists of one
+            log-likelihood a label); `token_ppl`, `byte_ppl`, `char_ppl` (predictions are log-likelihoods in nats,
+            references counts of units).
         labels: names of the classes, for the label metrics: the task's, not those that happen to occur. Predictions and
             references are names or indices; a prediction that is neither is an unreadable answer, and wrong.
         language: code that chooses BLEU's tokenizer.
@@ -66,9 +68,11 @@ def _item_scores(
         return partial(_count_scores, name), [name]
     if labels is None and (name == LABEL_MODULE or name in label_metrics([])):
         raise InputError(f"no labels for {name}", "the names of all classes of the task", "give labels=[...]")
-    known = [known for known in label_metrics(labels or []) if known not in ("ece", "brier")]
+    if name in CALIBRATION:
+        return partial(_calibration_scores, list(labels or [])), [name]
+    known = [known for known in label_metrics(labels or []) if known not in CALIBRATION]
     if name != LABEL_MODULE and name not in known:
-        choices = ", ".join([*TEXT_MODULES, *ROUGES, *COUNT_MODULES, LABEL_MODULE, *known])
+        choices = ", ".join([*TEXT_MODULES, *ROUGES, *COUNT_MODULES, LABEL_MODULE, *known, *CALIBRATION])
         raise InputError(f"unknown metric {name}", f"one of {choices}", "name one of these; label metrics need labels")
     return partial(_label_scores, list(labels or [])), known if name == LABEL_MODULE else [name]
 
@@ -96,13 +100,27 @@ def _count_scores(name: str, log_likelihood: float, count: float) -> Scores:
     return {name: [log_likelihood, count]}
 
 
+def _calibration_scores(labels: list[str], log_likelihoods: Sequence[float], reference: str | float) -> Scores:
+    if len(log_likelihoods) != len(labels):
+        raise InputError(
+            f"an item has {len(log_likelihoods)} log-likelihoods for {len(labels)} labels",
+            "one a label, in the order of labels",
+            "mend the predictions",
+        )
+    return calibration_statistics(_gold_index(reference, labels), log_likelihoods)
+
+
 def _label_scores(labels: list[str], prediction: str | float, reference: str | float) -> Scores:
+    return label_statistics(_gold_index(reference, labels), _label_index(_whole(prediction), labels), labels)
+
+
+def _gold_index(reference: str | float, labels: list[str]) -> int:
     gold = _label_index(_whole(reference), labels)
     if gold is None:
         raise InputError(
             f"reference {_whole(reference)!r} is no label", f"one of {', '.join(labels)}", "mend the references"
         )
-    return label_statistics(gold, _label_index(_whole(prediction), labels), labels)
+    return gold
 
 
 def _whole(given: str | float) -> str | float:
@@ -119,12 +137,27 @@ def _label_index(given: str | float, labels: list[str]) -> int | None:
     return int(spelt) if is_index else None
 
 
+def _inputs(name: str) -> list[tuple[Any, Any]]:
+    """Types of (prediction, reference) that a module takes; the first that holds what is given is chosen."""
+    from datasets import Sequence as Several
+    from datasets import Value
+
+    text, number = Value("string"), Value("float64")
+    if name == "squad":
+        return [(text, Several(text))]
+    if name in (*TEXT_MODULES, *ROUGES):
+        return [(text, text), (text, Several(text))]
+    if name in COUNT_MODULES:
+        return [(number, number)]
+    prediction = Several(number) if name in CALIBRATION else None
+    return [(prediction or kind, kind) for kind in (text, number)]
+
+
 @cache
 def _metric_class() -> type[evaluate.Metric]:
     """The subclass of `evaluate.Metric`; made here because `import evaluate` takes seconds."""
     import evaluate
-    from datasets import Features, Value
-    from datasets import Sequence as Several
+    from datasets import Features
 
     class FtHarnessMetric(evaluate.Metric):  # type: ignore[misc]
         """Per-item scores of the metrics room, aggregated by its own `Metric.value`."""
@@ -138,15 +171,7 @@ def _metric_class() -> type[evaluate.Metric]:
             self.info.module_name = name  # the prefix of evaluate.combine
 
         def _info(self) -> evaluate.MetricInfo:
-            text, kinds = Value("string"), ["string", "float64"]  # the first that holds what is given
-            if self._name == "squad":
-                pairs = [(text, Several(text))]
-            elif self._name in (*TEXT_MODULES, *ROUGES):
-                pairs = [(text, text), (text, Several(text))]
-            else:
-                pairs = [
-                    (Value(kind), Value(kind)) for kind in (kinds if self._name not in COUNT_MODULES else kinds[1:])
-                ]
+            pairs = _inputs(self._name)
             return evaluate.MetricInfo(
                 description=self._signature,
                 citation="",
