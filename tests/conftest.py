@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 
+from ft_harness import cli
+from ft_harness.pipeline import runs
 from tests.tiny import build_tokenizer, review_rows, save_model, write_jsonl
 
 TOKENIZERS = ("bpe_bos", "bpe_plain", "byte_fallback")
@@ -44,3 +48,40 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_jsonl(folder / "validation.jsonl", review_rows(16, start=100))
     write_jsonl(folder / "test.jsonl", review_rows(24, start=200))
     return folder
+
+
+@pytest.fixture(scope="session")
+def imdb(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the labelled reviews of IMDB only."""
+    folder = tmp_path_factory.mktemp("imdb")
+    for split in ("train", "test"):
+        (folder / f"{split}.jsonl.gz").symlink_to(shared / f"data/imdb/imdb_{split}.jsonl.gz")
+    return folder
+
+
+@pytest.fixture
+def ft(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Run the command in this process and a folder of its own: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["ft-harness", *map(str, arguments)])
+        before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test fails where a model is loaded."""
+    monkeypatch.setattr(runs, "load_base_model", lambda _: pytest.fail("a model was loaded"))

@@ -11,7 +11,6 @@ import torch
 
 from ft_harness.adapters import attached, problems, read_card
 from ft_harness.base_model import BaseModel, load_base_model
-from ft_harness.checkpoints import resume_point
 from ft_harness.errors import InputError, ProblemsError
 from ft_harness.evaluation import ModelState, evaluate, fingerprint, plan_jobs
 from ft_harness.examples import Encoder, build_examples, prompt_of
@@ -25,6 +24,7 @@ from ft_harness.scoring import make_causal_lm
 from ft_harness.storage import sha256_text
 from ft_harness.tasks import TaskSpec, load_tasks
 from ft_harness.training import TrainingSet, build_training_set, finished_card, train
+from ft_harness.training.checkpoints import resume_point
 from tests.tiny import build_tokenizer, write_jsonl
 
 TURNS = (
@@ -304,7 +304,7 @@ def test_an_adapter_keeps_to_the_template_it_was_trained_with(questions: Path, t
 def test_training_does_not_go_on_under_another_template(
     questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from ft_harness import training
+    from ft_harness.training import run
 
     seen: list[tuple[str | None, Path | None]] = []
 
@@ -315,12 +315,12 @@ def test_training_does_not_go_on_under_another_template(
     folder = save_chat_model(tmp_path / "m", template_of())
     base, recipe = load_base_model(ModelSection(pretrained=str(folder))), recipe_of(folder, questions)
     data = training_set(recipe, base, questions, form_of(folder))
-    monkeypatch.setattr(training, "read_history", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(run, "read_history", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         train(recipe, base, data, tmp_path / "a")  # killed after its last step, before the card
     (folder / "chat_template.jinja").write_text(template_of() + "{# another #}")
     changed = training_set(recipe, base, questions, form_of(folder))
-    monkeypatch.setattr(training, "resume_point", watch)
+    monkeypatch.setattr(run, "resume_point", watch)
     for each in (data, changed):
         with pytest.raises(KeyboardInterrupt):
             train(recipe, base, each, tmp_path / "a")

@@ -12,28 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ft_harness import cli
+from tests.command import assert_three_lines
 from tests.tiny import review_rows, save_model
-
-
-@pytest.fixture
-def ft(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    """Run the command in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["ft-harness", *map(str, arguments)])
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +38,6 @@ def recipe(working: Path, tmp_path: Path) -> Path:
     target.parent.mkdir(parents=True)
     shutil.copy(working / "adapters" / "mine" / "recipe.yaml", target)
     return target
-
-
-def assert_three_lines(error: str, *words: str) -> None:
-    lines = [line for line in error.strip().splitlines() if line]
-    assert [line.partition(":")[0] for line in lines[-3:]] == ["error", "expected", "do"], error
-    assert "Traceback" not in error
-    for word in words:
-        assert word in error, error
 
 
 def test_run_makes_report_and_rows_and_continues(ft, working: Path):
@@ -179,10 +151,7 @@ BAD_DATA = {
 
 
 @pytest.mark.parametrize("fault", sorted(BAD_DATA))
-def test_bad_data_is_found_before_a_model_is_loaded(ft, fault: str, recipe: Path, tmp_path: Path, monkeypatch):
-    from ft_harness import pipeline
-
-    monkeypatch.setattr(pipeline, "load_base_model", lambda _: pytest.fail("a model was loaded"))
+def test_bad_data_is_found_before_a_model_is_loaded(ft, fault: str, recipe: Path, tmp_path: Path, no_model):
     text, expected, word = BAD_DATA[fault]
     source = tmp_path / "bad.jsonl"
     source.write_text(text)
@@ -269,7 +238,7 @@ def test_tasks_are_listed_shown_and_found(ft, reviews: Path, model_folder: Path)
 
 def test_killed_in_the_middle_and_run_again(recipe: Path, tmp_path: Path):
     """SIGKILL while training; the same command again finishes, and says where it went on."""
-    command = [sys.executable, "-m", "ft_harness.cli", "run", str(recipe), "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "ft_harness", "run", str(recipe), "--out", str(tmp_path)]
     command += ["--set", "train.num_train_epochs=40", "--set", "eval.splits=[test]"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
@@ -291,7 +260,7 @@ def test_killed_in_the_middle_and_run_again(recipe: Path, tmp_path: Path):
     ("signum", "code", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
 )
 def test_a_stop_says_how_to_go_on(signum: int, code: int, word: str, recipe: Path, tmp_path: Path):
-    command = [sys.executable, "-m", "ft_harness.cli", "train", str(recipe), "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "ft_harness", "train", str(recipe), "--out", str(tmp_path)]
     command += ["--set", "train.num_train_epochs=400"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     history = recipe.parent / "history.jsonl"

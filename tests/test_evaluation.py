@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ft_harness import evaluation
 from ft_harness.adapters import attached
 from ft_harness.base_model import BaseModel, load_base_model
 from ft_harness.errors import NonFiniteError
-from ft_harness.evaluation import ModelState, base_subject, evaluate, fingerprint, plan_jobs
+from ft_harness.evaluation import ModelState, base_subject, evaluate, fingerprint, plan_jobs, runner
 from ft_harness.paths import task_yamls_dir
 from ft_harness.recipe import EvalSection, ModelSection
 from ft_harness.records import load_records
@@ -118,7 +117,7 @@ def test_a_finished_evaluation_is_not_scored_again(
 ):
     jobs = jobs_of(base, reviews)
     first = evaluate(state_of(base), jobs, tmp_path)
-    monkeypatch.setattr(evaluation, "make_causal_lm", lambda *_: pytest.fail("the model was asked again"))
+    monkeypatch.setattr(runner, "make_causal_lm", lambda *_: pytest.fail("the model was asked again"))
     assert evaluate(state_of(base), jobs, tmp_path) == first
 
 

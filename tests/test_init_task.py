@@ -5,45 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import signal
-import sys
 from pathlib import Path
 
 import pytest
 
 from ft_harness import cli
 from ft_harness.tasks import TaskSpec, load_tasks
+from tests.command import assert_three_lines
 
 WORDS = ["good", "bad"]
-
-
-@pytest.fixture
-def ft(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """Run the command in this process and a folder of its own: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["ft-harness", *map(str, arguments)])
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
-def assert_three_lines(error: str, *words: str) -> None:
-    lines = [line for line in error.strip().splitlines() if line]
-    assert [line.partition(":")[0] for line in lines[-3:]] == ["error", "expected", "do"], error
-    assert "Traceback" not in error
-    for word in words:
-        assert word in error, error
 
 
 def rows_of(text: str, label: str, labels: list, count: int = 40) -> list[dict]:

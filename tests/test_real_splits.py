@@ -25,15 +25,6 @@ def sizes(splits) -> dict[str, int]:
     return {name: len(split) for name, split in splits.items()}
 
 
-@pytest.fixture(scope="module")
-def imdb(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the labelled reviews only."""
-    folder = tmp_path_factory.mktemp("imdb")
-    for split in ("train", "test"):
-        (folder / f"{split}.jsonl.gz").symlink_to(shared / f"data/imdb/imdb_{split}.jsonl.gz")
-    return folder
-
-
 @pytest.mark.parametrize(("version", "questions", "unanswerable"), [("v1.1", 10_570, 0), ("v2.0", 11_873, 5_945)])
 def test_a_whole_squad_file_is_test(version: str, questions: int, unanswerable: int, shared: Path):
     file = shared / f"data/squad/dev-{version}.json"

@@ -29,15 +29,6 @@ def options(*settings: str) -> dict[str, Any]:
     return Recipe.model_validate({"task": {"name": "any"}, "data": data}).task_metadata()
 
 
-@pytest.fixture(scope="module")
-def imdb(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the labelled reviews only."""
-    folder = tmp_path_factory.mktemp("imdb")
-    for split in ("train", "test"):
-        (folder / f"{split}.jsonl.gz").symlink_to(shared / f"data/imdb/imdb_{split}.jsonl.gz")
-    return folder
-
-
 @pytest.mark.parametrize(
     ("name", "version", "questions", "unanswerable"),
     [("squad_custom", "v1.1", 10_570, 0), ("squad_v2_custom", "v2.0", 11_873, 5_945)],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,10 +13,10 @@ import pytest
 import torch
 from lm_eval.api.instance import Instance
 
-from ft_harness import evaluation
 from ft_harness.base_model import BaseModel, load_base_model
 from ft_harness.errors import InputError, NonFiniteError
-from ft_harness.evaluation import ModelState, base_subject, evaluate, plan_jobs
+from ft_harness.evaluation import ModelState, base_subject, evaluate, outcomes, plan_jobs
+from ft_harness.evaluation.outcomes import make_sample, make_scores
 from ft_harness.metrics import find_metric, score_answer_ppl, score_text_ppl
 from ft_harness.paths import task_yamls_dir
 from ft_harness.recipe import EvalSection, ModelSection
@@ -371,7 +372,7 @@ def test_the_signature_says_what_a_metric_is_in_each_language(
     base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     said = {("token_ppl", "zh"): "per token, zh", ("token_ppl", "fr"): "per token, fr"}
-    monkeypatch.setattr(evaluation, "describe", lambda name, language: said.get((name, language), ""))
+    monkeypatch.setattr(outcomes, "describe", lambda name, language: said.get((name, language), ""))
     task = SimpleNamespace(higher_is_better=lambda: {"token_ppl": False, "byte_ppl": False})
     settings = SimpleNamespace(
         task="t", task_version="1", task_hash="h", num_fewshot=0, back_end="hf", max_length=8,
@@ -381,7 +382,7 @@ def test_the_signature_says_what_a_metric_is_in_each_language(
     def signature(name: str, *languages) -> str:
         samples = [SimpleNamespace(doc={"language": language} if language else {}, scores={}, invalid=False,
                                    truncated=False) for language in languages]  # fmt: skip
-        (found,) = [s.signature for s in evaluation._scores(state, job, samples) if s.metric == name]
+        (found,) = [s.signature for s in make_scores(state, job, samples) if s.metric == name]
         return found
 
     assert "|definition:per token, zh|" in signature("token_ppl", "zh", "zh")
@@ -397,7 +398,7 @@ def test_an_unreadable_answer_is_recorded_as_invalid(scores: dict, invalid: bool
         "target": "good", "prompt_hash": "p", "target_hash": "t", "metrics": list(scores), **scores,
     }  # fmt: skip
     job = SimpleNamespace(task=SimpleNamespace(OUTPUT_TYPE="generate_until"))
-    sample = evaluation._sample(job, item, {"prompt"}, evaluation.Counter())
+    sample = make_sample(job, item, {"prompt"}, Counter())
     assert (sample.invalid, sample.truncated) == (invalid, True)
     assert (sample.responses, sample.prediction, sample.target) == ([" hm "], "hm", "good")
     assert type(sample.responses[0]) is str

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from ft_harness import cli, pipeline
 from ft_harness.errors import ConfigError, InputError, PolicyError, ProblemsError
 from ft_harness.paths import task_yamls_dir
+from ft_harness.pipeline import check_all
 from ft_harness.task_checks import code_problems, files_of, is_trusted, metric_problems, mock_problems, with_includes
 from ft_harness.tasks import TaskSpec, list_tasks, load_tasks
+from tests.command import assert_three_lines
 from tests.tiny import review_rows, write_jsonl
 
+pytestmark = pytest.mark.usefixtures("no_model")
 DEMO = task_yamls_dir() / "demo" / "demo_sentiment.yaml"
 METRICS = "metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]\n"
 MINE = (
@@ -63,28 +64,6 @@ def load(folder: Path, text: str, *, trust_code: bool = False):
     return load_tasks(TaskSpec("mine", str(folder), source, trust_code), ["test"])["test"]
 
 
-@pytest.fixture
-def ft(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """Run the command in this process and a folder of its own, where no model may be loaded: (exit code, out, err)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pipeline, "load_base_model", lambda _: pytest.fail("a model was loaded"))
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["ft-harness", *map(str, arguments)])
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
 def check(ft, folder: Path, *names: str, extra: tuple[str, ...] = ()) -> tuple[int, str, str]:
     return ft(
         "check",
@@ -95,14 +74,6 @@ def check(ft, folder: Path, *names: str, extra: tuple[str, ...] = ()) -> tuple[i
         f"data.source={folder.parent / 'data'}",
         *extra,
     )
-
-
-def assert_three_lines(error: str, *words: str) -> None:
-    lines = [line for line in error.strip().splitlines() if line]
-    assert [line.partition(":")[0] for line in lines[-3:]] == ["error", "expected", "do"], error
-    assert "Traceback" not in error
-    for word in words:
-        assert word in error, error
 
 
 # check TASK
@@ -149,7 +120,7 @@ def test_one_bad_task_in_a_list_of_three_is_found_before_any_work(ft, folder: Pa
 
 def test_nothing_checked_is_a_fault():
     with pytest.raises(ConfigError, match="nothing was checked"):
-        pipeline.check_all([], pytest.fail, pytest.fail)
+        check_all([], pytest.fail, pytest.fail)
 
 
 def test_a_missing_recipe_is_named_as_a_file(ft):

@@ -168,7 +168,7 @@ def _split_config(config: Mapping[str, Any], name: str, split: str) -> dict[str,
     return {**config, "task": f"{name}@{split}", "test_split": source, "metadata": dict(config["metadata"])}
 
 
-def _sandbox_templates() -> None:
+def sandbox_templates() -> None:
     """Render lm-eval's templates in jinja's sandbox: a task's prompt is text, not a way into Python."""
     from jinja2.sandbox import ImmutableSandboxedEnvironment
     from lm_eval import utils
@@ -189,7 +189,7 @@ def _build(config: dict[str, Any], name: str) -> ConfigurableTask:
     from jinja2.exceptions import SecurityError
     from lm_eval.api.task import ConfigurableTask
 
-    _sandbox_templates()
+    sandbox_templates()
     try:
         return ConfigurableTask(config=config)
     except FtHarnessError:

@@ -1,0 +1,183 @@
+"""Commands on recipes and their results."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ft_harness.cli.app import (
+    HERE,
+    IncludeOption,
+    NameOption,
+    OutOption,
+    RecipeArgument,
+    SetOption,
+    TaskOption,
+    TrustOption,
+    app,
+    say,
+)
+
+if TYPE_CHECKING:
+    from ft_harness.aggregator import Study
+    from ft_harness.pipeline import Experiment
+    from ft_harness.records import Evaluation
+
+
+def command_line() -> str:
+    return shlex.join(["ft-harness", *sys.argv[1:]])
+
+
+def _experiment(
+    recipe: Path, settings: list[str], out: Path, name: str | None = None, *, trust_task_code: bool = False
+) -> Experiment:
+    from ft_harness.pipeline import Experiment
+    from ft_harness.recipe import check_name, experiment_name, load_recipe, recipe_file
+
+    chosen = check_name(name) if name else experiment_name(recipe)
+    loaded = load_recipe(recipe, settings)
+    return Experiment(chosen, loaded, recipe_file(recipe), out, command_line(), trust_task_code)
+
+
+def _print_study(study: Study, path: Path) -> None:
+    """The main metric of each comparison, the sentences of the primary ones, and the report's path."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ft_harness.amounts import amount, difference, interval
+
+    table = Table("Task", "Split", "Metric", "Base", "Tuned", "Difference [95 %]", "n", "Verdict")
+    for comparison in study.comparisons:
+        measured = [row for row in comparison.rows if row.tuned_subject is not None]
+        row = next((row for row in measured if row.primary), measured[0])
+        cells = (
+            row.task,
+            row.split,
+            row.metric,
+            amount(row.metric, row.base),
+            amount(row.metric, row.tuned),
+            f"{difference(row.metric, row.delta)} [{interval(row)}]",
+            str(row.n),
+            row.verdict or "-",
+        )
+        table.add_row(*map(escape, cells))
+    console = Console()
+    console.width = max(console.width, 110)
+    console.print(table)
+    print("\n".join([*study.sentences(), str(path)]))
+
+
+def _print_scores(evaluations: list[Evaluation]) -> None:
+    for evaluation in evaluations:
+        record = evaluation.record
+        for score in record.scores:
+            value = "undefined" if score.value is None else f"{score.value:.4f}"
+            print(f"{record.subject}  {record.eval_id}  {score.metric}  {value}  n={score.n}")
+        print(evaluation.folder)
+
+
+@app.command()
+def demo(out: OutOption = HERE) -> None:
+    """Score, tune and score again the bundled model on three bundled tasks; write results/reports/demo/report.md."""
+    from ft_harness.pipeline import demo_experiments, run
+
+    _print_study(*run(demo_experiments(out), "demo", say))
+
+
+@app.command()
+def init(name: str, task: TaskOption, include_path: IncludeOption = None, out: OutOption = HERE) -> None:
+    """Write adapters/NAME/recipe.yaml, commented."""
+    from ft_harness.paths import adapters_dir
+    from ft_harness.recipe import check_name, write_new_recipe
+    from ft_harness.tasks import TaskSpec, find_task
+
+    find_task(TaskSpec(task, include_path))
+    print(write_new_recipe(adapters_dir(out) / check_name(name), task, include_path))
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    set_: SetOption = [],  # noqa: B006
+    out: OutOption = HERE,
+    name: NameOption = None,
+    trust_task_code: TrustOption = False,
+) -> None:
+    """base -> train -> tuned -> report; run it again and it continues."""
+    from ft_harness import pipeline
+
+    experiment = _experiment(recipe, set_, out, name, trust_task_code=trust_task_code)
+    _print_study(*pipeline.run([experiment], experiment.name, say))
+
+
+@app.command()
+def train(
+    recipe: RecipeArgument,
+    set_: SetOption = [],  # noqa: B006
+    out: OutOption = HERE,
+    name: NameOption = None,
+    trust_task_code: TrustOption = False,
+) -> None:
+    """Make the adapter of a recipe."""
+    from ft_harness.pipeline import train_only
+
+    experiment = _experiment(recipe, set_, out, name, trust_task_code=trust_task_code)
+    card = train_only(experiment, say)
+    print(f"{experiment.folder}: {card.steps} steps, final loss {card.final_loss:.4f}")
+
+
+@app.command("eval")
+def evaluate(
+    recipe: RecipeArgument,
+    adapter: Annotated[Path | None, typer.Option("--adapter", help="adapter folder to score beside the base")] = None,
+    set_: SetOption = [],  # noqa: B006
+    out: OutOption = HERE,
+    trust_task_code: TrustOption = False,
+) -> None:
+    """Score the base model, and an adapter if one is given, on a recipe's task and splits."""
+    from ft_harness.pipeline import evaluate_only
+
+    experiment = _experiment(recipe, set_, out, trust_task_code=trust_task_code)
+    _print_scores(evaluate_only(experiment, adapter, say))
+
+
+@app.command()
+def report(
+    results: Annotated[list[Path], typer.Argument(help="folders with evaluations in or below them")],
+    name: Annotated[str, typer.Option("--name", help="name of the report's folder")] = "report",
+    out: OutOption = HERE,
+) -> None:
+    """Write a report from finished evaluations."""
+    from ft_harness.pipeline import report_only
+
+    _print_study(*report_only(results, out, name, command_line()))
+
+
+@app.command()
+def check(
+    what: Annotated[list[str], typer.Argument(help="recipes (files or adapter folders) and names of tasks")],
+    set_: SetOption = [],  # noqa: B006
+    include_path: IncludeOption = None,
+    trust_task_code: TrustOption = False,
+    baseline: Annotated[bool, typer.Option("--baseline", help="what the last text field alone gives away")] = False,
+    out: OutOption = HERE,
+) -> None:
+    """Find every fault of recipes, tasks and data before compute is spent; --set data.source=FILE works for both."""
+    from ft_harness.pipeline import check_all
+    from ft_harness.preflight import task_spec
+    from ft_harness.recipe import recipe_of_task
+
+    report = check_all(
+        what,
+        lambda path: _experiment(path, set_, out, trust_task_code=trust_task_code),
+        lambda name: task_spec(recipe_of_task(name, include_path, set_), trust_code=trust_task_code),
+        baseline=baseline,
+    )
+    print(f"{len(report)} things checked, no fault:")
+    for line in report:
+        print(f"  {line}")

@@ -1,0 +1,162 @@
+"""What is scored and how: model states, jobs, the fingerprint that names an evaluation's folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ft_harness.base_model import BaseModel
+from ft_harness.fewshot import Shots, find_shots
+from ft_harness.files import Split
+from ft_harness.prompts import PLAIN, PromptForm
+from ft_harness.provenance import package_versions
+from ft_harness.recipe import EvalSection
+from ft_harness.records import (
+    RECORD_FILE,
+    SAMPLES_FILE,
+    AdapterInfo,
+    Evaluation,
+    Settings,
+    read_evaluation,
+)
+from ft_harness.scoring import BACK_END
+from ft_harness.storage import canonical_json, sha256_text
+
+if TYPE_CHECKING:
+    from lm_eval.api.task import ConfigurableTask
+
+
+FINGERPRINT_VERSION = "eval-1"
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """What is scored: the loaded base, with an adapter attached or without.
+
+    Attributes:
+        subject: the adapter's name, or base--<model>.
+    """
+
+    subject: str
+    base: BaseModel
+    adapter: AdapterInfo | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One evaluation to be done: a task object of one split, and the docs of it that are scored.
+
+    Attributes:
+        form: how the prompts are rendered.
+        shots: where few-shot examples come from; None: zero-shot.
+    """
+
+    task: ConfigurableTask
+    settings: Settings
+    doc_ids: list[int]
+    form: PromptForm = PLAIN
+    shots: Shots | None = None
+
+    @property
+    def eval_id(self) -> str:
+        """The part of the folder's name that a person reads."""
+        return f"{self.settings.task}@{self.settings.split}"
+
+
+def base_subject(pretrained: str) -> str:
+    """The subject of a base model: a name that is one folder."""
+    plain = "".join(c if c.isalnum() or c in "._-" else "-" for c in Path(pretrained).name or pretrained)
+    return f"base--{plain[:80]}"
+
+
+def item_hash(doc: Mapping[str, Any]) -> str:
+    """Hash of a doc's content: the same item in every evaluation, wherever it stands."""
+    return sha256_text(json.dumps(doc, sort_keys=True, ensure_ascii=False, default=str))[:16]
+
+
+def chosen_docs(total: int, split: Split, settings: EvalSection) -> tuple[list[int], bool]:
+    """(sorted indices of the docs to score, whether they are a sample)."""
+    limits = [limit for limit in (settings.limit, settings.train_limit if split == "train" else None) if limit]
+    count = min([total, *limits])
+    if count == total:
+        return list(range(total)), False
+    chosen = np.random.default_rng(settings.seed).permutation(total)[:count]
+    return sorted(chosen.tolist()), True
+
+
+def _docs_hash(docs: Iterable[Mapping[str, Any]]) -> str:
+    return sha256_text(canonical_json([item_hash(doc) for doc in docs]))[:16]
+
+
+def plan_jobs(
+    tasks: Mapping[Split, ConfigurableTask],
+    task_hash: str,
+    base: BaseModel,
+    settings: EvalSection,
+    form: PromptForm = PLAIN,
+) -> list[Job]:
+    """One job a split, with everything that makes its scores.
+
+    Raises:
+        InputError: few-shot examples can't be taken from the training split without showing a scored item.
+    """
+    jobs: list[Job] = []
+    for split, task in tasks.items():
+        name = task.config.task.partition("@")[0]
+        doc_ids, sampled = chosen_docs(len(task.eval_docs), split, settings)
+        generated = task.OUTPUT_TYPE == "generate_until"
+        shots = find_shots(task, settings)
+        fixed = Settings(
+            task=name,
+            task_version=str(task.VERSION),
+            task_hash=task_hash,
+            data_hash=_docs_hash(task.eval_docs[i] for i in doc_ids),
+            split=split,
+            num_fewshot=settings.num_fewshot,
+            fewshot_ids=shots.ids if shots else None,
+            fewshot_hash=_docs_hash(shots.rows) if shots else None,
+            fewshot_as_multiturn=form.fewshot_as_multiturn if shots and form.apply_chat_template else None,
+            limit=settings.limit,
+            sample_seed=settings.seed if sampled else None,
+            chat_template_hash=form.chat_template_hash,
+            system_instruction=form.system_instruction,
+            generation_kwargs=dict(task.config.generation_kwargs or {}) if generated else {},
+            max_length=base.max_length,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            back_end=BACK_END,
+            device=base.device,
+        )
+        jobs.append(Job(task, fixed, doc_ids, form, shots))
+    return jobs
+
+
+def fingerprint(state: ModelState, job: Job) -> str:
+    """Hash of everything that makes the scores of one evaluation."""
+    versions = package_versions()
+    parts = {
+        "model": [state.base.info.identity, state.base.info.dtype, state.base.info.quantization],
+        "adapter": state.adapter.identity if state.adapter else None,
+        "settings": job.settings.model_dump(mode="json"),
+        "versions": [versions[name] for name in ("ft-harness", "lm-eval", "transformers", "peft", "torch")],
+    }
+    return sha256_text(f"{FINGERPRINT_VERSION}:{canonical_json(parts)}")
+
+
+def evaluation_folder(state: ModelState, job: Job, results: Path) -> Path:
+    """Where this evaluation lies; another setting is another folder, so nothing is overwritten."""
+    return results / state.subject / f"{job.eval_id}-{fingerprint(state, job)[:12]}"
+
+
+def finished(state: ModelState, job: Job, results: Path) -> Evaluation | None:
+    """The evaluation, if it was done before and is whole."""
+    folder = evaluation_folder(state, job, results)
+    if not (folder / RECORD_FILE).exists() or not (folder / SAMPLES_FILE).exists():
+        return None
+    evaluation = read_evaluation(folder)
+    return evaluation if evaluation.record.status == "complete" else None

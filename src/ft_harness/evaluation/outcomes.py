@@ -1,0 +1,124 @@
+"""lm-eval's samples as ours, and the scores of a split from them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ft_harness.evaluation.jobs import Job, ModelState, item_hash
+from ft_harness.metrics import Metric, describe, find_metric
+from ft_harness.records import (
+    Sample,
+    Score,
+)
+from ft_harness.stats import bootstrap_interval, wilson_interval
+
+
+def make_sample(job: Job, item: Mapping[str, Any], truncated: set[str], occurrences: Counter[str]) -> Sample:
+    """lm-eval's sample of one doc as ours."""
+    key = item_hash(item["doc"])
+    occurrences[key] += 1
+    rolling = job.task.OUTPUT_TYPE == "loglikelihood_rolling"
+    prompt = "" if rolling else item["arguments"][0][0]  # a running text follows upon nothing
+    responses = [_response(response) for response in item["filtered_resps"]]
+    prediction, target = _answers(job.task.OUTPUT_TYPE, item, responses)
+    scores = {metric: _plain(item[metric]) for metric in item["metrics"]}
+    return Sample(
+        item_key=f"{key}-{occurrences[key]}",
+        doc_id=item["doc_id"],
+        doc=item["doc"],
+        prompt=prompt,
+        prompt_hash=item["prompt_hash"],
+        target=target,
+        target_hash=item["target_hash"],
+        responses=responses,
+        prediction=prediction,
+        invalid=scores.get("invalid") == 1.0,
+        truncated=not rolling and prompt in truncated,
+        scores=scores,
+    )
+
+
+def _response(response: Any) -> Any:
+    """A model's response as JSON knows it: the back-end's are tuples, floats and texts with attributes of their own."""
+    plain = {tuple: list, float: float, str: str}
+    return next((make(response) for kind, make in plain.items() if isinstance(response, kind)), response)
+
+
+def _answers(output_type: str, item: Mapping[str, Any], responses: list[Any]) -> tuple[str | None, str]:
+    """(what the model answered, what was right), as text without the delimiter.
+
+    Where only the likelihood of the right text was asked for, the model answered nothing: None.
+    """
+    target = item["target"]
+    if output_type == "multiple_choice":
+        choices = [arguments[1] for arguments in item["arguments"]]
+        gold = choices[target] if isinstance(target, int) else str(target)
+        return choices[int(np.argmax([response[0] for response in responses]))].strip(), gold.strip()
+    right = str(next(iter(target), "") if isinstance(target, list) else target)
+    if output_type == "loglikelihood":
+        return None, right.strip()
+    return None if output_type == "loglikelihood_rolling" else str(responses[0]).strip(), right
+
+
+def _plain(value: Any) -> float | list[float] | None:
+    if value is None:
+        return None
+    return [float(part) for part in value] if isinstance(value, list | tuple) else float(value)
+
+
+def make_scores(state: ModelState, job: Job, samples: Sequence[Sample]) -> list[Score]:
+    scores: list[Score] = []
+    languages = {language for sample in samples if isinstance(language := sample.doc.get("language"), str)}
+    for name, higher_is_better in job.task.higher_is_better().items():
+        metric = find_metric(name)
+        values = [value for sample in samples if (value := sample.scores.get(name)) is not None]
+        low, high = _interval(metric, values)
+        scores.append(
+            Score(
+                metric=name,
+                value=metric.value(values),
+                low=low,
+                high=high,
+                n=len(values),
+                n_invalid=sum(sample.invalid for sample in samples),
+                n_truncated=sum(sample.truncated for sample in samples),
+                higher_is_better=bool(higher_is_better),
+                signature=_signature(state, job, name, languages),
+            )
+        )
+    return scores
+
+
+def _interval(metric: Metric, values: Sequence[float | list[float]]) -> tuple[float | None, float | None]:
+    """95 % interval of one score: Wilson's for a mean of zeros and ones, else the bootstrap's."""
+    if not values:
+        return None, None
+    rows = np.array(values, dtype=np.float64).reshape(len(values), -1)
+    if metric.binary:
+        return wilson_interval(int(rows.sum()), len(rows)) or (None, None)
+    return bootstrap_interval(rows, metric.aggregate) or (None, None)
+
+
+def _signature(state: ModelState, job: Job, metric: str, languages: Collection[str]) -> str:
+    """The line of what made a score; `languages` are those that the docs name."""
+    from importlib.metadata import version
+
+    settings = job.settings
+    texts = {describe(metric, language) for language in languages} if languages else {describe(metric, None)}
+    definitions = sorted(texts - {""})
+    parts = {
+        "metric": metric,
+        **({"definition": " or ".join(definitions)} if definitions else {}),
+        "task": f"{settings.task} v{settings.task_version} ({settings.task_hash})",
+        "shots": settings.num_fewshot,
+        "back-end": settings.back_end,
+        "dtype": state.base.info.dtype,
+        "max_length": settings.max_length,
+        "lm-eval": version("lm-eval"),
+        "ft-harness": version("ft-harness"),
+    }
+    return "|".join(f"{key}:{value}" for key, value in parts.items())

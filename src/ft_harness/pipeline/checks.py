@@ -1,0 +1,115 @@
+"""What can be found wrong, and foreseen, before a model is loaded: the work of `check`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ft_harness import preflight
+from ft_harness.base_model import load_context, load_tokenizer
+from ft_harness.errors import ConfigError, FtHarnessError, ProblemsError, raise_problems
+from ft_harness.evaluation import chosen_docs
+from ft_harness.examples import Encoder, Example, build_examples, describe_examples, mark_trained, trains_eos
+from ft_harness.fewshot import find_shots
+from ft_harness.files import Split
+from ft_harness.pipeline.experiment import Experiment, check_experiment
+from ft_harness.preflight import Checked
+from ft_harness.prompts import compiled_templates
+from ft_harness.recipe import EvalSection, ModelSection, Recipe, recipe_file
+from ft_harness.tasks import TaskSpec, load_tasks
+
+_PROMPTS_LOOKED_AT = 200  # of each scored split, by check
+
+
+def check_rows(experiment: Experiment, checked: Checked) -> list[str]:
+    """Build the training rows, and prompts of each scored split, with the tokenizer alone: boundaries, lengths, trained
+    tokens and cuts.
+
+    Raises:
+        InputError: prompts that end in white space, tokens that merge at the boundary, BOS twice, or too long answers.
+    """
+    recipe, task = experiment.recipe, checked.tasks["train"]
+    tokenizer, context = load_tokenizer(recipe.model), load_context(recipe.model)
+    eos = trains_eos(task, recipe.train.loss_on_eos)
+    examples = build_examples(task, list(task.eval_docs), tokenizer, context, eos=eos, form=checked.form)
+    lines = [describe_examples(examples, eos), forecast(recipe, checked, examples)]
+    return lines + [describe_prompts(checked, split, recipe.eval, tokenizer, context) for split in recipe.eval.splits]
+
+
+def describe_prompts(checked: Checked, split: Split, settings: EvalSection, tokenizer: Any, context: int) -> str:
+    """How long the first prompts of a split are, few-shot examples included, and how many of them will be cut."""
+    task, encoder = checked.tasks[split], Encoder(tokenizer)
+    if task.OUTPUT_TYPE == "loglikelihood_rolling":
+        return f"{split}: running text is read in windows of {context} tokens"
+    shots = find_shots(task, settings)
+    if shots:
+        shots.install(task, settings.seed)
+    chosen = chosen_docs(len(task.eval_docs), split, settings)[0][:_PROMPTS_LOOKED_AT]
+    room = context - int((task.config.generation_kwargs or {}).get("max_gen_toks", 0))
+    with compiled_templates():
+        prompts = [checked.form.render(task, task.eval_docs[i], settings.num_fewshot) for i in chosen]
+    lengths = [len(encoder.tok_encode(prompt)) for prompt in prompts]
+    cut = sum(length > room for length in lengths)
+    warning = "; WARNING: fewer eval.num_fewshot or a larger model.max_length" if cut else ""
+    found = f"{cut} of the first {len(lengths)} prompts will be cut"
+    return f"{split}: {found} (longest {max(lengths)} tokens of {room}){warning}"
+
+
+def forecast(recipe: Recipe, checked: Checked, examples: Sequence[Example]) -> str:
+    """What a run of the recipe will do, in one line: optimizer steps, tokens read, docs scored for base and tuned."""
+    train, steps = recipe.train, recipe.train.planned_steps(len(examples))
+    batch = train.per_device_train_batch_size * train.gradient_accumulation_steps
+    epochs = steps * batch / len(examples)
+    tokens = sum(len(example.input_ids) for example in examples) * epochs
+    scored = sum(len(chosen_docs(len(checked.tasks[s].eval_docs), s, recipe.eval)[0]) for s in recipe.eval.splits)
+    return (
+        f"forecast: {steps} steps of {batch} rows ({epochs:.2g} epochs, {tokens / 1e6:.2g} M tokens read), "
+        f"{scored} docs scored with base and tuned each"
+    )
+
+
+def check_all(
+    names: Sequence[str],
+    experiment: Callable[[Path], Experiment],
+    spec: Callable[[str], TaskSpec],
+    *,
+    baseline: bool = False,
+) -> list[str]:
+    """What was checked, a line each: recipes (whatever is a path) and tasks (all else).
+
+    Args:
+        baseline: say too what the last text field alone gives away.
+
+    Raises:
+        FtHarnessError: the fault, or a `ProblemsError` with those of all names.
+    """
+    report: list[str] = []
+    problems: list[FtHarnessError] = []
+    for name in names:
+        try:
+            if recipe_file(name).is_file() or Path(name).name != name:
+                made = experiment(Path(name))
+                checked = check_experiment(made, trains=True)
+                found = [*checked.report, *check_rows(made, checked)]
+                found += [preflight.check_baseline(checked.tasks, checked.form)] if baseline else []
+            else:
+                found = preflight.check_task(spec(name), baseline=baseline)
+            report += found if len(names) == 1 else [f"{name}: {line}" for line in found]
+        except ProblemsError as error:
+            problems += error.problems
+        except FtHarnessError as error:
+            problems.append(error)
+    raise_problems(problems)
+    if not report:
+        raise ConfigError("nothing was checked", "recipes or names of tasks", "see ft-harness tasks list")
+    return report
+
+
+def show_task(spec: TaskSpec, pretrained: str, count: int) -> list[str]:
+    """The first docs of a task's train split as training text, trained tokens in square brackets."""
+    tokenizer = load_tokenizer(ModelSection(pretrained=pretrained))
+    task = load_tasks(spec, ["train"])["train"]
+    docs = list(task.eval_docs)[:count]
+    examples = build_examples(task, docs, tokenizer, tokenizer.model_max_length, eos=trains_eos(task, None))
+    return [mark_trained(example, tokenizer) for example in examples]

@@ -1,0 +1,141 @@
+"""One adapter to be made and measured, and its stages: score the base, make the adapter, score it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ft_harness import adapters, preflight
+from ft_harness.base_model import BaseModel
+from ft_harness.data_report import DATA_REPORT_FILE
+from ft_harness.evaluation import Job, ModelState, base_subject, evaluate, finished, plan_jobs
+from ft_harness.examples import prompt_of
+from ft_harness.paths import adapters_dir, bundled_recipe, results_dir
+from ft_harness.preflight import Checked
+from ft_harness.recipe import Recipe, keep_recipe, load_recipe
+from ft_harness.records import Card, Evaluation
+from ft_harness.storage import locked, write_text
+from ft_harness.training import TrainingSet, build_training_set, finished_card, train
+
+Say = Callable[[str], None]
+DEMO_NAMES = ("demo-sentiment", "demo-nli", "demo-qa")
+_PROOF_PROMPTS = 8
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One adapter to be made and measured.
+
+    Attributes:
+        name: the adapter's name, also its folder's and its subject's.
+        source: the recipe's file.
+        out: the working folder with `adapters/` and `results/`.
+        command: what makes the report again, for the report.
+        trust_task_code: run the code that a task from elsewhere names.
+    """
+
+    name: str
+    recipe: Recipe
+    source: Path
+    out: Path
+    command: str
+    trust_task_code: bool = False
+
+    @property
+    def folder(self) -> Path:
+        return adapters_dir(self.out) / self.name
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An experiment whose recipe was checked, with the loaded base."""
+
+    experiment: Experiment
+    checked: Checked
+    base: BaseModel
+
+    def jobs(self) -> list[Job]:
+        recipe = self.experiment.recipe
+        wanted = {split: self.checked.tasks[split] for split in recipe.eval.splits}
+        return plan_jobs(wanted, self.checked.task_hash, self.base, recipe.eval, self.checked.form)
+
+    def base_state(self) -> ModelState:
+        return ModelState(base_subject(self.experiment.recipe.model.pretrained), self.base)
+
+    def training_set(self) -> TrainingSet:
+        checked = self.checked
+        return build_training_set(checked.tasks, self.base, self.experiment.recipe, checked.task_hash, checked.form)
+
+    def proof_prompts(self) -> list[str]:
+        """A few real prompts, on which the adapter must change what the model says."""
+        task = next(iter(self.checked.tasks.values()))
+        return [prompt_of(task, doc, self.checked.form) for doc in list(task.eval_docs)[:_PROOF_PROMPTS]]
+
+
+def check_experiment(experiment: Experiment, *, trains: bool) -> Checked:
+    """Preflight: everything that can be found wrong before a model is loaded."""
+    folders = [results_dir(experiment.out), *([experiment.folder] if trains else [])]
+    return preflight.check(experiment.recipe, folders, trains=trains, trust_code=experiment.trust_task_code)
+
+
+def prepare(experiment: Experiment) -> Checked:
+    """Preflight, then the recipe into its adapter folder: nothing is kept of a recipe that can't run."""
+    checked = check_experiment(experiment, trains=True)
+    keep_recipe(experiment.source, experiment.recipe, experiment.folder)
+    return checked
+
+
+def train_stage(stage: Stage, data: TrainingSet, say: Say) -> Card:
+    """Make the adapter, or find it finished.
+
+    Raises:
+        InputError: the folder holds a finished adapter of another recipe, or another process works in it.
+        NonFiniteError: the loss or gradient became NaN or infinite.
+    """
+    experiment = stage.experiment
+    with locked(experiment.folder):
+        card = finished_card(experiment.folder, experiment.recipe, stage.base, data)
+        _keep_data_report(stage)
+        if card is not None:
+            say(f"{experiment.name}: the adapter is finished already")
+            return card
+        tokens = sum(len(example.answer_ids) for example in data.examples)
+        say(f"{experiment.name}: training on {len(data.examples)} examples ({tokens} trained tokens)")
+        return train(experiment.recipe, stage.base, data, experiment.folder)
+
+
+def _keep_data_report(stage: Stage) -> None:
+    """The data report into the adapter's folder: reports are made from files later."""
+    if stage.checked.data is not None:
+        text = stage.checked.data.model_dump_json(indent=2) + "\n"
+        write_text(stage.experiment.folder / DATA_REPORT_FILE, text)
+
+
+def score_base(stage: Stage, say: Say) -> list[Evaluation]:
+    """Score the base model on the experiment's splits, or find them scored."""
+    return _score(stage.base_state(), stage, say)
+
+
+def score_adapter(stage: Stage, folder: Path, say: Say) -> list[Evaluation]:
+    """Check the adapter, prove that it changes the base, and score it on the same docs."""
+    with adapters.attached(folder, stage.base, stage.proof_prompts(), stage.checked.form) as (tuned, info):
+        state = ModelState(info.name, tuned, info)
+        return _score(state, stage, say)
+
+
+def _score(state: ModelState, stage: Stage, say: Say) -> list[Evaluation]:
+    results, jobs = results_dir(stage.experiment.out), stage.jobs()
+    for job in jobs:
+        known = "scored already" if finished(state, job, results) else f"scoring {len(job.doc_ids)} docs"
+        say(f"{state.subject}: {job.eval_id}, {known}")
+    return evaluate(state, jobs, results)
+
+
+def demo_experiments(out: Path) -> list[Experiment]:
+    """The bundled experiments: one adapter a task on the bundled model."""
+    experiments: list[Experiment] = []
+    for name in DEMO_NAMES:
+        file = bundled_recipe(name)
+        experiments.append(Experiment(name, load_recipe(file), file, out, "ft-harness demo"))
+    return experiments

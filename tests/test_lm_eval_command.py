@@ -1,0 +1,116 @@
+"""`ft-harness lm-eval`: the stock command's arguments and output, with our back-ends and tasks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.command import assert_three_lines
+from tests.tiny import review_rows, write_jsonl
+
+CODE = "task: stranger\ndataset_path: json\ncustom_dataset: !function evil.load\n"
+
+
+@pytest.fixture(autouse=True)
+def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """lm-eval's own tasks are left out: reading 14,000 files takes longer than all these tests."""
+    from lm_eval.tasks import TaskManager
+
+    whole = TaskManager.__init__
+    monkeypatch.setattr(TaskManager, "__init__", lambda self, **given: whole(self, include_defaults=False, **given))
+
+
+def samples(folder: Path) -> list[dict]:
+    (file,) = folder.rglob("samples_*.jsonl")
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def arguments(model: str, model_folder: Path, reviews: Path, out: Path) -> list[str]:
+    return [
+        "lm-eval", "--model", model, "--model_args", f"pretrained={model_folder},dtype=float32",
+        "--tasks", "demo_sentiment", "--metadata", json.dumps({"data_source": str(reviews)}), "--device", "cpu",
+        "--batch_size", "4", "--log_samples", "--output_path", str(out),
+    ]  # fmt: skip
+
+
+def test_our_back_end_scores_as_the_stock_one_without_an_include_path(ft, model_folder, reviews, tmp_path):
+    found = {}
+    for model in ("ft-causal", "hf"):
+        code, out, err = ft(*arguments(model, model_folder, reviews, tmp_path / model))
+        assert code == 0, err
+        assert "|demo_sentiment|" in out
+        found[model] = [
+            [response[0][0] for response in sample["resps"]] for sample in samples(tmp_path / model)
+        ]  # log-likelihoods
+    assert len(found["hf"]) == 24
+    for ours, theirs in zip(found["ft-causal"], found["hf"], strict=True):
+        assert [float(value) for value in ours] == pytest.approx([float(value) for value in theirs], abs=1e-4)
+
+
+def test_an_unknown_task_is_three_lines(ft, model_folder, reviews, tmp_path):
+    given = arguments("ft-causal", model_folder, reviews, tmp_path)
+    given[given.index("demo_sentiment")] = "demo_sentimant"
+    code, _, err = ft(*given)
+    assert code == 3
+    assert_three_lines(err, "no task demo_sentimant; did you mean demo_sentiment?")
+
+
+def stranger(tmp_path: Path) -> Path:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    (folder / "stranger.yaml").write_text(CODE, encoding="utf-8")
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'marker')!r}, 'w')\ndef load(**_): pass\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("way", ["include_path", "file", "folder", "config"])
+def test_code_of_strangers_is_refused(way: str, ft, model_folder, reviews, tmp_path):
+    folder = stranger(tmp_path)
+    given = arguments("ft-causal", model_folder, reviews, tmp_path)
+    if way == "include_path":
+        given += ["--include_path", str(folder)]
+    elif way == "config":
+        (tmp_path / "config.yaml").write_text(f"include_path: {folder}\n", encoding="utf-8")
+        given += ["--config", str(tmp_path / "config.yaml")]
+    else:
+        given[given.index("demo_sentiment")] = str(folder / "*.yaml") if way == "file" else str(folder)
+    code, _, err = ft(*given)
+    assert code == 4
+    assert_three_lines(err, "stranger.yaml: would run code of its own (!function evil.load)", "--trust-task-code")
+    assert not (tmp_path / "marker").exists()
+
+
+def test_code_runs_where_it_is_trusted(ft, model_folder, reviews, tmp_path):
+    folder = stranger(tmp_path)
+    given = [*arguments("ft-causal", model_folder, reviews, tmp_path / "out"), "--include_path", str(folder)]
+    assert ft(*given, "--trust-task-code")[0] == 0
+
+
+def test_tasks_of_an_include_path_stand_beside_ours(ft, model_folder, tmp_path):
+    folder = tmp_path / "mine"
+    write_jsonl(folder / "test.jsonl", review_rows(6))
+    (folder / "mine.yaml").write_text(
+        "task: mine\ndataset_path: json\ndataset_kwargs: {data_files: {test: " + str(folder / "test.jsonl") + "}}\n"
+        "test_split: test\noutput_type: multiple_choice\ndoc_to_text: '{{text}} It was'\ndoc_to_target: label\n"
+        "doc_to_choice: [bad, good]\nmetric_list: [{metric: acc}]\n",
+        encoding="utf-8",
+    )
+    given = arguments("ft-causal", model_folder, folder, tmp_path / "out")
+    given[given.index("demo_sentiment")] = "demo_sentiment,mine"
+    given[given.index("--metadata") : given.index("--metadata") + 2] = []
+    code, out, err = ft(*given, "--limit", "3", "--include_path", str(folder))
+    assert code == 0, err
+    assert "|mine " in out
+    assert "|demo_sentiment|" in out
+
+
+def test_the_models_are_listed_in_a_process_of_its_own():
+    """Registration without any of this process's imports: what a user's first call does."""
+    code = "from ft_harness.scoring import register_models; register_models(); register_models()\n"
+    code += "from lm_eval.api.registry import get_model; print(get_model('ft-causal').__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["CausalLM"]
