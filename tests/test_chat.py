@@ -375,7 +375,7 @@ def test_a_chat_run_from_check_to_report(tmp_path: Path):
     assert prompts[0].startswith("<s><|system|>\nAnswer briefly.\n<|user|>\n")
     plain = recipe.model_copy(update={"task": TaskSection(name="demo_qa")})
     with pytest.raises(ProblemsError) as caught:
-        evaluate_only(Experiment("chat", plain, file, tmp_path, "ft-harness eval"), experiment.folder, lambda _: None)
+        evaluate_only(Experiment("chat", plain, file, tmp_path, "ft-harness eval"), [experiment.folder], lambda _: None)
     assert caught.value.exit_code == 3
     assert [problem.what.rpartition("scored with ")[2] for problem in caught.value.problems] == [
         "chat template none", "system instruction none",

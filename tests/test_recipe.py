@@ -316,3 +316,28 @@ def test_a_new_recipe_loads_and_is_not_written_over(tmp_path: Path):
     with pytest.raises(ConfigError, match="exists"):
         write_new_recipe(tmp_path / "my-nli", "demo_qa")
     assert load_recipe(path).task.name == "demo_nli"
+
+
+def test_lists_of_shots_and_decodings_are_protocols_in_order(tmp_path: Path):
+    text = "eval: {num_fewshot: [0, 3], fewshot_ids: last:3, generation_kwargs: [{}, {num_beams: 4}]}\n"
+    settings = load_recipe(write(tmp_path, MINIMAL + text)).eval
+    found = [(each.shots, each.decoding, each.fewshot_ids) for each in settings.protocols()]
+    assert found == [(0, {}, None), (0, {"num_beams": 4}, None), (3, {}, "last:3"), (3, {"num_beams": 4}, "last:3")]
+
+
+def test_one_number_and_no_decoding_are_one_protocol(tmp_path: Path):
+    (only,) = load_recipe(write(tmp_path)).eval.protocols()
+    assert (only.shots, only.decoding) == (0, {})
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "{num_fewshot: []}", "{num_fewshot: [0, 0]}", "{num_fewshot: [-1]}", "{num_fewshot: [true]}",
+        "{num_fewshot: [1, 3], fewshot_ids: last:3}", "{generation_kwargs: []}", "{generation_kwargs: [{}, {}]}",
+        "{generation_kwargs: beam}",
+    ],
+)  # fmt: skip
+def test_lists_that_make_no_protocols_are_refused(section: str, tmp_path: Path):
+    with pytest.raises(ConfigError):
+        load_recipe(write(tmp_path, f"{MINIMAL}eval: {section}\n"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -50,21 +51,24 @@ _FOUND: WeakKeyDictionary[ConfigurableTask, dict[Any, Shots]] = WeakKeyDictionar
 def find_shots(task: ConfigurableTask, settings: EvalSection) -> Shots | None:
     """Where the few-shot examples of one task object come from; None for zero-shot. Looked up once a task object.
 
+    Args:
+        settings: one protocol.
+
     Raises:
         InputError: they would come from another split than train or from the scored one, fixed rows are scored too or
             don't exist, or the pool is smaller than the shots.
     """
-    if not settings.num_fewshot:
+    if not settings.shots:
         return None
     found = _FOUND.setdefault(task, {})
-    key = (settings.num_fewshot, settings.fewshot_ids)
+    key = (settings.shots, settings.fewshot_ids)
     if key not in found:
         found[key] = _find_shots(task, settings)
     return found[key]
 
 
 def _find_shots(task: ConfigurableTask, settings: EvalSection) -> Shots:
-    _check_source(task, settings.num_fewshot)
+    _check_source(task, settings.shots)
     pool, name = list(task.fewshot_docs()), task.config.task
     ids = settings.fewshot_rows(len(pool))
     if ids is not None and not 0 <= min(ids) <= max(ids) < len(pool):
@@ -83,9 +87,9 @@ def _find_shots(task: ConfigurableTask, settings: EvalSection) -> Shots:
             )
         return Shots([pool[i] for i in ids], ids, left_out=0)
     rows = [row for index, row in enumerate(pool) if index not in scored]
-    if len(rows) < settings.num_fewshot:
+    if len(rows) < settings.shots:
         raise InputError(
-            f"{name}: {settings.num_fewshot} few-shot examples are asked for, {len(rows)} of {len(pool)} training "
+            f"{name}: {settings.shots} few-shot examples are asked for, {len(rows)} of {len(pool)} training "
             f"rows can be shown ({len(scored)} are scored too)",
             "at least as many training rows as few-shot examples",
             "lower eval.num_fewshot, or raise data.train_size",
@@ -142,26 +146,25 @@ def _question(task: ConfigurableTask, doc: Doc, form: Any) -> str:
 def problems(tasks: Mapping[Split, ConfigurableTask], settings: EvalSection) -> list[InputError]:
     """Why few-shot examples can't be shown for the scored splits."""
     found: list[InputError] = []
-    for split in settings.splits:
+    for split, protocol in product(settings.splits, settings.protocols()):
         try:
-            find_shots(tasks[split], settings)
+            find_shots(tasks[split], protocol)
         except InputError as error:
-            found.append(error)
+            if str(error) not in map(str, found):  # another decoding of the same shots
+                found.append(error)
     return found
 
 
 def describe(tasks: Mapping[Split, ConfigurableTask], settings: EvalSection) -> list[str]:
     """A line for each scored split: where its few-shot examples come from."""
     lines: list[str] = []
-    for split in settings.splits:
-        shots = find_shots(tasks[split], settings)
+    for split, protocol in product(settings.splits, settings.protocols()):
+        shots = find_shots(tasks[split], protocol)
         if shots is None:
             continue
         if shots.ids is not None:
             lines.append(f"{split}: {len(shots.ids)} fixed few-shot examples, rows {', '.join(map(str, shots.ids))}")
         else:
             out = f", {shots.left_out} rows left out that are scored too" if shots.left_out else ""
-            lines.append(
-                f"{split}: {settings.num_fewshot} few-shot examples for each item out of {len(shots.rows)}{out}"
-            )
-    return lines
+            lines.append(f"{split}: {protocol.shots} few-shot examples for each item out of {len(shots.rows)}{out}")
+    return list(dict.fromkeys(lines))

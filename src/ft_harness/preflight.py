@@ -18,6 +18,7 @@ from ft_harness.files import Split
 from ft_harness.overlap import Item
 from ft_harness.prompts import PLAIN, PromptForm, compiled_templates, prompt_form
 from ft_harness.recipe import Recipe
+from ft_harness.scoring import decoding
 from ft_harness.task_checks import prompt_problems
 from ft_harness.tasks import TaskSpec
 
@@ -158,6 +159,7 @@ def check(recipe: Recipe, folders: list[Path], *, trains: bool, trust_code: bool
         loaded = tasks.load_tasks(spec, needed_splits(recipe, trains=trains))
         problems += tasks.training_problems(loaded["train"]) if trains else []
         problems += fewshot.problems(loaded, recipe.eval)
+        problems += decoding.problems(loaded, recipe.eval)
         problems += _check_docs(loaded, form)
     except ProblemsError as error:
         problems += error.problems

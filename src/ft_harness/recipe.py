@@ -54,6 +54,9 @@ class ModelSection(Section):
         default="auto", description="'auto': as the checkpoint's config says"
     )
     max_length: int | None = Field(default=None, ge=8, description="context in tokens; null: the model's own")
+    quantization: Literal["nf4", "int8"] | None = Field(
+        default=None, description="4-bit or 8-bit weights through bitsandbytes; null: as stored"
+    )
 
 
 class TaskSection(Section):
@@ -108,13 +111,21 @@ class TrainSection(Section):
         return self.max_steps or steps
 
 
+_Shots = Annotated[int, Field(ge=0)]
+
+
 class EvalSection(Section):
     """How base and adapter are scored."""
 
     splits: tuple[Split, ...] = Field(default=SPLITS, min_length=1)
-    num_fewshot: int = Field(default=0, ge=0)
+    num_fewshot: _Shots | Annotated[tuple[Annotated[_Shots, Field(strict=True)], ...], Field(min_length=1)] = Field(
+        default=0, description="few-shot examples; a list: each number is scored"
+    )
     fewshot_ids: str | tuple[Annotated[int, Field(ge=0, strict=True)], ...] | None = Field(
         default=None, description="fixed rows of the train split: first:5, last:3, or indices; null: a seeded sample"
+    )
+    generation_kwargs: dict[str, Any] | Annotated[tuple[dict[str, Any], ...], Field(min_length=1)] = Field(
+        default_factory=dict, description="decoding, laid over the task's own; a list: each is scored"
     )
     train_limit: int = Field(
         default=1000, ge=1, description="the train split is scored on a seeded sample of this size"
@@ -137,16 +148,52 @@ class EvalSection(Section):
         count = _count_rows(value) if value is not None else None
         if count == 0 or (not isinstance(value, str | None) and len(set(value)) < len(value)):
             raise ValueError("first:N, last:N or a list of different row indices")
-        if count is not None and info.data.get("num_fewshot", count) != count:
-            raise ValueError(f"as many rows as num_fewshot says ({info.data['num_fewshot']}), or no num_fewshot")
+        asked = info.data.get("num_fewshot", count)
+        if count is not None and asked != count and not (isinstance(asked, tuple) and set(asked) == {0, count}):
+            raise ValueError(f"as many rows as num_fewshot says ({asked}), or no num_fewshot")
         return value
+
+    @field_validator("num_fewshot", "generation_kwargs")
+    @classmethod
+    def _check_lists(cls, value: Any) -> Any:
+        if isinstance(value, tuple) and any(value.count(each) > 1 for each in value):
+            raise ValueError("each value of the list once")
+        return value
+
+    @property
+    def shots(self) -> int:
+        """Few-shot examples of one protocol."""
+        assert isinstance(self.num_fewshot, int), "one of protocols() is meant"
+        return self.num_fewshot
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """Generation arguments of one protocol."""
+        assert isinstance(self.generation_kwargs, dict), "one of protocols() is meant"
+        return self.generation_kwargs
+
+    def protocols(self) -> list[EvalSection]:
+        """Every number of shots with every decoding, one section each, in the order they were written."""
+        shots = self.num_fewshot if isinstance(self.num_fewshot, tuple) else (self.num_fewshot,)
+        decodings = self.generation_kwargs if isinstance(self.generation_kwargs, tuple) else (self.generation_kwargs,)
+        return [
+            self.model_copy(
+                update={
+                    "num_fewshot": count,
+                    "generation_kwargs": decoding,
+                    "fewshot_ids": self.fewshot_ids if count else None,
+                }
+            )
+            for count in shots
+            for decoding in decodings
+        ]
 
     def fewshot_rows(self, total: int) -> list[int] | None:
         """Indices of the fixed few-shot rows in a train split of `total` rows, which may lack them; None: a sample."""
         if not isinstance(self.fewshot_ids, str):
             return list(self.fewshot_ids) if self.fewshot_ids else None
-        start = 0 if self.fewshot_ids.startswith("first") else total - self.num_fewshot
-        return list(range(start, start + self.num_fewshot))
+        start = 0 if self.fewshot_ids.startswith("first") else total - self.shots
+        return list(range(start, start + self.shots))
 
 
 def _count_rows(ids: Any) -> int:

@@ -134,12 +134,14 @@ def train(
 @app.command("eval")
 def evaluate(
     recipe: RecipeArgument,
-    adapter: Annotated[Path | None, typer.Option("--adapter", help="adapter folder to score beside the base")] = None,
+    adapter: Annotated[
+        list[Path], typer.Option("--adapter", help="adapter folder to score beside the base (repeatable)")
+    ] = [],  # noqa: B006
     set_: SetOption = [],  # noqa: B006
     out: OutOption = HERE,
     trust_task_code: TrustOption = False,
 ) -> None:
-    """Score the base model, and an adapter if one is given, on a recipe's task and splits."""
+    """Score the base model, and the adapters that are given, on a recipe's task and splits; one load for all."""
     from ft_harness.pipeline import evaluate_only
 
     experiment = _experiment(recipe, set_, out, trust_task_code=trust_task_code)

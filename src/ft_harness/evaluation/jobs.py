@@ -65,7 +65,8 @@ class Job:
     @property
     def eval_id(self) -> str:
         """The part of the folder's name that a person reads."""
-        return f"{self.settings.task}@{self.settings.split}"
+        shots = f"-{self.settings.num_fewshot}shot" if self.settings.num_fewshot else ""
+        return f"{self.settings.task}@{self.settings.split}{shots}"
 
 
 def base_subject(pretrained: str) -> str:
@@ -100,40 +101,49 @@ def plan_jobs(
     settings: EvalSection,
     form: PromptForm = PLAIN,
 ) -> list[Job]:
-    """One job a split, with everything that makes its scores.
+    """One job a split, number of shots and decoding, with everything that makes its scores.
 
     Raises:
         InputError: few-shot examples can't be taken from the training split without showing a scored item.
     """
-    jobs: list[Job] = []
-    for split, task in tasks.items():
-        name = task.config.task.partition("@")[0]
-        doc_ids, sampled = chosen_docs(len(task.eval_docs), split, settings)
-        generated = task.OUTPUT_TYPE == "generate_until"
-        shots = find_shots(task, settings)
-        fixed = Settings(
-            task=name,
-            task_version=str(task.VERSION),
-            task_hash=task_hash,
-            data_hash=_docs_hash(task.eval_docs[i] for i in doc_ids),
-            split=split,
-            num_fewshot=settings.num_fewshot,
-            fewshot_ids=shots.ids if shots else None,
-            fewshot_hash=_docs_hash(shots.rows) if shots else None,
-            fewshot_as_multiturn=form.fewshot_as_multiturn if shots and form.apply_chat_template else None,
-            limit=settings.limit,
-            sample_seed=settings.seed if sampled else None,
-            chat_template_hash=form.chat_template_hash,
-            system_instruction=form.system_instruction,
-            generation_kwargs=dict(task.config.generation_kwargs or {}) if generated else {},
-            max_length=base.max_length,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            back_end=BACK_END,
-            device=base.device,
-        )
-        jobs.append(Job(task, fixed, doc_ids, form, shots))
-    return jobs
+    protocols = settings.protocols()
+    return [
+        _plan_job(task, split, task_hash, base, protocol, form)
+        for split, task in tasks.items()
+        for protocol in protocols
+    ]
+
+
+def _plan_job(
+    task: ConfigurableTask, split: Split, task_hash: str, base: BaseModel, settings: EvalSection, form: PromptForm
+) -> Job:
+    """The job of one split and one protocol."""
+    name = task.config.task.partition("@")[0]
+    doc_ids, sampled = chosen_docs(len(task.eval_docs), split, settings)
+    generated = task.OUTPUT_TYPE == "generate_until"
+    shots = find_shots(task, settings)
+    fixed = Settings(
+        task=name,
+        task_version=str(task.VERSION),
+        task_hash=task_hash,
+        data_hash=_docs_hash(task.eval_docs[i] for i in doc_ids),
+        split=split,
+        num_fewshot=settings.shots,
+        fewshot_ids=shots.ids if shots else None,
+        fewshot_hash=_docs_hash(shots.rows) if shots else None,
+        fewshot_as_multiturn=form.fewshot_as_multiturn if shots and form.apply_chat_template else None,
+        limit=settings.limit,
+        sample_seed=settings.seed if sampled else None,
+        chat_template_hash=form.chat_template_hash,
+        system_instruction=form.system_instruction,
+        generation_kwargs={**(task.config.generation_kwargs or {}), **settings.decoding} if generated else {},
+        max_length=base.max_length,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        back_end=BACK_END,
+        device=base.device,
+    )
+    return Job(task, fixed, doc_ids, form, shots)
 
 
 def fingerprint(state: ModelState, job: Job) -> str:

@@ -47,6 +47,8 @@ def _run_lm_eval(lm: Any, job: Job) -> list[dict[str, Any]]:
 
     name = job.task.config.task
     job.task.set_config(key="num_fewshot", value=job.settings.num_fewshot)
+    if job.settings.generation_kwargs:
+        job.task.set_config(key="generation_kwargs", value=job.settings.generation_kwargs)
     if job.shots:
         job.shots.install(job.task, job.settings.seed)
     with compiled_templates():

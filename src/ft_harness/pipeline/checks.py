@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,19 @@ def check_rows(experiment: Experiment, checked: Checked) -> list[str]:
     eos = trains_eos(task, recipe.train.loss_on_eos)
     examples = build_examples(task, list(task.eval_docs), tokenizer, context, eos=eos, form=checked.form)
     lines = [describe_examples(examples, eos), forecast(recipe, checked, examples)]
-    return lines + [describe_prompts(checked, split, recipe.eval, tokenizer, context) for split in recipe.eval.splits]
+    lines += [
+        describe_prompts(checked, split, protocol, tokenizer, context)
+        for split, protocol in product(recipe.eval.splits, recipe.eval.protocols())
+    ]
+    return list(dict.fromkeys(lines))  # decodings of the same prompts
 
 
 def describe_prompts(checked: Checked, split: Split, settings: EvalSection, tokenizer: Any, context: int) -> str:
-    """How long the first prompts of a split are, few-shot examples included, and how many of them will be cut."""
+    """How long the first prompts of a split are, few-shot examples included, and how many of them will be cut.
+
+    Args:
+        settings: one protocol.
+    """
     task, encoder = checked.tasks[split], Encoder(tokenizer)
     if task.OUTPUT_TYPE == "loglikelihood_rolling":
         return f"{split}: running text is read in windows of {context} tokens"
@@ -46,14 +55,15 @@ def describe_prompts(checked: Checked, split: Split, settings: EvalSection, toke
     if shots:
         shots.install(task, settings.seed)
     chosen = chosen_docs(len(task.eval_docs), split, settings)[0][:_PROMPTS_LOOKED_AT]
-    room = context - int((task.config.generation_kwargs or {}).get("max_gen_toks", 0))
+    room = context - int({**(task.config.generation_kwargs or {}), **settings.decoding}.get("max_gen_toks", 0))
     with compiled_templates():
-        prompts = [checked.form.render(task, task.eval_docs[i], settings.num_fewshot) for i in chosen]
+        prompts = [checked.form.render(task, task.eval_docs[i], settings.shots) for i in chosen]
     lengths = [len(encoder.tok_encode(prompt)) for prompt in prompts]
     cut = sum(length > room for length in lengths)
     warning = "; WARNING: fewer eval.num_fewshot or a larger model.max_length" if cut else ""
     found = f"{cut} of the first {len(lengths)} prompts will be cut"
-    return f"{split}: {found} (longest {max(lengths)} tokens of {room}){warning}"
+    behind = f" behind {settings.shots} examples" if settings.shots else ""
+    return f"{split}: {found} (longest {max(lengths)} tokens of {room}{behind}){warning}"
 
 
 def forecast(recipe: Recipe, checked: Checked, examples: Sequence[Example]) -> str:
@@ -63,6 +73,7 @@ def forecast(recipe: Recipe, checked: Checked, examples: Sequence[Example]) -> s
     epochs = steps * batch / len(examples)
     tokens = sum(len(example.input_ids) for example in examples) * epochs
     scored = sum(len(chosen_docs(len(checked.tasks[s].eval_docs), s, recipe.eval)[0]) for s in recipe.eval.splits)
+    scored *= len(recipe.eval.protocols())
     return (
         f"forecast: {steps} steps of {batch} rows ({epochs:.2g} epochs, {tokens / 1e6:.2g} M tokens read), "
         f"{scored} docs scored with base and tuned each"

@@ -59,10 +59,12 @@ def train_only(experiment: Experiment, say: Say) -> Card:
     return train_stage(stage, stage.training_set(), say)
 
 
-def evaluate_only(experiment: Experiment, adapter: Path | None, say: Say) -> list[Evaluation]:
-    """Score the base, and an adapter if one is given, without training."""
+def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> list[Evaluation]:
+    """Score the base, and the adapters in these folders, without training; one load of the base serves all."""
     checked = check_experiment(experiment, trains=False)
-    raise_problems(adapters.problems(adapter, checked.form) if adapter else [])
+    raise_problems([problem for folder in folders for problem in adapters.problems(folder, checked.form)])
     stage = Stage(experiment, checked, load_base_model(experiment.recipe.model))
     evaluations = score_base(stage, say)
-    return evaluations + (score_adapter(stage, adapter, say) if adapter else [])
+    for folder in folders:
+        evaluations += score_adapter(stage, folder, say)
+    return evaluations
