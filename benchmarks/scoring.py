@@ -1,19 +1,18 @@
-"""Log-likelihood scoring: `ft-causal` against lm-eval's stock `hf`, in one run, turn about.
+"""Scoring: `ft-causal` against lm-eval's stock `hf`, in one run, turn about.
 
-    python benchmarks/scoring.py --data DIR [--items 200] [--repeats 3] [--batch-size 16]
+    python benchmarks/scoring.py --data DIR [--items 200] [--repeats 3] [--batch-size 16] [--dtype float32]
 
-`DIR` holds `tokenizers/gpt2` and `snli/snli_test.csv`. Random Llamas of hidden size 512 in float32 (42 M parameters
-with a vocabulary of 32k, 150 M with 256k) score SNLI items x 3 choices, without examples and behind three fixed ones.
-The tokenizer is GPT-2's, for 32k cut to its first merges. Ratios are medians over the repeats; peak memory is of a
-fresh process for each side, weights included.
+`DIR` holds `tokenizers/gpt2`, `snli/snli_test.csv` and `squad/dev-v1.1.json`. Random Llamas of hidden size 512 (42 M
+parameters with a vocabulary of 32k, 150 M with 256k) score SNLI items x 3 choices, without examples and behind three
+fixed ones, and continue SQuAD prompts greedily by up to 16 tokens. The tokenizer is GPT-2's, for 32k cut to its first
+merges; the choices are the words entailment, neutral and contradiction. Both sides have the same batch size. Ratios are
+medians over the repeats; peak memory is of a fresh process for each side, weights included.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -21,82 +20,36 @@ import time
 from pathlib import Path
 from typing import Any
 
-WORDS = ("entailment", "neutral", "contradiction")
-SIZES = {"42M/32k": (32_000, 8), "150M/256k": (256_000, 6)}  # vocabulary, layers
-HIDDEN, INNER, HEADS, CONTEXT = 512, 1408, 8, 1024
-SIDES = ("ours", "hf")
+from random_llamas import (
+    HIDDEN,
+    INNER,
+    SIDES,
+    SIZES,
+    WORDS,
+    build_model,
+    clear_peak,
+    load_tokenizer,
+    make_side,
+    own_peak_mib,
+    snli_requests,
+    squad_requests,
+)
+
+WORKS = {
+    "snli 0-shot": lambda data, items: snli_requests(data, items, 0),
+    "snli 3-shot": lambda data, items: snli_requests(data, items, 3),
+    "squad generation": squad_requests,
+}
 
 
-def load_tokenizer(folder: Path, vocabulary: int) -> Any:
-    """GPT-2's tokenizer, cut to its first merges where it is larger than the vocabulary."""
-    from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerFast
-
-    content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    model = content["model"]
-    excess = max(0, len(model["vocab"]) - vocabulary)
-    if excess:
-        model["merges"] = model["merges"][: len(model["merges"]) - excess]
-        kept = sorted(model["vocab"], key=model["vocab"].get)
-        kept = [token for token in kept if token != "<|endoftext|>"][: vocabulary - 1]
-        model["vocab"] = {token: number for number, token in enumerate(kept)}
-    content["added_tokens"] = []
-    core = Tokenizer.from_str(json.dumps(content))
-    end = "<|endoftext|>"
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, bos_token=end, eos_token=end, pad_token=end)
-    assert len(tokenizer) <= vocabulary or excess == 0
-    return tokenizer
-
-
-def build_model(vocabulary: int, layers: int) -> Any:
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=vocabulary, hidden_size=HIDDEN, intermediate_size=INNER, num_hidden_layers=layers,
-        num_attention_heads=HEADS, max_position_embeddings=CONTEXT, tie_word_embeddings=True,
-    )  # fmt: skip
-    return LlamaForCausalLM(config).eval()
-
-
-def read_prompts(path: Path, items: int, shots: int) -> list[str]:
-    """Prompts of SNLI items behind `shots` fixed examples."""
-    with path.open(encoding="utf-8", newline="") as handle:
-        rows = [row for row in csv.DictReader(handle) if row["gold_label"] in WORDS][: items + shots]
-    texts = [f"{row['sentence1']}\nQuestion: {row['sentence2']} True, false or neither?\nAnswer:" for row in rows]
-    examples = "".join(f"{text} {row['gold_label']}\n\n" for text, row in zip(texts[:shots], rows, strict=False))
-    return [examples + text for text in texts[shots:]]
-
-
-def make_requests(prompts: list[str]) -> list[Any]:
-    from lm_eval.api.instance import Instance
-
-    return [
-        Instance(request_type="loglikelihood", doc={}, arguments=(prompt, f" {word}"), idx=i)
-        for prompt in prompts
-        for i, word in enumerate(WORDS)
-    ]
-
-
-def make_side(side: str, model: Any, tokenizer: Any, batch_size: int) -> Any:
-    from lm_eval.models.huggingface import HFLM
-
-    from ft_harness.scoring import causal_class
-
-    options = {"pretrained": model, "tokenizer": tokenizer, "max_length": CONTEXT, "device": "cpu"}
-    if side == "ours":
-        return causal_class()(batch_size=batch_size, **options)
-    return HFLM(batch_size=batch_size, softmax_dtype="float32", **options)
-
-
-def matmul_rate(layers: int, rows: int) -> float:
+def matmul_rate(model: Any, rows: int) -> float:
     """FLOP/s of the model's own matrix products (those of its layers) at `rows` tokens, the best of three."""
     import torch
 
     shapes = [(HIDDEN, HIDDEN)] * 4 + [(HIDDEN, INNER)] * 2 + [(INNER, HIDDEN)]
-    weights = [torch.randn(outputs, inputs) for _ in range(layers) for inputs, outputs in shapes]
-    inputs = {width: torch.randn(rows, width) for width in (HIDDEN, INNER)}
+    layers, dtype = model.config.num_hidden_layers, model.dtype
+    weights = [torch.randn(outputs, inputs).to(dtype) for _ in range(layers) for inputs, outputs in shapes]
+    inputs = {width: torch.randn(rows, width).to(dtype) for width in (HIDDEN, INNER)}
     flops = sum(2 * rows * weight.numel() for weight in weights)
     rates = []
     with torch.no_grad():
@@ -123,16 +76,15 @@ def count_work(lm: Any, requests: list[Any]) -> tuple[float, int]:
 
 def run_once(lm: Any, requests: list[Any]) -> tuple[float, list[Any]]:
     start = time.perf_counter()
-    results = lm.loglikelihood(requests, disable_tqdm=True)
+    generates = requests[0].request_type == "generate_until"
+    results = (lm.generate_until if generates else lm.loglikelihood)(requests, disable_tqdm=True)
     return time.perf_counter() - start, results
 
 
-def compare(name: str, shots: int, options: argparse.Namespace) -> dict[str, Any]:
+def compare(name: str, work: str, options: argparse.Namespace) -> dict[str, Any]:
     """One row of the table."""
-    vocabulary, layers = SIZES[name]
-    tokenizer = load_tokenizer(options.data / "tokenizers" / "gpt2", vocabulary)
-    model = build_model(vocabulary, layers)
-    requests = make_requests(read_prompts(options.data / "snli" / "snli_test.csv", options.items, shots))
+    tokenizer, model = load_tokenizer(options.data, name), build_model(name, options.dtype)
+    requests = WORKS[work](options.data, options.items)
     sides = {side: make_side(side, model, tokenizer, options.batch_size) for side in SIDES}
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     results = {}
@@ -140,20 +92,35 @@ def compare(name: str, shots: int, options: argparse.Namespace) -> dict[str, Any
         for side, lm in sides.items():
             taken, results[side] = run_once(lm, requests)
             seconds[side].append(taken)
-    flops, tokens = count_work(sides["ours"], requests)
-    rate = matmul_rate(layers, 512)
-    ours = statistics.median(seconds["ours"])
+    ratios = [hf / own for hf, own in zip(seconds["hf"], seconds["ours"], strict=True)]
     pairs = list(zip(results["ours"], results["hf"], strict=True))
-    return {
-        "model": name, "shots": shots, "items": options.items, "batch_size": options.batch_size,
-        "hf_s": statistics.median(seconds["hf"]), "ours_s": ours,
-        "ratio": statistics.median(hf / own for hf, own in zip(seconds["hf"], seconds["ours"], strict=True)),
-        "ratios": [round(hf / own, 2) for hf, own in zip(seconds["hf"], seconds["ours"], strict=True)],
-        "largest_difference": max(abs(a[0] - b[0]) for a, b in pairs),
-        "flags_differ": sum(a[1] != b[1] for a, b in pairs), "flips": count_flips(pairs),
-        "tokens": tokens, "matmul_gflops": rate / 1e9, "share_of_matmul": flops / ours / rate,
-        **{f"{side}_mib": peak_mib(side, name, shots, options) for side in (SIDES if options.memory else ())},
+    row = {
+        "model": name, "work": work, "items": options.items, "batch_size": options.batch_size, "dtype": options.dtype,
+        **{f"{side}_s": round(statistics.median(seconds[side]), 2) for side in SIDES},
+        "ratio": round(statistics.median(ratios), 2), "ratios": [round(ratio, 2) for ratio in ratios],
     }  # fmt: skip
+    if work == "squad generation":
+        row["answers_differ"] = sum(ours != theirs for ours, theirs in pairs)
+    else:
+        row |= agreement(pairs)
+        flops, row["tokens"] = count_work(sides["ours"], requests)
+        rate = matmul_rate(model, 512)
+        row["matmul_gflops"] = round(rate / 1e9, 1)
+        row["share_of_matmul"] = round(flops / statistics.median(seconds["ours"]) / rate, 3)
+    if options.memory:
+        peaks = {side: peak_mib(side, name, work, options) for side in SIDES}
+        row |= {f"{side}_mib": round(peak) for side, peak in peaks.items()}
+        row["memory_ratio"] = round(peaks["ours"] / peaks["hf"], 3)
+    return row
+
+
+def agreement(pairs: list[Any]) -> dict[str, Any]:
+    """How far the log-likelihoods of both sides lie apart, in nats, and what that changes."""
+    return {
+        "largest_difference": max(abs(a[0] - b[0]) for a, b in pairs),
+        "flags_differ": sum(a[1] != b[1] for a, b in pairs),
+        "flips": count_flips(pairs),
+    }
 
 
 def count_flips(pairs: list[Any]) -> int:
@@ -166,36 +133,23 @@ def count_flips(pairs: list[Any]) -> int:
     return sum(choice([a[0] for a, _ in item]) != choice([b[0] for _, b in item]) for item in items)
 
 
-def peak_mib(side: str, name: str, shots: int, options: argparse.Namespace) -> float:
+def peak_mib(side: str, name: str, work: str, options: argparse.Namespace) -> float:
     """Peak resident memory of a fresh process that scores with one side."""
     command = [
         sys.executable, __file__, "--data", str(options.data), "--items", str(options.items), "--models", name,
-        "--shots", str(shots), "--batch-size", str(options.batch_size), "--alone", side,
+        "--works", work, "--batch-size", str(options.batch_size), "--dtype", options.dtype, "--alone", side,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.splitlines()[-1])
 
 
-def own_peak_mib() -> float:
-    """This process's peak resident memory. `getrusage` counts that of the process it was started by where it was
-    larger, so Linux is asked about this program alone."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        (peak,) = (line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(peak) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def run_alone(options: argparse.Namespace) -> float:
     """Score once with one side; this process's peak resident memory in MiB."""
-    vocabulary, layers = SIZES[options.models[0]]
-    tokenizer = load_tokenizer(options.data / "tokenizers" / "gpt2", vocabulary)
-    prompts = read_prompts(options.data / "snli" / "snli_test.csv", options.items, options.shots[0])
-    lm = make_side(options.alone, build_model(vocabulary, layers), tokenizer, options.batch_size)
-    reset = Path("/proc/self/clear_refs")
-    if reset.exists():
-        reset.write_text("5")  # making random weights takes more than scoring with them
-    run_once(lm, make_requests(prompts))
+    (name,), (work,) = options.models, options.works
+    model = build_model(name, options.dtype)
+    lm = make_side(options.alone, model, load_tokenizer(options.data, name), options.batch_size)
+    clear_peak()
+    run_once(lm, WORKS[work](options.data, options.items))
     return own_peak_mib()
 
 
@@ -205,8 +159,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--items", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
-    parser.add_argument("--shots", nargs="+", type=int, default=[0, 3])
+    parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
     parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave peak memory out")
     parser.add_argument("--alone", choices=SIDES, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -218,8 +173,8 @@ def main() -> None:
         print(run_alone(options))
         return
     for name in options.models:
-        for shots in options.shots:
-            print(json.dumps(compare(name, shots, options)), flush=True)
+        for work in options.works:
+            print(json.dumps(compare(name, work, options)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,121 @@
+"""What the benchmarks of models share: random Llamas with GPT-2's tokenizer, SNLI prompts, lm-eval models, peak memory.
+
+Hidden size 512: 42 M parameters with a vocabulary of 32k, 150 M with 256k.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import resource
+from pathlib import Path
+from typing import Any
+
+WORDS = ("entailment", "neutral", "contradiction")
+SIZES = {"42M/32k": (32_000, 8), "150M/256k": (256_000, 6)}  # vocabulary, layers
+HIDDEN, INNER, HEADS, CONTEXT = 512, 1408, 8, 1024
+SIDES = ("ours", "hf")
+
+
+def load_tokenizer(data: Path, name: str) -> Any:
+    """GPT-2's tokenizer out of the data folder, cut to its first merges where it is larger than the vocabulary."""
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary, _ = SIZES[name]
+    content = json.loads((data / "tokenizers" / "gpt2" / "tokenizer.json").read_text(encoding="utf-8"))
+    model = content["model"]
+    excess = max(0, len(model["vocab"]) - vocabulary)
+    if excess:
+        model["merges"] = model["merges"][: len(model["merges"]) - excess]
+        kept = sorted(model["vocab"], key=model["vocab"].get)
+        kept = [token for token in kept if token != "<|endoftext|>"][: vocabulary - 1]
+        model["vocab"] = {token: number for number, token in enumerate(kept)}
+    content["added_tokens"] = []
+    core = Tokenizer.from_str(json.dumps(content))
+    end = "<|endoftext|>"
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, bos_token=end, eos_token=end, pad_token=end)
+    assert len(tokenizer) <= vocabulary or excess == 0
+    return tokenizer
+
+
+def build_model(name: str, dtype: str = "float32") -> Any:
+    """A Llama of one of `SIZES` with random weights, the same for each call."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    vocabulary, layers = SIZES[name]
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=vocabulary, hidden_size=HIDDEN, intermediate_size=INNER, num_hidden_layers=layers,
+        num_attention_heads=HEADS, max_position_embeddings=CONTEXT, tie_word_embeddings=True,
+    )  # fmt: skip
+    return LlamaForCausalLM(config).eval().to(getattr(torch, dtype))
+
+
+def read_prompts(data: Path, items: int, shots: int) -> list[str]:
+    """Prompts of SNLI items behind `shots` fixed examples."""
+    path = data / "snli" / "snli_test.csv"
+    with path.open(encoding="utf-8", newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if row["gold_label"] in WORDS][: items + shots]
+    texts = [f"{row['sentence1']}\nQuestion: {row['sentence2']} True, false or neither?\nAnswer:" for row in rows]
+    examples = "".join(f"{text} {row['gold_label']}\n\n" for text, row in zip(texts[:shots], rows, strict=False))
+    return [examples + text for text in texts[shots:]]
+
+
+def snli_requests(data: Path, items: int, shots: int) -> list[Any]:
+    """lm-eval's requests for the log-likelihoods of the three words behind each prompt."""
+    from lm_eval.api.instance import Instance
+
+    return [
+        Instance(request_type="loglikelihood", doc={}, arguments=(prompt, f" {word}"), idx=i)
+        for prompt in read_prompts(data, items, shots)
+        for i, word in enumerate(WORDS)
+    ]
+
+
+def squad_requests(data: Path, items: int) -> list[Any]:
+    """lm-eval's requests to continue question prompts, every 50th question of SQuAD v1.1."""
+    from lm_eval.api.instance import Instance
+
+    content = json.loads((data / "squad" / "dev-v1.1.json").read_text(encoding="utf-8"))
+    prompts = [
+        f"{paragraph['context']}\n\nQuestion: {question['question']}\nAnswer:"
+        for article in content["data"]
+        for paragraph in article["paragraphs"]
+        for question in paragraph["qas"]
+    ]
+    settings = {"until": ["\n"], "max_gen_toks": 16, "do_sample": False}
+    return [
+        Instance(request_type="generate_until", doc={}, arguments=(prompt, dict(settings)), idx=0)
+        for prompt in prompts[::50][:items]
+    ]
+
+
+def make_side(side: str, model: Any, tokenizer: Any, batch_size: int) -> Any:
+    from lm_eval.models.huggingface import HFLM
+
+    from ft_harness.scoring import causal_class
+
+    options = {"pretrained": model, "tokenizer": tokenizer, "max_length": CONTEXT, "device": "cpu"}
+    if side == "ours":
+        return causal_class()(batch_size=batch_size, **options)
+    return HFLM(batch_size=batch_size, softmax_dtype="float32", **options)
+
+
+def clear_peak() -> None:
+    """Count this process's peak resident memory from now on, where Linux allows it: making random weights takes more
+    than scoring with them."""
+    reset = Path("/proc/self/clear_refs")
+    if reset.exists():
+        reset.write_text("5")
+
+
+def own_peak_mib() -> float:
+    """This process's peak resident memory. `getrusage` counts that of the process it was started by where it was
+    larger, so Linux is asked about this program alone."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        (peak,) = (line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(peak) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

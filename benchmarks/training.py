@@ -1,0 +1,222 @@
+"""Training: ours, TRL's SFTTrainer and the usual notebook pattern, in one run, each in processes of its own, in turn.
+
+    python benchmarks/training.py --data DIR [--rows 400] [--repeats 3] [--models 42M/32k 150M/256k] [--dtype bfloat16]
+
+`DIR` holds `tokenizers/gpt2` and `snli/snli_dev.csv`. Random Llamas (see random_llamas.py) learn SNLI rows of
+`snli_custom` for one epoch: LoRA r 16 on all linear layers, batch 16, AdamW, the same token ids on every side. TRL
+(`pip install trl`) has the given dtype's weights, loss on the answer, batches by length, no gradient checkpointing; the
+notebook pattern pads every row to 128 tokens and takes the loss of the model's own full logits. Useful tokens are those
+of prompts and answers, without padding. The final loss is that of the trained model on the same 200 rows, none of which
+was trained on, by one function for all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from random_llamas import SIZES, build_model, clear_peak, load_tokenizer, own_peak_mib
+
+SIDES = ("ours", "trl", "notebook")
+WIDTH = 128  # of a row of the notebook pattern
+HELD_OUT = 200
+Work = tuple[Callable[[], Any], Any]  # the training, and the model whose adapter is still to be saved (None: it is)
+LEARNING_RATE = 1e-3
+
+
+def prepare(folder: Path, options: argparse.Namespace) -> Any:
+    """An experiment on a saved random model, checked, its base loaded: the stage that all sides start from."""
+    from ft_harness.base_model import load_base_model
+    from ft_harness.pipeline.experiment import Experiment, Stage, check_experiment
+    from ft_harness.recipe import load_recipe
+
+    (name,) = options.models
+    build_model(name, options.dtype).save_pretrained(folder / "model")
+    load_tokenizer(options.data, name).save_pretrained(folder / "model")
+    source = folder / "snli"
+    source.mkdir()
+    for split in ("train", "validation", "test"):
+        (source / f"{split}.csv").symlink_to(options.data.resolve() / "snli" / "snli_dev.csv")
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(
+        f"model: {{pretrained: {folder / 'model'}, dtype: {options.dtype}}}\ntask: {{name: snli_custom}}\n"
+        f"data: {{source: {source}, train_size: {options.rows + HELD_OUT}}}\n"
+        "adapter: {r: 16, lora_alpha: 32, lora_dropout: 0.0, target_modules: all-linear}\n"
+        f"train: {{learning_rate: {LEARNING_RATE}, num_train_epochs: 1, per_device_train_batch_size: 16}}\n"
+        "eval: {splits: [test], limit: 1}\n"
+    )
+    experiment = Experiment("benchmark", load_recipe(recipe), recipe, folder, "")
+    return Stage(experiment, check_experiment(experiment, trains=True), load_base_model(experiment.recipe.model))
+
+
+def train_ours(stage: Any, rows: list[Any]) -> Work:
+    from dataclasses import replace
+
+    from ft_harness.training import train
+
+    experiment = stage.experiment
+    data = replace(stage.training_set(), examples=rows, validation=[])
+
+    return lambda: train(experiment.recipe, stage.base, data, experiment.folder), None
+
+
+def _lora() -> Any:
+    from peft import LoraConfig
+
+    return LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
+
+
+def _shared_arguments(stage: Any) -> dict[str, Any]:
+    return {
+        "output_dir": str(stage.experiment.out / "peer"), "learning_rate": LEARNING_RATE, "num_train_epochs": 1,
+        "per_device_train_batch_size": 16, "lr_scheduler_type": "linear", "warmup_steps": 0.05, "use_cpu": True,
+        "save_strategy": "no", "report_to": "none", "logging_steps": 1, "disable_tqdm": True, "seed": 0,
+    }  # fmt: skip
+
+
+def train_trl(stage: Any, rows: list[Any]) -> Work:
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    data = Dataset.from_list(
+        [{"input_ids": ids_of(row), "completion_mask": [int(label != -100) for label in marks(row)]} for row in rows]
+    )
+    config = SFTConfig(
+        **_shared_arguments(stage), bf16=False, gradient_checkpointing=False, completion_only_loss=True,
+        train_sampling_strategy="group_by_length", max_length=None,
+    )  # fmt: skip
+    trainer = SFTTrainer(
+        model=stage.base.model, args=config, train_dataset=data, processing_class=stage.base.tokenizer,
+        peft_config=_lora(),
+    )  # fmt: skip
+    return trainer.train, trainer.model
+
+
+def train_notebook(stage: Any, rows: list[Any]) -> Work:
+    import torch
+    from peft import get_peft_model
+    from transformers import Trainer, TrainingArguments
+
+    def pad(row: Any) -> dict[str, Any]:
+        space = WIDTH - len(ids_of(row))
+        return {
+            "input_ids": torch.tensor(ids_of(row) + [0] * space),
+            "attention_mask": torch.tensor([1] * (WIDTH - space) + [0] * space),
+            "labels": torch.tensor(marks(row) + [-100] * space),
+        }
+
+    model = get_peft_model(stage.base.model, _lora())
+    arguments = TrainingArguments(**_shared_arguments(stage))
+    trainer = Trainer(model=model, args=arguments, train_dataset=[pad(row) for row in rows])
+    return trainer.train, model
+
+
+def ids_of(row: Any) -> list[int]:
+    """All token ids of a row: our examples leave the last one out, which is a label only."""
+    return [*row.input_ids, row.answer_ids[-1]]
+
+
+def marks(row: Any) -> list[int]:
+    """A label for each token of a row, -100 where nothing is learnt (the model shifts them itself)."""
+    return [-100] * (len(ids_of(row)) - len(row.answer_ids)) + list(row.answer_ids)
+
+
+MAKERS: dict[str, Callable[[Any, list[Any]], Work]] = {
+    "ours": train_ours,
+    "trl": train_trl,
+    "notebook": train_notebook,
+}
+
+
+def loss_of(stage: Any, rows: list[Any]) -> float:
+    """Mean loss per answer token in float32, row by row, of the saved adapter on a fresh load of the base."""
+    import torch
+    from peft import PeftModel
+
+    from ft_harness.base_model import load_base_model
+
+    fresh = load_base_model(stage.experiment.recipe.model).model
+    model = PeftModel.from_pretrained(fresh, stage.experiment.folder)
+    total, count = 0.0, 0
+    model.eval()
+    for row in rows:
+        ids, labels = torch.tensor([ids_of(row)]), marks(row)
+        with torch.no_grad():
+            logits = model(input_ids=ids).logits[0].float()
+        for place, label in enumerate(labels):
+            if label != -100:
+                total -= float(logits[place - 1].log_softmax(-1)[label])
+                count += 1
+    return total / count
+
+
+def run_alone(options: argparse.Namespace) -> dict[str, float]:
+    """Train once with one side: useful tokens a second, peak resident memory, loss on held-out rows."""
+    import torch
+
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        stage = prepare(Path(folder), options)
+        examples = stage.training_set().examples
+        rows, held_out = examples[: options.rows], examples[options.rows :]
+        work, tuned = MAKERS[options.alone](stage, rows)
+        clear_peak()
+        start = time.perf_counter()
+        work()
+        seconds = time.perf_counter() - start
+        peak = own_peak_mib()
+        if tuned is not None:
+            tuned.save_pretrained(stage.experiment.folder)
+        tokens = sum(len(ids_of(row)) for row in rows)
+        return {"tokens_per_s": tokens / seconds, "peak_mib": peak, "loss": loss_of(stage, held_out[:HELD_OUT])}
+
+
+def compare(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    found: dict[str, list[dict[str, float]]] = {side: [] for side in options.sides}
+    for _ in range(options.repeats):
+        for side in options.sides:
+            command = [
+                sys.executable, __file__, "--data", str(options.data), "--rows", str(options.rows), "--models", name,
+                "--dtype", options.dtype, "--alone", side,
+            ]  # fmt: skip
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SystemExit(done.stderr[-3000:])
+            found[side].append(json.loads(done.stdout.splitlines()[-1]))
+    row: dict[str, Any] = {"model": name, "rows": options.rows, "dtype": options.dtype}
+    for side, runs in found.items():
+        row |= {f"{side}_{key}": round(statistics.median(run[key] for run in runs), 4) for key in runs[0]}
+    for peer in [side for side in options.sides if side != "ours"]:
+        pairs = list(zip(found["ours"], found[peer], strict=True))
+        row[f"speed_vs_{peer}"] = round(statistics.median(a["tokens_per_s"] / b["tokens_per_s"] for a, b in pairs), 2)
+        row[f"memory_vs_{peer}"] = round(statistics.median(a["peak_mib"] / b["peak_mib"] for a, b in pairs), 3)
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--rows", type=int, default=400)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
+    parser.add_argument("--alone", choices=SIDES, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.alone:
+        print(json.dumps(run_alone(options)))
+        return
+    for name in options.models:
+        print(json.dumps(compare(name, options)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
