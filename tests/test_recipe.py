@@ -25,7 +25,7 @@ ROOT = PACKAGE.parents[1]
 TEMPLATE = PACKAGE / "bundled" / "recipes" / "template" / RECIPE_FILE
 SHIPPED = sorted({*(ROOT / "adapters").rglob(RECIPE_FILE), *(PACKAGE / "bundled").rglob(RECIPE_FILE)} - {TEMPLATE})
 MINIMAL = "task: {name: demo_nli}\n"
-GOLDEN = "746c8d87a88589243c0b4f1f9b05f66b10ec4576d36cc78b815df4ce53b7813c"
+GOLDEN = "a019c13ccbdce9f5a84d4f5efef6bd2068f90b2144dc77c9a3bcc7511ed8f18b"
 
 
 def write(folder: Path, text: str = MINIMAL) -> Path:

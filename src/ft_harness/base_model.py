@@ -7,13 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ft_harness.errors import InputError, NonFiniteError
+from ft_harness import heads, model_files, quantization
+from ft_harness.errors import FtHarnessError, InputError, NonFiniteError
+from ft_harness.heads import Head, HeadPlan
 from ft_harness.paths import BUNDLED, bundled_model_dir
 from ft_harness.recipe import ModelSection
 from ft_harness.records import ModelInfo
 from ft_harness.storage import sha256_text
 
 _SAMPLE_BYTES = 1 << 20
+_NUMBERED_BEHIND_PADDING = {
+    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "xmod", "data2vec-text", "mpnet",
+    "ibert", "longformer", "bigbird_roberta", "luke", "mluke", "esm",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -21,8 +27,9 @@ class BaseModel:
     """A loaded base model.
 
     Attributes:
-        model: a transformers causal language model in evaluation mode.
+        model: a transformers causal language model in evaluation mode, or one with a classification head.
         max_length: context in tokens.
+        head: the classification head; None: a causal language model.
     """
 
     model: Any
@@ -30,6 +37,7 @@ class BaseModel:
     info: ModelInfo
     max_length: int
     device: str
+    head: Head | None = None
 
 
 def model_folder(pretrained: str) -> str:
@@ -37,27 +45,24 @@ def model_folder(pretrained: str) -> str:
     return str(bundled_model_dir()) if pretrained == BUNDLED else os.path.expanduser(pretrained)
 
 
-def problems(section: ModelSection) -> list[InputError]:
-    """Faults that show before anything is loaded: a folder that is missing or has no safetensors."""
+def problems(section: ModelSection, *, head: bool = False) -> list[FtHarnessError]:
+    """Faults that show before weights are loaded: a folder that is missing, damaged or leads elsewhere, and weights
+    that can't be quantised as asked.
+
+    Args:
+        head: the model is used with a classification head.
+    """
     folder = Path(model_folder(section.pretrained)).expanduser()
     looks_local = folder.is_absolute() or section.pretrained.startswith((".", "~")) or section.pretrained.count("/") > 1
-    if not folder.is_dir():
-        if looks_local:
-            return [
-                InputError(f"{folder}: no such model folder", "a Hugging Face model folder", "check model.pretrained")
-            ]
-        return []
-    if not (folder / "config.json").is_file():
-        return [InputError(f"{folder}: no config.json", "a Hugging Face model folder", "check model.pretrained")]
-    if not list(folder.glob("*.safetensors")):
-        return [
-            InputError(
-                f"{folder}: no safetensors weights",
-                "model.safetensors (pickled weights are not loaded)",
-                "convert: AutoModelForCausalLM.from_pretrained(...).save_pretrained(...) in a place you trust",
-            )
-        ]
-    return []
+    if folder.is_dir():
+        if found := model_files.problems(folder):
+            return found
+    elif looks_local:
+        return [InputError(f"{folder}: no such model folder", "a Hugging Face model folder", "check model.pretrained")]
+    try:
+        return [*quantization.problems(section, empty_model(section, head=head))]
+    except InputError as error:
+        return [error]
 
 
 def _sampled_hash(path: Path) -> str:
@@ -111,21 +116,51 @@ def load_tokenizer(section: ModelSection) -> Any:
     return tokenizer
 
 
-def _load_model(section: ModelSection) -> Any:
-    from transformers import AutoModelForCausalLM
+def empty_model(section: ModelSection, *, head: bool = False) -> Any:
+    """The model on the meta device, from its configuration alone: names and shapes, no weights.
 
-    folder = model_folder(section.pretrained)
+    Args:
+        head: with a classification head, whose number of labels is the configuration's.
+
+    Raises:
+        InputError: not loadable.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    factory = AutoModelForSequenceClassification if head else AutoModelForCausalLM
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            folder, dtype=section.dtype, use_safetensors=True, **_hub_options(section)
-        )
-    except Exception as error:  # transformers, safetensors and the hub client raise many types here
+        config = AutoConfig.from_pretrained(model_folder(section.pretrained), **_hub_options(section))
+        with torch.device("meta"):
+            return factory.from_config(config, trust_remote_code=False)
+    except Exception as error:  # transformers and the hub client raise many types here
         raise _unloadable(section, error) from error
 
 
-def _check_finite(model: Any, name: str) -> None:
+def _load_model(section: ModelSection, plan: HeadPlan | None, tokenizer: Any) -> tuple[Any, Head | None]:
+    from transformers import AutoModelForCausalLM
+
+    folder, head = model_folder(section.pretrained), None
+    options = {"dtype": section.dtype, **quantization.options(section), **_hub_options(section)}
+    try:
+        if plan is not None:
+            model, head = heads.load(folder, plan, tokenizer, {"use_safetensors": True, **options})
+        else:
+            model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, **options)
+    except FtHarnessError:
+        raise
+    except Exception as error:  # transformers, safetensors and the hub client raise many types here
+        raise _unloadable(section, error) from error
+    quantization.settle(model)
+    return model, head
+
+
+def _check_finite(model: Any, section: ModelSection) -> None:
     import torch
 
+    if quantization.describe(model):
+        quantization.check_finite(section, model_folder(section.pretrained))
+    name = section.pretrained
     for key, tensor in model.named_parameters():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise NonFiniteError(
@@ -134,9 +169,28 @@ def _check_finite(model: Any, name: str) -> None:
 
 
 def _context(section: ModelSection, config: Any) -> int:
-    """Tokens that the model reads: the recipe's, at most its own."""
+    """Tokens that the model reads: the recipe's, at most its own.
+
+    RoBERTa and its kin number positions from behind the padding token's id, and so read fewer than they have.
+    """
     own = getattr(config, "max_position_embeddings", None) or 2048
+    if config.model_type in _NUMBERED_BEHIND_PADDING:
+        own -= config.pad_token_id + 1
     return min(section.max_length or own, own)
+
+
+def load_config(section: ModelSection) -> Any:
+    """The base model's transformers configuration.
+
+    Raises:
+        InputError: not loadable.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(model_folder(section.pretrained), **_hub_options(section))
+    except Exception as error:  # transformers and the hub client raise many types here
+        raise _unloadable(section, error) from error
 
 
 def load_context(section: ModelSection) -> int:
@@ -145,16 +199,14 @@ def load_context(section: ModelSection) -> int:
     Raises:
         InputError: not loadable.
     """
-    from transformers import AutoConfig
-
-    try:
-        return _context(section, AutoConfig.from_pretrained(model_folder(section.pretrained), **_hub_options(section)))
-    except Exception as error:  # transformers and the hub client raise many types here
-        raise _unloadable(section, error) from error
+    return _context(section, load_config(section))
 
 
-def load_base_model(section: ModelSection) -> BaseModel:
+def load_base_model(section: ModelSection, plan: HeadPlan | None = None) -> BaseModel:
     """Load the base model of a recipe onto the GPU if there is one, else the CPU.
+
+    Args:
+        plan: the classification head that it is loaded with; None: a causal language model.
 
     Raises:
         InputError: not loadable.
@@ -162,15 +214,20 @@ def load_base_model(section: ModelSection) -> BaseModel:
     """
     import torch
 
-    tokenizer, model = load_tokenizer(section), _load_model(section)
-    _check_finite(model, section.pretrained)
+    tokenizer = load_tokenizer(section)
+    model, head = _load_model(section, plan, tokenizer)
+    _check_finite(model, section)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     info = ModelInfo(
         pretrained=section.pretrained,
         revision=section.revision,
         identity=identity(model_folder(section.pretrained), getattr(model.config, "_commit_hash", None)),
         dtype=str(model.dtype).removeprefix("torch."),
+        quantization=quantization.describe(model),
         parameters=model.num_parameters(),
+        head=head.identity if head else None,
     )
     max_length = _context(section, model.config)
-    return BaseModel(model.to(device).eval(), tokenizer, info, max_length, device)
+    if info.quantization is None:  # a quantised one was put there at once
+        model = model.to(device)
+    return BaseModel(model.eval(), tokenizer, info, max_length, device, head)

@@ -63,6 +63,12 @@ class ResourceError(FtHarnessError):
     exit_code = 5
 
 
+class IncompleteError(FtHarnessError):
+    """Finished, but some items have no score; results are saved and marked."""
+
+    exit_code = 6
+
+
 class StorageLostError(FtHarnessError):
     """The output folder was lost during the run; the message names the emergency copy."""
 

@@ -1,29 +1,19 @@
-"""The recipe: one typed, strict, frozen description of base model, task, data, adapter, training and evaluation."""
+"""The typed, strict, frozen sections of a recipe, and its fingerprint."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from ft_harness import storage
 from ft_harness.data import DataOptions
-from ft_harness.errors import ConfigError, raise_problems, suggest
 from ft_harness.files import SPLITS, Split
-from ft_harness.paths import bundled_recipe
-from ft_harness.storage import canonical_json, sha256_text, write_text
-from ft_harness.yaml_source import KeyPath, read_yaml
+from ft_harness.storage import canonical_json, sha256_text
 
-RECIPE_FILE = "recipe.yaml"
 FINGERPRINT_VERSION = "recipe-2"
 _ROWS = re.compile(r"(?:first|last):([1-9]\d{0,5})")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
 Scheduler = Literal[
     "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt",
     "cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_stable_decay",
@@ -69,6 +59,9 @@ class TaskSection(Section):
     fewshot_as_multiturn: bool = Field(
         default=True, description="under a chat template, few-shot examples are turns of their own"
     )
+    text_fields: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)] | None = Field(
+        default=None, description="doc fields that a head reads as text, or text and pair; null: the rendered prompt"
+    )
 
     @field_validator("system_instruction")
     @classmethod
@@ -78,10 +71,20 @@ class TaskSection(Section):
             raise ValueError("task.apply_chat_template: true beside it; plain prompts have the YAML's description")
         return value
 
+    @field_validator("text_fields")
+    @classmethod
+    def _check_text_fields(cls, value: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        if value is not None and (len(set(value)) < len(value) or info.data.get("apply_chat_template")):
+            raise ValueError("different fields, and no task.apply_chat_template, which renders a prompt")
+        return value
+
 
 class AdapterSection(Section):
     """PEFT's LoraConfig, by its own field names."""
 
+    task_type: Literal["CAUSAL_LM", "SEQ_CLS"] = Field(
+        default="CAUSAL_LM", description="SEQ_CLS: a classification head, for multiple_choice tasks"
+    )
     r: int = Field(default=16, ge=1, le=1024)
     lora_alpha: int = Field(default=32, ge=1)
     lora_dropout: float = Field(default=0.05, ge=0, lt=1)
@@ -130,6 +133,7 @@ class EvalSection(Section):
     train_limit: int = Field(
         default=1000, ge=1, description="the train split is scored on a seeded sample of this size"
     )
+    merge: bool = Field(default=False, description="score adapters merged into the base's weights")
     limit: int | None = Field(default=None, ge=1, description="docs of each split, a seeded sample; null: all")
     batch_size: int = Field(default=32, ge=1)
     seed: int = Field(default=1234, ge=0, lt=2**32)
@@ -210,9 +214,27 @@ class Recipe(Section):
     model: ModelSection = Field(default_factory=ModelSection)
     task: TaskSection
     data: DataOptions = Field(default_factory=DataOptions)
-    adapter: AdapterSection = Field(default_factory=AdapterSection)
+    adapter: AdapterSection = Field(default_factory=AdapterSection, validate_default=True)
     train: TrainSection = Field(default_factory=TrainSection)
     eval: EvalSection = Field(default_factory=EvalSection)
+
+    @field_validator("adapter")
+    @classmethod
+    def _check_head(cls, value: AdapterSection, info: ValidationInfo) -> AdapterSection:
+        """A causal model reads the rendered prompt."""
+        task = info.data.get("task")
+        if task and task.text_fields and value.task_type != "SEQ_CLS":
+            raise ValueError("task_type: SEQ_CLS where task.text_fields is set")
+        return value
+
+    @field_validator("eval")
+    @classmethod
+    def _check_shots(cls, value: EvalSection, info: ValidationInfo) -> EvalSection:
+        """Few-shot examples are part of a rendered prompt."""
+        task = info.data.get("task")
+        if task and task.text_fields and value.num_fewshot not in (0, (0,)):
+            raise ValueError("num_fewshot: 0 where task.text_fields is set")
+        return value
 
     def resolved(self) -> dict[str, Any]:
         """The recipe as JSON values with every default filled in."""
@@ -230,169 +252,3 @@ class Recipe(Section):
     def fingerprint(self) -> str:
         """Hash of what the adapter is made of."""
         return sha256_text(f"{FINGERPRINT_VERSION}:{canonical_json(self.adapter_sections())}")
-
-
-def _known_fields(location: KeyPath) -> list[str]:
-    """Field names of the section that an error location points into."""
-    section: type[BaseModel] = Recipe
-    for name in location[:-1]:
-        annotation = section.model_fields[name].annotation if name in section.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        section = annotation
-    return list(section.model_fields)
-
-
-def _problem(location: KeyPath, errors: Sequence[Any], places: Mapping[KeyPath, str]) -> ConfigError:
-    """What is wrong with one field; a field of several types has an error for each of them."""
-    error = errors[0]
-    name = ".".join(location)
-    place = next(places[location[:depth]] for depth in range(len(location), -1, -1) if location[:depth] in places)
-    if error["type"] == "extra_forbidden":
-        known = _known_fields(location)
-        hint = suggest(location[-1], known)
-        return ConfigError(
-            f"{place}: unknown key {name}{hint}", f"one of {', '.join(known)}", "rename or remove the key"
-        )
-    if error["type"] == "missing":
-        return ConfigError(f"{place}: {name} is missing", f"a value for {name}", "add it; see ft-harness init")
-    expected = " or ".join(dict.fromkeys(item["msg"].removeprefix("Value error, ") for item in errors))
-    return ConfigError(f"{place}: {name} is {repr(error['input'])[:80]}", expected, "change the value")
-
-
-def _parse_override(setting: str) -> tuple[KeyPath, Any]:
-    """`a.b=c` -> (("a", "b"), c). Lists, mappings and null are read as YAML, all else is typed by its field."""
-    name, separator, text = setting.partition("=")
-    path = tuple(name.split("."))
-    if not separator or len(path) < 2:
-        raise ConfigError(f"--set {setting}", "section.field=value, like train.learning_rate=1e-4", "mend the option")
-    if (text[:1] in "[{" and text) or text in ("null", "None"):
-        try:
-            return path, yaml.safe_load(text) if text != "None" else None
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {setting}: not valid YAML", "a list like [a, b]", "mend the option") from error
-    return path, text
-
-
-def _override(content: dict[str, Any], path: KeyPath, value: Any) -> None:
-    for name in path[:-1]:
-        child = content.setdefault(name, {})
-        if not isinstance(child, dict):
-            raise ConfigError(f"--set {'.'.join(path)}: {name} is no section", "section.field=value", "mend the option")
-        content = child
-    content[path[-1]] = value
-
-
-def _validate(content: dict[str, Any], places: Mapping[KeyPath, str]) -> Recipe:
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        fields: dict[KeyPath, list[Any]] = {}
-        for item in error.errors():
-            fields.setdefault(tuple(map(str, item["loc"][:2])), []).append(item)
-        raise_problems([_problem(location, items, places) for location, items in fields.items()])
-        raise AssertionError("a ValidationError holds at least one error") from error
-
-
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe (the file, or the adapter folder that holds it) and apply `a.b=c` overrides.
-
-    Raises:
-        ConfigError: not readable, unknown or missing keys, wrong values; all of them at once, with line numbers.
-    """
-    file = recipe_file(path)
-    content, lines = read_yaml(file, ConfigError)
-    return _with_overrides(
-        content, {(): str(file)} | {path: f"{file}:{line}" for path, line in lines.items()}, overrides
-    )
-
-
-def recipe_of_task(name: str, include_path: str | None, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of a task that has none: its name, and the overrides of its data.
-
-    Raises:
-        ConfigError: unknown keys, wrong values, or overrides of what only a recipe has.
-    """
-    for setting in overrides:
-        if not setting.startswith(("data.", "task.")):
-            raise ConfigError(
-                f"--set {setting}: the task {name} is checked by itself, without model, training and evaluation",
-                "data.X or task.X",
-                f"check a recipe: ft-harness init NAME --task {name}",
-            )
-    return _with_overrides({"task": {"name": name, "include_path": include_path}}, {(): f"task {name}"}, overrides)
-
-
-def _with_overrides(content: dict[str, Any], places: dict[KeyPath, str], overrides: Sequence[str]) -> Recipe:
-    for setting in overrides:
-        key_path, value = _parse_override(setting)
-        _override(content, key_path, value)
-        places[key_path] = f"--set {setting}"
-        places.setdefault(key_path[:1], f"--set {setting}")
-    return _validate(content, places)
-
-
-def recipe_file(path: str | Path) -> Path:
-    """The recipe's file, given the file or the adapter folder that holds it."""
-    given = Path(path)
-    return given / RECIPE_FILE if given.is_dir() else given
-
-
-def check_name(name: str) -> str:
-    """The adapter's name, if it is one folder's.
-
-    Raises:
-        ConfigError: it could lead elsewhere.
-    """
-    if not _NAME.fullmatch(name):
-        raise ConfigError(f"the name {name!r}", "letters, digits, '.', '_', '-'; at most 80", "use another name")
-    return name
-
-
-def experiment_name(path: str | Path) -> str:
-    """The adapter's name: the folder that the recipe lies in."""
-    return check_name(recipe_file(path).resolve().parent.name)
-
-
-def _written(recipe: Recipe) -> dict[str, Any]:
-    """The fields that were written down: a field left out stays left out, so that the task's own value holds."""
-    return recipe.model_dump(mode="json", exclude_unset=True)
-
-
-def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> None:
-    """Put the recipe into its adapter folder if that is not its home: the file itself, or the fields with overrides.
-
-    Raises:
-        ConfigError: the folder holds another recipe.
-    """
-    target = folder / RECIPE_FILE
-    if target.exists():
-        if target.resolve() != source.resolve() and _written(load_recipe(target)) != _written(recipe):
-            raise ConfigError(
-                f"{target}: holds another recipe", "an adapter folder of this recipe's own", "use --name NEW"
-            )
-        return
-    if _written(load_recipe(source)) == _written(recipe):
-        write_text(target, source.read_text(encoding="utf-8"))
-    else:
-        write_text(target, yaml.safe_dump(_written(recipe), sort_keys=False, allow_unicode=True))
-
-
-def write_new_recipe(folder: Path, task: str, include_path: str | None = None) -> Path:
-    """Write a commented recipe for a task into a new adapter folder; the file's path.
-
-    Args:
-        include_path: the further folder that the task lies in, if it is not a shipped one.
-
-    Raises:
-        ConfigError: the folder holds a recipe already.
-    """
-    target = folder / RECIPE_FILE
-    if target.exists():
-        raise ConfigError(f"{target} exists", "a new name", "choose another name, or edit this recipe")
-    raise_problems(storage.problems(folder))
-    text = bundled_recipe("template").read_text(encoding="utf-8")
-    place = f"\n  include_path: {json.dumps(include_path, ensure_ascii=False)}" if include_path else ""
-    text = text.replace("  name: <task>", f"  name: {task}{place}", 1)
-    write_text(target, text.replace("<name>", folder.name).replace("<task>", task))
-    return target

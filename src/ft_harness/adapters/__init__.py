@@ -1,0 +1,36 @@
+"""The adapter folder: card, integrity, identity of the base, live-proof."""
+
+from ft_harness.adapters.card import (
+    CARD_FILE,
+    CONFIG_FILE,
+    HISTORY_FILE,
+    WEIGHTS_FILE,
+    base_of,
+    file_hashes,
+    identity,
+    read_card,
+    read_history,
+    write_card,
+)
+from ft_harness.adapters.integrity import problems
+from ft_harness.adapters.live import attached, load_checked, prove_live, put_back
+from ft_harness.adapters.targets import target_problems
+
+__all__ = [
+    "CARD_FILE",
+    "CONFIG_FILE",
+    "HISTORY_FILE",
+    "WEIGHTS_FILE",
+    "attached",
+    "base_of",
+    "file_hashes",
+    "identity",
+    "load_checked",
+    "problems",
+    "prove_live",
+    "put_back",
+    "read_card",
+    "read_history",
+    "target_problems",
+    "write_card",
+]

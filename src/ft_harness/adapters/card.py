@@ -1,0 +1,82 @@
+"""Our own files of an adapter folder: card and history, the hashes of what decides what the adapter does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ft_harness.errors import InputError
+from ft_harness.heads import HEAD_FILE
+from ft_harness.model_files import read_json
+from ft_harness.records import Card, HistoryEntry
+from ft_harness.storage import canonical_json, sha256_file, sha256_text, write_text
+
+CARD_FILE = "card.json"
+HISTORY_FILE = "history.jsonl"
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+_KEPT_FILES = (WEIGHTS_FILE, CONFIG_FILE, HEAD_FILE)
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Write `card.json`, the last file of a finished adapter."""
+    write_text(folder / CARD_FILE, card.model_dump_json(indent=2) + "\n")
+
+
+def read_card(folder: Path) -> Card | None:
+    """The card, or None where there is none (an unfinished adapter, or one made by another trainer).
+
+    Raises:
+        InputError: the card is damaged.
+    """
+    path = folder / CARD_FILE
+    if not path.exists():
+        return None
+    try:
+        return Card.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise InputError(
+            f"{path}: not a card ({type(error).__name__})", "card.json as written", "delete it and train again"
+        ) from error
+
+
+def base_of(folder: Path) -> str:
+    """The base model that an adapter was trained on, by its card, else by PEFT's configuration.
+
+    Raises:
+        InputError: neither names one.
+    """
+    card, path = read_card(folder), folder / CONFIG_FILE
+    if card is not None:
+        return card.model.pretrained
+    named = read_json(path).get("base_model_name_or_path") if path.is_file() else None
+    if not named:
+        raise InputError(f"{folder}: nothing names its base model", "base_model_name_or_path", "give pretrained= too")
+    return str(named)
+
+
+def read_history(folder: Path) -> list[HistoryEntry]:
+    """The training history; a torn last line (a killed run) is left out."""
+    path = folder / HISTORY_FILE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    entries: list[HistoryEntry] = []
+    for line in lines:
+        try:
+            entries.append(HistoryEntry.model_validate_json(line))
+        except ValidationError:
+            continue
+    return entries
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """sha256 of the files that decide what the adapter does."""
+    return {name: sha256_file(folder / name) for name in _KEPT_FILES if (folder / name).exists()}
+
+
+def identity(folder: Path) -> str:
+    """One hash over the adapter's weights and configuration (PEFT writes sets in any order)."""
+    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    ordered = {key: sorted(value) if isinstance(value, list) else value for key, value in config.items()}
+    return f"sha256:{sha256_text(sha256_file(folder / WEIGHTS_FILE) + canonical_json(ordered))[:32]}"

@@ -1,0 +1,231 @@
+"""An adapter on its base: attached, proven to change what the base says, and taken off again without a trace."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from ft_harness.adapters import fit, tokens
+from ft_harness.adapters.card import CONFIG_FILE, identity, read_card
+from ft_harness.adapters.integrity import BaseName, other_base, problems, unchecked
+from ft_harness.adapters.merging import merged
+from ft_harness.base_model import BaseModel
+from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, raise_problems
+from ft_harness.examples import Encoder
+from ft_harness.heads import Texts, check_adapter, encode_texts, read_logits
+from ft_harness.model_files import read_json
+from ft_harness.prompts import PLAIN, PromptForm
+from ft_harness.records import AdapterInfo, LiveProof
+
+logger = logging.getLogger(__name__)
+
+
+def _reading(base: BaseModel, model: Any, prompt: str | Texts) -> Callable[[], Any]:
+    """What gives the logits of the token after a prompt, or those of a head for it (or for texts in its place)."""
+    import torch
+
+    if base.head is None:
+        ids = torch.tensor([Encoder(base.tokenizer).tok_encode(str(prompt))[-base.max_length :]], device=model.device)
+        last = {"logits_to_keep": 1} if "logits_to_keep" in signature(base.model.forward).parameters else {}
+        return lambda: model(input_ids=ids, **last).logits[0, -1].float()
+    texts = (prompt,) if isinstance(prompt, str) else prompt
+    rows = encode_texts(base.tokenizer, [texts], base.max_length, from_left=isinstance(prompt, str))
+    return partial(read_logits, model, base.head, base.tokenizer, rows)
+
+
+def prove_live(base: BaseModel, model: Any, prompts: Sequence[str | Texts]) -> LiveProof:
+    """Compare logits with and without the adapter on real prompts: the next token's, or a classification head's.
+
+    Args:
+        model: the base's, with the adapter.
+
+    Raises:
+        InputError: the adapter changes nothing.
+        NonFiniteError: a logit is NaN.
+    """
+    import torch
+
+    changes: list[float] = []
+    for prompt in prompts:
+        read = _reading(base, model, prompt)
+        with torch.inference_mode():
+            tuned = read()
+            with model.disable_adapter():
+                untuned = read()
+        changes.append(float((tuned - untuned).abs().max()))
+    if not all(change == change for change in changes):
+        raise NonFiniteError("the adapter's logits are NaN", "finite logits", "train again with a lower learning rate")
+    proof = LiveProof(
+        prompts=len(changes), max_logit_change=max(changes), changed_prompts=sum(change > 0 for change in changes)
+    )
+    if proof.changed_prompts == 0:
+        raise InputError(
+            "the adapter changes no logit of the base model",
+            "an adapter that was trained (B not zero) and is loaded",
+            "train it with a higher learning rate or more steps",
+        )
+    return proof
+
+
+def _drift(base: BaseModel, model: Any, prompts: Sequence[str | Texts]) -> tuple[float, ExitStack]:
+    """Merge the adapter: (the largest change of a logit that merging alone makes, what unmerges it again)."""
+    import torch
+
+    readings = [_reading(base, model, prompt) for prompt in prompts]
+    stack = ExitStack()
+    with torch.inference_mode():
+        apart = [read() for read in readings]
+    stack.enter_context(merged(model))
+    with torch.inference_mode():
+        changes = [float((read() - before).abs().max()) for read, before in zip(readings, apart, strict=True)]
+    return max(changes), stack
+
+
+def _empty_like(model: Any) -> Any:
+    """A model of the same class and configuration on the meta device."""
+    import torch
+
+    with torch.device("meta"):
+        return type(model)(model.config)
+
+
+def _problems(folder: Path, base: BaseModel, form: PromptForm) -> list[FtHarnessError]:
+    """Faults of the adapter beside the base that is loaded."""
+    if found := problems(folder, form):
+        return found
+    rows = base.model.get_input_embeddings().weight.shape[0]
+    found = other_base(folder, _name(base))[0] or tokens.compare(folder, base.tokenizer, rows, form)[0]
+    return found or fit.problems(folder, _empty_like(base.model)) or _other_copies(folder, base)
+
+
+def _name(base: BaseModel) -> BaseName:
+    return BaseName(base.info.pretrained, base.info.revision, base.info.identity)
+
+
+def _other_copies(folder: Path, base: BaseModel) -> list[FtHarnessError]:
+    """Parameters of the base that the file holds whole: an embedding (as PEFT saves it) must be the base's own, a head
+    must not."""
+    import torch
+
+    own, trained = base.model.state_dict(), fit.trained_modules(folder)
+    head: list[bool] = []  # of each parameter of trained modules, whether it is the base's still
+    for key, tensor in fit.load_weights(folder).items():
+        name = fit.copied_names(key)
+        if name not in own:
+            continue
+        same = torch.equal(tensor.to(own[name].device, own[name].dtype), own[name])
+        if not trained.isdisjoint(name.split(".")):
+            head.append(same)
+        elif not same:
+            return [
+                InputError(
+                    f"{folder}: {key} is not the base's own {name}",
+                    "an adapter beside the base's weights as they are",
+                    "train it with the module in modules_to_save, or merge it and score the merged model",
+                )
+            ]
+    if head and all(head):
+        return [
+            InputError(
+                f"{folder}: the modules it brings ({', '.join(sorted(trained))}) are the base's, not a trained copy",
+                "modules that were trained",
+                "train it again, and look at the modules that the optimizer was given",
+            )
+        ]
+    return []
+
+
+def put_back(before: Mapping[str, Any]) -> None:
+    """Give a base model the modules back that it had: PEFT's `unload` leaves trained copies of `modules_to_save` in
+    their place.
+
+    Args:
+        before: its `named_modules()`, taken before an adapter was added.
+    """
+    for name, module in before.items():
+        parent, _, child = name.rpartition(".")
+        if name and before[parent]._modules.get(child) is not module:
+            before[parent]._modules[child] = module
+
+
+def _load(folder: Path, model: Any) -> Any:
+    """PEFT's own loading. lm-eval ties the weights of each model that it is given; those of an adapter stay apart."""
+    from peft import PeftModel
+
+    loaded = PeftModel.from_pretrained(model, str(folder), torch_device=str(model.device))
+    loaded.tie_weights = lambda *_, **__: None
+    return loaded
+
+
+def load_checked(folder: Path, model: Any) -> Any:
+    """A loaded model with the adapter of a folder, or of a hub id, whose files are PEFT's concern.
+
+    Raises:
+        InputError, PolicyError, NonFiniteError: as `attached`, but for what is compared with names and prompts.
+    """
+    if folder.is_dir():
+        raise_problems(problems(folder) or fit.problems(folder, _empty_like(model)))
+    return _load(folder, model)
+
+
+@contextmanager
+def _loaded(folder: Path, base: BaseModel) -> Iterator[Any]:
+    """The base with the adapter's weights, by PEFT's own loading; on leaving, the base as it was."""
+    before = dict(base.model.named_modules())
+    try:
+        model = _load(folder, base.model)
+        try:
+            yield model.eval()
+        finally:
+            model.unload()
+    finally:
+        put_back(before)
+
+
+@contextmanager
+def attached(
+    folder: Path, base: BaseModel, prompts: Sequence[str | Texts], form: PromptForm = PLAIN, *, merge: bool = False
+) -> Iterator[tuple[BaseModel, AdapterInfo]]:
+    """The base with a checked and proven adapter; on leaving, the base is as it was.
+
+    Args:
+        prompts: real ones, on which the adapter must change what the model says.
+        form: how they are rendered.
+        merge: compute with merged weights.
+
+    Raises:
+        InputError: another base, other prompts or tokens than in training, other keys or shapes, a damaged file, or no
+            effect.
+        PolicyError: pickled weights only, links out of the folder, or a configuration that names code.
+        NonFiniteError: NaN in the weights or logits.
+    """
+    raise_problems(_problems(folder, base, form))
+    unknown = check_adapter(folder, read_json(folder / CONFIG_FILE), base.head)
+    card = read_card(folder)
+    if card is not None and card.model.quantization != base.info.quantization:
+        logger.warning(
+            "%s was trained on the base %s, it is scored on the base %s; see model.quantization",
+            folder, card.model.quantization or "unquantised", base.info.quantization or "unquantised",
+        )  # fmt: skip
+    rows = base.model.get_input_embeddings().weight.shape[0]
+    with _loaded(folder, base) as model:
+        info = AdapterInfo(
+            name=folder.resolve().name,
+            path=str(folder),
+            identity=identity(folder),
+            trainable_parameters=card.trainable_parameters if card else fit.trained_parameters(folder),
+            live_proof=prove_live(base, model, prompts),
+            unchecked=[*unchecked(folder, _name(base), base.tokenizer, rows), *unknown],
+        )
+        if not merge:
+            yield replace(base, model=model), info
+            return
+        drift, unmerging = _drift(base, model, prompts)
+        with unmerging:
+            yield replace(base, model=model), info.model_copy(update={"merge_drift": drift})

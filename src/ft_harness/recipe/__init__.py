@@ -1,0 +1,22 @@
+"""The recipe: one typed, strict, frozen description of base model, task, data, adapter, training and evaluation."""
+
+from ft_harness.recipe.folders import check_name, experiment_name, keep_recipe, write_new_recipe
+from ft_harness.recipe.loading import RECIPE_FILE, load_recipe, recipe_file, recipe_of_task
+from ft_harness.recipe.sections import AdapterSection, EvalSection, ModelSection, Recipe, TaskSection, TrainSection
+
+__all__ = [
+    "RECIPE_FILE",
+    "AdapterSection",
+    "EvalSection",
+    "ModelSection",
+    "Recipe",
+    "TaskSection",
+    "TrainSection",
+    "check_name",
+    "experiment_name",
+    "keep_recipe",
+    "load_recipe",
+    "recipe_file",
+    "recipe_of_task",
+    "write_new_recipe",
+]

@@ -1,0 +1,79 @@
+"""Recipes in adapter folders: names, and how a recipe is kept there."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ft_harness import storage
+from ft_harness.errors import ConfigError, raise_problems
+from ft_harness.paths import bundled_recipe
+from ft_harness.recipe.loading import RECIPE_FILE, load_recipe, recipe_file
+from ft_harness.recipe.sections import Recipe
+from ft_harness.storage import write_text
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
+
+
+def check_name(name: str) -> str:
+    """The adapter's name, if it is one folder's.
+
+    Raises:
+        ConfigError: it could lead elsewhere.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"the name {name!r}", "letters, digits, '.', '_', '-'; at most 80", "use another name")
+    return name
+
+
+def experiment_name(path: str | Path) -> str:
+    """The adapter's name: the folder that the recipe lies in."""
+    return check_name(recipe_file(path).resolve().parent.name)
+
+
+def _written(recipe: Recipe) -> dict[str, Any]:
+    """The fields that were written down: a field left out stays left out, so that the task's own value holds."""
+    return recipe.model_dump(mode="json", exclude_unset=True)
+
+
+def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> None:
+    """Put the recipe into its adapter folder if that is not its home: the file itself, or the fields with overrides.
+
+    Raises:
+        ConfigError: the folder holds another recipe.
+    """
+    target = folder / RECIPE_FILE
+    if target.exists():
+        if target.resolve() != source.resolve() and _written(load_recipe(target)) != _written(recipe):
+            raise ConfigError(
+                f"{target}: holds another recipe", "an adapter folder of this recipe's own", "use --name NEW"
+            )
+        return
+    if _written(load_recipe(source)) == _written(recipe):
+        write_text(target, source.read_text(encoding="utf-8"))
+    else:
+        write_text(target, yaml.safe_dump(_written(recipe), sort_keys=False, allow_unicode=True))
+
+
+def write_new_recipe(folder: Path, task: str, include_path: str | None = None) -> Path:
+    """Write a commented recipe for a task into a new adapter folder; the file's path.
+
+    Args:
+        include_path: the further folder that the task lies in, if it is not a shipped one.
+
+    Raises:
+        ConfigError: the folder holds a recipe already.
+    """
+    target = folder / RECIPE_FILE
+    if target.exists():
+        raise ConfigError(f"{target} exists", "a new name", "choose another name, or edit this recipe")
+    raise_problems(storage.problems(folder))
+    text = bundled_recipe("template").read_text(encoding="utf-8")
+    place = f"\n  include_path: {json.dumps(include_path, ensure_ascii=False)}" if include_path else ""
+    text = text.replace("  name: <task>", f"  name: {task}{place}", 1)
+    write_text(target, text.replace("<name>", folder.name).replace("<task>", task))
+    return target
