@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ft_harness.adapters import identity, read_card, read_history
+from ft_harness.adapters import identity, read_card, read_history, write_card
 from ft_harness.base_model import BaseModel, load_base_model
 from ft_harness.errors import InputError, NonFiniteError
 from ft_harness.recipe import Recipe
@@ -153,3 +153,16 @@ def test_unknown_target_modules_are_named(bench: Bench, tmp_path: Path):
     recipe = recipe.model_copy(update={"adapter": recipe.adapter.model_copy(update={"target_modules": ["nothing"]})})
     with pytest.raises(InputError, match="target_modules"):
         train(recipe, bench.base, bench.training_set(recipe), tmp_path / "a")
+
+
+def test_an_adapter_of_a_version_with_fewer_fields_is_still_finished(bench: Bench, tmp_path: Path):
+    """A recipe field that a later version adds has its default; another value than that is a difference."""
+    recipe = bench.recipe()
+    card = train_into(bench, tmp_path / "a")
+    adapter = {key: value for key, value in card.recipe["adapter"].items() if key != "use_rslora"}
+    older = card.model_copy(update={"recipe": {**card.recipe, "adapter": adapter}, "fingerprint": "of another version"})
+    write_card(tmp_path / "a", older)
+    assert finished_card(tmp_path / "a", recipe, bench.base, bench.training_set(recipe)) == older
+    other = recipe.model_copy(update={"adapter": recipe.adapter.model_copy(update={"use_rslora": True})})
+    with pytest.raises(InputError, match=r"recipe\.adapter\.use_rslora: False -> True"):
+        finished_card(tmp_path / "a", other, bench.base, bench.training_set(other))

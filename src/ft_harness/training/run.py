@@ -1,4 +1,4 @@
-"""Recipe -> adapter folder: causal LoRA through transformers' Trainer."""
+"""Recipe -> adapter folder: LoRA of a causal model or a classification head, through transformers' Trainer."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ft_harness.adapters import WEIGHTS_FILE, file_hashes, read_history, write_card
+from ft_harness.adapters import WEIGHTS_FILE, file_hashes, put_back, read_history, write_card
 from ft_harness.base_model import BaseModel
 from ft_harness.errors import InputError
+from ft_harness.heads import write_init
 from ft_harness.provenance import hardware, peak_gpu_bytes, peak_rss_bytes, snapshot
 from ft_harness.recipe import Recipe
 from ft_harness.records import Card, HistoryEntry, TrainingCost
 from ft_harness.training.checkpoints import CHECKPOINTS, resume_point, step_of
+from ft_harness.training.heads import head_trainer_class, make_head_collate
 from ft_harness.training.plan import TrainingSet, fingerprint, make_plan
 from ft_harness.training.trainer import (
     history_callback,
@@ -32,7 +34,8 @@ def _lora(recipe: Recipe, base: BaseModel) -> Any:
     settings = recipe.adapter
     torch.manual_seed(recipe.train.seed)
     config = LoraConfig(
-        task_type="CAUSAL_LM",
+        task_type=settings.task_type,
+        modules_to_save=list(base.head.modules) if base.head else None,
         r=settings.r,
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
@@ -60,14 +63,19 @@ def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path) -> C
 
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = resume_point(folder, make_plan(recipe, base, data))
+    if base.head:
+        write_init(folder, base.model, base.head)
+    before = dict(base.model.named_modules())
     model = _lora(recipe, base)
     try:
-        trainer = trainer_class()(
+        head = base.head
+        pad = base.tokenizer.pad_token_id
+        trainer = (head_trainer_class() if head else trainer_class())(
             model=model,
             args=training_arguments(recipe, folder, base, validate=bool(data.validation)),
             train_dataset=data.examples,
             eval_dataset=data.validation or None,
-            data_collator=make_collate(base.tokenizer.pad_token_id),
+            data_collator=make_head_collate(pad, head) if head else make_collate(pad),
             callbacks=[history_callback(folder)],
         )
         trainer.remove_callback(ProgressCallback)
@@ -80,6 +88,7 @@ def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path) -> C
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     finally:
         model.unload()
+        put_back(before)
         base.model.eval().requires_grad_(False)
     card = _card(recipe, base, data, folder, trainable=trainable, cost=_cost(trainer, folder, seconds, checkpoint))
     write_card(folder, card)
@@ -116,7 +125,7 @@ def _card(
         trainable_parameters=trainable,
         examples=len(data.examples),
         truncated_examples=sum(example.truncated for example in data.examples),
-        trained_tokens=sum(len(example.answer_ids) for example in data.examples),
+        trained_tokens=data.trained_tokens,
         steps=losses[-1].step,
         final_loss=_mean_loss(losses[-max(1, len(losses) // 10) :]),
         cost=cost,

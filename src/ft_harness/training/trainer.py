@@ -74,6 +74,12 @@ def trainer_class() -> type[Trainer]:
                 raise _not_finite("loss", self.state.global_step + 1, self._get_learning_rate())
             return loss
 
+        def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
+            """Draws no random numbers: training goes on as from the checkpoint before it."""
+            with torch.random.fork_rng():
+                metrics: dict[str, float] = super().evaluate(*args, **options)
+            return metrics
+
     return AnswerTrainer
 
 
