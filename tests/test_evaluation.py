@@ -117,7 +117,7 @@ def test_a_finished_evaluation_is_not_scored_again(
 ):
     jobs = jobs_of(base, reviews)
     first = evaluate(state_of(base), jobs, tmp_path)
-    monkeypatch.setattr(runner, "make_causal_lm", lambda *_: pytest.fail("the model was asked again"))
+    monkeypatch.setattr(runner, "make_lm", lambda *_: pytest.fail("the model was asked again"))
     assert evaluate(state_of(base), jobs, tmp_path) == first
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ft_harness.records import read_evaluation
 from tests.command import assert_three_lines
 from tests.tiny import review_rows, write_jsonl
 
@@ -22,6 +23,8 @@ def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
 
     whole = TaskManager.__init__
     monkeypatch.setattr(TaskManager, "__init__", lambda self, **given: whole(self, include_defaults=False, **given))
+    # its log handler would hold the stderr of the first test, which is closed in the second
+    monkeypatch.setattr("lm_eval.utils.setup_logging", lambda: None)
 
 
 def samples(folder: Path) -> list[dict]:
@@ -49,6 +52,43 @@ def test_our_back_end_scores_as_the_stock_one_without_an_include_path(ft, model_
     assert len(found["hf"]) == 24
     for ours, theirs in zip(found["ft-causal"], found["hf"], strict=True):
         assert [float(value) for value in ours] == pytest.approx([float(value) for value in theirs], abs=1e-4)
+
+
+def trained(ft, folder: Path, model_folder: Path, reviews: Path, adapter: str) -> None:
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(
+        f"model: {{pretrained: {model_folder}}}\ntask: {{name: demo_sentiment}}\ndata: {{source: {reviews}}}\n"
+        f"adapter: {adapter}\ntrain: {{num_train_epochs: 1, learning_rate: 0.02}}\neval: {{splits: [test]}}\n",
+        encoding="utf-8",
+    )
+    for command in (("train", recipe, "--name", "a"), ("eval", recipe, "--adapter", "adapters/a")):
+        code, _, err = ft(*command)
+        assert code == 0, err
+
+
+@pytest.mark.parametrize(("model", "adapter"), [("ft-causal", "{r: 4}"), ("ft-seqcls", "{r: 4, task_type: SEQ_CLS}")])
+def test_an_adapter_alone_names_its_base(model: str, adapter: str, ft, model_folder, reviews, tmp_path):
+    """The same log-likelihoods as `ft-harness eval` gave, from lm-eval's own command and `peft=` alone."""
+    trained(ft, tmp_path, model_folder, reviews, adapter)
+    (record,) = (tmp_path / "results" / "a").rglob("record.json")
+    known = {sample.doc["text"]: sample.responses for sample in read_evaluation(record.parent).samples()}
+    given = arguments(model, model_folder, reviews, tmp_path / "out")
+    given[given.index("--model_args") + 1] = f"peft={tmp_path / 'adapters' / 'a'}"
+    code, _, err = ft(*given)
+    assert code == 0, err
+    found = samples(tmp_path / "out")
+    assert len(found) == 24
+    for sample in found:
+        values = [float(response[0][0]) for response in sample["resps"]]
+        assert values == pytest.approx([response[0] for response in known[sample["doc"]["text"]]], abs=1e-5)
+
+
+def test_no_model_at_all_is_said(ft, model_folder, reviews, tmp_path):
+    given = arguments("ft-causal", model_folder, reviews, tmp_path)
+    given[given.index("--model_args") + 1] = "dtype=float32"
+    code, _, err = ft(*given)
+    assert code == 2
+    assert_three_lines(err, "no model is named")
 
 
 def test_an_unknown_task_is_three_lines(ft, model_folder, reviews, tmp_path):

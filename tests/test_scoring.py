@@ -395,7 +395,8 @@ def test_the_signature_says_what_a_metric_is_in_each_language(
 def test_an_unreadable_answer_is_recorded_as_invalid(scores: dict, invalid: bool):
     item = {
         "doc": {"q": "?"}, "doc_id": 0, "arguments": [("prompt", {})], "filtered_resps": [GeneratedText(" hm ")],
-        "target": "good", "prompt_hash": "p", "target_hash": "t", "metrics": list(scores), **scores,
+        "resps": [[GeneratedText(" hm ")]], "target": "good", "prompt_hash": "p", "target_hash": "t",
+        "metrics": list(scores), **scores,
     }  # fmt: skip
     job = SimpleNamespace(task=SimpleNamespace(OUTPUT_TYPE="generate_until"))
     sample = make_sample(job, item, {"prompt"}, Counter())

@@ -15,13 +15,16 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ft_harness.errors import ConfigError, FtHarnessError, InputError, ResourceError, StorageLostError
 from ft_harness.provenance import redact
 
 LOCK_FILE = ".lock"
+GZIP_LINES = 1000  # of a member
+_BLOCK_BYTES = 1 << 16
 MIN_FREE_BYTES = 200_000_000  # an adapter with its checkpoints, and the samples of its evaluations
 
 
@@ -89,21 +92,54 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_gzip_lines(path: Path, lines: Iterable[str]) -> None:
-    """Replace a gzipped text file atomically; same lines, same bytes."""
-    text = "".join(f"{line}\n" for line in lines)
-    write_bytes(path, gzip.compress(redact(text).encode("utf-8"), compresslevel=6, mtime=0))
+    """Replace a gzipped text file atomically; same lines, same bytes.
+
+    Every 1,000 lines are a gzip member of their own, so that a line can be read without all before it; any program
+    reads the file as a whole.
+    """
+    every = iter(lines)
+    parts = iter(lambda: "".join(f"{line}\n" for line in islice(every, GZIP_LINES)), "")
+    members = [gzip.compress(redact(part).encode("utf-8"), compresslevel=6, mtime=0) for part in parts]
+    write_bytes(path, b"".join(members) or gzip.compress(b"", mtime=0))
 
 
-def append_line(path: Path, line: str) -> None:
-    """Append one line and wait until it is on disk."""
-    content = f"{redact(line)}\n".encode()
+def append_lines(path: Path, lines: Iterable[str]) -> None:
+    """Append lines, in one write, and wait until they are on disk; other processes may append to the same file.
+
+    An unfinished last line, which a killed process left, is cut off first.
+    """
+    import fcntl
+
+    content = redact("".join(f"{line}\n" for line in lines)).encode()
     try:
-        with path.open("ab") as handle:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            _cut_unfinished(handle)
             handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
     except OSError as error:
         raise _write_failure(path, error, content) from error
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line and wait until it is on disk."""
+    append_lines(path, [line])
+
+
+def _cut_unfinished(handle: BinaryIO) -> None:
+    """Cut off what follows the last newline."""
+    end = whole = handle.seek(0, os.SEEK_END)
+    while whole > 0:
+        start = max(0, whole - _BLOCK_BYTES)
+        handle.seek(start)
+        at = handle.read(whole - start).rfind(b"\n")
+        whole = start + at + 1
+        if at >= 0:
+            break
+    if whole < end:
+        handle.truncate(whole)
 
 
 def free_bytes(folder: Path) -> int:

@@ -251,6 +251,22 @@ def load_tasks(spec: TaskSpec, splits: Sequence[Split]) -> dict[Split, Configura
     return tasks
 
 
+def load_task_over(spec: TaskSpec, split: Split, doc: dict[str, Any]) -> ConfigurableTask:
+    """The task object of one split, made over one of its docs: its data is not read.
+
+    Raises:
+        FtHarnessError: as in `load_tasks`.
+    """
+    from datasets import Dataset, DatasetDict
+
+    config = _base_config(spec, _checked_path(spec))
+    rows = Dataset.from_list([doc])
+    names = {name for key, name in config.items() if key in (*_SPLIT_KEYS.values(), "fewshot_split") and name}
+    config |= {"custom_dataset": _already_loaded(DatasetDict(dict.fromkeys(names, rows))), "dataset_kwargs": {}}
+    config.pop("process_docs", None)  # they are docs already
+    return _build(_split_config(config, spec.name, split), spec.name)
+
+
 def _checked_path(spec: TaskSpec) -> Path:
     """The task's YAML, after the checks that need no data."""
     path, trust = find_task(spec), spec.trust_code

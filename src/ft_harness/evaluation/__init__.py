@@ -10,18 +10,25 @@ from ft_harness.evaluation.jobs import (
     finished,
     item_hash,
     plan_jobs,
+    read_finished,
 )
-from ft_harness.evaluation.runner import evaluate
+from ft_harness.evaluation.outcomes import make_scores, plain_scores
+from ft_harness.evaluation.runner import check_complete, evaluate, write_evaluation
 
 __all__ = [
     "Job",
     "ModelState",
     "base_subject",
+    "check_complete",
     "chosen_docs",
     "evaluate",
     "evaluation_folder",
     "fingerprint",
     "finished",
     "item_hash",
+    "make_scores",
+    "plain_scores",
     "plan_jobs",
+    "read_finished",
+    "write_evaluation",
 ]

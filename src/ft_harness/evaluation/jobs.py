@@ -24,7 +24,7 @@ from ft_harness.records import (
     Settings,
     read_evaluation,
 )
-from ft_harness.scoring import BACK_END
+from ft_harness.scoring import back_end
 from ft_harness.storage import canonical_json, sha256_text
 
 if TYPE_CHECKING:
@@ -45,6 +45,13 @@ class ModelState:
     subject: str
     base: BaseModel
     adapter: AdapterInfo | None = None
+
+    @property
+    def adapter_identity(self) -> str | None:
+        """Hash of the adapter, and whether it is merged; None: the base alone."""
+        if self.adapter is None or self.adapter.merge_drift is None:
+            return self.adapter.identity if self.adapter else None
+        return f"{self.adapter.identity} merged"
 
 
 @dataclass(frozen=True)
@@ -136,36 +143,42 @@ def _plan_job(
         sample_seed=settings.seed if sampled else None,
         chat_template_hash=form.chat_template_hash,
         system_instruction=form.system_instruction,
+        cluster=(task.config.metadata or {}).get("cluster"),
+        text_fields=list(base.head.plan.text_fields or ()) or None if base.head else None,
         generation_kwargs={**(task.config.generation_kwargs or {}), **settings.decoding} if generated else {},
         max_length=base.max_length,
         batch_size=settings.batch_size,
         seed=settings.seed,
-        back_end=BACK_END,
+        back_end=back_end(base),
         device=base.device,
     )
     return Job(task, fixed, doc_ids, form, shots)
 
 
-def fingerprint(state: ModelState, job: Job) -> str:
-    """Hash of everything that makes the scores of one evaluation."""
-    versions = package_versions()
+def fingerprint(state: ModelState, job: Job, packages: Mapping[str, str] | None = None) -> str:
+    """Hash of everything that makes the scores of one evaluation; `packages`: versions, None: the installed ones."""
+    versions, info = packages or package_versions(), state.base.info
     parts = {
-        "model": [state.base.info.identity, state.base.info.dtype, state.base.info.quantization],
-        "adapter": state.adapter.identity if state.adapter else None,
+        "model": [info.identity, info.dtype, info.quantization, info.head],
+        "adapter": state.adapter_identity,
         "settings": job.settings.model_dump(mode="json"),
         "versions": [versions[name] for name in ("ft-harness", "lm-eval", "transformers", "peft", "torch")],
     }
     return sha256_text(f"{FINGERPRINT_VERSION}:{canonical_json(parts)}")
 
 
-def evaluation_folder(state: ModelState, job: Job, results: Path) -> Path:
+def evaluation_folder(state: ModelState, job: Job, results: Path, packages: Mapping[str, str] | None = None) -> Path:
     """Where this evaluation lies; another setting is another folder, so nothing is overwritten."""
-    return results / state.subject / f"{job.eval_id}-{fingerprint(state, job)[:12]}"
+    return results / state.subject / f"{job.eval_id}-{fingerprint(state, job, packages)[:12]}"
 
 
 def finished(state: ModelState, job: Job, results: Path) -> Evaluation | None:
     """The evaluation, if it was done before and is whole."""
-    folder = evaluation_folder(state, job, results)
+    return read_finished(evaluation_folder(state, job, results))
+
+
+def read_finished(folder: Path) -> Evaluation | None:
+    """The evaluation in a folder, if it is there and whole."""
     if not (folder / RECORD_FILE).exists() or not (folder / SAMPLES_FILE).exists():
         return None
     evaluation = read_evaluation(folder)

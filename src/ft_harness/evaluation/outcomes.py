@@ -23,9 +23,11 @@ def make_sample(job: Job, item: Mapping[str, Any], truncated: set[str], occurren
     occurrences[key] += 1
     rolling = job.task.OUTPUT_TYPE == "loglikelihood_rolling"
     prompt = "" if rolling else item["arguments"][0][0]  # a running text follows upon nothing
-    responses = [_response(response) for response in item["filtered_resps"]]
+    failed = _failure(item)
+    given = [] if failed else item["filtered_resps"]
+    responses = [_response(response) for response in given]
     prediction, target = _answers(job.task.OUTPUT_TYPE, item, responses)
-    scores = {metric: _plain(item[metric]) for metric in item["metrics"]}
+    scores = plain_scores({metric: None if failed else item[metric] for metric in item["metrics"]})
     return Sample(
         item_key=f"{key}-{occurrences[key]}",
         doc_id=item["doc_id"],
@@ -39,7 +41,22 @@ def make_sample(job: Job, item: Mapping[str, Any], truncated: set[str], occurren
         invalid=scores.get("invalid") == 1.0,
         truncated=not rolling and prompt in truncated,
         scores=scores,
+        tokens=_noted(given, "tokens"),
+        unfinished=_noted(given, "truncated"),
+        failed=failed,
     )
+
+
+def _failure(item: Mapping[str, Any]) -> str | None:
+    """Why a request of a doc has no answer; read off what the model gave, before filters made something else of it."""
+    given = (response for responses in item["resps"] for response in responses)
+    return next((reason for response in given if (reason := getattr(response, "failed", None))), None)
+
+
+def _noted(responses: Sequence[Any], name: str) -> list[Any] | None:
+    """What the back-end noted on each response; None where it did not, or a filter made another text of one."""
+    values = [getattr(response, name, None) for response in responses]
+    return None if not values or None in values else values
 
 
 def _response(response: Any) -> Any:
@@ -57,11 +74,19 @@ def _answers(output_type: str, item: Mapping[str, Any], responses: list[Any]) ->
     if output_type == "multiple_choice":
         choices = [arguments[1] for arguments in item["arguments"]]
         gold = choices[target] if isinstance(target, int) else str(target)
+        if not responses:
+            return None, gold.strip()
         return choices[int(np.argmax([response[0] for response in responses]))].strip(), gold.strip()
     right = str(next(iter(target), "") if isinstance(target, list) else target)
     if output_type == "loglikelihood":
         return None, right.strip()
-    return None if output_type == "loglikelihood_rolling" else str(responses[0]).strip(), right
+    generated = output_type == "generate_until" and responses
+    return str(responses[0]).strip() if generated else None, right
+
+
+def plain_scores(scores: Mapping[str, Any]) -> dict[str, float | list[float] | None]:
+    """A task's scores of one doc as JSON knows them."""
+    return {metric: _plain(value) for metric, value in scores.items()}
 
 
 def _plain(value: Any) -> float | list[float] | None:

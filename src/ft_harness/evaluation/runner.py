@@ -4,32 +4,55 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ft_harness.errors import InputError
+from ft_harness import processes
+from ft_harness.errors import IncompleteError, InputError, ResourceError
 from ft_harness.evaluation.jobs import Job, ModelState, evaluation_folder, finished
 from ft_harness.evaluation.outcomes import make_sample, make_scores
 from ft_harness.prompts import compiled_templates
-from ft_harness.provenance import peak_gpu_bytes, peak_rss_bytes, snapshot
+from ft_harness.provenance import package_versions, peak_gpu_bytes, peak_rss_bytes, snapshot
 from ft_harness.records import (
     RECORD_FILE,
     SAMPLES_FILE,
+    BackEndInfo,
     Cost,
     Evaluation,
     Record,
+    Sample,
+    read_evaluation,
 )
-from ft_harness.scoring import make_causal_lm
+from ft_harness.score_table import write_scores
+from ft_harness.scoring import make_lm
+from ft_harness.scoring.recovery import Effort
+from ft_harness.scoring.store import ResponseStore
 from ft_harness.storage import write_gzip_lines, write_text
+
+
+@dataclass(frozen=True)
+class _Share:
+    """What one process has to say of its share of an evaluation."""
+
+    truncated: set[str]
+    cost: Cost
+    effort: Effort
+    fallback: str | None
 
 
 def evaluate(state: ModelState, jobs: Sequence[Job], results: Path) -> list[Evaluation]:
     """Score one model state on each job; finished evaluations are reused.
 
+    Responses are kept as they come in `responses-<state>.jsonl` beside the evaluations, so that one that was killed
+    goes on where it was, and a task with other metrics needs the model for nothing. Where memory was not enough for an
+    item, the evaluation is partial; the next call tries again what failed.
+
     Raises:
         NonFiniteError: the model gives NaN; nothing is written for that job.
         InputError: a task's metric failed.
+        ResourceError: memory was enough for no item.
     """
     done: list[Evaluation] = []
     for job in jobs:
@@ -39,7 +62,7 @@ def evaluate(state: ModelState, jobs: Sequence[Job], results: Path) -> list[Eval
 
 
 def _run_lm_eval(lm: Any, job: Job) -> list[dict[str, Any]]:
-    """lm-eval's samples of one job, in the order of its docs.
+    """lm-eval's samples of one job; where several processes share it, those of all in the first and none elsewhere.
 
     `evaluate` rather than `simple_evaluate`: the latter gathers the whole environment into each result.
     """
@@ -62,15 +85,84 @@ def _run_lm_eval(lm: Any, job: Job) -> list[dict[str, Any]]:
             apply_chat_template=job.form.apply_chat_template,
             fewshot_as_multiturn=job.form.fewshot_as_multiturn,
         )
-    samples: list[dict[str, Any]] = outcome["samples"][name]
+    samples: list[dict[str, Any]] = outcome["samples"][name] if outcome else []
     return samples
 
 
+def check_complete(evaluations: Sequence[Evaluation]) -> None:
+    """Refuse to call a run done while items have no score.
+
+    Raises:
+        IncompleteError: an evaluation is partial; its results are saved and marked.
+    """
+    partial = [each for each in evaluations if each.record.status != "complete"]
+    if not partial:
+        return
+    failed = {each.folder: [sample.failed for sample in each.samples() if sample.failed] for each in partial}
+    first, reasons = next(iter(failed.items()))
+    raise IncompleteError(
+        f"{sum(map(len, failed.values()))} items have no score, first in {first}: {reasons[0]}",
+        "memory for each item alone; what was scored is saved, marked as partial and compared with nothing",
+        "make room as said above, then run the same command again: only what failed is computed",
+    )
+
+
+def _response_state(state: ModelState, job: Job) -> dict[str, Any]:
+    """Everything that makes a response, besides its request."""
+    info, settings = state.base.info, job.settings
+    return {
+        "model": info.model_dump(mode="json", exclude={"pretrained", "revision", "parameters"}),
+        "adapter": state.adapter_identity,
+        "execution": settings.model_dump(mode="json", include={"back_end", "device", "max_length", "batch_size"}),
+        "versions": package_versions(),
+    }
+
+
 def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
-    lm = make_causal_lm(state.base, job.settings.batch_size, job.settings.seed)
+    lm = make_lm(state.base, job.settings.batch_size, job.settings.seed)
+    processes.join(lm)
+    if len(job.doc_ids) < lm.world_size:
+        raise InputError(
+            f"{job.eval_id}: {len(job.doc_ids)} docs for {lm.world_size} processes",
+            "a doc for each process",
+            "start fewer processes",
+        )
+    lm.store = ResponseStore(folder.parent, _response_state(state, job))
     started = time.monotonic()
     raw = _run_lm_eval(lm, job)
-    seconds = time.monotonic() - started
+    cost = Cost(
+        seconds=time.monotonic() - started,
+        tokens=lm.scored_tokens,
+        peak_rss_bytes=peak_rss_bytes(),
+        peak_gpu_bytes=peak_gpu_bytes(),
+    )
+    shares = lm.gather_object(_Share(lm.truncated_prompts, cost, lm.effort, lm.fallback))
+    if lm.rank == 0:
+        samples = _make_samples(job, raw, set().union(*(share.truncated for share in shares)))
+        record = Record(
+            eval_id=folder.name,
+            status="partial" if any(sample.failed for sample in samples) else "complete",
+            subject=state.subject,
+            model=state.base.info,
+            adapter=state.adapter,
+            settings=job.settings,
+            scores=make_scores(state, job, samples),
+            cost=_total([share.cost for share in shares]),
+            back_end=_describe(job, lm, shares),
+            provenance=snapshot(),
+        )
+        write_evaluation(folder, record, samples)
+    lm.barrier()
+    return read_evaluation(folder)
+
+
+def _make_samples(job: Job, raw: Sequence[Mapping[str, Any]], truncated: set[str]) -> list[Sample]:
+    """lm-eval's samples as ours, in the order of the docs.
+
+    Raises:
+        InputError: not one for each doc.
+        ResourceError: memory was enough for none.
+    """
     if len(raw) != len(job.doc_ids):
         raise InputError(
             f"{job.eval_id}: lm-eval returned {len(raw)} samples for {len(job.doc_ids)} docs",
@@ -78,20 +170,41 @@ def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
             "a task with several filters can't be scored yet; leave one in filter_list",
         )
     occurrences: Counter[str] = Counter()
-    samples = [make_sample(job, item, lm.truncated_prompts, occurrences) for item in raw]
-    record = Record(
-        eval_id=folder.name,
-        status="complete",
-        subject=state.subject,
-        model=state.base.info,
-        adapter=state.adapter,
-        settings=job.settings,
-        scores=make_scores(state, job, samples),
-        cost=Cost(
-            seconds=seconds, tokens=lm.scored_tokens, peak_rss_bytes=peak_rss_bytes(), peak_gpu_bytes=peak_gpu_bytes()
-        ),
-        provenance=snapshot(),
+    ordered = sorted(raw, key=lambda item: item["doc_id"])  # several processes hand them in one after the other
+    samples = [make_sample(job, item, truncated, occurrences) for item in ordered]
+    if all(sample.failed for sample in samples):
+        raise ResourceError(
+            f"{job.eval_id}: no item could be scored, {samples[0].failed}",
+            "memory for an item alone",
+            "make room as said above, then run the same command again",
+        )
+    return samples
+
+
+def _total(costs: Sequence[Cost]) -> Cost:
+    """The cost of all processes: time and memory of the one that had most, tokens of all."""
+    gpu = [cost.peak_gpu_bytes for cost in costs if cost.peak_gpu_bytes is not None]
+    return Cost(
+        seconds=max(cost.seconds for cost in costs),
+        tokens=sum(cost.tokens for cost in costs),
+        peak_rss_bytes=max(cost.peak_rss_bytes for cost in costs),
+        peak_gpu_bytes=max(gpu, default=None),
     )
+
+
+def _describe(job: Job, lm: Any, shares: Sequence[_Share]) -> BackEndInfo:
+    effort = sum((share.effort for share in shares), Effort())
+    return BackEndInfo(
+        name=job.settings.back_end,
+        budget_bytes=lm.budget_bytes,
+        fallback=next((share.fallback for share in shares if share.fallback), None),
+        processes=lm.world_size,
+        **asdict(effort),
+    )
+
+
+def write_evaluation(folder: Path, record: Record, samples: Sequence[Sample]) -> None:
+    """Write an evaluation's files; the record last, as it says that the evaluation is there."""
     write_gzip_lines(folder / SAMPLES_FILE, [sample.model_dump_json() for sample in samples])
+    write_scores(Evaluation(folder=folder, record=record))
     write_text(folder / RECORD_FILE, record.model_dump_json(indent=2) + "\n")
-    return Evaluation(folder=folder, record=record)

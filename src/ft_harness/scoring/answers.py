@@ -1,6 +1,7 @@
 """What the back-end answers lm-eval, telling the metrics what only it knows: tokens scored, and texts that were cut.
 
-These are attributes of the returned tuple, float and str, so that lm-eval handles them as its own.
+These are attributes of the returned tuple, float and str, so that lm-eval handles them as its own. `failed` says why
+there is no answer, and stands on a placeholder that is in no score; else it is None.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ class ScoredAnswer(tuple[float, bool]):
     """(log-likelihood in nats, whether greedy decoding gives it) of an answer of `tokens` tokens."""
 
     tokens: int
+    failed: str | None = None
 
 
 class ScoredText(float):
     """Log-likelihood in nats of a running text of `tokens` tokens."""
 
     tokens: int
+    failed: str | None = None
 
 
 class GeneratedText(str):
     """A generated answer; `truncated` if neither EOS nor a stop string ended it within max_gen_toks tokens."""
 
     truncated: bool
+    failed: str | None = None

@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ft_harness.base_model import BaseModel
-from ft_harness.errors import InputError
+from ft_harness import base_model, quantization
+from ft_harness.adapters import base_of, load_checked
+from ft_harness.base_model import BaseModel, model_folder
+from ft_harness.errors import ConfigError, InputError, ResourceError, raise_problems
 from ft_harness.scoring.answers import GeneratedText, ScoredAnswer, ScoredText
-from ft_harness.scoring.generation import Generator, Prompt
+from ft_harness.scoring.generation import Continuation, Generator, Prompt
 from ft_harness.scoring.planning import Query, cut
+from ft_harness.scoring.recovery import Effort
 from ft_harness.scoring.scorer import Scorer
+from ft_harness.scoring.store import ResponseStore
 
 if TYPE_CHECKING:
     from lm_eval.models.huggingface import HFLM as _Above  # noqa: N811
@@ -24,6 +29,18 @@ Texts = tuple[str, str] | None
 Request = tuple[Texts, list[int], list[int]]  # (context, answer) as texts, then as tokens
 
 
+def named_base(peft: str | None) -> str:
+    """The base model of an adapter that is named alone.
+
+    Raises:
+        ConfigError: none is named.
+        InputError: the adapter doesn't say.
+    """
+    if peft is None:
+        raise ConfigError("no model is named", "pretrained=... or peft=... among the model arguments", "add one")
+    return base_of(Path(peft))
+
+
 class _Causal(_Above):  # type: ignore[misc]
     """Methods laid over those of lm-eval's `hf` model, from which loading, tokens and templates stay.
 
@@ -32,12 +49,24 @@ class _Causal(_Above):  # type: ignore[misc]
         scored_tokens: of all requests, prompts counted for each answer.
     """
 
-    def __init__(self, pretrained: Any, batch_size: int | str | None = None, seed: int = 1234, **options: Any) -> None:
+    def __init__(
+        self,
+        pretrained: Any = None,
+        batch_size: int | str | None = None,
+        seed: int = 1234,
+        quantization: str | None = None,
+        **options: Any,
+    ) -> None:
         """As lm-eval's `hf`, but for `batch_size`: prompts of a batch at most; None or "auto": as memory allows.
 
         Args:
+            pretrained: also 'bundled', or None: the base that the adapter (`peft`) names.
             seed: of sampled decoding.
+            quantization: nf4 or int8; None: as stored.
         """
+        self._quantization = quantization
+        pretrained = named_base(options.get("peft")) if pretrained is None else pretrained
+        pretrained = model_folder(pretrained) if isinstance(pretrained, str) else pretrained
         super().__init__(pretrained=pretrained, batch_size=1, **options)
         most = int(batch_size) if batch_size not in (None, "auto") else None
         name = pretrained if isinstance(pretrained, str) else self.model.name_or_path
@@ -46,10 +75,63 @@ class _Causal(_Above):  # type: ignore[misc]
         self.truncated_prompts: set[str] = set()
         self.scored_tokens = 0
 
+    def _create_model(self, pretrained: str, *, peft: str | None = None, dtype: Any = "auto", **options: Any) -> None:
+        """As lm-eval's, but quantised if asked for, and with a checked adapter and the vocabulary as it is (lm-eval has
+        no model argument for the first, and cuts a padded vocabulary before it loads an adapter).
+
+        Raises:
+            InputError: another quantisation than nf4 and int8, or an adapter that doesn't fit.
+        """
+        loading = {"dtype": dtype}
+        if self._quantization:
+            section = quantization.section_of(self._quantization, pretrained, str(dtype))
+            raise_problems(base_model.problems(section))
+            loading |= quantization.options(section)
+            del loading["device_map"]  # lm-eval's own
+        super()._create_model(pretrained, **{**options, **loading})
+        quantization.settle(self.model)
+        if peft:
+            self._model: Any = load_checked(Path(peft), self.model)
+
     @property
     def fallback(self) -> str | None:
         """Why prompts are computed for each answer (the plain way), where they are; else None."""
         return self.scorer.fallback
+
+    @property
+    def store(self) -> ResponseStore | None:
+        """Responses that are not computed again. With a store, a request that memory is not enough for is answered by a
+        placeholder whose `failed` says so; without one, it is an error."""
+        return self.scorer.store
+
+    @store.setter
+    def store(self, store: ResponseStore | None) -> None:
+        self.scorer.store = store
+
+    @property
+    def effort(self) -> Effort:
+        """What was done to answer so far."""
+        return self.scorer.effort
+
+    @property
+    def budget_bytes(self) -> int:
+        """What a batch may take beside the weights."""
+        return self.scorer.budget.free
+
+    def _fail(self, tokens: int) -> str:
+        """What is said of a request of `tokens` tokens that memory was not enough for.
+
+        Raises:
+            ResourceError: nothing takes note of failures.
+        """
+        advice = "lower model.max_length or max_gen_toks, or set model.quantization"
+        if self.store is None:
+            raise ResourceError(
+                f"{self.scorer.name}: out of memory with one request of {tokens} tokens",
+                "memory for each request alone",
+                advice,
+            )
+        return f"out of memory with {tokens} tokens; {advice}"
 
     # --- log-likelihoods -------------------------------------------------------------------------------------------
 
@@ -83,11 +165,13 @@ class _Causal(_Above):  # type: ignore[misc]
         self, requests: Sequence[Request], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[ScoredAnswer]:
         """Called by lm-eval's `loglikelihood`, which has made tokens of the texts; the last two change nothing."""
-        scores = self.scorer.score([self._query(request) for request in requests])
+        queries = [self._query(request) for request in requests]
+        scores = self.scorer.score(queries)
         results: list[ScoredAnswer] = []
-        for (texts, _, answer), score in zip(requests, scores, strict=True):
-            result = ScoredAnswer(score)
+        for (texts, _, answer), query, score in zip(requests, queries, scores, strict=True):
+            result = ScoredAnswer(score or (0.0, False))
             result.tokens = len(answer)
+            result.failed = None if score else self._fail(len(query.stem) + len(query.answer))
             results.append(result)
             if texts is not None:
                 self.cache_hook.add_partial("loglikelihood", texts, result)
@@ -117,6 +201,7 @@ class _Causal(_Above):  # type: ignore[misc]
             parts = [next(scored) for _ in text]
             result = ScoredText(math.fsum(log_likelihood for log_likelihood, _ in parts))
             result.tokens = sum(part.tokens for part in parts)
+            result.failed = next((part.failed for part in parts if part.failed), None)
             results.append(result)
             self.cache_hook.add_partial("loglikelihood_rolling", request.args, result)
         return results
@@ -128,9 +213,11 @@ class _Causal(_Above):  # type: ignore[misc]
         prompts = [self._prompt(*request.args) for request in requests]
         texts = self.generator.generate(prompts)
         results: list[GeneratedText] = []
-        for request, prompt, text in zip(requests, prompts, texts, strict=True):
+        for request, prompt, found in zip(requests, prompts, texts, strict=True):
+            text = found or Continuation("", 0, False)
             result = GeneratedText(text.text)
             result.truncated = text.truncated
+            result.failed = None if found else self._fail(len(prompt.ids) + prompt.most)
             results.append(result)
             self.scored_tokens += len(prompt.ids) + text.tokens
             self.cache_hook.add_partial("generate_until", request.args, result)

@@ -37,16 +37,22 @@ class Budget:
         attention = size.rows * (keys * self.key + size.width * keys * self.score)
         return size.rows * size.width * self.token + attention + size.kept * self.logits
 
+    def needs_whole(self, size: Size) -> int:
+        """The same for models that compute the logits of every position."""
+        return self.needs(size._replace(kept=size.rows * size.width))
+
+    def needs_generation(self, size: Size) -> int:
+        """`size.width` counts prompt and new tokens: all layers keep their keys."""
+        return self.needs(size) + self.layers * size.rows * size.width * self.key
+
     def fits(self, size: Size) -> bool:
         return self.needs(size) <= self.free
 
     def fits_whole(self, size: Size) -> bool:
-        """For models that compute the logits of every position."""
-        return self.fits(size._replace(kept=size.rows * size.width))
+        return self.needs_whole(size) <= self.free
 
     def fits_generation(self, size: Size) -> bool:
-        """`size.width` counts prompt and new tokens: all layers keep their keys."""
-        return self.needs(size) + self.layers * size.rows * size.width * self.key <= self.free
+        return self.needs_generation(size) <= self.free
 
 
 def _free_bytes(device: Any) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any
 
-from ft_harness.errors import NonFiniteError
+from ft_harness.errors import NonFiniteError, ResourceError
 from ft_harness.scoring.forward import build_inputs, logits_of, read_prefix, score_batch
 from ft_harness.scoring.memory import Budget, measure
 from ft_harness.scoring.planning import (
@@ -18,11 +18,14 @@ from ft_harness.scoring.planning import (
     Batch,
     Limits,
     Query,
+    Size,
     Tokens,
     make_batches,
     make_rows,
     shared_prefixes,
 )
+from ft_harness.scoring.recovery import Allowance, Effort, complete
+from ft_harness.scoring.store import Ledger, ResponseStore
 from ft_harness.scoring.traits import Traits, read_traits
 
 logger = logging.getLogger(__name__)
@@ -38,6 +41,8 @@ class Scorer:
 
     Attributes:
         traits: what is made use of; the check before the first batch may take some of it back.
+        effort: what was done so far.
+        store: responses that are not computed again; new ones are added.
         fallback: why some or all of it is not made use of, in one line; None: all is.
     """
 
@@ -49,6 +54,9 @@ class Scorer:
         self.most = most
         self.budget: Budget = measure(model)
         self.traits: Traits = read_traits(model)
+        self.store: ResponseStore | None = None
+        self.effort = Effort()
+        self.allowance = Allowance(self.effort)
         self.fallback: str | None = None
         self._checked = False
         if self.traits.reason:
@@ -60,19 +68,24 @@ class Scorer:
             self.fallback = reason
             logger.warning("scored the plain way, one row for each prompt and answer: %s", reason)
 
-    def score(self, queries: Sequence[Query]) -> list[Score]:
+    def score(self, queries: Sequence[Query]) -> list[Score | None]:
         """(log-likelihood in nats, whether greedy decoding gives the answer) of each query, in their order.
+
+        None for a query that memory was not enough for, computed alone.
 
         Raises:
             NonFiniteError: a log-likelihood is NaN or infinite.
+            ResourceError: memory is not enough for a few tokens.
         """
-        if not self._checked and queries:
+        ledger = Ledger(self.store, (f"loglikelihood|{query.stem}|{query.answer}" for query in queries))
+        if not self._checked and queries and not ledger.holds_all():
             self._check(queries)
             self._checked = True
-        scores = self._run(queries, self.traits)
-        if not all(math.isfinite(value) for value, _ in scores):
-            raise self.not_finite("log-likelihood")
-        return scores
+        work = _QueryWork(self, queries, self.traits)
+        batches = self.plan(queries, self.traits)
+        responses = complete(batches, work, ledger, self.allowance)
+        found = (responses[number] for number in range(len(queries)))
+        return [None if response is None else (response[0], response[1]) for response in found]
 
     def not_finite(self, what: str) -> NonFiniteError:
         """The error of a NaN or infinite log-likelihood or logit."""
@@ -82,24 +95,22 @@ class Scorer:
             "check the weights, or score in float32: --set model.dtype=float32",
         )
 
-    def _run(self, queries: Sequence[Query], traits: Traits) -> list[Score]:
-        answers = [query.answer for query in queries]
-        scores: list[Score] = [(math.nan, False)] * len(queries)
-        prefix: Tokens = ()
-        cached = None
-        for batch in self.plan(queries, traits):
-            if batch.prefix != prefix:
-                cached = None  # freed before the next one is made
-                prefix, cached = batch.prefix, read_prefix(self.model, batch.prefix)
-            inputs = build_inputs(batch, self.model.dtype, self.pad)
-            logits = logits_of(self.model, inputs, cached, traits.keeps)
-            for number, value, greedy in score_batch(logits, batch, answers):
-                scores[number] = value, greedy
-        return scores
+    def needs(self, size: Size, traits: Traits) -> int:
+        """Peak bytes of a batch."""
+        return self.budget.needs(size) if traits.keeps else self.budget.needs_whole(size)
+
+    def fitting(self, traits: Traits) -> Callable[[Size], bool]:
+        """Whether a batch is within the budget, and within the allowance where memory ran out before."""
+
+        def fits(size: Size) -> bool:
+            needed = self.needs(size, traits)
+            return needed <= self.budget.free and self.allowance.allows(size.prefix + size.width, needed)
+
+        return fits
 
     def plan(self, queries: Sequence[Query], traits: Traits) -> Iterator[Batch]:
         """The batches in which queries are scored; those of one prefix follow each other."""
-        fits = self.budget.fits if traits.keeps else self.budget.fits_whole
+        fits = self.fitting(traits)
         near, far = self._by_reach(queries, traits)
         prefixes = shared_prefixes([query.stem for _, query in near]) if traits.shares else {}
         groups: defaultdict[Tokens, list[tuple[int, Query]]] = defaultdict(list)
@@ -133,7 +144,7 @@ class Scorer:
         """
         made_up = probe(queries)
         plain = replace(self.traits, keeps=False, shares=False)
-        whole = self._run(made_up[:CHECKED], plain)
+        whole = self._try_out(made_up[:CHECKED], plain)
         for traits in (self.traits, replace(self.traits, shares=False)):
             if difference := self._difference(made_up, traits, whole):
                 self._fall_back(difference)
@@ -142,17 +153,93 @@ class Scorer:
                 return
         self.traits = plain
 
+    def _try_out(self, queries: Sequence[Query], traits: Traits) -> list[Score]:
+        """Scores of the check's queries, NaN and infinity among them; they are not counted.
+
+        Raises:
+            ResourceError: memory is not enough for a few tokens.
+        """
+        work = _QueryWork(self, queries, traits, finite=False)
+        responses = complete(self.plan(queries, traits), work, Ledger(None), self.allowance, Effort())
+        if None in responses.values():
+            raise ResourceError(
+                f"{self.name}: out of memory with a dozen tokens",
+                "memory for the model and the scores of a short prompt",
+                "end other programs that use this memory, or use a smaller model or model.quantization",
+            )
+        return [responses[number] for number in range(len(queries))]
+
     def _difference(self, queries: Sequence[Query], traits: Traits, whole: Sequence[Score]) -> str | None:
         """What the scores of a way differ in from the right ones, None if they agree."""
         try:
-            scores = self._run(queries, traits)
+            scores = self._try_out(queries, traits)
+        except ResourceError:
+            raise
         except Exception as error:  # whatever a model raises when it is given our masks
             return f"the check raised {type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}"
-        tolerance = TOLERANCE if self.model.dtype.itemsize >= 4 else TOLERANCE_HALF
+        tolerance = TOLERANCE if self.model.dtype.itemsize >= 4 and not _is_int8(self.model) else TOLERANCE_HALF
         pairs = [(ours, right) for (ours, _), (right, _) in zip(scores, whole, strict=False) if math.isfinite(right)]
         if all(abs(ours - right) <= tolerance for ours, right in pairs):
             return None
         return f"the check's log-likelihoods differ by {max(abs(ours - right) for ours, right in pairs):.2g} nats"
+
+
+def _is_int8(model: Any) -> bool:
+    """Whether bitsandbytes computes in 8 bits, which columns in 16 depends on the batch."""
+    return bool(getattr(model, "is_loaded_in_8bit", False))
+
+
+class _QueryWork:
+    """Numbered queries on their way through the model, as `complete` computes them."""
+
+    def __init__(self, scorer: Scorer, queries: Sequence[Query], traits: Traits, *, finite: bool = True) -> None:
+        """`finite`: refuse log-likelihoods that are not."""
+        self._scorer = scorer
+        self._queries = queries
+        self._traits = traits
+        self._finite = finite
+        self._prefix: Tokens = ()
+        self._cached: Any = None
+
+    def numbers(self, batch: Batch) -> list[int]:
+        return [number for row in batch.rows for number, _ in row.reads]
+
+    def cost(self, batch: Batch) -> tuple[int, int]:
+        kept = sum(len(row.kept) for row in batch.rows)
+        size = Size(len(batch.rows), batch.width, len(batch.prefix), kept)
+        return size.prefix + size.width, self._scorer.needs(size, self._traits)
+
+    def compute(self, batch: Batch) -> dict[int, Score]:
+        model = self._scorer.model
+        if batch.prefix != self._prefix:
+            self._prefix, self._cached = (), None  # freed before the next one is made
+            self._cached = read_prefix(model, batch.prefix)
+            self._prefix = batch.prefix
+        inputs = build_inputs(batch, model.dtype, self._scorer.pad)
+        logits = logits_of(model, inputs, self._cached, self._traits.keeps)
+        found = {number: (value, greedy) for number, value, greedy in self._read(logits, batch)}
+        if self._finite and not all(math.isfinite(value) for value, _ in found.values()):
+            raise self._scorer.not_finite("log-likelihood")
+        return found
+
+    def _read(self, logits: Any, batch: Batch) -> list[tuple[int, float, bool]]:
+        return score_batch(logits, batch, [query.answer for query in self._queries])
+
+    def split(self, batch: Batch) -> list[Batch]:
+        """Fewer rows; a row with branches or behind a prefix as plain rows, one for each sequence that is read."""
+        if len(batch.rows) > 1:
+            fits = self._scorer.fitting(self._traits)
+            return make_batches(batch.prefix, batch.rows, fits, self._scorer.most)
+        numbers = self.numbers(batch)
+        single = not batch.prefix and len({self._queries[number].inputs for number in numbers}) == 1
+        return [] if single else self.anew(numbers)
+
+    def anew(self, numbers: Sequence[int]) -> list[Batch]:
+        alike: defaultdict[Tokens, list[tuple[int, Query]]] = defaultdict(list)
+        for number in numbers:
+            alike[self._queries[number].inputs].append((number, self._queries[number]))
+        rows = [row for same in alike.values() for row in make_rows(same, 0, Limits(branches=False))]
+        return make_batches((), rows, self._scorer.fitting(self._traits), self._scorer.most)
 
 
 def probe(queries: Sequence[Query]) -> list[Query]:

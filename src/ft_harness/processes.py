@@ -1,0 +1,79 @@
+"""Several processes that share an evaluation, as accelerate launch and torchrun start them; one process without."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from datetime import timedelta
+from typing import Any
+
+from ft_harness.errors import ConfigError
+
+_LONG = timedelta(weeks=52)  # one process may be done hours before another; a dead one is the launcher's to notice
+
+
+def rank() -> int:
+    """The number of this process, from 0; the first one writes and prints."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def count() -> int:
+    """How many processes there are."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def refuse_several(what: str) -> None:
+    """Refuse what one process must do alone.
+
+    Raises:
+        ConfigError: there are several.
+    """
+    if count() > 1:
+        raise ConfigError(
+            f"{what} was started in {count()} processes",
+            "one process: only ft-harness eval shares its work",
+            "run it without accelerate launch or torchrun, then ft-harness eval RECIPE --adapter FOLDER with it",
+        )
+
+
+def choose_device() -> None:
+    """Make this process's own GPU the current one, where there are several processes and GPUs."""
+    import torch
+
+    if count() > 1 and torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def join(lm: Any) -> None:
+    """Let lm-eval split the docs over the processes, for a model that was loaded before lm-eval saw it."""
+    if count() == 1:
+        return
+    import torch
+    from torch import distributed
+
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=_LONG)
+        atexit.register(distributed.destroy_process_group)
+    lm._rank, lm._world_size = rank(), count()
+    if lm.device is None and torch.cuda.is_available():  # where lm-eval puts what it gathers
+        lm._device = torch.device("cuda", torch.cuda.current_device())
+    lm.all_gather, lm.gather_object, lm.barrier = _all_gather, _gather_object, distributed.barrier
+
+
+def _all_gather(tensor: Any) -> Any:
+    """The tensors of all processes by rank, one after the other."""
+    import torch
+    from torch import distributed
+
+    gathered = [torch.zeros_like(tensor) for _ in range(count())]
+    distributed.all_gather(gathered, tensor)
+    return torch.cat([part.reshape(-1) for part in gathered])
+
+
+def _gather_object(value: Any, dst: int = 0) -> list[Any] | None:
+    """The values of all processes by rank, in the process `dst`; None in the others."""
+    from torch import distributed
+
+    values: list[Any] | None = [None] * count() if rank() == dst else None
+    distributed.gather_object(value, values, dst=dst)
+    return values
