@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
+import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -308,13 +310,14 @@ def test_a_base_of_another_model_is_no_partner(write: Write) -> None:
     assert len(study.notes) == 2
 
 
-def test_a_first_metric_that_is_no_mean_has_no_detectable_difference(write: Write) -> None:
+def test_a_first_metric_that_is_no_mean_has_a_detectable_difference_too(write: Write) -> None:
+    """As for a mean, from what each item adds to it; never below 2.8016^2 / 20 = 0.3924."""
     golds = [0, 1] * 10
     names = ("f1_macro",)
     base = write(make_record(metrics=names), label_samples(golds, answers_right(golds, 8)))
     tuned = write(make_record("nli", metrics=names), label_samples(golds, answers_right(golds, 14)))
     comparison = compare(base, tuned)
-    assert comparison.detectable is None
+    assert comparison.detectable == pytest.approx(0.3924, abs=1e-4)
     assert [(row.metric, row.primary) for row in comparison.rows] == [("f1_macro", True)]
 
 
@@ -373,6 +376,129 @@ def test_bad_items_are_noted(write: Write) -> None:
         "nli/demo_nli@test: 3 items had their prompt cut to fit the context",
     ]
     assert study.adapters == [run]
+
+
+# --- clusters, perplexities, training seeds ---------------------------------------------------------------------------
+
+
+def in_clusters(samples: Sequence[Sample], size: int) -> list[Sample]:
+    """Every `size` items in a row share a premise."""
+    return [
+        sample.model_copy(update={"doc": {"premise": f"p{number // size}"}}) for number, sample in enumerate(samples)
+    ]
+
+
+def test_items_that_share_a_premise_are_tested_together(write: Write) -> None:
+    """18 items gained in six clusters of three, of 60 in twenty: p = 2 / 2^6, and the same by permutation; alone they
+    would give 2 / 2^18."""
+    golds = [number % 2 for number in range(60)]
+    base, tuned = (in_clusters(label_samples(golds, answers_right(golds, right)), 3) for right in (30, 48))
+    pair = write(make_record(cluster="premise"), base), write(make_record("nli", cluster="premise"), tuned)
+    comparison = compare(*pair)
+    accuracy, f1_macro = find_row(comparison.rows, "acc"), find_row(comparison.rows, "f1_macro")
+    assert (accuracy.p, accuracy.n, accuracy.n_clusters) == (pytest.approx(0.03125), 60, 20)
+    assert (accuracy.p_method, accuracy.interval_method) == (
+        "exact swaps of clusters",
+        "Tango's score interval, design effect of clusters",
+    )
+    assert f1_macro.p == pytest.approx(0.03125, abs=0.005)
+    assert f1_macro.p_method == "permutation of clusters"
+    assert "(test, 60 items in 20 clusters)" in comparison.sentence
+    alone = find_row(compare(*make_pair(write, 60, 30, 48)).rows, "acc")
+    assert alone.p == pytest.approx(2 / 2**18)
+    assert (alone.n_clusters, alone.p_method) == (None, "McNemar's exact test")
+    assert None not in (accuracy.low, alone.low)
+    assert (accuracy.high or 0) - (accuracy.low or 0) > 1.5 * ((alone.high or 0) - (alone.low or 0))
+
+
+def test_clusters_of_one_item_are_items(write: Write) -> None:
+    golds = [0, 1] * 10
+    base, tuned = (in_clusters(label_samples(golds, answers_right(golds, right)), 1) for right in (8, 14))
+    pair = write(make_record(cluster="premise"), base), write(make_record("nli", cluster="premise"), tuned)
+    assert find_row(compare(*pair).rows, "acc").p_method == "McNemar's exact test"
+
+
+def test_clusters_of_the_items_that_have_a_score(write: Write) -> None:
+    """Of twenty clusters two lose all their items."""
+    golds = [0, 1] * 30
+    base, tuned = (in_clusters(label_samples(golds, answers_right(golds, right)), 3) for right in (30, 48))
+    for number in range(6):
+        tuned[number] = tuned[number].model_copy(update={"scores": tuned[number].scores | {"acc": None}})
+    pair = write(make_record(cluster="premise"), base), write(make_record("nli", cluster="premise"), tuned)
+    accuracy = find_row(compare(*pair).rows, "acc")
+    assert (accuracy.n, accuracy.n_clusters) == (54, 18)
+
+
+def test_clusters_of_which_one_item_has_a_score_are_items(write: Write) -> None:
+    golds = [number % 2 for number in range(40)]
+    base, tuned = (in_clusters(label_samples(golds, answers_right(golds, right)), 2) for right in (16, 28))
+    for number in range(1, 40, 2):
+        tuned[number] = tuned[number].model_copy(update={"scores": tuned[number].scores | {"acc": None}})
+    pair = write(make_record(cluster="premise"), base), write(make_record("nli", cluster="premise"), tuned)
+    accuracy = find_row(compare(*pair).rows, "acc")
+    assert (accuracy.n, accuracy.n_clusters, accuracy.p) == (20, None, 0.03125)  # gained 6, lost 0
+
+
+def test_perplexities_are_compared_as_ratios(write: Write) -> None:
+    """Each item's loss a token falls by 0.1: the ratio is exp(-0.1) in every resample, the difference that of base."""
+    names = ("token_ppl",)
+    losses = [1.0 + number % 7 / 5 for number in range(50)]
+    sides = [
+        [make_sample(n, "x", None, {"token_ppl": [-10 * (loss - step), 10.0]}) for n, loss in enumerate(losses)]
+        for step in (0.0, 0.1)
+    ]
+    scores = [make_score("token_ppl", higher_is_better=False)]
+    records = [make_record(name, metrics=names).model_copy(update={"scores": scores}) for name in (None, "lm")]
+    comparison = compare(*(write(record, side) for record, side in zip(records, sides, strict=True)))
+    (row,) = comparison.rows
+    base = math.exp(sum(losses) / 50)
+    assert (row.base, row.tuned) == (pytest.approx(base), pytest.approx(base * math.exp(-0.1)))
+    assert (row.low, row.high) == (pytest.approx(base * math.expm1(-0.1)),) * 2
+    assert (row.verdict, row.interval_method) == ("improved", "paired bootstrap of items, log ratio")
+    assert "points, a factor of 0.90 (" in comparison.sentence
+
+
+def trained(write: Write, seeds: Sequence[int], **train: Any) -> tuple[list[Evaluation], list[AdapterRun]]:
+    """A base of 40 % on 100 items, and an adapter for each seed, right on 60 + 5 x seed of them."""
+    base, _ = make_pair(write, 100, 40, 50)
+    golds = [number % 2 for number in range(100)]
+    evaluations, runs = [base], []
+    for seed in seeds:
+        name = f"seed{seed}"
+        evaluations.append(write(make_record(name), label_samples(golds, answers_right(golds, 60 + 5 * seed))))
+        recipe = {"model": {}, "train": {"seed": seed} | {key: value(seed) for key, value in train.items()}}
+        runs.append(AdapterRun(card=make_card(name).model_copy(update={"recipe": recipe}), history=[]))
+    return evaluations, runs
+
+
+def test_training_seeds_are_put_together(write: Write) -> None:
+    """Right on 65, 70 and 75 of 100, base 40: deltas 0.25, 0.30, 0.35, standard deviation 0.05."""
+    study = aggregate(*trained(write, [1, 2, 3]), name="n", command="c")
+    (repeats,) = study.repeats
+    assert (repeats.seeds, repeats.units, repeats.metric, repeats.split) == ([1, 2, 3], 100, "acc", "test")
+    assert repeats.deltas == pytest.approx([0.25, 0.30, 0.35])
+    assert (repeats.mean, repeats.seed_deviation) == pytest.approx((0.30, 0.05))
+    # per item the mean of three differences: 25 ones, 5 of 2/3, 5 of 1/3, 65 zeros
+    means = [1.0] * 25 + [2 / 3] * 5 + [1 / 3] * 5 + [0.0] * 65
+    assert repeats.test_error == pytest.approx(statistics.stdev(means) / 10)
+    accuracy = study.comparisons[1].rows[1]
+    assert repeats.low is not None
+    assert accuracy.low is not None
+    assert repeats.low < accuracy.low  # other seeds too
+    assert study.sentences()[-1].startswith(
+        "Over 3 training seeds accuracy on demo_nli (test) changes by +30.0 points on average (95 % interval "
+    )
+    assert "the seeds differ by a standard deviation of 5.0 points" in study.sentences()[-1]
+
+
+def test_what_differs_in_more_than_the_seed_is_not_put_together(write: Write) -> None:
+    study = aggregate(*trained(write, [1, 2], learning_rate=lambda seed: seed / 1000), name="n", command="c")
+    assert study.repeats == []
+    evaluations, runs = trained(write, [1, 2])
+    assert aggregate(evaluations, runs[:1], name="n", command="c").repeats == []
+    same = runs[1].model_copy(update={"card": runs[1].card.model_copy(update={"recipe": runs[0].card.recipe})})
+    assert aggregate(evaluations, [runs[0], same], name="n", command="c").repeats == []
+    assert aggregate(evaluations, runs, name="n", command="c").repeats != []
 
 
 # --- items that also stand in the training split -------------------------------------------------------------------

@@ -16,6 +16,7 @@ from ft_harness.stats import (
     detectable_effect,
     holm,
     mcnemar_exact,
+    pair_units,
     paired_bootstrap,
     paired_interval,
     permutation_p,
@@ -63,9 +64,9 @@ def test_no_items_have_no_interval() -> None:
     assert paired_interval(0, 0, 0) is None
     assert bootstrap_interval(column([]), mean) is None
     assert bootstrap_interval(column([1.0]), mean) is None
-    assert paired_bootstrap(column([1.0]), column([0.0]), mean) is None
-    assert permutation_p(column([]), column([]), mean) is None
-    assert detectable_effect(np.array([])) is None
+    assert paired_bootstrap(pair_units(column([1.0]), column([0.0])), mean) is None
+    assert permutation_p(pair_units(column([]), column([])), mean) is None
+    assert detectable_effect(np.array([]), 0) is None
 
 
 # --- bootstrap ----------------------------------------------------------------------------------------------------
@@ -82,7 +83,7 @@ def test_paired_bootstrap_agrees_with_scipy() -> None:
     generator = np.random.default_rng(3)
     base = generator.normal(size=60)
     tuned = base + generator.normal(0.3, 0.2, size=60)
-    ours = paired_bootstrap(column(base), column(tuned), mean)
+    ours = paired_bootstrap(pair_units(column(base), column(tuned)), mean)
     theirs = scipy.stats.bootstrap(
         (base, tuned),
         lambda b, t, axis: np.mean(t, axis=axis) - np.mean(b, axis=axis),
@@ -96,7 +97,7 @@ def test_paired_bootstrap_agrees_with_scipy() -> None:
 
 def test_pairing_removes_what_base_and_tuned_share() -> None:
     base = column(np.random.default_rng(5).normal(size=50))
-    assert paired_bootstrap(base, base + 0.25, mean) == pytest.approx((0.25, 0.25))
+    assert paired_bootstrap(pair_units(base, base + 0.25), mean) == pytest.approx((0.25, 0.25))
 
 
 def test_resampling_depends_on_the_seed_but_not_on_order_or_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,14 +107,15 @@ def test_resampling_depends_on_the_seed_but_not_on_order_or_chunks(monkeypatch: 
 
     def resample(base: Array, tuned: Array, seed: int) -> tuple[stats.Interval | None, float | None]:
         how = Resampling(rounds=500, seed=seed)
-        return paired_bootstrap(base, tuned, mean, how), permutation_p(base, tuned, mean, how)
+        pairs = pair_units(base, tuned)
+        return paired_bootstrap(pairs, mean, how), permutation_p(pairs, mean, how)
 
     interval, p = resample(base, tuned, 7)
     assert resample(base[order], tuned[order], 7) == (interval, p)
     other_interval, other_p = resample(base, tuned, 8)
     assert other_interval != interval
     assert other_p != p
-    monkeypatch.setattr(stats, "_CHUNK_CELLS", 130)
+    monkeypatch.setattr("ft_harness.stats.units._CHUNK_CELLS", 8 * 70 + 1)
     chunked_interval, chunked_p = resample(base, tuned, 7)
     assert chunked_interval == pytest.approx(interval)
     assert chunked_p == p
@@ -124,7 +126,7 @@ def test_undefined_resamples_make_the_interval_undefined() -> None:
     rare = np.array([[1.0, 1.0]] + [[0.0, 0.0]] * 99)
     common = np.array([[1.0, 1.0]] * 5 + [[0.0, 1.0]] * 5 + [[0.0, 0.0]] * 90)
     assert bootstrap_interval(rare, share_of_marked) is None
-    assert paired_bootstrap(common, rare, share_of_marked) is None
+    assert paired_bootstrap(pair_units(common, rare), share_of_marked) is None
     interval = bootstrap_interval(common, share_of_marked)
     assert interval is not None
     assert 0 < interval[0] < 0.5 < interval[1] < 1
@@ -153,7 +155,9 @@ def test_permutation_agrees_with_the_exact_test(n: int, gained: int, lost: int) 
     base = column([0.0] * gained + [1.0] * lost + [1.0] * (n - gained - lost))
     tuned = column([1.0] * gained + [0.0] * lost + [1.0] * (n - gained - lost))
     expected = scipy.stats.binomtest(gained, gained + lost, 0.5).pvalue
-    assert permutation_p(base, tuned, mean) == pytest.approx(expected, abs=0.012)  # 2.5 standard errors of 10,000
+    assert permutation_p(pair_units(base, tuned), mean) == pytest.approx(
+        expected, abs=0.012
+    )  # 2.5 standard errors of 10,000
 
 
 def test_permutation_agrees_with_scipy_on_graded_scores() -> None:
@@ -162,29 +166,29 @@ def test_permutation_agrees_with_scipy_on_graded_scores() -> None:
     expected = scipy.stats.permutation_test(
         (base, tuned), lambda b, t, axis: np.mean(t - b, axis=axis), permutation_type="samples", vectorized=True
     ).pvalue
-    assert permutation_p(column(base), column(tuned), mean) == pytest.approx(expected, abs=0.012)
+    assert permutation_p(pair_units(column(base), column(tuned)), mean) == pytest.approx(expected, abs=0.012)
 
 
 def test_permutation_p_is_never_zero() -> None:
     n = 40
-    p = permutation_p(column([0.0] * n), column([1.0] * n), mean, Resampling(rounds=99))
+    p = permutation_p(pair_units(column([0.0] * n), column([1.0] * n)), mean, Resampling(rounds=99))
     assert p == 0.01  # (0 + 1) / (99 + 1)
-    assert permutation_p(column([0.5] * n), column([0.5] * n), mean) == 1.0
+    assert permutation_p(pair_units(column([0.5] * n), column([0.5] * n)), mean) == 1.0
 
 
 def test_rounding_does_not_make_equal_differences_differ() -> None:
     # Only the first item differs, so that every round gives the observed difference or its negative: p is 1
     base, tuned = column([0.1, 0.1, 0.2]), column([0.3, 0.1, 0.2])
-    assert permutation_p(base, tuned, mean) == 1.0
+    assert permutation_p(pair_units(base, tuned), mean) == 1.0
 
 
 def test_an_undefined_difference_has_no_p_and_undefined_rounds_count_as_far() -> None:
     unmarked = np.array([[0.0, 0.0]] * 4)
     marked = np.array([[1.0, 1.0]] * 2 + [[0.0, 1.0]] * 2)
-    assert permutation_p(unmarked, marked, share_of_marked) is None
+    assert permutation_p(pair_units(unmarked, marked), share_of_marked) is None
     # Observed: 1 against 0. Swapping one of the two items leaves a side unmarked, swapping both gives 0 against 1.
     one, other = np.array([[1.0, 1.0], [0.0, 0.0]]), np.array([[0.0, 0.0], [0.0, 1.0]])
-    assert permutation_p(one, other, share_of_marked) == 1.0
+    assert permutation_p(pair_units(one, other), share_of_marked) == 1.0
 
 
 def test_holm_by_hand() -> None:
@@ -283,7 +287,7 @@ def test_coverage_of_the_paired_bootstrap() -> None:
         for accuracy in (0.60, 0.75):
             right = generator.random(100) < accuracy
             sides.append(np.stack([positive & right, ~positive & ~right, positive & ~right], axis=1).astype(float))
-        interval = paired_bootstrap(sides[0], sides[1], f1_of_marked, Resampling(rounds=500))
+        interval = paired_bootstrap(pair_units(sides[0], sides[1]), f1_of_marked, Resampling(rounds=500))
         assert interval is not None
         covered += interval[0] <= truth <= interval[1]
     assert 0.91 <= covered / 400 <= 0.98  # standard error of the simulation 0.011
@@ -294,7 +298,7 @@ def test_false_positives_of_the_permutation_test() -> None:
     rejected = 0
     for _ in range(500):
         base, tuned = generator.random((2, 40, 1)) ** 3
-        p = permutation_p(base, tuned, mean, Resampling(rounds=199))
+        p = permutation_p(pair_units(base, tuned), mean, Resampling(rounds=199))
         assert p is not None
         rejected += p <= 0.05
     assert 0.02 <= rejected / 500 <= 0.08  # standard error of the simulation 0.010
@@ -309,19 +313,19 @@ def test_false_positives_of_the_permutation_test() -> None:
 def test_detectable_effect_by_hand(n: int, changed: int, expected: float) -> None:
     # half of the changes in each direction: 2.80159 * sqrt(changed / (n - 1)) / sqrt(n)
     differences = np.array([1.0, -1.0] * (changed // 2) + [0.0] * (n - changed))
-    assert detectable_effect(differences) == pytest.approx(expected, abs=1e-5)
+    assert detectable_effect(differences, n) == pytest.approx(expected, abs=1e-5)
 
 
 def test_detectable_effect_needs_enough_items_to_change() -> None:
     # 2.8016^2 / 100 = 0.0785, whether none or one of 100 items changed here
-    assert detectable_effect(np.zeros(100)) == pytest.approx(0.0785, abs=1e-4)
-    assert detectable_effect(np.array([1.0] + [0.0] * 99)) == pytest.approx(0.0785, abs=1e-4)
-    assert detectable_effect(np.zeros(100), scale=100.0) == pytest.approx(7.85, abs=1e-2)
+    assert detectable_effect(np.zeros(100), 100) == pytest.approx(0.0785, abs=1e-4)
+    assert detectable_effect(np.array([1.0] + [0.0] * 99), 100) == pytest.approx(0.0785, abs=1e-4)
+    assert detectable_effect(np.zeros(100), 100, scale=100.0) == pytest.approx(7.85, abs=1e-2)
     # at that share the exact test, which needs 6 gained of 6, does find 80 %
     assert scipy.stats.binom.sf(5, 100, 0.0785) == pytest.approx(0.80, abs=0.02)
 
 
 def test_detectable_effect_of_few_items() -> None:
-    assert detectable_effect(np.zeros(6)) == 1.0
-    assert detectable_effect(np.zeros(5)) is None
+    assert detectable_effect(np.zeros(6), 6) == 1.0
+    assert detectable_effect(np.zeros(5), 5) is None
     assert mcnemar_exact(5, 0) > 0.05 > mcnemar_exact(6, 0)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from ft_harness import sentences, stats
-from ft_harness.cases import DECIDING_METRICS, CaseSummary, ConfusionPair, count_confusion, summarize_cases
+from ft_harness.cases import (
+    BY_LABEL,
+    DECIDING_METRICS,
+    CaseSummary,
+    ConfusionPair,
+    count_confusion,
+    find_cases,
+)
 from ft_harness.data_report import DataReport
 from ft_harness.errors import InputError
-from ft_harness.metrics import Metric, Statistics, find_metric
+from ft_harness.measurement import Measurement
+from ft_harness.metrics import find_metric
 from ft_harness.pairing import (
     EXECUTION,
     Pairs,
@@ -26,6 +33,7 @@ from ft_harness.pairing import (
     pair_items,
 )
 from ft_harness.records import Card, Evaluation, Frozen, HistoryEntry, Record
+from ft_harness.repeats import Repeats, Trained, find_repeats
 
 Verdict = Literal["improved", "worse", "no evidence"]
 
@@ -54,6 +62,9 @@ class Row(Frozen):
     primary: bool
     n: int
     verdict: Verdict | None
+    n_clusters: int | None = Field(default=None, description="clusters that the n items make; null: each item alone")
+    interval_method: str | None = None
+    p_method: str | None = None
 
 
 class Comparison(Frozen):
@@ -91,6 +102,7 @@ class Study(Frozen):
     adapters: list[AdapterRun]
     notes: list[str] = Field(description="what a reader must know: overlap, invalid, truncated, mismatches allowed")
     command: str = Field(description="the command that makes this report again")
+    repeats: list[Repeats] = Field(default=[], description="one for each recipe that was trained with several seeds")
 
     def rows(self) -> list[Row]:
         """All rows, in the order of `rows.json`; those without overlapping items follow their comparison's."""
@@ -101,10 +113,12 @@ class Study(Frozen):
         ]
 
     def sentences(self) -> list[str]:
-        """The sentence of each primary comparison; the adapter is named where several are compared."""
+        """The sentence of each primary comparison, the adapter named where several are compared; then those of recipes
+        that were trained with several seeds."""
         primary = [each for each in self.comparisons if any(row.primary for row in each.rows)]
         several = len({each.tuned.subject for each in primary}) > len({each.tuned.settings.task for each in primary})
-        return [f"{each.tuned.subject}: {each.sentence}" if several else each.sentence for each in primary]
+        stated = [f"{each.tuned.subject}: {each.sentence}" if several else each.sentence for each in primary]
+        return stated + [sentences.state_repeats(repeats) for repeats in self.repeats]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +130,7 @@ class _Measured:
     rows: list[Row]
     headline: Row  # one of rows: the task's first metric
     detectable: float | None
+    influence: NDArray[np.float64] | None  # of each item, or cluster, on the headline's delta
     remarks: list[str]
     cases: CaseSummary
     confusion: ConfusionPair | None
@@ -173,7 +188,14 @@ def aggregate(
         adapters=list(adapters),
         notes=list(dict.fromkeys(notes)),
         command=command,
+        repeats=find_repeats([_trained(each, adapters) for each in primary]),
     )
+
+
+def _trained(measured: _Measured, adapters: Sequence[AdapterRun]) -> Trained:
+    """One training's result, for the comparison of training seeds."""
+    recipe = next((run.card.recipe for run in adapters if run.card.name == measured.tuned.subject), None)
+    return Trained(measured.tuned, recipe, measured.headline.metric, measured.headline.delta, measured.influence)
 
 
 def _order(measured: _Measured) -> tuple[str, int, str, int, str]:
@@ -232,23 +254,26 @@ def _measure(
             "at least one metric that both were scored with",
             "add a metric_list to the task's YAML and evaluate both again",
         )
-    rows = {name: _make_row(name, base.record, tuned.record, pairs) for name in names}
+    measurement = Measurement(pairs)
+    rows = {name: _make_row(name, base.record, tuned.record, measurement) for name in names}
     headline = rows[next((name for name in DECIDING_METRICS if name in rows), names[0])]
-    majority = [_make_majority_row(headline, pairs)] if "acc" in rows else []
+    majority = [_make_majority_row(headline, measurement)] if "acc" in rows else []
     kept = _leave_out_overlap(pairs, data, base.record.settings.split)
-    without = _make_row(headline.metric, base.record, tuned.record, kept) if len(kept) < len(pairs) else None
+    left = len(pairs) if kept is None else len(kept)
+    without = None if kept is None else _make_row(headline.metric, base.record, tuned.record, Measurement(kept))
     return _Measured(
         base=base.record,
         tuned=tuned.record,
         rows=[*majority, *rows.values()],
         headline=headline,
-        detectable=_find_detectable(headline.metric, pairs),
+        detectable=measurement.detectable(headline.metric),
+        influence=measurement.influence(headline.metric),
         remarks=[
             *_remark(headline, majority[0].base if majority else None, pairs),
-            *([sentences.remark_overlap(without, len(pairs) - len(kept), len(kept))] if without else []),
+            *([sentences.remark_overlap(without, len(pairs) - left, left)] if without else []),
         ],
-        cases=summarize_cases(pairs),
-        confusion=count_confusion(pairs),
+        cases=find_cases(base, tuned, pairs),
+        confusion=_count_confusion(measurement),
         without=without and without.model_copy(update={"split": _WITHOUT_OVERLAP.format(split=without.split)}),
         notes=[
             *_note(base.record, tuned.record, mismatches, [row for row in rows.values() if row.n < len(pairs)]),
@@ -257,11 +282,25 @@ def _measure(
     )
 
 
-def _leave_out_overlap(pairs: Pairs, data: DataReport | None, split: str) -> Pairs:
-    """The items that don't also stand in the training split; all where that isn't known."""
+def _leave_out_overlap(pairs: Pairs, data: DataReport | None, split: str) -> Pairs | None:
+    """The items that don't also stand in the training split; None where all do not, or that isn't known."""
     overlap = data.overlap(split) if data else None
-    hashes = frozenset(overlap.items if overlap else [])
-    return [(base, tuned) for base, tuned in pairs if base.item_key.rpartition("-")[0] not in hashes]
+    if not overlap or not overlap.items:
+        return None
+    hashes = frozenset(overlap.items)
+    keys, _ = pairs.texts("item_key")
+    kept = np.array([str(key).rpartition("-")[0] not in hashes for key in keys], dtype=np.bool_)
+    return None if kept.all() else pairs.only(kept)
+
+
+def _count_confusion(measurement: Measurement) -> ConfusionPair | None:
+    """None where the task's metrics are not those of labels."""
+    columns = measurement.pairs.base.columns
+    if BY_LABEL not in columns:
+        return None
+    recalls = [name.removeprefix("recall_") for name in columns if name.startswith("recall_")]
+    base, tuned, _ = measurement.scored(BY_LABEL)
+    return count_confusion([name for name in recalls if name != "macro"], base, tuned)
 
 
 def _note(base: Record, tuned: Record, mismatches: dict[str, str], partial: Sequence[Row]) -> list[str]:
@@ -277,13 +316,9 @@ def _note(base: Record, tuned: Record, mismatches: dict[str, str], partial: Sequ
     ]
 
 
-def _make_row(name: str, base: Record, tuned: Record, pairs: Pairs) -> Row:
-    metric = find_metric(name)
-    base_statistics, tuned_statistics = _select_scored(name, pairs)
-    before, after = metric.value(base_statistics), metric.value(tuned_statistics)
-    delta = None if before is None or after is None else after - before
-    interval, p = (None, None) if delta is None else _test(metric, base_statistics, tuned_statistics)
-    low, high = interval or (None, None)
+def _make_row(name: str, base: Record, tuned: Record, measurement: Measurement) -> Row:
+    found = measurement.difference(name)
+    low, high = found.interval or (None, None)
     row = Row(
         task=base.settings.task,
         split=base.settings.split,
@@ -292,26 +327,41 @@ def _make_row(name: str, base: Record, tuned: Record, pairs: Pairs) -> Row:
         tuned_subject=tuned.subject,
         base_settings=_show_settings(base, name),
         tuned_settings=_show_settings(tuned, name),
-        base=before,
-        tuned=after,
-        delta=delta,
+        base=found.base,
+        tuned=found.tuned,
+        delta=found.delta,
         low=low,
         high=high,
-        p=p,
+        p=found.p,
         p_adjusted=None,
         primary=False,
-        n=len(base_statistics),
+        n=found.n,
         verdict=None,
+        n_clusters=found.clusters,
+        interval_method=found.interval_method,
+        p_method=found.p_method,
     )
     return row.model_copy(update={"verdict": _judge(row)})
 
 
-def _make_majority_row(accuracy: Row, pairs: Pairs) -> Row:
+def _make_majority_row(accuracy: Row, measurement: Measurement) -> Row:
     """What always answering the most frequent gold label of these items scores."""
-    counts = Counter(base.target for base, _ in pairs)
-    share = max(counts.values()) / len(pairs) if pairs else None
-    nothing = dict.fromkeys(("tuned_subject", "tuned_settings", "tuned", "delta", "low", "high", "p", "verdict"))
-    made: dict[str, Any] = {"base_subject": MAJORITY_CLASS, "base_settings": {}, "base": share, "n": len(pairs)}
+    nothing = dict.fromkeys(
+        (
+            "tuned_subject",
+            "tuned_settings",
+            "tuned",
+            "delta",
+            "low",
+            "high",
+            "p",
+            "verdict",
+            "interval_method",
+            "p_method",
+        )
+    )
+    share, n = measurement.majority_share(), len(measurement.pairs)
+    made: dict[str, Any] = {"base_subject": MAJORITY_CLASS, "base_settings": {}, "base": share, "n": n}
     return accuracy.model_copy(update=nothing | made)
 
 
@@ -323,38 +373,14 @@ def _show_settings(record: Record, metric: str) -> dict[str, Any]:
     return {"eval_id": record.eval_id, "adapter": adapter, "signature": signature} | shown
 
 
-def _select_scored(name: str, pairs: Pairs) -> tuple[list[float | Statistics], list[float | Statistics]]:
-    """Base and tuned statistics of the items that have them on both sides."""
-    both = [(base.scores.get(name), tuned.scores.get(name)) for base, tuned in pairs]
-    kept = [(before, after) for before, after in both if before is not None and after is not None]
-    return [before for before, _ in kept], [after for _, after in kept]
-
-
-def _test(
-    metric: Metric, base: Sequence[float | Statistics], tuned: Sequence[float | Statistics]
-) -> tuple[stats.Interval | None, float | None]:
-    """Interval of tuned minus base, and p: exact for 0/1 metrics, else by resampling."""
-    before, after = (np.array(side, dtype=np.float64).reshape(len(side), -1) for side in (base, tuned))
-    if metric.binary:
-        gained, lost = int((after > before).sum()), int((after < before).sum())
-        return stats.paired_interval(gained, lost, len(before)), stats.mcnemar_exact(gained, lost)
-    return stats.paired_bootstrap(before, after, metric.aggregate), stats.permutation_p(before, after, metric.aggregate)
-
-
-def _find_detectable(name: str, pairs: Pairs) -> float | None:
-    """The detectable difference of a mean of per-item numbers; None for metrics that are more than a mean."""
-    base, tuned = (np.array(side, dtype=np.float64) for side in _select_scored(name, pairs))
-    scale = find_metric(name).scale
-    return stats.detectable_effect(tuned - base, scale) if base.ndim == 1 and math.isfinite(scale) else None
-
-
 def _remark(headline: Row, majority: float | None, pairs: Pairs) -> list[str]:
     """Sentences that must stand beside the verdict."""
-    base, tuned = [sample.prediction for sample, _ in pairs], [sample.prediction for _, sample in pairs]
+    base, tuned = pairs.texts("prediction")
+    golds, _ = pairs.texts("target")
     remarks = [
         sentences.remark_majority(headline.tuned, majority),
         sentences.remark_empty("base", base),
         sentences.remark_empty("tuned", tuned),
-        sentences.remark_collapse(base, tuned, [sample.target for sample, _ in pairs]),
+        sentences.remark_collapse(base, tuned, [str(gold) for gold in golds]),
     ]
     return [remark for remark in remarks if remark]

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ft_harness import sentences
 from ft_harness.errors import InputError, NotComparableError
 from ft_harness.records import Evaluation, Record, Sample
+from ft_harness.score_table import Outcomes, find_samples, read_outcomes
 
-Pairs = list[tuple[Sample, Sample]]  # base and tuned outcome of each item, sorted by item key
+Array = NDArray[np.float64]
+Rows = NDArray[np.int64]
 
 EXECUTION = ("batch_size", "device")  # may differ, and is noted: changes scores by rounding only
 _MAY_DIFFER = {*EXECUTION, "data_hash"}  # data_hash depends on the order of docs; items are compared one by one
@@ -44,7 +50,7 @@ def _place(record: Record) -> tuple[Any, ...]:
 def conditions_of(record: Record) -> dict[str, Any]:
     """Everything that makes a record's scores, besides the adapter."""
     model = record.model
-    precision = {"model": model.identity, "dtype": model.dtype, "quantization": model.quantization}
+    precision = {"model": model.identity, "dtype": model.dtype, "quantization": model.quantization, "head": model.head}
     return precision | record.settings.model_dump()
 
 
@@ -61,37 +67,123 @@ def find_mismatches(base: Record, tuned: Record) -> dict[str, str]:
     return lines
 
 
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """The items that base and tuned both have, in the order of the base's samples.
+
+    Attributes:
+        base_rows, tuned_rows: [items], where each item stands in the outcomes of its side.
+    """
+
+    base: Outcomes
+    tuned: Outcomes
+    base_rows: Rows
+    tuned_rows: Rows
+
+    def __len__(self) -> int:
+        return len(self.base_rows)
+
+    def texts(self, column: str) -> tuple[list[str | None], list[str | None]]:
+        """A column of text of base and of tuned."""
+        before, after = self.columns(column)
+        shown: list[str | None] = before.to_pylist()
+        return shown, shown if before.equals(after) else after.to_pylist()
+
+    def columns(self, column: str) -> tuple[Any, Any]:
+        """As `texts`, as pyarrow keeps them."""
+        sides = (self.base, self.base_rows), (self.tuned, self.tuned_rows)
+        before, after = (
+            outcomes.texts.column(column)
+            if _is_all(rows, len(outcomes.texts))
+            else outcomes.texts.column(column).take(rows)
+            for outcomes, rows in sides
+        )
+        return before, after
+
+    @property
+    def clusters(self) -> Rows | None:
+        """The number of each item's cluster, from 0; None where the task names none, or no two items share one."""
+        import pyarrow.compute as pc
+
+        column = self.base.texts.column("cluster").take(self.base_rows)
+        if column.null_count:
+            return None
+        numbers = pc.dictionary_encode(column.combine_chunks()).indices.to_numpy().astype(np.int64)
+        return None if len(numbers) == numbers.max(initial=-1) + 1 else numbers
+
+    def statistics(self, metric: str) -> tuple[Array, Array]:
+        """[items, K] of base and of tuned; a row of NaN where a side has no score."""
+        before, after = self.base.statistics(metric), self.tuned.statistics(metric)
+        return (
+            before if _is_all(self.base_rows, len(before)) else before[self.base_rows],
+            after if _is_all(self.tuned_rows, len(after)) else after[self.tuned_rows],
+        )
+
+    def only(self, kept: NDArray[np.bool_]) -> Pairs:
+        """These of the items [items]."""
+        return replace(self, base_rows=self.base_rows[kept], tuned_rows=self.tuned_rows[kept])
+
+
+def _is_all(rows: Rows, n: int) -> bool:
+    """Whether these are all of n rows in their order, so that a million need not be put in order again."""
+    return len(rows) == n and bool((rows == np.arange(n)).all())
+
+
 def pair_items(base: Evaluation, tuned: Evaluation) -> tuple[Pairs, dict[str, str]]:
-    """The items that both have, paired by key, and one line for each way in which the items differ."""
-    left, right = _index_samples(base), _index_samples(tuned)
-    pairs = [(left[key], right[key]) for key in sorted(left.keys() & right.keys())]
+    """The items that both have, paired by key, and one line for each way in which the items differ.
+
+    Raises:
+        InputError: samples can't be read, or repeat an item key.
+    """
+    import pyarrow.compute as pc
+
+    left, right = _read_unique(base), _read_unique(tuned)
+    found = pc.index_in(left.texts.column("item_key"), value_set=right.texts.column("item_key"))
+    base_rows = np.flatnonzero(found.is_valid().to_numpy())
+    pairs = Pairs(left, right, base_rows, found.drop_null().to_numpy().astype(np.int64))
     lines = {}
-    if left.keys() != right.keys():
+    if not len(left.texts) == len(right.texts) == len(pairs):
         lines["items"] = (
-            f"items: base {len(left)}, tuned {len(right)}; "
-            f"{len(left) - len(pairs)} only in base, {len(right) - len(pairs)} only in tuned"
+            f"items: base {len(left.texts)}, tuned {len(right.texts)}; "
+            f"{len(left.texts) - len(pairs)} only in base, {len(right.texts) - len(pairs)} only in tuned"
         )
     for field in ("prompt_hash", "target_hash"):
-        differing = [(b, t) for b, t in pairs if getattr(b, field) != getattr(t, field)]
-        if differing:
-            b, t = differing[0]
-            lines[field] = (
-                f"{field}: differs for {len(differing)} of {len(pairs)} items, first {b.item_key}: "
-                f"base {getattr(b, field)!r}, tuned {getattr(t, field)!r}"
-            )
+        lines |= _differing_texts(field, pairs)
     return pairs, lines
 
 
-def _index_samples(evaluation: Evaluation) -> dict[str, Sample]:
-    samples = list(evaluation.samples())
-    indexed = {sample.item_key: sample for sample in samples}
-    if len(indexed) != len(samples):
+def _differing_texts(field: str, pairs: Pairs) -> dict[str, str]:
+    if (columns := pairs.columns(field))[0].equals(columns[1]):
+        return {}
+    before, after = pairs.texts(field)
+    differing = [row for row, (b, t) in enumerate(zip(before, after, strict=True)) if b != t]
+    first = differing[0]
+    key = pairs.only(np.arange(len(pairs)) == first).texts("item_key")[0][0]
+    line = (
+        f"{field}: differs for {len(differing)} of {len(pairs)} items, first {key}: "
+        f"base {before[first]!r}, tuned {after[first]!r}"
+    )
+    return {field: line}
+
+
+def _read_unique(evaluation: Evaluation) -> Outcomes:
+    import pyarrow.compute as pc
+
+    outcomes = read_outcomes(evaluation)
+    repeated = len(outcomes.texts) - pc.count_distinct(outcomes.texts.column("item_key")).as_py()
+    if repeated:
         raise InputError(
-            f"{evaluation.folder}: {len(samples) - len(indexed)} samples repeat the item_key of another",
+            f"{evaluation.folder}: {repeated} samples repeat the item_key of another",
             "one sample per item",
             "delete this evaluation's folder and run the same command again",
         )
-    return indexed
+    return outcomes
+
+
+def read_samples(base: Evaluation, tuned: Evaluation, keys: Collection[str]) -> list[tuple[Sample, Sample]]:
+    """Both samples of these items, sorted by item key."""
+    before, after = find_samples(base, keys), find_samples(tuned, keys)
+    return [(before[key], after[key]) for key in sorted(keys)]
 
 
 def check_comparable(base: Record, tuned: Record, refused: Collection[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from ft_harness.stats import MIN_PAIRS
 if TYPE_CHECKING:
     from ft_harness.aggregator import Row
     from ft_harness.data_report import DataReport
+    from ft_harness.power import Forecast
+    from ft_harness.repeats import Repeats
 
 _WORDS = {"acc": "accuracy", "exact_match": "exact match", "token_f1": "token F1", "f1_macro": "macro F1"}
 _COLLAPSED = 0.95  # share of one answer from which a model counts as answering only that
@@ -22,18 +25,61 @@ _SPREAD = 0.80  # share of the most frequent gold answer up to which the gold an
 def state_verdict(row: Row, detectable: float | None) -> str:
     """One sentence: what changed, by how much and how sure that is; without evidence, what could have been seen."""
     word = _WORDS.get(row.metric, row.metric)
-    place = f"on {row.task} ({row.split}, {_count_items(row.n)})"
+    clusters = f" in {row.n_clusters} clusters" if row.n_clusters else ""
+    place = f"on {row.task} ({row.split}, {_count_items(row.n)}{clusters})"
     if row.base is None or row.tuned is None or row.delta is None:
         return f"No difference can be stated: {word} {place} is undefined."
     factor, unit = (100.0, " %") if find_metric(row.metric).scale == 1 else (1.0, "")
     before, after = f"{_round(row.base * factor)}{unit}", f"{_round(row.tuned * factor)}{unit}"
-    change = f"{_round(row.delta * factor, sign='+')} points"
+    change = f"{_round(row.delta * factor, sign='+')} points{_state_ratio(row)}"
     certainty = f"{_state_interval(row, factor)}, {_state_p(row)}"
     if row.verdict == "no evidence":
         limit = _state_limit(row.n, detectable, factor)
         return f"No evidence of a difference: {word} {place} {before} -> {after} ({change}, {certainty}){limit}."
     verb = "improved" if row.verdict == "improved" else "got worse,"
     return f"{word[0].upper()}{word[1:]} {place} {verb} from {before} to {after}: {change} ({certainty})."
+
+
+def _state_ratio(row: Row) -> str:
+    """What a metric without a largest value (a perplexity) was multiplied by."""
+    is_ratio = math.isinf(find_metric(row.metric).scale) and row.base and row.tuned
+    return f", a factor of {(row.tuned or 0) / (row.base or 1):.2f}" if is_ratio else ""
+
+
+def state_repeats(repeats: Repeats) -> str:
+    """What several training seeds came to, and how much of the uncertainty is theirs."""
+    factor = 100.0 if find_metric(repeats.metric).scale == 1 else 1.0
+    interval = "interval undefined"
+    if repeats.low is not None and repeats.high is not None:
+        interval = f"95 % interval {_round(repeats.low * factor)} to {_round(repeats.high * factor)}"
+    word = _WORDS.get(repeats.metric, repeats.metric)
+    return (
+        f"Over {len(repeats.seeds)} training seeds {word} on {repeats.task} ({repeats.split}) changes by "
+        f"{_round(repeats.mean * factor, sign='+')} points on average ({interval}, for other seeds and other items); "
+        f"the seeds differ by a standard deviation of {_round(repeats.seed_deviation * factor)} points, "
+        f"the choice of items adds a standard error of {_round(repeats.test_error * factor)}."
+    )
+
+
+def state_forecast(forecast: Forecast) -> list[str]:
+    """What a test set can show, with the assumption that this rests on."""
+    metric = find_metric(forecast.metric)
+    factor, unit = (100.0, " %") if metric.scale == 1 else (1.0, "")
+    clusters = f" in {forecast.n_clusters} clusters" if forecast.n_clusters else ""
+    where = f"{_count_items(forecast.n)}{clusters}, base {_round(forecast.base * factor)}{unit}"
+    word = _WORDS.get(forecast.metric, forecast.metric)
+    if forecast.detectable is None:
+        lines = [f"{word}, {where}: no improvement can be shown."]
+    else:
+        least = _round(forecast.detectable * factor)
+        lines = [f"{word}, {where}: an improvement of {least} points or more is found with 80 % power (p < 0.05)."]
+    if forecast.effect is not None:
+        wished = f"An improvement of {_round(forecast.effect * factor)} points"
+        needed = None if forecast.needed is None else f"{forecast.needed:,} items"
+        lines.append(f"{wished} needs {needed}." if needed else f"{wished} can't be shown with any number of items.")
+    said = "as if independent, which is careful" if forecast.correlation == 0 else f"{forecast.correlation:g}"
+    lines.append(f"Assumed correlation of base and tuned over the items: {said}.")
+    return lines
 
 
 def _count_items(n: int) -> str:

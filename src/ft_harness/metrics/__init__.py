@@ -8,7 +8,7 @@ This room imports nothing of ours but `errors`, so that a task YAML needs only t
 """
 
 from ft_harness.metrics.answers import match_answer, normalize_answer, score_answer
-from ft_harness.metrics.core import Metric, Scores, Statistics
+from ft_harness.metrics.core import Metric, Scores, Statistics, add_up
 from ft_harness.metrics.generation import cut_run_on
 from ft_harness.metrics.label_words import parse_label
 from ft_harness.metrics.labels import (
@@ -17,7 +17,6 @@ from ft_harness.metrics.labels import (
     label_metrics,
     label_statistics,
     predicted_choice,
-    read_label_statistics,
     score_label,
     score_label_answer,
 )
@@ -63,6 +62,7 @@ __all__ = [
     "Metric",
     "Scores",
     "Statistics",
+    "add_up",
     "confusion",
     "cut_run_on",
     "describe",
@@ -74,7 +74,6 @@ __all__ = [
     "normalize_answer",
     "parse_label",
     "predicted_choice",
-    "read_label_statistics",
     "score_answer",
     "score_answer_ppl",
     "score_label",

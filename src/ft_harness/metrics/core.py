@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,30 +21,43 @@ class Metric:
     """How the statistics of a metric become its value.
 
     Attributes:
-        aggregate: (sums [..., K], n) -> values [...]; NaN where undefined.
+        aggregate: (sums [..., K], n: a number or [...]) -> values [...]; NaN where undefined.
         scale: largest value (1; 2 for Brier's score, 100 for BLEU and chrF, infinite for perplexities).
         digits: decimals that a report shows (of the per cent, where the largest value is 1).
         binary: each item is 0 or 1 and the value their mean.
     """
 
     name: str
-    aggregate: Callable[[Sums, int], Values]
+    aggregate: Callable[[Sums, Any], Values]
     higher_is_better: bool = True
     scale: float = 1.0
     digits: int = 1
     binary: bool = False
 
     def value(self, statistics: Sequence[float | Statistics | None]) -> float | None:
-        """The metric over the items that have statistics; None for no such item or where it is undefined.
-
-        Items are added one after the other, as the official SQuAD scorer does: its figures come out to the last digit.
-        """
+        """The metric over the items that have statistics; None for no such item or where it is undefined."""
         scored = [item for item in statistics if item is not None]
         if not scored:
             return None
-        rows = np.array(scored, dtype=np.float64).reshape(len(scored), -1)
-        value = float(self.aggregate(rows.cumsum(axis=0)[-1], len(rows)))
+        return self.value_of(add_up(np.array(scored, dtype=np.float64).reshape(len(scored), -1)), len(scored))
+
+    def value_of(self, sums: Sums, n: int) -> float | None:
+        """The metric of n items from the sums [K] of their statistics; None as in `value`."""
+        if not n:
+            return None
+        value = float(self.aggregate(sums, n))
         return value if math.isfinite(value) else None
+
+
+def add_up(rows: Sums) -> Sums:
+    """Sums [K] of statistics [n, K], zeros for no items.
+
+    Items are added one after the other, as the official SQuAD scorer does: its figures come out to the last digit. So
+    does numpy with several columns, but not with one.
+    """
+    one_column = rows.shape[1] == 1 and len(rows) > 0
+    sums: Sums = rows.cumsum(axis=0)[-1] if one_column else rows.sum(axis=0)
+    return sums
 
 
 def mean(sums: Sums, n: int) -> Values:

@@ -239,13 +239,6 @@ def score_label_answer(doc: dict[str, Any], results: Sequence[str]) -> Scores:
     )
 
 
-def read_label_statistics(statistics: Statistics) -> tuple[int, int | None]:
-    """(gold, predicted label or None) of an item, from its statistics of macro F1: [tp, fp, fn] of each label."""
-    by_label = [statistics[start : start + 3] for start in range(0, len(statistics), 3)]
-    gold = next(index for index, (tp, _, fn) in enumerate(by_label) if tp or fn)
-    return gold, next((index for index, (tp, fp, _) in enumerate(by_label) if tp or fp), None)
-
-
 def confusion(golds: Sequence[int], predictions: Sequence[int | None], labels: Sequence[str]) -> NDArray[np.int64]:
     """Counts [labels, labels + 1]: rows gold, columns predicted, the last one answers that name no label."""
     width = len(labels) + 1

@@ -1,0 +1,17 @@
+"""What all intervals and tests share: the level, and quantiles of the normal and of Student's distribution."""
+
+from __future__ import annotations
+
+from scipy.special import stdtrit
+
+Interval = tuple[float, float]
+
+ALPHA = 0.05
+MIN_PAIRS = 6  # no exact two-sided test of fewer pairs can give p < 0.05: 2 * 0.5 ** 5 = 0.0625
+Z_INTERVAL = 1.959963984540054  # normal quantile of 0.975
+Z_POWER = 0.8416212335729143  # normal quantile of 0.80
+
+
+def t_interval(degrees: float) -> float:
+    """Student's quantile of 0.975; it exceeds the normal one, much so for few degrees of freedom."""
+    return float(stdtrit(degrees, 1 - ALPHA / 2))
