@@ -14,11 +14,13 @@ from ft_harness.evaluation import chosen_docs
 from ft_harness.examples import Encoder, Example, build_examples, describe_examples, mark_trained, trains_eos
 from ft_harness.fewshot import find_shots
 from ft_harness.files import Split
+from ft_harness.heads import HeadPlan, plan_head
 from ft_harness.pipeline.experiment import Experiment, check_experiment
 from ft_harness.preflight import Checked
 from ft_harness.prompts import compiled_templates
 from ft_harness.recipe import EvalSection, ModelSection, Recipe, recipe_file
 from ft_harness.tasks import TaskSpec, load_tasks
+from ft_harness.training import HeadExample, build_head_examples, describe_head_examples
 
 _PROMPTS_LOOKED_AT = 200  # of each scored split, by check
 
@@ -32,6 +34,9 @@ def check_rows(experiment: Experiment, checked: Checked) -> list[str]:
     """
     recipe, task = experiment.recipe, checked.tasks["train"]
     tokenizer, context = load_tokenizer(recipe.model), load_context(recipe.model)
+    plan = plan_head(recipe, checked.tasks.values())
+    if plan is not None:
+        return _check_head_rows(recipe, checked, plan, tokenizer, context)
     eos = trains_eos(task, recipe.train.loss_on_eos)
     examples = build_examples(task, list(task.eval_docs), tokenizer, context, eos=eos, form=checked.form)
     lines = [describe_examples(examples, eos), forecast(recipe, checked, examples)]
@@ -40,6 +45,33 @@ def check_rows(experiment: Experiment, checked: Checked) -> list[str]:
         for split, protocol in product(recipe.eval.splits, recipe.eval.protocols())
     ]
     return list(dict.fromkeys(lines))  # decodings of the same prompts
+
+
+def _check_head_rows(recipe: Recipe, checked: Checked, plan: HeadPlan, tokenizer: Any, context: int) -> list[str]:
+    """The same for a classification head, which has no answer tokens."""
+    task = checked.tasks["train"]
+    examples = build_head_examples(task, list(task.eval_docs), tokenizer, context, plan, checked.form)
+    lines = [describe_head_examples(examples, plan.labels), forecast(recipe, checked, examples)]
+    unparted = describe_pairs(tokenizer, plan.text_fields)
+    lines += [unparted] if unparted else []
+    for split in recipe.eval.splits:
+        scored = checked.tasks[split]
+        docs = [scored.eval_docs[i] for i in chosen_docs(len(scored.eval_docs), split, recipe.eval)[0]]
+        rows = build_head_examples(scored, docs[:_PROMPTS_LOOKED_AT], tokenizer, context, plan, checked.form)
+        cut, longest = sum(row.truncated for row in rows), max((len(row.input_ids) for row in rows), default=0)
+        warning = "; WARNING: raise model.max_length if the model reads more" if cut else ""
+        found = f"{cut} of the first {len(rows)} docs will be cut"
+        lines.append(f"{split}: {found} (longest {longest} tokens of {context}){warning}")
+    return lines
+
+
+def describe_pairs(tokenizer: Any, text_fields: Sequence[str] | None) -> str | None:
+    """A warning where the tokenizer, as most of causal models, writes the two texts of a pair without a gap."""
+    count = tokenizer.num_special_tokens_to_add
+    if text_fields is None or len(text_fields) < 2 or count(pair=True) > count(pair=False):
+        return None
+    names = " and ".join(text_fields)
+    return f"WARNING: the tokenizer puts nothing between {names}; leave task.text_fields out to read the task's prompt"
 
 
 def describe_prompts(checked: Checked, split: Split, settings: EvalSection, tokenizer: Any, context: int) -> str:
@@ -66,7 +98,7 @@ def describe_prompts(checked: Checked, split: Split, settings: EvalSection, toke
     return f"{split}: {found} (longest {max(lengths)} tokens of {room}{behind}){warning}"
 
 
-def forecast(recipe: Recipe, checked: Checked, examples: Sequence[Example]) -> str:
+def forecast(recipe: Recipe, checked: Checked, examples: Sequence[Example] | Sequence[HeadExample]) -> str:
     """What a run of the recipe will do, in one line: optimizer steps, tokens read, docs scored for base and tuned."""
     train, steps = recipe.train, recipe.train.planned_steps(len(examples))
     batch = train.per_device_train_batch_size * train.gradient_accumulation_steps

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from ft_harness import adapters, preflight
 from ft_harness.base_model import BaseModel
 from ft_harness.data_report import DATA_REPORT_FILE
+from ft_harness.errors import FtHarnessError
 from ft_harness.evaluation import Job, ModelState, base_subject, evaluate, finished, plan_jobs
 from ft_harness.examples import prompt_of
+from ft_harness.heads import Texts, read_texts
 from ft_harness.paths import adapters_dir, bundled_recipe, results_dir
 from ft_harness.preflight import Checked
 from ft_harness.recipe import Recipe, keep_recipe, load_recipe
@@ -20,7 +23,7 @@ from ft_harness.training import TrainingSet, build_training_set, finished_card, 
 
 Say = Callable[[str], None]
 DEMO_NAMES = ("demo-sentiment", "demo-nli", "demo-qa")
-_PROOF_PROMPTS = 8
+_PROOF_PROMPTS = 4
 
 
 @dataclass(frozen=True)
@@ -67,16 +70,23 @@ class Stage:
         checked = self.checked
         return build_training_set(checked.tasks, self.base, self.experiment.recipe, checked.task_hash, checked.form)
 
-    def proof_prompts(self) -> list[str]:
-        """A few real prompts, on which the adapter must change what the model says."""
-        task = next(iter(self.checked.tasks.values()))
-        return [prompt_of(task, doc, self.checked.form) for doc in list(task.eval_docs)[:_PROOF_PROMPTS]]
+    def proof_prompts(self) -> list[str | Texts]:
+        """A few real prompts (a head's texts), on which the adapter must change what the model says."""
+        task, fields = next(iter(self.checked.tasks.values())), self.experiment.recipe.task.text_fields
+        docs = islice(task.eval_docs, _PROOF_PROMPTS)
+        return [read_texts(doc, fields, "") if fields else prompt_of(task, doc, self.checked.form) for doc in docs]
 
 
 def check_experiment(experiment: Experiment, *, trains: bool) -> Checked:
     """Preflight: everything that can be found wrong before a model is loaded."""
     folders = [results_dir(experiment.out), *([experiment.folder] if trains else [])]
     return preflight.check(experiment.recipe, folders, trains=trains, trust_code=experiment.trust_task_code)
+
+
+def adapter_problems(experiment: Experiment, folder: Path, checked: Checked) -> list[FtHarnessError]:
+    """Faults of an adapter beside the experiment's base, before that is loaded."""
+    recipe = experiment.recipe
+    return adapters.problems(folder, checked.form, recipe.model, head=recipe.adapter.task_type == "SEQ_CLS")
 
 
 def prepare(experiment: Experiment) -> Checked:
@@ -100,8 +110,8 @@ def train_stage(stage: Stage, data: TrainingSet, say: Say) -> Card:
         if card is not None:
             say(f"{experiment.name}: the adapter is finished already")
             return card
-        tokens = sum(len(example.answer_ids) for example in data.examples)
-        say(f"{experiment.name}: training on {len(data.examples)} examples ({tokens} trained tokens)")
+        trained = f"{data.trained_tokens} trained {'labels' if stage.base.head else 'tokens'}"
+        say(f"{experiment.name}: training on {len(data.examples)} examples ({trained})")
         return train(experiment.recipe, stage.base, data, experiment.folder)
 
 
@@ -119,7 +129,10 @@ def score_base(stage: Stage, say: Say) -> list[Evaluation]:
 
 def score_adapter(stage: Stage, folder: Path, say: Say) -> list[Evaluation]:
     """Check the adapter, prove that it changes the base, and score it on the same docs."""
-    with adapters.attached(folder, stage.base, stage.proof_prompts(), stage.checked.form) as (tuned, info):
+    prompts, merge = stage.proof_prompts(), stage.experiment.recipe.eval.merge
+    with adapters.attached(folder, stage.base, prompts, stage.checked.form, merge=merge) as (tuned, info):
+        if info.merge_drift is not None:
+            say(f"{info.name}: merged into the base, which changes a logit by {info.merge_drift:.3g} at most")
         state = ModelState(info.name, tuned, info)
         return _score(state, stage, say)
 

@@ -2,33 +2,140 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ft_harness import adapters, storage
-from ft_harness.aggregator import AdapterRun, Study, aggregate
+from ft_harness import adapters, plots, report, sentences, storage
+from ft_harness.aggregator import AdapterRun, Study, aggregate, compare
+from ft_harness.cases import CASES_FILE, read_cases
 from ft_harness.data_report import read_data_report
-from ft_harness.errors import InputError, raise_problems
+from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
+from ft_harness.pairing import find_mismatches
 from ft_harness.paths import reports_dir
-from ft_harness.plots import Form, before_after, loss_curve
+from ft_harness.pipeline.explanations import explain, write_cases
+from ft_harness.pipeline.outliers import find_outliers
+from ft_harness.plots import Form
 from ft_harness.recipe import check_name
-from ft_harness.records import load_records
-from ft_harness.report import render_markdown, rows_json
-from ft_harness.storage import write_bytes, write_text
+from ft_harness.records import Evaluation, load_records
+from ft_harness.report import View
+from ft_harness.storage import sha256_text, write_bytes, write_text
 
 FORMS: tuple[Form, ...] = ("png", "svg")
+FORMATS = ("md", "html", "tex", "csv", "json")
+USUAL_FORMATS = ("md", "html")
+_STEM = 80  # characters of a figure's file name
+Draw = Callable[[Form], bytes]
 
 
-def report_only(paths: Sequence[Path], out: Path, name: str, command: str) -> tuple[Study, Path]:
-    """A report from finished evaluations below the given folders.
+@dataclass(frozen=True)
+class Layout:
+    """What a report is made into.
+
+    Attributes:
+        formats: some of `FORMATS`; rows.json, cases.csv and the figures are always written.
+        view: what the main table shows.
+        allow_mismatch: differences between base and tuned that are accepted, and noted.
+    """
+
+    formats: tuple[str, ...] = USUAL_FORMATS
+    view: View = View()  # noqa: RUF009
+    allow_mismatch: tuple[str, ...] = ()
+
+
+_USUAL = Layout()
+
+
+def check_formats(names: str) -> tuple[str, ...]:
+    """The formats of a comma-separated list, each once.
 
     Raises:
-        InputError: nothing is found, or no base has a partner.
+        ConfigError: one is unknown.
+    """
+    formats = tuple(dict.fromkeys(name.strip() for name in names.split(",")))
+    for name in formats:
+        if name not in FORMATS:
+            raise ConfigError(
+                f"unknown format {name!r}{suggest(name, FORMATS)}", f"some of {', '.join(FORMATS)}", "correct --format"
+            )
+    return formats
+
+
+def report_only(
+    paths: Sequence[Path], out: Path, name: str, command: str, slice_by: Sequence[str] = (), layout: Layout = _USUAL
+) -> tuple[Study, Path]:
+    """A report from finished evaluations below the given folders.
+
+    Args:
+        slice_by: doc fields to slice the cases by.
+
+    Raises:
+        ConfigError: the layout asks for a metric that the study has not.
+        InputError: nothing is found, no base has a partner, or the cases.csv that is there can't be read.
         NotComparableError: base and tuned were not measured the same way.
     """
-    raise_problems(storage.problems(reports_dir(out) / check_name(name)))
+    folder = _check_folder(out, name)
     evaluations = load_records(list(paths))
+    runs, missing = _find_runs(evaluations)
+    study = aggregate(evaluations, runs, name=name, command=command, allow_mismatch=layout.allow_mismatch)
+    study = study.model_copy(update={"notes": [*study.notes, *missing]})
+    if not study.comparisons:
+        raise InputError(
+            "no adapter's evaluation has a base evaluation of the same task, split and settings",
+            "both, made by ft-harness run or eval",
+            "score the base on the same recipe first",
+        )
+    study = explain(study, evaluations, folder, slice_by)
+    return study, write_report(study, folder, layout, find_outliers(study, evaluations))
+
+
+def compare_only(
+    base: Path, tuned: Path, out: Path, name: str, command: str, layout: Layout = _USUAL
+) -> tuple[Study, Path]:
+    """A report on two evaluations, whatever they are of: the first stands as base.
+
+    Raises:
+        InputError: a folder holds no evaluation, or several; or the cases.csv that is there can't be read.
+        NotComparableError: they were not measured the same way.
+    """
+    folder = _check_folder(out, name)
+    sides = [_only_evaluation(base), _only_evaluation(tuned)]
+    before, after = sides
+    compared = compare(before, after, allow_mismatch=layout.allow_mismatch)
+    runs, missing = _find_runs(sides)
+    notes = [
+        *(f"accepted difference, {line}" for line in find_mismatches(before.record, after.record).values()),
+        *(note for each in sides for note in sentences.note_bad_items(each.record)),
+        *missing,
+    ]
+    study = Study(name=name, comparisons=[compared], adapters=runs, notes=notes, command=command)
+    study = explain(study, sides, folder)
+    return study, write_report(study, folder, layout, find_outliers(study, sides))
+
+
+def _check_folder(out: Path, name: str) -> Path:
+    """The report's folder, which must be writable and hold no damaged cases.csv."""
+    folder = reports_dir(out) / check_name(name)
+    raise_problems(storage.problems(folder))
+    read_cases(folder / CASES_FILE)
+    return folder
+
+
+def _only_evaluation(folder: Path) -> Evaluation:
+    found = load_records([folder])
+    if len(found) > 1:
+        raise InputError(
+            f"{folder}: {len(found)} evaluations lie below it",
+            "one evaluation: a folder with record.json in it",
+            "give one of these folders, or use ft-harness report for several",
+        )
+    return found[0]
+
+
+def _find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], list[str]]:
+    """The adapters whose folders are still what was scored, and a note for each other one."""
     scored = {e.record.adapter.identity: e.record.adapter for e in evaluations if e.record.adapter}
     runs: list[AdapterRun] = []
     missing: list[str] = []
@@ -40,28 +147,76 @@ def report_only(paths: Sequence[Path], out: Path, name: str, command: str) -> tu
             runs.append(AdapterRun(card=card, history=history, data=data))
         else:
             missing.append(f"{info.name}: its adapter folder was not found here, so cost and loss curve are left out.")
-    study = aggregate(evaluations, runs, name=name, command=command)
-    study = study.model_copy(update={"notes": [*study.notes, *missing]})
-    if not study.comparisons:
-        raise InputError(
-            "no adapter's evaluation has a base evaluation of the same task, split and settings",
-            "both, made by ft-harness run or eval",
-            "score the base on the same recipe first",
-        )
-    return study, write_report(study, reports_dir(out) / name)
+    return runs, missing
 
 
-def write_report(study: Study, folder: Path) -> Path:
-    """Write report.md, rows.json and the figures (png and svg); the report's path."""
-    draws: dict[str, Callable[[Form], bytes]] = {"before_after": partial(before_after, study)}
-    draws |= {f"loss:{run.card.name}": partial(loss_curve, run) for run in study.adapters}
-    figures: dict[str, str] = {}
-    for key, draw in draws.items():
-        stem = key.replace(":", "_")
+# --- files ---------------------------------------------------------------------------------------------------------
+
+
+def write_report(study: Study, folder: Path, layout: Layout = _USUAL, outliers: Sequence[report.Outliers] = ()) -> Path:
+    """Write the report in every format of the layout, rows.json, cases.csv and the figures; the path of the first
+    format.
+
+    Raises:
+        ConfigError: the layout asks for a metric that the study has not.
+        InputError: the cases.csv that is there can't be read.
+    """
+    report.check_metrics(study, layout.view)
+    document = report.build_document(study, layout.view, outliers)
+    stems, images = _write_figures(study, folder)
+    write_cases(study, folder)
+    write_text(folder / "rows.json", report.rows_json(study))
+    pages: dict[str, Callable[[], str]] = {
+        "md": lambda: report.markdown_page(document, {key: f"{stem}.png" for key, stem in stems.items()}),
+        "html": lambda: report.html_page(document, images),
+        "tex": lambda: report.latex_page(document, {key: f"{stem}.png" for key, stem in stems.items()}),
+        "json": lambda: report.json_page(document),
+    }
+    for name in layout.formats:
+        if name in pages:
+            write_text(folder / f"report.{name}", pages[name]())
+    tables = {"tex": report.latex_table, "csv": report.csv_table}
+    for ending in (name for name in layout.formats if name in tables):
+        for stem, table in report.table_names(document):
+            write_text(folder / "tables" / f"{stem}.{ending}", tables[ending](table))
+    first = layout.formats[0]
+    return folder / ("tables" if first == "csv" else f"report.{first}")
+
+
+def _write_figures(study: Study, folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
+    """Every figure as png and svg, its numbers beside it as csv; stems of the files, and svg images, by key."""
+    stems: dict[str, str] = {}
+    images: dict[str, bytes] = {}
+    for key, draw, numbers in _figures(study):
+        stem = stems[key] = _stem(key)
         for form in FORMS:
-            write_bytes(folder / f"{stem}.{form}", draw(form))
-        figures[key] = f"{stem}.png"
-    write_text(folder / "rows.json", rows_json(study))
-    path = folder / "report.md"
-    write_text(path, render_markdown(study, figures))
-    return path
+            images[key] = draw(form)
+            write_bytes(folder / f"{stem}.{form}", images[key])
+        write_text(folder / f"{stem}.csv", numbers)
+    return stems, images
+
+
+def _stem(key: str) -> str:
+    """A file name that stays in its folder, whatever an adapter is called; two names never share one."""
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", key.replace(":", "_", 1))[:_STEM]
+    return safe if safe == key.replace(":", "_", 1) else f"{safe}-{sha256_text(key)[:8]}"
+
+
+def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
+    """(key, how it is drawn, its numbers as csv) of each figure that the study has something for."""
+    yield (
+        "before_after",
+        partial(plots.before_after, study),
+        report.csv_text(plots.SCORE_COLUMNS, plots.score_rows(study)),
+    )
+    for run in study.adapters:
+        rows = plots.curve_rows(run)
+        yield f"curves:{run.card.name}", partial(plots.learning_curves, run), report.csv_text(plots.CURVE_COLUMNS, rows)
+    drawn = {
+        "training_size": (report.sized(study), plots.score_by_size),
+        "cost": (report.timed(study), plots.score_by_cost),
+    }
+    for key, (measured, draw) in drawn.items():
+        if measured:
+            rows = plots.tradeoff_rows(measured)
+            yield key, partial(draw, measured), report.csv_text(plots.TRADEOFF_COLUMNS, rows)

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from ft_harness import adapters
+from ft_harness import adapters, processes
 from ft_harness.aggregator import AdapterRun, Study, aggregate
 from ft_harness.base_model import BaseModel, load_base_model
+from ft_harness.cases import CASES_FILE, read_cases
 from ft_harness.errors import raise_problems
+from ft_harness.evaluation import check_complete
+from ft_harness.heads import HEAD_FILE, find_init, plan_head
 from ft_harness.paths import reports_dir
 from ft_harness.pipeline.experiment import (
     Experiment,
     Say,
     Stage,
+    adapter_problems,
     check_experiment,
     prepare,
     score_adapter,
     score_base,
     train_stage,
 )
+from ft_harness.pipeline.explanations import explain
+from ft_harness.pipeline.outliers import find_outliers
 from ft_harness.pipeline.reports import write_report
+from ft_harness.preflight import Checked
 from ft_harness.records import Card, Evaluation
+from ft_harness.storage import sha256_file
 from ft_harness.training import finished_card
 
 
@@ -32,16 +41,19 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
 
     Returns:
         The study and the path of its report.
+
+    Raises:
+        IncompleteError: memory was not enough for some items; the report is there and leaves their evaluations out.
     """
+    processes.refuse_several("training")
+    folder = reports_dir(experiments[0].out) / report_name
+    read_cases(folder / CASES_FILE)  # before anything is computed: a damaged one would end the run at its report
     checked = [prepare(experiment) for experiment in experiments]
     loaded: dict[str, BaseModel] = {}
     evaluations: list[Evaluation] = []
     runs: list[AdapterRun] = []
     for experiment, found in zip(experiments, checked, strict=True):
-        key = experiment.recipe.model.model_dump_json()
-        if key not in loaded:
-            loaded[key] = load_base_model(experiment.recipe.model)
-        stage = Stage(experiment, found, loaded[key])
+        stage = Stage(experiment, found, _load_base(loaded, experiment, found))
         data = stage.training_set()  # before anything is scored: its faults are the recipe's
         finished_card(experiment.folder, experiment.recipe, stage.base, data)
         evaluations += score_base(stage, say)
@@ -50,21 +62,58 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
         runs.append(AdapterRun(card=card, history=adapters.read_history(experiment.folder), data=found.data))
     first = experiments[0]
     study = aggregate(evaluations, runs, name=report_name, command=first.command)
-    return study, write_report(study, reports_dir(first.out) / report_name)
+    training = {each.name: found.tasks["train"] for each, found in zip(experiments, checked, strict=True)}
+    study = explain(study, evaluations, folder, training=training)
+    path = write_report(study, folder, outliers=find_outliers(study, evaluations))
+    check_complete(evaluations)
+    return study, path
 
 
 def train_only(experiment: Experiment, say: Say) -> Card:
     """Make the adapter of one experiment without scoring."""
-    stage = Stage(experiment, prepare(experiment), load_base_model(experiment.recipe.model))
+    processes.refuse_several("training")
+    checked = prepare(experiment)
+    stage = Stage(experiment, checked, _load_base({}, experiment, checked))
     return train_stage(stage, stage.training_set(), say)
 
 
 def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> list[Evaluation]:
-    """Score the base, and the adapters in these folders, without training; one load of the base serves all."""
+    """Score the base, and the adapters in these folders, without training; one load of the base serves all, but for
+    adapters whose classification heads were drawn differently: the base of each is one with its own head.
+
+    Started in several processes, they share the docs.
+    """
+    processes.choose_device()
     checked = check_experiment(experiment, trains=False)
-    raise_problems([problem for folder in folders for problem in adapters.problems(folder, checked.form)])
-    stage = Stage(experiment, checked, load_base_model(experiment.recipe.model))
-    evaluations = score_base(stage, say)
-    for folder in folders:
-        evaluations += score_adapter(stage, folder, say)
+    raise_problems([problem for folder in folders for problem in adapter_problems(experiment, folder, checked)])
+    loaded: dict[str, BaseModel] = {}
+    evaluations: list[Evaluation] = []
+    wanted: Sequence[Path | None] = folders or [None]
+    for folder in wanted:
+        known = set(loaded)
+        stage = Stage(experiment, checked, _load_base(loaded, experiment, checked, folder))
+        evaluations += score_base(stage, say) if set(loaded) > known else []
+        evaluations += score_adapter(stage, folder, say) if folder else []
     return evaluations
+
+
+def _load_base(
+    loaded: dict[str, BaseModel], experiment: Experiment, checked: Checked, adapter: Path | None = None
+) -> BaseModel:
+    """The base model with the head that the recipe asks for; loaded once for equal sections and equal heads.
+
+    Args:
+        loaded: bases that there are already; this one is among them afterwards.
+        adapter: the folder whose freshly drawn head is the base's; None: the experiment's own.
+    """
+    section = experiment.recipe.model
+    plan = plan_head(experiment.recipe, checked.tasks.values())
+    if plan is not None:
+        given = adapter / HEAD_FILE if adapter else None
+        init = given if given and given.is_file() else find_init(experiment.folder, plan)
+        plan = replace(plan, init=init)
+    head = (replace(plan, init=None), sha256_file(plan.init) if plan.init else None) if plan else None
+    key = f"{section.model_dump_json()} {head}"
+    if key not in loaded:
+        loaded[key] = load_base_model(section, plan)
+    return loaded[key]

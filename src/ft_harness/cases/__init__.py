@@ -1,0 +1,52 @@
+"""What became of each item from base to tuned: how many were corrected or broken, where, and a few to read."""
+
+from ft_harness.cases.nearest import (
+    NEAREST_FILE,
+    Nearest,
+    add_nearest,
+    case_texts,
+    find_nearest,
+    read_nearest,
+)
+from ft_harness.cases.sheets import Case, CaseSummary, Choice, NearestExample, add_slices, find_cases, list_cases
+from ft_harness.cases.slices import MIN_ITEMS, Slice
+from ft_harness.cases.table import CASES_FILE, Sheet, Written, read_cases, write_table
+from ft_harness.cases.traits import field_kind
+from ft_harness.cases.transitions import (
+    BY_LABEL,
+    DECIDING_METRICS,
+    THRESHOLD,
+    ConfusionPair,
+    Transition,
+    count_confusion,
+)
+
+__all__ = [
+    "BY_LABEL",
+    "CASES_FILE",
+    "DECIDING_METRICS",
+    "MIN_ITEMS",
+    "NEAREST_FILE",
+    "THRESHOLD",
+    "Case",
+    "CaseSummary",
+    "Choice",
+    "ConfusionPair",
+    "Nearest",
+    "NearestExample",
+    "Sheet",
+    "Slice",
+    "Transition",
+    "Written",
+    "add_nearest",
+    "add_slices",
+    "case_texts",
+    "count_confusion",
+    "field_kind",
+    "find_cases",
+    "find_nearest",
+    "list_cases",
+    "read_cases",
+    "read_nearest",
+    "write_table",
+]
