@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ft_harness.aggregator import AdapterRun, Comparison, Row, Study
-from ft_harness.cases import Case, CaseSummary
+from ft_harness.cases import Case, CaseSummary, Choice, ConfusionPair, NearestExample, Slice, Transition
 from ft_harness.data_report import DataReport, Lengths, LostRows, SplitData
 from ft_harness.overlap import SplitOverlap
 from ft_harness.records import (
     AdapterInfo,
+    BackEndInfo,
     Card,
     Cost,
     HistoryEntry,
@@ -20,6 +21,8 @@ from ft_harness.records import (
     Settings,
     TrainingCost,
 )
+from ft_harness.repeats import Repeats
+from ft_harness.report import Outlier, Outliers
 
 MODEL = ModelInfo(pretrained="bundled", identity="sha256:11aa", dtype="float32", parameters=3_000_000)
 PROVENANCE: dict[str, Any] = {"packages": {"python": "3.11.9", "torch": "2.10.0"}, "hardware": "one CPU, 2 cores"}
@@ -245,3 +248,152 @@ def make_study() -> Study:
         notes=["4 of 300 prompts of squad_custom (test) were truncated."],
         command="ft-harness report results/snli_lora results/squad_lora --name two-small-tasks",
     )
+
+
+# --- hostile text --------------------------------------------------------------------------------------------------
+
+PAYLOADS = [
+    "<script>alert(1)</script>",
+    "</td></table></pre></code><b>out</b>",
+    "<img src=x onerror=alert(1)>",
+    '" onmouseover="alert(1)',
+    "<!-- unfinished",
+    "<https://evil.example>",
+    "[x](javascript:alert(1))",
+    "![x](http://evil.example/x.png)",
+    "[x]: https://evil.example 'y'\n\n[x]",
+    "```\n<b>out</b>\n`````\n<b>out</b>",
+    "~~~\n</code></pre><b>out</b>",
+    "`<i>x</i>`{=html} `y`{onclick=alert(1)} `",
+    "a | b \\| c || d \\",
+    "# head\n\n## head\n---\n===",
+    "{{7*7}} ${7*7} $\\href{javascript:alert(1)}{x}$",
+    "@user, someone@evil.example, #123, GH-1",
+    "see https://evil.example or WWW.evil.example",
+    "&lt;script&gt; &#60;script&#62; &commat;user",
+    "\u202egnp.exe\u200b\ufeff\u2028line",
+    "a\x00b\x1b]0;title\x07\r\x9b31m\x7f",
+    "*a* **b** _c_ ~~d~~ ^e^ ~f~ [^1]",
+    "::: warning\n::: {onclick=x}",
+    "x" * 1_000_000,
+]
+PLAIN = "plain"
+
+
+def make_hostile_case(payload: str) -> CaseSummary:
+    """A case of each kind and a slice, with the payload in every text."""
+    case = Case(
+        item_key=payload,
+        prompt=payload,
+        gold=payload,
+        base_answer=payload,
+        tuned_answer=payload,
+        choices=[Choice(name=payload, base=-1.0, tuned=None)],
+        texts={payload: payload},
+        tags=[payload],
+        nearest=NearestExample(text=payload, answer=payload, similarity=0.5),
+        why=payload,
+    )
+    found = Slice(
+        kind=payload, value=payload, n=30, base=0.3, tuned=0.6, delta=0.3, low=0.1, high=0.5, p=0.001, p_adjusted=0.01,
+        verdict="gained", counts={"corrected": 10, "broken": 1},
+    )  # fmt: skip
+    counts: dict[Transition, int] = {"still right": 0, "corrected": 1, "broken": 1, "not corrected": 1}
+    return CaseSummary(
+        counts=counts,
+        cases={name: [case] for name in counts},
+        reason=None,
+        metric="acc",
+        by_gold={payload: counts},
+        text_fields=[payload],
+        slices=[found],
+        definitions={payload: payload},
+    )
+
+
+def make_hostile_record(record: Record, payload: str) -> Record:
+    """The record with the payload in every text from outside."""
+    scores = [score.model_copy(update={"signature": payload}) for score in record.scores]
+    model = record.model.model_copy(
+        update={"pretrained": payload, "identity": payload, "revision": payload, "quantization": payload}
+    )
+    assert record.adapter
+    adapter = record.adapter.model_copy(update={"path": payload, "unchecked": [payload]})
+    settings = record.settings.model_copy(
+        update={"generation_kwargs": {payload: payload}, "text_fields": [payload], "back_end": payload}
+    )
+    back_end = BackEndInfo(name=payload, budget_bytes=1, fallback=payload, computed=1, reused=1, failed=1, halvings=1)
+    changed = {"scores": scores, "model": model, "adapter": adapter, "settings": settings, "back_end": back_end}
+    return record.model_copy(update=changed | {"provenance": {payload: {payload: payload}}})
+
+
+def make_hostile(payload: str) -> tuple[Study, dict[str, str]]:
+    """A study with the payload in every text from outside, and its figures."""
+    per_label = {f"{kind}_{payload}": (0.1, 0.2) for kind in ("precision", "recall", "f1")}
+    values: dict[str, Values] = {"acc": (0.3, 0.4), f"f1_other {payload}": (0.1, 0.2), **per_label}
+    methods = {"interval_method": payload, "p_method": payload}
+    rows = [
+        make_row(payload, "test", metric, pair, primary=metric == "acc", **methods) for metric, pair in values.items()
+    ]
+    comparison = make_comparison(payload, "test", values, rows, adapter=payload)
+    confusion = ConfusionPair(labels=[payload], base=[[1, 2]], tuned=[[3, 0]])
+    tuned = make_hostile_record(comparison.tuned, payload)
+    changed = {"sentence": payload, "cases": make_hostile_case(payload), "tuned": tuned, "confusion": confusion}
+    comparison = comparison.model_copy(update=changed)
+    undecided = comparison.model_copy(update={"cases": CaseSummary(counts=None, cases=None, reason=payload)})
+    run = make_adapter(payload, payload)
+    cost = run.card.cost.model_copy(update={"hardware": payload})
+    recipe = {payload: {payload: [payload]}, "task": {"name": payload}}
+    card = run.card.model_copy(update={"cost": cost, "recipe": recipe})
+    study = Study(
+        name=payload,
+        comparisons=[comparison, undecided],
+        adapters=[run.model_copy(update={"card": card, "data": make_data(payload, where=payload)})],
+        notes=[payload],
+        command=payload,
+        repeats=[make_repeats(payload)],
+    )
+    return study, {"before_after": f"{payload}.png"[-200:], f"curves:{payload}": f"{payload}.png"[-200:]}
+
+
+def make_repeats(name: str) -> Repeats:
+    """Three seeds; their standard deviation is 0.02."""
+    return Repeats(
+        task=name, split="test", metric="acc", subjects=[name] * 3, seeds=[0, 1, 2], deltas=[0.30, 0.32, 0.34],
+        mean=0.32, low=0.25, high=0.39, seed_deviation=0.02, test_error=0.03, units=300,
+    )  # fmt: skip
+
+
+def make_outliers(study: Study, text: str) -> list[Outliers]:
+    """One item of the first comparison."""
+    item = Outlier(item_key=text, text=text, units=7, base=4.25, tuned=3.5)
+    record = study.comparisons[0].tuned
+    return [Outliers(tuned=record, metric="token_ppl", items=[item], share=0.125, base_without=9.5, tuned_without=7.25)]
+
+
+# --- studies that ask for more columns -----------------------------------------------------------------------------
+
+
+def make_varied_study() -> Study:
+    """One task on test: two adapters of 100 and 400 examples and other seeds, each with 0 and 3 shots; and the first
+    on a task that it was not trained on."""
+    scored = {("small", 0): 0.5, ("small", 3): 0.55, ("large", 0): 0.7, ("large", 3): 0.65}
+    comparisons: list[Comparison] = []
+    for (name, shots), tuned in scored.items():
+        row = make_row("snli_custom", "test", "acc", (0.4, tuned), primary=True, tuned_subject=name, p_adjusted=0.04)
+        found = make_comparison("snli_custom", "test", {"acc": (0.4, tuned)}, [row], adapter=name)
+        settings = found.tuned.settings.model_copy(update={"num_fewshot": shots})
+        record = found.tuned.model_copy(update={"settings": settings, "eval_id": f"{name}-{shots}"})
+        comparisons.append(found.model_copy(update={"tuned": record}))
+    row = make_row("other", "test", "acc", (0.6, 0.45), primary=True, tuned_subject="small", verdict="worse")
+    comparisons.append(make_comparison("other", "test", {"acc": (0.6, 0.45)}, [row], adapter="small"))
+    runs = [make_adapter("small", "snli_custom"), make_adapter("large", "snli_custom")]
+    sizes = {"small": (100, 7, 60.0), "large": (400, 8, 240.0)}
+    adapters = []
+    for run in runs:
+        examples, seed, seconds = sizes[run.card.name]
+        cost = run.card.cost.model_copy(update={"seconds": seconds})
+        recipe = run.card.recipe | {"train": {"seed": seed}}
+        card = run.card.model_copy(update={"examples": examples, "cost": cost, "recipe": recipe})
+        adapters.append(run.model_copy(update={"card": card}))
+    return Study(name="Varied", comparisons=comparisons, adapters=adapters, notes=[], command="ft-harness report x")

@@ -53,7 +53,7 @@ def test_run_makes_report_and_rows_and_continues(ft, working: Path):
         ("demo_sentiment", "test", "acc", 24)
     ]
     files = {path.name for path in folder.iterdir()}
-    assert {"report.md", "rows.json", "before_after.png", "before_after.svg", "loss_mine.png"} <= files
+    assert {"report.md", "rows.json", "before_after.png", "before_after.svg", "curves_mine.png"} <= files
     before = {path: path.read_bytes() for path in folder.iterdir()}
     code, out, err = ft("run", recipe, "--out", working)
     assert code == 0

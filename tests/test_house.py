@@ -28,12 +28,21 @@ MAY_IMPORT = {
     "sampling": {"data_options", "errors", "files"},
     "overlap": {"errors", "files"},
     "data_report": {"errors", "files", "markdown", "overlap", "records", "storage"},
-    "pairing": {"errors", "records", "sentences"},
-    "aggregator": {"cases", "data_report", "errors", "metrics", "pairing", "records", "sentences", "stats"},
+    "score_table": {"errors", "records", "storage"},
+    "pairing": {"errors", "records", "score_table", "sentences"},
+    "measurement": {"metrics", "pairing", "stats"},
+    "repeats": {"records", "stats"},
+    "power": {"cases", "errors", "metrics", "pairing", "records", "score_table", "stats"},
+    "formulas": set(),
+    "cases": {
+        *("errors", "formulas", "measurement", "metrics", "overlap", "pairing", "records", "score_table", "stats"),
+    },
+    "aggregator": {
+        *("cases", "data_report", "errors", "measurement", "metrics", "pairing", "records", "repeats", "sentences"),
+        "stats",
+    },
     "amounts": {"aggregator", "metrics"},
-    "data_section": {"aggregator", "amounts", "data_report", "markdown"},
-    "label_section": {"aggregator", "amounts", "markdown"},
-    "report": {"aggregator", "amounts", "cases", "data_section", "label_section", "markdown", "records", "errors"},
+    "report": {"aggregator", "amounts", "cases", "data_report", "errors", "markdown", "records"},
     "plots": {"aggregator", "markdown", "metrics", "records"},
 }
 

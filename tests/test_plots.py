@@ -10,11 +10,27 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from ft_harness import plots
 from ft_harness.aggregator import Study
-from ft_harness.plots import Form, before_after, loss_curve
+from ft_harness.plots import (
+    CURVE_COLUMNS,
+    SCORE_COLUMNS,
+    TRADEOFF_COLUMNS,
+    Form,
+    before_after,
+    curve_rows,
+    curves,
+    learning_curves,
+    score_by_cost,
+    score_by_size,
+    score_rows,
+    scores,
+    style,
+    tradeoff_rows,
+    tradeoffs,
+)
 from ft_harness.records import HistoryEntry
-from tests.make_study import make_adapter, make_comparison, make_row, make_study
+from ft_harness.report import sized, timed
+from tests.make_study import make_adapter, make_comparison, make_row, make_study, make_varied_study
 
 EMPTY = Study(name="empty", comparisons=[], adapters=[], notes=[], command="ft-harness report")
 HOSTILE = "$x_{y$ <script>alert(1)</script> -- \u202e\x1b]0;x\x07"
@@ -27,8 +43,7 @@ def study_of(task: str, base: float | None, tuned: float | None) -> Study:
 
 def drawn(study: Study) -> Figure:
     figure = Figure()
-    compared = [(comparison, row) for comparison in study.comparisons for row in comparison.rows if row.primary]
-    plots._draw_before_after(figure.subplots(), compared)
+    scores._draw(figure, scores._compared(study))
     return figure
 
 
@@ -58,12 +73,12 @@ def test_before_after_is_valid_and_repeatable(study, form):
 
 @pytest.mark.parametrize("form", ["png", "svg"])
 @pytest.mark.parametrize("kept", [slice(None), slice(0), slice(0, 1), slice(-1, None)])
-def test_loss_curve_is_valid_and_repeatable(kept, form):
+def test_learning_curves_are_valid_and_repeatable(kept, form):
     run = make_adapter("snli_lora", "snli_custom")
     run = run.model_copy(update={"history": run.history[kept]})
-    first = loss_curve(run, form)
+    first = learning_curves(run, form)
     assert_valid(first, form)
-    assert first == loss_curve(run, form)
+    assert first == learning_curves(run, form)
 
 
 @pytest.mark.parametrize("form", ["png", "svg"])
@@ -123,17 +138,80 @@ def test_the_majority_tick_belongs_to_the_primary_metric():
     assert "Majority 20.0" not in texts(drawn(study.model_copy(update={"comparisons": [comparison]})))
 
 
-def test_close_labels_of_the_loss_curve_are_moved_apart():
+def curves_of(history: list[HistoryEntry]) -> Figure:
     figure = Figure()
+    curves._draw(figure, history)
+    return figure
+
+
+def test_close_labels_of_the_loss_curve_are_moved_apart():
     history = [
         HistoryEntry(step=step, epoch=1, loss=0.5 - step / 1000, eval_loss=0.5 - step / 1000) for step in (1, 100)
     ]
-    plots._draw_loss(figure.subplots(), history)
-    heights = {text.get_text(): text.get_position()[1] for text in figure.axes[0].texts}
-    assert abs(heights["training"] - heights["validation"]) == pytest.approx(plots._LABEL_GAP)
+    (axes,) = curves_of(history).axes
+    heights = {text.get_text(): text.get_position()[1] for text in axes.texts}
+    assert abs(heights["training"] - heights["validation"]) == pytest.approx(style.LABEL_GAP)
 
 
 def test_an_empty_history_says_so():
+    (axes,) = curves_of([]).axes
+    assert [text.get_text() for text in axes.texts] == ["no loss was recorded"]
+
+
+def test_learning_rate_and_gradient_norm_stand_under_the_loss():
+    history = [HistoryEntry(step=step, epoch=1, loss=1.0, learning_rate=1e-3, grad_norm=2.0) for step in (1, 2)]
+    figure = curves_of(history)
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        "loss\n(nats per trained token)",
+        "learning rate",
+        "gradient norm",
+    ]
+    assert [list(axes.lines[0].get_ydata()) for axes in figure.axes] == [[1.0, 1.0], [1e-3, 1e-3], [2.0, 2.0]]
+    assert [axes.get_ylim()[0] for axes in figure.axes[1:]] == [0, 0]
+
+
+@pytest.mark.parametrize("form", ["png", "svg"])
+@pytest.mark.parametrize("draw", [score_by_size, score_by_cost])
+@pytest.mark.parametrize("study", [make_varied_study(), EMPTY])
+def test_tradeoffs_are_valid_and_repeatable(study, draw, form):
+    first = draw(sized(study), form)
+    assert_valid(first, form)
+    assert first == draw(sized(study), form)
+
+
+def test_score_by_training_time_names_the_adapters():
     figure = Figure()
-    plots._draw_loss(figure.subplots(), [])
-    assert [text.get_text() for text in figure.axes[0].texts] == ["no loss was recorded"]
+    tradeoffs._draw_panel(figure.subplots(), timed(make_varied_study()), curve=False)
+    shown = [text.get_text() for text in figure.axes[0].texts]
+    assert shown == ["Base 40.0", *(f"{name}, {shots}-shot" for name in ("small", "large") for shots in (0, 3))]
+    # make_varied_study: 60 s and 240 s of training
+    assert [line.get_xdata()[0] for line in figure.axes[0].lines[1:]] == [60, 60, 240, 240]
+
+
+def test_score_by_training_size_is_a_line_through_the_means():
+    figure = Figure()
+    tradeoffs._draw_panel(figure.subplots(), sized(make_varied_study()), curve=True)
+    (line,) = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"]
+    assert list(line.get_xdata()) == [100, 400]
+    assert list(line.get_ydata()) == pytest.approx([52.5, 67.5])  # means of 50 and 55, and of 70 and 65
+    assert figure.axes[0].get_xscale() == "log"
+
+
+def test_one_adapter_a_task_gives_nothing_to_trade_off():
+    assert sized(make_study()) == timed(make_study()) == []
+
+
+def test_the_numbers_of_every_figure_are_at_hand():
+    study = make_varied_study()
+    first, second, *_ = score_rows(study)
+    # make_score: the interval is from 0.05 below the value to 0.04 above
+    small = ["snli_custom", "test", "small", "acc"]
+    assert dict(zip(SCORE_COLUMNS, first, strict=True)) == dict(
+        zip(SCORE_COLUMNS, [*small, "base", 0.4, pytest.approx(0.35), pytest.approx(0.44), 300], strict=True)
+    )
+    assert second[4:6] == ["tuned", 0.5]
+    assert score_rows(make_study())[2][4:6] == ["majority class", 0.3367]
+    (entry, *_) = curve_rows(study.adapters[0])
+    assert dict(zip(CURVE_COLUMNS, entry, strict=True))["learning_rate"] == 2e-4
+    spent = dict(zip(TRADEOFF_COLUMNS, tradeoff_rows(timed(study))[0], strict=True))
+    assert (spent["spent"], spent["base"], spent["tuned"]) == (60.0, 0.4, 0.5)

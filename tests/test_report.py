@@ -11,12 +11,24 @@ from markdown_it import MarkdownIt
 
 from ft_harness.aggregator import Row, Study
 from ft_harness.amounts import amount, difference
-from ft_harness.cases import Case, CaseSummary, ConfusionPair
+from ft_harness.cases import CaseSummary, ConfusionPair
 from ft_harness.markdown import fenced, inline, table, visible
-from ft_harness.report import render_markdown, rows_json
-from tests.make_study import make_adapter, make_comparison, make_data, make_row, make_study
+from ft_harness.records import BackEndInfo
+from ft_harness.report import build_document, markdown_page, render_markdown, rows_json
+from tests.make_study import (
+    PAYLOADS,
+    PLAIN,
+    make_comparison,
+    make_data,
+    make_hostile,
+    make_outliers,
+    make_repeats,
+    make_row,
+    make_study,
+    make_varied_study,
+)
 
-FIGURES = {"before_after": "before_after.png", "loss:snli_lora": "loss_snli_lora.png"}
+FIGURES = {"before_after": "before_after.png", "curves:snli_lora": "curves_snli_lora.png"}
 VOID = {"img", "br", "hr"}
 
 
@@ -74,14 +86,19 @@ def test_the_report_has_its_parts_in_order():
         "Scores",
         "Scores by split",
         "Scores by label",
-        "Cost",
-        "Training",
-        "snli_lora",
-        "squad_lora",
-        "Cases",
+        *["What was not measured", "Notes", "Training", "snli_lora", "squad_lora", "Cost", "Cases"],
         *["snli_custom (test)", "Corrected (1 of 119 shown)", "Broken (1 of 17 shown)"],
         *["squad_custom (test)", "Corrected (1 of 119 shown)", "Broken (1 of 17 shown)"],
-        *["Notes", "Signatures", "Provenance", "Models", "Evaluations", "Recipe", "Software and hardware"],
+        *[
+            "All metrics",
+            "Commands",
+            "Signatures",
+            "Provenance",
+            "Models",
+            "Evaluations",
+            "Recipe",
+            "Software and hardware",
+        ],
     ]
     assert [value for _, name, value in page.attributes if name == "src"] == list(FIGURES.values())
 
@@ -90,28 +107,23 @@ def test_the_sentences_come_first():
     text = render_markdown(make_study(), FIGURES)
     assert text.startswith(
         "# Two small tasks\n\n- Something changed on snli\\_custom (test, 300 items).\n"
-        "- Something changed on squad\\_custom (test, 300 items).\n\n![Primary metric"
+        "- Something changed on squad\\_custom (test, 300 items).\n\n## Scores\n\n| Task"
     )
 
 
-def test_scores_on_test():
-    # by hand from the values in make_study: 0.7312 - 0.3912 = 0.34, interval 0.34 - 0.0613 to 0.34 + 0.0587
-    scores = Page(render_markdown(make_study(), {})).tables[0]
-    assert [", ".join(line[3:]) for line in scores[:4]] == [
-        "Base, Tuned, Difference, 95 % interval, p, p (Holm), n, Verdict",
-        "33.7 %, -, -, -, -, -, 300, -",
-        "39.1 %, 73.1 %, +34.0, +27.9 to +39.9, < 0.001, < 0.001, 300, improved",
-        "28.0 %, 72.5 %, +44.5, +38.4 to +50.4, 0.021, -, 300, no evidence",
-    ]
-    assert [line[:3] for line in scores[:4]] == [
-        ["Task", "Split", "Metric"],
-        ["snli_custom", "test", "acc, majority class"],
-        ["snli_custom", "test", "acc, primary"],
-        ["snli_custom", "test", "f1_macro"],
-    ]
-    assert [(line[0], line[2]) for line in scores[4:]] == [
-        ("squad_custom", "exact_match, primary"),
-        ("squad_custom", "token_f1"),
+def test_the_first_table_holds_primary_metrics_and_the_majority_class_alone():
+    # by hand from the values in make_study: 0.7312 - 0.3912 = 0.34, interval 0.34 - 0.0613 to 0.34 + 0.0587;
+    # 0.3141 - 0.1034 = 0.2107
+    assert Page(render_markdown(make_study(), {})).tables[0] == [
+        ["Task", "Split", "Metric", "Base", "Tuned", "Difference", "95 % interval", "p (Holm)", "n", "Verdict"],
+        ["snli_custom", "test", "acc", "39.1 %", "73.1 %", "+34.0", "+27.9 to +39.9", "< 0.001", "300", "improved"],
+        ["snli_custom", "test", "acc, majority class", "33.7 %", "-", "-", "-", "-", "300", "-"],
+        [
+            "squad_custom",
+            "test",
+            "exact_match",
+            *["10.3 %", "31.4 %", "+21.1", "+14.9 to +26.9", "0.043", "300", "improved"],
+        ],
     ]
 
 
@@ -126,7 +138,8 @@ def assert_shows(cell: str, value: float | None) -> None:
 
 def test_every_row_on_test_is_shown_as_it_is():
     study = make_study()
-    scores, by_label = (Page(render_markdown(study, {})).tables[index] for index in (0, 2))
+    text = render_markdown(study, {})
+    scores, by_label = (Page(section(text, title)).tables[0] for title in ("All metrics", "Scores by label"))
     lines = {(line[0], line[2].partition(",")[0], line[4] != "-"): line for line in scores[1:]}
     labels = {line[2]: line[3:] for line in by_label[1:]}
     for row in (row for row in study.rows() if row.split == "test"):
@@ -171,7 +184,7 @@ def test_what_was_taken_for_what_is_counted():
     ]
     text = render_markdown(study.model_copy(update={"comparisons": shown}), {})
     assert "gold labels by row, predicted ones by column" in text
-    assert Page(text).tables[3] == [
+    assert Page(section(text, "Scores by label")).tables[1] == [
         ["", "Gold", "entailment", "neutral", "no label"],
         ["Base", "entailment", "150", "0", "0"],
         ["Base", "neutral", "148", "0", "2"],
@@ -205,7 +218,7 @@ def test_decimals_are_those_that_a_metric_needs(metric: str, value: float, shown
 
 def test_cost_is_in_human_units():
     # 754.2 s; 90 000 of 3 090 000 parameters; 1300 MiB; 380 000 bytes; three evaluations of 12.5 s each
-    cost = {line[0]: line[1] for line in Page(render_markdown(make_study(), {})).tables[3]}
+    cost = {line[0]: line[1] for line in Page(section(render_markdown(make_study(), {}), "Cost")).tables[0]}
     assert cost == {
         "": "snli_lora",
         "Training time": "12 min 34 s",
@@ -243,12 +256,16 @@ def test_adapters_and_shots_on_the_same_task_are_told_apart():
     shots = first.tuned.model_copy(update={"settings": first.tuned.settings.model_copy(update={"num_fewshot": 3})})
     further = [first.model_copy(update={"tuned": record}) for record in (other, shots)]
     report = render_markdown(study.model_copy(update={"comparisons": [*study.comparisons, *further]}), {})
-    assert {line[0] for line in Page(report).tables[0][1:]} == {
-        "snli_custom, snli_lora, 0-shot",
-        "snli_custom, snli_lora, 3-shot",
-        "snli_custom, other, 0-shot",
-        "squad_custom",
+    scores = Page(report).tables[0]
+    assert scores[0][:5] == ["Task", "Adapter", "Shots", "Split", "Metric"]
+    assert {tuple(line[:3]) for line in scores[1:]} == {
+        ("snli_custom", "snli_lora", "0"),
+        ("snli_custom", "snli_lora", "3"),
+        ("snli_custom", "other", "0"),
+        ("squad_custom", "squad_lora", "0"),
     }
+    assert "### snli\\_custom, other, 0-shot (test)" in report  # by name where there are no columns
+    assert "### squad\\_custom (test)" in report
 
 
 def test_limits_that_differ_between_splits_stay_in_one_line():
@@ -265,7 +282,7 @@ def test_a_label_with_recall_alone_has_a_line():
     row = make_row("odd", "test", "recall_yes", (0.25, 0.5), primary=True)
     odd = make_comparison("odd", "test", {"recall_yes": (0.25, 0.5)}, [row])
     scores, _, by_label, *_ = Page(render_markdown(study.model_copy(update={"comparisons": [odd]}), {})).tables
-    assert scores[1][:5] == ["odd", "test", "recall_yes, primary", "25.0 %", "50.0 %"]
+    assert scores[1][:5] == ["odd", "test", "recall_yes", "25.0 %", "50.0 %"]
     assert by_label[1] == ["odd", "test", "yes", "-", "-", "25.0 %", "50.0 %", "-", "-"]
 
 
@@ -275,7 +292,7 @@ def test_a_primary_metric_on_validation_is_in_the_main_table():
     rows = [row.model_copy(update={"primary": row.metric == "f1_macro"}) for row in validation.rows]
     validation = validation.model_copy(update={"rows": rows})
     scores = Page(render_markdown(study.model_copy(update={"comparisons": [validation]}), {})).tables[0]
-    assert ["snli_custom", "validation", "f1_macro, primary"] in [line[:3] for line in scores]
+    assert ["snli_custom", "validation", "f1_macro"] in [line[:3] for line in scores]
 
 
 def test_a_study_without_primary_metric_or_adapters_is_still_a_report():
@@ -327,7 +344,7 @@ def test_the_section_on_data():
     line = ["66.7 %", "50.0 %", "20", "61", "170", "212", "▅▁▃▂▁▁▁▁▁█"]
     assert page.tables[0] == [
         ["Adapter", "Task", "Split", "Docs", "Majority", "Random", "5 %", "Median", "95 %", "Longest", "Lengths"],
-        ["snli_lora", "snli_custom", "train", "1200", "91.7 %", *line[1:]],
+        ["snli_lora", "snli_custom", "train", "1,200", "91.7 %", *line[1:]],
         ["snli_lora", "snli_custom", "validation", "300", *line],
         ["snli_lora", "snli_custom", "test", "300", *line],
     ]
@@ -385,62 +402,178 @@ def test_equal_studies_give_equal_bytes():
     assert rows_json(make_study()) == rows_json(make_study())
 
 
-# --- hostile text --------------------------------------------------------------------------------------------------
-
-PAYLOADS = [
-    "<script>alert(1)</script>",
-    "</td></table></pre></code><b>out</b>",
-    "<img src=x onerror=alert(1)>",
-    '" onmouseover="alert(1)',
-    "<!-- unfinished",
-    "<https://evil.example>",
-    "[x](javascript:alert(1))",
-    "![x](http://evil.example/x.png)",
-    "[x]: https://evil.example 'y'\n\n[x]",
-    "```\n<b>out</b>\n`````\n<b>out</b>",
-    "~~~\n</code></pre><b>out</b>",
-    "`<i>x</i>`{=html} `y`{onclick=alert(1)} `",
-    "a | b \\| c || d \\",
-    "# head\n\n## head\n---\n===",
-    "{{7*7}} ${7*7} $\\href{javascript:alert(1)}{x}$",
-    "@user, someone@evil.example, #123, GH-1",
-    "see https://evil.example or WWW.evil.example",
-    "&lt;script&gt; &#60;script&#62; &commat;user",
-    "\u202egnp.exe\u200b\ufeff\u2028line",
-    "a\x00b\x1b]0;title\x07\r\x9b31m\x7f",
-    "*a* **b** _c_ ~~d~~ ^e^ ~f~ [^1]",
-    "::: warning\n::: {onclick=x}",
-    "x" * 1_000_000,
-]
-PLAIN = "plain"
+# --- what a reader must not conclude, and how to make it again ------------------------------------------------------
 
 
-def make_hostile(payload: str) -> tuple[Study, dict[str, str]]:
-    """A study with the payload in every text from outside, and its figures."""
-    per_label = {f"{kind}_{payload}": (0.1, 0.2) for kind in ("precision", "recall", "f1")}
-    values = {"acc": (0.3, 0.4), f"f1_other {payload}": (0.1, 0.2), **per_label}
-    rows = [make_row(payload, "test", metric, pair, primary=metric == "acc") for metric, pair in values.items()]
-    comparison = make_comparison(payload, "test", values, rows, adapter=payload)
-    case = Case(item_key=payload, prompt=payload, gold=payload, base_answer=payload, tuned_answer=payload)
-    counts = {"still right": 0, "corrected": 1, "broken": 1, "not corrected": 1}
-    cases = CaseSummary(counts=counts, cases={name: [case] for name in counts}, reason=None)
-    record = comparison.tuned
-    scores = [score.model_copy(update={"signature": payload}) for score in record.scores]
-    model = record.model.model_copy(update={"pretrained": payload, "identity": payload, "revision": payload})
-    tuned = record.model_copy(update={"scores": scores, "model": model, "provenance": {payload: {payload: payload}}})
-    comparison = comparison.model_copy(update={"sentence": payload, "cases": cases, "tuned": tuned})
-    undecided = comparison.model_copy(update={"cases": CaseSummary(counts=None, cases=None, reason=payload)})
-    run = make_adapter(payload, payload)
-    cost = run.card.cost.model_copy(update={"hardware": payload})
-    card = run.card.model_copy(update={"cost": cost, "recipe": {payload: {payload: [payload]}}})
-    study = Study(
-        name=payload,
-        comparisons=[comparison, undecided],
-        adapters=[run.model_copy(update={"card": card, "data": make_data(payload, where=payload)})],
-        notes=[payload],
-        command=payload,
+def lines_under(study: Study, title: str) -> list[str]:
+    text = section(render_markdown(study, {}), title).replace("\\_", "_")
+    return [line.removeprefix("- ") for line in text.strip().split("\n")]
+
+
+def test_what_was_not_measured_is_said():
+    # snli has three splits and squad one; one seed each, no control task, no data report
+    assert lines_under(make_study(), "What was not measured") == [
+        "squad_custom: the train split was not scored: whether the adapter learnt its examples by heart is not known.",
+        "squad_custom: the validation split was not scored: a choice made on the test split would not show.",
+        "snli_lora: whether test items also stand in its training data was not looked at.",
+        "squad_lora: whether test items also stand in its training data was not looked at.",
+        "One training seed: the intervals are about the choice of items, and say nothing of other seeds.",
+        "No control task was scored: what the training cost on other tasks is not known.",
+    ]
+
+
+def test_more_measured_is_less_to_say():
+    said = " ".join(lines_under(make_varied_study(), "What was not measured"))
+    assert "One training seed" not in said
+    assert "control task" not in said
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"limit": 50}, "at most 50 items of the test split were scored, the first items only."),
+        (
+            {"limit": 50, "sample_seed": 3},
+            "at most 50 items of the test split were scored, a sample, drawn with seed 3.",
+        ),
+        ({"generation_kwargs": {"do_sample": True}}, "Answers were sampled once"),
+    ],
+)
+def test_parts_and_samples_are_said(changed: dict[str, object], said: str):
+    study = make_study()
+    squad = study.comparisons[3]
+    settings = squad.tuned.settings.model_copy(update=changed)
+    squad = squad.model_copy(update={"tuned": squad.tuned.model_copy(update={"settings": settings})})
+    assert said in " ".join(lines_under(study.model_copy(update={"comparisons": [squad]}), "What was not measured"))
+
+
+def test_an_adapter_without_card_is_said():
+    study = make_study().model_copy(update={"adapters": []})
+    assert "snli_lora: its card was not at hand" in " ".join(lines_under(study, "What was not measured"))
+
+
+def test_commands_that_score_again():
+    commands = Page(section(render_markdown(make_study(), {}), "Commands")).tables[0]
+    assert commands[0] == ["Scores", "Command"]
+    # one for test, which both tasks' adapters (of one path here) share; train has a limit of its own
+    begin = (
+        "ft-harness eval adapters/x --adapter adapters/x --set 'eval.splits=[\"{}\"]' --set eval.num_fewshot=0 --set "
     )
-    return study, {"before_after": f"{payload}.png"[-200:], f"loss:{payload}": f"{payload}.png"[-200:]}
+    assert [line[1] for line in commands[1:]] == [
+        begin.format("test") + "eval.limit=null",
+        begin.format("validation") + "eval.limit=null",
+        begin.format("train").removesuffix(" --set "),
+    ]
+
+
+def test_the_command_of_a_sample_of_train_has_its_limit():
+    study = make_study()
+    train = study.comparisons[2]
+    settings = train.tuned.settings.model_copy(update={"limit": 200})
+    train = train.model_copy(update={"tuned": train.tuned.model_copy(update={"settings": settings})})
+    text = render_markdown(study.model_copy(update={"comparisons": [train]}), {})
+    ((_, command),) = Page(section(text, "Commands")).tables[0][1:]
+    assert command.endswith(" --set eval.train_limit=200")
+
+
+def test_the_command_of_a_foreign_adapter_is_lm_evals():
+    study = make_study()
+    study = study.model_copy(update={"adapters": [], "comparisons": study.comparisons[3:]})
+    (_, (_, command)) = Page(section(render_markdown(study, {}), "Commands")).tables[0]
+    assert command == (
+        "ft-harness lm-eval run --model hf --model_args pretrained=bundled,dtype=float32,peft=adapters/x "
+        "--tasks squad_custom --num_fewshot 0 --seed 1234"
+    )
+
+
+def test_how_the_back_end_answered_stands_with_the_evaluations():
+    study = make_study()
+    squad = study.comparisons[3]
+    told = BackEndInfo(
+        name="ft-causal", budget_bytes=None, fallback="odd cache", computed=1200, reused=30, failed=2, halvings=0
+    )
+    squad = squad.model_copy(update={"tuned": squad.tuned.model_copy(update={"back_end": told})})
+    text = render_markdown(study.model_copy(update={"comparisons": [squad]}), {})
+    evaluations = Page(text.partition("### Evaluations")[2]).tables[0]
+    told_of = evaluations[0].index("Back end")
+    assert [line[told_of] for line in evaluations[1:]] == [
+        "ft_harness, softmax in float32",
+        "ft_harness, softmax in float32; 1,200 computed; 30 reused; 2 failed; fallback: odd cache",
+    ]
+
+
+# --- several adapters, shots and sizes -----------------------------------------------------------------------------
+
+
+def test_what_varies_stands_side_by_side():
+    text = render_markdown(make_varied_study(), {})
+    by_adapter, by_shots = Page(section(text, "Side by side")).tables  # each adapter has its seed: no table by seed
+    assert by_adapter == [
+        ["Task", "Shots", "Split", "Metric", *header("small"), *header("large")],
+        ["snli_custom", "0", "test", "acc", "40.0 %", "50.0 %", "+10.0", "40.0 %", "70.0 %", "+30.0"],
+        ["snli_custom", "3", "test", "acc", "40.0 %", "55.0 %", "+15.0", "40.0 %", "65.0 %", "+25.0"],
+    ]
+    assert by_shots[0] == [
+        *("Task", "Adapter", "Training seed", "Split", "Metric"),
+        *header("shots 0"),
+        *header("shots 3"),
+    ]
+    assert by_shots[1][:2] == ["snli_custom", "small"]
+    assert by_shots[1][6::3] == ["50.0 %", "55.0 %"]
+    assert Page(text).tables[0][0][:4] == ["Task", "Adapter", "Shots", "Training seed"]
+
+
+def header(value: str) -> list[str]:
+    return [f"{value}: {what}" for what in ("Base", "Tuned", "Difference")]
+
+
+def test_a_task_that_was_not_trained_on_is_forgetting():
+    text = render_markdown(make_varied_study(), {})
+    (control,) = Page(section(text, "Forgetting")).tables
+    assert [line[:2] + line[-1:] for line in control[1:]] == [["small", "other", "worse"]]
+    assert "other" not in {line[0] for line in Page(text).tables[0]}
+
+
+def test_scores_by_training_size():
+    (sizes,) = Page(section(render_markdown(make_varied_study(), {}), "Training size")).tables
+    assert [line[3:7] for line in sizes[1:]] == [
+        ["small", "100", "40.0 %", "50.0 %"],
+        ["small", "100", "40.0 %", "55.0 %"],
+        ["large", "400", "40.0 %", "70.0 %"],
+        ["large", "400", "40.0 %", "65.0 %"],
+    ]
+    assert "## Training size" not in render_markdown(make_study(), {})
+
+
+def test_training_seeds_have_a_table():
+    study = make_study().model_copy(update={"repeats": [make_repeats("snli_custom")]})
+    (seeds,) = Page(section(render_markdown(study, {}), "Training seeds")).tables
+    assert seeds[1][3:] == ["snli_custom", "0", "+30.0", "-", "-", "-"]
+    assert seeds[4][3:] == ["mean", "3", "+32.0", "+25.0 to +39.0", "2.0 %", "3.0 %"]
+
+
+def test_methods_and_clusters_stand_under_all_metrics():
+    row = make_row("squad", "test", "acc", (0.1, 0.3), primary=True, interval_method="by hand", p_method="exact")
+    rows = [
+        row,
+        make_row("squad", "test", "f1_macro", (0.1, 0.3), n_clusters=41, interval_method="boot", p_method="swap"),
+    ]
+    study = make_study().model_copy(update={"comparisons": [make_comparison("squad", "test", {}, rows)]})
+    methods = Page(section(render_markdown(study, {}), "All metrics")).tables[1]
+    assert methods[1:] == [["squad", "acc", "by hand", "exact", "-"], ["squad", "f1_macro", "boot", "swap", "41"]]
+
+
+def test_the_items_that_weigh_most_in_a_perplexity_are_named():
+    study = make_study()
+    text = markdown_page(build_document(study, outliers=make_outliers(study, "odd")), {})
+    found = section(text, "Perplexity").replace("\\_", "_")
+    assert "hold 12.5 % of all loss. Without them token_ppl is 9.50 before and 7.25 after." in found
+    assert Page(found).tables == [
+        [["Item", "Tokens", "Loss, Base", "Loss, Tuned", "Text"], ["odd", "7", "4.25", "3.50", "odd"]]
+    ]
+
+
+# --- hostile text --------------------------------------------------------------------------------------------------
 
 
 def structure(page: Page) -> list[str]:
@@ -470,7 +603,7 @@ def test_hostile_text_leaves_nothing_for_later_renderers(payload):
     for node in Page(text).prose:
         assert not re.search(r"@|\$|://|www\.", node, re.IGNORECASE)
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]", text)
-    assert len(text) < 200_000
+    assert len(text) < 400_000
 
 
 @pytest.mark.parametrize("payload", [payload for payload in PAYLOADS if len(payload) < 500])

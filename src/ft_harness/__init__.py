@@ -16,6 +16,7 @@ _HOMES = {
     "compare": "ft_harness.aggregator",
     "aggregate": "ft_harness.aggregator",
     "render_markdown": "ft_harness.report",
+    "render_html": "ft_harness.report",
     "task_yamls_dir": "ft_harness.paths",
 }
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ft_harness import base_model, fewshot, storage, tasks
+from ft_harness import adapters, base_model, fewshot, heads, storage, tasks
 from ft_harness.data import row_losses
 from ft_harness.data_report import DataReport, LostRows, describe_baseline, describe_data, make_data_report
 from ft_harness.docs import LABEL_NAMES
@@ -136,13 +136,22 @@ def check_task(spec: TaskSpec, *, baseline: bool = False) -> list[str]:
     return [name, counts, f"{len(metrics)} metrics, on mock answers too", *found]
 
 
+def _check_model(recipe: Recipe, *, trains: bool) -> list[FtHarnessError]:
+    """Faults of the base model's folder and quantisation, and of the modules that an adapter is to be made for."""
+    head = recipe.adapter.task_type == "SEQ_CLS"
+    found = base_model.problems(recipe.model, head=head)
+    if found or not trains:
+        return found
+    return [*adapters.target_problems(recipe.adapter, base_model.empty_model(recipe.model, head=head))]
+
+
 def check(recipe: Recipe, folders: list[Path], *, trains: bool, trust_code: bool = False) -> Checked:
     """Check model folder, task, data, labels and output folders.
 
     Raises:
         FtHarnessError: the fault, or a `ProblemsError` with all of them.
     """
-    problems: list[FtHarnessError] = [*base_model.problems(recipe.model)]
+    problems = _check_model(recipe, trains=trains)
     for folder in folders:
         problems += storage.problems(folder)
     form = PLAIN
@@ -161,6 +170,9 @@ def check(recipe: Recipe, folders: list[Path], *, trains: bool, trust_code: bool
         problems += fewshot.problems(loaded, recipe.eval)
         problems += decoding.problems(loaded, recipe.eval)
         problems += _check_docs(loaded, form)
+        if recipe.adapter.task_type == heads.SEQ_CLS:
+            config = None if problems else base_model.load_config(recipe.model)
+            problems += heads.problems(recipe, loaded.values(), config)
     except ProblemsError as error:
         problems += error.problems
     except FtHarnessError as error:

@@ -19,6 +19,7 @@ from ft_harness.errors import InputError
 SCHEMA_VERSION: Literal[1] = 1
 RECORD_FILE = "record.json"
 SAMPLES_FILE = "samples.jsonl.gz"
+SCORES_FILE = "scores.parquet"  # the same outcomes in columns, without texts of docs and prompts
 
 
 class Frozen(BaseModel):
@@ -34,8 +35,11 @@ class ModelInfo(Frozen):
     revision: str | None = None
     identity: str = Field(description="hash of configuration and weights, or the hub commit")
     dtype: str
-    quantization: str | None = None
+    quantization: str | None = Field(default=None, description="bits and compute dtype; null: not quantised")
     parameters: int = Field(description="logical parameters of the base model")
+    head: str | None = Field(
+        default=None, description="hash of the freshly drawn classification head; null: none was drawn"
+    )
 
 
 class LiveProof(Frozen):
@@ -54,6 +58,10 @@ class AdapterInfo(Frozen):
     identity: str = Field(description="sha256 over the adapter's weight and configuration files")
     trainable_parameters: int
     live_proof: LiveProof
+    merge_drift: float | None = Field(
+        default=None, description="largest change of a logit by merging alone; null: scored unmerged"
+    )
+    unchecked: list[str] = Field(default_factory=list, description="what could not be checked, a sentence each")
 
 
 class Settings(Frozen):
@@ -76,6 +84,12 @@ class Settings(Frozen):
     sample_seed: int | None = Field(description="seed of the sample of the split; null if the whole split was scored")
     chat_template_hash: str | None = Field(description="hash of the template's text; null: plain prompts")
     system_instruction: str | None = Field(default=None, description="the chat's system message")
+    text_fields: list[str] | None = Field(
+        default=None, description="doc fields that a classification head reads; null: the rendered prompt"
+    )
+    cluster: str | None = Field(
+        default=None, description="doc field of which equal values make a cluster of items; null: each item alone"
+    )
     generation_kwargs: dict[str, Any]
     max_length: int
     batch_size: int
@@ -107,6 +121,19 @@ class Cost(Frozen):
     peak_gpu_bytes: int | None
 
 
+class BackEndInfo(Frozen):
+    """How the back-end answered; counts are requests, of which a doc may have several."""
+
+    name: str
+    budget_bytes: int | None = Field(description="memory that a batch could take beside the weights; null: not planned")
+    fallback: str | None = Field(description="why it went the plain way; null: it did not, or nothing was computed")
+    processes: int = Field(default=1, description="that shared the docs")
+    computed: int = Field(description="requests computed by the model")
+    reused: int = Field(description="requests answered from the response store; cost.tokens counts theirs too")
+    failed: int = Field(description="requests that memory was not enough for, alone in a batch")
+    halvings: int = Field(description="how often a batch ran out of memory and the budget of its length was halved")
+
+
 class Record(Frozen):
     """`record.json`."""
 
@@ -119,6 +146,8 @@ class Record(Frozen):
     settings: Settings
     scores: list[Score]
     cost: Cost
+    back_end: BackEndInfo | None = Field(default=None, description="null: written before this was kept")
+    rescored_from: str | None = Field(default=None, description="evaluation whose responses were scored again")
     provenance: dict[str, Any]
 
 
@@ -183,7 +212,14 @@ class Sample(Frozen):
     prediction: str | None
     invalid: bool
     truncated: bool
-    scores: dict[str, float | list[float] | None]
+    scores: dict[str, float | list[float] | None] = Field(description="all null where failed is not null")
+    tokens: list[int] | None = Field(
+        default=None, description="tokens that were scored, for each response; null: not counted"
+    )
+    unfinished: list[bool] | None = Field(
+        default=None, description="for each generated text, whether the limit of tokens ended it; null: not known"
+    )
+    failed: str | None = Field(default=None, description="why there is no response; null: there is")
 
 
 class Evaluation(Frozen):

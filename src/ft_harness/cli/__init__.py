@@ -1,6 +1,6 @@
 """Arguments -> one call -> text and exit code. The only room that prints; heavy imports happen inside commands."""
 
-from ft_harness.cli import experiments, tasks  # noqa: F401  (their commands)
+from ft_harness.cli import experiments, reports, tasks  # noqa: F401  (their commands)
 from ft_harness.cli.app import app, main, tasks_app
 
 app.add_typer(tasks_app, name="tasks")

@@ -43,13 +43,14 @@ def _experiment(
     return Experiment(chosen, loaded, recipe_file(recipe), out, command_line(), trust_task_code)
 
 
-def _print_study(study: Study, path: Path) -> None:
+def print_study(study: Study, path: Path) -> None:
     """The main metric of each comparison, the sentences of the primary ones, and the report's path."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from ft_harness.amounts import amount, difference, interval
+    from ft_harness.report import one_line
 
     table = Table("Task", "Split", "Metric", "Base", "Tuned", "Difference [95 %]", "n", "Verdict")
     for comparison in study.comparisons:
@@ -65,11 +66,11 @@ def _print_study(study: Study, path: Path) -> None:
             str(row.n),
             row.verdict or "-",
         )
-        table.add_row(*map(escape, cells))
+        table.add_row(*(escape(one_line(cell)) for cell in cells))
     console = Console()
     console.width = max(console.width, 110)
     console.print(table)
-    print("\n".join([*study.sentences(), str(path)]))
+    print("\n".join([*map(one_line, study.sentences()), str(path)]))
 
 
 def _print_scores(evaluations: list[Evaluation]) -> None:
@@ -86,7 +87,7 @@ def demo(out: OutOption = HERE) -> None:
     """Score, tune and score again the bundled model on three bundled tasks; write results/reports/demo/report.md."""
     from ft_harness.pipeline import demo_experiments, run
 
-    _print_study(*run(demo_experiments(out), "demo", say))
+    print_study(*run(demo_experiments(out), "demo", say))
 
 
 @app.command()
@@ -112,7 +113,7 @@ def run(
     from ft_harness import pipeline
 
     experiment = _experiment(recipe, set_, out, name, trust_task_code=trust_task_code)
-    _print_study(*pipeline.run([experiment], experiment.name, say))
+    print_study(*pipeline.run([experiment], experiment.name, say))
 
 
 @app.command()
@@ -142,22 +143,63 @@ def evaluate(
     trust_task_code: TrustOption = False,
 ) -> None:
     """Score the base model, and the adapters that are given, on a recipe's task and splits; one load for all."""
+    from ft_harness import processes
+    from ft_harness.evaluation import check_complete
     from ft_harness.pipeline import evaluate_only
 
     experiment = _experiment(recipe, set_, out, trust_task_code=trust_task_code)
-    _print_scores(evaluate_only(experiment, adapter, say))
+    first = processes.rank() == 0
+    evaluations = evaluate_only(experiment, adapter, say if first else lambda line: None)
+    if first:
+        _print_scores(evaluations)
+        check_complete(evaluations)
 
 
 @app.command()
-def report(
+def rescore(
     results: Annotated[list[Path], typer.Argument(help="folders with evaluations in or below them")],
-    name: Annotated[str, typer.Option("--name", help="name of the report's folder")] = "report",
-    out: OutOption = HERE,
+    task: Annotated[str | None, typer.Option("--task", help="a task that asks the same; default: their own")] = None,
+    include_path: IncludeOption = None,
+    trust_task_code: TrustOption = False,
 ) -> None:
-    """Write a report from finished evaluations."""
-    from ft_harness.pipeline import report_only
+    """Score saved responses again with a task's metrics as they are now, without a model; new evaluations."""
+    from ft_harness.evaluation import check_complete
+    from ft_harness.records import load_records
+    from ft_harness.rescore import Definition, score_again
 
-    _print_study(*report_only(results, out, name, command_line()))
+    evaluations = score_again(load_records(results), Definition(task, include_path, trust_task_code))
+    _print_scores(evaluations)
+    check_complete(evaluations)
+
+
+@app.command()
+def power(
+    results: Annotated[Path | None, typer.Argument(help="a base evaluation, instead of --n and --base")] = None,
+    n: Annotated[int | None, typer.Option("--n", help="items of the test set")] = None,
+    base: Annotated[float | None, typer.Option("--base", help="the base's score, 0 to 1")] = None,
+    metric: Annotated[str | None, typer.Option("--metric", help="default: acc, or the run's main metric")] = None,
+    effect: Annotated[float | None, typer.Option("--effect", help="a wished improvement: the items it needs")] = None,
+    correlation: Annotated[float, typer.Option("--correlation", help="of base and tuned over items; 0: careful")] = 0.0,
+) -> None:
+    """The smallest improvement that a test set could show with 80 % power, and the items that a wished one needs."""
+    from ft_harness.errors import ConfigError
+    from ft_harness.power import forecast, forecast_run
+    from ft_harness.records import load_records
+    from ft_harness.sentences import describe, state_forecast
+
+    if results is None and n is not None and base is not None:
+        print("\n".join(state_forecast(forecast(metric or "acc", n, base, effect, correlation))))
+        return
+    if results is None or n is not None or base is not None:
+        raise ConfigError(
+            "either a base evaluation or both --n and --base tell what can be shown",
+            "one of the two",
+            "ft-harness power --n 300 --base 0.6, or ft-harness power results/base--<model>",
+        )
+    for evaluation in load_records([results]):
+        if evaluation.record.adapter is None:
+            lines = state_forecast(forecast_run(evaluation, metric, effect, correlation))
+            print("\n".join([f"{describe(evaluation.record)}:", *(f"  {line}" for line in lines)]))
 
 
 @app.command()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from ft_harness.aggregator import Comparison
-from ft_harness.amounts import amount
-from ft_harness.markdown import inline, table
+from ft_harness.aggregator import Comparison, Study
+from ft_harness.report.cells import count, score
+from ft_harness.report.document import Block, Cell, Paragraph, Table
+from ft_harness.report.features import main_comparisons, name_of
 
 _KINDS = ("precision", "recall", "f1")
 _MANY_LABELS = 12  # a wider matrix is no longer read
@@ -17,36 +16,41 @@ def label_names(comparison: Comparison) -> list[str]:
     return [row.metric.removeprefix("recall_") for row in comparison.rows if row.metric.startswith("recall_")]
 
 
-def label_section(compared: Sequence[tuple[str, Comparison]]) -> list[str]:
-    """Tables of the (name, comparison) pairs that are about labels; nothing where none is."""
+def label_section(study: Study) -> list[Block]:
+    """Tables of the main comparisons that are about labels; nothing where none is."""
+    compared = [(name_of(study, each), each) for each in main_comparisons(study)]
     lines = [line for name, comparison in compared for line in _score_lines(name, comparison)]
     kinds = [f"{kind.capitalize()}, {who}" for kind in _KINDS for who in ("Base", "Tuned")]
-    scores = [table(["Task", "Split", "Label", *kinds], lines, "lllrrrrrr")] if lines else []
-    return [*scores, *(part for name, comparison in compared for part in _confusion_table(name, comparison))]
+    header = ["Task", "Split", "Label", *kinds]
+    scores = [Table("labels", "Scores by label", header, lines, "tttnnnnnn")] if lines else []
+    return [*scores, *(block for name, comparison in compared for block in _confusion(name, comparison))]
 
 
-def _score_lines(name: str, comparison: Comparison) -> list[list[str]]:
+def _score_lines(name: str, comparison: Comparison) -> list[list[Cell]]:
     rows = {row.metric: row for row in comparison.rows if row.tuned_subject is not None}
-    lines: list[list[str]] = []
+    lines: list[list[Cell]] = []
     for label in label_names(comparison):
         metrics = [f"{kind}_{label}" for kind in _KINDS]
         pairs = [(rows[metric].base, rows[metric].tuned) if metric in rows else (None, None) for metric in metrics]
-        scores = [amount(metric, value) for metric, pair in zip(metrics, pairs, strict=True) for value in pair]
+        scores = [score(metric, value) for metric, pair in zip(metrics, pairs, strict=True) for value in pair]
         lines.append([name, comparison.base.settings.split, label, *scores])
     return lines
 
 
-def _confusion_table(name: str, comparison: Comparison) -> list[str]:
+def _confusion(name: str, comparison: Comparison) -> list[Block]:
     """Counts by gold (rows) and predicted label (columns), base and tuned; unreadable answers where there are any."""
     found = comparison.confusion
     if found is None or len(found.labels) > _MANY_LABELS:
         return []
     unread = any(row[-1] for row in [*found.base, *found.tuned])
     columns = [*found.labels, *(["no label"] if unread else [])]
-    lines = [
-        [who, label, *(str(count) for count in row[: len(columns)])]
+    lines: list[list[Cell]] = [
+        [who, label, *(count(number) for number in row[: len(columns)])]
         for who, counts in (("Base", found.base), ("Tuned", found.tuned))
         for label, row in zip(found.labels, counts, strict=True)
     ]
     title = f"{name} ({comparison.base.settings.split}): gold labels by row, predicted ones by column."
-    return [inline(title), table(["", "Gold", *columns], lines, "ll" + "r" * len(columns))]
+    return [
+        Paragraph(title),
+        Table("confusion", title, ["", "Gold", *columns], lines, "tt" + "n" * len(columns)),
+    ]

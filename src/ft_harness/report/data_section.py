@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from ft_harness.aggregator import Row, Study
-from ft_harness.amounts import NONE, amount, difference, interval
 from ft_harness.data_report import DataReport, SplitData, describe_findings
-from ft_harness.markdown import inline, table
+from ft_harness.report.cells import MEASURED, UNDEFINED, count, measured_cells, share
+from ft_harness.report.document import Block, Cell, Heading, Paragraph, Table, bullets
 
 _BARS = "▁▂▃▄▅▆▇█"
-_SPLIT_HEADER = [
-    "Adapter",
-    "Task",
-    "Split",
-    "Docs",
-    "Majority",
-    "Random",
-    "5 %",
-    "Median",
-    "95 %",
-    "Longest",
-    "Lengths",
-]
-_ROW_HEADER = ["Adapter", "Task", "Split", "Metric", "Base", "Tuned", "Difference", "95 % interval", "n"]
+_SPLIT_COLUMNS = {
+    "Adapter": "t",
+    "Task": "t",
+    "Split": "t",
+    "Docs": "n",
+    "Majority": "n",
+    "Random": "n",
+    "5 %": "n",
+    "Median": "n",
+    "95 %": "n",
+    "Longest": "n",
+    "Lengths": "t",
+}
+_WHOLE_AND_REST = ("Base", "Tuned", "Difference", "95 % interval", "n")
 _LEGEND = (
     "Majority and random: what always giving the most frequent answer, or any, scores. Lengths: of the prompts, in "
     "characters; the bars are ten bins of equal width from the shortest to the longest."
 )
 
 
-def data_section(study: Study) -> list[str]:
+def data_section(study: Study) -> list[Block]:
     """Tables and lines of the adapters whose data is known; nothing where there is none.
 
     Adapters of the same data stand together.
@@ -46,23 +46,22 @@ def data_section(study: Study) -> list[str]:
         for names, report in reports
         for line in describe_findings(report)
     ]
+    kinds = "".join(_SPLIT_COLUMNS.values())
     return [
-        table(_SPLIT_HEADER, lines, "lllrrrrrrrl"),
-        _LEGEND,
-        *(["\n".join(f"- {inline(line)}" for line in found)] if found else []),
+        Table("data", "Data by split", list(_SPLIT_COLUMNS), lines, kinds),
+        Paragraph(_LEGEND),
+        *bullets(found),
         *_affected(study),
     ]
 
 
-def _share(value: float | None) -> str:
-    return NONE if value is None else f"{100 * value:.1f} %"
-
-
-def _split_cells(data: SplitData) -> list[str]:
+def _split_cells(data: SplitData) -> list[Cell]:
     sizes = data.lengths
-    lengths = [str(value) for value in (sizes.p5, sizes.median, sizes.p95, sizes.longest)] if sizes else [NONE] * 4
-    bars = _bars(sizes.counts) if sizes else NONE
-    return [data.split, str(data.n), _share(data.majority_share), _share(data.random_share), *lengths, bars]
+    lengths: list[Cell] = [UNDEFINED] * 4
+    if sizes:
+        lengths = [count(value) for value in (sizes.p5, sizes.median, sizes.p95, sizes.longest)]
+    bars: Cell = _bars(sizes.counts) if sizes else UNDEFINED
+    return [data.split, count(data.n), share(data.majority_share), share(data.random_share), *lengths, bars]
 
 
 def _bars(counts: list[int]) -> str:
@@ -71,26 +70,22 @@ def _bars(counts: list[int]) -> str:
     return "".join(_BARS[1 + count * steps // max(counts) if count else 0] for count in counts)
 
 
-def _affected(study: Study) -> list[str]:
+def _affected(study: Study) -> list[Block]:
     """The deciding metric of each comparison whose items also stand in the training split, with and without them."""
-    lines: list[list[str]] = []
+    lines: list[list[Cell]] = []
     for comparison in study.comparisons:
         without = comparison.without
         if without:
             whole = next(row for row in comparison.rows if row.metric == without.metric and row.tuned_subject)
             lines += [_row_cells(row) for row in (whole, without)]
-    return ["### With and without the overlap", table(_ROW_HEADER, lines, "llllrrrrr")] if lines else []
+    if not lines:
+        return []
+    title = "With and without the overlap"
+    header = ["Adapter", "Task", "Split", "Metric", *_WHOLE_AND_REST]
+    kinds = "tttt" + "".join(MEASURED[name] for name in _WHOLE_AND_REST)
+    return [Heading(3, title), Table("overlap", title, header, lines, kinds)]
 
 
-def _row_cells(row: Row) -> list[str]:
-    return [
-        row.tuned_subject or NONE,
-        row.task,
-        row.split,
-        row.metric,
-        amount(row.metric, row.base),
-        amount(row.metric, row.tuned),
-        difference(row.metric, row.delta),
-        interval(row),
-        str(row.n),
-    ]
+def _row_cells(row: Row) -> list[Cell]:
+    cells = measured_cells(row)
+    return [row.tuned_subject or UNDEFINED, row.task, row.split, row.metric, *(cells[name] for name in _WHOLE_AND_REST)]

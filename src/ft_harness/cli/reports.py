@@ -1,0 +1,125 @@
+"""Commands on finished evaluations."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ft_harness.cli.app import HERE, OutOption, app, say
+from ft_harness.cli.experiments import command_line, print_study
+
+if TYPE_CHECKING:
+    from ft_harness.pipeline import Layout
+
+Options = dict[str, Any]
+_LAYOUT: dict[str, tuple[Any, Any]] = {
+    "formats": (
+        Annotated[str, typer.Option("--format", metavar="LIST", help="some of md,html,tex,csv,json")],
+        "md,html",
+    ),
+    "rows": (
+        Annotated[
+            str | None,
+            typer.Option(
+                "--rows",
+                metavar="LIST",
+                help="what leads the lines of the main table: some of model,task,adapter,shots,decoding,input,"
+                "quantization,limit,seed,split,metric",
+            ),
+        ],
+        None,
+    ),
+    "columns": (
+        Annotated[str | None, typer.Option("--columns", metavar="NAME", help="one of these, side by side")],
+        None,
+    ),
+    "metrics": (
+        Annotated[str | None, typer.Option("--metrics", metavar="LIST", help="metrics of the main table")],
+        None,
+    ),
+    "allow_mismatch": (
+        Annotated[
+            list[str],
+            typer.Option("--allow-mismatch", metavar="FIELD", help="a field that may differ, with a note (repeatable)"),
+        ],
+        [],
+    ),
+}  # options of every command that writes a report: type and default
+NameOption = Annotated[str, typer.Option("--name", help="name of the report's folder")]
+
+
+def _takes_layout(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options of `_LAYOUT` in place of its parameter `layout`."""
+    own = inspect.signature(command, eval_str=True)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    kept = [each.replace(kind=keyword) for name, each in own.parameters.items() if name != "layout"]
+    shared = [
+        inspect.Parameter(name, keyword, default=default, annotation=annotation)
+        for name, (annotation, default) in _LAYOUT.items()
+    ]
+
+    @wraps(command)
+    def call(**given: Any) -> None:
+        layout = {name: given.pop(name) for name in _LAYOUT}
+        command(layout=layout, **given)
+
+    vars(call)["__signature__"] = own.replace(parameters=[*kept, *shared])
+    return call
+
+
+def _make_layout(given: Options) -> Layout:
+    from ft_harness.pipeline import Layout, check_formats
+    from ft_harness.report import make_view
+
+    view = make_view(given["rows"], given["columns"], given["metrics"])
+    return Layout(check_formats(given["formats"]), view, tuple(given["allow_mismatch"]))
+
+
+@app.command()
+@_takes_layout
+def report(
+    results: Annotated[list[Path], typer.Argument(help="folders with evaluations in or below them")],
+    layout: Options,
+    name: NameOption = "report",
+    slice_by: Annotated[
+        list[str], typer.Option("--slice-by", help="a field of the docs to slice the cases by (repeatable)")
+    ] = [],  # noqa: B006
+    out: OutOption = HERE,
+) -> None:
+    """Write a report from finished evaluations."""
+    from ft_harness.pipeline import report_only
+
+    print_study(*report_only(results, out, name, command_line(), slice_by, _make_layout(layout)))
+
+
+@app.command()
+@_takes_layout
+def compare(
+    base: Annotated[Path, typer.Argument(help="folder of one evaluation")],
+    tuned: Annotated[Path, typer.Argument(help="folder of the other")],
+    layout: Options,
+    name: NameOption = "comparison",
+    fail_on_regression: Annotated[
+        str | None, typer.Option(metavar="METRIC", help="exit 1 if this metric got worse")
+    ] = None,
+    out: OutOption = HERE,
+) -> None:
+    """Compare two evaluations item by item, and write a report on them."""
+    from ft_harness.pipeline import compare_only
+    from ft_harness.report import check_metrics, make_view
+    from ft_harness.sentences import state_verdict
+
+    study, path = compare_only(base, tuned, out, name, command_line(), _make_layout(layout))
+    print_study(study, path)
+    if fail_on_regression is None:
+        return
+    check_metrics(study, make_view(None, None, fail_on_regression))
+    for row in study.rows():
+        if row.metric == fail_on_regression and row.verdict == "worse":
+            say(state_verdict(row, None))
+            raise typer.Exit(1)

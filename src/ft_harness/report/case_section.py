@@ -1,0 +1,102 @@
+"""The report's section on cases: what became of each item, where, and a few items of each kind to read."""
+
+from __future__ import annotations
+
+from ft_harness.aggregator import Comparison, Study
+from ft_harness.amounts import NONE, difference
+from ft_harness.cases import CASES_FILE, DECIDING_METRICS, THRESHOLD, Case, CaseSummary, Transition
+from ft_harness.report.cells import count
+from ft_harness.report.document import Block, Bullets, Cell, Heading, Number, Paragraph, Table, Verbatim
+from ft_harness.report.features import main_comparisons, name_of
+from ft_harness.report.slice_section import LEGEND, slice_blocks
+
+_UNCHANGED: tuple[Transition, ...] = (
+    "still right",
+    "same",
+)  # shown where something is written of them
+_MANY_CHOICES = 6  # whose log-likelihoods still fit in columns
+
+
+def case_section(study: Study) -> list[Block]:
+    compared = main_comparisons(study)
+    first = next((each for each in compared if each.cases.slices), None)  # under it stands the legend
+    return [block for each in compared for block in _cases(study, each, legend=each is first)]
+
+
+def _cases(study: Study, comparison: Comparison, *, legend: bool) -> list[Block]:
+    title = f"{name_of(study, comparison)} ({comparison.base.settings.split})"
+    summary = comparison.cases
+    if summary.counts is None or summary.cases is None:
+        return [Heading(3, title), Paragraph(summary.reason or "No cases.")]
+    blocks: list[Block] = [Heading(3, title), _transitions(summary, title), *slice_blocks(summary, title)]
+    blocks += [Paragraph(LEGEND)] if legend else []
+    if summary.metric is not None and summary.metric not in DECIDING_METRICS:
+        step = difference(summary.metric, THRESHOLD).removeprefix("+")
+        blocks.insert(2, Paragraph(f"Better or worse: {summary.metric} changed by at least {step} points."))
+    for transition, cases in summary.cases.items():
+        shown = [case for case in cases if transition not in _UNCHANGED or case.why]
+        if shown:
+            number = summary.counts[transition]
+            blocks.append(Heading(4, f"{transition.capitalize()} ({len(shown)} of {number} shown)"))
+            blocks += [block for case in shown for block in _case(case)]
+    return blocks
+
+
+def _transitions(summary: CaseSummary, title: str) -> Table:
+    """Counts of all items, and of each gold answer where these are classes."""
+    counts = summary.counts or {}
+    header = [name.capitalize() for name in counts]
+    line: list[Cell] = [count(number) for number in counts.values()]
+    kinds = "n" * len(header)
+    if summary.by_gold is None:
+        return Table("transitions", f"Transitions of {title}", header, [line], kinds)
+    lines: list[list[Cell]] = [["all", *line]]
+    lines += [[gold, *(count(number) for number in found.values())] for gold, found in summary.by_gold.items()]
+    return Table("transitions", f"Transitions of {title}", ["Gold answer", *header], lines, f"t{kinds}")
+
+
+def _case(case: Case) -> list[Block]:
+    """The prompt as a block, the answers as a table under it, then what is known of the item."""
+    return [
+        Paragraph(f"Item {case.item_key}"),
+        Verbatim(case.prompt),
+        _answers(case),
+        *([Bullets(remarks)] if (remarks := _remarks(case)) else []),
+    ]
+
+
+def _answers(case: Case) -> Table:
+    """Gold and both answers; where they were chosen, with the log-likelihood of each choice."""
+    lines: list[list[Cell]] = [
+        ["Gold", case.gold],
+        ["Base", _answer(case.base_answer)],
+        ["Tuned", _answer(case.tuned_answer)],
+    ]
+    choices = case.choices if case.choices and len(case.choices) <= _MANY_CHOICES else []
+    for choice in choices:
+        lines[0].append(NONE)
+        lines[1].append(_log_likelihood(choice.base))
+        lines[2].append(_log_likelihood(choice.tuned))
+    header = ["", "Answer", *(f"log p of {choice.name}" for choice in choices)]
+    return Table(None, f"Answers to item {case.item_key}", header, lines, "tt" + "n" * len(choices))
+
+
+def _log_likelihood(value: float | None) -> Number:
+    return Number(NONE if value is None else f"{value:.2f}", value)
+
+
+def _answer(answer: str | None) -> str:
+    return "(no readable answer)" if answer is None else answer or "(empty)"
+
+
+def _remarks(case: Case) -> list[str]:
+    found = []
+    if case.why:
+        found.append(f"Why, from {CASES_FILE}: {case.why}")
+    if case.nearest:
+        text = " / ".join(case.nearest.text.splitlines())
+        share = f"{100 * case.nearest.similarity:.0f} %"
+        found.append(f"Nearest training example ({share} of the words in common, answer {case.nearest.answer}): {text}")
+    if case.tags:
+        found.append(f"Slices: {'; '.join(case.tags)}")
+    return found

@@ -1,0 +1,61 @@
+"""Numbers of rows as cells: the text that a reader sees, with the unrounded number behind it."""
+
+from __future__ import annotations
+
+from ft_harness.aggregator import Row
+from ft_harness.amounts import NONE, amount, difference, probability
+from ft_harness.report.document import Cell, Number, Span
+
+MEASURED = {
+    "Base": "n",
+    "Tuned": "n",
+    "Difference": "n",
+    "95 % interval": "i",
+    "p": "n",
+    "p (Holm)": "n",
+    "n": "n",
+    "Verdict": "t",
+}  # columns of a row's numbers, and their kinds
+
+
+UNDEFINED = Number(NONE, None)
+
+
+def score(metric: str, value: float | None) -> Number:
+    return Number(amount(metric, value), value)
+
+
+def change(metric: str, delta: float | None) -> Number:
+    return Number(difference(metric, delta), delta)
+
+
+def chance(p: float | None) -> Number:
+    return Number(probability(p), p)
+
+
+def count(number: int | None) -> Number:
+    return Number(NONE if number is None else f"{number:,}", number)
+
+
+def share(value: float | None) -> Number:
+    return Number(NONE if value is None else f"{100 * value:.1f} %", value)
+
+
+def span_of(metric: str, low: float | None, high: float | None) -> Span:
+    """An interval of a difference."""
+    shown = NONE if low is None or high is None else f"{difference(metric, low)} to {difference(metric, high)}"
+    return Span(shown, low, high)
+
+
+def measured_cells(row: Row) -> dict[str, Cell]:
+    """The cells of a row by the names of `MEASURED`."""
+    return {
+        "Base": score(row.metric, row.base),
+        "Tuned": score(row.metric, row.tuned),
+        "Difference": change(row.metric, row.delta),
+        "95 % interval": span_of(row.metric, row.low, row.high),
+        "p": chance(row.p),
+        "p (Holm)": chance(row.p_adjusted),
+        "n": count(row.n),
+        "Verdict": row.verdict or UNDEFINED,
+    }

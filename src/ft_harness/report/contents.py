@@ -1,0 +1,53 @@
+"""The order of a report: the answer first, then what lies behind it, then what made it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ft_harness.aggregator import Study
+from ft_harness.report.case_section import case_section
+from ft_harness.report.cost_section import cost_section, size_section, training_section
+from ft_harness.report.data_section import data_section
+from ft_harness.report.document import Document, bullets, section
+from ft_harness.report.evidence_section import command_section, provenance_section, signature_section
+from ft_harness.report.features import View
+from ft_harness.report.label_section import label_section
+from ft_harness.report.limits_section import limits_section
+from ft_harness.report.perplexity_section import Outliers, perplexity_section
+from ft_harness.report.score_section import (
+    forgetting_section,
+    metric_section,
+    score_section,
+    seed_section,
+    side_by_side_section,
+    split_section,
+)
+
+
+def build_document(study: Study, view: View | None = None, outliers: Sequence[Outliers] = ()) -> Document:
+    """The report of a study, from the sentences down to the software; sections without anything to say are left out.
+
+    `view` is what the main table shows, `outliers` are the items that weigh most in perplexities, where they are known.
+    """
+    sections = {
+        "Scores": score_section(study, view or View()),
+        "Side by side": side_by_side_section(study),
+        "Scores by split": split_section(study),
+        "Scores by label": label_section(study),
+        "Forgetting": forgetting_section(study),
+        "Perplexity": perplexity_section(study, outliers),
+        "Training seeds": seed_section(study),
+        "Training size": size_section(study),
+        "What was not measured": limits_section(study),
+        "Notes": bullets(study.notes),
+        "Data": data_section(study),
+        "Training": training_section(study),
+        "Cost": cost_section(study),
+        "Cases": case_section(study),
+        "All metrics": metric_section(study),
+        "Commands": command_section(study),
+        "Signatures": signature_section(study),
+        "Provenance": provenance_section(study),
+    }
+    blocks = [block for title, found in sections.items() for block in section(title, found)]
+    return Document(study.name, [*bullets(study.sentences()), *blocks])

@@ -1,0 +1,134 @@
+"""A report before it has a format: typed blocks that every renderer understands, with all text still as it came.
+
+A section is a function of the study that gives a list of blocks. No block holds markup: renderers escape every text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ft_harness.markdown import visible
+
+TEXT_LIMIT = 1000  # characters of a text on one line; more are cut, with a mark
+VERBATIM_LIMIT = 1200
+FOLDED_ROWS = 25  # longer tables are folded where a format can do that
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number as a reader sees it, and the unrounded one behind it (None: undefined)."""
+
+    text: str
+    value: float | None
+
+
+@dataclass(frozen=True)
+class Span:
+    """An interval as a reader sees it, and its unrounded ends."""
+
+    text: str
+    low: float | None
+    high: float | None
+
+
+Cell = str | Number | Span
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Level 2 opens a section and stands in the contents; its text is ours. Levels 3 and 4 may hold any text."""
+
+    kind: ClassVar[str] = "heading"
+    level: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    kind: ClassVar[str] = "paragraph"
+    text: str
+
+
+@dataclass(frozen=True)
+class Bullets:
+    kind: ClassVar[str] = "bullets"
+    items: list[str]
+
+
+@dataclass(frozen=True)
+class Verbatim:
+    """Text shown letter by letter, over several lines."""
+
+    kind: ClassVar[str] = "verbatim"
+    text: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure by its key; left out where the renderer is not given it."""
+
+    kind: ClassVar[str] = "figure"
+    key: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells.
+
+    Attributes:
+        name: stem of the table's own file; None: it stands in the page only.
+        title: what it shows, for readers who meet it without its surroundings.
+        kinds: a letter a column: t text, n numbers, i intervals.
+        appendix: only looked up; folded where a format can do that, as long tables are.
+    """
+
+    kind: ClassVar[str] = "table"
+    name: str | None
+    title: str
+    header: list[str]
+    rows: Sequence[Sequence[Cell]]
+    kinds: str
+    appendix: bool = False
+
+    @property
+    def folded(self) -> bool:
+        return self.appendix or len(self.rows) > FOLDED_ROWS
+
+
+Block = Heading | Paragraph | Bullets | Verbatim | Figure | Table
+
+
+@dataclass(frozen=True)
+class Document:
+    title: str
+    blocks: list[Block]
+
+    def tables(self) -> list[Table]:
+        """The tables that have files of their own; a name that comes again is numbered."""
+        return [block for block in self.blocks if isinstance(block, Table) and block.name]
+
+
+def section(title: str, blocks: Sequence[Block]) -> list[Block]:
+    """The blocks under a heading; nothing where there are none."""
+    return [Heading(2, title), *blocks] if blocks else []
+
+
+def bullets(items: Sequence[str]) -> list[Block]:
+    return [Bullets(list(items))] if items else []
+
+
+def text_of(cell: Cell) -> str:
+    return cell if isinstance(cell, str) else cell.text
+
+
+def one_line(text: str) -> str:
+    r"""Text for a heading, a sentence or a cell: a line break is shown as `\n`, what can't be seen by its number."""
+    return visible(text, TEXT_LIMIT).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def several_lines(text: str) -> str:
+    """Text shown letter by letter, with its line breaks."""
+    return visible(text, VERBATIM_LIMIT)

@@ -1,0 +1,176 @@
+"""What made the numbers: signatures, commands, models, evaluations, recipes, software and hardware."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ft_harness.aggregator import Comparison, Study
+from ft_harness.records import Record
+from ft_harness.report.cells import UNDEFINED, count
+from ft_harness.report.document import Block, Cell, Heading, Number, Paragraph, Table, Verbatim, bullets
+from ft_harness.report.features import name_of
+from ft_harness.report.label_section import label_names
+
+_EVALUATION_COLUMNS = {
+    "Subject": "t",
+    "Task": "t",
+    "Split": "t",
+    "Shots": "n",
+    "Limit": "n",
+    "Seed": "n",
+    "Batch": "n",
+    "Device": "t",
+    "Seconds": "n",
+    "Tokens": "n",
+    "Back end": "t",
+    "Record": "t",
+}
+
+
+def records_of(study: Study) -> list[Record]:
+    """Base and tuned of each comparison in turn; a base scored once stands once."""
+    pairs = [record for comparison in study.comparisons for record in (comparison.base, comparison.tuned)]
+    return list({(record.subject, record.eval_id): record for record in pairs}.values())
+
+
+def signature_section(study: Study) -> list[Block]:
+    """What made the scores, each line once; those of single labels differ from the macro average's in the name only."""
+    labels = {label for comparison in study.comparisons for label in label_names(comparison)} - {"macro"}
+    per_label = {f"{kind}_{label}" for label in labels for kind in ("precision", "recall", "f1")}
+    scores = [score for record in records_of(study) for score in record.scores if score.metric not in per_label]
+    return bullets(list(dict.fromkeys(score.signature for score in scores)))
+
+
+# --- commands ------------------------------------------------------------------------------------------------------
+
+
+def command_section(study: Study) -> list[Block]:
+    """The command that makes the report again, and one for each comparison."""
+    blocks: list[Block] = [Paragraph("The command that makes this report again:"), Verbatim(study.command)]
+    commands: dict[str, list[str]] = {}
+    for comparison in study.comparisons:
+        title = f"{name_of(study, comparison)} ({comparison.tuned.settings.split})"
+        commands.setdefault(_command(study, comparison), []).append(title)
+    lines: list[list[Cell]] = [[", ".join(titles), command] for command, titles in commands.items()]
+    if lines:
+        said = "Base and tuned of each comparison, scored again (finished evaluations are reused):"
+        table = Table("commands", "Commands by comparison", ["Scores", "Command"], lines, "tt")
+        blocks += [Paragraph(said), table]
+    return blocks
+
+
+def _command(study: Study, comparison: Comparison) -> str:
+    """`ft-harness eval` on the adapter's recipe; without a known recipe, lm-eval's own arguments for the tuned side."""
+    record = comparison.tuned
+    settings, adapter = record.settings, record.adapter
+    if adapter and any(run.card.name == adapter.name for run in study.adapters):
+        changed: dict[str, Any] = {"splits": [settings.split], "num_fewshot": settings.num_fewshot}
+        if settings.split != "train":
+            changed["limit"] = settings.limit
+        elif settings.limit is not None:  # without one the recipe's own was not reached
+            changed["train_limit"] = settings.limit
+        sets = [part for key, value in changed.items() for part in ("--set", f"eval.{key}={json.dumps(value)}")]
+        return shlex.join(["ft-harness", "eval", adapter.path, "--adapter", adapter.path, *sets])
+    model = f"pretrained={record.model.pretrained},dtype={record.model.dtype}"
+    arguments = ["--model", "hf", "--model_args", f"{model},peft={adapter.path}" if adapter else model]
+    arguments += ["--tasks", settings.task, "--num_fewshot", str(settings.num_fewshot), "--seed", str(settings.seed)]
+    limited = ["--limit", str(settings.limit)] if settings.limit is not None else []
+    return shlex.join(["ft-harness", "lm-eval", "run", *arguments, *limited])
+
+
+# --- provenance ----------------------------------------------------------------------------------------------------
+
+
+def provenance_section(study: Study) -> list[Block]:
+    records = records_of(study)
+    recipes: list[dict[str, Cell]] = [dict(_flatten(run.card.recipe)) for run in study.adapters]
+    sources = [run.card.provenance for run in study.adapters] + [record.provenance for record in records]
+    software: dict[str, dict[str, None]] = {}
+    for key, value in (pair for source in sources for pair in _flatten(source)):
+        software.setdefault(key, {})[value] = None
+    settings = dict.fromkeys(key for recipe in recipes for key in recipe)
+    lines: list[list[Cell]] = [
+        [setting, *(recipe.get(setting, UNDEFINED) for recipe in recipes)] for setting in settings
+    ]
+    names = [run.card.name for run in study.adapters]
+    found: list[list[Cell]] = [[key, "; ".join(values)] for key, values in software.items()]
+    columns, kinds = list(_EVALUATION_COLUMNS), "".join(_EVALUATION_COLUMNS.values())
+    evaluations = [_evaluation_cells(record) for record in records]
+    tables = [
+        Table("models", "Models", ["Subject", "What", "Value"], _identities(records), "ttt", appendix=True),
+        Table("evaluations", "Evaluations", columns, evaluations, kinds, appendix=True),
+        Table("recipes", "Recipe", ["Setting", *names], lines, "t" + "t" * len(names), appendix=True),
+        Table("software", "Software and hardware", ["What", "Training and scoring"], found, "tt", appendix=True),
+    ]
+    return [block for table in tables if table.rows for block in (Heading(3, table.title), table)]
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted keys and values as text."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
+
+
+def _identities(records: list[Record]) -> list[list[Cell]]:
+    """What each base model and adapter is, by hash; and what of an adapter could not be checked."""
+    lines: dict[tuple[str, str, Cell], None] = {}
+    for record in records:
+        found: list[tuple[str, Cell]]
+        model, adapter = record.model, record.adapter
+        if adapter is None:
+            found = [
+                ("model", model.pretrained),
+                ("revision", model.revision or UNDEFINED),
+                ("identity", model.identity),
+                ("dtype", model.dtype),
+                ("quantization", model.quantization or UNDEFINED),
+            ]
+        else:
+            proof = adapter.live_proof
+            changed = f"{proof.changed_prompts} of {proof.prompts} prompts changed"
+            found = [
+                ("adapter of", model.pretrained),
+                ("identity", adapter.identity),
+                ("live-proof", f"{changed}, a logit by up to {proof.max_logit_change:.3g}"),
+                *(("not checked", what) for what in adapter.unchecked),
+            ]
+        if model.head:
+            found.append(("head", model.head))
+        lines |= {(record.subject, what, value): None for what, value in found}
+    return [list(line) for line in lines]
+
+
+def _evaluation_cells(record: Record) -> list[Cell]:
+    settings, cost = record.settings, record.cost
+    return [
+        record.subject,
+        settings.task,
+        settings.split,
+        count(settings.num_fewshot),
+        count(settings.limit),
+        Number(str(settings.seed), settings.seed),
+        count(settings.batch_size),
+        settings.device,
+        Number(f"{cost.seconds:.1f}", cost.seconds),
+        count(cost.tokens),
+        _describe_back_end(record),
+        record.eval_id,
+    ]
+
+
+def _describe_back_end(record: Record) -> str:
+    """What scored, and what a reader must know of how: the plain way taken, requests reused or failed."""
+    found = record.back_end
+    if found is None:
+        return record.settings.back_end
+    counted = {"reused": found.reused, "failed": found.failed, "halved batches": found.halvings}
+    told = [f"{number:,} {what}" for what, number in counted.items() if number]
+    told += [f"fallback: {found.fallback}"] if found.fallback else []
+    told += [f"{found.processes} processes"] if found.processes > 1 else []
+    return "; ".join([record.settings.back_end, f"{found.computed:,} computed", *told])

@@ -1,0 +1,46 @@
+"""A document as Markdown, for GitHub and for pandoc."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from ft_harness.markdown import fenced, inline, table
+from ft_harness.report.document import (
+    VERBATIM_LIMIT,
+    Block,
+    Bullets,
+    Document,
+    Figure,
+    Heading,
+    Table,
+    Verbatim,
+    text_of,
+)
+
+
+def markdown_page(document: Document, figures: Mapping[str, str]) -> str:
+    """The page; `figures` gives the files by key, relative to the page. A missing one is left out."""
+    parts = [f"# {inline(document.title)}", *(_render(block, figures) for block in document.blocks)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _render(block: Block, figures: Mapping[str, str]) -> str:
+    match block:
+        case Heading(level=level, text=text):
+            return f"{'#' * level} {inline(text)}"
+        case Bullets(items=items):
+            return "\n".join(f"- {inline(item)}" for item in items)
+        case Verbatim(text=text):
+            return fenced(text, VERBATIM_LIMIT)
+        case Figure(key=key, caption=caption):
+            return f"![{inline(caption)}]({quote(figures[key])})" if key in figures else ""
+        case Table():
+            return _table(block)
+        case _:
+            return inline(block.text)
+
+
+def _table(found: Table) -> str:
+    rows = [[text_of(cell) for cell in row] for row in found.rows]
+    return table(found.header, rows, "".join("l" if kind == "t" else "r" for kind in found.kinds))

@@ -1,0 +1,216 @@
+"""Before and after: the main table, other arrangements of it, other splits, other metrics and other tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ft_harness.aggregator import Comparison, Row, Study
+from ft_harness.amounts import NONE
+from ft_harness.report.cells import MEASURED, UNDEFINED, change, count, measured_cells, score, span_of
+from ft_harness.report.document import Block, Cell, Figure, Heading, Number, Paragraph, Table
+from ft_harness.report.features import (
+    TITLES,
+    View,
+    determines,
+    features_of,
+    headline,
+    is_control,
+    leading,
+    main_comparisons,
+    name_of,
+    varying,
+)
+from ft_harness.report.label_section import label_names
+
+_SPLITS = ("train", "validation", "test")
+_SIDE_BY_SIDE = 6  # values of a feature that still fit beside each other
+_WITHOUT_P = [name for name in MEASURED if name != "p"]
+_LEGEND = (
+    "Differences are tuned minus base, in percentage points where the score is in %. The interval is the paired 95 % "
+    "interval of the difference. Improved or worse needs both: an interval without 0 and p below 0.05. p (Holm) is "
+    f"adjusted over the primary metrics; all others are exploratory. A {NONE} is undefined, or not made for this row."
+)
+_CAPTION = (
+    "Primary metrics before and after: a dot with its 95 % interval for base and tuned; the dotted tick is the "
+    "majority class"
+)
+Chosen = list[tuple[Comparison, Row]]
+
+
+def score_section(study: Study, view: View) -> list[Block]:
+    """The main table, what it says, and its figure."""
+    chosen = _choose(study, view)
+    if not chosen:
+        return [Paragraph("No primary metric was compared.")]
+    if view.columns:
+        table = _pivot(study, chosen, view, "scores", "Scores before and after")
+    else:
+        table = _long_table(study, chosen, leading(study, view), ("scores", "Scores before and after"))
+    return [table, Paragraph(_LEGEND), Figure("before_after", _CAPTION)]
+
+
+def _choose(study: Study, view: View) -> Chosen:
+    """The rows of the main table: primary ones with their majority class, or what the view asks for."""
+    arranged = bool(view.rows or view.columns)
+    chosen: Chosen = []
+    for comparison in study.comparisons if arranged else main_comparisons(study):
+        if view.metrics:
+            rows = [
+                row for row in comparison.rows if row.metric in view.metrics and (row.tuned_subject or not arranged)
+            ]
+        elif arranged:
+            rows = [headline(comparison.rows)]
+        else:
+            rows = _primary_rows(comparison)
+        chosen += [(comparison, row) for row in rows]
+    return chosen
+
+
+def _primary_rows(comparison: Comparison) -> list[Row]:
+    """The primary row, the same without items that stand in the training split, and the majority class."""
+    primary = [row for row in comparison.rows if row.primary and row.tuned_subject is not None]
+    metrics = {row.metric for row in primary}
+    majority = [row for row in comparison.rows if row.tuned_subject is None and row.metric in metrics]
+    return [*primary, *([comparison.without] if comparison.without else []), *majority]
+
+
+def _long_table(
+    study: Study, chosen: Chosen, features: list[str], names: tuple[str, str], measured: Sequence[str] = _WITHOUT_P
+) -> Table:
+    """A line a row: its features, then its numbers. `names`: of the file, and the title."""
+    lines: list[list[Cell]] = []
+    for comparison, row in chosen:
+        found, cells = features_of(study, comparison, row), measured_cells(row)
+        lines.append([*(found[name] for name in features), *(cells[name] for name in measured)])
+    header = [*(TITLES[name] for name in features), *measured]
+    return Table(*names, header, lines, "t" * len(features) + "".join(MEASURED[name] for name in measured))
+
+
+def _pivot(study: Study, chosen: Chosen, view: View, name: str, title: str) -> Table:
+    """A line for each combination of the leading features, with base, tuned and difference for each value of the
+    feature in the columns. No number is a mean of several: whatever tells two rows apart leads a line."""
+    assert view.columns
+    features = leading(study, view)
+    cells: dict[tuple[str, ...], dict[str, Row]] = {}
+    for comparison, row in chosen:
+        found = features_of(study, comparison, row)
+        cells.setdefault(tuple(found[name] for name in features), {})[found[view.columns]] = row
+    values = list(dict.fromkeys(value for by_value in cells.values() for value in by_value))
+    if view.columns == "split":
+        values.sort(key=lambda value: _SPLITS.index(value) if value in _SPLITS else len(_SPLITS))
+    lines = [
+        [*line, *(cell for value in values for cell in _pivot_cells(by_value.get(value)))]
+        for line, by_value in cells.items()
+    ]
+    word = TITLES[view.columns].lower()
+    shown = [value if view.columns in ("split", "metric", "adapter", "task") else f"{word} {value}" for value in values]
+    header = [f"{value}: {what}" for value in shown for what in ("Base", "Tuned", "Difference")]
+    return Table(
+        name,
+        title,
+        [*(TITLES[feature] for feature in features), *header],
+        lines,
+        "t" * len(features) + "n" * len(header),
+    )
+
+
+def _pivot_cells(row: Row | None) -> list[Cell]:
+    if row is None:
+        return [UNDEFINED] * 3
+    cells = measured_cells(row)
+    return [cells[name] for name in ("Base", "Tuned", "Difference")]
+
+
+def side_by_side_section(study: Study) -> list[Block]:
+    """For each feature that varies, a table with its values beside each other; of two that vary together, one."""
+    chosen = [(each, headline(each.rows)) for each in main_comparisons(study)]
+    blocks: list[Block] = []
+    shown: list[str] = []
+    for feature in varying(study):
+        values = {features_of(study, comparison)[feature] for comparison, _ in chosen}
+        same = [other for other in shown if determines(study, other, feature) and determines(study, feature, other)]
+        if 1 < len(values) <= _SIDE_BY_SIDE and not same:
+            shown.append(feature)
+            title = f"By {TITLES[feature].lower()}"
+            table = _pivot(study, chosen, View(columns=feature), f"by_{feature}", title)
+            blocks += [Heading(3, title), table]
+    return blocks
+
+
+def split_section(study: Study) -> list[Block]:
+    """Base, tuned and difference of the deciding metric in a line of its own, with a column a split."""
+    found: dict[tuple[str, str], dict[str, Row]] = {}
+    for comparison in study.comparisons:
+        deciding = headline(comparison.rows)
+        found.setdefault((name_of(study, comparison), deciding.metric), {})[deciding.split] = deciding
+    lines: list[list[Cell]] = []
+    for (name, metric), by_split in found.items():
+        rows = [by_split.get(split) for split in _SPLITS]
+        lines += [
+            [name, metric, "Base", *(score(metric, row.base if row else None) for row in rows)],
+            [name, metric, "Tuned", *(score(metric, row.tuned if row else None) for row in rows)],
+            [name, metric, "Difference", *(change(metric, row.delta if row else None) for row in rows)],
+            [name, metric, "n", *(count(row.n if row else None) for row in rows)],
+        ]
+    header = ["Task", "Metric", "", *(split.capitalize() for split in _SPLITS)]
+    return [Table("splits", "Scores by split", header, lines, "tttnnn")] if lines else []
+
+
+def metric_section(study: Study) -> list[Block]:
+    """Every metric of the main comparisons that is not about one label."""
+    chosen = [(each, row) for each in main_comparisons(study) for row in _overall_rows(each)]
+    if not any(row.tuned_subject and not row.primary for _, row in chosen):
+        return []
+    names = ("metrics", "All metrics before and after")
+    table = _long_table(study, chosen, leading(study, View()), names, list(MEASURED))
+    return [table, *_methods(chosen), Paragraph("All metrics of all splits, with what made them, are in rows.json.")]
+
+
+def _methods(chosen: Chosen) -> list[Block]:
+    """How the intervals and p of each metric were found, and on how many clusters of items they rest."""
+    found: dict[tuple[str, ...], Cell] = {}
+    for _, row in chosen:
+        if row.interval_method or row.p_method:
+            found[row.task, row.metric, row.interval_method or NONE, row.p_method or NONE] = count(row.n_clusters)
+    lines: list[list[Cell]] = [[*key, clusters] for key, clusters in found.items()]
+    header = ["Task", "Metric", "Interval", "p", "Clusters"]
+    title = "How intervals and p were found"
+    return [Heading(3, title), Table("methods", title, header, lines, "ttttn", appendix=True)] if lines else []
+
+
+def seed_section(study: Study) -> list[Block]:
+    """Adapters that differ in their training seed only: each one's difference, and what the seeds add to the error."""
+    lines: list[list[Cell]] = []
+    for found in study.repeats:
+        names: list[Cell] = [found.task, found.split, found.metric]
+        sides = zip(found.subjects, found.seeds, found.deltas, strict=True)
+        lines += [
+            [*names, subject, Number(str(seed), seed), change(found.metric, delta), UNDEFINED, UNDEFINED, UNDEFINED]
+            for subject, seed, delta in sides
+        ]
+        span = span_of(found.metric, found.low, found.high)
+        errors = (score(found.metric, error) for error in (found.seed_deviation, found.test_error))
+        lines.append([*names, "mean", count(len(found.seeds)), change(found.metric, found.mean), span, *errors])
+    header = ["Task", "Split", "Metric", "Adapter", "Seed", "Difference", "95 % interval", "SD of seeds", "SE of items"]
+    said = "The interval is for other seeds and other items alike; in the line of the mean, Seed is how many there are."
+    return (
+        [Table("seeds", "Differences by training seed", header, lines, "ttttnninn"), Paragraph(said)] if lines else []
+    )
+
+
+def _overall_rows(comparison: Comparison) -> list[Row]:
+    """The rows that are not about one label, unless it is the primary metric; the majority class is among them."""
+    labels = [label for label in label_names(comparison) if label != "macro"]
+    per_label = {f"{kind}_{label}" for label in labels for kind in ("precision", "recall", "f1")}
+    return [row for row in comparison.rows if row.primary or row.metric not in per_label]
+
+
+def forgetting_section(study: Study) -> list[Block]:
+    """The deciding metric on tasks that the adapter was not trained on."""
+    chosen = [(each, headline(each.rows)) for each in study.comparisons if is_control(study, each)]
+    if not chosen:
+        return []
+    features = list(dict.fromkeys(["adapter", *leading(study, View())]))
+    said = "Tasks that the adapter was not trained on: worse here is what the training cost elsewhere."
+    table = _long_table(study, chosen, features, ("forgetting", "Control tasks"), list(MEASURED))
+    return [Paragraph(said), table]

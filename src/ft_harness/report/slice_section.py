@@ -1,0 +1,75 @@
+"""The report's part on slices: where the items are that gained or lost."""
+
+from __future__ import annotations
+
+from ft_harness.amounts import NONE, difference
+from ft_harness.cases import MIN_ITEMS, CaseSummary, Slice, Transition
+from ft_harness.report.cells import chance, change, count, score
+from ft_harness.report.document import Block, Cell, Paragraph, Span, Table
+
+_CHANGED: tuple[Transition, ...] = ("corrected", "better", "broken", "worse")
+LEGEND = (
+    "Slices tell where to look; they prove nothing, since which ones would be looked at was not decided before. "
+    "p (Holm) is adjusted over the tested slices of one comparison, and slices overlap. Not tested are those of fewer "
+    f"than {MIN_ITEMS} items, and those that a model's own answers made: where the base was unsure there is room to "
+    "gain, and where it was sure there is more to lose, whatever the training did."
+)
+
+
+def slice_blocks(summary: CaseSummary, title: str) -> list[Block]:
+    """A sentence, the slices that lost or gained, and all others to be looked up; nothing where none were made."""
+    slices = summary.slices
+    if not slices or summary.metric is None:
+        return []
+    tested = [each for each in slices if each.verdict]
+    lost = sorted((each for each in tested if each.verdict == "lost"), key=_change)
+    gained = sorted((each for each in tested if each.verdict == "gained"), key=_change, reverse=True)
+    others = [each for each in slices if each.verdict not in ("lost", "gained")]
+    some = f" of {summary.n_sliced:,} items drawn" if summary.n_sliced and summary.n_sliced < _count(summary) else ""
+    sentence = f"Of {len(tested)} tested slices{some} {len(gained)} gained, {len(lost)} lost"
+    sentence += f" and {len(tested) - len(gained) - len(lost)} show no evidence of a difference."
+    blocks: list[Block] = [Paragraph(sentence if tested else "There are too few items to test a slice.")]
+    if lost or gained:
+        blocks.append(_table(summary, [*lost, *gained], ("slices", f"Slices that lost or gained, {title}")))
+    if others:
+        blocks.append(Paragraph("All other slices:"))
+        blocks.append(_table(summary, others, ("other_slices", f"Other slices of {title}"), appendix=True))
+    kinds = [[kind, definition] for kind, definition in summary.definitions.items()]
+    return [*blocks, Table("slice_kinds", f"What the slices of {title} are", ["Slice", "By"], kinds, "tt", True)]
+
+
+def _count(summary: CaseSummary) -> int:
+    return sum((summary.counts or {}).values())
+
+
+def _change(found: Slice) -> float:
+    return found.delta or 0.0
+
+
+def _table(summary: CaseSummary, slices: list[Slice], name: tuple[str, str], *, appendix: bool = False) -> Table:
+    metric = summary.metric or ""
+    changed = [transition for transition in _CHANGED if transition in (summary.counts or {})]
+    header = ["Slice", "n", "Base", "Tuned", "Difference", "95 % interval", "p (Holm)"]
+    header += [*(transition.capitalize() for transition in changed), "Verdict"]
+    lines: list[list[Cell]] = [
+        [
+            f"{found.kind}: {found.value}",
+            count(found.n),
+            score(metric, found.base),
+            score(metric, found.tuned),
+            change(metric, found.delta),
+            _interval(metric, found),
+            chance(found.p_adjusted),
+            *(count(found.counts[transition]) for transition in changed),
+            found.verdict or ("not tested" if found.from_answers else "too few"),
+        ]
+        for found in slices
+    ]
+    return Table(*name, header, lines, f"tnnnnin{'n' * len(changed)}t", appendix=appendix)
+
+
+def _interval(metric: str, found: Slice) -> Span:
+    if found.low is None or found.high is None:
+        return Span(NONE, None, None)
+    text = f"{difference(metric, found.low)} to {difference(metric, found.high)}"
+    return Span(text, found.low, found.high)
