@@ -375,7 +375,7 @@ def test_the_signature_says_what_a_metric_is_in_each_language(
     monkeypatch.setattr(outcomes, "describe", lambda name, language: said.get((name, language), ""))
     task = SimpleNamespace(higher_is_better=lambda: {"token_ppl": False, "byte_ppl": False})
     settings = SimpleNamespace(
-        task="t", task_version="1", task_hash="h", num_fewshot=0, back_end="hf", max_length=8,
+        task="t", task_version="1", task_hash="h", num_fewshot=0, back_end="hf", max_length=8, cluster=None,
     )  # fmt: skip
     job, state = SimpleNamespace(task=task, settings=settings), ModelState("base", base)
 
@@ -403,3 +403,22 @@ def test_an_unreadable_answer_is_recorded_as_invalid(scores: dict, invalid: bool
     assert (sample.invalid, sample.truncated) == (invalid, True)
     assert (sample.responses, sample.prediction, sample.target) == ([" hm "], "hm", "good")
     assert type(sample.responses[0]) is str
+
+
+@pytest.mark.parametrize(("right", "low", "high"), [([1] * 10, 0.722, 1.0), ([0, 1] * 20, 0.338, 0.662)])
+def test_items_that_come_twice_make_an_interval_of_single_ones(right: list[int], low: float, high: float):
+    """Clusters of two equal items. 10 of 10 by Wilson: 10 / (10 + 1.96^2) = 0.722, not 20 / (20 + 1.96^2) = 0.839; 20 of
+    40: 0.5 -+ 2.02 * sqrt(0.25 / 39) = 0.338 to 0.662 (steps of 1/40), not 0.39 to 0.61 as of eighty."""
+    samples = [
+        SimpleNamespace(doc={"premise": str(i)}, scores={"acc": float(value)}, invalid=False, truncated=False)
+        for i, value in enumerate(right)
+        for _ in range(2)
+    ]
+    task = SimpleNamespace(higher_is_better=lambda: {"acc": True})
+    settings = SimpleNamespace(
+        task="t", task_version="1", task_hash="h", num_fewshot=0, back_end="hf", max_length=8, cluster="premise",
+    )  # fmt: skip
+    base = SimpleNamespace(info=SimpleNamespace(dtype="float32"))
+    job, state = SimpleNamespace(task=task, settings=settings), ModelState("base", base)
+    (score,) = make_scores(state, job, samples)
+    assert (score.low, score.high) == pytest.approx((low, high), abs=0.02)

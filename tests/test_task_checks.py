@@ -389,3 +389,10 @@ def test_several_refusals_come_together(folder: Path):
         load_tasks(TaskSpec("mine", str(folder)), ["test"])
     assert len(caught.value.problems) == 2
     assert caught.value.exit_code == 4
+
+
+def test_a_cluster_field_that_the_docs_lack(ft, folder: Path):
+    put(folder, MINE.replace("version: 1.0}", "version: 1.0, cluster: txt}"))
+    code, _, err = check(ft, folder)
+    assert code == 3
+    assert_three_lines(err, "metadata.cluster is 'txt'", "did you mean text?")

@@ -200,6 +200,20 @@ def choice_problems(task: ConfigurableTask) -> list[InputError]:
     ]
 
 
+def cluster_problems(task: ConfigurableTask) -> list[InputError]:
+    """A field by which docs belong together (`metadata.cluster`) that the first doc lacks."""
+    field, doc = (task.config.metadata or {}).get("cluster"), task.eval_docs[0]
+    if field is None or field in doc:
+        return []
+    return [
+        InputError(
+            f"{task.config.task}: metadata.cluster is {field!r}, a field that the docs lack{suggest(str(field), doc)}",
+            f"one of {', '.join(doc)}",
+            "mend metadata.cluster in the task's YAML",
+        )
+    ]
+
+
 def prompt_problems(task: ConfigurableTask) -> list[InputError]:
     """Prompts of the first docs that end in white space, where the answer's tokens would merge with it."""
     prompts = [task.doc_to_text(task.eval_docs[i]) for i in range(min(len(task.eval_docs), _MOCK_DOCS))]

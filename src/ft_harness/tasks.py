@@ -17,6 +17,7 @@ from ft_harness.storage import canonical_json, sha256_file, sha256_text
 from ft_harness.task_checks import (
     LOADER,
     choice_problems,
+    cluster_problems,
     code_problems,
     label_problems,
     metric_problems,
@@ -247,7 +248,7 @@ def load_tasks(spec: TaskSpec, splits: Sequence[Split]) -> dict[Split, Configura
         tasks[split] = _build(_split_config(config, spec.name, split), spec.name)
         config["custom_dataset"] = _already_loaded(tasks[split].dataset)
     for task in list(tasks.values())[:1]:
-        raise_problems([*choice_problems(task), *mock_problems(task)])
+        raise_problems([*choice_problems(task), *cluster_problems(task), *mock_problems(task)])
     return tasks
 
 

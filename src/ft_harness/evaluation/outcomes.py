@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ft_harness.evaluation.jobs import Job, ModelState, item_hash
 from ft_harness.metrics import Metric, describe, find_metric
@@ -100,8 +101,9 @@ def make_scores(state: ModelState, job: Job, samples: Sequence[Sample]) -> list[
     languages = {language for sample in samples if isinstance(language := sample.doc.get("language"), str)}
     for name, higher_is_better in job.task.higher_is_better().items():
         metric = find_metric(name)
-        values = [value for sample in samples if (value := sample.scores.get(name)) is not None]
-        low, high = _interval(metric, values)
+        scored = [sample for sample in samples if sample.scores.get(name) is not None]
+        values = [value for sample in scored if (value := sample.scores[name]) is not None]
+        low, high = _interval(metric, values, _clusters(job.settings.cluster, scored))
         scores.append(
             Score(
                 metric=name,
@@ -118,14 +120,30 @@ def make_scores(state: ModelState, job: Job, samples: Sequence[Sample]) -> list[
     return scores
 
 
-def _interval(metric: Metric, values: Sequence[float | list[float]]) -> tuple[float | None, float | None]:
-    """95 % interval of one score: Wilson's for a mean of zeros and ones, else the bootstrap's."""
+def _clusters(field: str | None, samples: Sequence[Sample]) -> NDArray[np.int64] | None:
+    """Which cluster each item belongs to, from 0; None where each stands alone."""
+    texts = [str(sample.doc[field]) for sample in samples if field in sample.doc] if field else []
+    if not texts or len(texts) < len(samples) or len(set(texts)) == len(texts):
+        return None
+    return np.unique(np.array(texts), return_inverse=True)[1].astype(np.int64)
+
+
+def _interval(
+    metric: Metric, values: Sequence[float | list[float]], clusters: NDArray[np.int64] | None
+) -> tuple[float | None, float | None]:
+    """95 % interval of one score: Wilson's for a mean of zeros and ones, else the bootstrap's.
+
+    Where items come in clusters, the bootstrap draws them whole; zeros (or ones) throughout count once a cluster.
+    """
     if not values:
         return None, None
     rows = np.array(values, dtype=np.float64).reshape(len(values), -1)
-    if metric.binary:
+    if metric.binary and clusters is None:
         return wilson_interval(int(rows.sum()), len(rows)) or (None, None)
-    return bootstrap_interval(rows, metric.aggregate) or (None, None)
+    if metric.binary and clusters is not None and len(np.unique(rows)) == 1:
+        number = int(clusters.max()) + 1
+        return wilson_interval(int(rows[0, 0]) * number, number) or (None, None)
+    return bootstrap_interval(rows, metric.aggregate, clusters=clusters) or (None, None)
 
 
 def _signature(state: ModelState, job: Job, metric: str, languages: Collection[str]) -> str:
