@@ -44,6 +44,7 @@ def test_run_makes_report_and_rows_and_continues(ft, working: Path):
     recipe = working / "adapters" / "mine" / "recipe.yaml"
     code, out, err = ft("run", recipe, "--out", working)
     assert code == 0, err
+    assert err.index("test: accuracy, 24 items, base") < err.index("training on 64 examples")
     folder = working / "results" / "reports" / "mine"
     assert str(folder / "report.md") in out
     rows = json.loads((folder / "rows.json").read_text())

@@ -10,7 +10,7 @@ from ft_harness import adapters, processes
 from ft_harness.aggregator import AdapterRun, Study, aggregate
 from ft_harness.base_model import BaseModel, load_base_model
 from ft_harness.cases import CASES_FILE, read_cases
-from ft_harness.errors import raise_problems
+from ft_harness.errors import InputError, raise_problems
 from ft_harness.evaluation import check_complete
 from ft_harness.heads import HEAD_FILE, find_init, plan_head
 from ft_harness.paths import reports_dir
@@ -28,8 +28,10 @@ from ft_harness.pipeline.experiment import (
 from ft_harness.pipeline.explanations import explain
 from ft_harness.pipeline.outliers import find_outliers
 from ft_harness.pipeline.reports import write_report
+from ft_harness.power import forecast_run
 from ft_harness.preflight import Checked
 from ft_harness.records import Card, Evaluation
+from ft_harness.sentences import state_forecast
 from ft_harness.storage import sha256_file
 from ft_harness.training import finished_card
 
@@ -56,7 +58,9 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
         stage = Stage(experiment, found, _load_base(loaded, experiment, found))
         data = stage.training_set()  # before anything is scored: its faults are the recipe's
         finished_card(experiment.folder, experiment.recipe, stage.base, data)
-        evaluations += score_base(stage, say)
+        of_base = score_base(stage, say)
+        _foresee(of_base, say)
+        evaluations += of_base
         card = train_stage(stage, data, say)
         evaluations += score_adapter(stage, experiment.folder, say)
         runs.append(AdapterRun(card=card, history=adapters.read_history(experiment.folder), data=found.data))
@@ -67,6 +71,18 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
     path = write_report(study, folder, outliers=find_outliers(study, evaluations))
     check_complete(evaluations)
     return study, path
+
+
+def _foresee(evaluations: Sequence[Evaluation], say: Say) -> None:
+    """Say what the scored items can show, before anything is trained; nothing where too few have a score."""
+    for evaluation in evaluations:
+        if evaluation.record.settings.split == "train" or evaluation.record.status != "complete":
+            continue
+        try:
+            found = forecast_run(evaluation)
+        except InputError:
+            continue
+        say(f"{evaluation.record.settings.split}: {state_forecast(found)[0]}")
 
 
 def train_only(experiment: Experiment, say: Say) -> Card:
