@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ft_harness import adapters, base_model
-from ft_harness.adapters import attached, load_checked, problems, target_problems
+from ft_harness.adapters import attached, problems, target_problems
 from ft_harness.base_model import BaseModel, load_base_model
 from ft_harness.errors import FtHarnessError, InputError, ProblemsError, raise_problems
 from ft_harness.prompts import PLAIN, PromptForm
@@ -169,7 +169,7 @@ def test_the_command_scores_a_plain_peft_folder(ft, plain_adapter: Path, model_f
     assert code == 0, error
     (record,) = [found.record for found in load_records([tmp_path / "results"]) if found.record.adapter]
     assert record.subject == "plain"
-    assert record.adapter.live_proof.changed_prompts == 8
+    assert record.adapter.live_proof.changed_prompts == 4
     assert record.adapter.unchecked == ["the prompts: without card.json, those that it was trained on are not known"]
     assert "plain" in out
 
@@ -395,12 +395,6 @@ def test_empty_fields_of_a_later_peft_are_said(base: BaseModel, adapter: Path):
         assert "fields of adapter_config.json that this PEFT doesn't know, all empty: use_xora, xora_config" in (
             info.unchecked
         )
-
-
-def test_a_damaged_adapter_is_refused_by_the_models_own_loading_too(base: BaseModel, adapter: Path):
-    change_weights(adapter, zero_b)
-    with pytest.raises(InputError, match="every B is zero"):
-        load_checked(adapter, base.model)
 
 
 # --- the base -------------------------------------------------------------------------------------------------------

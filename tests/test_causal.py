@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import random
@@ -11,11 +12,14 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from peft import LoraConfig, get_peft_model
 
 from ft_harness.errors import InputError, NonFiniteError
-from ft_harness.scoring import causal_class, make_causal_lm
+from ft_harness.scoring import causal_class, make_causal_lm, memory
+from ft_harness.scoring.memory import budget_of, measure
 from tests.tiny import build_tokenizer
 
 LENGTH = 128
@@ -24,7 +28,7 @@ SHAPE = {
     "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": LENGTH,
 }  # fmt: skip
 SPECIAL = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-QUICK = ("llama", "llama_eager", "gpt2", "gemma2", "mistral_wide", "cohere", "neox", "qwen3", "opt")
+QUICK = ("llama", "llama_eager", "gpt2", "gemma2", "mistral_wide", "cohere", "neox", "qwen3", "qwen2_moe", "opt")
 PLAIN = {
     "mistral": "more than 16 tokens",
     "gpt_neo": "more than 8 tokens",
@@ -59,6 +63,10 @@ def make_config(kind: str, vocabulary: int) -> Any:
         "opt": lambda: hf.OPTConfig(
             **few, ffn_dim=64, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=LENGTH,
             word_embed_proj_dim=32,
+        ),
+        "qwen2_moe": lambda: hf.Qwen2MoeConfig(
+            **{**flat, "num_key_value_heads": 4}, moe_intermediate_size=32, shared_expert_intermediate_size=32,
+            num_experts=4, num_experts_per_tok=2,
         ),
         "mistral": lambda: hf.MistralConfig(**shape, sliding_window=16),
         "gpt_neo": lambda: hf.GPTNeoConfig(
@@ -426,6 +434,35 @@ def test_windows_of_a_repeated_text_are_scored_by_their_own_tokens(words: Any, l
     assert result.tokens == 24
 
 
+def test_rotary_positions_scaled_by_the_longest_row_so_far_are_said(words: Any):
+    """transformers keeps the scale of the longest row that it has seen: no order of rows is the right one."""
+    rope = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
+    config = make_config("llama", len(words))
+    config.rope_parameters = rope
+    lm = ours(transformers.AutoModelForCausalLM.from_config(config).eval(), words)
+    assert "longest row so far" in lm.fallback
+
+
+def test_an_adapter_has_the_budget_of_its_base(llama: Any, monkeypatch: pytest.MonkeyPatch):
+    """So that its batches are the base's, though less memory is free once it is loaded."""
+    alone = budget_of(llama)
+    monkeypatch.setattr(memory, "_free_bytes", lambda _: 1000)
+    tuned = get_peft_model(llama, LoraConfig(r=2, target_modules="all-linear"))
+    assert budget_of(tuned) == alone
+    assert measure(tuned).free == 500
+
+
+def test_a_budget_for_layers_of_different_heads():
+    """Gemma 4: reading `head_dim` of the whole model raises. 16 heads' widths of the wide layers against 8."""
+    config = transformers.Gemma4TextConfig(
+        **{**SHAPE, "num_hidden_layers": 6, "vocab_size": 64}, hidden_size_per_layer_input=8,
+        vocab_size_per_layer_input=64, global_head_dim=16,
+    )  # fmt: skip
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    widest = max(layer.self_attn.head_dim for layer in model.model.layers)
+    assert measure(model).key == 2 * 2 * widest * 4 * 4  # keys and values, twice, of four heads in float32
+
+
 # --- generation ------------------------------------------------------------------------------------------------------
 
 PROMPTS = [
@@ -442,13 +479,26 @@ def asked(prompts: list[str], **arguments: Any) -> list[Any]:
     return [Instance("generate_until", {}, (prompt, settings), i) for i, prompt in enumerate(prompts)]
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2", "mistral", "gemma2", "mamba", "bloom"])
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "mistral", "gemma2", "mamba", "bloom", "longrope", "falcon"])
 def test_greedy_answers_equal_hf_one_by_one(kind: str, words: Any):
     model = make_model(kind, len(words))
-    expected = stock(model, words).generate_until(asked(PROMPTS), disable_tqdm=True)
+    requests = asked(PROMPTS, max_gen_toks=24)
+    expected = stock(model, words).generate_until(requests, disable_tqdm=True)
     assert len(set(expected)) > 1
     for batch_size in (1, 3, None):
-        assert ours(model, words, batch_size).generate_until(asked(PROMPTS)) == expected
+        assert ours(model, words, batch_size).generate_until(requests) == expected
+
+
+@pytest.mark.parametrize("penalty", [{"no_repeat_ngram_size": 1}, {"repetition_penalty": 5.0}])
+def test_padding_is_no_text_that_must_not_be_repeated(penalty: dict[str, Any], llama: Any, words: Any):
+    """The padding of this tokenizer is its EOS, as it is for every tokenizer without a token of its own."""
+    words = copy.deepcopy(words)
+    words.pad_token = words.eos_token
+    llama.lm_head.bias = torch.nn.Parameter(torch.zeros(len(words)))
+    llama.lm_head.bias.data[words.eos_token_id] = 0.9  # the end comes early where it may
+    expected = stock(llama, words).generate_until(asked(PROMPTS, **penalty), disable_tqdm=True)
+    assert len(set(map(len, expected))) > 1
+    assert ours(llama, words).generate_until(asked(PROMPTS, **penalty)) == expected
 
 
 def test_beams_in_batches_equal_generate_one_by_one(llama: Any, words: Any):

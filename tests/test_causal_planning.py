@@ -160,11 +160,6 @@ def test_what_a_batch_needs_is_a_formula():
     budget = Budget(free=1000, token=5, key=3, score=1, logits=50, layers=2)
     # 2 rows x 4 tokens x 5 = 40; keys 2 x (4 + 6) x 3 = 60; mask 2 x 4 x 10 = 80; logits 3 x 50
     assert budget.needs(Size(rows=2, width=4, prefix=6, kept=3)) == 40 + 60 + 80 + 150
-    assert budget.fits(Size(2, 4, 6, 16))  # 180 + 800 = 980
-    assert not budget.fits(Size(2, 4, 6, 17))
-    # all 8 positions through the head: 180 + 400
-    assert Budget(580, 5, 3, 1, 50, 2).fits_whole(Size(2, 4, 6, 1))
-    assert not Budget(579, 5, 3, 1, 50, 2).fits_whole(Size(2, 4, 6, 1))
+    assert budget.needs_whole(Size(2, 4, 6, 1)) == 180 + 400  # all 8 positions through the head
     # generation keeps the keys of both layers: 40 + 24 + 32 + 100 = 196, and 2 x 2 x 4 x 3 = 48 more
-    assert not Budget(243, 5, 3, 1, 50, 2).fits_generation(Size(2, 4, 0, 2))
-    assert Budget(244, 5, 3, 1, 50, 2).fits_generation(Size(2, 4, 0, 2))
+    assert budget.needs_generation(Size(2, 4, 0, 2)) == 196 + 48

@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from ft_harness.records import read_evaluation
 from tests.command import assert_three_lines
-from tests.tiny import review_rows, write_jsonl
+from tests.tiny import review_rows, save_model, write_jsonl
 
 CODE = "task: stranger\ndataset_path: json\ncustom_dataset: !function evil.load\n"
 
@@ -81,6 +82,67 @@ def test_an_adapter_alone_names_its_base(model: str, adapter: str, ft, model_fol
     for sample in found:
         values = [float(response[0][0]) for response in sample["resps"]]
         assert values == pytest.approx([response[0] for response in known[sample["doc"]["text"]]], abs=1e-5)
+
+
+def test_an_adapter_of_another_base_is_refused(ft, model_folder, reviews, tmp_path):
+    """Of the same shapes, so that only the card tells them apart."""
+    trained(ft, tmp_path, model_folder, reviews, "{r: 4}")
+    other = save_model(tmp_path / "other", seed=1)
+    given = arguments("ft-causal", model_folder, reviews, tmp_path / "out")
+    given[given.index("--model_args") + 1] = f"pretrained={other},peft={tmp_path / 'adapters' / 'a'}"
+    code, _, err = ft(*given)
+    assert code == 3
+    assert_three_lines(err, "trained on", str(other))
+
+
+def test_an_adapter_that_changes_nothing_is_refused(ft, model_folder, reviews, tmp_path):
+    trained(ft, tmp_path, model_folder, reviews, "{r: 4}")
+    folder = tmp_path / "adapters" / "a"
+    weights = load_file(folder / "adapter_model.safetensors")
+    faint = {key: tensor * 1e-20 if "lora_B" in key else tensor for key, tensor in weights.items()}
+    save_file(faint, folder / "adapter_model.safetensors", {"format": "pt"})
+    (folder / "card.json").unlink()  # an adapter of another trainer: its bytes are not known
+    given = arguments("ft-causal", model_folder, reviews, tmp_path / "out")
+    given[given.index("--model_args") + 1] = f"pretrained={model_folder},peft={folder}"
+    code, _, err = ft(*given)
+    assert code == 3
+    assert_three_lines(err, "changes no logit")
+
+
+@pytest.mark.parametrize("model", ["ft-causal", "ft-seqcls"])
+def test_an_adapter_that_is_not_there(model: str, ft, model_folder, reviews, tmp_path):
+    given = arguments(model, model_folder, reviews, tmp_path)
+    given[given.index("--model_args") + 1] = f"pretrained={model_folder},peft={tmp_path / 'adaptres'}"
+    code, _, err = ft(*given)
+    assert code == 3
+    assert_three_lines(err, "adaptres: no such adapter folder")
+
+
+@pytest.mark.parametrize("argument", ["mixed_precision_dtype=bfloat16", "think_end_token=</think>"])
+def test_arguments_of_hf_that_would_do_nothing_are_refused(argument: str, ft, model_folder, reviews, tmp_path):
+    given = arguments("ft-causal", model_folder, reviews, tmp_path)
+    given[given.index("--model_args") + 1] += f",{argument}"
+    code, _, err = ft(*given)
+    assert code == 2
+    assert_three_lines(err, f"no model argument {argument.partition('=')[0]}")
+
+
+def test_an_encoder_decoder_is_refused(ft, model_folder, reviews, tmp_path):
+    from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
+
+    config = T5Config(vocab_size=320, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=4)
+    T5ForConditionalGeneration(config).save_pretrained(tmp_path / "t5")
+    AutoTokenizer.from_pretrained(model_folder).save_pretrained(tmp_path / "t5")
+    code, _, err = ft(*arguments("ft-causal", tmp_path / "t5", reviews, tmp_path))
+    assert code == 3
+    assert_three_lines(err, "an encoder-decoder")
+
+
+def test_automatic_batches_may_be_asked_for_as_in_lm_eval(ft, model_folder, reviews, tmp_path):
+    given = arguments("ft-causal", model_folder, reviews, tmp_path)
+    given[given.index("--batch_size") + 1] = "auto:4"
+    code, _, err = ft(*given, "--limit", "3")
+    assert code == 0, err
 
 
 def test_no_model_at_all_is_said(ft, model_folder, reviews, tmp_path):

@@ -202,6 +202,19 @@ def load_context(section: ModelSection) -> int:
     return _context(section, load_config(section))
 
 
+def describe(section: ModelSection, model: Any, head: Head | None = None) -> ModelInfo:
+    """What a loaded model is, as records and cards say it."""
+    return ModelInfo(
+        pretrained=section.pretrained,
+        revision=section.revision,
+        identity=identity(model_folder(section.pretrained), getattr(model.config, "_commit_hash", None)),
+        dtype=str(model.dtype).removeprefix("torch."),
+        quantization=quantization.describe(model),
+        parameters=model.num_parameters(),
+        head=head.identity if head else None,
+    )
+
+
 def load_base_model(section: ModelSection, plan: HeadPlan | None = None) -> BaseModel:
     """Load the base model of a recipe onto the GPU if there is one, else the CPU.
 
@@ -218,15 +231,7 @@ def load_base_model(section: ModelSection, plan: HeadPlan | None = None) -> Base
     model, head = _load_model(section, plan, tokenizer)
     _check_finite(model, section)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    info = ModelInfo(
-        pretrained=section.pretrained,
-        revision=section.revision,
-        identity=identity(model_folder(section.pretrained), getattr(model.config, "_commit_hash", None)),
-        dtype=str(model.dtype).removeprefix("torch."),
-        quantization=quantization.describe(model),
-        parameters=model.num_parameters(),
-        head=head.identity if head else None,
-    )
+    info = describe(section, model, head)
     max_length = _context(section, model.config)
     if info.quantization is None:  # a quantised one was put there at once
         model = model.to(device)

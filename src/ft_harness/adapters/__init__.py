@@ -5,6 +5,7 @@ from ft_harness.adapters.card import (
     CONFIG_FILE,
     HISTORY_FILE,
     WEIGHTS_FILE,
+    adapter_folder,
     base_of,
     file_hashes,
     identity,
@@ -13,7 +14,7 @@ from ft_harness.adapters.card import (
     write_card,
 )
 from ft_harness.adapters.integrity import problems
-from ft_harness.adapters.live import attached, load_checked, prove_live, put_back
+from ft_harness.adapters.live import attached, prove_live, put_back
 from ft_harness.adapters.targets import target_problems
 
 __all__ = [
@@ -21,11 +22,11 @@ __all__ = [
     "CONFIG_FILE",
     "HISTORY_FILE",
     "WEIGHTS_FILE",
+    "adapter_folder",
     "attached",
     "base_of",
     "file_hashes",
     "identity",
-    "load_checked",
     "problems",
     "prove_live",
     "put_back",

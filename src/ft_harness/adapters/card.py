@@ -42,6 +42,26 @@ def read_card(folder: Path) -> Card | None:
         ) from error
 
 
+def adapter_folder(name: str) -> Path:
+    """The folder of an adapter: one here, else the hub's, fetched into its cache.
+
+    Raises:
+        InputError: neither.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja"]))
+    except Exception as error:  # the hub client raises many types
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise InputError(
+            f"{name}: no such adapter folder, and none on the hub ({reason})", "a PEFT adapter folder", "check the path"
+        ) from error
+
+
 def base_of(folder: Path) -> str:
     """The base model that an adapter was trained on, by its card, else by PEFT's configuration.
 

@@ -95,7 +95,7 @@ def _empty_like(model: Any) -> Any:
         return type(model)(model.config)
 
 
-def _problems(folder: Path, base: BaseModel, form: PromptForm) -> list[FtHarnessError]:
+def _problems(folder: Path, base: BaseModel, form: PromptForm | None) -> list[FtHarnessError]:
     """Faults of the adapter beside the base that is loaded."""
     if found := problems(folder, form):
         return found
@@ -163,17 +163,6 @@ def _load(folder: Path, model: Any) -> Any:
     return loaded
 
 
-def load_checked(folder: Path, model: Any) -> Any:
-    """A loaded model with the adapter of a folder, or of a hub id, whose files are PEFT's concern.
-
-    Raises:
-        InputError, PolicyError, NonFiniteError: as `attached`, but for what is compared with names and prompts.
-    """
-    if folder.is_dir():
-        raise_problems(problems(folder) or fit.problems(folder, _empty_like(model)))
-    return _load(folder, model)
-
-
 @contextmanager
 def _loaded(folder: Path, base: BaseModel) -> Iterator[Any]:
     """The base with the adapter's weights, by PEFT's own loading; on leaving, the base as it was."""
@@ -190,13 +179,18 @@ def _loaded(folder: Path, base: BaseModel) -> Iterator[Any]:
 
 @contextmanager
 def attached(
-    folder: Path, base: BaseModel, prompts: Sequence[str | Texts], form: PromptForm = PLAIN, *, merge: bool = False
+    folder: Path,
+    base: BaseModel,
+    prompts: Sequence[str | Texts],
+    form: PromptForm | None = PLAIN,
+    *,
+    merge: bool = False,
 ) -> Iterator[tuple[BaseModel, AdapterInfo]]:
     """The base with a checked and proven adapter; on leaving, the base is as it was.
 
     Args:
         prompts: real ones, on which the adapter must change what the model says.
-        form: how they are rendered.
+        form: how they are rendered; None: not known, and not compared.
         merge: compute with merged weights.
 
     Raises:

@@ -18,6 +18,9 @@ from ft_harness.storage import canonical_json
 
 _BROKEN = "\ufffd"  # what bytes that are no UTF-8 decode to
 
+# Settings that forbid or punish what stands in the row already: transformers counts the padding too.
+_REPETITION = {"no_repeat_ngram_size", "repetition_penalty"}
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -106,8 +109,9 @@ class Generator:
 
     def batches(self, prompts: Sequence[Prompt], numbers: Sequence[int]) -> list[list[int]]:
         """Numbers of the prompts of each batch, all of one kind: longest first, and of one length where the model
-        can't be padded; sampled ones alone."""
-        most, pads = self.scorer.most, self.scorer.traits.pads
+        can't be padded or padding would count as text; sampled ones alone."""
+        most = self.scorer.most
+        pads = self.scorer.traits.pads and not any(_REPETITION & prompts[number].settings.keys() for number in numbers)
         batches: list[list[int]] = []
         width = 0
         for number in sorted(numbers, key=lambda number: len(prompts[number].ids), reverse=True):

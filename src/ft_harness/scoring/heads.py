@@ -30,8 +30,8 @@ from ft_harness.heads import (
 from ft_harness.recipe import ModelSection
 from ft_harness.scoring.answers import ScoredAnswer
 from ft_harness.scoring.lm import named_base
-from ft_harness.scoring.memory import measure
-from ft_harness.scoring.planning import Size
+from ft_harness.scoring.memory import budget_of
+from ft_harness.scoring.planning import Size, rows_at_most
 from ft_harness.scoring.recovery import Allowance, Effort, complete
 from ft_harness.scoring.store import Ledger, ResponseStore
 
@@ -53,7 +53,7 @@ class _HeadWork:
         self._base = base
         self._rows = rows
         self._most = most
-        self._budget = measure(base.model)
+        self._budget = budget_of(base.model)
         self._allowance = allowance
 
     def _size(self, batch: Sequence[int]) -> Size:
@@ -143,7 +143,7 @@ class _Classifier(_Above):  # type: ignore[misc]
             )
         self.head = self.base.head
         self.tokenizer = self.base.tokenizer
-        self.most = int(batch_size) if batch_size not in (None, "auto") else None
+        self.most = rows_at_most(batch_size)
         self.truncated_prompts: set[str] = set()
         self.scored_tokens = 0
         self.effort = Effort()
@@ -153,7 +153,7 @@ class _Classifier(_Above):  # type: ignore[misc]
     @property
     def budget_bytes(self) -> int:
         """What a batch may take beside the weights."""
-        return measure(self.base.model).free
+        return budget_of(self.base.model).free
 
     # --- requests ------------------------------------------------------------------------------------------------
 
@@ -302,7 +302,7 @@ def _load(pretrained: str, options: dict[str, Any], held: ExitStack) -> BaseMode
             "remove it",
         )
     fields = options.pop("text_fields", None)
-    folder = Path(peft) if (peft := options.pop("peft", None)) else None
+    folder = adapters.adapter_folder(peft) if (peft := options.pop("peft", None)) else None
     section = ModelSection(pretrained=pretrained, **options)
     plan = _plan_of(section, folder)
     plan = replace(plan, text_fields=tuple(fields.split("+"))) if fields else plan

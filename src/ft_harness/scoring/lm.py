@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ft_harness import base_model, quantization
-from ft_harness.adapters import base_of, load_checked
-from ft_harness.base_model import BaseModel, model_folder
+from ft_harness.adapters import adapter_folder, attached, base_of
+from ft_harness.base_model import BaseModel, describe, model_folder
 from ft_harness.errors import ConfigError, InputError, ResourceError, raise_problems
+from ft_harness.recipe import ModelSection
 from ft_harness.scoring.answers import GeneratedText, ScoredAnswer, ScoredText
 from ft_harness.scoring.generation import Continuation, Generator, Prompt
-from ft_harness.scoring.planning import Query, cut
+from ft_harness.scoring.planning import Query, cut, rows_at_most
 from ft_harness.scoring.recovery import Effort
 from ft_harness.scoring.scorer import Scorer
 from ft_harness.scoring.store import ResponseStore
@@ -25,6 +26,9 @@ else:
     _Above = object  # lm-eval is imported when a model is made
 
 BACK_END = "ft-causal (softmax float32)"
+_UNSERVED = {"mixed_precision_dtype", "think_end_token", "autogptq", "gptqmodel", "delta", "gguf_file"}  # of `hf`
+_PROOF = ("The film was good.", "A child reads a book.")  # no doc is known when lm-eval makes a model
+_PROOF_LENGTH = 64
 Texts = tuple[str, str] | None
 Request = tuple[Texts, list[int], list[int]]  # (context, answer) as texts, then as tokens
 
@@ -38,7 +42,7 @@ def named_base(peft: str | None) -> str:
     """
     if peft is None:
         raise ConfigError("no model is named", "pretrained=... or peft=... among the model arguments", "add one")
-    return base_of(Path(peft))
+    return base_of(adapter_folder(peft))
 
 
 class _Causal(_Above):  # type: ignore[misc]
@@ -64,11 +68,16 @@ class _Causal(_Above):  # type: ignore[misc]
             seed: of sampled decoding.
             quantization: nf4 or int8; None: as stored.
         """
+        if unserved := sorted(_UNSERVED & options.keys()):
+            raise ConfigError(
+                f"ft-causal has no model argument {unserved[0]}", "those of its own and of lm-eval's hf", "remove it"
+            )
         self._quantization = quantization
+        self._held = ExitStack()
         pretrained = named_base(options.get("peft")) if pretrained is None else pretrained
         pretrained = model_folder(pretrained) if isinstance(pretrained, str) else pretrained
         super().__init__(pretrained=pretrained, batch_size=1, **options)
-        most = int(batch_size) if batch_size not in (None, "auto") else None
+        most = rows_at_most(batch_size)
         name = pretrained if isinstance(pretrained, str) else self.model.name_or_path
         self.scorer = Scorer(self.model, name, self.tokenizer.pad_token_id or 0, most)
         self.generator = Generator(self.scorer, self.tokenizer, seed)
@@ -80,7 +89,8 @@ class _Causal(_Above):  # type: ignore[misc]
         no model argument for the first, and cuts a padded vocabulary before it loads an adapter).
 
         Raises:
-            InputError: another quantisation than nf4 and int8, or an adapter that doesn't fit.
+            InputError: another quantisation than nf4 and int8, a model that reads and writes apart, or an adapter that
+                doesn't fit.
         """
         loading = {"dtype": dtype}
         if self._quantization:
@@ -90,8 +100,13 @@ class _Causal(_Above):  # type: ignore[misc]
             del loading["device_map"]  # lm-eval's own
         super()._create_model(pretrained, **{**options, **loading})
         quantization.settle(self.model)
+        if getattr(self.model.config, "is_encoder_decoder", False):
+            raise InputError(f"{pretrained}: an encoder-decoder", "a causal language model", "use --model hf")
         if peft:
-            self._model: Any = load_checked(Path(peft), self.model)
+            section = ModelSection(pretrained=pretrained, revision=options.get("revision"))
+            base = BaseModel(self.model, self.tokenizer, describe(section, self.model), _PROOF_LENGTH, self.device)
+            tuned, _ = self._held.enter_context(attached(adapter_folder(peft), base, _PROOF, form=None))
+            self._model: Any = tuned.model
 
     @property
     def fallback(self) -> str | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from ft_harness.scoring.planning import Size
 
 FREE_SHARE = 0.5  # of the free memory that a batch may take: the formula knows the large tensors only
 CPU_BYTES = 256 << 20  # more rows at once than this holds are not faster on a CPU
 _FLOAT = 4
+_MEASURED: WeakKeyDictionary[Any, Budget] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,6 @@ class Budget:
         """`size.width` counts prompt and new tokens: all layers keep their keys."""
         return self.needs(size) + self.layers * size.rows * size.width * self.key
 
-    def fits(self, size: Size) -> bool:
-        return self.needs(size) <= self.free
-
-    def fits_whole(self, size: Size) -> bool:
-        return self.needs_whole(size) <= self.free
-
-    def fits_generation(self, size: Size) -> bool:
-        return self.needs_generation(size) <= self.free
-
 
 def _free_bytes(device: Any) -> int:
     """Memory that is free on a device, in bytes."""
@@ -66,14 +59,31 @@ def _free_bytes(device: Any) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def _head_width(config: Any, width: int) -> int:
+    """The width of a head, of the widest layer where layers differ (reading it of the whole then raises)."""
+    layers = getattr(config, "per_layer_config", None)
+    widths = [getattr(layer, "head_dim", None) or 0 for layer in layers] if layers else []
+    if widths:
+        return max(widths) or width
+    return getattr(config, "head_dim", None) or width
+
+
+def budget_of(model: Any) -> Budget:
+    """The budget of a loaded base model, measured once: every adapter on it has the same batches as the base alone."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if base not in _MEASURED:
+        _MEASURED[base] = measure(base)
+    return _MEASURED[base]
+
+
 def measure(model: Any) -> Budget:
-    """The budget of a loaded model, from its configuration and the memory that is free now."""
+    """What a loaded model's batches may take, from its configuration and the memory that is free now."""
     config = model.config.get_text_config(decoder=True)
     width, item = config.hidden_size, model.dtype.itemsize
     inner = getattr(config, "intermediate_size", None) or 4 * width
     inner = max(inner) if isinstance(inner, (list, tuple)) else inner
     heads = config.num_attention_heads if getattr(config, "num_attention_heads", None) else 1
-    head_width = (getattr(config, "head_dim", None) or width // heads) * heads
+    head_width = _head_width(config, width // heads) * heads
     free = int(FREE_SHARE * _free_bytes(model.device))
     return Budget(
         free=free if model.device.type == "cuda" else min(free, CPU_BYTES),

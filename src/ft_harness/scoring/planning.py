@@ -32,6 +32,11 @@ class Query(NamedTuple):
         return self.stem + self.answer[:-1]
 
 
+def rows_at_most(batch_size: int | str | None) -> int | None:
+    """lm-eval's `batch_size` as a bound; None: as memory allows, which is what "auto" and "auto:4" ask for."""
+    return None if batch_size is None or str(batch_size).startswith("auto") else int(batch_size)
+
+
 def cut(context: Sequence[int], answer: Sequence[int], max_length: int) -> Query:
     """The query of a context and an answer of at most `max_length` tokens, cut from the left as lm-eval's `hf` does:
     the model reads `max_length` tokens, and one more is scored."""

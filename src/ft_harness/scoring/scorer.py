@@ -12,7 +12,7 @@ from typing import Any
 
 from ft_harness.errors import NonFiniteError, ResourceError
 from ft_harness.scoring.forward import build_inputs, logits_of, read_prefix, score_batch
-from ft_harness.scoring.memory import Budget, measure
+from ft_harness.scoring.memory import Budget, budget_of
 from ft_harness.scoring.planning import (
     MIN_GROUP,
     Batch,
@@ -52,7 +52,7 @@ class Scorer:
         self.name = name
         self.pad = pad
         self.most = most
-        self.budget: Budget = measure(model)
+        self.budget: Budget = budget_of(model)
         self.traits: Traits = read_traits(model)
         self.store: ResponseStore | None = None
         self.effort = Effort()

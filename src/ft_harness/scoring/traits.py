@@ -10,7 +10,6 @@ _NEEDED = {"attention_mask", "position_ids", "past_key_values", "use_cache", "lo
 _LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
 _KERNELS = {"sdpa", "eager"}  # the attention functions that take a mask of their own for each query and key
 _WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")
-_STRETCHED = {"dynamic", "longrope"}
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Traits:
     Attributes:
         keeps: `forward` computes the logits of chosen positions only.
         shares: rows may have branches and a cached prefix (attention masks and positions of our own).
-        pads: prompts of several lengths may be padded from the left.
+        pads: prompts of several lengths may be padded from the left (no position depends on the longest row).
         window: tokens up to which `shares` holds, None: any; beyond it, attention or positions depend on distance or
             length in ways that only the model itself knows.
         reason: why rows can't share tokens; None: they can.
@@ -39,14 +38,18 @@ def _layer_types(config: Any) -> set[str]:
     return set(get_layer_types_and_kwargs(config)[0])
 
 
+def _rotary(config: Any) -> list[dict[str, Any]]:
+    """Settings of rotary positions, one for each kind of layer."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    return [rope] if "rope_type" in rope else [kind for kind in rope.values() if isinstance(kind, dict)]
+
+
 def _stretched(config: Any) -> list[int]:
     """Tokens from which rotary positions are scaled by the row's length, one for each such kind of layer."""
-    rope = getattr(config, "rope_parameters", None) or {}
-    kinds = [rope] if "rope_type" in rope else [kind for kind in rope.values() if isinstance(kind, dict)]
     return [
         kind.get("original_max_position_embeddings") or config.max_position_embeddings
-        for kind in kinds
-        if kind.get("rope_type") in _STRETCHED
+        for kind in _rotary(config)
+        if kind.get("rope_type") == "longrope"
     ]
 
 
@@ -56,6 +59,8 @@ def _obstacle(model: Any, config: Any, parameters: set[str]) -> str | None:
         return f"{type(model).__name__}.forward has no {', '.join(lacking)}"
     if unknown := sorted(_layer_types(config) - _LAYERS):
         return f"layers of type {', '.join(unknown)}"
+    if any(kind.get("rope_type") == "dynamic" for kind in _rotary(config)):
+        return "positions are scaled by the longest row so far (dynamic NTK): scores depend on what came before them"
     if getattr(config, "alibi", False):
         return "positions are attention biases (ALiBi)"
     if config._attn_implementation not in _KERNELS:
@@ -71,11 +76,12 @@ def read_traits(model: Any) -> Traits:
     config = inner.config.get_text_config(decoder=True)
     parameters = set(inspect.signature(inner.forward).parameters)
     reason = _obstacle(inner, config, parameters)
-    own = [value for name in _WINDOWS if isinstance(value := getattr(config, name, None), int)]
+    own = [value for name in _WINDOWS if isinstance(value := getattr(config, name, None), int) and value > 0]
+    stretched = _stretched(config)
     return Traits(
         keeps="logits_to_keep" in parameters,
         shares=reason is None,
-        pads="position_ids" in parameters and _layer_types(config) <= _LAYERS,
-        window=min(own + _stretched(config), default=None),
+        pads="position_ids" in parameters and _layer_types(config) <= _LAYERS and not stretched,
+        window=min(own + stretched, default=None),
         reason=reason,
     )
