@@ -19,6 +19,7 @@ TOKENIZERS = ("bpe_bos", "bpe_plain", "byte_fallback")
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["TQDM_DELAY"] = "2"  # as the command sets it, which is too late where tqdm is imported already
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from ft_harness import base_model
 from ft_harness.adapters import attached, problems
 from ft_harness.base_model import BaseModel, load_base_model
 from ft_harness.errors import InputError, NonFiniteError, PolicyError
@@ -124,6 +125,22 @@ def test_the_base_stays_clean_after_a_refusal(base: BaseModel, adapter: Path):
     with pytest.raises(InputError), attached(adapter, base, PROMPTS):
         pass
     assert not [name for name, _ in base.model.named_parameters() if "lora" in name]
+
+
+def test_every_byte_of_the_weights_is_part_of_the_identity(model_folder: Path, tmp_path: Path):
+    """Head, middle and tail are not enough: a model that was pruned or edited elsewhere is another one."""
+    folder = tmp_path / "model"
+    shutil.copytree(model_folder, folder)
+    before = base_model.identity(str(folder), None)
+    file = folder / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    for place in range(len(content) // 4, len(content), len(content) // 3):
+        changed = content.copy()
+        changed[place] ^= 1
+        file.write_bytes(changed)
+        assert base_model.identity(str(folder), None) != before, place
+    file.write_bytes(content)
+    assert base_model.identity(str(folder), None) == before
 
 
 def test_another_base_of_the_same_shape_has_another_identity(base: BaseModel, tmp_path: Path):

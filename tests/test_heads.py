@@ -655,6 +655,14 @@ def test_an_adapter_is_attached_to_its_own_head_only(backbones: dict[str, Path],
         pass
 
 
+@pytest.mark.parametrize("fields", [None, ("hypothesis", "premise")])
+def test_a_head_reads_the_texts_that_it_was_trained_on(fields, backbones: dict[str, Path], tuned: Path):
+    plan = dataclasses.replace(PLAN, text_fields=fields, init=tuned / HEAD_FILE)
+    base = load(backbones["bert"], plan)
+    with pytest.raises(InputError, match="its head was trained on"), attached(tuned, base, PAIRS):
+        pass
+
+
 def test_the_adapter_equals_peft_alone(backbones: dict[str, Path], tuned: Path):
     """PEFT on transformers' model, whose own head is replaced by the adapter's."""
     from peft import PeftModel

@@ -145,6 +145,26 @@ def test_automatic_batches_may_be_asked_for_as_in_lm_eval(ft, model_folder, revi
     assert code == 0, err
 
 
+def test_a_head_without_a_device_named_ends_well_in_a_process_of_its_own(ft, model_folder, reviews, tmp_path):
+    """lm-eval names cuda where the user names nothing; and nothing may be undone while the interpreter ends."""
+    trained(ft, tmp_path, model_folder, reviews, "{r: 4, task_type: SEQ_CLS}")
+    given = arguments("ft-seqcls", model_folder, reviews, tmp_path / "out")
+    given[given.index("--model_args") + 1] = f"peft={tmp_path / 'adapters' / 'a'}"
+    given[given.index("--device") : given.index("--device") + 2] = []
+    done = subprocess.run(
+        [sys.executable, "-m", "ft_harness", *given], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "|demo_sentiment|" in done.stdout
+
+
+def test_what_lm_eval_refuses_is_three_lines(ft, model_folder, reviews, tmp_path):
+    given = arguments("ft-casual", model_folder, reviews, tmp_path)
+    code, _, err = ft(*given)
+    assert code == 3
+    assert_three_lines(err, "lm-eval stopped", "ft-casual")
+
+
 def test_no_model_at_all_is_said(ft, model_folder, reviews, tmp_path):
     given = arguments("ft-causal", model_folder, reviews, tmp_path)
     given[given.index("--model_args") + 1] = "dtype=float32"

@@ -11,6 +11,7 @@ from peft import LoraConfig, get_peft_model
 
 from ft_harness.adapters import attached
 from ft_harness.base_model import BaseModel, load_base_model
+from ft_harness.errors import InputError
 from ft_harness.recipe import ModelSection
 
 PROMPTS = ["the film was", "a quiet story"]
@@ -80,3 +81,17 @@ def test_a_merged_adapter_is_an_evaluation_of_its_own(ft, tmp_path: Path, model_
         len(list((tmp_path / "results" / "base--tiny").rglob("record.json"))) == 1
     )  # merging says nothing of the base
     assert len(list((tmp_path / "results" / "adapter").glob("responses-*.jsonl"))) == 2
+
+
+def test_weights_in_8_bits_are_not_merged_into(model_folder: Path, adapter: Path):
+    """bitsandbytes keeps what it merged beside the weight, so that the base could not be put back."""
+    base = base_of(model_folder, "int8")
+    with pytest.raises(InputError, match="8 bits"), attached(adapter, base, PROMPTS[:1], merge=True):
+        pass
+
+
+def test_merging_that_drowns_the_adapter_is_warned_of(model_folder: Path, adapter: Path, caplog):
+    base = base_of(model_folder, "nf4")
+    with attached(adapter, base, PROMPTS[:1], merge=True) as (_, info):
+        drowned = info.merge_drift > 0.5 * info.live_proof.max_logit_change
+    assert ("most of it may be lost" in caplog.text) == drowned

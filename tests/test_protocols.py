@@ -122,3 +122,15 @@ def test_one_load_serves_base_and_every_adapter(ft, tmp_path: Path, model_folder
     records = [json.loads(path.read_text()) for path in (tmp_path / "results").rglob("record.json")]
     subjects = sorted((record["subject"], record["settings"]["num_fewshot"]) for record in records)
     assert subjects == [(name, shots) for name in ("base--tiny", "one", "two") for shots in (0, 1)]
+
+
+def test_decodings_of_one_state_are_not_those_of_the_next(model_folder: Path, questions: Path, tmp_path: Path):
+    """Base, then tuned, from the same task objects: the task's own settings are there again after each job."""
+    section = EvalSection(splits=["test"], batch_size=4, generation_kwargs=[{}, {"max_gen_toks": 3}, BEAMS])
+    base = load_base_model(ModelSection(pretrained=str(model_folder)))
+    tasks = load_tasks(TaskSpec("demo_qa", metadata={"data_source": str(questions)}), ["test"])
+    first = plan_jobs(tasks, "hash", base, section)
+    evaluate(ModelState("base", base), first, tmp_path)
+    second = plan_jobs(tasks, "hash", base, section)
+    assert [job.settings for job in second] == [job.settings for job in first]
+    assert [set(job.settings.generation_kwargs) & {"num_beams"} for job in second] == [set(), set(), {"num_beams"}]

@@ -153,6 +153,8 @@ def test_an_unchanged_task_gives_back_what_there_is(ft, project: Path):
 
 
 CHANGES = {
+    "delimiter": ('target_delimiter: " "', 'target_delimiter: " is "', "written in another way"),
+    "example format": ("doc_to_target: label", 'doc_to_target: label\nfewshot_delimiter: "@@"', "in another way"),
     "prompt": ("Review:", "Text:", "the prompt is another one now"),
     "choices": ("[bad, good]", "[poor, great]", "the choices are poor, great now"),
     "order": ("[bad, good]", "[good, bad]", "the choices are good, bad now"),

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from ft_harness import sentences, stats
 from ft_harness.cases import (
@@ -26,99 +25,33 @@ from ft_harness.metrics import find_metric
 from ft_harness.pairing import (
     EXECUTION,
     Pairs,
+    Terms,
     check_comparable,
+    check_factors,
     conditions_of,
     find_mismatches,
     match_evaluations,
     pair_items,
 )
-from ft_harness.records import Card, Evaluation, Frozen, HistoryEntry, Record
-from ft_harness.repeats import Repeats, Trained, find_repeats
+from ft_harness.records import Evaluation, Record
+from ft_harness.repeats import Trained, find_repeats
+from ft_harness.study import AdapterRun, Comparison, Row, Study, Verdict
 
-Verdict = Literal["improved", "worse", "no evidence"]
+__all__ = [
+    "MAJORITY_CLASS",
+    "AdapterRun",
+    "Comparison",
+    "Row",
+    "Study",
+    "Verdict",
+    "aggregate",
+    "compare",
+    "compare_all",
+]
 
 MAJORITY_CLASS = "majority class"
 _SPLITS = ("test", "validation", "train")
 _WITHOUT_OVERLAP = "{split} without overlap"  # split of rows that leave out what also stands in the training split
-
-
-class Row(Frozen):
-    """One before/after number: an object of `rows.json`. Full precision; None where undefined."""
-
-    task: str
-    split: str
-    metric: str
-    base_subject: str
-    tuned_subject: str | None
-    base_settings: dict[str, Any]
-    tuned_settings: dict[str, Any] | None
-    base: float | None
-    tuned: float | None = Field(description="null in the row of the majority class")
-    delta: float | None = Field(description="tuned minus base")
-    low: float | None = Field(description="lower end of the paired 95 % interval of delta")
-    high: float | None
-    p: float | None
-    p_adjusted: float | None = Field(description="Holm over the primary rows; null for exploratory rows")
-    primary: bool
-    n: int
-    verdict: Verdict | None
-    n_clusters: int | None = Field(default=None, description="clusters that the n items make; null: each item alone")
-    interval_method: str | None = None
-    p_method: str | None = None
-
-
-class Comparison(Frozen):
-    """One task on one split: base and tuned records, their rows, cases and sentence."""
-
-    base: Record
-    tuned: Record
-    rows: list[Row] = Field(description="the majority class (classification), then one row a metric")
-    detectable: float | None = Field(description="smallest difference of the primary metric found with 80 % power")
-    sentence: str = Field(description="the plain sentence of the primary metric")
-    cases: CaseSummary
-    confusion: ConfusionPair | None = Field(
-        default=None, description="gold against predicted labels; null: no classification"
-    )
-    without: Row | None = Field(
-        default=None,
-        description="the deciding metric without the items that also stand in the training split, exactly or nearly; "
-        "null: there are none, or the adapter has no data report",
-    )
-
-
-class AdapterRun(Frozen):
-    """One adapter: what it is made of, how its training went, and what its data is (None: not known)."""
-
-    card: Card
-    history: list[HistoryEntry]
-    data: DataReport | None = None
-
-
-class Study(Frozen):
-    """Everything a report shows."""
-
-    name: str
-    comparisons: list[Comparison] = Field(description="sorted by task, then test, validation, train")
-    adapters: list[AdapterRun]
-    notes: list[str] = Field(description="what a reader must know: overlap, invalid, truncated, mismatches allowed")
-    command: str = Field(description="the command that makes this report again")
-    repeats: list[Repeats] = Field(default=[], description="one for each recipe that was trained with several seeds")
-
-    def rows(self) -> list[Row]:
-        """All rows, in the order of `rows.json`; those without overlapping items follow their comparison's."""
-        return [
-            row
-            for comparison in self.comparisons
-            for row in [*comparison.rows, *([comparison.without] if comparison.without else [])]
-        ]
-
-    def sentences(self) -> list[str]:
-        """The sentence of each primary comparison, the adapter named where several are compared; then those of recipes
-        that were trained with several seeds."""
-        primary = [each for each in self.comparisons if any(row.primary for row in each.rows)]
-        several = len({each.tuned.subject for each in primary}) > len({each.tuned.settings.task for each in primary})
-        stated = [f"{each.tuned.subject}: {each.sentence}" if several else each.sentence for each in primary]
-        return stated + [sentences.state_repeats(repeats) for repeats in self.repeats]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,15 +71,33 @@ class _Measured:
     notes: list[str]
 
 
-def compare(base: Evaluation, tuned: Evaluation, *, allow_mismatch: Collection[str] = ()) -> Comparison:
+def compare(
+    base: Evaluation, tuned: Evaluation, *, allow_mismatch: Collection[str] = (), factors: Collection[str] = ()
+) -> Comparison:
     """Two evaluations of the same items, paired by item key; the row of the task's first metric is primary.
 
     Raises:
-        NotComparableError: they were not measured the same way, in more than the fields of `allow_mismatch`.
+        ConfigError: a factor is unknown.
+        NotComparableError: they were not measured the same way, in more than the fields of `allow_mismatch` and of the
+            `factors` that are varied on purpose.
         InputError: a samples file can't be read, or a metric is unknown.
     """
-    measured = _measure(base, tuned, allow_mismatch)
-    return _finish(measured, primary=True, p_adjusted=measured.headline.p)
+    (compared,) = compare_all([(base, tuned)], Terms(tuple(factors), tuple(allow_mismatch)))
+    return compared
+
+
+def compare_all(pairs: Sequence[tuple[Evaluation, Evaluation]], terms: Terms) -> list[Comparison]:
+    """As `compare`, several pairs; all are primary, their p-values Holm-adjusted."""
+    check_factors(terms.factors)
+    measured = [_measure(base, tuned, terms) for base, tuned in pairs]
+    adjusted = _adjust(measured)
+    return [_finish(each, primary=True, p_adjusted=adjusted.get(each)) for each in measured]
+
+
+def _adjust(primary: Sequence[_Measured]) -> dict[_Measured, float]:
+    """Holm-adjusted p of those that have one."""
+    p_values = {each: each.headline.p for each in primary if each.headline.p is not None}
+    return dict(zip(p_values, stats.holm(list(p_values.values())), strict=True))
 
 
 def aggregate(
@@ -156,6 +107,7 @@ def aggregate(
     name: str,
     command: str,
     allow_mismatch: Collection[str] = (),
+    factors: Collection[str] = (),
 ) -> Study:
     """Every adapter's evaluation compared with its base's, p-values Holm-adjusted over the primary rows.
 
@@ -163,21 +115,22 @@ def aggregate(
     has no comparison on the test split. Evaluations that are not complete or find no partner are named in the notes.
 
     Raises:
-        NotComparableError, InputError: as in `compare`.
+        ConfigError, NotComparableError, InputError: as in `compare`.
     """
+    check_factors(factors)
+    terms = Terms(tuple(factors), tuple(allow_mismatch))
     complete = [evaluation for evaluation in evaluations if evaluation.record.status == "complete"]
-    matched, notes = match_evaluations(complete)
+    matched, notes = match_evaluations(complete, terms)
     data = {(run.card.name, run.data.task): run.data for run in adapters if run.data}
     measured = sorted(
         (
-            _measure(base, tuned, allow_mismatch, data.get((tuned.record.subject, tuned.record.settings.task)))
+            _measure(base, tuned, terms, data.get((tuned.record.subject, tuned.record.settings.task)))
             for base, tuned in matched
         ),
         key=_order,
     )
     primary = [each for each in measured if _is_primary(each.tuned, [other.tuned for other in measured])]
-    p_values = {each: each.headline.p for each in primary if each.headline.p is not None}
-    adjusted = dict(zip(p_values, stats.holm(list(p_values.values())), strict=True))
+    adjusted = _adjust(primary)
     for record in (evaluation.record for evaluation in evaluations):
         if record.status != "complete":
             notes.append(f"{sentences.describe(record)}: {record.status}, not compared")
@@ -239,13 +192,11 @@ def _judge(row: Row) -> Verdict | None:
 # --- the numbers of one comparison --------------------------------------------------------------------------------
 
 
-def _measure(
-    base: Evaluation, tuned: Evaluation, allow_mismatch: Collection[str], data: DataReport | None = None
-) -> _Measured:
-    pairs, item_lines = pair_items(base, tuned)
-    mismatches = find_mismatches(base.record, tuned.record) | item_lines
-    refused = [line for field, line in mismatches.items() if field not in allow_mismatch]
-    check_comparable(base.record, tuned.record, refused)
+def _measure(base: Evaluation, tuned: Evaluation, terms: Terms, data: DataReport | None = None) -> _Measured:
+    pairs, differing = pair_items(base, tuned)
+    mismatches = find_mismatches(base.record, tuned.record) | differing
+    check_comparable(base.record, tuned.record, [each for key, each in mismatches.items() if not terms.allows(key)])
+    footnotes = list(terms.footnotes(base.record, tuned.record, mismatches))
     tuned_metrics = {score.metric for score in tuned.record.scores}
     names = [score.metric for score in base.record.scores if score.metric in tuned_metrics]
     if not names:
@@ -255,7 +206,8 @@ def _measure(
             "add a metric_list to the task's YAML and evaluate both again",
         )
     measurement = Measurement(pairs)
-    rows = {name: _make_row(name, base.record, tuned.record, measurement) for name in names}
+    made = {name: _make_row(name, base.record, tuned.record, measurement) for name in names}
+    rows = {name: row.model_copy(update={"footnotes": footnotes}) for name, row in made.items()}
     headline = rows[next((name for name in DECIDING_METRICS if name in rows), names[0])]
     majority = [_make_majority_row(headline, measurement)] if "acc" in rows else []
     kept = _leave_out_overlap(pairs, data, base.record.settings.split)
@@ -274,10 +226,12 @@ def _measure(
         ],
         cases=find_cases(base, tuned, pairs),
         confusion=_count_confusion(measurement),
-        without=without and without.model_copy(update={"split": _WITHOUT_OVERLAP.format(split=without.split)}),
+        without=without
+        and without.model_copy(update={"split": _WITHOUT_OVERLAP.format(split=without.split), "footnotes": footnotes}),
         notes=[
-            *_note(base.record, tuned.record, mismatches, [row for row in rows.values() if row.n < len(pairs)]),
+            *_note(base.record, tuned.record, footnotes, [row for row in rows.values() if row.n < len(pairs)]),
             *sentences.note_unknown_overlap(tuned.record, data),
+            *_note_same_scores(tuned.record, pairs),
         ],
     )
 
@@ -294,19 +248,20 @@ def _leave_out_overlap(pairs: Pairs, data: DataReport | None, split: str) -> Pai
 
 
 def _count_confusion(measurement: Measurement) -> ConfusionPair | None:
-    """None where the task's metrics are not those of labels."""
+    """None where the task's metrics are not those of labels, or don't name them all."""
     columns = measurement.pairs.base.columns
     if BY_LABEL not in columns:
         return None
     recalls = [name.removeprefix("recall_") for name in columns if name.startswith("recall_")]
+    labels = [name for name in recalls if name != "macro"]
     base, tuned, _ = measurement.scored(BY_LABEL)
-    return count_confusion([name for name in recalls if name != "macro"], base, tuned)
+    return count_confusion(labels, base, tuned) if base.shape[1] == 3 * len(labels) else None
 
 
-def _note(base: Record, tuned: Record, mismatches: dict[str, str], partial: Sequence[Row]) -> list[str]:
+def _note(base: Record, tuned: Record, footnotes: Sequence[str], partial: Sequence[Row]) -> list[str]:
     """What a reader must know of one comparison; `partial` are rows that don't rest on all items."""
     left, right = base.settings.model_dump(), tuned.settings.model_dump()
-    notes = [f"accepted difference from its base, {line}" for line in mismatches.values()]
+    notes = [line.replace("accepted difference,", "accepted difference from its base,", 1) for line in footnotes]
     notes += [f"{key}: base {left[key]!r}, tuned {right[key]!r}" for key in EXECUTION if left[key] != right[key]]
     notes += [f"{row.metric} rests on {row.n} items; the others have no score in base or tuned" for row in partial]
     return [
@@ -314,6 +269,17 @@ def _note(base: Record, tuned: Record, mismatches: dict[str, str], partial: Sequ
         *sentences.note_bad_items(base),
         *sentences.note_bad_items(tuned),
     ]
+
+
+def _note_same_scores(tuned: Record, pairs: Pairs) -> list[str]:
+    """A note if an adapter that nobody has proven to be in use changes no item's score at all."""
+    if tuned.adapter is None or tuned.adapter.live_proof is not None or not len(pairs):
+        return []
+    sides = (pairs.statistics(name) for name in pairs.base.columns if name in pairs.tuned.columns)
+    if not all(np.array_equal(before, after, equal_nan=True) for before, after in sides):
+        return []
+    said = "every item has the same scores as with the base alone; perhaps the adapter was not in use"
+    return [f"{sentences.describe(tuned)}: {said}"]
 
 
 def _make_row(name: str, base: Record, tuned: Record, measurement: Measurement) -> Row:
@@ -361,7 +327,7 @@ def _make_majority_row(accuracy: Row, measurement: Measurement) -> Row:
         )
     )
     share, n = measurement.majority_share(), len(measurement.pairs)
-    made: dict[str, Any] = {"base_subject": MAJORITY_CLASS, "base_settings": {}, "base": share, "n": n}
+    made: dict[str, Any] = {"base_subject": MAJORITY_CLASS, "base_settings": {}, "base": share, "n": n, "footnotes": []}
     return accuracy.model_copy(update=nothing | made)
 
 

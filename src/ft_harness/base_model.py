@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,8 @@ from ft_harness.heads import Head, HeadPlan
 from ft_harness.paths import BUNDLED, bundled_model_dir
 from ft_harness.recipe import ModelSection
 from ft_harness.records import ModelInfo
-from ft_harness.storage import sha256_text
+from ft_harness.storage import sha256_file, sha256_text
 
-_SAMPLE_BYTES = 1 << 20
 _NUMBERED_BEHIND_PADDING = {
     "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "xmod", "data2vec-text", "mpnet",
     "ibert", "longformer", "bigbird_roberta", "luke", "mluke", "esm",
@@ -65,15 +65,15 @@ def problems(section: ModelSection, *, head: bool = False) -> list[FtHarnessErro
         return [error]
 
 
-def _sampled_hash(path: Path) -> str:
-    """Hash of a weight file's size, head, middle and tail: cheap for 14 GB, changed by any other training."""
-    size = path.stat().st_size
-    pieces = [str(size)]
-    with path.open("rb") as handle:
-        for start in (0, size // 2, max(0, size - _SAMPLE_BYTES)):
-            handle.seek(start)
-            pieces.append(f"{start}:{sha256_text(handle.read(_SAMPLE_BYTES).hex())}")
-    return sha256_text("|".join(pieces))
+def _hash(path: Path) -> str:
+    """Hash of a whole file; read once in a process as long as it stays the same file."""
+    state = path.stat()
+    return _hash_once(path, (state.st_size, state.st_mtime_ns, state.st_ino))
+
+
+@cache
+def _hash_once(path: Path, state: tuple[int, int, int]) -> str:
+    return sha256_file(path)
 
 
 def identity(folder: str, commit: str | None) -> str:
@@ -82,7 +82,7 @@ def identity(folder: str, commit: str | None) -> str:
     if not path.is_dir():
         return f"commit:{commit}"
     names = ["config.json", "tokenizer.json", *sorted(file.name for file in path.glob("*.safetensors"))]
-    parts = [f"{name}:{_sampled_hash(path / name)}" for name in names if (path / name).is_file()]
+    parts = [f"{name}:{_hash(path / name)}" for name in names if (path / name).is_file()]
     return f"sha256:{sha256_text('|'.join(parts))[:32]}"
 
 

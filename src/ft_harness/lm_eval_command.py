@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ft_harness.errors import InputError, raise_problems, suggest
+from ft_harness.errors import FtHarnessError, InputError, raise_problems, suggest
 from ft_harness.paths import task_yamls_dir
 from ft_harness.scoring import register_models
 from ft_harness.task_checks import code_problems
@@ -42,10 +42,10 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
             raise_problems([problem for path in _strangers(parsed) for problem in code_problems(path)])
     try:
         parser.execute(parsed)
-    except ValueError as error:
-        if not str(error).startswith(_NOT_FOUND):
-            raise
-        raise _no_such_task(str(error).removeprefix(_NOT_FOUND)) from error
+    except FtHarnessError:
+        raise
+    except Exception as error:  # lm-eval checks few of its arguments
+        raise _stopped(error) from error
 
 
 def _folders(parsed: Namespace) -> list[str]:
@@ -67,6 +67,16 @@ def _strangers(parsed: Namespace) -> list[Path]:
     files = [file for path in given if path.is_dir() for file in path.glob("*.yaml")]
     files += [file for path in given if path.suffix == ".yaml" for file in path.parent.glob(path.name)]
     return files + [path for folder in folders for path in sorted(Path(folder).rglob("*.yaml"))]
+
+
+def _stopped(error: Exception) -> InputError:
+    text = str(error)
+    if text.startswith(_NOT_FOUND):
+        return _no_such_task(text.removeprefix(_NOT_FOUND))
+    reason = text.splitlines()[0][:300] if text else "no reason given"
+    return InputError(
+        f"lm-eval stopped: {type(error).__name__}: {reason}", "arguments that it takes", "--debug shows the traceback"
+    )
 
 
 def _no_such_task(names: str) -> InputError:

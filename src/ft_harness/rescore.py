@@ -17,6 +17,7 @@ from ft_harness.evaluation import (
     make_scores,
     plain_scores,
     read_finished,
+    request_hash,
     write_evaluation,
 )
 from ft_harness.prompts import compiled_templates
@@ -59,7 +60,14 @@ def score_again(evaluations: Sequence[Evaluation], definition: Definition) -> li
 
 
 def _score_again(evaluation: Evaluation, definition: Definition) -> Evaluation:
-    record, samples = evaluation.record, list(evaluation.samples())
+    record = evaluation.record
+    if record.foreign:
+        raise InputError(
+            f"{record.foreign.file}: made by {record.foreign.program}",
+            "evaluations made by ft-harness",
+            "score the model here: ft-harness eval, or ft-harness eval RECIPE --adapter FOLDER",
+        )
+    samples = list(evaluation.samples())
     name = definition.name or record.settings.task
     spec = TaskSpec(name, definition.include_path, trust_code=definition.trust_code)
     task = load_task_over(spec, record.settings.split, samples[0].doc)
@@ -71,7 +79,7 @@ def _score_again(evaluation: Evaluation, definition: Definition) -> Evaluation:
     job = Job(task, record.settings.model_copy(update=changed), [sample.doc_id for sample in samples])
     if job.settings == record.settings:
         return evaluation
-    base = BaseModel(None, None, record.model, record.settings.max_length, record.settings.device)
+    base = BaseModel(None, None, record.model, record.settings.max_length or 0, record.settings.device)
     state = ModelState(record.subject, base, record.adapter)
     made_by = {**record.provenance["packages"], "ft-harness": package_versions()["ft-harness"]}
     folder = evaluation_folder(state, job, evaluation.folder.parent.parent, made_by)
@@ -135,6 +143,8 @@ def _differences(task: ConfigurableTask, sample: Sample, record: Record) -> list
         found.append("the prompt is another one now")
     if task.OUTPUT_TYPE == "multiple_choice":
         found += _other_choices([str(choice).strip() for choice in task.doc_to_choice(sample.doc)], target, sample)
+    if not found and record.settings.request_hash not in (None, request_hash(task)):
+        found.append("its prompts, delimiters, examples or decoding are written in another way")
     return found
 
 

@@ -92,7 +92,17 @@ def _read_column(file: Any, column: str) -> Any:
 
 
 def find_samples(evaluation: Evaluation, keys: Collection[str]) -> dict[str, Sample]:
-    """The samples of these items; where scores.parquet is there, only the gzip members that hold them are read.
+    """The samples of these items, as `scan_samples` finds them.
+
+    Raises:
+        InputError: the samples can't be read.
+    """
+    return {sample.item_key: sample for sample in scan_samples(evaluation, keys)}
+
+
+def scan_samples(evaluation: Evaluation, keys: Collection[str]) -> Iterator[Sample]:
+    """The samples of these items one by one; where scores.parquet is there, only the gzip members that hold them are
+    read.
 
     Raises:
         InputError: the samples can't be read.
@@ -103,18 +113,19 @@ def find_samples(evaluation: Evaluation, keys: Collection[str]) -> dict[str, Sam
     opened = _open(evaluation)
     starts = json.loads(opened[1][b"members"]) if opened else None
     if not opened or not starts:
-        return {sample.item_key: sample for sample in evaluation.samples() if sample.item_key in keys}
+        yield from (sample for sample in evaluation.samples() if sample.item_key in keys)
+        return
     file, _ = opened
     wanted = pa.array(sorted(keys), pa.string())
     rows = pc.index_in(wanted, value_set=file.read(columns=["item_key"]).column("item_key")).drop_null().to_pylist()
-    found: dict[str, Sample] = {}
+    by_member: defaultdict[int, list[int]] = defaultdict(list)
+    for row in rows:
+        by_member[row // GZIP_LINES].append(row % GZIP_LINES)
     with (evaluation.folder / SAMPLES_FILE).open("rb") as samples:
-        for member in sorted({row // GZIP_LINES for row in rows}):
+        for member in sorted(by_member):
             samples.seek(starts[member])
             lines = zlib.decompress(samples.read(starts[member + 1] - starts[member]), wbits=_GZIP).split(b"\n")
-            chosen = [lines[row % GZIP_LINES] for row in rows if row // GZIP_LINES == member]
-            found |= {sample.item_key: sample for sample in map(Sample.model_validate_json, chosen)}
-    return found
+            yield from (Sample.model_validate_json(lines[line]) for line in by_member[member])
 
 
 def _member_starts(path: Path, samples: int) -> list[int] | None:

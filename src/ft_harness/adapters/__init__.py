@@ -14,7 +14,7 @@ from ft_harness.adapters.card import (
     write_card,
 )
 from ft_harness.adapters.integrity import problems
-from ft_harness.adapters.live import attached, prove_live, put_back
+from ft_harness.adapters.live import attach, attached, prove_live, put_back
 from ft_harness.adapters.targets import target_problems
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "HISTORY_FILE",
     "WEIGHTS_FILE",
     "adapter_folder",
+    "attach",
     "attached",
     "base_of",
     "file_hashes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ _CODE = ("auto_map", "custom_pipeline", "megatron_config")  # name modules that 
 _SAFE_INITS = (True, False, "gaussian", "orthogonal", None)
 _EMPTY: tuple[Any, ...] = (None, False, "", [], {})
 Check = Callable[[dict[str, Any]], tuple[str, str, str] | None]
+_REPEATS, _MOST_REPEATS = re.compile(r"[*+{]"), 3  # more make an expression that may take for ever
 
 
 def _code(config: dict[str, Any]) -> str | None:
@@ -92,6 +94,8 @@ def _patterns(config: dict[str, Any]) -> tuple[str, str, str] | None:
         texts = value if isinstance(value, list) else [] if value is None else [value]
         if not all(isinstance(text, str) and len(text) <= 1000 for text in texts) or len(texts) > 10_000:
             return f"{name} is {str(value)[:40]}", "names of modules", "mend the file, or train it again"
+        if isinstance(value, str) and len(_REPEATS.findall(value)) > _MOST_REPEATS:
+            return f"{name} repeats too often: {value[:40]}", f"at most {_MOST_REPEATS} of * + {{", "list the names"
     return None
 
 

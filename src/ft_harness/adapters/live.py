@@ -21,9 +21,12 @@ from ft_harness.examples import Encoder
 from ft_harness.heads import Texts, check_adapter, encode_texts, read_logits
 from ft_harness.model_files import read_json
 from ft_harness.prompts import PLAIN, PromptForm
-from ft_harness.records import AdapterInfo, LiveProof
+from ft_harness.records import AdapterInfo, Card, LiveProof
 
 logger = logging.getLogger(__name__)
+
+_LABEL_ORDER = "which label each output of the head stands for: taken in the task's order"
+_MOST_DRIFT = 0.5  # of what the adapter changes, that merging alone may change without a warning
 
 
 def _reading(base: BaseModel, model: Any, prompt: str | Texts) -> Callable[[], Any]:
@@ -164,20 +167,6 @@ def _load(folder: Path, model: Any) -> Any:
 
 
 @contextmanager
-def _loaded(folder: Path, base: BaseModel) -> Iterator[Any]:
-    """The base with the adapter's weights, by PEFT's own loading; on leaving, the base as it was."""
-    before = dict(base.model.named_modules())
-    try:
-        model = _load(folder, base.model)
-        try:
-            yield model.eval()
-        finally:
-            model.unload()
-    finally:
-        put_back(before)
-
-
-@contextmanager
 def attached(
     folder: Path,
     base: BaseModel,
@@ -186,16 +175,56 @@ def attached(
     *,
     merge: bool = False,
 ) -> Iterator[tuple[BaseModel, AdapterInfo]]:
-    """The base with a checked and proven adapter; on leaving, the base is as it was.
+    """The base with a checked and proven adapter, as `attach`; on leaving, the base is as it was.
+
+    Args:
+        merge: compute with merged weights.
+
+    Raises:
+        InputError: as `attach`; or a base in 8 bits to merge into.
+        PolicyError, NonFiniteError: as `attach`.
+    """
+    if merge and (base.info.quantization or "").startswith("int8"):
+        raise InputError(
+            f"{folder}: eval.merge on a base in 8 bits",
+            "a base in 4, 16 or 32 bits: merged 8-bit weights can't be taken apart again",
+            "leave eval.merge out, or take model.quantization=nf4",
+        )
+    before = dict(base.model.named_modules())
+    model = None
+    try:
+        tuned, info = attach(folder, base, prompts, form)
+        model = tuned.model
+        if not merge:
+            yield tuned, info
+            return
+        drift, unmerging = _drift(base, model, prompts)
+        effect = info.live_proof.max_logit_change if info.live_proof else 0.0
+        if drift > _MOST_DRIFT * effect:
+            logger.warning(
+                "%s: merging changes logits by up to %.3g, the adapter itself by %.3g: most of it may be lost",
+                folder, drift, effect,
+            )  # fmt: skip
+        with unmerging:
+            yield tuned, info.model_copy(update={"merge_drift": drift})
+    finally:
+        if model is not None:
+            model.unload()
+        put_back(before)
+
+
+def attach(
+    folder: Path, base: BaseModel, prompts: Sequence[str | Texts], form: PromptForm | None
+) -> tuple[BaseModel, AdapterInfo]:
+    """The base with a checked and proven adapter, for good.
 
     Args:
         prompts: real ones, on which the adapter must change what the model says.
         form: how they are rendered; None: not known, and not compared.
-        merge: compute with merged weights.
 
     Raises:
-        InputError: another base, other prompts or tokens than in training, other keys or shapes, a damaged file, or no
-            effect.
+        InputError: another base, other prompts, texts or tokens than in training, other keys or shapes, a damaged file,
+            or no effect.
         PolicyError: pickled weights only, links out of the folder, or a configuration that names code.
         NonFiniteError: NaN in the weights or logits.
     """
@@ -207,8 +236,15 @@ def attached(
             "%s was trained on the base %s, it is scored on the base %s; see model.quantization",
             folder, card.model.quantization or "unquantised", base.info.quantization or "unquantised",
         )  # fmt: skip
+    if base.head is not None:
+        raise_problems(_other_texts(folder, card, base.head.plan.text_fields))
+        unknown = [
+            *unknown,
+            *([] if card else [_LABEL_ORDER]),
+        ]
     rows = base.model.get_input_embeddings().weight.shape[0]
-    with _loaded(folder, base) as model:
+    before, model = dict(base.model.named_modules()), _load(folder, base.model).eval()
+    try:
         info = AdapterInfo(
             name=folder.resolve().name,
             path=str(folder),
@@ -217,9 +253,24 @@ def attached(
             live_proof=prove_live(base, model, prompts),
             unchecked=[*unchecked(folder, _name(base), base.tokenizer, rows), *unknown],
         )
-        if not merge:
-            yield replace(base, model=model), info
-            return
-        drift, unmerging = _drift(base, model, prompts)
-        with unmerging:
-            yield replace(base, model=model), info.model_copy(update={"merge_drift": drift})
+    except BaseException:
+        model.unload()
+        put_back(before)
+        raise
+    return replace(base, model=model), info
+
+
+def _other_texts(folder: Path, card: Card | None, asked: Sequence[str] | None) -> list[FtHarnessError]:
+    """A head reads the texts that it was trained on, in their order."""
+    if card is None:
+        return []
+    trained = card.recipe.get("task", {}).get("text_fields")
+    if list(trained or []) == list(asked or []):
+        return []
+    return [
+        InputError(
+            f"{folder}: its head was trained on {trained or 'the prompt'}, asked to read {asked or 'the prompt'}",
+            "task.text_fields as in training",
+            "set task.text_fields as in the adapter's recipe",
+        )
+    ]

@@ -1,5 +1,6 @@
 """What became of each item from base to tuned: how many were corrected or broken, where, and a few to read."""
 
+from ft_harness.cases.listing import MOST_LISTED, SHOWN_CHARACTERS, Answer, Item, Listing, list_items
 from ft_harness.cases.nearest import (
     NEAREST_FILE,
     Nearest,
@@ -26,12 +27,17 @@ __all__ = [
     "CASES_FILE",
     "DECIDING_METRICS",
     "MIN_ITEMS",
+    "MOST_LISTED",
     "NEAREST_FILE",
+    "SHOWN_CHARACTERS",
     "THRESHOLD",
+    "Answer",
     "Case",
     "CaseSummary",
     "Choice",
     "ConfusionPair",
+    "Item",
+    "Listing",
     "Nearest",
     "NearestExample",
     "Sheet",
@@ -46,6 +52,7 @@ __all__ = [
     "find_cases",
     "find_nearest",
     "list_cases",
+    "list_items",
     "read_cases",
     "read_nearest",
     "write_table",

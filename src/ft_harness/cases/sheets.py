@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from zlib import crc32
 
@@ -31,7 +32,7 @@ from ft_harness.cases.transitions import (
 )
 from ft_harness.pairing import Pairs, pair_items, read_samples
 from ft_harness.records import Evaluation, Frozen, Sample
-from ft_harness.score_table import find_samples
+from ft_harness.score_table import scan_samples
 
 PER_TRANSITION = 6  # of two or three classes equally many
 _MOST_SLICED = 20_000  # items whose texts are read for slices
@@ -206,20 +207,37 @@ def _read_words(samples: Iterable[Sample]) -> dict[str, str]:
 # --- what is known of the cases beyond their samples ----------------------------------------------------------------
 
 
-def add_slices(summary: CaseSummary, base: Evaluation, tuned: Evaluation, slice_by: Sequence[str] = ()) -> CaseSummary:
-    """The summary with its slices, and with the slices that each case is in; as it is where nothing decides.
+@dataclass(frozen=True, eq=False)
+class Tagged:
+    """Items and the slices that each of them is in.
 
-    The base's samples are read; of more than 20,000 items so many are drawn. A kind that parts nothing, because all
-    items are in one slice, is left out, and so are fields of `slice_by` that no doc has.
+    Attributes:
+        pairs: the items that are looked at: all, or 20,000 that were drawn and those of the sheet besides.
+        drawn: [items], which of them were drawn.
+        tags: kind -> the slice that each item is in; a kind that parts nothing is left out.
+        definitions: what each kind is.
+        from_answers: the kinds that depend on what a model answered.
+    """
+
+    pairs: Pairs
+    drawn: NDArray[np.bool_]
+    tags: dict[str, Tags]
+    definitions: dict[str, str]
+    from_answers: list[str]
+
+
+def tag_pairs(summary: CaseSummary, base: Evaluation, tuned: Evaluation, slice_by: Sequence[str] = ()) -> Tagged:
+    """The items with their slices. The base's samples are read; of more than 20,000 items so many are drawn.
+
+    A kind that parts nothing, because all items are in one slice, is left out, and so are fields of `slice_by` that no
+    doc has.
 
     Raises:
         InputError: samples can't be read, or a field has more than 30 values.
     """
-    if summary.metric is None:
-        return summary
     pairs, drawn = _draw_pairs(pair_items(base, tuned)[0], {case.item_key for _, case in list_cases(summary)})
     traits = list_traits(summary.text_fields, slice_by)
-    tags = _tag_pairs(pairs, base, traits)
+    tags = _tag_items(pairs, base, traits)
     for field in slice_by:
         check_categories(field, tags[field_kind(field)])
     flags = tag_flags(pairs)
@@ -230,19 +248,32 @@ def add_slices(summary: CaseSummary, base: Evaluation, tuned: Evaluation, slice_
         definitions["gold answer"] = "the right answer"
     known = {kind: found for kind, found in tags.items() if len(set(found)) > 1}
     from_answers = [*flags, *(trait.name for trait in traits if trait.from_answers)]
-    places = {key: place for place, key in enumerate(pairs.texts("item_key")[0])}
+    return Tagged(pairs, drawn, known, {kind: definitions[kind] for kind in known}, from_answers)
+
+
+def add_slices(summary: CaseSummary, base: Evaluation, tuned: Evaluation, slice_by: Sequence[str] = ()) -> CaseSummary:
+    """The summary with its slices, and with the slices that each case is in; as it is where nothing decides.
+
+    Raises:
+        InputError: samples can't be read, or a field has more than 30 values.
+    """
+    if summary.metric is None:
+        return summary
+    tagged = tag_pairs(summary, base, tuned, slice_by)
+    places = {key: place for place, key in enumerate(tagged.pairs.texts("item_key")[0])}
 
     def add_tags(case: Case) -> Case:
         place = places[case.item_key]
-        found = [f"{kind}: {tag}" for kind, labels in known.items() if (tag := labels[place]) is not None]
+        found = [f"{kind}: {tag}" for kind, labels in tagged.tags.items() if (tag := labels[place]) is not None]
         return case.model_copy(update={"tags": found})
 
-    measured = {kind: [labels[place] for place in np.flatnonzero(drawn)] for kind, labels in known.items()}
+    rows = np.flatnonzero(tagged.drawn)
+    measured = {kind: [labels[place] for place in rows] for kind, labels in tagged.tags.items()}
     return change_cases(summary, add_tags).model_copy(
         update={
-            "slices": measure_slices(pairs.only(drawn), summary.metric, measured, from_answers),
-            "n_sliced": int(drawn.sum()),
-            "definitions": {kind: definitions[kind] for kind in known},
+            "slices": measure_slices(tagged.pairs.only(tagged.drawn), summary.metric, measured, tagged.from_answers),
+            "n_sliced": int(tagged.drawn.sum()),
+            "definitions": tagged.definitions,
         }
     )
 
@@ -256,11 +287,11 @@ def _draw_pairs(pairs: Pairs, shown: Collection[str]) -> tuple[Pairs, NDArray[np
     return pairs.only(kept), drawn[kept]
 
 
-def _tag_pairs(pairs: Pairs, base: Evaluation, traits: Sequence[Trait]) -> dict[str, Tags]:
+def _tag_items(pairs: Pairs, base: Evaluation, traits: Sequence[Trait]) -> dict[str, Tags]:
     """Kind -> the slice that each item is in."""
     keys = [str(key) for key in pairs.texts("item_key")[0]]
-    samples = find_samples(base, set(keys))
-    return {trait.name: tag_items([trait.read(samples[key]) for key in keys], trait) for trait in traits}
+    read = {sample.item_key: [trait.read(sample) for trait in traits] for sample in scan_samples(base, set(keys))}
+    return {trait.name: tag_items([read[key][place] for key in keys], trait) for place, trait in enumerate(traits)}
 
 
 def change_cases(summary: CaseSummary, change: Callable[[Case], Case]) -> CaseSummary:

@@ -14,6 +14,7 @@ from ft_harness.cli.app import HERE, OutOption, app, say
 from ft_harness.cli.experiments import command_line, print_study
 
 if TYPE_CHECKING:
+    from ft_harness.aggregator import Study
     from ft_harness.pipeline import Layout
 
 Options = dict[str, Any]
@@ -49,6 +50,24 @@ _LAYOUT: dict[str, tuple[Any, Any]] = {
         ],
         [],
     ),
+    "factor": (
+        Annotated[
+            list[str],
+            typer.Option(
+                "--factor",
+                metavar="NAME",
+                help="what a study varies: shots, decoding, quantization, prompt, model or head (repeatable)",
+            ),
+        ],
+        [],
+    ),
+    "listed": (
+        Annotated[
+            int,
+            typer.Option("--explorer", metavar="N", min=0, max=20_000, help="most items in the page's case explorer"),
+        ],
+        20_000,
+    ),
 }  # options of every command that writes a report: type and default
 NameOption = Annotated[str, typer.Option("--name", help="name of the report's folder")]
 
@@ -73,17 +92,22 @@ def _takes_layout(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _make_layout(given: Options) -> Layout:
+    from ft_harness.pairing import Terms, check_factors
     from ft_harness.pipeline import Layout, check_formats
     from ft_harness.report import make_view
 
     view = make_view(given["rows"], given["columns"], given["metrics"])
-    return Layout(check_formats(given["formats"]), view, tuple(given["allow_mismatch"]))
+    check_factors(given["factor"])
+    terms = Terms(tuple(given["factor"]), tuple(given["allow_mismatch"]))
+    return Layout(check_formats(given["formats"]), view, terms, given["listed"])
 
 
 @app.command()
 @_takes_layout
 def report(
-    results: Annotated[list[Path], typer.Argument(help="folders with evaluations in or below them")],
+    results: Annotated[
+        list[Path], typer.Argument(help="folders with evaluations in or below them, or lm-eval's own files")
+    ],
     layout: Options,
     name: NameOption = "report",
     slice_by: Annotated[
@@ -94,13 +118,15 @@ def report(
     """Write a report from finished evaluations."""
     from ft_harness.pipeline import report_only
 
-    print_study(*report_only(results, out, name, command_line(), slice_by, _make_layout(layout)))
+    study, path = report_only(results, out, name, command_line(), slice_by, _make_layout(layout))
+    print_study(study, path)
+    _check_read(study)
 
 
 @app.command()
 @_takes_layout
 def compare(
-    base: Annotated[Path, typer.Argument(help="folder of one evaluation")],
+    base: Annotated[Path, typer.Argument(help="folder of one evaluation, or lm-eval's own output")],
     tuned: Annotated[Path, typer.Argument(help="folder of the other")],
     layout: Options,
     name: NameOption = "comparison",
@@ -117,9 +143,24 @@ def compare(
     study, path = compare_only(base, tuned, out, name, command_line(), _make_layout(layout))
     print_study(study, path)
     if fail_on_regression is None:
+        _check_read(study)
         return
     check_metrics(study, make_view(None, None, fail_on_regression))
     for row in study.rows():
         if row.metric == fail_on_regression and row.verdict == "worse":
             say(state_verdict(row, None))
             raise typer.Exit(1)
+    _check_read(study)
+
+
+def _check_read(study: Study) -> None:
+    """A report that leaves out files which should hold an evaluation is not all that was asked for."""
+    from ft_harness.errors import IncompleteError
+
+    if study.unread:
+        more = f" (and {len(study.unread) - 1} more)" if len(study.unread) > 1 else ""
+        raise IncompleteError(
+            f"{study.unread[0]}{more}; the report is of the others",
+            "evaluations that can be read",
+            "see Notes in the report; mend, evaluate again or remove these files",
+        )

@@ -8,12 +8,13 @@ from ft_harness.evaluation.jobs import (
     evaluation_folder,
     fingerprint,
     finished,
-    item_hash,
     plan_jobs,
     read_finished,
+    request_hash,
 )
 from ft_harness.evaluation.outcomes import make_scores, plain_scores
 from ft_harness.evaluation.runner import check_complete, evaluate, write_evaluation
+from ft_harness.records import item_hash
 
 __all__ = [
     "Job",
@@ -30,5 +31,6 @@ __all__ = [
     "plain_scores",
     "plan_jobs",
     "read_finished",
+    "request_hash",
     "write_evaluation",
 ]

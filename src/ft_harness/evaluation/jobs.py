@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from ft_harness.records import (
     AdapterInfo,
     Evaluation,
     Settings,
+    item_hash,
     read_evaluation,
 )
 from ft_harness.scoring import back_end
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 
 FINGERPRINT_VERSION = "eval-1"
+_REQUEST_KEYS = (
+    "output_type", "doc_to_text", "doc_to_target", "doc_to_choice", "target_delimiter", "description", "gen_prefix",
+    "fewshot_delimiter", "fewshot_config", "fewshot_split", "generation_kwargs", "process_docs", "filter_list",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,11 +86,6 @@ def base_subject(pretrained: str) -> str:
     return f"base--{plain[:80]}"
 
 
-def item_hash(doc: Mapping[str, Any]) -> str:
-    """Hash of a doc's content: the same item in every evaluation, wherever it stands."""
-    return sha256_text(json.dumps(doc, sort_keys=True, ensure_ascii=False, default=str))[:16]
-
-
 def chosen_docs(total: int, split: Split, settings: EvalSection) -> tuple[list[int], bool]:
     """(sorted indices of the docs to score, whether they are a sample)."""
     limits = [limit for limit in (settings.limit, settings.train_limit if split == "train" else None) if limit]
@@ -99,6 +98,13 @@ def chosen_docs(total: int, split: Split, settings: EvalSection) -> tuple[list[i
 
 def _docs_hash(docs: Iterable[Mapping[str, Any]]) -> str:
     return sha256_text(canonical_json([item_hash(doc) for doc in docs]))[:16]
+
+
+def request_hash(task: ConfigurableTask) -> str:
+    """Hash of what makes a task's requests; its metrics are no part of that."""
+    values = {key: getattr(task.config, key, None) for key in _REQUEST_KEYS}
+    code = {key: f"{v.__module__}.{v.__qualname__}" if callable(v) else str(v) for key, v in values.items()}
+    return sha256_text(canonical_json(code))[:16]
 
 
 def plan_jobs(
@@ -133,6 +139,7 @@ def _plan_job(
         task=name,
         task_version=str(task.VERSION),
         task_hash=task_hash,
+        request_hash=request_hash(task),
         data_hash=_docs_hash(task.eval_docs[i] for i in doc_ids),
         split=split,
         num_fewshot=settings.shots,

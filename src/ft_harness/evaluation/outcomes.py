@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ft_harness.evaluation.jobs import Job, ModelState, item_hash
+from ft_harness.evaluation.jobs import Job, ModelState
 from ft_harness.metrics import Metric, describe, find_metric
 from ft_harness.records import (
     Sample,
     Score,
+    item_hash,
 )
 from ft_harness.stats import bootstrap_interval, wilson_interval
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,18 @@ def evaluate(state: ModelState, jobs: Sequence[Job], results: Path) -> list[Eval
     return done
 
 
+@contextmanager
+def _decoding_as_asked(job: Job) -> Iterator[None]:
+    """The job's generation arguments in its task; the task's own again afterwards, for the jobs planned from it."""
+    own = job.task.config.generation_kwargs
+    if job.settings.generation_kwargs:
+        job.task.set_config(key="generation_kwargs", value=job.settings.generation_kwargs)
+    try:
+        yield
+    finally:
+        job.task.set_config(key="generation_kwargs", value=own)
+
+
 def _run_lm_eval(lm: Any, job: Job) -> list[dict[str, Any]]:
     """lm-eval's samples of one job; where several processes share it, those of all in the first and none elsewhere.
 
@@ -70,11 +83,9 @@ def _run_lm_eval(lm: Any, job: Job) -> list[dict[str, Any]]:
 
     name = job.task.config.task
     job.task.set_config(key="num_fewshot", value=job.settings.num_fewshot)
-    if job.settings.generation_kwargs:
-        job.task.set_config(key="generation_kwargs", value=job.settings.generation_kwargs)
     if job.shots:
-        job.shots.install(job.task, job.settings.seed)
-    with compiled_templates():
+        job.shots.install(job.task, job.settings.seed or 0)
+    with compiled_templates(), _decoding_as_asked(job):
         outcome = lm_eval.evaluate(
             lm=lm,
             task_dict={"tasks": {name: job.task}},
@@ -119,7 +130,7 @@ def _response_state(state: ModelState, job: Job) -> dict[str, Any]:
 
 
 def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
-    lm = make_lm(state.base, job.settings.batch_size, job.settings.seed)
+    lm = make_lm(state.base, job.settings.batch_size or 1, job.settings.seed or 0)
     processes.join(lm)
     if len(job.doc_ids) < lm.world_size:
         raise InputError(

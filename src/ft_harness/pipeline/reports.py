@@ -9,18 +9,20 @@ from functools import partial
 from pathlib import Path
 
 from ft_harness import adapters, plots, report, sentences, storage
-from ft_harness.aggregator import AdapterRun, Study, aggregate, compare
-from ft_harness.cases import CASES_FILE, read_cases
+from ft_harness.aggregator import AdapterRun, Study, aggregate, compare_all
+from ft_harness.cases import CASES_FILE, MOST_LISTED, read_cases
 from ft_harness.data_report import read_data_report
 from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
-from ft_harness.pairing import find_mismatches
+from ft_harness.pairing import Terms
 from ft_harness.paths import reports_dir
 from ft_harness.pipeline.explanations import explain, write_cases
+from ft_harness.pipeline.listings import find_explorer
 from ft_harness.pipeline.outliers import find_outliers
 from ft_harness.plots import Form
 from ft_harness.recipe import check_name
-from ft_harness.records import Evaluation, load_records
+from ft_harness.records import Evaluation, Found, find_records
 from ft_harness.report import View
+from ft_harness.score_table import write_scores
 from ft_harness.storage import sha256_text, write_bytes, write_text
 
 FORMS: tuple[Form, ...] = ("png", "svg")
@@ -37,12 +39,14 @@ class Layout:
     Attributes:
         formats: some of `FORMATS`; rows.json, cases.csv and the figures are always written.
         view: what the main table shows.
-        allow_mismatch: differences between base and tuned that are accepted, and noted.
+        terms: what may differ between base and tuned, and is noted.
+        listed: how many items the page's case explorer holds at most.
     """
 
     formats: tuple[str, ...] = USUAL_FORMATS
     view: View = View()  # noqa: RUF009
-    allow_mismatch: tuple[str, ...] = ()
+    terms: Terms = Terms()  # noqa: RUF009
+    listed: int = MOST_LISTED
 
 
 _USUAL = Layout()
@@ -77,42 +81,56 @@ def report_only(
         NotComparableError: base and tuned were not measured the same way.
     """
     folder = _check_folder(out, name)
-    evaluations = load_records(list(paths))
+    found = _find(paths)
+    evaluations = found.evaluations
     runs, missing = _find_runs(evaluations)
-    study = aggregate(evaluations, runs, name=name, command=command, allow_mismatch=layout.allow_mismatch)
-    study = study.model_copy(update={"notes": [*study.notes, *missing]})
+    terms = layout.terms
+    study = aggregate(
+        evaluations, runs, name=name, command=command, allow_mismatch=terms.allow_mismatch, factors=terms.factors
+    )
+    notes = [*study.notes, *missing, *found.notes, *_note_unread(found)]
+    study = study.model_copy(update={"notes": notes, "unread": found.unread})
     if not study.comparisons:
         raise InputError(
             "no adapter's evaluation has a base evaluation of the same task, split and settings",
-            "both, made by ft-harness run or eval",
-            "score the base on the same recipe first",
+            "both, made by ft-harness run or eval, or by lm_eval with and without peft=",
+            "score the base on the same recipe first; two models without an adapter: ft-harness compare BASE TUNED",
         )
     study = explain(study, evaluations, folder, slice_by)
-    return study, write_report(study, folder, layout, find_outliers(study, evaluations))
+    explorer = find_explorer(study, evaluations, layout.listed, slice_by) if "html" in layout.formats else None
+    return study, write_report(study, folder, layout, find_outliers(study, evaluations), explorer)
 
 
 def compare_only(
     base: Path, tuned: Path, out: Path, name: str, command: str, layout: Layout = _USUAL
 ) -> tuple[Study, Path]:
-    """A report on two evaluations, whatever they are of: the first stands as base.
+    """A report on two sides, whatever they are of: the first stands as base. Each is an evaluation, or several of
+    different tasks and splits.
 
     Raises:
-        InputError: a folder holds no evaluation, or several; or the cases.csv that is there can't be read.
+        InputError: a side holds no evaluation, several of one task and split, or nothing that the other one has; or the
+            cases.csv that is there can't be read.
         NotComparableError: they were not measured the same way.
     """
     folder = _check_folder(out, name)
-    sides = [_only_evaluation(base), _only_evaluation(tuned)]
-    before, after = sides
-    compared = compare(before, after, allow_mismatch=layout.allow_mismatch)
+    before, after = _find([base]), _find([tuned])
+    pairs, alone = _pair_sides((base, before.evaluations), (tuned, after.evaluations))
+    sides = [each for pair in pairs for each in pair]
+    compared = compare_all(pairs, layout.terms)
     runs, missing = _find_runs(sides)
+    footnotes = [note for each in compared for note in each.rows[-1].footnotes]
     notes = [
-        *(f"accepted difference, {line}" for line in find_mismatches(before.record, after.record).values()),
+        *dict.fromkeys(footnotes),
         *(note for each in sides for note in sentences.note_bad_items(each.record)),
         *missing,
+        *alone,
+        *(note for side in (before, after) for note in (*side.notes, *_note_unread(side))),
     ]
-    study = Study(name=name, comparisons=[compared], adapters=runs, notes=notes, command=command)
+    unread = [*before.unread, *after.unread]
+    study = Study(name=name, comparisons=compared, adapters=runs, notes=notes, command=command, unread=unread)
     study = explain(study, sides, folder)
-    return study, write_report(study, folder, layout, find_outliers(study, sides))
+    explorer = find_explorer(study, sides, layout.listed) if "html" in layout.formats else None
+    return study, write_report(study, folder, layout, find_outliers(study, sides), explorer)
 
 
 def _check_folder(out: Path, name: str) -> Path:
@@ -123,20 +141,64 @@ def _check_folder(out: Path, name: str) -> Path:
     return folder
 
 
-def _only_evaluation(folder: Path) -> Evaluation:
-    found = load_records([folder])
-    if len(found) > 1:
+def _find(paths: Sequence[Path]) -> Found:
+    """All evaluations; of those that lm-eval made the scores are put in columns, as ours are when they are written."""
+    found = find_records(paths)
+    for evaluation in found.evaluations:
+        if evaluation.record.foreign:
+            write_scores(evaluation)
+    return found
+
+
+def _note_unread(found: Found) -> list[str]:
+    return [f"not read: {line}" for line in found.unread]
+
+
+_Side = tuple[Path, Sequence[Evaluation]]
+_Pair = tuple[Evaluation, Evaluation]
+
+
+def _pair_sides(base: _Side, tuned: _Side) -> tuple[list[_Pair], list[str]]:
+    """(the only evaluation of each side, or those of equal task and split; a note for each that stays alone)."""
+    if len(base[1]) == len(tuned[1]) == 1:
+        return [(base[1][0], tuned[1][0])], []
+    left, right = _by_place(*base), _by_place(*tuned)
+    shared = [place for place in left if place in right]
+    if not shared:
         raise InputError(
-            f"{folder}: {len(found)} evaluations lie below it",
-            "one evaluation: a folder with record.json in it",
-            "give one of these folders, or use ft-harness report for several",
+            f"{base[0]} and {tuned[0]} have no task and split in common",
+            "the same task and split on both sides",
+            "evaluate both on one task",
         )
-    return found[0]
+    alone = [
+        each.record for side, other in ((left, right), (right, left)) for at, each in side.items() if at not in other
+    ]
+    notes = [
+        f"{sentences.describe(record)}: the other side has no such task and split, not compared" for record in alone
+    ]
+    return [(left[place], right[place]) for place in shared], notes
+
+
+def _by_place(path: Path, evaluations: Sequence[Evaluation]) -> dict[tuple[str | None, ...], Evaluation]:
+    found: dict[tuple[str | None, ...], Evaluation] = {}
+    for each in evaluations:
+        record = each.record
+        place = record.settings.task, record.settings.split, record.foreign.filter if record.foreign else None
+        if place in found:
+            raise InputError(
+                f"{path}: {len(evaluations)} evaluations lie below it, several of them of {place[0]} ({place[1]})",
+                "one evaluation of a task and split: a folder with record.json in it, or files of one run of lm_eval",
+                "give one of these folders, or use ft-harness report for several",
+            )
+        found[place] = each
+    return found
 
 
 def _find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], list[str]]:
     """The adapters whose folders are still what was scored, and a note for each other one."""
-    scored = {e.record.adapter.identity: e.record.adapter for e in evaluations if e.record.adapter}
+    scored = {
+        e.record.adapter.identity: e.record.adapter for e in evaluations if e.record.adapter and not e.record.foreign
+    }
     runs: list[AdapterRun] = []
     missing: list[str] = []
     for info in scored.values():
@@ -153,7 +215,13 @@ def _find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], lis
 # --- files ---------------------------------------------------------------------------------------------------------
 
 
-def write_report(study: Study, folder: Path, layout: Layout = _USUAL, outliers: Sequence[report.Outliers] = ()) -> Path:
+def write_report(
+    study: Study,
+    folder: Path,
+    layout: Layout = _USUAL,
+    outliers: Sequence[report.Outliers] = (),
+    explorer: report.Explorer | None = None,
+) -> Path:
     """Write the report in every format of the layout, rows.json, cases.csv and the figures; the path of the first
     format.
 
@@ -168,7 +236,7 @@ def write_report(study: Study, folder: Path, layout: Layout = _USUAL, outliers: 
     write_text(folder / "rows.json", report.rows_json(study))
     pages: dict[str, Callable[[], str]] = {
         "md": lambda: report.markdown_page(document, {key: f"{stem}.png" for key, stem in stems.items()}),
-        "html": lambda: report.html_page(document, images),
+        "html": lambda: report.html_page(document, images, explorer),
         "tex": lambda: report.latex_page(document, {key: f"{stem}.png" for key, stem in stems.items()}),
         "json": lambda: report.json_page(document),
     }

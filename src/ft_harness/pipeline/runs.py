@@ -26,6 +26,7 @@ from ft_harness.pipeline.experiment import (
     train_stage,
 )
 from ft_harness.pipeline.explanations import explain
+from ft_harness.pipeline.listings import find_explorer
 from ft_harness.pipeline.outliers import find_outliers
 from ft_harness.pipeline.reports import write_report
 from ft_harness.power import forecast_run
@@ -68,7 +69,8 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
     study = aggregate(evaluations, runs, name=report_name, command=first.command)
     training = {each.name: found.tasks["train"] for each, found in zip(experiments, checked, strict=True)}
     study = explain(study, evaluations, folder, training=training)
-    path = write_report(study, folder, outliers=find_outliers(study, evaluations))
+    explorer = find_explorer(study, evaluations)
+    path = write_report(study, folder, outliers=find_outliers(study, evaluations), explorer=explorer)
     check_complete(evaluations)
     return study, path
 

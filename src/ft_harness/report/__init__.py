@@ -14,6 +14,7 @@ from ft_harness.aggregator import Study
 from ft_harness.report.contents import build_document
 from ft_harness.report.cost_section import sized, timed
 from ft_harness.report.document import one_line
+from ft_harness.report.explorer import Explorer, make_explorer
 from ft_harness.report.features import View, check_metrics, headline, main_comparisons, make_view, name_of
 from ft_harness.report.html_page import html_page
 from ft_harness.report.latex_page import latex_page, latex_table
@@ -22,6 +23,7 @@ from ft_harness.report.perplexity_section import Outlier, Outliers
 from ft_harness.report.table_files import csv_table, csv_text, json_page, table_names
 
 __all__ = [
+    "Explorer",
     "Outlier",
     "Outliers",
     "View",
@@ -35,6 +37,7 @@ __all__ = [
     "latex_page",
     "latex_table",
     "main_comparisons",
+    "make_explorer",
     "make_view",
     "markdown_page",
     "name_of",
@@ -65,9 +68,10 @@ def render_markdown(study: Study, figures: Mapping[str, str]) -> str:
     return markdown_page(build_document(study), figures)
 
 
-def render_html(study: Study, figures: Mapping[str, bytes]) -> str:
-    """The report as one HTML page without scripts, that needs no network and no other file.
+def render_html(study: Study, figures: Mapping[str, bytes], explorer: Explorer | None = None) -> str:
+    """The report as one HTML page that needs no network and no other file.
 
-    `figures` gives svg images by the same keys as those of `render_markdown`; a missing one is left out.
+    `figures` gives svg images by the same keys as those of `render_markdown`; a missing one is left out. `explorer`
+    holds the items that a reader can search, see `make_explorer`.
     """
-    return html_page(build_document(study), figures)
+    return html_page(build_document(study), figures, explorer)

@@ -69,8 +69,8 @@ def _answers(case: Case) -> Table:
     """Gold and both answers; where they were chosen, with the log-likelihood of each choice."""
     lines: list[list[Cell]] = [
         ["Gold", case.gold],
-        ["Base", _answer(case.base_answer)],
-        ["Tuned", _answer(case.tuned_answer)],
+        ["Base", answer_text(case.base_answer)],
+        ["Tuned", answer_text(case.tuned_answer)],
     ]
     choices = case.choices if case.choices and len(case.choices) <= _MANY_CHOICES else []
     for choice in choices:
@@ -85,7 +85,8 @@ def _log_likelihood(value: float | None) -> Number:
     return Number(NONE if value is None else f"{value:.2f}", value)
 
 
-def _answer(answer: str | None) -> str:
+def answer_text(answer: str | None) -> str:
+    """An answer as a reader sees it, also where there is none."""
     return "(no readable answer)" if answer is None else answer or "(empty)"
 
 

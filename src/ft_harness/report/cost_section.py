@@ -40,7 +40,7 @@ def _resumed(step: int | None) -> str:
 
 def _cost_column(study: Study, run: AdapterRun) -> dict[str, Cell]:
     card, cost = run.card, run.card.cost
-    total = card.model.parameters + card.trainable_parameters
+    total = (card.model.parameters or 0) + card.trainable_parameters
     part = card.trainable_parameters / total
     scored = [comparison for comparison in study.comparisons if comparison.tuned.subject == card.name]
     return {
@@ -52,8 +52,8 @@ def _cost_column(study: Study, run: AdapterRun) -> dict[str, Cell]:
         "Peak memory of the process": size(cost.peak_rss_bytes),
         "Peak GPU memory": UNDEFINED if cost.peak_gpu_bytes is None else size(cost.peak_gpu_bytes),
         "Adapter size": size(cost.adapter_bytes),
-        "Scoring time, Base": duration(sum(comparison.base.cost.seconds for comparison in scored)),
-        "Scoring time, Tuned": duration(sum(comparison.tuned.cost.seconds for comparison in scored)),
+        "Scoring time, Base": duration(sum(each.base.cost.seconds for each in scored if each.base.cost)),
+        "Scoring time, Tuned": duration(sum(each.tuned.cost.seconds for each in scored if each.tuned.cost)),
         "Hardware": cost.hardware,
     }
 

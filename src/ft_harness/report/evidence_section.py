@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ft_harness.aggregator import Comparison, Study
-from ft_harness.records import Record
+from ft_harness.records import AdapterInfo, Record
 from ft_harness.report.cells import UNDEFINED, count
 from ft_harness.report.document import Block, Cell, Heading, Number, Paragraph, Table, Verbatim, bullets
 from ft_harness.report.features import name_of
@@ -132,18 +132,27 @@ def _identities(records: list[Record]) -> list[list[Cell]]:
                 ("quantization", model.quantization or UNDEFINED),
             ]
         else:
-            proof = adapter.live_proof
-            changed = f"{proof.changed_prompts} of {proof.prompts} prompts changed"
             found = [
                 ("adapter of", model.pretrained),
                 ("identity", adapter.identity),
-                ("live-proof", f"{changed}, a logit by up to {proof.max_logit_change:.3g}"),
+                ("live-proof", _describe_proof(adapter)),
                 *(("not checked", what) for what in adapter.unchecked),
             ]
+        if record.foreign:
+            found += [("scored by", record.foreign.program), ("read from", record.foreign.file)]
+            found += [("not checked", what) for what in record.foreign.unchecked]
         if model.head:
             found.append(("head", model.head))
         lines |= {(record.subject, what, value): None for what, value in found}
     return [list(line) for line in lines]
+
+
+def _describe_proof(adapter: AdapterInfo) -> Cell:
+    proof = adapter.live_proof
+    if proof is None:
+        return UNDEFINED
+    changed = f"{proof.changed_prompts} of {proof.prompts} prompts changed"
+    return f"{changed}, a logit by up to {proof.max_logit_change:.3g}"
 
 
 def _evaluation_cells(record: Record) -> list[Cell]:
@@ -154,11 +163,11 @@ def _evaluation_cells(record: Record) -> list[Cell]:
         settings.split,
         count(settings.num_fewshot),
         count(settings.limit),
-        Number(str(settings.seed), settings.seed),
+        UNDEFINED if settings.seed is None else Number(str(settings.seed), settings.seed),
         count(settings.batch_size),
         settings.device,
-        Number(f"{cost.seconds:.1f}", cost.seconds),
-        count(cost.tokens),
+        Number(f"{cost.seconds:.1f}", cost.seconds) if cost else UNDEFINED,
+        count(cost.tokens if cost else None),
         _describe_back_end(record),
         record.eval_id,
     ]

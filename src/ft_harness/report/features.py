@@ -12,6 +12,7 @@ from ft_harness.aggregator import Comparison, Row, Study
 from ft_harness.amounts import NONE
 from ft_harness.cases import DECIDING_METRICS
 from ft_harness.errors import ConfigError, suggest
+from ft_harness.records import Record
 
 TITLES = {
     "model": "Model",
@@ -26,6 +27,7 @@ TITLES = {
     "split": "Split",
     "metric": "Metric",
 }
+_ARROW = " -> "  # from base to tuned, where a study varies it
 _ALWAYS = ("task", "split", "metric")
 _SETTINGS = tuple(feature for feature in TITLES if feature not in _ALWAYS)  # columns where they vary
 
@@ -87,21 +89,34 @@ def check_metrics(study: Study, view: View) -> None:
 def features_of(study: Study, comparison: Comparison, row: Row | None = None) -> dict[str, str]:
     """Feature -> value as text, of a comparison; with a row, its split and metric too."""
     record = comparison.tuned
-    settings = record.settings
+    after = _varied(record)
+    before = _varied(comparison.base) if any(each.footnotes for each in comparison.rows) else after
     train: Any = next((run.card.recipe.get("train") for run in study.adapters if run.card.name == record.subject), None)
     found = {
+        **{name: _both(before[name], after[name]) for name in before},
+        "adapter": record.subject,
+        "limit": "all" if record.settings.limit is None else str(record.settings.limit),
+        "seed": str(train["seed"]) if isinstance(train, dict) and "seed" in train else NONE,
+        "split": record.settings.split,
+    }
+    return found | ({"split": row.split, "metric": _metric_name(row)} if row else {})
+
+
+def _varied(record: Record) -> dict[str, str]:
+    """What a study may vary between base and tuned on purpose."""
+    settings = record.settings
+    return {
         "model": record.model.pretrained,
         "task": settings.task,
-        "adapter": record.subject,
         "shots": str(settings.num_fewshot),
         "decoding": _decoding(settings.generation_kwargs),
         "input": ", ".join(settings.text_fields) if settings.text_fields else "prompt",
         "quantization": record.model.quantization or "none",
-        "limit": "all" if settings.limit is None else str(settings.limit),
-        "seed": str(train["seed"]) if isinstance(train, dict) and "seed" in train else NONE,
-        "split": settings.split,
     }
-    return found | ({"split": row.split, "metric": _metric_name(row)} if row else {})
+
+
+def _both(base: str, tuned: str) -> str:
+    return tuned if base == tuned else f"{base}{_ARROW}{tuned}"
 
 
 def _decoding(arguments: dict[str, Any]) -> str:
@@ -142,6 +157,9 @@ def varying(study: Study, task: str | None = None) -> list[str]:
     """The features of which several known values stand on one split of one task, of any task or of this one."""
     found = _known_values(_Same(study))
     several = {name for (of, _, name), values in found.items() if task in (None, of) and len(values) > 1}
+    several |= {
+        name for (of, _, name), values in found.items() if task in (None, of) and any(_ARROW in each for each in values)
+    }
     return [name for name in _SETTINGS if name in several]
 
 

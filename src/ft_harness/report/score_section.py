@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ft_harness.aggregator import Comparison, Row, Study
 from ft_harness.amounts import NONE
 from ft_harness.report.cells import MEASURED, UNDEFINED, change, count, measured_cells, score, span_of
-from ft_harness.report.document import Block, Cell, Figure, Heading, Number, Paragraph, Table
+from ft_harness.report.document import Block, Cell, Figure, Heading, Number, Paragraph, Table, bullets
 from ft_harness.report.features import (
     TITLES,
     View,
@@ -46,7 +46,16 @@ def score_section(study: Study, view: View) -> list[Block]:
         table = _pivot(study, chosen, view, "scores", "Scores before and after")
     else:
         table = _long_table(study, chosen, leading(study, view), ("scores", "Scores before and after"))
-    return [table, Paragraph(_LEGEND), Figure("before_after", _CAPTION)]
+    return [table, Paragraph(_LEGEND), *_footnotes(study, chosen), Figure("before_after", _CAPTION)]
+
+
+def _footnotes(study: Study, chosen: Chosen) -> list[Block]:
+    """What is not equal on both sides of the rows shown, or could not be held against each other."""
+    found: dict[str, dict[str, None]] = {}
+    for each, row in chosen:
+        for note in row.footnotes:
+            found.setdefault(note, {})[f"{name_of(study, each)} ({row.split})"] = None
+    return bullets([f"{', '.join(names)}: {note}" for note, names in found.items()])
 
 
 def _choose(study: Study, view: View) -> Chosen:

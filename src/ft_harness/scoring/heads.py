@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -131,10 +130,9 @@ class _Classifier(_Above):  # type: ignore[misc]
             options: peft, text_fields (names joined by +), max_length, dtype, quantization, revision.
         """
         super().__init__()
-        self._held = ExitStack()
         name = named_base(options.get("peft")) if pretrained is None else pretrained
-        base = name if isinstance(name, BaseModel) else _load(name, options, self._held)
-        self.base = replace(base, model=base.model.to(device), device=device) if device else base
+        base = name if isinstance(name, BaseModel) else _load(name, options)
+        self.base = replace(base, model=base.model.to(device), device=device) if device and _is_there(device) else base
         if self.base.head is None:
             raise InputError(
                 f"{self.base.info.pretrained}: ft-seqcls answers from a classification head, there is none",
@@ -288,8 +286,15 @@ def classifier_class() -> type[_Classifier]:
 # --- from lm-eval's model_args ---------------------------------------------------------------------------------------
 
 
-def _load(pretrained: str, options: dict[str, Any], held: ExitStack) -> BaseModel:
-    """A base with its head, and an adapter if one is named, which stays attached while `held` is open.
+def _is_there(device: str) -> bool:
+    """Whether torch has a device; lm-eval names `cuda` where the user names none."""
+    import torch
+
+    return not device.startswith("cuda") or torch.cuda.is_available()
+
+
+def _load(pretrained: str, options: dict[str, Any]) -> BaseModel:
+    """A base with its head, and an adapter if one is named.
 
     Raises:
         ConfigError: an unknown option, or neither a trained head nor an adapter that has one.
@@ -310,7 +315,7 @@ def _load(pretrained: str, options: dict[str, Any], held: ExitStack) -> BaseMode
     if folder is None:
         return base
     proof = [_PROOF[: len(plan.text_fields or _PROOF[:1])]]
-    tuned, _ = held.enter_context(adapters.attached(folder, base, proof))
+    tuned, _ = adapters.attach(folder, base, proof, form=None)
     return tuned
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import ExitStack
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ft_harness import base_model, quantization
-from ft_harness.adapters import adapter_folder, attached, base_of
+from ft_harness.adapters import adapter_folder, attach, base_of
 from ft_harness.base_model import BaseModel, describe, model_folder
 from ft_harness.errors import ConfigError, InputError, ResourceError, raise_problems
 from ft_harness.recipe import ModelSection
@@ -73,7 +72,6 @@ class _Causal(_Above):  # type: ignore[misc]
                 f"ft-causal has no model argument {unserved[0]}", "those of its own and of lm-eval's hf", "remove it"
             )
         self._quantization = quantization
-        self._held = ExitStack()
         pretrained = named_base(options.get("peft")) if pretrained is None else pretrained
         pretrained = model_folder(pretrained) if isinstance(pretrained, str) else pretrained
         super().__init__(pretrained=pretrained, batch_size=1, **options)
@@ -105,7 +103,7 @@ class _Causal(_Above):  # type: ignore[misc]
         if peft:
             section = ModelSection(pretrained=pretrained, revision=options.get("revision"))
             base = BaseModel(self.model, self.tokenizer, describe(section, self.model), _PROOF_LENGTH, self.device)
-            tuned, _ = self._held.enter_context(attached(adapter_folder(peft), base, _PROOF, form=None))
+            tuned, _ = attach(adapter_folder(peft), base, _PROOF, form=None)
             self._model: Any = tuned.model
 
     @property

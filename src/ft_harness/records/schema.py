@@ -1,20 +1,14 @@
-"""The record of one evaluation: its schema, and how it is read and written.
-
-One evaluation is subject x task x split x shots x decoding x limit. Its folder `results/<subject>/<eval_id>/` holds
-`record.json` (this schema) and `samples.jsonl.gz` (one line a doc). A missing value is `null`; NaN is never written.
-"""
+"""The schema of records, samples, cards and histories."""
 
 from __future__ import annotations
 
-import gzip
 import json
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from ft_harness.errors import InputError
+from ft_harness.storage import sha256_text
 
 SCHEMA_VERSION: Literal[1] = 1
 RECORD_FILE = "record.json"
@@ -36,7 +30,7 @@ class ModelInfo(Frozen):
     identity: str = Field(description="hash of configuration and weights, or the hub commit")
     dtype: str
     quantization: str | None = Field(default=None, description="bits and compute dtype; null: not quantised")
-    parameters: int = Field(description="logical parameters of the base model")
+    parameters: int | None = Field(description="logical parameters of the base model; null: not known")
     head: str | None = Field(
         default=None, description="hash of the freshly drawn classification head; null: none was drawn"
     )
@@ -56,8 +50,8 @@ class AdapterInfo(Frozen):
     name: str
     path: str
     identity: str = Field(description="sha256 over the adapter's weight and configuration files")
-    trainable_parameters: int
-    live_proof: LiveProof
+    trainable_parameters: int | None = Field(description="null: not known")
+    live_proof: LiveProof | None = Field(description="null: scored by another program, nothing was proven")
     merge_drift: float | None = Field(
         default=None, description="largest change of a logit by merging alone; null: scored unmerged"
     )
@@ -70,6 +64,9 @@ class Settings(Frozen):
     task: str
     task_version: str
     task_hash: str = Field(description="hash of the task's definition: prompts, answers, stop rule, metrics")
+    request_hash: str | None = Field(
+        default=None, description="hash of the parts of the task that make its requests: no metrics; null: not known"
+    )
     data_hash: str = Field(description="hash of the docs that were scored, in order")
     split: Literal["train", "validation", "test"]
     num_fewshot: int
@@ -91,9 +88,9 @@ class Settings(Frozen):
         default=None, description="doc field of which equal values make a cluster of items; null: each item alone"
     )
     generation_kwargs: dict[str, Any]
-    max_length: int
-    batch_size: int
-    seed: int
+    max_length: int | None = Field(description="of prompt and answer in tokens; null here and below: not known")
+    batch_size: int | None
+    seed: int | None
     back_end: str = Field(description="lm-eval model that scored, and its softmax dtype")
     device: str
 
@@ -134,6 +131,16 @@ class BackEndInfo(Frozen):
     halvings: int = Field(description="how often a batch ran out of memory and the budget of its length was halved")
 
 
+class ForeignOutput(Frozen):
+    """Where the record of another program's evaluation comes from, and what that program did not write down."""
+
+    program: str = Field(description="name and version: what it does not say may differ between two versions")
+    file: str
+    filter: str | None = Field(default=None, description="what lm-eval did to the responses; null: nothing")
+    unknown: list[str] = Field(description="fields of settings and model that are not known; what stands there is none")
+    unchecked: list[str] = Field(description="what our own evaluations check and this one does not, a sentence each")
+
+
 class Record(Frozen):
     """`record.json`."""
 
@@ -145,10 +152,11 @@ class Record(Frozen):
     adapter: AdapterInfo | None
     settings: Settings
     scores: list[Score]
-    cost: Cost
+    cost: Cost | None = Field(description="null: scored by another program")
     back_end: BackEndInfo | None = Field(default=None, description="null: written before this was kept")
     rescored_from: str | None = Field(default=None, description="evaluation whose responses were scored again")
     provenance: dict[str, Any]
+    foreign: ForeignOutput | None = Field(default=None, description="null: made by ft-harness")
 
 
 class TrainingCost(Frozen):
@@ -222,69 +230,6 @@ class Sample(Frozen):
     failed: str | None = Field(default=None, description="why there is no response; null: there is")
 
 
-class Evaluation(Frozen):
-    """A record with its folder; samples are read when asked for."""
-
-    folder: Path
-    record: Record
-
-    def samples(self) -> Iterator[Sample]:
-        """The outcome of each doc, in the order of the split.
-
-        Raises:
-            InputError: the file is missing, damaged or of another schema.
-        """
-        path = self.folder / SAMPLES_FILE
-        number = 0
-        try:
-            with gzip.open(path, "rt", encoding="utf-8") as lines:
-                for line in lines:
-                    number += 1
-                    yield Sample.model_validate_json(line)
-        except (OSError, EOFError, ValidationError) as error:
-            raise InputError(
-                f"{path}:{number}: samples can't be read ({type(error).__name__})",
-                "one JSON object per doc, as ft-harness writes them",
-                "delete this evaluation's folder and run the same command again",
-            ) from error
-
-
-def read_evaluation(folder: Path) -> Evaluation:
-    """The evaluation in one folder.
-
-    Raises:
-        InputError: no record, broken JSON, or another schema.
-    """
-    path = folder / RECORD_FILE
-    try:
-        record = Record.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:  # pydantic's ValidationError and JSONDecodeError are ValueErrors
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{path}: not a record ({reason})",
-            f"record.json of schema version {SCHEMA_VERSION}",
-            "leave this folder out, or delete it and evaluate again",
-        ) from error
-    return Evaluation(folder=folder, record=record)
-
-
-def load_records(paths: list[Path]) -> list[Evaluation]:
-    """Every evaluation below the given folders, sorted by folder; copies of one evaluation count once.
-
-    Raises:
-        InputError: a path is missing, or nothing is found below one.
-    """
-    found: list[Evaluation] = []
-    for path in paths:
-        records = sorted(path.rglob(RECORD_FILE)) if path.is_dir() else []
-        if not records:
-            raise InputError(
-                f"{path}: no evaluation found",
-                f"a folder with {RECORD_FILE} in it or below it",
-                "give a results folder, or run ft-harness eval first",
-            )
-        found += [read_evaluation(record.parent) for record in records]
-    unique: dict[tuple[str, str], Evaluation] = {}
-    for evaluation in sorted(found, key=lambda each: each.folder.resolve()):
-        unique.setdefault((evaluation.record.subject, evaluation.record.eval_id), evaluation)
-    return list(unique.values())
+def item_hash(doc: Mapping[str, Any]) -> str:
+    """Hash of a doc's content: the same item in every evaluation, wherever it stands."""
+    return sha256_text(json.dumps(doc, sort_keys=True, ensure_ascii=False, default=str))[:16]

@@ -1,0 +1,55 @@
+"""The record of one evaluation: its schema, and how evaluations on disk are read, ours and those of lm-eval's command.
+
+One evaluation is subject x task x split x shots x decoding x limit. Its folder `results/<subject>/<eval_id>/` holds
+`record.json` (the schema) and `samples.jsonl.gz` (one line a doc). A missing value is `null`; NaN is never written.
+"""
+
+from ft_harness.records.reading import Evaluation, Found, find_records, load_records, read_evaluation
+from ft_harness.records.schema import (
+    RECORD_FILE,
+    SAMPLES_FILE,
+    SCHEMA_VERSION,
+    SCORES_FILE,
+    AdapterInfo,
+    BackEndInfo,
+    Card,
+    Cost,
+    ForeignOutput,
+    Frozen,
+    HistoryEntry,
+    LiveProof,
+    ModelInfo,
+    Record,
+    Sample,
+    Score,
+    Settings,
+    TrainingCost,
+    item_hash,
+)
+
+__all__ = [
+    "RECORD_FILE",
+    "SAMPLES_FILE",
+    "SCHEMA_VERSION",
+    "SCORES_FILE",
+    "AdapterInfo",
+    "BackEndInfo",
+    "Card",
+    "Cost",
+    "Evaluation",
+    "ForeignOutput",
+    "Found",
+    "Frozen",
+    "HistoryEntry",
+    "LiveProof",
+    "ModelInfo",
+    "Record",
+    "Sample",
+    "Score",
+    "Settings",
+    "TrainingCost",
+    "find_records",
+    "item_hash",
+    "load_records",
+    "read_evaluation",
+]

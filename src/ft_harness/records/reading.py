@@ -1,0 +1,146 @@
+"""Evaluations on disk: those that ft-harness wrote, and those that lm-eval's own command wrote."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ft_harness.errors import InputError
+from ft_harness.records.lm_eval_files import Run, find_files, group_runs
+from ft_harness.records.lm_eval_output import read_runs
+from ft_harness.records.schema import RECORD_FILE, SAMPLES_FILE, SCHEMA_VERSION, Frozen, Record, Sample
+
+_LONGEST_RECORD = 1 << 26  # bytes
+_REASON = 200  # characters
+
+
+class Evaluation(Frozen):
+    """A record with its folder; samples are read when asked for."""
+
+    folder: Path
+    record: Record
+
+    def samples(self) -> Iterator[Sample]:
+        """The outcome of each doc, in the order of the split.
+
+        Raises:
+            InputError: the file is missing, damaged or of another schema.
+        """
+        path = self.folder / SAMPLES_FILE
+        number = 0
+        try:
+            with gzip.open(path, "rt", encoding="utf-8") as lines:
+                for line in lines:
+                    number += 1
+                    yield Sample.model_validate_json(line)
+        except (OSError, EOFError, ValidationError) as error:
+            raise InputError(
+                f"{path}:{number}: samples can't be read ({type(error).__name__})",
+                "one JSON object per doc, as ft-harness writes them",
+                "delete this evaluation's folder and run the same command again",
+            ) from error
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies below some folders.
+
+    Attributes:
+        evaluations: sorted by folder, ours before lm-eval's; copies of one evaluation count once.
+        unread: a line for each file that should hold an evaluation and can't be read, with the reason.
+        notes: a line for each file that was left out because a newer one takes its place.
+    """
+
+    evaluations: list[Evaluation]
+    unread: list[str]
+    notes: list[str]
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """The evaluation in one folder.
+
+    Raises:
+        InputError: no record, broken JSON, or another schema.
+    """
+    path = folder / RECORD_FILE
+    try:
+        if path.stat().st_size > _LONGEST_RECORD:
+            raise ValueError(f"more than {_LONGEST_RECORD:,} bytes")
+        record = Record.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError) as error:  # pydantic's and json's errors are ValueErrors
+        reason = str(error).splitlines()[0][:_REASON]
+        raise InputError(
+            f"{path}: not a record ({reason})",
+            f"record.json of schema version {SCHEMA_VERSION}",
+            "leave this folder out, or delete it and evaluate again",
+        ) from error
+    return Evaluation(folder=folder, record=record)
+
+
+def find_records(paths: Sequence[Path]) -> Found:
+    """Every evaluation in and below the given folders and files; what can't be read is named.
+
+    A path may be a folder, or a `results_*.json` or `samples_*.jsonl` that lm-eval wrote.
+
+    Raises:
+        InputError: a path is missing, or nothing that can be read is found below one.
+    """
+    evaluations: list[Evaluation] = []
+    unread: list[str] = []
+    runs: list[Run] = []
+    for path in paths:
+        files = find_files(path)
+        folders = sorted({record.parent for record in files.records})
+        faults, read = list(files.refused), 0
+        for folder in folders:
+            try:
+                evaluations.append(read_evaluation(folder))
+                read += 1
+            except InputError as error:
+                faults.append(error.what)
+        found = group_runs(files)
+        runs += found
+        unread += faults
+        if not read and not found:
+            raise _nothing(path, faults)
+    foreign = read_runs(list(dict.fromkeys(runs)))
+    unread += foreign.unread
+    evaluations.sort(key=lambda each: each.folder.resolve())
+    evaluations += [Evaluation(folder=folder, record=record) for folder, record in foreign.made]
+    if not evaluations:
+        raise _nothing(paths[0], unread)
+    unique: dict[tuple[str, str], Evaluation] = {}
+    for evaluation in evaluations:
+        unique.setdefault((evaluation.record.subject, evaluation.record.eval_id), evaluation)
+    return Found(list(unique.values()), list(dict.fromkeys(unread)), list(dict.fromkeys(foreign.notes)))
+
+
+def load_records(paths: list[Path]) -> list[Evaluation]:
+    """Every evaluation in and below the given folders, as `find_records` finds them; one that can't be read is a fault.
+
+    Raises:
+        InputError: a path is missing, nothing is found below one, or something can't be read.
+    """
+    found = find_records(paths)
+    if found.unread:
+        raise InputError(
+            found.unread[0],
+            f"{RECORD_FILE} of schema version {SCHEMA_VERSION}, or what lm-eval writes with --log_samples",
+            "leave this file out, or delete it and evaluate again",
+        )
+    return found.evaluations
+
+
+def _nothing(path: Path, faults: Sequence[str]) -> InputError:
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    what = f"{faults[0]}{more}; nothing else is there to read" if faults else f"{path}: no evaluation found"
+    return InputError(
+        what,
+        f"a folder with {RECORD_FILE} in it or below it, or what lm-eval writes with --log_samples --output_path",
+        "give a results folder, or run ft-harness eval or lm_eval first",
+    )

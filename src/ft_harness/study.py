@@ -1,0 +1,98 @@
+"""A study as typed rows: what a report shows, before any of it is drawn or worded."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ft_harness import sentences
+from ft_harness.cases import CaseSummary, ConfusionPair
+from ft_harness.data_report import DataReport
+from ft_harness.records import Card, Frozen, HistoryEntry, Record
+from ft_harness.repeats import Repeats
+
+Verdict = Literal["improved", "worse", "no evidence"]
+
+
+class Row(Frozen):
+    """One before/after number: an object of `rows.json`. Full precision; None where undefined."""
+
+    task: str
+    split: str
+    metric: str
+    base_subject: str
+    tuned_subject: str | None
+    base_settings: dict[str, Any]
+    tuned_settings: dict[str, Any] | None
+    base: float | None
+    tuned: float | None = Field(description="null in the row of the majority class")
+    delta: float | None = Field(description="tuned minus base")
+    low: float | None = Field(description="lower end of the paired 95 % interval of delta")
+    high: float | None
+    p: float | None
+    p_adjusted: float | None = Field(description="Holm over the primary rows; null for exploratory rows")
+    primary: bool
+    n: int
+    verdict: Verdict | None
+    n_clusters: int | None = Field(default=None, description="clusters that the n items make; null: each item alone")
+    interval_method: str | None = None
+    p_method: str | None = None
+    footnotes: list[str] = Field(
+        default=[], description="declared factors, accepted differences, and what could not be held against each other"
+    )
+
+
+class Comparison(Frozen):
+    """One task on one split: base and tuned records, their rows, cases and sentence."""
+
+    base: Record
+    tuned: Record
+    rows: list[Row] = Field(description="the majority class (classification), then one row a metric")
+    detectable: float | None = Field(description="smallest difference of the primary metric found with 80 % power")
+    sentence: str = Field(description="the plain sentence of the primary metric")
+    cases: CaseSummary
+    confusion: ConfusionPair | None = Field(
+        default=None, description="gold against predicted labels; null: no classification"
+    )
+    without: Row | None = Field(
+        default=None,
+        description="the deciding metric without the items that also stand in the training split, exactly or nearly; "
+        "null: there are none, or the adapter has no data report",
+    )
+
+
+class AdapterRun(Frozen):
+    """One adapter: what it is made of, how its training went, and what its data is (None: not known)."""
+
+    card: Card
+    history: list[HistoryEntry]
+    data: DataReport | None = None
+
+
+class Study(Frozen):
+    """Everything a report shows."""
+
+    name: str
+    comparisons: list[Comparison] = Field(description="sorted by task, then test, validation, train")
+    adapters: list[AdapterRun]
+    notes: list[str] = Field(description="what a reader must know: overlap, invalid, truncated, mismatches allowed")
+    command: str = Field(description="the command that makes this report again")
+    repeats: list[Repeats] = Field(default=[], description="one for each recipe that was trained with several seeds")
+    unread: list[str] = Field(default=[], description="files that should hold an evaluation and could not be read")
+
+    def rows(self) -> list[Row]:
+        """All rows, in the order of `rows.json`; those without overlapping items follow their comparison's."""
+        return [
+            row
+            for comparison in self.comparisons
+            for row in [*comparison.rows, *([comparison.without] if comparison.without else [])]
+        ]
+
+    def sentences(self) -> list[str]:
+        """The sentence of each primary comparison, the adapter named where several are compared; then those of recipes
+        that were trained with several seeds."""
+        primary = [each for each in self.comparisons if any(row.primary for row in each.rows)]
+        several = len({each.tuned.subject for each in primary}) > len({each.tuned.settings.task for each in primary})
+        stated = [f"{each.tuned.subject}: {each.sentence}" if several else each.sentence for each in primary]
+        return stated + [sentences.state_repeats(repeats) for repeats in self.repeats]
