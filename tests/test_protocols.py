@@ -134,3 +134,22 @@ def test_decodings_of_one_state_are_not_those_of_the_next(model_folder: Path, qu
     second = plan_jobs(tasks, "hash", base, section)
     assert [job.settings for job in second] == [job.settings for job in first]
     assert [set(job.settings.generation_kwargs) & {"num_beams"} for job in second] == [set(), set(), {"num_beams"}]
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("{max_gen_toks: abc}", "max_gen_toks is 'abc'"),
+        ("{max_gen_toks: 0}", "max_gen_toks is 0"),
+        ("{num_beams: 0}", "num_beams is 0"),
+        ("{until: 5}", "until is 5"),
+        ("{do_sample: true, top_p: 3}", "top_p is 3"),
+        ("{do_sample: true, temperature: 0}", "sampled at temperature 0"),
+        ("{temperature: 0.7}", "temperature would do nothing"),
+        ("[{}, {top_k: 5}]", "top_k would do nothing"),
+    ],
+)
+def test_a_value_that_decoding_can_not_have(section: str, words: str, ft, tmp_path: Path, questions: Path):
+    code, _, err = check(ft, tmp_path, questions, "demo_qa", f"{{generation_kwargs: {section}}}")
+    assert code == 3
+    assert_three_lines(err, words)

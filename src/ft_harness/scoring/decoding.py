@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ft_harness.errors import InputError, suggest
 from ft_harness.files import Split
@@ -12,19 +14,41 @@ from ft_harness.recipe import EvalSection
 if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
 
-# Names of lm-eval (`until`, `max_gen_toks`) and of transformers' generate that choose tokens; not those that change
-# what comes back, such as num_return_sequences.
-ARGUMENTS = (
-    "until", "max_gen_toks", "do_sample", "temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff",
-    "eta_cutoff", "num_beams", "length_penalty", "early_stopping", "repetition_penalty", "no_repeat_ngram_size",
-)  # fmt: skip
+_Count = Annotated[int, Field(ge=1)]
+_Share = Annotated[float, Field(gt=0, le=1)]
+_SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
+
+
+class Decoding(BaseModel):
+    """Arguments of lm-eval (`until`, `max_gen_toks`) and of transformers' generate that choose tokens; not those that
+    change what comes back, such as num_return_sequences."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    until: str | list[str] | None = None
+    max_gen_toks: _Count | None = None
+    do_sample: bool | None = None
+    temperature: Annotated[float, Field(ge=0)] | None = None
+    top_k: Annotated[int, Field(ge=0)] | None = None
+    top_p: _Share | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    typical_p: _Share | None = None
+    epsilon_cutoff: Annotated[float, Field(ge=0, lt=1)] | None = None
+    eta_cutoff: Annotated[float, Field(ge=0, lt=1)] | None = None
+    num_beams: _Count | None = None
+    length_penalty: float | None = None
+    early_stopping: bool | Literal["never"] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0)] | None = None
+    no_repeat_ngram_size: Annotated[int, Field(ge=0)] | None = None
 
 
 def problems(tasks: Mapping[Split, ConfigurableTask], settings: EvalSection) -> list[InputError]:
-    """Decoding of a task that generates nothing, and arguments that are none."""
+    """Decoding of a task that generates nothing; arguments that are none, have no sense, or would do nothing."""
     asked = sorted({name for protocol in settings.protocols() for name in protocol.decoding})
+    if not asked:
+        return []
     still = [task.config.task.partition("@")[0] for task in tasks.values() if task.OUTPUT_TYPE != "generate_until"]
-    if asked and still:
+    if still:
         return [
             InputError(
                 f"{still[0]}: eval.generation_kwargs sets {', '.join(asked)}, but the task generates nothing",
@@ -32,12 +56,30 @@ def problems(tasks: Mapping[Split, ConfigurableTask], settings: EvalSection) -> 
                 "leave eval.generation_kwargs out, or take a task that generates (most families have one ending _gen)",
             )
         ]
-    return [
-        InputError(
-            f"eval.generation_kwargs: {name} is no argument of decoding{suggest(name, ARGUMENTS)}",
-            f"{', '.join(ARGUMENTS)}",
-            "correct the name",
+    own = next(iter(tasks.values())).config.generation_kwargs or {}
+    found = {str(fault): fault for each in settings.protocols() for fault in _faults(each.decoding, own)}
+    return list(found.values())
+
+
+def _faults(decoding: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[InputError]:
+    """What is wrong with one decoding over the task's own arguments."""
+    try:
+        Decoding.model_validate(decoding)
+    except ValidationError as error:
+        for each in error.errors():
+            name = str(each["loc"][0])
+            names = Decoding.model_fields
+            said = f"is {decoding[name]!r}" if name in names else f"is no argument of decoding{suggest(name, names)}"
+            right = each["msg"] if name in names else ", ".join(names)
+            yield InputError(f"eval.generation_kwargs: {name} {said}", right, "correct it")
+        return
+    samples, temperature = ({**own, **decoding}.get(name) for name in ("do_sample", "temperature"))
+    idle = [name for name in _SAMPLING if decoding.get(name) and not samples]
+    if idle:
+        yield InputError(
+            f"eval.generation_kwargs: {', '.join(idle)} would do nothing, since nothing is sampled",
+            "do_sample: true beside it",
+            "add it, or leave the rest out",
         )
-        for name in asked
-        if name not in ARGUMENTS
-    ]
+    if samples and temperature == 0:
+        yield InputError("eval.generation_kwargs: sampled at temperature 0", "a temperature above 0", "correct it")
