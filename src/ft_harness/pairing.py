@@ -18,7 +18,8 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 EXECUTION = ("batch_size", "device")  # may differ, and is noted: changes scores by rounding only
-_MAY_DIFFER = {*EXECUTION, "data_hash"}  # data_hash depends on the order of docs; items are compared one by one
+# Hashes of the docs in their order and of a part of the task: items, prompts and targets are compared one by one.
+_MAY_DIFFER = {*EXECUTION, "data_hash", "request_hash"}
 FACTORS: dict[str, tuple[str, ...]] = {
     "shots": ("num_fewshot", "fewshot_ids", "fewshot_hash", "fewshot_as_multiturn", "prompt_hash"),
     "decoding": ("generation_kwargs",),
