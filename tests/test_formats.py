@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 from hashlib import sha256
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -36,6 +35,7 @@ from ft_harness.report import (
 )
 from ft_harness.report.document import Document, Number, Span, Table, one_line, text_of
 from tests.command import assert_three_lines
+from tests.html_elements import Elements
 from tests.make_records import label_samples, make_record, write_evaluation
 from tests.make_study import (
     PAYLOADS,
@@ -50,7 +50,6 @@ from tests.make_study import (
 )
 from tests.test_report import Page
 
-VOID = {"meta", "img", "col", "input"}
 TAGS = {
     *(
         "html",
@@ -86,38 +85,17 @@ SVG = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
 SHORT = [payload for payload in PAYLOADS if len(payload) < 500]
 
 
-class HtmlPage(HTMLParser):
+class HtmlPage(Elements):
     """The elements of a page as a browser sees them."""
+
+    void = frozenset({"meta", "img", "col", "input"})
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str, str | None]] = []
-        self.tables: list[list[list[str]]] = []
         self.texts: list[tuple[str, str]] = []
         self.feed(page)
         self.close()
         assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value) for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-
-    def handle_endtag(self, tag):
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_comment(self, data):
-        pytest.fail(f"a comment in the page: {data}")
 
     def handle_data(self, data):
         if self.open and self.open[-1] in ("td", "th"):

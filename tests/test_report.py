@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
 from markdown_it import MarkdownIt
@@ -15,6 +14,7 @@ from ft_harness.cases import CaseSummary, ConfusionPair
 from ft_harness.markdown import fenced, inline, table, visible
 from ft_harness.records import BackEndInfo
 from ft_harness.report import build_document, markdown_page, render_markdown, rows_json
+from tests.html_elements import Elements
 from tests.make_study import (
     PAYLOADS,
     PLAIN,
@@ -29,43 +29,24 @@ from tests.make_study import (
 )
 
 FIGURES = {"before_after": "before_after.png", "curves:snli_lora": "curves_snli_lora.png"}
-VOID = {"img", "br", "hr"}
 
 
-class Page(HTMLParser):
+class Page(Elements):
     """What a reader's browser would make of it: tags, attributes, tables, headings and text outside of code."""
+
+    void = frozenset({"img", "br", "hr"})
 
     def __init__(self, markdown: str) -> None:
         super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str, str | None]] = []
-        self.tables: list[list[list[str]]] = []
         self.headings: list[str] = []
         self.prose: list[str] = []
-        self.open: list[str] = []
         self.feed(MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown))
         self.close()
 
     def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value) for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-        elif tag in ("h1", "h2", "h3", "h4"):
+        super().handle_starttag(tag, attrs)
+        if tag in ("h1", "h2", "h3", "h4"):
             self.headings.append("")
-
-    def handle_endtag(self, tag):
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_comment(self, data):
-        pytest.fail(f"a comment in the page: {data}")
 
     def handle_data(self, data):
         if "td" in self.open or "th" in self.open:

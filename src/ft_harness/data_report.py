@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from ft_harness.errors import InputError
 from ft_harness.files import Split
 from ft_harness.markdown import visible
 from ft_harness.overlap import Index, Item, Items, SplitOverlap, compare, find_fields, find_shingler
-from ft_harness.records import Frozen
+from ft_harness.records import Frozen, read_kept
 from ft_harness.storage import canonical_json, sha256_text
 
 DATA_REPORT_FILE = "data_report.json"
@@ -155,17 +154,8 @@ def read_data_report(folder: Path) -> DataReport | None:
     Raises:
         InputError: it is damaged.
     """
-    path = folder / DATA_REPORT_FILE
-    if not path.exists():
-        return None
-    try:
-        return DataReport.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise InputError(
-            f"{path}: not a data report ({type(error).__name__})",
-            f"{DATA_REPORT_FILE} as written",
-            "delete it and run the same command again",
-        ) from error
+    action = "delete it and run the same command again"
+    return read_kept(folder / DATA_REPORT_FILE, DataReport, "a data report", action)
 
 
 # --- in words -------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from ft_harness.errors import InputError
 from ft_harness.heads import HEAD_FILE
 from ft_harness.model_files import read_json
-from ft_harness.records import Card, HistoryEntry
+from ft_harness.records import Card, HistoryEntry, read_kept
 from ft_harness.storage import canonical_json, sha256_file, sha256_text, write_text
 
 CARD_FILE = "card.json"
@@ -31,15 +31,7 @@ def read_card(folder: Path) -> Card | None:
     Raises:
         InputError: the card is damaged.
     """
-    path = folder / CARD_FILE
-    if not path.exists():
-        return None
-    try:
-        return Card.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise InputError(
-            f"{path}: not a card ({type(error).__name__})", "card.json as written", "delete it and train again"
-        ) from error
+    return read_kept(folder / CARD_FILE, Card, "a card", "delete it and train again")
 
 
 def adapter_folder(name: str) -> Path:

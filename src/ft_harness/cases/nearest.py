@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from ft_harness.cases.sheets import CaseSummary, NearestExample, change_cases, list_cases
 from ft_harness.cases.traits import content_words, show_fields
-from ft_harness.errors import InputError
-from ft_harness.records import Frozen
+from ft_harness.records import Frozen, read_kept
 
 NEAREST_FILE = "nearest_training.json"
 Doc = dict[str, Any]
@@ -83,14 +82,5 @@ def read_nearest(folder: Path) -> Nearest | None:
     Raises:
         InputError: it is damaged.
     """
-    path = folder / NEAREST_FILE
-    if not path.exists():
-        return None
-    try:
-        return Nearest.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise InputError(
-            f"{path}: not the nearest training examples ({type(error).__name__})",
-            f"{NEAREST_FILE} as written",
-            "delete it and run the same command again",
-        ) from error
+    action = "delete it and run the same command again"
+    return read_kept(folder / NEAREST_FILE, Nearest, "the nearest training examples", action)

@@ -4,7 +4,7 @@ One evaluation is subject x task x split x shots x decoding x limit. Its folder 
 `record.json` (the schema) and `samples.jsonl.gz` (one line a doc). A missing value is `null`; NaN is never written.
 """
 
-from ft_harness.records.reading import Evaluation, Found, find_records, load_records, read_evaluation
+from ft_harness.records.reading import Evaluation, Found, find_records, load_records, read_evaluation, read_kept
 from ft_harness.records.schema import (
     RECORD_FILE,
     SAMPLES_FILE,
@@ -52,4 +52,5 @@ __all__ = [
     "item_hash",
     "load_records",
     "read_evaluation",
+    "read_kept",
 ]

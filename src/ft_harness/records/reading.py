@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -17,6 +18,25 @@ from ft_harness.records.schema import RECORD_FILE, SAMPLES_FILE, SCHEMA_VERSION,
 
 _LONGEST_RECORD = 1 << 26  # bytes
 _REASON = 200  # characters
+_Kept = TypeVar("_Kept", bound=Frozen)
+
+
+def read_kept(path: Path, kind: type[_Kept], what: str, action: str) -> _Kept | None:
+    """A typed file that ft-harness keeps in a folder; None where it is not there.
+
+    Args:
+        what: that it is, for the error.
+        action: what to do about a damaged one.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        return kind.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise InputError(f"{path}: not {what} ({type(error).__name__})", f"{path.name} as written", action) from error
 
 
 class Evaluation(Frozen):
