@@ -25,7 +25,7 @@ from ft_harness.scoring import classifier_class, make_lm, register_models
 from ft_harness.scoring import heads as scoring_heads
 from ft_harness.scoring.store import ResponseStore
 from ft_harness.tasks import TaskSpec, load_tasks
-from ft_harness.training import build_training_set, finished_card, train, trainer
+from ft_harness.training import build_training_set, finished_card, callbacks, train
 from tests.command import assert_three_lines
 from tests.make_records import make_record
 from tests.tiny import build_tokenizer, write_jsonl
@@ -615,14 +615,14 @@ def test_a_killed_training_goes_on_to_the_same_head(
     base = load(backbones["bert"], dataclasses.replace(PLAN, seed=0))
     data = training_of(recipe, base)
     train(recipe, base, data, tmp_path / "whole")
-    original = trainer.append_line
+    original = callbacks.append_line
 
     def interrupt(path: Path, line: str) -> None:
         if json.loads(line)["step"] == 7:
             raise KeyboardInterrupt
         original(path, line)
 
-    monkeypatch.setattr(trainer, "append_line", interrupt)
+    monkeypatch.setattr(callbacks, "append_line", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train(recipe, base, data, tmp_path / "killed")
     monkeypatch.undo()

@@ -15,7 +15,7 @@ from ft_harness.base_model import BaseModel, load_base_model
 from ft_harness.errors import InputError, NonFiniteError
 from ft_harness.recipe import Recipe
 from ft_harness.tasks import TaskSpec, load_tasks
-from ft_harness.training import TrainingSet, build_training_set, finished_card, train, trainer
+from ft_harness.training import TrainingSet, build_training_set, finished_card, callbacks, train
 
 
 @dataclass
@@ -66,14 +66,14 @@ def largest_difference(a: Path, b: Path) -> float:
 
 def kill_at_step(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interrupt training when the history of this step would be written."""
-    original = trainer.append_line
+    original = callbacks.append_line
 
     def interrupt(path: Path, line: str) -> None:
         if json.loads(line)["step"] == step:
             raise KeyboardInterrupt
         original(path, line)
 
-    monkeypatch.setattr(trainer, "append_line", interrupt)
+    monkeypatch.setattr(callbacks, "append_line", interrupt)
 
 
 def test_an_adapter_folder_says_what_it_is_made_of(bench: Bench, tmp_path: Path):

@@ -1,8 +1,11 @@
 """The recipe: one typed, strict, frozen description of base model, task, data, adapter, training and evaluation."""
 
+from ft_harness.recipe.adapter_section import AdapterSection
+from ft_harness.recipe.eval_section import EvalSection
 from ft_harness.recipe.folders import check_name, experiment_name, keep_recipe, write_new_recipe
 from ft_harness.recipe.loading import RECIPE_FILE, load_recipe, recipe_file, recipe_of_task
-from ft_harness.recipe.sections import AdapterSection, EvalSection, ModelSection, Recipe, TaskSection, TrainSection
+from ft_harness.recipe.sections import ModelSection, Recipe, TaskSection
+from ft_harness.recipe.train_section import TrainSection
 
 __all__ = [
     "RECIPE_FILE",

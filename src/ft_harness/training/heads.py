@@ -1,4 +1,4 @@
-"""A classification head's training rows, and its loss in transformers' Trainer."""
+"""A classification head's training rows."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ft_harness.errors import InputError
 from ft_harness.examples import answer_text, prompt_of
-from ft_harness.heads import Head, HeadInput, HeadPlan, encode_texts, make_batch, read_texts
+from ft_harness.heads import HeadInput, HeadPlan, encode_texts, read_texts
 from ft_harness.prompts import PLAIN, PromptForm, compiled_templates
 from ft_harness.storage import canonical_json, sha256_text
-from ft_harness.training.trainer import trainer_class
 
 if TYPE_CHECKING:
-    import torch
     from lm_eval.api.task import ConfigurableTask
-    from transformers import Trainer
 
 
 class HeadExample(NamedTuple):
@@ -83,37 +80,3 @@ def describe_head_examples(examples: Sequence[HeadExample], labels: Sequence[str
         f"{len(examples)} training rows of {min(lengths)} / {statistics.median(lengths):g} / {max(lengths)} tokens "
         f"(min / median / max), {cut} cut; labels: {counts}"
     )
-
-
-def make_head_collate(pad_token_id: int, head: Head) -> Any:
-    """Batches of [B, T] with labels [B]."""
-    import torch
-
-    def collate(batch: Sequence[HeadExample]) -> dict[str, torch.Tensor]:
-        inputs = make_batch([example.row for example in batch], pad_token_id, types=head.reads_types)
-        return {**inputs, "labels": torch.tensor([example.label for example in batch])}
-
-    return collate
-
-
-def head_trainer_class() -> type[Trainer]:
-    """Cross-entropy of the head's logits, the mean over all rows of a step, however it is cut into batches."""
-    import torch
-
-    class HeadTrainer(trainer_class()):  # type: ignore[misc]
-        """The causal model's Trainer with a head's loss."""
-
-        def compute_loss(
-            self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-        ) -> Any:
-            labels = inputs.pop("labels")  # [B]
-            logits = model(**inputs).logits.float()  # [B, labels]
-            loss = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
-            loss = loss / (num_items_in_batch if num_items_in_batch is not None else len(labels))
-            return (loss, {"logits": logits}) if return_outputs else loss
-
-        def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
-            """Rows of the step."""
-            return sum(len(batch["labels"]) for batch in batch_samples)
-
-    return HeadTrainer

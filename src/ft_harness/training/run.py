@@ -6,50 +6,21 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from ft_harness.adapters import WEIGHTS_FILE, file_hashes, put_back, read_history, write_card
+from ft_harness.adapters import file_hashes, put_back, read_history, write_card
 from ft_harness.base_model import BaseModel
-from ft_harness.errors import InputError
 from ft_harness.heads import write_init
-from ft_harness.provenance import hardware, peak_gpu_bytes, peak_rss_bytes, snapshot
+from ft_harness.provenance import snapshot
 from ft_harness.recipe import Recipe
 from ft_harness.records import Card, HistoryEntry, TrainingCost
-from ft_harness.training.checkpoints import CHECKPOINTS, resume_point, step_of
-from ft_harness.training.heads import head_trainer_class, make_head_collate
+from ft_harness.training.adapter_model import make_adapter_model
+from ft_harness.training.arguments import training_arguments
+from ft_harness.training.callbacks import history_callback, progress_callback
+from ft_harness.training.checkpoints import CHECKPOINTS, resume_point
+from ft_harness.training.cost import measure_cost
+from ft_harness.training.objectives import make_objective
 from ft_harness.training.plan import TrainingSet, fingerprint, make_plan
-from ft_harness.training.trainer import (
-    history_callback,
-    make_collate,
-    progress_callback,
-    trainer_class,
-    training_arguments,
-)
-
-
-def _lora(recipe: Recipe, base: BaseModel) -> Any:
-    import torch
-    from peft import LoraConfig, get_peft_model
-
-    settings = recipe.adapter
-    torch.manual_seed(recipe.train.seed)
-    config = LoraConfig(
-        task_type=settings.task_type,
-        modules_to_save=list(base.head.modules) if base.head else None,
-        r=settings.r,
-        lora_alpha=settings.lora_alpha,
-        lora_dropout=settings.lora_dropout,
-        target_modules=settings.target_modules,
-        use_rslora=settings.use_rslora,
-    )
-    try:
-        return get_peft_model(base.model, config)
-    except ValueError as error:
-        raise InputError(
-            f"adapter.target_modules {settings.target_modules!r}: {str(error).splitlines()[0]}",
-            "'all-linear' or names of modules of this model",
-            "change adapter.target_modules",
-        ) from error
+from ft_harness.training.trainer import trainer_class
 
 
 def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path) -> Card:
@@ -66,16 +37,15 @@ def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path) -> C
     if base.head:
         write_init(folder, base.model, base.head)
     before = dict(base.model.named_modules())
-    model = _lora(recipe, base)
+    model = make_adapter_model(recipe, base)
     try:
-        head = base.head
-        pad = base.tokenizer.pad_token_id
-        trainer = (head_trainer_class() if head else trainer_class())(
+        objective = make_objective(base)
+        trainer = trainer_class(objective)(
             model=model,
             args=training_arguments(recipe, folder, base, validate=bool(data.validation)),
             train_dataset=data.examples,
             eval_dataset=data.validation or None,
-            data_collator=make_head_collate(pad, head) if head else make_collate(pad),
+            data_collator=objective.collate,
             callbacks=[history_callback(folder)],
         )
         trainer.remove_callback(ProgressCallback)
@@ -90,23 +60,12 @@ def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path) -> C
         model.unload()
         put_back(before)
         base.model.eval().requires_grad_(False)
-    card = _card(recipe, base, data, folder, trainable=trainable, cost=_cost(trainer, folder, seconds, checkpoint))
+    card = _card(
+        recipe, base, data, folder, trainable=trainable, cost=measure_cost(trainer, folder, seconds, checkpoint)
+    )
     write_card(folder, card)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return card
-
-
-def _cost(trainer: Any, folder: Path, seconds: float, checkpoint: Path | None) -> TrainingCost:
-    return TrainingCost(
-        seconds=seconds,
-        tokens=trainer.read_tokens,
-        tokens_per_second=trainer.read_tokens / seconds,
-        resumed_from_step=step_of(checkpoint) if checkpoint else None,
-        peak_rss_bytes=peak_rss_bytes(),
-        peak_gpu_bytes=peak_gpu_bytes(),
-        adapter_bytes=(folder / WEIGHTS_FILE).stat().st_size,
-        hardware=hardware(),
-    )
 
 
 def _card(

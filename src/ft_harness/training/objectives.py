@@ -1,0 +1,98 @@
+"""What is learnt: how rows become a batch, and the loss over a batch's targets; answers or a head's labels."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ft_harness.base_model import BaseModel
+from ft_harness.examples import Example
+from ft_harness.heads import Head, make_batch
+from ft_harness.training.heads import HeadExample
+
+if TYPE_CHECKING:
+    import torch
+
+Batch = dict[str, Any]
+
+
+class Objective(NamedTuple):
+    """One kind of training.
+
+    Attributes:
+        collate: rows -> a batch of tensors [B, T], with `labels`.
+        summed_loss: (model, batch without labels, labels) -> the loss, summed over the batch's targets.
+        count: targets of a batch: tokens that carry loss, or rows.
+    """
+
+    collate: Callable[[Sequence[Any]], Batch]
+    summed_loss: Callable[[Any, Batch, Any], torch.Tensor]
+    count: Callable[[Batch], int]
+
+
+def make_objective(base: BaseModel) -> Objective:
+    """Answers of a causal model, or labels of a classification head."""
+    pad = base.tokenizer.pad_token_id
+    if base.head is not None:
+        return Objective(make_head_collate(pad, base.head), head_loss, lambda batch: len(batch["labels"]))
+    return Objective(make_collate(pad), answer_loss, lambda batch: int((batch["labels"] != -100).sum()))
+
+
+def make_collate(pad_token_id: int) -> Callable[[Sequence[Example]], Batch]:
+    """Batches of [B, T]: right padding; `labels` are aligned with the logits (label t is the token at t + 1)."""
+    import torch
+
+    def pad(rows: Sequence[list[int]], value: int) -> torch.Tensor:
+        width = max(map(len, rows))
+        return torch.tensor([row + [value] * (width - len(row)) for row in rows])
+
+    def collate(batch: Sequence[Example]) -> Batch:
+        inputs = [example.input_ids for example in batch]
+        return {
+            "input_ids": pad(inputs, pad_token_id),
+            "attention_mask": pad([[1] * len(row) for row in inputs], 0),
+            "labels": pad([example.labels for example in batch], -100),
+        }
+
+    return collate
+
+
+def make_head_collate(pad_token_id: int, head: Head) -> Callable[[Sequence[HeadExample]], Batch]:
+    """Batches of [B, T] with labels [B]."""
+    import torch
+
+    def collate(batch: Sequence[HeadExample]) -> Batch:
+        inputs = make_batch([example.row for example in batch], pad_token_id, types=head.reads_types)
+        return {**inputs, "labels": torch.tensor([example.label for example in batch])}
+
+    return collate
+
+
+def answer_loss(model: Any, inputs: Batch, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy summed over the tokens that carry loss; labels [B, T]."""
+    import torch
+
+    trained = labels != -100
+    logits = _answer_logits(model, inputs, trained)
+    return torch.nn.functional.cross_entropy(logits.float(), labels[trained], reduction="sum")
+
+
+def _answer_logits(model: Any, inputs: Batch, trained: torch.Tensor) -> torch.Tensor:
+    """Logits of the trained positions only, [positions, V]: the head is not run where nothing is learnt.
+
+    Models whose `forward` lacks transformers' `logits_to_keep` compute all logits, of which these are taken.
+    """
+    if "logits_to_keep" in inspect.signature(model.get_base_model().forward).parameters:
+        kept: torch.Tensor = model(**inputs, use_cache=False, logits_to_keep=trained).logits
+        return kept
+    every: torch.Tensor = model(**inputs, use_cache=False).logits
+    return every[trained]
+
+
+def head_loss(model: Any, inputs: Batch, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the head's logits summed over the rows; labels [B]."""
+    import torch
+
+    logits = model(**inputs).logits.float()  # [B, labels]
+    return torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
