@@ -77,7 +77,8 @@ def test_the_report_has_its_parts_in_order():
             "Provenance",
             "Models",
             "Evaluations",
-            "Recipe",
+            "What the recipes share",
+            "Where the recipes differ",
             "Software and hardware",
         ],
     ]

@@ -35,10 +35,11 @@ from ft_harness.pairing import (
 )
 from ft_harness.records import Evaluation, Record
 from ft_harness.repeats import Trained, find_repeats
-from ft_harness.study import AdapterRun, Comparison, Row, Study, Verdict
+from ft_harness.study import MOST_SHOWN, AdapterRun, Comparison, Row, Study, Verdict
 
 __all__ = [
     "MAJORITY_CLASS",
+    "MOST_SHOWN",
     "AdapterRun",
     "Comparison",
     "Row",

@@ -46,6 +46,17 @@ def _state_ratio(row: Row) -> str:
     return f", a factor of {(row.tuned or 0) / (row.base or 1):.2f}" if is_ratio else ""
 
 
+def state_count(verdicts: Sequence[str | None], most: int) -> str:
+    """How many comparisons came out how, and that at most `most` of those with a verdict have a sentence each."""
+    improved, worse, without = (verdicts.count(name) for name in ("improved", "worse", "no evidence"))
+    said = f"Of {len(verdicts)} comparisons {improved} improved, {worse} got worse, {without} show no evidence"
+    undefined = len(verdicts) - improved - worse - without
+    said += f", {undefined} can't be stated" if undefined else ""
+    judged = improved + worse
+    rest = f"the first {most} of these {judged} follow" if judged > most else "those with a verdict follow"
+    return f"{said} of a difference (p adjusted over all of them; {rest}, the table has all)."
+
+
 def state_repeats(repeats: Repeats) -> str:
     """What several training seeds came to, and how much of the uncertainty is theirs."""
     factor = 100.0 if find_metric(repeats.metric).scale == 1 else 1.0

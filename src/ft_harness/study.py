@@ -13,6 +13,8 @@ from ft_harness.records import Card, Frozen, HistoryEntry, Record
 from ft_harness.repeats import Repeats
 
 Verdict = Literal["improved", "worse", "no evidence"]
+MOST_SHOWN = 30  # comparisons in figures, case sheets and confusion matrices; tables and files hold all
+_MOST_STATED = 12  # comparisons that get a sentence each
 
 
 class Row(Frozen):
@@ -91,8 +93,18 @@ class Study(Frozen):
 
     def sentences(self) -> list[str]:
         """The sentence of each primary comparison, the adapter named where several are compared; then those of recipes
-        that were trained with several seeds."""
+        that were trained with several seeds.
+
+        Of more comparisons than a reader takes in, first how many came out how, then the sentences of those with a
+        verdict, as many as are read.
+        """
         primary = [each for each in self.comparisons if any(row.primary for row in each.rows)]
         several = len({each.tuned.subject for each in primary}) > len({each.tuned.settings.task for each in primary})
-        stated = [f"{each.tuned.subject}: {each.sentence}" if several else each.sentence for each in primary]
-        return stated + [sentences.state_repeats(repeats) for repeats in self.repeats]
+        shown, counted = primary, []
+        if len(primary) > _MOST_STATED:
+            verdicts = [next(row.verdict for row in each.rows if row.primary) for each in primary]
+            counted = [sentences.state_count(verdicts, _MOST_STATED)]
+            judged = [e for e, verdict in zip(primary, verdicts, strict=True) if verdict in ("improved", "worse")]
+            shown = judged[:_MOST_STATED]
+        stated = [f"{each.tuned.subject}: {each.sentence}" if several else each.sentence for each in shown]
+        return counted + stated + [sentences.state_repeats(repeats) for repeats in self.repeats]

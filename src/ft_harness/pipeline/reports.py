@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from ft_harness import adapters, plots, report, sentences, storage
-from ft_harness.aggregator import AdapterRun, Study, aggregate, compare_all
+from ft_harness.aggregator import MOST_SHOWN, AdapterRun, Study, aggregate, compare_all
 from ft_harness.cases import CASES_FILE, MOST_LISTED, read_cases
 from ft_harness.data_report import read_data_report
 from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
@@ -277,7 +277,7 @@ def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
         partial(plots.before_after, study),
         report.csv_text(plots.SCORE_COLUMNS, plots.score_rows(study)),
     )
-    for run in study.adapters:
+    for run in study.adapters[:MOST_SHOWN]:
         rows = plots.curve_rows(run)
         yield f"curves:{run.card.name}", partial(plots.learning_curves, run), report.csv_text(plots.CURVE_COLUMNS, rows)
     drawn = {

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ft_harness.aggregator import Comparison, Row, Study
+from ft_harness.aggregator import MOST_SHOWN, Comparison, Row, Study
 from ft_harness.metrics import find_metric
 from ft_harness.plots.style import BASE, GREY, TUNED, Form, Value, find_score, render, shorten
 from ft_harness.records import Record
@@ -21,10 +21,10 @@ SCORE_COLUMNS = ["task", "split", "adapter", "metric", "who", "value", "low", "h
 def before_after(study: Study, form: Form) -> bytes:
     """The primary metric of each comparison that has one: base and tuned with 95 % intervals, from 0 to 100 %.
 
-    A comparison is a row, from top to bottom; its majority class is a tick. An undefined value is named, not drawn;
-    a perplexity, which has no largest value, is left to the table.
+    A comparison is a row, from top to bottom, as many as fit a page; its majority class is a tick. An undefined value
+    is named, not drawn; a perplexity, which has no largest value, is left to the table.
     """
-    compared = _compared(study)
+    compared = _compared(study)[:MOST_SHOWN]
     return render(lambda figure: _draw(figure, compared), 0.8 + 0.8 * max(1, len(compared)), form)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ft_harness.aggregator import Comparison, Study
+from ft_harness.aggregator import MOST_SHOWN, Comparison, Study
 from ft_harness.amounts import NONE, difference
 from ft_harness.cases import CASES_FILE, DECIDING_METRICS, THRESHOLD, Case, CaseSummary, Transition
 from ft_harness.report.cells import count
@@ -18,9 +18,13 @@ _MANY_CHOICES = 6  # whose log-likelihoods still fit in columns
 
 
 def case_section(study: Study) -> list[Block]:
-    compared = main_comparisons(study)
+    """What became of the items of each main comparison, of as many as are read."""
+    every = main_comparisons(study)
+    compared = every[:MOST_SHOWN]
     first = next((each for each in compared if each.cases.slices), None)  # under it stands the legend
-    return [block for each in compared for block in _cases(study, each, legend=each is first)]
+    blocks = [block for each in compared for block in _cases(study, each, legend=each is first)]
+    said = f"The first {MOST_SHOWN} of {len(every)} comparisons; the items of all stand in {CASES_FILE}."
+    return [Paragraph(said), *blocks] if len(every) > MOST_SHOWN else blocks
 
 
 def _cases(study: Study, comparison: Comparison, *, legend: bool) -> list[Block]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ft_harness.aggregator import AdapterRun, Comparison, Row, Study
+from ft_harness.aggregator import MOST_SHOWN, AdapterRun, Comparison, Row, Study
 from ft_harness.amounts import duration, size
 from ft_harness.report.cells import MEASURED, UNDEFINED, count, measured_cells
 from ft_harness.report.document import Block, Cell, Figure, Heading, Number, Paragraph, Table
@@ -59,18 +59,18 @@ def _cost_column(study: Study, run: AdapterRun) -> dict[str, Cell]:
 
 
 def training_section(study: Study) -> list[Block]:
-    """Each adapter's training in a sentence, and its learning curves."""
-    return [block for run in study.adapters for block in _training(run)]
+    """Each adapter's training in a sentence, and the learning curves of as many as are looked at."""
+    return [block for number, run in enumerate(study.adapters) for block in _training(run, drawn=number < MOST_SHOWN)]
 
 
-def _training(run: AdapterRun) -> list[Block]:
+def _training(run: AdapterRun, *, drawn: bool) -> list[Block]:
     card = run.card
     summary = (
         f"{card.examples:,} examples ({card.truncated_examples:,} truncated), {card.trained_tokens:,} trained tokens, "
         f"{card.steps:,} steps, final training loss {card.final_loss:.3f}."
     )
     figure = Figure(f"curves:{card.name}", f"Learning curves of {card.name}")
-    return [Heading(3, card.name), Paragraph(summary), figure]
+    return [Heading(3, card.name), Paragraph(summary), *([figure] if drawn else [])]
 
 
 def size_section(study: Study) -> list[Block]:

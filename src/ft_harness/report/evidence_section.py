@@ -91,10 +91,6 @@ def provenance_section(study: Study) -> list[Block]:
     software: dict[str, dict[str, None]] = {}
     for key, value in (pair for source in sources for pair in _flatten(source)):
         software.setdefault(key, {})[value] = None
-    settings = dict.fromkeys(key for recipe in recipes for key in recipe)
-    lines: list[list[Cell]] = [
-        [setting, *(recipe.get(setting, UNDEFINED) for recipe in recipes)] for setting in settings
-    ]
     names = [run.card.name for run in study.adapters]
     found: list[list[Cell]] = [[key, "; ".join(values)] for key, values in software.items()]
     columns, kinds = list(_EVALUATION_COLUMNS), "".join(_EVALUATION_COLUMNS.values())
@@ -102,10 +98,26 @@ def provenance_section(study: Study) -> list[Block]:
     tables = [
         Table("models", "Models", ["Subject", "What", "Value"], _identities(records), "ttt", appendix=True),
         Table("evaluations", "Evaluations", columns, evaluations, kinds, appendix=True),
-        Table("recipes", "Recipe", ["Setting", *names], lines, "t" + "t" * len(names), appendix=True),
+        *_recipe_tables(names, recipes),
         Table("software", "Software and hardware", ["What", "Training and scoring"], found, "tt", appendix=True),
     ]
     return [block for table in tables if table.rows for block in (Heading(3, table.title), table)]
+
+
+def _recipe_tables(names: list[str], recipes: list[dict[str, Cell]]) -> list[Table]:
+    """The settings that all recipes share, then those in which they differ, a line an adapter."""
+    settings = dict.fromkeys(key for recipe in recipes for key in recipe)
+    values = {key: [recipe.get(key, UNDEFINED) for recipe in recipes] for key in settings}
+    shared: list[list[Cell]] = [[key, found[0]] for key, found in values.items() if len(set(found)) == 1]
+    several = [key for key, found in values.items() if len(set(found)) > 1]
+    lines: list[list[Cell]] = [
+        [name, *(values[key][place] for key in several)] for place, name in enumerate(names if several else [])
+    ]
+    title = "Recipe" if len(names) == 1 else "What the recipes share"
+    return [
+        Table("recipes", title, ["Setting", "Value"], shared, "tt", appendix=True),
+        Table("differences", "Where the recipes differ", ["Adapter", *several], lines, "t" * (len(several) + 1)),
+    ]
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

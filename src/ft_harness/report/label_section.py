@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ft_harness.aggregator import Comparison, Study
+from ft_harness.aggregator import MOST_SHOWN, Comparison, Study
 from ft_harness.report.cells import count, score
 from ft_harness.report.document import Block, Cell, Paragraph, Table
 from ft_harness.report.features import main_comparisons, name_of
@@ -23,7 +23,10 @@ def label_section(study: Study) -> list[Block]:
     kinds = [f"{kind.capitalize()}, {who}" for kind in _KINDS for who in ("Base", "Tuned")]
     header = ["Task", "Split", "Label", *kinds]
     scores = [Table("labels", "Scores by label", header, lines, "tttnnnnnn")] if lines else []
-    return [*scores, *(block for name, comparison in compared for block in _confusion(name, comparison))]
+    matrices = [block for name, comparison in compared[:MOST_SHOWN] for block in _confusion(name, comparison)]
+    if matrices and len(compared) > MOST_SHOWN:
+        matrices.insert(0, Paragraph(f"Confusion matrices of the first {MOST_SHOWN} of {len(compared)} comparisons:"))
+    return [*scores, *matrices]
 
 
 def _score_lines(name: str, comparison: Comparison) -> list[list[Cell]]:

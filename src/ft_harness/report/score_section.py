@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ft_harness.aggregator import Comparison, Row, Study
+from ft_harness.aggregator import MOST_SHOWN, Comparison, Row, Study
 from ft_harness.amounts import NONE
 from ft_harness.report.cells import MEASURED, UNDEFINED, change, count, measured_cells, score, span_of
 from ft_harness.report.document import Block, Cell, Figure, Heading, Number, Paragraph, Table, bullets
@@ -46,7 +46,14 @@ def score_section(study: Study, view: View) -> list[Block]:
         table = _pivot(study, chosen, view, "scores", "Scores before and after")
     else:
         table = _long_table(study, chosen, leading(study, view), ("scores", "Scores before and after"))
-    return [table, Paragraph(_LEGEND), *_footnotes(study, chosen), Figure("before_after", _CAPTION)]
+    return [table, Paragraph(_LEGEND), *_footnotes(study, chosen), Figure("before_after", _caption(study))]
+
+
+def _caption(study: Study) -> str:
+    """The figure's caption, which says so where it does not show all."""
+    primary = sum(any(row.primary and row.tuned_subject is not None for row in each.rows) for each in study.comparisons)
+    left = f"; the first {MOST_SHOWN} of {primary} comparisons, all are in before_after.csv"
+    return _CAPTION + (left if primary > MOST_SHOWN else "")
 
 
 def _footnotes(study: Study, chosen: Chosen) -> list[Block]:
