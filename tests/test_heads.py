@@ -25,16 +25,14 @@ from ft_harness.scoring import classifier_class, make_lm, register_models
 from ft_harness.scoring import heads as scoring_heads
 from ft_harness.scoring.store import ResponseStore
 from ft_harness.tasks import TaskSpec, load_tasks
-from ft_harness.training import build_training_set, finished_card, callbacks, train
+from ft_harness.training import build_training_set, callbacks, finished_card, train
 from tests.command import assert_three_lines
 from tests.make_records import make_record
-from tests.tiny import build_tokenizer, write_jsonl
+from tests.tiny import build_tokenizer, pair_tokenizer, save_backbone, save_tokenizer, write_jsonl
 
 LABELS = ("entailment", "neutral", "contradiction")
 PLAN = HeadPlan(LABELS, ("yes", "maybe", "no"), ("premise", "hypothesis"), seed=3)
 PAIRS = [("the film was good", "the cast was warm"), ("a slow", "bad"), ("good", "the film was bad")]
-SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 64}
-DECODER = SHAPE | {"intermediate_size": 64, "num_key_value_heads": 2, "bos_token_id": 1, "eos_token_id": 2}
 HEAD_MODULES = {
     "llama": ("score",),
     "gemma": ("score",),
@@ -44,57 +42,6 @@ HEAD_MODULES = {
     "bert": ("bert.pooler", "classifier"),
     "roberta": ("classifier",),
 }
-
-
-def config_of(kind: str, vocabulary: int):
-    from transformers import AutoConfig
-
-    shapes = {
-        "distilbert": {"dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 64},
-        "bert": SHAPE | {"intermediate_size": 64},
-        "roberta": SHAPE | {"intermediate_size": 64, "pad_token_id": 0, "type_vocab_size": 1},
-        "gemma": DECODER | {"head_dim": 8},
-    }
-    config = AutoConfig.for_model(kind, **shapes.get(kind, DECODER))
-    config.vocab_size = vocabulary
-    return config
-
-
-def pair_tokenizer(kind: str):
-    """As the architecture's own: encoders mark both ends and token types, decoders put BOS before each text."""
-    from tokenizers import processors
-
-    tokenizer = build_tokenizer("bpe_bos")
-    encoder = kind in ("distilbert", "bert", "roberta")
-    ends = [("<s>", 1), ("</s>", 2)]
-    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>" if encoder else "<s> $A",
-        pair="<s> $A </s> $B:1 </s>:1" if encoder else "<s> $A <s> $B:1",
-        special_tokens=ends,
-    )
-    if kind == "bert":
-        tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
-    return tokenizer
-
-
-def save_tokenizer(folder: Path, kind: str) -> None:
-    """With the names of its outputs, which transformers doesn't save for a tokenizer without a class of its own."""
-    tokenizer = pair_tokenizer(kind)
-    tokenizer.save_pretrained(folder)
-    path = folder / "tokenizer_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_input_names": tokenizer.model_input_names}))
-
-
-def save_backbone(folder: Path, kind: str, seed: int = 0) -> Path:
-    """A random language model without a classification head."""
-    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
-
-    config = config_of(kind, len(pair_tokenizer(kind)))
-    masked = kind in ("distilbert", "bert", "roberta")
-    torch.manual_seed(seed)
-    (AutoModelForMaskedLM if masked else AutoModelForCausalLM).from_config(config).save_pretrained(folder)
-    save_tokenizer(folder, kind)
-    return folder
 
 
 def load(folder: Path, plan: HeadPlan = PLAN, **section) -> BaseModel:

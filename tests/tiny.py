@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 64}
+DECODER = SHAPE | {"intermediate_size": 64, "num_key_value_heads": 2, "bos_token_id": 1, "eos_token_id": 2}
+ENCODERS = ("distilbert", "bert", "roberta")
 CORPUS = [
     "the film was good and the cast was warm",
     "the film was bad and the cast was cold",
@@ -54,6 +57,60 @@ def save_model(folder: Path, seed: int) -> Path:
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def config_of(kind: str, vocabulary: int):
+    from transformers import AutoConfig
+
+    shapes = {
+        "distilbert": {"dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 64},
+        "bert": SHAPE | {"intermediate_size": 64},
+        "roberta": SHAPE | {"intermediate_size": 64, "pad_token_id": 0, "type_vocab_size": 1},
+        "gemma": DECODER | {"head_dim": 8},
+        "gemma2": DECODER | {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 32},
+    }
+    config = AutoConfig.for_model(kind, **shapes.get(kind, DECODER))
+    config.vocab_size = vocabulary
+    return config
+
+
+def pair_tokenizer(kind: str):
+    """As the architecture's own: encoders mark both ends and token types, decoders put BOS before each text."""
+    from tokenizers import processors
+
+    tokenizer = build_tokenizer("bpe_bos")
+    encoder = kind in ENCODERS
+    ends = [("<s>", 1), ("</s>", 2)]
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>" if encoder else "<s> $A",
+        pair="<s> $A </s> $B:1 </s>:1" if encoder else "<s> $A <s> $B:1",
+        special_tokens=ends,
+    )
+    if kind == "bert":
+        tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    return tokenizer
+
+
+def save_tokenizer(folder: Path, kind: str) -> None:
+    """With the names of its outputs, which transformers doesn't save for a tokenizer without a class of its own."""
+    tokenizer = pair_tokenizer(kind)
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_input_names": tokenizer.model_input_names}))
+
+
+def save_backbone(folder: Path, kind: str, seed: int = 0, **changes: int) -> Path:
+    """A random language model of an architecture, with changes to its configuration, without a classification head."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
+    config = config_of(kind, len(pair_tokenizer(kind)))
+    config.update(changes)
+    masked = kind in ENCODERS
+    torch.manual_seed(seed)
+    (AutoModelForMaskedLM if masked else AutoModelForCausalLM).from_config(config).save_pretrained(folder)
+    save_tokenizer(folder, kind)
     return folder
 
 
