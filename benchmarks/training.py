@@ -1,13 +1,24 @@
 """Training: ours, TRL's SFTTrainer and the usual notebook pattern, in one run, each in processes of its own, in turn.
 
-    python benchmarks/training.py --data DIR [--rows 400] [--repeats 3] [--models 42M/32k 150M/256k] [--dtype bfloat16]
+    python benchmarks/training.py --data DIR [--quick] [--rows 400] [--repeats 3] [--models 42M/32k 150M/256k]
+                                  [--dtype bfloat16] [--log FILE]
 
 `DIR` holds `tokenizers/gpt2` and `snli/snli_dev.csv`. Random Llamas (see random_llamas.py) learn SNLI rows of
-`snli_custom` for one epoch: LoRA r 16 on all linear layers, batch 16, AdamW, the same token ids on every side. TRL
-(`pip install trl`) has the given dtype's weights, loss on the answer, batches by length, no gradient checkpointing; the
-notebook pattern pads every row to 128 tokens and takes the loss of the model's own full logits. Useful tokens are those
-of prompts and answers, without padding. The final loss is that of the trained model on the same 200 rows, none of which
+`snli_custom` for one epoch: LoRA r 16 on all linear layers from the same start, batch 16, AdamW, no checkpoints, the
+same token ids on every side, in the same steps of rows of like length. TRL (`pip install trl`) has the given dtype's
+weights with autocast to it, loss on the answer, no gradient checkpointing; the notebook pattern pads every row to 128
+tokens and takes the loss of the model's own full logits. Time is that of the training loop. Useful tokens are those of
+prompts and answers, without padding. The final loss is that of the trained model on the same 200 rows, none of which
 was trained on, by one function for all.
+
+`ours_share` is the useful share of the measured matmul rate: (floating point operations that this training needs) /
+seconds / (rate of a product [tokens of a batch, 512] x [512, 1408] in the given dtype, measured behind the training by
+the same process). Operations needed, with N the frozen weights of the linear layers, L those of LoRA, V the vocabulary
+and H the hidden size: for each useful token 2 N forward and 2 N backward (frozen weights need no gradient, and the
+first layer's q, k and v none for their input: - 6 H^2), 6 L; for each row of T tokens 12 T^2 H in each layer's
+attention; for each answer token 4 H V in the output head.
+
+With `--log` each run is kept as a line of the file; started again, what is there is not run again.
 """
 
 from __future__ import annotations
@@ -23,11 +34,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from random_llamas import SIZES, build_model, clear_peak, load_tokenizer, own_peak_mib
+from random_llamas import HIDDEN, INNER, SIZES, build_model, clear_peak, load_tokenizer, own_peak_mib
 
 SIDES = ("ours", "trl", "notebook")
 WIDTH = 128  # of a row of the notebook pattern
 HELD_OUT = 200
+BATCH, RANK = 16, 16
+QUICK_ROWS = 96
 Work = tuple[Callable[[], Any], Any]  # the training, and the model whose adapter is still to be saved (None: it is)
 LEARNING_RATE = 1e-3
 
@@ -50,7 +63,7 @@ def prepare(folder: Path, options: argparse.Namespace) -> Any:
         f"model: {{pretrained: {folder / 'model'}, dtype: {options.dtype}}}\ntask: {{name: snli_custom}}\n"
         f"data: {{source: {source}, train_size: {options.rows + HELD_OUT}}}\n"
         "adapter: {r: 16, lora_alpha: 32, lora_dropout: 0.0, target_modules: all-linear}\n"
-        f"train: {{learning_rate: {LEARNING_RATE}, num_train_epochs: 1, per_device_train_batch_size: 16}}\n"
+        f"train: {{learning_rate: {LEARNING_RATE}, num_train_epochs: 1, save_steps: 1000000}}\n"
         "eval: {splits: [test], limit: 1}\n"
     )
     experiment = Experiment("benchmark", load_recipe(recipe), recipe, folder, "")
@@ -79,20 +92,34 @@ def _shared_arguments(stage: Any) -> dict[str, Any]:
         "output_dir": str(stage.experiment.out / "peer"), "learning_rate": LEARNING_RATE, "num_train_epochs": 1,
         "per_device_train_batch_size": 16, "lr_scheduler_type": "linear", "warmup_steps": 0.05, "use_cpu": True,
         "save_strategy": "no", "report_to": "none", "logging_steps": 1, "disable_tqdm": True, "seed": 0,
+        "train_sampling_strategy": "sequential",
     }  # fmt: skip
 
 
+def in_steps(rows: list[Any]) -> list[Any]:
+    """The rows in the order in which our side reads them: like lengths together, each 16 rows a step."""
+    from ft_harness.training.batches import steps_of_epoch
+
+    lengths = [len(row.input_ids) for row in rows]
+    return [rows[number] for step in steps_of_epoch(lengths, BATCH, seed=0, epoch=0) for number in step]
+
+
 def train_trl(stage: Any, rows: list[Any]) -> Work:
+    import torch
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
     data = Dataset.from_list(
-        [{"input_ids": ids_of(row), "completion_mask": [int(label != -100) for label in marks(row)]} for row in rows]
+        [
+            {"input_ids": ids_of(row), "completion_mask": [int(label != -100) for label in marks(row)]}
+            for row in in_steps(rows)
+        ]
     )
     config = SFTConfig(
-        **_shared_arguments(stage), bf16=False, gradient_checkpointing=False, completion_only_loss=True,
-        train_sampling_strategy="group_by_length", max_length=None,
+        **_shared_arguments(stage), bf16=stage.base.info.dtype == "bfloat16", gradient_checkpointing=False,
+        completion_only_loss=True, max_length=None,
     )  # fmt: skip
+    torch.manual_seed(0)  # the adapter that is drawn next is ours
     trainer = SFTTrainer(
         model=stage.base.model, args=config, train_dataset=data, processing_class=stage.base.tokenizer,
         peft_config=_lora(),
@@ -113,9 +140,10 @@ def train_notebook(stage: Any, rows: list[Any]) -> Work:
             "labels": torch.tensor(marks(row) + [-100] * space),
         }
 
+    torch.manual_seed(0)
     model = get_peft_model(stage.base.model, _lora())
     arguments = TrainingArguments(**_shared_arguments(stage))
-    trainer = Trainer(model=model, args=arguments, train_dataset=[pad(row) for row in rows])
+    trainer = Trainer(model=model, args=arguments, train_dataset=[pad(row) for row in in_steps(rows)])
     return trainer.train, model
 
 
@@ -170,31 +198,80 @@ def run_alone(options: argparse.Namespace) -> dict[str, float]:
         work, tuned = MAKERS[options.alone](stage, rows)
         clear_peak()
         start = time.perf_counter()
-        work()
-        seconds = time.perf_counter() - start
+        card = work()
+        seconds = card.cost.seconds if tuned is None else time.perf_counter() - start
         peak = own_peak_mib()
         if tuned is not None:
             tuned.save_pretrained(stage.experiment.folder)
         tokens = sum(len(ids_of(row)) for row in rows)
-        return {"tokens_per_s": tokens / seconds, "peak_mib": peak, "loss": loss_of(stage, held_out[:HELD_OUT])}
+        rate = matmul_rate(options.dtype, tokens * BATCH // len(rows))
+        return {
+            "tokens_per_s": tokens / seconds,
+            "peak_mib": peak,
+            "loss": loss_of(stage, held_out[:HELD_OUT]),
+            "share": needed_operations(options.models[0], rows) / seconds / rate,
+            "matmul_gflops": rate / 1e9,
+        }
+
+
+def needed_operations(name: str, rows: list[Any]) -> float:
+    """Floating point operations of one epoch; see the formula above."""
+    vocabulary, layers = SIZES[name]
+    frozen = layers * (4 * HIDDEN**2 + 3 * HIDDEN * INNER)
+    learnt = layers * RANK * (4 * 2 * HIDDEN + 3 * (HIDDEN + INNER))
+    lengths = [len(row.input_ids) for row in rows]
+    answers = sum(len(row.answer_ids) for row in rows)
+    each_token = 4 * frozen - 6 * HIDDEN**2 + 6 * learnt
+    attention = 12 * HIDDEN * layers * sum(length**2 for length in lengths)
+    return float(each_token * sum(lengths) + attention + 4 * HIDDEN * vocabulary * answers)
+
+
+def matmul_rate(dtype: str, tokens: int) -> float:
+    """Floating point operations a second of the model's commonest product, the best of 5 tries."""
+    import torch
+
+    left = torch.randn(tokens, HIDDEN, dtype=getattr(torch, dtype))
+    right = torch.randn(INNER, HIDDEN, dtype=getattr(torch, dtype))
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(50):
+            torch.nn.functional.linear(left, right)
+        best = min(best, (time.perf_counter() - start) / 50)
+    return 2 * tokens * HIDDEN * INNER / best
+
+
+def run_or_recall(name: str, side: str, repeat: int, options: argparse.Namespace) -> dict[str, float]:
+    """The figures of one run in a process of its own, or those that the log has of it."""
+    key = {"model": name, "side": side, "repeat": repeat, "rows": options.rows, "dtype": options.dtype}
+    if options.log and options.log.exists():
+        for kept in map(json.loads, options.log.read_text(encoding="utf-8").splitlines()):
+            if kept["run"] == key:
+                return dict(kept["found"])
+    command = [
+        sys.executable, __file__, "--data", str(options.data), "--rows", str(options.rows), "--models", name,
+        "--dtype", options.dtype, "--alone", side,
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{name} {side}: {done.stderr[-3000:]}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(json.dumps({"run": key, "found": found}), file=sys.stderr, flush=True)
+    if options.log:
+        with options.log.open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"run": key, "found": found}) + "\n")
+    return found
 
 
 def compare(name: str, options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, list[dict[str, float]]] = {side: [] for side in options.sides}
-    for _ in range(options.repeats):
+    for repeat in range(options.repeats):
         for side in options.sides:
-            command = [
-                sys.executable, __file__, "--data", str(options.data), "--rows", str(options.rows), "--models", name,
-                "--dtype", options.dtype, "--alone", side,
-            ]  # fmt: skip
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise SystemExit(done.stderr[-3000:])
-            found[side].append(json.loads(done.stdout.splitlines()[-1]))
+            found[side].append(run_or_recall(name, side, repeat, options))
     row: dict[str, Any] = {"model": name, "rows": options.rows, "dtype": options.dtype}
     for side, runs in found.items():
         row |= {f"{side}_{key}": round(statistics.median(run[key] for run in runs), 4) for key in runs[0]}
-    for peer in [side for side in options.sides if side != "ours"]:
+    for peer in [side for side in options.sides if side != "ours" and "ours" in found]:
         pairs = list(zip(found["ours"], found[peer], strict=True))
         row[f"speed_vs_{peer}"] = round(statistics.median(a["tokens_per_s"] / b["tokens_per_s"] for a, b in pairs), 2)
         row[f"memory_vs_{peer}"] = round(statistics.median(a["peak_mib"] / b["peak_mib"] for a, b in pairs), 3)
@@ -209,11 +286,15 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROWS} rows, once")
+    parser.add_argument("--log", type=Path, help="keeps each run; started again, goes on behind the last one")
     parser.add_argument("--alone", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.alone:
         print(json.dumps(run_alone(options)))
         return
+    if options.quick:
+        options.rows, options.repeats = QUICK_ROWS, 1
     for name in options.models:
         print(json.dumps(compare(name, options)), flush=True)
 

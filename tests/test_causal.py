@@ -446,7 +446,7 @@ def test_rotary_positions_scaled_by_the_longest_row_so_far_are_said(words: Any):
 def test_an_adapter_has_the_budget_of_its_base(llama: Any, monkeypatch: pytest.MonkeyPatch):
     """So that its batches are the base's, though less memory is free once it is loaded."""
     alone = budget_of(llama)
-    monkeypatch.setattr(memory, "_free_bytes", lambda _: 1000)
+    monkeypatch.setattr(memory, "free_memory_bytes", lambda _: 1000)
     tuned = get_peft_model(llama, LoraConfig(r=2, target_modules="all-linear"))
     assert budget_of(tuned) == alone
     assert measure(tuned).free == 500

@@ -24,7 +24,6 @@ from ft_harness.scoring import make_causal_lm
 from ft_harness.storage import sha256_text
 from ft_harness.tasks import TaskSpec, load_tasks
 from ft_harness.training import TrainingSet, build_training_set, finished_card, train
-from ft_harness.training.checkpoints import resume_point
 from tests.tiny import build_tokenizer, write_jsonl
 
 TURNS = (
@@ -306,12 +305,6 @@ def test_training_does_not_go_on_under_another_template(
 ):
     from ft_harness.training import run
 
-    seen: list[tuple[str | None, Path | None]] = []
-
-    def watch(folder: Path, plan: dict) -> Path | None:
-        seen.append((plan["chat_template_hash"], resume_point(folder, plan)))
-        raise KeyboardInterrupt
-
     folder = save_chat_model(tmp_path / "m", template_of())
     base, recipe = load_base_model(ModelSection(pretrained=str(folder))), recipe_of(folder, questions)
     data = training_set(recipe, base, questions, form_of(folder))
@@ -320,14 +313,10 @@ def test_training_does_not_go_on_under_another_template(
         train(recipe, base, data, tmp_path / "a")  # killed after its last step, before the card
     (folder / "chat_template.jinja").write_text(template_of() + "{# another #}")
     changed = training_set(recipe, base, questions, form_of(folder))
-    monkeypatch.setattr(run, "resume_point", watch)
-    for each in (data, changed):
-        with pytest.raises(KeyboardInterrupt):
-            train(recipe, base, each, tmp_path / "a")
-    (same, found), (other, nothing) = seen
-    assert found.name == "checkpoint-2"
-    assert same != other
-    assert nothing is None
+    with pytest.raises(InputError, match=r"unfinished training there differs \(chat_template_hash: '\w+' -> '\w+'\)"):
+        train(recipe, base, changed, tmp_path / "a")
+    monkeypatch.undo()
+    assert train(recipe, base, data, tmp_path / "a").cost.resumed_from_step == 2
 
 
 def test_the_template_makes_the_identity_of_a_score(questions: Path, tmp_path: Path):

@@ -10,14 +10,15 @@ import pytest
 import torch
 from lm_eval.api.instance import Instance
 
+from ft_harness import out_of_memory
 from ft_harness.aggregator import aggregate, compare
 from ft_harness.base_model import BaseModel, load_base_model
 from ft_harness.errors import NotComparableError, ResourceError
 from ft_harness.evaluation import ModelState, evaluate, plan_jobs
+from ft_harness.out_of_memory import is_out_of_memory
 from ft_harness.recipe import EvalSection, ModelSection
 from ft_harness.records import Evaluation
-from ft_harness.scoring import generation, make_causal_lm, recovery, scorer
-from ft_harness.scoring.recovery import is_out_of_memory
+from ft_harness.scoring import generation, make_causal_lm, scorer
 from ft_harness.tasks import TaskSpec, load_tasks
 from tests.command import assert_three_lines
 from tests.tiny import write_jsonl
@@ -118,8 +119,8 @@ def test_tensors_of_the_failed_try_are_free_before_the_next(monkeypatch: pytest.
         gc.collect()
         alive.append(held[0]() is not None)
 
-    monkeypatch.setattr(recovery, "_free_memory", look)
-    assert recovery.attempt(compute) is None
+    monkeypatch.setattr(out_of_memory, "free_memory", look)
+    assert out_of_memory.attempt(compute) is None
     assert alive == [False]
 
 

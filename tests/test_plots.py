@@ -140,7 +140,7 @@ def test_the_majority_tick_belongs_to_the_primary_metric():
 
 def curves_of(history: list[HistoryEntry]) -> Figure:
     figure = Figure()
-    curves._draw(figure, history)
+    curves._draw(figure, make_adapter("snli_lora", "snli_custom").model_copy(update={"history": history}))
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Two processes share the docs of an evaluation and write the record of one; training stays with one."""
+"""Two processes share the docs of an evaluation and write the record of one."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def recipe(tmp_path: Path, model_folder: Path) -> Path:
     return path
 
 
-def launch(*arguments: object) -> subprocess.CompletedProcess[str]:
+def launch(*arguments: object, program: tuple[str, ...] = ("-m", "ft_harness")) -> subprocess.CompletedProcess[str]:
     """The command in two processes by torchrun, of which accelerate launch makes use too."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [sys.executable, *launcher, "-m", "ft_harness", *map(str, arguments)]
+    command = [sys.executable, *launcher, *program, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
 
 
@@ -74,11 +74,3 @@ def test_fewer_docs_than_processes_are_refused(ft, recipe: Path, monkeypatch: py
     code, _, err = ft("eval", recipe, "--set", "eval.limit=1")
     assert code == 3
     assert_three_lines(err, "1 docs for 2 processes")
-
-
-def test_training_in_several_processes_is_refused(ft, recipe: Path, no_model: None, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    for command in ("run", "train"):
-        code, _, err = ft(command, recipe)
-        assert code == 2
-        assert_three_lines(err, "started in 2 processes", "ft-harness eval")

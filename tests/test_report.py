@@ -204,6 +204,9 @@ def test_cost_is_in_human_units():
     assert cost == {
         "": "snli_lora",
         "Training time": "12 min 34 s",
+        "Evaluations in it": "-",
+        "Share of the matmul rate": "-",
+        "Peak GPU memory, reserved": "-",
         "Training speed": "544 tokens/s",
         "Parameters, base and adapter": "3,090,000",
         "Trainable parameters": "90,000",

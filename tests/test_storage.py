@@ -179,8 +179,9 @@ def test_a_folder_in_use_by_a_living_process_is_refused(tmp_path: Path):
     finally:
         holder.kill()
         holder.wait()
-    with storage.locked(tmp_path):  # the holder was killed: its lock is free, whatever the file says
-        assert (tmp_path / storage.LOCK_FILE).read_text() == str(os.getpid())
+    with storage.locked(tmp_path) as died:  # the holder was killed: its lock is free, whatever the file says
+        assert died.startswith(f"{holder.pid} since 20")
+        assert (tmp_path / storage.LOCK_FILE).read_text().startswith(f"{os.getpid()} since 20")
 
 
 @pytest.mark.parametrize("left", ["", "not a number", "1"])
@@ -188,7 +189,13 @@ def test_a_lock_file_that_nobody_holds_is_taken_over(left: str, tmp_path: Path):
     """Also one with the number of a living process: numbers are given again after a restart."""
     (tmp_path / storage.LOCK_FILE).write_text(left)
     with storage.locked(tmp_path):
-        assert (tmp_path / storage.LOCK_FILE).read_text() == str(os.getpid())
+        assert (tmp_path / storage.LOCK_FILE).read_text().startswith(f"{os.getpid()} since 20")
+
+
+def test_a_lock_that_was_given_back_tells_of_nobody(tmp_path: Path):
+    for _ in range(2):
+        with storage.locked(tmp_path) as died:
+            assert died is None
 
 
 def test_a_lock_is_released_after_a_fault(tmp_path: Path):

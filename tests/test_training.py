@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,11 @@ from safetensors.torch import load_file
 from ft_harness.adapters import identity, read_card, read_history, write_card
 from ft_harness.base_model import BaseModel, load_base_model
 from ft_harness.errors import InputError, NonFiniteError
+from ft_harness.examples import Example
 from ft_harness.recipe import Recipe
 from ft_harness.tasks import TaskSpec, load_tasks
-from ft_harness.training import TrainingSet, build_training_set, finished_card, callbacks, train
+from ft_harness.training import TrainingSet, build_training_set, callbacks, finished_card, train
+from ft_harness.training.objectives import make_collate
 
 
 @dataclass
@@ -166,3 +168,26 @@ def test_an_adapter_of_a_version_with_fewer_fields_is_still_finished(bench: Benc
     other = recipe.model_copy(update={"adapter": recipe.adapter.model_copy(update={"use_rslora": True})})
     with pytest.raises(InputError, match=r"recipe\.adapter\.use_rslora: False -> True"):
         finished_card(tmp_path / "a", other, bench.base, bench.training_set(other))
+
+
+def test_rows_without_targets_are_refused(bench: Bench, tmp_path: Path):
+    """transformers' Trainer would show a loss of 0, and save an adapter that learnt nothing."""
+    recipe = bench.recipe()
+    data = bench.training_set(recipe)
+    with pytest.raises(InputError, match="the training split is empty"):
+        train(recipe, bench.base, replace(data, examples=[]), tmp_path / "a")
+    masked = [replace(example, answer_ids=[]) for example in data.examples[:2]]
+    with pytest.raises(
+        InputError, match=r"2 of 64 training rows have no trained token \(the first is row 0\)"
+    ) as caught:
+        train(recipe, bench.base, replace(data, examples=[*masked, *data.examples[2:]]), tmp_path / "a")
+    assert caught.value.exit_code == 3
+    assert not (tmp_path / "a").exists()
+
+
+def test_eos_carries_loss_where_it_pads_too():
+    """The usual collators mask every pad token, and with it the end of the answer: the model never stops."""
+    collate = make_collate(2)  # EOS is the pad token
+    batch = collate([Example([1, 5], [6, 2], truncated=False), Example([1, 5, 7, 8], [6, 2], truncated=False)])
+    assert batch["input_ids"].tolist() == [[1, 5, 6, 2, 2], [1, 5, 7, 8, 6]]
+    assert batch["labels"].tolist() == [[-100, 6, 2, -100, -100], [-100, -100, -100, 6, 2]]

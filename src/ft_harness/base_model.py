@@ -137,11 +137,35 @@ def empty_model(section: ModelSection, *, head: bool = False) -> Any:
         raise _unloadable(section, error) from error
 
 
+def sixteen_bits() -> str:
+    """The format of 16-bit weights here: bfloat16 where the hardware computes in it, else float16 on a GPU, which has
+    that, and float32 on a CPU, which has neither."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch can't tell
+    return "bfloat16" if any(has for name, has in found.items() if name.endswith("bf16")) else "float32"
+
+
+def fitting_dtype(section: ModelSection) -> str:
+    """The dtype that weights are loaded in: the section's; with `auto` the checkpoint's, 16 bits as the hardware has
+    them.
+
+    Raises:
+        InputError: no configuration.
+    """
+    if section.dtype != "auto":
+        return section.dtype
+    stored = str(load_config(section).dtype).removeprefix("torch.")
+    return sixteen_bits() if stored in ("bfloat16", "float16") else "auto"
+
+
 def _load_model(section: ModelSection, plan: HeadPlan | None, tokenizer: Any) -> tuple[Any, Head | None]:
     from transformers import AutoModelForCausalLM
 
     folder, head = model_folder(section.pretrained), None
-    options = {"dtype": section.dtype, **quantization.options(section), **_hub_options(section)}
+    options = {"dtype": fitting_dtype(section), **quantization.options(section), **_hub_options(section)}
     try:
         if plan is not None:
             model, head = heads.load(folder, plan, tokenizer, {"use_safetensors": True, **options})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -34,11 +34,13 @@ class Example:
         context_ids: the prompt's tokens, BOS included where the tokenizer adds it; cut from the left to fit.
         answer_ids: the answer's tokens, all of which carry loss; EOS last where it is trained.
         truncated: the prompt was cut.
+        on_prompt: the prompt's tokens carry loss too; its first one, BOS where there is one, is only read.
     """
 
     context_ids: list[int]
     answer_ids: list[int]
     truncated: bool
+    on_prompt: bool = False
 
     @property
     def input_ids(self) -> list[int]:
@@ -48,7 +50,13 @@ class Example:
     @property
     def labels(self) -> list[int]:
         """The target of each of the T positions; -100 where no loss is due."""
-        return [-100] * (len(self.context_ids) - 1) + self.answer_ids
+        prompt = self.context_ids[1:] if self.on_prompt else [-100] * (len(self.context_ids) - 1)
+        return prompt + self.answer_ids
+
+    @property
+    def trained_tokens(self) -> int:
+        """Tokens that carry loss."""
+        return len(self.answer_ids) + (len(self.context_ids) - 1 if self.on_prompt else 0)
 
 
 class BatchTokenizer:
@@ -323,6 +331,12 @@ def _cut(task: ConfigurableTask, context: list[int], answer: list[int], max_leng
     return Example(context[-room:], answer, truncated=len(context) > room)
 
 
+def train_prompts(examples: Sequence[Example]) -> list[Example]:
+    """The same rows with loss on the prompts too; equal rows share one, as before."""
+    known: dict[int, Example] = {}
+    return [known.setdefault(id(example), replace(example, on_prompt=True)) for example in examples]
+
+
 def examples_hash(examples: Sequence[Example]) -> str:
     """Hash of all token ids, in order: equal for equal prompts, data, tokenizer and truncation."""
     return sha256_text(canonical_json([[e.context_ids, e.answer_ids] for e in examples]))[:16]
@@ -336,18 +350,21 @@ def describe_examples(examples: Sequence[Example], eos: bool) -> str:
     """
     if not examples:
         raise InputError("the training split is empty", "at least one training row", "check data.source")
-    tokens, cut = sum(len(example.answer_ids) for example in examples), sum(example.truncated for example in examples)
+    tokens, cut = sum(example.trained_tokens for example in examples), sum(example.truncated for example in examples)
     lengths = [len(example.input_ids) for example in examples]
     share = cut / len(examples)
+    where = " (prompts too)" if examples[0].on_prompt else ""
     warning = "; WARNING: raise model.max_length or shorten the prompts" if share > _CUT_SHARE else ""
     return (
         f"{len(examples)} training rows of {min(lengths)} / {statistics.median(lengths):g} / {max(lengths)} tokens "
-        f"(min / median / max), {tokens} trained tokens, EOS {'trained in each' if eos else 'not trained'}, "
+        f"(min / median / max), {tokens} trained tokens{where}, EOS {'trained in each' if eos else 'not trained'}, "
         f"{cut} prompts cut ({share:.1%}){warning}"
     )
 
 
 def mark_trained(example: Example, tokenizer: Any) -> str:
     """The row's text with every token that carries loss in square brackets."""
-    trained = "".join(f"[{tokenizer.decode([token])}]" for token in example.answer_ids)
-    return f"{tokenizer.decode(example.context_ids)}{trained}"
+    ids = [*example.context_ids, *example.answer_ids]
+    read = len(ids) - example.trained_tokens
+    trained = "".join(f"[{tokenizer.decode([token])}]" for token in ids[read:])
+    return f"{tokenizer.decode(ids[:read])}{trained}"

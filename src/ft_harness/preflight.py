@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from ft_harness import adapters, base_model, fewshot, heads, storage, tasks
 from ft_harness.data import row_losses
 from ft_harness.data_report import DataReport, LostRows, describe_baseline, describe_data, make_data_report
 from ft_harness.docs import LABEL_NAMES
-from ft_harness.errors import FtHarnessError, InputError, ProblemsError, raise_problems
+from ft_harness.errors import ConfigError, FtHarnessError, InputError, ProblemsError, raise_problems, suggest
 from ft_harness.evaluation import item_hash
 from ft_harness.examples import answer_text, prompt_of
 from ft_harness.files import Split
@@ -85,8 +85,9 @@ def task_spec(recipe: Recipe, *, trust_code: bool = False) -> TaskSpec:
 
 
 def needed_splits(recipe: Recipe, *, trains: bool) -> tuple[Split, ...]:
-    """The splits that are scored, and train where an adapter is made."""
-    wanted = {*recipe.eval.splits, "train"} if trains else set(recipe.eval.splits)
+    """The splits that are scored; where an adapter is made, train, and validation if something rests on it."""
+    made: set[Split] = {"train", "validation"} if recipe.train.needs_validation else {"train"}
+    wanted = {*recipe.eval.splits, *made} if trains else set(recipe.eval.splits)
     return tuple(split for split in ("train", "validation", "test") if split in wanted)
 
 
@@ -145,13 +146,44 @@ def _check_model(recipe: Recipe, *, trains: bool) -> list[FtHarnessError]:
     return [*adapters.target_problems(recipe.adapter, base_model.empty_model(recipe.model, head=head))]
 
 
-def check(recipe: Recipe, folders: list[Path], *, trains: bool, trust_code: bool = False) -> Checked:
+def _check_validation(recipe: Recipe, loaded: Mapping[Split, ConfigurableTask]) -> list[FtHarnessError]:
+    """Faults of what looks at validation during training: no docs, or a metric that the task has not."""
+    train = recipe.train
+    if not train.needs_validation:
+        return []
+    if not len(loaded["validation"].eval_docs):
+        return [
+            InputError(
+                "the validation split is empty, and train." + ("eval_scores" if train.eval_scores else "* needs it"),
+                "validation docs, which no adapter is trained on",
+                "give the data a validation split (see data.*), or leave that out of train",
+            )
+        ]
+    known = ["loss", *loaded["validation"].higher_is_better()]
+    if train.metric_for_best_model in known:
+        return []
+    asked = train.metric_for_best_model
+    expected = f"one of {', '.join(known)}"
+    return [ConfigError(f"train.metric_for_best_model is {asked!r}{suggest(asked, known)}", expected, "change it")]
+
+
+def check(
+    recipe: Recipe,
+    folders: list[Path],
+    *,
+    trains: bool,
+    trust_code: bool = False,
+    found: Sequence[FtHarnessError] = (),
+) -> Checked:
     """Check model folder, task, data, labels and output folders.
+
+    Args:
+        found: faults that are known already, reported together with those that are found here.
 
     Raises:
         FtHarnessError: the fault, or a `ProblemsError` with all of them.
     """
-    problems = _check_model(recipe, trains=trains)
+    problems = [*found, *_check_model(recipe, trains=trains)]
     for folder in folders:
         problems += storage.problems(folder)
     form = PLAIN
@@ -167,6 +199,7 @@ def check(recipe: Recipe, folders: list[Path], *, trains: bool, trust_code: bool
         task_hash = tasks.task_hash(path, trust_code=trust_code)
         loaded = tasks.load_tasks(spec, needed_splits(recipe, trains=trains))
         problems += tasks.training_problems(loaded["train"]) if trains else []
+        problems += _check_validation(recipe, loaded) if trains else []
         problems += fewshot.problems(loaded, recipe.eval)
         problems += decoding.problems(loaded, recipe.eval)
         problems += _check_docs(loaded, form)

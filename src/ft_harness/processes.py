@@ -1,14 +1,16 @@
-"""Several processes that share an evaluation, as accelerate launch and torchrun start them; one process without."""
+"""Several processes that share a training or an evaluation, as accelerate launch or torchrun start them."""
 
 from __future__ import annotations
 
 import atexit
 import os
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from ft_harness.errors import ConfigError
 
+T = TypeVar("T")
 _LONG = timedelta(weeks=52)  # one process may be done hours before another; a dead one is the launcher's to notice
 
 
@@ -22,18 +24,17 @@ def count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def refuse_several(what: str) -> None:
+def refuse_several(what: str, instead: str) -> None:
     """Refuse what one process must do alone.
+
+    Args:
+        instead: the commands that several can share.
 
     Raises:
         ConfigError: there are several.
     """
     if count() > 1:
-        raise ConfigError(
-            f"{what} was started in {count()} processes",
-            "one process: only ft-harness eval shares its work",
-            "run it without accelerate launch or torchrun, then ft-harness eval RECIPE --adapter FOLDER with it",
-        )
+        raise ConfigError(f"{what} was started in {count()} processes", "one process", f"run {instead} in several")
 
 
 def choose_device() -> None:
@@ -44,6 +45,43 @@ def choose_device() -> None:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
 
 
+def connect() -> None:
+    """Let the processes speak with each other; nothing where there is one."""
+    import torch
+    from torch import distributed
+
+    if count() > 1 and not distributed.is_initialized():
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=_LONG)
+        atexit.register(distributed.destroy_process_group)
+
+
+def from_first(value: T) -> T:
+    """What the first process has, in all of them; they wait for it."""
+    if count() == 1:
+        return value
+    from torch import distributed
+
+    connect()
+    values = [value]
+    distributed.broadcast_object_list(values, src=0)
+    return values[0]
+
+
+def add_up(tensors: Sequence[Any]) -> None:
+    """Replace tensors of one device by their sums over the processes, in one exchange for each dtype."""
+    if count() == 1 or not tensors:
+        return
+    import torch
+    from torch import distributed
+
+    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+        alike = [tensor for tensor in tensors if tensor.dtype == dtype]
+        flat: Any = torch.cat([tensor.reshape(-1) for tensor in alike])
+        distributed.all_reduce(flat)
+        for tensor, part in zip(alike, flat.split([tensor.numel() for tensor in alike]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+
 def join(lm: Any) -> None:
     """Let lm-eval split the docs over the processes, for a model that was loaded before lm-eval saw it."""
     if count() == 1:
@@ -51,9 +89,7 @@ def join(lm: Any) -> None:
     import torch
     from torch import distributed
 
-    if not distributed.is_initialized():
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=_LONG)
-        atexit.register(distributed.destroy_process_group)
+    connect()
     lm._rank, lm._world_size = rank(), count()
     if lm.device is None and torch.cuda.is_available():  # where lm-eval puts what it gathers
         lm._device = torch.device("cuda", torch.cuda.current_device())

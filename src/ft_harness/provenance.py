@@ -31,6 +31,7 @@ _SECRET_SHAPE = re.compile(
     r"""|(?<=://)[^/?#\s:@"'<>\\]+(?::[^/?#\s"'<>\\]*)?(?=@)"""
 )
 _SHORTEST_SECRET = 8
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
 REDACTED = "[redacted]"
 
 
@@ -112,8 +113,39 @@ def peak_rss_bytes() -> int:
     return peak if platform.system() == "Darwin" else peak * 1024
 
 
+def rss_bytes() -> int:
+    """Resident memory of this process now."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def free_memory_bytes(device: str) -> int:
+    """Memory that this process could still take on a device ("cpu" or "cuda"): on a GPU that which is free, or kept by
+    PyTorch for later; else what the machine, or the limit set for a container, has left."""
+    import psutil
+    import torch
+
+    if device == "cuda":
+        free, _ = torch.cuda.mem_get_info()
+        return int(free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
+    available = int(psutil.virtual_memory().available)
+    limit, used = (_CONTROL_GROUP / name for name in ("memory.max", "memory.current"))
+    try:
+        return min(available, int(limit.read_text()) - int(used.read_text()))
+    except (OSError, ValueError):  # no container, or one that says "max"
+        return available
+
+
 def peak_gpu_bytes() -> int | None:
     """Peak GPU memory allocated by this process since the last reset; None without a GPU."""
     import torch
 
     return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else None
+
+
+def reserved_gpu_bytes() -> int | None:
+    """Peak GPU memory that PyTorch kept for this process, handed out or not; None without a GPU."""
+    import torch
+
+    return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_available() else None

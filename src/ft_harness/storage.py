@@ -15,6 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +25,7 @@ from ft_harness.provenance import redact
 
 LOCK_FILE = ".lock"
 GZIP_LINES = 1000  # of a member
+DROPPED = ".dropped-"  # before the name of a folder that is being deleted
 _BLOCK_BYTES = 1 << 16
 MIN_FREE_BYTES = 200_000_000  # an adapter with its checkpoints, and the samples of its evaluations
 
@@ -142,6 +144,37 @@ def _cut_unfinished(handle: BinaryIO) -> None:
         handle.truncate(whole)
 
 
+def _sync(path: Path) -> None:
+    """Wait until a file, or the list of a folder's files, is on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def put_folder(unfinished: Path, target: Path) -> None:
+    """Give a folder that is written its name, once all of it is on disk; a folder of that name is replaced.
+
+    Raises:
+        OSError: it can't be moved.
+    """
+    for path in (*(path for path in sorted(unfinished.rglob("*")) if path.is_file()), unfinished):
+        _sync(path)
+    drop_folder(target)
+    os.rename(unfinished, target)
+    _sync(target.parent)
+
+
+def drop_folder(folder: Path) -> None:
+    """Delete a folder, if it is there, under another name: a kill on the way leaves no half of it under its own."""
+    dropped = folder.with_name(f"{DROPPED}{folder.name}")
+    shutil.rmtree(dropped, ignore_errors=True)
+    if folder.exists():
+        os.rename(folder, dropped)
+        shutil.rmtree(dropped, ignore_errors=True)
+
+
 def free_bytes(folder: Path) -> int:
     """Free space of the disk that a folder lies on."""
     return shutil.disk_usage(folder).free
@@ -172,8 +205,11 @@ def problems(folder: Path) -> list[FtHarnessError]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[str | None]:
     """Hold a folder for this process; the lock of a process that died is free.
+
+    Yields:
+        The process that held it, and since when, if it died without giving it back; else None.
 
     Raises:
         InputError: another running process holds it.
@@ -191,10 +227,12 @@ def locked(folder: Path) -> Iterator[None]:
             raise InputError(
                 f"{folder}: in use by process {holder}", "one run per folder", "wait for it, or use --name or --out"
             ) from error
+        lock.seek(0)
+        died = lock.read().strip() or None
         lock.truncate(0)
-        lock.write(str(os.getpid()))
+        lock.write(f"{os.getpid()} since {datetime.now():%Y-%m-%d %H:%M:%S}")
         lock.flush()
         try:
-            yield
+            yield died
         finally:
             path.unlink(missing_ok=True)

@@ -70,6 +70,9 @@ class AdapterRun(Frozen):
     card: Card
     history: list[HistoryEntry]
     data: DataReport | None = None
+    earlier: list[list[HistoryEntry]] = Field(
+        default=[], description="histories of the card's lineage, in its order; one made elsewhere is empty"
+    )
 
 
 class Study(Frozen):

@@ -4,6 +4,8 @@ from ft_harness.adapters.card import (
     CARD_FILE,
     CONFIG_FILE,
     HISTORY_FILE,
+    LINEAGE_FILE,
+    MODEL_FILE,
     WEIGHTS_FILE,
     adapter_folder,
     base_of,
@@ -11,28 +13,38 @@ from ft_harness.adapters.card import (
     identity,
     read_card,
     read_history,
+    read_lineage,
+    weights_file,
     write_card,
 )
 from ft_harness.adapters.integrity import problems
-from ft_harness.adapters.live import attach, attached, prove_live, put_back
-from ft_harness.adapters.targets import target_problems
+from ft_harness.adapters.live import attach, attached
+from ft_harness.adapters.originals import Originals, put_back, remember
+from ft_harness.adapters.targets import dora_problems, lora_config, target_problems
 
 __all__ = [
     "CARD_FILE",
     "CONFIG_FILE",
     "HISTORY_FILE",
+    "LINEAGE_FILE",
+    "MODEL_FILE",
     "WEIGHTS_FILE",
+    "Originals",
     "adapter_folder",
     "attach",
     "attached",
     "base_of",
+    "dora_problems",
     "file_hashes",
     "identity",
+    "lora_config",
     "problems",
-    "prove_live",
     "put_back",
     "read_card",
     "read_history",
+    "read_lineage",
+    "remember",
     "target_problems",
+    "weights_file",
     "write_card",
 ]

@@ -10,14 +10,17 @@ from pydantic import ValidationError
 from ft_harness.errors import InputError
 from ft_harness.heads import HEAD_FILE
 from ft_harness.model_files import read_json
-from ft_harness.records import Card, HistoryEntry, read_kept
+from ft_harness.records import Card, HistoryEntry, LineageEntry, read_kept
 from ft_harness.storage import canonical_json, sha256_file, sha256_text, write_text
 
 CARD_FILE = "card.json"
 HISTORY_FILE = "history.jsonl"
+LINEAGE_FILE = "lineage.jsonl"
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
-_KEPT_FILES = (WEIGHTS_FILE, CONFIG_FILE, HEAD_FILE)
+MODEL_FILE = "model.safetensors"  # in place of an adapter's weights, where all of the model's were trained
+MODEL_CONFIG_FILE = "config.json"
+_KEPT_FILES = (WEIGHTS_FILE, CONFIG_FILE, HEAD_FILE, MODEL_FILE, MODEL_CONFIG_FILE)
 
 
 def write_card(folder: Path, card: Card) -> None:
@@ -82,13 +85,41 @@ def read_history(folder: Path) -> list[HistoryEntry]:
     return entries
 
 
+def read_lineage(folder: Path) -> list[list[HistoryEntry]]:
+    """The histories of the adapters that this one goes on from, in the order of its card's lineage; one that another
+    trainer made is empty.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    card, path = read_card(folder), folder / LINEAGE_FILE
+    stretches: list[list[HistoryEntry]] = [[] for _ in card.lineage] if card else []
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines() if stretches and path.exists() else []:
+            entry = LineageEntry.model_validate_json(line)
+            stretches[entry.stretch].append(HistoryEntry(**entry.model_dump(exclude={"stretch"})))
+    except (ValidationError, IndexError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: damaged", "a history entry on each line", "delete it: the curve is shorter then"
+        ) from error
+    return stretches
+
+
 def file_hashes(folder: Path) -> dict[str, str]:
     """sha256 of the files that decide what the adapter does."""
     return {name: sha256_file(folder / name) for name in _KEPT_FILES if (folder / name).exists()}
 
 
+def weights_file(folder: Path) -> Path:
+    """The file of trained weights in a finished folder or a checkpoint: an adapter's, or all of a model's."""
+    adapter, model = folder / WEIGHTS_FILE, folder / MODEL_FILE
+    return model if model.is_file() and not adapter.is_file() else adapter
+
+
 def identity(folder: Path) -> str:
     """One hash over the adapter's weights and configuration (PEFT writes sets in any order)."""
-    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    weights = weights_file(folder)
+    name = MODEL_CONFIG_FILE if weights.name == MODEL_FILE else CONFIG_FILE
+    config = json.loads((folder / name).read_text(encoding="utf-8"))
     ordered = {key: sorted(value) if isinstance(value, list) else value for key, value in config.items()}
-    return f"sha256:{sha256_text(sha256_file(folder / WEIGHTS_FILE) + canonical_json(ordered))[:32]}"
+    return f"sha256:{sha256_text(sha256_file(weights) + canonical_json(ordered))[:32]}"

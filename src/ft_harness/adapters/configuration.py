@@ -15,9 +15,13 @@ from ft_harness.model_files import read_json
 MAX_RANK = 1024  # as in a recipe
 TYPES = ("LORA", "IA3")
 _CODE = ("auto_map", "custom_pipeline", "megatron_config")  # name modules that would be imported
-_SAFE_INITS = (True, False, "gaussian", "orthogonal", None)
+_SAFE_INITS = (True, False, "gaussian", "orthogonal", "mica", None)
 _EMPTY: tuple[Any, ...] = (None, False, "", [], {})
 Check = Callable[[dict[str, Any]], tuple[str, str, str] | None]
+_NAMING = (
+    "target_modules", "exclude_modules", "layers_pattern", "modules_to_save", "feedforward_modules",
+    "target_parameters",
+)  # fmt: skip
 _REPEATS, _MOST_REPEATS = re.compile(r"[*+{]"), 3  # more make an expression that may take for ever
 
 
@@ -75,9 +79,8 @@ def _base_changes(config: dict[str, Any]) -> tuple[str, str, str] | None:
             "an adapter for the base as it is",
             "convert it: save_pretrained(..., path_initial_model_for_weight_conversion=START) in PEFT",
         )
-    changing = [name for name in ("layer_replication", "alora_invocation_tokens", "arrow_config") if config.get(name)]
-    if config.get("bias", "none") != "none":
-        changing.append("bias")
+    names = ("layer_replication", "alora_invocation_tokens", "arrow_config", "kasa_config")
+    changing = [name for name in names if config.get(name)]
     if not changing:
         return None
     return (
@@ -89,7 +92,7 @@ def _base_changes(config: dict[str, Any]) -> tuple[str, str, str] | None:
 
 def _patterns(config: dict[str, Any]) -> tuple[str, str, str] | None:
     """Names of modules; a string is a regular expression, which a stranger could make endless."""
-    for name in ("target_modules", "exclude_modules", "layers_pattern", "modules_to_save", "feedforward_modules"):
+    for name in _NAMING:
         value = config.get(name)
         texts = value if isinstance(value, list) else [] if value is None else [value]
         if not all(isinstance(text, str) and len(text) <= 1000 for text in texts) or len(texts) > 10_000:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -149,8 +150,8 @@ def _keys(
     return []
 
 
-def load_weights(folder: Path) -> dict[str, Any]:
-    """The adapter's tensors.
+def load_weights(path: Path) -> dict[str, Any]:
+    """The tensors of a file.
 
     Raises:
         InputError: damaged.
@@ -159,25 +160,31 @@ def load_weights(folder: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     try:
-        tensors: dict[str, Any] = load_file(folder / WEIGHTS_FILE)
+        tensors: dict[str, Any] = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{folder / WEIGHTS_FILE}: damaged ({error})", "a whole file", "train it again") from error
+        raise InputError(f"{path}: damaged ({error})", "a whole file", "train it again") from error
     return tensors
+
+
+def nonfinite_problems(folder: Path, tensors: Mapping[str, Any]) -> list[FtHarnessError]:
+    """The first tensor that holds NaN or infinity."""
+    import torch
+
+    broken = [key for key, tensor in tensors.items() if not torch.isfinite(tensor.float()).all()]
+    return [
+        NonFiniteError(f"{folder}: {key} holds NaN or infinity", "finite weights", "train it again, lower lr")
+        for key in broken[:1]
+    ]
 
 
 def _values(folder: Path) -> list[FtHarnessError]:
     """Finite, and B not zero everywhere."""
-    import torch
-
     try:
-        tensors = load_weights(folder)
+        tensors = load_weights(folder / WEIGHTS_FILE)
     except InputError as error:
         return [error]
-    for key, tensor in tensors.items():
-        if not torch.isfinite(tensor.float()).all():
-            return [
-                NonFiniteError(f"{folder}: {key} holds NaN or infinity", "finite weights", "train it again, lower lr")
-            ]
+    if found := nonfinite_problems(folder, tensors):
+        return found
     starts = [key for key in tensors if "lora_A" in key or "lora_embedding_A" in key]
     ends = [key for key in tensors if "lora_B" in key or "lora_embedding_B" in key]
     if len(ends) + len(starts) == len(tensors) and not any(tensors[key].any() for key in ends):

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ft_harness import base_model
-from ft_harness.adapters import configuration, fit, tokens
-from ft_harness.adapters.card import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, file_hashes, read_card
+from ft_harness.adapters import configuration, fit, tokens, whole
+from ft_harness.adapters.card import CARD_FILE, CONFIG_FILE, MODEL_FILE, WEIGHTS_FILE, file_hashes, read_card
 from ft_harness.errors import FtHarnessError, InputError, PolicyError
 from ft_harness.model_files import leaving, read_json
 from ft_harness.prompts import PromptForm
@@ -54,13 +54,24 @@ def problems(
         rows = empty.get_input_embeddings().weight.shape[0]
         found = tokens.compare(folder, base_model.load_tokenizer(section), rows, form)[0]
         # a head's number of labels is the task's: its weights are held against the base when it is there
-        return found or ([] if head else fit.problems(folder, empty))
+        return found or ([] if head else weight_problems(folder, empty))
     except FtHarnessError as error:
         return [error]
 
 
+def weight_problems(folder: Path, empty: Any) -> list[FtHarnessError]:
+    """Faults of the trained weights beside the base.
+
+    Args:
+        empty: the base on the meta device; it is used up.
+    """
+    return whole.problems(folder, empty) if whole.is_whole(folder) else fit.problems(folder, empty)
+
+
 def _files(folder: Path) -> list[FtHarnessError]:
     """Faults of the files themselves."""
+    if whole.is_whole(folder):
+        return _whole_files(folder)
     if not (folder / CONFIG_FILE).is_file():
         return [InputError(f"{folder}: no {CONFIG_FILE}", "a PEFT adapter folder", "train it, or check the path")]
     if not (folder / WEIGHTS_FILE).is_file():
@@ -73,6 +84,16 @@ def _files(folder: Path) -> list[FtHarnessError]:
     if found := configuration.problems(folder):
         return found
     read_header(folder / WEIGHTS_FILE)
+    return []
+
+
+def _whole_files(folder: Path) -> list[FtHarnessError]:
+    """Faults of the files of a model of which all weights were trained; its card says that they are there."""
+    if found := leaving([path for path in sorted(folder.iterdir()) if path.is_symlink() and path.is_file()]):
+        return found
+    if not (folder / MODEL_FILE).is_file():
+        return [InputError(f"{folder}: no {MODEL_FILE}", "the model that its card speaks of", "train it again")]
+    read_header(folder / MODEL_FILE)
     return []
 
 
@@ -178,4 +199,4 @@ def unchecked(folder: Path, base: BaseName, tokenizer: Any, rows: int) -> list[s
     notes = [*other_base(folder, base)[1], *tokens.compare(folder, tokenizer, rows, None)[1]]
     if read_card(folder) is None:
         notes.append(f"the prompts: without {CARD_FILE}, those that it was trained on are not known")
-    return notes + configuration.unread(folder)
+    return notes if whole.is_whole(folder) else notes + configuration.unread(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from ft_harness.adapters import fit, tokens
-from ft_harness.adapters.card import CONFIG_FILE, identity, read_card
-from ft_harness.adapters.integrity import BaseName, other_base, problems, unchecked
+from ft_harness.adapters.card import CONFIG_FILE, WEIGHTS_FILE, identity, read_card
+from ft_harness.adapters.integrity import BaseName, other_base, problems, unchecked, weight_problems
 from ft_harness.adapters.merging import merged
+from ft_harness.adapters.originals import Originals, put_back, remember
+from ft_harness.adapters.targets import dora_problems
+from ft_harness.adapters.whole import is_whole
+from ft_harness.adapters.whole import load as load_whole
 from ft_harness.base_model import BaseModel
 from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, raise_problems
 from ft_harness.examples import Encoder
@@ -42,26 +46,22 @@ def _reading(base: BaseModel, model: Any, prompt: str | Texts) -> Callable[[], A
     return partial(read_logits, model, base.head, base.tokenizer, rows)
 
 
-def prove_live(base: BaseModel, model: Any, prompts: Sequence[str | Texts]) -> LiveProof:
-    """Compare logits with and without the adapter on real prompts: the next token's, or a classification head's.
+def _read_all(base: BaseModel, model: Any, prompts: Sequence[str | Texts]) -> list[Any]:
+    """The logits of `_reading` for each prompt."""
+    import torch
 
-    Args:
-        model: the base's, with the adapter.
+    with torch.inference_mode():
+        return [_reading(base, model, prompt)() for prompt in prompts]
+
+
+def _prove_live(untuned: Sequence[Any], tuned: Sequence[Any]) -> LiveProof:
+    """Compare logits on real prompts, the next token's or a classification head's, of the base and with the adapter.
 
     Raises:
         InputError: the adapter changes nothing.
         NonFiniteError: a logit is NaN.
     """
-    import torch
-
-    changes: list[float] = []
-    for prompt in prompts:
-        read = _reading(base, model, prompt)
-        with torch.inference_mode():
-            tuned = read()
-            with model.disable_adapter():
-                untuned = read()
-        changes.append(float((tuned - untuned).abs().max()))
+    changes = [float((after - before).abs().max()) for before, after in zip(untuned, tuned, strict=True)]
     if not all(change == change for change in changes):
         raise NonFiniteError("the adapter's logits are NaN", "finite logits", "train again with a lower learning rate")
     proof = LiveProof(
@@ -104,7 +104,12 @@ def _problems(folder: Path, base: BaseModel, form: PromptForm | None) -> list[Ft
         return found
     rows = base.model.get_input_embeddings().weight.shape[0]
     found = other_base(folder, _name(base))[0] or tokens.compare(folder, base.tokenizer, rows, form)[0]
-    return found or fit.problems(folder, _empty_like(base.model)) or _other_copies(folder, base)
+    found = found or weight_problems(folder, _empty_like(base.model))
+    if found or is_whole(folder):
+        return found
+    eight_bits = (base.info.quantization or "").startswith("int8")
+    reads_weights = eight_bits and read_json(folder / CONFIG_FILE).get("use_dora")
+    return [*(dora_problems(f"{folder}: use_dora") if reads_weights else []), *_other_copies(folder, base)]
 
 
 def _name(base: BaseModel) -> BaseName:
@@ -116,11 +121,13 @@ def _other_copies(folder: Path, base: BaseModel) -> list[FtHarnessError]:
     must not."""
     import torch
 
-    own, trained = base.model.state_dict(), fit.trained_modules(folder)
+    own, config = base.model.state_dict(), read_json(folder / CONFIG_FILE)
+    trained, biases = fit.trained_modules(folder), config.get("bias", "none") != "none"
+    trained |= _tied_modules(base.model, trained) if config.get("ensure_weight_tying") else set()
     head: list[bool] = []  # of each parameter of trained modules, whether it is the base's still
-    for key, tensor in fit.load_weights(folder).items():
+    for key, tensor in fit.load_weights(folder / WEIGHTS_FILE).items():
         name = fit.copied_names(key)
-        if name not in own:
+        if name not in own or (biases and name.endswith("bias")):
             continue
         same = torch.equal(tensor.to(own[name].device, own[name].dtype), own[name])
         if not trained.isdisjoint(name.split(".")):
@@ -144,23 +151,20 @@ def _other_copies(folder: Path, base: BaseModel) -> list[FtHarnessError]:
     return []
 
 
-def put_back(before: Mapping[str, Any]) -> None:
-    """Give a base model the modules back that it had: PEFT's `unload` leaves trained copies of `modules_to_save` in
-    their place.
-
-    Args:
-        before: its `named_modules()`, taken before an adapter was added.
-    """
-    for name, module in before.items():
-        parent, _, child = name.rpartition(".")
-        if name and before[parent]._modules.get(child) is not module:
-            before[parent]._modules[child] = module
+def _tied_modules(model: Any, names: set[str]) -> set[str]:
+    """Last names of the modules whose weights the model ties to those of these."""
+    pairs = [{key.split(".")[-2] for key in pair} for pair in model.all_tied_weights_keys.items()]
+    return set().union(*(pair for pair in pairs if pair & names))
 
 
 def _load(folder: Path, model: Any) -> Any:
-    """PEFT's own loading. lm-eval ties the weights of each model that it is given; those of an adapter stay apart."""
+    """PEFT's own loading, or all weights in place. lm-eval ties the weights of each model that it is given; those of an
+    adapter stay apart."""
     from peft import PeftModel
 
+    if is_whole(folder):
+        load_whole(folder, model)
+        return model
     loaded = PeftModel.from_pretrained(model, str(folder), torch_device=str(model.device))
     loaded.tie_weights = lambda *_, **__: None
     return loaded
@@ -190,15 +194,12 @@ def attached(
             "a base in 4, 16 or 32 bits: merged 8-bit weights can't be taken apart again",
             "leave eval.merge out, or take model.quantization=nf4",
         )
-    before = dict(base.model.named_modules())
-    model = None
+    tuned, info, originals = _attach(folder, base, prompts, form)
     try:
-        tuned, info = attach(folder, base, prompts, form)
-        model = tuned.model
         if not merge:
             yield tuned, info
             return
-        drift, unmerging = _drift(base, model, prompts)
+        drift, unmerging = _drift(base, tuned.model, prompts)
         effect = info.live_proof.max_logit_change if info.live_proof else 0.0
         if drift > _MOST_DRIFT * effect:
             logger.warning(
@@ -208,9 +209,13 @@ def attached(
         with unmerging:
             yield tuned, info.model_copy(update={"merge_drift": drift})
     finally:
-        if model is not None:
-            model.unload()
-        put_back(before)
+        _detach(tuned.model, base, originals)
+
+
+def _detach(model: Any, base: BaseModel, originals: Originals) -> None:
+    if model is not base.model:
+        model.unload()
+    put_back(base.model, originals)
 
 
 def attach(
@@ -228,8 +233,16 @@ def attach(
         PolicyError: pickled weights only, links out of the folder, or a configuration that names code.
         NonFiniteError: NaN in the weights or logits.
     """
+    tuned, info, _ = _attach(folder, base, prompts, form)
+    return tuned, info
+
+
+def _attach(
+    folder: Path, base: BaseModel, prompts: Sequence[str | Texts], form: PromptForm | None
+) -> tuple[BaseModel, AdapterInfo, Originals]:
+    """As `attach`, with what gives the base back."""
     raise_problems(_problems(folder, base, form))
-    unknown = check_adapter(folder, read_json(folder / CONFIG_FILE), base.head)
+    unknown = _check_head(folder, base)
     card = read_card(folder)
     if card is not None and card.model.quantization != base.info.quantization:
         logger.warning(
@@ -243,21 +256,30 @@ def attach(
             *([] if card else [_LABEL_ORDER]),
         ]
     rows = base.model.get_input_embeddings().weight.shape[0]
-    before, model = dict(base.model.named_modules()), _load(folder, base.model).eval()
+    untuned = _read_all(base, base.model, prompts)
+    originals = remember(base.model, all_weights=is_whole(folder))
+    model = base.model
     try:
+        model = _load(folder, base.model).eval()
         info = AdapterInfo(
             name=folder.resolve().name,
             path=str(folder),
             identity=identity(folder),
             trainable_parameters=card.trainable_parameters if card else fit.trained_parameters(folder),
-            live_proof=prove_live(base, model, prompts),
+            live_proof=_prove_live(untuned, _read_all(base, model, prompts)),
             unchecked=[*unchecked(folder, _name(base), base.tokenizer, rows), *unknown],
         )
     except BaseException:
-        model.unload()
-        put_back(before)
+        _detach(model, base, originals)
         raise
-    return replace(base, model=model), info
+    return replace(base, model=model), info, originals
+
+
+def _check_head(folder: Path, base: BaseModel) -> list[str]:
+    """As `check_adapter`; a model of which all weights were trained holds its head whole."""
+    if not is_whole(folder):
+        return check_adapter(folder, read_json(folder / CONFIG_FILE), base.head)
+    return check_adapter(folder, {"modules_to_save": base.head.modules if base.head else ()}, base.head)
 
 
 def _other_texts(folder: Path, card: Card | None, asked: Sequence[str] | None) -> list[FtHarnessError]:

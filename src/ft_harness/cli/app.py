@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import signal
 import sys
 import warnings
@@ -78,5 +79,6 @@ def main() -> None:
         sys.exit(error.exit_code)
     except Stopped as stopped:
         (signum,) = stopped.args
-        say(f"{_STOPS[signum]}: finished evaluations and checkpoints are saved; run the same command again to continue")
+        say(f"{_STOPS[signum]}: finished evaluations and checkpoints are saved; run the same command again to go on:")
+        say(shlex.join(["ft-harness", *sys.argv[1:]]))
         sys.exit(128 + signum)

@@ -108,11 +108,17 @@ def run(
     out: OutOption = HERE,
     name: NameOption = None,
     trust_task_code: TrustOption = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what a run will do, need and take, and write nothing")
+    ] = False,
 ) -> None:
     """base -> train -> tuned -> report; run it again and it continues."""
     from ft_harness import pipeline
 
     experiment = _experiment(recipe, set_, out, name, trust_task_code=trust_task_code)
+    if dry_run:
+        print("\n".join(f"{quantity:<28}{amount}" for quantity, amount in pipeline.dry_run(experiment)))
+        return
     print_study(*pipeline.run([experiment], experiment.name, say))
 
 
@@ -125,11 +131,14 @@ def train(
     trust_task_code: TrustOption = False,
 ) -> None:
     """Make the adapter of a recipe."""
+    from ft_harness import processes
     from ft_harness.pipeline import train_only
 
     experiment = _experiment(recipe, set_, out, name, trust_task_code=trust_task_code)
-    card = train_only(experiment, say)
-    print(f"{experiment.folder}: {card.steps} steps, final loss {card.final_loss:.4f}")
+    first = processes.rank() == 0
+    card = train_only(experiment, say if first else lambda line: None)
+    if first:
+        print(f"{experiment.folder}: {card.steps} steps, final loss {card.final_loss:.4f}")
 
 
 @app.command("eval")

@@ -13,7 +13,7 @@ from ft_harness.evaluation.jobs import (
     request_hash,
 )
 from ft_harness.evaluation.outcomes import make_scores, plain_scores
-from ft_harness.evaluation.runner import check_complete, evaluate, write_evaluation
+from ft_harness.evaluation.runner import check_complete, evaluate, score_once, write_evaluation
 from ft_harness.records import item_hash
 
 __all__ = [
@@ -32,5 +32,6 @@ __all__ = [
     "plan_jobs",
     "read_finished",
     "request_hash",
+    "score_once",
     "write_evaluation",
 ]

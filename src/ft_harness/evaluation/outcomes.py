@@ -97,13 +97,18 @@ def _plain(value: Any) -> float | list[float] | None:
     return [float(part) for part in value] if isinstance(value, list | tuple) else float(value)
 
 
+def metric_values(samples: Sequence[Sample], metric: str) -> list[float | list[float]]:
+    """What the metric gave for each doc; those for which it is undefined are left out."""
+    return [value for sample in samples if (value := sample.scores.get(metric)) is not None]
+
+
 def make_scores(state: ModelState, job: Job, samples: Sequence[Sample]) -> list[Score]:
     scores: list[Score] = []
     languages = {language for sample in samples if isinstance(language := sample.doc.get("language"), str)}
     for name, higher_is_better in job.task.higher_is_better().items():
         metric = find_metric(name)
         scored = [sample for sample in samples if sample.scores.get(name) is not None]
-        values = [value for sample in scored if (value := sample.scores[name]) is not None]
+        values = metric_values(scored, name)
         low, high = _interval(metric, values, _clusters(job.settings.cluster, scored))
         scores.append(
             Score(

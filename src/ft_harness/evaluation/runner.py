@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ft_harness import processes
+from ft_harness.base_model import BaseModel
 from ft_harness.errors import IncompleteError, InputError, ResourceError
 from ft_harness.evaluation.jobs import Job, ModelState, evaluation_folder, finished
-from ft_harness.evaluation.outcomes import make_sample, make_scores
+from ft_harness.evaluation.outcomes import make_sample, make_scores, metric_values
+from ft_harness.metrics import find_metric
 from ft_harness.prompts import compiled_templates
 from ft_harness.provenance import package_versions, peak_gpu_bytes, peak_rss_bytes, snapshot
 from ft_harness.records import (
@@ -60,6 +62,18 @@ def evaluate(state: ModelState, jobs: Sequence[Job], results: Path) -> list[Eval
         evaluation = finished(state, job, results)
         done.append(evaluation or _score(state, job, evaluation_folder(state, job, results)))
     return done
+
+
+def score_once(base: BaseModel, job: Job) -> dict[str, float | None]:
+    """The task's metrics on one job's docs, as `evaluate` gives them, without intervals and with nothing kept.
+
+    Raises:
+        NonFiniteError: the model gives NaN.
+        ResourceError: memory was not enough for an item alone.
+    """
+    lm = make_lm(base, job.settings.batch_size or 1, job.settings.seed or 0)
+    samples = _make_samples(job, _run_lm_eval(lm, job), lm.truncated_prompts)
+    return {name: find_metric(name).value(metric_values(samples, name)) for name in job.task.higher_is_better()}
 
 
 @contextmanager

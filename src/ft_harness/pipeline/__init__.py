@@ -1,6 +1,7 @@
 """base -> train -> tuned -> report: the only room that strings training, evaluation and report together."""
 
 from ft_harness.pipeline.checks import check_all, check_rows, show_task
+from ft_harness.pipeline.dry_run import dry_run
 from ft_harness.pipeline.experiment import Experiment, check_experiment, demo_experiments
 from ft_harness.pipeline.reports import Layout, check_formats, compare_only, report_only
 from ft_harness.pipeline.runs import evaluate_only, run, train_only
@@ -14,6 +15,7 @@ __all__ = [
     "check_rows",
     "compare_only",
     "demo_experiments",
+    "dry_run",
     "evaluate_only",
     "report_only",
     "run",

@@ -11,7 +11,7 @@ from ft_harness import preflight
 from ft_harness.base_model import load_context, load_tokenizer
 from ft_harness.errors import ConfigError, FtHarnessError, ProblemsError, raise_problems
 from ft_harness.evaluation import chosen_docs
-from ft_harness.examples import Encoder, Example, build_examples, describe_examples, mark_trained, trains_eos
+from ft_harness.examples import Encoder, Example, build_examples, describe_examples, mark_trained, train_prompts, trains_eos
 from ft_harness.fewshot import find_shots
 from ft_harness.files import Split
 from ft_harness.heads import HeadPlan, plan_head
@@ -20,7 +20,7 @@ from ft_harness.preflight import Checked
 from ft_harness.prompts import compiled_templates
 from ft_harness.recipe import EvalSection, ModelSection, Recipe, recipe_file
 from ft_harness.tasks import TaskSpec, load_tasks
-from ft_harness.training import HeadExample, build_head_examples, describe_head_examples
+from ft_harness.training import HeadExample, build_head_examples, count_work, describe_head_examples
 
 _PROMPTS_LOOKED_AT = 200  # of each scored split, by check
 
@@ -39,6 +39,7 @@ def check_rows(experiment: Experiment, checked: Checked) -> list[str]:
         return _check_head_rows(recipe, checked, plan, tokenizer, context)
     eos = trains_eos(task, recipe.train.loss_on_eos)
     examples = build_examples(task, list(task.eval_docs), tokenizer, context, eos=eos, form=checked.form)
+    examples = train_prompts(examples) if recipe.train.loss_on == "prompt_and_answer" else examples
     lines = [describe_examples(examples, eos), forecast(recipe, checked, examples)]
     lines += [
         describe_prompts(checked, split, protocol, tokenizer, context)
@@ -98,16 +99,14 @@ def describe_prompts(checked: Checked, split: Split, settings: EvalSection, toke
     return f"{split}: {found} (longest {max(lengths)} tokens of {room}{behind}){warning}"
 
 
-def forecast(recipe: Recipe, checked: Checked, examples: Sequence[Example] | Sequence[HeadExample]) -> str:
+def forecast(recipe: Recipe, checked: Checked, examples: list[Example] | list[HeadExample]) -> str:
     """What a run of the recipe will do, in one line: optimizer steps, tokens read, docs scored for base and tuned."""
-    train, steps = recipe.train, recipe.train.planned_steps(len(examples))
-    batch = train.per_device_train_batch_size * train.gradient_accumulation_steps
-    epochs = steps * batch / len(examples)
-    tokens = sum(len(example.input_ids) for example in examples) * epochs
+    work = count_work(recipe, examples)
     scored = sum(len(chosen_docs(len(checked.tasks[s].eval_docs), s, recipe.eval)[0]) for s in recipe.eval.splits)
     scored *= len(recipe.eval.protocols())
     return (
-        f"forecast: {steps} steps of {batch} rows ({epochs:.2g} epochs, {tokens / 1e6:.2g} M tokens read), "
+        f"forecast: {work.steps} steps of {recipe.train.effective_batch_size} rows ({work.epochs:.2g} epochs, "
+        f"{work.tokens_read / 1e6:.2g} M tokens read), "
         f"{scored} docs scored with base and tuned each"
     )
 

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from ft_harness import adapters, preflight
+from ft_harness import adapters, preflight, processes
 from ft_harness.base_model import BaseModel
 from ft_harness.data_report import DATA_REPORT_FILE
-from ft_harness.errors import FtHarnessError
+from ft_harness.errors import FtHarnessError, ResourceError
 from ft_harness.evaluation import Job, ModelState, base_subject, evaluate, finished, plan_jobs
 from ft_harness.examples import prompt_of
 from ft_harness.heads import Texts, read_texts
 from ft_harness.paths import adapters_dir, bundled_recipe, results_dir
+from ft_harness.pipeline.foresight import summarise
+from ft_harness.pipeline.training_scores import plan_scorer
 from ft_harness.preflight import Checked
 from ft_harness.recipe import Recipe, keep_recipe, load_recipe
 from ft_harness.records import Card, Evaluation
 from ft_harness.storage import locked, write_text
-from ft_harness.training import TrainingSet, build_training_set, finished_card, train
+from ft_harness.training import (
+    TrainingSet,
+    build_training_set,
+    finished_card,
+    foresee,
+    hyperparameter_problems,
+    parent_problems,
+    tracker_problems,
+    train,
+)
 
 Say = Callable[[str], None]
 DEMO_NAMES = ("demo-sentiment", "demo-nli", "demo-qa")
@@ -68,7 +81,8 @@ class Stage:
 
     def training_set(self) -> TrainingSet:
         checked = self.checked
-        return build_training_set(checked.tasks, self.base, self.experiment.recipe, checked.task_hash, checked.form)
+        recipe, folder = self.experiment.recipe, self.experiment.folder
+        return build_training_set(checked.tasks, self.base, recipe, checked.task_hash, checked.form, folder)
 
     def proof_prompts(self) -> list[str | Texts]:
         """A few real prompts (a head's texts), on which the adapter must change what the model says."""
@@ -80,7 +94,22 @@ class Stage:
 def check_experiment(experiment: Experiment, *, trains: bool) -> Checked:
     """Preflight: everything that can be found wrong before a model is loaded."""
     folders = [results_dir(experiment.out), *([experiment.folder] if trains else [])]
-    return preflight.check(experiment.recipe, folders, trains=trains, trust_code=experiment.trust_task_code)
+    return preflight.check(
+        experiment.recipe,
+        folders,
+        trains=trains,
+        trust_code=experiment.trust_task_code,
+        found=_training_problems(experiment) if trains else (),
+    )
+
+
+def _training_problems(experiment: Experiment) -> list[FtHarnessError]:
+    recipe = experiment.recipe
+    return [
+        *hyperparameter_problems(recipe),
+        *tracker_problems(recipe),
+        *parent_problems(recipe, experiment.folder),
+    ]
 
 
 def adapter_problems(experiment: Experiment, folder: Path, checked: Checked) -> list[FtHarnessError]:
@@ -92,27 +121,60 @@ def adapter_problems(experiment: Experiment, folder: Path, checked: Checked) -> 
 def prepare(experiment: Experiment) -> Checked:
     """Preflight, then the recipe into its adapter folder: nothing is kept of a recipe that can't run."""
     checked = check_experiment(experiment, trains=True)
-    keep_recipe(experiment.source, experiment.recipe, experiment.folder)
+    if processes.rank() == 0:
+        keep_recipe(experiment.source, experiment.recipe, experiment.folder)
     return checked
 
 
 def train_stage(stage: Stage, data: TrainingSet, say: Say) -> Card:
-    """Make the adapter, or find it finished.
+    """Make the adapter, or find it finished. Of several processes the first one locks and writes its folder.
 
     Raises:
         InputError: the folder holds a finished adapter of another recipe, or another process works in it.
+        ResourceError: memory or disk ran out; the last checkpoint is kept.
         NonFiniteError: the loss or gradient became NaN or infinite.
     """
     experiment = stage.experiment
-    with locked(experiment.folder):
-        card = finished_card(experiment.folder, experiment.recipe, stage.base, data)
+    if processes.rank() > 0:
+        return _train_along(stage, data)
+    with locked(experiment.folder) as died, resumable(experiment):
+        if died is not None:
+            say(f"{experiment.name}: the last run (process {died}) ended without saving (killed, perhaps for memory)")
+        card = processes.from_first(finished_card(experiment.folder, experiment.recipe, stage.base, data))
         _keep_data_report(stage)
         if card is not None:
             say(f"{experiment.name}: the adapter is finished already")
             return card
         trained = f"{data.trained_tokens} trained {'labels' if stage.base.head else 'tokens'}"
+        cut = sum(example.truncated for example in data.examples)
+        trained += f", {cut} cut to fit the context" if cut else ""
         say(f"{experiment.name}: training on {len(data.examples)} examples ({trained})")
-        return train(experiment.recipe, stage.base, data, experiment.folder)
+        say(f"{experiment.name}: {summarise(foresee(experiment.recipe, stage.base, data))}")
+        scorer = plan_scorer(experiment.recipe, stage.checked, stage.base)
+        return train(experiment.recipe, stage.base, data, experiment.folder, scorer)
+
+
+def _train_along(stage: Stage, data: TrainingSet) -> Card:
+    """What the processes behind the first one do: compute their rows; what they write is thrown away."""
+    card = processes.from_first(None)
+    if card is not None:
+        return card
+    scorer = plan_scorer(stage.experiment.recipe, stage.checked, stage.base)
+    with TemporaryDirectory(prefix="ft-harness-") as folder:
+        return train(stage.experiment.recipe, stage.base, data, Path(folder) / stage.experiment.name, scorer)
+
+
+@contextmanager
+def resumable(experiment: Experiment) -> Iterator[None]:
+    """Where memory or disk runs out, the command that goes on is part of what is said.
+
+    Raises:
+        ResourceError: with that command.
+    """
+    try:
+        yield
+    except ResourceError as error:
+        raise ResourceError(error.what, error.expected, f"{error.action}: {experiment.command}") from error
 
 
 def _keep_data_report(stage: Stage) -> None:

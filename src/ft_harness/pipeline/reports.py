@@ -206,7 +206,8 @@ def _find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], lis
         card = adapters.read_card(folder) if folder.is_dir() else None
         if card is not None and adapters.identity(folder) == info.identity:
             history, data = adapters.read_history(folder), read_data_report(folder)
-            runs.append(AdapterRun(card=card, history=history, data=data))
+            earlier = adapters.read_lineage(folder)
+            runs.append(AdapterRun(card=card, history=history, data=data, earlier=earlier))
         else:
             missing.append(f"{info.name}: its adapter folder was not found here, so cost and loss curve are left out.")
     return runs, missing
@@ -279,7 +280,8 @@ def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
     )
     for run in study.adapters[:MOST_SHOWN]:
         rows = plots.curve_rows(run)
-        yield f"curves:{run.card.name}", partial(plots.learning_curves, run), report.csv_text(plots.CURVE_COLUMNS, rows)
+        numbers = report.csv_text(plots.curve_columns(run), rows)
+        yield f"curves:{run.card.name}", partial(plots.learning_curves, run), numbers
     drawn = {
         "training_size": (report.sized(study), plots.score_by_size),
         "cost": (report.timed(study), plots.score_by_cost),

@@ -34,7 +34,7 @@ from ft_harness.preflight import Checked
 from ft_harness.records import Card, Evaluation
 from ft_harness.sentences import state_forecast
 from ft_harness.storage import sha256_file
-from ft_harness.training import finished_card
+from ft_harness.training import check_unfinished, finished_card, parent_of
 
 
 def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[Study, Path]:
@@ -48,7 +48,7 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
     Raises:
         IncompleteError: memory was not enough for some items; the report is there and leaves their evaluations out.
     """
-    processes.refuse_several("training")
+    processes.refuse_several("a whole run", "ft-harness train RECIPE, then ft-harness eval RECIPE --adapter FOLDER,")
     folder = reports_dir(experiments[0].out) / report_name
     read_cases(folder / CASES_FILE)  # before anything is computed: a damaged one would end the run at its report
     checked = [prepare(experiment) for experiment in experiments]
@@ -58,13 +58,15 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
     for experiment, found in zip(experiments, checked, strict=True):
         stage = Stage(experiment, found, _load_base(loaded, experiment, found))
         data = stage.training_set()  # before anything is scored: its faults are the recipe's
-        finished_card(experiment.folder, experiment.recipe, stage.base, data)
+        if finished_card(experiment.folder, experiment.recipe, stage.base, data) is None:
+            check_unfinished(experiment.folder, experiment.recipe, stage.base, data)
         of_base = score_base(stage, say)
         _foresee(of_base, say)
         evaluations += of_base
         card = train_stage(stage, data, say)
         evaluations += score_adapter(stage, experiment.folder, say)
-        runs.append(AdapterRun(card=card, history=adapters.read_history(experiment.folder), data=found.data))
+        history, earlier = adapters.read_history(experiment.folder), adapters.read_lineage(experiment.folder)
+        runs.append(AdapterRun(card=card, history=history, data=found.data, earlier=earlier))
     first = experiments[0]
     study = aggregate(evaluations, runs, name=report_name, command=first.command)
     training = {each.name: found.tasks["train"] for each, found in zip(experiments, checked, strict=True)}
@@ -88,8 +90,8 @@ def _foresee(evaluations: Sequence[Evaluation], say: Say) -> None:
 
 
 def train_only(experiment: Experiment, say: Say) -> Card:
-    """Make the adapter of one experiment without scoring."""
-    processes.refuse_several("training")
+    """Make the adapter of one experiment without scoring. Started in several processes, they share each step's rows."""
+    processes.choose_device()
     checked = prepare(experiment)
     stage = Stage(experiment, checked, _load_base({}, experiment, checked))
     return train_stage(stage, stage.training_set(), say)
@@ -127,7 +129,8 @@ def _load_base(
     section = experiment.recipe.model
     plan = plan_head(experiment.recipe, checked.tasks.values())
     if plan is not None:
-        given = adapter / HEAD_FILE if adapter else None
+        drawn_for = adapter or parent_of(experiment.recipe)  # a head that is trained on is the one that was drawn then
+        given = drawn_for / HEAD_FILE if drawn_for else None
         init = given if given and given.is_file() else find_init(experiment.folder, plan)
         plan = replace(plan, init=init)
     head = (replace(plan, init=None), sha256_file(plan.init) if plan.init else None) if plan else None

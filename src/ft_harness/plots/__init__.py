@@ -1,6 +1,6 @@
 """Typed rows -> figures, as bytes, and the numbers that stand in them."""
 
-from ft_harness.plots.curves import CURVE_COLUMNS, curve_rows, learning_curves
+from ft_harness.plots.curves import CURVE_COLUMNS, curve_columns, curve_rows, learning_curves
 from ft_harness.plots.scores import SCORE_COLUMNS, before_after, score_rows
 from ft_harness.plots.style import Form
 from ft_harness.plots.tradeoffs import TRADEOFF_COLUMNS, score_by_cost, score_by_size, tradeoff_rows
@@ -11,6 +11,7 @@ __all__ = [
     "TRADEOFF_COLUMNS",
     "Form",
     "before_after",
+    "curve_columns",
     "curve_rows",
     "learning_curves",
     "score_by_cost",

@@ -65,13 +65,14 @@ def axis_scale(metric: str) -> tuple[float, str]:
     return (100.0, f"{metric} (%)") if scale == 1 else (1.0, metric)
 
 
-def label_ends(axes: Axes, ends: list[tuple[str, str, float]]) -> None:
-    """(name, colour, last value) at the right edge, each at the height of its value, moved apart where they overlap."""
+def label_ends(axes: Axes, ends: list[tuple[str, str, float]], gap: float = LABEL_GAP) -> None:
+    """(name, colour, last value) at the right edge, each at the height of its value, moved apart where they are closer
+    than `gap`, a share of the axes' height."""
     low, high = axes.get_ylim()
     named = sorted(((last - low) / (high - low), name, colour) for name, colour, last in ends)
     shown: list[float] = []
     for height, _, _ in named:
-        shown.append(height if not shown else max(height, shown[-1] + LABEL_GAP))
+        shown.append(height if not shown else max(height, shown[-1] + gap))
     excess = (sum(shown) - sum(height for height, _, _ in named)) / max(1, len(named))
     for height, (_, name, colour) in zip(shown, named, strict=True):
         axes.text(1.01, height - excess, name, transform=axes.transAxes, color=colour, va="center")

@@ -14,6 +14,7 @@ from ft_harness.errors import ConfigError, raise_problems
 from ft_harness.paths import bundled_recipe
 from ft_harness.recipe.loading import RECIPE_FILE, load_recipe, recipe_file
 from ft_harness.recipe.sections import Recipe
+from ft_harness.recipe.train_section import EXECUTION_FIELDS
 from ft_harness.storage import write_text
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
@@ -40,6 +41,13 @@ def _written(recipe: Recipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json", exclude_unset=True)
 
 
+def _identity(recipe: Recipe) -> tuple[dict[str, Any], int]:
+    """What of it must be equal in one folder: all that was written but how training is cut up and kept."""
+    written = _written(recipe)
+    train = {name: value for name, value in written.get("train", {}).items() if name not in EXECUTION_FIELDS}
+    return {**written, "train": train}, recipe.train.effective_batch_size
+
+
 def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> None:
     """Put the recipe into its adapter folder if that is not its home: the file itself, or the fields with overrides.
 
@@ -48,7 +56,7 @@ def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> None:
     """
     target = folder / RECIPE_FILE
     if target.exists():
-        if target.resolve() != source.resolve() and _written(load_recipe(target)) != _written(recipe):
+        if target.resolve() != source.resolve() and _identity(load_recipe(target)) != _identity(recipe):
             raise ConfigError(
                 f"{target}: holds another recipe", "an adapter folder of this recipe's own", "use --name NEW"
             )

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ft_harness.errors import ConfigError, raise_problems, suggest
+from ft_harness.recipe.adapter_section import AdapterSection
 from ft_harness.recipe.sections import Recipe
 from ft_harness.yaml_source import KeyPath, read_yaml
 
@@ -38,6 +39,9 @@ def _problem(location: KeyPath, errors: Sequence[Any], places: Mapping[KeyPath, 
     error = errors[0]
     name = ".".join(location)
     place = next(places[location[:depth]] for depth in range(len(location), -1, -1) if location[:depth] in places)
+    if error["type"] == "extra_forbidden" and location[0] == "adapter" and location[-1] in AdapterSection.refused:
+        reason = AdapterSection.refused[location[-1]]
+        return ConfigError(f"{place}: {name} can't be used here: {reason}", "a field that can", "remove the key")
     if error["type"] == "extra_forbidden":
         known = _known_fields(location)
         hint = suggest(location[-1], known)

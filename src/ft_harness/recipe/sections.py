@@ -70,22 +70,45 @@ class Recipe(Section):
     train: TrainSection = Field(default_factory=TrainSection)
     eval: EvalSection = Field(default_factory=EvalSection)
 
+    @field_validator("adapter", mode="before")
+    @classmethod
+    def _read_none(cls, value: Any, info: ValidationInfo) -> Any:
+        """`adapter: none` trains all weights: with a head where one reads the task's text fields."""
+        if value != "none":
+            return value
+        task = info.data.get("task")
+        return {"peft_type": None, "task_type": "SEQ_CLS" if task and task.text_fields else "CAUSAL_LM"}
+
     @field_validator("adapter")
     @classmethod
-    def _check_head(cls, value: AdapterSection, info: ValidationInfo) -> AdapterSection:
-        """A causal model reads the rendered prompt."""
-        task = info.data.get("task")
+    def _check_adapter(cls, value: AdapterSection, info: ValidationInfo) -> AdapterSection:
+        """A causal model reads the rendered prompt; weights of few bits can't be trained themselves."""
+        task, model = info.data.get("task"), info.data.get("model")
         if task and task.text_fields and value.task_type != "SEQ_CLS":
             raise ValueError("task_type: SEQ_CLS where task.text_fields is set")
+        if value.all_weights and model and model.quantization:
+            raise ValueError("peft_type: LORA where model.quantization is set: weights of 4 or 8 bits can't be trained")
+        return value
+
+    @field_validator("train")
+    @classmethod
+    def _check_loss(cls, value: TrainSection, info: ValidationInfo) -> TrainSection:
+        """A head's targets are labels."""
+        adapter = info.data.get("adapter")
+        if adapter and adapter.task_type == "SEQ_CLS" and value.loss_on != "answer":
+            raise ValueError("loss_on: answer where adapter.task_type is SEQ_CLS: a head learns labels")
         return value
 
     @field_validator("eval")
     @classmethod
-    def _check_shots(cls, value: EvalSection, info: ValidationInfo) -> EvalSection:
-        """Few-shot examples are part of a rendered prompt."""
+    def _check_eval(cls, value: EvalSection, info: ValidationInfo) -> EvalSection:
+        """Few-shot examples are part of a rendered prompt; only an adapter can be merged."""
         task = info.data.get("task")
         if task and task.text_fields and value.num_fewshot not in (0, (0,)):
             raise ValueError("num_fewshot: 0 where task.text_fields is set")
+        adapter = info.data.get("adapter")
+        if adapter and adapter.all_weights and value.merge:
+            raise ValueError("merge: false where all weights are trained: there is no adapter to merge")
         return value
 
     def resolved(self) -> dict[str, Any]:
@@ -98,8 +121,9 @@ class Recipe(Section):
         return {f"data_{name}": value for name, value in written.items()}
 
     def adapter_sections(self) -> dict[str, Any]:
-        """What the adapter is made of, defaults filled in; how it is scored afterwards does not belong to it."""
-        return {name: section for name, section in self.resolved().items() if name != "eval"}
+        """What makes the adapter, defaults filled in: neither how it is scored nor how its training is cut up."""
+        sections = {name: section for name, section in self.resolved().items() if name != "eval"}
+        return sections | {"train": self.train.identity()}
 
     def fingerprint(self) -> str:
         """Hash of what the adapter is made of."""

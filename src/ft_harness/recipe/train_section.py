@@ -5,14 +5,26 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from ft_harness.recipe.section import Section
 
 Scheduler = Literal[
     "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt",
-    "cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_stable_decay",
+    "cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_stable_decay", "reduce_lr_on_plateau", "greedy",
 ]  # fmt: skip
+
+# How the work is cut up and kept. These may differ between two stretches of one training; they don't make the adapter.
+EXECUTION_FIELDS = frozenset(
+    {
+        *("per_device_train_batch_size", "gradient_accumulation_steps", "gradient_checkpointing"),
+        *("save_steps", "save_total_limit", "report_to"),
+        "continue_from",  # a path; the weights behind it do make the adapter
+    }
+)
+
+
+STEERED_SCHEDULERS = ("reduce_lr_on_plateau", "greedy")  # they go by the evaluations' loss, and have no warm-up
 
 
 class TrainSection(Section):
@@ -37,7 +49,9 @@ class TrainSection(Section):
     loss_on_eos: bool | None = Field(default=None, description="null: for generated answers only")
     continue_from: str | None = Field(default=None, description="folder of an adapter to go on from; null: a new one")
     eval_strategy: Literal["no", "epoch", "steps"] = Field(default="epoch", description="when validation is looked at")
-    eval_steps: int | None = Field(default=None, ge=1, description="steps between evaluations, for eval_strategy steps")
+    eval_steps: int | None = Field(
+        default=None, ge=1, validate_default=True, description="steps between evaluations, for eval_strategy steps"
+    )
     eval_scores: int = Field(
         default=0, ge=0, description="validation docs scored with the task's metrics at each evaluation; 0: loss alone"
     )
@@ -51,6 +65,63 @@ class TrainSection(Section):
         default=(), description="trackers beside history.jsonl"
     )
     seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @field_validator("eval_strategy")
+    @classmethod
+    def _check_steered(cls, value: str, info: ValidationInfo) -> str:
+        if value == "no" and info.data.get("lr_scheduler_type") in STEERED_SCHEDULERS:
+            raise ValueError("epoch or steps: train.lr_scheduler_type goes by what evaluations find")
+        return value
+
+    @field_validator("eval_steps")
+    @classmethod
+    def _check_eval_steps(cls, value: int | None, info: ValidationInfo) -> int | None:
+        asked = info.data.get("eval_strategy")
+        if asked is not None and (asked == "steps") != (value is not None):
+            raise ValueError("a number of steps with train.eval_strategy: steps, and with that alone")
+        return value
+
+    @field_validator("eval_scores", "load_best_model_at_end", "early_stopping_patience")
+    @classmethod
+    def _check_evaluated(cls, value: Any, info: ValidationInfo) -> Any:
+        if value and info.data.get("eval_strategy") == "no":
+            raise ValueError("train.eval_strategy: epoch or steps beside it")
+        return value
+
+    @field_validator("metric_for_best_model")
+    @classmethod
+    def _check_metric(cls, value: str, info: ValidationInfo) -> str:
+        """Only what is measured can choose."""
+        if value != "loss" and not info.data.get("eval_scores"):
+            raise ValueError("loss, or a metric of the task with train.eval_scores: N beside it")
+        if value != "loss" and info.data.get("lr_scheduler_type") in STEERED_SCHEDULERS:
+            raise ValueError("loss: train.lr_scheduler_type goes by the same number, and by its fall")
+        return value
+
+    @property
+    def needs_validation(self) -> bool:
+        """Whether training can't do without the validation split."""
+        return self.steered or self.eval_scores > 0
+
+    @property
+    def steered(self) -> bool:
+        """Whether validation decides something of the adapter; else it is only looked at."""
+        stopped = self.early_stopping_patience is not None
+        return self.load_best_model_at_end or stopped or self.lr_scheduler_type in STEERED_SCHEDULERS
+
+    @property
+    def effective_batch_size(self) -> int:
+        """Rows of an optimizer step, of one process."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps
+
+    def identity(self) -> dict[str, Any]:
+        """What makes the adapter: all fields but those of execution, and the rows of a step."""
+        kept = self.model_dump(mode="json", exclude=set(EXECUTION_FIELDS))
+        return kept | {"effective_batch_size": self.effective_batch_size}
+
+    def execution(self) -> dict[str, Any]:
+        """What may change on the way, see `EXECUTION_FIELDS`."""
+        return self.model_dump(mode="json", include=set(EXECUTION_FIELDS))
 
     def planned_steps(self, rows: int) -> int:
         """Optimizer steps of a training on this many rows; the last step of an epoch may be a partial one."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ft_harness.aggregator import Study
 from ft_harness.report.case_section import case_section
-from ft_harness.report.cost_section import cost_section, size_section, training_section
+from ft_harness.report.cost_section import cost_section, size_section
 from ft_harness.report.data_section import data_section
 from ft_harness.report.document import Document, bullets, section
 from ft_harness.report.evidence_section import command_section, provenance_section, signature_section
@@ -22,6 +22,7 @@ from ft_harness.report.score_section import (
     side_by_side_section,
     split_section,
 )
+from ft_harness.report.training_section import training_section
 
 
 def build_document(study: Study, view: View | None = None, outliers: Sequence[Outliers] = ()) -> Document:

@@ -1,11 +1,12 @@
-"""What the adapters cost, how their training went, and what more data or time brought."""
+"""What the adapters cost, and what more data or time brought."""
 
 from __future__ import annotations
 
-from ft_harness.aggregator import MOST_SHOWN, AdapterRun, Comparison, Row, Study
+from ft_harness.aggregator import AdapterRun, Comparison, Row, Study
 from ft_harness.amounts import duration, size
+from ft_harness.records import TrainingCost
 from ft_harness.report.cells import MEASURED, UNDEFINED, count, measured_cells
-from ft_harness.report.document import Block, Cell, Figure, Heading, Number, Paragraph, Table
+from ft_harness.report.document import Block, Cell, Figure, Number, Table
 from ft_harness.report.features import headline, main_comparisons, name_of
 
 _SHOWN = ("Base", "Tuned", "Difference", "95 % interval", "n")
@@ -24,7 +25,7 @@ def cost_section(study: Study) -> list[Block]:
 
 def timed(study: Study) -> list[tuple[float, Comparison, Row]]:
     """(seconds of training, comparison, its deciding row) of tasks on which several adapters were scored."""
-    seconds = {run.card.name: run.card.cost.seconds for run in study.adapters if not run.card.cost.resumed_from_step}
+    seconds = {run.card.name: run.card.cost.seconds for run in study.adapters if not _is_partial(run.card.cost)}
     found = [each for each in main_comparisons(study) if each.tuned.subject in seconds]
     subjects: dict[tuple[str, str], set[str]] = {}
     for each in found:
@@ -33,9 +34,20 @@ def timed(study: Study) -> list[tuple[float, Comparison, Row]]:
     return [(seconds[each.tuned.subject], each, headline(each.rows)) for each in several]
 
 
-def _resumed(step: int | None) -> str:
-    """What a time leaves out: the steps before a killed run was continued."""
-    return f", from step {step} on" if step else ""
+def _is_partial(cost: TrainingCost) -> bool:
+    """Whether the time is that of the last stretch alone, as in cards from before evaluations were timed."""
+    return bool(cost.resumed_from_step) and cost.evaluation_seconds is None
+
+
+def _resumed(cost: TrainingCost) -> str:
+    """A run that was killed and continued."""
+    if not cost.resumed_from_step:
+        return ""
+    return f", {'from' if _is_partial(cost) else 'continued at'} step {cost.resumed_from_step}"
+
+
+def _matmul_share(cost: TrainingCost) -> Cell:
+    return UNDEFINED if cost.matmul_share is None else Number(f"{100 * cost.matmul_share:.0f} %", cost.matmul_share)
 
 
 def _cost_column(study: Study, run: AdapterRun) -> dict[str, Cell]:
@@ -44,33 +56,21 @@ def _cost_column(study: Study, run: AdapterRun) -> dict[str, Cell]:
     part = card.trainable_parameters / total
     scored = [comparison for comparison in study.comparisons if comparison.tuned.subject == card.name]
     return {
-        "Training time": duration(cost.seconds) + _resumed(cost.resumed_from_step),
+        "Training time": duration(cost.seconds) + _resumed(cost),
+        "Evaluations in it": UNDEFINED if cost.evaluation_seconds is None else duration(cost.evaluation_seconds),
         "Training speed": f"{cost.tokens_per_second:,.0f} tokens/s",
+        "Share of the matmul rate": _matmul_share(cost),
         "Parameters, base and adapter": count(total),
         "Trainable parameters": count(card.trainable_parameters),
         "Trainable share": Number(f"{100 * part:.2f} %", part),
         "Peak memory of the process": size(cost.peak_rss_bytes),
         "Peak GPU memory": UNDEFINED if cost.peak_gpu_bytes is None else size(cost.peak_gpu_bytes),
+        "Peak GPU memory, reserved": UNDEFINED if cost.reserved_gpu_bytes is None else size(cost.reserved_gpu_bytes),
         "Adapter size": size(cost.adapter_bytes),
         "Scoring time, Base": duration(sum(each.base.cost.seconds for each in scored if each.base.cost)),
         "Scoring time, Tuned": duration(sum(each.tuned.cost.seconds for each in scored if each.tuned.cost)),
         "Hardware": cost.hardware,
     }
-
-
-def training_section(study: Study) -> list[Block]:
-    """Each adapter's training in a sentence, and the learning curves of as many as are looked at."""
-    return [block for number, run in enumerate(study.adapters) for block in _training(run, drawn=number < MOST_SHOWN)]
-
-
-def _training(run: AdapterRun, *, drawn: bool) -> list[Block]:
-    card = run.card
-    summary = (
-        f"{card.examples:,} examples ({card.truncated_examples:,} truncated), {card.trained_tokens:,} trained tokens, "
-        f"{card.steps:,} steps, final training loss {card.final_loss:.3f}."
-    )
-    figure = Figure(f"curves:{card.name}", f"Learning curves of {card.name}")
-    return [Heading(3, card.name), Paragraph(summary), *([figure] if drawn else [])]
 
 
 def size_section(study: Study) -> list[Block]:

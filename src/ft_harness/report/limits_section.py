@@ -5,6 +5,7 @@ from __future__ import annotations
 from ft_harness.aggregator import AdapterRun, Comparison, Study
 from ft_harness.report.document import Block, bullets
 from ft_harness.report.features import features_of, is_control, main_comparisons
+from ft_harness.report.training_section import steering
 
 _WITHOUT_SPLIT = {
     "train": "the train split was not scored: whether the adapter learnt its examples by heart is not known.",
@@ -53,6 +54,8 @@ def _of_adapter(run: AdapterRun) -> list[str]:
         lines.append("whether test items also stand in its training data was not looked at.")
     if not any(entry.eval_loss is not None for entry in run.history):
         lines.append("no validation loss was measured during training.")
+    if decided := steering(run):
+        lines.append(f"validation steered it ({decided}): its validation scores flatter it, those of test do not.")
     if run.card.cost.resumed_from_step:
         lines.append("training was continued after a stop; time and speed leave out the steps before it.")
     return lines

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ft_harness.provenance import free_memory_bytes
 from ft_harness.scoring.planning import Size
 
 FREE_SHARE = 0.5  # of the free memory that a batch may take: the formula knows the large tensors only
@@ -48,17 +49,6 @@ class Budget:
         return self.needs(size) + self.layers * size.rows * size.width * self.key
 
 
-def _free_bytes(device: Any) -> int:
-    """Memory that is free on a device, in bytes."""
-    import psutil
-    import torch
-
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
-    return int(psutil.virtual_memory().available)
-
-
 def _head_width(config: Any, width: int) -> int:
     """The width of a head, of the widest layer where layers differ (reading it of the whole then raises)."""
     layers = getattr(config, "per_layer_config", None)
@@ -84,7 +74,7 @@ def measure(model: Any) -> Budget:
     inner = max(inner) if isinstance(inner, (list, tuple)) else inner
     heads = config.num_attention_heads if getattr(config, "num_attention_heads", None) else 1
     head_width = _head_width(config, width // heads) * heads
-    free = int(FREE_SHARE * _free_bytes(model.device))
+    free = int(FREE_SHARE * free_memory_bytes(model.device.type))
     return Budget(
         free=free if model.device.type == "cuda" else min(free, CPU_BYTES),
         token=(4 * width + 3 * inner + 4 * head_width) * item + 2 * width * _FLOAT,  # norms work in float32

@@ -1,39 +1,67 @@
-"""A base model -> the model that is trained: PEFT's LoRA, with the head's modules where there is one."""
+"""A base model -> the model that is trained: PEFT's LoRA with the head's modules where there is one, or all weights."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from ft_harness.adapters import lora_config, put_back, remember
 from ft_harness.base_model import BaseModel
 from ft_harness.errors import InputError
 from ft_harness.recipe import Recipe
+from ft_harness.training.hyperparameters import not_float32
 
 
-def make_adapter_model(recipe: Recipe, base: BaseModel) -> Any:
-    """The base with freshly drawn adapter weights.
+@contextmanager
+def adapter_model(recipe: Recipe, base: BaseModel) -> Iterator[Any]:
+    """The base with freshly drawn adapter weights, or with all its weights to be trained; on leaving, the base is as it
+    was, to the bit.
 
     Raises:
-        InputError: target modules that the model lacks.
+        InputError: target modules that the model lacks, or all weights of a model that isn't in float32.
     """
-    import torch
-    from peft import LoraConfig, get_peft_model
-
-    settings = recipe.adapter
-    torch.manual_seed(recipe.train.seed)
-    config = LoraConfig(
-        task_type=settings.task_type,
-        modules_to_save=list(base.head.modules) if base.head else None,
-        r=settings.r,
-        lora_alpha=settings.lora_alpha,
-        lora_dropout=settings.lora_dropout,
-        target_modules=settings.target_modules,
-        use_rslora=settings.use_rslora,
-    )
+    originals = remember(base.model, all_weights=recipe.adapter.all_weights)
+    model = base.model
     try:
-        return get_peft_model(base.model, config)
+        model = _all_weights(base) if recipe.adapter.all_weights else _with_lora(recipe, base)
+        yield model
+    finally:
+        if model is not base.model:
+            model.unload()
+        put_back(base.model, originals)
+        if base.model.is_activation_checkpointing:
+            base.model.activation_checkpointing_disable()
+        base.model.eval().requires_grad_(False)
+
+
+def _with_lora(recipe: Recipe, base: BaseModel) -> Any:
+    import torch
+    from peft import get_peft_model
+
+    torch.manual_seed(recipe.train.seed)
+    try:
+        return get_peft_model(base.model, lora_config(recipe.adapter, base.head.modules if base.head else ()))
     except ValueError as error:
         raise InputError(
-            f"adapter.target_modules {settings.target_modules!r}: {str(error).splitlines()[0]}",
+            f"adapter.target_modules {recipe.adapter.target_modules!r}: {str(error).splitlines()[0]}",
             "'all-linear' or names of modules of this model",
             "change adapter.target_modules",
         ) from error
+
+
+def _all_weights(base: BaseModel) -> Any:
+    if base.info.dtype != "float32" or base.info.quantization:
+        raise not_float32(base.info.pretrained, base.info.quantization or base.info.dtype)
+    return base.model.requires_grad_(True)
+
+
+def save_weights(model: Any, base: BaseModel, folder: Path) -> None:
+    """Write what was trained into the adapter's folder: PEFT's files, or a whole model that transformers loads."""
+    if model is base.model:
+        model.save_pretrained(folder, max_shard_size="1000GB")  # one file, whose hash the card keeps
+        base.tokenizer.save_pretrained(folder)
+        return
+    model.save_pretrained(folder, safe_serialization=True)
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card, with a path of this machine

@@ -6,10 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from ft_harness.base_model import BaseModel
-from ft_harness.recipe import Recipe
+from ft_harness.recipe import Recipe, TrainSection
 from ft_harness.training.checkpoints import CHECKPOINTS
 
-_SAVED_SHARE = 0.1  # of all steps between two checkpoints
+_OPTIMIZER_FIELDS = {
+    "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "weight_decay", "optim", "adam_beta1",
+    "adam_beta2", "adam_epsilon", "max_grad_norm",
+}  # fmt: skip
+
+
+def optimizer_options(settings: TrainSection) -> dict[str, Any]:
+    """The fields of the optimizer and its schedule, which are TrainingArguments' own."""
+    return settings.model_dump(include=_OPTIMIZER_FIELDS)
 
 
 def training_arguments(recipe: Recipe, folder: Path, base: BaseModel, *, validate: bool) -> Any:
@@ -18,16 +26,14 @@ def training_arguments(recipe: Recipe, folder: Path, base: BaseModel, *, validat
     settings = recipe.train
     return TrainingArguments(
         output_dir=str(folder / CHECKPOINTS),
-        learning_rate=settings.learning_rate,
+        **optimizer_options(settings),
         num_train_epochs=settings.num_train_epochs,
         max_steps=settings.max_steps or -1,
         per_device_train_batch_size=settings.per_device_train_batch_size,
         per_device_eval_batch_size=settings.per_device_train_batch_size,
         gradient_accumulation_steps=settings.gradient_accumulation_steps,
-        lr_scheduler_type=settings.lr_scheduler_type,
-        warmup_steps=settings.warmup_steps,
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
+        activation_checkpointing=settings.gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False},  # the other kind needs inputs that carry gradients
         seed=settings.seed,
         use_cpu=base.device == "cpu",
         bf16=base.device == "cuda" and base.info.dtype == "bfloat16",
@@ -36,10 +42,11 @@ def training_arguments(recipe: Recipe, folder: Path, base: BaseModel, *, validat
         prediction_loss_only=True,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        eval_strategy="epoch" if validate else "no",
+        eval_strategy=settings.eval_strategy if validate else "no",
+        eval_steps=settings.eval_steps,
         save_strategy="steps",
-        save_steps=_SAVED_SHARE,
-        save_total_limit=2,
+        save_steps=settings.save_steps,
+        save_total_limit=settings.save_total_limit,
         report_to="none",
         disable_tqdm=False,
         dataloader_pin_memory=base.device == "cuda",

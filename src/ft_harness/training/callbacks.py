@@ -1,13 +1,12 @@
-"""What watches a training: the history on disk, the bar, the stop at a gradient that is not finite."""
+"""What watches a training: the history on disk, the bar."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ft_harness.adapters import HISTORY_FILE
-from ft_harness.errors import NonFiniteError
 from ft_harness.records import HistoryEntry
 from ft_harness.storage import append_line
 
@@ -15,26 +14,20 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback
 
 
-def not_finite(what: str, step: int, learning_rate: float) -> NonFiniteError:
-    return NonFiniteError(
-        f"the {what} is not finite at step {step} (learning rate {learning_rate:.3g})",
-        f"a finite {what} at every step",
-        "lower train.learning_rate, or check the data; the last checkpoint before it is kept",
-    )
-
-
-def history_callback(folder: Path) -> TrainerCallback:
+def history_callback(folder: Path, metrics: Collection[str] = ()) -> TrainerCallback:
+    """What writes the history; `metrics` are those of the task that evaluations measure."""
     from transformers import TrainerCallback
 
     class History(TrainerCallback):  # type: ignore[misc]
-        """Writes what the Trainer logs to `history.jsonl`, and stops at a gradient that is not finite."""
+        """Writes what the Trainer logs to `history.jsonl`."""
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-            known = {name: value for name, value in (logs or {}).items() if name in HistoryEntry.model_fields}
+            logged: dict[str, Any] = logs or {}
+            known = {name: value for name, value in logged.items() if name in HistoryEntry.model_fields}
             if not {"loss", "eval_loss"} & known.keys():
                 return
-            if not math.isfinite(known.get("grad_norm", 0.0)):
-                raise not_finite("gradient norm", state.global_step, known["learning_rate"])
+            if metrics and "eval_loss" in known:
+                known["scores"] = {name: logged.get(f"eval_{name}") for name in metrics}
             entry = HistoryEntry(step=state.global_step, **{**known, "epoch": round(state.epoch, 6)})
             append_line(folder / HISTORY_FILE, entry.model_dump_json(exclude_none=True))
 

@@ -1,43 +1,312 @@
-"""Checkpoints of an unfinished adapter: which one is whole, and whether it belongs to the same run."""
+"""Checkpoints of an unfinished adapter: there whole or not at all, and verified before one is used or older ones go."""
 
 from __future__ import annotations
 
+import errno
+import json
+import logging
 import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ft_harness.adapters import HISTORY_FILE, WEIGHTS_FILE, read_history
-from ft_harness.storage import canonical_json, write_text
+from pydantic import ValidationError
+
+from ft_harness.adapters import HISTORY_FILE, read_history
+from ft_harness.base_model import BaseModel
+from ft_harness.errors import FtHarnessError, InputError, ResourceError, StorageLostError
+from ft_harness.recipe import Recipe, TrainSection
+from ft_harness.records import Frozen, SettingChange
+from ft_harness.storage import (
+    DROPPED,
+    append_line,
+    canonical_json,
+    drop_folder,
+    free_bytes,
+    put_folder,
+    sha256_file,
+    sha256_text,
+    write_text,
+)
+from ft_harness.training.plan import TrainingSet, differences, fingerprint, make_plan
 
 CHECKPOINTS = "checkpoints"
 PLAN_FILE = "plan.json"
+CHANGES_FILE = "changes.jsonl"
+MANIFEST_FILE = "MANIFEST.json"
+MICRO_BATCH = "micro_batch"  # the setting that changes where memory runs out
+_PREFIX = "checkpoint-"
+_UNFINISHED = ".unfinished"  # where the Trainer writes
+_LITTLE = 1 << 20  # bytes that are free on a disk that is called full
+
+logger = logging.getLogger(__name__)
+
+
+class _File(Frozen):
+    bytes: int
+    sha256: str
+
+
+class _Manifest(Frozen):
+    """`MANIFEST.json`: what a whole checkpoint consists of; `seal` is the hash of all else in it."""
+
+    step: int
+    plan_hash: str
+    files: dict[str, _File]
+    seal: str = ""
+
+    def hash(self) -> str:
+        return sha256_text(self.model_dump_json(exclude={"seal"}))
 
 
 def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole; the Trainer writes `trainer_state.json` after all other files."""
-    found = sorted((folder / CHECKPOINTS).glob("checkpoint-*"), key=step_of)
-    needed = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth", WEIGHTS_FILE)
-    whole = [path for path in found if all((path / name).is_file() for name in needed)]
-    return whole[-1] if whole else None
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != MANIFEST_FILE:
+            yield path.relative_to(folder).as_posix(), path
 
 
-def resume_point(folder: Path, plan: dict[str, Any]) -> Path | None:
-    """The checkpoint to go on from, if the unfinished run was made of the same things; else a clean start."""
-    plan_file = folder / CHECKPOINTS / PLAN_FILE
-    text = canonical_json(plan)
-    same = plan_file.is_file() and plan_file.read_text(encoding="utf-8") == text
-    checkpoint = newest_checkpoint(folder) if same else None
-    if checkpoint is None:
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+def seal(checkpoint: Path, step: int, plan_hash: str) -> None:
+    """Write the manifest of a checkpoint whose files are all there."""
+    files = {name: _File(bytes=path.stat().st_size, sha256=sha256_file(path)) for name, path in _files(checkpoint)}
+    manifest = _Manifest(step=step, plan_hash=plan_hash, files=files)
+    sealed = manifest.model_copy(update={"seal": manifest.hash()})
+    write_text(checkpoint / MANIFEST_FILE, sealed.model_dump_json(indent=2) + "\n")
+
+
+def fault_of(checkpoint: Path, plan_hash: str) -> str | None:
+    """The first file that keeps a checkpoint from being used, and why; None: it is whole and of this plan."""
+    try:
+        manifest = _Manifest.model_validate_json((checkpoint / MANIFEST_FILE).read_bytes())
+    except (OSError, ValidationError) as error:
+        return f"{MANIFEST_FILE} {'is missing' if isinstance(error, FileNotFoundError) else 'is damaged'}"
+    if manifest.seal != manifest.hash():
+        return f"{MANIFEST_FILE} is damaged"
+    if (manifest.step, manifest.plan_hash) != (step_of(checkpoint), plan_hash):
+        return f"{MANIFEST_FILE} is of another training"
+    there = dict(_files(checkpoint))
+    for name, known in manifest.files.items():
+        if name not in there:
+            return f"{name} is missing"
+        if there[name].stat().st_size != known.bytes or sha256_file(there[name]) != known.sha256:
+            return f"{name} is damaged"
+    return None
+
+
+@dataclass(frozen=True)
+class CheckpointFolder:
+    """The checkpoints of one training.
+
+    Attributes:
+        path: `adapters/<name>/checkpoints`.
+        plan_hash: of everything that makes the adapter.
+        limit: how many are kept; the best evaluation's beside the newest in any case.
+        start: the one to go on from; None: from the beginning.
+        changes: of settings of execution, up to now.
+    """
+
+    path: Path
+    plan_hash: str
+    limit: int
+    start: Path | None = None
+    changes: list[SettingChange] = field(default_factory=list)
+
+    @property
+    def micro_batch(self) -> int | None:
+        """Rows computed at once where memory ran out before; None: it never did."""
+        return min((change.after for change in self.micro_batch_changes()), default=None)
+
+    def micro_batch_changes(self) -> list[SettingChange]:
+        return [change for change in self.changes if change.setting == MICRO_BATCH]
+
+    def record(self) -> dict[str, Any]:
+        """What the card's cost tells of stretches, by its fields."""
+        return {
+            "resumed_from_step": step_of(self.start) if self.start else None,
+            "micro_batch_changes": self.micro_batch_changes(),
+            "resumed_with": [change for change in self.changes if change.setting != MICRO_BATCH],
+        }
+
+    @property
+    def unfinished(self) -> Path:
+        """Where a checkpoint is written before it has its name."""
+        return self.path / _UNFINISHED
+
+    def note(self, change: SettingChange) -> None:
+        """Keep a change on disk: a run that is killed and continued tells of it too."""
+        self.changes.append(change)
+        append_line(self.path / CHANGES_FILE, change.model_dump_json())
+
+    def put(self, step: int, best: int | None) -> None:
+        """Seal what was written, give it its name, verify it, and only then let older ones go.
+
+        Args:
+            best: the step of the best evaluation, whose checkpoint is kept.
+
+        Raises:
+            OSError: it can't be put there, or isn't there as it was written.
+        """
+        target = self.path / f"{_PREFIX}{step}"
+        seal(self.unfinished / target.name, step, self.plan_hash)
+        put_folder(self.unfinished / target.name, target)
+        fault = fault_of(target, self.plan_hash)
+        if fault:
+            raise OSError(errno.EIO, f"{target}: {fault} although it was just written")
+        self._rotate(step, best)
+
+    def _rotate(self, step: int, best: int | None) -> None:
+        """Newer ones are those that could not be used; they go too."""
+        kept = {step} | ({best} if best else set())
+        others = [path for path in reversed(found_in(self.path)) if step_of(path) not in kept]
+        older = [path for path in others if step_of(path) < step]
+        spare = {step_of(path) for path in older[: max(0, self.limit - len(kept))]}
+        for path in others:
+            if step_of(path) not in spare:
+                drop_folder(path)
+
+    @contextmanager
+    def writing(self, rescue: Callable[[str], None]) -> Iterator[None]:
+        """While a checkpoint is written: nothing unfinished is left behind, and a fault says what is kept.
+
+        Args:
+            rescue: writes the weights into another folder, if this one is lost.
+
+        Raises:
+            ResourceError: the disk is full; the checkpoints before are kept.
+            StorageLostError: the folder can't be written any more.
+        """
+        try:
+            yield
+        except FtHarnessError:
+            raise
+        except Exception as error:  # the system, torch and safetensors have one each for a write that fails
+            if self._disk_is_full(error):
+                raise ResourceError(
+                    f"{self.path}: the disk is full, the checkpoint was not saved; those before it are kept",
+                    "room for a checkpoint",
+                    "free space; then run the same command again",
+                ) from error
+            if not isinstance(error, OSError):
+                raise
+            copy = tempfile.mkdtemp(prefix="ft-harness-")
+            rescue(copy)
+            raise StorageLostError(
+                f"{self.path}: can't be written ({error.strerror}); emergency copy of the weights in {copy}",
+                "the adapter's folder to stay writable during the run",
+                "restore the folder, then run the same command again",
+            ) from error
+        finally:
+            shutil.rmtree(self.unfinished, ignore_errors=True)
+
+    def _disk_is_full(self, error: Exception) -> bool:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        said = str(error).lower()
+        return "no space left" in said or (self.path.is_dir() and free_bytes(self.path) < _LITTLE)
+
+
+def found_in(path: Path) -> list[Path]:
+    """The checkpoints of a folder, the newest last."""
+    return sorted((each for each in path.glob(f"{_PREFIX}*") if each.name[len(_PREFIX) :].isdigit()), key=step_of)
+
+
+def _read_plan(path: Path) -> dict[str, Any] | None:
+    try:
+        plan: dict[str, Any] = json.loads((path / PLAN_FILE).read_text(encoding="utf-8"))
+        return plan if plan.keys() == {"identity", "execution"} else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def check_unfinished(folder: Path, recipe: Recipe, base: BaseModel, data: TrainingSet) -> None:
+    """Refuse to go on with an unfinished training that was made of other things.
+
+    Raises:
+        InputError: its checkpoints are those of another plan; they are kept.
+    """
+    path = folder / CHECKPOINTS
+    stored = _read_plan(path)
+    if stored is None or not found_in(path):
+        return
+    found = differences(stored["identity"], json.loads(canonical_json(make_plan(recipe, base, data))))
+    if found:
+        raise InputError(
+            f"{path}: the unfinished training there differs ({'; '.join(found)})",
+            "the recipe, base and data that it was started with",
+            f"undo the change, use --name NEW for a new folder, or delete {path} to train this one from the beginning",
+        )
+
+
+def open_checkpoints(folder: Path, recipe: Recipe, base: BaseModel, data: TrainingSet) -> CheckpointFolder:
+    """The checkpoints of an adapter's folder, and where to go on; without any, the history begins anew.
+
+    Raises:
+        InputError: they are another training's, or there are some and none can be used; nothing is deleted then.
+    """
+    path, settings, limit = folder / CHECKPOINTS, recipe.train, recipe.train.save_total_limit
+    check_unfinished(folder, recipe, base, data)
+    plan, plan_hash = make_plan(recipe, base, data), fingerprint(recipe, base, data)
+    for left in (path / _UNFINISHED, *path.glob(f"{DROPPED}*")):
+        shutil.rmtree(left, ignore_errors=True)
+    written = canonical_json({"identity": plan, "execution": settings.execution()})
+    if not found_in(path):
+        shutil.rmtree(path, ignore_errors=True)
         write_text(folder / HISTORY_FILE, "")
-        write_text(plan_file, text)
-    else:
-        _rewind_history(folder, step_of(checkpoint))
-    return checkpoint
+        write_text(path / PLAN_FILE, written)
+        return CheckpointFolder(path, plan_hash, limit)
+    start = _usable(path, plan_hash, keeps_best=settings.load_best_model_at_end)
+    opened = CheckpointFolder(path, plan_hash, limit, start, _read_changes(path))
+    for change in _changes_since(path, settings, step_of(start) + 1):
+        opened.note(change)
+    write_text(path / PLAN_FILE, written)
+    _rewind_history(folder, step_of(start))
+    return opened
+
+
+def _usable(path: Path, plan_hash: str, *, keeps_best: bool) -> Path:
+    """The newest checkpoint that is whole, and the best one that it rests on with it."""
+    faults: list[str] = []
+    for checkpoint in reversed(found_in(path)):
+        fault = fault_of(checkpoint, plan_hash) or (_fault_of_best(checkpoint, plan_hash) if keeps_best else None)
+        if fault is None:
+            if faults:
+                logger.warning("%s: skipped, %s; going on from %s", path, "; ".join(faults), checkpoint.name)
+            return checkpoint
+        faults.append(f"{checkpoint.name}: {fault}")
+    raise InputError(
+        f"{path}: no usable checkpoint ({'; '.join(faults)})",
+        "one checkpoint as it was written; nothing was deleted",
+        f"restore the files named, or delete {path} to train from the beginning",
+    )
+
+
+def _fault_of_best(checkpoint: Path, plan_hash: str) -> str | None:
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    best = state["best_global_step"]
+    if not best or best == step_of(checkpoint):
+        return None
+    fault = fault_of(checkpoint.with_name(f"{_PREFIX}{best}"), plan_hash)
+    return f"its best evaluation's {_PREFIX}{best}: {fault}" if fault else None
+
+
+def _read_changes(path: Path) -> list[SettingChange]:
+    file = path / CHANGES_FILE
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return [SettingChange.model_validate_json(line) for line in lines if line.endswith("}")]  # the last may be torn
+
+
+def _changes_since(path: Path, settings: TrainSection, step: int) -> list[SettingChange]:
+    """Settings of execution that are others than those that the training was last run with."""
+    stored = _read_plan(path)
+    before, after = (stored["execution"] if stored else {}), settings.execution()
+    changed = [name for name in sorted(before.keys() & after.keys()) if before[name] != after[name]]
+    return [SettingChange(step=step, setting=name, before=before[name], after=after[name]) for name in changed]
 
 
 def _rewind_history(folder: Path, step: int) -> None:

@@ -1,25 +1,125 @@
-"""What a training cost, for its card."""
+"""What a training cost, for its card: time, tokens, memory, and how much of the machine's speed was used."""
 
 from __future__ import annotations
 
+import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ft_harness.adapters import WEIGHTS_FILE
-from ft_harness.provenance import hardware, peak_gpu_bytes, peak_rss_bytes
+from ft_harness import processes
+from ft_harness.adapters import weights_file
+from ft_harness.provenance import hardware, peak_gpu_bytes, peak_rss_bytes, reserved_gpu_bytes
 from ft_harness.records import TrainingCost
-from ft_harness.training.checkpoints import step_of
+from ft_harness.training.plan import TrainingSet
+
+_SIDES = {"cpu": 1024, "cuda": 4096}  # of the square matrices whose product is timed
+_TIMED_SECONDS = 0.2
 
 
-def measure_cost(trainer: Any, folder: Path, seconds: float, checkpoint: Path | None) -> TrainingCost:
-    """The cost of a training that has just ended."""
+@cache
+def matmul_rate(device: str, dtype: str) -> float:
+    """Floating-point operations a second in products of square matrices: 2 n^3 for the quickest in 0.2 s."""
+    import torch
+
+    side = _SIDES[device]
+    left = torch.ones(side, side, device=device, dtype=getattr(torch, dtype))
+    best, started = float("inf"), time.perf_counter()
+    torch.mm(left, left)
+    while time.perf_counter() - started < _TIMED_SECONDS or best == float("inf"):
+        before = time.perf_counter()
+        torch.mm(left, left)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - before)
+    return 2 * side**3 / best
+
+
+def useful_flops(model: Any, tokens: float, targets: float) -> float:
+    """Floating-point operations of learning from so many tokens, of which `targets` go through the output head.
+
+    A product with a weight takes 2 operations a number forward and 2 backward, for the gradient of its input; 2 more
+    where the weight itself is trained. Padding, attention's own products, norms and what is computed twice don't count.
+    """
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    head, total = base.get_output_embeddings(), 0.0
+    head = getattr(head, "base_layer", head)
+    for module in model.modules():
+        if isinstance(module, (torch.nn.Linear, Conv1D)):
+            size = module.nf * module.nx if isinstance(module, Conv1D) else module.in_features * module.out_features
+            total += (6 if module.weight.requires_grad else 4) * size * (targets if module is head else tokens)
+    return total
+
+
+def add_meter(trainer: Any) -> Any:
+    """Let a Trainer count its time and tokens over all stretches: each checkpoint keeps what they cost so far."""
+    from transformers import TrainerCallback
+    from transformers.trainer_callback import ExportableState
+
+    class Meter(TrainerCallback, ExportableState):  # type: ignore[misc]
+        """Seconds, of which `evaluation_seconds`, and tokens read by all processes."""
+
+        def __init__(self) -> None:
+            self.earlier = {"seconds": 0.0, "evaluation_seconds": 0.0, "tokens": 0}
+            self.evaluation_seconds = 0.0
+            self.resumed_from: int | None = None
+            self._ended: float | None = None
+            self._started = self._step_ended = time.monotonic()
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            stored = state.stateful_callbacks.get(type(self).__name__)
+            if isinstance(stored, dict):
+                self.earlier = stored["attributes"]
+            self.resumed_from = state.global_step or None
+            self._started = self._step_ended = time.monotonic()
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self._ended = time.monotonic()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self._step_ended = time.monotonic()
+
+        def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            """An evaluation follows upon its step."""
+            self.evaluation_seconds += time.monotonic() - self._step_ended
+
+        def spent(self) -> dict[str, Any]:
+            """What all stretches cost up to now."""
+            here = {
+                "seconds": (self._ended or time.monotonic()) - self._started,
+                "evaluation_seconds": self.evaluation_seconds,
+                "tokens": trainer.read_tokens,
+            }
+            return {name: self.earlier[name] + value for name, value in here.items()}
+
+        def state(self) -> dict[str, Any]:
+            return {"args": {}, "attributes": self.spent()}
+
+    meter = Meter()
+    trainer.add_callback(meter)
+    return meter
+
+
+def measure_cost(meter: Any, model: Any, data: TrainingSet, folder: Path) -> TrainingCost:
+    """The cost of a training that has just ended, and whose weights are in the folder."""
+    spent = meter.spent()
+    learning = spent["seconds"] - spent["evaluation_seconds"]
+    read_once = sum(len(row.input_ids) for row in data.examples)
+    targets = data.trained_tokens * spent["tokens"] / read_once
+    device, dtype = model.device.type, str(model.dtype).removeprefix("torch.")
+    rate = matmul_rate(device, dtype) * processes.count()
     return TrainingCost(
-        seconds=seconds,
-        tokens=trainer.read_tokens,
-        tokens_per_second=trainer.read_tokens / seconds,
-        resumed_from_step=step_of(checkpoint) if checkpoint else None,
+        **spent,
+        tokens_per_second=spent["tokens"] / learning,
+        matmul_share=useful_flops(model, spent["tokens"], targets) / learning / rate,
+        processes=processes.count(),
+        resumed_from_step=meter.resumed_from,
         peak_rss_bytes=peak_rss_bytes(),
         peak_gpu_bytes=peak_gpu_bytes(),
-        adapter_bytes=(folder / WEIGHTS_FILE).stat().st_size,
+        reserved_gpu_bytes=reserved_gpu_bytes(),
+        adapter_bytes=weights_file(folder).stat().st_size,
         hardware=hardware(),
     )

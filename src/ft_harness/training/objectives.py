@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ft_harness.base_model import BaseModel
 from ft_harness.examples import Example
-from ft_harness.heads import Head, make_batch
+from ft_harness.heads import Head, HeadInput, make_batch
 from ft_harness.training.heads import HeadExample
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ class Objective(NamedTuple):
     """One kind of training.
 
     Attributes:
-        collate: rows -> a batch of tensors [B, T], with `labels`.
+        collate: rows -> a batch of tensors [B, T], with `labels`; no rows -> one padding token without a target.
         summed_loss: (model, batch without labels, labels) -> the loss, summed over the batch's targets.
-        count: targets of a batch: tokens that carry loss, or rows.
+        count: targets of a batch: tokens that carry loss, or rows with a label.
     """
 
     collate: Callable[[Sequence[Any]], Batch]
@@ -35,8 +35,12 @@ def make_objective(base: BaseModel) -> Objective:
     """Answers of a causal model, or labels of a classification head."""
     pad = base.tokenizer.pad_token_id
     if base.head is not None:
-        return Objective(make_head_collate(pad, base.head), head_loss, lambda batch: len(batch["labels"]))
-    return Objective(make_collate(pad), answer_loss, lambda batch: int((batch["labels"] != -100).sum()))
+        return Objective(make_head_collate(pad, base.head), head_loss, count_targets)
+    return Objective(make_collate(pad), make_answer_loss(base.model), count_targets)
+
+
+def count_targets(batch: Batch) -> int:
+    return int((batch["labels"] != -100).sum())
 
 
 def make_collate(pad_token_id: int) -> Callable[[Sequence[Example]], Batch]:
@@ -48,11 +52,11 @@ def make_collate(pad_token_id: int) -> Callable[[Sequence[Example]], Batch]:
         return torch.tensor([row + [value] * (width - len(row)) for row in rows])
 
     def collate(batch: Sequence[Example]) -> Batch:
-        inputs = [example.input_ids for example in batch]
+        inputs = [example.input_ids for example in batch] or [[pad_token_id]]
         return {
             "input_ids": pad(inputs, pad_token_id),
             "attention_mask": pad([[1] * len(row) for row in inputs], 0),
-            "labels": pad([example.labels for example in batch], -100),
+            "labels": pad([example.labels for example in batch] or [[-100]], -100),
         }
 
     return collate
@@ -63,35 +67,39 @@ def make_head_collate(pad_token_id: int, head: Head) -> Callable[[Sequence[HeadE
     import torch
 
     def collate(batch: Sequence[HeadExample]) -> Batch:
-        inputs = make_batch([example.row for example in batch], pad_token_id, types=head.reads_types)
-        return {**inputs, "labels": torch.tensor([example.label for example in batch])}
+        rows = [example.row for example in batch] or [HeadInput([pad_token_id], None, truncated=False)]
+        inputs = make_batch(rows, pad_token_id, types=head.reads_types)
+        return {**inputs, "labels": torch.tensor([example.label for example in batch] or [-100])}
 
     return collate
 
 
-def answer_loss(model: Any, inputs: Batch, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy summed over the tokens that carry loss; labels [B, T]."""
+def make_answer_loss(model: Any) -> Callable[[Any, Batch, Any], torch.Tensor]:
+    """Cross-entropy summed over the tokens that carry loss; labels [B, T].
+
+    Only the positions with a target go through the output head. Models whose `forward` lacks transformers'
+    `logits_to_keep` compute all logits, of which these are taken.
+
+    Args:
+        model: the transformers model, which may be wrapped by the time that the loss is called.
+    """
     import torch
 
-    trained = labels != -100
-    logits = _answer_logits(model, inputs, trained)
-    return torch.nn.functional.cross_entropy(logits.float(), labels[trained], reduction="sum")
+    keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
 
+    def answer_loss(model: Any, inputs: Batch, labels: torch.Tensor) -> torch.Tensor:
+        trained = labels != -100
+        if keeps:
+            logits = model(**inputs, use_cache=False, logits_to_keep=trained).logits  # [targets, V]
+        else:
+            logits = model(**inputs, use_cache=False).logits[trained]
+        return torch.nn.functional.cross_entropy(logits.float(), labels[trained], reduction="sum")
 
-def _answer_logits(model: Any, inputs: Batch, trained: torch.Tensor) -> torch.Tensor:
-    """Logits of the trained positions only, [positions, V]: the head is not run where nothing is learnt.
-
-    Models whose `forward` lacks transformers' `logits_to_keep` compute all logits, of which these are taken.
-    """
-    if "logits_to_keep" in inspect.signature(model.get_base_model().forward).parameters:
-        kept: torch.Tensor = model(**inputs, use_cache=False, logits_to_keep=trained).logits
-        return kept
-    every: torch.Tensor = model(**inputs, use_cache=False).logits
-    return every[trained]
+    return answer_loss
 
 
 def head_loss(model: Any, inputs: Batch, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of the head's logits summed over the rows; labels [B]."""
+    """Cross-entropy of the head's logits summed over the rows; labels [B], -100 for a row without one."""
     import torch
 
     logits = model(**inputs).logits.float()  # [B, labels]

@@ -1,0 +1,65 @@
+"""The task's own metrics during training: the prompts, back-end and metrics of `ft-harness eval`, on a few docs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ft_harness.base_model import BaseModel
+from ft_harness.errors import ResourceError
+from ft_harness.evaluation import Job, plan_jobs, score_once
+from ft_harness.files import Split
+from ft_harness.out_of_memory import attempt
+from ft_harness.preflight import Checked
+from ft_harness.recipe import EvalSection, Recipe
+from ft_harness.training import EpochScorer
+
+if TYPE_CHECKING:
+    from lm_eval.api.task import ConfigurableTask
+
+logger = logging.getLogger(__name__)
+
+
+def plan_scorer(recipe: Recipe, checked: Checked, base: BaseModel) -> EpochScorer | None:
+    """What scores `train.eval_scores` validation docs zero-shot; None where none are asked for.
+
+    The sample is drawn with `train.seed`: `ft-harness eval --set eval.splits=[validation] --set eval.limit=N --set
+    eval.seed=SEED` gives the same numbers of the same weights.
+    """
+    count, seed = recipe.train.eval_scores, recipe.train.seed
+    if not count:
+        return None
+    settings = EvalSection(splits=("validation",), limit=count, seed=seed)  # no field of eval decides an adapter
+    tasks: dict[Split, ConfigurableTask] = {"validation": checked.tasks["validation"]}
+    (job,) = plan_jobs(tasks, checked.task_hash, base, settings, checked.form)
+    return EpochScorer(lambda model: _score(replace(base, model=model), job), job.task.higher_is_better())
+
+
+def _score(base: BaseModel, job: Job) -> dict[str, float | None]:
+    """The metrics; all of them undefined where memory is not enough, which training itself need not know."""
+    try:
+        with _weights_apart(base.model):
+            found = attempt(lambda: score_once(base, job))
+    except ResourceError as error:
+        found, reason = None, error.what
+    else:
+        reason = "out of memory"
+    if found is None:
+        logger.warning("validation docs are not scored this time: %s", reason)
+    return found or dict.fromkeys(job.task.higher_is_better())
+
+
+@contextmanager
+def _weights_apart(model: Any) -> Iterator[None]:
+    """lm-eval ties the weights of each model that it is given; those of an adapter stay apart."""
+    if not hasattr(model, "peft_config"):
+        yield
+        return
+    model.tie_weights = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        del model.tie_weights

@@ -1,0 +1,83 @@
+"""How each adapter's training went: what it learnt from, how the losses and scores ran, and what validation decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ft_harness.aggregator import MOST_SHOWN, AdapterRun, Study
+from ft_harness.report.cells import UNDEFINED
+from ft_harness.report.document import Block, Cell, Figure, Heading, Number, Paragraph, Table
+
+_MOST_SCORES = 6  # columns of a table that is still read; the figure's csv has all
+
+
+def training_section(study: Study) -> list[Block]:
+    """Each adapter's training in a few sentences and by epoch, and the learning curves of as many as are looked at."""
+    return [block for number, run in enumerate(study.adapters) for block in _training(run, drawn=number < MOST_SHOWN)]
+
+
+def steering(run: AdapterRun) -> str | None:
+    """What the validation split decided of the adapter; None: nothing."""
+    card, train = run.card, _train_settings(run)
+    metric = train.get("metric_for_best_model")
+    decided: list[str] = []
+    if card.best_step is not None and card.best_value is not None:
+        decided.append(f"the weights of step {card.best_step:,} are kept (best {metric}, {card.best_value:.3g})")
+    if train.get("early_stopping_patience"):
+        patience = train["early_stopping_patience"]
+        decided.append(f"{patience} evaluations without a better {metric} would end the training")
+    if not decided and card.validation_hash:
+        decided.append("its loss set the learning rate")
+    return "; ".join(decided) or None
+
+
+def _train_settings(run: AdapterRun) -> dict[str, Any]:
+    found = run.card.recipe.get("train")
+    return found if isinstance(found, dict) else {}
+
+
+def _training(run: AdapterRun, *, drawn: bool) -> list[Block]:
+    card = run.card
+    summary = (
+        f"{card.examples:,} examples ({card.truncated_examples:,} truncated), {card.trained_tokens:,} trained tokens, "
+        f"{card.steps:,} steps, final training loss {card.final_loss:.3f}."
+    )
+    decided = steering(run)
+    said = [summary, *([f"Validation decided: {decided}."] if decided else []), *_lineage(run)]
+    figure = Figure(f"curves:{card.name}", f"Learning curves of {card.name}")
+    return [
+        Heading(3, card.name), *map(Paragraph, said), *([figure] if drawn else []), *_epochs(run)
+    ]  # fmt: skip
+
+
+def _lineage(run: AdapterRun) -> list[str]:
+    """What the adapter goes on from, stretch by stretch."""
+    if not run.card.lineage:
+        return []
+    earlier = [
+        f"{each.name} ({'made elsewhere' if each.steps is None else f'{each.steps:,} steps'}"
+        + (f", of which the weights of step {each.best_step:,} were kept)" if each.best_step else ")")
+        for each in run.card.lineage
+    ]
+    stretches = ", ".join([*earlier, f"{run.card.name} ({run.card.steps:,} steps)"])
+    return [f"Trained on in stretches, each with an optimizer and a schedule of its own: {stretches}."]
+
+
+def _epochs(run: AdapterRun) -> list[Block]:
+    epochs = run.card.cost.epochs
+    metrics = list(dict.fromkeys(metric for epoch in epochs for metric in epoch.scores or {}))[:_MOST_SCORES]
+    if len(epochs) < 2 and not metrics:
+        return []
+    lines: list[list[Cell]] = [
+        [
+            *(_number(epoch.epoch, 4), _number(epoch.loss, 4), _number(epoch.eval_loss, 4)),
+            *(_number((epoch.scores or {}).get(metric), 3) for metric in metrics),
+        ]
+        for epoch in epochs
+    ]
+    header = ["Epoch", "Training loss", "Validation loss", *metrics]
+    return [Table("epochs", f"{run.card.name} by epoch", header, lines, "n" * len(header))]
+
+
+def _number(value: float | None, digits: int) -> Cell:
+    return UNDEFINED if value is None else Number(f"{value:.{digits}g}", value)

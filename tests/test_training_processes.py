@@ -1,0 +1,148 @@
+"""Two processes train the adapter of one: the same recipe, the same steps, one writer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ft_harness import processes
+from ft_harness.adapters import read_card, read_history
+from ft_harness.errors import ConfigError
+from ft_harness.recipe import Recipe
+from ft_harness.training.sharing import share_out, sharing
+from tests.command import assert_three_lines
+from tests.test_processes import launch
+from tests.tiny import review_rows, write_jsonl
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, model_folder: Path) -> Path:
+    """29 rows in steps of 4 x 2: the last step of an epoch has 5, of which one process has 2 or 3."""
+    for split, (count, start) in {"train": (29, 0), "validation": (7, 100), "test": (4, 200)}.items():
+        write_jsonl(tmp_path / "data" / f"{split}.jsonl", review_rows(count, start))
+    path = tmp_path / "recipe" / "recipe.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        f"model: {{pretrained: {model_folder}}}\ntask: {{name: demo_sentiment}}\n"
+        f"data: {{source: {tmp_path / 'data'}}}\n"
+        "adapter: {r: 4, lora_dropout: 0.0}\n"
+        "train: {per_device_train_batch_size: 4, gradient_accumulation_steps: 2, learning_rate: 0.01}\n"
+    )
+    return path
+
+
+def largest_difference(a: Path, b: Path) -> float:
+    left, right = (load_file(folder / "adapter_model.safetensors") for folder in (a, b))
+    assert left.keys() == right.keys()
+    return max(float((left[key] - right[key]).abs().max()) for key in left)
+
+
+STOPPING = """
+import os
+from ft_harness.cli import main
+from ft_harness.training import run
+
+whole = run.trainer_class
+
+def stopping(objective, guards):
+    class Stopping(whole(objective, guards)):
+        def training_step(self, *given, **more):
+            if self.state.global_step == 3:
+                os._exit(9)
+            return super().training_step(*given, **more)
+    return Stopping
+
+run.trainer_class = stopping
+main()
+"""
+
+
+def test_two_processes_stopped_and_continued_give_the_adapter_of_one(ft, recipe: Path, tmp_path: Path):
+    two, one = (tmp_path / name / "adapters" / "mine" for name in ("two", "one"))
+    command = ("train", recipe, "--name", "mine", "--set", "train.save_steps=1")
+    script = tmp_path / "stopping.py"
+    script.write_text(STOPPING)
+    done = launch(*command, "--out", tmp_path / "two", program=(str(script),))
+    assert "exitcode  : 9" in done.stderr, done.stderr
+    assert read_card(two) is None
+    assert (two / "checkpoints" / "checkpoint-3").is_dir()
+    done = launch(*command, "--out", tmp_path / "two")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("8 steps, final loss") == 1  # ceil(29 / 8) = 4 steps in each of 2 epochs; one prints
+    assert ft(*command, "--out", tmp_path / "one")[0] == 0
+    assert largest_difference(two, one) < 1e-6
+    shared, alone = read_card(two), read_card(one)
+    assert shared.fingerprint == alone.fingerprint  # how many processes there are makes no other adapter
+    assert (shared.cost.processes, alone.cost.processes) == (2, 1)
+    assert (shared.cost.resumed_from_step, alone.cost.resumed_from_step) == (3, None)
+    assert shared.cost.tokens == alone.cost.tokens  # of both stretches and both processes
+    for mine, right in zip(read_history(two), read_history(one), strict=True):
+        assert (mine.step, mine.epoch) == (right.step, right.epoch)
+        for name in ("loss", "grad_norm", "learning_rate", "eval_loss"):
+            found, expected = getattr(mine, name), getattr(right, name)
+            assert (found is expected is None) or found == pytest.approx(expected, rel=1e-4), name
+    assert not list((tmp_path / "two").rglob("checkpoint-*"))
+    assert "finished already" in ft(*command, "--out", tmp_path / "two")[2]
+
+
+class Stub:
+    """As much of a Trainer as draws random numbers."""
+
+    def __init__(self, step: int) -> None:
+        self.state = SimpleNamespace(global_step=step)
+        self.args = SimpleNamespace(seed=0)
+        self.accelerator = SimpleNamespace(sync_gradients=False)
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        return torch.rand(())
+
+
+def test_each_batch_of_each_process_draws_its_own_dropout_whenever_it_begins(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    def draw(rank: int, step: int, turns: int) -> list[float]:
+        monkeypatch.setenv("RANK", str(rank))
+        trainer = sharing(Stub)(step)
+        return [float(trainer.training_step(None, {})) for _ in range(turns)]
+
+    drawn = draw(0, 3, 2) + draw(1, 3, 2) + draw(0, 4, 2)
+    assert len(set(drawn)) == 6
+    torch.manual_seed(99)
+    assert draw(1, 3, 2) == drawn[2:4]
+
+
+@pytest.mark.parametrize(
+    ("several", "given", "shared"),
+    [(2, (4, 2), (4, 1)), (2, (4, 1), (2, 1)), (4, (8, 3), (2, 3)), (3, (4, 6), (4, 2)), (1, (5, 3), (5, 3))],
+)
+def test_the_effective_batch_is_shared_out(several: int, given, shared, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WORLD_SIZE", str(several))
+    train = share_out(_recipe(*given)).train
+    assert (train.per_device_train_batch_size, train.gradient_accumulation_steps) == shared
+
+
+def test_a_step_that_cannot_be_shared_out_evenly_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(ConfigError, match="5 x 3 rows can't be shared out evenly over 4 processes"):
+        share_out(_recipe(5, 3))
+
+
+def _recipe(batch: int, accumulation: int) -> Recipe:
+    train = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
+    return Recipe.model_validate({"task": {"name": "demo_sentiment"}, "train": train})
+
+
+def test_a_whole_run_in_several_processes_is_refused(ft, recipe: Path, no_model, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, _, err = ft("run", recipe)
+    assert code == 2
+    assert_three_lines(err, "started in 2 processes", "ft-harness train RECIPE", "ft-harness eval RECIPE")
+
+
+def test_one_process_has_its_own_values(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert processes.from_first("mine") == "mine"
