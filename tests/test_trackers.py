@@ -198,15 +198,15 @@ def test_problems_name_each_missing_package(monkeypatch: pytest.MonkeyPatch):
 def test_paths_are_told_by_their_last_part():
     recipe = Recipe.model_validate(
         {
-            "model": {"pretrained": "/home/somebody/models/tiny"},
+            "model": {"pretrained": "somewhere/models/tiny"},
             "task": {"name": "t"},
             "data": {"source": "https://user:password@host/data.csv"},
-            "train": {"continue_from": "/home/somebody/adapters/first"},
+            "train": {"continue_from": "somewhere/adapters/first"},
         }
     )
     told = shown_config(recipe, "second")
     assert (told["model"], told["train"]["continue_from"]) == ("tiny", "first")
-    assert not {"somebody", "password"} & set(re.findall(r"\w+", json.dumps(told)))
+    assert not {"somewhere", "password"} & set(re.findall(r"\w+", json.dumps(told)))
 
 
 def test_tensorboards_own_files(ft, write):

@@ -11,7 +11,15 @@ from ft_harness import preflight
 from ft_harness.base_model import load_context, load_tokenizer
 from ft_harness.errors import ConfigError, FtHarnessError, ProblemsError, raise_problems
 from ft_harness.evaluation import chosen_docs
-from ft_harness.examples import Encoder, Example, build_examples, describe_examples, mark_trained, train_prompts, trains_eos
+from ft_harness.examples import (
+    Encoder,
+    Example,
+    build_examples,
+    describe_examples,
+    mark_trained,
+    train_prompts,
+    trains_eos,
+)
 from ft_harness.fewshot import find_shots
 from ft_harness.files import Split
 from ft_harness.heads import HeadPlan, plan_head

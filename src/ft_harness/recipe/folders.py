@@ -14,7 +14,6 @@ from ft_harness.errors import ConfigError, raise_problems
 from ft_harness.paths import bundled_recipe
 from ft_harness.recipe.loading import RECIPE_FILE, load_recipe, recipe_file
 from ft_harness.recipe.sections import Recipe
-from ft_harness.recipe.train_section import EXECUTION_FIELDS
 from ft_harness.storage import write_text
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
@@ -44,7 +43,7 @@ def _written(recipe: Recipe) -> dict[str, Any]:
 def _identity(recipe: Recipe) -> tuple[dict[str, Any], int]:
     """What of it must be equal in one folder: all that was written but how training is cut up and kept."""
     written = _written(recipe)
-    train = {name: value for name, value in written.get("train", {}).items() if name not in EXECUTION_FIELDS}
+    train = {name: value for name, value in written.get("train", {}).items() if name not in recipe.train.execution_fields}
     return {**written, "train": train}, recipe.train.effective_batch_size
 
 

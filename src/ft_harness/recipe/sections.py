@@ -13,7 +13,7 @@ from ft_harness.recipe.section import Section
 from ft_harness.recipe.train_section import TrainSection
 from ft_harness.storage import canonical_json, sha256_text
 
-FINGERPRINT_VERSION = "recipe-2"
+FINGERPRINT_VERSION = "recipe-3"
 
 
 class ModelSection(Section):

@@ -15,15 +15,17 @@ Scheduler = Literal[
 ]  # fmt: skip
 
 # How the work is cut up and kept. These may differ between two stretches of one training; they don't make the adapter.
-EXECUTION_FIELDS = frozenset(
+_EXECUTION = frozenset(
     {
         *("per_device_train_batch_size", "gradient_accumulation_steps", "gradient_checkpointing"),
         *("save_steps", "save_total_limit", "report_to"),
         "continue_from",  # a path; the weights behind it do make the adapter
     }
 )
-
-
+# When validation is looked at, which changes nothing unless it steers.
+_LOOKING = frozenset(
+    {"eval_strategy", "eval_steps", "eval_scores", "metric_for_best_model", "early_stopping_threshold"}
+)
 STEERED_SCHEDULERS = ("reduce_lr_on_plateau", "greedy")  # they go by the evaluations' loss, and have no warm-up
 
 
@@ -111,17 +113,22 @@ class TrainSection(Section):
 
     @property
     def effective_batch_size(self) -> int:
-        """Rows of an optimizer step, of one process."""
+        """Rows of an optimizer step, however many processes share them."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
+
+    @property
+    def execution_fields(self) -> frozenset[str]:
+        """What may change on the way, since it doesn't make the adapter."""
+        return _EXECUTION if self.steered else _EXECUTION | _LOOKING
 
     def identity(self) -> dict[str, Any]:
         """What makes the adapter: all fields but those of execution, and the rows of a step."""
-        kept = self.model_dump(mode="json", exclude=set(EXECUTION_FIELDS))
+        kept = self.model_dump(mode="json", exclude=set(self.execution_fields))
         return kept | {"effective_batch_size": self.effective_batch_size}
 
     def execution(self) -> dict[str, Any]:
-        """What may change on the way, see `EXECUTION_FIELDS`."""
-        return self.model_dump(mode="json", include=set(EXECUTION_FIELDS))
+        """The fields that may change on the way."""
+        return self.model_dump(mode="json", include=set(self.execution_fields))
 
     def planned_steps(self, rows: int) -> int:
         """Optimizer steps of a training on this many rows; the last step of an epoch may be a partial one."""

@@ -206,8 +206,12 @@ class TrainingCost(Frozen):
     adapter_bytes: int
     hardware: str
     precision: str | None = Field(default=None, description="number formats of the base and of what was trained")
-    micro_batch_changes: list[SettingChange] = Field(default=[], description="rows computed at once, where memory ran out")
-    resumed_with: list[SettingChange] = Field(default=[], description="settings of execution that a resumed run changed")
+    micro_batch_changes: list[SettingChange] = Field(
+        default=[], description="rows computed at once, where memory ran out"
+    )
+    resumed_with: list[SettingChange] = Field(
+        default=[], description="settings of execution that a resumed run changed"
+    )
     epochs: list[EpochSummary] = Field(default=[], description="loss and scores by epoch")
 
 
@@ -243,7 +247,9 @@ class Card(Frozen):
     )
     best_value: float | None = Field(default=None, description="its train.metric_for_best_model on validation")
     lineage: list[Ancestor] = Field(default=[], description="adapters that this one goes on from, oldest first")
-    probe: Probe | None = Field(default=None, description="null: the training was too short for one, or it was continued")
+    probe: Probe | None = Field(
+        default=None, description="null: the training was too short for one, or it was continued"
+    )
     cost: TrainingCost
     provenance: dict[str, Any]
     files: dict[str, str] = Field(description="file name -> sha256")

@@ -4,8 +4,8 @@ from ft_harness.training.checkpoints import check_unfinished
 from ft_harness.training.forecast import Forecast, Work, count_work, empty_base, foresee, time_steps
 from ft_harness.training.heads import HeadExample, build_head_examples, describe_head_examples
 from ft_harness.training.hyperparameters import hyperparameter_problems
-from ft_harness.training.plan import TrainingSet, build_training_set, finished_card
 from ft_harness.training.lineage import parent_of, parent_problems
+from ft_harness.training.plan import TrainingSet, build_training_set, finished_card
 from ft_harness.training.run import train
 from ft_harness.training.trackers import tracker_problems
 from ft_harness.training.validation import EpochScorer
@@ -19,8 +19,8 @@ __all__ = [
     "build_head_examples",
     "build_training_set",
     "check_unfinished",
-    "describe_head_examples",
     "count_work",
+    "describe_head_examples",
     "empty_base",
     "finished_card",
     "foresee",
