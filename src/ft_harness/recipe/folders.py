@@ -42,8 +42,8 @@ def _written(recipe: Recipe) -> dict[str, Any]:
 
 def _identity(recipe: Recipe) -> tuple[dict[str, Any], int]:
     """What of it must be equal in one folder: all that was written but how training is cut up and kept."""
-    written = _written(recipe)
-    train = {name: value for name, value in written.get("train", {}).items() if name not in recipe.train.execution_fields}
+    written, left_out = _written(recipe), recipe.train.execution_fields
+    train = {name: value for name, value in written.get("train", {}).items() if name not in left_out}
     return {**written, "train": train}, recipe.train.effective_batch_size
 
 
