@@ -147,6 +147,7 @@ def test_decodings_of_one_state_are_not_those_of_the_next(model_folder: Path, qu
         ("{do_sample: true, temperature: 0}", "sampled at temperature 0"),
         ("{temperature: 0.7}", "temperature would do nothing"),
         ("[{}, {top_k: 5}]", "top_k would do nothing"),
+        ("[{}, {max_gen_toks: 512}]", "max_gen_toks is 512, the context 512 tokens"),
     ],
 )
 def test_a_value_that_decoding_can_not_have(section: str, words: str, ft, tmp_path: Path, questions: Path):

@@ -203,6 +203,8 @@ def check(
         problems += fewshot.problems(loaded, recipe.eval)
         problems += decoding.problems(loaded, recipe.eval)
         problems += _check_docs(loaded, form)
+        if not problems:
+            problems += decoding.room_problems(loaded, recipe.eval, base_model.load_context(recipe.model))
         if recipe.adapter.task_type == heads.SEQ_CLS:
             config = None if problems else base_model.load_config(recipe.model)
             problems += heads.problems(recipe, loaded.values(), config)

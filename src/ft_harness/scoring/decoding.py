@@ -61,6 +61,25 @@ def problems(tasks: Mapping[Split, ConfigurableTask], settings: EvalSection) -> 
     return list(found.values())
 
 
+def room_problems(tasks: Mapping[Split, ConfigurableTask], settings: EvalSection, context: int) -> list[InputError]:
+    """Answers that may be as long as the context, so that no prompt fits before them.
+
+    Args:
+        context: what the model reads, in tokens.
+    """
+    own = next(iter(tasks.values())).config.generation_kwargs or {}
+    longest = max(int({**own, **each.decoding}.get("max_gen_toks", 0)) for each in settings.protocols())
+    return [no_room(longest, context)] if longest >= context else []
+
+
+def no_room(answer: int, context: int) -> InputError:
+    return InputError(
+        f"max_gen_toks is {answer}, the context {context} tokens",
+        "room for the prompt and the answer",
+        "lower max_gen_toks in the task's generation_kwargs or in eval.generation_kwargs",
+    )
+
+
 def _faults(decoding: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[InputError]:
     """What is wrong with one decoding over the task's own arguments."""
     try:

@@ -13,6 +13,7 @@ from ft_harness.base_model import BaseModel, describe, model_folder
 from ft_harness.errors import ConfigError, InputError, ResourceError, raise_problems
 from ft_harness.recipe import ModelSection
 from ft_harness.scoring.answers import GeneratedText, ScoredAnswer, ScoredText
+from ft_harness.scoring.decoding import no_room
 from ft_harness.scoring.generation import Continuation, Generator, Prompt
 from ft_harness.scoring.planning import Query, cut, rows_at_most
 from ft_harness.scoring.recovery import Effort
@@ -249,11 +250,7 @@ class _Causal(_Above):  # type: ignore[misc]
         stop = handle_stop_sequences(settings.pop("until", None), eos=eos)
         most = settings.pop("max_gen_toks")
         if most >= self.max_length:
-            raise InputError(
-                f"max_gen_toks is {most}, the context {self.max_length} tokens",
-                "room for the prompt and the answer",
-                "lower max_gen_toks in the task's generation_kwargs",
-            )
+            raise no_room(most, self.max_length)
         ids: list[int] = self.tok_encode(text)
         room = self.max_length - most
         if len(ids) > room:
