@@ -118,6 +118,8 @@ def aggregate(
     Raises:
         ConfigError, NotComparableError, InputError: as in `compare`.
     """
+    from tqdm import tqdm
+
     check_factors(factors)
     terms = Terms(tuple(factors), tuple(allow_mismatch))
     complete = [evaluation for evaluation in evaluations if evaluation.record.status == "complete"]
@@ -126,19 +128,19 @@ def aggregate(
     measured = sorted(
         (
             _measure(base, tuned, terms, data.get((tuned.record.subject, tuned.record.settings.task)))
-            for base, tuned in matched
+            for base, tuned in tqdm(matched, desc="Comparing", delay=2)
         ),
         key=_order,
     )
-    primary = [each for each in measured if _is_primary(each.tuned, [other.tuned for other in measured])]
-    adjusted = _adjust(primary)
+    primary = _find_primary(measured)
+    adjusted, chosen = _adjust(primary), set(primary)
     for record in (evaluation.record for evaluation in evaluations):
         if record.status != "complete":
             notes.append(f"{sentences.describe(record)}: {record.status}, not compared")
     notes += [note for each in measured for note in each.notes]
     return Study(
         name=name,
-        comparisons=[_finish(each, primary=each in primary, p_adjusted=adjusted.get(each)) for each in measured],
+        comparisons=[_finish(each, primary=each in chosen, p_adjusted=adjusted.get(each)) for each in measured],
         adapters=list(adapters),
         notes=list(dict.fromkeys(notes)),
         command=command,
@@ -158,11 +160,13 @@ def _order(measured: _Measured) -> tuple[str, int, str, int, str]:
     return settings.task, split, measured.tuned.subject, settings.num_fewshot, measured.tuned.eval_id
 
 
-def _is_primary(record: Record, others: Sequence[Record]) -> bool:
+def _find_primary(measured: Sequence[_Measured]) -> list[_Measured]:
     """Test counts; validation only where the same subject has no test split of the same task; train never."""
-    same = [other for other in others if (other.subject, other.settings.task) == (record.subject, record.settings.task)]
-    has_test = any(other.settings.split == "test" for other in same)
-    return record.settings.split == ("test" if has_test else "validation")
+    places = [(each.tuned.subject, each.tuned.settings.task) for each in measured]
+    splits = [each.tuned.settings.split for each in measured]
+    tested = {place for place, split in zip(places, splits, strict=True) if split == "test"}
+    found = zip(measured, places, splits, strict=True)
+    return [each for each, place, split in found if split == ("test" if place in tested else "validation")]
 
 
 def _finish(measured: _Measured, primary: bool, p_adjusted: float | None) -> Comparison:

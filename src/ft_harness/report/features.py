@@ -91,7 +91,7 @@ def features_of(study: Study, comparison: Comparison, row: Row | None = None) ->
     record = comparison.tuned
     after = _varied(record)
     before = _varied(comparison.base) if any(each.footnotes for each in comparison.rows) else after
-    train: Any = next((run.card.recipe.get("train") for run in study.adapters if run.card.name == record.subject), None)
+    train: Any = _recipes(_Same(study)).get(record.subject, {}).get("train")
     found = {
         **{name: _both(before[name], after[name]) for name in before},
         "adapter": record.subject,
@@ -139,6 +139,12 @@ class _Same:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Same) and other.study is self.study
+
+
+@lru_cache(maxsize=2)
+def _recipes(key: _Same) -> dict[str, dict[str, Any]]:
+    """Adapter -> the recipe in its card."""
+    return {run.card.name: run.card.recipe for run in reversed(key.study.adapters)}
 
 
 @lru_cache(maxsize=2)
@@ -196,9 +202,9 @@ def determines(study: Study, known: str, name: str) -> bool:
 
 def is_control(study: Study, comparison: Comparison) -> bool:
     """Whether the task is another than the adapter was trained on, where its card tells that."""
-    recipes = [run.card.recipe for run in study.adapters if run.card.name == comparison.tuned.subject]
-    tasks: list[Any] = [recipe["task"].get("name") for recipe in recipes if isinstance(recipe.get("task"), dict)]
-    return any(tasks) and comparison.tuned.settings.task not in tasks
+    task = _recipes(_Same(study)).get(comparison.tuned.subject, {}).get("task")
+    trained_on = task.get("name") if isinstance(task, dict) else None
+    return bool(trained_on) and comparison.tuned.settings.task != trained_on
 
 
 def main_comparisons(study: Study) -> list[Comparison]:
