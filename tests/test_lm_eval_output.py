@@ -98,6 +98,33 @@ def test_a_sample_is_read_as_ours(both: Path):
     assert sample.scores == {"acc": 1.0}
 
 
+def test_adapters_whose_paths_end_alike_are_two(ft, tmp_path: Path):
+    write_output(tmp_path / "b", make_lines(GOLDS, BASE))
+    for name in ("first", "second"):  # the same answers, and so the same samples
+        write_output(tmp_path / name, make_lines(GOLDS, TUNED), f"runs/{name}/weights")
+    code, _, err = ft("report", "b", "first", "second")
+    assert code == 0, err
+    tuned = [row["tuned_subject"] for row in rows_of(tmp_path) if row["tuned"] is not None]
+    assert tuned == ["first--weights", "second--weights"]
+    text = (tmp_path / "results/reports/report/report.md").read_text()
+    assert "first--weights" in text.replace("\\", "").partition("## Scores by split")[0]
+
+
+def test_adapters_of_one_folder_whose_paths_end_alike_do_not_replace_each_other(tmp_path: Path):
+    write_output(tmp_path / "out", make_lines(GOLDS, TUNED), "runs/a/weights", date="2026-02-03T04-05-06.789012")
+    write_output(tmp_path / "out", make_lines(GOLDS, BASE), "runs/b/weights", date="2026-02-04T04-05-06.789012")
+    assert sorted(each.record.subject for each in load_records([tmp_path])) == ["a--weights", "b--weights"]
+
+
+def test_a_likelihood_of_running_text_is_no_answer(tmp_path: Path):
+    def rolling(results: dict[str, Any]) -> None:
+        results["configs"][TASK]["output_type"] = "loglikelihood_rolling"
+
+    line = make_line(0, 0, 0, target="a text", resps=[["-12.5"]], filtered_resps=["-12.5"])
+    sample = next(iter(only(write_output(tmp_path / "out", [line], change=rolling)).samples()))
+    assert (sample.prediction, sample.target) == (None, "a text")
+
+
 def test_several_tasks_of_one_file_are_compared_and_groups_left_alone(ft, tmp_path: Path):
     def group(results: dict[str, Any]) -> None:
         results["results"]["both"] = {"alias": "both", "acc,none": 0.5, "acc_stderr,none": "N/A"}

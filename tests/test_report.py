@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 
 import pytest
 from markdown_it import MarkdownIt
@@ -434,14 +435,19 @@ def test_an_adapter_without_card_is_said():
     assert "snli_lora: its card was not at hand" in " ".join(lines_under(study, "What was not measured"))
 
 
+def fences(text: str) -> list[str]:
+    """What stands in fenced blocks."""
+    return [token.content.strip() for token in MarkdownIt().parse(text) if token.type == "fence"]
+
+
 def test_commands_that_score_again():
-    commands = Page(section(render_markdown(make_study(), {}), "Commands")).tables[0]
-    assert commands[0] == ["Scores", "Command"]
+    again, *commands = fences(section(render_markdown(make_study(), {}), "Commands"))
+    assert again == make_study().command
     # one for test, which both tasks' adapters (of one path here) share; train has a limit of its own
     begin = (
         "ft-harness eval adapters/x --adapter adapters/x --set 'eval.splits=[\"{}\"]' --set eval.num_fewshot=0 --set "
     )
-    assert [line[1] for line in commands[1:]] == [
+    assert commands == [
         begin.format("test") + "eval.limit=null",
         begin.format("validation") + "eval.limit=null",
         begin.format("train").removesuffix(" --set "),
@@ -454,18 +460,41 @@ def test_the_command_of_a_sample_of_train_has_its_limit():
     settings = train.tuned.settings.model_copy(update={"limit": 200})
     train = train.model_copy(update={"tuned": train.tuned.model_copy(update={"settings": settings})})
     text = render_markdown(study.model_copy(update={"comparisons": [train]}), {})
-    ((_, command),) = Page(section(text, "Commands")).tables[0][1:]
+    (_, command) = fences(section(text, "Commands"))
     assert command.endswith(" --set eval.train_limit=200")
 
 
-def test_the_command_of_a_foreign_adapter_is_lm_evals():
+def test_the_commands_of_a_foreign_adapter_are_lm_evals():
     study = make_study()
     study = study.model_copy(update={"adapters": [], "comparisons": study.comparisons[3:]})
-    (_, (_, command)) = Page(section(render_markdown(study, {}), "Commands")).tables[0]
-    assert command == (
-        "ft-harness lm-eval run --model hf --model_args pretrained=bundled,dtype=float32,peft=adapters/x "
-        "--tasks squad_custom --num_fewshot 0 --seed 1234"
-    )
+    (_, commands) = fences(section(render_markdown(study, {}), "Commands"))
+    begin = "ft-harness lm-eval run --model hf --model_args pretrained=bundled,dtype=float32"
+    end = " --tasks squad_custom --num_fewshot 0 --seed 1234"
+    assert commands.splitlines() == [f"{begin}{end}", f"{begin},peft=adapters/x{end}"]
+
+
+def test_the_commands_of_a_foreign_adapter_hold_what_made_its_scores():
+    study = make_study()
+    (_, *_, comparison) = study.comparisons
+    model = {"quantization": "4bit, bnb_4bit_quant_type=nf4", "revision": "v2", "dtype": "unknown"}
+    settings = {"num_fewshot": 3, "seed": None, "chat_template_hash": "0a", "system_instruction": "Be brief."}
+    settings |= {"generation_kwargs": {"temperature": 0.5}, "limit": 50}
+    sides = {
+        side: record.model_copy(
+            update={
+                "model": record.model.model_copy(update=model),
+                "settings": record.settings.model_copy(update=settings),
+            }
+        )
+        for side, record in (("base", comparison.base), ("tuned", comparison.tuned))
+    }
+    study = study.model_copy(update={"adapters": [], "comparisons": [comparison.model_copy(update=sides)]})
+    base, _ = fences(section(render_markdown(study, {}), "Commands"))[1].splitlines()
+    assert shlex.split(base)[3:] == [
+        *("--model", "hf", "--model_args", "pretrained=bundled,revision=v2,load_in_4bit=True,bnb_4bit_quant_type=nf4"),
+        *("--tasks", "squad_custom", "--num_fewshot", "3", "--limit", "50", "--gen_kwargs", '{"temperature": 0.5}'),
+        *("--system_instruction", "Be brief.", "--apply_chat_template"),
+    ]
 
 
 def test_how_the_back_end_answered_stands_with_the_evaluations():
@@ -479,8 +508,8 @@ def test_how_the_back_end_answered_stands_with_the_evaluations():
     evaluations = Page(text.partition("### Evaluations")[2]).tables[0]
     told_of = evaluations[0].index("Back end")
     assert [line[told_of] for line in evaluations[1:]] == [
-        "ft_harness, softmax in float32",
-        "ft_harness, softmax in float32; 1,200 computed; 30 reused; 2 failed; fallback: odd cache",
+        "hf, softmax float32",
+        "hf, softmax float32; 1,200 computed; 30 reused; 2 failed; fallback: odd cache",
     ]
 
 
