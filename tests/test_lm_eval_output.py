@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import scipy.stats
 
 from ft_harness.aggregator import aggregate, compare
 from ft_harness.errors import InputError
@@ -88,6 +90,46 @@ def test_a_record_says_what_the_results_say(both: Path):
     # Wilson for 16 of 20: (16 + z²/2) / (20 + z²) -+ z / (20 + z²) * sqrt(16 * 4 / 20 + z²/4), z = 1.959964
     assert (score.value, score.n) == (0.8, 20)
     assert (score.low, score.high) == pytest.approx((0.58398, 0.91934), abs=1e-5)
+
+
+def _in_premises(results: dict[str, Any]) -> None:
+    results["configs"][TASK]["metadata"]["cluster"] = "premise"
+
+
+def test_the_interval_of_a_score_draws_clusters_whole(tmp_path: Path):
+    """20 items in two clusters of 10, one right throughout and one wrong: resampled whole, the score is 0, 0.5 or 1.
+    Wilson's interval of 10 of 20 single items would be 0.30 to 0.70."""
+    lines = make_lines([0] * 20, [0] * 10 + [1] * 10)
+    for number, line in enumerate(lines):
+        line["doc"] |= {"premise": f"p{number // 10}"}
+    write_output(tmp_path / "out", lines, change=_in_premises)
+    (score,) = only(tmp_path / "out").record.scores
+    assert (score.value, score.low, score.high) == (0.5, 0.0, 1.0)
+    alone = [line | {"doc": line["doc"] | {"premise": f"p{number}"}} for number, line in enumerate(lines)]
+    write_output(tmp_path / "alone", alone, change=_in_premises)
+    (score,) = only(tmp_path / "alone").record.scores
+    assert (score.low, score.high) == pytest.approx((0.29930, 0.70070), abs=1e-5)
+
+
+def test_a_mean_that_is_not_of_zeros_and_ones_has_an_interval(tmp_path: Path):
+    """Equal to scipy's percentile bootstrap of 400 numbers, up to the draw and the small widening."""
+    values = [(number % 10) / 10 for number in range(400)]
+    lines = [
+        {key: value for key, value in make_line(number, 0, 0).items() if key != "acc"}
+        | {"metrics": ["token_f1"], "token_f1": value}
+        for number, value in enumerate(values)
+    ]
+
+    def change(results: dict[str, Any]) -> None:
+        results["results"][TASK] = {"alias": TASK, "token_f1,none": sum(values) / len(values)}
+
+    for line in lines:
+        line["acc"] = 0.0
+    write_output(tmp_path / "out", lines, change=change)
+    (score,) = only(tmp_path / "out").record.scores
+    drawn = scipy.stats.bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(1))
+    ends = (drawn.confidence_interval.low, drawn.confidence_interval.high)
+    assert (score.low, score.high) == pytest.approx(ends, abs=0.003)
 
 
 def test_a_sample_is_read_as_ours(both: Path):

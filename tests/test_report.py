@@ -14,7 +14,7 @@ from ft_harness.amounts import amount, difference
 from ft_harness.cases import CaseSummary, ConfusionPair
 from ft_harness.markdown import fenced, inline, table, visible
 from ft_harness.records import BackEndInfo
-from ft_harness.report import build_document, markdown_page, render_markdown, rows_json
+from ft_harness.report import View, build_document, markdown_page, render_markdown, rows_json
 from tests.html_elements import Elements
 from tests.make_study import (
     PAYLOADS,
@@ -140,12 +140,12 @@ def test_every_row_on_test_is_shown_as_it_is():
         assert_shows(tuned, row.tuned)
 
 
-def test_scores_by_split_show_every_split():
+def test_scores_by_split_show_every_split_of_what_has_several():
     study = make_study()
     rows = {(row.task, row.metric, row.split): row for row in study.rows() if row.tuned_subject}
     by_split = Page(render_markdown(study, {})).tables[1]
     assert by_split[0] == ["Task", "Metric", "", "Train", "Validation", "Test"]
-    assert len(by_split) == 1 + 2 * 4  # acc and exact_match, which decide; base, tuned, difference, n
+    assert len(by_split) == 1 + 4  # acc of the one task with several splits; base, tuned, difference, n
     for task, metric, what, *cells in by_split[1:]:
         for split, cell in zip(("train", "validation", "test"), cells, strict=True):
             row: Row | None = rows.get((task, metric, split))
@@ -154,6 +154,26 @@ def test_scores_by_split_show_every_split():
             else:
                 field = {"Base": "base", "Tuned": "tuned", "Difference": "delta"}[what]
                 assert_shows(cell, getattr(row, field) if row else None)
+
+
+def test_one_split_needs_no_table_of_splits():
+    study = make_study()
+    alone = study.model_copy(update={"comparisons": study.comparisons[:1]})
+    assert "Scores by split" not in Page(render_markdown(alone, {})).headings
+    two = study.model_copy(update={"comparisons": study.comparisons[:2]})
+    assert Page(render_markdown(two, {})).tables[1][0] == ["Task", "Metric", "", "Validation", "Test"]
+
+
+def test_exploratory_rows_that_are_asked_for_are_marked_and_have_a_p():
+    study = make_study()
+    text = markdown_page(build_document(study, View(metrics=("acc", "f1_macro"))), {})
+    header, *lines = Page(text).tables[0]
+    assert header[-5:] == ["95 % interval", "p", "p (Holm)", "n", "Verdict"]
+    found = {line[2]: line[-4:] for line in lines}
+    assert found["acc"] == ["< 0.001", "< 0.001", "300", "improved"]
+    assert found["f1_macro"] == ["0.021", "-", "300", "no evidence (exploratory)"]
+    assert found["acc, majority class"] == ["-", "-", "300", "-"]
+    assert "exploratory)" not in render_markdown(study, {})
 
 
 def test_what_was_taken_for_what_is_counted():
@@ -264,7 +284,7 @@ def test_a_label_with_recall_alone_has_a_line():
     study = make_study()
     row = make_row("odd", "test", "recall_yes", (0.25, 0.5), primary=True)
     odd = make_comparison("odd", "test", {"recall_yes": (0.25, 0.5)}, [row])
-    scores, _, by_label, *_ = Page(render_markdown(study.model_copy(update={"comparisons": [odd]}), {})).tables
+    scores, by_label, *_ = Page(render_markdown(study.model_copy(update={"comparisons": [odd]}), {})).tables
     assert scores[1][:5] == ["odd", "test", "recall_yes", "25.0 %", "50.0 %"]
     assert by_label[1] == ["odd", "test", "yes", "-", "-", "25.0 %", "50.0 %", "-", "-"]
 

@@ -140,7 +140,7 @@ def _read_task(
 
 def _read_filter(task_run: TaskRun, lines: Lines, notes: list[str]) -> tuple[Path, Record]:
     folder = Path(_folder().name) / str(next(_numbers))
-    totals = Totals(task_run.higher_is_better)
+    totals = Totals(task_run.higher_is_better, task_run.settings.cluster)
     try:
         write_gzip_lines(folder / SAMPLES_FILE, (sample.model_dump_json() for sample in _add(lines, totals)))
         wanted = "none" if lines.wanted is None else lines.wanted

@@ -6,7 +6,8 @@ from ft_harness.aggregator import MOST_SHOWN, AdapterRun, Comparison, Row, Study
 from ft_harness.amounts import duration, size
 from ft_harness.report.cells import MEASURED, UNDEFINED, count, measured_cells
 from ft_harness.report.document import Block, Cell, Figure, Heading, Number, Paragraph, Table
-from ft_harness.report.features import headline, main_comparisons, name_of
+from ft_harness.report.features import headline, main_comparisons
+from ft_harness.study import name_of
 
 _SHOWN = ("Base", "Tuned", "Difference", "95 % interval", "n")
 

@@ -11,8 +11,8 @@ from ft_harness.aggregator import MOST_SHOWN, Comparison, Study
 from ft_harness.records import AdapterInfo, Record
 from ft_harness.report.cells import UNDEFINED, count
 from ft_harness.report.document import Block, Cell, Heading, Number, Paragraph, Table, Verbatim, bullets
-from ft_harness.report.features import name_of
 from ft_harness.report.label_section import label_names
+from ft_harness.study import name_of
 
 _EVALUATION_COLUMNS = {
     "Subject": "t",
