@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -147,14 +146,19 @@ class Measurement:
     def majority(self, name: str) -> Majority | None:
         """What always answering the most frequent gold label scores, on the items that this 0/1 metric rests on; None
         for no items."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         before, after = self.pairs.statistics(name)
         kept = ~(np.isnan(before[:, 0]) | np.isnan(after[:, 0]))
-        golds = [gold for gold, is_kept in zip(self.pairs.texts("target")[0], kept, strict=True) if is_kept]
-        if not golds:
+        golds = self.pairs.columns("target")[0].filter(pa.array(kept))
+        counted = pc.value_counts(golds)
+        if not len(counted):
             return None
-        ((label, count),) = Counter(golds).most_common(1)
+        place = int(np.argmax(counted.field("counts").to_numpy()))
+        label, count = counted.field("values")[place], counted.field("counts")[place].as_py()
         _, tuned, clusters = self.scored(name)
-        right = np.array([gold == label for gold in golds], dtype=np.float64)
+        right = pc.equal(golds, label).to_numpy().astype(np.float64)
         return Majority(count / len(golds), _exact_interval(tuned[:, 0] - right, clusters))
 
 
