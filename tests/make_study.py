@@ -81,7 +81,7 @@ def make_settings(task: str, split: str) -> Settings:
             "max_length": 512,
             "batch_size": 16,
             "seed": 1234,
-            "back_end": "ft_harness, softmax in float32",
+            "back_end": "hf, softmax float32",
             "device": "cpu",
         }
     )

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import scipy.optimize
 import scipy.stats
 
 from ft_harness import sentences
 from ft_harness.aggregator import AdapterRun, Row, Study, aggregate, compare
+from ft_harness.amounts import interval, probability
+from ft_harness.cautions import find_overfitting
 from ft_harness.data_report import DataReport, SplitData
 from ft_harness.errors import InputError, NotComparableError
 from ft_harness.overlap import SplitOverlap
@@ -129,16 +132,64 @@ def test_shuffled_samples_are_paired_by_item(write: Write) -> None:
     ]
 
 
-def test_items_without_a_score_are_left_out_on_both_sides_and_counted(write: Write) -> None:
+def without_score(samples: Sequence[Sample], numbers: Sequence[int], *metrics: str) -> list[Sample]:
+    """The samples; those of these numbers have no score of these metrics (of any, if none is named)."""
+    return [
+        sample.model_copy(update={"scores": sample.scores | dict.fromkeys(metrics or sample.scores)})
+        if sample.doc_id in numbers
+        else sample
+        for sample in samples
+    ]
+
+
+def test_items_that_one_side_has_no_score_for_are_refused(write: Write) -> None:
+    """Item 3 has no score on either side, item 4 in tuned alone: one item that could make tuned look better."""
     golds = [0, 1] * 10
     base, tuned = label_samples(golds, golds), label_samples(golds, golds)
-    for side, number in ((base, 3), (tuned, 3), (tuned, 4)):
-        side[number] = side[number].model_copy(update={"scores": side[number].scores | {"acc": None}})
-    evaluations = [write(make_record(), base), write(make_record("nli"), tuned)]
-    study = aggregate(evaluations, name="n", command="c")
-    assert find_row(study.rows(), "acc").n == 18
-    assert find_row(study.rows(), "f1_macro").n == 20
-    assert "nli/demo_nli@test: acc rests on 18 items; the others have no score in base or tuned" in study.notes
+    pair = (
+        write(make_record(), without_score(base, [3], "acc")),
+        write(make_record("nli"), without_score(tuned, [3, 4], "acc")),
+    )
+    with pytest.raises(NotComparableError, match=r"\n  items without a score of acc  0 of 20  1 of 20"):
+        compare(*pair)
+    study = aggregate(pair, name="n", command="c", allow_mismatch=["items"])
+    accuracy = find_row(study.rows(), "acc")
+    assert (accuracy.n, accuracy.n_items, find_row(study.rows(), "f1_macro").n) == (18, 20, 20)
+    assert study.notes == [
+        "nli/demo_nli@test: acc: 2 of 20 items are left out: no score in base or tuned",
+    ]
+    (said,) = study.sentences()
+    assert "(test, 18 of 20 items)" in said
+    assert " 2 of 20 items are left out: no score in base or tuned." in said
+
+
+def test_items_that_neither_side_has_a_score_for_are_left_out_and_said(write: Write) -> None:
+    """As questions without an answer are for the exact match of those that have one."""
+    golds = [0, 1] * 10
+    base, tuned = (without_score(label_samples(golds, golds), [3, 5, 6]) for _ in range(2))
+    study = aggregate([write(make_record(), base), write(make_record("nli"), tuned)], name="n", command="c")
+    assert {row.n for row in study.rows()} == {17}
+    (note,) = study.notes
+    assert note.startswith("nli/demo_nli@test: acc, f1_macro, f1_negative and 1 more: 3 of 20 items are left out: no ")
+    assert "3 of 20 items are left out" in study.sentences()[0]
+
+
+def test_failed_items_of_a_partial_evaluation_come_with_its_status(write: Write) -> None:
+    golds = [0, 1] * 10
+    base, tuned = write(make_record(), label_samples(golds, golds)), without_score(label_samples(golds, golds), [0, 1])
+    partial = write(make_record("nli").model_copy(update={"status": "partial"}), tuned)
+    with pytest.raises(NotComparableError, match=r"\n  status  "):
+        compare(base, partial)
+    assert "(test, 18 of 20 items)" in compare(base, partial, allow_mismatch=["status"]).sentence
+
+
+def test_the_majority_class_rests_on_the_items_of_the_accuracy(write: Write) -> None:
+    """12 of 20 gold labels are negative; without 8 of these 4 of 12 are, and 8 of 12 are positive."""
+    golds = [0] * 12 + [1] * 8
+    base, tuned = label_samples(golds, golds), without_score(label_samples(golds, golds), range(8))
+    pair = write(make_record(), base), write(make_record("nli"), tuned)
+    majority, accuracy = compare(*pair, allow_mismatch=["items"]).rows[:2]
+    assert (majority.base, majority.n, accuracy.n) == (8 / 12, 12, 12)
 
 
 def test_an_undefined_number_stays_undefined(write: Write) -> None:
@@ -425,7 +476,7 @@ def test_clusters_of_the_items_that_have_a_score(write: Write) -> None:
     for number in range(6):
         tuned[number] = tuned[number].model_copy(update={"scores": tuned[number].scores | {"acc": None}})
     pair = write(make_record(cluster="premise"), base), write(make_record("nli", cluster="premise"), tuned)
-    accuracy = find_row(compare(*pair).rows, "acc")
+    accuracy = find_row(compare(*pair, allow_mismatch=["items"]).rows, "acc")
     assert (accuracy.n, accuracy.n_clusters) == (54, 18)
 
 
@@ -435,7 +486,7 @@ def test_clusters_of_which_one_item_has_a_score_are_items(write: Write) -> None:
     for number in range(1, 40, 2):
         tuned[number] = tuned[number].model_copy(update={"scores": tuned[number].scores | {"acc": None}})
     pair = write(make_record(cluster="premise"), base), write(make_record("nli", cluster="premise"), tuned)
-    accuracy = find_row(compare(*pair).rows, "acc")
+    accuracy = find_row(compare(*pair, allow_mismatch=["items"]).rows, "acc")
     assert (accuracy.n, accuracy.n_clusters, accuracy.p) == (20, None, 0.03125)  # gained 6, lost 0
 
 
@@ -455,7 +506,11 @@ def test_perplexities_are_compared_as_ratios(write: Write) -> None:
     assert (row.base, row.tuned) == (pytest.approx(base), pytest.approx(base * math.exp(-0.1)))
     assert (row.low, row.high) == (pytest.approx(base * math.expm1(-0.1)),) * 2
     assert (row.verdict, row.interval_method) == ("improved", "paired bootstrap of items, log ratio")
-    assert "points, a factor of 0.90 (" in comparison.sentence
+    # exp(mean loss) is 4.894 and 4.428, the ratio 0.905; every item says the same
+    assert comparison.sentence == (
+        "Token perplexity on demo_nli (test, 50 items) improved from 4.89 to 4.43: -0.47, a factor of 0.905 "
+        "(95 % interval -0.47, no width, p < 0.001)."
+    )
 
 
 def trained(write: Write, seeds: Sequence[int], **train: Any) -> tuple[list[Evaluation], list[AdapterRun]]:
@@ -486,7 +541,7 @@ def test_training_seeds_are_put_together(write: Write) -> None:
     assert accuracy.low is not None
     assert repeats.low < accuracy.low  # other seeds too
     assert study.sentences()[-1].startswith(
-        "Over 3 training seeds accuracy on demo_nli (test) changes by +30.0 points on average (95 % interval "
+        "Over 3 training seeds accuracy on demo_nli (test) changes by +30 points on average (95 % interval "
     )
     assert "the seeds differ by a standard deviation of 5.0 points" in study.sentences()[-1]
 
@@ -534,8 +589,8 @@ def test_numbers_without_the_items_that_stand_in_train(write: Write) -> None:
     assert find_row(comparison.rows, "acc").n == 20  # the whole split stays the primary number
     assert [row.split for row in study.rows()] == [*["test"] * len(comparison.rows), "test without overlap"]
     assert comparison.sentence.endswith(
-        "3 of 20 items also occur in the training data, exactly or nearly; without them accuracy 41.2 % -> 70.6 % "
-        f"(+29.4 points, 95 % interval {100 * (without.low or 0):.1f} to {100 * (without.high or 0):.1f})."
+        "3 of 20 items also occur in the training data, exactly or nearly; without them accuracy 41 % -> 71 % "
+        f"(+29 points, 95 % interval {100 * (without.low or 0):+.0f} to {100 * (without.high or 0):+.0f})."
     )
     assert study.notes == []  # the card's coarser count is not said beside it
 
@@ -606,17 +661,48 @@ def test_sentence_of_an_improvement(write: Write) -> None:
     # gained 144 of 400, lost 0
     assert comparison.sentence == (
         "Accuracy on demo_nli (test, 400 items) improved from 35.0 % to 71.0 %: +36.0 points "
-        f"(95 % interval {100 * accuracy.low:.1f} to {100 * accuracy.high:.1f}, p < 0.001)."
+        f"(95 % interval {100 * accuracy.low:+.1f} to {100 * accuracy.high:+.1f}, p < 0.001)."
     )
 
 
-def test_sentence_of_a_regression_below_the_majority_class(write: Write) -> None:
+def test_sentence_of_a_regression(write: Write) -> None:
     comparison = compare(*make_pair(write, 100, 70, 40))
     assert find_row(comparison.rows, "acc").verdict == "worse"
     assert comparison.sentence.startswith(
         "Accuracy on demo_nli (test, 100 items) got worse, from 70.0 % to 40.0 %: -30.0 points (95 % interval -"
     )
-    assert comparison.sentence.endswith(" The tuned model is below the majority class (50.0 %).")
+
+
+def tango(gained: int, lost: int, n: int) -> tuple[float, float]:
+    """Ends of Tango's interval, by scipy's root finding of the score equation instead of halving."""
+
+    def excess(difference: float) -> float:
+        b = -gained - lost + (2 * n - gained + lost) * difference
+        share = (math.sqrt(b * b + 8 * n * lost * difference * (1 - difference)) - b) / (4 * n)
+        variance = n * (2 * share + difference * (1 - difference))
+        return (gained - lost - n * difference) / math.sqrt(variance) - math.copysign(1.959963985, seen - difference)
+
+    seen = (gained - lost) / n
+    low = scipy.optimize.brentq(excess, -1 + 1e-9, seen - 1e-9)
+    return low, scipy.optimize.brentq(excess, seen + 1e-9, 1 - 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("right", "said"),
+    # tuned right on the first `right` of 200 items, golds negative, positive, ...; always "negative" is right on 100.
+    # Of the first half of these items it wins the positive ones, of the rest it loses the negative ones.
+    [(60, "below"), (95, "not shown to be better than"), (104, "not shown to be better than"), (140, None)],
+)
+def test_the_majority_class_is_told_by_an_interval(write: Write, right: int, said: str | None) -> None:
+    sentence = compare(*make_pair(write, 200, 100, right)).sentence
+    low, high = tango(right // 2, (200 - right) // 2, 200)
+    assert (said is None) == (low > 0)
+    assert (said == "below") == (high < 0)
+    if said is None:
+        assert "majority" not in sentence
+        return
+    ends = f"{100 * low:+.1f} to {100 * high:+.1f}"
+    assert f"is {said} the majority class (50.0 %; 95 % interval of tuned minus majority {ends} points)" in sentence
 
 
 def test_sentence_without_evidence_says_what_could_have_been_seen(write: Write) -> None:
@@ -631,17 +717,17 @@ def test_sentence_without_evidence_says_what_could_have_been_seen(write: Write) 
     accuracy = find_row(comparison.rows, "acc")
     assert (accuracy.verdict, accuracy.n) == ("no evidence", 100)
     # exact McNemar of 6 against 4: 2 * 386 / 1024 = 0.754; 10 of 100 items change: about 9 points
-    start, end = re.split(r"95 % interval -\d\.\d to \d\.\d, ", comparison.sentence)
+    start, end = re.split(r"95 % interval -\d\.\d to \+\d\.\d, ", comparison.sentence)
     assert (
         start == "No evidence of a difference: accuracy on demo_nli (test, 100 items) 54.0 % -> 56.0 % (+2.0 points, "
     )
-    assert end == "p = 0.75); 100 items could only detect about 9 points."
+    assert end.startswith("p = 0.75); 100 items could only detect about 9 points. ")
 
 
 def test_sentence_of_five_items(write: Write) -> None:
     comparison = compare(*make_pair(write, 5, 0, 5))
     assert find_row(comparison.rows, "acc").verdict == "no evidence"  # p = 0.0625
-    assert comparison.sentence.endswith("p = 0.062); 5 items can't show any difference.")
+    assert "p = 0.062); 5 items can't show any difference." in comparison.sentence
 
 
 def test_no_difference_is_written_without_a_sign_of_zero(write: Write) -> None:
@@ -653,7 +739,7 @@ def test_a_collapsed_model_is_called_so(write: Write) -> None:
     base = write(make_record(), label_samples(golds, answers_right(golds, 60)))
     tuned = write(make_record("hot"), label_samples(golds, [1] * 99 + [0]))
     sentence = compare(base, tuned).sentence
-    assert "The tuned model is below the majority class (50.0 %)." in sentence  # 49 of 100
+    assert "The tuned model is not shown to be better than the majority class (50 %;" in sentence  # 49 of 100
     assert sentence.endswith(
         "The tuned model answers 'positive' for 99 % of the items: "
         "the training has collapsed (often a too high learning rate)."
@@ -664,7 +750,7 @@ def test_a_model_that_learned_nothing_is_not_called_collapsed(write: Write) -> N
     golds = [0, 1] * 50
     base, tuned = (write(make_record(name), label_samples(golds, [1] * 100)) for name in (None, "cold"))
     sentence = compare(base, tuned).sentence
-    assert "The tuned model is not better than the majority class (50.0 %)." in sentence
+    assert "The tuned model is not shown to be better than the majority class (50 %;" in sentence
     assert sentence.endswith("as the base model does: the training has not taught the task.")
 
 
@@ -691,6 +777,118 @@ def test_empty_answers_are_said(write: Write) -> None:
     assert compare(base, tuned).sentence.endswith("Every answer of the tuned model is empty or unreadable.")
     assert compare(tuned, base).sentence.endswith("Every answer of the base model is empty or unreadable.")
     assert "empty" not in compare(base, base).sentence
+
+
+def test_a_task_that_asks_for_no_answer_has_no_empty_ones(write: Write) -> None:
+    """Where only the likelihood of a text is asked for, no prediction is made; a choice that failed on one side is."""
+    texts = [make_sample(n, "x", None, {"acc": n % 2}) for n in range(10)]
+    sides = write(make_record(metrics=["acc"]), texts), write(make_record("lm", metrics=["acc"]), texts)
+    assert "Every answer" not in compare(*sides).sentence
+    chosen = [sample.model_copy(update={"prediction": "a"}) for sample in texts]
+    sides = write(make_record(metrics=["acc"]), chosen), write(make_record("lm", metrics=["acc"]), texts)
+    assert "Every answer of the tuned model is empty or unreadable." in compare(*sides).sentence
+
+
+def test_a_long_answer_is_quoted_in_part(write: Write) -> None:
+    golds = [f"word {number}" for number in range(20)]
+    sides = [
+        write(make_record(name, metrics=ANSWER_METRICS), answer_samples(golds, [answer] * 20))
+        for name, answer in ((None, "a"), ("qa", "b" * 100))
+    ]
+    assert f"answers '{'b' * 39}…' for 100 %" in compare(*sides).sentence
+
+
+@pytest.mark.parametrize(
+    ("unfinished", "said"),
+    [([[True]] * 10, True), ([[True]] * 9 + [[False]], False), ([None] * 10, False), ([[False]] + [[True]] * 9, False)],
+)
+def test_answers_that_were_all_cut_are_said(write: Write, unfinished: list[list[bool] | None], said: bool) -> None:
+    golds = [f"word {number}" for number in range(10)]
+    base, tuned = (answer_samples(golds, [f"{who} {number}" for number in range(10)]) for who in "bt")
+    cut = [sample.model_copy(update={"unfinished": each}) for sample, each in zip(tuned, unfinished, strict=True)]
+    records = (make_record(metrics=ANSWER_METRICS), make_record("qa", metrics=ANSWER_METRICS))
+    sentence = compare(write(records[0], base), write(records[1], cut)).sentence
+    remark = " Every answer of the tuned model was cut by the limit of generated tokens: none is finished."
+    assert (remark in sentence) == said
+    assert "base model was cut" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "said"),
+    [
+        # of 300 items right: base and tuned. Gains of 50 and 5 points; both intervals are about 11 points wide
+        ((150, 300), (150, 165), True),
+        ((150, 300), (150, 270), False),  # 10 points more on train, by the interval 2 to 18: not certainly 5
+        ((150, 165), (150, 300), False),  # the other way round
+        ((240, 300), (180, 240), False),  # train above test by 20 points, as for the base
+    ],
+)
+def test_overfitting_is_said_by_an_interval(
+    write: Write, train: tuple[int, int], test: tuple[int, int], said: bool
+) -> None:
+    pairs = [make_pair(write, 300, *train, split="train"), make_pair(write, 300, *test, split="test")]
+    comparisons = aggregate([each for pair in pairs for each in pair], name="n", command="c").comparisons
+    tested, trained = comparisons
+    assert ("overfitting" in tested.sentence) == said
+    assert "overfitting" not in trained.sentence
+    if said:
+        assert tested.sentence.endswith(
+            "The tuned model scores 100.0 % on the training examples and 55.0 % here, +50.0 points and +5.0 points "
+            "against its base: much of what it gained is learnt by heart (overfitting)."
+        )
+
+
+def test_other_shots_or_adapters_tell_nothing_of_overfitting(write: Write) -> None:
+    base, tuned = make_pair(write, 300, 150, 165)
+    for changes in ({"num_fewshot": 2}, {"task": "other"}):
+        train = make_pair(write, 300, 150, 300, split="train", **changes)
+        study = aggregate([base, tuned, *train], name="n", command="c")
+        assert not [each for each in study.comparisons if "overfitting" in each.sentence]
+
+
+def test_the_gain_of_a_perplexity_is_that_of_its_logarithm() -> None:
+    """Train from 20 to 10 (log -0.693), test from 30 to 27 (-0.105): 0.588 apart, each interval 0.02 to both sides;
+    from 100 to 90 is -0.105 too."""
+    trained, tested, even = (
+        make_row(
+            metric="token_ppl", base=base, tuned=tuned, delta=tuned - base,
+            low=base * math.expm1(math.log(tuned / base) - 0.02), high=base * math.expm1(math.log(tuned / base) + 0.02),
+        )
+        for base, tuned in ((20.0, 10.0), (30.0, 27.0), (100.0, 90.0))
+    )  # fmt: skip
+    assert find_overfitting(trained, tested)
+    assert not find_overfitting(tested, trained)
+    assert not find_overfitting(even, tested)
+    assert not find_overfitting(trained.model_copy(update={"low": None, "high": None}), tested)
+
+
+BEST = {"load_best_model_at_end": True, "early_stopping_patience": None}
+EARLY = {"load_best_model_at_end": False, "early_stopping_patience": 3}
+
+
+@pytest.mark.parametrize(
+    ("splits", "train", "task", "said"),
+    [
+        (["validation"], None, "", "These are validation items: where they helped to choose anything, new items would"),
+        (["validation"], BEST, "demo_nli", "The training used these validation items (the best checkpoint was kept): "),
+        (["validation"], EARLY, "demo_nli", "The training used these validation items (it was stopped early): new "),
+        (["validation"], BEST, "other", "These are validation items: "),
+        (["test", "validation"], BEST, "demo_nli", "this number is a fair one, those on validation are not."),
+        (["test", "validation"], {}, "demo_nli", None),
+        (["test"], BEST, "demo_nli", None),
+    ],
+)
+def test_validation_items_that_were_used_for_choosing(
+    write: Write, splits: list[str], train: dict[str, Any] | None, task: str, said: str | None
+) -> None:
+    pairs = [make_pair(write, 20, 8, 14, split=split) for split in splits]
+    recipe = {"task": {"name": task}, "train": train}
+    runs = [AdapterRun(card=make_card("nli").model_copy(update={"recipe": recipe}), history=[])]
+    study = aggregate(
+        [each for pair in pairs for each in pair], runs if train is not None else [], name="n", command="c"
+    )
+    (sentence,) = study.sentences()
+    assert (said in sentence) if said else ("validation" not in sentence)
 
 
 def make_row(**changes: Any) -> Row:
@@ -722,12 +920,12 @@ def make_row(**changes: Any) -> Row:
         (
             {},
             "Accuracy on t (test, 400 items) improved from 35.2 % to 71.0 %: +35.8 points "
-            "(95 % interval 30.1 to 41.2, p < 0.001).",
+            "(95 % interval +30.1 to +41.2, p < 0.001).",
         ),
         (
             {"metric": "f1_yes", "p": 0.0123, "p_adjusted": 0.0369},
             "F1_yes on t (test, 400 items) improved from 35.2 % to 71.0 %: +35.8 points "
-            "(95 % interval 30.1 to 41.2, Holm-adjusted p = 0.037).",
+            "(95 % interval +30.1 to +41.2, Holm-adjusted p = 0.037).",
         ),
         (
             {"metric": "token_f1", "low": None, "high": None, "p": None, "verdict": "no evidence", "n": 1},
@@ -737,7 +935,22 @@ def make_row(**changes: Any) -> Row:
         (
             {"delta": -0.0001, "low": -0.05, "high": 0.05, "p": 1.0, "verdict": "no evidence", "tuned": 0.3519},
             "No evidence of a difference: accuracy on t (test, 400 items) 35.2 % -> 35.2 % "
-            "(+0.0 points, 95 % interval -5.0 to 5.0, p = 1.00).",
+            "(+0.0 points, 95 % interval -5.0 to +5.0, p = 1.00).",
+        ),
+        (  # 97.7 points wide: no decimals; 5 of 60 items
+            {"low": -0.208, "high": 0.769, "delta": 0.4, "tuned": 0.752, "p": 0.0498, "n": 5, "n_items": 60},
+            "Accuracy on t (test, 5 of 60 items) improved from 35 % to 75 %: +40 points "
+            "(95 % interval -21 to +77, p = 0.0498).",
+        ),
+        (  # a third decimal, so that neither end is 0
+            {"metric": "token_ppl", "base": 2.25, "tuned": 2.246, "delta": -0.004, "low": -0.006, "high": -0.002},
+            "Token perplexity on t (test, 400 items) improved from 2.250 to 2.246: -0.004, a factor of 0.998 "
+            "(95 % interval -0.006 to -0.002, p < 0.001).",
+        ),
+        (
+            {"metric": "bleu", "base": 20.0, "tuned": 22.0, "delta": 2.0, "low": 1.0, "high": 3.0},
+            "BLEU on t (test, 400 items) improved from 20.0 to 22.0: +2.0 points (95 % interval +1.0 to +3.0, "
+            "p < 0.001).",
         ),
         (
             {"delta": None, "base": None},
@@ -746,13 +959,41 @@ def make_row(**changes: Any) -> Row:
     ],
 )
 def test_sentences_by_rule(changes: dict[str, Any], expected: str) -> None:
-    assert sentences.state_verdict(make_row(**changes), None) == expected
+    assert sentences.state_verdict(make_row(**changes), None, adjusted=True) == expected
 
 
 def test_small_detectable_effects_keep_a_decimal() -> None:
     row = make_row(verdict="no evidence", p=0.5)
     assert sentences.state_verdict(row, 0.0149).endswith("; 400 items could only detect about 1.5 points.")
     assert sentences.state_verdict(row, 0.0881).endswith("; 400 items could only detect about 9 points.")
+
+
+@pytest.mark.parametrize(
+    ("p", "shown"),
+    [(0.0004, "< 0.001"), (0.0123, "0.012"), (0.0498, "0.0498"), (0.04996, "0.04996"), (0.0502, "0.050"),
+     (0.05, "0.050"), (0.0996, "0.100"), (0.41, "0.41")],
+)  # fmt: skip
+def test_p_is_shown_on_its_side_of_the_limit(p: float, shown: str) -> None:
+    assert probability(p) == shown
+
+
+@pytest.mark.parametrize(
+    ("metric", "ends", "shown"),
+    [
+        ("acc", (-0.208, 0.769), "-21 to +77"),
+        ("acc", (0.0, 0.2), "+0.0 to +20.0"),  # 20 points wide
+        ("acc", (0.0, 0.2001), "+0 to +20"),
+        ("acc", (0.004, 0.3), "+0.4 to +30.0"),  # above 0, and shown so
+        ("acc", (-0.3, -0.004), "-30.0 to -0.4"),
+        ("token_ppl", (-358.77, -354.52), "-358.8 to -354.5"),  # 4.25 wide
+        ("token_ppl", (-0.0003, 0.0004), "-0.0003 to +0.0004"),
+        ("token_ppl", (0.0, 0.0), "+0.00, no width"),
+        ("token_ppl", (-1e-16, 1e-16), "+0.00, no width"),  # what floats leave of nothing
+        ("brier", (-0.01, 0.02), "-0.010 to +0.020"),
+    ],
+)
+def test_an_interval_has_the_digits_that_it_carries(metric: str, ends: tuple[float, float], shown: str) -> None:
+    assert interval(metric, *ends) == shown
 
 
 def test_sentences_name_the_adapter_only_where_several_are_compared():
@@ -764,3 +1005,38 @@ def test_sentences_name_the_adapter_only_where_several_are_compared():
     other = primary[0].model_copy(update={"tuned": primary[0].tuned.model_copy(update={"subject": "other"})})
     both = study.model_copy(update={"comparisons": [primary[0], other]})
     assert both.sentences() == [f"{each.tuned.subject}: {each.sentence}" for each in (primary[0], other)]
+
+
+def test_sentences_tell_what_else_the_comparisons_differ_in(write: Write) -> None:
+    """Shots, arguments of generation (those that differ only), items and training seeds, as the tables name them."""
+
+    def leads(*ways: dict[str, Any]) -> list[str]:
+        pairs = [make_pair(write, 20, 8, 14, **way) for way in ways]
+        pairs = [
+            tuple(e.model_copy(update={"record": e.record.model_copy(update={"eval_id": f"e{number}"})}) for e in pair)
+            for number, pair in enumerate(pairs)
+        ]
+        said = aggregate([each for pair in pairs for each in pair], name="n", command="c").sentences()
+        return [sentence.partition(": ")[0] for sentence in said]
+
+    assert leads({"num_fewshot": 0}, {"num_fewshot": 5}) == ["0-shot", "5-shot"]
+    assert leads({"num_fewshot": 0, "limit": 20}, {"num_fewshot": 5}) == ["0-shot, 20 items", "5-shot, all items"]
+    greedy, warm, hot = ({"until": ["\n"]} | extra for extra in ({}, {"temperature": 0.5}, {"temperature": 0.9}))
+    assert leads({"generation_kwargs": warm}, {"generation_kwargs": hot}) == [
+        "decoding temperature=0.5",
+        "decoding temperature=0.9",
+    ]
+    assert leads({"generation_kwargs": greedy}, {"generation_kwargs": hot}) == [
+        "decoding as the task says",
+        "decoding temperature=0.9",
+    ]
+    said = aggregate(*trained(write, [1, 2]), name="n", command="c").sentences()
+    assert [sentence.partition(": ")[0] for sentence in said[:2]] == ["seed1, seed 1", "seed2, seed 2"]
+
+
+def test_p_is_called_adjusted_throughout_a_study(write: Write) -> None:
+    """Of two p the larger one stays what it is, and is adjusted all the same."""
+    pairs = make_pair(write, 20, 8, 14, task="one"), make_pair(write, 20, 8, 10, task="two")
+    study = aggregate([evaluation for pair in pairs for evaluation in pair], name="n", command="c")
+    assert all("Holm-adjusted p = " in sentence for sentence in study.sentences())
+    assert "Holm" not in compare(*pairs[0]).sentence

@@ -36,7 +36,7 @@ from ft_harness.report import (
 from ft_harness.report.document import Document, Number, Span, Table, one_line, text_of
 from tests.command import assert_three_lines
 from tests.html_elements import Elements
-from tests.make_records import label_samples, make_record, write_evaluation
+from tests.make_records import answer_samples, label_samples, make_record, write_evaluation
 from tests.make_study import (
     PAYLOADS,
     PLAIN,
@@ -489,17 +489,17 @@ def test_compare_two_evaluations(ft, scored: Path):
     # 13 items are corrected and none broken: exact McNemar p = 2 * 0.5^13 = 0.00024
     code, out, _ = ft("compare", scored / "base", scored / "better" / "test", "--fail-on-regression", "acc")
     assert code == 0
-    assert "25.0 %" in out
-    assert "90.0 %" in out
+    assert "25 %" in out
+    assert "90 %" in out
     assert "improved" in out
     text = (scored / "reports" / "comparison" / "report.md").read_text()
-    assert "| +65.0 |" in re.sub(" +", " ", text)
+    assert "| +65 |" in re.sub(" +", " ", text)
 
 
 def test_two_adapters_can_be_compared(ft, scored: Path):
     code, out, _ = ft("compare", scored / "worse", scored / "better")
     assert code == 0
-    assert "90.0 %" in out
+    assert "90 %" in out
 
 
 def test_a_regression_that_was_asked_about_is_exit_1(ft, scored: Path):
@@ -508,11 +508,69 @@ def test_a_regression_that_was_asked_about_is_exit_1(ft, scored: Path):
     code, out, err = ft("compare", scored / "better", scored / "worse", "--fail-on-regression", "acc")
     assert code == 1
     assert "worse" in out
-    assert "got worse, from 90.0 % to 0.0 %" in err
+    assert "got worse, from 90 % to 0 %" in err
     assert ft("compare", scored / "better", scored / "worse")[0] == 0
     code, _, err = ft("compare", scored / "better", scored / "worse", "--fail-on-regression", "bleu")
     assert code == 2
     assert_three_lines(err, "bleu")
+    assert "--fail-on-regression" in err
+
+
+def test_an_unknown_metric_is_refused_before_anything_is_written(ft, scored: Path):
+    assert ft("compare", scored / "base", scored / "worse", "--fail-on-regression", "bleu")[0] == 2
+    assert not list((scored / "reports").rglob("*.*"))
+
+
+def test_the_terminal_names_what_differs_and_p(ft, tmp_path: Path):
+    for shots, right in ((0, 18), (5, 10)):
+        for name, predictions in ((None, [0] * 20), ("ad", [0, 1] * (right // 2) + [0] * (20 - right))):
+            record = make_record(name, num_fewshot=shots).model_copy(update={"eval_id": f"{name}-{shots}"})
+            write_evaluation(tmp_path / f"{name}-{shots}", record, label_samples([0, 1] * 10, predictions))
+    code, out, _ = ft("report", tmp_path, "--format", "md")
+    assert code == 0
+    lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│")]
+    # 9 of 20 corrected and none broken: p = 2 / 2^9 = 0.0039, by Holm 0.0078; 5 of 20: 2 / 2^5 = 0.0625, the last
+    assert [(line[1], line[8]) for line in lines] == [("0", "0.008"), ("5", "0.062")]
+    assert [line.partition(": ")[0] for line in out.splitlines() if " on demo_nli (" in line] == ["0-shot", "5-shot"]
+
+
+def test_an_undefined_difference_is_a_regression_too(ft, tmp_path: Path):
+    samples = label_samples([0, 1] * 10, [0] * 20)
+    write_evaluation(tmp_path / "base", make_record(), samples)
+    lost = [each.model_copy(update={"scores": dict.fromkeys(each.scores)}) for each in samples]
+    write_evaluation(tmp_path / "nan", make_record("nan"), lost)
+    code, _, err = ft("compare", "base", "nan", "--fail-on-regression", "acc")
+    assert code == 3
+    assert "items without a score of acc  0 of 20  20 of 20" in err
+    code, _, err = ft("compare", "base", "nan", "--fail-on-regression", "acc", "--allow-mismatch", "items")
+    assert code == 1
+    assert "No difference can be stated: accuracy on demo_nli (test, 0 of 20 items) is undefined." in err
+
+
+def test_where_a_watched_metric_was_not_scored_is_said(ft, tmp_path: Path):
+    """Two splits a side, exact match on validation only, where nothing changes."""
+    for name in (None, "ad"):
+        labels, answers = label_samples([0, 1] * 10, [0] * 20), answer_samples(["a"] * 20, ["b"] * 20)
+        write_evaluation(tmp_path / (name or "b") / "t", make_record(name), labels)
+        record = make_record(name, ("exact_match",), split="validation")
+        write_evaluation(tmp_path / (name or "b") / "v", record, answers)
+    code, _, err = ft("compare", "b", "ad", "--fail-on-regression", "exact_match")
+    assert code == 0
+    assert "exact_match was scored on demo_nli (validation) only: no other comparison was judged." in err
+
+
+def test_unknown_fields_may_not_be_accepted(ft, scored: Path):
+    code, _, err = ft("compare", scored / "base", scored / "worse", "--allow-mismatch", "max_lenght")
+    assert code == 2
+    assert_three_lines(err, "did you mean")
+    assert "items, prompt_hash, target_hash, metric, status, model" in err
+    assert not (scored / "reports").exists()
+
+
+def test_an_evaluation_compared_with_itself_is_said(ft, scored: Path):
+    said = "Base and tuned are one and the same evaluation, base--bundled/demo_nli@test: this compares nothing."
+    assert said in ft("compare", scored / "base", scored / "base")[1]
+    assert "this compares nothing" not in ft("compare", scored / "base", scored / "worse")[1]
 
 
 def test_several_evaluations_are_not_one_side(ft, scored: Path):
@@ -533,6 +591,20 @@ def test_an_accepted_difference_is_a_note(ft, scored: Path):
     assert "- accepted difference, max\\_length: base 512, tuned 64" in text
 
 
+def test_sentence_and_table_show_the_same_numbers(ft, scored: Path):
+    assert ft("report", scored)[0] == 0
+    text = (scored / "reports" / "report" / "report.md").read_text()
+    table = Page(text).tables[0]
+    shown = [dict(zip(table[0], line, strict=True)) for line in table[1:] if "majority" not in line[3]]
+    said = [line for line in text.splitlines() if line.startswith("- ") and " points" in line]
+    assert len(shown) == len(said) == 2
+    for cells, sentence in zip(shown, said, strict=True):
+        assert re.search(f"{cells['Base']} (to|-\\\\&gt;|-&gt;|->) {cells['Tuned']}", sentence)
+        plain = sentence.replace("\\", "")
+        assert f"{cells['Difference']} points" in plain
+        assert f"95 % interval {cells['95 % interval']}" in plain
+
+
 def test_the_worked_example_of_the_docs(ft, tmp_path: Path):
     # 8 corrected, 1 broken: 2 * (1 + 9) / 2^9 = 0.0390625; the ends of Tango's interval solve his score equation
     # (root finding with scipy's brentq): 0.0660 and 0.5845
@@ -544,10 +616,10 @@ def test_the_worked_example_of_the_docs(ft, tmp_path: Path):
         write_evaluation(tmp_path / name, record, label_samples(golds, predictions))
     assert ft("compare", "base", "tuned")[0] == 0
     table, *_ = Page((tmp_path / "results/reports/comparison/report.md").read_text()).tables
-    shown = ["50.0 %", "85.0 %", "+35.0", "+6.6 to +58.5", "0.039", "20", "improved"]
+    shown = ["50 %", "85 %", "+35", "+7 to +58", "0.039", "20", "improved"]
     assert [line[3:] for line in table[1:]] == [shown, ["50.0 %", "-", "-", "-", "-", "20", "-"]]
     page = (Path(__file__).parents[1] / "docs" / "reading-a-report.md").read_text(encoding="utf-8")
-    for number in ("50.0 %", "85.0 %", "+35.0", "+6.6 to +58.5", "0.039"):
+    for number in ("50 %", "85 %", "+35", "+7 to +58", "0.039"):
         assert number in page
 
 

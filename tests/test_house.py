@@ -38,12 +38,14 @@ MAY_IMPORT = {
         *("errors", "formulas", "measurement", "metrics", "overlap", "pairing", "records", "score_table", "stats"),
     },
     "aggregator": {
-        *("cases", "data_report", "errors", "measurement", "metrics", "pairing", "records", "repeats", "sentences"),
-        *("stats", "study"),
+        *("cases", "cautions", "data_report", "errors", "measurement", "metrics", "pairing", "records", "repeats"),
+        *("sentences", "stats", "study"),
     },
-    "study": {"cases", "data_report", "records", "repeats", "sentences"},
-    "amounts": {"aggregator", "metrics"},
-    "report": {"aggregator", "amounts", "cases", "data_report", "errors", "markdown", "records"},
+    "cautions": {"measurement", "metrics", "pairing", "records", "sentences", "stats", "study"},
+    "study": {"amounts", "cases", "data_report", "records", "repeats", "sentences"},
+    "amounts": {"metrics", "stats"},
+    "sentences": {"amounts", "data_report", "metrics", "power", "records", "repeats", "stats", "study"},
+    "report": {"aggregator", "amounts", "cases", "data_report", "errors", "markdown", "records", "study"},
     "plots": {"aggregator", "markdown", "metrics", "records"},
 }
 

@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import scipy.stats
 
 from ft_harness.aggregator import aggregate, compare
 from ft_harness.errors import InputError
@@ -90,12 +92,79 @@ def test_a_record_says_what_the_results_say(both: Path):
     assert (score.low, score.high) == pytest.approx((0.58398, 0.91934), abs=1e-5)
 
 
+def _in_premises(results: dict[str, Any]) -> None:
+    results["configs"][TASK]["metadata"]["cluster"] = "premise"
+
+
+def test_the_interval_of_a_score_draws_clusters_whole(tmp_path: Path):
+    """20 items in two clusters of 10, one right throughout and one wrong: resampled whole, the score is 0, 0.5 or 1.
+    Wilson's interval of 10 of 20 single items would be 0.30 to 0.70."""
+    lines = make_lines([0] * 20, [0] * 10 + [1] * 10)
+    for number, line in enumerate(lines):
+        line["doc"] |= {"premise": f"p{number // 10}"}
+    write_output(tmp_path / "out", lines, change=_in_premises)
+    (score,) = only(tmp_path / "out").record.scores
+    assert (score.value, score.low, score.high) == (0.5, 0.0, 1.0)
+    alone = [line | {"doc": line["doc"] | {"premise": f"p{number}"}} for number, line in enumerate(lines)]
+    write_output(tmp_path / "alone", alone, change=_in_premises)
+    (score,) = only(tmp_path / "alone").record.scores
+    assert (score.low, score.high) == pytest.approx((0.29930, 0.70070), abs=1e-5)
+
+
+def test_a_mean_that_is_not_of_zeros_and_ones_has_an_interval(tmp_path: Path):
+    """Equal to scipy's percentile bootstrap of 400 numbers, up to the draw and the small widening."""
+    values = [(number % 10) / 10 for number in range(400)]
+    lines = [
+        {key: value for key, value in make_line(number, 0, 0).items() if key != "acc"}
+        | {"metrics": ["token_f1"], "token_f1": value}
+        for number, value in enumerate(values)
+    ]
+
+    def change(results: dict[str, Any]) -> None:
+        results["results"][TASK] = {"alias": TASK, "token_f1,none": sum(values) / len(values)}
+
+    for line in lines:
+        line["acc"] = 0.0
+    write_output(tmp_path / "out", lines, change=change)
+    (score,) = only(tmp_path / "out").record.scores
+    drawn = scipy.stats.bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(1))
+    ends = (drawn.confidence_interval.low, drawn.confidence_interval.high)
+    assert (score.low, score.high) == pytest.approx(ends, abs=0.003)
+
+
 def test_a_sample_is_read_as_ours(both: Path):
     sample = list(only(both / "tuned").samples())[1]
     assert (sample.doc_id, sample.target, sample.prediction) == (1, "good", "good")
     assert sample.responses == [[-9.5, False], [-7.25, True]]
     assert sample.prompt == "Review: text 1\nSentiment:"
     assert sample.scores == {"acc": 1.0}
+
+
+def test_adapters_whose_paths_end_alike_are_two(ft, tmp_path: Path):
+    write_output(tmp_path / "b", make_lines(GOLDS, BASE))
+    for name in ("first", "second"):  # the same answers, and so the same samples
+        write_output(tmp_path / name, make_lines(GOLDS, TUNED), f"runs/{name}/weights")
+    code, _, err = ft("report", "b", "first", "second")
+    assert code == 0, err
+    tuned = [row["tuned_subject"] for row in rows_of(tmp_path) if row["tuned"] is not None]
+    assert tuned == ["first--weights", "second--weights"]
+    text = (tmp_path / "results/reports/report/report.md").read_text()
+    assert "first--weights" in text.replace("\\", "").partition("## Scores by split")[0]
+
+
+def test_adapters_of_one_folder_whose_paths_end_alike_do_not_replace_each_other(tmp_path: Path):
+    write_output(tmp_path / "out", make_lines(GOLDS, TUNED), "runs/a/weights", date="2026-02-03T04-05-06.789012")
+    write_output(tmp_path / "out", make_lines(GOLDS, BASE), "runs/b/weights", date="2026-02-04T04-05-06.789012")
+    assert sorted(each.record.subject for each in load_records([tmp_path])) == ["a--weights", "b--weights"]
+
+
+def test_a_likelihood_of_running_text_is_no_answer(tmp_path: Path):
+    def rolling(results: dict[str, Any]) -> None:
+        results["configs"][TASK]["output_type"] = "loglikelihood_rolling"
+
+    line = make_line(0, 0, 0, target="a text", resps=[["-12.5"]], filtered_resps=["-12.5"])
+    sample = next(iter(only(write_output(tmp_path / "out", [line], change=rolling)).samples()))
+    assert (sample.prediction, sample.target) == (None, "a text")
 
 
 def test_several_tasks_of_one_file_are_compared_and_groups_left_alone(ft, tmp_path: Path):

@@ -55,6 +55,8 @@ def test_cases_figures_and_matrices_of_the_first_ones_and_tables_of_all():
     assert len(re.findall(r"adapter-\d\d \|", scores)) == COUNT
     assert f"the first {MOST_SHOWN} of {COUNT} comparisons" in scores
     assert text.count("](c.png)") == MOST_SHOWN
+    cost = text.partition("\n## Cost\n")[2].partition("\n## ")[0]
+    assert len(re.findall(r"^\| adapter-\d\d ", cost, re.MULTILINE)) == COUNT  # a line an adapter
 
 
 def test_the_figure_is_of_a_page_and_its_numbers_are_of_all():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 
 import pytest
 from markdown_it import MarkdownIt
@@ -13,7 +14,7 @@ from ft_harness.amounts import amount, difference
 from ft_harness.cases import CaseSummary, ConfusionPair
 from ft_harness.markdown import fenced, inline, table, visible
 from ft_harness.records import BackEndInfo
-from ft_harness.report import build_document, markdown_page, render_markdown, rows_json
+from ft_harness.report import View, build_document, markdown_page, render_markdown, rows_json
 from tests.html_elements import Elements
 from tests.make_study import (
     PAYLOADS,
@@ -139,12 +140,12 @@ def test_every_row_on_test_is_shown_as_it_is():
         assert_shows(tuned, row.tuned)
 
 
-def test_scores_by_split_show_every_split():
+def test_scores_by_split_show_every_split_of_what_has_several():
     study = make_study()
     rows = {(row.task, row.metric, row.split): row for row in study.rows() if row.tuned_subject}
     by_split = Page(render_markdown(study, {})).tables[1]
     assert by_split[0] == ["Task", "Metric", "", "Train", "Validation", "Test"]
-    assert len(by_split) == 1 + 2 * 4  # acc and exact_match, which decide; base, tuned, difference, n
+    assert len(by_split) == 1 + 4  # acc of the one task with several splits; base, tuned, difference, n
     for task, metric, what, *cells in by_split[1:]:
         for split, cell in zip(("train", "validation", "test"), cells, strict=True):
             row: Row | None = rows.get((task, metric, split))
@@ -153,6 +154,26 @@ def test_scores_by_split_show_every_split():
             else:
                 field = {"Base": "base", "Tuned": "tuned", "Difference": "delta"}[what]
                 assert_shows(cell, getattr(row, field) if row else None)
+
+
+def test_one_split_needs_no_table_of_splits():
+    study = make_study()
+    alone = study.model_copy(update={"comparisons": study.comparisons[:1]})
+    assert "Scores by split" not in Page(render_markdown(alone, {})).headings
+    two = study.model_copy(update={"comparisons": study.comparisons[:2]})
+    assert Page(render_markdown(two, {})).tables[1][0] == ["Task", "Metric", "", "Validation", "Test"]
+
+
+def test_exploratory_rows_that_are_asked_for_are_marked_and_have_a_p():
+    study = make_study()
+    text = markdown_page(build_document(study, View(metrics=("acc", "f1_macro"))), {})
+    header, *lines = Page(text).tables[0]
+    assert header[-5:] == ["95 % interval", "p", "p (Holm)", "n", "Verdict"]
+    found = {line[2]: line[-4:] for line in lines}
+    assert found["acc"] == ["< 0.001", "< 0.001", "300", "improved"]
+    assert found["f1_macro"] == ["0.021", "-", "300", "no evidence (exploratory)"]
+    assert found["acc, majority class"] == ["-", "-", "300", "-"]
+    assert "exploratory)" not in render_markdown(study, {})
 
 
 def test_what_was_taken_for_what_is_counted():
@@ -266,7 +287,7 @@ def test_a_label_with_recall_alone_has_a_line():
     study = make_study()
     row = make_row("odd", "test", "recall_yes", (0.25, 0.5), primary=True)
     odd = make_comparison("odd", "test", {"recall_yes": (0.25, 0.5)}, [row])
-    scores, _, by_label, *_ = Page(render_markdown(study.model_copy(update={"comparisons": [odd]}), {})).tables
+    scores, by_label, *_ = Page(render_markdown(study.model_copy(update={"comparisons": [odd]}), {})).tables
     assert scores[1][:5] == ["odd", "test", "recall_yes", "25.0 %", "50.0 %"]
     assert by_label[1] == ["odd", "test", "yes", "-", "-", "25.0 %", "50.0 %", "-", "-"]
 
@@ -437,14 +458,19 @@ def test_an_adapter_without_card_is_said():
     assert "snli_lora: its card was not at hand" in " ".join(lines_under(study, "What was not measured"))
 
 
+def fences(text: str) -> list[str]:
+    """What stands in fenced blocks."""
+    return [token.content.strip() for token in MarkdownIt().parse(text) if token.type == "fence"]
+
+
 def test_commands_that_score_again():
-    commands = Page(section(render_markdown(make_study(), {}), "Commands")).tables[0]
-    assert commands[0] == ["Scores", "Command"]
+    again, *commands = fences(section(render_markdown(make_study(), {}), "Commands"))
+    assert again == make_study().command
     # one for test, which both tasks' adapters (of one path here) share; train has a limit of its own
     begin = (
         "ft-harness eval adapters/x --adapter adapters/x --set 'eval.splits=[\"{}\"]' --set eval.num_fewshot=0 --set "
     )
-    assert [line[1] for line in commands[1:]] == [
+    assert commands == [
         begin.format("test") + "eval.limit=null",
         begin.format("validation") + "eval.limit=null",
         begin.format("train").removesuffix(" --set "),
@@ -457,18 +483,41 @@ def test_the_command_of_a_sample_of_train_has_its_limit():
     settings = train.tuned.settings.model_copy(update={"limit": 200})
     train = train.model_copy(update={"tuned": train.tuned.model_copy(update={"settings": settings})})
     text = render_markdown(study.model_copy(update={"comparisons": [train]}), {})
-    ((_, command),) = Page(section(text, "Commands")).tables[0][1:]
+    (_, command) = fences(section(text, "Commands"))
     assert command.endswith(" --set eval.train_limit=200")
 
 
-def test_the_command_of_a_foreign_adapter_is_lm_evals():
+def test_the_commands_of_a_foreign_adapter_are_lm_evals():
     study = make_study()
     study = study.model_copy(update={"adapters": [], "comparisons": study.comparisons[3:]})
-    (_, (_, command)) = Page(section(render_markdown(study, {}), "Commands")).tables[0]
-    assert command == (
-        "ft-harness lm-eval run --model hf --model_args pretrained=bundled,dtype=float32,peft=adapters/x "
-        "--tasks squad_custom --num_fewshot 0 --seed 1234"
-    )
+    (_, commands) = fences(section(render_markdown(study, {}), "Commands"))
+    begin = "ft-harness lm-eval run --model hf --model_args pretrained=bundled,dtype=float32"
+    end = " --tasks squad_custom --num_fewshot 0 --seed 1234"
+    assert commands.splitlines() == [f"{begin}{end}", f"{begin},peft=adapters/x{end}"]
+
+
+def test_the_commands_of_a_foreign_adapter_hold_what_made_its_scores():
+    study = make_study()
+    (_, *_, comparison) = study.comparisons
+    model = {"quantization": "4bit, bnb_4bit_quant_type=nf4", "revision": "v2", "dtype": "unknown"}
+    settings = {"num_fewshot": 3, "seed": None, "chat_template_hash": "0a", "system_instruction": "Be brief."}
+    settings |= {"generation_kwargs": {"temperature": 0.5}, "limit": 50}
+    sides = {
+        side: record.model_copy(
+            update={
+                "model": record.model.model_copy(update=model),
+                "settings": record.settings.model_copy(update=settings),
+            }
+        )
+        for side, record in (("base", comparison.base), ("tuned", comparison.tuned))
+    }
+    study = study.model_copy(update={"adapters": [], "comparisons": [comparison.model_copy(update=sides)]})
+    base, _ = fences(section(render_markdown(study, {}), "Commands"))[1].splitlines()
+    assert shlex.split(base)[3:] == [
+        *("--model", "hf", "--model_args", "pretrained=bundled,revision=v2,load_in_4bit=True,bnb_4bit_quant_type=nf4"),
+        *("--tasks", "squad_custom", "--num_fewshot", "3", "--limit", "50", "--gen_kwargs", '{"temperature": 0.5}'),
+        *("--system_instruction", "Be brief.", "--apply_chat_template"),
+    ]
 
 
 def test_how_the_back_end_answered_stands_with_the_evaluations():
@@ -482,8 +531,8 @@ def test_how_the_back_end_answered_stands_with_the_evaluations():
     evaluations = Page(text.partition("### Evaluations")[2]).tables[0]
     told_of = evaluations[0].index("Back end")
     assert [line[told_of] for line in evaluations[1:]] == [
-        "ft_harness, softmax in float32",
-        "ft_harness, softmax in float32; 1,200 computed; 30 reused; 2 failed; fallback: odd cache",
+        "hf, softmax float32",
+        "hf, softmax float32; 1,200 computed; 30 reused; 2 failed; fallback: odd cache",
     ]
 
 

@@ -15,11 +15,13 @@ from ft_harness.stats import (
     bootstrap_interval,
     detectable_effect,
     holm,
+    independent_difference,
     mcnemar_exact,
     pair_units,
     paired_bootstrap,
     paired_interval,
     permutation_p,
+    score_interval,
     wilson_interval,
 )
 
@@ -329,3 +331,16 @@ def test_detectable_effect_of_few_items() -> None:
     assert detectable_effect(np.zeros(6), 6) == 1.0
     assert detectable_effect(np.zeros(5), 5) is None
     assert mcnemar_exact(5, 0) > 0.05 > mcnemar_exact(6, 0)
+
+
+def test_the_difference_of_estimates_from_different_items() -> None:
+    """0.49 (0.434 to 0.546) and 0.037 (-0.043 to 0.116): hypot(0.056, 0.079) = 0.09683 below 0.453, and
+    hypot(0.056, 0.080) = 0.09765 above."""
+    found = independent_difference((0.49, (0.434, 0.546)), (0.037, (-0.043, 0.116)))
+    assert found == pytest.approx((0.35617, 0.55065), abs=1e-5)
+
+
+def test_one_score_of_clusters_that_are_all_right_counts_clusters() -> None:
+    ones, clusters = np.ones((20, 1)), np.repeat(np.arange(4), 5)
+    assert score_interval(ones, lambda sums, n: sums[..., 0] / n, clusters, binary=True) == wilson_interval(4, 4)
+    assert score_interval(np.empty((0, 1)), lambda sums, n: sums[..., 0] / n, binary=True) is None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ft_harness import sentences, stats
+from ft_harness import cautions, sentences, stats
 from ft_harness.cases import (
     BY_LABEL,
     DECIDING_METRICS,
@@ -20,14 +20,15 @@ from ft_harness.cases import (
 )
 from ft_harness.data_report import DataReport
 from ft_harness.errors import InputError
-from ft_harness.measurement import Measurement
+from ft_harness.measurement import Majority, Measurement
 from ft_harness.metrics import find_metric
 from ft_harness.pairing import (
     EXECUTION,
+    Mismatch,
     Pairs,
     Terms,
     check_comparable,
-    check_factors,
+    check_terms,
     conditions_of,
     find_mismatches,
     match_evaluations,
@@ -78,7 +79,7 @@ def compare(
     """Two evaluations of the same items, paired by item key; the row of the task's first metric is primary.
 
     Raises:
-        ConfigError: a factor is unknown.
+        ConfigError: a factor or a field of `allow_mismatch` is unknown.
         NotComparableError: they were not measured the same way, in more than the fields of `allow_mismatch` and of the
             `factors` that are varied on purpose.
         InputError: a samples file can't be read, or a metric is unknown.
@@ -89,16 +90,15 @@ def compare(
 
 def compare_all(pairs: Sequence[tuple[Evaluation, Evaluation]], terms: Terms) -> list[Comparison]:
     """As `compare`, several pairs; all are primary, their p-values Holm-adjusted."""
-    check_factors(terms.factors)
+    check_terms(terms)
     measured = [_measure(base, tuned, terms) for base, tuned in pairs]
-    adjusted = _adjust(measured)
-    return [_finish(each, primary=True, p_adjusted=adjusted.get(each)) for each in measured]
+    return _finish_all(measured, measured, {})
 
 
-def _adjust(primary: Sequence[_Measured]) -> dict[_Measured, float]:
-    """Holm-adjusted p of those that have one."""
+def _adjust(primary: Sequence[_Measured]) -> dict[_Measured, float | None]:
+    """Holm-adjusted p of the primary comparisons; None where p is undefined."""
     p_values = {each: each.headline.p for each in primary if each.headline.p is not None}
-    return dict(zip(p_values, stats.holm(list(p_values.values())), strict=True))
+    return dict.fromkeys(primary) | dict(zip(p_values, stats.holm(list(p_values.values())), strict=True))
 
 
 def aggregate(
@@ -118,27 +118,29 @@ def aggregate(
     Raises:
         ConfigError, NotComparableError, InputError: as in `compare`.
     """
-    check_factors(factors)
+    from tqdm import tqdm
+
     terms = Terms(tuple(factors), tuple(allow_mismatch))
+    check_terms(terms)
     complete = [evaluation for evaluation in evaluations if evaluation.record.status == "complete"]
     matched, notes = match_evaluations(complete, terms)
     data = {(run.card.name, run.data.task): run.data for run in adapters if run.data}
     measured = sorted(
         (
             _measure(base, tuned, terms, data.get((tuned.record.subject, tuned.record.settings.task)))
-            for base, tuned in matched
+            for base, tuned in tqdm(matched, desc="Comparing", delay=2)
         ),
         key=_order,
     )
-    primary = [each for each in measured if _is_primary(each.tuned, [other.tuned for other in measured])]
-    adjusted = _adjust(primary)
+    primary = _find_primary(measured)
+    recipes = {run.card.name: run.card.recipe for run in reversed(adapters)}
     for record in (evaluation.record for evaluation in evaluations):
         if record.status != "complete":
             notes.append(f"{sentences.describe(record)}: {record.status}, not compared")
     notes += [note for each in measured for note in each.notes]
     return Study(
         name=name,
-        comparisons=[_finish(each, primary=each in primary, p_adjusted=adjusted.get(each)) for each in measured],
+        comparisons=_finish_all(measured, primary, recipes),
         adapters=list(adapters),
         notes=list(dict.fromkeys(notes)),
         command=command,
@@ -158,27 +160,47 @@ def _order(measured: _Measured) -> tuple[str, int, str, int, str]:
     return settings.task, split, measured.tuned.subject, settings.num_fewshot, measured.tuned.eval_id
 
 
-def _is_primary(record: Record, others: Sequence[Record]) -> bool:
+def _find_primary(measured: Sequence[_Measured]) -> list[_Measured]:
     """Test counts; validation only where the same subject has no test split of the same task; train never."""
-    same = [other for other in others if (other.subject, other.settings.task) == (record.subject, record.settings.task)]
-    has_test = any(other.settings.split == "test" for other in same)
-    return record.settings.split == ("test" if has_test else "validation")
+    places = [(each.tuned.subject, each.tuned.settings.task) for each in measured]
+    splits = [each.tuned.settings.split for each in measured]
+    tested = {place for place, split in zip(places, splits, strict=True) if split == "test"}
+    found = zip(measured, places, splits, strict=True)
+    return [each for each, place, split in found if split == ("test" if place in tested else "validation")]
 
 
-def _finish(measured: _Measured, primary: bool, p_adjusted: float | None) -> Comparison:
-    """The comparison with its verdict and sentence under the adjusted p."""
-    declared = measured.headline.model_copy(update={"primary": primary, "p_adjusted": p_adjusted if primary else None})
+def _finish(measured: _Measured, adjusted: Mapping[_Measured, float | None], context: Sequence[str]) -> Comparison:
+    """The comparison with its verdict and sentence; `adjusted` are the primary ones with their adjusted p, `context` is
+    what other comparisons and the recipe add to it."""
+    changes = {"primary": measured in adjusted, "p_adjusted": adjusted.get(measured)}
+    declared = measured.headline.model_copy(update=changes)
     headline = declared.model_copy(update={"verdict": _judge(declared)})
+    said = sentences.state_verdict(headline, measured.detectable, adjusted=len(adjusted) > 1)
     return Comparison(
         base=measured.base,
         tuned=measured.tuned,
         rows=[headline if row is measured.headline else row for row in measured.rows],
         detectable=measured.detectable,
-        sentence=" ".join([sentences.state_verdict(headline, measured.detectable), *measured.remarks]),
+        sentence=" ".join([said, *measured.remarks, *context]),
         cases=measured.cases,
         confusion=measured.confusion,
         without=measured.without,
     )
+
+
+def _finish_all(
+    measured: Sequence[_Measured], primary: Sequence[_Measured], recipes: Mapping[str, dict[str, Any]]
+) -> list[Comparison]:
+    """All comparisons, the p of the primary ones adjusted over them; `recipes` by adapter."""
+    adjusted = _adjust(primary)
+    by_place: dict[tuple[Any, ...], list[tuple[Record, Row]]] = {}
+    for each in measured:
+        by_place.setdefault(cautions.place_of(each.tuned), []).append((each.tuned, each.headline))
+    contexts = (
+        cautions.find_context(each.headline, each.tuned, by_place[cautions.place_of(each.tuned)], recipes)
+        for each in measured
+    )
+    return [_finish(each, adjusted, context) for each, context in zip(measured, contexts, strict=True)]
 
 
 def _judge(row: Row) -> Verdict | None:
@@ -208,21 +230,29 @@ def _measure(base: Evaluation, tuned: Evaluation, terms: Terms, data: DataReport
         )
     measurement = Measurement(pairs)
     made = {name: _make_row(name, base.record, tuned.record, measurement) for name in names}
-    rows = {name: row.model_copy(update={"footnotes": footnotes}) for name, row in made.items()}
+    unscored = _find_unscored(names, measurement)
+    if unscored and "status" not in mismatches and not terms.allows(unscored.field):
+        check_comparable(base.record, tuned.record, [unscored])
+    left_out = _note_left_out(made, len(pairs))
+    either = len(pairs.base.texts) + len(pairs.tuned.texts) - len(pairs)
+    rows = {
+        name: row.model_copy(update={"footnotes": [*footnotes, *left_out.get(row.n, [])], "n_items": either})
+        for name, row in made.items()
+    }
     headline = rows[next((name for name in DECIDING_METRICS if name in rows), names[0])]
-    majority = [_make_majority_row(headline, measurement)] if "acc" in rows else []
+    majority = measurement.majority(headline.metric) if "acc" in rows else None
     kept = _leave_out_overlap(pairs, data, base.record.settings.split)
     left = len(pairs) if kept is None else len(kept)
     without = None if kept is None else _make_row(headline.metric, base.record, tuned.record, Measurement(kept))
     return _Measured(
         base=base.record,
         tuned=tuned.record,
-        rows=[*majority, *rows.values()],
+        rows=[*([_make_majority_row(headline, majority)] if majority else []), *rows.values()],
         headline=headline,
         detectable=measurement.detectable(headline.metric),
         influence=measurement.influence(headline.metric),
         remarks=[
-            *_remark(headline, majority[0].base if majority else None, pairs),
+            *cautions.find_cautions(headline, (base, tuned), pairs, majority),
             *([sentences.remark_overlap(without, len(pairs) - left, left)] if without else []),
         ],
         cases=find_cases(base, tuned, pairs),
@@ -230,7 +260,7 @@ def _measure(base: Evaluation, tuned: Evaluation, terms: Terms, data: DataReport
         without=without
         and without.model_copy(update={"split": _WITHOUT_OVERLAP.format(split=without.split), "footnotes": footnotes}),
         notes=[
-            *_note(base.record, tuned.record, footnotes, [row for row in rows.values() if row.n < len(pairs)]),
+            *_note(base.record, tuned.record, [*footnotes, *(line for lines in left_out.values() for line in lines)]),
             *sentences.note_unknown_overlap(tuned.record, data),
             *_note_same_scores(tuned.record, pairs),
         ],
@@ -259,12 +289,30 @@ def _count_confusion(measurement: Measurement) -> ConfusionPair | None:
     return count_confusion(labels, base, tuned) if base.shape[1] == 3 * len(labels) else None
 
 
-def _note(base: Record, tuned: Record, footnotes: Sequence[str], partial: Sequence[Row]) -> list[str]:
-    """What a reader must know of one comparison; `partial` are rows that don't rest on all items."""
+def _find_unscored(names: Sequence[str], measurement: Measurement) -> Mismatch | None:
+    """The metric of which most items have a score on one side only."""
+    sides = {name: measurement.unscored(name) for name in names}
+    worst = max(names, key=lambda name: sum(sides[name]))
+    if not sum(sides[worst]):
+        return None
+    shown = (f"{side} of {len(measurement.pairs)}" for side in sides[worst])
+    return Mismatch(f"items without a score of {worst}", *shown)
+
+
+def _note_left_out(rows: Mapping[str, Row], items: int) -> dict[int, list[str]]:
+    """Number of scored items -> a line for all metrics that have no score of the others."""
+    found: dict[int, list[str]] = {}
+    for name, row in rows.items():
+        if row.n < items:
+            found.setdefault(row.n, []).append(name)
+    return {n: [sentences.note_unscored(names, items - n, items)] for n, names in found.items()}
+
+
+def _note(base: Record, tuned: Record, footnotes: Sequence[str]) -> list[str]:
+    """What a reader must know of one comparison."""
     left, right = base.settings.model_dump(), tuned.settings.model_dump()
     notes = [line.replace("accepted difference,", "accepted difference from its base,", 1) for line in footnotes]
     notes += [f"{key}: base {left[key]!r}, tuned {right[key]!r}" for key in EXECUTION if left[key] != right[key]]
-    notes += [f"{row.metric} rests on {row.n} items; the others have no score in base or tuned" for row in partial]
     return [
         *(f"{sentences.describe(tuned)}: {note}" for note in notes),
         *sentences.note_bad_items(base),
@@ -311,8 +359,8 @@ def _make_row(name: str, base: Record, tuned: Record, measurement: Measurement) 
     return row.model_copy(update={"verdict": _judge(row)})
 
 
-def _make_majority_row(accuracy: Row, measurement: Measurement) -> Row:
-    """What always answering the most frequent gold label of these items scores."""
+def _make_majority_row(accuracy: Row, majority: Majority) -> Row:
+    """What always answering the most frequent gold label scores, on the items of the accuracy beside it."""
     nothing = dict.fromkeys(
         (
             "tuned_subject",
@@ -327,8 +375,7 @@ def _make_majority_row(accuracy: Row, measurement: Measurement) -> Row:
             "p_method",
         )
     )
-    share, n = measurement.majority_share(), len(measurement.pairs)
-    made: dict[str, Any] = {"base_subject": MAJORITY_CLASS, "base_settings": {}, "base": share, "n": n, "footnotes": []}
+    made = {"base_subject": MAJORITY_CLASS, "base_settings": {}, "base": majority.share, "footnotes": []}
     return accuracy.model_copy(update=nothing | made)
 
 
@@ -338,16 +385,3 @@ def _show_settings(record: Record, metric: str) -> dict[str, Any]:
     adapter = record.adapter.name if record.adapter else None
     shown = {key: value for key, value in conditions_of(record).items() if key not in ("task", "split")}
     return {"eval_id": record.eval_id, "adapter": adapter, "signature": signature} | shown
-
-
-def _remark(headline: Row, majority: float | None, pairs: Pairs) -> list[str]:
-    """Sentences that must stand beside the verdict."""
-    base, tuned = pairs.texts("prediction")
-    golds, _ = pairs.texts("target")
-    remarks = [
-        sentences.remark_majority(headline.tuned, majority),
-        sentences.remark_empty("base", base),
-        sentences.remark_empty("tuned", tuned),
-        sentences.remark_collapse(base, tuned, [str(gold) for gold in golds]),
-    ]
-    return [remark for remark in remarks if remark]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -41,6 +40,19 @@ class Difference:
     p_method: str | None = None
 
 
+@dataclass(frozen=True)
+class Majority:
+    """What always giving the most frequent gold label scores.
+
+    Attributes:
+        share: of the items that have this label.
+        interval: 95 % interval of the tuned model's score minus this share, item by item; None: undefined.
+    """
+
+    share: float
+    interval: stats.Interval | None
+
+
 class Measurement:
     """The metrics of paired items; what several metrics rest on is read and counted once."""
 
@@ -49,6 +61,7 @@ class Measurement:
         self._units: dict[_Columns, stats.PairedUnits] = {}
         self._sums: dict[_Columns, tuple[Array, Array]] = {}
         self._scored: tuple[_Columns, _Scored] | None = None  # of the last metric: its neighbours often share it
+        self._unscored: dict[_Columns, tuple[int, int]] = {}
 
     @cached_property
     def _clusters(self) -> NDArray[np.int64] | None:
@@ -74,15 +87,29 @@ class Measurement:
 
     def _read(self, name: str) -> _Scored:
         base, tuned = self.pairs.statistics(name)
+        missing = np.isnan(base[:, 0]), np.isnan(tuned[:, 0])
+        kept = ~(missing[0] | missing[1])
+        alike = int((missing[0] & missing[1]).sum())
+        self._unscored[self._columns(name)] = int(missing[0].sum()) - alike, int(missing[1].sum()) - alike
         if base.shape[1] != tuned.shape[1]:  # one side has no score at all
             return np.empty((0, 1)), np.empty((0, 1)), None
-        kept = ~(np.isnan(base[:, 0]) | np.isnan(tuned[:, 0]))
         clusters = self._clusters
         if not kept.all():
             base, tuned = base[kept], tuned[kept]
             clusters = None if clusters is None else np.unique(clusters[kept], return_inverse=True)[1]
         alone = clusters is not None and len(clusters) == clusters.max(initial=-1) + 1
         return base, tuned, None if alone else clusters
+
+    def unscored(self, name: str) -> tuple[int, int]:
+        """Items without a score that the other side has one for: of base, of tuned.
+
+        What neither side has is no fault of either: an exact match among the answerable questions, a text without
+        tokens.
+        """
+        key = self._columns(name)
+        if key not in self._unscored:
+            self.scored(name)
+        return self._unscored[key]
 
     def difference(self, name: str) -> Difference:
         """What became of one metric from base to tuned."""
@@ -116,22 +143,41 @@ class Measurement:
         changes = stats.influence(tuned, aggregate, clusters) - stats.influence(base, aggregate, clusters)
         return changes if np.isfinite(changes).all() else None
 
-    def majority_share(self) -> float | None:
-        """What always answering the most frequent gold label of these items scores."""
-        counts = Counter(self.pairs.texts("target")[0])
-        return max(counts.values()) / len(self.pairs) if counts else None
+    def majority(self, name: str) -> Majority | None:
+        """What always answering the most frequent gold label scores, on the items that this 0/1 metric rests on; None
+        for no items."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        before, after = self.pairs.statistics(name)
+        kept = ~(np.isnan(before[:, 0]) | np.isnan(after[:, 0]))
+        golds = self.pairs.columns("target")[0].filter(pa.array(kept))
+        counted = pc.value_counts(golds)
+        if not len(counted):
+            return None
+        place = int(np.argmax(counted.field("counts").to_numpy()))
+        label, count = counted.field("values")[place], counted.field("counts")[place].as_py()
+        _, tuned, clusters = self.scored(name)
+        right = pc.equal(golds, label).to_numpy().astype(np.float64)
+        return Majority(count / len(golds), _exact_interval(tuned[:, 0] - right, clusters))
 
 
 def _exact(measured: Difference, changes: Array, clusters: NDArray[np.int64] | None) -> Difference:
     """Interval and p of zeros and ones."""
     if clusters is None:
-        gained, lost = int((changes > 0).sum()), int((changes < 0).sum())
-        interval, p = stats.paired_interval(gained, lost, len(changes)), stats.mcnemar_exact(gained, lost)
+        p = stats.mcnemar_exact(int((changes > 0).sum()), int((changes < 0).sum()))
         methods = "Tango's score interval", "McNemar's exact test"
     else:
-        interval, p = stats.clustered_paired_interval(changes, clusters), stats.clustered_flip_p(changes, clusters)
+        p = stats.clustered_flip_p(changes, clusters)
         methods = "Tango's score interval, design effect of clusters", "exact swaps of clusters"
+    interval = _exact_interval(changes, clusters)
     return replace(measured, interval=interval, p=p, interval_method=methods[0], p_method=methods[1])
+
+
+def _exact_interval(changes: Array, clusters: NDArray[np.int64] | None) -> stats.Interval | None:
+    if clusters is not None:
+        return stats.clustered_paired_interval(changes, clusters)
+    return stats.paired_interval(int((changes > 0).sum()), int((changes < 0).sum()), len(changes))
 
 
 def _resampled(measured: Difference, metric: Metric, pairs: stats.PairedUnits) -> Difference:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ft_harness import sentences
 from ft_harness.errors import ConfigError, InputError, NotComparableError, suggest
-from ft_harness.records import Evaluation, Record, Sample
+from ft_harness.records import Evaluation, Record, Sample, Settings
 from ft_harness.score_table import Outcomes, find_samples, read_outcomes
 
 Array = NDArray[np.float64]
@@ -31,6 +31,7 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "model": ("model",),
     "head": ("head", "text_fields", "back_end", "prompt_hash"),
 }  # what a study may vary on purpose -> the fields that may differ then
+_OF_ITEMS = ("items", "prompt_hash", "target_hash")
 _IN_SIGNATURES = {"task", "shots", "back-end", "dtype", "max_length"}  # parts that are compared as settings
 _SHOWN = 48  # characters of a value in a message
 
@@ -80,17 +81,28 @@ class Terms:
 _STRICT = Terms()
 
 
-def check_factors(factors: Collection[str]) -> None:
-    """Every factor must be one of `FACTORS`.
+def check_terms(terms: Terms) -> None:
+    """Every factor must be one of `FACTORS`, and every field that may differ one that is held against the other side's.
 
     Raises:
         ConfigError: one is not.
     """
-    for name in factors:
-        if name not in FACTORS:
+    given: list[tuple[str, str, str, Collection[str]]] = [
+        ("--factor", "factor", name, FACTORS) for name in terms.factors
+    ]
+    fields = _fields()
+    given += [("--allow-mismatch", "field", name.partition(" ")[0], fields) for name in terms.allow_mismatch]
+    for option, what, name, known in given:
+        if name not in known:
             raise ConfigError(
-                f"unknown factor {name!r}{suggest(name, FACTORS)}", f"one of {', '.join(FACTORS)}", "correct --factor"
+                f"unknown {what} {name!r}{suggest(name, known)}", f"one of {', '.join(known)}", f"correct {option}"
             )
+
+
+def _fields() -> Collection[str]:
+    """What may be accepted as different by name."""
+    settings = [field for field in Settings.model_fields if field not in _MAY_DIFFER]
+    return [*_OF_ITEMS, "metric", "status", "model", "dtype", "quantization", "head", "filter", *settings]
 
 
 def match_evaluations(

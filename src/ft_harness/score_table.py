@@ -72,6 +72,21 @@ def read_outcomes(evaluation: Evaluation) -> Outcomes:
     return Outcomes(evaluation.folder, table, columns, lambda _: table)
 
 
+def check_whole(evaluation: Evaluation) -> None:
+    """
+    Raises:
+        InputError: the samples can't be read, or are fewer than the record's scores rest on.
+    """
+    items = len(read_outcomes(evaluation).texts)
+    scored = max((score.n for score in evaluation.record.scores), default=0)
+    if items < scored:
+        raise InputError(
+            f"{evaluation.folder / SAMPLES_FILE}: {items} samples, the record's scores rest on {scored}",
+            "a sample for each doc that was scored",
+            "delete this evaluation's folder and run the same command again",
+        )
+
+
 def _open(evaluation: Evaluation) -> tuple[Any, Mapping[bytes, bytes]] | None:
     """(scores.parquet, its metadata); None if it is missing, damaged, or of other samples than those beside it."""
     import pyarrow as pa

@@ -7,43 +7,77 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ft_harness.amounts import amount, decimals, difference, interval, probability
 from ft_harness.metrics import find_metric
 from ft_harness.records import Record
-from ft_harness.stats import MIN_PAIRS
+from ft_harness.stats import MIN_PAIRS, Interval
 
 if TYPE_CHECKING:
-    from ft_harness.aggregator import Row
     from ft_harness.data_report import DataReport
     from ft_harness.power import Forecast
     from ft_harness.repeats import Repeats
+    from ft_harness.study import Row
 
-_WORDS = {"acc": "accuracy", "exact_match": "exact match", "token_f1": "token F1", "f1_macro": "macro F1"}
+_WORDS = {
+    "acc": "accuracy",
+    "exact_match": "exact match",
+    "token_f1": "token F1",
+    "f1_macro": "macro F1",
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "token_ppl": "token perplexity",
+    "item_ppl": "item perplexity",
+    "byte_ppl": "byte perplexity",
+    "char_ppl": "character perplexity",
+}
+_IN_POINTS = (1, 100)  # largest values of metrics whose differences are points
 _COLLAPSED = 0.95  # share of one answer from which a model counts as answering only that
 _SPREAD = 0.80  # share of the most frequent gold answer up to which the gold answers count as spread
+_QUOTED = 40  # characters of an answer in a sentence
+_NAMED = 3  # metrics in a note
 
 
-def state_verdict(row: Row, detectable: float | None) -> str:
-    """One sentence: what changed, by how much and how sure that is; without evidence, what could have been seen."""
-    word = _WORDS.get(row.metric, row.metric)
+def state_verdict(row: Row, detectable: float | None, *, adjusted: bool = False) -> str:
+    """One sentence: what changed, by how much and how sure that is; without evidence, what could have been seen.
+
+    Args:
+        adjusted: whether p of the primary rows is adjusted over several.
+    """
+    word = _word(row.metric)
     clusters = f" in {row.n_clusters} clusters" if row.n_clusters else ""
-    place = f"on {row.task} ({row.split}, {_count_items(row.n)}{clusters})"
+    place = f"on {row.task} ({row.split}, {_count_paired(row)}{clusters})"
     if row.base is None or row.tuned is None or row.delta is None:
         return f"No difference can be stated: {word} {place} is undefined."
-    factor, unit = (100.0, " %") if find_metric(row.metric).scale == 1 else (1.0, "")
-    before, after = f"{_round(row.base * factor)}{unit}", f"{_round(row.tuned * factor)}{unit}"
-    change = f"{_round(row.delta * factor, sign='+')} points{_state_ratio(row)}"
-    certainty = f"{_state_interval(row, factor)}, {_state_p(row)}"
+    digits = decimals(row.metric, row.low, row.high)
+    before, after = amount(row.metric, row.base, digits), amount(row.metric, row.tuned, digits)
+    change = f"{_state_change(row.metric, row.delta, digits)}{_state_ratio(row)}"
+    certainty = f"{_state_interval(row.metric, row.low, row.high)}, {_state_p(row, adjusted)}"
     if row.verdict == "no evidence":
-        limit = _state_limit(row.n, detectable, factor)
+        limit = _state_limit(row, detectable)
         return f"No evidence of a difference: {word} {place} {before} -> {after} ({change}, {certainty}){limit}."
     verb = "improved" if row.verdict == "improved" else "got worse,"
     return f"{word[0].upper()}{word[1:]} {place} {verb} from {before} to {after}: {change} ({certainty})."
 
 
+def _word(metric: str) -> str:
+    return _WORDS.get(metric, metric)
+
+
+def _state_change(metric: str, delta: float, digits: int | None = None) -> str:
+    """A signed difference with its unit, if it has one."""
+    points = " points" if find_metric(metric).scale in _IN_POINTS else ""
+    return f"{difference(metric, delta, digits)}{points}"
+
+
+def _state_size(metric: str, value: float, digits: int | None = None) -> str:
+    """As `_state_change`, of what has no direction."""
+    return _state_change(metric, value, digits).removeprefix("+")
+
+
 def _state_ratio(row: Row) -> str:
     """What a metric without a largest value (a perplexity) was multiplied by."""
     is_ratio = math.isinf(find_metric(row.metric).scale) and row.base and row.tuned
-    return f", a factor of {(row.tuned or 0) / (row.base or 1):.2f}" if is_ratio else ""
+    return f", a factor of {(row.tuned or 0) / (row.base or 1):.3g}" if is_ratio else ""
 
 
 def state_count(verdicts: Sequence[str | None], most: int) -> str:
@@ -59,33 +93,28 @@ def state_count(verdicts: Sequence[str | None], most: int) -> str:
 
 def state_repeats(repeats: Repeats) -> str:
     """What several training seeds came to, and how much of the uncertainty is theirs."""
-    factor = 100.0 if find_metric(repeats.metric).scale == 1 else 1.0
-    interval = "interval undefined"
-    if repeats.low is not None and repeats.high is not None:
-        interval = f"95 % interval {_round(repeats.low * factor)} to {_round(repeats.high * factor)}"
-    word = _WORDS.get(repeats.metric, repeats.metric)
+    metric = repeats.metric
+    mean = _state_change(metric, repeats.mean, decimals(metric, repeats.low, repeats.high))
     return (
-        f"Over {len(repeats.seeds)} training seeds {word} on {repeats.task} ({repeats.split}) changes by "
-        f"{_round(repeats.mean * factor, sign='+')} points on average ({interval}, for other seeds and other items); "
-        f"the seeds differ by a standard deviation of {_round(repeats.seed_deviation * factor)} points, "
-        f"the choice of items adds a standard error of {_round(repeats.test_error * factor)}."
+        f"Over {len(repeats.seeds)} training seeds {_word(metric)} on {repeats.task} ({repeats.split}) changes by "
+        f"{mean} on average ({_state_interval(metric, repeats.low, repeats.high)}, for other seeds and other items); "
+        f"the seeds differ by a standard deviation of {_state_size(metric, repeats.seed_deviation)}, "
+        f"the choice of items adds a standard error of {_state_size(metric, repeats.test_error)}."
     )
 
 
 def state_forecast(forecast: Forecast) -> list[str]:
     """What a test set can show, with the assumption that this rests on."""
-    metric = find_metric(forecast.metric)
-    factor, unit = (100.0, " %") if metric.scale == 1 else (1.0, "")
+    metric, word = forecast.metric, _word(forecast.metric)
     clusters = f" in {forecast.n_clusters} clusters" if forecast.n_clusters else ""
-    where = f"{_count_items(forecast.n)}{clusters}, base {_round(forecast.base * factor)}{unit}"
-    word = _WORDS.get(forecast.metric, forecast.metric)
+    where = f"{_count_items(forecast.n)}{clusters}, base {amount(metric, forecast.base)}"
     if forecast.detectable is None:
         lines = [f"{word}, {where}: no improvement can be shown."]
     else:
-        least = _round(forecast.detectable * factor)
-        lines = [f"{word}, {where}: an improvement of {least} points or more is found with 80 % power (p < 0.05)."]
+        least = _state_size(metric, forecast.detectable)
+        lines = [f"{word}, {where}: an improvement of {least} or more is found with 80 % power (p < 0.05)."]
     if forecast.effect is not None:
-        wished = f"An improvement of {_round(forecast.effect * factor)} points"
+        wished = f"An improvement of {_state_size(metric, forecast.effect)}"
         needed = None if forecast.needed is None else f"{forecast.needed:,} items"
         lines.append(f"{wished} needs {needed}." if needed else f"{wished} can't be shown with any number of items.")
     said = "as if independent, which is careful" if forecast.correlation == 0 else f"{forecast.correlation:g}"
@@ -97,40 +126,55 @@ def _count_items(n: int) -> str:
     return "1 item" if n == 1 else f"{n} items"
 
 
-def _round(number: float, sign: str = "") -> str:
-    return f"{round(number, 1) + 0.0:{sign}.1f}"  # + 0.0 makes -0.0 positive
+def _count_paired(row: Row) -> str:
+    """The items that a row rests on; of how many, where some are left out."""
+    all_items = row.n if row.n_items is None else row.n_items
+    return _count_items(row.n) if all_items <= row.n else f"{row.n} of {_count_items(all_items)}"
 
 
-def _state_interval(row: Row, factor: float) -> str:
-    if row.low is None or row.high is None:
+def _state_interval(metric: str, low: float | None, high: float | None) -> str:
+    if low is None or high is None:
         return "interval undefined"
-    return f"95 % interval {_round(row.low * factor)} to {_round(row.high * factor)}"
+    return f"95 % interval {interval(metric, low, high)}"
 
 
-def _state_p(row: Row) -> str:
-    p, name = row.p, "p"
-    if row.p_adjusted is not None and row.p_adjusted != row.p:
-        p, name = row.p_adjusted, "Holm-adjusted p"
+def _state_p(row: Row, adjusted: bool) -> str:
+    p, name = (row.p_adjusted, "Holm-adjusted p") if adjusted and row.p_adjusted is not None else (row.p, "p")
     if p is None:
         return "p undefined"
-    return f"{name} < 0.001" if p < 0.001 else f"{name} = {p:.{3 if p < 0.1 else 2}f}"
+    shown = probability(p)
+    return f"{name} {shown}" if shown.startswith("<") else f"{name} = {shown}"
 
 
-def _state_limit(n: int, detectable: float | None, factor: float) -> str:
-    if n < MIN_PAIRS:
-        return f"; {_count_items(n)} can't show any difference"
+def _state_limit(row: Row, detectable: float | None) -> str:
+    if row.n < MIN_PAIRS:
+        return f"; {_count_items(row.n)} can't show any difference"
     if detectable is None:
         return ""
-    points = detectable * factor
-    return f"; {n} items could only detect about {points:.{0 if points >= 2 else 1}f} points"
+    if find_metric(row.metric).scale not in _IN_POINTS:
+        return f"; {row.n} items could only detect about {detectable:.2g}"
+    scaled = detectable * 100 / find_metric(row.metric).scale
+    return f"; {row.n} items could only detect about {_state_size(row.metric, detectable, 0 if scaled >= 2 else 1)}"
 
 
-def remark_majority(tuned: float | None, majority: float | None) -> str | None:
-    """A warning if the tuned model's accuracy does not exceed the share of the most frequent gold label."""
-    if tuned is None or majority is None or tuned > majority:
+# --- what must stand beside a verdict -----------------------------------------------------------------------------
+
+
+def remark_unscored(left_out: int, items: int) -> str:
+    """That a number rests on fewer than the `items` that are paired."""
+    are = "is" if left_out == 1 else "are"
+    return f"{left_out} of {_count_items(items)} {are} left out: no score in base or tuned."
+
+
+def remark_majority(share: float, excess: Interval | None) -> str | None:
+    """A warning if the tuned model's accuracy is below the share of the most frequent gold label, or not shown to be
+    above it: by the 95 % interval of their difference."""
+    if excess is None or excess[0] > 0:
         return None
-    relation = "below" if tuned < majority else "not better than"
-    return f"The tuned model is {relation} the majority class ({_round(majority * 100)} %)."
+    relation = "below" if excess[1] < 0 else "not shown to be better than"
+    certainty = f"95 % interval of tuned minus majority {interval('acc', *excess)} points"
+    digits = decimals("acc", *excess)
+    return f"The tuned model is {relation} the majority class ({amount('acc', share, digits)}; {certainty})."
 
 
 def remark_empty(who: str, answers: Sequence[str | None]) -> str | None:
@@ -151,7 +195,8 @@ def remark_collapse(base: Sequence[str | None], tuned: Sequence[str | None], gol
     answer, count = Counter(readable).most_common(1)[0]
     if count < _COLLAPSED * len(tuned) or max(Counter(golds).values()) > _SPREAD * len(golds):
         return None
-    said = f"The tuned model answers '{answer}' for {100 * count // len(tuned)} % of the items"
+    quoted = answer if len(answer) <= _QUOTED else f"{answer[: _QUOTED - 1]}…"
+    said = f"The tuned model answers '{quoted}' for {100 * count // len(tuned)} % of the items"
     if Counter(base)[answer] >= _COLLAPSED * len(base):
         return f"{said}, as the base model does: the training has not taught the task."
     return f"{said}: the training has collapsed (often a too high learning rate)."
@@ -165,10 +210,44 @@ def remark_overlap(without: Row, left_out: int, left: int) -> str:
     said = f"{left_out} of {left_out + left} {stand} in the training data, exactly or nearly"
     if without.base is None or without.tuned is None or without.delta is None:
         return f"{said}; without them nothing can be stated."
-    factor, unit = (100.0, " %") if find_metric(without.metric).scale == 1 else (1.0, "")
-    before, after = (f"{_round(value * factor)}{unit}" for value in (without.base, without.tuned))
-    change = f"{_round(without.delta * factor, sign='+')} points, {_state_interval(without, factor)}"
-    return f"{said}; without them {_WORDS.get(without.metric, without.metric)} {before} -> {after} ({change})."
+    metric, digits = without.metric, decimals(without.metric, without.low, without.high)
+    before, after = amount(metric, without.base, digits), amount(metric, without.tuned, digits)
+    certainty = _state_interval(metric, without.low, without.high)
+    change = f"{_state_change(metric, without.delta, digits)}, {certainty}"
+    return f"{said}; without them {_word(metric)} {before} -> {after} ({change})."
+
+
+def remark_cut(who: str) -> str:
+    """That no answer of a model ("base" or "tuned") was finished."""
+    return f"Every answer of the {who} model was cut by the limit of generated tokens: none is finished."
+
+
+def remark_overfitting(metric: str, trained: Row, tested: Row) -> str:
+    """That the tuned model is far better on what it was trained on than on other items, by more than its base is."""
+    sides = [(row, decimals(metric, row.low, row.high)) for row in (trained, tested)]
+    there, here = (amount(metric, row.tuned, digits) for row, digits in sides)
+    gains = [_state_change(metric, row.delta, digits) for row, digits in sides if row.delta is not None]
+    return (
+        f"The tuned model scores {there} on the training examples and {here} here, {gains[0]} and {gains[1]} against "
+        "its base: much of what it gained is learnt by heart (overfitting)."
+    )
+
+
+def remark_choosing(how: str | None, split: str) -> str:
+    """That numbers on validation are no fair ones; `how` the training used the split, None: not known."""
+    if how is None:
+        return "These are validation items: where they helped to choose anything, new items would score lower."
+    if split == "validation":
+        return f"The training used these validation items ({how}): new items would score lower."
+    return f"The training used the validation items ({how}): this number is a fair one, those on validation are not."
+
+
+def remark_same(record: Record) -> str:
+    """That an evaluation was compared with itself."""
+    return f"Base and tuned are one and the same evaluation, {describe(record)}: this compares nothing."
+
+
+# --- notes --------------------------------------------------------------------------------------------------------
 
 
 def describe(record: Record) -> str:
@@ -183,6 +262,12 @@ def note_bad_items(record: Record) -> list[str]:
         "items had their prompt cut to fit the context": [score.n_truncated for score in record.scores],
     }
     return [f"{describe(record)}: {max(bad)} {what}" for what, bad in counts.items() if max(bad, default=0)]
+
+
+def note_unscored(metrics: Sequence[str], left_out: int, items: int) -> str:
+    """Which metrics rest on fewer than the paired items."""
+    more = f" and {len(metrics) - _NAMED} more" if len(metrics) > _NAMED else ""
+    return f"{', '.join(metrics[:_NAMED])}{more}: {remark_unscored(left_out, items).rstrip('.')}"
 
 
 def note_unknown_overlap(record: Record, data: DataReport | None) -> list[str]:

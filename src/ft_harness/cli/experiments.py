@@ -43,30 +43,27 @@ def _experiment(
     return Experiment(chosen, loaded, recipe_file(recipe), out, command_line(), trust_task_code)
 
 
+_NUMBERS = ["Base", "Tuned", "Difference", "95 % interval", "p", "n", "Verdict"]  # columns of the table in the terminal
+
+
 def print_study(study: Study, path: Path) -> None:
     """The main metric of each comparison, the sentences of the primary ones, and the report's path."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    from ft_harness.amounts import amount, difference, interval
-    from ft_harness.report import one_line
+    from ft_harness.report import View, headline, leading, measured_cells, one_line, text_of
+    from ft_harness.study import TITLES, features_of
 
-    table = Table("Task", "Split", "Metric", "Base", "Tuned", "Difference [95 %]", "n", "Verdict")
+    features = leading(study, View())
+    table = Table(*(TITLES[name] for name in features), *(Column(name, no_wrap=True) for name in _NUMBERS))
     for comparison in study.comparisons:
-        measured = [row for row in comparison.rows if row.tuned_subject is not None]
-        row = next((row for row in measured if row.primary), measured[0])
-        cells = (
-            row.task,
-            row.split,
-            row.metric,
-            amount(row.metric, row.base),
-            amount(row.metric, row.tuned),
-            f"{difference(row.metric, row.delta)} [{interval(row)}]",
-            str(row.n),
-            row.verdict or "-",
-        )
-        table.add_row(*(escape(one_line(cell)) for cell in cells))
+        row = headline(comparison.rows)
+        found, cells = features_of(study, comparison, row), measured_cells(row)
+        if row.p_adjusted is not None:
+            cells["p"] = cells["p (Holm)"]
+        shown = [*(found[name] for name in features), *(text_of(cells[name]) for name in _NUMBERS)]
+        table.add_row(*(escape(one_line(cell)) for cell in shown))
     console = Console()
     console.width = max(console.width, 110)
     console.print(table)

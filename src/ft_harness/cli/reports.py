@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -92,13 +93,13 @@ def _takes_layout(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _make_layout(given: Options) -> Layout:
-    from ft_harness.pairing import Terms, check_factors
+    from ft_harness.pairing import Terms, check_terms
     from ft_harness.pipeline import Layout, check_formats
     from ft_harness.report import make_view
 
     view = make_view(given["rows"], given["columns"], given["metrics"])
-    check_factors(given["factor"])
     terms = Terms(tuple(given["factor"]), tuple(given["allow_mismatch"]))
+    check_terms(terms)
     return Layout(check_formats(given["formats"]), view, terms, given["listed"])
 
 
@@ -131,26 +132,35 @@ def compare(
     layout: Options,
     name: NameOption = "comparison",
     fail_on_regression: Annotated[
-        str | None, typer.Option(metavar="METRIC", help="exit 1 if this metric got worse")
+        str | None, typer.Option(metavar="METRIC", help="exit 1 if this metric got worse or is undefined")
     ] = None,
     out: OutOption = HERE,
 ) -> None:
     """Compare two evaluations item by item, and write a report on them."""
     from ft_harness.pipeline import compare_only
-    from ft_harness.report import check_metrics, make_view
+
+    made = _make_layout(layout)
+    watching = replace(made, view=replace(made.view, watched=fail_on_regression))
+    study, path = compare_only(base, tuned, out, name, command_line(), watching)
+    print_study(study, path)
+    if fail_on_regression is not None:
+        _check_regression(study, fail_on_regression)
+    _check_read(study)
+
+
+def _check_regression(study: Study, metric: str) -> None:
+    """End with exit code 1 where the metric got worse, or nobody can tell; say it where not every comparison has it."""
     from ft_harness.sentences import state_verdict
 
-    study, path = compare_only(base, tuned, out, name, command_line(), _make_layout(layout))
-    print_study(study, path)
-    if fail_on_regression is None:
-        _check_read(study)
-        return
-    check_metrics(study, make_view(None, None, fail_on_regression))
-    for row in study.rows():
-        if row.metric == fail_on_regression and row.verdict == "worse":
-            say(state_verdict(row, None))
-            raise typer.Exit(1)
-    _check_read(study)
+    rows = [row for row in study.rows() if row.metric == metric and row.tuned_subject is not None]
+    if len(rows) < len(study.comparisons):
+        places = ", ".join(f"{row.task} ({row.split})" for row in rows)
+        say(f"{metric} was scored on {places} only: no other comparison was judged.")
+    failed = [row for row in rows if row.verdict == "worse" or row.delta is None]
+    for row in failed:
+        say(state_verdict(row, None, adjusted=len(study.comparisons) > 1))
+    if failed:
+        raise typer.Exit(1)
 
 
 def _check_read(study: Study) -> None:

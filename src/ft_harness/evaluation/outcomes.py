@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ft_harness.evaluation.jobs import Job, ModelState
-from ft_harness.metrics import Metric, describe, find_metric
+from ft_harness.metrics import describe, find_metric
 from ft_harness.records import (
     Sample,
     Score,
     item_hash,
 )
-from ft_harness.stats import bootstrap_interval, wilson_interval
+from ft_harness.stats import score_interval
 
 
 def make_sample(job: Job, item: Mapping[str, Any], truncated: set[str], occurrences: Counter[str]) -> Sample:
@@ -109,7 +109,9 @@ def make_scores(state: ModelState, job: Job, samples: Sequence[Sample]) -> list[
         metric = find_metric(name)
         scored = [sample for sample in samples if sample.scores.get(name) is not None]
         values = metric_values(scored, name)
-        low, high = _interval(metric, values, _clusters(job.settings.cluster, scored))
+        rows = np.array(values, dtype=np.float64).reshape(len(values), -1) if values else np.empty((0, 1))
+        clusters = _clusters(job.settings.cluster, scored)
+        low, high = score_interval(rows, metric.aggregate, clusters, binary=metric.binary) or (None, None)
         scores.append(
             Score(
                 metric=name,
@@ -132,24 +134,6 @@ def _clusters(field: str | None, samples: Sequence[Sample]) -> NDArray[np.int64]
     if not texts or len(texts) < len(samples) or len(set(texts)) == len(texts):
         return None
     return np.unique(np.array(texts), return_inverse=True)[1].astype(np.int64)
-
-
-def _interval(
-    metric: Metric, values: Sequence[float | list[float]], clusters: NDArray[np.int64] | None
-) -> tuple[float | None, float | None]:
-    """95 % interval of one score: Wilson's for a mean of zeros and ones, else the bootstrap's.
-
-    Where items come in clusters, the bootstrap draws them whole; zeros (or ones) throughout count once a cluster.
-    """
-    if not values:
-        return None, None
-    rows = np.array(values, dtype=np.float64).reshape(len(values), -1)
-    if metric.binary and clusters is None:
-        return wilson_interval(int(rows.sum()), len(rows)) or (None, None)
-    if metric.binary and clusters is not None and len(np.unique(rows)) == 1:
-        number = int(clusters.max()) + 1
-        return wilson_interval(int(rows[0, 0]) * number, number) or (None, None)
-    return bootstrap_interval(rows, metric.aggregate, clusters=clusters) or (None, None)
 
 
 def _signature(state: ModelState, job: Job, metric: str, languages: Collection[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from ft_harness.plots import Form
 from ft_harness.recipe import check_name
 from ft_harness.records import Evaluation, Found, find_records
 from ft_harness.report import View
-from ft_harness.score_table import write_scores
+from ft_harness.score_table import check_whole, write_scores
 from ft_harness.storage import sha256_text, write_bytes, write_text
 
 FORMS: tuple[Form, ...] = ("png", "svg")
@@ -91,8 +91,10 @@ def report_only(
     notes = [*study.notes, *missing, *found.notes, *_note_unread(found)]
     study = study.model_copy(update={"notes": notes, "unread": found.unread})
     if not study.comparisons:
+        reasons = [*found.unread, *study.notes]
+        why = f" ({reasons[0]})" if reasons else ""
         raise InputError(
-            "no adapter's evaluation has a base evaluation of the same task, split and settings",
+            f"no adapter's evaluation has a base evaluation of the same task, split and settings{why}",
             "both, made by ft-harness run or eval, or by lm_eval with and without peft=",
             "score the base on the same recipe first; two models without an adapter: ft-harness compare BASE TUNED",
         )
@@ -142,12 +144,28 @@ def _check_folder(out: Path, name: str) -> Path:
 
 
 def _find(paths: Sequence[Path]) -> Found:
-    """All evaluations; of those that lm-eval made the scores are put in columns, as ours are when they are written."""
+    """All evaluations that are whole; the scores of those that lm-eval made are put in columns, as ours are at once.
+
+    Raises:
+        InputError: a path is missing, or nothing below one can be read.
+    """
     found = find_records(paths)
+    kept: list[Evaluation] = []
+    faults: list[str] = []
     for evaluation in found.evaluations:
         if evaluation.record.foreign:
             write_scores(evaluation)
-    return found
+        try:
+            if evaluation.record.status == "complete":
+                check_whole(evaluation)
+            kept.append(evaluation)
+        except InputError as error:
+            faults.append(error.what)
+    if not kept:
+        raise InputError(
+            faults[0], "samples that can be read", "delete this evaluation's folder and run the same command again"
+        )
+    return replace(found, evaluations=kept, unread=[*found.unread, *faults])
 
 
 def _note_unread(found: Found) -> list[str]:
@@ -273,11 +291,8 @@ def _stem(key: str) -> str:
 
 def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
     """(key, how it is drawn, its numbers as csv) of each figure that the study has something for."""
-    yield (
-        "before_after",
-        partial(plots.before_after, study),
-        report.csv_text(plots.SCORE_COLUMNS, plots.score_rows(study)),
-    )
+    if scores := plots.score_rows(study):  # perplexities alone have no axis to stand on
+        yield "before_after", partial(plots.before_after, study), report.csv_text(plots.SCORE_COLUMNS, scores)
     for run in study.adapters[:MOST_SHOWN]:
         rows = plots.curve_rows(run)
         numbers = report.csv_text(plots.curve_columns(run), rows)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 from ft_harness.records.lm_eval_files import Run, read_results
 from ft_harness.records.lm_eval_samples import Lines
 from ft_harness.records.lm_eval_scores import Totals
-from ft_harness.records.lm_eval_settings import TaskRun, describe_run
+from ft_harness.records.lm_eval_settings import TaskRun, describe_run, names_apart
 from ft_harness.records.schema import SAMPLES_FILE, Record, Sample
 from ft_harness.storage import write_gzip_lines
 
@@ -70,7 +70,29 @@ def read_runs(runs: Sequence[Run]) -> Foreign:
                     done[task_run.place] = path.name
                 except (OSError, ValueError) as error:
                     found.unread.append(f"{path}: {error}")
-    return found
+    return replace(found, made=_tell_apart(found.made))
+
+
+def _tell_apart(made: Sequence[tuple[Path, Record]]) -> list[tuple[Path, Record]]:
+    """The same records, with longer names for adapters or models that are not one though their paths end alike."""
+    paths: dict[str, dict[str, None]] = {}
+    for _, record in made:
+        paths.setdefault(record.subject, {})[_path_of(record)] = None
+    names = {subject: names_apart(list(found)) for subject, found in paths.items() if len(found) > 1}
+    return [
+        (folder, _rename(record, names[record.subject][_path_of(record)]) if record.subject in names else record)
+        for folder, record in made
+    ]
+
+
+def _path_of(record: Record) -> str:
+    return record.adapter.path if record.adapter else record.model.pretrained
+
+
+def _rename(record: Record, name: str) -> Record:
+    if record.adapter is None:
+        return record.model_copy(update={"subject": f"base--{name}"})
+    return record.model_copy(update={"subject": name, "adapter": record.adapter.model_copy(update={"name": name})})
 
 
 def _tasks(run: Run, found: Foreign) -> Iterator[tuple[TaskRun, Path]]:
@@ -109,16 +131,16 @@ def _read_task(
     Raises:
         ValueError: it can't be read, is not whole, or not of these results.
     """
-    lines = Lines(path, None, task_run.multiple_choice, tick)
+    lines = Lines(path, None, task_run.output_type, tick)
     made = [_read_filter(task_run, lines, notes)]
     for name in list(lines.filters)[1:]:
-        made.append(_read_filter(task_run, Lines(path, name, task_run.multiple_choice, lambda _: None), notes))
+        made.append(_read_filter(task_run, Lines(path, name, task_run.output_type, lambda _: None), notes))
     return made
 
 
 def _read_filter(task_run: TaskRun, lines: Lines, notes: list[str]) -> tuple[Path, Record]:
     folder = Path(_folder().name) / str(next(_numbers))
-    totals = Totals(task_run.higher_is_better)
+    totals = Totals(task_run.higher_is_better, task_run.settings.cluster)
     try:
         write_gzip_lines(folder / SAMPLES_FILE, (sample.model_dump_json() for sample in _add(lines, totals)))
         wanted = "none" if lines.wanted is None else lines.wanted

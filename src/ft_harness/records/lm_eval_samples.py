@@ -30,7 +30,7 @@ class Lines:
     """The lines of a samples file that have one filter; iterating reads the file from the start.
 
     Attributes:
-        multiple_choice: None: each line shows it.
+        output_type: lm-eval's; None: each line shows it.
         tick: told of the bytes of each line.
         filters: the filters met so far, in their order.
         odd_metrics: metric -> why it can't be compared, met so far.
@@ -39,7 +39,7 @@ class Lines:
 
     path: Path
     wanted: str | None
-    multiple_choice: bool | None
+    output_type: str | None
     tick: Callable[[int], object]
     filters: dict[str, None] = field(default_factory=dict)
     odd_metrics: dict[str, str] = field(default_factory=dict)
@@ -93,9 +93,8 @@ class Lines:
         doc = item["doc"] if isinstance(item["doc"], dict) else {"doc": item["doc"]}
         requests = _requests(item.get("arguments"))
         responses, failed = _responses(item.get("filtered_resps"))
-        chosen = self.multiple_choice if self.multiple_choice is not None else _is_choice(responses)
         target = str(item.get("target"))
-        prediction, gold = _answers(requests, responses, target, chosen=chosen)
+        prediction, gold = _answers(requests, responses, target, self.output_type or _guess_type(responses))
         scores = self._scores(item)
         prompt = requests[0][0] if requests else ""
         return Sample(
@@ -190,16 +189,18 @@ def _responses(given: Any) -> tuple[list[Any], str | None]:
     return responses, None
 
 
-def _is_choice(responses: Sequence[Any]) -> bool:
-    return len(responses) > 1 and all(isinstance(each, list) for each in responses)
+def _guess_type(responses: Sequence[Any]) -> str:
+    several = len(responses) > 1 and all(isinstance(each, list) for each in responses)
+    return "multiple_choice" if several else "generate_until"
 
 
 def _answers(
-    requests: Sequence[tuple[str, str]], responses: Sequence[Any], target: str, *, chosen: bool
+    requests: Sequence[tuple[str, str]], responses: Sequence[Any], target: str, output_type: str
 ) -> tuple[str | None, str]:
-    """(what the model answered, what was right), as text; a number of a choice becomes its text."""
-    if not chosen:
-        generated = bool(responses) and isinstance(responses[0], str)
+    """(what the model answered, what was right), as text; a number of a choice becomes its text, likelihoods are no
+    answer."""
+    if output_type != "multiple_choice":
+        generated = output_type == "generate_until" and bool(responses) and isinstance(responses[0], str)
         return (responses[0].strip() if generated else None), target.strip()
     same = [(context, choice) for context, choice in requests if context == requests[0][0]]
     choices = [choice.strip() for _, choice in same]

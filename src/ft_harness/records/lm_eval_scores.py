@@ -1,10 +1,15 @@
-"""Scores from samples that another program wrote: added up as they come, and held against what that program said."""
+"""Scores from samples that another program wrote: added up as they come, and held against what that program said.
+
+Of zeros and ones that stand alone the sums are all that an interval needs; other statistics are held, metrics with the
+same ones sharing them.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from collections.abc import Mapping
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,25 +18,35 @@ from ft_harness.errors import InputError
 from ft_harness.metrics import Metric, find_metric
 from ft_harness.metrics.core import mean
 from ft_harness.records.schema import Sample, Score
-from ft_harness.stats import wilson_interval
+from ft_harness.stats import Interval, score_interval, wilson_interval
 
 _BATCH = 1000  # items whose statistics are held before they are added up
 _SEVERAL = 3  # numbers an item that statistics of ours have at least; lm-eval keeps pairs of answers
 _PAIRS = ("token_ppl", "item_ppl", "byte_ppl", "char_ppl")  # of which an item has two
 _BINARY = (0.0, 1.0)
+_Statistics = NDArray[np.float64]
+_Numbers = NDArray[np.int64]
+_Array = TypeVar("_Array", bound=NDArray[Any])
 
 
 class Totals:
-    """Sums over the samples of one evaluation; what is held does not grow with them."""
+    """Sums over the samples of one evaluation, and what intervals need.
 
-    def __init__(self, higher_is_better: Mapping[str, bool]) -> None:
+    `cluster` is the doc field of which equal values make a cluster; None: each item alone.
+    """
+
+    def __init__(self, higher_is_better: Mapping[str, bool], cluster: str | None = None) -> None:
         self.items = 0
         self._higher = dict(higher_is_better)
         self._metrics: dict[str, Metric] = {}
         self._odd: dict[str, str] = {}
-        self._waiting: dict[str, list[float | list[float]]] = {}
+        self._waiting: dict[str, list[tuple[float | list[float], int]]] = {}  # statistics, number of the cluster
         self._sums: dict[str, NDArray[np.float64]] = {}
         self._counts: dict[str, int] = {}
+        self._cluster = cluster
+        self._clusters: dict[str, int] = {}
+        self._held: dict[str, list[tuple[_Statistics, _Numbers]]] = {}
+        self._interned: dict[bytes, NDArray[Any]] = {}
         self._invalid = 0
         self._hash = hashlib.sha256()
 
@@ -40,6 +55,7 @@ class Totals:
         self.items += 1
         self._invalid += sample.invalid
         self._hash.update(sample.item_key.encode())
+        cluster = self._number(sample)
         for name, value in sample.scores.items():
             if name not in self._metrics and name not in self._odd:
                 self._meet(name)
@@ -50,9 +66,15 @@ class Totals:
                 self._odd[name] = fault
                 continue
             waiting = self._waiting.setdefault(name, [])
-            waiting.append(value)
+            waiting.append((value, cluster))
             if len(waiting) == _BATCH:
                 self._settle(name)
+
+    def _number(self, sample: Sample) -> int:
+        """The number of a sample's cluster; its own where the task names no clusters."""
+        if self._cluster is None:
+            return self.items
+        return self._clusters.setdefault(str(sample.doc.get(self._cluster)), len(self._clusters))
 
     def _meet(self, name: str) -> None:
         try:
@@ -65,12 +87,20 @@ class Totals:
         if not rows:
             return
         try:
-            table = np.array(rows, dtype=np.float64).reshape(len(rows), -1)
+            table = np.array([row for row, _ in rows], dtype=np.float64).reshape(len(rows), -1)
             before = self._sums.get(name)
             self._sums[name] = table.sum(axis=0) if before is None else before + table.sum(axis=0)
             self._counts[name] = self._counts.get(name, 0) + len(rows)
+            if self._cluster is not None or not self._metrics[name].binary:
+                numbers = np.array([number for _, number in rows], dtype=np.int64)
+                self._held.setdefault(name, []).append((self._intern(table), self._intern(numbers)))
         except ValueError:
             self._odd[name] = "its statistics differ in length"
+
+    def _intern(self, array: _Array) -> _Array:
+        """An array that is equal to this one, the same for all metrics."""
+        key = hashlib.sha256(f"{array.dtype} {array.shape} ".encode() + array.tobytes()).digest()
+        return cast(_Array, self._interned.setdefault(key, array))
 
     def digest(self) -> str:
         """Hash of the items, in their order."""
@@ -116,10 +146,9 @@ class Totals:
         return None if sums is None else self._metrics[name].value_of(sums, self._counts[name])
 
     def score(self, name: str, signature: str) -> Score:
-        """One metric; the interval is Wilson's, null where items are not 0 or 1."""
+        """One metric."""
         n, metric = self._counts.get(name, 0), self._metrics[name]
-        interval = wilson_interval(int(self._sums[name][0]), n) if metric.binary and n else None
-        low, high = interval or (None, None)
+        low, high = self._interval(name) or (None, None)
         return Score(
             metric=name,
             value=self._value(name),
@@ -131,6 +160,16 @@ class Totals:
             higher_is_better=self._higher.get(name, metric.higher_is_better),
             signature=signature,
         )
+
+    def _interval(self, name: str) -> Interval | None:
+        """As `score_interval` has it."""
+        metric, held = self._metrics[name], self._held.get(name)
+        if held is None:
+            return wilson_interval(int(self._sums[name][0]), self._counts[name]) if name in self._sums else None
+        rows = np.concatenate([table for table, _ in held])
+        numbers = np.unique(np.concatenate([numbers for _, numbers in held]), return_inverse=True)[1]
+        clusters = None if numbers.max(initial=-1) + 1 == len(rows) else numbers
+        return score_interval(rows, metric.aggregate, clusters, binary=metric.binary)
 
 
 def _is_close(value: float | None, stated: float) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Literal
@@ -32,7 +32,7 @@ class TaskRun:
         place: what a newer run must share to take this one's place.
         stated: "metric,filter" -> value.
         effective: how many docs were scored; None: not said.
-        multiple_choice: None: not said.
+        output_type: lm-eval's; None: not said.
     """
 
     place: tuple[Any, ...]
@@ -43,7 +43,7 @@ class TaskRun:
     foreign: ForeignOutput
     stated: Mapping[str, Any]
     effective: int | None
-    multiple_choice: bool | None
+    output_type: str | None
     higher_is_better: Mapping[str, bool]
     provenance: dict[str, Any]
 
@@ -91,8 +91,9 @@ def describe_run(run: Run, task: str, content: Mapping[str, Any]) -> TaskRun:
     stated = {key: value for key, value in _object(_object(content, "results"), task).items() if "_stderr" not in key}
     told = (settings.split, settings.num_fewshot, settings.limit, settings.chat_template_hash)
     kwargs = canonical_json(settings.generation_kwargs)
+    whose = subject, adapter and adapter.path, model.pretrained
     return TaskRun(
-        place=(run.folder, subject, model.pretrained, model.dtype, model.quantization, task, *told, kwargs),
+        place=(run.folder, *whose, model.dtype, model.quantization, task, *told, kwargs),
         subject=subject,
         model=model,
         adapter=adapter,
@@ -105,7 +106,7 @@ def describe_run(run: Run, task: str, content: Mapping[str, Any]) -> TaskRun:
         ),
         stated=stated,
         effective=effective if isinstance(effective, int) else None,
-        multiple_choice=_is_multiple_choice(task_config.get("output_type")),
+        output_type=task_config.get("output_type"),
         higher_is_better=_directions(_object(_object(content, "higher_is_better"), task)),
         provenance={key: content[key] for key in _PROVENANCE if content.get(key) is not None},
     )
@@ -114,10 +115,6 @@ def describe_run(run: Run, task: str, content: Mapping[str, Any]) -> TaskRun:
 def _object(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = parent.get(name)
     return value if isinstance(value, Mapping) else {}
-
-
-def _is_multiple_choice(output_type: Any) -> bool | None:
-    return None if output_type is None else output_type == "multiple_choice"
 
 
 def _directions(given: Mapping[str, Any]) -> dict[str, bool]:
@@ -132,13 +129,27 @@ def _model_arguments(given: Any) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in (part.partition("=") for part in parts) if key.strip()}
 
 
+def _parts(path: str) -> list[str]:
+    return [part for part in PureWindowsPath(PurePosixPath(path)).parts if part.strip("/\\")]
+
+
 def _last_part(path: str) -> str:
     """The last part of a path or hub id, with the one before it where it would say nothing."""
-    parts = [part for part in PureWindowsPath(PurePosixPath(path)).parts if part.strip("/\\")]
-    name = parts[-1] if parts else path or UNKNOWN
-    if len(parts) > 1 and _GENERAL_NAMES.fullmatch(name):
-        name = f"{parts[-2]}--{name}"
-    return "".join(c if c.isalnum() or c in "._-" else "-" for c in name)[:80]
+    parts = _parts(path)
+    general = len(parts) > 1 and _GENERAL_NAMES.fullmatch(parts[-1])
+    return _join(parts[-2:] if general else parts[-1:] or [path or UNKNOWN])
+
+
+def _join(parts: Sequence[str]) -> str:
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in "--".join(parts))[-80:]
+
+
+def names_apart(paths: Sequence[str]) -> dict[str, str]:
+    """A name for each of several paths that end alike: as many of their last parts as tell them apart."""
+    depth = 2
+    while len({tuple(_parts(path)[-depth:]) for path in paths}) < len(paths) and depth < max(map(len, paths)):
+        depth += 1
+    return {path: _join(_parts(path)[-depth:]) for path in paths}
 
 
 def _model(config: Mapping[str, Any], arguments: Mapping[str, str], unknown: list[str]) -> ModelInfo:

@@ -11,11 +11,12 @@ import json
 from collections.abc import Mapping
 
 from ft_harness.aggregator import Study
+from ft_harness.report.cells import measured_cells
 from ft_harness.report.contents import build_document
 from ft_harness.report.cost_section import sized, timed
-from ft_harness.report.document import one_line
+from ft_harness.report.document import one_line, text_of
 from ft_harness.report.explorer import Explorer, make_explorer
-from ft_harness.report.features import View, check_metrics, headline, main_comparisons, make_view, name_of
+from ft_harness.report.features import View, check_metrics, headline, leading, main_comparisons, make_view
 from ft_harness.report.html_page import html_page
 from ft_harness.report.latex_page import latex_page, latex_table
 from ft_harness.report.markdown_page import markdown_page
@@ -36,17 +37,19 @@ __all__ = [
     "json_page",
     "latex_page",
     "latex_table",
+    "leading",
     "main_comparisons",
     "make_explorer",
     "make_view",
     "markdown_page",
-    "name_of",
+    "measured_cells",
     "one_line",
     "render_html",
     "render_markdown",
     "rows_json",
     "sized",
     "table_names",
+    "text_of",
     "timed",
 ]
 

@@ -7,8 +7,9 @@ from ft_harness.amounts import NONE, difference
 from ft_harness.cases import CASES_FILE, DECIDING_METRICS, THRESHOLD, Case, CaseSummary, Transition
 from ft_harness.report.cells import count
 from ft_harness.report.document import Block, Bullets, Cell, Heading, Number, Paragraph, Table, Verbatim
-from ft_harness.report.features import main_comparisons, name_of
+from ft_harness.report.features import main_comparisons
 from ft_harness.report.slice_section import LEGEND, slice_blocks
+from ft_harness.study import name_of
 
 _UNCHANGED: tuple[Transition, ...] = (
     "still right",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ft_harness.aggregator import Row
-from ft_harness.amounts import NONE, amount, difference, probability
+from ft_harness.amounts import NONE, amount, decimals, difference, interval, probability
 from ft_harness.report.document import Cell, Number, Span
 
 MEASURED = {
@@ -21,12 +21,12 @@ MEASURED = {
 UNDEFINED = Number(NONE, None)
 
 
-def score(metric: str, value: float | None) -> Number:
-    return Number(amount(metric, value), value)
+def score(metric: str, value: float | None, digits: int | None = None) -> Number:
+    return Number(amount(metric, value, digits), value)
 
 
-def change(metric: str, delta: float | None) -> Number:
-    return Number(difference(metric, delta), delta)
+def change(metric: str, delta: float | None, digits: int | None = None) -> Number:
+    return Number(difference(metric, delta, digits), delta)
 
 
 def chance(p: float | None) -> Number:
@@ -43,16 +43,16 @@ def share(value: float | None) -> Number:
 
 def span_of(metric: str, low: float | None, high: float | None) -> Span:
     """An interval of a difference."""
-    shown = NONE if low is None or high is None else f"{difference(metric, low)} to {difference(metric, high)}"
-    return Span(shown, low, high)
+    return Span(interval(metric, low, high), low, high)
 
 
 def measured_cells(row: Row) -> dict[str, Cell]:
     """The cells of a row by the names of `MEASURED`."""
+    digits = decimals(row.metric, row.low, row.high)
     return {
-        "Base": score(row.metric, row.base),
-        "Tuned": score(row.metric, row.tuned),
-        "Difference": change(row.metric, row.delta),
+        "Base": score(row.metric, row.base, digits),
+        "Tuned": score(row.metric, row.tuned, digits),
+        "Difference": change(row.metric, row.delta, digits),
         "95 % interval": span_of(row.metric, row.low, row.high),
         "p": chance(row.p),
         "p (Holm)": chance(row.p_adjusted),

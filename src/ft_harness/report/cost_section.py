@@ -7,20 +7,26 @@ from ft_harness.amounts import duration, size
 from ft_harness.records import TrainingCost
 from ft_harness.report.cells import MEASURED, UNDEFINED, count, measured_cells
 from ft_harness.report.document import Block, Cell, Figure, Number, Table
-from ft_harness.report.features import headline, main_comparisons, name_of
+from ft_harness.report.features import headline, main_comparisons
+from ft_harness.study import name_of
 
+_MOST_COLUMNS = 6
 _SHOWN = ("Base", "Tuned", "Difference", "95 % interval", "n")
 
 
 def cost_section(study: Study) -> list[Block]:
-    """One column an adapter: a study has few adapters and many quantities."""
+    """One column an adapter, as there are few of them and many quantities; else one line an adapter."""
     columns = [_cost_column(study, run) for run in study.adapters]
     if not columns:
         return []
+    names = [run.card.name for run in study.adapters]
     lines = [[quantity, *(column[quantity] for column in columns)] for quantity in columns[0]]
-    header = ["", *(run.card.name for run in study.adapters)]
+    header = ["", *names]
+    if len(columns) > _MOST_COLUMNS:
+        lines = [[name, *column.values()] for name, column in zip(names, columns, strict=True)]
+        header = ["Adapter", *columns[0]]
     caption = "Score against training time, with 95 % intervals; the dotted line is the base"
-    return [Table("cost", "Cost", header, lines, "t" + "n" * len(columns)), Figure("cost", caption)]
+    return [Table("cost", "Cost", header, lines, "t" + "n" * (len(header) - 1)), Figure("cost", caption)]
 
 
 def timed(study: Study) -> list[tuple[float, Comparison, Row]]:

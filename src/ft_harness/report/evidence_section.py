@@ -7,12 +7,12 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ft_harness.aggregator import Comparison, Study
+from ft_harness.aggregator import MOST_SHOWN, Comparison, Study
 from ft_harness.records import AdapterInfo, Record
 from ft_harness.report.cells import UNDEFINED, count
 from ft_harness.report.document import Block, Cell, Heading, Number, Paragraph, Table, Verbatim, bullets
-from ft_harness.report.features import name_of
 from ft_harness.report.label_section import label_names
+from ft_harness.study import name_of
 
 _EVALUATION_COLUMNS = {
     "Subject": "t",
@@ -28,6 +28,8 @@ _EVALUATION_COLUMNS = {
     "Back end": "t",
     "Record": "t",
 }
+
+_QUANTISED = {"4bit": "load_in_4bit=True", "8bit": "load_in_8bit=True", "gptq": "gptqmodel=True"}  # as lm-eval says it
 
 
 def records_of(study: Study) -> list[Record]:
@@ -48,37 +50,55 @@ def signature_section(study: Study) -> list[Block]:
 
 
 def command_section(study: Study) -> list[Block]:
-    """The command that makes the report again, and one for each comparison."""
+    """The command that makes the report again, and those that score base and tuned of each comparison."""
     blocks: list[Block] = [Paragraph("The command that makes this report again:"), Verbatim(study.command)]
     commands: dict[str, list[str]] = {}
     for comparison in study.comparisons:
         title = f"{name_of(study, comparison)} ({comparison.tuned.settings.split})"
-        commands.setdefault(_command(study, comparison), []).append(title)
-    lines: list[list[Cell]] = [[", ".join(titles), command] for command, titles in commands.items()]
-    if lines:
-        said = "Base and tuned of each comparison, scored again (finished evaluations are reused):"
-        table = Table("commands", "Commands by comparison", ["Scores", "Command"], lines, "tt")
-        blocks += [Paragraph(said), table]
+        commands.setdefault("\n".join(_commands(study, comparison)), []).append(title)
+    if commands:
+        left = f", of the first {MOST_SHOWN} of {len(commands)}" if len(commands) > MOST_SHOWN else ""
+        said = f"Base and tuned of each comparison, scored again (finished evaluations are reused){left}:"
+        blocks.append(Paragraph(said))
+    for command, titles in list(commands.items())[:MOST_SHOWN]:
+        blocks += [Paragraph(f"{', '.join(titles)}:"), Verbatim(command)]
     return blocks
 
 
-def _command(study: Study, comparison: Comparison) -> str:
-    """`ft-harness eval` on the adapter's recipe; without a known recipe, lm-eval's own arguments for the tuned side."""
+def _commands(study: Study, comparison: Comparison) -> list[str]:
+    """`ft-harness eval` on the adapter's recipe, which scores both sides; without a known recipe, lm-eval's own
+    arguments for each side."""
     record = comparison.tuned
     settings, adapter = record.settings, record.adapter
-    if adapter and any(run.card.name == adapter.name for run in study.adapters):
-        changed: dict[str, Any] = {"splits": [settings.split], "num_fewshot": settings.num_fewshot}
-        if settings.split != "train":
-            changed["limit"] = settings.limit
-        elif settings.limit is not None:  # without one the recipe's own was not reached
-            changed["train_limit"] = settings.limit
-        sets = [part for key, value in changed.items() for part in ("--set", f"eval.{key}={json.dumps(value)}")]
-        return shlex.join(["ft-harness", "eval", adapter.path, "--adapter", adapter.path, *sets])
-    model = f"pretrained={record.model.pretrained},dtype={record.model.dtype}"
-    arguments = ["--model", "hf", "--model_args", f"{model},peft={adapter.path}" if adapter else model]
-    arguments += ["--tasks", settings.task, "--num_fewshot", str(settings.num_fewshot), "--seed", str(settings.seed)]
-    limited = ["--limit", str(settings.limit)] if settings.limit is not None else []
-    return shlex.join(["ft-harness", "lm-eval", "run", *arguments, *limited])
+    if adapter is None or all(run.card.name != adapter.name for run in study.adapters):
+        return [_lm_eval_command(comparison.base), _lm_eval_command(record)]
+    changed: dict[str, Any] = {"splits": [settings.split], "num_fewshot": settings.num_fewshot}
+    if settings.split != "train":
+        changed["limit"] = settings.limit
+    elif settings.limit is not None:  # without one the recipe's own was not reached
+        changed["train_limit"] = settings.limit
+    sets = [part for key, value in changed.items() for part in ("--set", f"eval.{key}={json.dumps(value)}")]
+    return [shlex.join(["ft-harness", "eval", adapter.path, "--adapter", adapter.path, *sets])]
+
+
+def _lm_eval_command(record: Record) -> str:
+    """lm-eval's own arguments for one side, as far as its record knows them."""
+    model, settings = record.model, record.settings
+    known = {"pretrained": model.pretrained, "revision": model.revision, "dtype": model.dtype}
+    known["peft"] = record.adapter.path if record.adapter else None
+    given = [f"{key}={value}" for key, value in known.items() if value not in (None, "unknown")]
+    given += [_QUANTISED.get(part, part) for part in (model.quantization or "").split(", ") if part]
+    arguments = ["--model", settings.back_end.partition(",")[0], "--model_args", ",".join(given)]
+    arguments += ["--tasks", settings.task, "--num_fewshot", str(settings.num_fewshot)]
+    options = {
+        "--seed": settings.seed,
+        "--limit": settings.limit,
+        "--gen_kwargs": json.dumps(settings.generation_kwargs) if settings.generation_kwargs else None,
+        "--system_instruction": settings.system_instruction,
+    }
+    arguments += [part for key, value in options.items() if value is not None for part in (key, str(value))]
+    arguments += ["--apply_chat_template"] if settings.chat_template_hash else []
+    return shlex.join(["ft-harness", "lm-eval", "run", *arguments])
 
 
 # --- provenance ----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from ft_harness.cases import DECIDING_METRICS, SHOWN_CHARACTERS, Item, Listing
 from ft_harness.cases.listing import cut
 from ft_harness.markdown import visible
 from ft_harness.report.case_section import answer_text
-from ft_harness.report.features import name_of
+from ft_harness.study import name_of
 
 Listed = tuple[Comparison, Listing]
 _GOLD = "gold answer"  # a kind of slice that the page lets be chosen by itself

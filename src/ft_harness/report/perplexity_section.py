@@ -10,7 +10,8 @@ from ft_harness.amounts import NONE, amount
 from ft_harness.records import Record
 from ft_harness.report.cells import count
 from ft_harness.report.document import Block, Cell, Heading, Number, Paragraph, Table
-from ft_harness.report.features import main_comparisons, name_of
+from ft_harness.report.features import main_comparisons
+from ft_harness.study import name_of
 
 _TEXT = 160  # characters of an item's text
 

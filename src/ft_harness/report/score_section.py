@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ft_harness.aggregator import MOST_SHOWN, Comparison, Row, Study
-from ft_harness.amounts import NONE
+from ft_harness.amounts import NONE, decimals
 from ft_harness.report.cells import MEASURED, UNDEFINED, change, count, measured_cells, score, span_of
-from ft_harness.report.document import Block, Cell, Figure, Heading, Number, Paragraph, Table, bullets
-from ft_harness.report.features import (
-    TITLES,
-    View,
-    determines,
-    features_of,
-    headline,
-    is_control,
-    leading,
-    main_comparisons,
-    name_of,
-    varying,
-)
+from ft_harness.report.document import Block, Cell, Figure, Heading, Number, Paragraph, Table, bullets, text_of
+from ft_harness.report.features import View, determines, headline, is_control, leading, main_comparisons
 from ft_harness.report.label_section import label_names
+from ft_harness.study import TITLES, features_of, name_of, varying
 
 _SPLITS = ("train", "validation", "test")
 _SIDE_BY_SIDE = 6  # values of a feature that still fit beside each other
@@ -28,7 +19,8 @@ _WITHOUT_P = [name for name in MEASURED if name != "p"]
 _LEGEND = (
     "Differences are tuned minus base, in percentage points where the score is in %. The interval is the paired 95 % "
     "interval of the difference. Improved or worse needs both: an interval without 0 and p below 0.05. p (Holm) is "
-    f"adjusted over the primary metrics; all others are exploratory. A {NONE} is undefined, or not made for this row."
+    f"adjusted over the primary metrics; all others are exploratory. Numbers have fewer decimals where the interval of "
+    f"the difference is wide. A {NONE} is undefined, or not made for this row."
 )
 _CAPTION = (
     "Primary metrics before and after: a dot with its 95 % interval for base and tuned; the dotted tick is the "
@@ -45,7 +37,7 @@ def score_section(study: Study, view: View) -> list[Block]:
     if view.columns:
         table = _pivot(study, chosen, view, "scores", "Scores before and after")
     else:
-        table = _long_table(study, chosen, leading(study, view), ("scores", "Scores before and after"))
+        table = _main_table(study, chosen, leading(study, view))
     return [table, Paragraph(_LEGEND), *_footnotes(study, chosen), Figure("before_after", _caption(study))]
 
 
@@ -90,8 +82,22 @@ def _primary_rows(comparison: Comparison) -> list[Row]:
     return [*primary, *([comparison.without] if comparison.without else []), *majority]
 
 
+def _main_table(study: Study, chosen: Chosen, features: list[str]) -> Table:
+    """As `_long_table`; exploratory rows that were asked for are marked, and have a p that isn't adjusted."""
+    names = "scores", "Scores before and after"
+    asked = [not row.primary and row.verdict is not None and row != each.without for each, row in chosen]
+    if not any(asked):
+        return _long_table(study, chosen, features, names, _WITHOUT_P)
+    table = _long_table(study, chosen, features, names, list(MEASURED))
+    lines = [
+        [*line[:-1], f"{text_of(line[-1])} (exploratory)"] if marked else line
+        for line, marked in zip(table.rows, asked, strict=True)
+    ]
+    return replace(table, rows=lines)
+
+
 def _long_table(
-    study: Study, chosen: Chosen, features: list[str], names: tuple[str, str], measured: Sequence[str] = _WITHOUT_P
+    study: Study, chosen: Chosen, features: list[str], names: tuple[str, str], measured: Sequence[str]
 ) -> Table:
     """A line a row: its features, then its numbers. `names`: of the file, and the title."""
     lines: list[list[Cell]] = []
@@ -154,22 +160,23 @@ def side_by_side_section(study: Study) -> list[Block]:
 
 
 def split_section(study: Study) -> list[Block]:
-    """Base, tuned and difference of the deciding metric in a line of its own, with a column a split."""
+    """Base, tuned and difference of the deciding metric in a line of its own, with a column a split; of what was scored
+    on several splits."""
     found: dict[tuple[str, str], dict[str, Row]] = {}
     for comparison in study.comparisons:
         deciding = headline(comparison.rows)
         found.setdefault((name_of(study, comparison), deciding.metric), {})[deciding.split] = deciding
+    several = {names: by_split for names, by_split in found.items() if len(by_split) > 1}
+    splits = [split for split in _SPLITS if any(split in by_split for by_split in several.values())]
     lines: list[list[Cell]] = []
-    for (name, metric), by_split in found.items():
-        rows = [by_split.get(split) for split in _SPLITS]
+    for names, by_split in several.items():
+        cells = {split: measured_cells(row) for split, row in by_split.items()}
         lines += [
-            [name, metric, "Base", *(score(metric, row.base if row else None) for row in rows)],
-            [name, metric, "Tuned", *(score(metric, row.tuned if row else None) for row in rows)],
-            [name, metric, "Difference", *(change(metric, row.delta if row else None) for row in rows)],
-            [name, metric, "n", *(count(row.n if row else None) for row in rows)],
+            [*names, what, *(cells[split][what] if split in cells else UNDEFINED for split in splits)]
+            for what in ("Base", "Tuned", "Difference", "n")
         ]
-    header = ["Task", "Metric", "", *(split.capitalize() for split in _SPLITS)]
-    return [Table("splits", "Scores by split", header, lines, "tttnnn")] if lines else []
+    header = ["Task", "Metric", "", *(split.capitalize() for split in splits)]
+    return [Table("splits", "Scores by split", header, lines, "ttt" + "n" * len(splits))] if lines else []
 
 
 def metric_section(study: Study) -> list[Block]:
@@ -204,9 +211,9 @@ def seed_section(study: Study) -> list[Block]:
             [*names, subject, Number(str(seed), seed), change(found.metric, delta), UNDEFINED, UNDEFINED, UNDEFINED]
             for subject, seed, delta in sides
         ]
-        span = span_of(found.metric, found.low, found.high)
+        span, digits = span_of(found.metric, found.low, found.high), decimals(found.metric, found.low, found.high)
         errors = (score(found.metric, error) for error in (found.seed_deviation, found.test_error))
-        lines.append([*names, "mean", count(len(found.seeds)), change(found.metric, found.mean), span, *errors])
+        lines.append([*names, "mean", count(len(found.seeds)), change(found.metric, found.mean, digits), span, *errors])
     header = ["Task", "Split", "Metric", "Adapter", "Seed", "Difference", "95 % interval", "SD of seeds", "SE of items"]
     said = "The interval is for other seeds and other items alike; in the line of the mean, Seed is how many there are."
     return (

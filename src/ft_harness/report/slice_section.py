@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ft_harness.amounts import NONE, difference
+from ft_harness.amounts import decimals
 from ft_harness.cases import MIN_ITEMS, CaseSummary, Slice, Transition
-from ft_harness.report.cells import chance, change, count, score
-from ft_harness.report.document import Block, Cell, Paragraph, Span, Table
+from ft_harness.report.cells import chance, change, count, score, span_of
+from ft_harness.report.document import Block, Cell, Paragraph, Table
 
 _CHANGED: tuple[Transition, ...] = ("corrected", "better", "broken", "worse")
 LEGEND = (
@@ -55,21 +55,15 @@ def _table(summary: CaseSummary, slices: list[Slice], name: tuple[str, str], *, 
         [
             f"{found.kind}: {found.value}",
             count(found.n),
-            score(metric, found.base),
-            score(metric, found.tuned),
-            change(metric, found.delta),
-            _interval(metric, found),
+            score(metric, found.base, digits),
+            score(metric, found.tuned, digits),
+            change(metric, found.delta, digits),
+            span_of(metric, found.low, found.high),
             chance(found.p_adjusted),
             *(count(found.counts[transition]) for transition in changed),
             found.verdict or ("not tested" if found.from_answers else "too few"),
         ]
         for found in slices
+        for digits in [decimals(metric, found.low, found.high)]
     ]
     return Table(*name, header, lines, f"tnnnnin{'n' * len(changed)}t", appendix=appendix)
-
-
-def _interval(metric: str, found: Slice) -> Span:
-    if found.low is None or found.high is None:
-        return Span(NONE, None, None)
-    text = f"{difference(metric, found.low)} to {difference(metric, found.high)}"
-    return Span(text, found.low, found.high)

@@ -1,6 +1,7 @@
 """Intervals, paired tests, multiple testing, training seeds and power; knows arrays, not models."""
 
 from ft_harness.stats.holm import holm
+from ft_harness.stats.independent import Estimate, independent_difference
 from ft_harness.stats.power import (
     Spread,
     detectable_effect,
@@ -16,6 +17,7 @@ from ft_harness.stats.resampling import (
     bootstrap_interval,
     paired_bootstrap,
     permutation_p,
+    score_interval,
 )
 from ft_harness.stats.seeds import SeedSpread, seed_spread
 from ft_harness.stats.shares import (
@@ -31,6 +33,7 @@ __all__ = [
     "ALPHA",
     "DEFAULT_RESAMPLING",
     "MIN_PAIRS",
+    "Estimate",
     "Interval",
     "PairedUnits",
     "Resampling",
@@ -43,6 +46,7 @@ __all__ = [
     "detectable_mean",
     "detectable_share",
     "holm",
+    "independent_difference",
     "influence",
     "mcnemar_exact",
     "needed_for_mean",
@@ -51,6 +55,7 @@ __all__ = [
     "paired_bootstrap",
     "paired_interval",
     "permutation_p",
+    "score_interval",
     "seed_spread",
     "wilson_interval",
 ]

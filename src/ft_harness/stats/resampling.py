@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from ft_harness.stats.quantiles import Interval, t_interval
+from ft_harness.stats.shares import wilson_interval
 from ft_harness.stats.units import Aggregate, Array, Counts, PairedUnits, Units, draw_sums, draw_swaps, make_units
 
 _MAX_UNDEFINED = 0.01  # share of resamples that may be undefined before an interval is
@@ -46,6 +47,25 @@ def bootstrap_interval(
         return None
     sums = draw_sums(units, resampling.rounds, resampling.seed)
     return _percentile_interval(aggregate(sums[:, :-1], sums[:, -1]), units)
+
+
+def score_interval(
+    statistics: Array, aggregate: Aggregate, clusters: Counts | None = None, *, binary: bool
+) -> Interval | None:
+    """95 % interval of one score, arguments as in `bootstrap_interval`: Wilson's for a mean of zeros and ones, else the
+    bootstrap's.
+
+    Where items come in clusters, the bootstrap draws them whole; zeros (or ones) throughout count once a cluster. None
+    for no items.
+    """
+    if not len(statistics):
+        return None
+    if binary and clusters is None:
+        return wilson_interval(int(statistics.sum()), len(statistics))
+    if binary and clusters is not None and len(np.unique(statistics)) == 1:
+        number = int(clusters.max()) + 1
+        return wilson_interval(int(statistics[0, 0]) * number, number)
+    return bootstrap_interval(statistics, aggregate, clusters=clusters)
 
 
 def paired_bootstrap(
