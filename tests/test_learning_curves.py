@@ -174,5 +174,5 @@ def test_epochs_stand_in_a_table():
     text = page(run.model_copy(update={"card": run.card.model_copy(update={"cost": cost})}))
     lines = [" ".join(line.replace("|", " ").split()) for line in text.splitlines()]
     assert "Epoch Training loss Validation loss acc" in lines
-    assert "1 1.235 1.5 0.5" in lines
+    assert "1 1.235 1.5 50.0 %" in lines
     assert f"1.5 0.5 {NONE} {NONE}" in lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ft_harness.aggregator import MOST_SHOWN, AdapterRun, Study
-from ft_harness.report.cells import UNDEFINED
+from ft_harness.report.cells import UNDEFINED, score
 from ft_harness.report.document import Block, Cell, Figure, Heading, Number, Paragraph, Table
 
 _MOST_SCORES = 6  # columns of a table that is still read; the figure's csv has all
@@ -71,7 +71,7 @@ def _epochs(run: AdapterRun) -> list[Block]:
     lines: list[list[Cell]] = [
         [
             *(_number(epoch.epoch, 4), _number(epoch.loss, 4), _number(epoch.eval_loss, 4)),
-            *(_number((epoch.scores or {}).get(metric), 3) for metric in metrics),
+            *(score(metric, (epoch.scores or {}).get(metric)) for metric in metrics),
         ]
         for epoch in epochs
     ]
