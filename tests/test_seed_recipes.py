@@ -131,14 +131,16 @@ def test_shots_are_scored_without_training(ft, models: dict[str, Path], tmp_path
     settings = small(name, models, tmp_path)
     code, _, err = ft("check", ADAPTERS / name, *settings)
     assert code == 0, err
-    for seed in (0, 1):
-        code, _, err = ft("eval", ADAPTERS / name, *settings, "--set", f"eval.seed={seed}")
+    again = [*settings, "--set", "eval.seed=1", "--set", "eval.num_fewshot=[1, 4]"]
+    for given in (settings, again):
+        code, _, err = ft("eval", ADAPTERS / name, *given)
         assert code == 0, err
-    found = load_records([tmp_path / "results"])
-    # zero, one and four shots, each drawn twice; without a draw the seed makes no difference
-    assert sorted(each.record.settings.num_fewshot for each in found) in ([0, 1, 1, 4, 4], [0, 0, 1, 1, 4, 4])
-    by_shots = {each.record.settings.num_fewshot: each.folder for each in found}
-    code, _, err = ft("compare", by_shots[0], by_shots[4], "--factor", "shots")
+    scored = {
+        (each.record.settings.num_fewshot, each.record.settings.seed): each.folder
+        for each in load_records([tmp_path / "results"])
+    }
+    assert sorted(scored) == [(0, 0), (1, 0), (1, 1), (4, 0), (4, 1)]
+    code, _, err = ft("compare", scored[0, 0], scored[4, 0], "--factor", "shots")
     assert code == 0, err
 
 
