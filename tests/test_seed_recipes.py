@@ -162,3 +162,11 @@ def test_three_stretches_make_one_learning_curve(ft, models: dict[str, Path], tm
     assert [parent.name for parent in card.lineage] == ["first", "second"]
     steps = [[each.step for each in read_history(tmp_path / "adapters" / name) if each.loss] for name in stretches]
     assert [len(found) for found in steps] == [2, 2, 6]  # 24 rows in batches of 16: 2 steps an epoch
+    adapter = ["--adapter", tmp_path / "adapters" / "third", "--set", "eval.generation_kwargs={}"]
+    for given in ("task.name=zh_classical_ppl_custom", "eval.fewshot_ids=last:3"):
+        code, _, err = ft("eval", recipe, *settings, *adapter, "--set", given)
+        assert code == 0, err
+    code, _, err = ft("report", tmp_path / "results", "--name", "stretches")
+    assert code == 0, err
+    text = (tmp_path / "results" / "reports" / "stretches" / "report.md").read_text(encoding="utf-8")
+    assert "zh\\_classical\\_ppl\\_custom" in text

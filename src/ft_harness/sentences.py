@@ -205,7 +205,8 @@ def remark_collapse(base: Sequence[str | None], tuned: Sequence[str | None], gol
 def remark_overlap(without: Row, left_out: int, left: int) -> str:
     """What the deciding metric is without the items that also stand in the training split; `left` items remain."""
     if not left:
-        return f"All {_count_items(left_out)} also occur in the training data: this says nothing about new items."
+        every = "The only item also occurs" if left_out == 1 else f"All {left_out} items also occur"
+        return f"{every} in the training data: this says nothing about new items."
     stand = "items also occurs" if left_out == 1 else "items also occur"
     said = f"{left_out} of {left_out + left} {stand} in the training data, exactly or nearly"
     if without.base is None or without.tuned is None or without.delta is None:
