@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from xml.etree import ElementTree
 
 import matplotlib
@@ -195,6 +196,15 @@ def test_score_by_training_size_is_a_line_through_the_means():
     assert list(line.get_xdata()) == [100, 400]
     assert list(line.get_ydata()) == pytest.approx([52.5, 67.5])  # means of 50 and 55, and of 70 and 65
     assert figure.axes[0].get_xscale() == "log"
+
+
+def test_a_curve_over_training_sizes_is_of_one_number_of_shots():
+    # make_varied_study has 0 and 3 shots: a panel each, against one panel of points by cost
+    curves, points = (
+        float(re.search(rb'height="([\d.]+)pt"', draw(measured(make_varied_study()), "svg"))[1])
+        for draw, measured in ((score_by_size, sized), (score_by_cost, timed))
+    )
+    assert curves == pytest.approx(2 * points)
 
 
 def test_one_adapter_a_task_gives_nothing_to_trade_off():

@@ -49,14 +49,15 @@ def tradeoff_rows(measured: Measured) -> list[list[Value]]:
 
 
 def _panels(measured: Measured, spent: str, form: Form, *, curve: bool) -> bytes:
-    groups: dict[tuple[str, str, str], list[tuple[float, Comparison, Row]]] = {}
-    for entry in measured:
-        groups.setdefault((entry[2].task, entry[2].split, entry[2].metric), []).append(entry)
+    groups: dict[tuple[str, str, str, str], list[tuple[float, Comparison, Row]]] = {}
+    for spent_on, comparison, row in measured:
+        shots = f", {comparison.tuned.settings.num_fewshot}-shot" if curve else ""  # a curve is of one protocol
+        groups.setdefault((row.task, row.split, shots, row.metric), []).append((spent_on, comparison, row))
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(max(1, len(groups)), 1, squeeze=False)
-        for axes, ((task, split, metric), entries) in zip(panels[:, 0], groups.items(), strict=False):
-            axes.set_title(f"{shorten(task)} ({split})", loc="left", fontsize=10)
+        for axes, ((task, split, shots, metric), entries) in zip(panels[:, 0], groups.items(), strict=False):
+            axes.set_title(f"{shorten(task)} ({split}{shots})", loc="left", fontsize=10)
             axes.set_xlabel(spent)
             axes.set_ylabel(shorten(axis_scale(metric)[1]))
             _draw_panel(axes, entries, curve=curve)
