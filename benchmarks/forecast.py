@@ -25,7 +25,7 @@ from training import prepare
 def run_alone(options: argparse.Namespace) -> dict[str, Any]:
     """Forecast and train once."""
     from ft_harness.provenance import rss_bytes
-    from ft_harness.training import foresee, train
+    from ft_harness.training import make_forecast, train
 
     with tempfile.TemporaryDirectory() as folder:
         stage = prepare(Path(folder), options)
@@ -40,7 +40,7 @@ def run_alone(options: argparse.Namespace) -> dict[str, Any]:
         recipe = experiment.recipe.model_copy(update={"train": train_section})
         data = stage.training_set()
         data = replace(data, examples=data.examples[: options.rows], validation=[])
-        forecast = foresee(recipe, stage.base, data).memory
+        forecast = make_forecast(recipe, stage.base, data).memory
         clear_peak()
         before = rss_bytes() / 2**20
         train(recipe, stage.base, data, experiment.folder)

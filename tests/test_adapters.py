@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ft_harness import base_model
-from ft_harness.adapters import attached, problems
+from ft_harness.adapters import attached, problems, read_history
 from ft_harness.base_model import BaseModel, load_base_model
 from ft_harness.errors import InputError, NonFiniteError, PolicyError
 from ft_harness.recipe import ModelSection
@@ -147,3 +147,34 @@ def test_another_base_of_the_same_shape_has_another_identity(base: BaseModel, tm
     other = load_base_model(ModelSection(pretrained=str(save_model(tmp_path / "other", seed=1))))
     assert other.info.identity != base.info.identity
     assert other.info.parameters == base.info.parameters
+
+
+LINES = ['{"step":1,"epoch":0.5,"loss":2.0}', '{"step":2,"epoch":1.0,"loss":1.0}']
+
+
+@pytest.mark.parametrize("torn", ['{"step":3,"ep', '{"step":3,"epoch":1.5}', ""])
+def test_a_torn_last_line_of_a_history_is_left_out(tmp_path: Path, torn: str):
+    """A line that a killed run was writing has no end; one that lacks only that is whole."""
+    (tmp_path / "history.jsonl").write_text("\n".join([*LINES, torn]), encoding="utf-8")
+    assert [entry.step for entry in read_history(tmp_path)] == [1, 2, 3][: 3 if torn.endswith("}") else 2]
+
+
+@pytest.mark.parametrize(
+    ("lines", "number"),
+    [
+        (["{", *LINES], 1),
+        ([LINES[0], '{"step":2,"ep', LINES[1]], 2),
+        ([*LINES, '{"step":3,"ep'], 3),
+        ([LINES[0], ""], 2),
+    ],
+)
+def test_another_damaged_line_of_a_history_is_named(tmp_path: Path, lines: list[str], number: int):
+    (tmp_path / "history.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    with pytest.raises(InputError, match=rf"history\.jsonl: line {number} is damaged"):
+        read_history(tmp_path)
+
+
+def test_bytes_that_are_no_text_are_damage_too(tmp_path: Path):
+    (tmp_path / "history.jsonl").write_bytes(b"\xff\n" + LINES[0].encode())
+    with pytest.raises(InputError, match="line 1 is damaged"):
+        read_history(tmp_path)

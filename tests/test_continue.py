@@ -239,7 +239,7 @@ def test_an_adapter_of_another_trainer_is_a_start(ft, write, parent, tmp_path: P
     foreign.mkdir()
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         shutil.copy(parent / name, foreign / name)
-    second = write("second", {"continue_from": str(foreign), "max_steps": 1})
+    second = write("second", {"continue_from": str(foreign), "max_steps": 2})
     code, _, error = ft("train", second)
     assert code == 0, error
     (known,) = read_card(second.parent).lineage
@@ -248,8 +248,18 @@ def test_an_adapter_of_another_trainer_is_a_start(ft, write, parent, tmp_path: P
     assert read_lineage(second.parent) == [[]]
 
 
+def test_a_checkpoint_of_an_unfinished_training_is_no_start(ft, write, parent, tmp_path: Path):
+    checkpoint = tmp_path / "adapters" / "first" / "checkpoints" / "checkpoint-2"
+    shutil.copytree(parent, checkpoint)
+    (checkpoint / "card.json").unlink()
+    (checkpoint / "MANIFEST.json").write_text("{}")
+    code, _, error = ft("check", write("second", {"continue_from": str(checkpoint)}))
+    assert code == 3
+    assert_three_lines(error, f"{checkpoint}: a checkpoint of a training that isn't finished")
+
+
 def test_a_damaged_lineage_file_is_named(ft, write, parent):
-    second = write("second", {"continue_from": str(parent), "max_steps": 1})
+    second = write("second", {"continue_from": str(parent), "max_steps": 2})
     assert ft("train", second)[0] == 0
     path = second.parent / "lineage.jsonl"
     path.write_text('{"step": 1, "epoch": 1, "stretch": 3}\n', encoding="utf-8")

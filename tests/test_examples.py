@@ -208,6 +208,14 @@ def test_an_answer_longer_than_the_context_is_refused(tmp_path: Path):
         build_examples(task, task.eval_docs, build_tokenizer("bpe_bos"), 1, eos=True)
 
 
+def test_the_row_of_a_too_long_answer_is_named(tmp_path: Path):
+    """Eight words, each a token. Rows are counted from 0, and equal ones each for itself."""
+    task = user_task(tmp_path, "{{q}}")
+    docs = [{"q": "the", "a": "a"}, {"q": "the", "a": "a"}, {"q": "the", "a": "the film was good and the cast was"}]
+    with pytest.raises(InputError, match=r"user@train: row 2: an answer has 8 tokens, the context 5"):
+        build_examples(task, docs, build_tokenizer("bpe_bos"), 5, eos=False)
+
+
 def user_task(folder: Path, text: str):
     """A generated task whose prompt template is given."""
     write_jsonl(folder / "data" / "train.jsonl", [{"q": "two", "a": "three"}] * 30)

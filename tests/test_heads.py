@@ -796,3 +796,24 @@ def test_the_recipes_of_the_page_are_recipes():
     assert len(blocks) == 3
     for block in blocks:
         assert Recipe.model_validate(yaml.safe_load(block)).adapter.task_type == heads.SEQ_CLS
+
+
+def test_the_pages_distilbert_recipe_is_checked_and_trained(ft, backbones: dict[str, Path], tmp_path: Path):
+    """Its head has two layers, of which PEFT leaves out only one from all-linear by itself."""
+    import re
+
+    page = (Path(__file__).parents[1] / "docs" / "heads.md").read_text(encoding="utf-8")
+    (block,) = (found for found in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "imdb_custom" in found)
+    for split, count in (("train", 32), ("test", 8)):
+        rows = [{"text": f"the film {split} {i} was {('cold', 'warm')[i % 2]}", "label": i % 2} for i in range(count)]
+        write_jsonl(tmp_path / "data" / f"{split}.jsonl", rows)
+    path = tmp_path / "adapters" / "imdb" / "recipe.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(block.replace("distilbert/distilbert-base-uncased", str(backbones["distilbert"])))
+    settings = ("--set", f"data.source={tmp_path / 'data'}", "--set", "eval.splits=[test]")
+    code, _, err = ft("check", path, *settings)
+    assert code == 0, err
+    code, _, err = ft("train", path, *settings)
+    assert code == 0, err
+    saved = weights(path.parent)
+    assert {name.split(".")[2] for name in saved if "lora" not in name} == {"classifier", "pre_classifier"}

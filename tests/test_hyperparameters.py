@@ -20,10 +20,12 @@ from ft_harness.base_model import load_base_model
 from ft_harness.errors import InputError
 from ft_harness.heads import plan_head
 from ft_harness.recipe import Recipe
-from ft_harness.training import callbacks, hyperparameter_problems, train
+from ft_harness.training import callbacks, describe_warmup, hyperparameter_problems, rate_problems, train
 from ft_harness.training.adapter_model import adapter_model
 from ft_harness.training.arguments import training_arguments
+from tests.command import assert_three_lines
 from tests.test_methods import PROMPTS, Bench, save_llama
+from tests.tiny import write_jsonl
 
 ADAPTER = {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0}
 
@@ -138,6 +140,57 @@ def test_a_schedule_that_goes_by_evaluations_needs_them(kind: str, bench: Bench)
         bench.recipe(ADAPTER, lr_scheduler_type=kind, eval_strategy="no")
 
 
+WARMING_UP: list[tuple[dict[str, Any], str | None]] = [  # 43 rows: 6 steps of 8 rows an epoch
+    ({"num_train_epochs": 2}, None),  # 12 steps, one of warm-up
+    ({"num_train_epochs": 2, "warmup_steps": 11}, None),
+    ({"num_train_epochs": 2, "warmup_steps": 12}, "WARNING: train.warmup_steps is 12 of 12 steps"),
+    ({"num_train_epochs": 2, "warmup_steps": 500}, "WARNING: train.warmup_steps is 500 of 12 steps"),
+    ({"num_train_epochs": 2, "warmup_steps": 500, "lr_scheduler_type": "constant"}, None),
+    ({"num_train_epochs": 2, "warmup_steps": 500, "lr_scheduler_type": "greedy"}, None),
+    ({"num_train_epochs": 0.1, "warmup_steps": 0}, None),
+]
+
+
+@pytest.mark.parametrize(("settings", "warning"), WARMING_UP, ids=str)
+def test_a_warm_up_that_never_ends_is_pointed_out(settings: dict[str, Any], warning: str | None, bench: Bench):
+    recipe = bench.recipe(ADAPTER, max_steps=None, **settings)
+    assert rate_problems(recipe.train, 43) == []
+    found = describe_warmup(recipe.train, 43)
+    assert (found is None) == (warning is None)
+    assert str(found).startswith(str(warning))
+
+
+@pytest.mark.parametrize("settings", [{"num_train_epochs": 0.1}, {"max_steps": 1, "warmup_steps": 3}], ids=str)
+def test_steps_that_all_have_rate_0_are_refused(settings: dict[str, Any], bench: Bench):
+    """A tenth of 6 steps is one, whose rate is that of the schedule after none: 0."""
+    recipe = bench.recipe(ADAPTER, **{"max_steps": None} | settings)
+    (found,) = rate_problems(recipe.train, 43)
+    assert found.what == "train.learning_rate: 0 in each of the 1 steps, so that nothing is learnt"
+
+
+def write_recipe(folder: Path, bench: Bench, rest: str, task: str = "demo_sentiment") -> Path:
+    path = folder / "adapters" / "x" / "recipe.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        f"model: {{pretrained: {bench.model_folder}}}\ndata: {{source: {bench.source}}}\ntask: {{name: {task}}}\n{rest}"
+    )
+    return path
+
+
+def test_the_warm_up_is_looked_at_by_check_and_run(bench: Bench, tmp_path: Path, ft):
+    recipe = write_recipe(
+        tmp_path, bench, "adapter: {r: 4}\ntrain: {max_steps: 2, warmup_steps: 9}\neval: {splits: [test]}\n"
+    )
+    code, out, _ = ft("check", recipe)
+    assert (code, "WARNING: train.warmup_steps is 9 of 2 steps" in out) == (0, True)
+    code, out, err = ft("train", recipe)
+    assert (code, "WARNING: train.warmup_steps is 9 of 2 steps" in out + err) == (0, True)
+    for command in ("check", "train"):
+        code, _, err = ft(command, recipe, "--set", "train.max_steps=1")
+        assert code == 3
+        assert_three_lines(err, "nothing is learnt", "train.warmup_steps")
+
+
 # --- optimizer -------------------------------------------------------------------------------------------------------
 
 
@@ -208,6 +261,12 @@ def test_an_optimizer_that_is_made_but_fails_at_its_step_is_refused(bench: Bench
     monkeypatch.setattr(torch.optim.SGD, "step", fail)
     (found,) = hyperparameter_problems(bench.recipe(ADAPTER, optim="sgd"))
     assert found.what == "train.optim sgd: it can't take a step here (no kernel for this device)"
+
+
+def test_a_learning_rate_that_no_optimizer_can_take_is_named(bench: Bench):
+    """AdamW divides it by 1 - 0.9: 1e39 is beyond float32's 3.4e38."""
+    (found,) = hyperparameter_problems(bench.recipe(ADAPTER, learning_rate=1e38))
+    assert found.what.startswith("train.learning_rate 1e+38: adamw_torch can't take a step with it (")
 
 
 @pytest.mark.parametrize("name", ["adafactor", "paged_adamw_8bit", "lion_32bit"])
@@ -364,3 +423,22 @@ def test_all_weights_in_few_bits_are_refused(bench: Bench, tmp_path: Path):
     base = load_base_model(quantised)
     with pytest.raises(InputError, match="to train all of its weights"):
         train(recipe, base, bench.training_set(recipe), tmp_path / "a")
+
+
+# --- scores during training ------------------------------------------------------------------------------------------
+
+
+def test_answers_scored_during_training_need_room_too(bench: Bench, tmp_path: Path, ft, no_model):
+    """Such scores use the task's own decoding, 8 tokens, whatever eval.generation_kwargs say."""
+    for split, count in (("train", 4), ("validation", 2), ("test", 2)):
+        rows = [{"passage": f"a film {split}", "question": f"what {i}", "answer": "warm"} for i in range(count)]
+        write_jsonl(tmp_path / "data" / f"{split}.jsonl", rows)
+    recipe = write_recipe(
+        tmp_path, bench, "adapter: {r: 4}\neval: {splits: [test], generation_kwargs: {max_gen_toks: 2}}\n", "demo_qa"
+    )
+    settings = ("--set", f"data.source={tmp_path / 'data'}", "--set", "model.max_length=8")
+    code, _, err = ft("check", recipe, *settings)
+    assert code == 0, err
+    code, _, err = ft("check", recipe, *settings, "--set", "train.eval_scores=2")
+    assert code == 3
+    assert_three_lines(err, "max_gen_toks is 8, the context 8 tokens")

@@ -52,6 +52,14 @@ def test_stretches_follow_one_after_the_other():
     assert [line[0][1] for line in training] == [1.0, 1.0, 1.0]  # a loss of each stretch's own first step
 
 
+def test_a_head_has_a_loss_per_label():
+    run = continued()
+    assert drawn(run).axes[0].get_ylabel() == "loss\n(nats per trained token)"
+    run = continued(recipe={"adapter": {"task_type": "SEQ_CLS"}}, trained_tokens=24)
+    assert drawn(run).axes[0].get_ylabel() == "loss\n(nats per label)"
+    assert " truncated), 24 labels, " in page(run)
+
+
 def test_boundaries_and_names_of_the_stretches():
     figure = drawn(continued())
     for axes in figure.axes:

@@ -26,8 +26,17 @@ from ft_harness.examples import Example, describe_examples, mark_trained, train_
 from ft_harness.heads import plan_head
 from ft_harness.recipe import AdapterSection, Recipe, load_recipe
 from ft_harness.tasks import TaskSpec, load_tasks
-from ft_harness.training import TrainingSet, build_training_set, callbacks, finished_card, run, train
-from tests.tiny import build_tokenizer
+from ft_harness.training import (
+    TrainingSet,
+    build_training_set,
+    callbacks,
+    finished_card,
+    hyperparameter_problems,
+    run,
+    train,
+)
+from ft_harness.training.adapter_model import adapter_model
+from tests.tiny import build_tokenizer, write_jsonl
 
 PROMPTS = ["the film number 3 was", "the film number 4 was"]
 
@@ -172,6 +181,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "output head": {"modules_to_save": ["lm_head"]},
     "embedding": {"modules_to_save": ["embed_tokens"]},
     "embedding and output head": {"modules_to_save": ["embed_tokens", "lm_head"]},
+    "every norm": {"modules_to_save": ["embed_tokens", "norm"]},  # names end so: input_layernorm as well
+    "the last norm": {"modules_to_save": ["model.norm"]},
     "adapted output head": {"target_modules": ["q_proj", "lm_head"]},
     "some tokens": {"trainable_token_indices": [5, 6, 40]},
     "parameters": {"target_modules": [], "target_parameters": ["mlp.up_proj.weight"]},
@@ -233,7 +244,8 @@ BAD_OPTIONS = {
     "a pattern for nothing": ({"rank_pattern": {"query": 2}}, "adapter.rank_pattern 'query': matches no module"),
     "an alpha for nothing": ({"alpha_pattern": {"query": 2}}, "adapter.alpha_pattern 'query': matches no module"),
     "a token too many": ({"trainable_token_indices": [3, 320]}, "320 is no token of the model"),
-    "layers of an expression": ({"layers_to_transform": [0]}, "layers_to_transform. cannot be used"),
+    "layers of an expression": ({"layers_to_transform": [0]}, "layers_to_transform beside target_modules 'all-linear'"),
+    "a pattern of an expression": ({"layers_pattern": "layers"}, "layers_pattern beside target_modules 'all-linear'"),
     "a layer that is not there": ({"target_modules": ["q_proj"], "layers_to_transform": [7]}, "not found"),
     "dora and a bias": ({"use_dora": True, "lora_bias": True}, "not supported for DoRA"),
     "an odd rank": ({"init_lora_weights": "orthogonal", "r": 3}, "r"),
@@ -411,6 +423,37 @@ def test_all_weights_of_a_model_in_16_bits_are_refused_before_it_is_loaded(
         Bench(base, tmp_path / "half", str(reviews)).train(tmp_path / "a", "none")
 
 
+@pytest.mark.parametrize("field", [{"modules_to_save": ["lm_head"]}, {"bias": "lora_only"}], ids=str)
+def test_the_bases_own_weights_are_not_trained_in_16_bits(field: dict[str, Any], bench: Bench, tmp_path: Path):
+    recipe = bench.recipe({"r": 4} | field)
+    assert hyperparameter_problems(recipe) == []
+    half = recipe.model_copy(update={"model": recipe.model.model_copy(update={"dtype": "bfloat16"})})
+    (found,) = hyperparameter_problems(half)
+    assert f"loaded in bfloat16, to train adapter.{next(iter(field))}" in found.what
+    base = load_base_model(half.model)
+    before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
+    with pytest.raises(InputError, match="loaded in bfloat16, to train adapter"):
+        train(half, base, bench.training_set(recipe), tmp_path / "a")
+    assert Bench(base, bench.model_folder, "").is_as(before)
+
+
+def test_all_that_is_trained_over_16_bits_is_float32(bench: Bench):
+    """Whatever isn't refused: PEFT widens its own weights, and no others."""
+    recipe = bench.recipe("none")
+    half = recipe.model.model_copy(update={"dtype": "bfloat16"})
+    base = load_base_model(half)
+    tried = 0
+    for name, options in OPTIONS.items():
+        section = AdapterSection.model_validate({"r": 4, "lora_dropout": 0.0} | options)
+        asked = recipe.model_copy(update={"adapter": section, "model": half})
+        if hyperparameter_problems(asked):
+            continue
+        with adapter_model(asked, base) as model:
+            assert {p.dtype for p in model.parameters() if p.requires_grad} == {torch.float32}, name
+        tried += 1
+    assert tried == len(OPTIONS) - 8  # two with biases, six with modules_to_save
+
+
 def test_a_run_of_all_weights_from_recipe_to_report(bench: Bench, tmp_path: Path, ft, reviews: Path):
     recipe = tmp_path / "adapters" / "all" / "recipe.yaml"
     recipe.parent.mkdir(parents=True)
@@ -465,6 +508,20 @@ def test_all_weights_with_a_head(fields: list[str] | None, bench: Bench, tmp_pat
     with torch.inference_mode():
         assert (loaded(**ids).logits - scored).abs().max() < 1e-6
     assert loaded.config.id2label == {0: "negative", 1: "positive"}
+
+
+# --- too long answers ------------------------------------------------------------------------------------------------
+
+
+def test_a_too_long_answer_is_named_with_its_split_and_row(bench: Bench, tmp_path: Path):
+    for split, last in (("train", "warm"), ("validation", "the film was good and the cast was")):
+        rows = [{"passage": "a film", "question": "what", "answer": answer} for answer in ("cold", last)]
+        write_jsonl(tmp_path / f"{split}.jsonl", rows)
+    write_jsonl(tmp_path / "test.jsonl", [{"passage": "a film", "question": "what", "answer": "warm"}])
+    tasks = load_tasks(TaskSpec("demo_qa", metadata={"data_source": str(tmp_path)}), ["train", "validation"])
+    base = dataclasses.replace(bench.base, max_length=6)
+    with pytest.raises(InputError, match=r"demo_qa@validation: row 1: an answer has 9 tokens, the context 6"):
+        build_training_set(tasks, base, bench.recipe({"r": 4}), "task")
 
 
 # --- loss on the prompt ----------------------------------------------------------------------------------------------

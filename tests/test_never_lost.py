@@ -20,7 +20,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from ft_harness.adapters import read_history
+from ft_harness.adapters import read_card, read_history
 from ft_harness.base_model import BaseModel, load_base_model
 from ft_harness.errors import InputError, NonFiniteError, ResourceError, StorageLostError
 from ft_harness.recipe import Recipe
@@ -252,6 +252,30 @@ def test_a_full_disk_keeps_the_checkpoints_before_and_goes_on_when_there_is_room
     assert names(tmp_path / "a") == ["checkpoint-1", "checkpoint-2", "plan.json"]
     assert bench.train(tmp_path / "a").cost.resumed_from_step == 2
     assert_same(tmp_path / "a", whole)
+
+
+@pytest.mark.parametrize("error", FULL, ids=["system", "library"])
+def test_a_full_disk_at_the_end_keeps_the_last_checkpoint(
+    error: Exception, bench: Bench, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*given, **options):
+        raise error
+
+    monkeypatch.setattr(run, "save_weights", refuse)
+    with pytest.raises(ResourceError, match="the disk is full") as caught:
+        bench.train(tmp_path / "a")
+    assert caught.value.exit_code == 5
+    assert read_card(tmp_path / "a") is None
+    monkeypatch.undo()
+    bench.train(tmp_path / "a")
+    assert_same(tmp_path / "a", whole)
+
+
+def test_changes_that_can_not_be_read_are_named(bench: Bench, killed: Path, tmp_path: Path):
+    folder = shutil.copytree(killed, tmp_path / "a")
+    (folder / "checkpoints" / "changes.jsonl").write_text('{"garbage": 1}\n')
+    with pytest.raises(InputError, match=r"changes\.jsonl: not the changes of a training"):
+        bench.train(folder)
 
 
 def test_a_folder_that_is_lost_leaves_an_emergency_copy(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -569,11 +593,13 @@ def test_a_number_that_is_not_finite_stops_before_the_optimizer(
     assert caught.value.exit_code == 8
     start = f"the {what} is not finite at step {step} (learning rate "
     assert caught.value.what.startswith(start)
-    rows = caught.value.what.partition("; rows ")[2].removesuffix(" of the train split)").split(", ")
+    rows = caught.value.what.partition("; rows ")[2].partition(" of the train split)")[0].split(", ")
     assert len(rows) == 2 * batches  # two rows a batch; a gradient is that of the step's two batches
     assert all(0 <= int(row) < ROWS for row in rows)
     folders = [path for path in names(tmp_path / "a") if path.startswith("checkpoint-")]
     assert max([0, *(int(name.removeprefix("checkpoint-")) for name in folders)]) == step - 1
+    assert caught.value.what.endswith("; the last checkpoint before it is kept") == (step > 1)
+    assert ("checkpoint" in str(caught.value)) == (step > 1)
     saved = [load_file(tmp_path / "a/checkpoints" / name / "adapter_model.safetensors") for name in folders]
     assert all(torch.isfinite(tensor).all() for tensors in saved for tensor in tensors.values())
 
@@ -689,5 +715,5 @@ def test_a_smaller_micro_batch_is_no_other_recipe(ft, recipe_file: Path, tmp_pat
     code, _, err = ft("train", recipe_file, *short, *smaller)
     assert (code, "the adapter is finished already" in err) == (0, True)
     code, _, err = ft("train", recipe_file, *short, "--set", "train.gradient_accumulation_steps=3")
-    assert_three_lines(err, "holds another recipe")
-    assert code == 2
+    assert_three_lines(err, "holds another recipe (train.effective_batch_size: 8 -> 12)", "--name NEW")
+    assert code == 3

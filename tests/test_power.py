@@ -10,8 +10,8 @@ import pytest
 import scipy.stats
 
 from ft_harness.errors import ConfigError, InputError
-from ft_harness.power import forecast, forecast_run
-from ft_harness.sentences import state_forecast
+from ft_harness.power import power_of_run, power_of_score
+from ft_harness.sentences import state_power
 from ft_harness.stats import (
     Spread,
     detectable_mean,
@@ -81,10 +81,10 @@ def test_the_forecast_of_a_run_is_that_of_its_score(tmp_path: Path) -> None:
     golds = [number % 2 for number in range(200)]
     predictions = [gold if number % 5 < 3 else 1 - gold for number, gold in enumerate(golds)]  # 60 %
     run = write_evaluation(tmp_path / "run", make_record(), label_samples(golds, predictions))
-    found = forecast_run(run, effect=0.05, correlation=0.2)
-    assert found == forecast("acc", 200, 0.6, 0.05, 0.2)
+    found = power_of_run(run, effect=0.05, correlation=0.2)
+    assert found == power_of_score("acc", 200, 0.6, 0.05, 0.2)
     assert found.detectable == detectable_share(200, 0.6, 0.2)
-    f1 = forecast_run(run, "f1_macro")
+    f1 = power_of_run(run, "f1_macro")
     assert f1.detectable == pytest.approx(
         2.8016 * math.sqrt(2 * 0.24 / 200), rel=0.05
     )  # two alike classes: as accuracy
@@ -98,20 +98,20 @@ def test_the_forecast_of_clusters_needs_more_items(tmp_path: Path) -> None:
         sample.model_copy(update={"doc": {"premise": f"p{number // 3}"}})
         for number, sample in enumerate(label_samples(golds, [int(not hit) for hit in right]))
     ]
-    together = forecast_run(write_evaluation(tmp_path / "a", make_record(cluster="premise"), samples))
-    alone = forecast_run(write_evaluation(tmp_path / "b", make_record(), samples))
+    together = power_of_run(write_evaluation(tmp_path / "a", make_record(cluster="premise"), samples))
+    alone = power_of_run(write_evaluation(tmp_path / "b", make_record(), samples))
     assert (together.n, together.n_clusters, alone.n_clusters) == (300, 100, None)
-    single = forecast_run(write_evaluation(tmp_path / "c", make_record(cluster="premise"), samples[::3]))
+    single = power_of_run(write_evaluation(tmp_path / "c", make_record(cluster="premise"), samples[::3]))
     assert (single.n, single.n_clusters) == (100, None)
     assert together.detectable == pytest.approx(detectable_share(100, float(right.mean())), rel=0.06)
-    assert "300 items in 100 clusters" in state_forecast(together)[0]
+    assert "300 items in 100 clusters" in state_power(together)[0]
 
 
 def test_the_forecast_of_a_perplexity_is_a_ratio(tmp_path: Path) -> None:
     generator = np.random.default_rng(4)
     losses = generator.normal(2.0, 0.5, 400)
     samples = [make_sample(n, "x", None, {"token_ppl": [-10 * loss, 10.0]}) for n, loss in enumerate(losses)]
-    found = forecast_run(write_evaluation(tmp_path / "p", make_record(metrics=("token_ppl",)), samples), effect=0.5)
+    found = power_of_run(write_evaluation(tmp_path / "p", make_record(metrics=("token_ppl",)), samples), effect=0.5)
     # deviation of the log: that of the losses; independent: sqrt(2) of it
     expected = math.exp(losses.mean()) * (1 - math.exp(-2.8016 * losses.std(ddof=1) * math.sqrt(2 / 400)))
     assert found.detectable == pytest.approx(expected, rel=1e-3)
@@ -122,12 +122,12 @@ def test_the_forecast_of_a_perplexity_is_a_ratio(tmp_path: Path) -> None:
 def test_runs_that_tell_nothing_are_refused(tmp_path: Path) -> None:
     few = write_evaluation(tmp_path / "few", make_record(), label_samples([0, 1], [0, 1]))
     with pytest.raises(InputError, match="2 items with a score of acc"):
-        forecast_run(few)
+        power_of_run(few)
     answers = answer_samples(["a"] * 10, ["a"] * 10)
     run = write_evaluation(tmp_path / "run", make_record(metrics=ANSWER_METRICS), answers)
     with pytest.raises(InputError, match="0 items with a score of bleu"):
-        forecast_run(run, "bleu")
-    assert forecast_run(run, "token_f1").detectable is None  # all alike: no spread is known
+        power_of_run(run, "bleu")
+    assert power_of_run(run, "token_f1").detectable is None  # all alike: no spread is known
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_runs_that_tell_nothing_are_refused(tmp_path: Path) -> None:
 )
 def test_numbers_out_of_range_are_refused(arguments: dict, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        forecast(**{"metric": "acc", "n": 100, "base": 0.5} | arguments)
+        power_of_score(**{"metric": "acc", "n": 100, "base": 0.5} | arguments)
 
 
 def test_the_command(ft, tmp_path: Path) -> None:

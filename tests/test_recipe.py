@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 import ft_harness
-from ft_harness.errors import ConfigError, ProblemsError
+from ft_harness.errors import ConfigError, InputError, ProblemsError
 from ft_harness.recipe import (
     RECIPE_FILE,
     TrainSection,
@@ -194,9 +194,18 @@ def test_the_last_override_wins_over_the_file(tmp_path: Path):
     assert (recipe.train.seed, recipe.train.num_train_epochs) == (3, 3)
 
 
+def test_no_adapter_is_a_value_of_the_whole_section(tmp_path: Path):
+    path = write(tmp_path, MINIMAL + "adapter: {r: 4}\n")
+    assert load_recipe(path, ["adapter=none"]).adapter.all_weights
+    with pytest.raises(ConfigError, match=r"--set adapter\.r: adapter is no section"):
+        load_recipe(path, ["adapter=none", "adapter.r=8"])
+
+
 @pytest.mark.parametrize(
     ("setting", "what"),
     [
+        ("adapter=lora", "--set adapter=lora"),
+        ("train=none", "--set train=none"),
         ("train.learning_rate=fast", "--set train.learning_rate=fast: train.learning_rate is 'fast'"),
         ("train.lr=1", "--set train.lr=1: unknown key train.lr"),
         ("trian.seed=1", "--set trian.seed=1: unknown key trian; did you mean train?"),
@@ -281,9 +290,24 @@ def test_a_recipe_is_kept_as_written_or_with_its_overrides(tmp_path: Path):
         "train": {"seed": 7}
     }  # a field left out stays left out, so that the task's own data options hold
     keep_recipe(path, changed, tmp_path / "changed")
-    with pytest.raises(ConfigError, match="holds another recipe"):
+    with pytest.raises(InputError, match=r"holds another recipe \(train\.seed: 7 -> 0\)"):
         keep_recipe(path, load_recipe(path), tmp_path / "changed")
     assert load_recipe(tmp_path / "changed") == changed
+
+
+def test_the_fields_of_another_recipe_are_named(tmp_path: Path):
+    """Those of training by value, since a default is the same whether it is written down; those of the task as written,
+    since the task has its own; those of execution not at all."""
+    path = write(tmp_path)
+    keep_recipe(path, load_recipe(path), tmp_path / "kept")
+    keep_recipe(path, load_recipe(path, ["train.save_steps=9", "train.learning_rate=0.001"]), tmp_path / "kept")
+    other = load_recipe(path, ["train.learning_rate=0.01", "adapter.r=3", "data.train_size=5"])
+    with pytest.raises(InputError) as caught:
+        keep_recipe(path, other, tmp_path / "kept")
+    assert "(adapter.r: 16 -> 3; data.train_size: None -> 5; train.learning_rate: 0.001 -> 0.01)" in caught.value.what
+    assert caught.value.action == (
+        f"undo the change, use --name NEW for a new folder, or delete {tmp_path / 'kept'} to make this one anew"
+    )
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "/x", ".hidden", "x" * 81, "a\0b", "-rf"])
@@ -294,7 +318,15 @@ def test_a_name_that_is_no_folder_of_its_own_is_refused(name: str):
 
 @pytest.mark.parametrize(
     "setting",
-    ["train.seed=-1", "eval.seed=-1", "eval.splits=[]", "train.lr_scheduler_type=foo", "data.train_size=1.5"],
+    [
+        "train.seed=-1",
+        "train.save_steps=2.5",
+        "train.warmup_steps=1.5",
+        "eval.seed=-1",
+        "eval.splits=[]",
+        "train.lr_scheduler_type=foo",
+        "data.train_size=1.5",
+    ],
 )
 def test_values_that_would_fail_later_are_refused_at_once(setting: str, tmp_path: Path):
     with pytest.raises(ConfigError):

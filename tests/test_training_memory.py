@@ -174,6 +174,7 @@ def test_a_row_that_does_not_fit_alone_ends_the_run_and_keeps_the_checkpoint(ben
     assert caught.value.exit_code == 5
     assert memory.refusals == 3  # 4, 2 and 1 rows
     assert "with a single row of" in caught.value.what
+    assert caught.value.what.endswith("; the last checkpoint before it is kept")
     assert "train.gradient_checkpointing=true" in caught.value.action
     kept = names(tmp_path / "a")
     assert kept == ["changes.jsonl", "checkpoint-1", "checkpoint-2", "plan.json"]
@@ -236,6 +237,7 @@ def test_memory_for_the_optimizer_can_not_be_split(bench: Bench, tmp_path: Path,
     with pytest.raises(ResourceError, match="outside the rows' own gradients") as caught:
         bench.train(tmp_path / "a", **SETTINGS)
     assert caught.value.exit_code == 5
+    assert "is kept" not in str(caught.value)  # it was the first step
 
 
 def test_another_error_is_not_taken_for_it(bench: Bench, tmp_path: Path):

@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from ft_harness import processes
-from ft_harness.adapters import read_card, read_history
+from ft_harness.adapters import read_card, read_history, weights_file
 from ft_harness.errors import ConfigError
 from ft_harness.recipe import Recipe
+from ft_harness.training import run
 from ft_harness.training.sharing import share_out, sharing
 from tests.command import assert_three_lines
 from tests.test_processes import launch
@@ -36,7 +37,7 @@ def recipe(tmp_path: Path, model_folder: Path) -> Path:
 
 
 def largest_difference(a: Path, b: Path) -> float:
-    left, right = (load_file(folder / "adapter_model.safetensors") for folder in (a, b))
+    left, right = (load_file(weights_file(folder)) for folder in (a, b))
     assert left.keys() == right.keys()
     return max(float((left[key] - right[key]).abs().max()) for key in left)
 
@@ -87,6 +88,39 @@ def test_two_processes_stopped_and_continued_give_the_adapter_of_one(ft, recipe:
             assert (found is expected is None) or found == pytest.approx(expected, rel=1e-4), name
     assert not list((tmp_path / "two").rglob("checkpoint-*"))
     assert "finished already" in ft(*command, "--out", tmp_path / "two")[2]
+
+
+def test_all_weights_begun_by_one_process_are_ended_by_two(
+    ft, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    two, one = (tmp_path / name / "adapters" / "mine" for name in ("two", "one"))
+    recipe.write_text(recipe.read_text().replace("adapter: {r: 4, lora_dropout: 0.0}\n", ""))
+    settings = ("train.save_steps=1", "adapter.peft_type=null", "adapter.task_type=SEQ_CLS")
+    command = ("train", recipe, "--name", "mine", *(part for each in settings for part in ("--set", each)))
+    whole = run.trainer_class
+
+    def stopping(objective, guards):
+        class Stopping(whole(objective, guards)):
+            def training_step(self, *given, **more):
+                if self.state.global_step == 3:
+                    raise KeyboardInterrupt
+                return super().training_step(*given, **more)
+
+        return Stopping
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "trainer_class", stopping)
+        assert ft(*command, "--out", tmp_path / "two")[0] == 130
+    done = launch(*command, "--out", tmp_path / "two")
+    assert done.returncode == 0, done.stderr
+    assert ft(*command, "--out", tmp_path / "one")[0] == 0
+    assert largest_difference(two, one) < 1e-5  # every weight is trained, at a high rate
+    shared, alone = read_card(two), read_card(one)
+    change = {"step": 4, "setting": "processes", "before": 1, "after": 2}
+    assert [each.model_dump() for each in shared.cost.resumed_with] == [change]
+    assert alone.cost.resumed_with == []
+    assert (shared.cost.processes, shared.cost.resumed_from_step) == (2, 3)
+    assert shared.cost.adapter_bytes == weights_file(two).stat().st_size
 
 
 class Stub:
@@ -143,6 +177,25 @@ def test_a_whole_run_in_several_processes_is_refused(ft, recipe: Path, no_model,
     assert_three_lines(err, "started in 2 processes", "ft-harness train RECIPE", "ft-harness eval RECIPE")
 
 
+@pytest.mark.parametrize("launched", ["ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"])
+def test_a_model_shared_out_over_gpus_is_refused_before_it_is_loaded(
+    ft, recipe: Path, no_model, monkeypatch: pytest.MonkeyPatch, launched: str
+):
+    monkeypatch.setenv(launched, "true")
+    code, _, err = ft("train", recipe)
+    assert code == 2
+    assert_three_lines(err, launched, "a whole model in each process", "model.quantization")
+
+
+def test_a_model_shared_out_over_gpus_is_refused_without_the_command(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(ConfigError, match="ACCELERATE_USE_FSDP"):
+        share_out(_recipe(4, 2))
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "false")
+    assert share_out(_recipe(4, 2)) == _recipe(4, 2)
+
+
 def test_one_process_has_its_own_values(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert processes.from_first("mine") == "mine"
+    assert processes.from_all("mine") == ["mine"]

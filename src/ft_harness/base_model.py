@@ -45,12 +45,13 @@ def model_folder(pretrained: str) -> str:
     return str(bundled_model_dir()) if pretrained == BUNDLED else os.path.expanduser(pretrained)
 
 
-def problems(section: ModelSection, *, head: bool = False) -> list[FtHarnessError]:
+def problems(section: ModelSection, *, head: bool = False, here: bool = True) -> list[FtHarnessError]:
     """Faults that show before weights are loaded: a folder that is missing, damaged or leads elsewhere, and weights
     that can't be quantised as asked.
 
     Args:
         head: the model is used with a classification head.
+        here: on this machine's device; else on a GPU.
     """
     folder = Path(model_folder(section.pretrained)).expanduser()
     looks_local = folder.is_absolute() or section.pretrained.startswith((".", "~")) or section.pretrained.count("/") > 1
@@ -60,7 +61,7 @@ def problems(section: ModelSection, *, head: bool = False) -> list[FtHarnessErro
     elif looks_local:
         return [InputError(f"{folder}: no such model folder", "a Hugging Face model folder", "check model.pretrained")]
     try:
-        return [*quantization.problems(section, empty_model(section, head=head))]
+        return [*quantization.problems(section, empty_model(section, head=head), here=here)]
     except InputError as error:
         return [error]
 
@@ -116,11 +117,12 @@ def load_tokenizer(section: ModelSection) -> Any:
     return tokenizer
 
 
-def empty_model(section: ModelSection, *, head: bool = False) -> Any:
+def empty_model(section: ModelSection, *, head: bool = False, labels: int | None = None) -> Any:
     """The model on the meta device, from its configuration alone: names and shapes, no weights.
 
     Args:
-        head: with a classification head, whose number of labels is the configuration's.
+        head: with a classification head.
+        labels: of the head; None: as many as the configuration has.
 
     Raises:
         InputError: not loadable.
@@ -131,6 +133,8 @@ def empty_model(section: ModelSection, *, head: bool = False) -> Any:
     factory = AutoModelForSequenceClassification if head else AutoModelForCausalLM
     try:
         config = AutoConfig.from_pretrained(model_folder(section.pretrained), **_hub_options(section))
+        if labels is not None:
+            config.num_labels = labels
         with torch.device("meta"):
             return factory.from_config(config, trust_remote_code=False)
     except Exception as error:  # transformers and the hub client raise many types here

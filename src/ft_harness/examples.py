@@ -315,19 +315,24 @@ def build_examples(
             fresh = {row[:2]: row for row in rows if row[:2] not in known}
             for key, (context, answer) in zip(fresh, _encode(task, list(fresh.values()), encoder), strict=True):
                 _check_ends(task, tokenizer, (context, answer + closing), closing)
-                known[key] = _cut(task, context, answer + closing, max_length)
+                if len(answer + closing) > max_length:
+                    number = len(examples) + [row[:2] for row in rows].index(key)
+                    raise _too_long(f"{task.config.task}: row {number}", len(answer + closing), max_length)
+                known[key] = _cut(context, answer + closing, max_length)
             examples += [known[row[:2]] for row in rows]
     return examples
 
 
-def _cut(task: ConfigurableTask, context: list[int], answer: list[int], max_length: int) -> Example:
+def _too_long(where: str, answer: int, context: int) -> InputError:
+    return InputError(
+        f"{where}: an answer has {answer} tokens, the context {context}",
+        "answers that fit the context",
+        "raise model.max_length or shorten the answers",
+    )
+
+
+def _cut(context: list[int], answer: list[int], max_length: int) -> Example:
     room = max_length + 1 - len(answer)
-    if room < 1:
-        raise InputError(
-            f"{task.config.task}: an answer has {len(answer)} tokens, the context {max_length}",
-            "answers that fit the context",
-            "raise model.max_length or shorten the answers",
-        )
     return Example(context[-room:], answer, truncated=len(context) > room)
 
 

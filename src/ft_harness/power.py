@@ -21,7 +21,7 @@ from ft_harness.score_table import read_outcomes
 Array = NDArray[np.float64]
 
 
-class Forecast(Frozen):
+class Power(Frozen):
     """What n items can show of one metric, with 80 % power at 5 %, two-sided."""
 
     metric: str
@@ -34,7 +34,7 @@ class Forecast(Frozen):
     needed: int | None = Field(description="items in which `effect` is found; null: none asked about, or never")
 
 
-def forecast(metric: str, n: int, base: float, effect: float | None = None, correlation: float = 0.0) -> Forecast:
+def power_of_score(metric: str, n: int, base: float, effect: float | None = None, correlation: float = 0.0) -> Power:
     """For a metric whose items are 0 or 1, from the base's score alone.
 
     Raises:
@@ -48,8 +48,8 @@ def forecast(metric: str, n: int, base: float, effect: float | None = None, corr
             "give its folder instead of --n and --base",
         )
     _check(n, base, effect, correlation)
-    detectable, needed = _forecast_share(found, n, base, effect, stats.Spread(0.0, correlation))
-    return Forecast(
+    detectable, needed = _power_of_share(found, n, base, effect, stats.Spread(0.0, correlation))
+    return Power(
         metric=metric,
         n=n,
         n_clusters=None,
@@ -61,9 +61,9 @@ def forecast(metric: str, n: int, base: float, effect: float | None = None, corr
     )
 
 
-def forecast_run(
+def power_of_run(
     evaluation: Evaluation, metric: str | None = None, effect: float | None = None, correlation: float = 0.0
-) -> Forecast:
+) -> Power:
     """For any metric (default: acc or exact_match, else the first), from the items of a finished base evaluation.
 
     Raises:
@@ -89,8 +89,8 @@ def forecast_run(
     if base is None or not math.isfinite(spread.deviation * spread.design_effect):
         raise InputError(f"{evaluation.folder}: {name} is undefined", "a number", "name another with --metric")
     _check(n, base if found.binary else 0.5, effect, correlation)
-    detectable, needed = (_forecast_share if found.binary else _forecast_mean)(found, n, base, effect, spread)
-    return Forecast(
+    detectable, needed = (_power_of_share if found.binary else _power_of_mean)(found, n, base, effect, spread)
+    return Power(
         metric=name,
         n=n,
         n_clusters=None if clusters is None else int(clusters.max()) + 1,
@@ -133,7 +133,7 @@ def _log_value(metric: Metric, sums: Array, n: Any) -> Array:
     return np.log(metric.aggregate(sums, n))
 
 
-def _forecast_share(
+def _power_of_share(
     metric: Metric, n: int, base: float, effect: float | None, spread: stats.Spread
 ) -> tuple[float | None, int | None]:
     """(smallest improvement that is found, items needed for `effect`) of scores of 0 and 1."""
@@ -142,10 +142,10 @@ def _forecast_share(
     return stats.detectable_share(n, right, *terms), needed
 
 
-def _forecast_mean(
+def _power_of_mean(
     metric: Metric, n: int, base: float, effect: float | None, spread: stats.Spread
 ) -> tuple[float | None, int | None]:
-    """As `_forecast_share`, of any other metric."""
+    """As `_power_of_share`, of any other metric."""
     found = stats.detectable_mean(n, spread) or None  # items that are all alike tell of no spread
     wished = effect
     if math.isinf(metric.scale):  # an improvement is a fall: base x (1 - exp(-difference of logarithms))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from ft_harness.examples import answer_text, prompt_of
 from ft_harness.files import Split
 from ft_harness.overlap import Item
 from ft_harness.prompts import PLAIN, PromptForm, compiled_templates, prompt_form
-from ft_harness.recipe import Recipe
+from ft_harness.recipe import EvalSection, Recipe
 from ft_harness.scoring import decoding
 from ft_harness.task_checks import prompt_problems
 from ft_harness.tasks import TaskSpec
@@ -137,10 +138,10 @@ def check_task(spec: TaskSpec, *, baseline: bool = False) -> list[str]:
     return [name, counts, f"{len(metrics)} metrics, on mock answers too", *found]
 
 
-def _check_model(recipe: Recipe, *, trains: bool) -> list[FtHarnessError]:
+def _check_model(recipe: Recipe, *, trains: bool, here: bool) -> list[FtHarnessError]:
     """Faults of the base model's folder and quantisation, and of the modules that an adapter is to be made for."""
     head = recipe.adapter.task_type == "SEQ_CLS"
-    found = base_model.problems(recipe.model, head=head)
+    found = base_model.problems(recipe.model, head=head, here=here)
     if found or not trains:
         return found
     return [*adapters.target_problems(recipe.adapter, base_model.empty_model(recipe.model, head=head))]
@@ -167,6 +168,14 @@ def _check_validation(recipe: Recipe, loaded: Mapping[Split, ConfigurableTask]) 
     return [ConfigError(f"train.metric_for_best_model is {asked!r}{suggest(asked, known)}", expected, "change it")]
 
 
+def _check_room(recipe: Recipe, loaded: Mapping[Split, ConfigurableTask], *, trains: bool) -> list[FtHarnessError]:
+    """No room for the prompt beside an answer; scores during training are made with the task's own decoding."""
+    asked = [recipe.eval, *([EvalSection()] if trains and recipe.train.eval_scores else [])]
+    context = base_model.load_context(recipe.model)
+    faults = (fault for each in asked for fault in decoding.room_problems(loaded, each, context))
+    return [*islice(faults, 1)]
+
+
 def check(
     recipe: Recipe,
     folders: list[Path],
@@ -174,16 +183,18 @@ def check(
     trains: bool,
     trust_code: bool = False,
     found: Sequence[FtHarnessError] = (),
+    here: bool = True,
 ) -> Checked:
     """Check model folder, task, data, labels and output folders.
 
     Args:
         found: faults that are known already, reported together with those that are found here.
+        here: the recipe is to run on this machine's device; else on a GPU.
 
     Raises:
         FtHarnessError: the fault, or a `ProblemsError` with all of them.
     """
-    problems = [*found, *_check_model(recipe, trains=trains)]
+    problems = [*found, *_check_model(recipe, trains=trains, here=here)]
     for folder in folders:
         problems += storage.problems(folder)
     form = PLAIN
@@ -203,8 +214,7 @@ def check(
         problems += fewshot.problems(loaded, recipe.eval)
         problems += decoding.problems(loaded, recipe.eval)
         problems += _check_docs(loaded, form)
-        if not problems:
-            problems += decoding.room_problems(loaded, recipe.eval, base_model.load_context(recipe.model))
+        problems += [] if problems else _check_room(recipe, loaded, trains=trains)
         if recipe.adapter.task_type == heads.SEQ_CLS:
             config = None if problems else base_model.load_config(recipe.model)
             problems += heads.problems(recipe, loaded.values(), config)

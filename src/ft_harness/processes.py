@@ -67,6 +67,18 @@ def from_first(value: T) -> T:
     return values[0]
 
 
+def from_all(value: T) -> list[T]:
+    """What each process has, by rank, in all of them."""
+    if count() == 1:
+        return [value]
+    from torch import distributed
+
+    connect()
+    values = [value] * count()
+    distributed.all_gather_object(values, value)
+    return values
+
+
 def add_up(tensors: Sequence[Any]) -> None:
     """Replace tensors of one device by their sums over the processes, in one exchange for each dtype."""
     if count() == 1 or not tensors:

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import subprocess
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -105,10 +106,28 @@ def snapshot() -> dict[str, Any]:
     }
 
 
+def reset_peaks() -> None:
+    """Count peaks of memory from now on; that of resident memory only where the system can (Linux)."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        switch = os.open("/proc/self/clear_refs", os.O_WRONLY)  # the kernel's own, no file that `storage` would write
+        try:
+            os.write(switch, b"5")
+        finally:
+            os.close(switch)
+
+
 def peak_rss_bytes() -> int:
-    """Peak resident memory of this process since its start, as the operating system counts it."""
+    """Peak resident memory of this process since `reset_peaks`, or its start, as the operating system counts it."""
     import resource
 
+    status = Path("/proc/self/status")  # of this program alone; `getrusage` knows that of the one that started it too
+    for line in status.read_text(encoding="utf-8").splitlines() if status.is_file() else ():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if platform.system() == "Darwin" else peak * 1024
 

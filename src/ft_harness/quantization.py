@@ -114,11 +114,12 @@ def _stored_problems(section: ModelSection, found: dict[str, Any]) -> list[Input
     return []
 
 
-def problems(section: ModelSection, empty: Any) -> list[InputError]:
+def problems(section: ModelSection, empty: Any, *, here: bool = True) -> list[InputError]:
     """What speaks against the quantisation that a model brings or is given, by its configuration and shapes.
 
     Args:
         empty: the model on the meta device.
+        here: on this machine's device; else on a GPU.
     """
     import torch
 
@@ -127,7 +128,8 @@ def problems(section: ModelSection, empty: Any) -> list[InputError]:
     if own and (found := _stored_problems(section, own)):
         return found
     four_bits = section.quantization == "nf4" or own.get("load_in_4bit", False)
-    odd = _odd_modules(empty, own.get("llm_int8_skip_modules")) if four_bits and not torch.cuda.is_available() else []
+    on_cpu = here and not torch.cuda.is_available()
+    odd = _odd_modules(empty, own.get("llm_int8_skip_modules")) if four_bits and on_cpu else []
     if not odd:
         return []
     return [

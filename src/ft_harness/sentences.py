@@ -14,7 +14,7 @@ from ft_harness.stats import MIN_PAIRS, Interval
 
 if TYPE_CHECKING:
     from ft_harness.data_report import DataReport
-    from ft_harness.power import Forecast
+    from ft_harness.power import Power
     from ft_harness.repeats import Repeats
     from ft_harness.study import Row
 
@@ -103,21 +103,21 @@ def state_repeats(repeats: Repeats) -> str:
     )
 
 
-def state_forecast(forecast: Forecast) -> list[str]:
+def state_power(power: Power) -> list[str]:
     """What a test set can show, with the assumption that this rests on."""
-    metric, word = forecast.metric, _word(forecast.metric)
-    clusters = f" in {forecast.n_clusters} clusters" if forecast.n_clusters else ""
-    where = f"{_count_items(forecast.n)}{clusters}, base {amount(metric, forecast.base)}"
-    if forecast.detectable is None:
+    metric, word = power.metric, _word(power.metric)
+    clusters = f" in {power.n_clusters} clusters" if power.n_clusters else ""
+    where = f"{_count_items(power.n)}{clusters}, base {amount(metric, power.base)}"
+    if power.detectable is None:
         lines = [f"{word}, {where}: no improvement can be shown."]
     else:
-        least = _state_size(metric, forecast.detectable)
+        least = _state_size(metric, power.detectable)
         lines = [f"{word}, {where}: an improvement of {least} or more is found with 80 % power (p < 0.05)."]
-    if forecast.effect is not None:
-        wished = f"An improvement of {_state_size(metric, forecast.effect)}"
-        needed = None if forecast.needed is None else f"{forecast.needed:,} items"
+    if power.effect is not None:
+        wished = f"An improvement of {_state_size(metric, power.effect)}"
+        needed = None if power.needed is None else f"{power.needed:,} items"
         lines.append(f"{wished} needs {needed}." if needed else f"{wished} can't be shown with any number of items.")
-    said = "as if independent, which is careful" if forecast.correlation == 0 else f"{forecast.correlation:g}"
+    said = "as if independent, which is careful" if power.correlation == 0 else f"{power.correlation:g}"
     lines.append(f"Assumed correlation of base and tuned over the items: {said}.")
     return lines
 

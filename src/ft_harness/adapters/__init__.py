@@ -17,6 +17,7 @@ from ft_harness.adapters.card import (
     weights_file,
     write_card,
 )
+from ft_harness.adapters.fit import read_tensors
 from ft_harness.adapters.integrity import problems
 from ft_harness.adapters.live import attach, attached
 from ft_harness.adapters.originals import Originals, put_back, remember
@@ -43,6 +44,7 @@ __all__ = [
     "read_card",
     "read_history",
     "read_lineage",
+    "read_tensors",
     "remember",
     "target_problems",
     "weights_file",

@@ -73,15 +73,23 @@ def base_of(folder: Path) -> str:
 
 
 def read_history(folder: Path) -> list[HistoryEntry]:
-    """The training history; a torn last line (a killed run) is left out."""
+    """The training history; a torn last line (a killed run) is left out.
+
+    Raises:
+        InputError: another line is damaged.
+    """
     path = folder / HISTORY_FILE
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    *lines, torn = path.read_bytes().split(b"\n") if path.exists() else [b""]
     entries: list[HistoryEntry] = []
-    for line in lines:
+    for number, line in enumerate([*lines, torn], start=1):
         try:
             entries.append(HistoryEntry.model_validate_json(line))
-        except ValidationError:
-            continue
+        except ValidationError as error:
+            if number > len(lines):
+                break
+            raise InputError(
+                f"{path}: line {number} is damaged", "a history entry on each line", "restore it, or delete that line"
+            ) from error
     return entries
 
 

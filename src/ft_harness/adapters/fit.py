@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,17 @@ def copied_names(key: str) -> str:
 
 
 def trained_modules(folder: Path) -> set[str]:
-    """Last names of the modules that the adapter brings a trained copy of."""
+    """Names of the modules that the adapter brings a trained copy of, as its configuration has them."""
     config = read_json(folder / CONFIG_FILE)
     heads = {"classifier", "score"} if config.get("task_type") == "SEQ_CLS" else set()  # PEFT's own for this type
-    return heads | {str(name).rpartition(".")[2] for name in config.get("modules_to_save") or []}
+    return heads | {str(name) for name in config.get("modules_to_save") or []}
+
+
+def is_trained(parameter: str, modules: Collection[str]) -> bool:
+    """Whether a parameter lies in a trained module: PEFT copies every module whose full name ends in one of these."""
+    parts = parameter.split(".")
+    outer = [".".join(parts[:depth]) for depth in range(1, len(parts))]
+    return any(name.endswith(each) for name in outer for each in modules)
 
 
 def expected_shapes(folder: Path, empty: Any) -> dict[str, tuple[int, ...]]:
@@ -95,14 +102,15 @@ def _missing_modules(folder: Path, empty: Any) -> list[FtHarnessError]:
     config = read_json(folder / CONFIG_FILE)
     if config.get("task_type") == "SEQ_CLS":
         return []
-    have = {name.rpartition(".")[2] for name, _ in empty.named_modules()}
+    have = [name for name, _ in empty.named_modules()]
+    missing = [name for name in sorted(trained_modules(folder)) if not any(each.endswith(name) for each in have)]
     return [
         InputError(
             f"{folder}: names {name[:80]} in modules_to_save, which the base lacks",
             "an adapter for this base and kind of task",
             "score it as what it was trained for: its base, and adapter.task_type in the recipe",
         )
-        for name in sorted(trained_modules(folder) - have)[:1]
+        for name in missing[:1]
     ]
 
 
@@ -150,7 +158,7 @@ def _keys(
     return []
 
 
-def load_weights(path: Path) -> dict[str, Any]:
+def read_tensors(path: Path) -> dict[str, Any]:
     """The tensors of a file.
 
     Raises:
@@ -180,7 +188,7 @@ def nonfinite_problems(folder: Path, tensors: Mapping[str, Any]) -> list[FtHarne
 def _values(folder: Path) -> list[FtHarnessError]:
     """Finite, and B not zero everywhere."""
     try:
-        tensors = load_weights(folder / WEIGHTS_FILE)
+        tensors = read_tensors(folder / WEIGHTS_FILE)
     except InputError as error:
         return [error]
     if found := nonfinite_problems(folder, tensors):

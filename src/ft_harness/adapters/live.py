@@ -125,12 +125,12 @@ def _other_copies(folder: Path, base: BaseModel) -> list[FtHarnessError]:
     trained, biases = fit.trained_modules(folder), config.get("bias", "none") != "none"
     trained |= _tied_modules(base.model, trained) if config.get("ensure_weight_tying") else set()
     head: list[bool] = []  # of each parameter of trained modules, whether it is the base's still
-    for key, tensor in fit.load_weights(folder / WEIGHTS_FILE).items():
+    for key, tensor in fit.read_tensors(folder / WEIGHTS_FILE).items():
         name = fit.copied_names(key)
         if name not in own or (biases and name.endswith("bias")):
             continue
         same = torch.equal(tensor.to(own[name].device, own[name].dtype), own[name])
-        if not trained.isdisjoint(name.split(".")):
+        if fit.is_trained(name, trained):
             head.append(same)
         elif not same:
             return [
@@ -152,9 +152,10 @@ def _other_copies(folder: Path, base: BaseModel) -> list[FtHarnessError]:
 
 
 def _tied_modules(model: Any, names: set[str]) -> set[str]:
-    """Last names of the modules whose weights the model ties to those of these."""
-    pairs = [{key.split(".")[-2] for key in pair} for pair in model.all_tied_weights_keys.items()]
-    return set().union(*(pair for pair in pairs if pair & names))
+    """Full names of the modules whose weights the model ties to those of these, and of these."""
+    pairs = model.all_tied_weights_keys.items()
+    tied = (pair for pair in pairs if any(fit.is_trained(key, names) for key in pair))
+    return {key.rpartition(".")[0] for pair in tied for key in pair}
 
 
 def _load(folder: Path, model: Any) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ft_harness.errors import InputError, suggest
+from ft_harness.heads import SEQ_CLS, own_modules
 from ft_harness.recipe import AdapterSection
 
 _ALL = "all-linear"
@@ -40,12 +41,12 @@ def target_problems(adapter: AdapterSection, empty: Any) -> list[InputError]:
 
     if adapter.all_weights:
         return []
-    if found := [*_missing_modules(adapter, empty), *_missing_tokens(adapter, empty)]:
+    if found := [*_layers_of_all(adapter, empty), *_missing_modules(adapter, empty), *_missing_tokens(adapter, empty)]:
         return found
-    linear = _linear_names(empty)
+    linear, head = _linear_names(empty), own_modules(empty) if adapter.task_type == SEQ_CLS else ()
     try:
         with warnings.catch_warnings(action="ignore"):  # said again where the adapter is made
-            model = get_peft_model(empty, lora_config(adapter), low_cpu_mem_usage=True)
+            model = get_peft_model(empty, lora_config(adapter, head), low_cpu_mem_usage=True)
     except Exception as error:  # PEFT raises bare types for what it can't do
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         return [_fault("target_modules", adapter.target_modules, reason, linear)]
@@ -67,6 +68,20 @@ def dora_problems(where: str) -> list[InputError]:
             f"{where}: bitsandbytes loses the scales of weights in 8 bits on a CPU when DoRA reads them",
             "DoRA on a base in 4, 16 or 32 bits, or on a GPU",
             "use model.quantization: nf4 or null, or an adapter without use_dora",
+        )
+    ]
+
+
+def _layers_of_all(adapter: AdapterSection, empty: Any) -> list[InputError]:
+    """Layers can be chosen for modules that are named one by one."""
+    asked = [name for name in ("layers_to_transform", "layers_pattern") if getattr(adapter, name) is not None]
+    if not asked or not isinstance(adapter.target_modules, str):
+        return []
+    return [
+        InputError(
+            f"adapter.{asked[0]} beside target_modules {adapter.target_modules!r}: PEFT takes it for a list alone",
+            f"a list of module names, as [{', '.join(_linear_names(empty)[:12])}]",
+            f"list the modules in adapter.target_modules, or leave adapter.{asked[0]} out",
         )
     ]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ft_harness.adapters.card import MODEL_FILE, read_card
-from ft_harness.adapters.fit import load_weights, nonfinite_problems
+from ft_harness.adapters.fit import nonfinite_problems, read_tensors
 from ft_harness.errors import FtHarnessError, InputError
 from ft_harness.safetensors_file import read_header
 
@@ -40,9 +40,9 @@ def problems(folder: Path, empty: Any) -> list[FtHarnessError]:
                 "use the base it was trained on",
             )
         ]
-    return nonfinite_problems(folder, load_weights(folder / MODEL_FILE))
+    return nonfinite_problems(folder, read_tensors(folder / MODEL_FILE))
 
 
 def load(folder: Path, model: Any) -> None:
     """Put the trained weights into the base, in place."""
-    model.load_state_dict(load_weights(folder / MODEL_FILE), strict=False)  # `problems` held the names against it
+    model.load_state_dict(read_tensors(folder / MODEL_FILE), strict=False)  # `problems` held the names against it

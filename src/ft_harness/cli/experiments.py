@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from ft_harness.cli.app import (
     HERE,
@@ -98,7 +99,14 @@ def init(name: str, task: TaskOption, include_path: IncludeOption = None, out: O
     print(write_new_recipe(adapters_dir(out) / check_name(name), task, include_path))
 
 
-@app.command()
+class _DryRun(TyperCommand):
+    """`--dry-run` alone is that of this machine: typer's options have a value always or never."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, ["--dry-run=0" if each == "--dry-run" else each for each in args])
+
+
+@app.command(cls=_DryRun)
 def run(
     recipe: RecipeArgument,
     set_: SetOption = [],  # noqa: B006
@@ -106,15 +114,22 @@ def run(
     name: NameOption = None,
     trust_task_code: TrustOption = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="say what a run will do, need and take, and write nothing")
-    ] = False,
+        float | None,
+        typer.Option(
+            "--dry-run",
+            min=0,
+            metavar="[=GIB]",
+            help="say what a run will need, here or on a GPU of so many GiB; no more",
+        ),
+    ] = None,
 ) -> None:
     """base -> train -> tuned -> report; run it again and it continues."""
     from ft_harness import pipeline
 
     experiment = _experiment(recipe, set_, out, name, trust_task_code=trust_task_code)
-    if dry_run:
-        print("\n".join(f"{quantity:<28}{amount}" for quantity, amount in pipeline.dry_run(experiment)))
+    if dry_run is not None:
+        lines = pipeline.dry_run(experiment, dry_run or None)
+        print("\n".join(f"{quantity:<26}  {amount}".rstrip() for quantity, amount in lines))
         return
     print_study(*pipeline.run([experiment], experiment.name, say))
 
@@ -189,12 +204,12 @@ def power(
 ) -> None:
     """The smallest improvement that a test set could show with 80 % power, and the items that a wished one needs."""
     from ft_harness.errors import ConfigError
-    from ft_harness.power import forecast, forecast_run
+    from ft_harness.power import power_of_run, power_of_score
     from ft_harness.records import load_records
-    from ft_harness.sentences import describe, state_forecast
+    from ft_harness.sentences import describe, state_power
 
     if results is None and n is not None and base is not None:
-        print("\n".join(state_forecast(forecast(metric or "acc", n, base, effect, correlation))))
+        print("\n".join(state_power(power_of_score(metric or "acc", n, base, effect, correlation))))
         return
     if results is None or n is not None or base is not None:
         raise ConfigError(
@@ -204,7 +219,7 @@ def power(
         )
     for evaluation in load_records([results]):
         if evaluation.record.adapter is None:
-            lines = state_forecast(forecast_run(evaluation, metric, effect, correlation))
+            lines = state_power(power_of_run(evaluation, metric, effect, correlation))
             print("\n".join([f"{describe(evaluation.record)}:", *(f"  {line}" for line in lines)]))
 
 

@@ -15,7 +15,7 @@ from ft_harness.heads.plan import (
     plan_head,
     problems,
 )
-from ft_harness.heads.weights import HEAD_FILE, check_adapter, find_init, init_metadata, load, write_init
+from ft_harness.heads.weights import HEAD_FILE, check_adapter, find_init, init_metadata, load, own_modules, write_init
 
 __all__ = [
     "HEAD_FILE",
@@ -33,6 +33,7 @@ __all__ = [
     "init_metadata",
     "load",
     "make_batch",
+    "own_modules",
     "plan_head",
     "problems",
     "read_logits",

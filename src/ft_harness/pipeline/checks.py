@@ -24,6 +24,7 @@ from ft_harness.fewshot import find_shots
 from ft_harness.files import Split
 from ft_harness.heads import HeadPlan, plan_head
 from ft_harness.pipeline.experiment import Experiment, check_experiment
+from ft_harness.pipeline.forecast_lines import counted, epochs, tokens
 from ft_harness.preflight import Checked
 from ft_harness.prompts import compiled_templates
 from ft_harness.recipe import EvalSection, ModelSection, Recipe, recipe_file
@@ -48,7 +49,7 @@ def check_rows(experiment: Experiment, checked: Checked) -> list[str]:
     eos = trains_eos(task, recipe.train.loss_on_eos)
     examples = build_examples(task, list(task.eval_docs), tokenizer, context, eos=eos, form=checked.form)
     examples = train_prompts(examples) if recipe.train.loss_on == "prompt_and_answer" else examples
-    lines = [describe_examples(examples, eos), forecast(recipe, checked, examples)]
+    lines = [describe_examples(examples, eos), describe_work(recipe, checked, examples)]
     lines += [
         describe_prompts(checked, split, protocol, tokenizer, context)
         for split, protocol in product(recipe.eval.splits, recipe.eval.protocols())
@@ -60,7 +61,7 @@ def _check_head_rows(recipe: Recipe, checked: Checked, plan: HeadPlan, tokenizer
     """The same for a classification head, which has no answer tokens."""
     task = checked.tasks["train"]
     examples = build_head_examples(task, list(task.eval_docs), tokenizer, context, plan, checked.form)
-    lines = [describe_head_examples(examples, plan.labels), forecast(recipe, checked, examples)]
+    lines = [describe_head_examples(examples, plan.labels), describe_work(recipe, checked, examples)]
     unparted = describe_pairs(tokenizer, plan.text_fields)
     lines += [unparted] if unparted else []
     for split in recipe.eval.splits:
@@ -107,15 +108,14 @@ def describe_prompts(checked: Checked, split: Split, settings: EvalSection, toke
     return f"{split}: {found} (longest {max(lengths)} tokens of {room}{behind}){warning}"
 
 
-def forecast(recipe: Recipe, checked: Checked, examples: list[Example] | list[HeadExample]) -> str:
+def describe_work(recipe: Recipe, checked: Checked, examples: list[Example] | list[HeadExample]) -> str:
     """What a run of the recipe will do, in one line: optimizer steps, tokens read, docs scored for base and tuned."""
     work = count_work(recipe, examples)
     scored = sum(len(chosen_docs(len(checked.tasks[s].eval_docs), s, recipe.eval)[0]) for s in recipe.eval.splits)
     scored *= len(recipe.eval.protocols())
     return (
-        f"forecast: {work.steps} steps of {recipe.train.effective_batch_size} rows ({work.epochs:.2g} epochs, "
-        f"{work.tokens_read / 1e6:.2g} M tokens read), "
-        f"{scored} docs scored with base and tuned each"
+        f"forecast: {counted(work.steps, 'step')} of {recipe.train.effective_batch_size} rows ({epochs(work.epochs)}, "
+        f"{tokens(work.tokens_read)} read), {counted(scored, 'doc')} scored with base and tuned each"
     )
 
 

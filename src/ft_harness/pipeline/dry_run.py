@@ -4,37 +4,63 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ft_harness import preflight
 from ft_harness.amounts import duration
 from ft_harness.base_model import load_base_model, model_folder
 from ft_harness.evaluation import chosen_docs
 from ft_harness.heads import plan_head
-from ft_harness.pipeline.experiment import Experiment, check_experiment
-from ft_harness.pipeline.foresight import memory_lines, work_lines
+from ft_harness.paths import results_dir
+from ft_harness.pipeline.experiment import Experiment, training_problems
+from ft_harness.pipeline.forecast_lines import memory_lines, work_lines
 from ft_harness.preflight import Checked
-from ft_harness.training import build_training_set, empty_base, foresee, time_steps
+from ft_harness.training import build_training_set, empty_base, make_forecast, time_steps
+
+_GIB = 2**30
 
 
-def dry_run(experiment: Experiment) -> list[tuple[str, str]]:
+def dry_run(experiment: Experiment, gpu: float | None = None) -> list[tuple[str, str]]:
     """(quantity, amount) of all that a run of the experiment will do and need; nothing is written.
 
     Steps are timed where the weights are in a local folder and fit; else shapes are all that is needed of the model.
 
+    Args:
+        gpu: GiB of a GPU that the run is meant for, which needn't be here; None: this machine's device.
+
     Raises:
         FtHarnessError: what preflight finds.
     """
-    recipe, checked = experiment.recipe, check_experiment(experiment, trains=True)
+    recipe, checked = experiment.recipe, _check(experiment, here=gpu is None)
     plan = plan_head(recipe, checked.tasks.values())
-    base = empty_base(recipe.model, plan)
+    base = empty_base(recipe.model, plan, gpu=gpu is not None)
     data = build_training_set(checked.tasks, base, recipe, checked.task_hash, checked.form, experiment.folder)
-    forecast = foresee(recipe, base, data)
+    forecast = make_forecast(recipe, base, data, None if gpu is None else round(gpu * _GIB))
     lines = [*_docs(experiment, checked, len(data.validation)), *work_lines(forecast), *memory_lines(forecast)]
+    if gpu is not None:
+        return [*lines, ("time", "not known: steps are timed on the machine that they run on")]
     local = Path(model_folder(recipe.model.pretrained)).is_dir()
     if not local:
         return [*lines, ("time", "not known: no weights of a hub model are fetched for this")]
     if forecast.memory is not None and not forecast.memory.fits:
         return [*lines, ("time", "not known: it may not fit")]
     seconds = time_steps(recipe, load_base_model(recipe.model, plan), data)
-    return [*lines, ("time", f"about {duration(seconds)} of training, by two timed batches; evaluations come on top")]
+    return [*lines, ("time", f"about {duration(seconds)} of training, by two timed steps; evaluations come on top")]
+
+
+def _check(experiment: Experiment, *, here: bool) -> Checked:
+    """Preflight as before a run, without making the folders that are looked at."""
+    return preflight.check(
+        experiment.recipe,
+        [_nearest(folder) for folder in (results_dir(experiment.out), experiment.folder)],
+        trains=True,
+        trust_code=experiment.trust_task_code,
+        found=training_problems(experiment, here=here),
+        here=here,
+    )
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the first above it that there is."""
+    return next(each for each in (folder, *folder.absolute().parents) if each.exists())
 
 
 def _docs(experiment: Experiment, checked: Checked, validated: int) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,24 +12,27 @@ from tempfile import TemporaryDirectory
 from ft_harness import adapters, preflight, processes
 from ft_harness.base_model import BaseModel
 from ft_harness.data_report import DATA_REPORT_FILE
-from ft_harness.errors import FtHarnessError, ResourceError
+from ft_harness.errors import FtHarnessError, ResourceError, raise_problems
 from ft_harness.evaluation import Job, ModelState, base_subject, evaluate, finished, plan_jobs
 from ft_harness.examples import prompt_of
 from ft_harness.heads import Texts, read_texts
 from ft_harness.paths import adapters_dir, bundled_recipe, results_dir
-from ft_harness.pipeline.foresight import summarise
+from ft_harness.pipeline.forecast_lines import summarise
 from ft_harness.pipeline.training_scores import plan_scorer
 from ft_harness.preflight import Checked
-from ft_harness.recipe import Recipe, keep_recipe, load_recipe
+from ft_harness.recipe import Recipe, TrainSection, keep_recipe, load_recipe
 from ft_harness.records import Card, Evaluation
 from ft_harness.storage import locked, write_text
 from ft_harness.training import (
     TrainingSet,
     build_training_set,
+    describe_warmup,
     finished_card,
-    foresee,
     hyperparameter_problems,
+    make_forecast,
     parent_problems,
+    rate_problems,
+    sharding_problems,
     tracker_problems,
     train,
 )
@@ -94,21 +97,36 @@ class Stage:
 def check_experiment(experiment: Experiment, *, trains: bool) -> Checked:
     """Preflight: everything that can be found wrong before a model is loaded."""
     folders = [results_dir(experiment.out), *([experiment.folder] if trains else [])]
-    return preflight.check(
+    checked = preflight.check(
         experiment.recipe,
         folders,
         trains=trains,
         trust_code=experiment.trust_task_code,
-        found=_training_problems(experiment) if trains else (),
+        found=training_problems(experiment) if trains else (),
     )
+    return _check_rates(experiment.recipe.train, checked) if trains else checked
 
 
-def _training_problems(experiment: Experiment) -> list[FtHarnessError]:
+def _check_rates(settings: TrainSection, checked: Checked) -> Checked:
+    """What the learning rate comes to in as many steps as there are rows for."""
+    rows = len(checked.tasks["train"].eval_docs)
+    raise_problems(rate_problems(settings, rows))
+    warning = describe_warmup(settings, rows)
+    return replace(checked, report=[*checked.report, warning]) if warning else checked
+
+
+def training_problems(experiment: Experiment, *, here: bool = True) -> list[FtHarnessError]:
+    """Faults of an experiment's training.
+
+    Args:
+        here: it is to run on this machine's device; else on a GPU.
+    """
     recipe = experiment.recipe
     return [
-        *hyperparameter_problems(recipe),
+        *hyperparameter_problems(recipe, here=here),
         *tracker_problems(recipe),
         *parent_problems(recipe, experiment.folder),
+        *sharding_problems(),
     ]
 
 
@@ -149,7 +167,9 @@ def train_stage(stage: Stage, data: TrainingSet, say: Say) -> Card:
         cut = sum(example.truncated for example in data.examples)
         trained += f", {cut} cut to fit the context" if cut else ""
         say(f"{experiment.name}: training on {len(data.examples)} examples ({trained})")
-        say(f"{experiment.name}: {summarise(foresee(experiment.recipe, stage.base, data))}")
+        say(f"{experiment.name}: {summarise(make_forecast(experiment.recipe, stage.base, data))}")
+        if warning := describe_warmup(experiment.recipe.train, len(data.examples)):
+            say(f"{experiment.name}: {warning}")
         scorer = plan_scorer(experiment.recipe, stage.checked, stage.base)
         return train(experiment.recipe, stage.base, data, experiment.folder, scorer)
 

@@ -29,10 +29,10 @@ from ft_harness.pipeline.explanations import explain
 from ft_harness.pipeline.listings import find_explorer
 from ft_harness.pipeline.outliers import find_outliers
 from ft_harness.pipeline.reports import write_report
-from ft_harness.power import forecast_run
+from ft_harness.power import power_of_run
 from ft_harness.preflight import Checked
 from ft_harness.records import Card, Evaluation
-from ft_harness.sentences import state_forecast
+from ft_harness.sentences import state_power
 from ft_harness.storage import sha256_file
 from ft_harness.training import check_unfinished, finished_card, parent_of
 
@@ -61,7 +61,7 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
         if finished_card(experiment.folder, experiment.recipe, stage.base, data) is None:
             check_unfinished(experiment.folder, experiment.recipe, stage.base, data)
         of_base = score_base(stage, say)
-        _foresee(of_base, say)
+        _say_power(of_base, say)
         evaluations += of_base
         card = train_stage(stage, data, say)
         evaluations += score_adapter(stage, experiment.folder, say)
@@ -77,16 +77,16 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
     return study, path
 
 
-def _foresee(evaluations: Sequence[Evaluation], say: Say) -> None:
+def _say_power(evaluations: Sequence[Evaluation], say: Say) -> None:
     """Say what the scored items can show, before anything is trained; nothing where too few have a score."""
     for evaluation in evaluations:
         if evaluation.record.settings.split == "train" or evaluation.record.status != "complete":
             continue
         try:
-            found = forecast_run(evaluation)
+            found = power_of_run(evaluation)
         except InputError:
             continue
-        say(f"{evaluation.record.settings.split}: {state_forecast(found)[0]}")
+        say(f"{evaluation.record.settings.split}: {state_power(found)[0]}")
 
 
 def train_only(experiment: Experiment, say: Say) -> Card:

@@ -141,7 +141,7 @@ def _draw(figure: Figure, run: AdapterRun) -> None:
     stretches, others = _stretches(run), _panels(run)
     heights = [2.2, *(_height(lines) for _, lines in others)]
     panels = figure.subplots(1 + len(others), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    _draw_loss(panels[0], stretches)
+    _draw_loss(panels[0], stretches, run.card.target)
     for axes, (axis, lines) in zip(panels[1:], others, strict=True):
         axes.set_ylabel(axis)
         if lines[0][0]:
@@ -170,9 +170,9 @@ def _plot(axes: Axes, line: Line, *, color: str, linewidth: float, linestyle: st
             )  # fmt: skip
 
 
-def _draw_loss(axes: Axes, stretches: Sequence[_Stretch]) -> None:
+def _draw_loss(axes: Axes, stretches: Sequence[_Stretch], target: str) -> None:
     training, validation = _line(stretches, "loss"), _line(stretches, "eval_loss")
-    axes.set_ylabel("loss\n(nats per trained token)")
+    axes.set_ylabel(f"loss\n(nats per {target})")
     if not any(training) and not any(validation):
         write_nothing(axes, "no loss was recorded")
         return

@@ -1,6 +1,7 @@
 """The recipe: one typed, strict, frozen description of base model, task, data, adapter, training and evaluation."""
 
 from ft_harness.recipe.adapter_section import AdapterSection
+from ft_harness.recipe.comparing import differences
 from ft_harness.recipe.eval_section import EvalSection
 from ft_harness.recipe.folders import check_name, experiment_name, keep_recipe, write_new_recipe
 from ft_harness.recipe.loading import RECIPE_FILE, load_recipe, recipe_file, recipe_of_task
@@ -16,6 +17,7 @@ __all__ = [
     "TaskSection",
     "TrainSection",
     "check_name",
+    "differences",
     "experiment_name",
     "keep_recipe",
     "load_recipe",

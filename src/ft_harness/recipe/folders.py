@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 from ft_harness import storage
-from ft_harness.errors import ConfigError, raise_problems
+from ft_harness.errors import ConfigError, InputError, raise_problems
 from ft_harness.paths import bundled_recipe
+from ft_harness.recipe.comparing import differences
 from ft_harness.recipe.loading import RECIPE_FILE, load_recipe, recipe_file
 from ft_harness.recipe.sections import Recipe
 from ft_harness.storage import write_text
@@ -40,24 +41,27 @@ def _written(recipe: Recipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json", exclude_unset=True)
 
 
-def _identity(recipe: Recipe) -> tuple[dict[str, Any], int]:
-    """What of it must be equal in one folder: all that was written but how training is cut up and kept."""
-    written, left_out = _written(recipe), recipe.train.execution_fields
-    train = {name: value for name, value in written.get("train", {}).items() if name not in left_out}
-    return {**written, "train": train}, recipe.train.effective_batch_size
+def _identity(recipe: Recipe) -> dict[str, Any]:
+    """What of it must be equal in one folder: what makes the adapter, and of the other sections what was written."""
+    empty: dict[str, Any] = {name: {} for name in Recipe.model_fields}
+    made = {"adapter": recipe.adapter.model_dump(mode="json"), "train": recipe.train.identity()}
+    return {**empty, **_written(recipe), **made}
 
 
 def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> None:
     """Put the recipe into its adapter folder if that is not its home: the file itself, or the fields with overrides.
 
     Raises:
-        ConfigError: the folder holds another recipe.
+        InputError: the folder holds another recipe.
     """
     target = folder / RECIPE_FILE
     if target.exists():
-        if target.resolve() != source.resolve() and _identity(load_recipe(target)) != _identity(recipe):
-            raise ConfigError(
-                f"{target}: holds another recipe", "an adapter folder of this recipe's own", "use --name NEW"
+        own = target.resolve() == source.resolve()
+        if found := [] if own else differences(_identity(load_recipe(target)), _identity(recipe)):
+            raise InputError(
+                f"{target}: holds another recipe ({'; '.join(found)})",
+                "the recipe that the folder was made with",
+                f"undo the change, use --name NEW for a new folder, or delete {folder} to make this one anew",
             )
         return
     if _written(load_recipe(source)) == _written(recipe):

@@ -55,9 +55,14 @@ def _problem(location: KeyPath, errors: Sequence[Any], places: Mapping[KeyPath, 
 
 
 def _parse_override(setting: str) -> tuple[KeyPath, Any]:
-    """`a.b=c` -> (("a", "b"), c). Lists, mappings and null are read as YAML, all else is typed by its field."""
+    """`a.b=c` -> (("a", "b"), c). Lists, mappings and null are read as YAML, all else is typed by its field.
+
+    Of whole sections `adapter=none` alone has a value.
+    """
     name, separator, text = setting.partition("=")
     path = tuple(name.split("."))
+    if setting == "adapter=none":
+        return path, text
     if not separator or len(path) < 2:
         raise ConfigError(f"--set {setting}", "section.field=value, like train.learning_rate=1e-4", "mend the option")
     if (text[:1] in "[{" and text) or text in ("null", "None"):

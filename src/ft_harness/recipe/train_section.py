@@ -68,6 +68,13 @@ class TrainSection(Section):
     )
     seed: int = Field(default=0, ge=0, lt=2**32)
 
+    @field_validator("warmup_steps", "save_steps")
+    @classmethod
+    def _check_whole(cls, value: float) -> float:
+        if value > 1 and not value.is_integer():
+            raise ValueError("a whole number of steps, or a share of all steps below 1")
+        return value
+
     @field_validator("eval_strategy")
     @classmethod
     def _check_steered(cls, value: str, info: ValidationInfo) -> str:

@@ -200,8 +200,10 @@ class TrainingCost(Frozen):
     )
     processes: int = Field(default=1, description="that shared the training, in its last stretch")
     resumed_from_step: int | None = Field(default=None, description="the last stretch began behind this step")
-    peak_rss_bytes: int
-    peak_gpu_bytes: int | None
+    peak_rss_bytes: int = Field(
+        description="of the process that took most, in training's last stretch; but for Linux since its start"
+    )
+    peak_gpu_bytes: int | None = Field(description="likewise, in training alone; null: no GPU")
     reserved_gpu_bytes: int | None = Field(default=None, description="peak kept by PyTorch; null: no GPU, or not known")
     adapter_bytes: int
     hardware: str
@@ -247,12 +249,16 @@ class Card(Frozen):
     )
     best_value: float | None = Field(default=None, description="its train.metric_for_best_model on validation")
     lineage: list[Ancestor] = Field(default=[], description="adapters that this one goes on from, oldest first")
-    probe: Probe | None = Field(
-        default=None, description="null: the training was too short for one, or it was continued"
-    )
+    probe: Probe | None = Field(default=None, description="null: the training was too short for one")
     cost: TrainingCost
     provenance: dict[str, Any]
     files: dict[str, str] = Field(description="file name -> sha256")
+
+    @property
+    def target(self) -> str:
+        """What carries loss: a head has labels."""
+        adapter = self.recipe.get("adapter")
+        return "label" if isinstance(adapter, dict) and adapter.get("task_type") == "SEQ_CLS" else "trained token"
 
 
 class HistoryEntry(Frozen):

@@ -57,7 +57,8 @@ def _of_adapter(run: AdapterRun) -> list[str]:
         lines.append("no validation loss was measured during training.")
     if decided := steering(run):
         lines.append(f"validation steered it ({decided}): its validation scores flatter it, those of test do not.")
-    if run.card.cost.resumed_from_step:
+    cost = run.card.cost
+    if cost.resumed_from_step and cost.evaluation_seconds is None:  # from before stretches were added up
         lines.append("training was continued after a stop; time and speed leave out the steps before it.")
     return lines
 

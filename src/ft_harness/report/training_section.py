@@ -39,7 +39,7 @@ def _train_settings(run: AdapterRun) -> dict[str, Any]:
 def _training(run: AdapterRun, *, drawn: bool) -> list[Block]:
     card = run.card
     summary = (
-        f"{card.examples:,} examples ({card.truncated_examples:,} truncated), {card.trained_tokens:,} trained tokens, "
+        f"{card.examples:,} examples ({card.truncated_examples:,} truncated), {card.trained_tokens:,} {card.target}s, "
         f"{card.steps:,} steps, final training loss {card.final_loss:.3f}."
     )
     decided = steering(run)

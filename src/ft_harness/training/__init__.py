@@ -1,16 +1,18 @@
 """Recipe -> adapter folder."""
 
 from ft_harness.training.checkpoints import check_unfinished
-from ft_harness.training.forecast import Forecast, Work, count_work, empty_base, foresee, time_steps
+from ft_harness.training.forecast import Alternative, Forecast, Work, count_work, empty_base, make_forecast, time_steps
 from ft_harness.training.heads import HeadExample, build_head_examples, describe_head_examples
-from ft_harness.training.hyperparameters import hyperparameter_problems
+from ft_harness.training.hyperparameters import describe_warmup, hyperparameter_problems, rate_problems
 from ft_harness.training.lineage import parent_of, parent_problems
 from ft_harness.training.plan import TrainingSet, build_training_set, finished_card
 from ft_harness.training.run import train
+from ft_harness.training.sharing import sharding_problems
 from ft_harness.training.trackers import tracker_problems
 from ft_harness.training.validation import EpochScorer
 
 __all__ = [
+    "Alternative",
     "EpochScorer",
     "Forecast",
     "HeadExample",
@@ -21,12 +23,15 @@ __all__ = [
     "check_unfinished",
     "count_work",
     "describe_head_examples",
+    "describe_warmup",
     "empty_base",
     "finished_card",
-    "foresee",
     "hyperparameter_problems",
+    "make_forecast",
     "parent_of",
     "parent_problems",
+    "rate_problems",
+    "sharding_problems",
     "time_steps",
     "tracker_problems",
     "train",

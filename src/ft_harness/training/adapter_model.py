@@ -11,7 +11,9 @@ from ft_harness.adapters import lora_config, put_back, remember
 from ft_harness.base_model import BaseModel
 from ft_harness.errors import InputError
 from ft_harness.recipe import Recipe
-from ft_harness.training.hyperparameters import not_float32
+from ft_harness.training.arguments import CHECKPOINTING
+from ft_harness.training.hyperparameters import ALL, not_float32, trained_of_base
+from ft_harness.training.precision import compute_in_base_dtype
 
 
 @contextmanager
@@ -20,7 +22,7 @@ def adapter_model(recipe: Recipe, base: BaseModel) -> Iterator[Any]:
     was, to the bit.
 
     Raises:
-        InputError: target modules that the model lacks, or all weights of a model that isn't in float32.
+        InputError: target modules that the model lacks, or weights of its own to be trained that aren't in float32.
     """
     originals = remember(base.model, all_weights=recipe.adapter.all_weights)
     model = base.model
@@ -36,10 +38,37 @@ def adapter_model(recipe: Recipe, base: BaseModel) -> Iterator[Any]:
         base.model.eval().requires_grad_(False)
 
 
+@contextmanager
+def trained_model(recipe: Recipe, base: BaseModel) -> Iterator[Any]:
+    """`adapter_model`, set up as it is trained.
+
+    Raises:
+        InputError: as `adapter_model`.
+    """
+    with adapter_model(recipe, base) as model:
+        yield set_up(recipe, model, base.model)
+
+
+def set_up(recipe: Recipe, model: Any, of_base: Any) -> Any:
+    """The model in training mode, in the number formats and with the checkpointing that it is trained in.
+
+    Args:
+        model: with its adapter.
+        of_base: the transformers model within it.
+    """
+    compute_in_base_dtype(model)
+    if recipe.train.gradient_checkpointing:
+        of_base.activation_checkpointing_enable(dict(CHECKPOINTING))
+    return model.train()
+
+
 def _with_lora(recipe: Recipe, base: BaseModel) -> Any:
     import torch
     from peft import get_peft_model
 
+    own = trained_of_base(recipe.adapter)
+    if own and base.info.dtype != "float32":
+        raise not_float32(base.info.pretrained, base.info.dtype, own)
     torch.manual_seed(recipe.train.seed)
     try:
         return get_peft_model(base.model, lora_config(recipe.adapter, base.head.modules if base.head else ()))
@@ -53,7 +82,7 @@ def _with_lora(recipe: Recipe, base: BaseModel) -> Any:
 
 def _all_weights(base: BaseModel) -> Any:
     if base.info.dtype != "float32" or base.info.quantization:
-        raise not_float32(base.info.pretrained, base.info.quantization or base.info.dtype)
+        raise not_float32(base.info.pretrained, base.info.quantization or base.info.dtype, ALL)
     return base.model.requires_grad_(True)
 
 

@@ -8,7 +8,9 @@ from typing import Any
 from ft_harness.base_model import BaseModel
 from ft_harness.recipe import Recipe, TrainSection
 from ft_harness.training.checkpoints import CHECKPOINTS
+from ft_harness.training.precision import is_autocast
 
+CHECKPOINTING = {"use_reentrant": False}  # the other kind needs inputs that carry gradients
 _OPTIMIZER_FIELDS = {
     "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "weight_decay", "optim", "adam_beta1",
     "adam_beta2", "adam_epsilon", "max_grad_norm",
@@ -33,10 +35,10 @@ def training_arguments(recipe: Recipe, folder: Path, base: BaseModel, *, validat
         per_device_eval_batch_size=settings.per_device_train_batch_size,
         gradient_accumulation_steps=settings.gradient_accumulation_steps,
         activation_checkpointing=settings.gradient_checkpointing,
-        activation_checkpointing_kwargs={"use_reentrant": False},  # the other kind needs inputs that carry gradients
+        activation_checkpointing_kwargs=dict(CHECKPOINTING),
         seed=settings.seed,
         use_cpu=base.device == "cpu",
-        bf16=base.device == "cuda" and base.info.dtype == "bfloat16",
+        bf16=is_autocast(base),
         train_sampling_strategy="random",
         remove_unused_columns=False,
         prediction_loss_only=True,

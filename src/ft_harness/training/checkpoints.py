@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +15,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ft_harness import processes
 from ft_harness.adapters import HISTORY_FILE, read_history
 from ft_harness.base_model import BaseModel
-from ft_harness.errors import FtHarnessError, InputError, ResourceError, StorageLostError
-from ft_harness.recipe import Recipe, TrainSection
-from ft_harness.records import Frozen, SettingChange
+from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, ResourceError, StorageLostError
+from ft_harness.recipe import Recipe, differences
+from ft_harness.records import Frozen, Probe, SettingChange, read_kept
 from ft_harness.storage import (
     DROPPED,
     append_line,
@@ -31,11 +32,12 @@ from ft_harness.storage import (
     sha256_text,
     write_text,
 )
-from ft_harness.training.plan import TrainingSet, differences, fingerprint, make_plan
+from ft_harness.training.plan import TrainingSet, fingerprint, make_plan
 
 CHECKPOINTS = "checkpoints"
 PLAN_FILE = "plan.json"
 CHANGES_FILE = "changes.jsonl"
+PROBE_FILE = "probe.json"
 MANIFEST_FILE = "MANIFEST.json"
 MICRO_BATCH = "micro_batch"  # the setting that changes where memory runs out
 _PREFIX = "checkpoint-"
@@ -143,6 +145,34 @@ class CheckpointFolder:
         self.changes.append(change)
         append_line(self.path / CHANGES_FILE, change.model_dump_json())
 
+    def keep_probe(self, probe: Probe | None) -> None:
+        """Keep on disk what the probe before training found: a continued run makes none."""
+        if probe is not None:
+            write_text(self.path / PROBE_FILE, probe.model_dump_json())
+
+    def read_probe(self) -> Probe | None:
+        """What the probe found; None: none was made.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        return read_kept(self.path / PROBE_FILE, Probe, "a probe", "delete it: the card tells of no probe then")
+
+    @contextmanager
+    def named_in_faults(self) -> Iterator[None]:
+        """A number that is not finite, or memory or disk that ran out: say that a checkpoint is kept, if there is one.
+
+        Raises:
+            NonFiniteError, ResourceError: those that are raised inside.
+        """
+        try:
+            yield
+        except (NonFiniteError, ResourceError) as error:
+            if not found_in(self.path):
+                raise
+            what = f"{error.what}; the last checkpoint before it is kept"
+            raise type(error)(what, error.expected, error.action) from error
+
     def put(self, step: int, best: int | None) -> None:
         """Seal what was written, give it its name, verify it, and only then let older ones go.
 
@@ -178,7 +208,7 @@ class CheckpointFolder:
             rescue: writes the weights into another folder, if this one is lost.
 
         Raises:
-            ResourceError: the disk is full; the checkpoints before are kept.
+            ResourceError: the disk is full.
             StorageLostError: the folder can't be written any more.
         """
         try:
@@ -188,7 +218,7 @@ class CheckpointFolder:
         except Exception as error:  # the system, torch and safetensors have one each for a write that fails
             if self._disk_is_full(error):
                 raise ResourceError(
-                    f"{self.path}: the disk is full, the checkpoint was not saved; those before it are kept",
+                    f"{self.path}: the disk is full, the checkpoint was not saved",
                     "room for a checkpoint",
                     "free space; then run the same command again",
                 ) from error
@@ -249,20 +279,21 @@ def open_checkpoints(folder: Path, recipe: Recipe, base: BaseModel, data: Traini
     Raises:
         InputError: they are another training's, or there are some and none can be used; nothing is deleted then.
     """
-    path, settings, limit = folder / CHECKPOINTS, recipe.train, recipe.train.save_total_limit
+    path, limit = folder / CHECKPOINTS, recipe.train.save_total_limit
+    execution = recipe.train.execution() | {"processes": processes.count()}
     check_unfinished(folder, recipe, base, data)
     plan, plan_hash = make_plan(recipe, base, data), fingerprint(recipe, base, data)
     for left in (path / _UNFINISHED, *path.glob(f"{DROPPED}*")):
         shutil.rmtree(left, ignore_errors=True)
-    written = canonical_json({"identity": plan, "execution": settings.execution()})
+    written = canonical_json({"identity": plan, "execution": execution})
     if not found_in(path):
         shutil.rmtree(path, ignore_errors=True)
         write_text(folder / HISTORY_FILE, "")
         write_text(path / PLAN_FILE, written)
         return CheckpointFolder(path, plan_hash, limit)
-    start = _usable(path, plan_hash, keeps_best=settings.load_best_model_at_end)
+    start = _usable(path, plan_hash, keeps_best=recipe.train.load_best_model_at_end)
     opened = CheckpointFolder(path, plan_hash, limit, start, _read_changes(path))
-    for change in _changes_since(path, settings, step_of(start) + 1):
+    for change in _changes_since(path, execution, step_of(start) + 1):
         opened.note(change)
     write_text(path / PLAN_FILE, written)
     _rewind_history(folder, step_of(start))
@@ -298,13 +329,20 @@ def _fault_of_best(checkpoint: Path, plan_hash: str) -> str | None:
 def _read_changes(path: Path) -> list[SettingChange]:
     file = path / CHANGES_FILE
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    return [SettingChange.model_validate_json(line) for line in lines if line.endswith("}")]  # the last may be torn
+    try:
+        return [SettingChange.model_validate_json(line) for line in lines if line.endswith("}")]  # the last may be torn
+    except ValidationError as error:
+        raise InputError(
+            f"{file}: not the changes of a training ({type(error).__name__})",
+            "the file as it was written",
+            f"delete {file.name}; the card will not tell of these changes",
+        ) from error
 
 
-def _changes_since(path: Path, settings: TrainSection, step: int) -> list[SettingChange]:
+def _changes_since(path: Path, after: Mapping[str, Any], step: int) -> list[SettingChange]:
     """Settings of execution that are others than those that the training was last run with."""
     stored = _read_plan(path)
-    before, after = (stored["execution"] if stored else {}), settings.execution()
+    before = stored["execution"] if stored else {}
     changed = [name for name in sorted(before.keys() & after.keys()) if before[name] != after[name]]
     return [SettingChange(step=step, setting=name, before=before[name], after=after[name]) for name in changed]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,15 +43,18 @@ def useful_flops(model: Any, tokens: float, targets: float) -> float:
     where the weight itself is trained. Padding, attention's own products, norms and what is computed twice don't count.
     """
     import torch
+    from peft.utils import ModulesToSaveWrapper
     from transformers.pytorch_utils import Conv1D
 
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     head, total = base.get_output_embeddings(), 0.0
-    head = getattr(head, "base_layer", head)
-    for module in model.modules():
+    of_head = set(head.modules()) if head is not None else set()
+    wrappers = [module for module in model.modules() if isinstance(module, ModulesToSaveWrapper)]
+    idle = {inner for wrapper in wrappers for inner in wrapper.original_module.modules()}  # a copy is trained
+    for module in set(model.modules()) - idle:
         if isinstance(module, (torch.nn.Linear, Conv1D)):
             size = module.nf * module.nx if isinstance(module, Conv1D) else module.in_features * module.out_features
-            total += (6 if module.weight.requires_grad else 4) * size * (targets if module is head else tokens)
+            total += (6 if module.weight.requires_grad else 4) * size * (targets if module in of_head else tokens)
     return total
 
 
@@ -60,20 +64,19 @@ def add_meter(trainer: Any) -> Any:
     from transformers.trainer_callback import ExportableState
 
     class Meter(TrainerCallback, ExportableState):  # type: ignore[misc]
-        """Seconds, of which `evaluation_seconds`, and tokens read by all processes."""
+        """Seconds, of which `evaluation_seconds`, tokens read by all processes, and the seconds of learning of each
+        process added up."""
 
         def __init__(self) -> None:
-            self.earlier = {"seconds": 0.0, "evaluation_seconds": 0.0, "tokens": 0}
+            self.earlier = {"seconds": 0.0, "evaluation_seconds": 0.0, "tokens": 0, "process_seconds": 0.0}
             self.evaluation_seconds = 0.0
-            self.resumed_from: int | None = None
             self._ended: float | None = None
             self._started = self._step_ended = time.monotonic()
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             stored = state.stateful_callbacks.get(type(self).__name__)
             if isinstance(stored, dict):
-                self.earlier = stored["attributes"]
-            self.resumed_from = state.global_step or None
+                self.earlier |= stored["attributes"]
             self._started = self._step_ended = time.monotonic()
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -88,10 +91,12 @@ def add_meter(trainer: Any) -> Any:
 
         def spent(self) -> dict[str, Any]:
             """What all stretches cost up to now."""
+            seconds = (self._ended or time.monotonic()) - self._started
             here = {
-                "seconds": (self._ended or time.monotonic()) - self._started,
+                "seconds": seconds,
                 "evaluation_seconds": self.evaluation_seconds,
                 "tokens": trainer.read_tokens,
+                "process_seconds": (seconds - self.evaluation_seconds) * processes.count(),
             }
             return {name: self.earlier[name] + value for name, value in here.items()}
 
@@ -103,23 +108,37 @@ def add_meter(trainer: Any) -> Any:
     return meter
 
 
-def measure_cost(meter: Any, model: Any, data: TrainingSet, folder: Path) -> TrainingCost:
-    """The cost of a training that has just ended, and whose weights are in the folder."""
+def largest_peaks() -> dict[str, int | None]:
+    """Peaks of memory up to now, each of the process that has the largest, by the cost's fields."""
+    own = {
+        "peak_rss_bytes": peak_rss_bytes(),
+        "peak_gpu_bytes": peak_gpu_bytes(),
+        "reserved_gpu_bytes": reserved_gpu_bytes(),
+    }
+    found = processes.from_all(own)
+    known = {name: [peak for peaks in found if (peak := peaks[name]) is not None] for name in own}
+    return {name: max(peaks, default=None) for name, peaks in known.items()}
+
+
+def measure_cost(meter: Any, model: Any, data: TrainingSet, folder: Path, known: Mapping[str, Any]) -> TrainingCost:
+    """The cost of a training that has just ended, and whose weights are in the folder.
+
+    Args:
+        known: further fields of the cost, the peaks of memory among them.
+    """
     spent = meter.spent()
+    process_seconds = spent.pop("process_seconds")
     learning = spent["seconds"] - spent["evaluation_seconds"]
     read_once = sum(len(row.input_ids) for row in data.examples)
     targets = data.trained_tokens * spent["tokens"] / read_once
     device, dtype = model.device.type, str(model.dtype).removeprefix("torch.")
-    rate = matmul_rate(device, dtype) * processes.count()
+    operations = useful_flops(model, spent["tokens"], targets)
     return TrainingCost(
         **spent,
         tokens_per_second=spent["tokens"] / learning,
-        matmul_share=useful_flops(model, spent["tokens"], targets) / learning / rate,
+        matmul_share=operations / process_seconds / matmul_rate(device, dtype),
         processes=processes.count(),
-        resumed_from_step=meter.resumed_from,
-        peak_rss_bytes=peak_rss_bytes(),
-        peak_gpu_bytes=peak_gpu_bytes(),
-        reserved_gpu_bytes=reserved_gpu_bytes(),
         adapter_bytes=weights_file(folder).stat().st_size,
         hardware=hardware(),
+        **known,
     )

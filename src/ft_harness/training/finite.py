@@ -17,7 +17,7 @@ def not_finite(what: str, step: int, learning_rate: float, rows: Sequence[int] =
     return NonFiniteError(
         f"the {what} is not finite at step {step} (learning rate {learning_rate:.3g}{where})",
         f"a finite {what} at every step",
-        "lower train.learning_rate under another --name, or mend these rows; the last checkpoint before it is kept",
+        "lower train.learning_rate under another --name, or mend these rows",
     )
 
 

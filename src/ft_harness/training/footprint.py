@@ -14,16 +14,26 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ft_harness.adapters import lora_config
 from ft_harness.base_model import BaseModel, empty_model
 from ft_harness.recipe import Recipe
+from ft_harness.training.adapter_model import set_up
 from ft_harness.training.objectives import Batch, make_objective
-from ft_harness.training.precision import compute_in_base_dtype
+from ft_harness.training.precision import autocast
 
 if TYPE_CHECKING:
     import torch
 
 _NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # a weight, its share of the block's scale, and of that scale's own
-_STATES = {"sgd": 0.0, "adafactor": 0.1, "lion": 4.0, "rmsprop": 4.0, "adagrad": 4.0}  # bytes a trained parameter
+_STATES = {
+    "schedule_free_sgd": 4.0,
+    "sgd": 0.0,
+    "lomo": 0.0,
+    "adafactor": 0.1,
+    "lion": 4.0,
+    "rmsprop": 4.0,
+    "adagrad": 4.0,
+    "ademamix": 12.0,
+}  # bytes a trained parameter: 4 for each moment; the first name that fits
 _ADAM_STATES = 8.0  # two float32 moments
-_EIGHT_BITS = (1 + 4 / 256) / 4  # a byte and its share of the block's scale, in place of a float32
+_FEWER_BITS = {"8bit": (1 + 4 / 256) / 4, "4bit": (0.5 + 4 / 128) / 4}  # with a block's scale, in place of a float32
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,8 @@ def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counte
     objective = make_objective(base)
     batch = objective.collate(rows)
     dtype = getattr(torch, base.info.dtype)
-    empty = empty_model(recipe.model, head=base.head is not None).to(dtype)
+    labels = len(base.head.plan.labels) if base.head else None
+    empty = empty_model(recipe.model, head=base.head is not None, labels=labels).to(dtype)
     if empty.config.pad_token_id is None:
         empty.config.pad_token_id = base.tokenizer.pad_token_id  # a head finds each row's last token by it
     weights = _weight_bytes(empty, recipe.model.quantization)
@@ -111,10 +122,7 @@ def _trained(recipe: Recipe, base: BaseModel, empty: Any) -> Any:
     else:
         with torch.device("meta"):
             model = get_peft_model(empty, lora_config(recipe.adapter, base.head.modules if base.head else ()))
-    compute_in_base_dtype(model)
-    if recipe.train.gradient_checkpointing:
-        empty.activation_checkpointing_enable({"use_reentrant": False})
-    return model.train()
+    return set_up(recipe, model, empty)
 
 
 def _weight_bytes(model: Any, quantization: str | None) -> int:
@@ -138,7 +146,7 @@ def _weight_bytes(model: Any, quantization: str | None) -> int:
 def _state_bytes(optim: str) -> float:
     """Bytes of an optimizer's states for each trained parameter, by its name in transformers."""
     found = next((states for name, states in _STATES.items() if name in optim), _ADAM_STATES)
-    return found * _EIGHT_BITS if "8bit" in optim else found
+    return found * next((share for bits, share in _FEWER_BITS.items() if bits in optim), 1.0)
 
 
 def _run_empty(
@@ -155,9 +163,10 @@ def _run_empty(
 
     summed_loss, targets = loss
     vocabulary = getattr(model.config.get_text_config(decoder=True), "vocab_size", 0)
+    device = base.device if torch.cuda.is_available() else "cpu"  # a GPU that isn't here: tensors of a CPU stand for it
     with FakeTensorMode() as mode:
-        _give_device(model, base.device)
-        inputs = {name: mode.from_tensor(values).to(base.device) for name, values in batch.items()}
+        _give_device(model, device)
+        inputs = {name: mode.from_tensor(values).to(device) for name, values in batch.items()}
         labels = inputs.pop("labels")
         known = list(model.parameters())
         if accumulates:
@@ -165,8 +174,7 @@ def _run_empty(
                 parameter.grad = torch.zeros_like(parameter)
                 known.append(parameter.grad)
         ledger = _ledger_class()(known, vocabulary, targets)
-        half = base.device == "cuda" and base.info.dtype == "bfloat16"
-        with ledger, torch.autocast(base.device, torch.bfloat16, enabled=half):
+        with ledger, autocast(base, device):
             summed_loss(model, inputs, labels).backward()
     return dict(ledger.peak)
 

@@ -7,27 +7,34 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, NamedTuple
 
 from ft_harness import processes, quantization
-from ft_harness.base_model import BaseModel, empty_model, load_config, load_context, load_tokenizer
-from ft_harness.errors import FtHarnessError
+from ft_harness.base_model import BaseModel, empty_model, fitting_dtype, load_config, load_context, load_tokenizer
+from ft_harness.errors import ConfigError, FtHarnessError
 from ft_harness.examples import Example
 from ft_harness.heads import Head, HeadPlan
 from ft_harness.heads.weights import own_modules
 from ft_harness.provenance import free_memory_bytes, rss_bytes
 from ft_harness.recipe import ModelSection, Recipe
 from ft_harness.records import ModelInfo
-from ft_harness.training.adapter_model import adapter_model
-from ft_harness.training.batches import Share, StepSampler
+from ft_harness.training.adapter_model import trained_model
+from ft_harness.training.arguments import training_arguments
+from ft_harness.training.batches import Share, StepSampler, steps_of_epoch
 from ft_harness.training.footprint import Footprint, count_memory
 from ft_harness.training.objectives import make_objective
 from ft_harness.training.plan import Rows, TrainingSet
+from ft_harness.training.precision import autocast
 from ft_harness.training.sharing import share_out
 
 TOLERANCE = 1.15  # how far a measured peak may lie above the count
 _EPOCHS_PLANNED = 5  # each has batches of its own; more find none that is much larger
 _TIMED_STEPS = 2
+_SIXTEEN_BITS = ("bfloat16", "float16")
+Settings = dict[str, Any]  # fields of a recipe, as "train.learning_rate", with their values
 logger = logging.getLogger(__name__)
 _SHORTEST = 64  # tokens that rows may be cut to
 
@@ -37,13 +44,28 @@ class Work(NamedTuple):
 
     Attributes:
         tokens_read: of prompts and answers, over all epochs, without padding.
-        tokens_trained: targets that carry loss, over all epochs: tokens, or a head's labels.
+        targets: what carries loss, over all epochs.
+        target: one of them.
     """
 
     steps: int
     epochs: float
     tokens_read: int
-    tokens_trained: int
+    targets: int
+    target: Literal["token", "label"]
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Settings with which a training needs less memory.
+
+    Attributes:
+        total: bytes at the peak.
+    """
+
+    settings: Settings
+    total: int
+    fits: bool
 
 
 @dataclass(frozen=True)
@@ -53,13 +75,13 @@ class Memory:
     Attributes:
         own: bytes of Python and its libraries; none of a GPU's.
         room: bytes that it may take: what it holds already and what is free.
-        instead: (setting, total in bytes with it) of settings that need less; only where the recipe's may not fit.
+        instead: what needs less; only where the recipe's settings may not fit.
     """
 
     footprint: Footprint
     own: int
     room: int
-    instead: list[tuple[str, int]] = field(default_factory=list)
+    instead: list[Alternative] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -68,6 +90,11 @@ class Memory:
     @property
     def fits(self) -> bool:
         return self.total * TOLERANCE <= self.room
+
+    def with_settings(self, settings: Settings, footprint: Footprint) -> Alternative:
+        """These settings in the same room."""
+        changed = Memory(footprint, self.own, self.room)
+        return Alternative(settings, changed.total, changed.fits)
 
 
 @dataclass(frozen=True)
@@ -88,8 +115,11 @@ class Forecast:
     memory: Memory | None
 
 
-def empty_base(section: ModelSection, plan: HeadPlan | None) -> BaseModel:
+def empty_base(section: ModelSection, plan: HeadPlan | None, *, gpu: bool | None = None) -> BaseModel:
     """A base model without weights, on the device that it would be loaded onto: tokenizer, configuration and shapes.
+
+    Args:
+        gpu: as on a GPU that computes in bfloat16, which needn't be here; None: as here.
 
     Raises:
         InputError: tokenizer or configuration can't be loaded.
@@ -97,22 +127,31 @@ def empty_base(section: ModelSection, plan: HeadPlan | None) -> BaseModel:
     import torch
 
     tokenizer, config = load_tokenizer(section), load_config(section)
-    model = empty_model(section, head=plan is not None)
-    given = str(getattr(config, "dtype", None) or model.dtype).removeprefix("torch.")
-    dtype = given if section.dtype == "auto" else section.dtype
-    dtype = quantization.compute_dtype(section) if section.quantization else dtype
+    model = empty_model(section, head=plan is not None, labels=len(plan.labels) if plan else None)
     info = ModelInfo(
         pretrained=section.pretrained,
         revision=section.revision,
         identity="not loaded",
-        dtype=dtype,
+        dtype=_dtype_of(section, config, elsewhere=bool(gpu)),
         quantization=section.quantization,
         parameters=model.num_parameters(),
     )
     reads_types = (getattr(config, "type_vocab_size", None) or 0) > 1
     head = Head(plan, own_modules(model), (), None, reads_types) if plan else None
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = "cuda" if gpu or torch.cuda.is_available() else "cpu"
     return BaseModel(model, tokenizer, info, load_context(section), device, head)
+
+
+def _dtype_of(section: ModelSection, config: Any, *, elsewhere: bool) -> str:
+    """The dtype that a base computes in here, or elsewhere on a GPU that has bfloat16."""
+    stored = str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
+    if section.dtype != "auto":
+        return section.dtype
+    if elsewhere:
+        return "bfloat16" if section.quantization or stored in _SIXTEEN_BITS else stored
+    if section.quantization:
+        return quantization.compute_dtype(section)
+    return stored if (fitting := fitting_dtype(section)) == "auto" else fitting
 
 
 def share_of(recipe: Recipe) -> Share:
@@ -125,18 +164,27 @@ def share_of(recipe: Recipe) -> Share:
 
 def count_work(recipe: Recipe, rows: Rows) -> Work:
     """Steps, epochs and tokens of a training on these rows."""
-    steps = recipe.train.planned_steps(len(rows))
-    epochs = steps / math.ceil(len(rows) / recipe.train.effective_batch_size)
-    read = sum(len(row.input_ids) for row in rows) * epochs
-    trained = sum(row.trained_tokens if isinstance(row, Example) else 1 for row in rows) * epochs
-    return Work(steps, epochs, round(read), round(trained))
+    settings, step = recipe.train, recipe.train.effective_batch_size
+    steps, of_epoch = settings.planned_steps(len(rows)), math.ceil(len(rows) / step)
+    lengths = [len(row.input_ids) for row in rows]
+    targets = [row.trained_tokens if isinstance(row, Example) else 1 for row in rows]
+    whole, rest = divmod(steps, of_epoch)
+    last = [row for rows_of in steps_of_epoch(lengths, step, settings.seed, whole)[:rest] for row in rows_of]
+    return Work(
+        steps,
+        steps / of_epoch,
+        whole * sum(lengths) + sum(lengths[row] for row in last),
+        whole * sum(targets) + sum(targets[row] for row in last),
+        "token" if any(isinstance(row, Example) for row in rows) else "label",
+    )
 
 
-def foresee(recipe: Recipe, base: BaseModel, data: TrainingSet) -> Forecast:
+def make_forecast(recipe: Recipe, base: BaseModel, data: TrainingSet, room: int | None = None) -> Forecast:
     """What the training of a recipe on these rows will do and need.
 
     Args:
         base: loaded, or `empty_base`.
+        room: bytes that a GPU elsewhere has; None: what is free here.
 
     Raises:
         InputError: the base's configuration can't be loaded.
@@ -150,7 +198,7 @@ def foresee(recipe: Recipe, base: BaseModel, data: TrainingSet) -> Forecast:
     except Exception as error:  # a model's own code, which looks at contents that aren't there
         logger.info("memory can't be foreseen: %s", error)
         return Forecast(work, share, base.device, base.info.parameters, None, None)
-    memory = _memory(counted.footprint, base)
+    memory = _memory(counted.footprint, base) if room is None else Memory(counted.footprint, 0, room)
     if not memory.fits:
         memory = replace(memory, instead=_instead(recipe, base, data, memory))
     return Forecast(work, share, base.device, counted.parameters, counted.trainable, memory)
@@ -163,54 +211,93 @@ def _memory(footprint: Footprint, base: BaseModel) -> Memory:
     return Memory(footprint, 0, free_memory_bytes(base.device) + held)
 
 
-def _instead(recipe: Recipe, base: BaseModel, data: TrainingSet, memory: Memory) -> list[tuple[str, int]]:
-    """Settings that need less memory, each with its total."""
-    found: list[tuple[str, int]] = []
-    for setting, changed in _smaller(recipe):
-        rows = largest_batch(changed, data.examples, share_of(changed))
-        if changed.train.loss_on == "answer":
-            rows = [replace(row, on_prompt=False) if isinstance(row, Example) else row for row in rows]
-        found.append((setting, count_memory(changed, base, rows).footprint.total + memory.own))
-    shorter = _shortened(largest_batch(recipe, data.examples, share_of(recipe)))
-    if shorter:
-        longest = max(len(row.input_ids) for row in shorter)
-        total = count_memory(recipe, base, shorter).footprint.total + memory.own
-        found.append((f"model.max_length={longest}", total))
-    return [(setting, total) for setting, total in found if total < memory.total]
+def _instead(recipe: Recipe, base: BaseModel, data: TrainingSet, memory: Memory) -> list[Alternative]:
+    """Settings that need less memory: each alone, and where none is enough together, up to the first that is."""
+    single = _smaller(recipe, data.examples)
+    found = [_counted_with(each, recipe, base, data, memory) for each in single]
+    found = [each for each in found if each.total < memory.total]
+    if any(each.fits for each in found):
+        return found
+    for settings in _together(single):
+        found.append(_counted_with(settings, recipe, base, data, memory))
+        if found[-1].fits:
+            break
+    return found
 
 
-def _smaller(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
-    """(what to set, the recipe with it) for the same steps in less memory, or nearly the same."""
+def _counted_with(
+    settings: Settings, recipe: Recipe, base: BaseModel, data: TrainingSet, memory: Memory
+) -> Alternative:
+    """What the recipe needs with other settings."""
+    changed = _changed(recipe, settings)
+    rows = largest_batch(changed, data.examples, share_of(changed))
+    if "train.loss_on" in settings:
+        rows = [replace(row, on_prompt=False) for row in rows]
+    if "model.max_length" in settings:
+        rows = [_cut(row, settings["model.max_length"]) for row in rows]
+    if "model.quantization" in settings:
+        elsewhere = base.device == "cuda"
+        dtype = _dtype_of(changed.model, base.model.config, elsewhere=elsewhere)
+        base = replace(base, info=base.info.model_copy(update={"dtype": dtype}))
+    return memory.with_settings(settings, count_memory(changed, base, rows).footprint)
 
-    def changed(section: str, **values: Any) -> tuple[str, Recipe]:
-        settings = " ".join(f"{section}.{name}={str(value).lower()}" for name, value in values.items())
-        found = getattr(recipe, section).model_copy(update=values)
-        return settings, recipe.model_copy(update={section: found})
 
+def _changed(recipe: Recipe, settings: Settings) -> Recipe:
+    for name, value in settings.items():
+        section, field_name = name.split(".")
+        changed = getattr(recipe, section).model_copy(update={field_name: value})
+        recipe = recipe.model_copy(update={section: changed})
+    return recipe
+
+
+def _smaller(recipe: Recipe, rows: Rows) -> list[Settings]:
+    """Settings for the same steps in less memory, or nearly the same; those that change the adapter least first."""
     train = recipe.train
-    batch, rows = train.per_device_train_batch_size, train.per_device_train_batch_size
-    while batch > 1 and batch % 2 == 0:
-        batch //= 2
-        accumulation = train.gradient_accumulation_steps * rows // batch
-        yield changed("train", per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation)
+    found: list[Settings] = [*_micro_batches(recipe)]
     if not train.gradient_checkpointing:
-        yield changed("train", gradient_checkpointing=True)
-    if train.loss_on == "prompt_and_answer":
-        yield changed("train", loss_on="answer")
+        found.append({"train.gradient_checkpointing": True})
     if recipe.model.quantization is None and not recipe.adapter.all_weights:
-        yield changed("model", quantization="nf4")
+        found.append({"model.quantization": "nf4"})
+    if train.loss_on == "prompt_and_answer":
+        found.append({"train.loss_on": "answer"})
+    half = max(len(row.input_ids) for row in rows) // 2
+    if half >= _SHORTEST and isinstance(rows[0], Example):
+        found.append({"model.max_length": half})
+    return found
 
 
-def _shortened(rows: Sequence[Any]) -> list[Any]:
-    """The rows with at most half the tokens of the longest; none where they are short, or a head's."""
-    most = max(len(row.input_ids) for row in rows) // 2
-    if most < _SHORTEST or not all(isinstance(row, Example) for row in rows):
-        return []
-    return [replace(row, context_ids=row.context_ids[-max(1, most + 1 - len(row.answer_ids)) :]) for row in rows]
+def _micro_batches(recipe: Recipe) -> Iterator[Settings]:
+    """Half as many rows at once, and so on down to one, in steps of as many rows."""
+    batch, step = recipe.train.per_device_train_batch_size, recipe.train.effective_batch_size
+    while batch > 1:
+        batch = next(rows for rows in range(batch // 2, 0, -1) if step % rows == 0)
+        settings = {"train.per_device_train_batch_size": batch, "train.gradient_accumulation_steps": step // batch}
+        try:
+            share_of(_changed(recipe, settings))
+        except ConfigError:  # several processes can't share these out
+            continue
+        yield settings
+
+
+def _together(single: Sequence[Settings]) -> Iterator[Settings]:
+    """One setting after the other beside those before: first the smallest micro-batch."""
+    batches = [each for each in single if "train.per_device_train_batch_size" in each]
+    others = [each for each in single if each not in batches]
+    settings = batches[-1] if batches else {}
+    for number, each in enumerate(others):
+        settings = settings | each
+        if batches or number:
+            yield settings
+
+
+def _cut(row: Example, most: int) -> Example:
+    """The row with at most so many tokens, cut from the left."""
+    return replace(row, context_ids=row.context_ids[-max(1, most + 1 - len(row.answer_ids)) :])
 
 
 def time_steps(recipe: Recipe, base: BaseModel, data: TrainingSet) -> float:
-    """Seconds that the training of a loaded base will take, from a few forward and backward passes of middling batches.
+    """Seconds that the training of a loaded base will take, from a few steps on a middling batch, in the number formats
+    and with the checkpointing and the optimizer of the training.
 
     The base is left as it was, and so are the random generators.
     """
@@ -219,34 +306,54 @@ def time_steps(recipe: Recipe, base: BaseModel, data: TrainingSet) -> float:
     rows, share = data.examples, share_of(recipe)
     lengths = [len(row.input_ids) for row in rows]
     batches = sorted(StepSampler(lengths, share, recipe.train.seed), key=lambda batch: padded_tokens(batch, lengths))
-    objective = make_objective(base)
-    seconds = tokens = 0.0
-    with torch.random.fork_rng(), adapter_model(recipe, base) as model:
-        model.train()
-        for turn in range(_TIMED_STEPS + 1):  # the first one warms up
-            middle = [rows[number] for number in batches[len(batches) // 2]]
-            batch = objective.collate(middle)
-            inputs = {name: values.to(base.device) for name, values in batch.items()}
-            started = time.monotonic()
-            loss: Any = objective.summed_loss(model, inputs, inputs.pop("labels"))
-            loss.backward()
-            if base.device == "cuda":
-                torch.cuda.synchronize()
-            if turn:
-                seconds += time.monotonic() - started
-                tokens += sum(len(row.input_ids) for row in middle)
-            model.zero_grad()
-    return seconds / tokens * count_work(recipe, rows).tokens_read / share.processes
+    middle = [rows[number] for number in batches[len(batches) // 2]]
+    with torch.random.fork_rng(), trained_model(recipe, base) as model:
+        learning, stepping = _time_batch(recipe, base, model, middle)
+    work, read = count_work(recipe, rows), sum(len(row.input_ids) for row in middle)
+    return learning / read * work.tokens_read / share.processes + stepping * work.steps
+
+
+def _time_batch(recipe: Recipe, base: BaseModel, model: Any, rows: Sequence[Any]) -> tuple[float, float]:
+    """Mean seconds of (forward and backward, the optimizer's step) on these rows, after one of each that warms up."""
+    import torch
+    from transformers import Trainer
+
+    objective, spent = make_objective(base), []
+    with TemporaryDirectory(prefix="ft-harness-") as folder:
+        arguments = training_arguments(recipe, Path(folder), base, validate=False)
+    kind, options = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
+    optimizer = kind([parameter for parameter in model.parameters() if parameter.requires_grad], **options)
+
+    def now() -> float:
+        if base.device == "cuda":
+            torch.cuda.synchronize()
+        return time.monotonic()
+
+    for _ in range(_TIMED_STEPS + 1):
+        inputs = {name: values.to(base.device) for name, values in objective.collate(rows).items()}
+        count, labels = objective.count(inputs), inputs.pop("labels")
+        started = now()
+        with autocast(base):
+            loss: Any = objective.summed_loss(model, inputs, labels) / count
+        loss.backward()
+        learnt = now()
+        optimizer.step()
+        spent.append((learnt - started, now() - learnt))
+        optimizer.zero_grad()
+    learning, stepping = (sum(seconds) / _TIMED_STEPS for seconds in zip(*spent[1:], strict=True))
+    return learning, stepping
 
 
 def largest_batch(recipe: Recipe, rows: Sequence[Any], share: Share) -> list[Any]:
     """The rows of the batch that has most tokens, padding counted, of those that are planned."""
     lengths = [len(row.input_ids) for row in rows]
     sampler = StepSampler(lengths, share, recipe.train.seed)
+    steps, of_epoch = recipe.train.planned_steps(len(rows)), math.ceil(len(rows) / share.step)
     found: list[int] = []
-    for epoch in range(min(math.ceil(recipe.train.num_train_epochs), _EPOCHS_PLANNED)):
+    for epoch in range(min(math.ceil(steps / of_epoch), _EPOCHS_PLANNED)):
         sampler.set_epoch(epoch)
-        found = max([found, *sampler], key=lambda batch: padded_tokens(batch, lengths))
+        planned = islice(sampler, (steps - epoch * of_epoch) * share.accumulation)  # the last step may have fewer
+        found = max([found, *planned], key=lambda batch: padded_tokens(batch, lengths))
     return [rows[number] for number in found]
 
 

@@ -1,27 +1,40 @@
-"""What of a recipe's training can't run here: its optimizer, its schedule, and what they ask of the base model."""
+"""What of a recipe's training can't run here, or would learn nothing: its optimizer, its schedule, and what they ask of
+the base model."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ft_harness.adapters import dora_problems
 from ft_harness.base_model import empty_model, load_config
 from ft_harness.errors import FtHarnessError, InputError, suggest
-from ft_harness.recipe import Recipe, TrainSection
+from ft_harness.recipe import AdapterSection, Recipe, TrainSection
+from ft_harness.recipe.train_section import STEERED_SCHEDULERS
 from ft_harness.training.arguments import optimizer_options
+from ft_harness.training.checkpoints import MANIFEST_FILE
+from ft_harness.training.lineage import parent_of
 
 _WITHOUT_KWARGS = ("constant", "constant_with_warmup")  # transformers passes over what they are given
 _TRIED_STEPS = 100  # of a schedule, where the recipe doesn't say how many it has
+_USUAL_RATE = 1e-3  # every optimizer takes it
+ALL = "all of its weights"
 
 
-def hyperparameter_problems(recipe: Recipe) -> list[FtHarnessError]:
-    """Faults of the training's hyperparameters that show before a model is loaded."""
+def hyperparameter_problems(recipe: Recipe, *, here: bool = True) -> list[FtHarnessError]:
+    """Faults of the training's hyperparameters that show before a model is loaded.
+
+    Args:
+        here: on this machine's device; else on a GPU, where whether the optimizer can take a step is not tried.
+    """
+    eight_bits = recipe.model.quantization == "int8"
     return [
-        *_optimizer_problems(recipe.train),
+        *_optimizer_problems(recipe.train, here=here),
         *_schedule_problems(recipe.train),
         *_dtype_problems(recipe),
         *_checkpointing_problems(recipe),
-        *(dora_problems("adapter.use_dora") if recipe.adapter.use_dora and recipe.model.quantization == "int8" else []),
+        *_checkpoint_problems(recipe),
+        *(dora_problems("adapter.use_dora") if here and recipe.adapter.use_dora and eight_bits else []),
     ]
 
 
@@ -29,7 +42,7 @@ def _reason(error: Exception) -> str:
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
 
 
-def _optimizer_problems(settings: TrainSection) -> list[FtHarnessError]:
+def _optimizer_problems(settings: TrainSection, *, here: bool) -> list[FtHarnessError]:
     """An optimizer that transformers doesn't know, or that can't take a step here: tried on a small matrix."""
     from transformers.training_args import OptimizerNames
 
@@ -37,26 +50,37 @@ def _optimizer_problems(settings: TrainSection) -> list[FtHarnessError]:
     if settings.optim not in names:
         what = f"train.optim {settings.optim!r}: transformers has no such optimizer{suggest(settings.optim, names)}"
         return [InputError(what, f"one of {', '.join(names)}", "change train.optim")]
+    if not here or (reason := _fails(settings, settings.learning_rate)) is None:
+        return []
+    if _fails(settings, _USUAL_RATE) is None:
+        what = f"train.learning_rate {settings.learning_rate:g}: {settings.optim} can't take a step with it ({reason})"
+        return [InputError(what, "a learning rate that float32 has room for", "lower train.learning_rate")]
+    return [
+        InputError(
+            f"train.optim {settings.optim}: it can't take a step here ({reason})",
+            "an optimizer whose package is installed, and that this device can run",
+            "install what it names, or use train.optim: adamw_torch",
+        )
+    ]
+
+
+def _fails(settings: TrainSection, learning_rate: float) -> str | None:
+    """Why the optimizer can't take a step; None: it can."""
     try:
-        _try_step(settings)
+        _try_step(settings, learning_rate)
     except Exception as error:  # packages raise whatever they like for hardware or packages that they miss
-        return [
-            InputError(
-                f"train.optim {settings.optim}: it can't take a step here ({_reason(error)})",
-                "an optimizer whose package is installed, and that this device can run",
-                "install what it names, or use train.optim: adamw_torch",
-            )
-        ]
-    return []
+        return _reason(error)
+    return None
 
 
-def _try_step(settings: TrainSection) -> None:
+def _try_step(settings: TrainSection, learning_rate: float) -> None:
     """One step of the optimizer on a matrix that is large enough to be held in 8 bits."""
     import torch
     from transformers import Trainer, TrainingArguments
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     options = optimizer_options(settings) | {"lr_scheduler_type": "constant", "lr_scheduler_kwargs": {}}
+    options["learning_rate"] = learning_rate
     arguments = TrainingArguments(**options, report_to="none", use_cpu=device == "cpu")
     kind, given = Trainer.get_optimizer_cls_and_kwargs(arguments)
     weight = torch.nn.Parameter(torch.zeros(64, 64, device=device))
@@ -66,16 +90,11 @@ def _try_step(settings: TrainSection) -> None:
 
 def _schedule_problems(settings: TrainSection) -> list[FtHarnessError]:
     """`lr_scheduler_kwargs` that the schedule doesn't take, or lacks: it is built once."""
-    import torch
-    from transformers import get_scheduler
-
     kind, given = settings.lr_scheduler_type, settings.lr_scheduler_kwargs
     try:
         if kind in _WITHOUT_KWARGS and given:
             raise TypeError("it takes none")
-        steps = settings.max_steps or _TRIED_STEPS
-        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=settings.learning_rate)
-        get_scheduler(kind, optimizer, warmup_steps(settings, steps), steps, dict(given))
+        _make_schedule(settings, settings.max_steps or _TRIED_STEPS)
     except Exception as error:  # a constructor's TypeError or ValueError, or whatever a wrong type leads to
         return [
             InputError(
@@ -87,6 +106,48 @@ def _schedule_problems(settings: TrainSection) -> list[FtHarnessError]:
     return []
 
 
+def _make_schedule(settings: TrainSection, steps: int) -> tuple[Any, Any]:
+    """(an optimizer of nothing, the schedule of its learning rate)."""
+    import torch
+    from transformers import get_scheduler
+
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=settings.learning_rate)
+    kind, kwargs = settings.lr_scheduler_type, dict(settings.lr_scheduler_kwargs)
+    return optimizer, get_scheduler(kind, optimizer, warmup_steps(settings, steps), steps, kwargs)
+
+
+def _rates(settings: TrainSection, steps: int) -> Iterator[float]:
+    """The learning rate of each step."""
+    optimizer, schedule = _make_schedule(settings, steps)
+    for _ in range(steps):
+        yield optimizer.param_groups[0]["lr"]
+        optimizer.step()
+        schedule.step()
+
+
+def rate_problems(settings: TrainSection, rows: int) -> list[FtHarnessError]:
+    """A schedule, sound in itself, whose learning rate is 0 in every step of a training on this many rows."""
+    steps = settings.planned_steps(rows)
+    if not steps or settings.lr_scheduler_type in STEERED_SCHEDULERS or any(_rates(settings, steps)):
+        return []
+    return [
+        InputError(
+            f"train.learning_rate: 0 in each of the {steps} steps, so that nothing is learnt",
+            "steps beyond the first one of a warm-up, whose rate is 0",
+            "raise train.num_train_epochs or train.max_steps, or set train.warmup_steps: 0",
+        )
+    ]
+
+
+def describe_warmup(settings: TrainSection, rows: int) -> str | None:
+    """A warning where the warm-up of a training on this many rows is as long as the training."""
+    steps = settings.planned_steps(rows)
+    warm = warmup_steps(settings, steps)
+    if settings.lr_scheduler_type in ("constant", *STEERED_SCHEDULERS) or warm < steps or not steps:
+        return None
+    return f"WARNING: train.warmup_steps is {warm} of {steps} steps: the full learning rate is never reached"
+
+
 def warmup_steps(settings: TrainSection, steps: int) -> int:
     """Steps of warm-up in a training of `steps`, as transformers counts them: a share is rounded up."""
     from transformers import TrainingArguments
@@ -95,25 +156,54 @@ def warmup_steps(settings: TrainSection, steps: int) -> int:
     return counted
 
 
+def trained_of_base(adapter: AdapterSection) -> str | None:
+    """Which weights of the base's own are trained, in words; None: only those that PEFT adds, which are in float32."""
+    if adapter.all_weights:
+        return ALL
+    if adapter.modules_to_save:
+        return "adapter.modules_to_save"
+    return None if adapter.bias == "none" else "adapter.bias"
+
+
 def _dtype_problems(recipe: Recipe) -> list[FtHarnessError]:
-    """All weights are trained in float32 only; a model that can't be read is the base model's own fault."""
-    if not recipe.adapter.all_weights:
+    """Weights of the base's own are trained in float32 only; a model that can't be read is the base model's own
+    fault."""
+    own = trained_of_base(recipe.adapter)
+    if own is None:
         return []
     try:
         stored = str(getattr(load_config(recipe.model), "dtype", None) or "float32").removeprefix("torch.")
     except InputError:
         return []
     dtype = stored if recipe.model.dtype == "auto" else recipe.model.dtype
-    return [] if dtype == "float32" else [not_float32(recipe.model.pretrained, dtype)]
+    return [] if dtype == "float32" else [not_float32(recipe.model.pretrained, dtype, own)]
 
 
-def not_float32(pretrained: str, dtype: str) -> InputError:
-    """All weights of a model in fewer bits can't be trained."""
+def not_float32(pretrained: str, dtype: str, trained: str) -> InputError:
+    """Weights of a model in fewer bits can't be trained.
+
+    Args:
+        trained: which, in words.
+    """
     return InputError(
-        f"{pretrained}: loaded in {dtype}, to train all of its weights",
+        f"{pretrained}: loaded in {dtype}, to train {trained}",
         "weights in float32: fewer bits lose the small steps of the optimizer",
         "--set model.dtype=float32; base and trained model are then both scored in float32",
     )
+
+
+def _checkpoint_problems(recipe: Recipe) -> list[FtHarnessError]:
+    """A checkpoint to go on from: it is gone when its own training is finished."""
+    parent = parent_of(recipe)
+    if parent is None or not (parent / MANIFEST_FILE).is_file():
+        return []
+    return [
+        InputError(
+            f"train.continue_from {parent}: a checkpoint of a training that isn't finished",
+            "the folder of a finished adapter",
+            "finish that training, or copy the two files adapter_* into a folder of their own",
+        )
+    ]
 
 
 def _checkpointing_problems(recipe: Recipe) -> list[FtHarnessError]:

@@ -128,11 +128,10 @@ def load_weights(model: Any, folder: Path) -> None:
         InputError: keys or shapes differ; nothing is loaded.
     """
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
-    from safetensors.torch import load_file
 
     adapted = hasattr(model, "peft_config")
     path = folder / (WEIGHTS_FILE if adapted else MODEL_FILE)
-    tensors = load_file(path)
+    tensors = adapters.read_tensors(path)
     own = get_peft_model_state_dict(model) if adapted else model.state_dict()
     tied = set() if adapted else set(model.all_tied_weights_keys)
     differences = [

@@ -14,8 +14,8 @@ from ft_harness.errors import InputError
 from ft_harness.examples import Example, build_examples, examples_hash, train_prompts, trains_eos
 from ft_harness.files import Split
 from ft_harness.prompts import PLAIN, PromptForm
-from ft_harness.recipe import Recipe
-from ft_harness.records import Ancestor, Card, item_hash
+from ft_harness.recipe import Recipe, differences
+from ft_harness.records import Ancestor, Card, ModelInfo, item_hash
 from ft_harness.storage import canonical_json, sha256_text
 from ft_harness.training.heads import HeadExample, build_head_examples, head_examples_hash
 from ft_harness.training.lineage import find_lineage
@@ -54,6 +54,10 @@ class TrainingSet:
         return head_examples_hash(heads) if heads else examples_hash(causal)
 
     @property
+    def chat_template_hash(self) -> str | None:
+        return self.form.chat_template_hash
+
+    @property
     def trained_tokens(self) -> int:
         """Targets that carry loss: tokens of answers, or a head's labels."""
         causal, heads = split_kinds(self.examples)
@@ -85,10 +89,12 @@ def build_training_set(
     eos = trains_eos(tasks["train"], recipe.train.loss_on_eos)
 
     def build(split: Split, limit: int | None) -> Rows:
-        docs = list(tasks[split].eval_docs)[:limit] if split in tasks else []
+        if split not in tasks:
+            return []
+        task, docs = tasks[split], list(tasks[split].eval_docs)[:limit]
         if base.head is not None:
-            return build_head_examples(tasks["train"], docs, base.tokenizer, base.max_length, base.head.plan, form)
-        rows = build_examples(tasks["train"], docs, base.tokenizer, base.max_length, eos=eos, form=form)
+            return build_head_examples(task, docs, base.tokenizer, base.max_length, base.head.plan, form)
+        rows = build_examples(task, docs, base.tokenizer, base.max_length, eos=eos, form=form)
         return train_prompts(rows) if recipe.train.loss_on == "prompt_and_answer" else rows
 
     rows, validation = build("train", None), build("validation", _VALIDATION_ROWS)
@@ -123,47 +129,25 @@ def check_trained(data: TrainingSet) -> None:
 
 def make_plan(recipe: Recipe, base: BaseModel, data: TrainingSet) -> dict[str, Any]:
     """Everything that makes the adapter; equal plans give equal adapters."""
+    return _plan(recipe, base.info, data)
+
+
+def _plan(recipe: Recipe, model: ModelInfo, learnt: TrainingSet | Card) -> dict[str, Any]:
     return {
         "recipe": recipe.adapter_sections(),
-        "base": base.info.identity,
-        "head": base.info.head,
-        "task_hash": data.task_hash,
-        "data_hash": data.data_hash,
-        "validation_hash": data.validation_hash,
-        "parent": data.lineage[-1].identity if data.lineage else None,
-        "chat_template_hash": data.form.chat_template_hash,
+        "base": model.identity,
+        "head": model.head,
+        "task_hash": learnt.task_hash,
+        "data_hash": learnt.data_hash,
+        "validation_hash": learnt.validation_hash,
+        "parent": learnt.lineage[-1].identity if learnt.lineage else None,
+        "chat_template_hash": learnt.chat_template_hash,
     }
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The fields of which two plans differ, a line each."""
-    lines: list[str] = []
-    for key in sorted(old.keys() | new.keys()):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            lines += differences(before, after, f"{prefix}{key}.")
-        elif before != after:
-            lines.append(f"{prefix}{key}: {before!r} -> {after!r}")
-    return lines
 
 
 def fingerprint(recipe: Recipe, base: BaseModel, data: TrainingSet) -> str:
     """Hash of everything that makes the adapter: recipe, base, task and the very token ids."""
     return sha256_text(canonical_json(make_plan(recipe, base, data)))
-
-
-def _plan_of_card(card: Card) -> dict[str, Any]:
-    """The plan of a finished adapter; recipe fields that its version did not know have their default."""
-    return {
-        "recipe": Recipe.model_validate(card.recipe).adapter_sections(),
-        "base": card.model.identity,
-        "head": card.model.head,
-        "task_hash": card.task_hash,
-        "data_hash": card.data_hash,
-        "validation_hash": card.validation_hash,
-        "parent": card.lineage[-1].identity if card.lineage else None,
-        "chat_template_hash": card.chat_template_hash,
-    }
 
 
 def finished_card(folder: Path, recipe: Recipe, base: BaseModel, data: TrainingSet) -> Card | None:
@@ -175,7 +159,8 @@ def finished_card(folder: Path, recipe: Recipe, base: BaseModel, data: TrainingS
     card = read_card(folder)
     if card is None:
         return None
-    found = differences(_plan_of_card(card), make_plan(recipe, base, data))
+    made_of = _plan(Recipe.model_validate(card.recipe), card.model, card)  # fields it did not know have their default
+    found = differences(made_of, make_plan(recipe, base, data))
     if not found:
         return card
     raise InputError(

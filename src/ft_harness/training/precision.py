@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from ft_harness.base_model import BaseModel
@@ -52,6 +53,22 @@ def _quick_product() -> Any:
             return summed.view(result.shape)
 
     return QuickProduct()
+
+
+def is_autocast(base: BaseModel) -> bool:
+    """Whether a training's products are made in 16 bits by autocast."""
+    return base.device == "cuda" and base.info.dtype == "bfloat16"
+
+
+def autocast(base: BaseModel, device: str | None = None) -> AbstractContextManager[Any]:
+    """The number formats of forward, as the Trainer's `bf16` sets them.
+
+    Args:
+        device: of the tensors; None: the base's.
+    """
+    import torch
+
+    return torch.autocast(device or base.device, torch.bfloat16, enabled=is_autocast(base))
 
 
 def describe_precision(base: BaseModel, model: Any) -> str:

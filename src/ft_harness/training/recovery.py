@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ft_harness.errors import ResourceError
 from ft_harness.out_of_memory import attempt, is_out_of_memory
+from ft_harness.training.random_state import RandomState
 
 if TYPE_CHECKING:
     import torch
@@ -23,22 +21,13 @@ class Snapshot:
     """Gradients and random generators before a part; an error inside backward leaves some gradients half added."""
 
     def __init__(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        import torch
-
         self._gradients = [(p, None if p.grad is None else p.grad.clone()) for p in parameters]
-        self._python, self._numpy, self._torch = random.getstate(), np.random.get_state(), torch.get_rng_state()
-        self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        self._random = RandomState()
 
     def restore(self) -> None:
-        import torch
-
         for parameter, gradient in self._gradients:
             parameter.grad = gradient
-        random.setstate(self._python)
-        np.random.set_state(self._numpy)
-        torch.set_rng_state(self._torch)
-        if self._cuda:
-            torch.cuda.set_rng_state_all(self._cuda)
+        self._random.restore()
 
 
 def count_rows(batch: Batch) -> int:
@@ -103,7 +92,7 @@ class MicroBatches:
 
 def out_of_memory(what: str) -> ResourceError:
     return ResourceError(
-        f"memory ran out in training with {what}; the last checkpoint is kept",
+        f"memory ran out in training with {what}",
         "memory for one row, forward and backward",
         "set train.gradient_checkpointing=true, lower model.max_length, use model.quantization, or free memory; "
         "then run the same command again",

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ft_harness import processes
 from ft_harness.adapters import file_hashes, read_history, write_card
 from ft_harness.base_model import BaseModel
 from ft_harness.heads import write_init
-from ft_harness.provenance import snapshot
+from ft_harness.provenance import reset_peaks, snapshot
 from ft_harness.recipe import Recipe
-from ft_harness.records import Card, HistoryEntry, TrainingCost
-from ft_harness.training.adapter_model import adapter_model, save_weights
+from ft_harness.records import Card, HistoryEntry
+from ft_harness.training.adapter_model import save_weights, trained_model
 from ft_harness.training.arguments import training_arguments
 from ft_harness.training.callbacks import history_callback, progress_callback
 from ft_harness.training.checkpoints import CHECKPOINTS, open_checkpoints
-from ft_harness.training.cost import add_meter, measure_cost
+from ft_harness.training.cost import add_meter, largest_peaks, measure_cost
 from ft_harness.training.lineage import keep_histories, start_from_parent
 from ft_harness.training.objectives import make_objective
 from ft_harness.training.plan import TrainingSet, check_trained, fingerprint
-from ft_harness.training.precision import compute_in_base_dtype, describe_precision
+from ft_harness.training.precision import describe_precision
 from ft_harness.training.probe import probe_first
 from ft_harness.training.recovery import MicroBatches, or_out_of_memory
 from ft_harness.training.sharing import share_out, sharing
@@ -41,11 +41,12 @@ def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path, scor
     Raises:
         InputError: rows without targets, target modules that the model lacks, checkpoints of another training.
         ResourceError: memory is not enough for a single row, or the disk for a checkpoint.
-        NonFiniteError: a loss or gradient norm is NaN or infinite; the last checkpoint before it is kept.
+        NonFiniteError: a loss or gradient norm is NaN or infinite; the last checkpoint before it is kept, if any.
     """
     from transformers import ProgressCallback
 
     check_trained(data)
+    reset_peaks()
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = open_checkpoints(folder, recipe, base, data)
     guards = Guards(checkpoints, MicroBatches(checkpoints.micro_batch), Stops(), data.examples)
@@ -53,8 +54,7 @@ def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path, scor
     if base.head:
         write_init(folder, base.model, base.head)
     keep_histories(recipe, folder)
-    with adapter_model(recipe, base) as model:
-        compute_in_base_dtype(model)
+    with trained_model(recipe, base) as model:
         precision = describe_precision(base, model)
         objective = make_objective(base)
         if checkpoint is None:
@@ -71,19 +71,25 @@ def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path, scor
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(progress_callback())
         meter = add_meter(trainer)
-        probed = probe_first(trainer, recipe, objective, data.examples) if checkpoint is None else None
-        with guards.stops.deferred(), or_out_of_memory():
+        if checkpoint is None:
+            checkpoints.keep_probe(probe_first(trainer, recipe, objective, data.examples))
+        with guards.stops.deferred(), checkpoints.named_in_faults(), or_out_of_memory():
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        best = load_best(trainer, recipe, folder / CHECKPOINTS) if processes.rank() == 0 else {}
-        save_weights(model, base, folder)
-        cost = measure_cost(meter, model, data, folder)
-        trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    card = _card(recipe, base, data, folder, trainable=trainable, cost=cost)
-    cost = card.cost.model_copy(update={**checkpoints.record(), "precision": precision})
-    card = card.model_copy(update={**best, "probe": probed, "cost": cost})
-    write_card(folder, card)
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    return processes.from_first(card)
+        known = {"precision": precision, **largest_peaks(), **checkpoints.record()}
+        card: Card | None = None
+        if processes.rank() == 0:
+            best = load_best(trainer, recipe, folder / CHECKPOINTS)
+            with checkpoints.writing(model.save_pretrained):
+                save_weights(model, base, folder)
+            history = read_history(folder)
+            cost = measure_cost(meter, model, data, folder, {**known, "epochs": epochs_of(history)})
+            trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
+            found = {**best, "trainable_parameters": trained, "probe": checkpoints.read_probe(), "cost": cost}
+            card = _card(recipe, base, data, folder, history, found)
+            write_card(folder, card)
+            shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    made: Card = processes.from_first(card)  # type: ignore[assignment]  # the first one has it
+    return made
 
 
 def _watching(recipe: Recipe, folder: Path, scorer: EpochScorer | None) -> list[TrainerCallback]:
@@ -93,9 +99,14 @@ def _watching(recipe: Recipe, folder: Path, scorer: EpochScorer | None) -> list[
 
 
 def _card(
-    recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path, *, trainable: int, cost: TrainingCost
+    recipe: Recipe,
+    base: BaseModel,
+    data: TrainingSet,
+    folder: Path,
+    history: Sequence[HistoryEntry],
+    found: Mapping[str, Any],
 ) -> Card:
-    history = read_history(folder)
+    """The card of what was trained; `found` are its fields that only the training knows."""
     losses = [entry for entry in history if entry.loss is not None]
     return Card(
         name=folder.name,
@@ -105,18 +116,17 @@ def _card(
         task_hash=data.task_hash,
         data_hash=data.data_hash,
         validation_hash=data.validation_hash,
-        chat_template_hash=data.form.chat_template_hash,
+        chat_template_hash=data.chat_template_hash,
         system_instruction=data.form.system_instruction,
-        trainable_parameters=trainable,
         examples=len(data.examples),
         truncated_examples=sum(example.truncated for example in data.examples),
         trained_tokens=data.trained_tokens,
         steps=losses[-1].step,
         final_loss=_mean_loss(losses[-max(1, len(losses) // 10) :]),
-        cost=cost.model_copy(update={"epochs": epochs_of(history)}),
         lineage=list(data.lineage),
         provenance=snapshot(),
         files=file_hashes(folder),
+        **found,
     )
 
 

@@ -6,12 +6,13 @@ not wrapped: one exchange of an adapter's gradients costs little.
 
 from __future__ import annotations
 
+import os
 import random
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ft_harness import processes
-from ft_harness.errors import ConfigError
+from ft_harness.errors import ConfigError, FtHarnessError, raise_problems
 from ft_harness.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -19,12 +20,34 @@ if TYPE_CHECKING:
     from transformers import Trainer
 
 
+_SHARDING = (  # what accelerate's launcher sets where its configuration asks for a model in parts
+    *("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM"),
+    "ACCELERATE_USE_PARALLELISM_CONFIG",
+)
+
+
+def sharding_problems() -> list[FtHarnessError]:
+    """A launcher that would have the processes hold parts of one model: these average gradients of their own, which
+    then are neither the step's nor added up."""
+    return [
+        ConfigError(
+            f"the launcher shares out one model over the processes ({name}), which is not done here",
+            "a whole model in each process",
+            "start with torchrun or accelerate launch --multi_gpu, and set model.quantization where memory is short; "
+            "or train elsewhere and score the adapter here",
+        )
+        for name in _SHARDING
+        if os.environ.get(name, "false").lower() == "true"
+    ]
+
+
 def share_out(recipe: Recipe) -> Recipe:
     """The recipe with the batch sizes of one of the processes, all of which together read the recipe's effective batch.
 
     Raises:
-        ConfigError: it can't be shared out evenly.
+        ConfigError: it can't be shared out evenly, or the launcher asks for a model in parts.
     """
+    raise_problems(sharding_problems())
     train, several = recipe.train, processes.count()
     batch, accumulation = train.per_device_train_batch_size, train.gradient_accumulation_steps
     if accumulation % several == 0:
@@ -53,10 +76,9 @@ def sharing(learning: type[Trainer]) -> type[Trainer]:
         _drawn = (-1, 0)
 
         def create_accelerator_and_postprocess(self) -> None:
-            """The gradients are added up here: no wrapper is needed. What shards weights (FSDP) stays accelerate's."""
+            """The gradients are added up here: no wrapper is needed."""
             super().create_accelerator_and_postprocess()
-            if str(self.accelerator.distributed_type).startswith("DistributedType.MULTI"):
-                self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
+            self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
 
         def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
             """Targets of the step, in all processes; the others' tokens are counted as read with them."""

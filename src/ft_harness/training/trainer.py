@@ -45,7 +45,6 @@ def trainer_class(objective: Objective, guards: Guards) -> type[Trainer]:
 
 def _learning(objective: Objective) -> type[Trainer]:
     """A Trainer whose loss is the mean over all targets of a step, however that is cut into batches."""
-    import torch
     from transformers import Trainer
 
     class StepTrainer(Trainer):  # type: ignore[misc]
@@ -74,12 +73,6 @@ def _learning(objective: Objective) -> type[Trainer]:
             self.read_tokens += int(inputs["attention_mask"].sum())
             loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
             return loss
-
-        def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
-            """Draws no random numbers: training goes on as from the checkpoint before it."""
-            with torch.random.fork_rng():
-                metrics: dict[str, float] = super().evaluate(*args, **options)
-            return metrics
 
     return StepTrainer
 

@@ -6,14 +6,11 @@ An evaluation comes before the checkpoint of its step, so that a checkpoint know
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from ft_harness.errors import InputError
 from ft_harness.out_of_memory import attempt
@@ -22,6 +19,7 @@ from ft_harness.records import EpochSummary, HistoryEntry
 from ft_harness.training.finite import not_finite
 from ft_harness.training.lineage import load_weights
 from ft_harness.training.objectives import Objective
+from ft_harness.training.random_state import draws_undone
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
@@ -46,19 +44,14 @@ class EpochScorer:
 @contextmanager
 def undisturbed(model: Any) -> Iterator[None]:
     """The model in evaluation mode; afterwards every module is as it was, and so is every random generator."""
-    import torch
-
     modes = [(module, module.training) for module in model.modules()]
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
+    with draws_undone():
         model.eval()
         try:
             yield
         finally:
             for module, mode in modes:
                 module.training = mode
-            random.setstate(python)
-            np.random.set_state(numpy)
 
 
 def validation_loss(trainer: Any, objective: Objective, rows: Sequence[Any], batch_size: int) -> float:
