@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import Trainer
 
-_STEPS_SORTED_TOGETHER = 16  # more saves little padding (decision 016), fewer leaves the order more to chance
+_STEPS_SORTED_TOGETHER = 4  # more saves little padding and mixes rows less (decision 016)
 
 
 @dataclass(frozen=True)
