@@ -739,13 +739,13 @@ def write_recipe(folder: Path, recipe: Recipe) -> Path:
 
 
 def test_check_run_and_eval_from_the_command_line(ft, backbones: dict[str, Path], pairs: Path, tmp_path: Path):
-    recipe = recipe_of(backbones["bert"], pairs, train={"num_train_epochs": 10})
+    recipe = recipe_of(backbones["bert"], pairs, train={"num_train_epochs": 20, "learning_rate": 0.003})
     path = write_recipe(tmp_path / "adapters" / "nli", recipe)
     code, out, _ = ft("check", path)
     assert code == 0
     assert "48 training rows of" in out
     assert "labels: entailment 16, neutral 16, contradiction 16" in out
-    assert "forecast: 60 steps of 8 rows" in out
+    assert "forecast: 120 steps of 8 rows" in out
     assert "test: 0 of the first 24 docs will be cut" in out
     assert ft("run", path)[0] == 0
     rows = json.loads((tmp_path / "results/reports/nli/rows.json").read_text())
