@@ -18,13 +18,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from random_llamas import SIZES, clear_peak, own_peak_mib
+from random_llamas import SIZES
 from training import prepare
 
 
 def run_alone(options: argparse.Namespace) -> dict[str, Any]:
     """Forecast and train once."""
-    from ft_harness.provenance import rss_bytes
+    from ft_harness.provenance import peak_rss_bytes, reset_peaks, rss_bytes
     from ft_harness.training import make_forecast, train
 
     with tempfile.TemporaryDirectory() as folder:
@@ -41,10 +41,10 @@ def run_alone(options: argparse.Namespace) -> dict[str, Any]:
         data = stage.training_set()
         data = replace(data, examples=data.examples[: options.rows], validation=[])
         forecast = make_forecast(recipe, stage.base, data).memory
-        clear_peak()
+        reset_peaks()
         before = rss_bytes() / 2**20
         train(recipe, stage.base, data, experiment.folder)
-        peak = own_peak_mib()
+        peak = peak_rss_bytes() / 2**20
     parts = forecast.footprint.parts()
     made = sum(parts[name] for name in ("adapter", "gradients", "optimizer", "activations", "logits")) / 2**20
     return {

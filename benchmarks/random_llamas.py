@@ -1,4 +1,4 @@
-"""What the benchmarks of models share: random Llamas with GPT-2's tokenizer, SNLI prompts, lm-eval models, peak memory.
+"""What the benchmarks of models share: random Llamas with GPT-2's tokenizer, SNLI prompts, lm-eval models.
 
 Hidden size 512: 42 M parameters with a vocabulary of 32k, 150 M with 256k.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import resource
 from pathlib import Path
 from typing import Any
 
@@ -101,21 +100,3 @@ def make_side(side: str, model: Any, tokenizer: Any, batch_size: int) -> Any:
     if side == "ours":
         return causal_class()(batch_size=batch_size, **options)
     return HFLM(batch_size=batch_size, softmax_dtype="float32", **options)
-
-
-def clear_peak() -> None:
-    """Count this process's peak resident memory from now on, where Linux allows it: making random weights takes more
-    than scoring with them."""
-    reset = Path("/proc/self/clear_refs")
-    if reset.exists():
-        reset.write_text("5")
-
-
-def own_peak_mib() -> float:
-    """This process's peak resident memory. `getrusage` counts that of the process it was started by where it was
-    larger, so Linux is asked about this program alone."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        (peak,) = (line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(peak) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -27,10 +27,8 @@ from random_llamas import (
     SIZES,
     WORDS,
     build_model,
-    clear_peak,
     load_tokenizer,
     make_side,
-    own_peak_mib,
     snli_requests,
     squad_requests,
 )
@@ -145,12 +143,14 @@ def peak_mib(side: str, name: str, work: str, options: argparse.Namespace) -> fl
 
 def run_alone(options: argparse.Namespace) -> float:
     """Score once with one side; this process's peak resident memory in MiB."""
+    from ft_harness.provenance import peak_rss_bytes, reset_peaks
+
     (name,), (work,) = options.models, options.works
     model = build_model(name, options.dtype)
     lm = make_side(options.alone, model, load_tokenizer(options.data, name), options.batch_size)
-    clear_peak()
+    reset_peaks()
     run_once(lm, WORKS[work](options.data, options.items))
-    return own_peak_mib()
+    return peak_rss_bytes() / 2**20
 
 
 def parse_arguments() -> argparse.Namespace:

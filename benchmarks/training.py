@@ -34,7 +34,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from random_llamas import HIDDEN, INNER, SIZES, build_model, clear_peak, load_tokenizer, own_peak_mib
+from random_llamas import HIDDEN, INNER, SIZES, build_model, load_tokenizer
 
 SIDES = ("ours", "trl", "notebook")
 WIDTH = 128  # of a row of the notebook pattern
@@ -190,17 +190,19 @@ def run_alone(options: argparse.Namespace) -> dict[str, float]:
     """Train once with one side: useful tokens a second, peak resident memory, loss on held-out rows."""
     import torch
 
+    from ft_harness.provenance import peak_rss_bytes, reset_peaks
+
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         stage = prepare(Path(folder), options)
         examples = stage.training_set().examples
         rows, held_out = examples[: options.rows], examples[options.rows :]
         work, tuned = MAKERS[options.alone](stage, rows)
-        clear_peak()
+        reset_peaks()
         start = time.perf_counter()
         card = work()
         seconds = card.cost.seconds if tuned is None else time.perf_counter() - start
-        peak = own_peak_mib()
+        peak = peak_rss_bytes() / 2**20
         if tuned is not None:
             tuned.save_pretrained(stage.experiment.folder)
         tokens = sum(len(ids_of(row)) for row in rows)

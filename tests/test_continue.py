@@ -16,8 +16,9 @@ from ft_harness.base_model import load_base_model
 from ft_harness.errors import InputError
 from ft_harness.recipe import Recipe
 from ft_harness.tasks import TaskSpec, load_tasks
-from ft_harness.training import build_training_set, callbacks, train
+from ft_harness.training import build_training_set, train
 from tests.command import assert_three_lines
+from tests.interruptions import kill_at_step
 from tests.tiny import save_model
 
 
@@ -137,21 +138,14 @@ def test_a_head_of_another_seed_is_carried_over(ft, write):
     assert equal(*(load_file(path.parent / "head_init.safetensors") for path in (first, second)))
 
 
-def test_a_continued_run_that_is_killed_goes_on_from_its_checkpoint(ft, write, parent, monkeypatch):
+def test_a_continued_run_that_is_killed_goes_on_from_its_checkpoint(ft, write, parent):
     """Not from its parent again."""
     settings = {"continue_from": str(parent), "num_train_epochs": 2}
     whole, killed = write("whole", settings), write("killed", settings)
     assert ft("train", whole)[0] == 0
-    original = callbacks.append_line
-
-    def interrupt(path: Path, line: str) -> None:
-        if json.loads(line)["step"] == 6:
-            raise KeyboardInterrupt
-        original(path, line)
-
-    monkeypatch.setattr(callbacks, "append_line", interrupt)
-    assert ft("train", killed)[0] == 130
-    monkeypatch.setattr(callbacks, "append_line", original)
+    with pytest.MonkeyPatch.context() as patched:
+        kill_at_step(6, patched)
+        assert ft("train", killed)[0] == 130
     assert ft("train", killed)[0] == 0
     assert read_card(killed.parent).cost.resumed_from_step == 5
     assert equal(weights(whole.parent), weights(killed.parent))

@@ -25,8 +25,9 @@ from ft_harness.scoring import classifier_class, make_lm, register_models
 from ft_harness.scoring import heads as scoring_heads
 from ft_harness.scoring.store import ResponseStore
 from ft_harness.tasks import TaskSpec, load_tasks
-from ft_harness.training import build_training_set, callbacks, finished_card, train
+from ft_harness.training import build_training_set, finished_card, train
 from tests.command import assert_three_lines
+from tests.interruptions import kill_at_step
 from tests.make_records import make_record
 from tests.tiny import build_tokenizer, pair_tokenizer, save_backbone, save_tokenizer, write_jsonl
 
@@ -562,14 +563,7 @@ def test_a_killed_training_goes_on_to_the_same_head(
     base = load(backbones["bert"], dataclasses.replace(PLAN, seed=0))
     data = training_of(recipe, base)
     train(recipe, base, data, tmp_path / "whole")
-    original = callbacks.append_line
-
-    def interrupt(path: Path, line: str) -> None:
-        if json.loads(line)["step"] == 7:
-            raise KeyboardInterrupt
-        original(path, line)
-
-    monkeypatch.setattr(callbacks, "append_line", interrupt)
+    kill_at_step(7, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         train(recipe, base, data, tmp_path / "killed")
     monkeypatch.undo()

@@ -3,7 +3,6 @@ loaded."""
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,11 @@ from ft_harness.base_model import load_base_model
 from ft_harness.errors import InputError
 from ft_harness.heads import plan_head
 from ft_harness.recipe import Recipe
-from ft_harness.training import callbacks, describe_warmup, hyperparameter_problems, rate_problems, train
+from ft_harness.training import describe_warmup, hyperparameter_problems, rate_problems, train
 from ft_harness.training.adapter_model import adapter_model
 from ft_harness.training.arguments import training_arguments
 from tests.command import assert_three_lines
+from tests.interruptions import kill_at_step
 from tests.test_methods import PROMPTS, Bench, save_llama
 from tests.tiny import write_jsonl
 
@@ -283,14 +283,7 @@ def test_a_killed_training_in_8_bits_continues_to_the_same(
     section = {**ADAPTER, "r": 160}  # A of 160 x 32 is large enough for 8 bits: 4,096 numbers
     settings = {"optim": "paged_adamw_8bit", "max_steps": 6, "save_steps": 2, "eval_strategy": "no"}
     bench.train(tmp_path / "whole", section, **settings)
-    original = callbacks.append_line
-
-    def interrupt(path: Path, line: str) -> None:
-        if json.loads(line)["step"] == 5:
-            raise KeyboardInterrupt
-        original(path, line)
-
-    monkeypatch.setattr(callbacks, "append_line", interrupt)
+    kill_at_step(5, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         bench.train(tmp_path / "killed", section, **settings)
     monkeypatch.undo()

@@ -29,13 +29,13 @@ from ft_harness.tasks import TaskSpec, load_tasks
 from ft_harness.training import (
     TrainingSet,
     build_training_set,
-    callbacks,
     finished_card,
     hyperparameter_problems,
     run,
     train,
 )
 from ft_harness.training.adapter_model import adapter_model
+from tests.interruptions import kill_at_step
 from tests.tiny import build_tokenizer, write_jsonl
 
 PROMPTS = ["the film number 3 was", "the film number 4 was"]
@@ -384,14 +384,7 @@ def test_a_killed_training_of_all_weights_continues_to_the_same(
 ):
     settings = {"max_steps": 8, "save_steps": 2, "learning_rate": 0.002}
     bench.train(tmp_path / "whole", "none", **settings)
-    original = callbacks.append_line
-
-    def interrupt(path: Path, line: str) -> None:
-        if json.loads(line)["step"] == 5:
-            raise KeyboardInterrupt
-        original(path, line)
-
-    monkeypatch.setattr(callbacks, "append_line", interrupt)
+    kill_at_step(5, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         bench.train(tmp_path / "killed", "none", **settings)
     monkeypatch.undo()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,8 +15,9 @@ from ft_harness.errors import InputError, NonFiniteError
 from ft_harness.examples import Example
 from ft_harness.recipe import Recipe
 from ft_harness.tasks import TaskSpec, load_tasks
-from ft_harness.training import TrainingSet, build_training_set, callbacks, finished_card, train
+from ft_harness.training import TrainingSet, build_training_set, finished_card, train
 from ft_harness.training.objectives import make_collate
+from tests.interruptions import kill_at_step
 
 
 @dataclass
@@ -64,18 +64,6 @@ def largest_difference(a: Path, b: Path) -> float:
     left, right = weights(a), weights(b)
     assert left.keys() == right.keys()
     return max(float((left[key] - right[key]).abs().max()) for key in left)
-
-
-def kill_at_step(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Interrupt training when the history of this step would be written."""
-    original = callbacks.append_line
-
-    def interrupt(path: Path, line: str) -> None:
-        if json.loads(line)["step"] == step:
-            raise KeyboardInterrupt
-        original(path, line)
-
-    monkeypatch.setattr(callbacks, "append_line", interrupt)
 
 
 def test_an_adapter_folder_says_what_it_is_made_of(bench: Bench, tmp_path: Path):

@@ -23,10 +23,11 @@ from ft_harness.preflight import Checked
 from ft_harness.recipe import Recipe
 from ft_harness.records import HistoryEntry, load_records
 from ft_harness.tasks import TaskSpec, load_tasks
-from ft_harness.training import EpochScorer, build_training_set, callbacks, train, validation
+from ft_harness.training import EpochScorer, build_training_set, train, validation
 from ft_harness.training.objectives import Objective
 from ft_harness.training.validation import epochs_of, undisturbed, validation_loss
 from tests.command import assert_three_lines
+from tests.interruptions import kill_at_step
 from tests.tiny import review_rows, write_jsonl
 
 
@@ -365,18 +366,6 @@ def test_a_killed_run_keeps_its_patience_and_its_best(bench: Bench, tmp_path: Pa
     assert_equal_weights(tmp_path / "whole", tmp_path / "killed")
     histories = [read_history(tmp_path / name) for name in ("whole", "killed")]
     assert histories[0] == histories[1]
-
-
-def kill_at_step(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Interrupt training when the loss of this step would be written."""
-    original = callbacks.append_line
-
-    def interrupt(path: Path, line: str) -> None:
-        if json.loads(line)["step"] == step:
-            raise KeyboardInterrupt
-        original(path, line)
-
-    monkeypatch.setattr(callbacks, "append_line", interrupt)
 
 
 # --- refused -------------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,15 @@ from ft_harness.heads import Head, HeadPlan
 from ft_harness.paths import BUNDLED, bundled_model_dir
 from ft_harness.recipe import ModelSection
 from ft_harness.records import ModelInfo
-from ft_harness.storage import sha256_file, sha256_text
+from ft_harness.storage import sha256_once, sha256_text
 
 _NUMBERED_BEHIND_PADDING = {
     "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "xmod", "data2vec-text", "mpnet",
     "ibert", "longformer", "bigbird_roberta", "luke", "mluke", "esm",
 }  # fmt: skip
+
+
+SIXTEEN_BITS = ("bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -66,24 +68,13 @@ def problems(section: ModelSection, *, head: bool = False, here: bool = True) ->
         return [error]
 
 
-def _hash(path: Path) -> str:
-    """Hash of a whole file; read once in a process as long as it stays the same file."""
-    state = path.stat()
-    return _hash_once(path, (state.st_size, state.st_mtime_ns, state.st_ino))
-
-
-@cache
-def _hash_once(path: Path, state: tuple[int, int, int]) -> str:
-    return sha256_file(path)
-
-
 def identity(folder: str, commit: str | None) -> str:
     """Hash of a local folder's configuration, weights and tokenizer, or the commit of a hub model."""
     path = Path(folder)
     if not path.is_dir():
         return f"commit:{commit}"
     names = ["config.json", "tokenizer.json", *sorted(file.name for file in path.glob("*.safetensors"))]
-    parts = [f"{name}:{_hash(path / name)}" for name in names if (path / name).is_file()]
+    parts = [f"{name}:{sha256_once(path / name)}" for name in names if (path / name).is_file()]
     return f"sha256:{sha256_text('|'.join(parts))[:32]}"
 
 
@@ -152,6 +143,11 @@ def sixteen_bits() -> str:
     return "bfloat16" if any(has for name, has in found.items() if name.endswith("bf16")) else "float32"
 
 
+def stored_dtype(config: Any) -> str:
+    """The dtype that a checkpoint says its weights have; float32 where it says nothing."""
+    return str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
+
+
 def fitting_dtype(section: ModelSection) -> str:
     """The dtype that weights are loaded in: the section's; with `auto` the checkpoint's, 16 bits as the hardware has
     them.
@@ -161,8 +157,7 @@ def fitting_dtype(section: ModelSection) -> str:
     """
     if section.dtype != "auto":
         return section.dtype
-    stored = str(load_config(section).dtype).removeprefix("torch.")
-    return sixteen_bits() if stored in ("bfloat16", "float16") else "auto"
+    return sixteen_bits() if stored_dtype(load_config(section)) in SIXTEEN_BITS else "auto"
 
 
 def _load_model(section: ModelSection, plan: HeadPlan | None, tokenizer: Any) -> tuple[Any, Head | None]:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ft_harness.errors import InputError
 from ft_harness.records import SAMPLES_FILE, SCORES_FILE, Evaluation, Sample
-from ft_harness.storage import GZIP_LINES, sha256_file, write_bytes
+from ft_harness.storage import GZIP_LINES, sha256_once, write_bytes
 
 Array = NDArray[np.float64]
 _TEXTS = ("item_key", "prompt_hash", "target_hash", "target", "prediction")
@@ -95,7 +95,7 @@ def _open(evaluation: Evaluation) -> tuple[Any, Mapping[bytes, bytes]] | None:
     try:
         file = pq.ParquetFile(evaluation.folder / SCORES_FILE)
         metadata = file.schema_arrow.metadata or {}
-        if metadata.get(b"samples_sha256") != sha256_file(evaluation.folder / SAMPLES_FILE).encode():
+        if metadata.get(b"samples_sha256") != sha256_once(evaluation.folder / SAMPLES_FILE).encode():
             return None
     except (OSError, pa.ArrowException):
         return None
@@ -162,7 +162,7 @@ def write_scores(evaluation: Evaluation) -> None:
 
     table, columns = _make_table(evaluation)
     metadata = {
-        "samples_sha256": sha256_file(evaluation.folder / SAMPLES_FILE),
+        "samples_sha256": sha256_once(evaluation.folder / SAMPLES_FILE),
         "metrics": json.dumps(columns, ensure_ascii=False),
         "members": json.dumps(_member_starts(evaluation.folder / SAMPLES_FILE, len(table))),
     }

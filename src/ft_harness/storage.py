@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -42,6 +43,17 @@ def sha256_text(text: str) -> str:
 def sha256_file(path: Path) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sha256_once(path: Path) -> str:
+    """Hash of a whole file; read once in a process as long as it stays the same file."""
+    state = path.stat()
+    return _hash_of_state(path, (state.st_size, state.st_mtime_ns, state.st_ino))
+
+
+@cache
+def _hash_of_state(path: Path, state: tuple[int, int, int]) -> str:
+    return sha256_file(path)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

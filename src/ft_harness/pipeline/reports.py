@@ -156,7 +156,7 @@ def _find(paths: Sequence[Path]) -> Found:
         if evaluation.record.foreign:
             write_scores(evaluation)
         try:
-            if evaluation.record.status == "complete":
+            if not evaluation.record.foreign and evaluation.record.status == "complete":  # foreign ones were read whole
                 check_whole(evaluation)
             kept.append(evaluation)
         except InputError as error:

@@ -64,6 +64,11 @@ class _Manifest(Frozen):
         return sha256_text(self.model_dump_json(exclude={"seal"}))
 
 
+def at_step(path: Path, step: int) -> Path:
+    """The checkpoint of a step in a folder of checkpoints, whether it is there or not."""
+    return path / f"{_PREFIX}{step}"
+
+
 def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
@@ -182,7 +187,7 @@ class CheckpointFolder:
         Raises:
             OSError: it can't be put there, or isn't there as it was written.
         """
-        target = self.path / f"{_PREFIX}{step}"
+        target = at_step(self.path, step)
         seal(self.unfinished / target.name, step, self.plan_hash)
         put_folder(self.unfinished / target.name, target)
         fault = fault_of(target, self.plan_hash)
@@ -322,8 +327,9 @@ def _fault_of_best(checkpoint: Path, plan_hash: str) -> str | None:
     best = state["best_global_step"]
     if not best or best == step_of(checkpoint):
         return None
-    fault = fault_of(checkpoint.with_name(f"{_PREFIX}{best}"), plan_hash)
-    return f"its best evaluation's {_PREFIX}{best}: {fault}" if fault else None
+    other = at_step(checkpoint.parent, best)
+    fault = fault_of(other, plan_hash)
+    return f"its best evaluation's {other.name}: {fault}" if fault else None
 
 
 def _read_changes(path: Path) -> list[SettingChange]:

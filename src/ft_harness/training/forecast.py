@@ -13,11 +13,19 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
 
 from ft_harness import processes, quantization
-from ft_harness.base_model import BaseModel, empty_model, fitting_dtype, load_config, load_context, load_tokenizer
+from ft_harness.base_model import (
+    SIXTEEN_BITS,
+    BaseModel,
+    empty_model,
+    fitting_dtype,
+    load_config,
+    load_context,
+    load_tokenizer,
+    stored_dtype,
+)
 from ft_harness.errors import ConfigError, FtHarnessError
 from ft_harness.examples import Example
-from ft_harness.heads import Head, HeadPlan
-from ft_harness.heads.weights import own_modules
+from ft_harness.heads import Head, HeadPlan, own_modules
 from ft_harness.provenance import free_memory_bytes, rss_bytes
 from ft_harness.recipe import ModelSection, Recipe
 from ft_harness.records import ModelInfo
@@ -28,12 +36,12 @@ from ft_harness.training.footprint import Footprint, count_memory
 from ft_harness.training.objectives import make_objective
 from ft_harness.training.plan import Rows, TrainingSet
 from ft_harness.training.precision import autocast
+from ft_harness.training.random_state import draws_undone
 from ft_harness.training.sharing import share_out
 
 TOLERANCE = 1.15  # how far a measured peak may lie above the count
 _EPOCHS_PLANNED = 5  # each has batches of its own; more find none that is much larger
 _TIMED_STEPS = 2
-_SIXTEEN_BITS = ("bfloat16", "float16")
 Settings = dict[str, Any]  # fields of a recipe, as "train.learning_rate", with their values
 logger = logging.getLogger(__name__)
 _SHORTEST = 64  # tokens that rows may be cut to
@@ -144,11 +152,11 @@ def empty_base(section: ModelSection, plan: HeadPlan | None, *, gpu: bool | None
 
 def _dtype_of(section: ModelSection, config: Any, *, elsewhere: bool) -> str:
     """The dtype that a base computes in here, or elsewhere on a GPU that has bfloat16."""
-    stored = str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
+    stored = stored_dtype(config)
     if section.dtype != "auto":
         return section.dtype
     if elsewhere:
-        return "bfloat16" if section.quantization or stored in _SIXTEEN_BITS else stored
+        return "bfloat16" if section.quantization or stored in SIXTEEN_BITS else stored
     if section.quantization:
         return quantization.compute_dtype(section)
     return stored if (fitting := fitting_dtype(section)) == "auto" else fitting
@@ -301,13 +309,12 @@ def time_steps(recipe: Recipe, base: BaseModel, data: TrainingSet) -> float:
 
     The base is left as it was, and so are the random generators.
     """
-    import torch
 
     rows, share = data.examples, share_of(recipe)
     lengths = [len(row.input_ids) for row in rows]
     batches = sorted(StepSampler(lengths, share, recipe.train.seed), key=lambda batch: padded_tokens(batch, lengths))
     middle = [rows[number] for number in batches[len(batches) // 2]]
-    with torch.random.fork_rng(), trained_model(recipe, base) as model:
+    with draws_undone(), trained_model(recipe, base) as model:
         learning, stepping = _time_batch(recipe, base, model, middle)
     work, read = count_work(recipe, rows), sum(len(row.input_ids) for row in middle)
     return learning / read * work.tokens_read / share.processes + stepping * work.steps
@@ -331,10 +338,9 @@ def _time_batch(recipe: Recipe, base: BaseModel, model: Any, rows: Sequence[Any]
 
     for _ in range(_TIMED_STEPS + 1):
         inputs = {name: values.to(base.device) for name, values in objective.collate(rows).items()}
-        count, labels = objective.count(inputs), inputs.pop("labels")
         started = now()
         with autocast(base):
-            loss: Any = objective.summed_loss(model, inputs, labels) / count
+            loss: Any = objective.mean_loss(model, inputs)
         loss.backward()
         learnt = now()
         optimizer.step()

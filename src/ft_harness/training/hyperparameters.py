@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ft_harness.adapters import dora_problems
-from ft_harness.base_model import empty_model, load_config
+from ft_harness.base_model import empty_model, load_config, stored_dtype
 from ft_harness.errors import FtHarnessError, InputError, suggest
 from ft_harness.recipe import AdapterSection, Recipe, TrainSection
 from ft_harness.recipe.train_section import STEERED_SCHEDULERS
@@ -172,7 +172,7 @@ def _dtype_problems(recipe: Recipe) -> list[FtHarnessError]:
     if own is None:
         return []
     try:
-        stored = str(getattr(load_config(recipe.model), "dtype", None) or "float32").removeprefix("torch.")
+        stored = stored_dtype(load_config(recipe.model))
     except InputError:
         return []
     dtype = stored if recipe.model.dtype == "auto" else recipe.model.dtype

@@ -30,6 +30,12 @@ class Objective(NamedTuple):
     summed_loss: Callable[[Any, Batch, Any], torch.Tensor]
     count: Callable[[Batch], int]
 
+    def mean_loss(self, model: Any, batch: Batch, targets: Any = None) -> torch.Tensor:
+        """The loss of a batch, labels taken out of it, by target: its own, or those of the whole step."""
+        by = self.count(batch) if targets is None else targets
+        labels = batch.pop("labels")
+        return self.summed_loss(model, batch, labels) / by
+
 
 def make_objective(base: BaseModel) -> Objective:
     """Answers of a causal model, or labels of a classification head."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from ft_harness.base_model import BaseModel
+from ft_harness.base_model import SIXTEEN_BITS, BaseModel
 
 if TYPE_CHECKING:
     import torch
 
-_SIXTEEN_BITS = ("bfloat16", "float16")
 _ADAPTER = "default"  # PEFT's name of the only adapter
 
 
@@ -30,7 +29,7 @@ def compute_in_base_dtype(model: Any) -> int:
     for module in model.modules():
         if type(module) is not Linear or _ADAPTER in module.lora_variant or module.lora_bias[_ADAPTER]:
             continue
-        if str(module.base_layer.weight.dtype).removeprefix("torch.") in _SIXTEEN_BITS:
+        if str(module.base_layer.weight.dtype).removeprefix("torch.") in SIXTEEN_BITS:
             module.lora_variant[_ADAPTER] = quick
             module.cast_input_dtype_enabled = False
             changed += 1

@@ -77,9 +77,8 @@ def _probe(trainer: Any, objective: Objective, batch: dict[str, Any], trained: S
 
     def loss_of() -> Any:
         inputs = trainer._prepare_inputs(dict(batch))
-        count, labels = objective.count(inputs), inputs.pop("labels")
         with trainer.compute_loss_context_manager():
-            return objective.summed_loss(trainer.model, inputs, labels) / count
+            return objective.mean_loss(trainer.model, inputs)
 
     def measured() -> float:
         trainer.model.eval()

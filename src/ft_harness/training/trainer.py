@@ -56,9 +56,7 @@ def _learning(objective: Objective) -> type[Trainer]:
         def compute_loss(
             self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
-            count = num_items_in_batch if num_items_in_batch is not None else objective.count(inputs)
-            labels = inputs.pop("labels")
-            loss = objective.summed_loss(model, inputs, labels) / count
+            loss = objective.mean_loss(model, inputs, num_items_in_batch)
             return (loss, {}) if return_outputs else loss
 
         def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:

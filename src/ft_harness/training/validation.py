@@ -16,6 +16,7 @@ from ft_harness.errors import InputError
 from ft_harness.out_of_memory import attempt
 from ft_harness.recipe import Recipe
 from ft_harness.records import EpochSummary, HistoryEntry
+from ft_harness.training.checkpoints import at_step
 from ft_harness.training.finite import not_finite
 from ft_harness.training.lineage import load_weights
 from ft_harness.training.objectives import Objective
@@ -175,7 +176,7 @@ def load_best(trainer: Any, recipe: Recipe, checkpoints: Path) -> dict[str, Any]
             "choose by train.metric_for_best_model: loss, or raise train.eval_scores",
         )
     if state.best_global_step != state.global_step:
-        load_weights(trainer.model, checkpoints / f"checkpoint-{state.best_global_step}")
+        load_weights(trainer.model, at_step(checkpoints, state.best_global_step))
     return {"best_step": state.best_global_step, "best_value": float(state.best_metric)}
 
 

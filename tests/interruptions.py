@@ -1,0 +1,22 @@
+"""A training that ends in its middle, for tests of what goes on from there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ft_harness.training import callbacks
+
+
+def kill_at_step(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupt training when the history of this step would be written."""
+    original = callbacks.append_line
+
+    def interrupt(path: Path, line: str) -> None:
+        if json.loads(line)["step"] == step:
+            raise KeyboardInterrupt
+        original(path, line)
+
+    monkeypatch.setattr(callbacks, "append_line", interrupt)
