@@ -7,7 +7,8 @@
 `snli_custom` for one epoch: LoRA r 16 on all linear layers from the same start, batch 16, AdamW, no checkpoints, the
 same token ids on every side, in the same steps of rows of like length. TRL (`pip install trl`) has the given dtype's
 weights with autocast to it, loss on the answer, no gradient checkpointing; the notebook pattern pads every row to 128
-tokens and takes the loss of the model's own full logits. Time is that of the training loop. Useful tokens are those of
+tokens and takes the loss of the model's own full logits. `trl_grouped` is TRL in steps of its own (`group_by_length`
+sorts all rows of 50 steps together: less padding, less mixing). Time is that of the training loop. Useful tokens are those of
 prompts and answers, without padding. The final loss is that of the trained model on the same 200 rows, none of which
 was trained on, by one function for all.
 
@@ -31,12 +32,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from random_llamas import HIDDEN, INNER, SIZES, build_model, load_tokenizer
 
-SIDES = ("ours", "trl", "notebook")
+SIDES = ("ours", "trl", "trl_grouped", "notebook")
 WIDTH = 128  # of a row of the notebook pattern
 HELD_OUT = 200
 BATCH, RANK = 16, 16
@@ -104,7 +106,7 @@ def in_steps(rows: list[Any]) -> list[Any]:
     return [rows[number] for step in steps_of_epoch(lengths, BATCH, seed=0, epoch=0) for number in step]
 
 
-def train_trl(stage: Any, rows: list[Any]) -> Work:
+def train_trl(stage: Any, rows: list[Any], order: str = "sequential") -> Work:
     import torch
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
@@ -116,7 +118,7 @@ def train_trl(stage: Any, rows: list[Any]) -> Work:
         ]
     )
     config = SFTConfig(
-        **_shared_arguments(stage), bf16=stage.base.info.dtype == "bfloat16", gradient_checkpointing=False,
+        **_shared_arguments(stage) | {"train_sampling_strategy": order}, bf16=stage.base.info.dtype == "bfloat16", gradient_checkpointing=False,
         completion_only_loss=True, max_length=None,
     )  # fmt: skip
     torch.manual_seed(0)  # the adapter that is drawn next is ours
@@ -160,6 +162,7 @@ def marks(row: Any) -> list[int]:
 MAKERS: dict[str, Callable[[Any, list[Any]], Work]] = {
     "ours": train_ours,
     "trl": train_trl,
+    "trl_grouped": partial(train_trl, order="group_by_length"),
     "notebook": train_notebook,
 }
 

@@ -12,6 +12,7 @@ from ft_harness.base_model import BaseModel
 from ft_harness.errors import InputError
 from ft_harness.recipe import Recipe
 from ft_harness.training.arguments import CHECKPOINTING
+from ft_harness.training.attention import quick_attention
 from ft_harness.training.hyperparameters import ALL, not_float32, trained_of_base
 from ft_harness.training.precision import compute_in_base_dtype
 
@@ -45,7 +46,7 @@ def trained_model(recipe: Recipe, base: BaseModel) -> Iterator[Any]:
     Raises:
         InputError: as `adapter_model`.
     """
-    with adapter_model(recipe, base) as model:
+    with adapter_model(recipe, base) as model, quick_attention():
         yield set_up(recipe, model, base.model)
 
 
