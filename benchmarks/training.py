@@ -6,11 +6,11 @@
 `DIR` holds `tokenizers/gpt2` and `snli/snli_dev.csv`. Random Llamas (see random_llamas.py) learn SNLI rows of
 `snli_custom` for one epoch: LoRA r 16 on all linear layers from the same start, batch 16, AdamW, no checkpoints, the
 same token ids on every side, in the same steps of rows of like length. TRL (`pip install trl`) has the given dtype's
-weights with autocast to it, loss on the answer, no gradient checkpointing; the notebook pattern pads every row to 128
-tokens and takes the loss of the model's own full logits. `trl_grouped` is TRL in steps of its own (`group_by_length`
-sorts all rows of 50 steps together: less padding, less mixing). Time is that of the training loop. Useful tokens are those of
-prompts and answers, without padding. The final loss is that of the trained model on the same 200 rows, none of which
-was trained on, by one function for all.
+weights with autocast to it, loss on the answer, no gradient checkpointing; `trl_grouped` is the same in TRL's own steps
+(`group_by_length` sorts all rows of 50 steps together: less padding, less mixing); the notebook pattern pads every row
+to 128 tokens and takes the loss of the model's own full logits. Time is that of the training loop. Useful tokens are
+those of prompts and answers, without padding. The final loss is that of the trained model on the same 200 rows, none of
+which was trained on, by one function for all.
 
 `ours_share` is the useful share of the measured matmul rate: (floating point operations that this training needs) /
 seconds / (rate of a product [tokens of a batch, 512] x [512, 1408] in the given dtype, measured behind the training by
@@ -117,8 +117,9 @@ def train_trl(stage: Any, rows: list[Any], order: str = "sequential") -> Work:
             for row in in_steps(rows)
         ]
     )
+    shared = _shared_arguments(stage) | {"train_sampling_strategy": order}
     config = SFTConfig(
-        **_shared_arguments(stage) | {"train_sampling_strategy": order}, bf16=stage.base.info.dtype == "bfloat16", gradient_checkpointing=False,
+        **shared, bf16=stage.base.info.dtype == "bfloat16", gradient_checkpointing=False,
         completion_only_loss=True, max_length=None,
     )  # fmt: skip
     torch.manual_seed(0)  # the adapter that is drawn next is ours

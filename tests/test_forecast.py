@@ -38,6 +38,7 @@ from ft_harness.training import (
 from ft_harness.training.adapter_model import trained_model
 from ft_harness.training.batches import Share, StepSampler
 from ft_harness.training.objectives import make_objective
+from tests.command import assert_three_lines
 
 KIB = 1 << 10
 # The tiny Llama of tests/tiny.py: hidden 32, inner 64, two layers, 2 of 4 heads for keys and values, V tokens
@@ -524,3 +525,13 @@ def test_a_dry_run_for_a_gpu_elsewhere(ft, model_folder: Path, reviews: Path, tm
 
 def _refuse(*_: object) -> None:
     raise RuntimeError("no kernel for this device")
+
+
+def test_a_dry_run_looks_at_the_learning_rate_of_each_step(ft, model_folder: Path, reviews: Path, tmp_path: Path):
+    command = ("run", write_recipe(tmp_path, model_folder, reviews), "--name", "mine", "--dry-run", "--set")
+    code, _, err = ft(*command, "train.max_steps=1", "--set", "train.warmup_steps=1")
+    assert code == 3
+    assert_three_lines(err, "train.learning_rate: 0 in each of the 1 steps")
+    code, out, _ = ft(*command, "train.max_steps=3", "--set", "train.warmup_steps=3")
+    assert code == 0
+    assert "WARNING: train.warmup_steps is 3 of 3 steps: the full learning rate is never reached" in out

@@ -14,10 +14,11 @@ from ft_harness.adapters import read_card, read_history, weights_file
 from ft_harness.errors import ConfigError
 from ft_harness.recipe import Recipe
 from ft_harness.training import run
-from ft_harness.training.sharing import share_out, sharing
+from ft_harness.training.parts import hold_part
+from ft_harness.training.sharing import sharding_problems, share_out, sharing
 from tests.command import assert_three_lines
 from tests.test_processes import launch
-from tests.tiny import review_rows, write_jsonl
+from tests.tiny import review_rows, save_backbone, write_jsonl
 
 
 @pytest.fixture
@@ -177,7 +178,7 @@ def test_a_whole_run_in_several_processes_is_refused(ft, recipe: Path, no_model,
     assert_three_lines(err, "started in 2 processes", "ft-harness train RECIPE", "ft-harness eval RECIPE")
 
 
-@pytest.mark.parametrize("launched", ["ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"])
+@pytest.mark.parametrize("launched", ["ACCELERATE_USE_MEGATRON_LM", "ACCELERATE_USE_DEEPSPEED"])
 def test_a_model_shared_out_over_gpus_is_refused_before_it_is_loaded(
     ft, recipe: Path, no_model, monkeypatch: pytest.MonkeyPatch, launched: str
 ):
@@ -188,14 +189,114 @@ def test_a_model_shared_out_over_gpus_is_refused_before_it_is_loaded(
 
 
 def test_a_model_shared_out_over_gpus_is_refused_without_the_command(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(ConfigError, match="ACCELERATE_USE_FSDP"):
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(ConfigError, match="ACCELERATE_USE_DEEPSPEED"):
         share_out(_recipe(4, 2))
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "false")
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "false")
     assert share_out(_recipe(4, 2)) == _recipe(4, 2)
+
+
+@pytest.mark.parametrize(
+    ("set_by_launcher", "sections", "words"),
+    [
+        ({"WORLD_SIZE": "1"}, {}, ("there is one process", "several processes")),
+        ({"FSDP_VERSION": "1"}, {}, ("fsdp_version is 1", "fsdp_version: 2")),
+        ({"FSDP_RESHARD_AFTER_FORWARD": "false"}, {}, ("fsdp_reshard_after_forward is false",)),
+        ({"FSDP_OFFLOAD_PARAMS": "True"}, {}, ("fsdp_offload_params is true", "fsdp_offload_params: false")),
+        ({}, {"model": {"quantization": "nf4"}}, ("model.quantization is nf4", "leave quantization out")),
+        ({}, {"adapter": {"peft_type": None, "task_type": "SEQ_CLS"}}, ("all weights are trained", "LoRA", "torchrun")),
+    ],
+)
+def test_what_can_not_be_held_in_parts_is_refused(monkeypatch: pytest.MonkeyPatch, set_by_launcher, sections, words):
+    usual = {"WORLD_SIZE": "2", "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+    for name, value in (usual | set_by_launcher).items():
+        monkeypatch.setenv(name, value)
+    (problem,) = sharding_problems(Recipe.model_validate({"task": {"name": "demo_sentiment"}, **sections}))
+    assert_three_lines(str(problem), "one model in parts (ACCELERATE_USE_FSDP)", *words)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "false")
+    assert sharding_problems(_recipe(4, 2)) == []
+
+
+def test_scoring_needs_a_whole_model(ft, recipe: Path, no_model, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    code, _, err = ft("eval", recipe)
+    assert code == 2
+    assert_three_lines(err, "ft-harness eval", "a whole model in each process", "torchrun")
+
+
+class Wrapped(torch.nn.Module):
+    """As much of PEFT's model as is asked for its layers."""
+
+    def get_base_model(self) -> SimpleNamespace:
+        return SimpleNamespace(_no_split_modules=None)
+
+
+def test_a_model_without_layers_of_the_named_kind_is_not_held_in_parts(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(ConfigError, match=r"no layers of the kind \(unknown\) to be held in parts"):
+        hold_part(Wrapped(), "cpu")
+    monkeypatch.setenv("FSDP_TRANSFORMER_CLS_TO_WRAP", "Missing,Absent")
+    with pytest.raises(ConfigError, match="no layers of the kind Absent, Missing to be held in parts"):
+        hold_part(Wrapped(), "cpu")
 
 
 def test_one_process_has_its_own_values(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert processes.from_first("mine") == "mine"
     assert processes.from_all("mine") == ["mine"]
+
+
+HALVES = """
+import torch
+from torch import distributed
+from ft_harness.cli import main
+from ft_harness.training import run
+
+def telling(model, device, hold_part=run.hold_part):
+    print("waits", distributed.group.WORLD._get_backend(torch.device("cpu")).options._timeout.days, flush=True)
+    hold_part(model, device)
+    parts = [p for p in model.parameters() if hasattr(p, "to_local")]
+    print(f"holds {sum(p.to_local().numel() for p in parts)} of {sum(p.numel() for p in parts)}", flush=True)
+
+run.hold_part = telling
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "weights", "setting"),
+    [
+        ("llama", 2 * (32 * (32 + 16 + 16 + 32) + 3 * 32 * 64 + 2 * 32), "train.gradient_checkpointing=true"),
+        ("qwen2", 2 * (33 * (32 + 16 + 16) + 32 * 32 + 3 * 32 * 64 + 2 * 32), "train.loss_on=prompt_and_answer"),
+    ],
+)
+def test_two_processes_that_hold_a_half_of_each_layer_give_the_adapter_of_one(
+    ft, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, weights: int, setting: str
+):
+    """As accelerate's launcher asks for it with `fsdp_version: 2`; scores in between, the best checkpoint kept.
+
+    A layer of 32 wide: q, k, v (with biases in Qwen2) and o, gate, up and down of 64, two norms.
+    """
+    base = save_backbone(tmp_path / "base", kind)
+    two, one = (tmp_path / name / "adapters" / "mine" for name in ("two", "one"))
+    settings = ("train.load_best_model_at_end=true", "train.eval_strategy=epoch", "train.eval_scores=7", setting)
+    settings += (f"model.pretrained={base}",)
+    command = ("train", recipe, "--name", "mine", *(part for each in settings for part in ("--set", each)))
+    script = tmp_path / "telling.py"
+    script.write_text(HALVES)
+    with monkeypatch.context() as patched:
+        patched.setenv("ACCELERATE_USE_FSDP", "true")
+        patched.setenv("FSDP_VERSION", "2")
+        done = launch(*command, "--out", tmp_path / "two", program=(str(script),))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("waits 364") == 2  # one process may be done hours before the other
+    held = [line for line in done.stdout.splitlines() if line.startswith("holds")]
+    assert held == [f"holds {weights // 2} of {weights}"] * 2
+    code, _, err = ft(*command, "--out", tmp_path / "one")
+    assert code == 0, err
+    assert largest_difference(two, one) < 1e-6
+    assert read_card(two).fingerprint == read_card(one).fingerprint
+    for mine, right in zip(read_history(two), read_history(one), strict=True):
+        for name in ("loss", "grad_norm", "eval_loss"):
+            found, expected = getattr(mine, name), getattr(right, name)
+            assert (found is expected is None) or found == pytest.approx(expected, rel=1e-4), name

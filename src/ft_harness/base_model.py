@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ft_harness import heads, model_files, quantization
+from ft_harness import heads, model_files, processes, quantization
 from ft_harness.errors import FtHarnessError, InputError, NonFiniteError
 from ft_harness.heads import Head, HeadPlan
 from ft_harness.paths import BUNDLED, bundled_model_dir
@@ -19,8 +19,6 @@ _NUMBERED_BEHIND_PADDING = {
     "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "xmod", "data2vec-text", "mpnet",
     "ibert", "longformer", "bigbird_roberta", "luke", "mluke", "esm",
 }  # fmt: skip
-
-
 SIXTEEN_BITS = ("bfloat16", "float16")
 
 
@@ -239,7 +237,7 @@ def describe(section: ModelSection, model: Any, head: Head | None = None) -> Mod
 
 
 def load_base_model(section: ModelSection, plan: HeadPlan | None = None) -> BaseModel:
-    """Load the base model of a recipe onto the GPU if there is one, else the CPU.
+    """Load the base model of a recipe onto the GPU if there is one, else the CPU; one to be held in parts onto the CPU.
 
     Args:
         plan: the classification head that it is loaded with; None: a causal language model.
@@ -256,6 +254,6 @@ def load_base_model(section: ModelSection, plan: HeadPlan | None = None) -> Base
     device = "cuda" if torch.cuda.is_available() else "cpu"
     info = describe(section, model, head)
     max_length = _context(section, model.config)
-    if info.quantization is None:  # a quantised one was put there at once
+    if info.quantization is None and not processes.in_parts():  # a quantised one was put there at once
         model = model.to(device)
     return BaseModel(model.eval(), tokenizer, info, max_length, device, head)

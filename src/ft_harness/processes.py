@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from ft_harness.errors import ConfigError
 
 T = TypeVar("T")
+ASKS_FOR_PARTS = "ACCELERATE_USE_FSDP"  # what accelerate's launcher sets
 _LONG = timedelta(weeks=52)  # one process may be done hours before another; a dead one is the launcher's to notice
 
 
@@ -37,16 +38,44 @@ def refuse_several(what: str, instead: str) -> None:
         raise ConfigError(f"{what} was started in {count()} processes", "one process", f"run {instead} in several")
 
 
-def choose_device() -> None:
-    """Make this process's own GPU the current one, where there are several processes and GPUs."""
+def in_parts() -> bool:
+    """Whether the launcher wants one model in parts, each process to hold one."""
+    return os.environ.get(ASKS_FOR_PARTS, "false").lower() == "true"
+
+
+def refuse_parts(what: str) -> None:
+    """Refuse what each process needs the whole model for.
+
+    Raises:
+        ConfigError: the launcher asks for a model in parts.
+    """
+    if in_parts():
+        raise ConfigError(
+            f"{what} was started to hold one model in parts ({ASKS_FOR_PARTS})",
+            "a whole model in each process",
+            "start it with torchrun, or accelerate launch --multi_gpu",
+        )
+
+
+def is_part(tensor: Any) -> bool:
+    """Whether a parameter is held in parts (PyTorch's DTensor)."""
+    return hasattr(tensor, "to_local")
+
+
+def begin() -> None:
+    """What several processes do first: each takes its own GPU, if there are some, and connects with the others."""
     import torch
 
     if count() > 1 and torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    connect()
 
 
 def connect() -> None:
-    """Let the processes speak with each other; nothing where there is one."""
+    """Let the processes speak with each other; nothing where there is one.
+
+    Before accelerate does it, which waits for half an hour only and leaves the connection open at the end.
+    """
     import torch
     from torch import distributed
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ft_harness.processes import is_part
+
 
 @dataclass(frozen=True)
 class Originals:
@@ -45,5 +47,5 @@ def put_back(model: Any, originals: Originals) -> None:
             modules[parent]._modules[child] = module
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if name in originals.parameters:
+            if name in originals.parameters and not is_part(parameter):  # parts are of frozen weights
                 parameter.copy_(originals.parameters[name])

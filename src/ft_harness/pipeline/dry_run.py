@@ -10,10 +10,10 @@ from ft_harness.base_model import load_base_model, model_folder
 from ft_harness.evaluation import chosen_docs
 from ft_harness.heads import plan_head
 from ft_harness.paths import results_dir
-from ft_harness.pipeline.experiment import Experiment, training_problems
+from ft_harness.pipeline.experiment import Experiment, check_rates, training_problems
 from ft_harness.pipeline.forecast_lines import memory_lines, work_lines
 from ft_harness.preflight import Checked
-from ft_harness.training import build_training_set, empty_base, make_forecast, time_steps
+from ft_harness.training import build_training_set, describe_warmup, empty_base, make_forecast, time_steps
 
 _GIB = 2**30
 
@@ -34,7 +34,13 @@ def dry_run(experiment: Experiment, gpu: float | None = None) -> list[tuple[str,
     base = empty_base(recipe.model, plan, gpu=gpu is not None)
     data = build_training_set(checked.tasks, base, recipe, checked.task_hash, checked.form, experiment.folder)
     forecast = make_forecast(recipe, base, data, None if gpu is None else round(gpu * _GIB))
-    lines = [*_docs(experiment, checked, len(data.validation)), *work_lines(forecast), *memory_lines(forecast)]
+    warning = describe_warmup(recipe.train, len(data.examples))
+    lines = [
+        *_docs(experiment, checked, len(data.validation)),
+        *work_lines(forecast),
+        *([("learning rate", warning)] if warning else []),
+        *memory_lines(forecast),
+    ]
     if gpu is not None:
         return [*lines, ("time", "not known: steps are timed on the machine that they run on")]
     local = Path(model_folder(recipe.model.pretrained)).is_dir()
@@ -48,7 +54,7 @@ def dry_run(experiment: Experiment, gpu: float | None = None) -> list[tuple[str,
 
 def _check(experiment: Experiment, *, here: bool) -> Checked:
     """Preflight as before a run, without making the folders that are looked at."""
-    return preflight.check(
+    checked = preflight.check(
         experiment.recipe,
         [_nearest(folder) for folder in (results_dir(experiment.out), experiment.folder)],
         trains=True,
@@ -56,6 +62,7 @@ def _check(experiment: Experiment, *, here: bool) -> Checked:
         found=training_problems(experiment, here=here),
         here=here,
     )
+    return check_rates(experiment.recipe.train, checked)
 
 
 def _nearest(folder: Path) -> Path:

@@ -104,11 +104,15 @@ def check_experiment(experiment: Experiment, *, trains: bool) -> Checked:
         trust_code=experiment.trust_task_code,
         found=training_problems(experiment) if trains else (),
     )
-    return _check_rates(experiment.recipe.train, checked) if trains else checked
+    return check_rates(experiment.recipe.train, checked) if trains else checked
 
 
-def _check_rates(settings: TrainSection, checked: Checked) -> Checked:
-    """What the learning rate comes to in as many steps as there are rows for."""
+def check_rates(settings: TrainSection, checked: Checked) -> Checked:
+    """What the learning rate comes to in as many steps as there are rows for; a warning goes into the report.
+
+    Raises:
+        InputError: it is 0 in each of them.
+    """
     rows = len(checked.tasks["train"].eval_docs)
     raise_problems(rate_problems(settings, rows))
     warning = describe_warmup(settings, rows)
@@ -126,7 +130,7 @@ def training_problems(experiment: Experiment, *, here: bool = True) -> list[FtHa
         *hyperparameter_problems(recipe, here=here),
         *tracker_problems(recipe),
         *parent_problems(recipe, experiment.folder),
-        *sharding_problems(),
+        *sharding_problems(recipe),
     ]
 
 

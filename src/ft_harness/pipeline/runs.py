@@ -91,7 +91,7 @@ def _say_power(evaluations: Sequence[Evaluation], say: Say) -> None:
 
 def train_only(experiment: Experiment, say: Say) -> Card:
     """Make the adapter of one experiment without scoring. Started in several processes, they share each step's rows."""
-    processes.choose_device()
+    processes.begin()
     checked = prepare(experiment)
     stage = Stage(experiment, checked, _load_base({}, experiment, checked))
     return train_stage(stage, stage.training_set(), say)
@@ -103,7 +103,8 @@ def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> 
 
     Started in several processes, they share the docs.
     """
-    processes.choose_device()
+    processes.refuse_parts("ft-harness eval")
+    processes.begin()
     checked = check_experiment(experiment, trains=False)
     raise_problems([problem for folder in folders for problem in adapter_problems(experiment, folder, checked)])
     loaded: dict[str, BaseModel] = {}

@@ -22,7 +22,8 @@ def quick_attention() -> Iterator[None]:
     def attend(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **more: Any) -> tuple[Any, None]:
         """query, key and value are [B, heads, T, D], the result [B, T, heads, D]."""
         if not _is_slow(query):
-            return usual(module, query, key, value, attention_mask, **more)
+            found: tuple[Any, None] = usual(module, query, key, value, attention_mask, **more)
+            return found
         if attention_mask is not None and attention_mask.is_floating_point():
             attention_mask = attention_mask.float()
         summed, _ = usual(module, query.float(), key.float(), value.float(), attention_mask, **more)
@@ -36,4 +37,4 @@ def quick_attention() -> Iterator[None]:
 
 
 def _is_slow(query: Any) -> bool:
-    return query.requires_grad and query.device.type == "cpu" and query.itemsize == 2 and query.shape[2] < _SHORT
+    return bool(query.requires_grad and query.device.type == "cpu" and query.itemsize == 2 and query.shape[2] < _SHORT)

@@ -21,6 +21,7 @@ from ft_harness.training.checkpoints import CHECKPOINTS, open_checkpoints
 from ft_harness.training.cost import add_meter, largest_peaks, measure_cost
 from ft_harness.training.lineage import keep_histories, start_from_parent
 from ft_harness.training.objectives import make_objective
+from ft_harness.training.parts import hold_part
 from ft_harness.training.plan import TrainingSet, check_trained, fingerprint
 from ft_harness.training.precision import describe_precision
 from ft_harness.training.probe import probe_first
@@ -56,6 +57,7 @@ def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path, scor
     keep_histories(recipe, folder)
     with trained_model(recipe, base) as model:
         precision = describe_precision(base, model)
+        hold_part(model, base.device)
         objective = make_objective(base)
         if checkpoint is None:
             start_from_parent(recipe, model)

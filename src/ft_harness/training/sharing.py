@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ft_harness import processes
 from ft_harness.errors import ConfigError, FtHarnessError, raise_problems
 from ft_harness.recipe import Recipe
+from ft_harness.training.parts import kept_from_accelerate, parts_problems
 
 if TYPE_CHECKING:
     import torch
@@ -21,15 +22,14 @@ if TYPE_CHECKING:
 
 
 _SHARDING = (  # what accelerate's launcher sets where its configuration asks for a model in parts
-    *("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM"),
-    "ACCELERATE_USE_PARALLELISM_CONFIG",
+    *("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM", "ACCELERATE_USE_PARALLELISM_CONFIG"),
 )
 
 
-def sharding_problems() -> list[FtHarnessError]:
+def sharding_problems(recipe: Recipe) -> list[FtHarnessError]:
     """A launcher that would have the processes hold parts of one model: these average gradients of their own, which
     then are neither the step's nor added up."""
-    return [
+    return parts_problems(recipe) + [
         ConfigError(
             f"the launcher shares out one model over the processes ({name}), which is not done here",
             "a whole model in each process",
@@ -47,7 +47,7 @@ def share_out(recipe: Recipe) -> Recipe:
     Raises:
         ConfigError: it can't be shared out evenly, or the launcher asks for a model in parts.
     """
-    raise_problems(sharding_problems())
+    raise_problems(sharding_problems(recipe))
     train, several = recipe.train, processes.count()
     batch, accumulation = train.per_device_train_batch_size, train.gradient_accumulation_steps
     if accumulation % several == 0:
@@ -77,7 +77,8 @@ def sharing(learning: type[Trainer]) -> type[Trainer]:
 
         def create_accelerator_and_postprocess(self) -> None:
             """The gradients are added up here: no wrapper is needed."""
-            super().create_accelerator_and_postprocess()
+            with kept_from_accelerate():
+                super().create_accelerator_and_postprocess()
             self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
 
         def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
