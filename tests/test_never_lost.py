@@ -351,6 +351,20 @@ def test_a_run_continued_from_the_checkpoint_before_the_damaged_one_ends_the_sam
     assert_same(folder, whole)
 
 
+@pytest.mark.parametrize(("left", "lost"), [(slice(0), 4), (slice(1, None), 1), (slice(None), 0)])
+def test_a_history_that_lacks_steps_is_told(
+    bench: Bench, killed: Path, tmp_path: Path, left: slice, lost: int, caplog: pytest.LogCaptureFixture
+):
+    """Four steps lie before the newest checkpoint."""
+    folder = shutil.copytree(killed, tmp_path / "a")
+    path = folder / "history.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[left]))
+    opened(bench, folder)
+    said = [message for message in caplog.messages if "learning curve" in message]
+    told = f"{path}: lacks {lost} of the 4 steps before the checkpoint; the learning curve has a gap"
+    assert said == ([told] if lost else [])
+
+
 def test_without_a_usable_checkpoint_nothing_is_deleted(bench: Bench, killed: Path, tmp_path: Path):
     folder = shutil.copytree(killed, tmp_path / "a")
     for step in (2, 3, 4):

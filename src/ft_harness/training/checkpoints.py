@@ -355,5 +355,12 @@ def _changes_since(path: Path, after: Mapping[str, Any], step: int) -> list[Sett
 
 def _rewind_history(folder: Path, step: int) -> None:
     """Drop entries after the checkpoint: those steps are done again."""
-    kept = [entry.model_dump_json(exclude_none=True) for entry in read_history(folder) if entry.step <= step]
-    write_text(folder / HISTORY_FILE, "".join(f"{line}\n" for line in kept))
+    kept = [entry for entry in read_history(folder) if entry.step <= step]
+    lost = step - len({entry.step for entry in kept if entry.loss is not None})
+    if lost:
+        path = folder / HISTORY_FILE
+        logger.warning(
+            "%s: lacks %d of the %d steps before the checkpoint; the learning curve has a gap", path, lost, step
+        )
+    lines = [entry.model_dump_json(exclude_none=True) for entry in kept]
+    write_text(folder / HISTORY_FILE, "".join(f"{line}\n" for line in lines))
