@@ -140,6 +140,7 @@ def test_numbers_and_the_recipe_reach_all_three(ft, write, packages, tmp_path: P
 
     environment = wandb.calls[0][2]
     assert environment["WANDB_MODE"] == "offline"
+    assert environment["WANDB_X_DISABLE_META"] == "true"  # W&B would keep the command line, paths and host
     assert Path(environment["WANDB_DIR"]).resolve() == path.parent
     assert trackio.calls[0][1]["space_id"] is None
     assert not [name for name in os.environ if name.startswith("WANDB")]  # ours are gone again

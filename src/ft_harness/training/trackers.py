@@ -29,6 +29,7 @@ _WANDB = {
     "WANDB_PROJECT": _PROJECT,
     "WANDB_DISABLE_CODE": "true",
     "WANDB_DISABLE_GIT": "true",
+    "WANDB_X_DISABLE_META": "true",  # the command line, paths and the machine's name
     "WANDB_SILENT": "true",
     "WANDB_CONSOLE": "off",
 }  # where the user's environment says nothing else
