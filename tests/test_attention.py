@@ -1,12 +1,16 @@
 """Attention while a model learns on a CPU: nearer to the exact result than 16-bit products, and only there."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from ft_harness.base_model import load_base_model
+from ft_harness.recipe import Recipe
+from ft_harness.training.adapter_model import trained_model
 from ft_harness.training.attention import quick_attention
 
 WIDTH = 8  # of a head
@@ -92,3 +96,23 @@ def test_what_was_there_is_there_again_after_a_fault():
     with pytest.raises(ZeroDivisionError), quick_attention():
         raise ZeroDivisionError
     assert ALL_ATTENTION_FUNCTIONS["sdpa"] is USUAL
+
+
+def test_a_model_in_training_attends_so_whichever_of_its_parts_learn(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """With LoRA on the values alone nothing is learnt through the first layer's queries. Two layers, grouped heads."""
+    sections = {"model": {"pretrained": str(model_folder), "dtype": "bfloat16"}, "task": {"name": "demo_sentiment"}}
+    recipe = Recipe.model_validate(sections | {"adapter": {"target_modules": ["v_proj"]}})
+    base, ids = load_base_model(recipe.model), torch.tensor([[5, 6, 7, 8]])
+    seen, kernel = [], torch.nn.functional.scaled_dot_product_attention
+
+    def watched(query: torch.Tensor, *given: Any, **more: Any) -> torch.Tensor:
+        seen.append(query.dtype)
+        return kernel(query, *given, **more)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    with trained_model(recipe, base) as model:
+        model(input_ids=ids).logits.sum().backward()
+    base.model(input_ids=ids)
+    assert seen == [torch.float32] * 2 + [torch.bfloat16] * 2

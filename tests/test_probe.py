@@ -58,6 +58,18 @@ def test_the_adapter_is_the_same_to_the_bit_with_and_without_the_probe(
     assert read_card(tmp_path / "with").probe == found
 
 
+def test_all_processes_leave_the_probe_where_one_is_slow(
+    base, model_folder: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The other one passes its limit in its third step."""
+    told: list[bool] = []
+    both = SimpleNamespace(in_parts=lambda: False, from_all=lambda slow: told.append(slow) or [slow, len(told) == 3])
+    monkeypatch.setattr(probe, "processes", both)
+    recipe = recipe_of(model_folder, reviews)
+    assert train(recipe, base, training_set(recipe, base), tmp_path).probe is None
+    assert told == [False] * 3
+
+
 @pytest.mark.parametrize(
     ("settings", "verdict", "cause"),
     [

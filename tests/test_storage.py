@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import hashlib
 import json
 import os
 import subprocess
@@ -202,3 +203,15 @@ def test_a_lock_is_released_after_a_fault(tmp_path: Path):
     with pytest.raises(RuntimeError), storage.locked(tmp_path / "new"):
         raise RuntimeError
     assert not list((tmp_path / "new").iterdir())
+
+
+def test_a_file_is_hashed_anew_when_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path, read = tmp_path / "a", []
+    whole = storage.sha256_file
+    monkeypatch.setattr(storage, "sha256_file", lambda file: read.append(file) or whole(file))
+    path.write_bytes(b"one")
+    found = [storage.sha256_once(path), storage.sha256_once(path)]
+    path.write_bytes(b"other")
+    found.append(storage.sha256_once(path))
+    assert found == [hashlib.sha256(content).hexdigest() for content in (b"one", b"one", b"other")]
+    assert read == [path, path]

@@ -164,10 +164,11 @@ def _load_model(section: ModelSection, plan: HeadPlan | None, tokenizer: Any) ->
     folder, head = model_folder(section.pretrained), None
     options = {"dtype": fitting_dtype(section), **quantization.options(section), **_hub_options(section)}
     try:
-        if plan is not None:
-            model, head = heads.load(folder, plan, tokenizer, {"use_safetensors": True, **options})
-        else:
-            model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, **options)
+        with processes.kept_from_libraries():
+            if plan is not None:
+                model, head = heads.load(folder, plan, tokenizer, {"use_safetensors": True, **options})
+            else:
+                model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, **options)
     except FtHarnessError:
         raise
     except Exception as error:  # transformers, safetensors and the hub client raise many types here

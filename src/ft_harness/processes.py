@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -17,12 +18,24 @@ _LONG = timedelta(weeks=52)  # one process may be done hours before another; a d
 
 def rank() -> int:
     """The number of this process, from 0; the first one writes and prints."""
-    return int(os.environ.get("RANK", "0"))
+    return _number("RANK", "0")
 
 
 def count() -> int:
     """How many processes there are."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return _number("WORLD_SIZE", "1")
+
+
+def _number(name: str, alone: str) -> int:
+    """What the launcher says; `alone` where there is none.
+
+    Raises:
+        ConfigError: no number.
+    """
+    found = os.environ.get(name, alone)
+    if not found.isdecimal():
+        raise ConfigError(f"the environment variable {name} is {found!r}", "a whole number", f"unset {name}")
+    return int(found)
 
 
 def refuse_several(what: str, instead: str) -> None:
@@ -41,6 +54,17 @@ def refuse_several(what: str, instead: str) -> None:
 def in_parts() -> bool:
     """Whether the launcher wants one model in parts, each process to hold one."""
     return os.environ.get(ASKS_FOR_PARTS, "false").lower() == "true"
+
+
+@contextmanager
+def kept_from_libraries() -> Iterator[None]:
+    """Within it transformers and accelerate don't see what accelerate's launcher asks for: parts of a model, number
+    formats, compiling. The recipe says all that, and the adapter is that of any other launcher."""
+    asked = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("ACCELERATE_")}
+    try:
+        yield
+    finally:
+        os.environ.update(asked)
 
 
 def refuse_parts(what: str) -> None:
@@ -75,11 +99,21 @@ def connect() -> None:
     """Let the processes speak with each other; nothing where there is one.
 
     Before accelerate does it, which waits for half an hour only and leaves the connection open at the end.
+
+    Raises:
+        ConfigError: the launcher left out how they find each other.
     """
     import torch
     from torch import distributed
 
     if count() > 1 and not distributed.is_initialized():
+        missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+        if missing:
+            raise ConfigError(
+                f"WORLD_SIZE is {count()}, but the environment lacks {', '.join(missing)}",
+                "what torchrun or accelerate launch set; or one process",
+                "start with one of them, or unset WORLD_SIZE",
+            )
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=_LONG)
         atexit.register(distributed.destroy_process_group)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from ft_harness import processes
 from ft_harness.cli.app import (
     HERE,
     IncludeOption,
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 
 
 def command_line() -> str:
-    return shlex.join(["ft-harness", *sys.argv[1:]])
+    """The command as it was given; of several processes, what follows the launcher's part."""
+    command = shlex.join(["ft-harness", *sys.argv[1:]])
+    return command if processes.count() == 1 else f"(by the same launcher) {command}"
 
 
 def _experiment(
@@ -143,7 +146,6 @@ def train(
     trust_task_code: TrustOption = False,
 ) -> None:
     """Make the adapter of a recipe."""
-    from ft_harness import processes
     from ft_harness.pipeline import train_only
 
     experiment = _experiment(recipe, set_, out, name, trust_task_code=trust_task_code)
@@ -164,7 +166,6 @@ def evaluate(
     trust_task_code: TrustOption = False,
 ) -> None:
     """Score the base model, and the adapters that are given, on a recipe's task and splits; one load for all."""
-    from ft_harness import processes
     from ft_harness.evaluation import check_complete
     from ft_harness.pipeline import evaluate_only
 

@@ -21,7 +21,7 @@ def quick_attention() -> Iterator[None]:
 
     def attend(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **more: Any) -> tuple[Any, None]:
         """query, key and value are [B, heads, T, D], the result [B, T, heads, D]."""
-        if not _is_slow(query):
+        if not _is_slow(query, learns=any(tensor.requires_grad for tensor in (query, key, value))):
             found: tuple[Any, None] = usual(module, query, key, value, attention_mask, **more)
             return found
         if attention_mask is not None and attention_mask.is_floating_point():
@@ -36,5 +36,5 @@ def quick_attention() -> Iterator[None]:
         ALL_ATTENTION_FUNCTIONS["sdpa"] = usual
 
 
-def _is_slow(query: Any) -> bool:
-    return bool(query.requires_grad and query.device.type == "cpu" and query.itemsize == 2 and query.shape[2] < _SHORT)
+def _is_slow(query: Any, *, learns: bool) -> bool:
+    return learns and query.device.type == "cpu" and query.itemsize == 2 and query.shape[2] < _SHORT

@@ -199,6 +199,8 @@ def make_forecast(recipe: Recipe, base: BaseModel, data: TrainingSet, room: int 
     """
     share = share_of(recipe)
     work = count_work(recipe, data.examples)
+    if processes.in_parts():  # what a process holds of them is not counted
+        return Forecast(work, share, base.device, base.info.parameters, None, None)
     try:
         counted = count_memory(recipe, base, largest_batch(recipe, data.examples, share))
     except FtHarnessError:

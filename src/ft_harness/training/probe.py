@@ -6,8 +6,10 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+from ft_harness import processes
 from ft_harness.out_of_memory import attempt
 from ft_harness.recipe import Recipe
 from ft_harness.records import Probe
@@ -62,7 +64,8 @@ def probe(trainer: Any, objective: Objective, rows: Sequence[Any]) -> Probe | No
     before = [parameter.detach().clone() for parameter in trained]
     with undisturbed(trainer.model):
         try:
-            return attempt(lambda: _probe(trainer, objective, objective.collate(few), trained))
+            measure = partial(_probe, trainer, objective, objective.collate(few), trained)
+            return measure() if processes.in_parts() else attempt(measure)
         finally:
             for parameter, value in zip(trained, before, strict=True):
                 parameter.data.copy_(value)
@@ -93,7 +96,7 @@ def _probe(trainer: Any, objective: Objective, batch: dict[str, Any], trained: S
         gradient = float(norm) if step == 0 else gradient
         optimizer.step()
         optimizer.zero_grad()
-        if time.monotonic() - started > _SECONDS:
+        if any(processes.from_all(time.monotonic() - started > _SECONDS)):  # all or none go on
             return None
     return judge(first, measured(), gradient)
 

@@ -21,7 +21,7 @@ from ft_harness.training.checkpoints import CHECKPOINTS, open_checkpoints
 from ft_harness.training.cost import add_meter, largest_peaks, measure_cost
 from ft_harness.training.lineage import keep_histories, start_from_parent
 from ft_harness.training.objectives import make_objective
-from ft_harness.training.parts import hold_part
+from ft_harness.training.parts import place
 from ft_harness.training.plan import TrainingSet, check_trained, fingerprint
 from ft_harness.training.precision import describe_precision
 from ft_harness.training.probe import probe_first
@@ -57,18 +57,19 @@ def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path, scor
     keep_histories(recipe, folder)
     with trained_model(recipe, base) as model:
         precision = describe_precision(base, model)
-        hold_part(model, base.device)
+        place(model, base.device)
         objective = make_objective(base)
         if checkpoint is None:
             start_from_parent(recipe, model)
-        trainer = sharing(validating(trainer_class(objective, guards), recipe, objective, scorer))(
-            model=model,
-            args=training_arguments(share_out(recipe), folder, base, validate=bool(data.validation)),
-            train_dataset=data.examples,
-            eval_dataset=data.validation or None,
-            data_collator=objective.collate,
-            callbacks=_watching(recipe, folder, scorer),
-        )
+        with processes.kept_from_libraries():
+            trainer = sharing(validating(trainer_class(objective, guards), recipe, objective, scorer))(
+                model=model,
+                args=training_arguments(share_out(recipe), folder, base, validate=bool(data.validation)),
+                train_dataset=data.examples,
+                eval_dataset=data.validation or None,
+                data_collator=objective.collate,
+                callbacks=_watching(recipe, folder, scorer),
+            )
         steer(trainer.args, recipe, scorer)
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(progress_callback())

@@ -14,21 +14,19 @@ from typing import TYPE_CHECKING, Any
 from ft_harness import processes
 from ft_harness.errors import ConfigError, FtHarnessError, raise_problems
 from ft_harness.recipe import Recipe
-from ft_harness.training.parts import kept_from_accelerate, parts_problems
+from ft_harness.training.parts import parts_problems
 
 if TYPE_CHECKING:
     import torch
     from transformers import Trainer
 
 
-_SHARDING = (  # what accelerate's launcher sets where its configuration asks for a model in parts
-    *("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM", "ACCELERATE_USE_PARALLELISM_CONFIG"),
-)
+_REFUSED = ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM", "ACCELERATE_USE_PARALLELISM_CONFIG")
 
 
 def sharding_problems(recipe: Recipe) -> list[FtHarnessError]:
-    """A launcher that would have the processes hold parts of one model: these average gradients of their own, which
-    then are neither the step's nor added up."""
+    """A launcher that would share out one model by other means than FSDP2: these average gradients of their own, which
+    then are neither the step's nor added up; and what FSDP2 can't hold in parts here."""
     return parts_problems(recipe) + [
         ConfigError(
             f"the launcher shares out one model over the processes ({name}), which is not done here",
@@ -36,7 +34,7 @@ def sharding_problems(recipe: Recipe) -> list[FtHarnessError]:
             "start with torchrun or accelerate launch --multi_gpu, and set model.quantization where memory is short; "
             "or train elsewhere and score the adapter here",
         )
-        for name in _SHARDING
+        for name in _REFUSED
         if os.environ.get(name, "false").lower() == "true"
     ]
 
@@ -45,7 +43,7 @@ def share_out(recipe: Recipe) -> Recipe:
     """The recipe with the batch sizes of one of the processes, all of which together read the recipe's effective batch.
 
     Raises:
-        ConfigError: it can't be shared out evenly, or the launcher asks for a model in parts.
+        ConfigError: it can't be shared out evenly, or the launcher asks for what is not done here.
     """
     raise_problems(sharding_problems(recipe))
     train, several = recipe.train, processes.count()
@@ -77,8 +75,7 @@ def sharing(learning: type[Trainer]) -> type[Trainer]:
 
         def create_accelerator_and_postprocess(self) -> None:
             """The gradients are added up here: no wrapper is needed."""
-            with kept_from_accelerate():
-                super().create_accelerator_and_postprocess()
+            super().create_accelerator_and_postprocess()
             self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
 
         def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ft_harness import processes
 from ft_harness.errors import InputError
 from ft_harness.out_of_memory import attempt
 from ft_harness.recipe import Recipe
@@ -59,13 +60,15 @@ def validation_loss(trainer: Any, objective: Objective, rows: Sequence[Any], bat
     """The loss summed over all targets of the rows, divided by their number; nats, whatever the batches.
 
     Rows of one length share a batch. A batch that memory is not enough for is halved; training's own stay as they are.
+    Every process takes part in as many batches, some of them without rows: a base in parts is computed by all.
     """
     import torch
 
     order = sorted(range(len(rows)), key=lambda number: len(rows[number].input_ids))
-    mine = order[trainer.args.process_index :: trainer.args.world_size]
+    several = trainer.args.world_size
+    mine = order[trainer.args.process_index :: several]
     total = torch.zeros(2, dtype=torch.float64)  # loss, targets
-    for start in range(0, len(mine), batch_size):
+    for start in range(0, -(-len(order) // several), batch_size):
         total += _sums(trainer, objective, [rows[number] for number in mine[start : start + batch_size]])
     everywhere = trainer.accelerator.reduce(total.to(trainer.args.device), "sum")
     return float(everywhere[0] / everywhere[1])
@@ -83,7 +86,7 @@ def _sums(trainer: Any, objective: Objective, rows: Sequence[Any]) -> Any:
             loss = objective.summed_loss(trainer.model, batch, labels)
         return torch.tensor([float(loss), count], dtype=torch.float64)
 
-    if len(rows) == 1:
+    if len(rows) <= 1 or processes.in_parts():  # all processes compute together: none can do a half of its own
         return compute()
     found = attempt(compute)
     half = len(rows) // 2
