@@ -12,11 +12,12 @@ from safetensors.torch import load_file
 
 from ft_harness import processes
 from ft_harness.adapters import read_card, read_history, weights_file
+from ft_harness.base_model import load_base_model
 from ft_harness.cli.experiments import command_line
 from ft_harness.errors import ConfigError
 from ft_harness.examples import Example
 from ft_harness.recipe import Recipe
-from ft_harness.training import TrainingSet, empty_base, make_forecast, parts, run
+from ft_harness.training import TrainingSet, empty_base, make_forecast, parts, run, train
 from ft_harness.training.parts import place
 from ft_harness.training.sharing import sharding_problems, share_out, sharing
 from tests.command import assert_three_lines
@@ -191,10 +192,16 @@ def test_a_model_shared_out_over_gpus_is_refused_before_it_is_loaded(
     assert_three_lines(err, launched, "a whole model in each process", "model.quantization")
 
 
-def test_a_model_shared_out_over_gpus_is_refused_without_the_command(monkeypatch: pytest.MonkeyPatch):
+def test_a_model_shared_out_over_gpus_is_refused_without_the_command(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    recipe = _recipe(4, 2)
+    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"pretrained": str(model_folder)})})
+    base, data = load_base_model(recipe.model), TrainingSet([Example([4, 5], [6], truncated=False)], [], "task")
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     with pytest.raises(ConfigError, match="ACCELERATE_USE_DEEPSPEED"):
-        share_out(_recipe(4, 2))
+        train(recipe, base, data, tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "false")
     assert share_out(_recipe(4, 2)) == _recipe(4, 2)
 

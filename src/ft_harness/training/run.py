@@ -47,6 +47,7 @@ def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path, scor
     from transformers import ProgressCallback
 
     check_trained(data)
+    own = share_out(recipe)
     reset_peaks()
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = open_checkpoints(folder, recipe, base, data)
@@ -64,7 +65,7 @@ def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path, scor
         with processes.kept_from_libraries():
             trainer = sharing(validating(trainer_class(objective, guards), recipe, objective, scorer))(
                 model=model,
-                args=training_arguments(share_out(recipe), folder, base, validate=bool(data.validation)),
+                args=training_arguments(own, folder, base, validate=bool(data.validation)),
                 train_dataset=data.examples,
                 eval_dataset=data.validation or None,
                 data_collator=objective.collate,
