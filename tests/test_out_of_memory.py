@@ -15,7 +15,7 @@ from ft_harness.aggregator import aggregate, compare
 from ft_harness.base_model import BaseModel, load_base_model
 from ft_harness.errors import NotComparableError, ResourceError
 from ft_harness.evaluation import ModelState, evaluate, plan_jobs
-from ft_harness.out_of_memory import is_out_of_memory
+from ft_harness.out_of_memory import attempt, is_out_of_memory
 from ft_harness.recipe import EvalSection, ModelSection
 from ft_harness.records import Evaluation
 from ft_harness.scoring import generation, make_causal_lm, scorer
@@ -360,3 +360,15 @@ def test_a_whole_run_ends_with_6_and_its_report_leaves_the_evaluation_out(
     assert code == 6, err
     assert_three_lines(err, "items have no score")
     assert "partial, not compared" in (tmp_path / "results/reports/mine/report.md").read_text()
+
+
+def test_no_process_tries_again_alone_where_all_compute_one_model(monkeypatch: pytest.MonkeyPatch):
+    """The others would wait for it in the try that failed."""
+
+    def fail() -> None:
+        raise MemoryError
+
+    assert attempt(fail) is None
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(MemoryError):
+        attempt(fail)

@@ -6,6 +6,8 @@ import gc
 from collections.abc import Callable
 from typing import TypeVar
 
+from ft_harness import processes
+
 # As PyTorch (CUDA, HIP, XPU and MPS), cuBLAS, cuDNN, its CPU allocator and Gaudi say it. cuDNN calls what it finds no
 # workspace for "not supported", as accelerate knows too.
 _FORMS = (
@@ -39,11 +41,14 @@ def free_memory() -> None:
 
 
 def attempt(compute: Callable[[], T]) -> T | None:
-    """What `compute` gives; None if memory ran out, of which as much as possible is free again."""
+    """What `compute` gives; None if memory ran out, of which as much as possible is free again.
+
+    Where processes hold parts of one model the error is raised: they compute together, and none can try again alone.
+    """
     try:
         return compute()
     except Exception as error:
-        if not is_out_of_memory(error):
+        if not is_out_of_memory(error) or processes.in_parts():
             raise
     free_memory()  # not above: until the except block is left, the traceback holds the tensors
     return None

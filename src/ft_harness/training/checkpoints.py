@@ -355,12 +355,10 @@ def _changes_since(path: Path, after: Mapping[str, Any], step: int) -> list[Sett
 
 def _rewind_history(folder: Path, step: int) -> None:
     """Drop entries after the checkpoint: those steps are done again."""
-    kept = [entry for entry in read_history(folder) if entry.step <= step]
+    path, kept = folder / HISTORY_FILE, [entry for entry in read_history(folder) if entry.step <= step]
     lost = step - len({entry.step for entry in kept if entry.loss is not None})
     if lost:
-        path = folder / HISTORY_FILE
         logger.warning(
             "%s: lacks %d of the %d steps before the checkpoint; the learning curve has a gap", path, lost, step
         )
-    lines = [entry.model_dump_json(exclude_none=True) for entry in kept]
-    write_text(folder / HISTORY_FILE, "".join(f"{line}\n" for line in lines))
+    write_text(path, "".join(f"{entry.model_dump_json(exclude_none=True)}\n" for entry in kept))

@@ -6,7 +6,6 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from ft_harness import processes
@@ -64,8 +63,7 @@ def probe(trainer: Any, objective: Objective, rows: Sequence[Any]) -> Probe | No
     before = [parameter.detach().clone() for parameter in trained]
     with undisturbed(trainer.model):
         try:
-            measure = partial(_probe, trainer, objective, objective.collate(few), trained)
-            return measure() if processes.in_parts() else attempt(measure)
+            return attempt(lambda: _probe(trainer, objective, objective.collate(few), trained))
         finally:
             for parameter, value in zip(trained, before, strict=True):
                 parameter.data.copy_(value)

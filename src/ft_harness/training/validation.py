@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ft_harness import processes
 from ft_harness.errors import InputError
 from ft_harness.out_of_memory import attempt
 from ft_harness.recipe import Recipe
@@ -86,7 +85,7 @@ def _sums(trainer: Any, objective: Objective, rows: Sequence[Any]) -> Any:
             loss = objective.summed_loss(trainer.model, batch, labels)
         return torch.tensor([float(loss), count], dtype=torch.float64)
 
-    if len(rows) <= 1 or processes.in_parts():  # all processes compute together: none can do a half of its own
+    if len(rows) <= 1:
         return compute()
     found = attempt(compute)
     half = len(rows) // 2
