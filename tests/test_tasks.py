@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ft_harness import tasks
 from ft_harness.errors import ConfigError, InputError, ProblemsError
+from ft_harness.metrics import find_metric, registry
 from ft_harness.paths import task_yamls_dir
 from ft_harness.tasks import (
     TaskSpec,
@@ -16,6 +19,7 @@ from ft_harness.tasks import (
     load_tasks,
     task_files,
     task_hash,
+    training_hash,
     training_problems,
 )
 
@@ -284,6 +288,50 @@ def test_the_hash_follows_the_code_of_the_tasks_functions(tmp_path: Path):
     before = task_hash(tmp_path / "mine.yaml")
     (tmp_path / "score.py").write_text("def score(doc, results): return {'acc': 0.0}\n")
     assert task_hash(tmp_path / "mine.yaml") != before
+
+
+def write_scored(folder: Path, metric: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(
+        "task: mine\ncustom_dataset: !function ft_harness.data.load_splits\ndoc_to_text: a\n"
+        f"metric_list: [{{metric: {metric}}}]\n"
+    )
+    return path
+
+
+def test_metrics_are_part_of_a_scores_identity_and_not_of_an_adapters(tmp_path: Path):
+    path = write_scored(tmp_path, "exact_match")
+    scored, trained = task_hash(path), training_hash(path)
+    write_scored(tmp_path, "token_f1")
+    assert task_hash(path) != scored
+    assert training_hash(path) == trained
+    path.write_text(path.read_text().replace("doc_to_text: a", "doc_to_text: b"))
+    assert training_hash(path) != trained
+
+
+def test_a_metrics_version_is_part_of_a_scores_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write_scored(tmp_path, "exact_match")
+    scored, trained = task_hash(path), training_hash(path)
+    monkeypatch.setitem(registry._METRICS, "exact_match", replace(find_metric("exact_match"), version=2))
+    assert task_hash(path) != scored
+    assert training_hash(path) == trained
+
+
+def test_the_loaders_version_is_part_of_both_identities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write_scored(tmp_path, "exact_match")
+    scored, trained = task_hash(path), training_hash(path)
+    monkeypatch.setattr(tasks, "LOADER_VERSION", 2)
+    assert task_hash(path) != scored
+    assert training_hash(path) != trained
+
+
+def test_our_own_source_is_no_part_of_an_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write_scored(tmp_path, "exact_match")
+    hashed: list[Path] = []
+    monkeypatch.setattr(tasks, "sha256_file", lambda file: hashed.append(file) or "0")
+    task_hash(path)
+    training_hash(path)
+    assert hashed == []
 
 
 def test_metrics_that_score_label_gives_must_be_listed(tasks_folder: Path, source: str):

@@ -56,7 +56,7 @@ class Bench:
 
     def checked(self, recipe: Recipe) -> Checked:
         spec = TaskSpec("demo_sentiment", metadata=recipe.task_metadata())
-        return Checked(load_tasks(spec, ["train", "validation", "test"]), "task", [])
+        return Checked(load_tasks(spec, ["train", "validation", "test"]), "task", "task", [])
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,8 @@ from ft_harness.sampling import Indices, Pool, sample_splits
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-__all__ = ["DataOptions", "RowLoss", "load_splits", "row_losses"]
+LOADER_VERSION = 1  # raise it when the same source and options give other docs or splits
+__all__ = ["LOADER_VERSION", "DataOptions", "RowLoss", "load_splits", "row_losses"]
 _log = logging.getLogger(__name__)
 
 

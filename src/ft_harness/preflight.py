@@ -38,6 +38,7 @@ class Checked:
 
     tasks: dict[Split, ConfigurableTask]
     task_hash: str
+    training_hash: str
     report: list[str]
     form: PromptForm = PLAIN
     data: DataReport | None = None
@@ -199,7 +200,7 @@ def check(
         problems += storage.problems(folder)
     form = PLAIN
     loaded: dict[Split, ConfigurableTask] = {}
-    task_hash = ""
+    task_hash = training_hash = ""
     try:
         form = prompt_form(recipe.task, recipe.model)
     except FtHarnessError as error:
@@ -208,6 +209,7 @@ def check(
         spec = task_spec(recipe, trust_code=trust_code)
         path = tasks.find_task(spec)
         task_hash = tasks.task_hash(path, trust_code=trust_code)
+        training_hash = tasks.training_hash(path, trust_code=trust_code)
         loaded = tasks.load_tasks(spec, needed_splits(recipe, trains=trains))
         problems += tasks.training_problems(loaded["train"]) if trains else []
         problems += _check_validation(recipe, loaded) if trains else []
@@ -235,4 +237,4 @@ def check(
     report += fewshot.describe(loaded, recipe.eval)
     report += [f"folder {folder} can be written, {storage.free_bytes(folder) / 1e9:.0f} GB free" for folder in folders]
     data = report_data(loaded, form) if trains else None
-    return Checked(loaded, task_hash, report + (describe_data(data) if data else []), form, data)
+    return Checked(loaded, task_hash, training_hash, report + (describe_data(data) if data else []), form, data)

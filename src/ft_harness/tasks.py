@@ -9,9 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ft_harness.data import load_splits
+from ft_harness.data import LOADER_VERSION, load_splits
 from ft_harness.errors import ConfigError, FtHarnessError, InputError, PolicyError, raise_problems, suggest
 from ft_harness.files import SPLITS, Split
+from ft_harness.metrics import metric_versions
 from ft_harness.paths import task_yamls_dir
 from ft_harness.storage import canonical_json, sha256_file, sha256_text
 from ft_harness.task_checks import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _SPLIT_KEYS = {"train": "training_split", "validation": "validation_split", "test": "test_split"}
 _LOADER_KEYS = ("dataset_path", "dataset_name", "dataset_kwargs", "custom_dataset")
+_SCORING_KEYS = ("metric_list", "process_results", "filter_list")  # an adapter is the same whatever it is scored by
 _OUTPUT_TYPES = ("multiple_choice", "generate_until", "loglikelihood")
 
 
@@ -108,25 +110,30 @@ def find_task(spec: TaskSpec) -> Path:
 
 
 def task_hash(path: Path, *, trust_code: bool = False) -> str:
-    """Hash of a task's definition (includes followed): prompts, answers, stop rule, metrics, version, and the code
-    of the functions that it names."""
-    content = canonical_json(with_includes(path, trust_code=trust_code))
-    named = sorted(set(re.findall(r"!function ([\w.]+)\.\w+", content)))
-    code = [sha256_file(file) for module in named for file in _module_files(module, path.parent)]
-    return sha256_text(canonical_json([content, code]))[:16]
+    """Identity of what a task scores: its YAML's content (includes followed), the versions of our loader and of our
+    metrics that it names, and the code of a stranger's functions."""
+    content = with_includes(path, trust_code=trust_code)
+    named = [str(entry.get("metric")) for entry in content.get("metric_list") or [] if isinstance(entry, Mapping)]
+    return _hash_content(content, path.parent, metric_versions(named))
 
 
-def _module_files(module: str, folder: Path) -> list[Path]:
-    """The files that lm-eval takes a `!function` from: beside the YAML, else a room of ours (all of its modules)."""
-    beside = folder / f"{module.replace('.', '/')}.py"
-    if beside.is_file():
-        return [beside]
-    if not module.startswith("ft_harness."):
-        return []
-    room = Path(__file__).parent / module.split(".")[1]
-    return (
-        sorted(room.glob("*.py")) if room.is_dir() else [file for file in [room.with_suffix(".py")] if file.is_file()]
-    )
+def training_hash(path: Path, *, trust_code: bool = False) -> str:
+    """Identity of what a task trains on: as `task_hash`, without what only scores."""
+    content = with_includes(path, trust_code=trust_code)
+    return _hash_content({key: value for key, value in content.items() if key not in _SCORING_KEYS}, path.parent, {})
+
+
+def _hash_content(content: Mapping[str, Any], folder: Path, metrics: Mapping[str, int]) -> str:
+    text = canonical_json(content)
+    modules = sorted(set(re.findall(r"!function ([\w.]+)\.\w+", text)))
+    foreign = [folder / f"{module.replace('.', '/')}.py" for module in modules]
+    parts = {
+        "content": text,
+        "loader": LOADER_VERSION if LOADER in text else None,
+        "metrics": dict(metrics),
+        "code": [sha256_file(file) for file in foreign if file.is_file()],
+    }
+    return sha256_text(canonical_json(parts))[:16]
 
 
 def _uses_our_loader(config: Mapping[str, Any]) -> bool:

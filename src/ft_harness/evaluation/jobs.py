@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
 
 
-FINGERPRINT_VERSION = "eval-1"
+SCORING_VERSION = 1  # raise it when the same model and settings give other scores
+_PROGRAMS = ("lm-eval", "transformers", "peft", "torch")  # whose release may change a score
 _REQUEST_KEYS = (
     "output_type", "doc_to_text", "doc_to_target", "doc_to_choice", "target_delimiter", "description", "gen_prefix",
     "fewshot_delimiter", "fewshot_config", "fewshot_split", "generation_kwargs", "process_docs", "filter_list",
@@ -169,9 +170,10 @@ def fingerprint(state: ModelState, job: Job, packages: Mapping[str, str] | None 
         "model": [info.identity, info.dtype, info.quantization, info.head],
         "adapter": state.adapter_identity,
         "settings": job.settings.model_dump(mode="json"),
-        "versions": [versions[name] for name in ("ft-harness", "lm-eval", "transformers", "peft", "torch")],
+        "scoring": SCORING_VERSION,
+        "versions": [versions[name] for name in _PROGRAMS],
     }
-    return sha256_text(f"{FINGERPRINT_VERSION}:{canonical_json(parts)}")
+    return sha256_text(canonical_json(parts))
 
 
 def evaluation_folder(state: ModelState, job: Job, results: Path, packages: Mapping[str, str] | None = None) -> Path:

@@ -21,7 +21,7 @@ from ft_harness.metrics.labels import (
     score_label_answer,
 )
 from ft_harness.metrics.perplexity import score_answer_ppl, score_text_ppl
-from ft_harness.metrics.registry import aggregation, describe, find_metric
+from ft_harness.metrics.registry import aggregation, describe, find_metric, metric_versions
 from ft_harness.metrics.squad import score_squad
 from ft_harness.metrics.texts import score_text
 
@@ -71,6 +71,7 @@ __all__ = [
     "label_metrics",
     "label_statistics",
     "match_answer",
+    "metric_versions",
     "normalize_answer",
     "parse_label",
     "predicted_choice",

@@ -25,6 +25,7 @@ class Metric:
         scale: largest value (1; 2 for Brier's score, 100 for BLEU and chrF, infinite for perplexities).
         digits: decimals that a report shows (of the per cent, where the largest value is 1).
         binary: each item is 0 or 1 and the value their mean.
+        version: part of a score's identity; raise it when the same answers give another value.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Metric:
     scale: float = 1.0
     digits: int = 1
     binary: bool = False
+    version: int = 1
 
     def value(self, statistics: Sequence[float | Statistics | None]) -> float | None:
         """The metric over the items that have statistics; None for no such item or where it is undefined."""

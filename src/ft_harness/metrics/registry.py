@@ -27,6 +27,17 @@ def find_metric(name: str) -> Metric:
     raise InputError(f"unknown metric {name}", f"one of {', '.join(known)}", "change metric_list in the task's YAML")
 
 
+def metric_versions(names: Sequence[str]) -> dict[str, int]:
+    """The version of each of these metrics that is ours."""
+    ours: dict[str, int] = {}
+    for name in names:
+        try:
+            ours[name] = find_metric(name).version
+        except InputError:
+            continue  # a metric of lm-eval's or of a stranger's code, which has an identity of its own
+    return ours
+
+
 def aggregation(name: str) -> Callable[[Sequence[float | Statistics | None]], float | None]:
     """The aggregation of a metric as lm-eval calls it: per-item statistics -> a number."""
 

@@ -32,7 +32,7 @@ def dry_run(experiment: Experiment, gpu: float | None = None) -> list[tuple[str,
     recipe, checked = experiment.recipe, _check(experiment, here=gpu is None)
     plan = plan_head(recipe, checked.tasks.values())
     base = empty_base(recipe.model, plan, gpu=gpu is not None)
-    data = build_training_set(checked.tasks, base, recipe, checked.task_hash, checked.form, experiment.folder)
+    data = build_training_set(checked.tasks, base, recipe, checked.training_hash, checked.form, experiment.folder)
     forecast = make_forecast(recipe, base, data, None if gpu is None else round(gpu * _GIB))
     warning = describe_warmup(recipe.train, len(data.examples))
     lines = [

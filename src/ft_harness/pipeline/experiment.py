@@ -85,7 +85,7 @@ class Stage:
     def training_set(self) -> TrainingSet:
         checked = self.checked
         recipe, folder = self.experiment.recipe, self.experiment.folder
-        return build_training_set(checked.tasks, self.base, recipe, checked.task_hash, checked.form, folder)
+        return build_training_set(checked.tasks, self.base, recipe, checked.training_hash, checked.form, folder)
 
     def proof_prompts(self) -> list[str | Texts]:
         """A few real prompts (a head's texts), on which the adapter must change what the model says."""

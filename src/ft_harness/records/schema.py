@@ -232,8 +232,9 @@ class Card(Frozen):
     name: str
     recipe: dict[str, Any] = Field(description="the recipe with every default filled in")
     fingerprint: str = Field(description="hash of everything that makes the adapter")
+    training_version: int = Field(default=1, description="of the training's own code")
     model: ModelInfo
-    task_hash: str
+    task_hash: str = Field(description="hash of the task's definition without its metrics")
     data_hash: str
     validation_hash: str | None = Field(default=None, description="null: validation decided nothing of the adapter")
     chat_template_hash: str | None = Field(description="hash of the template's text; null: plain prompts")

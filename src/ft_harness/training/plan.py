@@ -13,6 +13,7 @@ from ft_harness.base_model import BaseModel
 from ft_harness.errors import InputError
 from ft_harness.examples import Example, build_examples, examples_hash, train_prompts, trains_eos
 from ft_harness.files import Split
+from ft_harness.metrics import metric_versions
 from ft_harness.prompts import PLAIN, PromptForm
 from ft_harness.recipe import Recipe, differences
 from ft_harness.records import Ancestor, Card, ModelInfo, item_hash
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
 
 
+TRAINING_VERSION = 1  # raise it when the same recipe, base and rows give another adapter
 _VALIDATION_ROWS = 500
 Rows = list[Example] | list[HeadExample]
 
@@ -98,7 +100,7 @@ def build_training_set(
         return train_prompts(rows) if recipe.train.loss_on == "prompt_and_answer" else rows
 
     rows, validation = build("train", None), build("validation", _VALIDATION_ROWS)
-    steering = [item_hash(doc) for doc in tasks["validation"].eval_docs] if recipe.train.steered else None
+    steering = _steering(tasks["validation"], recipe) if recipe.train.steered else None
     return TrainingSet(
         rows,
         validation,
@@ -107,6 +109,11 @@ def build_training_set(
         validation_hash=None if steering is None else sha256_text(canonical_json(steering))[:16],
         lineage=tuple(find_lineage(recipe, folder)),
     )
+
+
+def _steering(task: ConfigurableTask, recipe: Recipe) -> list[Any]:
+    """What decides which weights are kept: the validation docs, and the metric they are judged by."""
+    return [*map(item_hash, task.eval_docs), metric_versions([recipe.train.metric_for_best_model])]
 
 
 def check_trained(data: TrainingSet) -> None:
@@ -129,7 +136,7 @@ def check_trained(data: TrainingSet) -> None:
 
 def make_plan(recipe: Recipe, base: BaseModel, data: TrainingSet) -> dict[str, Any]:
     """Everything that makes the adapter; equal plans give equal adapters."""
-    return _plan(recipe, base.info, data)
+    return {"training_version": TRAINING_VERSION, **_plan(recipe, base.info, data)}
 
 
 def _plan(recipe: Recipe, model: ModelInfo, learnt: TrainingSet | Card) -> dict[str, Any]:
@@ -159,7 +166,8 @@ def finished_card(folder: Path, recipe: Recipe, base: BaseModel, data: TrainingS
     card = read_card(folder)
     if card is None:
         return None
-    made_of = _plan(Recipe.model_validate(card.recipe), card.model, card)  # fields it did not know have their default
+    recorded = Recipe.model_validate(card.recipe)  # fields it did not know have their default
+    made_of = {"training_version": card.training_version, **_plan(recorded, card.model, card)}
     found = differences(made_of, make_plan(recipe, base, data))
     if not found:
         return card

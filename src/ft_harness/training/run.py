@@ -22,7 +22,7 @@ from ft_harness.training.cost import add_meter, largest_peaks, measure_cost
 from ft_harness.training.lineage import keep_histories, start_from_parent
 from ft_harness.training.objectives import make_objective
 from ft_harness.training.parts import place
-from ft_harness.training.plan import TrainingSet, check_trained, fingerprint
+from ft_harness.training.plan import TRAINING_VERSION, TrainingSet, check_trained, fingerprint
 from ft_harness.training.precision import describe_precision
 from ft_harness.training.probe import probe_first
 from ft_harness.training.recovery import MicroBatches, or_out_of_memory
@@ -116,6 +116,7 @@ def _card(
         name=folder.name,
         recipe=recipe.resolved(),
         fingerprint=fingerprint(recipe, base, data),
+        training_version=TRAINING_VERSION,
         model=base.info,
         task_hash=data.task_hash,
         data_hash=data.data_hash,
