@@ -18,7 +18,7 @@ from typing import Any
 
 from random_llamas import SIZES, build_model, load_tokenizer
 
-from ft_harness.base_model import load_base_model
+from ft_harness.models.base_model import load_base_model
 from ft_harness.pipeline.experiment import Experiment, Stage, check_experiment, score_adapter, score_base
 from ft_harness.recipe import load_recipe
 

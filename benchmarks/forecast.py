@@ -24,7 +24,7 @@ from training import prepare
 
 def run_alone(options: argparse.Namespace) -> dict[str, Any]:
     """Forecast and train once."""
-    from ft_harness.provenance import peak_rss_bytes, reset_peaks, rss_bytes
+    from ft_harness.models.memory import peak_rss_bytes, reset_peaks, rss_bytes
     from ft_harness.training import make_forecast, train
 
     with tempfile.TemporaryDirectory() as folder:

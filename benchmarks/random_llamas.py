@@ -94,7 +94,7 @@ def squad_requests(data: Path, items: int) -> list[Any]:
 def make_side(side: str, model: Any, tokenizer: Any, batch_size: int) -> Any:
     from lm_eval.models.huggingface import HFLM
 
-    from ft_harness.scoring import causal_class
+    from ft_harness.evaluation.backends import causal_class
 
     options = {"pretrained": model, "tokenizer": tokenizer, "max_length": CONTEXT, "device": "cpu"}
     if side == "ours":

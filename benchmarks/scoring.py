@@ -61,7 +61,7 @@ def matmul_rate(model: Any, rows: int) -> float:
 
 def count_work(lm: Any, requests: list[Any]) -> tuple[float, int]:
     """(FLOP of the matrix products that our plan needs, padding not counted; tokens through the layers)."""
-    from ft_harness.scoring.planning import cut
+    from ft_harness.evaluation.backends.planning import cut
 
     pairs = [lm._encode_pair(*request.args) for request in requests]
     batches = list(lm.scorer.plan([cut(*pair, lm.max_length) for pair in pairs], lm.scorer.traits))
@@ -143,7 +143,7 @@ def peak_mib(side: str, name: str, work: str, options: argparse.Namespace) -> fl
 
 def run_alone(options: argparse.Namespace) -> float:
     """Score once with one side; this process's peak resident memory in MiB."""
-    from ft_harness.provenance import peak_rss_bytes, reset_peaks
+    from ft_harness.models.memory import peak_rss_bytes, reset_peaks
 
     (name,), (work,) = options.models, options.works
     model = build_model(name, options.dtype)

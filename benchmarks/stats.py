@@ -73,9 +73,9 @@ def write_evaluation(folder: Path, samples: int, adapter: str | None) -> None:
     from ft_harness.metrics import label_metrics, label_statistics
     from ft_harness.metrics.labels import calibration_statistics
     from ft_harness.records import SAMPLES_FILE, Evaluation
-    from ft_harness.score_table import write_scores
+    from ft_harness.records.score_table import write_scores
     from ft_harness.storage import write_gzip_lines
-    from tests.make_records import make_record
+    from tests.builders.records import make_record
 
     folder.mkdir(parents=True)
     record = make_record(adapter, metrics=label_metrics(LABELS))
@@ -109,7 +109,7 @@ def time_comparison(folder: Path) -> float:
     """Seconds in a process of its own, which prints its memory."""
     code = (
         "import sys, time, resource; from pathlib import Path; from ft_harness.records import load_records;"
-        "from ft_harness.aggregator import compare; started = time.perf_counter();"
+        "from ft_harness.comparison.aggregator import compare; started = time.perf_counter();"
         f"base, tuned = load_records([Path({str(folder)!r})]); found = compare(base, tuned);"
         "seconds = time.perf_counter() - started; print(found.sentence);"
         "print(len(found.rows), 'rows,', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, 'MiB,',"

@@ -49,7 +49,7 @@ LEARNING_RATE = 1e-3
 
 def prepare(folder: Path, options: argparse.Namespace) -> Any:
     """An experiment on a saved random model, checked, its base loaded: the stage that all sides start from."""
-    from ft_harness.base_model import load_base_model
+    from ft_harness.models.base_model import load_base_model
     from ft_harness.pipeline.experiment import Experiment, Stage, check_experiment
     from ft_harness.recipe import load_recipe
 
@@ -173,7 +173,7 @@ def loss_of(stage: Any, rows: list[Any]) -> float:
     import torch
     from peft import PeftModel
 
-    from ft_harness.base_model import load_base_model
+    from ft_harness.models.base_model import load_base_model
 
     fresh = load_base_model(stage.experiment.recipe.model).model
     model = PeftModel.from_pretrained(fresh, stage.experiment.folder)
@@ -194,7 +194,7 @@ def run_alone(options: argparse.Namespace) -> dict[str, float]:
     """Train once with one side: useful tokens a second, peak resident memory, loss on held-out rows."""
     import torch
 
-    from ft_harness.provenance import peak_rss_bytes, reset_peaks
+    from ft_harness.models.memory import peak_rss_bytes, reset_peaks
 
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:

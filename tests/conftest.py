@@ -11,7 +11,7 @@ import pytest
 
 from ft_harness import cli
 from ft_harness.pipeline import runs
-from tests.tiny import build_tokenizer, review_rows, save_model, write_jsonl
+from tests.builders.tiny import build_tokenizer, review_rows, save_model, write_jsonl
 
 TOKENIZERS = ("bpe_bos", "bpe_plain", "byte_fallback")
 

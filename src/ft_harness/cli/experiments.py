@@ -25,7 +25,7 @@ from ft_harness.cli.app import (
 )
 
 if TYPE_CHECKING:
-    from ft_harness.aggregator import Study
+    from ft_harness.comparison.aggregator import Study
     from ft_harness.pipeline import Experiment
     from ft_harness.records import Evaluation
 
@@ -56,8 +56,8 @@ def print_study(study: Study, path: Path) -> None:
     from rich.markup import escape
     from rich.table import Column, Table
 
+    from ft_harness.comparison.features import TITLES, features_of
     from ft_harness.report import View, headline, leading, measured_cells, one_line, text_of
-    from ft_harness.study import TITLES, features_of
 
     features = leading(study, View())
     table = Table(*(TITLES[name] for name in features), *(Column(name, no_wrap=True) for name in _NUMBERS))
@@ -71,7 +71,9 @@ def print_study(study: Study, path: Path) -> None:
     console = Console()
     console.width = max(console.width, 110)
     console.print(table)
-    print("\n".join([*map(one_line, study.sentences()), str(path)]))
+    from ft_harness.comparison.sentences import state_study
+
+    print("\n".join([*map(one_line, state_study(study)), str(path)]))
 
 
 def _print_scores(evaluations: list[Evaluation]) -> None:
@@ -96,7 +98,7 @@ def init(name: str, task: TaskOption, include_path: IncludeOption = None, out: O
     """Write adapters/NAME/recipe.yaml, commented."""
     from ft_harness.paths import adapters_dir
     from ft_harness.recipe import check_name, write_new_recipe
-    from ft_harness.tasks import TaskSpec, find_task
+    from ft_harness.tasks.loading import TaskSpec, find_task
 
     find_task(TaskSpec(task, include_path))
     print(write_new_recipe(adapters_dir(out) / check_name(name), task, include_path))
@@ -186,8 +188,8 @@ def rescore(
 ) -> None:
     """Score saved responses again with a task's metrics as they are now, without a model; new evaluations."""
     from ft_harness.evaluation import check_complete
+    from ft_harness.evaluation.rescore import Definition, score_again
     from ft_harness.records import load_records
-    from ft_harness.rescore import Definition, score_again
 
     evaluations = score_again(load_records(results), Definition(task, include_path, trust_task_code))
     _print_scores(evaluations)
@@ -204,10 +206,10 @@ def power(
     correlation: Annotated[float, typer.Option("--correlation", help="of base and tuned over items; 0: careful")] = 0.0,
 ) -> None:
     """The smallest improvement that a test set could show with 80 % power, and the items that a wished one needs."""
+    from ft_harness.comparison.power import power_of_run, power_of_score
+    from ft_harness.comparison.sentences import state_power
     from ft_harness.errors import ConfigError
-    from ft_harness.power import power_of_run, power_of_score
-    from ft_harness.records import load_records
-    from ft_harness.sentences import describe, state_power
+    from ft_harness.records import describe_record, load_records
 
     if results is None and n is not None and base is not None:
         print("\n".join(state_power(power_of_score(metric or "acc", n, base, effect, correlation))))
@@ -221,7 +223,7 @@ def power(
     for evaluation in load_records([results]):
         if evaluation.record.adapter is None:
             lines = state_power(power_of_run(evaluation, metric, effect, correlation))
-            print("\n".join([f"{describe(evaluation.record)}:", *(f"  {line}" for line in lines)]))
+            print("\n".join([f"{describe_record(evaluation.record)}:", *(f"  {line}" for line in lines)]))
 
 
 @app.command()
@@ -235,7 +237,7 @@ def check(
 ) -> None:
     """Find every fault of recipes, tasks and data before compute is spent; --set data.source=FILE works for both."""
     from ft_harness.pipeline import check_all
-    from ft_harness.preflight import task_spec
+    from ft_harness.pipeline.preflight import task_spec
     from ft_harness.recipe import recipe_of_task
 
     report = check_all(

@@ -15,7 +15,7 @@ from ft_harness.cli.app import HERE, OutOption, app, say
 from ft_harness.cli.experiments import command_line, print_study
 
 if TYPE_CHECKING:
-    from ft_harness.aggregator import Study
+    from ft_harness.comparison.aggregator import Study
     from ft_harness.pipeline import Layout
 
 Options = dict[str, Any]
@@ -93,7 +93,7 @@ def _takes_layout(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _make_layout(given: Options) -> Layout:
-    from ft_harness.pairing import Terms, check_terms
+    from ft_harness.comparison.terms import Terms, check_terms
     from ft_harness.pipeline import Layout, check_formats
     from ft_harness.report import make_view
 
@@ -150,7 +150,7 @@ def compare(
 
 def _check_regression(study: Study, metric: str) -> None:
     """End with exit code 1 where the metric got worse, or nobody can tell; say it where not every comparison has it."""
-    from ft_harness.sentences import state_verdict
+    from ft_harness.comparison.sentences import state_verdict
 
     rows = [row for row in study.rows() if row.metric == metric and row.tuned_subject is not None]
     if len(rows) < len(study.comparisons):

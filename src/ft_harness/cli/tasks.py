@@ -21,9 +21,9 @@ def init_task(
     out: Annotated[Path | None, typer.Option("--out", help="folder to write; default: task_yamls/<name>")] = None,
 ) -> None:
     """Write a task YAML and its README for a data file, and show three prompts."""
-    from ft_harness.init_task import inspect, write_task
     from ft_harness.pipeline import show_task
-    from ft_harness.tasks import TaskSpec
+    from ft_harness.tasks.loading import TaskSpec
+    from ft_harness.tasks.new_task import inspect, write_task
 
     task = inspect(file, text, label=label, answer=answer, name=name)
     path = write_task(task, out or Path("task_yamls") / task.name)
@@ -43,7 +43,7 @@ def init_task(
 )
 def lm_eval(context: typer.Context, trust_task_code: TrustOption = False) -> None:
     """lm-eval's own command with its own arguments; knows our tasks and the models ft-causal and ft-seqcls."""
-    from ft_harness.lm_eval_command import run_lm_eval
+    from ft_harness.evaluation.lm_eval_command import run_lm_eval
 
     run_lm_eval(context.args, trust_code=trust_task_code)
 
@@ -53,7 +53,7 @@ def list_tasks(
     include_path: IncludeOption = None,
 ) -> None:
     """Shipped tasks (and a folder's): name, output type, data, file."""
-    from ft_harness import tasks
+    from ft_harness.tasks import loading as tasks
 
     for row in tasks.list_tasks(include_path):
         print("  ".join(f"{value:<22}" for value in row.values()).rstrip())
@@ -70,7 +70,7 @@ def show_task(
 ) -> None:
     """Rendered prompts of a task, the trained tokens marked as [token]."""
     from ft_harness.pipeline import show_task
-    from ft_harness.tasks import TaskSpec
+    from ft_harness.tasks.loading import TaskSpec
 
     metadata = {"data_source": source} if source else {}
     print("\n\n".join(show_task(TaskSpec(name, include_path, metadata, trust_task_code), model, count)))

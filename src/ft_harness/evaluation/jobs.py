@@ -9,23 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ft_harness.base_model import BaseModel
-from ft_harness.fewshot import Shots, find_shots
-from ft_harness.files import Split
-from ft_harness.prompts import PLAIN, PromptForm
-from ft_harness.provenance import package_versions
+from ft_harness.data.files import Split
+from ft_harness.evaluation.backends import back_end
+from ft_harness.models.base_model import BaseModel
+from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.recipe import EvalSection
-from ft_harness.records import (
-    RECORD_FILE,
-    SAMPLES_FILE,
-    AdapterInfo,
-    Evaluation,
-    Settings,
-    item_hash,
-    read_evaluation,
-)
-from ft_harness.scoring import back_end
+from ft_harness.records import RECORD_FILE, SAMPLES_FILE, AdapterInfo, Evaluation, Settings, item_hash, read_evaluation
+from ft_harness.records.provenance import package_versions
 from ft_harness.storage import canonical_json, sha256_text
+from ft_harness.tasks.fewshot import Shots, find_shots
 
 if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask

@@ -11,11 +11,7 @@ from numpy.typing import NDArray
 
 from ft_harness.evaluation.jobs import Job, ModelState
 from ft_harness.metrics import describe, find_metric
-from ft_harness.records import (
-    Sample,
-    Score,
-    item_hash,
-)
+from ft_harness.records import Sample, Score, item_hash
 from ft_harness.stats import score_interval
 
 

@@ -11,27 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from ft_harness import processes
-from ft_harness.base_model import BaseModel
 from ft_harness.errors import IncompleteError, InputError, ResourceError
+from ft_harness.evaluation.backends import make_lm
+from ft_harness.evaluation.backends.recovery import Effort
+from ft_harness.evaluation.backends.store import ResponseStore
 from ft_harness.evaluation.jobs import Job, ModelState, evaluation_folder, finished
 from ft_harness.evaluation.outcomes import make_sample, make_scores, metric_values
 from ft_harness.metrics import find_metric
-from ft_harness.prompts import compiled_templates
-from ft_harness.provenance import package_versions, peak_gpu_bytes, peak_rss_bytes, snapshot
-from ft_harness.records import (
-    RECORD_FILE,
-    SAMPLES_FILE,
-    BackEndInfo,
-    Cost,
-    Evaluation,
-    Record,
-    Sample,
-    read_evaluation,
-)
-from ft_harness.score_table import write_scores
-from ft_harness.scoring import make_lm
-from ft_harness.scoring.recovery import Effort
-from ft_harness.scoring.store import ResponseStore
+from ft_harness.models.base_model import BaseModel
+from ft_harness.models.memory import peak_gpu_bytes, peak_rss_bytes
+from ft_harness.models.prompts import compiled_templates
+from ft_harness.records import RECORD_FILE, SAMPLES_FILE, BackEndInfo, Cost, Evaluation, Record, Sample, read_evaluation
+from ft_harness.records.provenance import package_versions, snapshot
+from ft_harness.records.score_table import write_scores
 from ft_harness.storage import write_gzip_lines, write_text
 
 

@@ -54,3 +54,8 @@ def describe(name: str, language: str | None) -> str:
         if text:
             return text
     return ""
+
+
+DECIDING_METRICS = ("acc", "exact_match")  # 0/1 metrics that say whether an answer is right
+GRADED_METRICS = ("token_f1", "rougeL", "meteor")  # of tasks without one: how good an answer is, from 0 to 1
+BY_LABEL = "f1_macro"  # its statistics tell gold and predicted label of an item

@@ -7,12 +7,19 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ft_harness import preflight
-from ft_harness.base_model import load_context, load_tokenizer
+from ft_harness.comparison.amounts import counted, epochs, tokens
+from ft_harness.data.files import Split
 from ft_harness.errors import ConfigError, FtHarnessError, ProblemsError, raise_problems
 from ft_harness.evaluation import chosen_docs
-from ft_harness.examples import (
-    Encoder,
+from ft_harness.models.base_model import load_context, load_tokenizer
+from ft_harness.models.encoding import Encoder
+from ft_harness.models.heads import HeadPlan, plan_head
+from ft_harness.models.prompts import compiled_templates
+from ft_harness.pipeline import preflight
+from ft_harness.pipeline.experiment import Experiment, check_experiment
+from ft_harness.pipeline.preflight import Checked
+from ft_harness.recipe import EvalSection, ModelSection, Recipe, recipe_file
+from ft_harness.tasks.examples import (
     Example,
     build_examples,
     describe_examples,
@@ -20,15 +27,9 @@ from ft_harness.examples import (
     train_prompts,
     trains_eos,
 )
-from ft_harness.fewshot import find_shots
-from ft_harness.files import Split
-from ft_harness.heads import HeadPlan, plan_head
-from ft_harness.pipeline.experiment import Experiment, check_experiment
-from ft_harness.pipeline.forecast_lines import counted, epochs, tokens
-from ft_harness.preflight import Checked
-from ft_harness.prompts import compiled_templates
-from ft_harness.recipe import EvalSection, ModelSection, Recipe, recipe_file
-from ft_harness.tasks import TaskSpec, load_tasks
+from ft_harness.tasks.fewshot import find_shots
+from ft_harness.tasks.items import check_baseline
+from ft_harness.tasks.loading import TaskSpec, load_tasks
 from ft_harness.training import HeadExample, build_head_examples, count_work, describe_head_examples
 
 _PROMPTS_LOOKED_AT = 200  # of each scored split, by check
@@ -142,7 +143,7 @@ def check_all(
                 made = experiment(Path(name))
                 checked = check_experiment(made, trains=True)
                 found = [*checked.report, *check_rows(made, checked)]
-                found += [preflight.check_baseline(checked.tasks, checked.form)] if baseline else []
+                found += [check_baseline(checked.tasks, checked.form)] if baseline else []
             else:
                 found = preflight.check_task(spec(name), baseline=baseline)
             report += found if len(names) == 1 else [f"{name}: {line}" for line in found]

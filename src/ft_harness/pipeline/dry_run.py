@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ft_harness import preflight
-from ft_harness.amounts import duration
-from ft_harness.base_model import load_base_model, model_folder
+from ft_harness.comparison.amounts import duration
 from ft_harness.evaluation import chosen_docs
-from ft_harness.heads import plan_head
+from ft_harness.models.base_model import load_base_model, model_folder
+from ft_harness.models.heads import plan_head
 from ft_harness.paths import results_dir
+from ft_harness.pipeline import preflight
 from ft_harness.pipeline.experiment import Experiment, check_rates, training_problems
 from ft_harness.pipeline.forecast_lines import memory_lines, work_lines
-from ft_harness.preflight import Checked
+from ft_harness.pipeline.preflight import Checked
 from ft_harness.training import build_training_set, describe_warmup, empty_base, make_forecast, time_steps
 
 _GIB = 2**30

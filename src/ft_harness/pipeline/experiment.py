@@ -9,20 +9,22 @@ from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ft_harness import adapters, preflight, processes
-from ft_harness.base_model import BaseModel
-from ft_harness.data_report import DATA_REPORT_FILE
+from ft_harness import processes
+from ft_harness.data.data_report import DATA_REPORT_FILE
 from ft_harness.errors import FtHarnessError, ResourceError, raise_problems
 from ft_harness.evaluation import Job, ModelState, base_subject, evaluate, finished, plan_jobs
-from ft_harness.examples import prompt_of
-from ft_harness.heads import Texts, read_texts
+from ft_harness.models import adapters
+from ft_harness.models.base_model import BaseModel
+from ft_harness.models.heads import Texts, read_texts
 from ft_harness.paths import adapters_dir, bundled_recipe, results_dir
+from ft_harness.pipeline import preflight
 from ft_harness.pipeline.forecast_lines import summarise
+from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.training_scores import plan_scorer
-from ft_harness.preflight import Checked
 from ft_harness.recipe import Recipe, TrainSection, keep_recipe, load_recipe
 from ft_harness.records import Card, Evaluation
 from ft_harness.storage import locked, write_text
+from ft_harness.tasks.examples import prompt_of
 from ft_harness.training import (
     TrainingSet,
     build_training_set,

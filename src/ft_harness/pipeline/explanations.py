@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ft_harness import cases
-from ft_harness.aggregator import Comparison, Study
+from ft_harness.comparison import cases
+from ft_harness.comparison.aggregator import Comparison, Study
 from ft_harness.errors import InputError
-from ft_harness.examples import answer_text
-from ft_harness.prompts import compiled_templates
+from ft_harness.models.prompts import compiled_templates
 from ft_harness.records import Evaluation
 from ft_harness.storage import write_text
+from ft_harness.tasks.examples import answer_text
 
 if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ft_harness.amounts import size
+from ft_harness.comparison.amounts import _rounded, counted, epochs, size, tokens
 from ft_harness.training import Alternative, Forecast
 
 _PARTS = {
@@ -33,26 +33,6 @@ def _trainable(trainable: int | None, parameters: int | None) -> str:
     if trainable == parameters:
         return f"all {trainable:,}"
     return f"{trainable:,} beside {parameters:,} of the base ({_rounded(100 * trainable / parameters)} %)"
-
-
-def _rounded(value: float) -> str:
-    """Two digits, and all of those before the point."""
-    return f"{value:.2g}" if value < 9.5 else f"{value:,.0f}"
-
-
-def counted(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
-def epochs(value: float) -> str:
-    """So many epochs."""
-    shown = _rounded(value)
-    return f"{shown} epoch{'' if shown == '1' else 's'}"
-
-
-def tokens(count: int) -> str:
-    """So many tokens, of a million on in millions."""
-    return counted(count, "token") if count < 1e6 else f"{_rounded(count / 1e6)} M tokens"
 
 
 def memory_lines(forecast: Forecast) -> list[tuple[str, str]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ft_harness.aggregator import Study
-from ft_harness.cases import MOST_LISTED, Listing, list_items
+from ft_harness.comparison.aggregator import Study
+from ft_harness.comparison.cases import MOST_LISTED, Listing, list_items
 from ft_harness.records import Evaluation
 from ft_harness.report import Explorer, main_comparisons, make_explorer
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ft_harness.aggregator import Comparison, Study
+from ft_harness.comparison.aggregator import Comparison, Study
+from ft_harness.comparison.pairing import pair_items
 from ft_harness.metrics import find_metric
-from ft_harness.pairing import pair_items
 from ft_harness.records import Evaluation
 from ft_harness.report import Outlier, Outliers, main_comparisons
 

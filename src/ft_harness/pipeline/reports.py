@@ -8,21 +8,24 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ft_harness import adapters, plots, report, sentences, storage
-from ft_harness.aggregator import MOST_SHOWN, AdapterRun, Study, aggregate, compare_all
-from ft_harness.cases import CASES_FILE, MOST_LISTED, read_cases
-from ft_harness.data_report import read_data_report
+from ft_harness import report, storage
+from ft_harness.comparison import sentences
+from ft_harness.comparison.aggregator import MOST_SHOWN, AdapterRun, Study, aggregate, compare_all
+from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED, read_cases
+from ft_harness.comparison.terms import Terms
+from ft_harness.data.data_report import read_data_report
 from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
-from ft_harness.pairing import Terms
+from ft_harness.models import adapters
 from ft_harness.paths import reports_dir
 from ft_harness.pipeline.explanations import explain, write_cases
 from ft_harness.pipeline.listings import find_explorer
 from ft_harness.pipeline.outliers import find_outliers
-from ft_harness.plots import Form
 from ft_harness.recipe import check_name
-from ft_harness.records import Evaluation, Found, find_records
+from ft_harness.records import Evaluation, Found, describe_record, find_records
+from ft_harness.records.score_table import check_whole, write_scores
 from ft_harness.report import View
-from ft_harness.score_table import check_whole, write_scores
+from ft_harness.report import figures as plots
+from ft_harness.report.figures import Form
 from ft_harness.storage import sha256_text, write_bytes, write_text
 
 FORMS: tuple[Form, ...] = ("png", "svg")
@@ -191,9 +194,7 @@ def _pair_sides(base: _Side, tuned: _Side) -> tuple[list[_Pair], list[str]]:
     alone = [
         each.record for side, other in ((left, right), (right, left)) for at, each in side.items() if at not in other
     ]
-    notes = [
-        f"{sentences.describe(record)}: the other side has no such task and split, not compared" for record in alone
-    ]
+    notes = [f"{describe_record(record)}: the other side has no such task and split, not compared" for record in alone]
     return [(left[place], right[place]) for place in shared], notes
 
 

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ft_harness import adapters, processes
-from ft_harness.aggregator import AdapterRun, Study, aggregate
-from ft_harness.base_model import BaseModel, load_base_model
-from ft_harness.cases import CASES_FILE, read_cases
+from ft_harness import processes
+from ft_harness.comparison.aggregator import AdapterRun, Study, aggregate
+from ft_harness.comparison.cases import CASES_FILE, read_cases
+from ft_harness.comparison.power import power_of_run
+from ft_harness.comparison.sentences import state_power
 from ft_harness.errors import InputError, raise_problems
 from ft_harness.evaluation import check_complete
-from ft_harness.heads import HEAD_FILE, find_init, plan_head
+from ft_harness.models import adapters
+from ft_harness.models.base_model import BaseModel, load_base_model
+from ft_harness.models.heads import HEAD_FILE, find_init, plan_head
 from ft_harness.paths import reports_dir
 from ft_harness.pipeline.experiment import (
     Experiment,
@@ -28,11 +31,9 @@ from ft_harness.pipeline.experiment import (
 from ft_harness.pipeline.explanations import explain
 from ft_harness.pipeline.listings import find_explorer
 from ft_harness.pipeline.outliers import find_outliers
+from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.reports import write_report
-from ft_harness.power import power_of_run
-from ft_harness.preflight import Checked
 from ft_harness.records import Card, Evaluation
-from ft_harness.sentences import state_power
 from ft_harness.storage import sha256_file
 from ft_harness.training import check_unfinished, finished_card, parent_of
 

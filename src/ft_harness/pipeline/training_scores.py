@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ft_harness.base_model import BaseModel
+from ft_harness.data.files import Split
 from ft_harness.errors import ResourceError
 from ft_harness.evaluation import Job, plan_jobs, score_once
-from ft_harness.files import Split
-from ft_harness.out_of_memory import attempt
-from ft_harness.preflight import Checked
+from ft_harness.models.base_model import BaseModel
+from ft_harness.models.memory import attempt
+from ft_harness.pipeline.preflight import Checked
 from ft_harness.recipe import EvalSection, Recipe
 from ft_harness.training import EpochScorer
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from ft_harness.files import SPLITS, Split
+from ft_harness.data.files import SPLITS, Split
 from ft_harness.recipe.section import Section
 
 _ROWS = re.compile(r"(?:first|last):([1-9]\d{0,5})")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from ft_harness.errors import ConfigError, raise_problems, suggest
 from ft_harness.recipe.adapter_section import AdapterSection
 from ft_harness.recipe.sections import Recipe
-from ft_harness.yaml_source import KeyPath, read_yaml
+from ft_harness.storage.strict_files import KeyPath, read_yaml
 
 RECIPE_FILE = "recipe.yaml"
 

@@ -29,6 +29,7 @@ from ft_harness.records.schema import (
     SettingChange,
     Settings,
     TrainingCost,
+    describe_record,
     item_hash,
 )
 
@@ -58,6 +59,7 @@ __all__ = [
     "SettingChange",
     "Settings",
     "TrainingCost",
+    "describe_record",
     "find_records",
     "item_hash",
     "load_records",

@@ -12,8 +12,8 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from ft_harness.errors import InputError
-from ft_harness.records.lm_eval_files import Run, find_files, group_runs
-from ft_harness.records.lm_eval_output import read_runs
+from ft_harness.records.lm_eval.files import Run, find_files, group_runs
+from ft_harness.records.lm_eval.output import read_runs
 from ft_harness.records.schema import RECORD_FILE, SAMPLES_FILE, SCHEMA_VERSION, Frozen, Record, Sample
 
 _LONGEST_RECORD = 1 << 26  # bytes

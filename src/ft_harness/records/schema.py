@@ -309,3 +309,8 @@ class Sample(Frozen):
 def item_hash(doc: Mapping[str, Any]) -> str:
     """Hash of a doc's content: the same item in every evaluation, wherever it stands."""
     return sha256_text(json.dumps(doc, sort_keys=True, ensure_ascii=False, default=str))[:16]
+
+
+def describe_record(record: Record) -> str:
+    """Where one evaluation lies below the results folder."""
+    return f"{record.subject}/{record.eval_id}"

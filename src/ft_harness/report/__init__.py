@@ -10,18 +10,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from ft_harness.aggregator import Study
+from ft_harness.comparison.aggregator import Study
 from ft_harness.report.cells import measured_cells
 from ft_harness.report.contents import build_document
 from ft_harness.report.cost_section import sized, timed
 from ft_harness.report.document import one_line, text_of
 from ft_harness.report.explorer import Explorer, make_explorer
-from ft_harness.report.features import View, check_metrics, headline, leading, main_comparisons, make_view
 from ft_harness.report.html_page import html_page
 from ft_harness.report.latex_page import latex_page, latex_table
 from ft_harness.report.markdown_page import markdown_page
 from ft_harness.report.perplexity_section import Outlier, Outliers
 from ft_harness.report.table_files import csv_table, csv_text, json_page, table_names
+from ft_harness.report.view import View, check_metrics, headline, leading, main_comparisons, make_view
 
 __all__ = [
     "Explorer",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ft_harness.aggregator import MOST_SHOWN, Comparison, Study
-from ft_harness.amounts import NONE, difference
-from ft_harness.cases import CASES_FILE, DECIDING_METRICS, THRESHOLD, Case, CaseSummary, Transition
+from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Study
+from ft_harness.comparison.amounts import NONE, difference
+from ft_harness.comparison.cases import CASES_FILE, DECIDING_METRICS, THRESHOLD, Case, CaseSummary, Transition
+from ft_harness.comparison.features import name_of
 from ft_harness.report.cells import count
 from ft_harness.report.document import Block, Bullets, Cell, Heading, Number, Paragraph, Table, Verbatim
-from ft_harness.report.features import main_comparisons
 from ft_harness.report.slice_section import LEGEND, slice_blocks
-from ft_harness.study import name_of
+from ft_harness.report.view import main_comparisons
 
 _UNCHANGED: tuple[Transition, ...] = (
     "still right",

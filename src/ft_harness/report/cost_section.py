@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ft_harness.aggregator import AdapterRun, Comparison, Row, Study
-from ft_harness.amounts import duration, size
+from ft_harness.comparison.aggregator import AdapterRun, Comparison, Row, Study
+from ft_harness.comparison.amounts import duration, size
+from ft_harness.comparison.features import name_of
 from ft_harness.records import TrainingCost
 from ft_harness.report.cells import MEASURED, UNDEFINED, count, measured_cells
 from ft_harness.report.document import Block, Cell, Figure, Number, Table
-from ft_harness.report.features import headline, main_comparisons
-from ft_harness.study import name_of
+from ft_harness.report.view import headline, main_comparisons
 
 _MOST_COLUMNS = 6
 _SHOWN = ("Base", "Tuned", "Difference", "95 % interval", "n")

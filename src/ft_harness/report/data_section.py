@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ft_harness.aggregator import Row, Study
-from ft_harness.data_report import DataReport, SplitData, describe_findings
+from ft_harness.comparison.aggregator import Row, Study
+from ft_harness.data.data_report import DataReport, SplitData, describe_findings
 from ft_harness.report.cells import MEASURED, UNDEFINED, count, measured_cells, share
 from ft_harness.report.document import Block, Cell, Heading, Paragraph, Table, bullets
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ft_harness.markdown import visible
+from ft_harness.storage.escaping import visible
 
 TEXT_LIMIT = 1000  # characters of a text on one line; more are cut, with a mark
 VERBATIM_LIMIT = 1200

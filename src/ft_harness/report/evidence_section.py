@@ -7,12 +7,12 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ft_harness.aggregator import MOST_SHOWN, Comparison, Study
+from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Study
+from ft_harness.comparison.features import name_of
 from ft_harness.records import AdapterInfo, Record
 from ft_harness.report.cells import UNDEFINED, count
 from ft_harness.report.document import Block, Cell, Heading, Number, Paragraph, Table, Verbatim, bullets
 from ft_harness.report.label_section import label_names
-from ft_harness.study import name_of
 
 _EVALUATION_COLUMNS = {
     "Subject": "t",

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ft_harness.aggregator import Comparison, Study
-from ft_harness.amounts import amount
-from ft_harness.cases import DECIDING_METRICS, SHOWN_CHARACTERS, Item, Listing
-from ft_harness.cases.listing import cut
-from ft_harness.markdown import visible
+from ft_harness.comparison.aggregator import Comparison, Study
+from ft_harness.comparison.amounts import amount
+from ft_harness.comparison.cases import DECIDING_METRICS, SHOWN_CHARACTERS, Item, Listing
+from ft_harness.comparison.cases.listing import cut
+from ft_harness.comparison.features import name_of
 from ft_harness.report.case_section import answer_text
-from ft_harness.study import name_of
+from ft_harness.storage.escaping import visible
 
 Listed = tuple[Comparison, Listing]
 _GOLD = "gold answer"  # a kind of slice that the page lets be chosen by itself

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ft_harness.aggregator import MOST_SHOWN, Comparison, Study
+from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Study
+from ft_harness.comparison.features import name_of
 from ft_harness.report.cells import count, score
 from ft_harness.report.document import Block, Cell, Paragraph, Table
-from ft_harness.report.features import main_comparisons
-from ft_harness.study import name_of
+from ft_harness.report.view import main_comparisons
 
 _KINDS = ("precision", "recall", "f1")
 _MANY_LABELS = 12  # a wider matrix is no longer read

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ft_harness.aggregator import AdapterRun, Comparison, Study
+from ft_harness.comparison.aggregator import AdapterRun, Comparison, Study
+from ft_harness.comparison.features import features_of
 from ft_harness.report.document import Block, bullets
-from ft_harness.report.features import is_control, main_comparisons
 from ft_harness.report.training_section import steering
-from ft_harness.study import features_of
+from ft_harness.report.view import is_control, main_comparisons
 
 _WITHOUT_SPLIT = {
     "train": "the train split was not scored: whether the adapter learnt its examples by heart is not known.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from ft_harness.markdown import fenced, inline, table
 from ft_harness.report.document import (
     VERBATIM_LIMIT,
     Block,
@@ -17,6 +16,7 @@ from ft_harness.report.document import (
     Verbatim,
     text_of,
 )
+from ft_harness.storage.escaping import fenced, inline, table
 
 
 def markdown_page(document: Document, figures: Mapping[str, str]) -> str:

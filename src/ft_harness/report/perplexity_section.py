@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ft_harness.aggregator import Study
-from ft_harness.amounts import NONE, amount
+from ft_harness.comparison.aggregator import Study
+from ft_harness.comparison.amounts import NONE, amount
+from ft_harness.comparison.features import name_of
 from ft_harness.records import Record
 from ft_harness.report.cells import count
 from ft_harness.report.document import Block, Cell, Heading, Number, Paragraph, Table
-from ft_harness.report.features import main_comparisons
-from ft_harness.study import name_of
+from ft_harness.report.view import main_comparisons
 
 _TEXT = 160  # characters of an item's text
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ft_harness.aggregator import MOST_SHOWN, Comparison, Row, Study
-from ft_harness.amounts import NONE, decimals
+from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Row, Study
+from ft_harness.comparison.amounts import NONE, decimals
+from ft_harness.comparison.features import TITLES, features_of, name_of, varying
 from ft_harness.report.cells import MEASURED, UNDEFINED, change, count, measured_cells, score, span_of
 from ft_harness.report.document import Block, Cell, Figure, Heading, Number, Paragraph, Table, bullets, text_of
-from ft_harness.report.features import View, determines, headline, is_control, leading, main_comparisons
 from ft_harness.report.label_section import label_names
-from ft_harness.study import TITLES, features_of, name_of, varying
+from ft_harness.report.view import View, determines, headline, is_control, leading, main_comparisons
 
 _SPLITS = ("train", "validation", "test")
 _SIDE_BY_SIDE = 6  # values of a feature that still fit beside each other

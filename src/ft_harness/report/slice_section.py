@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ft_harness.amounts import decimals
-from ft_harness.cases import MIN_ITEMS, CaseSummary, Slice, Transition
+from ft_harness.comparison.amounts import decimals
+from ft_harness.comparison.cases import MIN_ITEMS, CaseSummary, Slice, Transition
 from ft_harness.report.cells import chance, change, count, score, span_of
 from ft_harness.report.document import Block, Cell, Paragraph, Table
 

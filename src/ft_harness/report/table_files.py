@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ft_harness.amounts import NONE
+from ft_harness.comparison.amounts import NONE
 from ft_harness.report.document import Bullets, Cell, Document, Number, Span, Table, one_line, text_of
 
 _FORMULA = re.compile(r"[\s\ufeff'\"]*[=+\-@\t\r]")  # what a spreadsheet would take for a formula

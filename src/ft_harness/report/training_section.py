@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ft_harness.aggregator import MOST_SHOWN, AdapterRun, Study
+from ft_harness.comparison.aggregator import MOST_SHOWN, AdapterRun, Study
 from ft_harness.report.cells import UNDEFINED, score
 from ft_harness.report.document import Block, Cell, Figure, Heading, Number, Paragraph, Table
 

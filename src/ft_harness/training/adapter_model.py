@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ft_harness.adapters import lora_config, put_back, remember
-from ft_harness.base_model import BaseModel
 from ft_harness.errors import InputError
+from ft_harness.models.adapters import lora_config, put_back, remember
+from ft_harness.models.base_model import BaseModel
 from ft_harness.recipe import Recipe
 from ft_harness.training.arguments import CHECKPOINTING
 from ft_harness.training.attention import quick_attention

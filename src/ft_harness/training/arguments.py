@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ft_harness.base_model import BaseModel
+from ft_harness.models.base_model import BaseModel
 from ft_harness.recipe import Recipe, TrainSection
 from ft_harness.training.checkpoints import CHECKPOINTS
 from ft_harness.training.precision import is_autocast

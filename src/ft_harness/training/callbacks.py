@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ft_harness.adapters import HISTORY_FILE
+from ft_harness.models.adapters import HISTORY_FILE
 from ft_harness.records import HistoryEntry
 from ft_harness.storage import append_line
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ft_harness import processes
-from ft_harness.adapters import weights_file
-from ft_harness.provenance import hardware, peak_gpu_bytes, peak_rss_bytes, reserved_gpu_bytes
+from ft_harness.models.adapters import weights_file
+from ft_harness.models.memory import peak_gpu_bytes, peak_rss_bytes, reserved_gpu_bytes
 from ft_harness.records import TrainingCost
+from ft_harness.records.provenance import hardware
 from ft_harness.training.plan import TrainingSet
 
 _SIDES = {"cpu": 1024, "cuda": 4096}  # of the square matrices whose product is timed

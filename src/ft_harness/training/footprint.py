@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ft_harness.adapters import lora_config
-from ft_harness.base_model import BaseModel, empty_model
+from ft_harness.models.adapters import lora_config
+from ft_harness.models.base_model import BaseModel, empty_model
 from ft_harness.recipe import Recipe
 from ft_harness.training.adapter_model import set_up
 from ft_harness.training.objectives import Batch, make_objective

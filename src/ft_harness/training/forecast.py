@@ -12,8 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
 
-from ft_harness import processes, quantization
-from ft_harness.base_model import (
+from ft_harness import processes
+from ft_harness.errors import ConfigError, FtHarnessError
+from ft_harness.models import quantization
+from ft_harness.models.base_model import (
     SIXTEEN_BITS,
     BaseModel,
     empty_model,
@@ -23,12 +25,11 @@ from ft_harness.base_model import (
     load_tokenizer,
     stored_dtype,
 )
-from ft_harness.errors import ConfigError, FtHarnessError
-from ft_harness.examples import Example
-from ft_harness.heads import Head, HeadPlan, own_modules
-from ft_harness.provenance import free_memory_bytes, rss_bytes
+from ft_harness.models.heads import Head, HeadPlan, own_modules
+from ft_harness.models.memory import free_memory_bytes, rss_bytes
 from ft_harness.recipe import ModelSection, Recipe
 from ft_harness.records import ModelInfo
+from ft_harness.tasks.examples import Example
 from ft_harness.training.adapter_model import trained_model
 from ft_harness.training.arguments import training_arguments
 from ft_harness.training.batches import Share, StepSampler, steps_of_epoch

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ft_harness.adapters import dora_problems
-from ft_harness.base_model import empty_model, load_config, stored_dtype
 from ft_harness.errors import FtHarnessError, InputError, suggest
+from ft_harness.models.adapters import dora_problems
+from ft_harness.models.base_model import empty_model, load_config, stored_dtype
 from ft_harness.recipe import AdapterSection, Recipe, TrainSection
 from ft_harness.recipe.train_section import STEERED_SCHEDULERS
 from ft_harness.training.arguments import optimizer_options

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ft_harness import adapters
-from ft_harness.adapters import CONFIG_FILE, LINEAGE_FILE, MODEL_FILE, WEIGHTS_FILE
 from ft_harness.errors import FtHarnessError, InputError
-from ft_harness.model_files import read_json
+from ft_harness.models import adapters
+from ft_harness.models.adapters import CONFIG_FILE, LINEAGE_FILE, MODEL_FILE, WEIGHTS_FILE
 from ft_harness.recipe import Recipe
 from ft_harness.records import Ancestor, LineageEntry
 from ft_harness.storage import write_text
+from ft_harness.storage.strict_files import read_json
 
 _SHOWN = 5  # differences between two adapters
 _SHAPE = ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "lora_bias", "fan_in_fan_out")

@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ft_harness.base_model import BaseModel
-from ft_harness.examples import Example
-from ft_harness.heads import Head, HeadInput, make_batch
-from ft_harness.training.heads import HeadExample
+from ft_harness.models.base_model import BaseModel
+from ft_harness.models.heads import Head, HeadInput, make_batch
+from ft_harness.tasks.examples import Example
+from ft_harness.tasks.head_examples import HeadExample
 
 if TYPE_CHECKING:
     import torch

@@ -8,17 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ft_harness.adapters import CARD_FILE, read_card
-from ft_harness.base_model import BaseModel
+from ft_harness.data.files import Split
 from ft_harness.errors import InputError
-from ft_harness.examples import Example, build_examples, examples_hash, train_prompts, trains_eos
-from ft_harness.files import Split
 from ft_harness.metrics import metric_versions
-from ft_harness.prompts import PLAIN, PromptForm
+from ft_harness.models.adapters import CARD_FILE, read_card
+from ft_harness.models.base_model import BaseModel
+from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.recipe import Recipe, differences
 from ft_harness.records import Ancestor, Card, ModelInfo, item_hash
 from ft_harness.storage import canonical_json, sha256_text
-from ft_harness.training.heads import HeadExample, build_head_examples, head_examples_hash
+from ft_harness.tasks.examples import Example, build_examples, examples_hash, train_prompts, trains_eos
+from ft_harness.tasks.head_examples import HeadExample, build_head_examples, head_examples_hash
 from ft_harness.training.lineage import find_lineage
 
 if TYPE_CHECKING:

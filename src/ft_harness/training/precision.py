@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from ft_harness.base_model import SIXTEEN_BITS, BaseModel
+from ft_harness.models.base_model import SIXTEEN_BITS, BaseModel
 
 if TYPE_CHECKING:
     import torch

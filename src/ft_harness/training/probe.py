@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ft_harness import processes
-from ft_harness.out_of_memory import attempt
+from ft_harness.models.memory import attempt
 from ft_harness.recipe import Recipe
 from ft_harness.records import Probe
 from ft_harness.training.objectives import Objective

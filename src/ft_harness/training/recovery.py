@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ft_harness.errors import ResourceError
-from ft_harness.out_of_memory import attempt, is_out_of_memory
+from ft_harness.models.memory import attempt, is_out_of_memory
 from ft_harness.training.random_state import RandomState
 
 if TYPE_CHECKING:

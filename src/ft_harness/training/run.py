@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ft_harness import processes
-from ft_harness.adapters import file_hashes, read_history, write_card
-from ft_harness.base_model import BaseModel
-from ft_harness.heads import write_init
-from ft_harness.provenance import reset_peaks, snapshot
+from ft_harness.models.adapters import file_hashes, read_history, write_card
+from ft_harness.models.base_model import BaseModel
+from ft_harness.models.heads import write_init
+from ft_harness.models.memory import reset_peaks
 from ft_harness.recipe import Recipe
 from ft_harness.records import Card, HistoryEntry
+from ft_harness.records.provenance import snapshot
 from ft_harness.training.adapter_model import save_weights, trained_model
 from ft_harness.training.arguments import training_arguments
 from ft_harness.training.callbacks import history_callback, progress_callback

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ft_harness.errors import FtHarnessError, InputError
-from ft_harness.provenance import redact
 from ft_harness.recipe import Recipe
+from ft_harness.storage.redaction import redact
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback

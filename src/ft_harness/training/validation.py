@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ft_harness.errors import InputError
-from ft_harness.out_of_memory import attempt
+from ft_harness.models.memory import attempt
 from ft_harness.recipe import Recipe
 from ft_harness.records import EpochSummary, HistoryEntry
 from ft_harness.training.checkpoints import at_step
