@@ -1,4 +1,5 @@
-"""Where things lie: shipped task YAMLs, the bundled model and data, and the folders a command works in."""
+"""Where things lie: shipped task YAMLs, the bundled model and data, and the folders a command works
+in."""
 
 from __future__ import annotations
 

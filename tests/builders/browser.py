@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 _WAIT = 60.0  # seconds for an answer
 
 
@@ -28,11 +30,26 @@ class Browser:
         assert CHROMIUM
         read_commands, self._commands = os.pipe()
         self._answers, write_answers = os.pipe()
-        options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"]
+        options = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--remote-debugging-pipe",
+            "--no-first-run",
+        ]
         command = [CHROMIUM, *options, f"--user-data-dir={profile}", *flags, "about:blank"]
-        redirected = ["bash", "-c", f'exec "$@" 3<&{read_commands} 4>&{write_answers}', "bash", *command]
+        redirected = [
+            "bash",
+            "-c",
+            f'exec "$@" 3<&{read_commands} 4>&{write_answers}',
+            "bash",
+            *command,
+        ]
         self._process = subprocess.Popen(
-            redirected, pass_fds=(read_commands, write_answers), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            redirected,
+            pass_fds=(read_commands, write_answers),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         os.close(read_commands)
         os.close(write_answers)
@@ -41,7 +58,9 @@ class Browser:
         self._session: str | None = None
         self.seen: list[dict[str, Any]] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
@@ -87,7 +106,9 @@ class Browser:
 
     def run(self, expression: str) -> Any:
         """The value of an expression in the page, awaited if it is a promise."""
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        found = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
@@ -95,7 +116,9 @@ class Browser:
         """Enter, Tab or the space bar, as a person presses it."""
         code, text = {"Enter": (13, "\r"), "Tab": (9, ""), " ": (32, " ")}[key]
         shared = {"key": key, "windowsVirtualKeyCode": code}
-        self.call("Input.dispatchKeyEvent", type="keyDown", **shared, **({"text": text} if text else {}))
+        self.call(
+            "Input.dispatchKeyEvent", type="keyDown", **shared, **({"text": text} if text else {})
+        )
         self.call("Input.dispatchKeyEvent", type="keyUp", **shared)
 
     def screenshot(self, path: Path, width: int, height: int, *, dark: bool = False) -> None:
@@ -106,7 +129,13 @@ class Browser:
     def look(self, width: int, height: int, *, dark: bool = False) -> None:
         """The size of the screen, and which colours its owner prefers."""
         narrow = width < 600
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=narrow)
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=narrow,
+        )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
@@ -115,9 +144,16 @@ class Browser:
         found: list[str] = []
         for each in self.seen:
             method, params = each.get("method", ""), each.get("params", {})
-            if method == "Network.requestWillBeSent" and params["request"]["url"] != params["documentURL"]:
+            if (
+                method == "Network.requestWillBeSent"
+                and params["request"]["url"] != params["documentURL"]
+            ):
                 found.append(f"request {params['request']['url']}")
-            elif method in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"):
+            elif method in (
+                "Runtime.consoleAPICalled",
+                "Runtime.exceptionThrown",
+                "Log.entryAdded",
+            ):
                 found.append(json.dumps(params))
             elif method == "Page.javascriptDialogOpening":
                 found.append("dialog")

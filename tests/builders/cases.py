@@ -17,21 +17,28 @@ WORDS = ["yes", "maybe", "no"]
 MARGIN = 1.5  # of every answer, in nats
 
 
-def nli_sample(number: int, gold: int, predicted: int, premise: str, hypothesis: str, **fields: Any) -> Sample:
+def nli_sample(
+    number: int, gold: int, predicted: int, premise: str, hypothesis: str, **fields: Any
+) -> Sample:
     """An item of NLI as `snli_custom` has it, answered by likelihood."""
-    responses = [[-1.0 if index == predicted else -1.0 - MARGIN - index, False] for index in range(3)]
+    responses = [
+        [-1.0 if index == predicted else -1.0 - MARGIN - index, False] for index in range(3)
+    ]
     return make_sample(
         number,
         WORDS[gold],
         WORDS[predicted],
         label_statistics(gold, predicted, NLI),
-        doc={"premise": premise, "hypothesis": hypothesis, "label": gold, "label_names": NLI} | fields,
+        doc={"premise": premise, "hypothesis": hypothesis, "label": gold, "label_names": NLI}
+        | fields,
         prompt=f"{premise}\nQuestion: {hypothesis} Yes, maybe or no?\nAnswer:",
         responses=responses,
     )
 
 
-def write_pair(folder: Path, base: Sequence[Sample], tuned: Sequence[Sample], **settings: Any) -> list[Evaluation]:
+def write_pair(
+    folder: Path, base: Sequence[Sample], tuned: Sequence[Sample], **settings: Any
+) -> list[Evaluation]:
     """Both evaluations, written."""
     metrics = [name for name, value in base[0].scores.items() if value is not None] if base else []
     return [
@@ -40,14 +47,17 @@ def write_pair(folder: Path, base: Sequence[Sample], tuned: Sequence[Sample], **
     ]
 
 
-def summarize(base: Evaluation, tuned: Evaluation, slice_by: Sequence[str] = (), seed: int = 0) -> CaseSummary:
+def summarize(
+    base: Evaluation, tuned: Evaluation, slice_by: Sequence[str] = (), seed: int = 0
+) -> CaseSummary:
     """The cases of two evaluations, with their slices."""
     pairs, _ = pair_items(base, tuned)
     return add_slices(find_cases(base, tuned, pairs, seed), base, tuned, slice_by)
 
 
 def nli_pair(folder: Path) -> list[Evaluation]:
-    """80 items: of 40 without a negation 30 are corrected, of 40 with one 30 are broken; all others stay right."""
+    """80 items: of 40 without a negation 30 are corrected, of 40 with one 30 are broken; all others
+    stay right."""
     base, tuned = [], []
     for number in range(80):
         negated, changes = number >= 40, number % 40 < 30

@@ -1,4 +1,5 @@
-"""A page as a browser sees it: its elements, attributes and tables; what is open is closed in order, no comments."""
+"""A page as a browser sees it: its elements, attributes and tables; what is open is closed in
+order, no comments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Output of lm-eval's own command (`--log_samples --output_path`) in the form of version 0.4.13, for tests."""
+"""Output of lm-eval's own command (`--log_samples --output_path`) in the form of version 0.4.13,
+for tests."""
 
 from __future__ import annotations
 
@@ -27,7 +28,10 @@ def make_line(number: int, gold: int, predicted: int, **changes: Any) -> Line:
         "doc_id": number,
         "doc": {"text": f"text {number}", "label": gold},
         "target": str(gold),
-        "arguments": {f"gen_args_{at}": {"arg_0": prompt, "arg_1": choice} for at, choice in enumerate(CHOICES)},
+        "arguments": {
+            f"gen_args_{at}": {"arg_0": prompt, "arg_1": choice}
+            for at, choice in enumerate(CHOICES)
+        },
         "resps": [[value] for value in values],
         "filtered_resps": values,
         "filter": "none",
@@ -41,7 +45,9 @@ def make_line(number: int, gold: int, predicted: int, **changes: Any) -> Line:
 
 
 def make_lines(golds: Sequence[int], predictions: Sequence[int]) -> list[Line]:
-    return [make_line(number, *pair) for number, pair in enumerate(zip(golds, predictions, strict=True))]
+    return [
+        make_line(number, *pair) for number, pair in enumerate(zip(golds, predictions, strict=True))
+    ]
 
 
 def make_results(tasks: dict[str, Sequence[Line]], peft: str | None = None) -> dict[str, Any]:
@@ -67,7 +73,9 @@ def make_results(tasks: dict[str, Sequence[Line]], peft: str | None = None) -> d
         "versions": dict.fromkeys(tasks, 1.0),
         "n-shot": dict.fromkeys(tasks, 0),
         "higher_is_better": {name: {"acc": True} for name in tasks},
-        "n-samples": {name: {"original": len(lines), "effective": len(lines)} for name, lines in tasks.items()},
+        "n-samples": {
+            name: {"original": len(lines), "effective": len(lines)} for name, lines in tasks.items()
+        },
         "config": {
             "model": "hf",
             "model_args": arguments,

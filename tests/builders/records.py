@@ -68,7 +68,9 @@ def make_score(metric: str, **changes: Any) -> Score:
     return Score(**usual | changes)
 
 
-def make_record(adapter: str | None = None, metrics: Sequence[str] = LABEL_METRICS, **settings: Any) -> Record:
+def make_record(
+    adapter: str | None = None, metrics: Sequence[str] = LABEL_METRICS, **settings: Any
+) -> Record:
     """The record of the base model, or of an adapter of this name."""
     proof = LiveProof(prompts=4, max_logit_change=1.5, changed_prompts=4)
     return Record(
@@ -77,7 +79,11 @@ def make_record(adapter: str | None = None, metrics: Sequence[str] = LABEL_METRI
         subject=adapter or "base--bundled",
         model=MODEL,
         adapter=AdapterInfo(
-            name=adapter, path=f"adapters/{adapter}", identity="weights-1", trainable_parameters=10, live_proof=proof
+            name=adapter,
+            path=f"adapters/{adapter}",
+            identity="weights-1",
+            trainable_parameters=10,
+            live_proof=proof,
         )
         if adapter
         else None,
@@ -88,7 +94,9 @@ def make_record(adapter: str | None = None, metrics: Sequence[str] = LABEL_METRI
     )
 
 
-def make_sample(number: int, target: str, prediction: str | None, scores: dict[str, Any], **changes: Any) -> Sample:
+def make_sample(
+    number: int, target: str, prediction: str | None, scores: dict[str, Any], **changes: Any
+) -> Sample:
     """The outcome for item `number`."""
     usual: dict[str, Any] = {
         "item_key": f"item{number:04d}-1",
@@ -110,7 +118,8 @@ def make_sample(number: int, target: str, prediction: str | None, scores: dict[s
 def label_samples(
     golds: Sequence[int], predictions: Sequence[int | None], labels: Sequence[str] = LABELS
 ) -> list[Sample]:
-    """Classified items: gold and predicted indices of labels, None for an answer that names none."""
+    """Classified items: gold and predicted indices of labels, None for an answer that names
+    none."""
     return [
         make_sample(
             number,

@@ -1,11 +1,20 @@
-"""Hand-made studies for the tests of figures and reports: typed, small, with numbers that are easy to find again."""
+"""Hand-made studies for the tests of figures and reports: typed, small, with numbers that are easy
+to find again."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ft_harness.comparison.aggregator import AdapterRun, Comparison, Row, Study
-from ft_harness.comparison.cases import Case, CaseSummary, Choice, ConfusionPair, NearestExample, Slice, Transition
+from ft_harness.comparison.cases import (
+    Case,
+    CaseSummary,
+    Choice,
+    ConfusionPair,
+    NearestExample,
+    Slice,
+    Transition,
+)
 from ft_harness.comparison.repeats import Repeats
 from ft_harness.data.data_report import DataReport, Lengths, LostRows, SplitData
 from ft_harness.data.overlap import SplitOverlap
@@ -24,8 +33,13 @@ from ft_harness.records import (
 )
 from ft_harness.report import Outlier, Outliers
 
-MODEL = ModelInfo(pretrained="bundled", identity="sha256:11aa", dtype="float32", parameters=3_000_000)
-PROVENANCE: dict[str, Any] = {"packages": {"python": "3.11.9", "torch": "2.10.0"}, "hardware": "one CPU, 2 cores"}
+MODEL = ModelInfo(
+    pretrained="bundled", identity="sha256:11aa", dtype="float32", parameters=3_000_000
+)
+PROVENANCE: dict[str, Any] = {
+    "packages": {"python": "3.11.9", "torch": "2.10.0"},
+    "hardware": "one CPU, 2 cores",
+}
 Values = tuple[float | None, float | None]  # base, tuned
 
 
@@ -44,7 +58,9 @@ def make_score(metric: str, value: float | None) -> Score:
     )
 
 
-def make_record(task: str, split: str, adapter: str | None, scores: dict[str, float | None]) -> Record:
+def make_record(
+    task: str, split: str, adapter: str | None, scores: dict[str, float | None]
+) -> Record:
     """A record of the base (no adapter) or of an adapter."""
     proof = LiveProof(prompts=8, max_logit_change=1.25, changed_prompts=8)
     return Record.model_validate(
@@ -55,11 +71,17 @@ def make_record(task: str, split: str, adapter: str | None, scores: dict[str, fl
             "model": MODEL,
             "adapter": adapter
             and AdapterInfo(
-                name=adapter, path="adapters/x", identity="sha256:22bb", trainable_parameters=90_000, live_proof=proof
+                name=adapter,
+                path="adapters/x",
+                identity="sha256:22bb",
+                trainable_parameters=90_000,
+                live_proof=proof,
             ),
             "settings": make_settings(task, split),
             "scores": [make_score(metric, value) for metric, value in scores.items()],
-            "cost": Cost(seconds=12.5, tokens=4000, peak_rss_bytes=700 * 2**20, peak_gpu_bytes=None),
+            "cost": Cost(
+                seconds=12.5, tokens=4000, peak_rss_bytes=700 * 2**20, peak_gpu_bytes=None
+            ),
             "provenance": PROVENANCE,
         }
     )
@@ -113,7 +135,12 @@ def make_row(task: str, split: str, metric: str, values: Values, **changes: Any)
 
 
 def make_majority_row(task: str, split: str) -> Row:
-    majority = {"base_subject": "majority class", "base_settings": {}, "tuned_subject": None, "tuned_settings": None}
+    majority = {
+        "base_subject": "majority class",
+        "base_settings": {},
+        "tuned_subject": None,
+        "tuned_settings": None,
+    }
     return make_row(task, split, "acc", (0.3367, None), **majority)
 
 
@@ -125,7 +152,9 @@ def make_cases() -> CaseSummary:
         base_answer="neutral",
         tuned_answer="entailment",
     )
-    broken = case.model_copy(update={"item_key": "77ab#0", "base_answer": "entailment", "tuned_answer": None})
+    broken = case.model_copy(
+        update={"item_key": "77ab#0", "base_answer": "entailment", "tuned_answer": None}
+    )
     return CaseSummary(
         counts={"still right": 100, "corrected": 119, "broken": 17, "not corrected": 64},
         cases={"still right": [], "corrected": [case], "broken": [broken], "not corrected": []},
@@ -151,7 +180,9 @@ def make_comparison(
 ) -> Comparison:
     return Comparison(
         base=make_record(task, split, None, {metric: pair[0] for metric, pair in values.items()}),
-        tuned=make_record(task, split, adapter, {metric: pair[1] for metric, pair in values.items()}),
+        tuned=make_record(
+            task, split, adapter, {metric: pair[1] for metric, pair in values.items()}
+        ),
         rows=rows,
         detectable=0.08,
         sentence=f"Something changed on {task} ({split}, 300 items).",
@@ -161,8 +192,12 @@ def make_comparison(
 
 def make_snli(split: str) -> Comparison:
     decided = {"primary": True, "p": 0.0000012, "p_adjusted": 0.0000024, "verdict": "improved"}
-    rows = [make_row("snli_custom", split, metric, values) for metric, values in CLASSIFICATION.items()]
-    primary = make_row("snli_custom", split, "acc", CLASSIFICATION["acc"], **(decided if split == "test" else {}))
+    rows = [
+        make_row("snli_custom", split, metric, values) for metric, values in CLASSIFICATION.items()
+    ]
+    primary = make_row(
+        "snli_custom", split, "acc", CLASSIFICATION["acc"], **(decided if split == "test" else {})
+    )
     rows = [make_majority_row("snli_custom", split), primary, *rows[1:]]
     return make_comparison("snli_custom", split, CLASSIFICATION, rows)
 
@@ -171,7 +206,15 @@ def make_squad() -> Comparison:
     first, second = GENERATION.items()
     subject = {"tuned_subject": "squad_lora"}
     rows = [
-        make_row("squad_custom", "test", *first, primary=True, p_adjusted=0.0426, verdict="improved", **subject),
+        make_row(
+            "squad_custom",
+            "test",
+            *first,
+            primary=True,
+            p_adjusted=0.0426,
+            verdict="improved",
+            **subject,
+        ),
         make_row("squad_custom", "test", *second, **subject),
     ]
     return make_comparison("squad_custom", "test", GENERATION, rows, adapter="squad_lora")
@@ -179,10 +222,19 @@ def make_squad() -> Comparison:
 
 def make_adapter(name: str, task: str) -> AdapterRun:
     history = [
-        HistoryEntry(step=step, epoch=step / 40, loss=1.2 / (1 + step / 30) + 0.15, learning_rate=2e-4, grad_norm=1.0)
+        HistoryEntry(
+            step=step,
+            epoch=step / 40,
+            loss=1.2 / (1 + step / 30) + 0.15,
+            learning_rate=2e-4,
+            grad_norm=1.0,
+        )
         for step in range(1, 121)
     ]
-    epochs = [HistoryEntry(step=40 * epoch, epoch=epoch, eval_loss=1.0 / epoch + 0.1) for epoch in (1, 2, 3)]
+    epochs = [
+        HistoryEntry(step=40 * epoch, epoch=epoch, eval_loss=1.0 / epoch + 0.1)
+        for epoch in (1, 2, 3)
+    ]
     cost = TrainingCost(
         seconds=754.2,
         tokens=410_000,
@@ -194,7 +246,11 @@ def make_adapter(name: str, task: str) -> AdapterRun:
     )
     card = Card(
         name=name,
-        recipe={"model": {"pretrained": "bundled"}, "task": {"name": task}, "train": {"seed": 42, "max_steps": None}},
+        recipe={
+            "model": {"pretrained": "bundled"},
+            "task": {"name": task},
+            "train": {"seed": 42, "max_steps": None},
+        },
         fingerprint="55ee",
         model=MODEL,
         task_hash="33cc",
@@ -227,15 +283,31 @@ def make_split_data(split: str, n: int) -> SplitData:
 
 
 def make_data(task: str, where: str = "train.csv") -> DataReport:
-    """The data of a task whose test split overlaps with train in 10 of 300 docs, and whose validation split doesn't."""
+    """The data of a task whose test split overlaps with train in 10 of 300 docs, and whose
+    validation split doesn't."""
     counts = {"validation": (0, 0, 0), "test": (7, 6, 3)}
     overlaps = [
-        SplitOverlap(split=split, against="train", n=300, n_exact=exact, n_same_answer=same, n_near=near, items=[])
+        SplitOverlap(
+            split=split,
+            against="train",
+            n=300,
+            n_exact=exact,
+            n_same_answer=same,
+            n_near=near,
+            items=[],
+        )
         for split, (exact, same, near) in counts.items()
     ]
-    splits = [make_split_data("train", 1200), make_split_data("validation", 300), make_split_data("test", 300)]
+    splits = [
+        make_split_data("train", 1200),
+        make_split_data("validation", 300),
+        make_split_data("test", 300),
+    ]
     return DataReport(
-        task=task, splits=splits, overlaps=overlaps, lost=[LostRows(where=where, rows=1300, dropped=99, bad=1)]
+        task=task,
+        splits=splits,
+        overlaps=overlaps,
+        lost=[LostRows(where=where, rows=1300, dropped=99, bad=1)],
     )
 
 
@@ -244,13 +316,17 @@ def make_study() -> Study:
     return Study(
         name="Two small tasks",
         comparisons=[make_snli("test"), make_snli("validation"), make_snli("train"), make_squad()],
-        adapters=[make_adapter("snli_lora", "snli_custom"), make_adapter("squad_lora", "squad_custom")],
+        adapters=[
+            make_adapter("snli_lora", "snli_custom"),
+            make_adapter("squad_lora", "squad_custom"),
+        ],
         notes=["4 of 300 prompts of squad_custom (test) were truncated."],
         command="ft-harness report results/snli_lora results/squad_lora --name two-small-tasks",
     )
 
 
-# --- hostile text --------------------------------------------------------------------------------------------------
+# --- hostile text
+# --------------------------------------------------------------------------------------------------
 
 PAYLOADS = [
     "<script>alert(1)</script>",
@@ -298,7 +374,12 @@ def make_hostile_case(payload: str) -> CaseSummary:
         kind=payload, value=payload, n=30, base=0.3, tuned=0.6, delta=0.3, low=0.1, high=0.5, p=0.001, p_adjusted=0.01,
         verdict="gained", counts={"corrected": 10, "broken": 1},
     )  # fmt: skip
-    counts: dict[Transition, int] = {"still right": 0, "corrected": 1, "broken": 1, "not corrected": 1}
+    counts: dict[Transition, int] = {
+        "still right": 0,
+        "corrected": 1,
+        "broken": 1,
+        "not corrected": 1,
+    }
     return CaseSummary(
         counts=counts,
         cases={name: [case] for name in counts},
@@ -315,15 +396,32 @@ def make_hostile_record(record: Record, payload: str) -> Record:
     """The record with the payload in every text from outside."""
     scores = [score.model_copy(update={"signature": payload}) for score in record.scores]
     model = record.model.model_copy(
-        update={"pretrained": payload, "identity": payload, "revision": payload, "quantization": payload}
+        update={
+            "pretrained": payload,
+            "identity": payload,
+            "revision": payload,
+            "quantization": payload,
+        }
     )
     assert record.adapter
     adapter = record.adapter.model_copy(update={"path": payload, "unchecked": [payload]})
     settings = record.settings.model_copy(
-        update={"generation_kwargs": {payload: payload}, "text_fields": [payload], "back_end": payload}
+        update={
+            "generation_kwargs": {payload: payload},
+            "text_fields": [payload],
+            "back_end": payload,
+        }
     )
-    back_end = BackEndInfo(name=payload, budget_bytes=1, fallback=payload, computed=1, reused=1, failed=1, halvings=1)
-    changed = {"scores": scores, "model": model, "adapter": adapter, "settings": settings, "back_end": back_end}
+    back_end = BackEndInfo(
+        name=payload, budget_bytes=1, fallback=payload, computed=1, reused=1, failed=1, halvings=1
+    )
+    changed = {
+        "scores": scores,
+        "model": model,
+        "adapter": adapter,
+        "settings": settings,
+        "back_end": back_end,
+    }
     return record.model_copy(update=changed | {"provenance": {payload: {payload: payload}}})
 
 
@@ -333,14 +431,22 @@ def make_hostile(payload: str) -> tuple[Study, dict[str, str]]:
     values: dict[str, Values] = {"acc": (0.3, 0.4), f"f1_other {payload}": (0.1, 0.2), **per_label}
     methods = {"interval_method": payload, "p_method": payload}
     rows = [
-        make_row(payload, "test", metric, pair, primary=metric == "acc", **methods) for metric, pair in values.items()
+        make_row(payload, "test", metric, pair, primary=metric == "acc", **methods)
+        for metric, pair in values.items()
     ]
     comparison = make_comparison(payload, "test", values, rows, adapter=payload)
     confusion = ConfusionPair(labels=[payload], base=[[1, 2]], tuned=[[3, 0]])
     tuned = make_hostile_record(comparison.tuned, payload)
-    changed = {"sentence": payload, "cases": make_hostile_case(payload), "tuned": tuned, "confusion": confusion}
+    changed = {
+        "sentence": payload,
+        "cases": make_hostile_case(payload),
+        "tuned": tuned,
+        "confusion": confusion,
+    }
     comparison = comparison.model_copy(update=changed)
-    undecided = comparison.model_copy(update={"cases": CaseSummary(counts=None, cases=None, reason=payload)})
+    undecided = comparison.model_copy(
+        update={"cases": CaseSummary(counts=None, cases=None, reason=payload)}
+    )
     run = make_adapter(payload, payload)
     cost = run.card.cost.model_copy(update={"hardware": payload})
     recipe = {payload: {payload: [payload]}, "task": {"name": payload}}
@@ -353,7 +459,10 @@ def make_hostile(payload: str) -> tuple[Study, dict[str, str]]:
         command=payload,
         repeats=[make_repeats(payload)],
     )
-    return study, {"before_after": f"{payload}.png"[-200:], f"curves:{payload}": f"{payload}.png"[-200:]}
+    return study, {
+        "before_after": f"{payload}.png"[-200:],
+        f"curves:{payload}": f"{payload}.png"[-200:],
+    }
 
 
 def make_repeats(name: str) -> Repeats:
@@ -368,25 +477,47 @@ def make_outliers(study: Study, text: str) -> list[Outliers]:
     """One item of the first comparison."""
     item = Outlier(item_key=text, text=text, units=7, base=4.25, tuned=3.5)
     record = study.comparisons[0].tuned
-    return [Outliers(tuned=record, metric="token_ppl", items=[item], share=0.125, base_without=9.5, tuned_without=7.25)]
+    return [
+        Outliers(
+            tuned=record,
+            metric="token_ppl",
+            items=[item],
+            share=0.125,
+            base_without=9.5,
+            tuned_without=7.25,
+        )
+    ]
 
 
-# --- studies that ask for more columns -----------------------------------------------------------------------------
+# --- studies that ask for more columns
+# -----------------------------------------------------------------------------
 
 
 def make_varied_study() -> Study:
-    """One task on test: two adapters of 100 and 400 examples and other seeds, each with 0 and 3 shots; and the first
-    on a task that it was not trained on."""
+    """One task on test: two adapters of 100 and 400 examples and other seeds, each with 0 and 3
+    shots; and the first on a task that it was not trained on."""
     scored = {("small", 0): 0.5, ("small", 3): 0.55, ("large", 0): 0.7, ("large", 3): 0.65}
     comparisons: list[Comparison] = []
     for (name, shots), tuned in scored.items():
-        row = make_row("snli_custom", "test", "acc", (0.4, tuned), primary=True, tuned_subject=name, p_adjusted=0.04)
+        row = make_row(
+            "snli_custom",
+            "test",
+            "acc",
+            (0.4, tuned),
+            primary=True,
+            tuned_subject=name,
+            p_adjusted=0.04,
+        )
         found = make_comparison("snli_custom", "test", {"acc": (0.4, tuned)}, [row], adapter=name)
         settings = found.tuned.settings.model_copy(update={"num_fewshot": shots})
         record = found.tuned.model_copy(update={"settings": settings, "eval_id": f"{name}-{shots}"})
         comparisons.append(found.model_copy(update={"tuned": record}))
-    row = make_row("other", "test", "acc", (0.6, 0.45), primary=True, tuned_subject="small", verdict="worse")
-    comparisons.append(make_comparison("other", "test", {"acc": (0.6, 0.45)}, [row], adapter="small"))
+    row = make_row(
+        "other", "test", "acc", (0.6, 0.45), primary=True, tuned_subject="small", verdict="worse"
+    )
+    comparisons.append(
+        make_comparison("other", "test", {"acc": (0.6, 0.45)}, [row], adapter="small")
+    )
     runs = [make_adapter("small", "snli_custom"), make_adapter("large", "snli_custom")]
     sizes = {"small": (100, 7, 60.0), "large": (400, 8, 240.0)}
     adapters = []
@@ -396,4 +527,10 @@ def make_varied_study() -> Study:
         recipe = run.card.recipe | {"train": {"seed": seed}}
         card = run.card.model_copy(update={"examples": examples, "cost": cost, "recipe": recipe})
         adapters.append(run.model_copy(update={"card": card}))
-    return Study(name="Varied", comparisons=comparisons, adapters=adapters, notes=[], command="ft-harness report x")
+    return Study(
+        name="Varied",
+        comparisons=comparisons,
+        adapters=adapters,
+        notes=[],
+        command="ft-harness report x",
+    )

@@ -5,8 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 64}
-DECODER = SHAPE | {"intermediate_size": 64, "num_key_value_heads": 2, "bos_token_id": 1, "eos_token_id": 2}
+SHAPE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 64,
+}
+DECODER = SHAPE | {
+    "intermediate_size": 64,
+    "num_key_value_heads": 2,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 ENCODERS = ("distilbert", "bert", "roberta")
 CORPUS = [
     "the film was good and the cast was warm",
@@ -17,7 +27,8 @@ CORPUS = [
 
 
 def build_tokenizer(kind: str):
-    """A tokenizer of ~300 tokens: byte-level BPE with or without BOS, or over characters with byte fallback and BOS."""
+    """A tokenizer of ~300 tokens: byte-level BPE with or without BOS, or over characters with byte
+    fallback and BOS."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -25,7 +36,9 @@ def build_tokenizer(kind: str):
     if kind == "byte_fallback":
         core = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
         core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
-        core.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+        core.decoder = decoders.Sequence(
+            [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+        )
         special += [f"<0x{byte:02X}>" for byte in range(256)]
         trainer = trainers.BpeTrainer(vocab_size=360, special_tokens=special, show_progress=False)
     else:
@@ -38,9 +51,15 @@ def build_tokenizer(kind: str):
         )
     core.train_from_iterator(CORPUS, trainer)
     if kind != "bpe_plain":
-        core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+        core.post_processor = processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", 1)]
+        )
     return PreTrainedTokenizerFast(
-        tokenizer_object=core, bos_token="<s>", eos_token="</s>", pad_token="<pad>", model_max_length=128
+        tokenizer_object=core,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        model_max_length=128,
     )
 
 
@@ -64,7 +83,13 @@ def config_of(kind: str, vocabulary: int):
     from transformers import AutoConfig
 
     shapes = {
-        "distilbert": {"dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 64},
+        "distilbert": {
+            "dim": 32,
+            "hidden_dim": 64,
+            "n_layers": 2,
+            "n_heads": 4,
+            "max_position_embeddings": 64,
+        },
         "bert": SHAPE | {"intermediate_size": 64},
         "roberta": SHAPE | {"intermediate_size": 64, "pad_token_id": 0, "type_vocab_size": 1},
         "gemma": DECODER | {"head_dim": 8},
@@ -76,7 +101,8 @@ def config_of(kind: str, vocabulary: int):
 
 
 def pair_tokenizer(kind: str):
-    """As the architecture's own: encoders mark both ends and token types, decoders put BOS before each text."""
+    """As the architecture's own: encoders mark both ends and token types, decoders put BOS before
+    each text."""
     from tokenizers import processors
 
     tokenizer = build_tokenizer("bpe_bos")
@@ -93,15 +119,21 @@ def pair_tokenizer(kind: str):
 
 
 def save_tokenizer(folder: Path, kind: str) -> None:
-    """With the names of its outputs, which transformers doesn't save for a tokenizer without a class of its own."""
+    """With the names of its outputs, which transformers doesn't save for a tokenizer without a
+    class of its own."""
     tokenizer = pair_tokenizer(kind)
     tokenizer.save_pretrained(folder)
     path = folder / "tokenizer_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_input_names": tokenizer.model_input_names}))
+    path.write_text(
+        json.dumps(
+            json.loads(path.read_text()) | {"model_input_names": tokenizer.model_input_names}
+        )
+    )
 
 
 def save_backbone(folder: Path, kind: str, seed: int = 0, **changes: int) -> Path:
-    """A random language model of an architecture, with changes to its configuration, without a classification head."""
+    """A random language model of an architecture, with changes to its configuration, without a
+    classification head."""
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
@@ -109,7 +141,9 @@ def save_backbone(folder: Path, kind: str, seed: int = 0, **changes: int) -> Pat
     config.update(changes)
     masked = kind in ENCODERS
     torch.manual_seed(seed)
-    (AutoModelForMaskedLM if masked else AutoModelForCausalLM).from_config(config).save_pretrained(folder)
+    (AutoModelForMaskedLM if masked else AutoModelForCausalLM).from_config(config).save_pretrained(
+        folder
+    )
     save_tokenizer(folder, kind)
     return folder
 
@@ -126,5 +160,7 @@ def review_rows(count: int, start: int = 0) -> list[dict[str, str]]:
 
 def write_jsonl(path: Path, rows: list[dict]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
+    )
     return path

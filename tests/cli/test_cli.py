@@ -1,4 +1,5 @@
-"""The command line as a user meets it: exit codes, three-line errors, and one run from recipe to report."""
+"""The command line as a user meets it: exit codes, three-line errors, and one run from recipe to
+report."""
 
 from __future__ import annotations
 
@@ -54,7 +55,13 @@ def test_run_makes_report_and_rows_and_continues(ft, working: Path):
         ("demo_sentiment", "test", "acc", 24)
     ]
     files = {path.name for path in folder.iterdir()}
-    assert {"report.md", "rows.json", "before_after.png", "before_after.svg", "curves_mine.png"} <= files
+    assert {
+        "report.md",
+        "rows.json",
+        "before_after.png",
+        "before_after.svg",
+        "curves_mine.png",
+    } <= files
     before = {path: path.read_bytes() for path in folder.iterdir()}
     code, out, err = ft("run", recipe, "--out", working)
     assert code == 0
@@ -76,13 +83,29 @@ def test_eval_scores_an_adapter_and_refuses_another_base(ft, working: Path, tmp_
     recipe = working / "adapters" / "mine" / "recipe.yaml"
     assert ft("train", recipe, "--out", working)[0] == 0
     code, out, _ = ft(
-        "eval", recipe, "--adapter", working / "adapters" / "mine", "--out", tmp_path, "--set", "eval.limit=8"
+        "eval",
+        recipe,
+        "--adapter",
+        working / "adapters" / "mine",
+        "--out",
+        tmp_path,
+        "--set",
+        "eval.limit=8",
     )
     assert code == 0
     assert out.count("demo_sentiment@test") >= 2
     other = save_model(tmp_path / "other", seed=1)
     setting = f"model.pretrained={other}"
-    code, _, err = ft("eval", recipe, "--adapter", working / "adapters" / "mine", "--out", tmp_path, "--set", setting)
+    code, _, err = ft(
+        "eval",
+        recipe,
+        "--adapter",
+        working / "adapters" / "mine",
+        "--out",
+        tmp_path,
+        "--set",
+        setting,
+    )
     assert code == 3
     assert_three_lines(err, "trained on", str(other))
 
@@ -92,7 +115,14 @@ def test_init_writes_a_recipe_that_checks(ft, tmp_path: Path, model_folder: Path
     assert code == 0
     recipe = Path(out.strip())
     assert recipe == tmp_path / "adapters" / "my-sentiment" / "recipe.yaml"
-    options = ["--set", f"model.pretrained={model_folder}", "--set", f"data.source={reviews}", "--out", tmp_path]
+    options = [
+        "--set",
+        f"model.pretrained={model_folder}",
+        "--set",
+        f"data.source={reviews}",
+        "--out",
+        tmp_path,
+    ]
     code, out, err = ft("check", recipe, *options)
     assert code == 0, err
     assert "things checked" in out
@@ -105,7 +135,14 @@ def test_init_writes_a_recipe_that_checks(ft, tmp_path: Path, model_folder: Path
 
 
 def test_check_counts_the_prompts_that_examples_make_too_long(ft, recipe: Path, tmp_path: Path):
-    settings = ["--set", "eval.num_fewshot=6", "--set", "eval.splits=[test]", "--set", "model.max_length=64"]
+    settings = [
+        "--set",
+        "eval.num_fewshot=6",
+        "--set",
+        "eval.splits=[test]",
+        "--set",
+        "model.max_length=64",
+    ]
     code, out, err = ft("check", recipe, *settings, "--out", tmp_path)
     assert code == 0, err
     assert "test: 24 of the first 24 prompts will be cut" in out
@@ -122,7 +159,9 @@ def test_a_task_alone_is_checked_without_what_a_recipe_has(ft, reviews: Path):
     assert_three_lines(err, "eval.num_fewshot=101", "data.X or task.X", "ft-harness init")
 
 
-def test_a_folder_of_a_tasks_name_does_not_hide_the_task(ft, reviews: Path, tmp_path: Path, monkeypatch):
+def test_a_folder_of_a_tasks_name_does_not_hide_the_task(
+    ft, reviews: Path, tmp_path: Path, monkeypatch
+):
     (tmp_path / "demo_sentiment").mkdir()
     monkeypatch.chdir(tmp_path)
     code, out, err = ft("check", "demo_sentiment", "--set", f"data.source={reviews}")
@@ -152,7 +191,9 @@ BAD_DATA = {
 
 
 @pytest.mark.parametrize("fault", sorted(BAD_DATA))
-def test_bad_data_is_found_before_a_model_is_loaded(ft, fault: str, recipe: Path, tmp_path: Path, no_model):
+def test_bad_data_is_found_before_a_model_is_loaded(
+    ft, fault: str, recipe: Path, tmp_path: Path, no_model
+):
     text, expected, word = BAD_DATA[fault]
     source = tmp_path / "bad.jsonl"
     source.write_text(text)
@@ -176,7 +217,12 @@ def test_an_output_folder_that_cannot_be_written_exits_2(ft, recipe: Path, tmp_p
 
 def test_an_output_folder_below_a_file_exits_2(ft, recipe: Path, tmp_path: Path):
     (tmp_path / "file").write_text("")
-    for command in (["run", recipe], ["demo"], ["init", "x", "--task", "demo_nli"], ["report", tmp_path]):
+    for command in (
+        ["run", recipe],
+        ["demo"],
+        ["init", "x", "--task", "demo_nli"],
+        ["report", tmp_path],
+    ):
         code, _, err = ft(*command, "--out", tmp_path / "file" / "x")
         assert code == 2, command
         assert_three_lines(err, "can't be written")
@@ -189,18 +235,32 @@ def test_nothing_is_kept_of_a_recipe_that_cannot_run(ft, recipe: Path, tmp_path:
 
 
 def test_a_recipe_kept_with_overrides_runs_again_by_itself(ft, recipe: Path, tmp_path: Path):
-    settings = ["--set", "train.max_steps=2", "--set", "eval.splits=[test]", "--set", "eval.limit=6"]
+    settings = [
+        "--set",
+        "train.max_steps=2",
+        "--set",
+        "eval.splits=[test]",
+        "--set",
+        "eval.limit=6",
+    ]
     assert ft("run", recipe, "--out", tmp_path, "--name", "other", *settings)[0] == 0
     code, _, err = ft("run", tmp_path / "adapters" / "other", "--out", tmp_path)
     assert code == 0, err
     assert "finished already" in err
 
 
-def test_a_built_in_task_of_lm_eval_is_trained_and_scored_on_local_data(ft, recipe: Path, tmp_path: Path):
+def test_a_built_in_task_of_lm_eval_is_trained_and_scored_on_local_data(
+    ft, recipe: Path, tmp_path: Path
+):
     for split, count in (("train", 24), ("dev", 8), ("test", 12)):
         rows = [f"{row['text']}\t{row['label']}" for row in review_rows(count)]
         (tmp_path / f"{split}.tsv").write_text("\n".join(["sentence\tlabel", *rows]) + "\n")
-    settings = ["task.name=sst2", f"data.source={tmp_path}", "data.labels=[negative, positive]", "train.max_steps=2"]
+    settings = [
+        "task.name=sst2",
+        f"data.source={tmp_path}",
+        "data.labels=[negative, positive]",
+        "train.max_steps=2",
+    ]
     options = [word for setting in settings for word in ("--set", setting)]
     code, out, err = ft("run", recipe, "--name", "built-in", "--out", tmp_path, *options)
     assert code == 0, err
@@ -217,7 +277,9 @@ def test_names_cannot_lead_elsewhere(ft, recipe: Path, tmp_path: Path):
 
 
 def test_a_missing_model_folder_is_named(ft, recipe: Path, tmp_path: Path):
-    code, _, err = ft("run", recipe, "--out", tmp_path, "--set", f"model.pretrained={tmp_path / 'nowhere'}")
+    code, _, err = ft(
+        "run", recipe, "--out", tmp_path, "--set", f"model.pretrained={tmp_path / 'nowhere'}"
+    )
     assert code == 3
     assert_three_lines(err, "nowhere")
 
@@ -232,7 +294,17 @@ def test_debug_shows_the_traceback(ft, recipe: Path):
 def test_tasks_are_listed_shown_and_found(ft, reviews: Path, model_folder: Path):
     assert "sst2_custom" in ft("tasks", "list")[1]
     assert Path(ft("tasks", "path")[1].strip(), "sst2", "sst2_custom.yaml").is_file()
-    code, out, _ = ft("tasks", "show", "demo_sentiment", "--source", reviews, "--model", model_folder, "--count", 2)
+    code, out, _ = ft(
+        "tasks",
+        "show",
+        "demo_sentiment",
+        "--source",
+        reviews,
+        "--model",
+        model_folder,
+        "--count",
+        2,
+    )
     assert code == 0
     assert out.count("Sentiment:[") == 2
 
@@ -242,7 +314,9 @@ def test_killed_in_the_middle_and_run_again(recipe: Path, tmp_path: Path):
     command = [sys.executable, "-m", "ft_harness", "run", str(recipe), "--out", str(tmp_path)]
     command += ["--set", "train.num_train_epochs=40", "--set", "eval.splits=[test]"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
     history = recipe.parent / "history.jsonl"
     while process.poll() is None:
         if history.exists() and history.read_text().count('"loss"') >= 40:
@@ -258,16 +332,21 @@ def test_killed_in_the_middle_and_run_again(recipe: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("signum", "code", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+    ("signum", "code", "word"),
+    [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
 )
 def test_a_stop_says_how_to_go_on(signum: int, code: int, word: str, recipe: Path, tmp_path: Path):
     command = [sys.executable, "-m", "ft_harness", "train", str(recipe), "--out", str(tmp_path)]
     command += ["--set", "train.num_train_epochs=400"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
     history = recipe.parent / "history.jsonl"
     while process.poll() is None and not (history.exists() and history.stat().st_size > 200):
         pass
     process.send_signal(signum)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
-    assert f"{word}: finished evaluations and checkpoints are saved; run the same command again" in err
+    assert (
+        f"{word}: finished evaluations and checkpoints are saved; run the same command again" in err
+    )

@@ -60,7 +60,9 @@ def make_pair(
     """Base and tuned on n items with alternating gold labels."""
     golds = [number % 2 for number in range(n)]
     base = write(make_record(**settings), label_samples(golds, answers_right(golds, base_right)))
-    tuned = write(make_record("nli", **settings), label_samples(golds, answers_right(golds, tuned_right)))
+    tuned = write(
+        make_record("nli", **settings), label_samples(golds, answers_right(golds, tuned_right))
+    )
     return base, tuned
 
 
@@ -68,15 +70,28 @@ def find_row(rows: Sequence[Row], metric: str) -> Row:
     return next(row for row in rows if row.metric == metric and row.tuned_subject is not None)
 
 
-# --- rows ---------------------------------------------------------------------------------------------------------
+# --- rows
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_rows_of_a_classification(write: Write) -> None:
     comparison = compare(*make_pair(write, 100, 40, 70))
-    assert [row.metric for row in comparison.rows] == ["acc", "acc", "f1_macro", "f1_negative", "f1_positive"]
+    assert [row.metric for row in comparison.rows] == [
+        "acc",
+        "acc",
+        "f1_macro",
+        "f1_negative",
+        "f1_positive",
+    ]
     majority, accuracy, f1_macro = comparison.rows[:3]
     assert (majority.base_subject, majority.tuned_subject) == ("majority class", None)
-    assert (majority.base, majority.tuned, majority.delta, majority.p, majority.n) == (0.5, None, None, None, 100)
+    assert (majority.base, majority.tuned, majority.delta, majority.p, majority.n) == (
+        0.5,
+        None,
+        None,
+        None,
+        100,
+    )
     assert (majority.primary, majority.verdict, majority.tuned_settings) == (False, None, None)
     assert (accuracy.base, accuracy.tuned, accuracy.n) == (0.4, 0.7, 100)
     assert accuracy.delta == pytest.approx(0.3)
@@ -84,11 +99,20 @@ def test_rows_of_a_classification(write: Write) -> None:
     assert accuracy.low is not None
     assert accuracy.high is not None
     assert 0.2 < accuracy.low < 0.3 < accuracy.high < 0.4
-    assert (accuracy.primary, accuracy.p_adjusted, accuracy.verdict) == (True, accuracy.p, "improved")
+    assert (accuracy.primary, accuracy.p_adjusted, accuracy.verdict) == (
+        True,
+        accuracy.p,
+        "improved",
+    )
     # per class 35 and 15 of 50 right: tp 35 fp 15 fn 15 -> F1 0.7; base 20 of 50 -> 0.4
     assert [f1_macro.base, f1_macro.tuned] == pytest.approx([0.4, 0.7])
     assert (f1_macro.primary, f1_macro.p_adjusted, f1_macro.verdict) == (False, None, "improved")
-    assert comparison.cases.counts == {"still right": 40, "corrected": 30, "broken": 0, "not corrected": 30}
+    assert comparison.cases.counts == {
+        "still right": 40,
+        "corrected": 30,
+        "broken": 0,
+        "not corrected": 30,
+    }
 
 
 def test_rows_say_what_made_them(write: Write) -> None:
@@ -104,8 +128,13 @@ def test_rows_say_what_made_them(write: Write) -> None:
 
 def test_rows_of_generated_answers_have_no_majority_class(write: Write) -> None:
     golds = ["red car", "blue", "green", "old house"]
-    base = write(make_record(metrics=ANSWER_METRICS), answer_samples(golds, ["red", "blue", "no", ""]))
-    tuned = write(make_record("qa", metrics=ANSWER_METRICS), answer_samples(golds, ["red car", "blue", "x", "house"]))
+    base = write(
+        make_record(metrics=ANSWER_METRICS), answer_samples(golds, ["red", "blue", "no", ""])
+    )
+    tuned = write(
+        make_record("qa", metrics=ANSWER_METRICS),
+        answer_samples(golds, ["red car", "blue", "x", "house"]),
+    )
     exact_match, token_f1 = compare(base, tuned).rows
     assert (exact_match.metric, exact_match.primary, exact_match.base, exact_match.tuned) == (
         "exact_match",
@@ -113,30 +142,46 @@ def test_rows_of_generated_answers_have_no_majority_class(write: Write) -> None:
         0.25,
         0.5,
     )
-    # token F1: 2/3 1 0 0 -> 0.41667; 1 1 0 2/3 -> 0.66667. Two items move: p = 2/4 of the swaps, with ties all far
+    # token F1: 2/3 1 0 0 -> 0.41667; 1 1 0 2/3 -> 0.66667. Two items move: p = 2/4 of the swaps,
+    # with ties all far
     assert [token_f1.base, token_f1.tuned] == pytest.approx([5 / 12, 2 / 3])
     assert token_f1.p == pytest.approx(0.5, abs=0.013)
 
 
 def test_shuffled_samples_are_paired_by_item(write: Write) -> None:
     golds = [number % 2 for number in range(60)]
-    base, tuned = label_samples(golds, answers_right(golds, 20)), label_samples(golds, answers_right(golds, 45))
+    base, tuned = (
+        label_samples(golds, answers_right(golds, 20)),
+        label_samples(golds, answers_right(golds, 45)),
+    )
     random.Random(3).shuffle(tuned)
     shuffled = [sample.model_copy(update={"doc_id": number}) for number, sample in enumerate(tuned)]
     comparison = compare(
-        write(make_record(), base), write(make_record("nli", data_hash="data-of-another-order"), shuffled)
+        write(make_record(), base),
+        write(make_record("nli", data_hash="data-of-another-order"), shuffled),
     )
-    assert comparison.cases.counts == {"still right": 20, "corrected": 25, "broken": 0, "not corrected": 15}
-    in_order = compare(write(make_record(), base), write(make_record("nli"), sorted(tuned, key=lambda s: s.item_key)))
+    assert comparison.cases.counts == {
+        "still right": 20,
+        "corrected": 25,
+        "broken": 0,
+        "not corrected": 15,
+    }
+    in_order = compare(
+        write(make_record(), base),
+        write(make_record("nli"), sorted(tuned, key=lambda s: s.item_key)),
+    )
     assert [(row.p, row.low, row.high) for row in comparison.rows] == [
         (row.p, row.low, row.high) for row in in_order.rows
     ]
 
 
 def without_score(samples: Sequence[Sample], numbers: Sequence[int], *metrics: str) -> list[Sample]:
-    """The samples; those of these numbers have no score of these metrics (of any, if none is named)."""
+    """The samples; those of these numbers have no score of these metrics (of any, if none is
+    named)."""
     return [
-        sample.model_copy(update={"scores": sample.scores | dict.fromkeys(metrics or sample.scores)})
+        sample.model_copy(
+            update={"scores": sample.scores | dict.fromkeys(metrics or sample.scores)}
+        )
         if sample.doc_id in numbers
         else sample
         for sample in samples
@@ -144,14 +189,17 @@ def without_score(samples: Sequence[Sample], numbers: Sequence[int], *metrics: s
 
 
 def test_items_that_one_side_has_no_score_for_are_refused(write: Write) -> None:
-    """Item 3 has no score on either side, item 4 in tuned alone: one item that could make tuned look better."""
+    """Item 3 has no score on either side, item 4 in tuned alone: one item that could make tuned
+    look better."""
     golds = [0, 1] * 10
     base, tuned = label_samples(golds, golds), label_samples(golds, golds)
     pair = (
         write(make_record(), without_score(base, [3], "acc")),
         write(make_record("nli"), without_score(tuned, [3, 4], "acc")),
     )
-    with pytest.raises(NotComparableError, match=r"\n  items without a score of acc  0 of 20  1 of 20"):
+    with pytest.raises(
+        NotComparableError, match=r"\n  items without a score of acc  0 of 20  1 of 20"
+    ):
         compare(*pair)
     study = aggregate(pair, name="n", command="c", allow_mismatch=["items"])
     accuracy = find_row(study.rows(), "acc")
@@ -168,16 +216,23 @@ def test_items_that_neither_side_has_a_score_for_are_left_out_and_said(write: Wr
     """As questions without an answer are for the exact match of those that have one."""
     golds = [0, 1] * 10
     base, tuned = (without_score(label_samples(golds, golds), [3, 5, 6]) for _ in range(2))
-    study = aggregate([write(make_record(), base), write(make_record("nli"), tuned)], name="n", command="c")
+    study = aggregate(
+        [write(make_record(), base), write(make_record("nli"), tuned)], name="n", command="c"
+    )
     assert {row.n for row in study.rows()} == {17}
     (note,) = study.notes
-    assert note.startswith("nli/demo_nli@test: acc, f1_macro, f1_negative and 1 more: 3 of 20 items are left out: no ")
+    assert note.startswith(
+        "nli/demo_nli@test: acc, f1_macro, f1_negative and 1 more: 3 of 20 items are left out: no "
+    )
     assert "3 of 20 items are left out" in state_study(study)[0]
 
 
 def test_failed_items_of_a_partial_evaluation_come_with_its_status(write: Write) -> None:
     golds = [0, 1] * 10
-    base, tuned = write(make_record(), label_samples(golds, golds)), without_score(label_samples(golds, golds), [0, 1])
+    base, tuned = (
+        write(make_record(), label_samples(golds, golds)),
+        without_score(label_samples(golds, golds), [0, 1]),
+    )
     partial = write(make_record("nli").model_copy(update={"status": "partial"}), tuned)
     with pytest.raises(NotComparableError, match=r"\n  status  "):
         compare(base, partial)
@@ -185,7 +240,8 @@ def test_failed_items_of_a_partial_evaluation_come_with_its_status(write: Write)
 
 
 def test_the_majority_class_rests_on_the_items_of_the_accuracy(write: Write) -> None:
-    """12 of 20 gold labels are negative; without 8 of these 4 of 12 are, and 8 of 12 are positive."""
+    """12 of 20 gold labels are negative; without 8 of these 4 of 12 are, and 8 of 12 are
+    positive."""
     golds = [0] * 12 + [1] * 8
     base, tuned = label_samples(golds, golds), without_score(label_samples(golds, golds), range(8))
     pair = write(make_record(), base), write(make_record("nli"), tuned)
@@ -213,11 +269,15 @@ def test_an_undefined_number_stays_undefined(write: Write) -> None:
 def test_no_items_at_all(write: Write) -> None:
     comparison = compare(write(make_record(), []), write(make_record("nli"), []))
     assert {(row.base, row.n) for row in comparison.rows} == {(None, 0)}
-    assert comparison.sentence == "No difference can be stated: accuracy on demo_nli (test, 0 items) is undefined."
+    assert (
+        comparison.sentence
+        == "No difference can be stated: accuracy on demo_nli (test, 0 items) is undefined."
+    )
     assert comparison.detectable is None
 
 
-# --- what may be compared -----------------------------------------------------------------------------------------
+# --- what may be compared
+# -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -245,7 +305,9 @@ def test_other_settings_are_refused(write: Write, field: str, value: Any) -> Non
 
 
 @pytest.mark.parametrize(("field", "value"), [("batch_size", 1), ("device", "cuda")])
-def test_how_the_work_was_cut_up_may_differ_and_is_noted(write: Write, field: str, value: Any) -> None:
+def test_how_the_work_was_cut_up_may_differ_and_is_noted(
+    write: Write, field: str, value: Any
+) -> None:
     base, _ = make_pair(write, 10, 4, 7)
     _, tuned = make_pair(write, 10, 4, 7, **{field: value})
     (note,) = aggregate([base, tuned], name="n", command="c").notes
@@ -260,13 +322,18 @@ def test_other_models_and_precisions_are_refused(write: Write, field: str, key: 
     base, tuned = make_pair(write, 10, 4, 7)
     other = tuned.record.model.model_copy(update={field: "other"})
     with pytest.raises(NotComparableError, match=rf"\n  {key} .*  'other'"):
-        compare(base, tuned.model_copy(update={"record": tuned.record.model_copy(update={"model": other})}))
+        compare(
+            base,
+            tuned.model_copy(update={"record": tuned.record.model_copy(update={"model": other})}),
+        )
 
 
 def test_other_metrics_are_refused(write: Write) -> None:
     base, tuned = make_pair(write, 10, 4, 7)
     scores = [make_score("acc", signature="metric:acc|v2"), make_score("f1_macro")]
-    changed = tuned.model_copy(update={"record": tuned.record.model_copy(update={"scores": scores})})
+    changed = tuned.model_copy(
+        update={"record": tuned.record.model_copy(update={"scores": scores})}
+    )
     with pytest.raises(NotComparableError) as caught:
         compare(base, changed)
     shown = [re.split(" {2,}", line.strip()) for line in caught.value.what.splitlines()]
@@ -278,7 +345,9 @@ def test_other_metrics_are_refused(write: Write) -> None:
 @pytest.mark.parametrize("status", ["partial", "failed"])
 def test_incomplete_evaluations_are_refused(write: Write, status: str) -> None:
     base, tuned = make_pair(write, 10, 4, 7)
-    incomplete = tuned.model_copy(update={"record": tuned.record.model_copy(update={"status": status})})
+    incomplete = tuned.model_copy(
+        update={"record": tuned.record.model_copy(update={"status": status})}
+    )
     with pytest.raises(NotComparableError, match=r"\n  status  'complete' +'"):
         compare(base, incomplete)
     both = base.model_copy(update={"record": base.record.model_copy(update={"status": status})})
@@ -291,7 +360,9 @@ def test_missing_and_extra_items_are_refused_with_their_counts(write: Write) -> 
     samples = label_samples(golds, golds)
     extra = make_sample(99, "positive", "positive", samples[0].scores)
     base, tuned = write(make_record(), samples), write(make_record("nli"), [*samples[3:], extra])
-    with pytest.raises(NotComparableError, match=r"\n  items  10 \(3 only here\)  8 \(1 only here\)"):
+    with pytest.raises(
+        NotComparableError, match=r"\n  items  10 \(3 only here\)  8 \(1 only here\)"
+    ):
         compare(base, tuned)
 
 
@@ -299,12 +370,17 @@ def test_missing_and_extra_items_are_refused_with_their_counts(write: Write) -> 
 def test_other_prompts_and_targets_are_refused(write: Write, field: str) -> None:
     golds = [0, 1] * 5
     samples = label_samples(golds, golds)
-    changed = [sample.model_copy(update={field: "new"}) if sample.doc_id in (4, 6) else sample for sample in samples]
+    changed = [
+        sample.model_copy(update={field: "new"}) if sample.doc_id in (4, 6) else sample
+        for sample in samples
+    ]
     base, tuned = write(make_record(), samples), write(make_record("nli"), changed)
     with pytest.raises(NotComparableError) as caught:
         compare(base, tuned)
     old = getattr(samples[4], field)
-    assert caught.value.what.endswith(f"\n  {field} of 2 of 10 items, first item0004-1  {old!r}  'new'")
+    assert caught.value.what.endswith(
+        f"\n  {field} of 2 of 10 items, first item0004-1  {old!r}  'new'"
+    )
 
 
 def test_a_repeated_item_is_refused(write: Write) -> None:
@@ -317,10 +393,13 @@ def test_a_repeated_item_is_refused(write: Write) -> None:
 def test_evaluations_without_a_common_metric_are_refused(write: Write) -> None:
     samples = label_samples([0, 1], [0, 1])
     with pytest.raises(InputError, match="share no metric"):
-        compare(write(make_record(metrics=()), samples), write(make_record("nli", metrics=()), samples))
+        compare(
+            write(make_record(metrics=()), samples), write(make_record("nli", metrics=()), samples)
+        )
 
 
-# --- studies ------------------------------------------------------------------------------------------------------
+# --- studies
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_every_adapter_meets_its_base_on_every_split(write: Write) -> None:
@@ -348,7 +427,9 @@ def test_primary_p_values_are_adjusted_together(write: Write) -> None:
     assert (alone.p, alone.p_adjusted, alone.verdict) == (0.03125, 0.03125, "improved")
     study = aggregate([evaluation for pair in pairs for evaluation in pair], name="n", command="c")
     rows = [row for row in study.rows() if row.primary]
-    assert [(row.p, row.p_adjusted, row.verdict) for row in rows] == [(0.03125, 0.0625, "no evidence")] * 2
+    assert [(row.p, row.p_adjusted, row.verdict) for row in rows] == [
+        (0.03125, 0.0625, "no evidence")
+    ] * 2
     assert all("Holm-adjusted p = 0.062" in comparison.sentence for comparison in study.comparisons)
     assert {row.p_adjusted for row in study.rows() if not row.primary} == {None}
 
@@ -386,7 +467,9 @@ def test_the_base_measured_in_the_same_way_is_the_partner(write: Write) -> None:
     short, _ = make_pair(write, 20, 8, 14, max_length=256)
     study = aggregate([short, base, tuned], name="n", command="c")
     assert study.comparisons[0].base == base.record
-    assert study.notes == ["base--bundled/demo_nli@test: no adapter was scored in this place, not compared"]
+    assert study.notes == [
+        "base--bundled/demo_nli@test: no adapter was scored in this place, not compared"
+    ]
 
 
 def test_differences_are_accepted_by_name_only_and_noted(write: Write) -> None:
@@ -395,7 +478,9 @@ def test_differences_are_accepted_by_name_only_and_noted(write: Write) -> None:
     with pytest.raises(NotComparableError, match=r"\n  max_length  256 +512"):
         aggregate([short, tuned], name="n", command="c", allow_mismatch=["seed"])
     notes = aggregate([short, tuned], name="n", command="c", allow_mismatch=["max_length"]).notes
-    assert notes == ["nli/demo_nli@test: accepted difference from its base, max_length: base 256, tuned 512"]
+    assert notes == [
+        "nli/demo_nli@test: accepted difference from its base, max_length: base 256, tuned 512"
+    ]
 
 
 def test_evaluations_that_stay_alone_or_incomplete_are_named(write: Write) -> None:
@@ -419,7 +504,10 @@ def test_nothing_to_compare_is_an_empty_study() -> None:
 
 def test_bad_items_are_noted(write: Write) -> None:
     base, tuned = make_pair(write, 20, 8, 14)
-    scores = [score.model_copy(update={"n_invalid": 2, "n_truncated": 3, "n": 20}) for score in tuned.record.scores]
+    scores = [
+        score.model_copy(update={"n_invalid": 2, "n_truncated": 3, "n": 20})
+        for score in tuned.record.scores
+    ]
     bad = tuned.model_copy(update={"record": tuned.record.model_copy(update={"scores": scores})})
     run = AdapterRun(card=make_card("nli"), history=[])
     study = aggregate([base, bad], [run], name="n", command="c")
@@ -430,22 +518,29 @@ def test_bad_items_are_noted(write: Write) -> None:
     assert study.adapters == [run]
 
 
-# --- clusters, perplexities, training seeds ---------------------------------------------------------------------------
+# --- clusters, perplexities, training seeds
+# ---------------------------------------------------------------------------
 
 
 def in_clusters(samples: Sequence[Sample], size: int) -> list[Sample]:
     """Every `size` items in a row share a premise."""
     return [
-        sample.model_copy(update={"doc": {"premise": f"p{number // size}"}}) for number, sample in enumerate(samples)
+        sample.model_copy(update={"doc": {"premise": f"p{number // size}"}})
+        for number, sample in enumerate(samples)
     ]
 
 
 def test_items_that_share_a_premise_are_tested_together(write: Write) -> None:
-    """18 items gained in six clusters of three, of 60 in twenty: p = 2 / 2^6, and the same by permutation; alone they
-    would give 2 / 2^18."""
+    """18 items gained in six clusters of three, of 60 in twenty: p = 2 / 2^6, and the same by
+    permutation; alone they would give 2 / 2^18."""
     golds = [number % 2 for number in range(60)]
-    base, tuned = (in_clusters(label_samples(golds, answers_right(golds, right)), 3) for right in (30, 48))
-    pair = write(make_record(cluster="premise"), base), write(make_record("nli", cluster="premise"), tuned)
+    base, tuned = (
+        in_clusters(label_samples(golds, answers_right(golds, right)), 3) for right in (30, 48)
+    )
+    pair = (
+        write(make_record(cluster="premise"), base),
+        write(make_record("nli", cluster="premise"), tuned),
+    )
     comparison = compare(*pair)
     accuracy, f1_macro = find_row(comparison.rows, "acc"), find_row(comparison.rows, "f1_macro")
     assert (accuracy.p, accuracy.n, accuracy.n_clusters) == (pytest.approx(0.03125), 60, 20)
@@ -465,48 +560,79 @@ def test_items_that_share_a_premise_are_tested_together(write: Write) -> None:
 
 def test_clusters_of_one_item_are_items(write: Write) -> None:
     golds = [0, 1] * 10
-    base, tuned = (in_clusters(label_samples(golds, answers_right(golds, right)), 1) for right in (8, 14))
-    pair = write(make_record(cluster="premise"), base), write(make_record("nli", cluster="premise"), tuned)
+    base, tuned = (
+        in_clusters(label_samples(golds, answers_right(golds, right)), 1) for right in (8, 14)
+    )
+    pair = (
+        write(make_record(cluster="premise"), base),
+        write(make_record("nli", cluster="premise"), tuned),
+    )
     assert find_row(compare(*pair).rows, "acc").p_method == "McNemar's exact test"
 
 
 def test_clusters_of_the_items_that_have_a_score(write: Write) -> None:
     """Of twenty clusters two lose all their items."""
     golds = [0, 1] * 30
-    base, tuned = (in_clusters(label_samples(golds, answers_right(golds, right)), 3) for right in (30, 48))
+    base, tuned = (
+        in_clusters(label_samples(golds, answers_right(golds, right)), 3) for right in (30, 48)
+    )
     for number in range(6):
-        tuned[number] = tuned[number].model_copy(update={"scores": tuned[number].scores | {"acc": None}})
-    pair = write(make_record(cluster="premise"), base), write(make_record("nli", cluster="premise"), tuned)
+        tuned[number] = tuned[number].model_copy(
+            update={"scores": tuned[number].scores | {"acc": None}}
+        )
+    pair = (
+        write(make_record(cluster="premise"), base),
+        write(make_record("nli", cluster="premise"), tuned),
+    )
     accuracy = find_row(compare(*pair, allow_mismatch=["items"]).rows, "acc")
     assert (accuracy.n, accuracy.n_clusters) == (54, 18)
 
 
 def test_clusters_of_which_one_item_has_a_score_are_items(write: Write) -> None:
     golds = [number % 2 for number in range(40)]
-    base, tuned = (in_clusters(label_samples(golds, answers_right(golds, right)), 2) for right in (16, 28))
+    base, tuned = (
+        in_clusters(label_samples(golds, answers_right(golds, right)), 2) for right in (16, 28)
+    )
     for number in range(1, 40, 2):
-        tuned[number] = tuned[number].model_copy(update={"scores": tuned[number].scores | {"acc": None}})
-    pair = write(make_record(cluster="premise"), base), write(make_record("nli", cluster="premise"), tuned)
+        tuned[number] = tuned[number].model_copy(
+            update={"scores": tuned[number].scores | {"acc": None}}
+        )
+    pair = (
+        write(make_record(cluster="premise"), base),
+        write(make_record("nli", cluster="premise"), tuned),
+    )
     accuracy = find_row(compare(*pair, allow_mismatch=["items"]).rows, "acc")
     assert (accuracy.n, accuracy.n_clusters, accuracy.p) == (20, None, 0.03125)  # gained 6, lost 0
 
 
 def test_perplexities_are_compared_as_ratios(write: Write) -> None:
-    """Each item's loss a token falls by 0.1: the ratio is exp(-0.1) in every resample, the difference that of base."""
+    """Each item's loss a token falls by 0.1: the ratio is exp(-0.1) in every resample, the
+    difference that of base."""
     names = ("token_ppl",)
     losses = [1.0 + number % 7 / 5 for number in range(50)]
     sides = [
-        [make_sample(n, "x", None, {"token_ppl": [-10 * (loss - step), 10.0]}) for n, loss in enumerate(losses)]
+        [
+            make_sample(n, "x", None, {"token_ppl": [-10 * (loss - step), 10.0]})
+            for n, loss in enumerate(losses)
+        ]
         for step in (0.0, 0.1)
     ]
     scores = [make_score("token_ppl", higher_is_better=False)]
-    records = [make_record(name, metrics=names).model_copy(update={"scores": scores}) for name in (None, "lm")]
-    comparison = compare(*(write(record, side) for record, side in zip(records, sides, strict=True)))
+    records = [
+        make_record(name, metrics=names).model_copy(update={"scores": scores})
+        for name in (None, "lm")
+    ]
+    comparison = compare(
+        *(write(record, side) for record, side in zip(records, sides, strict=True))
+    )
     (row,) = comparison.rows
     base = math.exp(sum(losses) / 50)
     assert (row.base, row.tuned) == (pytest.approx(base), pytest.approx(base * math.exp(-0.1)))
     assert (row.low, row.high) == (pytest.approx(base * math.expm1(-0.1)),) * 2
-    assert (row.verdict, row.interval_method) == ("improved", "paired bootstrap of items, log ratio")
+    assert (row.verdict, row.interval_method) == (
+        "improved",
+        "paired bootstrap of items, log ratio",
+    )
     # exp(mean loss) is 4.894 and 4.428, the ratio 0.905; every item says the same
     assert comparison.sentence == (
         "Token perplexity on demo_nli (test, 50 items) improved from 4.89 to 4.43: -0.47, a factor of 0.905 "
@@ -514,16 +640,25 @@ def test_perplexities_are_compared_as_ratios(write: Write) -> None:
     )
 
 
-def trained(write: Write, seeds: Sequence[int], **train: Any) -> tuple[list[Evaluation], list[AdapterRun]]:
+def trained(
+    write: Write, seeds: Sequence[int], **train: Any
+) -> tuple[list[Evaluation], list[AdapterRun]]:
     """A base of 40 % on 100 items, and an adapter for each seed, right on 60 + 5 x seed of them."""
     base, _ = make_pair(write, 100, 40, 50)
     golds = [number % 2 for number in range(100)]
     evaluations, runs = [base], []
     for seed in seeds:
         name = f"seed{seed}"
-        evaluations.append(write(make_record(name), label_samples(golds, answers_right(golds, 60 + 5 * seed))))
-        recipe = {"model": {}, "train": {"seed": seed} | {key: value(seed) for key, value in train.items()}}
-        runs.append(AdapterRun(card=make_card(name).model_copy(update={"recipe": recipe}), history=[]))
+        evaluations.append(
+            write(make_record(name), label_samples(golds, answers_right(golds, 60 + 5 * seed)))
+        )
+        recipe = {
+            "model": {},
+            "train": {"seed": seed} | {key: value(seed) for key, value in train.items()},
+        }
+        runs.append(
+            AdapterRun(card=make_card(name).model_copy(update={"recipe": recipe}), history=[])
+        )
     return evaluations, runs
 
 
@@ -531,7 +666,12 @@ def test_training_seeds_are_put_together(write: Write) -> None:
     """Right on 65, 70 and 75 of 100, base 40: deltas 0.25, 0.30, 0.35, standard deviation 0.05."""
     study = aggregate(*trained(write, [1, 2, 3]), name="n", command="c")
     (repeats,) = study.repeats
-    assert (repeats.seeds, repeats.units, repeats.metric, repeats.split) == ([1, 2, 3], 100, "acc", "test")
+    assert (repeats.seeds, repeats.units, repeats.metric, repeats.split) == (
+        [1, 2, 3],
+        100,
+        "acc",
+        "test",
+    )
     assert repeats.deltas == pytest.approx([0.25, 0.30, 0.35])
     assert (repeats.mean, repeats.seed_deviation) == pytest.approx((0.30, 0.05))
     # per item the mean of three differences: 25 ones, 5 of 2/3, 5 of 1/3, 65 zeros
@@ -548,26 +688,47 @@ def test_training_seeds_are_put_together(write: Write) -> None:
 
 
 def test_what_differs_in_more_than_the_seed_is_not_put_together(write: Write) -> None:
-    study = aggregate(*trained(write, [1, 2], learning_rate=lambda seed: seed / 1000), name="n", command="c")
+    study = aggregate(
+        *trained(write, [1, 2], learning_rate=lambda seed: seed / 1000), name="n", command="c"
+    )
     assert study.repeats == []
     evaluations, runs = trained(write, [1, 2])
     assert aggregate(evaluations, runs[:1], name="n", command="c").repeats == []
-    same = runs[1].model_copy(update={"card": runs[1].card.model_copy(update={"recipe": runs[0].card.recipe})})
+    same = runs[1].model_copy(
+        update={"card": runs[1].card.model_copy(update={"recipe": runs[0].card.recipe})}
+    )
     assert aggregate(evaluations, [runs[0], same], name="n", command="c").repeats == []
     assert aggregate(evaluations, runs, name="n", command="c").repeats != []
 
 
-# --- items that also stand in the training split -------------------------------------------------------------------
+# --- items that also stand in the training split
+# -------------------------------------------------------------------
 
 
 def make_data(items: Sequence[str], **changes: Any) -> DataReport:
-    """The data report of `demo_nli`: these items of its test split also stand in train, one of them nearly."""
+    """The data report of `demo_nli`: these items of its test split also stand in train, one of them
+    nearly."""
     overlap = SplitOverlap(
-        split="test", against="train", n=20, n_exact=len(items) - 1, n_same_answer=0, n_near=1, items=list(items)
+        split="test",
+        against="train",
+        n=20,
+        n_exact=len(items) - 1,
+        n_same_answer=0,
+        n_near=1,
+        items=list(items),
     )
-    split = {"n": 20, "labels": None, "majority_share": None, "random_share": None, "n_repeated": 0, "lengths": None}
+    split = {
+        "n": 20,
+        "labels": None,
+        "majority_share": None,
+        "random_share": None,
+        "n_repeated": 0,
+        "lengths": None,
+    }
     test = SplitData.model_validate({"split": "test", "data_hash": "data-1"} | split)
-    return DataReport(task="demo_nli", splits=[test], overlaps=[overlap], lost=[]).model_copy(update=changes)
+    return DataReport(task="demo_nli", splits=[test], overlaps=[overlap], lost=[]).model_copy(
+        update=changes
+    )
 
 
 def study_of(pair: Sequence[Evaluation], data: DataReport | None, name: str = "nli") -> Study:
@@ -576,8 +737,9 @@ def study_of(pair: Sequence[Evaluation], data: DataReport | None, name: str = "n
 
 
 def test_numbers_without_the_items_that_stand_in_train(write: Write) -> None:
-    """20 items, base right on the first 8, tuned on the first 14. Without items 0, 9 and 19: base 7 of 17, tuned 12 of
-    17; gained are 8, 10, 11, 12, 13 and none is lost, so p = 2 * 0.5 ** 5 = 0.0625."""
+    """20 items, base right on the first 8, tuned on the first 14. Without items 0, 9 and 19: base 7
+    of 17, tuned 12 of 17; gained are 8, 10, 11, 12, 13 and none is lost, so p = 2 * 0.5 ** 5 =
+    0.0625."""
     pair = make_pair(write, 20, 8, 14)
     study = study_of(pair, make_data(["item0000", "item0009", "item0019"]))
     (comparison,) = study.comparisons
@@ -588,7 +750,10 @@ def test_numbers_without_the_items_that_stand_in_train(write: Write) -> None:
     assert (without.split, without.metric) == ("test without overlap", "acc")
     assert (without.primary, without.p_adjusted, without.verdict) == (False, None, "no evidence")
     assert find_row(comparison.rows, "acc").n == 20  # the whole split stays the primary number
-    assert [row.split for row in study.rows()] == [*["test"] * len(comparison.rows), "test without overlap"]
+    assert [row.split for row in study.rows()] == [
+        *["test"] * len(comparison.rows),
+        "test without overlap",
+    ]
     assert comparison.sentence.endswith(
         "3 of 20 items also occur in the training data, exactly or nearly; without them accuracy 41 % -> 71 % "
         f"(+29 points, 95 % interval {100 * (without.low or 0):+.0f} to {100 * (without.high or 0):+.0f})."
@@ -602,10 +767,14 @@ def test_every_copy_of_an_overlapping_item_is_left_out(write: Write) -> None:
     def renamed(evaluation: Evaluation) -> Evaluation:
         samples = list(evaluation.samples())
         for number in (1, 2):
-            samples[number] = samples[number].model_copy(update={"item_key": f"item0000-{number + 1}"})
+            samples[number] = samples[number].model_copy(
+                update={"item_key": f"item0000-{number + 1}"}
+            )
         return write(evaluation.record, samples)
 
-    study = study_of([renamed(each) for each in make_pair(write, 20, 8, 14)], make_data(["item0000", "item0009"]))
+    study = study_of(
+        [renamed(each) for each in make_pair(write, 20, 8, 14)], make_data(["item0000", "item0009"])
+    )
     assert study.comparisons[0].without is not None
     assert study.comparisons[0].without.n == 16
 
@@ -619,13 +788,19 @@ def test_nothing_is_said_without_overlap(write: Write, items: list[str]) -> None
 
 
 def test_all_items_stand_in_train(write: Write) -> None:
-    study = study_of(make_pair(write, 20, 8, 14), make_data([f"item{number:04d}" for number in range(20)]))
+    study = study_of(
+        make_pair(write, 20, 8, 14), make_data([f"item{number:04d}" for number in range(20)])
+    )
     (comparison,) = study.comparisons
     assert comparison.sentence.endswith(
         "All 20 items also occur in the training data: this says nothing about new items."
     )
     assert comparison.without is not None
-    assert (comparison.without.base, comparison.without.tuned, comparison.without.n) == (None, None, 0)
+    assert (comparison.without.base, comparison.without.tuned, comparison.without.n) == (
+        None,
+        None,
+        0,
+    )
     assert comparison.without.verdict is None
 
 
@@ -645,13 +820,18 @@ def test_other_docs_than_the_data_report_knows_are_noted(write: Write) -> None:
         "whether they also occur among the training docs was not looked at"
     )
     data = make_data(["item0000"])
-    assert study_of(make_pair(write, 20, 8, 14, data_hash="data-2"), data).notes == [note.format(split="test")]
-    assert study_of(make_pair(write, 20, 8, 14, split="validation"), data).notes == [note.format(split="validation")]
+    assert study_of(make_pair(write, 20, 8, 14, data_hash="data-2"), data).notes == [
+        note.format(split="test")
+    ]
+    assert study_of(make_pair(write, 20, 8, 14, split="validation"), data).notes == [
+        note.format(split="validation")
+    ]
     sample = {"data_hash": "data-2", "sample_seed": 1234, "limit": 20}  # a sample's hash is its own
     assert study_of(make_pair(write, 20, 8, 14, **sample), data).notes == []
 
 
-# --- verdicts and sentences ---------------------------------------------------------------------------------------
+# --- verdicts and sentences
+# ---------------------------------------------------------------------------------------
 
 
 def test_sentence_of_an_improvement(write: Write) -> None:
@@ -675,13 +855,16 @@ def test_sentence_of_a_regression(write: Write) -> None:
 
 
 def tango(gained: int, lost: int, n: int) -> tuple[float, float]:
-    """Ends of Tango's interval, by scipy's root finding of the score equation instead of halving."""
+    """Ends of Tango's interval, by scipy's root finding of the score equation instead of
+    halving."""
 
     def excess(difference: float) -> float:
         b = -gained - lost + (2 * n - gained + lost) * difference
         share = (math.sqrt(b * b + 8 * n * lost * difference * (1 - difference)) - b) / (4 * n)
         variance = n * (2 * share + difference * (1 - difference))
-        return (gained - lost - n * difference) / math.sqrt(variance) - math.copysign(1.959963985, seen - difference)
+        return (gained - lost - n * difference) / math.sqrt(variance) - math.copysign(
+            1.959963985, seen - difference
+        )
 
     seen = (gained - lost) / n
     low = scipy.optimize.brentq(excess, -1 + 1e-9, seen - 1e-9)
@@ -690,11 +873,19 @@ def tango(gained: int, lost: int, n: int) -> tuple[float, float]:
 
 @pytest.mark.parametrize(
     ("right", "said"),
-    # tuned right on the first `right` of 200 items, golds negative, positive, ...; always "negative" is right on 100.
-    # Of the first half of these items it wins the positive ones, of the rest it loses the negative ones.
-    [(60, "below"), (95, "not shown to be better than"), (104, "not shown to be better than"), (140, None)],
+    # tuned right on the first `right` of 200 items, golds negative, positive, ...; always
+    # "negative" is right on 100. Of the first half of these items it wins the positive ones, of the
+    # rest it loses the negative ones.
+    [
+        (60, "below"),
+        (95, "not shown to be better than"),
+        (104, "not shown to be better than"),
+        (140, None),
+    ],
 )
-def test_the_majority_class_is_told_by_an_interval(write: Write, right: int, said: str | None) -> None:
+def test_the_majority_class_is_told_by_an_interval(
+    write: Write, right: int, said: str | None
+) -> None:
     sentence = compare(*make_pair(write, 200, 100, right)).sentence
     low, high = tango(right // 2, (200 - right) // 2, 200)
     assert (said is None) == (low > 0)
@@ -703,7 +894,10 @@ def test_the_majority_class_is_told_by_an_interval(write: Write, right: int, sai
         assert "majority" not in sentence
         return
     ends = f"{100 * low:+.1f} to {100 * high:+.1f}"
-    assert f"is {said} the majority class (50.0 %; 95 % interval of tuned minus majority {ends} points)" in sentence
+    assert (
+        f"is {said} the majority class (50.0 %; 95 % interval of tuned minus majority {ends} points)"
+        in sentence
+    )
 
 
 def test_sentence_without_evidence_says_what_could_have_been_seen(write: Write) -> None:
@@ -713,14 +907,16 @@ def test_sentence_without_evidence_says_what_could_have_been_seen(write: Write) 
     for number in (*range(6), *range(50, 54)):  # six corrected, four broken
         tuned[number] = 1 - tuned[number]
     comparison = compare(
-        write(make_record(), label_samples(golds, base)), write(make_record("nli"), label_samples(golds, tuned))
+        write(make_record(), label_samples(golds, base)),
+        write(make_record("nli"), label_samples(golds, tuned)),
     )
     accuracy = find_row(comparison.rows, "acc")
     assert (accuracy.verdict, accuracy.n) == ("no evidence", 100)
     # exact McNemar of 6 against 4: 2 * 386 / 1024 = 0.754; 10 of 100 items change: about 9 points
     start, end = re.split(r"95 % interval -\d\.\d to \+\d\.\d, ", comparison.sentence)
     assert (
-        start == "No evidence of a difference: accuracy on demo_nli (test, 100 items) 54.0 % -> 56.0 % (+2.0 points, "
+        start
+        == "No evidence of a difference: accuracy on demo_nli (test, 100 items) 54.0 % -> 56.0 % (+2.0 points, "
     )
     assert end.startswith("p = 0.75); 100 items could only detect about 9 points. ")
 
@@ -740,7 +936,9 @@ def test_a_collapsed_model_is_called_so(write: Write) -> None:
     base = write(make_record(), label_samples(golds, answers_right(golds, 60)))
     tuned = write(make_record("hot"), label_samples(golds, [1] * 99 + [0]))
     sentence = compare(base, tuned).sentence
-    assert "The tuned model is not shown to be better than the majority class (50 %;" in sentence  # 49 of 100
+    assert (
+        "The tuned model is not shown to be better than the majority class (50 %;" in sentence
+    )  # 49 of 100
     assert sentence.endswith(
         "The tuned model answers 'positive' for 99 % of the items: "
         "the training has collapsed (often a too high learning rate)."
@@ -749,7 +947,9 @@ def test_a_collapsed_model_is_called_so(write: Write) -> None:
 
 def test_a_model_that_learned_nothing_is_not_called_collapsed(write: Write) -> None:
     golds = [0, 1] * 50
-    base, tuned = (write(make_record(name), label_samples(golds, [1] * 100)) for name in (None, "cold"))
+    base, tuned = (
+        write(make_record(name), label_samples(golds, [1] * 100)) for name in (None, "cold")
+    )
     sentence = compare(base, tuned).sentence
     assert "The tuned model is not shown to be better than the majority class (50 %;" in sentence
     assert sentence.endswith("as the base model does: the training has not taught the task.")
@@ -760,13 +960,19 @@ def test_a_model_that_learned_nothing_is_not_called_collapsed(write: Write) -> N
     [
         (["b"] * 95 + ["a"] * 5, ["a", "b"] * 50, True),
         (["b"] * 94 + ["a"] * 6, ["a", "b"] * 50, False),
-        (["b"] * 100, ["b"] * 90 + ["a"] * 10, False),  # the gold answers themselves are nearly all the same
+        (
+            ["b"] * 100,
+            ["b"] * 90 + ["a"] * 10,
+            False,
+        ),  # the gold answers themselves are nearly all the same
         (["b"] * 100, ["b"] * 80 + ["a"] * 20, True),
         ([None] * 100, ["a", "b"] * 50, False),  # said by remark_empty
         ([], [], False),
     ],
 )
-def test_when_a_model_counts_as_collapsed(answers: list[str | None], golds: list[str], collapsed: bool) -> None:
+def test_when_a_model_counts_as_collapsed(
+    answers: list[str | None], golds: list[str], collapsed: bool
+) -> None:
     base: list[str | None] = ["a"] * len(answers)
     assert (sentences.remark_collapse(base, answers, golds) is not None) == collapsed
 
@@ -775,18 +981,29 @@ def test_empty_answers_are_said(write: Write) -> None:
     golds = ["red", "blue"] * 5
     base = write(make_record(metrics=ANSWER_METRICS), answer_samples(golds, golds))
     tuned = write(make_record("qa", metrics=ANSWER_METRICS), answer_samples(golds, ["", " "] * 5))
-    assert compare(base, tuned).sentence.endswith("Every answer of the tuned model is empty or unreadable.")
-    assert compare(tuned, base).sentence.endswith("Every answer of the base model is empty or unreadable.")
+    assert compare(base, tuned).sentence.endswith(
+        "Every answer of the tuned model is empty or unreadable."
+    )
+    assert compare(tuned, base).sentence.endswith(
+        "Every answer of the base model is empty or unreadable."
+    )
     assert "empty" not in compare(base, base).sentence
 
 
 def test_a_task_that_asks_for_no_answer_has_no_empty_ones(write: Write) -> None:
-    """Where only the likelihood of a text is asked for, no prediction is made; a choice that failed on one side is."""
+    """Where only the likelihood of a text is asked for, no prediction is made; a choice that failed
+    on one side is."""
     texts = [make_sample(n, "x", None, {"acc": n % 2}) for n in range(10)]
-    sides = write(make_record(metrics=["acc"]), texts), write(make_record("lm", metrics=["acc"]), texts)
+    sides = (
+        write(make_record(metrics=["acc"]), texts),
+        write(make_record("lm", metrics=["acc"]), texts),
+    )
     assert "Every answer" not in compare(*sides).sentence
     chosen = [sample.model_copy(update={"prediction": "a"}) for sample in texts]
-    sides = write(make_record(metrics=["acc"]), chosen), write(make_record("lm", metrics=["acc"]), texts)
+    sides = (
+        write(make_record(metrics=["acc"]), chosen),
+        write(make_record("lm", metrics=["acc"]), texts),
+    )
     assert "Every answer of the tuned model is empty or unreadable." in compare(*sides).sentence
 
 
@@ -801,12 +1018,24 @@ def test_a_long_answer_is_quoted_in_part(write: Write) -> None:
 
 @pytest.mark.parametrize(
     ("unfinished", "said"),
-    [([[True]] * 10, True), ([[True]] * 9 + [[False]], False), ([None] * 10, False), ([[False]] + [[True]] * 9, False)],
+    [
+        ([[True]] * 10, True),
+        ([[True]] * 9 + [[False]], False),
+        ([None] * 10, False),
+        ([[False]] + [[True]] * 9, False),
+    ],
 )
-def test_answers_that_were_all_cut_are_said(write: Write, unfinished: list[list[bool] | None], said: bool) -> None:
+def test_answers_that_were_all_cut_are_said(
+    write: Write, unfinished: list[list[bool] | None], said: bool
+) -> None:
     golds = [f"word {number}" for number in range(10)]
-    base, tuned = (answer_samples(golds, [f"{who} {number}" for number in range(10)]) for who in "bt")
-    cut = [sample.model_copy(update={"unfinished": each}) for sample, each in zip(tuned, unfinished, strict=True)]
+    base, tuned = (
+        answer_samples(golds, [f"{who} {number}" for number in range(10)]) for who in "bt"
+    )
+    cut = [
+        sample.model_copy(update={"unfinished": each})
+        for sample, each in zip(tuned, unfinished, strict=True)
+    ]
     records = (make_record(metrics=ANSWER_METRICS), make_record("qa", metrics=ANSWER_METRICS))
     sentence = compare(write(records[0], base), write(records[1], cut)).sentence
     remark = " Every answer of the tuned model was cut by the limit of generated tokens: none is finished."
@@ -817,9 +1046,14 @@ def test_answers_that_were_all_cut_are_said(write: Write, unfinished: list[list[
 @pytest.mark.parametrize(
     ("train", "test", "said"),
     [
-        # of 300 items right: base and tuned. Gains of 50 and 5 points; both intervals are about 11 points wide
+        # of 300 items right: base and tuned. Gains of 50 and 5 points; both intervals are about 11
+        # points wide
         ((150, 300), (150, 165), True),
-        ((150, 300), (150, 270), False),  # 10 points more on train, by the interval 2 to 18: not certainly 5
+        (
+            (150, 300),
+            (150, 270),
+            False,
+        ),  # 10 points more on train, by the interval 2 to 18: not certainly 5
         ((150, 165), (150, 300), False),  # the other way round
         ((240, 300), (180, 240), False),  # train above test by 20 points, as for the base
     ],
@@ -827,8 +1061,13 @@ def test_answers_that_were_all_cut_are_said(write: Write, unfinished: list[list[
 def test_overfitting_is_said_by_an_interval(
     write: Write, train: tuple[int, int], test: tuple[int, int], said: bool
 ) -> None:
-    pairs = [make_pair(write, 300, *train, split="train"), make_pair(write, 300, *test, split="test")]
-    comparisons = aggregate([each for pair in pairs for each in pair], name="n", command="c").comparisons
+    pairs = [
+        make_pair(write, 300, *train, split="train"),
+        make_pair(write, 300, *test, split="test"),
+    ]
+    comparisons = aggregate(
+        [each for pair in pairs for each in pair], name="n", command="c"
+    ).comparisons
     tested, trained = comparisons
     assert ("overfitting" in tested.sentence) == said
     assert "overfitting" not in trained.sentence
@@ -848,8 +1087,8 @@ def test_other_shots_or_adapters_tell_nothing_of_overfitting(write: Write) -> No
 
 
 def test_the_gain_of_a_perplexity_is_that_of_its_logarithm() -> None:
-    """Train from 20 to 10 (log -0.693), test from 30 to 27 (-0.105): 0.588 apart, each interval 0.02 to both sides;
-    from 100 to 90 is -0.105 too."""
+    """Train from 20 to 10 (log -0.693), test from 30 to 27 (-0.105): 0.588 apart, each interval
+    0.02 to both sides; from 100 to 90 is -0.105 too."""
     trained, tested, even = (
         make_row(
             metric="token_ppl", base=base, tuned=tuned, delta=tuned - base,
@@ -870,11 +1109,31 @@ EARLY = {"load_best_model_at_end": False, "early_stopping_patience": 3}
 @pytest.mark.parametrize(
     ("splits", "train", "task", "said"),
     [
-        (["validation"], None, "", "These are validation items: where they helped to choose anything, new items would"),
-        (["validation"], BEST, "demo_nli", "The training used these validation items (the best checkpoint was kept): "),
-        (["validation"], EARLY, "demo_nli", "The training used these validation items (it was stopped early): new "),
+        (
+            ["validation"],
+            None,
+            "",
+            "These are validation items: where they helped to choose anything, new items would",
+        ),
+        (
+            ["validation"],
+            BEST,
+            "demo_nli",
+            "The training used these validation items (the best checkpoint was kept): ",
+        ),
+        (
+            ["validation"],
+            EARLY,
+            "demo_nli",
+            "The training used these validation items (it was stopped early): new ",
+        ),
         (["validation"], BEST, "other", "These are validation items: "),
-        (["test", "validation"], BEST, "demo_nli", "this number is a fair one, those on validation are not."),
+        (
+            ["test", "validation"],
+            BEST,
+            "demo_nli",
+            "this number is a fair one, those on validation are not.",
+        ),
         (["test", "validation"], {}, "demo_nli", None),
         (["test"], BEST, "demo_nli", None),
     ],
@@ -886,7 +1145,10 @@ def test_validation_items_that_were_used_for_choosing(
     recipe = {"task": {"name": task}, "train": train}
     runs = [AdapterRun(card=make_card("nli").model_copy(update={"recipe": recipe}), history=[])]
     study = aggregate(
-        [each for pair in pairs for each in pair], runs if train is not None else [], name="n", command="c"
+        [each for pair in pairs for each in pair],
+        runs if train is not None else [],
+        name="n",
+        command="c",
     )
     (sentence,) = state_study(study)
     assert (said in sentence) if said else ("validation" not in sentence)
@@ -929,22 +1191,51 @@ def make_row(**changes: Any) -> Row:
             "(95 % interval +30.1 to +41.2, Holm-adjusted p = 0.037).",
         ),
         (
-            {"metric": "token_f1", "low": None, "high": None, "p": None, "verdict": "no evidence", "n": 1},
+            {
+                "metric": "token_f1",
+                "low": None,
+                "high": None,
+                "p": None,
+                "verdict": "no evidence",
+                "n": 1,
+            },
             "No evidence of a difference: token F1 on t (test, 1 item) 35.2 % -> 71.0 % "
             "(+35.8 points, interval undefined, p undefined); 1 item can't show any difference.",
         ),
         (
-            {"delta": -0.0001, "low": -0.05, "high": 0.05, "p": 1.0, "verdict": "no evidence", "tuned": 0.3519},
+            {
+                "delta": -0.0001,
+                "low": -0.05,
+                "high": 0.05,
+                "p": 1.0,
+                "verdict": "no evidence",
+                "tuned": 0.3519,
+            },
             "No evidence of a difference: accuracy on t (test, 400 items) 35.2 % -> 35.2 % "
             "(+0.0 points, 95 % interval -5.0 to +5.0, p = 1.00).",
         ),
         (  # 97.7 points wide: no decimals; 5 of 60 items
-            {"low": -0.208, "high": 0.769, "delta": 0.4, "tuned": 0.752, "p": 0.0498, "n": 5, "n_items": 60},
+            {
+                "low": -0.208,
+                "high": 0.769,
+                "delta": 0.4,
+                "tuned": 0.752,
+                "p": 0.0498,
+                "n": 5,
+                "n_items": 60,
+            },
             "Accuracy on t (test, 5 of 60 items) improved from 35 % to 75 %: +40 points "
             "(95 % interval -21 to +77, p = 0.0498).",
         ),
         (  # a third decimal, so that neither end is 0
-            {"metric": "token_ppl", "base": 2.25, "tuned": 2.246, "delta": -0.004, "low": -0.006, "high": -0.002},
+            {
+                "metric": "token_ppl",
+                "base": 2.25,
+                "tuned": 2.246,
+                "delta": -0.004,
+                "low": -0.006,
+                "high": -0.002,
+            },
             "Token perplexity on t (test, 400 items) improved from 2.250 to 2.246: -0.004, a factor of 0.998 "
             "(95 % interval -0.006 to -0.002, p < 0.001).",
         ),
@@ -965,8 +1256,12 @@ def test_sentences_by_rule(changes: dict[str, Any], expected: str) -> None:
 
 def test_small_detectable_effects_keep_a_decimal() -> None:
     row = make_row(verdict="no evidence", p=0.5)
-    assert sentences.state_verdict(row, 0.0149).endswith("; 400 items could only detect about 1.5 points.")
-    assert sentences.state_verdict(row, 0.0881).endswith("; 400 items could only detect about 9 points.")
+    assert sentences.state_verdict(row, 0.0149).endswith(
+        "; 400 items could only detect about 1.5 points."
+    )
+    assert sentences.state_verdict(row, 0.0881).endswith(
+        "; 400 items could only detect about 9 points."
+    )
 
 
 @pytest.mark.parametrize(
@@ -993,7 +1288,9 @@ def test_p_is_shown_on_its_side_of_the_limit(p: float, shown: str) -> None:
         ("brier", (-0.01, 0.02), "-0.010 to +0.020"),
     ],
 )
-def test_an_interval_has_the_digits_that_it_carries(metric: str, ends: tuple[float, float], shown: str) -> None:
+def test_an_interval_has_the_digits_that_it_carries(
+    metric: str, ends: tuple[float, float], shown: str
+) -> None:
     assert interval(metric, *ends) == shown
 
 
@@ -1003,26 +1300,43 @@ def test_sentences_name_the_adapter_only_where_several_are_compared():
     study = make_study()
     primary = [each for each in study.comparisons if any(row.primary for row in each.rows)]
     assert state_study(study) == [each.sentence for each in primary]
-    other = primary[0].model_copy(update={"tuned": primary[0].tuned.model_copy(update={"subject": "other"})})
+    other = primary[0].model_copy(
+        update={"tuned": primary[0].tuned.model_copy(update={"subject": "other"})}
+    )
     both = study.model_copy(update={"comparisons": [primary[0], other]})
-    assert state_study(both) == [f"{each.tuned.subject}: {each.sentence}" for each in (primary[0], other)]
+    assert state_study(both) == [
+        f"{each.tuned.subject}: {each.sentence}" for each in (primary[0], other)
+    ]
 
 
 def test_sentences_tell_what_else_the_comparisons_differ_in(write: Write) -> None:
-    """Shots, arguments of generation (those that differ only), items and training seeds, as the tables name them."""
+    """Shots, arguments of generation (those that differ only), items and training seeds, as the
+    tables name them."""
 
     def leads(*ways: dict[str, Any]) -> list[str]:
         pairs = [make_pair(write, 20, 8, 14, **way) for way in ways]
         pairs = [
-            tuple(e.model_copy(update={"record": e.record.model_copy(update={"eval_id": f"e{number}"})}) for e in pair)
+            tuple(
+                e.model_copy(
+                    update={"record": e.record.model_copy(update={"eval_id": f"e{number}"})}
+                )
+                for e in pair
+            )
             for number, pair in enumerate(pairs)
         ]
-        said = state_study(aggregate([each for pair in pairs for each in pair], name="n", command="c"))
+        said = state_study(
+            aggregate([each for pair in pairs for each in pair], name="n", command="c")
+        )
         return [sentence.partition(": ")[0] for sentence in said]
 
     assert leads({"num_fewshot": 0}, {"num_fewshot": 5}) == ["0-shot", "5-shot"]
-    assert leads({"num_fewshot": 0, "limit": 20}, {"num_fewshot": 5}) == ["0-shot, 20 items", "5-shot, all items"]
-    greedy, warm, hot = ({"until": ["\n"]} | extra for extra in ({}, {"temperature": 0.5}, {"temperature": 0.9}))
+    assert leads({"num_fewshot": 0, "limit": 20}, {"num_fewshot": 5}) == [
+        "0-shot, 20 items",
+        "5-shot, all items",
+    ]
+    greedy, warm, hot = (
+        {"until": ["\n"]} | extra for extra in ({}, {"temperature": 0.5}, {"temperature": 0.9})
+    )
     assert leads({"generation_kwargs": warm}, {"generation_kwargs": hot}) == [
         "decoding temperature=0.5",
         "decoding temperature=0.9",
@@ -1032,7 +1346,10 @@ def test_sentences_tell_what_else_the_comparisons_differ_in(write: Write) -> Non
         "decoding temperature=0.9",
     ]
     said = state_study(aggregate(*trained(write, [1, 2]), name="n", command="c"))
-    assert [sentence.partition(": ")[0] for sentence in said[:2]] == ["seed1, seed 1", "seed2, seed 2"]
+    assert [sentence.partition(": ")[0] for sentence in said[:2]] == [
+        "seed1, seed 1",
+        "seed2, seed 2",
+    ]
 
 
 def test_p_is_called_adjusted_throughout_a_study(write: Write) -> None:

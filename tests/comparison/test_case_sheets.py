@@ -1,4 +1,5 @@
-"""Case sheets: nearest training examples, cases.csv and what a person writes in it, and their part of the report."""
+"""Case sheets: nearest training examples, cases.csv and what a person writes in it, and their part
+of the report."""
 
 from __future__ import annotations
 
@@ -59,7 +60,9 @@ def rows_of(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
 
 
-def write_why(path: Path, texts: dict[str, str], change: Callable[[str], str] = lambda text: text) -> None:
+def write_why(
+    path: Path, texts: dict[str, str], change: Callable[[str], str] = lambda text: text
+) -> None:
     """What a person does: texts by item key into the column `why`."""
     rows = rows_of(path.read_text(encoding="utf-8"))
     stream = io.StringIO()
@@ -69,11 +72,13 @@ def write_why(path: Path, texts: dict[str, str], change: Callable[[str], str] = 
     path.write_bytes(change(stream.getvalue()).encode("utf-8"))
 
 
-# --- nearest training examples --------------------------------------------------------------------------------------
+# --- nearest training examples
+# --------------------------------------------------------------------------------------
 
 
 def test_the_nearest_training_example_has_most_words_in_common() -> None:
-    """Words of the item: man, dog, runs, park. Shared / all of both: 2/5, 3/8, 2/4, 2/4 again, 0."""
+    """Words of the item: man, dog, runs, park. Shared / all of both: 2/5, 3/8, 2/4, 2/4 again,
+    0."""
     training: list[dict[str, Any]] = [
         {"text": "A man, a dog, a cat.", "label": 0},
         {"text": "The man runs in the big green PARK, singing songs.", "label": 1},
@@ -84,11 +89,17 @@ def test_the_nearest_training_example_has_most_words_in_common() -> None:
     texts = {"one": {"text": "A man and his dog: runs, park"}, "two": {"text": "zebra"}}
     found = find_nearest(texts, training, lambda doc: f"label {doc['label']}")
     assert found.n_training == 5
-    assert found.items == {"one": NearestExample(text="A DOG runs!", answer="label 2", similarity=0.5), "two": None}
+    assert found.items == {
+        "one": NearestExample(text="A DOG runs!", answer="label 2", similarity=0.5),
+        "two": None,
+    }
 
 
 def test_only_the_fields_of_the_item_are_compared() -> None:
-    training = [{"question": "who sings?", "context": "long", "id": "sings"}, {"question": "sings", "id": "x"}]
+    training = [
+        {"question": "who sings?", "context": "long", "id": "sings"},
+        {"question": "sings", "id": "x"},
+    ]
     found = find_nearest({"one": {"question": "Who sings?"}}, training, lambda doc: "")
     assert found.items["one"] == NearestExample(text="who sings?", answer="", similarity=1.0)
 
@@ -102,12 +113,20 @@ class Task:
     @property
     def eval_docs(self) -> list[dict[str, Any]]:
         self.read += 1
-        return [{"premise": "A man sleeps on item 7.", "hypothesis": "A man is asleep on bench.", "label": "yes"}]
+        return [
+            {
+                "premise": "A man sleeps on item 7.",
+                "hypothesis": "A man is asleep on bench.",
+                "label": "yes",
+            }
+        ]
 
 
 @pytest.fixture
 def task(monkeypatch: pytest.MonkeyPatch) -> Task:
-    monkeypatch.setattr("ft_harness.pipeline.explanations.answer_text", lambda task, doc: doc["label"])
+    monkeypatch.setattr(
+        "ft_harness.pipeline.explanations.answer_text", lambda task, doc: doc["label"]
+    )
     return Task()
 
 
@@ -116,11 +135,17 @@ def nearest_of(study: Study) -> list[NearestExample | None]:
     return [case.nearest for cases in (comparison.cases.cases or {}).values() for case in cases]
 
 
-def test_nearest_examples_are_kept_for_later_reports(evaluations: list[Evaluation], task: Any, tmp_path: Path) -> None:
+def test_nearest_examples_are_kept_for_later_reports(
+    evaluations: list[Evaluation], task: Any, tmp_path: Path
+) -> None:
     study = study_of(evaluations)
-    assert nearest_of(explain(study, evaluations, tmp_path)) == [None] * 18  # six in each of three cells
+    assert (
+        nearest_of(explain(study, evaluations, tmp_path)) == [None] * 18
+    )  # six in each of three cells
     first = explain(study, evaluations, tmp_path, training={"nli_lora": task})
-    assert all(found and found.answer == "yes" and found.similarity > 0.3 for found in nearest_of(first))
+    assert all(
+        found and found.answer == "yes" and found.similarity > 0.3 for found in nearest_of(first)
+    )
     assert (evaluations[1].folder / NEAREST_FILE).is_file()
     assert nearest_of(explain(study, evaluations, tmp_path)) == nearest_of(first)
     explain(study, evaluations, tmp_path, training={"nli_lora": task})
@@ -133,10 +158,13 @@ def test_damaged_nearest_examples_are_named(evaluations: list[Evaluation], tmp_p
         explain(study_of(evaluations), evaluations, tmp_path)
 
 
-# --- cases.csv ------------------------------------------------------------------------------------------------------
+# --- cases.csv
+# ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", [*PAYLOADS, "''", "plain", "", "it's = 1", "a\nb", "不", "a;b,c\td"])
+@pytest.mark.parametrize(
+    "text", [*PAYLOADS, "''", "plain", "", "it's = 1", "a\nb", "不", "a;b,c\td"]
+)
 def test_guarded_text_comes_back_as_it_was(text: str) -> None:
     assert unguard_formula(guard_formula(text)) == text
 
@@ -144,7 +172,12 @@ def test_guarded_text_comes_back_as_it_was(text: str) -> None:
 def test_formulas_are_guarded_and_nothing_else_is() -> None:
     for payload in PAYLOADS:
         assert guard_formula(payload) == f"'{payload}"
-    assert [guard_formula(text) for text in ("plain", "a=1", "", "1-2")] == ["plain", "a=1", "", "1-2"]
+    assert [guard_formula(text) for text in ("plain", "a=1", "", "1-2")] == [
+        "plain",
+        "a=1",
+        "",
+        "1-2",
+    ]
     assert unguard_formula("'quoted'") == "'quoted'"
 
 
@@ -159,7 +192,9 @@ def test_the_table_holds_every_case_with_its_evidence(evaluations: list[Evaluati
     assert text.startswith("\ufefftask,split,base,tuned,item_key,")
     assert len(rows) == 18
     assert {row["transition"] for row in rows} == {"still right", "corrected", "broken"}
-    row = next(row for row in rows if row["item_key"] == "item0042-1" or row["transition"] == "broken")
+    row = next(
+        row for row in rows if row["item_key"] == "item0042-1" or row["transition"] == "broken"
+    )
     number = int(row["item_key"][4:8])
     assert row["base"] == "base--bundled/demo_nli@test"
     assert row["tuned"] == "nli_lora/demo_nli@test"
@@ -172,7 +207,11 @@ def test_the_table_holds_every_case_with_its_evidence(evaluations: list[Evaluati
 
 def test_hostile_texts_are_guarded_and_margins_stay_numbers(tmp_path: Path) -> None:
     base, tuned = ([nli_sample(0, 0, answer, "=1+1", "@SUM(A1)")] for answer in (1, 0))
-    tuned = [tuned[0].model_copy(update={"prediction": "-1", "responses": [[-2.0, False], [-3.0, False]]})]
+    tuned = [
+        tuned[0].model_copy(
+            update={"prediction": "-1", "responses": [[-2.0, False], [-3.0, False]]}
+        )
+    ]
     base = [base[0].model_copy(update={"responses": [[-3.0, False], [-2.5, False]]})]
     (row,) = rows_of(write_table([sheet_of(write_pair(tmp_path, base, tuned))], Written()))
     assert row["input"] == "'=1+1\n@SUM(A1)"
@@ -180,7 +219,9 @@ def test_hostile_texts_are_guarded_and_margins_stay_numbers(tmp_path: Path) -> N
     assert (row["base_margin"], row["tuned_margin"]) == ("0.5000", "1.0000")
 
 
-def test_what_is_written_survives_and_reaches_the_report(evaluations: list[Evaluation], tmp_path: Path) -> None:
+def test_what_is_written_survives_and_reaches_the_report(
+    evaluations: list[Evaluation], tmp_path: Path
+) -> None:
     folder = tmp_path / "report"
     first = explain(study_of(evaluations), evaluations, folder)
     write_cases(first, folder)
@@ -203,12 +244,17 @@ def test_what_is_written_survives_and_reaches_the_report(evaluations: list[Evalu
 
 
 @pytest.mark.parametrize(
-    "text", [*PAYLOADS, "one\rtwo", "one\r\ntwo\n\nthree", "nul \0", 'say "no", 不;\tyes', "\ufeffx", "'"]
+    "text",
+    [*PAYLOADS, "one\rtwo", "one\r\ntwo\n\nthree", "nul \0", 'say "no", 不;\tyes', "\ufeffx", "'"],
 )
-def test_any_text_survives_the_file(evaluations: list[Evaluation], tmp_path: Path, text: str) -> None:
+def test_any_text_survives_the_file(
+    evaluations: list[Evaluation], tmp_path: Path, text: str
+) -> None:
     sheet, path = sheet_of(evaluations), tmp_path / CASES_FILE
     key = sheet.key(next(case for _, case in list_cases(sheet.cases)))
-    written = Written({key: {"why": text, "=mine": text}}, ("base", "tuned", "item_key", "why", "=mine"))
+    written = Written(
+        {key: {"why": text, "=mine": text}}, ("base", "tuned", "item_key", "why", "=mine")
+    )
     for _ in range(3):
         path.write_bytes(write_table([sheet], written).encode("utf-8"))
         written = read_cases(path)
@@ -216,11 +262,15 @@ def test_any_text_survives_the_file(evaluations: list[Evaluation], tmp_path: Pat
         assert written.rows[key]["why"] == written.rows[key]["=mine"] == text
 
 
-def test_rows_that_left_the_sheet_are_kept_if_something_is_written(evaluations: list[Evaluation]) -> None:
+def test_rows_that_left_the_sheet_are_kept_if_something_is_written(
+    evaluations: list[Evaluation],
+) -> None:
     sheet = sheet_of(evaluations)
     rows = rows_of(write_table([sheet], Written()))
     keys = [(row["base"], row["tuned"], row["item_key"]) for row in rows]
-    written = Written({key: row | {"why": ""} for key, row in zip(keys, rows, strict=True)}, tuple(rows[0]))
+    written = Written(
+        {key: row | {"why": ""} for key, row in zip(keys, rows, strict=True)}, tuple(rows[0])
+    )
     written.rows[keys[0]]["why"] = "because"
     empty = Sheet(sheet.base, sheet.tuned, CaseSummary(counts={}, cases={}, reason=None))
     (left,) = rows_of(write_table([empty], written))
@@ -234,7 +284,9 @@ def test_rows_that_left_the_sheet_are_kept_if_something_is_written(evaluations: 
 def test_a_retrained_adapter_takes_over_no_text(evaluations: list[Evaluation]) -> None:
     sheet = sheet_of(evaluations)
     rows = rows_of(write_table([sheet], Written()))
-    written = Written({(row["base"], row["tuned"], row["item_key"]): row | {"why": "old"} for row in rows})
+    written = Written(
+        {(row["base"], row["tuned"], row["item_key"]): row | {"why": "old"} for row in rows}
+    )
     other = Sheet(sheet.base, sheet.tuned.model_copy(update={"eval_id": "another"}), sheet.cases)
     found = rows_of(write_table([other], written))
     assert [row["why"] for row in found if row["in_sheet"] == "yes"] == [""] * 18
@@ -264,7 +316,9 @@ def test_tables_as_spreadsheets_save_them_are_read(tmp_path: Path) -> None:
 
 
 def test_a_row_that_stands_twice_loses_neither_text(tmp_path: Path) -> None:
-    written = read_cases(save(tmp_path, "base,tuned,item_key,why\nb,t,i,one\nb,t,i,\nb,t,i,two\nb,t,i,one\n"))
+    written = read_cases(
+        save(tmp_path, "base,tuned,item_key,why\nb,t,i,one\nb,t,i,\nb,t,i,two\nb,t,i,one\n")
+    )
     assert written.why(("b", "t", "i")) == "one\ntwo\none"
 
 
@@ -287,14 +341,23 @@ def test_a_table_that_can_not_be_merged_is_refused_and_left_alone(
     assert path.read_bytes() == content
 
 
-# --- the report -----------------------------------------------------------------------------------------------------
+# --- the report
+# -----------------------------------------------------------------------------------------------------
 
 
-def test_the_report_names_the_slices_that_lost_and_gained(evaluations: list[Evaluation], tmp_path: Path) -> None:
+def test_the_report_names_the_slices_that_lost_and_gained(
+    evaluations: list[Evaluation], tmp_path: Path
+) -> None:
     study = explain(study_of(evaluations), evaluations, tmp_path)
     document = report.build_document(study)
     tables = {table.name: table for table in document.tables()}
-    assert [getattr(cell, "value", cell) for cell in tables["transitions"].rows[0]] == ["all", 20, 30, 30, 0]
+    assert [getattr(cell, "value", cell) for cell in tables["transitions"].rows[0]] == [
+        "all",
+        20,
+        30,
+        30,
+        0,
+    ]
     shown = {str(row[0]): row for row in tables["slices"].rows}
     verdicts = [row[-1] for row in shown.values()]
     assert verdicts == ["lost"] * verdicts.count("lost") + ["gained"] * verdicts.count("gained")
@@ -315,7 +378,10 @@ def test_the_report_names_the_slices_that_lost_and_gained(evaluations: list[Eval
 def test_hostile_texts_stay_inert_in_the_case_blocks(tmp_path: Path) -> None:
     payload = "<script>alert(1)</script> ``` [x](javascript:1) | @user \x1b[31m"
     base, tuned = (
-        [nli_sample(number, 0, answer, payload, payload, source=payload if number else "b") for number in range(30)]
+        [
+            nli_sample(number, 0, answer, payload, payload, source=payload if number else "b")
+            for number in range(30)
+        ]
         for answer in (1, 0)
     )
     evaluations = write_pair(tmp_path / "results", base, tuned)
@@ -327,7 +393,9 @@ def test_hostile_texts_stay_inert_in_the_case_blocks(tmp_path: Path) -> None:
         name: [case.model_copy(update={"why": payload, "nearest": hostile}) for case in found]
         for name, found in comparison.cases.cases.items()
     }
-    changed = comparison.model_copy(update={"cases": comparison.cases.model_copy(update={"cases": cases})})
+    changed = comparison.model_copy(
+        update={"cases": comparison.cases.model_copy(update={"cases": cases})}
+    )
     study = study.model_copy(update={"comparisons": [changed]})
     page, text = report.render_html(study, {}), report.render_markdown(study, {})
     assert "&lt;script&gt;alert(1)" in page
@@ -339,14 +407,18 @@ def test_hostile_texts_stay_inert_in_the_case_blocks(tmp_path: Path) -> None:
 
 
 def test_few_items_give_no_tested_slices(tmp_path: Path) -> None:
-    base, tuned = ([nli_sample(number, number % 2, answer, "A", "B") for number in range(6)] for answer in (1, 0))
+    base, tuned = (
+        [nli_sample(number, number % 2, answer, "A", "B") for number in range(6)]
+        for answer in (1, 0)
+    )
     evaluations = write_pair(tmp_path, base, tuned)
     text = report.render_markdown(explain(study_of(evaluations), evaluations, tmp_path), {})
     assert "There are too few items to test a slice." in text
     assert "gold answer: yes" in text
 
 
-# --- the command ----------------------------------------------------------------------------------------------------
+# --- the command
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_slice_by_reaches_the_report(ft: Any, evaluations: list[Evaluation]) -> None:
@@ -366,7 +438,9 @@ def test_a_field_that_no_doc_has_is_refused(ft: Any, evaluations: list[Evaluatio
 def test_a_damaged_table_stops_a_run_before_anything_is_computed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ft_harness.pipeline.runs.prepare", lambda experiment: pytest.fail("the run began"))
+    monkeypatch.setattr(
+        "ft_harness.pipeline.runs.prepare", lambda experiment: pytest.fail("the run began")
+    )
     save(tmp_path / "results", "")
     folder = tmp_path / "results" / "reports" / "demo"
     folder.mkdir(parents=True)

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ft_harness.comparison.cases import CaseSummary, Choice, ConfusionPair, add_slices, count_confusion, find_cases
+from ft_harness.comparison.cases import (
+    CaseSummary,
+    Choice,
+    ConfusionPair,
+    add_slices,
+    count_confusion,
+    find_cases,
+)
 from ft_harness.comparison.cases.transitions import find_transitions
 from ft_harness.comparison.pairing import pair_items
 from ft_harness.records import Sample
@@ -36,14 +43,26 @@ def test_every_item_is_in_the_cell_of_its_transition(tmp_path: Path) -> None:
     (broken,) = summary.cases["broken"]
     assert broken.item_key == "item0003-1"
     assert broken.prompt == "text 3\nanswer:"
-    assert (broken.gold, broken.base_answer, broken.tuned_answer) == ("negative", "negative", "positive")
+    assert (broken.gold, broken.base_answer, broken.tuned_answer) == (
+        "negative",
+        "negative",
+        "positive",
+    )
     assert (broken.base_score, broken.tuned_score) == (1.0, 0.0)
-    assert {case.item_key for case in summary.cases["corrected"]} == {"item0001-1", "item0002-1", "item0004-1"}
+    assert {case.item_key for case in summary.cases["corrected"]} == {
+        "item0001-1",
+        "item0002-1",
+        "item0004-1",
+    }
 
 
 def test_labels_are_counted_by_gold_and_prediction() -> None:
-    # [tp, fp, fn] of negative, then of positive: gold 1 as 1, gold 1 as 0, gold 0 as 0, gold 0 unreadable
-    base = np.array([[0, 0, 0, 1, 0, 0], [0, 1, 0, 0, 0, 1], [1, 0, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0]], dtype=float)
+    # [tp, fp, fn] of negative, then of positive: gold 1 as 1, gold 1 as 0, gold 0 as 0, gold 0
+    # unreadable
+    base = np.array(
+        [[0, 0, 0, 1, 0, 0], [0, 1, 0, 0, 0, 1], [1, 0, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0]],
+        dtype=float,
+    )
     tuned = base[[0, 0, 0, 2]]
     assert count_confusion(["negative", "positive"], base, tuned) == ConfusionPair(
         labels=["negative", "positive"],
@@ -55,16 +74,24 @@ def test_labels_are_counted_by_gold_and_prediction() -> None:
 def test_exact_match_decides_for_generated_answers(tmp_path: Path) -> None:
     golds = ["red car", "blue", "green"]
     summary = cases_of(
-        tmp_path, answer_samples(golds, ["red", "blue", ""]), answer_samples(golds, ["red car", "no", ""])
+        tmp_path,
+        answer_samples(golds, ["red", "blue", ""]),
+        answer_samples(golds, ["red car", "no", ""]),
     )
     assert summary.counts == {"still right": 0, "corrected": 1, "broken": 1, "not corrected": 1}
     assert summary.by_gold is None  # three answers, each once, are no classes
 
 
 def test_a_graded_score_is_better_or_worse_from_a_tenth_on(tmp_path: Path) -> None:
-    before, after = [0.5, 0.5, 0.5, 0.3, 0.9], [0.6, 0.59, 0.4, 0.39, None]  # +0.1, +0.09, -0.1, +0.09, no score
+    before, after = (
+        [0.5, 0.5, 0.5, 0.3, 0.9],
+        [0.6, 0.59, 0.4, 0.39, None],
+    )  # +0.1, +0.09, -0.1, +0.09, no score
     base, tuned = (
-        [make_sample(number, f"gold {number}", "text", {"token_f1": value}) for number, value in enumerate(values)]
+        [
+            make_sample(number, f"gold {number}", "text", {"token_f1": value})
+            for number, value in enumerate(values)
+        ]
         for values in (before, after)
     )
     summary = cases_of(tmp_path, base, tuned)
@@ -72,14 +99,20 @@ def test_a_graded_score_is_better_or_worse_from_a_tenth_on(tmp_path: Path) -> No
     assert summary.metric == "token_f1"
     # 0.3 - 0.2 is 0.09999999999999998 in floats, and a change by a tenth all the same
     found = find_transitions("rougeL", np.array([0.2, 0.3]), np.array([0.3, 0.2]))
-    assert {name: items.tolist() for name, items in found.items()} == {"better": [0], "worse": [1], "same": []}
+    assert {name: items.tolist() for name, items in found.items()} == {
+        "better": [0],
+        "worse": [1],
+        "same": [],
+    }
 
 
 def test_a_task_without_right_and_wrong_says_so(tmp_path: Path) -> None:
     samples = [make_sample(0, "a", "b", {"token_ppl": [3.0, 2.0]})]
     summary = cases_of(tmp_path, samples, samples)
     assert summary == CaseSummary(
-        counts=None, cases=None, reason="no item has a score of acc, exact_match, token_f1, rougeL or meteor"
+        counts=None,
+        cases=None,
+        reason="no item has a score of acc, exact_match, token_f1, rougeL or meteor",
     )
     assert add_slices(summary, *write_pair(tmp_path / "again", samples, samples)) == summary
 
@@ -108,15 +141,20 @@ def test_few_cases_are_shown_spread_over_the_gold_answers(tmp_path: Path) -> Non
 
 
 def test_choices_have_names_and_both_log_likelihoods(tmp_path: Path) -> None:
-    """nli_sample gives the answer -1 and the choice of index i -2.5 - i: base says maybe, tuned says yes."""
-    base, tuned = (nli_sample(0, 0, predicted, "A man sleeps.", "A man rests.") for predicted in (1, 0))
+    """nli_sample gives the answer -1 and the choice of index i -2.5 - i: base says maybe, tuned
+    says yes."""
+    base, tuned = (
+        nli_sample(0, 0, predicted, "A man sleeps.", "A man rests.") for predicted in (1, 0)
+    )
     summary = cases_of(tmp_path, [base], [tuned])
     assert summary.cases is not None
     (case,) = summary.cases["corrected"]
     assert case.choices == [
         Choice(name="entailment (yes)", base=-2.5, tuned=-1.0),
         Choice(name="neutral (maybe)", base=-1.0, tuned=-3.5),
-        Choice(name="contradiction", base=-4.5, tuned=-4.5),  # nobody answered it: its word is not known
+        Choice(
+            name="contradiction", base=-4.5, tuned=-4.5
+        ),  # nobody answered it: its word is not known
     ]
     assert case.margins() == (1.5, 2.5)  # -1 - -2.5, and -1 - -3.5
     assert case.texts == {"premise": "A man sleeps.", "hypothesis": "A man rests."}
@@ -132,11 +170,17 @@ def test_choices_without_label_names_are_named_by_the_answers_given(tmp_path: Pa
     )
     summary = cases_of(tmp_path, [base], [tuned])
     assert summary.cases is not None
-    assert [choice.name for choice in summary.cases["corrected"][0].choices or []] == ["Rome", "Oslo", "choice 3"]
+    assert [choice.name for choice in summary.cases["corrected"][0].choices or []] == [
+        "Rome",
+        "Oslo",
+        "choice 3",
+    ]
 
 
 @pytest.mark.parametrize("responses", [["blue"], [[-1.0, True]], [[-1.0, True], "blue"], []])
-def test_an_answer_that_was_not_chosen_has_no_choices_and_no_margin(tmp_path: Path, responses: list[Any]) -> None:
+def test_an_answer_that_was_not_chosen_has_no_choices_and_no_margin(
+    tmp_path: Path, responses: list[Any]
+) -> None:
     samples = [answer_samples(["blue"], ["blue"])[0].model_copy(update={"responses": responses})]
     summary = cases_of(tmp_path, samples, samples)
     assert summary.cases is not None

@@ -1,4 +1,5 @@
-"""The simulation of `benchmarks/coverage.py`, small: intervals hold the truth, tests see nothing where nothing is."""
+"""The simulation of `benchmarks/coverage.py`, small: intervals hold the truth, tests see nothing
+where nothing is."""
 
 from __future__ import annotations
 

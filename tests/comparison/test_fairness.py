@@ -1,4 +1,5 @@
-"""What may stand side by side: equal on both sides, declared as a factor, or accepted by name and said."""
+"""What may stand side by side: equal on both sides, declared as a factor, or accepted by name and
+said."""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ def only(path: Path) -> Evaluation:
     return found
 
 
-def write_sides(folder: Path, base: list[dict[str, Any]], tuned: list[dict[str, Any]]) -> tuple[Path, Path]:
+def write_sides(
+    folder: Path, base: list[dict[str, Any]], tuned: list[dict[str, Any]]
+) -> tuple[Path, Path]:
     return write_output(folder / "b", base), write_output(folder / "t", tuned, "adapters/mine")
 
 
@@ -53,21 +56,28 @@ def headline(rows: list[Row]) -> Row:
     return row
 
 
-# --- items -----------------------------------------------------------------------------------------------------------
+# --- items
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_shuffled_and_renumbered_samples_pair_rightly(tmp_path: Path):
-    """The numbers of a companion tool that joins on doc_id would change; ours are those of the file in order."""
+    """The numbers of a companion tool that joins on doc_id would change; ours are those of the file
+    in order."""
     lines = make_lines(GOLDS, TUNED)
     random.Random(3).shuffle(lines)
     shuffled = [line | {"doc_id": number} for number, line in enumerate(lines)]
     base, tuned = write_sides(tmp_path / "1", make_lines(GOLDS, BASE), make_lines(GOLDS, TUNED))
     _, other = write_sides(tmp_path / "2", make_lines(GOLDS, BASE), shuffled)
     expected, found = compare(only(base), only(tuned)), compare(only(base), only(other))
-    assert headline(found.rows).model_dump(exclude={"tuned_settings"}) == headline(expected.rows).model_dump(
-        exclude={"tuned_settings"}
-    )
-    assert found.cases.counts == {"still right": 24, "corrected": 24, "broken": 6, "not corrected": 6}
+    assert headline(found.rows).model_dump(exclude={"tuned_settings"}) == headline(
+        expected.rows
+    ).model_dump(exclude={"tuned_settings"})
+    assert found.cases.counts == {
+        "still right": 24,
+        "corrected": 24,
+        "broken": 6,
+        "not corrected": 6,
+    }
 
 
 def test_five_of_sixty_items_are_refused(ft, tmp_path: Path):
@@ -84,21 +94,30 @@ def test_five_of_sixty_items_are_refused(ft, tmp_path: Path):
 
 
 def test_equal_docs_are_told_apart_by_occurrence(tmp_path: Path):
-    """Three docs, the second of which stands three times: four keys, and one more on one side is seen."""
+    """Three docs, the second of which stands three times: four keys, and one more on one side is
+    seen."""
     lines = [
-        make_line(number, 1, 0, doc={"text": "same"} if number in (1, 2, 3) else {"text": f"{number}"})
+        make_line(
+            number, 1, 0, doc={"text": "same"} if number in (1, 2, 3) else {"text": f"{number}"}
+        )
         for number in range(5)
     ]
     base, tuned = write_sides(tmp_path, lines, lines[:4])
     keys = [sample.item_key for sample in only(base).samples()]
     assert len(set(keys)) == 5
     assert sorted(key.rpartition("-")[2] for key in keys) == ["1", "1", "1", "2", "3"]
-    assert refuse(only(base), only(tuned)) == {"base": ["tuned"], "items": ["5 (1 only here)", "4 (0 only here)"]}
+    assert refuse(only(base), only(tuned)) == {
+        "base": ["tuned"],
+        "items": ["5 (1 only here)", "4 (0 only here)"],
+    }
 
 
 @pytest.mark.parametrize("field", ["prompt_hash", "target_hash"])
 def test_other_prompts_and_targets_are_refused_by_name(tmp_path: Path, field: str):
-    changed = [line | {field: "0" * 64} if line["doc_id"] in (4, 7) else line for line in make_lines(GOLDS, TUNED)]
+    changed = [
+        line | {field: "0" * 64} if line["doc_id"] in (4, 7) else line
+        for line in make_lines(GOLDS, TUNED)
+    ]
     base, tuned = write_sides(tmp_path, make_lines(GOLDS, BASE), changed)
     (name,) = [key for key in refuse(only(base), only(tuned)) if key.startswith(field)]
     assert name.startswith(f"{field} of 2 of 60 items, first ")
@@ -107,14 +126,19 @@ def test_other_prompts_and_targets_are_refused_by_name(tmp_path: Path, field: st
 def test_an_adapter_that_changes_no_score_is_noted(tmp_path: Path):
     """lm-eval says nothing of an adapter of which no weight was loaded."""
     base, same = write_sides(tmp_path / "1", make_lines(GOLDS, BASE), make_lines(GOLDS, BASE))
-    _, other = write_sides(tmp_path / "2", make_lines(GOLDS, BASE), make_lines(GOLDS, [1, *BASE[1:]]))
-    said = "every item has the same scores as with the base alone; perhaps the adapter was not in use"
+    _, other = write_sides(
+        tmp_path / "2", make_lines(GOLDS, BASE), make_lines(GOLDS, [1, *BASE[1:]])
+    )
+    said = (
+        "every item has the same scores as with the base alone; perhaps the adapter was not in use"
+    )
     for tuned, expected in ((same, 1), (other, 0)):
         notes = aggregate([only(base), only(tuned)], name="n", command="c").notes
         assert len([note for note in notes if note.endswith(said)]) == expected
 
 
-# --- settings --------------------------------------------------------------------------------------------------------
+# --- settings
+# --------------------------------------------------------------------------------------------------------
 
 
 def put(*path: str, value: object) -> Change:
@@ -131,13 +155,25 @@ SETTINGS: dict[str, tuple[Change, str, list[str]]] = {
     "shots": (put("n-shot", TASK, value=3), "num_fewshot", ["0", "3"]),
     "limit": (put("config", "limit", value=60.0), "limit", ["None", "60"]),
     "version": (put("versions", TASK, value=2.0), "task_version", ["'1.0'", "'2.0'"]),
-    "dtype": (put("config", "model_dtype", value="torch.bfloat16"), "dtype", ["'float32'", "'bfloat16'"]),
+    "dtype": (
+        put("config", "model_dtype", value="torch.bfloat16"),
+        "dtype",
+        ["'float32'", "'bfloat16'"],
+    ),
     "max_length": (put("max_length", value=256), "max_length", ["512", "256"]),
     "seed": (put("config", "fewshot_seed", value=7), "seed", ["1234", "7"]),
     "back-end": (put("config", "model", value="vllm"), "back_end", ["'hf'", "'vllm'"]),
-    "system": (put("system_instruction", value="Be brief."), "system_instruction", ["None", "'Be brief.'"]),
+    "system": (
+        put("system_instruction", value="Be brief."),
+        "system_instruction",
+        ["None", "'Be brief.'"],
+    ),
     "split": (put("configs", TASK, "test_split", value=None), "split", ["'test'", "unknown"]),
-    "quantization": (put("config", "model_args", "load_in_4bit", value=True), "quantization", ["None", "'4bit'"]),
+    "quantization": (
+        put("config", "model_args", "load_in_4bit", value=True),
+        "quantization",
+        ["None", "'4bit'"],
+    ),
     "base model": (
         put("config", "model_args", "pretrained", value="models/other"),
         "model",
@@ -160,13 +196,21 @@ def test_other_settings_of_plain_lm_eval_are_refused_by_name(ft, tmp_path: Path,
     assert code == 3
     shown = table_of(err)
     assert shown[field] == values
-    accepted = [part for key in shown if key != "base" for part in ("--allow-mismatch", key.split(" of ")[0])]
+    accepted = [
+        part
+        for key in shown
+        if key != "base"
+        for part in ("--allow-mismatch", key.split(" of ")[0])
+    ]
     code, _, err = ft("compare", base, tuned, *accepted)
     assert code == 0, err
     rows = json.loads((tmp_path / "results/reports/comparison/rows.json").read_text())
     (row,) = [row for row in rows if row["tuned"] is not None]
     assert f"accepted difference, {field}: base {values[0]}, tuned {values[1]}" in row["footnotes"]
-    assert f"{field}".replace("_", "\\_") in (tmp_path / "results/reports/comparison/report.md").read_text()
+    assert (
+        f"{field}".replace("_", "\\_")
+        in (tmp_path / "results/reports/comparison/report.md").read_text()
+    )
 
 
 @pytest.mark.parametrize(
@@ -186,7 +230,10 @@ def test_generation_arguments_are_compared(tmp_path: Path):
     def generate(length: int) -> Change:
         def change(results: dict[str, Any]) -> None:
             config = results["configs"][TASK]
-            config |= {"output_type": "generate_until", "generation_kwargs": {"max_gen_toks": length}}
+            config |= {
+                "output_type": "generate_until",
+                "generation_kwargs": {"max_gen_toks": length},
+            }
 
         return change
 
@@ -195,16 +242,22 @@ def test_generation_arguments_are_compared(tmp_path: Path):
     shown = refuse(only(base), only(tuned))
     assert shown["generation_kwargs"] == ["{'max_gen_toks': 8}", "{'max_gen_toks': 9}"]
     row = headline(compare(only(base), only(tuned), factors=["decoding"]).rows)
-    assert row.footnotes[0].startswith("declared factor decoding, generation_kwargs: base {'max_gen_toks': 8}")
+    assert row.footnotes[0].startswith(
+        "declared factor decoding, generation_kwargs: base {'max_gen_toks': 8}"
+    )
 
 
-# --- what is not said ------------------------------------------------------------------------------------------------
+# --- what is not said
+# ------------------------------------------------------------------------------------------------
 
 
 def test_what_one_side_does_not_say_is_not_equal(tmp_path: Path):
     base = write_output(tmp_path / "b", make_lines(GOLDS, BASE))
     tuned = write_output(
-        tmp_path / "t", make_lines(GOLDS, TUNED), "a/mine", change=lambda found: found.pop("max_length")
+        tmp_path / "t",
+        make_lines(GOLDS, TUNED),
+        "a/mine",
+        change=lambda found: found.pop("max_length"),
     )
     assert refuse(only(base), only(tuned))["max_length"] == ["512", "unknown"]
 
@@ -214,30 +267,43 @@ def test_what_neither_side_says_is_a_footnote_for_one_version_only(tmp_path: Pat
         return lambda found: found.update({"max_length": None, "lm_eval_version": version})
 
     base = only(write_output(tmp_path / "b", make_lines(GOLDS, BASE), change=without("0.4.9")))
-    same = only(write_output(tmp_path / "t", make_lines(GOLDS, TUNED), "a/mine", change=without("0.4.9")))
-    other = only(write_output(tmp_path / "o", make_lines(GOLDS, TUNED), "a/mine", change=without("0.4.13")))
+    same = only(
+        write_output(tmp_path / "t", make_lines(GOLDS, TUNED), "a/mine", change=without("0.4.9"))
+    )
+    other = only(
+        write_output(tmp_path / "o", make_lines(GOLDS, TUNED), "a/mine", change=without("0.4.13"))
+    )
     assert find_unknown(base.record, same.record) == ["weights", "max_length"]
     assert conditions_of(base.record)["max_length"] is None
     row = headline(compare(base, same).rows)
-    assert row.footnotes == ["lm-eval 0.4.9 does not say, so that equality was not checked: weights, max_length"]
+    assert row.footnotes == [
+        "lm-eval 0.4.9 does not say, so that equality was not checked: weights, max_length"
+    ]
     assert refuse(base, other)["max_length"] == ["unknown", "unknown"]
     assert find_mismatches(base.record, same.record) == {}
 
 
 def test_our_record_says_more_than_lm_evals(tmp_path: Path):
     """What only our records hold differs from unknown: nothing passes silently."""
-    ours = write_evaluation(tmp_path / "ours", make_record(task=TASK), label_samples([0, 1], [0, 1]))
+    ours = write_evaluation(
+        tmp_path / "ours", make_record(task=TASK), label_samples([0, 1], [0, 1])
+    )
     theirs = only(write_output(tmp_path / "t", make_lines(GOLDS, TUNED), "a/mine"))
-    assert {"model", "task_hash", "metric acc"} <= find_mismatches(ours.record, theirs.record).keys()
+    assert {"model", "task_hash", "metric acc"} <= find_mismatches(
+        ours.record, theirs.record
+    ).keys()
     assert find_unknown(ours.record, theirs.record) == []
 
 
-# --- declared factors ------------------------------------------------------------------------------------------------
+# --- declared factors
+# ------------------------------------------------------------------------------------------------
 
 
 def write(folder: Path, record: Record, predictions: list[int], prompt: str = "") -> Evaluation:
     samples = label_samples(GOLDS, predictions)
-    changed = [sample.model_copy(update={"prompt_hash": prompt + sample.prompt_hash}) for sample in samples]
+    changed = [
+        sample.model_copy(update={"prompt_hash": prompt + sample.prompt_hash}) for sample in samples
+    ]
     return write_evaluation(folder, record, changed)
 
 
@@ -251,7 +317,9 @@ def shots(tmp_path: Path) -> tuple[Evaluation, Evaluation]:
     )
 
 
-def test_a_declared_factor_may_differ_and_is_printed(ft, shots: tuple[Evaluation, Evaluation], tmp_path: Path):
+def test_a_declared_factor_may_differ_and_is_printed(
+    ft, shots: tuple[Evaluation, Evaluation], tmp_path: Path
+):
     shown = refuse(*shots)
     assert shown.keys() >= {"num_fewshot", "fewshot_hash"}
     code, _, err = ft("report", "r", "--factor", "shots")
@@ -274,10 +342,14 @@ def test_a_factor_lets_nothing_else_pass(shots: tuple[Evaluation, Evaluation], t
 
 def test_an_equal_partner_goes_before_one_that_differs_in_the_factor(shots, tmp_path: Path):
     base, tuned = shots
-    equal = write(tmp_path / "e", make_record(num_fewshot=3, fewshot_hash="rows-1"), BASE, "3 shots ")
+    equal = write(
+        tmp_path / "e", make_record(num_fewshot=3, fewshot_hash="rows-1"), BASE, "3 shots "
+    )
     matched, notes = match_evaluations([base, equal, tuned], Terms(factors=("shots",)))
     assert matched == [(equal, tuned)]
-    assert notes == ["base--bundled/demo_nli@test: no adapter was scored in this place, not compared"]
+    assert notes == [
+        "base--bundled/demo_nli@test: no adapter was scored in this place, not compared"
+    ]
     study = aggregate([base, tuned], name="n", command="c", factors=["shots"])
     assert len(study.comparisons) == 1
 
@@ -295,7 +367,9 @@ def test_factors_of_the_model(tmp_path: Path, factor: str, model: dict[str, str]
     changed = record.model_copy(update={"model": record.model.model_copy(update=model)})
     tuned = write(tmp_path / "t", changed, TUNED)
     assert factor in refuse(base, tuned)
-    row = headline([row for row in compare(base, tuned, factors=[factor]).rows if row.metric == "acc"])
+    row = headline(
+        [row for row in compare(base, tuned, factors=[factor]).rows if row.metric == "acc"]
+    )
     assert [note.partition(",")[0] for note in row.footnotes] == [f"declared factor {factor}"]
 
 
@@ -304,7 +378,9 @@ def test_settings_within_a_signature_are_compared_once(tmp_path: Path):
 
     def sign(record: Record, shots: int, version: str) -> Record:
         scores = [
-            score.model_copy(update={"signature": f"metric:{score.metric}|shots:{shots}|lm-eval:{version}"})
+            score.model_copy(
+                update={"signature": f"metric:{score.metric}|shots:{shots}|lm-eval:{version}"}
+            )
             for score in record.scores
         ]
         return record.model_copy(update={"scores": scores})
@@ -326,9 +402,12 @@ def test_an_unknown_factor_is_a_config_error(ft, shots: tuple[Evaluation, Evalua
 
 
 def test_a_merged_model_stands_beside_its_base_by_position(ft, tmp_path: Path):
-    """A model that another trainer wrote as a whole has no adapter; `compare` takes sides by position."""
+    """A model that another trainer wrote as a whole has no adapter; `compare` takes sides by
+    position."""
     base = write_output(tmp_path / "b", make_lines(GOLDS, BASE))
-    merged = write_output(tmp_path / "t", make_lines(GOLDS, TUNED), change=SETTINGS["base model"][0])
+    merged = write_output(
+        tmp_path / "t", make_lines(GOLDS, TUNED), change=SETTINGS["base model"][0]
+    )
     assert ft("compare", base, merged)[0] == 3
     code, _, err = ft("compare", base, merged, "--factor", "model")
     assert code == 0, err

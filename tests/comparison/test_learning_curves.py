@@ -1,4 +1,5 @@
-"""Learning curves: every stretch of an adapter's training in one figure and one csv, and what the report says of it."""
+"""Learning curves: every stretch of an adapter's training in one figure and one csv, and what the
+report says of it."""
 
 from __future__ import annotations
 
@@ -9,7 +10,13 @@ from ft_harness.comparison.aggregator import AdapterRun, Study
 from ft_harness.comparison.amounts import NONE
 from ft_harness.records import Ancestor, EpochSummary, HistoryEntry
 from ft_harness.report import render_markdown
-from ft_harness.report.figures import CURVE_COLUMNS, curve_columns, curve_rows, curves, learning_curves
+from ft_harness.report.figures import (
+    CURVE_COLUMNS,
+    curve_columns,
+    curve_rows,
+    curves,
+    learning_curves,
+)
 from tests.builders.study import make_adapter, make_study
 
 HOSTILE = "<script>alert(1)</script> | `$x_{y$` \u202e\x1b]0;x\x07"
@@ -19,9 +26,15 @@ def make_history(steps: int, evaluated: int, **scores: float | None) -> list[His
     """Losses 1/step at every step, and an evaluation with twice that every `evaluated` steps."""
     history: list[HistoryEntry] = []
     for step in range(1, steps + 1):
-        history.append(HistoryEntry(step=step, epoch=step / 4, loss=1 / step, learning_rate=1e-4, grad_norm=1.0))
+        history.append(
+            HistoryEntry(
+                step=step, epoch=step / 4, loss=1 / step, learning_rate=1e-4, grad_norm=1.0
+            )
+        )
         if step % evaluated == 0:
-            history.append(HistoryEntry(step=step, epoch=step / 4, eval_loss=2 / step, scores=scores or None))
+            history.append(
+                HistoryEntry(step=step, epoch=step / 4, eval_loss=2 / step, scores=scores or None)
+            )
     return history
 
 
@@ -33,7 +46,9 @@ def make_ancestor(name: str, **changes: object) -> Ancestor:
 def continued(*, names: tuple[str, str] = ("first", "second"), **changes: object) -> AdapterRun:
     """Four steps, four steps, and then twelve."""
     run = make_adapter("third", "snli_custom")
-    card = run.card.model_copy(update={"lineage": [make_ancestor(name) for name in names], "steps": 12} | changes)
+    card = run.card.model_copy(
+        update={"lineage": [make_ancestor(name) for name in names], "steps": 12} | changes
+    )
     earlier = [make_history(4, 4, acc=0.5), make_history(4, 4, acc=0.6)]
     return AdapterRun(card=card, history=make_history(12, 4, acc=0.75, bleu=20.0), earlier=earlier)
 
@@ -48,8 +63,16 @@ def test_stretches_follow_one_after_the_other():
     loss, *_ = drawn(continued()).axes
     lines = [line.get_xydata().tolist() for line in loss.lines if len(line.get_xdata()) > 2]
     training = lines[:3]
-    assert [[x for x, _ in line] for line in training] == [[1, 2, 3, 4], [5, 6, 7, 8], list(range(9, 21))]
-    assert [line[0][1] for line in training] == [1.0, 1.0, 1.0]  # a loss of each stretch's own first step
+    assert [[x for x, _ in line] for line in training] == [
+        [1, 2, 3, 4],
+        [5, 6, 7, 8],
+        list(range(9, 21)),
+    ]
+    assert [line[0][1] for line in training] == [
+        1.0,
+        1.0,
+        1.0,
+    ]  # a loss of each stretch's own first step
 
 
 def test_a_head_has_a_loss_per_label():
@@ -93,14 +116,27 @@ def test_an_ancestor_without_a_history_is_left_out():
 
 def test_panels_have_axes_with_units():
     labels = [axes.get_ylabel() for axes in drawn(continued()).axes]
-    assert labels == ["loss\n(nats per trained token)", "score (%)", "bleu", "learning rate", "gradient norm"]
+    assert labels == [
+        "loss\n(nats per trained token)",
+        "score (%)",
+        "bleu",
+        "learning rate",
+        "gradient norm",
+    ]
     assert drawn(continued()).axes[-1].get_xlabel() == "optimiser step"
 
 
 def test_scores_are_drawn_in_per_cent_with_the_chosen_one_first():
     run = make_adapter("a", "snli_custom")
     card = run.card.model_copy(update={"recipe": {"train": {"metric_for_best_model": "f1_macro"}}})
-    scores = {"acc": 0.5, "mcc": 0.25, "balanced_acc": 0.5, "f1_micro": 0.5, "f1_macro": 0.75, "recall_yes": None}
+    scores = {
+        "acc": 0.5,
+        "mcc": 0.25,
+        "balanced_acc": 0.5,
+        "f1_micro": 0.5,
+        "f1_macro": 0.75,
+        "recall_yes": None,
+    }
     figure = drawn(AdapterRun(card=card, history=make_history(8, 4, **scores)))
     texts = {text.get_text() for text in figure.axes[1].texts}
     assert texts == {"f1_macro", "acc", "mcc", "balanced_acc"}  # four at most; the csv has all
@@ -108,14 +144,20 @@ def test_scores_are_drawn_in_per_cent_with_the_chosen_one_first():
 
 
 def test_labels_of_equal_scores_are_moved_apart():
-    run = make_adapter("a", "snli_custom").model_copy(update={"history": make_history(8, 4, acc=0.5, f1_macro=0.5)})
+    run = make_adapter("a", "snli_custom").model_copy(
+        update={"history": make_history(8, 4, acc=0.5, f1_macro=0.5)}
+    )
     heights = [text.get_position()[1] for text in drawn(run).axes[1].texts]
     assert abs(heights[0] - heights[1]) == pytest.approx(curves._SCORE_GAP)
 
 
 def test_the_kept_weights_are_ringed():
     def rings(run: AdapterRun) -> list[list[float]]:
-        return [line.get_xydata()[0].tolist() for line in drawn(run).axes[0].lines if line.get_fillstyle() == "none"]
+        return [
+            line.get_xydata()[0].tolist()
+            for line in drawn(run).axes[0].lines
+            if line.get_fillstyle() == "none"
+        ]
 
     assert rings(continued(best_step=8)) == [[16.0, 0.25]]  # step 8 after 4 + 4; its loss is 2 / 8
     assert rings(continued(best_step=12)) == []  # the last ones, as nobody would doubt
@@ -127,9 +169,24 @@ def test_the_csv_holds_every_entry_and_every_score():
     assert curve_columns(run) == [*CURVE_COLUMNS, "acc", "bleu"]
     rows = [dict(zip(curve_columns(run), row, strict=True)) for row in curve_rows(run)]
     assert len(rows) == 5 + 5 + 15
-    assert (rows[0]["adapter"], rows[0]["step"], rows[0]["total_step"], rows[0]["loss"]) == ("first", 1, 1, 1.0)
-    assert (rows[9]["adapter"], rows[9]["total_step"], rows[9]["acc"], rows[9]["bleu"]) == ("second", 8, 0.6, None)
-    assert (rows[-1]["step"], rows[-1]["total_step"], rows[-1]["eval_loss"], rows[-1]["bleu"]) == (12, 20, 2 / 12, 20.0)
+    assert (rows[0]["adapter"], rows[0]["step"], rows[0]["total_step"], rows[0]["loss"]) == (
+        "first",
+        1,
+        1,
+        1.0,
+    )
+    assert (rows[9]["adapter"], rows[9]["total_step"], rows[9]["acc"], rows[9]["bleu"]) == (
+        "second",
+        8,
+        0.6,
+        None,
+    )
+    assert (rows[-1]["step"], rows[-1]["total_step"], rows[-1]["eval_loss"], rows[-1]["bleu"]) == (
+        12,
+        20,
+        2 / 12,
+        20.0,
+    )
 
 
 @pytest.mark.parametrize("form", ["png", "svg"])
@@ -141,7 +198,8 @@ def test_equal_runs_give_equal_bytes_whatever_the_names(form):
         assert not [part for part in ("<script", "\x1b", "\u202e") if part.encode() in first]
 
 
-# --- the report ----------------------------------------------------------------------------------------------------
+# --- the report
+# ----------------------------------------------------------------------------------------------------
 
 
 def page(run: AdapterRun) -> str:
@@ -153,9 +211,15 @@ def page(run: AdapterRun) -> str:
 
 def test_the_stretches_are_told():
     run = continued(names=("first", "second"))
-    lineage = [make_ancestor("first", best_step=3), make_ancestor("second", steps=None, epochs=None, fingerprint=None)]
+    lineage = [
+        make_ancestor("first", best_step=3),
+        make_ancestor("second", steps=None, epochs=None, fingerprint=None),
+    ]
     text = page(run.model_copy(update={"card": run.card.model_copy(update={"lineage": lineage})}))
-    assert "first (4 steps, of which the weights of step 3 were kept), second (made elsewhere), " in text
+    assert (
+        "first (4 steps, of which the weights of step 3 were kept), second (made elsewhere), "
+        in text
+    )
     assert "in stretches" not in page(make_adapter("a", "snli_custom"))
 
 
@@ -163,9 +227,7 @@ def test_what_validation_decided_is_told_twice():
     """Where the training is described, and where a reader is warned."""
     settings = {"train": {"metric_for_best_model": "acc", "early_stopping_patience": 3}}
     text = page(continued(best_step=8, best_value=0.75, validation_hash="v", recipe=settings))
-    decided = (
-        "the weights of step 8 are kept (best acc, 0.75); 3 evaluations without a better acc would end the training"
-    )
+    decided = "the weights of step 8 are kept (best acc, 0.75); 3 evaluations without a better acc would end the training"
     assert f"Validation decided: {decided}." in text
     assert f"validation steered it ({decided}): its validation scores flatter it" in text
     assert "validation steered it" not in page(continued())

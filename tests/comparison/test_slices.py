@@ -31,11 +31,18 @@ def text_sample(**doc: Any) -> Sample:
     return make_sample(0, "gold", "answer", {}, doc=doc, prompt="\n".join(map(str, doc.values())))
 
 
-# --- traits ---------------------------------------------------------------------------------------------------------
+# --- traits
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_content_words_are_folded_and_without_function_words_and_punctuation() -> None:
-    assert content_words("The man's DOG, and (his) red-brown cat!") == {"man", "dog", "red", "brown", "cat"}
+    assert content_words("The man's DOG, and (his) red-brown cat!") == {
+        "man",
+        "dog",
+        "red",
+        "brown",
+        "cat",
+    }
     assert content_words("我们喜欢红色的猫。") == {"喜", "欢", "红", "色", "猫"}
     assert content_words("It is what it is.") == set()
 
@@ -43,14 +50,20 @@ def test_content_words_are_folded_and_without_function_words_and_punctuation() -
 @pytest.mark.parametrize(
     ("first", "last", "share"),
     [
-        ("A man plays a red guitar.", "A man plays music.", 2 / 3),  # man, plays of man, plays, music
+        (
+            "A man plays a red guitar.",
+            "A man plays music.",
+            2 / 3,
+        ),  # man, plays of man, plays, music
         ("A man plays a red guitar.", "The man, the MAN!", 1.0),
         ("A man plays.", "A woman sleeps.", 0.0),
         ("A man plays.", "Is it so?", None),  # function words alone
         ("红色的猫", "猫在睡", 1 / 2),  # 猫 of 猫, 睡
     ],
 )
-def test_overlap_is_the_share_of_the_last_texts_words(first: str, last: str, share: float | None) -> None:
+def test_overlap_is_the_share_of_the_last_texts_words(
+    first: str, last: str, share: float | None
+) -> None:
     assert overlap_share(first, last) == share
 
 
@@ -60,7 +73,11 @@ def test_overlap_is_the_share_of_the_last_texts_words(first: str, last: str, sha
         ("Nobody is outside.", "yes", "no"),
         ("He isn't here.", "yes", "no"),
         ("He isn’t here.", "yes", "no"),
-        ("There is a knot in the nothing-box.", "yes", "no"),  # nothing; "knot" alone holds no negation
+        (
+            "There is a knot in the nothing-box.",
+            "yes",
+            "no",
+        ),  # nothing; "knot" alone holds no negation
         ("There is a knot.", "no", "no"),
         ("Three men with 2 dogs", "no", "yes"),
         ("No one, at 10", "yes", "yes"),
@@ -110,7 +127,9 @@ def test_a_statement_has_no_question_type() -> None:
 def test_answerable_is_read_from_scores_or_answers() -> None:
     scored = make_sample(0, "", "", {"HasAns_exact": None, "NoAns_exact": 1.0}, doc={"answers": []})
     assert read(scored, [], "answerable") == "no"
-    assert read(scored.model_copy(update={"scores": {"HasAns_exact": 0.0}}), [], "answerable") == "yes"
+    assert (
+        read(scored.model_copy(update={"scores": {"HasAns_exact": 0.0}}), [], "answerable") == "yes"
+    )
     assert read(text_sample(answers=[]), [], "answerable") == "no"
     assert read(text_sample(answers=["a"]), [], "answerable") == "yes"
     assert read(text_sample(text="a"), [], "answerable") is None
@@ -130,16 +149,24 @@ def test_text_fields_are_those_of_the_prompt_but_for_the_answers_own() -> None:
             f"city {number}",
             None,
             {},
-            doc={"id": f"q{number}", "answer": f"city {number}", "question": f"Where is {number}?", "context": text},
+            doc={
+                "id": f"q{number}",
+                "answer": f"city {number}",
+                "question": f"Where is {number}?",
+                "context": text,
+            },
             prompt=f"{text}\nWhere is {number}?\nAnswer:",
         )
-        for number, text in enumerate(f"The tower {number} stands in city {number}." for number in range(5))
+        for number, text in enumerate(
+            f"The tower {number} stands in city {number}." for number in range(5)
+        )
     ]
     assert find_text_fields(samples) == ["context", "question"]
     assert find_text_fields([]) == []
 
 
-# --- quarters -------------------------------------------------------------------------------------------------------
+# --- quarters
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_numbers_are_cut_into_quarters_and_equal_ones_are_never_parted() -> None:
@@ -152,7 +179,10 @@ def test_numbers_are_cut_into_quarters_and_equal_ones_are_never_parted() -> None
         *["7 to 1,008 characters"] * 2,
     ]
     # quartiles of 0, 0, 0, 0, 1, 1: 0, 0, 1
-    assert tag_items([0.0, 0.0, 0.0, 0.0, 1.0, 1.0], length) == ["0 characters"] * 4 + ["1 characters"] * 2
+    assert (
+        tag_items([0.0, 0.0, 0.0, 0.0, 1.0, 1.0], length)
+        == ["0 characters"] * 4 + ["1 characters"] * 2
+    )
     assert tag_items([None, None], length) == [None, None]
     share = Trait("overlap", "", lambda sample: None, "%", 100.0)
     assert tag_items([0.25, 0.5], share) == ["25 %", "50 %"]
@@ -160,11 +190,15 @@ def test_numbers_are_cut_into_quarters_and_equal_ones_are_never_parted() -> None
 
 def test_quarters_are_named_so_that_they_can_be_told_apart() -> None:
     margin = Trait("margin", "", lambda sample: None, "nats")
-    assert tag_items([0.2511, 0.2523], margin) == ["0.251 nats", "0.252 nats"]  # with two decimals both are 0.25
+    assert tag_items([0.2511, 0.2523], margin) == [
+        "0.251 nats",
+        "0.252 nats",
+    ]  # with two decimals both are 0.25
     assert tag_items([0.25, 0.5], margin) == ["0.25 nats", "0.50 nats"]
 
 
-# --- slices ---------------------------------------------------------------------------------------------------------
+# --- slices
+# ---------------------------------------------------------------------------------------------------------
 
 
 def find(slices: list[Slice] | None, kind: str) -> dict[str, Slice]:
@@ -172,43 +206,60 @@ def find(slices: list[Slice] | None, kind: str) -> dict[str, Slice]:
 
 
 def test_slices_that_gain_and_lose_are_told_apart(tmp_path: Path) -> None:
-    """In `nli_pair` 30 of 40 items without a negation are corrected and 30 of 40 with one broken: together nothing."""
+    """In `nli_pair` 30 of 40 items without a negation are corrected and 30 of 40 with one broken:
+    together nothing."""
     summary = summarize(*nli_pair(tmp_path), ["genre"])
     negation = find(summary.slices, "negation")
     gained, lost = negation["no"], negation["yes"]
     assert (gained.n, gained.base, gained.tuned, gained.delta) == (40, 0.25, 1.0, 0.75)
     assert gained.counts == {"still right": 10, "corrected": 30, "broken": 0, "not corrected": 0}
     assert (lost.n, lost.base, lost.tuned, lost.delta) == (40, 1.0, 0.25, -0.75)
-    assert gained.p == lost.p == 2 * 0.5**30  # McNemar's exact test: 30 of 30 discordant pairs on one side
+    assert (
+        gained.p == lost.p == 2 * 0.5**30
+    )  # McNemar's exact test: 30 of 30 discordant pairs on one side
     assert (gained.verdict, lost.verdict) == ("gained", "lost")
     assert gained.low is not None
     assert 0.5 < gained.low < 0.75
     genre = find(summary.slices, "genre (field)")
     assert {value: each.n for value, each in genre.items()} == {"fiction": 40, "letters": 40}
-    assert {each.verdict for each in genre.values()} == {"no evidence"}  # as many corrected as broken
+    assert {each.verdict for each in genre.values()} == {
+        "no evidence"
+    }  # as many corrected as broken
     assert set(find(summary.slices, "gold answer")) == {"yes", "maybe", "no"}
     assert summary.definitions["negation"] == "a negation word in hypothesis"
 
 
 def test_p_values_are_adjusted_over_the_tested_slices(tmp_path: Path) -> None:
-    """Holm (1979): the smallest p times the number of tests, here two equal ones: both times m, m - 1 at least."""
+    """Holm (1979): the smallest p times the number of tests, here two equal ones: both times m, m -
+    1 at least."""
     slices = summarize(*nli_pair(tmp_path)).slices or []
     tested = [each for each in slices if each.p is not None]
     assert len(tested) > 5
     adjusted = {each.p_adjusted for each in tested if each.kind == "negation"}
     assert adjusted == {len(tested) * 2 * 0.5**30}
-    assert all(each.p_adjusted is None and each.verdict is None for each in slices if each.p is None)
+    assert all(
+        each.p_adjusted is None and each.verdict is None for each in slices if each.p is None
+    )
 
 
 def test_a_small_slice_has_no_verdict(tmp_path: Path) -> None:
     base, tuned = (
         [
-            nli_sample(number, 0, predicted, "A man.", "A man.", source="small" if number < size else "large")
+            nli_sample(
+                number,
+                0,
+                predicted,
+                "A man.",
+                "A man.",
+                source="small" if number < size else "large",
+            )
             for number in range(60)
         ]
         for predicted, size in ((1, 19), (0, 19))
     )
-    sources = find(summarize(*write_pair(tmp_path, base, tuned), ["source"]).slices, "source (field)")
+    sources = find(
+        summarize(*write_pair(tmp_path, base, tuned), ["source"]).slices, "source (field)"
+    )
     small, large = sources["small"], sources["large"]
     assert (small.n, small.delta, small.p, small.verdict) == (19, 1.0, None, None)
     assert small.low is not None
@@ -216,12 +267,17 @@ def test_a_small_slice_has_no_verdict(tmp_path: Path) -> None:
 
 
 def test_slices_made_by_the_models_own_answers_are_not_tested(tmp_path: Path) -> None:
-    """Base and tuned are equally good, each right on another half: the base's margin alone foretells the change."""
+    """Base and tuned are equally good, each right on another half: the base's margin alone
+    foretells the change."""
     base, tuned = [], []
     for number in range(80):
         right = number < 40
         made = nli_sample(number, 0, 0 if right else 1, "A man.", "A man.")
-        margin = [[-0.1, False], [-9.0, False], [-9.0, False]] if right else [[-1.1, False], [-1.0, False], [-9, False]]
+        margin = (
+            [[-0.1, False], [-9.0, False], [-9.0, False]]
+            if right
+            else [[-1.1, False], [-1.0, False], [-9, False]]
+        )
         base.append(made.model_copy(update={"responses": margin}))
         tuned.append(nli_sample(number, 0, 1 if right else 0, "A man.", "A man."))
     found = find(summarize(*write_pair(tmp_path, base, tuned)).slices, "base margin")
@@ -229,24 +285,45 @@ def test_slices_made_by_the_models_own_answers_are_not_tested(tmp_path: Path) ->
         "0.10 nats": (40, 1.0),
         "8.90 nats": (40, -1.0),
     }
-    assert all(each.from_answers and each.p is None and each.verdict is None for each in found.values())
+    assert all(
+        each.from_answers and each.p is None and each.verdict is None for each in found.values()
+    )
 
 
 def test_run_on_and_unreadable_answers_make_slices(tmp_path: Path) -> None:
-    answers = [("blue", "blue\nQ: next"), ("blue\nQ: next", "blue"), ("red", "blue"), ("blue\nQ: a", "red\nQ: b")]
-    base, tuned = (answer_samples(["blue"] * 40, [pair[side] for pair in answers] * 10) for side in (0, 1))
+    answers = [
+        ("blue", "blue\nQ: next"),
+        ("blue\nQ: next", "blue"),
+        ("red", "blue"),
+        ("blue\nQ: a", "red\nQ: b"),
+    ]
+    base, tuned = (
+        answer_samples(["blue"] * 40, [pair[side] for pair in answers] * 10) for side in (0, 1)
+    )
     summary = summarize(*write_pair(tmp_path, base, tuned))
     found = find(summary.slices, "run-on answer")
-    assert {value: each.n for value, each in found.items()} == {"base": 10, "tuned": 10, "neither": 10, "both": 10}
+    assert {value: each.n for value, each in found.items()} == {
+        "base": 10,
+        "tuned": 10,
+        "neither": 10,
+        "both": 10,
+    }
     assert all(each.from_answers and each.verdict is None for each in found.values())
     assert not find(summary.slices, "unreadable answer")  # no answer is
 
 
 def test_items_of_one_cluster_are_not_taken_for_many(tmp_path: Path) -> None:
-    """40 items of four premises, all corrected: swapping premises whole, 2 of 16 outcomes are as extreme."""
+    """40 items of four premises, all corrected: swapping premises whole, 2 of 16 outcomes are as
+    extreme."""
     base, tuned = (
         [
-            nli_sample(number, 0, predicted, f"Premise {number % 4}", f"It is {'not' * (number < 40)} {number}.")
+            nli_sample(
+                number,
+                0,
+                predicted,
+                f"Premise {number % 4}",
+                f"It is {'not' * (number < 40)} {number}.",
+            )
             for number in range(60)
         ]
         for predicted in (1, 0)
@@ -262,7 +339,9 @@ def test_cases_are_tagged_with_their_slices(tmp_path: Path) -> None:
     assert summary.cases is not None
     for case in summary.cases["broken"]:
         assert "negation: yes" in case.tags
-        assert not any(tag.startswith("number") for tag in case.tags)  # no item has one: that parts nothing
+        assert not any(
+            tag.startswith("number") for tag in case.tags
+        )  # no item has one: that parts nothing
         assert f"gold answer: {case.gold}" in case.tags
         number = int(case.item_key[4:8])
         assert f"genre (field): {'fiction' if number % 2 else 'letters'}" in case.tags
@@ -277,7 +356,12 @@ def test_a_field_with_many_values_is_refused(tmp_path: Path) -> None:
 def test_lists_and_missing_values_are_in_no_slice(tmp_path: Path) -> None:
     base = [
         nli_sample(
-            number, 0, 0, "A man.", "A man.", **({"source": ["a"]} if number < 5 else {"source": number % 2 == 0})
+            number,
+            0,
+            0,
+            "A man.",
+            "A man.",
+            **({"source": ["a"]} if number < 5 else {"source": number % 2 == 0}),
         )
         for number in range(60)
     ]
@@ -291,7 +375,9 @@ def test_samples_in_another_order_give_the_same_slices(tmp_path: Path) -> None:
     assert summarize(*shuffled, ["genre"]) == summarize(base, tuned, ["genre"])
 
 
-def test_of_many_items_some_are_drawn_and_every_case_is_tagged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_items_some_are_drawn_and_every_case_is_tagged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ft_harness.comparison.cases.sheets._MOST_SLICED", 50)
     summary = summarize(*nli_pair(tmp_path))
     assert summary.n_sliced == 50
@@ -303,6 +389,9 @@ def test_of_many_items_some_are_drawn_and_every_case_is_tagged(tmp_path: Path, m
 
 def test_slices_come_in_the_order_of_their_numbers_then_by_name(tmp_path: Path) -> None:
     names = ["10 %", "9 %", "1,000", "nan", "b", "a", "2.5 x"]
-    base = [nli_sample(number, 0, 0, "A man.", "A man.", source=names[number % 7]) for number in range(21)]
+    base = [
+        nli_sample(number, 0, 0, "A man.", "A man.", source=names[number % 7])
+        for number in range(21)
+    ]
     found = find(summarize(*write_pair(tmp_path, base, base), ["source"]).slices, "source (field)")
     assert list(found) == ["2.5 x", "9 %", "10 %", "1,000", "a", "b", "nan"]

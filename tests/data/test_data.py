@@ -1,4 +1,5 @@
-"""The loader: columns, labels, sizes and splits; deterministic, disjoint, and every fault with its row."""
+"""The loader: columns, labels, sizes and splits; deterministic, disjoint, and every fault with its
+row."""
 
 from __future__ import annotations
 
@@ -51,11 +52,15 @@ def refused(expected: str, **options) -> InputError:
 
 def test_an_optional_field_may_lack_in_a_row_or_the_whole_source(tmp_path: Path):
     columns = {"instruction": [], "input": [], "answer": ["output"]}
-    rows = [{"instruction": "a", "input": "b", "output": "c"}, {"instruction": "d", "input": "", "output": "e"}]
+    rows = [
+        {"instruction": "a", "input": "b", "output": "c"},
+        {"instruction": "d", "input": "", "output": "e"},
+    ]
     for part in (rows, [{name: row[name] for name in ("instruction", "output")} for row in rows]):
         write_rows(tmp_path / "all.jsonl", part)
         found = load_splits(
-            {"source": str(tmp_path / "all.jsonl"), "columns": columns, "optional": ["input"]}, test_all=True
+            {"source": str(tmp_path / "all.jsonl"), "columns": columns, "optional": ["input"]},
+            test_all=True,
         )
         assert found["test"]["input"] == (["b", ""] if "input" in part[0] else ["", ""])
         assert found["test"]["answer"] == ["c", "e"]
@@ -76,8 +81,13 @@ def test_a_folder_of_splits_is_taken_as_it_is(tmp_path: Path):
 
 
 def test_columns_go_by_any_accepted_name_and_others_are_left_out(tmp_path: Path):
-    path = write_rows(tmp_path / "a.jsonl", [{"id": i, "sentence1": "s", "gold_label": "yes"} for i in range(10)])
-    options = {"columns": {"text": ["review", "sentence1"], "label": ["gold_label"]}, "labels": ["no", "yes"]}
+    path = write_rows(
+        tmp_path / "a.jsonl", [{"id": i, "sentence1": "s", "gold_label": "yes"} for i in range(10)]
+    )
+    options = {
+        "columns": {"text": ["review", "sentence1"], "label": ["gold_label"]},
+        "labels": ["no", "yes"],
+    }
     splits = load_splits(data={"source": str(path), **options})
     assert splits["train"].column_names == ["text", "label", "label_names"]
     assert splits["train"][0] == {"text": "s", "label": 1, "label_names": ["no", "yes"]}
@@ -92,7 +102,14 @@ def test_labels_are_names_or_numbers(tmp_path: Path):
     rows = [{"text": "t", "label": label} for label in ("yes", "no", 1, 0, "1", "0")]
     write_splits(tmp_path, 2, 2, 2)
     write_rows(tmp_path / "test.jsonl", rows)
-    assert list(load_splits(data={"source": str(tmp_path), **CLASSES})["test"]["label"]) == [1, 0, 1, 0, 1, 0]
+    assert list(load_splits(data={"source": str(tmp_path), **CLASSES})["test"]["label"]) == [
+        1,
+        0,
+        1,
+        0,
+        1,
+        0,
+    ]
 
 
 def test_a_name_that_is_a_number_is_a_name(tmp_path: Path):
@@ -110,11 +127,17 @@ def test_dropped_labels(drop: list, raw: int | str, tmp_path: Path):
     assert texts(splits)["test"] == ["kept"]
 
 
-def test_a_split_without_any_label_is_derived_and_said_to_be(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_a_split_without_any_label_is_derived_and_said_to_be(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     write_splits(tmp_path, 20, 2, 2)
     write_rows(tmp_path / "test.jsonl", [{"text": "unlabelled", "label": -1}] * 9)
     splits = load_splits(data={"source": str(tmp_path), **CLASSES, "drop_labels": [-1]})
-    assert {name: len(split) for name, split in splits.items()} == {"train": 18, "validation": 2, "test": 2}
+    assert {name: len(split) for name, split in splits.items()} == {
+        "train": 18,
+        "validation": 2,
+        "test": 2,
+    }
     assert "test.jsonl: no row has a label to keep" in caplog.text
 
 
@@ -145,7 +168,9 @@ def test_a_wrong_row_is_named_with_its_line(row: dict, expected: str, tmp_path: 
 
 def test_a_missing_column_names_those_there_are_and_the_way_out(tmp_path: Path):
     path = write_rows(tmp_path / "a.jsonl", [{"sentence": "s", "label": 1}] * 10)
-    error = refused("no column for the field text (columns: sentence, label)", source=str(path), **CLASSES)
+    error = refused(
+        "no column for the field text (columns: sentence, label)", source=str(path), **CLASSES
+    )
     assert error.expected == "one of text"
     assert "data.columns={field: [column]}" in error.action
 
@@ -168,15 +193,21 @@ def test_labels_need_a_label_column(columns: dict, tmp_path: Path):
         ({"a": 1}, "a", "is a text, but a object"),
     ],
 )
-def test_values_of_different_kinds_in_a_field_are_named_with_both_lines(first, second, expected: str, tmp_path: Path):
-    path = write_rows(tmp_path / "a.jsonl", [{"text": "t", "n": n} for n in (first, first, second, second)])
+def test_values_of_different_kinds_in_a_field_are_named_with_both_lines(
+    first, second, expected: str, tmp_path: Path
+):
+    path = write_rows(
+        tmp_path / "a.jsonl", [{"text": "t", "n": n} for n in (first, first, second, second)]
+    )
     refused(f"{path}:3: the field n {expected} at {path}:1", source=str(path))
 
 
 def test_different_kinds_in_two_splits_or_in_one_list(tmp_path: Path):
     write_rows(tmp_path / "train.jsonl", [{"n": 1}])
     write_rows(tmp_path / "test.jsonl", [{"n": "1"}])
-    refused(f"test.jsonl:1: the field n is a text, but a number at {tmp_path}", source=str(tmp_path))
+    refused(
+        f"test.jsonl:1: the field n is a text, but a number at {tmp_path}", source=str(tmp_path)
+    )
     path = write_rows(tmp_path / "a.jsonl", [{"n": ["a"]}, {"n": ["a", 1]}])
     refused(f"{path}:2: the field n is a list of number and text", source=str(path))
     path = write_rows(tmp_path / "b.jsonl", [{"n": ["a", 1]}])
@@ -201,7 +232,9 @@ def test_different_kinds_deep_inside_a_field(tmp_path: Path):
 def test_a_field_takes_the_type_of_all_its_values(values: list, read: list, tmp_path: Path):
     """The same in one batch and where the wider value comes after 10,000 rows."""
     for fill in (0, 10_000):
-        path = write_rows(tmp_path / f"a{fill}.jsonl", [{"n": n} for n in [values[0]] * fill + values])
+        path = write_rows(
+            tmp_path / f"a{fill}.jsonl", [{"n": n} for n in [values[0]] * fill + values]
+        )
         found = list(load_splits(data={"source": str(path)}, test_all=True)["test"]["n"])
         assert found == [read[0]] * fill + read
 
@@ -222,13 +255,19 @@ def test_a_field_takes_the_type_of_all_its_values(values: list, read: list, tmp_
         ("FALSE", ["True", "False", "Unknown"], 1),
     ],
 )
-def test_labels_as_pandas_and_json_write_them(number, labels: list[str], index: int, tmp_path: Path):
+def test_labels_as_pandas_and_json_write_them(
+    number, labels: list[str], index: int, tmp_path: Path
+):
     path = write_rows(tmp_path / "a.jsonl", [{"text": "t", "label": number}] * 3)
-    found = load_splits(data={"source": str(path), **CLASSES, "labels": labels}, test_all=True)["test"]
+    found = load_splits(data={"source": str(path), **CLASSES, "labels": labels}, test_all=True)[
+        "test"
+    ]
     assert list(found["label"]) == [index] * 3
 
 
-@pytest.mark.parametrize("label", [True, "false", 1.5, "1.5", -1.0, 3.0, float("nan"), "9" * 5000, "1e0"])
+@pytest.mark.parametrize(
+    "label", [True, "false", 1.5, "1.5", -1.0, 3.0, float("nan"), "9" * 5000, "1e0"]
+)
 def test_numbers_that_are_no_label(label, tmp_path: Path):
     path = write_rows(tmp_path / "a.jsonl", [{"text": "t", "label": label}] * 3)
     refused(f"{path}:1: label ", source=str(path), **{**CLASSES, "labels": ["a", "b", "c"]})
@@ -257,7 +296,9 @@ def test_one_class_only_is_fine(tmp_path: Path):
         ([], "0 given"),
     ],
 )
-def test_labels_and_label_words_are_different_words(words: list[str], expected: str, tmp_path: Path):
+def test_labels_and_label_words_are_different_words(
+    words: list[str], expected: str, tmp_path: Path
+):
     path = write_rows(tmp_path / "a.jsonl", numbered(10))
     refused(f"data.labels: {expected}", source=str(path), **{**CLASSES, "labels": words})
     with pytest.raises(ft_errors.FtHarnessError) as caught:
@@ -269,7 +310,12 @@ def test_labels_and_label_words_are_different_words(words: list[str], expected: 
 @pytest.mark.parametrize(("labels", "count"), [({"labels": ["a", "b", "c"]}, 3), ({}, 0)])
 def test_there_are_as_many_label_words_as_labels(labels: dict, count: int, tmp_path: Path):
     path = write_rows(tmp_path / "a.jsonl", numbered(10))
-    refused(f"data.label_words: 2 words for {count} labels", source=str(path), label_words=["bad", "good"], **labels)
+    refused(
+        f"data.label_words: 2 words for {count} labels",
+        source=str(path),
+        label_words=["bad", "good"],
+        **labels,
+    )
 
 
 def test_label_words_and_language_are_fields_of_each_doc(tmp_path: Path):
@@ -292,7 +338,9 @@ def test_answers_in_the_hubs_form_are_their_distinct_texts(tmp_path: Path):
 
 def test_an_empty_list_is_a_value(tmp_path: Path):
     path = write_rows(tmp_path / "a.jsonl", [{"answers": []}, {"answers": ["x"]}, {"answers": []}])
-    found = load_splits(data={"source": str(path), "columns": {"answers": []}}, test_all=True)["test"]
+    found = load_splits(data={"source": str(path), "columns": {"answers": []}}, test_all=True)[
+        "test"
+    ]
     assert list(found["answers"]) == [[], ["x"], []]
 
 
@@ -303,15 +351,32 @@ def test_half_a_character_inside_a_value(value, tmp_path: Path):
 
 
 def test_a_second_row_with_the_same_id_is_named_with_the_first(tmp_path: Path):
-    ids = ["a", "b", 1, "1", None, None, "b", "c", "a"]  # 1 and "1" are two; a row without an id has none
-    path = write_rows(tmp_path / "a.jsonl", [{"id": name, "text": f"t{i}", "label": 1} for i, name in enumerate(ids)])
+    ids = [
+        "a",
+        "b",
+        1,
+        "1",
+        None,
+        None,
+        "b",
+        "c",
+        "a",
+    ]  # 1 and "1" are two; a row without an id has none
+    path = write_rows(
+        tmp_path / "a.jsonl",
+        [{"id": name, "text": f"t{i}", "label": 1} for i, name in enumerate(ids)],
+    )
     options = {"source": str(path), **CLASSES}
     error = refused(f"{path}:7: the id 'b' is that of {path}:2 too (2 rows have", **options)
     assert "data.group_by=id" in error.action
-    path = write_rows(tmp_path / "b.jsonl", [{"id": i // 3, "text": f"t{i}", "label": 1} for i in range(30)])
+    path = write_rows(
+        tmp_path / "b.jsonl", [{"id": i // 3, "text": f"t{i}", "label": 1} for i in range(30)]
+    )
     refused(f"{path}:2: the id '0'", source=str(path), **CLASSES)
     for test_all in (False, True):
-        splits = load_splits(data={"source": str(path), **CLASSES, "group_by": "id"}, test_all=test_all)
+        splits = load_splits(
+            data={"source": str(path), **CLASSES, "group_by": "id"}, test_all=test_all
+        )
         assert sum(map(len, splits.values())) == 30
 
 
@@ -338,8 +403,16 @@ def test_the_rows_of_a_bad_field_are_counted(tmp_path: Path):
     assert "data.skip_bad_rows=true" in error.action
 
 
-def test_bad_rows_are_left_out_and_counted_on_request(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    rows = [{"text": "", "label": -1}, *numbered(1), {"text": " ", "label": 1}, *numbered(3, 1), {"text": "t"}]
+def test_bad_rows_are_left_out_and_counted_on_request(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    rows = [
+        {"text": "", "label": -1},
+        *numbered(1),
+        {"text": " ", "label": 1},
+        *numbered(3, 1),
+        {"text": "t"},
+    ]
     path = write_rows(tmp_path / "a.jsonl", rows)
     options = {"source": str(path), **CLASSES, "drop_labels": [-1], "skip_bad_rows": "true"}
     splits = load_splits(data=options, test_all=True)
@@ -367,7 +440,12 @@ def test_samples_by_label_need_a_label(option: str, fields: dict, tmp_path: Path
 
 def test_groups_need_their_column(tmp_path: Path):
     path = write_rows(tmp_path / "a.jsonl", numbered(20))
-    refused("no column title to group by (columns: text, label)", source=str(path), **CLASSES, group_by="title")
+    refused(
+        "no column title to group by (columns: text, label)",
+        source=str(path),
+        **CLASSES,
+        group_by="title",
+    )
     rows = [{"text": "t", "label": 1, "title": "x"}, {"text": "t", "label": 1, "title": None}]
     path = write_rows(tmp_path / "b.jsonl", rows)
     refused(f"{path}:2: the field title is null", source=str(path), **CLASSES, group_by="title")
@@ -379,9 +457,19 @@ def test_a_group_is_a_column_or_a_field_and_never_cut(name: str, tmp_path: Path)
     path = write_rows(tmp_path / "a.jsonl", rows)
     columns = {"text": [], "label": [], "chapter": ["title"]}
     splits = load_splits(
-        data={"source": str(path), **CLASSES, "columns": columns, "group_by": name, "split": "70/10/20"}
+        data={
+            "source": str(path),
+            **CLASSES,
+            "columns": columns,
+            "group_by": name,
+            "split": "70/10/20",
+        }
     )
-    assert {split: len(part) for split, part in splits.items()} == {"train": 35, "validation": 5, "test": 10}
+    assert {split: len(part) for split, part in splits.items()} == {
+        "train": 35,
+        "validation": 5,
+        "test": 10,
+    }
     groups = [set(part["chapter"]) for part in splits.values()]
     assert len(set.union(*groups)) == sum(map(len, groups)) == 10
 
@@ -391,10 +479,19 @@ def test_a_group_is_a_column_or_a_field_and_never_cut(name: str, tmp_path: Path)
     [
         ({"first": True, "stratified": True}, "data.first and data.stratified exclude each other"),
         ({"first": True, "balanced": True}, "data.first and data.balanced exclude each other"),
-        ({"balanced": True, "stratified": True}, "data.stratified and data.balanced exclude each other"),
-        ({"group_by": "text", "stratified": True}, "data.stratified and data.group_by exclude each other"),
+        (
+            {"balanced": True, "stratified": True},
+            "data.stratified and data.balanced exclude each other",
+        ),
+        (
+            {"group_by": "text", "stratified": True},
+            "data.stratified and data.group_by exclude each other",
+        ),
         ({"split": "80/20", "validation_size": 3}, "data.validation_size with data.split 80/20"),
-        *[({"split": value}, "data option split") for value in ("80/10", "80", "100/0", "0/100", "50/0/50", "a/b", "")],
+        *[
+            ({"split": value}, "data option split")
+            for value in ("80/10", "80", "100/0", "0/100", "50/0/50", "a/b", "")
+        ],
         ({"split": "25/25/25/25"}, "data option split"),
         ({"language": 7}, "data option language"),
     ],
@@ -406,12 +503,23 @@ def test_options_that_cannot_hold(options: dict, expected: str, tmp_path: Path):
 
 def test_the_order_of_options_does_not_matter(tmp_path: Path):
     path = write_rows(tmp_path / "a.jsonl", numbered(50))
-    options = {"source": str(path), **CLASSES, "split": "70/10/20", "train_size": 10, "balanced": True, "seed": 3}
-    assert texts(load_splits(data=options)) == texts(load_splits(data=dict(reversed(options.items()))))
+    options = {
+        "source": str(path),
+        **CLASSES,
+        "split": "70/10/20",
+        "train_size": 10,
+        "balanced": True,
+        "seed": 3,
+    }
+    assert texts(load_splits(data=options)) == texts(
+        load_splits(data=dict(reversed(options.items())))
+    )
 
 
 def test_equal_rows_make_equal_bytes_in_every_process(tmp_path: Path):
-    rows = [{"text": f"row {i}", "label": i % 2, "n": [] if i < 11_000 else [i]} for i in range(12_000)]
+    rows = [
+        {"text": f"row {i}", "label": i % 2, "n": [] if i < 11_000 else [i]} for i in range(12_000)
+    ]
     path = write_rows(tmp_path / "a.jsonl", rows)
     code = (
         "import hashlib, sys; from pathlib import Path; from ft_harness.data import load_splits\n"
@@ -447,14 +555,18 @@ def test_nothing_is_left_when_the_process_ends(tmp_path: Path):
 def test_long_rows_do_not_wait_for_each_other_in_memory():
     with ArrowFile() as file:
         for i in range(4):
-            file.append(f"row {i}", {"text": "x" * 3_000_000})  # two of them pass 4,194,304 characters
+            file.append(
+                f"row {i}", {"text": "x" * 3_000_000}
+            )  # two of them pass 4,194,304 characters
         docs = file.dataset()
     assert docs.data.column("text").num_chunks == 2
     assert [len(text) for text in docs["text"]] == [3_000_000] * 4
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_full_temporary_folder_is_a_resource_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_full_temporary_folder_is_a_resource_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     full = tmp_path / "full.arrow"
     full.symlink_to("/dev/full")
     monkeypatch.setattr(arrow_file, "_new_path", lambda: full)
@@ -467,7 +579,8 @@ def test_a_full_temporary_folder_is_a_resource_error(tmp_path: Path, monkeypatch
 
 
 def test_ten_times_the_rows_take_little_more_memory(tmp_path: Path):
-    """10,000 and 100,000 rows of about 200 bytes: 18 MB more on disk, and as Python objects some 50 MB more."""
+    """10,000 and 100,000 rows of about 200 bytes: 18 MB more on disk, and as Python objects some 50
+    MB more."""
     code = (
         "import resource, sys; from ft_harness.data import load_splits; import datasets\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
@@ -475,8 +588,12 @@ def test_ten_times_the_rows_take_little_more_memory(tmp_path: Path):
     )
     grown = []
     for rows in (10_000, 100_000):
-        path = write_rows(tmp_path / f"{rows}.jsonl", [{"text": f"word {i} " * 17} for i in range(rows)])
-        done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+        path = write_rows(
+            tmp_path / f"{rows}.jsonl", [{"text": f"word {i} " * 17} for i in range(rows)]
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+        )
         grown.append(int(done.stdout.split()[-1]))
     assert grown[1] - grown[0] < 20
 
@@ -499,7 +616,9 @@ def test_an_empty_split_file_is_refused(name: str, tmp_path: Path):
     ],
 )
 @pytest.mark.parametrize("stratified", [False, True])
-def test_missing_splits_are_carved_out(sizes: dict, counts: tuple[int, ...], stratified: bool, tmp_path: Path):
+def test_missing_splits_are_carved_out(
+    sizes: dict, counts: tuple[int, ...], stratified: bool, tmp_path: Path
+):
     path = write_rows(tmp_path / "all.jsonl", numbered(50))
     options = {"source": str(path), **CLASSES, **sizes, "stratified": stratified}
     found = texts(load_splits(data=options))
@@ -516,7 +635,8 @@ def test_missing_splits_are_carved_out(sizes: dict, counts: tuple[int, ...], str
 def test_which_rows_are_carved_out_is_pinned(tmp_path: Path):
     path = write_rows(tmp_path / "all.jsonl", numbered(20))
     found = texts(load_splits(data={"source": str(path), **CLASSES}))
-    # numpy's default_rng((seed, split)).permutation: of 20 rows for test (2), of the 18 left for validation (1)
+    # numpy's default_rng((seed, split)).permutation: of 20 rows for test (2), of the 18 left for
+    # validation (1)
     assert found["test"] == ["row 8", "row 15"]
     assert found["validation"] == ["row 0", "row 11"]
 
@@ -549,7 +669,9 @@ def test_which_split_gives_to_which(files: dict[str, int], counts: tuple[int, ..
         ({"train_size": 1.0, "validation_size": 10}, (40, 10, 20)),
     ],
 )
-def test_sizes_are_counts_or_shares_of_their_split(sizes: dict, counts: tuple[int, ...], tmp_path: Path):
+def test_sizes_are_counts_or_shares_of_their_split(
+    sizes: dict, counts: tuple[int, ...], tmp_path: Path
+):
     options = {"source": str(write_splits(tmp_path, 40, 10, 20)), **CLASSES, **sizes}
     found = texts(load_splits(data=options))
     assert tuple(len(found[name]) for name in ("train", "validation", "test")) == counts
@@ -573,16 +695,26 @@ def test_carving_everything_away_leaves_an_empty_split(stratified: bool, tmp_pat
 @pytest.mark.parametrize(
     ("groups", "count", "shares"),
     [
-        ((6, 3, 1), 5, [3, 2, 0]),  # 3, 1.5, 0.5: the one left over goes to the first of the two halves
+        (
+            (6, 3, 1),
+            5,
+            [3, 2, 0],
+        ),  # 3, 1.5, 0.5: the one left over goes to the first of the two halves
         ((6, 3, 1), 10, [6, 3, 1]),
         ((1, 1, 1), 2, [1, 1, 0]),  # 2/3 each
         ((50, 30, 20), 7, [4, 2, 1]),  # 3.5, 2.1, 1.4
         ((10, 20), 1, [0, 1]),  # 1/3, 2/3
     ],
 )
-def test_stratified_samples_have_exact_shares(groups: tuple[int, ...], count: int, shares: list[int], tmp_path: Path):
+def test_stratified_samples_have_exact_shares(
+    groups: tuple[int, ...], count: int, shares: list[int], tmp_path: Path
+):
     names = ["a", "b", "c"][: len(groups)]
-    rows = [{"text": "t", "label": name} for name, size in zip(names, groups, strict=True) for _ in range(size)]
+    rows = [
+        {"text": "t", "label": name}
+        for name, size in zip(names, groups, strict=True)
+        for _ in range(size)
+    ]
     for split in ("train", "dev", "test"):
         write_rows(tmp_path / f"{split}.jsonl", rows)
     options = {**CLASSES, "labels": names, "train_size": count, "stratified": True}
@@ -591,13 +723,17 @@ def test_stratified_samples_have_exact_shares(groups: tuple[int, ...], count: in
 
 
 def test_test_all_puts_every_row_into_test(tmp_path: Path):
-    splits = load_splits(data={"source": str(write_splits(tmp_path, 4, 2, 2)), **CLASSES}, test_all=True)
+    splits = load_splits(
+        data={"source": str(write_splits(tmp_path, 4, 2, 2)), **CLASSES}, test_all=True
+    )
     assert texts(splits) == {"train": [], "validation": [], "test": [f"row {i}" for i in range(8)]}
     assert splits["train"].features == splits["validation"].features == splits["test"].features
     assert splits["train"].column_names == ["text", "label", "label_names"]
 
 
-def test_options_are_replaced_by_metadata_and_the_rest_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_options_are_replaced_by_metadata_and_the_rest_is_ignored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     source = write_splits(tmp_path, 10, 2, 2)
     splits = load_splits(
         data={"source": "nobody/nothing", **CLASSES, "train_size": 9},
@@ -613,12 +749,18 @@ def test_options_are_replaced_by_metadata_and_the_rest_is_ignored(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("given", "meant"), [("data_sorce", "data_source"), ("data_trainsize", "data_train_size"), ("testall", "test_all")]
+    ("given", "meant"),
+    [("data_sorce", "data_source"), ("data_trainsize", "data_train_size"), ("testall", "test_all")],
 )
-def test_a_near_miss_is_warned_about(given: str, meant: str, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_a_near_miss_is_warned_about(
+    given: str, meant: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     with caplog.at_level(logging.WARNING):
         load_splits(data={"source": str(write_splits(tmp_path, 4, 2, 2)), **CLASSES}, **{given: 1})
-    assert f"metadata {given} is not an option of the data loader; did you mean {meant}?" in caplog.text
+    assert (
+        f"metadata {given} is not an option of the data loader; did you mean {meant}?"
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize(
@@ -650,7 +792,9 @@ def test_a_hub_source_that_cannot_be_had_is_an_input_error(monkeypatch: pytest.M
         raise ConnectionError("no network\nand a second line")
 
     monkeypatch.setattr(datasets, "load_dataset", offline)
-    error = refused("org/name-v1.0: can't be loaded from the hub (no network)", source="org/name-v1.0")
+    error = refused(
+        "org/name-v1.0: can't be loaded from the hub (no network)", source="org/name-v1.0"
+    )
     assert "data.source=FILE" in error.action
 
 
@@ -666,7 +810,11 @@ def test_a_hub_source_gives_its_splits(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(datasets, "load_dataset", load)
     splits = load_splits(data={"source": "org/name", "name": "plain", "revision": "abc", **CLASSES})
     assert asked == [(("org/name", "plain"), {"revision": "abc"})]
-    assert {name: len(split) for name, split in splits.items()} == {"train": 16, "validation": 2, "test": 2}
+    assert {name: len(split) for name, split in splits.items()} == {
+        "train": 16,
+        "validation": 2,
+        "test": 2,
+    }
 
 
 def test_bundled_data_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

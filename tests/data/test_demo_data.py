@@ -1,6 +1,8 @@
-"""The bundled demo data: reproducible, balanced, parted between splits, and neither trivial nor hopeless.
+"""The bundled demo data: reproducible, balanced, parted between splits, and neither trivial nor
+hopeless.
 
-Most checks read the committed files alone, so that a fault in the generator's word banks cannot hide itself.
+Most checks read the committed files alone, so that a fault in the generator's word banks cannot
+hide itself.
 """
 
 from __future__ import annotations
@@ -30,8 +32,9 @@ FIELDS = {
 }
 PAIRS = list(combinations(SIZES, 2))
 
-# All words that two splits of a task may have in common: function words, numerals, colours, common verbs, and for
-# reviews the shared part of the evaluative words. No name, place or thing stands here.
+# All words that two splits of a task may have in common: function words, numerals, colours, common
+# verbs, and for reviews the shared part of the evaluative words. No name, place or thing stands
+# here.
 GRAMMAR = """
 a about after again all along an and are around as at be because been behind both but by can cannot could did do does
 during even every exactly few first for found from has have held here how i if in is it last least long many me my near
@@ -70,13 +73,17 @@ def inputs(task: str, split: str) -> list[tuple[str, ...]]:
 
 
 def english_words(task: str, split: str) -> set[str]:
-    text = " ".join(value for row in rows(task, split) for field, value in row.items() if field != "label")
+    text = " ".join(
+        value for row in rows(task, split) for field, value in row.items() if field != "label"
+    )
     return set(re.findall(r"[a-z]+", text.lower()))
 
 
 def skeleton(text: str, shared: set[str]) -> str:
     """The sentence pattern: shared words stay, every other word becomes a blank."""
-    return " ".join(word if word in shared else "_" for word in re.findall(r"[a-z]+|[.,;:!?]", text.lower()))
+    return " ".join(
+        word if word in shared else "_" for word in re.findall(r"[a-z]+|[.,;:!?]", text.lower())
+    )
 
 
 def shared_words(task: str) -> set[str]:
@@ -85,9 +92,16 @@ def shared_words(task: str) -> set[str]:
 
 def test_committed_files_are_what_the_generator_writes(tmp_path: Path):
     script = ROOT / "tools" / "make_demo_data.py"
-    subprocess.run([sys.executable, str(script), "--out", str(tmp_path)], check=True, capture_output=True)
-    written = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.jsonl")}
-    committed = {path.relative_to(DATA).as_posix(): path.read_bytes() for path in DATA.rglob("*.jsonl")}
+    subprocess.run(
+        [sys.executable, str(script), "--out", str(tmp_path)], check=True, capture_output=True
+    )
+    written = {
+        path.relative_to(tmp_path).as_posix(): path.read_bytes()
+        for path in tmp_path.rglob("*.jsonl")
+    }
+    committed = {
+        path.relative_to(DATA).as_posix(): path.read_bytes() for path in DATA.rglob("*.jsonl")
+    }
     assert len(written) == len(FIELDS) * len(SIZES)
     assert written.keys() == committed.keys()
     assert [name for name in written if written[name] != committed[name]] == []
@@ -100,7 +114,12 @@ def test_counts_and_fields(task: str, split: str):
     assert len(found) == SIZES[split]
     assert all(list(row) == FIELDS[task] for row in found)
     assert all(value == value.strip() and value for row in found for value in row.values())
-    assert not [row for row in found for value in row.values() if "{" in value or "a(n)" in value or "  " in value]
+    assert not [
+        row
+        for row in found
+        for value in row.values()
+        if "{" in value or "a(n)" in value or "  " in value
+    ]
 
 
 def test_size_on_disk():
@@ -133,17 +152,23 @@ def test_splits_share_grammar_but_no_content_words(task: str, pair: tuple[str, s
 @pytest.mark.parametrize("task", ["demo_sentiment", "demo_nli", "demo_qa"])
 @pytest.mark.parametrize("pair", PAIRS, ids=" ".join)
 def test_splits_share_no_sentence_pattern(task: str, pair: tuple[str, str]):
-    """Texts of five and more shared words whose pattern is the same would come from one template."""
+    """Texts of five and more shared words whose pattern is the same would come from one
+    template."""
     shared = shared_words(task) - {*NUMBERS_AND_COLOURS.split(), *SHARED[task].split()}
     field = FIELDS[task][0]
     patterns = [{skeleton(row[field], shared) for row in rows(task, split)} for split in pair]
-    assert [text for text in patterns[0] & patterns[1] if len(re.findall(r"[a-z]+", text)) >= 5] == []
+    assert [
+        text for text in patterns[0] & patterns[1] if len(re.findall(r"[a-z]+", text)) >= 5
+    ] == []
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=" ".join)
 def test_names_in_passages_belong_to_one_split(pair: tuple[str, str]):
     inside = re.compile(r"(?<=[a-z,] )[A-Z][a-z]+")
-    names = [{name for row in rows("demo_qa", split) for name in inside.findall(row["passage"])} for split in pair]
+    names = [
+        {name for row in rows("demo_qa", split) for name in inside.findall(row["passage"])}
+        for split in pair
+    ]
     assert min(map(len, names)) >= 15
     assert names[0] & names[1] == set()
 
@@ -152,16 +177,30 @@ def test_names_in_passages_belong_to_one_split(pair: tuple[str, str]):
 def test_chinese_names_and_sentences_belong_to_one_split(pair: tuple[str, str]):
     """Single characters cannot be kept apart; whole answers of three and more characters can."""
     skipped = {"交通工具"}
-    answers = [{row["output"] for row in rows("demo_zh", split) if len(row["output"]) >= 3} - skipped for split in pair]
+    answers = [
+        {row["output"] for row in rows("demo_zh", split) if len(row["output"]) >= 3} - skipped
+        for split in pair
+    ]
     assert min(map(len, answers)) >= 20
     assert answers[0] & answers[1] == set()
 
 
 def test_test_reviews_hold_familiar_and_new_words():
-    """Tuning must not have shown every evaluative word of the test split, nor may it have shown none."""
-    tuned, tested = english_words("demo_sentiment", "train"), english_words("demo_sentiment", "test")
+    """Tuning must not have shown every evaluative word of the test split, nor may it have shown
+    none."""
+    tuned, tested = (
+        english_words("demo_sentiment", "train"),
+        english_words("demo_sentiment", "test"),
+    )
     assert {"great", "terrible", "excellent"} <= tested & tuned
-    assert {"exceptional", "magnificent", "abysmal", "ghastly", "shoddy", "captivating"} <= tested - tuned
+    assert {
+        "exceptional",
+        "magnificent",
+        "abysmal",
+        "ghastly",
+        "shoddy",
+        "captivating",
+    } <= tested - tuned
 
 
 @pytest.mark.parametrize("split", SIZES)
@@ -179,7 +218,10 @@ def test_negation_occurs_in_every_class(split: str):
         denied = Counter(
             row["label"]
             for row in rows(task, split)
-            if re.search(r"\b(not|no|never|nobody|nothing|cannot|neither|anything but|far from)\b", row[field].lower())
+            if re.search(
+                r"\b(not|no|never|nobody|nothing|cannot|neither|anything but|far from)\b",
+                row[field].lower(),
+            )
         )
         assert set(denied) == LABELS[task]
         assert min(denied.values()) >= SIZES[split] // 40
@@ -190,7 +232,11 @@ def test_negation_occurs_in_every_class(split: str):
 def test_articles_fit_the_next_word(task: str, split: str):
     text = " ".join(value for row in rows(task, split) for value in row.values())
     assert (
-        re.findall(r"\b[Aa] (?:[aeio]|u(?!ni[fqv]|se))\w*|\b[Aa]n (?:(?!hour)[^aeiou\W]|uni[fqv]|use)\w*", text) == []
+        re.findall(
+            r"\b[Aa] (?:[aeio]|u(?!ni[fqv]|se))\w*|\b[Aa]n (?:(?!hour)[^aeiou\W]|uni[fqv]|use)\w*",
+            text,
+        )
+        == []
     )
 
 
@@ -211,16 +257,21 @@ def test_shared_words_do_not_settle_the_pairs():
     from sklearn.linear_model import LogisticRegression
 
     def overlap(row: dict[str, str]) -> list[float]:
-        premise, claim = (set(re.findall(r"\w+", row[field].lower())) for field in ("premise", "hypothesis"))
+        premise, claim = (
+            set(re.findall(r"\w+", row[field].lower())) for field in ("premise", "hypothesis")
+        )
         return [len(premise & claim), len(premise & claim) / len(claim), len(claim), len(premise)]
 
     train, test = rows("demo_nli", "train"), rows("demo_nli", "test")
-    model = LogisticRegression(max_iter=2000).fit([overlap(row) for row in train], [row["label"] for row in train])
+    model = LogisticRegression(max_iter=2000).fit(
+        [overlap(row) for row in train], [row["label"] for row in train]
+    )
     assert model.score([overlap(row) for row in test], [row["label"] for row in test]) < 0.55
 
 
 def baseline(task: str, fields: list[str]) -> float:
-    """Test accuracy of TF-IDF over words and word pairs with logistic regression, trained on the train split."""
+    """Test accuracy of TF-IDF over words and word pairs with logistic regression, trained on the
+    train split."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

@@ -38,7 +38,12 @@ SQUAD = {
                                 {"text": "Monday", "answer_start": 25},
                             ],
                         },
-                        {"id": "a2", "question": "When did it snow?", "is_impossible": True, "answers": []},
+                        {
+                            "id": "a2",
+                            "question": "When did it snow?",
+                            "is_impossible": True,
+                            "answers": [],
+                        },
                     ],
                 }
             ],
@@ -116,7 +121,9 @@ def test_only_newlines_end_a_json_line(tmp_path: Path):
 
 
 def test_a_text_file_has_a_row_for_each_line(tmp_path: Path):
-    path = write(tmp_path, "train.txt", '\ufeff = Title = \r\n\r\n  \nOne "two"\tthree\u2028four, five')
+    path = write(
+        tmp_path, "train.txt", '\ufeff = Title = \r\n\r\n  \nOne "two"\tthree\u2028four, five'
+    )
     assert list(read_file(path)) == [
         (f"{path}:1", {"text": " = Title = "}),
         (f"{path}:4", {"text": 'One "two"\tthree\u2028four, five'}),
@@ -130,9 +137,19 @@ def test_an_official_squad_file_has_a_row_for_each_question(tmp_path: Path):
     assert [(where, list(row.items())) for where, row in read_file(path)] == [
         (
             f"{place} a1",
-            list({"id": "a1", **shared, "question": "When did it rain?", "answers": ["Monday", "on Monday"]}.items()),
+            list(
+                {
+                    "id": "a1",
+                    **shared,
+                    "question": "When did it rain?",
+                    "answers": ["Monday", "on Monday"],
+                }.items()
+            ),
         ),
-        (f"{place} a2", list({"id": "a2", **shared, "question": "When did it snow?", "answers": []}.items())),
+        (
+            f"{place} a2",
+            list({"id": "a2", **shared, "question": "When did it snow?", "answers": []}.items()),
+        ),
     ]
 
 
@@ -141,9 +158,18 @@ def test_an_official_squad_file_has_a_row_for_each_question(tmp_path: Path):
     [
         (lambda article: article.pop("title"), ", article None: no title"),
         (lambda article: article.update(paragraphs=None), ", article Rain: no paragraphs"),
-        (lambda article: article["paragraphs"][0].pop("qas"), ", article Rain, paragraph 1: no qas"),
-        (lambda article: article["paragraphs"][0].pop("context"), ", article Rain, paragraph 1: no context"),
-        (lambda article: article["paragraphs"].append("text"), ", article Rain, paragraph 2: no qas"),
+        (
+            lambda article: article["paragraphs"][0].pop("qas"),
+            ", article Rain, paragraph 1: no qas",
+        ),
+        (
+            lambda article: article["paragraphs"][0].pop("context"),
+            ", article Rain, paragraph 1: no context",
+        ),
+        (
+            lambda article: article["paragraphs"].append("text"),
+            ", article Rain, paragraph 2: no qas",
+        ),
         (
             lambda article: article["paragraphs"][0]["qas"][1].pop("answers"),
             ", article Rain, paragraph 1, question a2: no answers",
@@ -169,7 +195,11 @@ def test_a_damaged_squad_file_is_named_with_its_place(damage, where: str, tmp_pa
 
 @pytest.mark.parametrize(
     ("name", "frame"),
-    [("d.csv", "text,label\n{},1\n"), ("d.jsonl", '{{"text": "{}", "label": 1}}\n'), ("d.txt", "{}\n")],
+    [
+        ("d.csv", "text,label\n{},1\n"),
+        ("d.jsonl", '{{"text": "{}", "label": 1}}\n'),
+        ("d.txt", "{}\n"),
+    ],
 )
 def test_a_row_of_five_megabytes_is_data(name: str, frame: str, tmp_path: Path):
     text = "x" * 5_000_000
@@ -209,14 +239,36 @@ def test_nul_and_control_characters_are_data(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "content", "names", "expected"),
     [
-        ("d.csv", "text;label\na, b;1\n", None, ":1: one column named 'text;label'; the delimiter seems to be ';'"),
-        ("d.csv", "text\tlabel\na\t1\n", None, ":1: one column named 'text\\tlabel'; the delimiter seems to be '\\t'"),
+        (
+            "d.csv",
+            "text;label\na, b;1\n",
+            None,
+            ":1: one column named 'text;label'; the delimiter seems to be ';'",
+        ),
+        (
+            "d.csv",
+            "text\tlabel\na\t1\n",
+            None,
+            ":1: one column named 'text\\tlabel'; the delimiter seems to be '\\t'",
+        ),
         ("d.csv", "text|label\na|1\n", None, "the delimiter seems to be '|'"),
-        ("d.tsv", "text,label\na,1\n", None, ":1: one column named 'text,label'; the delimiter seems to be ','"),
-        ("d.csv", "a;1\nb;0\n", ["text", "label"], ":1: 1 cells under 2 columns; the delimiter seems to be ';'"),
+        (
+            "d.tsv",
+            "text,label\na,1\n",
+            None,
+            ":1: one column named 'text,label'; the delimiter seems to be ','",
+        ),
+        (
+            "d.csv",
+            "a;1\nb;0\n",
+            ["text", "label"],
+            ":1: 1 cells under 2 columns; the delimiter seems to be ';'",
+        ),
     ],
 )
-def test_a_wrong_delimiter_is_named(name: str, content: str, names: list | None, expected: str, tmp_path: Path):
+def test_a_wrong_delimiter_is_named(
+    name: str, content: str, names: list | None, expected: str, tmp_path: Path
+):
     path = write(tmp_path, name, content)
     with pytest.raises(InputError) as caught:
         list(read_file(path, names))
@@ -248,7 +300,9 @@ def test_another_encoding_is_named(
 
 
 def test_the_wrong_byte_is_found_in_a_long_file(tmp_path: Path):
-    path = write(tmp_path, "d.txt", "é\n".encode() * 100_000 + b"x\xe9\n")  # 300,000 right bytes, then x
+    path = write(
+        tmp_path, "d.txt", "é\n".encode() * 100_000 + b"x\xe9\n"
+    )  # 300,000 right bytes, then x
     with pytest.raises(InputError, match=r"d.txt:100001: not UTF-8 \(byte 300001\)"):
         list(read_file(path))
 
@@ -274,7 +328,12 @@ def test_a_file_that_cannot_be_opened(tmp_path: Path):
         ("d.csv", 'a,b\n"x\ny",1\n2,3,4\n', ":4", "3 cells under 2 columns"),
         ("d.csv", 'a,b\n1,"open\n3,4\n5,6\n', ":2", "unexpected end of data"),
         ("d.csv", 'a,b\n1,2\n"x"y,4\n', ":3", "not valid csv"),
-        ("d.csv", 'a,b\n1,2\n3,"' + "xxxxxxx\n" * 1_300_000 + '"\n', ":3", "field larger than field limit (10000000)"),
+        (
+            "d.csv",
+            'a,b\n1,2\n3,"' + "xxxxxxx\n" * 1_300_000 + '"\n',
+            ":3",
+            "field larger than field limit (10000000)",
+        ),
         ("d.csv", "a,b,a\n1,2,3\n", ":1", "a column name stands twice"),
         ("d.tsv", "a\tb\n1 2\n", ":2", "1 cells under 2 columns"),
         ("d.csv", "text,label\ngut,1\nschön,0\n".encode("latin-1"), ":3", "not UTF-8 (byte 20)"),
@@ -284,7 +343,9 @@ def test_a_file_that_cannot_be_opened(tmp_path: Path):
         ("d.parquet", "no parquet", "", "not a parquet file"),
     ],
 )
-def test_faults_name_file_and_line(name: str, content: str | bytes, line: str, reason: str, tmp_path: Path):
+def test_faults_name_file_and_line(
+    name: str, content: str | bytes, line: str, reason: str, tmp_path: Path
+):
     path = write(tmp_path, name, content)
     with pytest.raises(InputError) as caught:
         list(read_file(path))
@@ -297,14 +358,25 @@ def test_faults_name_file_and_line(name: str, content: str | bytes, line: str, r
 def test_damaged_gzip(damage: str, tmp_path: Path):
     whole = gzip.compress(JSONL.encode() * 50)
     middle = len(whole) // 2
-    content = {"cut": whole[:middle], "changed": whole[:12] + b"\xff\xff\xff\xff" + whole[16:], "plain": b"{}"}[damage]
+    content = {
+        "cut": whole[:middle],
+        "changed": whole[:12] + b"\xff\xff\xff\xff" + whole[16:],
+        "plain": b"{}",
+    }[damage]
     (tmp_path / "train.jsonl.gz").write_bytes(content)
     with pytest.raises(InputError, match="damaged gzip file"):
         list(read_file(tmp_path / "train.jsonl.gz"))
 
 
 def test_files_of_splits_are_found_by_their_names(tmp_path: Path):
-    for name in ("train.csv", "snli_1.0-dev.jsonl.gz", "my.Test.parquet", "contest.csv", "README.txt", "trainer.csv"):
+    for name in (
+        "train.csv",
+        "snli_1.0-dev.jsonl.gz",
+        "my.Test.parquet",
+        "contest.csv",
+        "README.txt",
+        "trainer.csv",
+    ):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "validation").mkdir()
     assert {split: path.name for split, path in split_files(tmp_path).items()} == {
@@ -314,7 +386,9 @@ def test_files_of_splits_are_found_by_their_names(tmp_path: Path):
     }
 
 
-@pytest.mark.parametrize("names", [("train.csv", "train.tsv"), ("dev.csv", "valid.csv"), ("test.csv", "x_test.csv.gz")])
+@pytest.mark.parametrize(
+    "names", [("train.csv", "train.tsv"), ("dev.csv", "valid.csv"), ("test.csv", "x_test.csv.gz")]
+)
 def test_two_files_for_one_split(names: tuple[str, str], tmp_path: Path):
     for name in names:
         (tmp_path / name).write_bytes(b"")

@@ -1,4 +1,5 @@
-"""Duplicates between splits. Shingle counts and Jaccard indices are worked out by hand beside each case."""
+"""Duplicates between splits. Shingle counts and Jaccard indices are worked out by hand beside each
+case."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ def sentences(count: int, seed: int) -> list[str]:
     return [f"{' '.join(rng.sample(WORDS, 12))} number {seed} {number}" for number in range(count)]
 
 
-# --- exact --------------------------------------------------------------------------------------------------------
+# --- exact
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_ten_of_a_hundred_rows_copied_into_train_with_other_case_and_blanks():
@@ -89,7 +91,8 @@ def test_an_equal_premise_alone_is_no_duplicate():
         ],
     }
     made = {
-        split: [item(f"{p}\nQuestion: {h}", premise=p, hypothesis=h) for p, h in rows] for split, rows in pairs.items()
+        split: [item(f"{p}\nQuestion: {h}", premise=p, hypothesis=h) for p, h in rows]
+        for split, rows in pairs.items()
     }
     assert counts(overlap_of(made["train"], made["test"])) == (1, 1, 0)
 
@@ -105,21 +108,30 @@ def test_every_copy_counts_and_its_hash_stands_once():
     assert (counts(overlap), overlap.items) == ((2, 2, 0), ["hash of 'one text'"])
 
 
-# --- options ------------------------------------------------------------------------------------------------------
+# --- options
+# ------------------------------------------------------------------------------------------------------
 
 
 def choice(question: str, options: Sequence[str], answer: str, *, nested: bool = False) -> Item:
-    lines = "\n".join(f"{letter}. {option}" for letter, option in zip("ABCD", options, strict=False))
-    field = {"text": list(options), "label": list("ABCD"[: len(options)])} if nested else list(options)
+    lines = "\n".join(
+        f"{letter}. {option}" for letter, option in zip("ABCD", options, strict=False)
+    )
+    field = (
+        {"text": list(options), "label": list("ABCD"[: len(options)])} if nested else list(options)
+    )
     hidden = {"id": f"row of {question}", "gold": answer, "letter": "ABCD"[options.index(answer)]}
     return item(f"{question}\n{lines}\nAnswer:", answer, question=question, options=field, **hidden)
 
 
 @pytest.mark.parametrize("nested", [False, True])
 def test_options_in_another_order_are_the_same_question(nested: bool):
-    train = [choice("Which is a metal?", ["iron", "wood", "glass", "iron ore"], "iron", nested=nested)]
+    train = [
+        choice("Which is a metal?", ["iron", "wood", "glass", "iron ore"], "iron", nested=nested)
+    ]
     test = [
-        choice("which is a METAL?", ["wood", "iron ore", "iron", "Glass"], "iron ore", nested=nested),
+        choice(
+            "which is a METAL?", ["wood", "iron ore", "iron", "Glass"], "iron ore", nested=nested
+        ),
         choice("Which is a metal?", ["iron", "wood", "glass", "paper"], "iron", nested=nested),
         choice("Which is no metal?", ["wood", "iron ore", "iron", "glass"], "wood", nested=nested),
     ]
@@ -127,7 +139,9 @@ def test_options_in_another_order_are_the_same_question(nested: bool):
     assert overlap.n_exact == 1
     assert overlap.n_same_answer == 0
     assert test[0].key in overlap.items
-    again = choice("which is a METAL?", ["wood", "iron ore", "iron", "Glass"], "iron", nested=nested)
+    again = choice(
+        "which is a METAL?", ["wood", "iron ore", "iron", "Glass"], "iron", nested=nested
+    )
     assert counts(overlap_of(train, [again]))[:2] == (1, 1)
 
 
@@ -145,15 +159,27 @@ def test_options_that_change_places_where_no_field_is_shown_are_another_question
 
 def test_the_same_words_cut_into_other_options_are_another_question():
     train = [choice("Which is a metal?", ["iron ore", "wood"], "wood")]
-    assert counts(overlap_of(train, [choice("Which is a metal?", ["iron", "ore wood"], "iron")]))[0] == 0
+    assert (
+        counts(overlap_of(train, [choice("Which is a metal?", ["iron", "ore wood"], "iron")]))[0]
+        == 0
+    )
 
 
 def test_words_in_another_order_are_another_prompt_where_no_options_are_shown():
     def rewritten(question: str) -> Item:
-        return item(f"it rained all day; {question}", passage="it rained all day", names=["negative", "positive"])
+        return item(
+            f"it rained all day; {question}",
+            passage="it rained all day",
+            names=["negative", "positive"],
+        )
 
     assert (
-        counts(overlap_of([rewritten("did the dog bite the man?")], [rewritten("did the man bite the dog?")]))[0] == 0
+        counts(
+            overlap_of(
+                [rewritten("did the dog bite the man?")], [rewritten("did the man bite the dog?")]
+            )
+        )[0]
+        == 0
     )
 
 
@@ -161,9 +187,13 @@ def test_a_list_that_the_prompt_does_not_show_is_no_option():
     """The question is rewritten by the template, so the passage is the only field to be seen."""
 
     def boolean(prompt: str) -> Item:
-        return item(prompt, passage="it rained all day long in the old town", names=["negative", "positive"])
+        return item(
+            prompt, passage="it rained all day long in the old town", names=["negative", "positive"]
+        )
 
-    train = [boolean("it rained all day long in the old town; so was it wet outside, would you say?")]
+    train = [
+        boolean("it rained all day long in the old town; so was it wet outside, would you say?")
+    ]
     test = [boolean("it rained all day long in the old town; then what colour is a ripe tomato?")]
     assert counts(overlap_of(train, test)) == (0, 0, 0)
 
@@ -173,25 +203,43 @@ def test_words_that_no_field_shows_count_too():
         prompt = f"it rained all day\n{question}\nyes or no?"
         return item(prompt, passage="it rained all day", options=["yes", "no"])
 
-    train, test = [rewritten("was it wet outside, would you say?")], [rewritten("what colour is a ripe tomato?")]
+    train, test = (
+        [rewritten("was it wet outside, would you say?")],
+        [rewritten("what colour is a ripe tomato?")],
+    )
     assert counts(overlap_of(train, test)) == (0, 0, 0)
 
 
 def test_text_fields_stand_in_the_order_of_the_prompt():
-    doc = {"hypothesis": "A man sleeps.", "premise": "A man  is asleep.", "id": "7", "label": 0, "note": "not shown"}
-    assert text_fields(item("a man is asleep. 7: A man sleeps.", **doc)) == ["premise", "hypothesis"]
+    doc = {
+        "hypothesis": "A man sleeps.",
+        "premise": "A man  is asleep.",
+        "id": "7",
+        "label": 0,
+        "note": "not shown",
+    }
+    assert text_fields(item("a man is asleep. 7: A man sleeps.", **doc)) == [
+        "premise",
+        "hypothesis",
+    ]
 
 
-# --- near ---------------------------------------------------------------------------------------------------------
+# --- near
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_jaccard_by_hand():
-    """Shingles of 3 characters: abcdef has abc bcd cde def, abcdxf has abc bcd cdx dxf: 2 of 6 in common."""
+    """Shingles of 3 characters: abcdef has abc bcd cde def, abcdxf has abc bcd cdx dxf: 2 of 6 in
+    common."""
     shingler = Shingler(3, find_shingler([]).template)
     assert jaccard(shingler.sketch("abcdef"), shingler.sketch("abcdxf")) == pytest.approx(2 / 6)
-    assert jaccard(shingler.sketch("aaaaaa"), shingler.sketch("aaa")) == 1  # sets: repetition doesn't count
+    assert (
+        jaccard(shingler.sketch("aaaaaa"), shingler.sketch("aaa")) == 1
+    )  # sets: repetition doesn't count
     assert jaccard(shingler.sketch(""), shingler.sketch("")) == 0
-    assert jaccard(shingler.sketch("ab"), shingler.sketch("ab")) == 1  # shorter than a shingle: compared whole
+    assert (
+        jaccard(shingler.sketch("ab"), shingler.sketch("ab")) == 1
+    )  # shorter than a shingle: compared whole
     assert jaccard(shingler.sketch("ab"), shingler.sketch("ac")) == 0
 
 
@@ -200,10 +248,12 @@ def number_text(count: int, start: int = 0) -> str:
     return "".join(chr(0x4000 + start + place) for place in range(count))
 
 
-@pytest.mark.parametrize(("tail", "near"), [(20, True), (21, True), (22, True), (23, False), (24, False)])
+@pytest.mark.parametrize(
+    ("tail", "near"), [(20, True), (21, True), (22, True), (23, False), (24, False)]
+)
 def test_the_threshold_is_four_fifths(tail: int, near: bool):
-    """97 characters have 90 shingles of 8. The other text has them too, and one more for each character of its tail:
-    90 / (90 + tail), which is 0.8036 for 22 and 0.7965 for 23."""
+    """97 characters have 90 shingles of 8. The other text has them too, and one more for each
+    character of its tail: 90 / (90 + tail), which is 0.8036 for 22 and 0.7965 for 23."""
     text, longer = number_text(97), number_text(97) + number_text(tail, start=1000)
     shingler = Shingler(8, find_shingler([]).template)
     for here, asked in ((text, longer), (longer, text)):
@@ -217,9 +267,10 @@ def premise_pair(premise: str, hypothesis: str) -> Item:
 
 @pytest.mark.parametrize(("changed", "near"), [(20, False), (5, False), (4, True), (1, True)])
 def test_a_long_premise_with_another_short_hypothesis_is_not_near(changed: int, near: bool):
-    """200 characters of premise, a blank, 20 of hypothesis: 214 shingles. All of the hypothesis changed leaves 194 of
-    234 (0.83), so the prompts alone are near. The hypothesis has 13 shingles; with its last 4 characters changed 9 of
-    17 are left (0.53), with its last 5 changed 8 of 18 (0.44)."""
+    """200 characters of premise, a blank, 20 of hypothesis: 214 shingles. All of the hypothesis
+    changed leaves 194 of 234 (0.83), so the prompts alone are near. The hypothesis has 13 shingles;
+    with its last 4 characters changed 9 of 17 are left (0.53), with its last 5 changed 8 of 18
+    (0.44)."""
     premise, hypothesis = number_text(200), number_text(20, start=500)
     other = hypothesis[: 20 - changed] + number_text(changed, start=900)
     shingler = Shingler(8, find_shingler([]).template, ("premise", "hypothesis"))
@@ -247,15 +298,15 @@ def test_near_is_symmetric_and_a_short_text_in_a_long_one_is_not_near():
     long, short = number_text(200), number_text(97)
     shingler = Shingler(8, find_shingler([]).template)
     for here, asked in ((long, short), (short, long)):
-        assert list(Index(shingler.read([item(here)])).find_near(shingler.read([item(asked)]))) == [False]
+        assert list(Index(shingler.read([item(here)])).find_near(shingler.read([item(asked)]))) == [
+            False
+        ]
 
 
 def test_a_typing_error_and_punctuation_are_near_another_word_is_not():
-    """`text` has 110 characters, 103 shingles. A changed character takes 8 of them: 95 / 111 = 0.86. Five changed
-    characters in a row take 12: 91 / 115 = 0.79. Punctuation takes none."""
-    text = (
-        "a man in a blue shirt is standing on a ladder cleaning the tall window of a grey house near the old market squ"
-    )
+    """`text` has 110 characters, 103 shingles. A changed character takes 8 of them: 95 / 111 =
+    0.86. Five changed characters in a row take 12: 91 / 115 = 0.79. Punctuation takes none."""
+    text = "a man in a blue shirt is standing on a ladder cleaning the tall window of a grey house near the old market squ"
     assert len(text) == 110
     typing_error = text.replace("ladder", "lad1er")
     punctuated = text.replace(" ", ", ") + "!"
@@ -266,8 +317,8 @@ def test_a_typing_error_and_punctuation_are_near_another_word_is_not():
 
 
 def test_scripts_without_blanks_have_shorter_shingles():
-    """24 characters, 22 shingles of 3; one changed at the end takes 1: 21 / 23 = 0.91, in the middle 3: 19 / 25 = 0.76;
-    with shingles of 8 the end would give 16 / 18."""
+    """24 characters, 22 shingles of 3; one changed at the end takes 1: 21 / 23 = 0.91, in the
+    middle 3: 19 / 25 = 0.76; with shingles of 8 the end would give 16 / 18."""
     text = "正月望日余与客泛舟于江上清风徐来水波不兴举酒属客"
     assert len(text) == 24
     assert find_shingler([[item(text)]]).size == 3
@@ -278,30 +329,40 @@ def test_scripts_without_blanks_have_shorter_shingles():
 
 
 def test_the_prompts_own_words_do_not_make_docs_near():
-    """30 docs of about 90 characters in a template of 350: with it, all pairs would have an index of 0.65 and more."""
-    template = "Read the sentence below and say in one word whether its author is pleased or not. " * 4
+    """30 docs of about 90 characters in a template of 350: with it, all pairs would have an index
+    of 0.65 and more."""
+    template = (
+        "Read the sentence below and say in one word whether its author is pleased or not. " * 4
+    )
     train = [item(f"{template}\n{text}\nAnswer:") for text in sentences(30, seed=3)]
     test = [item(f"{template}\n{text}\nAnswer:") for text in sentences(30, seed=4)]
     copy = item(test[0].prompt.replace("number", "numbers"))
     assert counts(overlap_of([*train, copy], test)) == (0, 0, 1)
     shingler = find_shingler([train])
-    assert jaccard(shingler.sketch(plain(train[0].prompt)), shingler.sketch(plain(train[1].prompt))) < 0.3
+    assert (
+        jaccard(shingler.sketch(plain(train[0].prompt)), shingler.sketch(plain(train[1].prompt)))
+        < 0.3
+    )
 
 
 def test_long_texts_are_estimated():
-    """600 different shingles, 540 in common: 540 / 660 = 0.818; of 300 in common 300 / 900 = 0.333. The estimate from
-    256 hashes has a standard error of 0.024 and 0.029."""
+    """600 different shingles, 540 in common: 540 / 660 = 0.818; of 300 in common 300 / 900 = 0.333.
+    The estimate from 256 hashes has a standard error of 0.024 and 0.029."""
     shingler = Shingler(8, find_shingler([]).template)
     text, near, far = (shingler.sketch(number_text(607, start)) for start in (0, 60, 300))
     assert len(text) == SKETCH
     assert jaccard(text, near) == pytest.approx(540 / 660, abs=0.08)
     assert jaccard(text, far) == pytest.approx(300 / 900, abs=0.1)
-    part, whole = shingler.sketch(number_text(1007)), shingler.sketch(number_text(3007))  # 1000 of 3000, s.e. 0.029
+    part, whole = (
+        shingler.sketch(number_text(1007)),
+        shingler.sketch(number_text(3007)),
+    )  # 1000 of 3000, s.e. 0.029
     assert jaccard(part, whole) == pytest.approx(1000 / 3000, abs=0.08)
 
 
 def test_lookup_finds_what_comparing_every_pair_finds():
-    """500 texts of common words against 200, some edited: the index must name no more and no fewer."""
+    """500 texts of common words against 200, some edited: the index must name no more and no
+    fewer."""
     rng = random.Random(5)
 
     def edited(text: str) -> str:
@@ -332,6 +393,10 @@ def test_thousands_of_texts_are_looked_up_in_parts():
 def test_nothing_to_compare():
     assert counts(overlap_of([], [item("a text of some words")])) == (0, 0, 0)
     assert counts(overlap_of([item("a text of some words")], [])) == (0, 0, 0)
-    assert counts(overlap_of([item("?!")], [item("!?")])) == (0, 0, 0)  # punctuation alone is nothing to be near to
+    assert counts(overlap_of([item("?!")], [item("!?")])) == (
+        0,
+        0,
+        0,
+    )  # punctuation alone is nothing to be near to
     assert counts(overlap_of([item("")], [item("")])) == (1, 1, 0)
     assert counts(overlap_of([item("half \ud800")], [item("half \ud800")])) == (1, 1, 0)

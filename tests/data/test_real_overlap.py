@@ -32,11 +32,15 @@ def imdb_items(shared: Path, split: str) -> list[Item]:
     with gzip.open(shared / f"data/imdb/imdb_{split}.jsonl.gz", "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     prompt = "Review: {}\nSentiment:"
-    return [Item(row["id"], prompt.format(row["text"].replace("<br />", " ")), str(row["label"]), row) for row in rows]
+    return [
+        Item(row["id"], prompt.format(row["text"].replace("<br />", " ")), str(row["label"]), row)
+        for row in rows
+    ]
 
 
 def test_the_123_reviews_of_imdb_that_stand_in_train_and_test(shared: Path):
-    """123 is the data set's known number (data/imdb/SOURCE.txt); raw texts and normalised ones give the same.
+    """123 is the data set's known number (data/imdb/SOURCE.txt); raw texts and normalised ones give
+    the same.
 
     25,000 against 25,000 reviews of 1,300 characters: half a minute of one core.
     """
@@ -56,7 +60,9 @@ def test_the_123_reviews_of_imdb_that_stand_in_train_and_test(shared: Path):
 
 def snli_pairs(shared: Path, split: str) -> list[Pair]:
     with (shared / f"data/snli/snli_{split}.csv").open(encoding="utf-8", newline="") as lines:
-        return [(row["sentence1"], row["sentence2"], row["gold_label"]) for row in csv.DictReader(lines)]
+        return [
+            (row["sentence1"], row["sentence2"], row["gold_label"]) for row in csv.DictReader(lines)
+        ]
 
 
 def snli_items(pairs: Sequence[Pair]) -> list[Item]:
@@ -73,7 +79,8 @@ def snli_items(pairs: Sequence[Pair]) -> list[Item]:
 
 
 def test_a_premise_of_snli_is_no_duplicate_a_pair_is(shared: Path):
-    """Every premise has about three hypotheses: cut in two halves, nearly all premises stand in both."""
+    """Every premise has about three hypotheses: cut in two halves, nearly all premises stand in
+    both."""
     pairs = snli_pairs(shared, "dev")
     train, test = pairs[::2], pairs[1::2]
     known = {(plain(premise), plain(hypothesis)) for premise, hypothesis, _ in train}
@@ -84,9 +91,12 @@ def test_a_premise_of_snli_is_no_duplicate_a_pair_is(shared: Path):
     assert overlap.n_exact == expected < 10
     assert overlap.n_near < 0.03 * overlap.n  # a word or two of the hypothesis differ
     copied = overlap_of(
-        snli_items([*train, *((p.upper(), f" {h} ", label) for p, h, label in test[:10])]), snli_items(test)
+        snli_items([*train, *((p.upper(), f" {h} ", label) for p, h, label in test[:10])]),
+        snli_items(test),
     )
-    assert overlap.n_exact + 8 <= copied.n_exact <= overlap.n_exact + 10  # those among the ten that stood there before
+    assert (
+        overlap.n_exact + 8 <= copied.n_exact <= overlap.n_exact + 10
+    )  # those among the ten that stood there before
 
 
 def test_dev_and_test_of_snli_share_no_pair_but_some_premises(shared: Path):
@@ -97,7 +107,8 @@ def test_dev_and_test_of_snli_share_no_pair_but_some_premises(shared: Path):
 
 
 def test_edited_chinese_rows_are_near(shared: Path):
-    """40 rows of at least 40 characters with one character changed or the end cut, among 5,000 others."""
+    """40 rows of at least 40 characters with one character changed or the end cut, among 5,000
+    others."""
     rows = json.loads((shared / "data/adl2023_hw3/train.json").read_text(encoding="utf-8"))
     items = [Item(row["id"], row["instruction"], row["output"], row) for row in rows]
     shingler = find_shingler([items])
@@ -122,6 +133,9 @@ def test_edited_chinese_rows_are_near(shared: Path):
 def test_ten_of_a_hundred_reviews_copied(shared: Path, count: int):
     items = imdb_items(shared, "test")[:400]
     test, train = items[:100], items[100:]
-    copies = [Item("copy", item.prompt.upper().replace(" ", "  "), item.answer, {}) for item in test[:count]]
+    copies = [
+        Item("copy", item.prompt.upper().replace(" ", "  "), item.answer, {})
+        for item in test[:count]
+    ]
     overlap = overlap_of([*train, *copies], test)
     assert (overlap.n_exact, overlap.n_near) == (count, 0)

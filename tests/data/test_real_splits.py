@@ -1,4 +1,5 @@
-"""Splits and samples of real data at the sizes of write-ups; skipped where FT_HARNESS_SHARED is not set."""
+"""Splits and samples of real data at the sizes of write-ups; skipped where FT_HARNESS_SHARED is not
+set."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ def sizes(splits) -> dict[str, int]:
     return {name: len(split) for name, split in splits.items()}
 
 
-@pytest.mark.parametrize(("version", "questions", "unanswerable"), [("v1.1", 10_570, 0), ("v2.0", 11_873, 5_945)])
+@pytest.mark.parametrize(
+    ("version", "questions", "unanswerable"), [("v1.1", 10_570, 0), ("v2.0", 11_873, 5_945)]
+)
 def test_a_whole_squad_file_is_test(version: str, questions: int, unanswerable: int, shared: Path):
     file = shared / f"data/squad/dev-{version}.json"
     docs = load_splits(QUESTIONS, test_all=True, data_source=str(file))["test"]
@@ -36,7 +39,10 @@ def test_a_whole_squad_file_is_test(version: str, questions: int, unanswerable: 
         for paragraph in article["paragraphs"]
         for question in paragraph["qas"]
     }  # fmt: skip
-    found = {doc["id"]: (doc["title"], doc["context"], doc["question"], set(doc["answers"])) for doc in docs}
+    found = {
+        doc["id"]: (doc["title"], doc["context"], doc["question"], set(doc["answers"]))
+        for doc in docs
+    }
     assert len(docs) == questions
     assert found == expected
     assert list(docs["id"]) == list(expected)
@@ -78,7 +84,8 @@ def test_squad_is_split_by_article(shared: Path):
     splits = load_splits(options)
     titles = [set(split["title"]) for split in splits.values()]
     assert sum(map(len, titles)) == len(set.union(*titles)) == 35
-    # 70, 10 and 20 % of 11,873 questions; 35 articles of about 340 questions come within a hundredth
+    # 70, 10 and 20 % of 11,873 questions; 35 articles of about 340 questions come within a
+    # hundredth
     for count, share in zip(sizes(splits).values(), (8311, 1187, 2375), strict=True):
         assert abs(count - share) < 119
     assert sum(sizes(splits).values()) == 11_873
@@ -86,9 +93,14 @@ def test_squad_is_split_by_article(shared: Path):
 
 def test_snli_at_the_write_ups_size(shared: Path):
     options = {"source": str(shared / "data/snli"), **PAIRS}
-    splits = load_splits(options, data_train_size="1000", data_validation_size="100", data_test_size="100")
+    splits = load_splits(
+        options, data_train_size="1000", data_validation_size="100", data_test_size="100"
+    )
     assert sizes(splits) == {"train": 1000, "validation": 100, "test": 100}
-    assert [(loss.rows, loss.dropped, loss.bad) for loss in row_losses(splits)] == [(9842, 0, 0), (9818, 0, 0)]
+    assert [(loss.rows, loss.dropped, loss.bad) for loss in row_losses(splits)] == [
+        (9842, 0, 0),
+        (9818, 0, 0),
+    ]
 
 
 def test_imdb_at_the_write_ups_sizes(imdb: Path):
@@ -138,4 +150,6 @@ def test_a_gzipped_file_reads_as_its_content(shared: Path):
     file = shared / "data/imdb/imdb_test.jsonl.gz"
     docs = load_splits({"source": str(file), **REVIEWS}, test_all=True)["test"]
     with gzip.open(file, "rt", encoding="utf-8") as lines:
-        assert all(json.loads(line)["text"] == doc["text"] for line, doc in zip(lines, docs, strict=True))
+        assert all(
+            json.loads(line)["text"] == doc["text"] for line, doc in zip(lines, docs, strict=True)
+        )

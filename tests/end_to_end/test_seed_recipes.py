@@ -1,4 +1,5 @@
-"""The recipes of real write-ups: complete, and run from end to end on a tiny random model of their own architecture."""
+"""The recipes of real write-ups: complete, and run from end to end on a tiny random model of their
+own architecture."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ CONTEXT = 512
 
 
 def rows_of(name: str, count: int) -> list[dict[str, Any]]:
-    """Rows in the columns of the recipe's task; every label and both kinds of question occur often."""
+    """Rows in the columns of the recipe's task; every label and both kinds of question occur
+    often."""
     task = load_recipe(ADAPTERS / name).task.name
     tone = ("cold", "warm")
     rows = {
@@ -50,8 +52,13 @@ def rows_of(name: str, count: int) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
-    shape = {"max_position_embeddings": CONTEXT, "num_key_value_heads": 4}  # 4 bits want outputs in multiples of 32
-    return {kind: save_backbone(folder / kind, kind, **shape) for kind in set(ARCHITECTURES.values())}
+    shape = {
+        "max_position_embeddings": CONTEXT,
+        "num_key_value_heads": 4,
+    }  # 4 bits want outputs in multiples of 32
+    return {
+        kind: save_backbone(folder / kind, kind, **shape) for kind in set(ARCHITECTURES.values())
+    }
 
 
 def small(name: str, models: dict[str, Path], folder: Path) -> list[str]:
@@ -59,16 +66,24 @@ def small(name: str, models: dict[str, Path], folder: Path) -> list[str]:
     if name.startswith("zh-"):
         for split, count in (("train", 40), ("test", 1)):
             (folder / "data").mkdir(exist_ok=True)
-            (folder / "data" / f"{split}.json").write_text(json.dumps(rows_of(name, count)), encoding="utf-8")
+            (folder / "data" / f"{split}.json").write_text(
+                json.dumps(rows_of(name, count)), encoding="utf-8"
+            )
         source = folder / "data"
     else:
         source = write_jsonl(folder / "pool.jsonl", rows_of(name, 120))
     sizes = {"train_size": 24, "validation_size": 12, "test_size": 12}
     given = load_recipe(ADAPTERS / name).data.model_dump(exclude_none=True)
-    settings = {f"data.{key}": size for key, size in sizes.items() if key in given or "split" in given}
+    settings = {
+        f"data.{key}": size for key, size in sizes.items() if key in given or "split" in given
+    }
     if given.get("split") == "80/20":
         del settings["data.validation_size"]
-    settings |= {"model.pretrained": models[ARCHITECTURES[name]], "data.source": source, "model.max_length": CONTEXT}
+    settings |= {
+        "model.pretrained": models[ARCHITECTURES[name]],
+        "data.source": source,
+        "model.max_length": CONTEXT,
+    }
     return [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
 
 
@@ -87,7 +102,14 @@ def numbers(recipe: Recipe) -> tuple[Any, ...]:
     batch = train.per_device_train_batch_size * train.gradient_accumulation_steps
     sizes = data.split or (data.train_size, data.validation_size, data.test_size)
     lora = (adapter.r, adapter.lora_alpha, adapter.lora_dropout) if adapter.peft_type else None
-    return lora, train.num_train_epochs, batch, train.learning_rate, sizes, recipe.model.quantization
+    return (
+        lora,
+        train.num_train_epochs,
+        batch,
+        train.learning_rate,
+        sizes,
+        recipe.model.quantization,
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,7 +128,9 @@ def test_the_write_ups_numbers(name: str, expected: tuple[Any, ...]):
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_each_is_checked_and_run_from_end_to_end(ft, models: dict[str, Path], name: str, tmp_path: Path):
+def test_each_is_checked_and_run_from_end_to_end(
+    ft, models: dict[str, Path], name: str, tmp_path: Path
+):
     settings = small(name, models, tmp_path)
     recipe = ADAPTERS / name / "recipe.yaml"
     code, out, err = ft("check", recipe, *settings)
@@ -151,7 +175,10 @@ def test_three_stretches_make_one_learning_curve(ft, models: dict[str, Path], tm
     stretches = {
         "first": [],
         "second": [f"train.continue_from={tmp_path / 'adapters' / 'first'}"],
-        "third": [f"train.continue_from={tmp_path / 'adapters' / 'second'}", "train.num_train_epochs=3"],
+        "third": [
+            f"train.continue_from={tmp_path / 'adapters' / 'second'}",
+            "train.num_train_epochs=3",
+        ],
     }
     for stretch, changes in stretches.items():
         more = [part for change in changes for part in ("--set", change)]
@@ -160,13 +187,22 @@ def test_three_stretches_make_one_learning_curve(ft, models: dict[str, Path], tm
     card = read_card(tmp_path / "adapters" / "third")
     assert card is not None
     assert [parent.name for parent in card.lineage] == ["first", "second"]
-    steps = [[each.step for each in read_history(tmp_path / "adapters" / name) if each.loss] for name in stretches]
-    assert [len(found) for found in steps] == [2, 2, 6]  # 24 rows in batches of 16: 2 steps an epoch
+    steps = [
+        [each.step for each in read_history(tmp_path / "adapters" / name) if each.loss]
+        for name in stretches
+    ]
+    assert [len(found) for found in steps] == [
+        2,
+        2,
+        6,
+    ]  # 24 rows in batches of 16: 2 steps an epoch
     adapter = ["--adapter", tmp_path / "adapters" / "third", "--set", "eval.generation_kwargs={}"]
     for given in ("task.name=zh_classical_ppl_custom", "eval.fewshot_ids=last:3"):
         code, _, err = ft("eval", recipe, *settings, *adapter, "--set", given)
         assert code == 0, err
     code, _, err = ft("report", tmp_path / "results", "--name", "stretches")
     assert code == 0, err
-    text = (tmp_path / "results" / "reports" / "stretches" / "report.md").read_text(encoding="utf-8")
+    text = (tmp_path / "results" / "reports" / "stretches" / "report.md").read_text(
+        encoding="utf-8"
+    )
     assert "zh\\_classical\\_ppl\\_custom" in text

@@ -1,4 +1,5 @@
-"""`ft-causal` against lm-eval's `hf`: the same scores for any architecture, tokenizer, batch and window; less work."""
+"""`ft-causal` against lm-eval's `hf`: the same scores for any architecture, tokenizer, batch and
+window; less work."""
 
 from __future__ import annotations
 
@@ -28,7 +29,18 @@ SHAPE = {
     "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": LENGTH,
 }  # fmt: skip
 SPECIAL = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-QUICK = ("llama", "llama_eager", "gpt2", "gemma2", "mistral_wide", "cohere", "neox", "qwen3", "qwen2_moe", "opt")
+QUICK = (
+    "llama",
+    "llama_eager",
+    "gpt2",
+    "gemma2",
+    "mistral_wide",
+    "cohere",
+    "neox",
+    "qwen3",
+    "qwen2_moe",
+    "opt",
+)
 PLAIN = {
     "mistral": "more than 16 tokens",
     "gpt_neo": "more than 8 tokens",
@@ -45,7 +57,9 @@ def make_config(kind: str, vocabulary: int) -> Any:
 
     shape = {**SHAPE, **SPECIAL, "vocab_size": vocabulary}
     few = {**SPECIAL, "vocab_size": vocabulary, "hidden_size": 32}
-    flat = {key: value for key, value in shape.items() if key not in ("num_key_value_heads", "head_dim")}
+    flat = {
+        key: value for key, value in shape.items() if key not in ("num_key_value_heads", "head_dim")
+    }
     factors = {"short_factor": [1.0] * 4, "long_factor": [2.0, 3.0, 4.0, 5.0]}
     makers = {
         "llama": lambda: hf.LlamaConfig(**shape),
@@ -94,7 +108,9 @@ def make_model(kind: str, vocabulary: int) -> Any:
 
     torch.manual_seed(0)
     config = make_config(kind, vocabulary)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation=config._attn_implementation)
+    model = AutoModelForCausalLM.from_config(
+        config, attn_implementation=config._attn_implementation
+    )
     for parameter in model.parameters():
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.15)
@@ -111,9 +127,20 @@ def llama(words: Any) -> Any:
     return make_model("llama", len(words))
 
 
-def ours(model: Any, tokenizer: Any, batch_size: int | None = None, max_length: int = LENGTH, **options: Any) -> Any:
+def ours(
+    model: Any,
+    tokenizer: Any,
+    batch_size: int | None = None,
+    max_length: int = LENGTH,
+    **options: Any,
+) -> Any:
     return causal_class()(
-        pretrained=model, tokenizer=tokenizer, max_length=max_length, device="cpu", batch_size=batch_size, **options
+        pretrained=model,
+        tokenizer=tokenizer,
+        max_length=max_length,
+        device="cpu",
+        batch_size=batch_size,
+        **options,
     )
 
 
@@ -129,7 +156,8 @@ def tokens(rng: random.Random, count: int, vocabulary: int = 300) -> list[int]:
 
 
 def make_requests(seed: int) -> list[Any]:
-    """Prompts with and without a common beginning x answers that part early, late or not at all; cut and short ones."""
+    """Prompts with and without a common beginning x answers that part early, late or not at all;
+    cut and short ones."""
     rng = random.Random(seed)
     common = tokens(rng, 20)
     requests = []
@@ -139,14 +167,18 @@ def make_requests(seed: int) -> list[Any]:
         answers += [answers[2][:2] + tokens(rng, 1), answers[2][:1], answers[3]]
         requests += [(("prompt", "answer"), prompt, answer) for answer in answers]
     long = tokens(rng, LENGTH + 12)
-    requests += [(("long", "answer"), long, tokens(rng, length)) for length in (1, 3, LENGTH - 1, LENGTH)]
+    requests += [
+        (("long", "answer"), long, tokens(rng, length)) for length in (1, 3, LENGTH - 1, LENGTH)
+    ]
     requests += [(("short", "answer"), [1], tokens(rng, length)) for length in (1, 3, 5, 1)]
     rng.shuffle(requests)
     return requests
 
 
 def assert_same(scores: list[Any], expected: list[Any], tolerance: float = 1e-4) -> None:
-    assert [score[0] for score in scores] == pytest.approx([score[0] for score in expected], abs=tolerance, rel=1e-6)
+    assert [score[0] for score in scores] == pytest.approx(
+        [score[0] for score in expected], abs=tolerance, rel=1e-6
+    )
     assert [score[1] for score in scores] == [score[1] for score in expected]
 
 
@@ -174,10 +206,16 @@ def test_greedy_flags_are_right(llama: Any, words: Any):
     requests = []
     for _ in range(6):
         prompt = tokens(rng, 9)
-        ids = llama.generate(torch.tensor([prompt]), max_new_tokens=4, do_sample=False, eos_token_id=None)[0].tolist()
+        ids = llama.generate(
+            torch.tensor([prompt]), max_new_tokens=4, do_sample=False, eos_token_id=None
+        )[0].tolist()
         answer = ids[len(prompt) :]
         changed = [*answer[:2], (answer[2] + 1) % len(words), answer[3]]
-        requests += [(("p", "a"), prompt, answer), (("p", "b"), prompt, changed), (("p", "c"), prompt, answer[:1])]
+        requests += [
+            (("p", "a"), prompt, answer),
+            (("p", "b"), prompt, changed),
+            (("p", "c"), prompt, answer[:1]),
+        ]
     flags = [greedy for _, greedy in ours(llama, words)._loglikelihood_tokens(requests)]
     assert flags == [True, False, True] * 6
 
@@ -215,7 +253,8 @@ def test_texts_become_the_tokens_of_hf(tokenizer: Any):
     assert lm.fallback is None
 
 
-# --- less work -------------------------------------------------------------------------------------------------------
+# --- less work
+# -------------------------------------------------------------------------------------------------------
 
 
 def counted(model: Any) -> dict[str, int]:
@@ -259,7 +298,9 @@ def test_answers_of_one_token_need_one_position(llama: Any, words: Any):
 def test_a_common_prefix_is_computed_once(llama: Any, words: Any):
     lm, counts = warmed(llama, words)
     common = list(range(100, 130))
-    requests = [(None, [*common, 10 * i, 1, 2, 3, 4], [answer]) for i in range(1, 11) for answer in (5, 6)]
+    requests = [
+        (None, [*common, 10 * i, 1, 2, 3, 4], [answer]) for i in range(1, 11) for answer in (5, 6)
+    ]
     scores = lm._loglikelihood_tokens(requests)
     # 30 once, then ten prompts x 5 of their own; the prefix's own pass makes one row of logits
     assert counts == {"layer": 30 + 10 * 5, "head": 1 + 10}
@@ -286,18 +327,27 @@ def test_the_plain_way_too_shares_what_begins_alike(words: Any):
 def test_memory_bounds_a_batch(llama: Any, words: Any):
     lm, _ = warmed(llama, words)
     widest = []
-    llama.lm_head.register_forward_hook(lambda module, inputs, output: widest.append(output.shape[:-1].numel()))
-    lm.scorer.budget = replace(lm.scorer.budget, free=10**9, token=0, key=0, score=0, logits=10**9 // 4)
+    llama.lm_head.register_forward_hook(
+        lambda module, inputs, output: widest.append(output.shape[:-1].numel())
+    )
+    lm.scorer.budget = replace(
+        lm.scorer.budget, free=10**9, token=0, key=0, score=0, logits=10**9 // 4
+    )
     lm._loglikelihood_tokens([(None, tokens(random.Random(i), 9), [7]) for i in range(10)])
     assert widest == [4, 4, 2]
 
 
-# --- models that mislead ---------------------------------------------------------------------------------------------
+# --- models that mislead
+# ---------------------------------------------------------------------------------------------
 
 
-def test_a_model_that_ignores_masks_is_found_out(llama: Any, words: Any, caplog: pytest.LogCaptureFixture):
+def test_a_model_that_ignores_masks_is_found_out(
+    llama: Any, words: Any, caplog: pytest.LogCaptureFixture
+):
     inner = llama.model.forward
-    llama.model.forward = lambda *args, **options: inner(*args, **{**options, "attention_mask": None})
+    llama.model.forward = lambda *args, **options: inner(
+        *args, **{**options, "attention_mask": None}
+    )
     requests = make_requests(2)
     lm = ours(llama, words, 4)
     scores = lm._loglikelihood_tokens(requests)
@@ -329,7 +379,9 @@ def test_a_model_that_cannot_choose_positions_is_found_out(fault: str, llama: An
 def test_virtual_tokens_of_an_adapter_are_not_scored(llama: Any, words: Any):
     from peft import PromptTuningConfig, get_peft_model
 
-    model = get_peft_model(llama, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)).eval()
+    model = get_peft_model(
+        llama, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    ).eval()
     requests = make_requests(2)[:20]
     lm = ours(model, words, 4, max_length=64)
     expected = stock(model, words, max_length=64)._loglikelihood_tokens(requests, disable_tqdm=True)
@@ -340,11 +392,14 @@ def test_virtual_tokens_of_an_adapter_are_not_scored(llama: Any, words: Any):
 def test_an_adapter_is_scored_the_quick_way(llama: Any, words: Any):
     from peft import LoraConfig, get_peft_model
 
-    model = get_peft_model(llama, LoraConfig(task_type="CAUSAL_LM", r=4, init_lora_weights=False)).eval()
+    model = get_peft_model(
+        llama, LoraConfig(task_type="CAUSAL_LM", r=4, init_lora_weights=False)
+    ).eval()
     requests = make_requests(2)
     lm = ours(model, words)
     assert_same(
-        lm._loglikelihood_tokens(requests), stock(model, words)._loglikelihood_tokens(requests, disable_tqdm=True)
+        lm._loglikelihood_tokens(requests),
+        stock(model, words)._loglikelihood_tokens(requests, disable_tqdm=True),
     )
     assert lm.fallback is None
 
@@ -355,7 +410,8 @@ def test_half_precision_takes_the_quick_way(llama: Any, words: Any):
     lm = ours(llama.to(torch.bfloat16), words)
     scores = lm._loglikelihood_tokens(requests)
     assert lm.fallback is None
-    # bfloat16 has 8 bits: logits of about 3 are off by a hundredth, sums of up to 128 of them by less than one
+    # bfloat16 has 8 bits: logits of about 3 are off by a hundredth, sums of up to 128 of them by
+    # less than one
     assert [score[0] for score in scores] == pytest.approx([score[0] for score in exact], abs=1.0)
 
 
@@ -366,7 +422,8 @@ def test_the_softmax_is_in_float32(llama: Any, words: Any):
     assert score[0] == pytest.approx(-math.log(len(words)), abs=1e-5)
 
 
-# --- refusals --------------------------------------------------------------------------------------------------------
+# --- refusals
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_nan_is_refused(llama: Any, words: Any):
@@ -378,17 +435,22 @@ def test_nan_is_refused(llama: Any, words: Any):
 
 
 @pytest.mark.parametrize(("context", "answer"), [([], [5]), ([5], []), ([5], [6] * 9)])
-def test_what_cannot_be_scored_is_refused(context: list[int], answer: list[int], llama: Any, words: Any):
+def test_what_cannot_be_scored_is_refused(
+    context: list[int], answer: list[int], llama: Any, words: Any
+):
     with pytest.raises(InputError):
         ours(llama, words, max_length=8)._loglikelihood_tokens([(("a", "b"), context, answer)])
 
 
 def test_no_requests_no_answers(llama: Any, words: Any):
     lm = ours(llama, words)
-    assert lm._loglikelihood_tokens([]) == lm.loglikelihood_rolling([]) == lm.generate_until([]) == []
+    assert (
+        lm._loglikelihood_tokens([]) == lm.loglikelihood_rolling([]) == lm.generate_until([]) == []
+    )
 
 
-# --- running texts ---------------------------------------------------------------------------------------------------
+# --- running texts
+# ---------------------------------------------------------------------------------------------------
 
 
 def rolling(texts: tuple[str, ...]) -> list[Any]:
@@ -397,16 +459,23 @@ def rolling(texts: tuple[str, ...]) -> list[Any]:
 
 @pytest.mark.parametrize("batch_size", [1, 3, None])
 @pytest.mark.parametrize("window", [2, 7, LENGTH])
-def test_a_uniform_model_gives_every_token_its_share(window: int, batch_size: int | None, tokenizer: Any):
-    """Uniform over V: the log-likelihood of n tokens is -n ln V, whatever the window, batch and BOS."""
+def test_a_uniform_model_gives_every_token_its_share(
+    window: int, batch_size: int | None, tokenizer: Any
+):
+    """Uniform over V: the log-likelihood of n tokens is -n ln V, whatever the window, batch and
+    BOS."""
     model = make_model("llama", len(tokenizer))
     model.lm_head.weight.data.zero_()
     results = ours(model, tokenizer, batch_size, window).loglikelihood_rolling(rolling(TEXTS))
     encoded = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in TEXTS]
-    counts = [len(ids) - ids.count(1) for ids in encoded]  # a BOS that the text brings opens the first window
+    counts = [
+        len(ids) - ids.count(1) for ids in encoded
+    ]  # a BOS that the text brings opens the first window
     assert [result.tokens for result in results] == counts
     assert counts[0] == 0
-    assert list(results) == pytest.approx([-count * math.log(len(tokenizer)) for count in counts], rel=1e-6)
+    assert list(results) == pytest.approx(
+        [-count * math.log(len(tokenizer)) for count in counts], rel=1e-6
+    )
 
 
 def test_running_texts_equal_hf_where_it_adds_no_bos():
@@ -414,7 +483,9 @@ def test_running_texts_equal_hf_where_it_adds_no_bos():
     model = make_model("llama", len(tokenizer))
     texts = (TEXTS[1], TEXTS[2], " ".join(str(i * i) for i in range(60)))
     results = ours(model, tokenizer, 4, 16).loglikelihood_rolling(rolling(texts))
-    expected = stock(model, tokenizer, 16, logits_cache=False).loglikelihood_rolling(rolling(texts), disable_tqdm=True)
+    expected = stock(model, tokenizer, 16, logits_cache=False).loglikelihood_rolling(
+        rolling(texts), disable_tqdm=True
+    )
     assert list(results) == pytest.approx(expected, abs=1e-4, rel=1e-6)
 
 
@@ -435,7 +506,8 @@ def test_windows_of_a_repeated_text_are_scored_by_their_own_tokens(words: Any, l
 
 
 def test_rotary_positions_scaled_by_the_longest_row_so_far_are_said(words: Any):
-    """transformers keeps the scale of the longest row that it has seen: no order of rows is the right one."""
+    """transformers keeps the scale of the longest row that it has seen: no order of rows is the
+    right one."""
     rope = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
     config = make_config("llama", len(words))
     config.rope_parameters = rope
@@ -453,17 +525,21 @@ def test_an_adapter_has_the_budget_of_its_base(llama: Any, monkeypatch: pytest.M
 
 
 def test_a_budget_for_layers_of_different_heads():
-    """Gemma 4: reading `head_dim` of the whole model raises. 16 heads' widths of the wide layers against 8."""
+    """Gemma 4: reading `head_dim` of the whole model raises. 16 heads' widths of the wide layers
+    against 8."""
     config = transformers.Gemma4TextConfig(
         **{**SHAPE, "num_hidden_layers": 6, "vocab_size": 64}, hidden_size_per_layer_input=8,
         vocab_size_per_layer_input=64, global_head_dim=16,
     )  # fmt: skip
     model = transformers.AutoModelForCausalLM.from_config(config)
     widest = max(layer.self_attn.head_dim for layer in model.model.layers)
-    assert measure(model).key == 2 * 2 * widest * 4 * 4  # keys and values, twice, of four heads in float32
+    assert (
+        measure(model).key == 2 * 2 * widest * 4 * 4
+    )  # keys and values, twice, of four heads in float32
 
 
-# --- generation ------------------------------------------------------------------------------------------------------
+# --- generation
+# ------------------------------------------------------------------------------------------------------
 
 PROMPTS = [
     "the film",
@@ -476,10 +552,14 @@ PROMPTS = [
 
 def asked(prompts: list[str], **arguments: Any) -> list[Any]:
     settings = {"until": [], "max_gen_toks": 12, "do_sample": False, **arguments}
-    return [Instance("generate_until", {}, (prompt, settings), i) for i, prompt in enumerate(prompts)]
+    return [
+        Instance("generate_until", {}, (prompt, settings), i) for i, prompt in enumerate(prompts)
+    ]
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2", "mistral", "gemma2", "mamba", "bloom", "longrope", "falcon"])
+@pytest.mark.parametrize(
+    "kind", ["llama", "gpt2", "mistral", "gemma2", "mamba", "bloom", "longrope", "falcon"]
+)
 def test_greedy_answers_equal_hf_one_by_one(kind: str, words: Any):
     model = make_model(kind, len(words))
     requests = asked(PROMPTS, max_gen_toks=24)
@@ -490,8 +570,11 @@ def test_greedy_answers_equal_hf_one_by_one(kind: str, words: Any):
 
 
 @pytest.mark.parametrize("penalty", [{"no_repeat_ngram_size": 1}, {"repetition_penalty": 5.0}])
-def test_padding_is_no_text_that_must_not_be_repeated(penalty: dict[str, Any], llama: Any, words: Any):
-    """The padding of this tokenizer is its EOS, as it is for every tokenizer without a token of its own."""
+def test_padding_is_no_text_that_must_not_be_repeated(
+    penalty: dict[str, Any], llama: Any, words: Any
+):
+    """The padding of this tokenizer is its EOS, as it is for every tokenizer without a token of its
+    own."""
     words = copy.deepcopy(words)
     words.pad_token = words.eos_token
     llama.lm_head.bias = torch.nn.Parameter(torch.zeros(len(words)))
@@ -506,9 +589,15 @@ def test_beams_in_batches_equal_generate_one_by_one(llama: Any, words: Any):
     for prompt, answer in zip(PROMPTS, answers, strict=True):
         ids = words(prompt, return_tensors="pt")
         output = llama.generate(
-            ids["input_ids"], attention_mask=ids["attention_mask"], max_new_tokens=12, num_beams=3, do_sample=False
+            ids["input_ids"],
+            attention_mask=ids["attention_mask"],
+            max_new_tokens=12,
+            num_beams=3,
+            do_sample=False,
         )
-        assert answer == words.decode(output[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
+        assert answer == words.decode(
+            output[0, ids["input_ids"].shape[1] :], skip_special_tokens=True
+        )
 
 
 def test_a_stop_string_over_many_tokens_ends_an_answer(llama: Any, words: Any):
@@ -537,7 +626,9 @@ def test_an_answer_cut_at_its_most_tokens_says_so(llama: Any, words: Any):
 
 def test_sampled_answers_are_the_same_in_any_batch(llama: Any, words: Any):
     def draw(prompts: list[str], **options: Any) -> list[str]:
-        return ours(llama, words, **options).generate_until(asked(prompts, do_sample=True, temperature=1.0))
+        return ours(llama, words, **options).generate_until(
+            asked(prompts, do_sample=True, temperature=1.0)
+        )
 
     state = torch.random.get_rng_state()
     first = draw(PROMPTS)
@@ -568,7 +659,9 @@ def test_each_prompt_has_its_own_bos_and_room(words: Any, llama: Any):
     (options,) = seen
     rows = [
         [token for token, own in zip(ids, mask, strict=True) if own]
-        for ids, mask in zip(options["input_ids"].tolist(), options["attention_mask"].tolist(), strict=True)
+        for ids, mask in zip(
+            options["input_ids"].tolist(), options["attention_mask"].tolist(), strict=True
+        )
     ]
     assert sorted(row.count(1) for row in rows) == [0, 1, 1]
     assert max(map(len, rows)) == 24 - 12
@@ -594,6 +687,8 @@ def test_it_is_made_of_a_loaded_base(model_folder: Any):
 
     base = load_base_model(ModelSection(pretrained=str(model_folder)))
     lm = make_causal_lm(base, 4)
-    (score,) = lm.loglikelihood([Instance("loglikelihood", {}, ("the film", " was"), 0)], disable_tqdm=True)
+    (score,) = lm.loglikelihood(
+        [Instance("loglikelihood", {}, ("the film", " was"), 0)], disable_tqdm=True
+    )
     assert score[0] < 0
     assert (lm.max_length, lm.scorer.most, lm.scorer.name) == (128, 4, str(model_folder))

@@ -1,4 +1,5 @@
-"""Rows, shared prefixes and batches of queries: every token once, every answer read from the right places."""
+"""Rows, shared prefixes and batches of queries: every token once, every answer read from the right
+places."""
 
 from __future__ import annotations
 
@@ -75,7 +76,10 @@ def test_prompts_with_a_long_common_beginning_share_a_row():
     eight, seven = tuple(range(8)), tuple(range(7))
     assert len(rows_of([Query((*eight, 20), (1,)), Query((*eight, 30), (1,))])) == 1
     assert len(rows_of([Query((*seven, 20), (1,)), Query((*seven, 30), (1,))])) == 2
-    assert len(rows_of([Query((*eight, 20), (1,)), Query((*eight, 30), (1,))], Limits(True, most=1))) == 2
+    assert (
+        len(rows_of([Query((*eight, 20), (1,)), Query((*eight, 30), (1,))], Limits(True, most=1)))
+        == 2
+    )
     # eight tokens of which two are cached save six
     assert len(rows_of([Query((*eight, 20), (1,)), Query((*eight, 30), (1,))], skip=2)) == 2
 
@@ -85,9 +89,12 @@ def test_a_row_has_room_for_so_many_tokens_and_no_more():
     rows = rows_of([Query(tuple(range(6)), answer) for answer in answers])
     assert [len(row) for row in rows] == [6 + 250, 6 + 150]
     assert ROOM == 256
-    narrow = rows_of([Query(tuple(range(6)), answer) for answer in answers], Limits(True, window=36))
+    narrow = rows_of(
+        [Query(tuple(range(6)), answer) for answer in answers], Limits(True, window=36)
+    )
     assert {len(row) for row in narrow} == {36, 16}
-    # three times the longest sequence, 3 x 301 = 903, where that is more: 200 + 6 x 101 fit, 200 + 7 x 101 don't
+    # three times the longest sequence, 3 x 301 = 903, where that is more: 200 + 6 x 101 fit, 200 +
+    # 7 x 101 don't
     long = rows_of([Query(tuple(range(200)), (300 + i, *range(100), 1)) for i in range(7)])
     assert [len(row) for row in long] == [200 + 6 * 101, 301]
 
@@ -97,13 +104,21 @@ def test_a_row_has_room_for_so_many_tokens_and_no_more():
 def test_each_query_is_read_once_and_from_its_own_tokens(limits: Limits, seed: int):
     rng = random.Random(seed)
     stems = [tuple(rng.choices(range(3), k=rng.randint(1, 12))) for _ in range(30)]
-    queries = [Query(rng.choice(stems), tuple(rng.choices(range(3), k=rng.randint(1, 4)))) for _ in range(150)]
+    queries = [
+        Query(rng.choice(stems), tuple(rng.choices(range(3), k=rng.randint(1, 4))))
+        for _ in range(150)
+    ]
     rows = rows_of(queries, limits)
-    reads = sorted(((number, row, nodes) for row in rows for number, nodes in row.reads), key=lambda item: item[0])
+    reads = sorted(
+        ((number, row, nodes) for row in rows for number, nodes in row.reads),
+        key=lambda item: item[0],
+    )
     assert [number for number, _, _ in reads] == list(range(150))
     for number, row, nodes in reads:
         stem, answer = queries[number]
-        assert [read(row, node) for node in nodes] == [(*stem, *answer[:i]) for i in range(len(answer))]
+        assert [read(row, node) for node in nodes] == [
+            (*stem, *answer[:i]) for i in range(len(answer))
+        ]
     assert all(len({read(row, node) for node in range(len(row))}) == len(row) for row in rows)
     assert limits.branches or all(row.is_chain for row in rows)
     assert all(row.stems == {queries[number].stem for number, _ in row.reads} for row in rows)
@@ -161,5 +176,6 @@ def test_what_a_batch_needs_is_a_formula():
     # 2 rows x 4 tokens x 5 = 40; keys 2 x (4 + 6) x 3 = 60; mask 2 x 4 x 10 = 80; logits 3 x 50
     assert budget.needs(Size(rows=2, width=4, prefix=6, kept=3)) == 40 + 60 + 80 + 150
     assert budget.needs_whole(Size(2, 4, 6, 1)) == 180 + 400  # all 8 positions through the head
-    # generation keeps the keys of both layers: 40 + 24 + 32 + 100 = 196, and 2 x 2 x 4 x 3 = 48 more
+    # generation keeps the keys of both layers: 40 + 24 + 32 + 100 = 196, and 2 x 2 x 4 x 3 = 48
+    # more
     assert budget.needs_generation(Size(2, 4, 0, 2)) == 196 + 48

@@ -1,4 +1,5 @@
-"""Scoring through lm-eval: the same numbers as the stock command, to the item; reused, sampled and honest about NaN."""
+"""Scoring through lm-eval: the same numbers as the stock command, to the item; reused, sampled and
+honest about NaN."""
 
 from __future__ import annotations
 
@@ -25,7 +26,13 @@ def base(model_folder: Path) -> BaseModel:
     return load_base_model(ModelSection(pretrained=str(model_folder)))
 
 
-def jobs_of(base: BaseModel, source: Path, task: str = "demo_sentiment", settings: EvalSection = SETTINGS, **metadata):
+def jobs_of(
+    base: BaseModel,
+    source: Path,
+    task: str = "demo_sentiment",
+    settings: EvalSection = SETTINGS,
+    **metadata,
+):
     spec = TaskSpec(task, metadata={"data_source": str(source), **metadata})
     return plan_jobs(load_tasks(spec, settings.splits), "hash", base, settings)
 
@@ -40,7 +47,9 @@ def stock_scores(model_args: str, source: Path) -> tuple[dict, list[dict]]:
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(
-        include_path=str(task_yamls_dir()), include_defaults=False, metadata={"data_source": str(source)}
+        include_path=str(task_yamls_dir()),
+        include_defaults=False,
+        metadata={"data_source": str(source)},
     )
     outcome = lm_eval.simple_evaluate(
         model="hf", model_args=model_args, tasks=["demo_sentiment"], task_manager=manager, device="cpu", batch_size=3,
@@ -55,7 +64,9 @@ def adapter(base: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("adapters") / "random"
     torch.manual_seed(5)
-    model = get_peft_model(base.model, LoraConfig(task_type="CAUSAL_LM", r=4, init_lora_weights=False))
+    model = get_peft_model(
+        base.model, LoraConfig(task_type="CAUSAL_LM", r=4, init_lora_weights=False)
+    )
     model.save_pretrained(folder)
     model.unload()
     return folder
@@ -71,15 +82,28 @@ def test_scores_equal_stock_lm_eval_to_the_item(
             (ours,) = evaluate(ModelState("random", model, info), jobs, tmp_path)
     else:
         (ours,) = evaluate(state_of(base), jobs, tmp_path)
-    results, samples = stock_scores(f"pretrained={model_folder}" + (f",peft={adapter}" if tuned else ""), reviews)
+    results, samples = stock_scores(
+        f"pretrained={model_folder}" + (f",peft={adapter}" if tuned else ""), reviews
+    )
     for score in ours.record.scores:
-        tolerance = 1e-4 if score.metric in ("ece", "brier") else 1e-12  # log-likelihoods themselves, or counts
-        assert score.value == pytest.approx(results[f"{score.metric},none"], abs=tolerance) or score.value is None
+        tolerance = (
+            1e-4 if score.metric in ("ece", "brier") else 1e-12
+        )  # log-likelihoods themselves, or counts
+        assert (
+            score.value == pytest.approx(results[f"{score.metric},none"], abs=tolerance)
+            or score.value is None
+        )
     mine = list(ours.samples())
-    assert [sample.doc_id for sample in mine] == [sample["doc_id"] for sample in samples] == list(range(24))
+    assert (
+        [sample.doc_id for sample in mine]
+        == [sample["doc_id"] for sample in samples]
+        == list(range(24))
+    )
     for sample, stock in zip(mine, samples, strict=True):
         assert sample.prompt_hash == stock["prompt_hash"]
-        assert [r[0] for r in sample.responses] == pytest.approx([r[0] for r in stock["filtered_resps"]], abs=1e-4)
+        assert [r[0] for r in sample.responses] == pytest.approx(
+            [r[0] for r in stock["filtered_resps"]], abs=1e-4
+        )
         assert sample.scores["acc"] == stock["acc"]
 
 
@@ -104,7 +128,10 @@ def test_macro_f1_equals_scikit_learn(base: BaseModel, reviews: Path, tmp_path: 
     (done,) = evaluate(state_of(base), jobs_of(base, reviews)[-1:], tmp_path)
     samples = list(done.samples())
     expected = f1_score(
-        [s.target for s in samples], [s.prediction for s in samples], average="macro", labels=["bad", "good"]
+        [s.target for s in samples],
+        [s.prediction for s in samples],
+        average="macro",
+        labels=["bad", "good"],
     )
     value = next(score.value for score in done.record.scores if score.metric == "f1_macro")
     defined = len({s.target for s in samples} | {s.prediction for s in samples})
@@ -133,7 +160,9 @@ def test_what_makes_a_score_makes_its_identity(base: BaseModel, reviews: Path, t
     job = jobs_of(base, reviews)[-1]
     other = load_base_model(ModelSection(pretrained=str(save_model(tmp_path / "other", seed=1))))
     shots = jobs_of(base, reviews, settings=EvalSection(num_fewshot=1, splits=("test",)))[-1]
-    changed = write_jsonl(tmp_path / "changed" / "all.jsonl", [{"text": f"t {i}", "label": i % 2} for i in range(30)])
+    changed = write_jsonl(
+        tmp_path / "changed" / "all.jsonl", [{"text": f"t {i}", "label": i % 2} for i in range(30)]
+    )
     data = jobs_of(base, changed)[-1]
     prints = [
         fingerprint(state_of(base), job),
@@ -161,7 +190,9 @@ def test_a_model_that_gives_nan_has_no_exact_match(model_folder: Path, tmp_path:
     """Finite weights, NaN logits, a generated answer: nothing of it is a score."""
     base = load_base_model(ModelSection(pretrained=str(model_folder)))
     base.model.model.norm.weight.data.fill_(3e38)
-    rows = [{"passage": f"Ann has {i} hats.", "question": "Who?", "answer": "Ann"} for i in range(30)]
+    rows = [
+        {"passage": f"Ann has {i} hats.", "question": "Who?", "answer": "Ann"} for i in range(30)
+    ]
     source = write_jsonl(tmp_path / "qa.jsonl", rows)
     with pytest.raises(NonFiniteError):
         evaluate(state_of(base), jobs_of(base, source, "demo_qa")[-1:], tmp_path / "results")
@@ -189,7 +220,9 @@ def test_cut_prompts_are_flagged_and_counted(reviews: Path, model_folder: Path, 
 
 
 def test_generated_answers_are_scored_and_kept(base: BaseModel, tmp_path: Path):
-    rows = [{"passage": f"Ann has {i} hats.", "question": "Who?", "answer": "Ann"} for i in range(30)]
+    rows = [
+        {"passage": f"Ann has {i} hats.", "question": "Who?", "answer": "Ann"} for i in range(30)
+    ]
     source = write_jsonl(tmp_path / "qa.jsonl", rows)
     (done,) = evaluate(state_of(base), jobs_of(base, source, "demo_qa")[-1:], tmp_path / "results")
     names = [score.metric for score in done.record.scores]

@@ -23,7 +23,9 @@ def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
     from lm_eval.tasks import TaskManager
 
     whole = TaskManager.__init__
-    monkeypatch.setattr(TaskManager, "__init__", lambda self, **given: whole(self, include_defaults=False, **given))
+    monkeypatch.setattr(
+        TaskManager, "__init__", lambda self, **given: whole(self, include_defaults=False, **given)
+    )
     # its log handler would hold the stderr of the first test, which is closed in the second
     monkeypatch.setattr("lm_eval.utils.setup_logging", lambda: None)
 
@@ -41,7 +43,9 @@ def arguments(model: str, model_folder: Path, reviews: Path, out: Path) -> list[
     ]  # fmt: skip
 
 
-def test_our_back_end_scores_as_the_stock_one_without_an_include_path(ft, model_folder, reviews, tmp_path):
+def test_our_back_end_scores_as_the_stock_one_without_an_include_path(
+    ft, model_folder, reviews, tmp_path
+):
     found = {}
     for model in ("ft-causal", "hf"):
         code, out, err = ft(*arguments(model, model_folder, reviews, tmp_path / model))
@@ -52,7 +56,9 @@ def test_our_back_end_scores_as_the_stock_one_without_an_include_path(ft, model_
         ]  # log-likelihoods
     assert len(found["hf"]) == 24
     for ours, theirs in zip(found["ft-causal"], found["hf"], strict=True):
-        assert [float(value) for value in ours] == pytest.approx([float(value) for value in theirs], abs=1e-4)
+        assert [float(value) for value in ours] == pytest.approx(
+            [float(value) for value in theirs], abs=1e-4
+        )
 
 
 def trained(ft, folder: Path, model_folder: Path, reviews: Path, adapter: str) -> None:
@@ -67,12 +73,19 @@ def trained(ft, folder: Path, model_folder: Path, reviews: Path, adapter: str) -
         assert code == 0, err
 
 
-@pytest.mark.parametrize(("model", "adapter"), [("ft-causal", "{r: 4}"), ("ft-seqcls", "{r: 4, task_type: SEQ_CLS}")])
-def test_an_adapter_alone_names_its_base(model: str, adapter: str, ft, model_folder, reviews, tmp_path):
-    """The same log-likelihoods as `ft-harness eval` gave, from lm-eval's own command and `peft=` alone."""
+@pytest.mark.parametrize(
+    ("model", "adapter"), [("ft-causal", "{r: 4}"), ("ft-seqcls", "{r: 4, task_type: SEQ_CLS}")]
+)
+def test_an_adapter_alone_names_its_base(
+    model: str, adapter: str, ft, model_folder, reviews, tmp_path
+):
+    """The same log-likelihoods as `ft-harness eval` gave, from lm-eval's own command and `peft=`
+    alone."""
     trained(ft, tmp_path, model_folder, reviews, adapter)
     (record,) = (tmp_path / "results" / "a").rglob("record.json")
-    known = {sample.doc["text"]: sample.responses for sample in read_evaluation(record.parent).samples()}
+    known = {
+        sample.doc["text"]: sample.responses for sample in read_evaluation(record.parent).samples()
+    }
     given = arguments(model, model_folder, reviews, tmp_path / "out")
     given[given.index("--model_args") + 1] = f"peft={tmp_path / 'adapters' / 'a'}"
     code, _, err = ft(*given)
@@ -81,7 +94,9 @@ def test_an_adapter_alone_names_its_base(model: str, adapter: str, ft, model_fol
     assert len(found) == 24
     for sample in found:
         values = [float(response[0][0]) for response in sample["resps"]]
-        assert values == pytest.approx([response[0] for response in known[sample["doc"]["text"]]], abs=1e-5)
+        assert values == pytest.approx(
+            [response[0] for response in known[sample["doc"]["text"]]], abs=1e-5
+        )
 
 
 def test_an_adapter_of_another_base_is_refused(ft, model_folder, reviews, tmp_path):
@@ -89,7 +104,9 @@ def test_an_adapter_of_another_base_is_refused(ft, model_folder, reviews, tmp_pa
     trained(ft, tmp_path, model_folder, reviews, "{r: 4}")
     other = save_model(tmp_path / "other", seed=1)
     given = arguments("ft-causal", model_folder, reviews, tmp_path / "out")
-    given[given.index("--model_args") + 1] = f"pretrained={other},peft={tmp_path / 'adapters' / 'a'}"
+    given[given.index("--model_args") + 1] = (
+        f"pretrained={other},peft={tmp_path / 'adapters' / 'a'}"
+    )
     code, _, err = ft(*given)
     assert code == 3
     assert_three_lines(err, "trained on", str(other))
@@ -112,14 +129,18 @@ def test_an_adapter_that_changes_nothing_is_refused(ft, model_folder, reviews, t
 @pytest.mark.parametrize("model", ["ft-causal", "ft-seqcls"])
 def test_an_adapter_that_is_not_there(model: str, ft, model_folder, reviews, tmp_path):
     given = arguments(model, model_folder, reviews, tmp_path)
-    given[given.index("--model_args") + 1] = f"pretrained={model_folder},peft={tmp_path / 'adaptres'}"
+    given[given.index("--model_args") + 1] = (
+        f"pretrained={model_folder},peft={tmp_path / 'adaptres'}"
+    )
     code, _, err = ft(*given)
     assert code == 3
     assert_three_lines(err, "adaptres: no such adapter folder")
 
 
 @pytest.mark.parametrize("argument", ["mixed_precision_dtype=bfloat16", "think_end_token=</think>"])
-def test_arguments_of_hf_that_would_do_nothing_are_refused(argument: str, ft, model_folder, reviews, tmp_path):
+def test_arguments_of_hf_that_would_do_nothing_are_refused(
+    argument: str, ft, model_folder, reviews, tmp_path
+):
     given = arguments("ft-causal", model_folder, reviews, tmp_path)
     given[given.index("--model_args") + 1] += f",{argument}"
     code, _, err = ft(*given)
@@ -145,14 +166,21 @@ def test_automatic_batches_may_be_asked_for_as_in_lm_eval(ft, model_folder, revi
     assert code == 0, err
 
 
-def test_a_head_without_a_device_named_ends_well_in_a_process_of_its_own(ft, model_folder, reviews, tmp_path):
-    """lm-eval names cuda where the user names nothing; and nothing may be undone while the interpreter ends."""
+def test_a_head_without_a_device_named_ends_well_in_a_process_of_its_own(
+    ft, model_folder, reviews, tmp_path
+):
+    """lm-eval names cuda where the user names nothing; and nothing may be undone while the
+    interpreter ends."""
     trained(ft, tmp_path, model_folder, reviews, "{r: 4, task_type: SEQ_CLS}")
     given = arguments("ft-seqcls", model_folder, reviews, tmp_path / "out")
     given[given.index("--model_args") + 1] = f"peft={tmp_path / 'adapters' / 'a'}"
     given[given.index("--device") : given.index("--device") + 2] = []
     done = subprocess.run(
-        [sys.executable, "-m", "ft_harness", *given], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "ft_harness", *given],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "|demo_sentiment|" in done.stdout
@@ -185,7 +213,9 @@ def stranger(tmp_path: Path) -> Path:
     folder = tmp_path / "theirs"
     folder.mkdir()
     (folder / "stranger.yaml").write_text(CODE, encoding="utf-8")
-    (folder / "evil.py").write_text(f"open({str(tmp_path / 'marker')!r}, 'w')\ndef load(**_): pass\n", encoding="utf-8")
+    (folder / "evil.py").write_text(
+        f"open({str(tmp_path / 'marker')!r}, 'w')\ndef load(**_): pass\n", encoding="utf-8"
+    )
     return folder
 
 
@@ -199,16 +229,24 @@ def test_code_of_strangers_is_refused(way: str, ft, model_folder, reviews, tmp_p
         (tmp_path / "config.yaml").write_text(f"include_path: {folder}\n", encoding="utf-8")
         given += ["--config", str(tmp_path / "config.yaml")]
     else:
-        given[given.index("demo_sentiment")] = str(folder / "*.yaml") if way == "file" else str(folder)
+        given[given.index("demo_sentiment")] = (
+            str(folder / "*.yaml") if way == "file" else str(folder)
+        )
     code, _, err = ft(*given)
     assert code == 4
-    assert_three_lines(err, "stranger.yaml: would run code of its own (!function evil.load)", "--trust-task-code")
+    assert_three_lines(
+        err, "stranger.yaml: would run code of its own (!function evil.load)", "--trust-task-code"
+    )
     assert not (tmp_path / "marker").exists()
 
 
 def test_code_runs_where_it_is_trusted(ft, model_folder, reviews, tmp_path):
     folder = stranger(tmp_path)
-    given = [*arguments("ft-causal", model_folder, reviews, tmp_path / "out"), "--include_path", str(folder)]
+    given = [
+        *arguments("ft-causal", model_folder, reviews, tmp_path / "out"),
+        "--include_path",
+        str(folder),
+    ]
     assert ft(*given, "--trust-task-code")[0] == 0
 
 
@@ -216,7 +254,9 @@ def test_tasks_of_an_include_path_stand_beside_ours(ft, model_folder, tmp_path):
     folder = tmp_path / "mine"
     write_jsonl(folder / "test.jsonl", review_rows(6))
     (folder / "mine.yaml").write_text(
-        "task: mine\ndataset_path: json\ndataset_kwargs: {data_files: {test: " + str(folder / "test.jsonl") + "}}\n"
+        "task: mine\ndataset_path: json\ndataset_kwargs: {data_files: {test: "
+        + str(folder / "test.jsonl")
+        + "}}\n"
         "test_split: test\noutput_type: multiple_choice\ndoc_to_text: '{{text}} It was'\ndoc_to_target: label\n"
         "doc_to_choice: [bad, good]\nmetric_list: [{metric: acc}]\n",
         encoding="utf-8",

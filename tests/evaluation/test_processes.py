@@ -19,7 +19,10 @@ from tests.builders.tiny import write_jsonl
 def recipe(tmp_path: Path, model_folder: Path) -> Path:
     """A recipe on 13 test docs, which two processes can't halve."""
     for start, split in enumerate(("train", "validation", "test")):
-        rows = [{"text": f"the film {20 * start + i} was {'so ' * (i % 3)}good", "label": i % 2} for i in range(13)]
+        rows = [
+            {"text": f"the film {20 * start + i} was {'so ' * (i % 3)}good", "label": i % 2}
+            for i in range(13)
+        ]
         write_jsonl(tmp_path / "data" / f"{split}.jsonl", rows)
     path = tmp_path / "adapters" / "mine" / "recipe.yaml"
     path.parent.mkdir(parents=True)
@@ -30,12 +33,16 @@ def recipe(tmp_path: Path, model_folder: Path) -> Path:
     return path
 
 
-def launch(*arguments: object, program: tuple[str, ...] = ("-m", "ft_harness")) -> subprocess.CompletedProcess[str]:
+def launch(
+    *arguments: object, program: tuple[str, ...] = ("-m", "ft_harness")
+) -> subprocess.CompletedProcess[str]:
     """The command in two processes by torchrun, of which accelerate launch makes use too."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [sys.executable, *launcher, *program, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=120, check=False
+    )
 
 
 def only(results: Path) -> Evaluation:
@@ -55,15 +62,21 @@ def test_two_processes_give_the_record_of_one(ft, recipe: Path, tmp_path: Path):
     assert two.record.back_end.computed == 28  # lm-eval asks both for as many: 7 docs and 6
     assert two.record.status == "complete"
     for mine, right in zip(two.record.scores, one.record.scores, strict=True):
-        assert mine.value == pytest.approx(right.value, abs=1e-5) or mine.value is right.value is None
+        assert (
+            mine.value == pytest.approx(right.value, abs=1e-5) or mine.value is right.value is None
+        )
         assert (mine.metric, mine.n, mine.n_truncated, mine.signature) == (
             right.metric, right.n, right.n_truncated, right.signature,
         )  # fmt: skip
     pairs = list(zip(two.samples(), one.samples(), strict=True))
     assert [mine.doc_id for mine, _ in pairs] == list(range(13))
     for mine, right in pairs:
-        assert mine.model_dump(exclude={"responses", "scores"}) == right.model_dump(exclude={"responses", "scores"})
-        assert [r[0] for r in mine.responses] == pytest.approx([r[0] for r in right.responses], abs=1e-5)
+        assert mine.model_dump(exclude={"responses", "scores"}) == right.model_dump(
+            exclude={"responses", "scores"}
+        )
+        assert [r[0] for r in mine.responses] == pytest.approx(
+            [r[0] for r in right.responses], abs=1e-5
+        )
         assert mine.scores["acc"] == right.scores["acc"]
     assert two.record.cost.tokens >= one.record.cost.tokens
     assert "scored already" in ft("eval", recipe, "--out", tmp_path / "two")[2]

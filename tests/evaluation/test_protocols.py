@@ -1,4 +1,5 @@
-"""One load of a base: several numbers of shots and several decodings, each as if it were asked for alone."""
+"""One load of a base: several numbers of shots and several decodings, each as if it were asked for
+alone."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("questions")
     for split, count in (("train", 12), ("validation", 4), ("test", 6)):
         rows = [
-            {"passage": f"Ann has {i} {split} cups.", "question": "How many?", "answer": str(i)} for i in range(count)
+            {"passage": f"Ann has {i} {split} cups.", "question": "How many?", "answer": str(i)}
+            for i in range(count)
         ]
         write_jsonl(folder / f"{split}.jsonl", rows)
     return folder
@@ -44,7 +46,13 @@ def content(evaluation) -> list[tuple]:
 
 
 def test_each_protocol_is_scored_as_if_alone(model_folder: Path, questions: Path, tmp_path: Path):
-    both = scored(model_folder, questions, tmp_path / "both", num_fewshot=[0, 2], generation_kwargs=[{}, BEAMS, DRAWN])
+    both = scored(
+        model_folder,
+        questions,
+        tmp_path / "both",
+        num_fewshot=[0, 2],
+        generation_kwargs=[{}, BEAMS, DRAWN],
+    )
     assert len(both) == 2 * 2 * 3
     assert [e.record.settings.num_fewshot for e in both[:6]] == [0, 0, 0, 2, 2, 2]
     alone = [
@@ -61,19 +69,27 @@ def test_each_protocol_is_scored_as_if_alone(model_folder: Path, questions: Path
         assert content(evaluation) == content(places[evaluation.folder.name])
 
 
-def test_shots_and_decoding_stand_in_record_and_folder(model_folder: Path, questions: Path, tmp_path: Path):
-    first, *_, last = scored(model_folder, questions, tmp_path, num_fewshot=[0, 2], generation_kwargs=[{}, DRAWN])
+def test_shots_and_decoding_stand_in_record_and_folder(
+    model_folder: Path, questions: Path, tmp_path: Path
+):
+    first, *_, last = scored(
+        model_folder, questions, tmp_path, num_fewshot=[0, 2], generation_kwargs=[{}, DRAWN]
+    )
     assert first.folder.name.startswith("demo_qa@validation-")
     assert last.folder.name.startswith("demo_qa@test-2shot-")
     assert "num_beams" not in first.record.settings.generation_kwargs
     assert (
-        last.record.settings.generation_kwargs.items() >= {**first.record.settings.generation_kwargs, **DRAWN}.items()
+        last.record.settings.generation_kwargs.items()
+        >= {**first.record.settings.generation_kwargs, **DRAWN}.items()
     )
 
 
 def check(ft, folder: Path, questions: Path, task: str, section: str):
     recipe = folder / "recipe.yaml"
-    recipe.write_text(f"task: {{name: {task}}}\ndata: {{source: {questions}}}\neval: {section}\n", encoding="utf-8")
+    recipe.write_text(
+        f"task: {{name: {task}}}\ndata: {{source: {questions}}}\neval: {section}\n",
+        encoding="utf-8",
+    )
     return ft("check", recipe)
 
 
@@ -84,7 +100,9 @@ def test_a_decoding_argument_is_known(ft, tmp_path: Path, questions: Path):
 
 
 def test_a_task_scored_by_likelihood_has_no_decoding(ft, tmp_path: Path, reviews: Path):
-    code, _, err = check(ft, tmp_path, reviews, "demo_sentiment", "{generation_kwargs: [{}, {num_beams: 2}]}")
+    code, _, err = check(
+        ft, tmp_path, reviews, "demo_sentiment", "{generation_kwargs: [{}, {num_beams: 2}]}"
+    )
     assert code == 3
     assert_three_lines(err, "demo_sentiment: eval.generation_kwargs sets num_beams")
 
@@ -98,8 +116,11 @@ def test_check_forecasts_every_protocol(ft, tmp_path: Path, questions: Path):
     assert out.count("of the first 6 prompts will be cut") == 2
 
 
-def test_one_load_serves_base_and_every_adapter(ft, tmp_path: Path, model_folder: Path, reviews: Path, monkeypatch):
-    """`eval` with two adapters: the model is loaded once, and the base scores the same before and after them."""
+def test_one_load_serves_base_and_every_adapter(
+    ft, tmp_path: Path, model_folder: Path, reviews: Path, monkeypatch
+):
+    """`eval` with two adapters: the model is loaded once, and the base scores the same before and
+    after them."""
     from ft_harness.pipeline import runs
 
     recipe = tmp_path / "adapters" / "one" / "recipe.yaml"
@@ -124,16 +145,25 @@ def test_one_load_serves_base_and_every_adapter(ft, tmp_path: Path, model_folder
     assert subjects == [(name, shots) for name in ("base--tiny", "one", "two") for shots in (0, 1)]
 
 
-def test_decodings_of_one_state_are_not_those_of_the_next(model_folder: Path, questions: Path, tmp_path: Path):
-    """Base, then tuned, from the same task objects: the task's own settings are there again after each job."""
-    section = EvalSection(splits=["test"], batch_size=4, generation_kwargs=[{}, {"max_gen_toks": 3}, BEAMS])
+def test_decodings_of_one_state_are_not_those_of_the_next(
+    model_folder: Path, questions: Path, tmp_path: Path
+):
+    """Base, then tuned, from the same task objects: the task's own settings are there again after
+    each job."""
+    section = EvalSection(
+        splits=["test"], batch_size=4, generation_kwargs=[{}, {"max_gen_toks": 3}, BEAMS]
+    )
     base = load_base_model(ModelSection(pretrained=str(model_folder)))
     tasks = load_tasks(TaskSpec("demo_qa", metadata={"data_source": str(questions)}), ["test"])
     first = plan_jobs(tasks, "hash", base, section)
     evaluate(ModelState("base", base), first, tmp_path)
     second = plan_jobs(tasks, "hash", base, section)
     assert [job.settings for job in second] == [job.settings for job in first]
-    assert [set(job.settings.generation_kwargs) & {"num_beams"} for job in second] == [set(), set(), {"num_beams"}]
+    assert [set(job.settings.generation_kwargs) & {"num_beams"} for job in second] == [
+        set(),
+        set(),
+        {"num_beams"},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +180,9 @@ def test_decodings_of_one_state_are_not_those_of_the_next(model_folder: Path, qu
         ("[{}, {max_gen_toks: 512}]", "max_gen_toks is 512, the context 512 tokens"),
     ],
 )
-def test_a_value_that_decoding_can_not_have(section: str, words: str, ft, tmp_path: Path, questions: Path):
+def test_a_value_that_decoding_can_not_have(
+    section: str, words: str, ft, tmp_path: Path, questions: Path
+):
     code, _, err = check(ft, tmp_path, questions, "demo_qa", f"{{generation_kwargs: {section}}}")
     assert code == 3
     assert_three_lines(err, words)

@@ -118,7 +118,9 @@ def only(results: Path) -> Evaluation:
 
 
 @pytest.mark.parametrize("kind", CHANGED)
-def test_more_metrics_are_those_of_a_new_evaluation(ft, kind: str, project: Path, monkeypatch: pytest.MonkeyPatch):
+def test_more_metrics_are_those_of_a_new_evaluation(
+    ft, kind: str, project: Path, monkeypatch: pytest.MonkeyPatch
+):
     text, changed = CHANGED[kind]
     write_task(project, text)
     evaluate(ft)
@@ -128,14 +130,23 @@ def test_more_metrics_are_those_of_a_new_evaluation(ft, kind: str, project: Path
     evaluate(ft, "--out", "fresh")  # by the model, where nothing is known
     expected = only(project / "fresh" / "results")
     with monkeypatch.context() as patch:
-        patch.setattr("transformers.AutoModelForCausalLM.from_pretrained", lambda *_, **__: pytest.fail("loaded"))
+        patch.setattr(
+            "transformers.AutoModelForCausalLM.from_pretrained",
+            lambda *_, **__: pytest.fail("loaded"),
+        )
         code, out, err = ft("rescore", "results", "--include-path", "tasks")
     assert code == 0, err
-    (again,) = [found for found in load_records([project / "results"]) if found.folder != first.folder]
+    (again,) = [
+        found for found in load_records([project / "results"]) if found.folder != first.folder
+    ]
     assert str(again.folder.relative_to(project)) in out
     assert again.record.scores == expected.record.scores
     assert len(again.record.scores) >= {"labels": 16, "answers": 5, "texts": 3}[kind]
-    assert all(score.value is not None for score in again.record.scores if score.metric in ("token_ppl", "truncated"))
+    assert all(
+        score.value is not None
+        for score in again.record.scores
+        if score.metric in ("token_ppl", "truncated")
+    )
     assert list(again.samples()) == list(expected.samples())
     assert again.record.settings == expected.record.settings
     assert again.folder.name == expected.folder.name  # so that eval finds it
@@ -154,7 +165,11 @@ def test_an_unchanged_task_gives_back_what_there_is(ft, project: Path):
 
 CHANGES = {
     "delimiter": ('target_delimiter: " "', 'target_delimiter: " is "', "written in another way"),
-    "example format": ("doc_to_target: label", 'doc_to_target: label\nfewshot_delimiter: "@@"', "in another way"),
+    "example format": (
+        "doc_to_target: label",
+        'doc_to_target: label\nfewshot_delimiter: "@@"',
+        "in another way",
+    ),
     "prompt": ("Review:", "Text:", "the prompt is another one now"),
     "choices": ("[bad, good]", "[poor, great]", "the choices are poor, great now"),
     "order": ("[bad, good]", "[good, bad]", "the choices are good, bad now"),
@@ -178,21 +193,30 @@ def test_another_stop_string_and_filters_are_refused(ft, project: Path):
     write_task(project, ANSWERS)
     evaluate(ft)
     filters = 'filter_list: [{name: x, filter: [{function: regex, regex_pattern: "(A)"}, {function: take_first}]}]\n'
-    for text, words in ((ANSWERS.replace('["\\n"]', '["."]'), "it stops at"), (ANSWERS + filters, "filters responses")):
+    for text, words in (
+        (ANSWERS.replace('["\\n"]', '["."]'), "it stops at"),
+        (ANSWERS + filters, "filters responses"),
+    ):
         write_task(project, text)
         with pytest.raises(InputError, match=words):
-            score_again(load_records([project / "results"]), Definition(include_path=str(project / "tasks")))
+            score_again(
+                load_records([project / "results"]), Definition(include_path=str(project / "tasks"))
+            )
 
 
 def test_another_task_that_asks_the_same(ft, project: Path):
     """--task: its name and metrics; few-shot examples stand before the saved prompts."""
     write_task(project, LABELS)
     evaluate(ft, "--set", "eval.num_fewshot=2")
-    (project / "tasks" / "other.yaml").write_text(CHANGED["labels"][1].replace("task: mine", "task: other"))
+    (project / "tasks" / "other.yaml").write_text(
+        CHANGED["labels"][1].replace("task: mine", "task: other")
+    )
     (first,) = load_records([project / "results"])
     code, _, err = ft("rescore", first.folder, "--task", "other", "--include-path", "tasks")
     assert code == 0, err
-    (again,) = [found for found in load_records([project / "results"]) if found.folder != first.folder]
+    (again,) = [
+        found for found in load_records([project / "results"]) if found.folder != first.folder
+    ]
     assert (again.record.settings.task, again.record.settings.num_fewshot) == ("other", 2)
     assert len(again.record.scores) == 16
     assert again.record.scores[0].value == first.record.scores[0].value

@@ -1,4 +1,5 @@
-"""What the back-end tells the metrics: scored tokens, each once and no BOS; which generated texts are cut."""
+"""What the back-end tells the metrics: scored tokens, each once and no BOS; which generated texts
+are cut."""
 
 from __future__ import annotations
 
@@ -27,7 +28,14 @@ from tests.builders.tiny import build_tokenizer, write_jsonl
 from tests.conftest import TOKENIZERS
 
 LONG = "the film was good, the cast was warm and the story of číslo 7 was bright. " * 3
-TEXTS = [LONG, "好", "x", "the film was bad and the cast was cold " * 9, "a" * 90, "Review: a slow, dull story."]
+TEXTS = [
+    LONG,
+    "好",
+    "x",
+    "the film was bad and the cast was cold " * 9,
+    "a" * 90,
+    "Review: a slow, dull story.",
+]
 
 
 def request(kind: str, *arguments) -> Instance:
@@ -35,7 +43,9 @@ def request(kind: str, *arguments) -> Instance:
 
 
 def rolling(lm, texts: list[str]) -> list:
-    return lm.loglikelihood_rolling([request("loglikelihood_rolling", text) for text in texts], disable_tqdm=True)
+    return lm.loglikelihood_rolling(
+        [request("loglikelihood_rolling", text) for text in texts], disable_tqdm=True
+    )
 
 
 def llama(vocabulary: int, **changes):
@@ -69,12 +79,15 @@ def base(model_folder: Path) -> BaseModel:
     return load_base_model(ModelSection(pretrained=str(model_folder)))
 
 
-# --- perplexity of a uniform model: the vocabulary, whatever the window ------------------------------------------
+# --- perplexity of a uniform model: the vocabulary, whatever the window
+# ------------------------------------------
 
 
 @pytest.mark.parametrize("max_length", [1, 5, 16, 128])
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_a_uniform_model_has_the_perplexity_of_its_vocabulary(uniform, max_length: int, batch_size: int):
+def test_a_uniform_model_has_the_perplexity_of_its_vocabulary(
+    uniform, max_length: int, batch_size: int
+):
     model, tokenizer = uniform
     vocabulary = model.config.vocab_size
     lm = make_causal_lm(loaded(model, tokenizer, max_length), batch_size)
@@ -83,7 +96,10 @@ def test_a_uniform_model_has_the_perplexity_of_its_vocabulary(uniform, max_lengt
     assert max(counts) > max_length or max_length == 128
     assert [result.tokens for result in results] == counts
     assert list(results) == pytest.approx([-n * math.log(vocabulary) for n in counts], rel=1e-6)
-    items = [score_text_ppl({"text": text}, [result]) for text, result in zip(TEXTS, results, strict=True)]
+    items = [
+        score_text_ppl({"text": text}, [result])
+        for text, result in zip(TEXTS, results, strict=True)
+    ]
     ppl = {name: find_metric(name).value([item[name] for item in items]) for name in items[0]}
     total, size = sum(counts), sum(len(text.encode()) for text in TEXTS)
     assert ppl["token_ppl"] == pytest.approx(vocabulary, rel=1e-6)
@@ -94,12 +110,23 @@ def test_a_uniform_model_has_the_perplexity_of_its_vocabulary(uniform, max_lengt
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_an_answer_of_a_uniform_model_too(uniform, batch_size: int):
     model, tokenizer = uniform
-    pairs = [("Review: the film", " was good"), ("Review: the film was", " bad"), ("x" * 200, " cold and slow")]
+    pairs = [
+        ("Review: the film", " was good"),
+        ("Review: the film was", " bad"),
+        ("x" * 200, " cold and slow"),
+    ]
     lm = make_causal_lm(loaded(model, tokenizer, 24), batch_size)
-    results = lm.loglikelihood([request("loglikelihood", *pair) for pair in pairs], disable_tqdm=True)
-    answers = [len(tokenizer(p + a)["input_ids"]) - len(tokenizer(p)["input_ids"]) for p, a in pairs]
+    results = lm.loglikelihood(
+        [request("loglikelihood", *pair) for pair in pairs], disable_tqdm=True
+    )
+    answers = [
+        len(tokenizer(p + a)["input_ids"]) - len(tokenizer(p)["input_ids"]) for p, a in pairs
+    ]
     assert [result.tokens for result in results] == answers
-    items = [score_answer_ppl({"answer": a.strip()}, [r]) for (_, a), r in zip(pairs, results, strict=True)]
+    items = [
+        score_answer_ppl({"answer": a.strip()}, [r])
+        for (_, a), r in zip(pairs, results, strict=True)
+    ]
     for name in ("token_ppl", "item_ppl"):
         value = find_metric(name).value([item[name] for item in items])
         assert value == pytest.approx(model.config.vocab_size, rel=1e-6)
@@ -117,7 +144,8 @@ def test_an_empty_text_has_no_tokens_and_no_score(uniform):
     assert set(score_text_ppl({"text": ""}, [empty]).values()) == {None}
 
 
-# --- against a bare loop -------------------------------------------------------------------------------------------
+# --- against a bare loop
+# -------------------------------------------------------------------------------------------
 
 
 def log_probabilities(model, read: list[int], scored: list[int]) -> float:
@@ -128,8 +156,8 @@ def log_probabilities(model, read: list[int], scored: list[int]) -> float:
 
 
 def bare_loop(model, opening: int, ids: list[int], length: int) -> float:
-    """Windows of `length` tokens read: the first opens with `opening`, the others with the token before; the last
-    reads as much of what comes before as fits."""
+    """Windows of `length` tokens read: the first opens with `opening`, the others with the token
+    before; the last reads as much of what comes before as fits."""
     total = log_probabilities(model, [opening, *ids[: length - 1]][: len(ids)], ids[:length])
     for start in range(length, len(ids), length):
         end = min(start + length, len(ids))
@@ -146,8 +174,9 @@ def test_rolling_equals_a_bare_loop(base: BaseModel, max_length: int):
 
 
 def test_windows_that_read_the_same_tokens_are_scored_apart(base: BaseModel):
-    """21 equal tokens in windows of 8: the second scores 8 and the third 5 of the same 8 tokens read. With logits
-    shared between the two, lm-eval takes the first 5 of them instead of the last."""
+    """21 equal tokens in windows of 8: the second scores 8 and the third 5 of the same 8 tokens
+    read. With logits shared between the two, lm-eval takes the first 5 of them instead of the
+    last."""
     (token,) = base.tokenizer("x", add_special_tokens=False)["input_ids"]
     (result,) = rolling(make_causal_lm(loaded(base.model, base.tokenizer, 8), 4), ["x" * 21])
     assert result.tokens == 21
@@ -163,7 +192,9 @@ def test_special_tokens_at_either_end_are_not_scored(base: BaseModel):
     from tokenizers import processors
 
     tokenizer = build_tokenizer("bpe_bos")
-    both = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
+    both = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
     tokenizer.backend_tokenizer.post_processor = both
     assert tokenizer("x")["input_ids"][-1] == 2
     (expected,) = rolling(make_causal_lm(base, 1), ["the film"])
@@ -192,22 +223,28 @@ def test_an_answer_longer_than_the_context_is_refused(base: BaseModel):
         lm.loglikelihood([request("loglikelihood", "the film", "x" * 10)], disable_tqdm=True)
 
 
-# --- generation: was the text cut? ---------------------------------------------------------------------------------
+# --- generation: was the text cut?
+# ---------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def chain() -> BaseModel:
-    """The next token depends on the last one alone: a -> b -> c -> EOS, d -> d, e -> f -> newline -> newline."""
+    """The next token depends on the last one alone: a -> b -> c -> EOS, d -> d, e -> f -> newline
+    -> newline."""
     tokenizer = build_tokenizer("bpe_plain")
     vocabulary = len(tokenizer)
-    model = llama(vocabulary, hidden_size=vocabulary // 2 * 2, num_attention_heads=2, num_key_value_heads=2)
+    model = llama(
+        vocabulary, hidden_size=vocabulary // 2 * 2, num_attention_heads=2, num_key_value_heads=2
+    )
     width = model.config.hidden_size
 
     def token(text: str) -> int:
         (found,) = tokenizer(text, add_special_tokens=False)["input_ids"]
         return found
 
-    following = {token(a): token(b) for a, b in ("ab", "bc", "dd", "ef", "f\n", "\n\n")} | {token("c"): 2}
+    following = {token(a): token(b) for a, b in ("ab", "bc", "dd", "ef", "f\n", "\n\n")} | {
+        token("c"): 2
+    }
     model.model.embed_tokens.weight.data = torch.eye(vocabulary, width)
     layer = model.model.layers[0]
     layer.self_attn.o_proj.weight.data.zero_()
@@ -224,17 +261,59 @@ def chain() -> BaseModel:
     ("room", "expected"),
     [
         # b, c, EOS are three tokens; f and the newline, at which lm-eval stops, are two
-        (1, {"a": ("b", True), "d": ("d", True), "e": ("f", True), "f": ("", False), "c": ("", False)}),
-        (2, {"a": ("bc", True), "d": ("dd", True), "e": ("f", False), "f": ("", False), "c": ("", False)}),
-        (3, {"a": ("bc", False), "d": ("ddd", True), "e": ("f", False), "f": ("", False), "c": ("", False)}),
-        (6, {"a": ("bc", False), "d": ("dddddd", True), "e": ("f", False), "f": ("", False), "c": ("", False)}),
+        (
+            1,
+            {
+                "a": ("b", True),
+                "d": ("d", True),
+                "e": ("f", True),
+                "f": ("", False),
+                "c": ("", False),
+            },
+        ),
+        (
+            2,
+            {
+                "a": ("bc", True),
+                "d": ("dd", True),
+                "e": ("f", False),
+                "f": ("", False),
+                "c": ("", False),
+            },
+        ),
+        (
+            3,
+            {
+                "a": ("bc", False),
+                "d": ("ddd", True),
+                "e": ("f", False),
+                "f": ("", False),
+                "c": ("", False),
+            },
+        ),
+        (
+            6,
+            {
+                "a": ("bc", False),
+                "d": ("dddddd", True),
+                "e": ("f", False),
+                "f": ("", False),
+                "c": ("", False),
+            },
+        ),
     ],
 )
-def test_a_text_without_end_at_the_longest_length_is_cut(chain: BaseModel, batch_size: int, room: int, expected: dict):
+def test_a_text_without_end_at_the_longest_length_is_cut(
+    chain: BaseModel, batch_size: int, room: int, expected: dict
+):
     arguments = {"until": ["\n"], "max_gen_toks": room, "do_sample": False}
-    prompts = ["xx" + last for last in expected] + list(expected) + ["a", "d"]  # of two lengths, some twice
+    prompts = (
+        ["xx" + last for last in expected] + list(expected) + ["a", "d"]
+    )  # of two lengths, some twice
     lm = make_causal_lm(chain, batch_size)
-    results = lm.generate_until([request("generate_until", p, dict(arguments)) for p in prompts], disable_tqdm=True)
+    results = lm.generate_until(
+        [request("generate_until", p, dict(arguments)) for p in prompts], disable_tqdm=True
+    )
     assert [(str(r), r.truncated) for r in results] == [expected[p[-1]] for p in prompts]
     assert all(isinstance(result, GeneratedText) for result in results)
 
@@ -278,10 +357,12 @@ def test_the_values_are_lm_evals_own_kinds():
     assert (tuple(again), again.tokens, json.dumps(again)) == ((-1.5, True), 3, "[-1.5, true]")
 
 
-# --- through lm-eval, ours and the stock command -------------------------------------------------------------------
+# --- through lm-eval, ours and the stock command
+# -------------------------------------------------------------------
 
 INSTRUCTIONS = [
-    {"instruction": f"Name film {i}.\nBriefly", "answer": "the číslo film " * (1 + i % 3) + str(i)} for i in range(8)
+    {"instruction": f"Name film {i}.\nBriefly", "answer": "the číslo film " * (1 + i % 3) + str(i)}
+    for i in range(8)
 ]
 RUNNING = [{"text": text} for text in TEXTS]
 
@@ -299,8 +380,13 @@ def stock(task: str, rows: list[dict], model_args: str, out: Path) -> dict:
     import lm_eval
     from lm_eval.tasks import TaskManager
 
-    metadata = {"data_source": str(write_jsonl(out / "stock" / "all.jsonl", rows)), "test_all": True}
-    manager = TaskManager(include_path=str(task_yamls_dir()), include_defaults=False, metadata=metadata)
+    metadata = {
+        "data_source": str(write_jsonl(out / "stock" / "all.jsonl", rows)),
+        "test_all": True,
+    }
+    manager = TaskManager(
+        include_path=str(task_yamls_dir()), include_defaults=False, metadata=metadata
+    )
     outcome = lm_eval.simple_evaluate(
         model="hf", model_args=f"{model_args},softmax_dtype=float32", tasks=[task], task_manager=manager, device="cpu",
         batch_size=2, bootstrap_iters=0,
@@ -314,7 +400,10 @@ def values(done: Evaluation) -> dict[str, float | None]:
 
 def test_answers_under_the_stock_command(base: BaseModel, model_folder: Path, tmp_path: Path):
     done = score(base, "instruction_ppl_custom", INSTRUCTIONS, tmp_path)
-    ours, theirs = values(done), stock("instruction_ppl_custom", INSTRUCTIONS, f"pretrained={model_folder}", tmp_path)
+    ours, theirs = (
+        values(done),
+        stock("instruction_ppl_custom", INSTRUCTIONS, f"pretrained={model_folder}", tmp_path),
+    )
     for name in ("byte_ppl", "char_ppl"):
         assert theirs[f"{name},none"] == pytest.approx(ours[name], rel=1e-5)
     for name in ("token_ppl", "item_ppl"):
@@ -332,7 +421,9 @@ def test_answers_are_recorded_as_what_they_are(base: BaseModel, tmp_path: Path):
         ((log_likelihood, greedy),) = sample.responses
         read = base.tokenizer(prompt + answer)["input_ids"]
         scored = read[len(base.tokenizer(prompt)["input_ids"]) :]
-        assert log_likelihood == pytest.approx(log_probabilities(base.model, read[:-1], scored), rel=1e-5)
+        assert log_likelihood == pytest.approx(
+            log_probabilities(base.model, read[:-1], scored), rel=1e-5
+        )
         assert greedy is False
         assert sample.scores["token_ppl"] == [log_likelihood, len(scored)]
         assert not sample.invalid
@@ -354,7 +445,9 @@ def test_running_text_under_the_stock_command_has_bos_scored_given_bos(
 ):
     ours = values(score(base, "text_ppl_custom", RUNNING, tmp_path))
     as_it_is = stock("text_ppl_custom", RUNNING, f"pretrained={model_folder}", tmp_path)
-    without = stock("text_ppl_custom", RUNNING, f"pretrained={model_folder},add_bos_token=False", tmp_path)
+    without = stock(
+        "text_ppl_custom", RUNNING, f"pretrained={model_folder},add_bos_token=False", tmp_path
+    )
     total = 0.0  # the stock command reads BOS BOS text and scores the second BOS too
     for text in TEXTS:
         ids = base.tokenizer(text)["input_ids"]
@@ -364,7 +457,9 @@ def test_running_text_under_the_stock_command_has_bos_scored_given_bos(
     assert as_it_is["byte_ppl,none"] == pytest.approx(math.exp(-total / size), rel=1e-5)
     assert as_it_is["byte_ppl,none"] > ours["byte_ppl"] * 1.01
     assert without["byte_ppl,none"] == pytest.approx(ours["byte_ppl"], rel=1e-5)
-    assert without["char_ppl,none"] == pytest.approx(math.exp(math.log(ours["byte_ppl"]) * size / characters), rel=1e-5)
+    assert without["char_ppl,none"] == pytest.approx(
+        math.exp(math.log(ours["byte_ppl"]) * size / characters), rel=1e-5
+    )
     assert without["token_ppl,none"] is None
 
 
@@ -386,12 +481,16 @@ def test_the_signature_says_what_a_metric_is_in_each_language(
         return found
 
     assert "|definition:per token, zh|" in signature("token_ppl", "zh", "zh")
-    assert "|definition:per token, fr or per token, zh|" in signature("token_ppl", "zh", "fr", None, ["zh"])
+    assert "|definition:per token, fr or per token, zh|" in signature(
+        "token_ppl", "zh", "fr", None, ["zh"]
+    )
     assert "definition" not in signature("token_ppl", None)
     assert "definition" not in signature("byte_ppl", "zh")
 
 
-@pytest.mark.parametrize(("scores", "invalid"), [({"invalid": 1.0}, True), ({"invalid": 0.0}, False), ({}, False)])
+@pytest.mark.parametrize(
+    ("scores", "invalid"), [({"invalid": 1.0}, True), ({"invalid": 0.0}, False), ({}, False)]
+)
 def test_an_unreadable_answer_is_recorded_as_invalid(scores: dict, invalid: bool):
     item = {
         "doc": {"q": "?"}, "doc_id": 0, "arguments": [("prompt", {})], "filtered_resps": [GeneratedText(" hm ")],
@@ -405,12 +504,20 @@ def test_an_unreadable_answer_is_recorded_as_invalid(scores: dict, invalid: bool
     assert type(sample.responses[0]) is str
 
 
-@pytest.mark.parametrize(("right", "low", "high"), [([1] * 10, 0.722, 1.0), ([0, 1] * 20, 0.338, 0.662)])
-def test_items_that_come_twice_make_an_interval_of_single_ones(right: list[int], low: float, high: float):
-    """Clusters of two equal items. 10 of 10, Wilson: 10 / (10 + 1.96^2) = 0.722, not 20 / (20 + 1.96^2) = 0.839; 20 of
-    40: 0.5 -+ 2.02 * sqrt(0.25 / 39) = 0.338 to 0.662 (steps of 1/40), not 0.39 to 0.61 as of eighty."""
+@pytest.mark.parametrize(
+    ("right", "low", "high"), [([1] * 10, 0.722, 1.0), ([0, 1] * 20, 0.338, 0.662)]
+)
+def test_items_that_come_twice_make_an_interval_of_single_ones(
+    right: list[int], low: float, high: float
+):
+    """Clusters of two equal items. 10 of 10, Wilson: 10 / (10 + 1.96^2) = 0.722, not 20 / (20 +
+    1.96^2) = 0.839; 20 of
+    40: 0.5 -+ 2.02 * sqrt(0.25 / 39) = 0.338 to 0.662 (steps of 1/40), not 0.39 to 0.61 as of
+        eighty."""
     samples = [
-        SimpleNamespace(doc={"premise": str(i)}, scores={"acc": float(value)}, invalid=False, truncated=False)
+        SimpleNamespace(
+            doc={"premise": str(i)}, scores={"acc": float(value)}, invalid=False, truncated=False
+        )
         for i, value in enumerate(right)
         for _ in range(2)
     ]

@@ -17,7 +17,11 @@ def byte_tokenizer():
     from transformers import PreTrainedTokenizerFast
 
     names = ["<unk>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    core = Tokenizer(models.BPE({name: i for i, name in enumerate(names)}, [], unk_token="<unk>", byte_fallback=True))
+    core = Tokenizer(
+        models.BPE(
+            {name: i for i, name in enumerate(names)}, [], unk_token="<unk>", byte_fallback=True
+        )
+    )
     core.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>", unk_token="<unk>")
 

@@ -41,7 +41,9 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def jobs_of(base: BaseModel, source: Path, task: str = "demo_sentiment", digest: str = "hash", **settings):
+def jobs_of(
+    base: BaseModel, source: Path, task: str = "demo_sentiment", digest: str = "hash", **settings
+):
     section = EvalSection(splits=("test",), batch_size=3, **settings)
     tasks = load_tasks(TaskSpec(task, metadata={"data_source": str(source)}), ["test"])
     return plan_jobs(tasks, digest, base, section)
@@ -53,7 +55,8 @@ def score(base: BaseModel, jobs, results: Path) -> Evaluation:
 
 
 class Asked:
-    """Counts the batches that the model computes, but for those of the check of its architecture."""
+    """Counts the batches that the model computes, but for those of the check of its
+    architecture."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.batches = 0
@@ -72,7 +75,8 @@ class Asked:
         return counted
 
 
-# --- the file --------------------------------------------------------------------------------------------------------
+# --- the file
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_added_is_there_in_the_next_process(tmp_path: Path):
@@ -80,7 +84,11 @@ def test_what_is_added_is_there_in_the_next_process(tmp_path: Path):
     store.add({"k": [-1.25, True], "none": None})
     store.add({"k": [0.1 + 0.2, False], "text": ['好\n"x"', 3, False]})
     again = ResponseStore(tmp_path, {"model": "a"})
-    assert (again["k"], again["text"], again["none"]) == ([0.1 + 0.2, False], ['好\n"x"', 3, False], None)
+    assert (again["k"], again["text"], again["none"]) == (
+        [0.1 + 0.2, False],
+        ['好\n"x"', 3, False],
+        None,
+    )
     assert "other" not in again
     assert "k" not in ResponseStore(tmp_path, {"model": "b"})
     assert len(list(tmp_path.iterdir())) == 1
@@ -93,7 +101,9 @@ def test_nan_is_never_stored(tmp_path: Path):
     assert "good" not in ResponseStore(tmp_path, {})
 
 
-def test_an_unfinished_last_line_is_ignored_and_cut_off(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_an_unfinished_last_line_is_ignored_and_cut_off(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     store = ResponseStore(tmp_path, {})
     store.add({"a": [1.0], "b": [2.0]})
     whole = store.path.read_bytes()
@@ -105,8 +115,12 @@ def test_an_unfinished_last_line_is_ignored_and_cut_off(tmp_path: Path, caplog: 
     assert not caplog.records
 
 
-@pytest.mark.parametrize("damage", [b"{broken", b'["a list"]', b'{"check":"00000000","key":"a","response":[1.0]}'])
-def test_a_damaged_line_is_left_out_with_a_warning(damage: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+@pytest.mark.parametrize(
+    "damage", [b"{broken", b'["a list"]', b'{"check":"00000000","key":"a","response":[1.0]}']
+)
+def test_a_damaged_line_is_left_out_with_a_warning(
+    damage: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     store = ResponseStore(tmp_path, {})
     store.add({"a": [1.0], "b": [2.0]})
     store.path.write_bytes(store.path.read_bytes().replace(b"[1.0]", b"[1.5]", 1) + damage + b"\n")
@@ -157,7 +171,8 @@ def test_the_same_request_twice_is_two_requests(tmp_path: Path):
     assert Ledger(store, ["q", "q"]).stored([0, 1]) == {0: ["first"], 1: ["second"]}
 
 
-# --- evaluations -----------------------------------------------------------------------------------------------------
+# --- evaluations
+# -----------------------------------------------------------------------------------------------------
 
 
 CASES = {
@@ -211,7 +226,12 @@ def test_a_batch_of_which_a_part_is_stored_is_computed_whole(
 
 @pytest.mark.parametrize("case", CASES)
 def test_other_metrics_need_no_model(
-    case: str, base: BaseModel, reviews: Path, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    case: str,
+    base: BaseModel,
+    reviews: Path,
+    questions: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     task, settings = CASES[case]
     source = reviews if task == "demo_sentiment" else questions
@@ -246,7 +266,9 @@ def test_what_makes_a_response_makes_its_key(
     evaluations["decoding"] = score(
         base, jobs_of(base, questions, "demo_qa", generation_kwargs={"max_gen_toks": 7}), tmp_path
     )
-    assert {name: e.record.back_end.reused for name, e in evaluations.items()} == dict.fromkeys(evaluations, 0)
+    assert {name: e.record.back_end.reused for name, e in evaluations.items()} == dict.fromkeys(
+        evaluations, 0
+    )
     subjects = {evaluation.record.subject for evaluation in evaluations.values()}
     assert subjects == {f"base--{model_folder.name}"}  # all looked into one folder
 
@@ -261,7 +283,9 @@ def test_another_byte_of_an_adapter_is_another_state(
     from ft_harness.models.adapters import attached
 
     torch.manual_seed(5)
-    model = get_peft_model(base.model, LoraConfig(task_type="CAUSAL_LM", r=4, init_lora_weights=False))
+    model = get_peft_model(
+        base.model, LoraConfig(task_type="CAUSAL_LM", r=4, init_lora_weights=False)
+    )
     folder = tmp_path / "adapter"
     model.save_pretrained(folder)
     model.unload()
@@ -275,7 +299,8 @@ def test_another_byte_of_an_adapter_is_another_state(
         save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
-# --- kill -9 ---------------------------------------------------------------------------------------------------------
+# --- kill -9
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_killed_by_sigkill_it_goes_on(ft, reviews: Path, model_folder: Path, tmp_path: Path):
@@ -296,7 +321,11 @@ def test_killed_by_sigkill_it_goes_on(ft, reviews: Path, model_folder: Path, tmp
         [sys.executable, "-c", slow, "eval", str(recipe), "--out", str(out)], stderr=subprocess.PIPE
     ) as process:
         deadline = time.monotonic() + 60
-        while not list(out.rglob("responses-*.jsonl")) and time.monotonic() < deadline and process.poll() is None:
+        while (
+            not list(out.rglob("responses-*.jsonl"))
+            and time.monotonic() < deadline
+            and process.poll() is None
+        ):
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
     (file,) = out.rglob("responses-*.jsonl")
@@ -305,8 +334,13 @@ def test_killed_by_sigkill_it_goes_on(ft, reviews: Path, model_folder: Path, tmp
     assert not list(out.rglob("record.json"))
     for folder in (out, tmp_path / "whole"):
         assert ft("eval", recipe, "--out", folder)[0] == 0
-    records = [json.loads(next(folder.rglob("record.json")).read_text()) for folder in (out, tmp_path / "whole")]
+    records = [
+        json.loads(next(folder.rglob("record.json")).read_text())
+        for folder in (out, tmp_path / "whole")
+    ]
     assert records[0]["back_end"]["reused"] == kept
     assert records[0]["scores"] == records[1]["scores"]
-    samples = [next(folder.rglob("samples.jsonl.gz")).read_bytes() for folder in (out, tmp_path / "whole")]
+    samples = [
+        next(folder.rglob("samples.jsonl.gz")).read_bytes() for folder in (out, tmp_path / "whole")
+    ]
     assert samples[0] == samples[1]

@@ -1,4 +1,5 @@
-"""METEOR without any nltk data: hand-derived values, and nltk's function with a hand-made WordNet."""
+"""METEOR without any nltk data: hand-derived values, and nltk's function with a hand-made
+WordNet."""
 
 from __future__ import annotations
 
@@ -27,17 +28,23 @@ from ft_harness.metrics.wordnet import INDEX_FILE, SynonymIndex, synonym_index
 def synonyms(word: str, index: SynonymIndex | None = None) -> set[str]:
     """The single words that share a synset with a word."""
     synsets = (index or synonym_index()).synsets(word)
-    return {lemma.name() for synset in synsets for lemma in synset.lemmas() if "_" not in lemma.name()}
+    return {
+        lemma.name() for synset in synsets for lemma in synset.lemmas() if "_" not in lemma.name()
+    }
 
 
-# --- values by hand ---------------------------------------------------------------------------------------------------
+# --- values by hand
+# ---------------------------------------------------------------------------------------------------
 
 
 def test_one_word_too_many() -> None:
-    # 6 of 7 and of 6 words: P 6/7, R 1, F = P R / (0.9 P + 0.1 R) = 60/61 = .98361; 2 chunks of 6 matches
+    # 6 of 7 and of 6 words: P 6/7, R 1, F = P R / (0.9 P + 0.1 R) = 60/61 = .98361; 2 chunks of 6
+    # matches
     expected = 60 / 61 * (1 - 0.5 * (2 / 6) ** 3)
     assert expected == pytest.approx(0.965392, abs=1e-6)
-    assert meteor_score("the cat was sat on the mat", ["the cat sat on the mat"]) == pytest.approx(expected)
+    assert meteor_score("the cat was sat on the mat", ["the cat sat on the mat"]) == pytest.approx(
+        expected
+    )
 
 
 def test_identical_texts_score_just_below_1() -> None:
@@ -56,8 +63,11 @@ def test_a_synonym_counts_as_a_match() -> None:
 
 
 def test_synonyms_are_sought_for_the_stems_as_nltk_does() -> None:
-    # nltk hands the stems on: "automobil" is not in WordNet, so this is no match, and 2 of 3 words remain
-    assert meteor_score("a red automobile", ["a red car"]) == pytest.approx(2 / 3 * (1 - 0.5 / 2**3))
+    # nltk hands the stems on: "automobil" is not in WordNet, so this is no match, and 2 of 3 words
+    # remain
+    assert meteor_score("a red automobile", ["a red car"]) == pytest.approx(
+        2 / 3 * (1 - 0.5 / 2**3)
+    )
 
 
 def test_an_irregular_form_matches_a_synonym_of_its_base() -> None:
@@ -70,7 +80,8 @@ def test_stems_match() -> None:
 
 
 def test_greedy_alignment_is_nltks_own() -> None:
-    # a b against a b ... a b: from the end, so b and a of the last pair: 1 chunk; P 1, R 2/4, F = .5 / (.9 + .05)
+    # a b against a b ... a b: from the end, so b and a of the last pair: 1 chunk; P 1, R 2/4, F =
+    # .5 / (.9 + .05)
     assert meteor_score("a b", ["a b a b"]) == pytest.approx(0.5 / 0.95 * 0.9375)
 
 
@@ -84,16 +95,21 @@ def test_the_best_reference_counts() -> None:
     assert meteor_score("hello there", ["nothing alike", "hello there", "hello"]) == 0.9375
 
 
-# --- what can't be scored ---------------------------------------------------------------------------------------------
+# --- what can't be scored
+# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("reference", ["北京", "Это текст", "สวัสดี", "...", "", "1789", "αβγ", "✝"])
-def test_no_number_for_references_without_a_latin_word(reference: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_number_for_references_without_a_latin_word(
+    reference: str, caplog: pytest.LogCaptureFixture
+) -> None:
     meteor_module._warn.cache_clear()
     with caplog.at_level(logging.WARNING):
         assert meteor_score(reference, [reference]) is None
         assert meteor_score("abc", [reference]) is None
-    assert [record.message for record in caplog.records] == [why_no_meteor([reference])]  # said once
+    assert [record.message for record in caplog.records] == [
+        why_no_meteor([reference])
+    ]  # said once
     assert "Latin letters" in why_no_meteor([reference])
 
 
@@ -108,9 +124,11 @@ def test_a_latin_letter_is_enough(references: list[str]) -> None:
     assert meteor_score(references[-1], references) > 0
 
 
-# --- nltk's function with a hand-made WordNet -------------------------------------------------------------------------
+# --- nltk's function with a hand-made WordNet
+# -------------------------------------------------------------------------
 
-# What WordNet 3.0 says of these words among themselves; inflected and irregular forms find their base forms.
+# What WordNet 3.0 says of these words among themselves; inflected and irregular forms find their
+# base forms.
 ENTRIES = {
     "car": "auto automobile", "auto": "car automobile", "automobile": "car auto", "big": "large", "large": "big",
     "begin": "start commence", "start": "begin commence go", "commence": "begin start", "child": "kid", "kid": "child",
@@ -125,7 +143,10 @@ class HandMadeWordNet:
     """Answers as nltk's reader would for these words."""
 
     def synsets(self, word: str) -> list[SimpleNamespace]:
-        lemmas = [SimpleNamespace(name=lambda name=name: name) for name in [word, *ENTRIES.get(word, "").split()]]
+        lemmas = [
+            SimpleNamespace(name=lambda name=name: name)
+            for name in [word, *ENTRIES.get(word, "").split()]
+        ]
         return [SimpleNamespace(lemmas=lambda: lemmas)] if word in ENTRIES else []
 
 
@@ -143,11 +164,16 @@ def test_10000_random_pairs_score_as_nltk_with_the_hand_made_wordnet() -> None:
     tokenize = nltk.tokenize.NLTKWordTokenizer().tokenize
     by_synonym = 0
     for _ in range(10_000):
-        texts = [" ".join(["a", *generator.choices(vocabulary, k=generator.randrange(9))]) for _ in range(2)]
+        texts = [
+            " ".join(["a", *generator.choices(vocabulary, k=generator.randrange(9))])
+            for _ in range(2)
+        ]
         text, reference = map(tokenize, texts)
         expected = nltk_meteor.meteor_score([reference], text, stemmer=stemmer, wordnet=by_hand)
         assert meteor_score(texts[0], texts[1:]) == pytest.approx(expected, abs=1e-9), texts
-        by_synonym += expected != nltk_meteor.meteor_score([reference], text, stemmer=stemmer, wordnet=no_synonyms)
+        by_synonym += expected != nltk_meteor.meteor_score(
+            [reference], text, stemmer=stemmer, wordnet=no_synonyms
+        )
     assert by_synonym > 2000
 
 
@@ -159,7 +185,8 @@ def test_a_single_sentence_is_tokenized_as_nltk_does_and_further_ones_are_parted
     assert meteor_words("Mr. Smith sat.\nHe slept") == ["Mr.", "Smith", "sat", ".", "He", "slept"]
 
 
-# --- the index --------------------------------------------------------------------------------------------------------
+# --- the index
+# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -184,9 +211,22 @@ def test_synonyms(word: str, expected: set[str], missing: str) -> None:
 
 def test_an_index_of_our_own_is_read_as_wordnet_defines_it() -> None:
     nouns, verbs, adjectives = "axe ax\naxis\nbase\nox\nshelf", "axe chop", "big large"
-    sections = [nouns, "axes axis\noxen ox", verbs, "none none", adjectives, "none none", "well", "better well"]
+    sections = [
+        nouns,
+        "axes axis\noxen ox",
+        verbs,
+        "none none",
+        adjectives,
+        "none none",
+        "well",
+        "better well",
+    ]
     index = SynonymIndex("\n\n".join(sections) + "\n")
-    assert synonyms("axes", index) == {"axis", "axe", "chop"}  # noun: exceptions only, so no "ax"; verb: -s
+    assert synonyms("axes", index) == {
+        "axis",
+        "axe",
+        "chop",
+    }  # noun: exceptions only, so no "ax"; verb: -s
     assert synonyms("shelves", index) == {"shelf"}  # -ves -> -f
     assert synonyms("bases", index) == {"base"}
     assert synonyms("oxen", index) == {"ox"}
@@ -201,7 +241,9 @@ def test_the_index_is_small_carries_its_licence_and_says_what_it_is_made_of() ->
     licence = (folder / "LICENSE").read_text("utf-8")
     assert licence.startswith("This software and database is being provided to you")
     assert "WordNet 3.0 Copyright 2006 by Princeton University.  All rights reserved." in licence
-    sums = dict(line.split("  ")[::-1] for line in (folder / "sources.sha256").read_text().splitlines())
+    sums = dict(
+        line.split("  ")[::-1] for line in (folder / "sources.sha256").read_text().splitlines()
+    )
     assert len(sums) == 13
     assert sums["synonyms.txt"] == synonym_index().checksum
     assert f"synonyms:{sums['synonyms.txt'][:8]}" in describe("meteor", None)

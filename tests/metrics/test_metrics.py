@@ -1,4 +1,5 @@
-"""What every metric has in common: the empty set, the names, the aggregations as lm-eval calls them."""
+"""What every metric has in common: the empty set, the names, the aggregations as lm-eval calls
+them."""
 
 from __future__ import annotations
 
@@ -64,14 +65,28 @@ def test_shares_and_calibration_errors_are_better_low(name: str):
 def test_a_task_yaml_finds_the_aggregation_of_a_class_average(name: str, expected: float):
     # gold aaab, predicted aabb. a: tp 2 fn 1, F1 0.8; b: tp 1 fp 1, F1 2/3
     right_a, a_as_b, right_b = [1.0, 0, 0, 0, 0, 0], [0.0, 0, 1, 0, 1, 0], [0.0, 0, 0, 1, 0, 0]
-    assert getattr(metrics, f"aggregate_{name}")([right_a, right_a, a_as_b, right_b]) == pytest.approx(expected)
+    assert getattr(metrics, f"aggregate_{name}")(
+        [right_a, right_a, a_as_b, right_b]
+    ) == pytest.approx(expected)
 
 
 def test_a_task_yaml_finds_the_other_aggregations():
     assert metrics.aggregate_f1_micro([[1.0, 0, 0], [0.0, 1, 1]]) == 0.5
     assert metrics.aggregate_ece([[0.5, -0.25], [-0.25, 0.0]]) == 0.25  # (|0.25| + |-0.25|) / 2
-    means = ("brier", "invalid", "empty", "truncated", "run_on", "HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1")
-    assert [getattr(metrics, f"aggregate_{name}")([1.0, 0.5, None]) for name in means] == [0.75] * len(means)
+    means = (
+        "brier",
+        "invalid",
+        "empty",
+        "truncated",
+        "run_on",
+        "HasAns_exact",
+        "HasAns_f1",
+        "NoAns_exact",
+        "NoAns_f1",
+    )
+    assert [getattr(metrics, f"aggregate_{name}")([1.0, 0.5, None]) for name in means] == [
+        0.75
+    ] * len(means)
 
 
 def test_signatures_name_the_normaliser():

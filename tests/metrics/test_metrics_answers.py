@@ -1,5 +1,5 @@
-"""Generated answers: where they end, exact match, token F1, SQuAD. Expected values are worked out by hand in the
-comments beside them, or come from a plain rewriting of the official SQuAD script."""
+"""Generated answers: where they end, exact match, token F1, SQuAD. Expected values are worked out
+by hand in the comments beside them, or come from a plain rewriting of the official SQuAD script."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 
 from ft_harness.errors import InputError
-from ft_harness.metrics import cut_run_on, find_metric, match_answer, normalize_answer, score_answer, score_squad
+from ft_harness.metrics import (
+    cut_run_on,
+    find_metric,
+    match_answer,
+    normalize_answer,
+    score_answer,
+    score_squad,
+)
 
 
 class Cut(str):
@@ -23,7 +30,8 @@ class Cut(str):
     truncated = True
 
 
-# --- where an answer ends -----------------------------------------------------------------------------------
+# --- where an answer ends
+# -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -79,13 +87,20 @@ def test_what_is_no_other_turn_stays_as_it_is(text: str):
     ],
 )
 def test_shares_of_empty_truncated_and_run_on_answers(text: str, shares: dict[str, float | None]):
-    for scores in (score_answer({"answer": "Rome"}, [text]), score_squad({"answers": ["Rome"]}, [text])):
+    for scores in (
+        score_answer({"answer": "Rome"}, [text]),
+        score_squad({"answers": ["Rome"]}, [text]),
+    ):
         assert {name: scores[name] for name in shares} == shares
 
 
 def test_an_empty_answer_stays_in_the_mean():
-    items = [score_answer({"answer": "Paris"}, [text])["token_f1"] for text in ("Paris", "", "Paris")]
-    assert find_metric("token_f1").value(items) == pytest.approx(2 / 3)  # not 1 over the two that say something
+    items = [
+        score_answer({"answer": "Paris"}, [text])["token_f1"] for text in ("Paris", "", "Paris")
+    ]
+    assert find_metric("token_f1").value(items) == pytest.approx(
+        2 / 3
+    )  # not 1 over the two that say something
 
 
 def test_the_answer_before_another_turn_is_what_is_scored():
@@ -93,7 +108,8 @@ def test_the_answer_before_another_turn_is_what_is_scored():
     assert (scores["exact_match"], scores["token_f1"], scores["run_on"]) == (1.0, 1.0, 1.0)
 
 
-# --- exact match and token F1 -------------------------------------------------------------------------------
+# --- exact match and token F1
+# -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -132,7 +148,11 @@ def test_exact_match(prediction: str, reference: Any, expected: float):
 @pytest.mark.parametrize(
     ("prediction", "reference", "expected"),
     [
-        ("the cat sat on the mat", "a cat sat on mat", 1.0),  # without articles the same words; raw it were 8/11
+        (
+            "the cat sat on the mat",
+            "a cat sat on mat",
+            1.0,
+        ),  # without articles the same words; raw it were 8/11
         ("no no no", "no", 0.5),  # 2 * 1 / (3 + 1)
         ("no no x", "no no y", 2 / 3),  # 2 * 2 / (3 + 3): bags, not sets
         ("k x y z", "k b c d", 0.25),  # 2 * 1 / (4 + 4)
@@ -150,7 +170,10 @@ def test_token_f1(prediction: str, reference: str, expected: float):
 
 def test_the_best_of_several_references_counts():
     scores = score_answer({"answer": ["zzz", "k b c d"]}, ["k x y z"])
-    assert (scores["exact_match"], scores["token_f1"]) == (0.0, 0.25)  # not 1 because one of them is above 0
+    assert (scores["exact_match"], scores["token_f1"]) == (
+        0.0,
+        0.25,
+    )  # not 1 because one of them is above 0
     assert score_answer({"answer": ["zzz", "K. B."]}, ["k b"])["exact_match"] == 1.0
 
 
@@ -166,22 +189,26 @@ def test_answers_that_are_no_text_are_refused(answer: Any):
         score_answer({"answer": answer}, ["a"])
 
 
-# --- against the official script, rewritten -----------------------------------------------------------------
+# --- against the official script, rewritten
+# -----------------------------------------------------------------
 
 
 def plain_words(text: str, any_script: bool) -> list[str]:
-    """What evaluate-v2.0.py does, written apart from ours; `any_script` with folded case and Unicode's punctuation."""
+    """What evaluate-v2.0.py does, written apart from ours; `any_script` with folded case and
+    Unicode's punctuation."""
     lowered = text.casefold() if any_script else text.lower()
     kept = [
         char
         for char in lowered
-        if char not in string.punctuation and not (any_script and unicodedata.category(char).startswith("P"))
+        if char not in string.punctuation
+        and not (any_script and unicodedata.category(char).startswith("P"))
     ]
     return re.sub(r"\b(a|an|the)\b", " ", "".join(kept), flags=re.UNICODE).split()
 
 
 def official_scores(prediction: str, golds: list[str], any_script: bool) -> tuple[float, float]:
-    """(exact, F1) with the formulas of evaluate-v2.0.py: `compute_exact`, `compute_f1`, the largest over the golds."""
+    """(exact, F1) with the formulas of evaluate-v2.0.py: `compute_exact`, `compute_f1`, the largest
+    over the golds."""
     exact, f1 = 0, 0.0
     for gold in golds:
         gold_words, words = plain_words(gold, any_script), plain_words(prediction, any_script)
@@ -197,10 +224,28 @@ def official_scores(prediction: str, golds: list[str], any_script: bool) -> tupl
 
 def random_text(generator: random.Random, words: list[str]) -> str:
     said = [generator.choice(words) for _ in range(generator.randint(1, 6))]
-    return "".join(word + generator.choice([" ", "  ", ", ", ". ", "-", "\n", "“", "。", "\u00a0"]) for word in said)
+    return "".join(
+        word + generator.choice([" ", "  ", ", ", ". ", "-", "\n", "“", "。", "\u00a0"])
+        for word in said
+    )
 
 
-WORDS = ["Paris", "the", "a", "An", "cat", "CATS", "Straße", "co-op", "U.S.", "1,000", "été", "naïve", "x", "theatre"]
+WORDS = [
+    "Paris",
+    "the",
+    "a",
+    "An",
+    "cat",
+    "CATS",
+    "Straße",
+    "co-op",
+    "U.S.",
+    "1,000",
+    "été",
+    "naïve",
+    "x",
+    "theatre",
+]
 
 
 def test_squad_agrees_with_the_official_script_on_random_texts():
@@ -233,7 +278,8 @@ def test_short_answers_agree_with_the_official_script_on_random_texts():
     assert min(seen.values()) > 1000
 
 
-# --- SQuAD --------------------------------------------------------------------------------------------------
+# --- SQuAD
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -249,7 +295,11 @@ def test_short_answers_agree_with_the_official_script_on_random_texts():
         (["Paris"], "unanswerable", 0.0),
         (["no answer", "silence"], "No answer", 1.0),  # the answer itself
         (["Paris", "the city of Paris"], "City of Paris.", 1.0),
-        (["the"], "the", 1.0),  # the official scorer drops a gold of articles only: then both are empty
+        (
+            ["the"],
+            "the",
+            1.0,
+        ),  # the official scorer drops a gold of articles only: then both are empty
         (["the"], "a", 1.0),  # no exception for letters here
         (["?", "Paris"], "", 0.0),  # dropped, so that the empty answer doesn't meet it
         (["yes。"], "yes", 0.0),  # ASCII punctuation only
@@ -262,14 +312,19 @@ def test_squad_by_hand(answers: list[str], prediction: str, expected: float):
 
 
 def test_an_abstaining_answer_shares_no_word_with_a_gold_answer():
-    assert score_squad({"answers": ["answer key"]}, ["no answer"])["token_f1"] == 0.0  # literally it were 2 / 4
-    assert score_squad({"answers": ["answer key"]}, ["an answer"])["token_f1"] == pytest.approx(2 / 3)
+    assert (
+        score_squad({"answers": ["answer key"]}, ["no answer"])["token_f1"] == 0.0
+    )  # literally it were 2 / 4
+    assert score_squad({"answers": ["answer key"]}, ["an answer"])["token_f1"] == pytest.approx(
+        2 / 3
+    )
 
 
 def test_questions_with_and_without_answer_are_counted_apart():
     docs = [["Paris"], ["Paris"], [], []]
     items = [
-        score_squad({"answers": gold}, [text]) for gold, text in zip(docs, ["Paris", "in Paris", "", "x"], strict=True)
+        score_squad({"answers": gold}, [text])
+        for gold, text in zip(docs, ["Paris", "in Paris", "", "x"], strict=True)
     ]
     values = {name: find_metric(name).value([item[name] for item in items]) for name in items[0]}
     assert values == {
@@ -285,7 +340,9 @@ def test_questions_with_and_without_answer_are_counted_apart():
     }
     assert [item["HasAns_f1"] is None for item in items] == [False, False, True, True]
     assert [item["NoAns_f1"] is None for item in items] == [True, True, False, False]
-    assert find_metric("NoAns_f1").value([item["NoAns_f1"] for item in items[:2]]) is None  # v1.1 has no such question
+    assert (
+        find_metric("NoAns_f1").value([item["NoAns_f1"] for item in items[:2]]) is None
+    )  # v1.1 has no such question
 
 
 @pytest.mark.parametrize("answers", [{"text": ["Paris"], "answer_start": [3]}, "Paris", None, [1]])
@@ -294,7 +351,9 @@ def test_squad_answers_that_are_no_list_of_texts_are_refused(answers: Any):
         score_squad({"answers": answers}, ["Paris"])
 
 
-@pytest.mark.parametrize("metric", ["exact_match", "token_f1", "HasAns_f1", "NoAns_exact", "empty", "run_on"])
+@pytest.mark.parametrize(
+    "metric", ["exact_match", "token_f1", "HasAns_f1", "NoAns_exact", "empty", "run_on"]
+)
 def test_order_duplication_and_splitting_change_nothing(metric: str):
     generator = random.Random(4)
     items = []

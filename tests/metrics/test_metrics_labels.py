@@ -1,4 +1,5 @@
-"""Classification. Expected values are worked out by hand in the comments beside them, or scikit-learn's."""
+"""Classification. Expected values are worked out by hand in the comments beside them, or
+scikit-learn's."""
 
 from __future__ import annotations
 
@@ -28,13 +29,26 @@ from ft_harness.metrics import (
     score_label_answer,
 )
 
-AVERAGES = ("acc", "balanced_acc", "mcc", "f1_macro", "f1_micro", "f1_weighted", "precision_macro", "recall_macro")
+AVERAGES = (
+    "acc",
+    "balanced_acc",
+    "mcc",
+    "f1_macro",
+    "f1_micro",
+    "f1_weighted",
+    "precision_macro",
+    "recall_macro",
+)
 
 
 def items_of(
-    metric: str, golds: str | list[int], predictions: str | list[int | None], labels: str | list[str]
+    metric: str,
+    golds: str | list[int],
+    predictions: str | list[int | None],
+    labels: str | list[str],
 ) -> list[float | Statistics | None]:
-    """A metric's statistics; letters stand for labels, anything that is no label for an unreadable answer."""
+    """A metric's statistics; letters stand for labels, anything that is no label for an unreadable
+    answer."""
     names = list(labels)
     gold_indices = [names.index(gold) if isinstance(gold, str) else gold for gold in golds]
     indices = [names.index(p) if isinstance(p, str) and p in names else p for p in predictions]
@@ -44,7 +58,12 @@ def items_of(
     ]
 
 
-def score(metric: str, golds: str | list[int], predictions: str | list[int | None], labels: str | list[str]):
+def score(
+    metric: str,
+    golds: str | list[int],
+    predictions: str | list[int | None],
+    labels: str | list[str],
+):
     return find_metric(metric).value(items_of(metric, golds, predictions, labels))
 
 
@@ -52,7 +71,10 @@ def test_unreadable_answers_count_as_wrong():
     # gold 0123, answers 0, 1, none, 9: two of four are right, never two of two
     assert score("acc", [0, 1, 2, 3], "01-9", "0123") == 0.5
     answers = ["0", "1", "-", "9"]
-    docs = [{"label": gold, "label_names": list("0123"), "label_words": list("0123")} for gold in range(4)]
+    docs = [
+        {"label": gold, "label_names": list("0123"), "label_words": list("0123")}
+        for gold in range(4)
+    ]
     scores = [score_label_answer(doc, [answer]) for doc, answer in zip(docs, answers, strict=True)]
     assert find_metric("acc").value([each["acc"] for each in scores]) == 0.5
     assert sum(each["invalid"] for each in scores) == 2
@@ -94,7 +116,8 @@ def test_an_unreadable_answer_is_no_class_of_its_own():
     # every aggregate keeps the item: micro 2 * 3 / (2 * 3 + 0 + 1), balanced (1 + 1/2) / 2
     assert score("f1_micro", "aabb", "aabx", "ab") == pytest.approx(6 / 7)
     assert score("balanced_acc", "aabb", "aabx", "ab") == 0.75
-    # correct 3 of 4, gold 2 2, predicted 2 1 and 1 unreadable: (12 - (4 + 2)) / sqrt((16 - 8) * (16 - 4 - 1 - 1))
+    # correct 3 of 4, gold 2 2, predicted 2 1 and 1 unreadable: (12 - (4 + 2)) / sqrt((16 - 8) * (16
+    # - 4 - 1 - 1))
     assert score("mcc", "aabb", "aabx", "ab") == pytest.approx(6 / math.sqrt(80))
 
 
@@ -119,7 +142,8 @@ def test_a_collapsed_model_gains_nothing_from_the_class_it_never_predicts():
 
 
 def test_balanced_accuracy_is_about_the_classes_in_gold():
-    # gold aab, predicted acb: c is never gold. Recalls 1/2 and 1; macro recall counts c's undefined one as 0
+    # gold aab, predicted acb: c is never gold. Recalls 1/2 and 1; macro recall counts c's undefined
+    # one as 0
     assert score("balanced_acc", "aab", "acb", "abc") == 0.75
     assert score("recall_macro", "aab", "acb", "abc") == 0.5
 
@@ -130,7 +154,9 @@ def test_mcc_of_a_model_that_is_always_wrong():
 
 def test_nothing_readable_gives_zero_and_no_error():
     values = {metric: score(metric, "abc", "xxx", "abc") for metric in AVERAGES}
-    assert values == dict.fromkeys(AVERAGES, 0.0) | {"mcc": None}  # all predictions alike: undefined
+    assert values == dict.fromkeys(AVERAGES, 0.0) | {
+        "mcc": None
+    }  # all predictions alike: undefined
 
 
 def test_lm_eval_aggregations_are_the_metrics():
@@ -150,22 +176,31 @@ def test_three_classes_are_scored_where_lm_evals_own_f1_fails():
     assert score("f1_macro", golds, predictions, "abc") == pytest.approx(0.65556, abs=1e-5)
 
 
-# --- against scikit-learn -----------------------------------------------------------------------------------
+# --- against scikit-learn
+# -----------------------------------------------------------------------------------
 
 
 def random_case(generator: np.random.Generator) -> tuple[list[int], list[int | None], int]:
-    """(golds, predictions, number of classes) of a data set: often few items, often a class that never occurs."""
+    """(golds, predictions, number of classes) of a data set: often few items, often a class that
+    never occurs."""
     classes = int(generator.choice([2, 3, 4, 7, 20, 100], p=[0.3, 0.2, 0.2, 0.15, 0.1, 0.05]))
     n = int(generator.integers(1, 90))
     weights = generator.dirichlet(np.full(classes, 0.7), 2)
     golds, drawn = (generator.choice(classes, n, p=weight) for weight in weights)
     predictions = np.where(generator.random(n) < generator.random(), golds, drawn)
     unreadable = generator.random(n) < generator.choice([0.0, 0.1, 0.5])
-    return golds.tolist(), [None if u else int(p) for p, u in zip(predictions, unreadable, strict=True)], classes
+    return (
+        golds.tolist(),
+        [None if u else int(p) for p, u in zip(predictions, unreadable, strict=True)],
+        classes,
+    )
 
 
-def expected_scores(golds: list[int], predictions: list[int | None], classes: int) -> dict[str, float]:
-    """scikit-learn's values; an unreadable answer is one more predicted label, left out of `labels`."""
+def expected_scores(
+    golds: list[int], predictions: list[int | None], classes: int
+) -> dict[str, float]:
+    """scikit-learn's values; an unreadable answer is one more predicted label, left out of
+    `labels`."""
     answers = [classes if p is None else p for p in predictions]
     labels = list(range(classes))
     occurring = sorted({*golds, *answers} - {classes})
@@ -186,7 +221,9 @@ def expected_scores(golds: list[int], predictions: list[int | None], classes: in
         "f1_micro": average("micro", labels)[2],
         "f1_weighted": average("weighted", labels)[2],
     }
-    per_label = sklearn_metrics.precision_recall_fscore_support(golds, answers, labels=labels, zero_division=np.nan)
+    per_label = sklearn_metrics.precision_recall_fscore_support(
+        golds, answers, labels=labels, zero_division=np.nan
+    )
     for kind, values in zip(("precision", "recall", "f1"), per_label[:3], strict=True):
         expected |= {f"{kind}_{label}": float(value) for label, value in enumerate(values)}
     return expected
@@ -201,7 +238,9 @@ def test_agrees_with_scikit_learn(seed: int):
         golds, predictions, classes = random_case(generator)
         items += len(golds)
         labels = [str(label) for label in range(classes)]
-        statistics = [label_statistics(g, p, labels) for g, p in zip(golds, predictions, strict=True)]
+        statistics = [
+            label_statistics(g, p, labels) for g, p in zip(golds, predictions, strict=True)
+        ]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             expected = expected_scores(golds, predictions, classes)
@@ -216,7 +255,8 @@ def test_agrees_with_scikit_learn(seed: int):
     assert undefined > 0
 
 
-# --- one item, many resamples -------------------------------------------------------------------------------
+# --- one item, many resamples
+# -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("metric", [*AVERAGES, "precision_b", "recall_c", "f1_a"])
@@ -237,15 +277,23 @@ def test_order_duplication_and_splitting_change_nothing(metric: str):
 
 def calibration_items(metric: str, n: int = 40) -> list[float | Statistics | None]:
     generator = np.random.default_rng(3)
-    docs = [{"label": int(gold), "label_names": list("abc")} for gold in generator.integers(0, 3, n)]
-    return [score_label(doc, [(x, False) for x in generator.normal(size=3)])[metric] for doc in docs]
+    docs = [
+        {"label": int(gold), "label_names": list("abc")} for gold in generator.integers(0, 3, n)
+    ]
+    return [
+        score_label(doc, [(x, False) for x in generator.normal(size=3)])[metric] for doc in docs
+    ]
 
 
 @pytest.mark.parametrize("metric", [*AVERAGES, "f1_a", "ece", "brier"])
 def test_many_resamples_are_aggregated_at_once(metric: str):
     generator = np.random.default_rng(7)
     golds, predictions = generator.integers(0, 3, (2, 40)).tolist()
-    found = calibration_items(metric) if metric in ("ece", "brier") else items_of(metric, golds, predictions, "abc")
+    found = (
+        calibration_items(metric)
+        if metric in ("ece", "brier")
+        else items_of(metric, golds, predictions, "abc")
+    )
     rows = np.array(found).reshape(40, -1)
     draws = generator.integers(0, 40, (2, 5, 40))
     values = find_metric(metric).aggregate(rows[draws].sum(axis=2), 40)
@@ -263,7 +311,8 @@ def test_calibration_is_about_items_and_not_their_order(metric: str):
     assert find_metric(metric).value(items * 2) == pytest.approx(whole)
 
 
-# --- by likelihood ------------------------------------------------------------------------------------------
+# --- by likelihood
+# ------------------------------------------------------------------------------------------
 
 
 def test_the_likeliest_choice_answers_and_the_first_of_a_tie():
@@ -295,20 +344,27 @@ def choices(*probabilities: float) -> list[tuple[float, bool]]:
 
 
 def test_calibration_by_hand():
-    # confidences 0.8 right, 0.6 wrong, 0.6 right, 0.95 right: bins (.7,.8] -0.2; (.5,.6] 0.6 - 0.4; (.9,1] -0.05
+    # confidences 0.8 right, 0.6 wrong, 0.6 right, 0.95 right: bins (.7,.8] -0.2; (.5,.6] 0.6 - 0.4;
+    # (.9,1] -0.05
     cases = [(0, (0.8, 0.2)), (0, (0.4, 0.6)), (1, (0.4, 0.6)), (0, (0.95, 0.05))]
     scores = [
         score_label({"label": gold, "label_names": ["a", "b"]}, choices(*probabilities))
         for gold, probabilities in cases
     ]
-    assert find_metric("ece").value([each["ece"] for each in scores]) == pytest.approx((0.2 + 0.2 + 0.05) / 4)
+    assert find_metric("ece").value([each["ece"] for each in scores]) == pytest.approx(
+        (0.2 + 0.2 + 0.05) / 4
+    )
     # 2 * (0.04, 0.36, 0.16, 0.0025)
     assert [each["brier"] for each in scores] == pytest.approx([0.08, 0.72, 0.32, 0.005])
-    assert find_metric("brier").value([each["brier"] for each in scores]) == pytest.approx(1.125 / 4)
+    assert find_metric("brier").value([each["brier"] for each in scores]) == pytest.approx(
+        1.125 / 4
+    )
 
 
 def test_a_confidence_on_the_edge_belongs_to_the_lower_bin():
-    scores = score_label({"label": 0, "label_names": ["a", "b"]}, [(-1.0, False), (-1.0, False)])  # exactly 0.5
+    scores = score_label(
+        {"label": 0, "label_names": ["a", "b"]}, [(-1.0, False), (-1.0, False)]
+    )  # exactly 0.5
     assert [index for index, value in enumerate(scores["ece"]) if value] == [4]
     certain = score_label({"label": 1, "label_names": ["a", "b"]}, [(0.0, False), (-5000.0, False)])
     assert certain["ece"] == [0.0] * 9 + [1.0]
@@ -323,10 +379,14 @@ def test_brier_agrees_with_scikit_learn():
         probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         names = [str(index) for index in range(classes)]
         items = [
-            score_label({"label": int(gold), "label_names": names}, [(x, False) for x in row])["brier"]
+            score_label({"label": int(gold), "label_names": names}, [(x, False) for x in row])[
+                "brier"
+            ]
             for gold, row in zip(golds, logits, strict=True)
         ]
-        expected = sklearn_metrics.brier_score_loss(golds, probabilities, labels=range(classes), scale_by_half=False)
+        expected = sklearn_metrics.brier_score_loss(
+            golds, probabilities, labels=range(classes), scale_by_half=False
+        )
         assert find_metric("brier").value(items) == pytest.approx(expected, abs=1e-9)
 
 
@@ -342,7 +402,9 @@ def test_ece_agrees_with_its_definition_over_whole_arrays():
         if inside.any():
             expected += inside.sum() / 500 * abs(correct[inside].mean() - confidence[inside].mean())
     items = [
-        score_label({"label": int(gold), "label_names": list("abc")}, [(x, False) for x in row])["ece"]
+        score_label({"label": int(gold), "label_names": list("abc")}, [(x, False) for x in row])[
+            "ece"
+        ]
         for gold, row in zip(golds, logits, strict=True)
     ]
     assert find_metric("ece").value(items) == pytest.approx(expected, abs=1e-9)
@@ -366,7 +428,9 @@ def test_a_label_that_is_none_of_the_tasks_is_refused(label: object):
 
 @pytest.mark.parametrize("name", ["macro", "micro", "weighted"])
 @pytest.mark.parametrize("names_of", [label_metrics, label_answer_metrics])
-def test_a_label_may_not_have_the_name_of_an_average(name: str, names_of: Callable[[list[str]], list[str]]):
+def test_a_label_may_not_have_the_name_of_an_average(
+    name: str, names_of: Callable[[list[str]], list[str]]
+):
     with pytest.raises(InputError, match=f"labels named {name}"):
         names_of(["other", name])
 
@@ -374,7 +438,8 @@ def test_a_label_may_not_have_the_name_of_an_average(name: str, names_of: Callab
 @pytest.mark.parametrize(
     ("answers", "log_likelihoods", "by_characters", "by_bytes"),
     [
-        # gold is the second. -4/3 against -6/9 characters (and bytes): only the length makes it right
+        # gold is the second. -4/3 against -6/9 characters (and bytes): only the length makes it
+        # right
         (["yes", "no, never"], [-4.0, -6.0], 1.0, 1.0),
         # -1/1 against -1.5/2 characters; "é" has two bytes, -1/2 against -1.5/2
         (["é", "ab"], [-1.0, -1.5], 1.0, 0.0),
@@ -390,18 +455,23 @@ def test_lm_evals_normalised_accuracies_keep_their_unit(
     task = ConfigurableTask(
         config={
             "task": "two_choices",
-            "custom_dataset": lambda **_: {"test": Dataset.from_list([{"question": "?", "gold": 1}])},
+            "custom_dataset": lambda **_: {
+                "test": Dataset.from_list([{"question": "?", "gold": 1}])
+            },
             "test_split": "test",
             "output_type": "multiple_choice",
             "doc_to_text": "question",
             "doc_to_target": "gold",
             "doc_to_choice": answers,
             "metric_list": [
-                {"metric": name, "aggregation": find_metric(name).value, "higher_is_better": True} for name in names
+                {"metric": name, "aggregation": find_metric(name).value, "higher_is_better": True}
+                for name in names
             ],
         }
     )
-    items = task.process_results({"question": "?", "gold": 1}, [(x, False) for x in log_likelihoods])
+    items = task.process_results(
+        {"question": "?", "gold": 1}, [(x, False) for x in log_likelihoods]
+    )
     assert {name: find_metric(name).value([items[name]]) for name in names} == {
         "acc": 0.0,
         "acc_norm": by_characters,
@@ -409,7 +479,8 @@ def test_lm_evals_normalised_accuracies_keep_their_unit(
     }
 
 
-# --- from a generated answer --------------------------------------------------------------------------------
+# --- from a generated answer
+# --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -491,7 +562,11 @@ def test_a_generated_label_is_scored_as_one_read_by_likelihood():
     scores = score_label_answer(doc, ["maybe\nQuestion: who?"])
     by_likelihood = score_label(doc, [(-2.0, False), (-1.0, False)])
     shares = {"invalid": 0.0, "empty": 0.0, "truncated": None, "run_on": 1.0}
-    assert scores == {name: by_likelihood[name] for name in by_likelihood if name not in ("ece", "brier")} | shares
+    assert (
+        scores
+        == {name: by_likelihood[name] for name in by_likelihood if name not in ("ece", "brier")}
+        | shares
+    )
     assert list(scores) == label_answer_metrics(doc["label_names"])
 
 

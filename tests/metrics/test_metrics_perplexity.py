@@ -1,4 +1,5 @@
-"""Perplexities from log-likelihoods. Expected values are worked out by hand in the comments beside them."""
+"""Perplexities from log-likelihoods. Expected values are worked out by hand in the comments beside
+them."""
 
 from __future__ import annotations
 
@@ -45,10 +46,15 @@ def two_answers() -> list[dict]:
 
 def test_tokens_are_weighted_and_docs_are_named_apart() -> None:
     items = two_answers()
-    # exp(12 / 10); neither exp of the mean of sums, nor of the mean of means, nor their mean under its name
-    assert aggregate_token_ppl([item["token_ppl"] for item in items]) == pytest.approx(3.32012, abs=5e-6)
+    # exp(12 / 10); neither exp of the mean of sums, nor of the mean of means, nor their mean under
+    # its name
+    assert aggregate_token_ppl([item["token_ppl"] for item in items]) == pytest.approx(
+        3.32012, abs=5e-6
+    )
     # (exp(10 / 2) + exp(2 / 8)) / 2 = (148.41316 + 1.28403) / 2
-    assert aggregate_item_ppl([item["item_ppl"] for item in items]) == pytest.approx(74.84859, abs=5e-6)
+    assert aggregate_item_ppl([item["item_ppl"] for item in items]) == pytest.approx(
+        74.84859, abs=5e-6
+    )
     # exp((10 / 2 + 2 / 8) / 2) = exp(2.625), the geometric mean of the two, is nothing that we give
     values = [find_metric(name).value([item[name] for item in items]) for name in NAMES]
     assert all(abs(value - 13.80) > 0.1 for value in values)
@@ -58,21 +64,39 @@ def test_tokens_are_weighted_and_docs_are_named_apart() -> None:
 def test_bytes_and_characters_of_the_answer() -> None:
     items = two_answers()
     # "no way" 6 characters, 6 bytes; "é b c d e f g h" 15 characters, é has two bytes: 16
-    assert aggregate_char_ppl([item["char_ppl"] for item in items]) == pytest.approx(math.exp(12 / 21))
-    assert aggregate_byte_ppl([item["byte_ppl"] for item in items]) == pytest.approx(math.exp(12 / 22))
+    assert aggregate_char_ppl([item["char_ppl"] for item in items]) == pytest.approx(
+        math.exp(12 / 21)
+    )
+    assert aggregate_byte_ppl([item["byte_ppl"] for item in items]) == pytest.approx(
+        math.exp(12 / 22)
+    )
 
 
 def test_running_text_is_weighted_the_same_way() -> None:
-    items = [score_text_ppl({"text": "no way"}, [text(-10.0, 2)]), score_text_ppl({"text": "é b c"}, [text(-2.0, 8)])]
+    items = [
+        score_text_ppl({"text": "no way"}, [text(-10.0, 2)]),
+        score_text_ppl({"text": "é b c"}, [text(-2.0, 8)]),
+    ]
     assert set(items[0]) == {"token_ppl", "byte_ppl", "char_ppl"}
-    assert aggregate_token_ppl([item["token_ppl"] for item in items]) == pytest.approx(3.32012, abs=5e-6)
-    assert aggregate_char_ppl([item["char_ppl"] for item in items]) == pytest.approx(math.exp(12 / 11))
-    assert aggregate_byte_ppl([item["byte_ppl"] for item in items]) == pytest.approx(math.exp(12 / 12))
+    assert aggregate_token_ppl([item["token_ppl"] for item in items]) == pytest.approx(
+        3.32012, abs=5e-6
+    )
+    assert aggregate_char_ppl([item["char_ppl"] for item in items]) == pytest.approx(
+        math.exp(12 / 11)
+    )
+    assert aggregate_byte_ppl([item["byte_ppl"] for item in items]) == pytest.approx(
+        math.exp(12 / 12)
+    )
 
 
 def test_under_the_stock_model_tokens_are_unknown() -> None:
     scores = score_answer_ppl({"answer": "ab"}, [(-2.0, True)])
-    assert scores == {"token_ppl": None, "item_ppl": None, "byte_ppl": [-2.0, 2.0], "char_ppl": [-2.0, 2.0]}
+    assert scores == {
+        "token_ppl": None,
+        "item_ppl": None,
+        "byte_ppl": [-2.0, 2.0],
+        "char_ppl": [-2.0, 2.0],
+    }
     scores = score_text_ppl({"text": "é"}, [-2.0])
     assert scores == {"token_ppl": None, "byte_ppl": [-2.0, 2.0], "char_ppl": [-2.0, 1.0]}
     assert aggregate_token_ppl([None, None]) is None
@@ -103,7 +127,9 @@ def test_beyond_the_range_of_a_float_is_undefined_and_the_others_stand() -> None
     item = score_answer_ppl({"answer": "x" * 800}, [answer(-800.0, 1)])
     good = score_answer_ppl({"answer": "abcd"}, [answer(-4.0, 2)])
     assert aggregate_token_ppl([item["token_ppl"]]) is None
-    assert np.isnan(find_metric("token_ppl").aggregate(np.array([-800.0, 1.0]), 1)), "undefined for intervals too"
+    assert np.isnan(find_metric("token_ppl").aggregate(np.array([-800.0, 1.0]), 1)), (
+        "undefined for intervals too"
+    )
     assert aggregate_item_ppl([item["item_ppl"], good["item_ppl"]]) is None
     assert aggregate_item_ppl([good["item_ppl"]]) == pytest.approx(math.exp(2))
     assert aggregate_byte_ppl([item["byte_ppl"]]) == pytest.approx(math.e)
@@ -120,15 +146,23 @@ def test_sums_give_what_the_definition_gives(name: str) -> None:
         score_answer_ppl({"answer": a}, [answer(float(ll), int(t))])[name]
         for a, ll, t in zip(answers, log_likelihoods, tokens, strict=True)
     ]
-    units = {"token_ppl": tokens, "byte_ppl": [len(a.encode()) for a in answers], "char_ppl": [len(a) for a in answers]}
+    units = {
+        "token_ppl": tokens,
+        "byte_ppl": [len(a.encode()) for a in answers],
+        "char_ppl": [len(a) for a in answers],
+    }
 
     def direct(chosen: np.ndarray) -> float:
         if name == "item_ppl":
             return float(np.mean([math.exp(-log_likelihoods[i] / tokens[i]) for i in chosen]))
-        return math.exp(-sum(log_likelihoods[i] for i in chosen) / sum(units[name][i] for i in chosen))
+        return math.exp(
+            -sum(log_likelihoods[i] for i in chosen) / sum(units[name][i] for i in chosen)
+        )
 
     metric, rows = find_metric(name), np.array(items)
-    assert metric.value([items[i] for i in generator.permutation(40)]) == pytest.approx(direct(np.arange(40)))
+    assert metric.value([items[i] for i in generator.permutation(40)]) == pytest.approx(
+        direct(np.arange(40))
+    )
     assert metric.value(items * 2) == pytest.approx(direct(np.arange(40)))
     merged = rows[:13].sum(axis=0) + rows[13:].sum(axis=0)
     assert float(metric.aggregate(merged, 40)) == pytest.approx(direct(np.arange(40)))

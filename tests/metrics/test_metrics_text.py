@@ -23,20 +23,27 @@ Corpus = list[tuple[str, list[str]]]  # (prediction, references) of each item
 
 
 def bleu(*items: tuple[str, str | list[str]], language: str | None = "en") -> float | None:
-    rows = [bleu_statistics(text, [refs] if isinstance(refs, str) else refs, language) for text, refs in items]
+    rows = [
+        bleu_statistics(text, [refs] if isinstance(refs, str) else refs, language)
+        for text, refs in items
+    ]
     return find_metric("bleu").value(rows)
 
 
 def chrf(*items: tuple[str, str | list[str]]) -> float | None:
-    rows = [chrf_statistics(text, [refs] if isinstance(refs, str) else refs) for text, refs in items]
+    rows = [
+        chrf_statistics(text, [refs] if isinstance(refs, str) else refs) for text, refs in items
+    ]
     return find_metric("chrf").value(rows)
 
 
-# --- BLEU by hand -----------------------------------------------------------------------------------------------------
+# --- BLEU by hand
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_bleu_is_of_the_corpus_and_no_mean_of_sentences() -> None:
-    # 6 + 10 words, 5 + 9 pairs, 4 + 8 triples, 3 + 7 fours; all of the first sentence match, none of the second
+    # 6 + 10 words, 5 + 9 pairs, 4 + 8 triples, 3 + 7 fours; all of the first sentence match, none
+    # of the second
     expected = 100 * (6 / 16 * 5 / 14 * 4 / 12 * 3 / 10) ** 0.25
     assert expected == pytest.approx(34.0187, abs=1e-4)
     same = ("the cat sat on the mat", "the cat sat on the mat")
@@ -57,8 +64,9 @@ def test_bleu_with_unequal_numbers_of_references_uses_them_all() -> None:
 
 
 def test_bleu_takes_the_reference_length_next_to_the_text_and_the_shorter_of_two() -> None:
-    # 4 words; references of 3 and 5 are equally near, the shorter counts: no penalty. Words a b c d all occur in one
-    # or the other; pairs ab bc match, cd only in the second: 3/3; triples 2/2, four 1/1
+    # 4 words; references of 3 and 5 are equally near, the shorter counts: no penalty. Words a b c d
+    # all occur in one or the other; pairs ab bc match, cd only in the second: 3/3; triples 2/2,
+    # four 1/1
     assert bleu(("a b c d", ["a b c", "a b c d e"])) == pytest.approx(100.0)
     assert bleu_statistics("a b c d", ["a b c", "a b c d e"]) == [4, 3, 4, 3, 2, 1, 4, 3, 2, 1]
 
@@ -72,8 +80,8 @@ def test_bleu_keeps_case() -> None:
 
 
 def test_bleu_counts_as_many_sentences_as_it_is_given() -> None:
-    # sacrebleu scores one sentence of two, and gives 100, if [[reference of 1], [reference of 2]] is handed over as
-    # streams the wrong way round; here each item carries its own references
+    # sacrebleu scores one sentence of two, and gives 100, if [[reference of 1], [reference of 2]]
+    # is handed over as streams the wrong way round; here each item carries its own references
     transposed = BLEU().corpus_score(["a b c d", "e f g h"], [["a b c d"], ["a b c d"]]).score
     assert transposed == pytest.approx(100.0)
     assert bleu(("a b c d", ["a b c d"]), ("e f g h", ["v w x y"])) == pytest.approx(
@@ -82,14 +90,17 @@ def test_bleu_counts_as_many_sentences_as_it_is_given() -> None:
 
 
 def test_bleu_compares_words_and_not_characters() -> None:
-    # over lists of characters "abcdefgh" against "abcdefxy" would be far above 0; as one word against another it is 0
+    # over lists of characters "abcdefgh" against "abcdefxy" would be far above 0; as one word
+    # against another it is 0
     assert bleu(("abcdefgh", "abcdefxy")) == 0.0
 
 
 def test_bleu_of_nothing_or_of_nothing_in_common_is_0() -> None:
     assert bleu(("", "a b c d")) == 0.0
     assert bleu(("w x y z", "a b c d")) == 0.0
-    assert bleu(("a b c", "a b c")) == 0.0  # no 4-gram in the whole corpus: sacrebleu's value without effective order
+    assert (
+        bleu(("a b c", "a b c")) == 0.0
+    )  # no 4-gram in the whole corpus: sacrebleu's value without effective order
 
 
 @pytest.mark.parametrize("metric", [bleu, chrf], ids=["bleu", "chrf"])
@@ -103,16 +114,18 @@ def test_empty_texts_stay_in_the_corpus(metric: Callable[..., float]) -> None:
 
 
 def test_chrf_by_hand() -> None:
-    # "abc" against "abd": 1-grams 2 of 3 and 3, 2-grams 1 of 2 and 2, 3-grams 0 of 1 and 1; longer ones on no side:
-    # precision = recall = (2/3 + 1/2 + 0) / 3 = 7/18, and so is F
+    # "abc" against "abd": 1-grams 2 of 3 and 3, 2-grams 1 of 2 and 2, 3-grams 0 of 1 and 1; longer
+    # ones on no side: precision = recall = (2/3 + 1/2 + 0) / 3 = 7/18, and so is F
     assert chrf(("abc", "abd")) == pytest.approx(100 * 7 / 18)
-    # "a" against "ab": precision 1 (1-grams only: no 2-gram in the text), recall 1/2: F2 = 5 * 0.5 / (4 + 0.5)
+    # "a" against "ab": precision 1 (1-grams only: no 2-gram in the text), recall 1/2: F2 = 5 * 0.5
+    # / (4 + 0.5)
     assert chrf(("a", "ab")) == pytest.approx(100 * 5 * 0.5 / 4.5)
     assert chrf(("a b", "ab")) == pytest.approx(100.0)  # blanks don't count
     assert chrf(("", "ab")) == 0.0
 
 
-# --- BLEU and chrF by sacrebleu ---------------------------------------------------------------------------------------
+# --- BLEU and chrF by sacrebleu
+# ---------------------------------------------------------------------------------------
 
 
 def random_corpora(count: int, seed: int, alphabet: list[str]) -> list[Corpus]:
@@ -124,15 +137,20 @@ def random_corpora(count: int, seed: int, alphabet: list[str]) -> list[Corpus]:
 
     def item() -> tuple[str, list[str]]:
         references = [sentence() for _ in range(generator.randint(1, 3))]
-        return (generator.choice(references) if generator.random() < 0.2 else sentence()), references
+        return (
+            generator.choice(references) if generator.random() < 0.2 else sentence()
+        ), references
 
     return [[item() for _ in range(generator.randint(1, 3))] for _ in range(count)]
 
 
 def streams(corpus: Corpus) -> list[list[str | None]]:
-    """References as sacrebleu takes them: the first of every item, the second, ...; None where there is none."""
+    """References as sacrebleu takes them: the first of every item, the second, ...; None where
+    there is none."""
     width = max(len(references) for _, references in corpus)
-    return [[refs[place] if place < len(refs) else None for _, refs in corpus] for place in range(width)]
+    return [
+        [refs[place] if place < len(refs) else None for _, refs in corpus] for place in range(width)
+    ]
 
 
 ENGLISH = ["the", "The", "cat", "sat", "on", "mat.", "a", "isn't", "U.S.", "1,000", '"x"', "ü"]
@@ -159,44 +177,66 @@ def test_chrf_is_sacrebleus_on_10000_random_corpora() -> None:
 @pytest.mark.parametrize("language", ["zh", "ja", "th", "de", None])
 def test_bleu_is_sacrebleus_with_the_tokenizer_of_the_language(language: str | None) -> None:
     judge = BLEU(tokenize={"zh": "zh", "ja": "char", "th": "char"}.get(language, "13a"))
-    for corpus in random_corpora(100, 13, ["测试", "这是", "一个", "句子。", "abc", "ทดสอบ", "です"]):
+    for corpus in random_corpora(
+        100, 13, ["测试", "这是", "一个", "句子。", "abc", "ทดสอบ", "です"]
+    ):
         expected = judge.corpus_score([text for text, _ in corpus], streams(corpus)).score
         assert bleu(*corpus, language=language) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize(("name", "judge"), [("bleu", BLEU()), ("chrf", CHRF())])
-def test_resampled_sums_give_the_score_of_the_resampled_corpus(name: str, judge: BLEU | CHRF) -> None:
+def test_resampled_sums_give_the_score_of_the_resampled_corpus(
+    name: str, judge: BLEU | CHRF
+) -> None:
     corpus = [item for some in random_corpora(8, 14, ENGLISH) for item in some]
     of_item = bleu_statistics if name == "bleu" else chrf_statistics
     rows = np.array([of_item(text, references) for text, references in corpus])
-    weights = np.random.default_rng(3).multinomial(len(corpus), np.full(len(corpus), 1 / len(corpus)), size=(4, 5))
+    weights = np.random.default_rng(3).multinomial(
+        len(corpus), np.full(len(corpus), 1 / len(corpus)), size=(4, 5)
+    )
     values = find_metric(name).aggregate(weights @ rows, len(corpus))
     assert values.shape == (4, 5)
     for drawn, value in zip(weights.reshape(20, -1), values.flat, strict=True):
         repeated = [item for item, times in zip(corpus, drawn, strict=True) for _ in range(times)]
-        assert value == pytest.approx(judge.corpus_score([text for text, _ in repeated], streams(repeated)).score)
+        assert value == pytest.approx(
+            judge.corpus_score([text for text, _ in repeated], streams(repeated)).score
+        )
 
 
 def test_signatures_are_sacrebleus_own() -> None:
     judge = BLEU()
     judge.corpus_score(["a"], [["a"]])
     assert describe("bleu", None) == describe("bleu", "en") == str(judge.get_signature())
-    assert str(judge.get_signature()).startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
+    assert str(judge.get_signature()).startswith(
+        "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:"
+    )
     assert "|tok:zh|" in describe("bleu", "zh-TW")
     assert overlap.describe("bleu", "en", 3).startswith("nrefs:3|")
     assert overlap.describe("bleu", "en", None).startswith("nrefs:var|")
-    assert describe("chrf", None).startswith("nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:")
+    assert describe("chrf", None).startswith(
+        "nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:"
+    )
 
 
 @pytest.mark.parametrize(
     ("language", "tokenizer"),
-    [("zh", "zh"), ("zh_Hant", "zh"), ("lzh", "zh"), ("JA", "char"), ("ko", "char"), ("en", "13a"), ("", "13a")],
+    [
+        ("zh", "zh"),
+        ("zh_Hant", "zh"),
+        ("lzh", "zh"),
+        ("JA", "char"),
+        ("ko", "char"),
+        ("en", "13a"),
+        ("", "13a"),
+    ],
 )
 def test_tokenizer_of_a_language(language: str, tokenizer: str) -> None:
     assert bleu_tokenizer(language) == tokenizer
 
 
-def test_chinese_without_a_language_is_said_to_be_one_word(caplog: pytest.LogCaptureFixture) -> None:
+def test_chinese_without_a_language_is_said_to_be_one_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     overlap._warn_no_language.cache_clear()
     with caplog.at_level(logging.WARNING):
         assert bleu(("这是一个测试", "这是一个句子"), ("这是", "这是"), language=None) == 0.0
@@ -206,13 +246,16 @@ def test_chinese_without_a_language_is_said_to_be_one_word(caplog: pytest.LogCap
     assert len(caplog.records) == 1
 
 
-# --- ROUGE ------------------------------------------------------------------------------------------------------------
+# --- ROUGE
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_rouge_by_hand() -> None:
     # 2 of 2 and of 3 words: F 2 * 2 / 5; 1 of 1 and of 2 pairs: 2 / 3
     scores = rouge_scores("the cat", ["the cat sat"])
-    assert scores == pytest.approx({"rouge1": 0.8, "rouge2": 2 / 3, "rougeL": 0.8, "rougeLsum": 0.8})
+    assert scores == pytest.approx(
+        {"rouge1": 0.8, "rouge2": 2 / 3, "rougeL": 0.8, "rougeLsum": 0.8}
+    )
 
 
 def test_rougelsum_knows_lines_and_rougel_does_not() -> None:
@@ -221,7 +264,9 @@ def test_rougelsum_knows_lines_and_rougel_does_not() -> None:
     # 10 of the 11 pairs; the longest common subsequence is one sentence of two
     expected = {"rouge1": 1.0, "rouge2": 10 / 11, "rougeL": 0.5, "rougeLsum": 1.0}
     assert scores == pytest.approx(expected)
-    assert rouge_scores(f"{one} {other}", [f"{other} {one}"]) == pytest.approx(expected | {"rougeLsum": 0.5})
+    assert rouge_scores(f"{one} {other}", [f"{other} {one}"]) == pytest.approx(
+        expected | {"rougeLsum": 0.5}
+    )
 
 
 SCRIPTS = {
@@ -256,12 +301,17 @@ def test_words_of_any_script() -> None:
 def test_an_empty_text_scores_0_and_stays_in_the_mean() -> None:
     items = [rouge_scores("", ["the cat"]), rouge_scores("the cat", ["the cat"])]
     assert find_metric("rouge1").value([item["rouge1"] for item in items]) == 0.5
-    assert rouge_scores("", [""]) == dict.fromkeys(ROUGES, 0.0)  # rouge-score's value: nothing to find
-    assert rouge_scores("hello", ["hello"]) == dict.fromkeys(ROUGES, 1.0) | {"rouge2": 0.0}  # one word has no pair
+    assert rouge_scores("", [""]) == dict.fromkeys(
+        ROUGES, 0.0
+    )  # rouge-score's value: nothing to find
+    assert rouge_scores("hello", ["hello"]) == dict.fromkeys(ROUGES, 1.0) | {
+        "rouge2": 0.0
+    }  # one word has no pair
 
 
 def test_rouge_takes_the_best_reference_for_each_name() -> None:
-    # first: 3 of 3 and of 4 words, F 6/7, no pair; second: 2 of 3 and of 2 words, F 4/5, 1 of 2 and of 1 pairs, F 2/3
+    # first: 3 of 3 and of 4 words, F 6/7, no pair; second: 2 of 3 and of 2 words, F 4/5, 1 of 2 and
+    # of 1 pairs, F 2/3
     scores = rouge_scores("c d b", ["b c x d", "c d"])
     assert scores["rouge1"] == pytest.approx(6 / 7)
     assert scores["rouge2"] == pytest.approx(2 / 3)
@@ -271,7 +321,9 @@ def test_rouge_is_rouge_scores_on_10000_random_ascii_texts() -> None:
     generator = random.Random(15)
     alphabet = ["the", "The", "cat", "sat", "mat.", "isn't", "3.5", "\n", "a-b", "_", "x\ty", "?!"]
     judge = RougeScorer(list(ROUGES))
-    texts = [" ".join(generator.choices(alphabet, k=generator.randrange(12))) for _ in range(20_000)]
+    texts = [
+        " ".join(generator.choices(alphabet, k=generator.randrange(12))) for _ in range(20_000)
+    ]
     middling = 0
     for text, reference in zip(texts[::2], texts[1::2], strict=True):
         expected = {name: score.fmeasure for name, score in judge.score(reference, text).items()}
@@ -286,7 +338,8 @@ def test_what_rouge_is_told_is_said() -> None:
     assert "sentences:lines" in describe("rougeLsum", None)
 
 
-# --- the whole doc ----------------------------------------------------------------------------------------------------
+# --- the whole doc
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_a_generated_text_is_scored_for_everything_and_cut_where_it_runs_on() -> None:
@@ -296,7 +349,12 @@ def test_a_generated_text_is_scored_for_everything_and_cut_where_it_runs_on() ->
         "exact_match", "token_f1", "bleu", "chrf", *ROUGES, "meteor", "empty", "truncated", "run_on"
     ]  # fmt: skip
     assert scores["bleu"] == [6, 6, 6, 5, 4, 3, 6, 5, 4, 3]
-    assert (scores["exact_match"], scores["rougeL"], scores["run_on"], scores["truncated"]) == (1.0, 1.0, 1.0, None)
+    assert (scores["exact_match"], scores["rougeL"], scores["run_on"], scores["truncated"]) == (
+        1.0,
+        1.0,
+        1.0,
+        None,
+    )
     assert scores["meteor"] == pytest.approx(1 - 0.5 / 6**3)
     assert json.loads(json.dumps(scores)) == scores
 
@@ -310,9 +368,10 @@ def test_the_language_of_the_doc_chooses_the_tokenizer() -> None:
 
 def test_an_empty_text_has_a_number_for_every_metric() -> None:
     scores = score_text({"answer": "the cat sat"}, [""])
-    assert {name: find_metric(name).value([scores[name]]) for name in ("bleu", "chrf", *ROUGES, "meteor")} == (
-        dict.fromkeys(("bleu", "chrf", *ROUGES, "meteor"), 0.0)
-    )
+    assert {
+        name: find_metric(name).value([scores[name]])
+        for name in ("bleu", "chrf", *ROUGES, "meteor")
+    } == (dict.fromkeys(("bleu", "chrf", *ROUGES, "meteor"), 0.0))
     assert scores["empty"] == 1.0
 
 

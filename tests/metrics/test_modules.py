@@ -1,4 +1,5 @@
-"""The metrics as `evaluate` modules: the same numbers as the metrics room, alone, in batches and combined."""
+"""The metrics as `evaluate` modules: the same numbers as the metrics room, alone, in batches and
+combined."""
 
 from __future__ import annotations
 
@@ -29,11 +30,16 @@ def load(tmp_path: Path) -> Any:
 
 
 def expected_of(name: str, predictions: list[str], references: list[Any]) -> float | None:
-    docs = [score_text({"answer": answer}, [text]) for text, answer in zip(predictions, references, strict=True)]
+    docs = [
+        score_text({"answer": answer}, [text])
+        for text, answer in zip(predictions, references, strict=True)
+    ]
     return find_metric(name).value([scores[name] for scores in docs])
 
 
-@pytest.mark.parametrize("name", ["bleu", "chrf", "meteor", "exact_match", "token_f1", "rouge1", "rougeLsum"])
+@pytest.mark.parametrize(
+    "name", ["bleu", "chrf", "meteor", "exact_match", "token_f1", "rouge1", "rougeLsum"]
+)
 def test_the_numbers_are_those_of_a_task(name: str, load: Any) -> None:
     module = load(name)
     assert isinstance(module, evaluate.Metric)
@@ -43,18 +49,26 @@ def test_the_numbers_are_those_of_a_task(name: str, load: Any) -> None:
 
 
 def test_hand_derived_values(load: Any) -> None:
-    bleu = load("bleu").compute(predictions=["the cat sat on"], references=["the cat sat on the mat"])
+    bleu = load("bleu").compute(
+        predictions=["the cat sat on"], references=["the cat sat on the mat"]
+    )
     assert bleu["bleu"] == pytest.approx(60.6531, abs=1e-4)  # 100 e^-0.5
     rouge = load("rouge").compute(predictions=["the cat"], references=["the cat sat"])
     assert rouge == pytest.approx({"rouge1": 0.8, "rouge2": 2 / 3, "rougeL": 0.8, "rougeLsum": 0.8})
-    assert load("meteor").compute(predictions=["hello there"], references=["hello there"]) == {"meteor": 0.9375}
+    assert load("meteor").compute(predictions=["hello there"], references=["hello there"]) == {
+        "meteor": 0.9375
+    }
 
 
 def test_several_references(load: Any) -> None:
     references = [["the cat sat on the mat", "a cat sat on the mat"], ["hello there my friend"]]
     predictions = ["a cat sat on the mat", "hello there my friend"]
-    assert load("bleu").compute(predictions=predictions, references=references)["bleu"] == pytest.approx(100.0)
-    assert load("exact_match").compute(predictions=predictions, references=references) == {"exact_match": 1.0}
+    assert load("bleu").compute(predictions=predictions, references=references)[
+        "bleu"
+    ] == pytest.approx(100.0)
+    assert load("exact_match").compute(predictions=predictions, references=references) == {
+        "exact_match": 1.0
+    }
 
 
 def test_batches_single_items_and_one_call_give_the_same(load: Any) -> None:
@@ -101,17 +115,22 @@ def test_labels_by_name_or_index(as_names: bool, load: Any) -> None:
 
 
 def test_the_labels_of_the_task_count_and_not_those_that_occur(load: Any) -> None:
-    # gold aabb, answers aab and one that is no label: F1 of a 1, of b 2/3; the unreadable answer is no class of its own
+    # gold aabb, answers aab and one that is no label: F1 of a 1, of b 2/3; the unreadable answer is
+    # no class of its own
     module = evaluate.combine([load(name, labels=["a", "b"]) for name in ("f1_macro", "acc")])
     values = module.compute(predictions=["a", "a", "b", "x"], references=["a", "a", "b", "b"])
     assert values == {"f1_macro": pytest.approx(5 / 6), "acc": 0.75}
-    values = load("label", labels=["a", "b", "c"]).compute(predictions=[0, 1, -1, 9], references=[0, 1, 0, 1])
+    values = load("label", labels=["a", "b", "c"]).compute(
+        predictions=[0, 1, -1, 9], references=[0, 1, 0, 1]
+    )
     assert values["acc"] == 0.5
     assert values["f1_c"] is None  # undefined is no number
 
 
 def test_squad_has_answers_or_none(load: Any) -> None:
-    found = load("squad").compute(predictions=["the cat", "", "Paris"], references=[["cat", "a dog"], [], []])
+    found = load("squad").compute(
+        predictions=["the cat", "", "Paris"], references=[["cat", "a dog"], [], []]
+    )
     # articles don't count; no answer was right once of two
     assert found == {
         "exact_match": pytest.approx(2 / 3), "token_f1": pytest.approx(2 / 3), "HasAns_exact": 1.0, "HasAns_f1": 1.0,
@@ -131,13 +150,13 @@ def test_calibration_takes_a_log_likelihood_a_label(load: Any) -> None:
     # probabilities 0.75/0.25 and gold 0; 0.6/0.4 and gold 1
     predictions = [[math.log(0.75), math.log(0.25)], [math.log(0.6), math.log(0.4)]]
     brier = (0.25**2 + 0.25**2 + 0.6**2 + 0.6**2) / 2
-    assert load("brier", labels=["a", "b"]).compute(predictions=predictions, references=["a", "b"]) == {
-        "brier": pytest.approx(brier)
-    }
+    assert load("brier", labels=["a", "b"]).compute(
+        predictions=predictions, references=["a", "b"]
+    ) == {"brier": pytest.approx(brier)}
     # confidences 0.75 (right) and 0.6 (wrong) in bins of their own: (0.25 + 0.6) / 2
-    assert load("ece", labels=["a", "b"]).compute(predictions=predictions, references=["a", "b"]) == {
-        "ece": pytest.approx(0.425)
-    }
+    assert load("ece", labels=["a", "b"]).compute(
+        predictions=predictions, references=["a", "b"]
+    ) == {"ece": pytest.approx(0.425)}
     with pytest.raises(InputError, match="2 log-likelihoods for 3 labels"):
         load("ece", labels=["a", "b", "c"]).compute(predictions=predictions, references=["a", "b"])
 
@@ -153,12 +172,14 @@ def test_numbers_are_names_where_the_labels_are_numbers():
     found = stars.compute(predictions=["1", "2"], references=["1", "2"])
     assert (found["recall_1"], found["recall_2"], found["recall_3"]) == (1.0, 1.0, None)
     assert stars.compute(predictions=[5, 2], references=[5, 1])["acc"] == 0.5
-    assert load_metric("recall_1", labels=["1", "0"]).compute(predictions=[1, 0], references=[1, 1]) == {
-        "recall_1": 0.5
-    }
+    assert load_metric("recall_1", labels=["1", "0"]).compute(
+        predictions=[1, 0], references=[1, 1]
+    ) == {"recall_1": 0.5}
     # neither "x" nor 0.7 is a label: answers that can't be read
     assert stars.compute(predictions=["1", "x"], references=["1", "2"])["acc"] == 0.5
-    assert load_metric("acc", labels=["a", "b"]).compute(predictions=[0.7, 1], references=[0, 1]) == {"acc": 0.5}
+    assert load_metric("acc", labels=["a", "b"]).compute(
+        predictions=[0.7, 1], references=[0, 1]
+    ) == {"acc": 0.5}
 
 
 @pytest.mark.parametrize("reference", ["x", 2, -1])
@@ -178,7 +199,9 @@ def test_a_reference_that_is_no_label_is_refused(reference: str | int, load: Any
         ("bleu", ["a"], "labels given for bleu"),
     ],
 )
-def test_what_does_not_fit_is_refused_at_once(name: str, labels: list[str] | None, message: str) -> None:
+def test_what_does_not_fit_is_refused_at_once(
+    name: str, labels: list[str] | None, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         load_metric(name, labels=labels)
 
@@ -203,5 +226,7 @@ def test_evaluate_is_not_imported_before_a_metric_is_loaded() -> None:
         "import ft_harness.metrics.modules\n"
         "print({'evaluate', 'datasets', 'nltk', 'sacrebleu', 'rouge_score'} & set(sys.modules))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
     assert done.stdout == "set()\n"

@@ -1,5 +1,5 @@
-"""Perplexities on real text with a real pretrained model, against loops in plain transformers; skipped where
-FT_HARNESS_SHARED is not set."""
+"""Perplexities on real text with a real pretrained model, against loops in plain transformers;
+skipped where FT_HARNESS_SHARED is not set."""
 
 from __future__ import annotations
 
@@ -55,13 +55,15 @@ def values(done: Evaluation) -> dict[str, float]:
 
 def log_probabilities(base: BaseModel, read: list[int], scored: list[int]) -> float:
     with torch.no_grad():
-        logits = base.model(torch.tensor([read], device=base.device)).logits[0].double().log_softmax(-1)
+        logits = (
+            base.model(torch.tensor([read], device=base.device)).logits[0].double().log_softmax(-1)
+        )
     return sum(float(logits[len(read) - len(scored) + i, token]) for i, token in enumerate(scored))
 
 
 def bare_loop(base: BaseModel, ids: list[int]) -> float:
-    """Windows of the model's context: the first opens with BOS, the others with the token before; the last reads as
-    much of what comes before as fits."""
+    """Windows of the model's context: the first opens with BOS, the others with the token before;
+    the last reads as much of what comes before as fits."""
     length = base.max_length
     total = log_probabilities(base, [1, *ids[: length - 1]][: len(ids)], ids[:length])
     for start in range(length, len(ids), length):
@@ -72,17 +74,25 @@ def bare_loop(base: BaseModel, ids: list[int]) -> float:
 
 def texts_of(shared: Path, name: str) -> list[str]:
     if name == "stories":
-        content = (shared / "data/tinystories_sample/tinystories_sample.txt").read_text(encoding="utf-8")
+        content = (shared / "data/tinystories_sample/tinystories_sample.txt").read_text(
+            encoding="utf-8"
+        )
         return [story.strip() for story in content.split("<|endoftext|>")[:60]]
     lines = (shared / "data/wikitext2_raw/wiki.test.raw").read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line.strip()][:40]
 
 
-@pytest.mark.parametrize(("name", "max_length"), [("stories", 64), ("stories", 512), ("wikitext", 512)])
+@pytest.mark.parametrize(
+    ("name", "max_length"), [("stories", 64), ("stories", 512), ("wikitext", 512)]
+)
 def test_running_text_equals_a_bare_loop(shared: Path, tmp_path: Path, name: str, max_length: int):
     base, texts = stories(shared, max_length), texts_of(shared, name)
     source = write_jsonl(tmp_path / "texts.jsonl", [{"text": text} for text in texts])
-    done = score(base, TaskSpec("text_ppl_custom", metadata={"data_source": str(source), "test_all": True}), tmp_path)
+    done = score(
+        base,
+        TaskSpec("text_ppl_custom", metadata={"data_source": str(source), "test_all": True}),
+        tmp_path,
+    )
     total = tokens = 0.0
     for sample, text in zip(done.samples(), texts, strict=True):
         ids = base.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -97,11 +107,14 @@ def test_running_text_equals_a_bare_loop(shared: Path, tmp_path: Path, name: str
 
 
 def test_a_model_knows_the_text_it_was_trained_on(shared: Path, tmp_path: Path):
-    """Per byte, so that the two may be compared: stories by far the likelier; a longer context helps."""
+    """Per byte, so that the two may be compared: stories by far the likelier; a longer context
+    helps."""
     ppl = {}
     for name, max_length in (("stories", 64), ("stories", 512), ("wikitext", 512)):
         out = tmp_path / f"{name}{max_length}"
-        source = write_jsonl(out / "texts.jsonl", [{"text": text} for text in texts_of(shared, name)])
+        source = write_jsonl(
+            out / "texts.jsonl", [{"text": text} for text in texts_of(shared, name)]
+        )
         spec = TaskSpec("text_ppl_custom", metadata={"data_source": str(source), "test_all": True})
         ppl[name, max_length] = values(score(stories(shared, max_length), spec, out))["byte_ppl"]
     assert ppl["stories", 512] < ppl["stories", 64] < ppl["wikitext", 512]
@@ -116,17 +129,23 @@ def instructions(shared: Path) -> list[dict]:
 
 
 def course_perplexities(base: BaseModel, rows: list[dict], *, eos: bool) -> list[float]:
-    """The usual course formula: bos + prompt + answer + eos, prompt and answer tokenised apart, exp of the mean
-    cross-entropy of answer and eos."""
+    """The usual course formula: bos + prompt + answer + eos, prompt and answer tokenised apart, exp
+    of the mean cross-entropy of answer and eos."""
     found = []
     for row in rows:
-        prompt = base.tokenizer(f"{row['instruction'].strip()}\n回答：", add_special_tokens=False)["input_ids"]
+        prompt = base.tokenizer(f"{row['instruction'].strip()}\n回答：", add_special_tokens=False)[
+            "input_ids"
+        ]
         answer = base.tokenizer(row["output"], add_special_tokens=False)["input_ids"] + [2] * eos
-        found.append(math.exp(-log_probabilities(base, [1, *prompt, *answer[:-1]], answer) / len(answer)))
+        found.append(
+            math.exp(-log_probabilities(base, [1, *prompt, *answer[:-1]], answer) / len(answer))
+        )
     return found
 
 
-def test_the_course_formula_is_item_ppl_with_eos_in_the_target(shared: Path, tmp_path: Path, instructions: list[dict]):
+def test_the_course_formula_is_item_ppl_with_eos_in_the_target(
+    shared: Path, tmp_path: Path, instructions: list[dict]
+):
     base = stories(shared)
     (tmp_path / "course_ppl.yaml").write_text(COURSE, encoding="utf-8")
     source = write_jsonl(tmp_path / "rows.jsonl", instructions)
@@ -135,9 +154,13 @@ def test_the_course_formula_is_item_ppl_with_eos_in_the_target(shared: Path, tmp
     got = values(score(base, spec, tmp_path / "eos"))
     assert len(course) == 60
     assert got["item_ppl"] == pytest.approx(sum(course) / 60, rel=1e-4)
-    assert abs(got["token_ppl"] / got["item_ppl"] - 1) > 0.01, "the token-weighted figure is another one"
+    assert abs(got["token_ppl"] / got["item_ppl"] - 1) > 0.01, (
+        "the token-weighted figure is another one"
+    )
 
     (tmp_path / "course_ppl.yaml").write_text(COURSE.replace("</s>", ""), encoding="utf-8")
     without = values(score(base, spec, tmp_path / "plain"))["item_ppl"]
-    assert without == pytest.approx(sum(course_perplexities(base, instructions, eos=False)) / 60, rel=1e-4)
+    assert without == pytest.approx(
+        sum(course_perplexities(base, instructions, eos=False)) / 60, rel=1e-4
+    )
     assert abs(without / got["item_ppl"] - 1) > 0.01

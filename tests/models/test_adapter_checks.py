@@ -1,4 +1,5 @@
-"""Faults of adapters and models that are found before a base model is loaded, and adapters of other trainers."""
+"""Faults of adapters and models that are found before a base model is loaded, and adapters of other
+trainers."""
 
 from __future__ import annotations
 
@@ -38,7 +39,12 @@ def make_adapter(model: Path, folder: Path, **settings) -> Path:
     if settings.pop("ia3", False):
         config = IA3Config(task_type="CAUSAL_LM", **settings)
     else:
-        config = LoraConfig(**({"task_type": "CAUSAL_LM", "r": 4, "target_modules": ["q_proj", "v_proj"]} | settings))
+        config = LoraConfig(
+            **(
+                {"task_type": "CAUSAL_LM", "r": 4, "target_modules": ["q_proj", "v_proj"]}
+                | settings
+            )
+        )
     torch.manual_seed(1)
     tuned = get_peft_model(AutoModelForCausalLM.from_pretrained(model), config)
     with torch.no_grad():
@@ -84,7 +90,8 @@ def model(model_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(model_folder, tmp_path / "model"))
 
 
-# --- scores of other trainers' adapters -----------------------------------------------------------------------------
+# --- scores of other trainers' adapters
+# -----------------------------------------------------------------------------
 
 KINDS: dict[str, dict] = {
     "lora": {},
@@ -97,21 +104,27 @@ KINDS: dict[str, dict] = {
     "embedding as target": {"target_modules": ["q_proj", "embed_tokens"]},
     "head as target": {"target_modules": ["q_proj", "lm_head"]},
     "single tokens": {"trainable_token_indices": [5, 6, 7]},
-    "ia3": {"ia3": True, "target_modules": ["k_proj", "down_proj"], "feedforward_modules": ["down_proj"]},
+    "ia3": {
+        "ia3": True,
+        "target_modules": ["k_proj", "down_proj"],
+        "feedforward_modules": ["down_proj"],
+    },
 }
 
 
 def likelihoods(lm) -> torch.Tensor:
     from lm_eval.api.instance import Instance
 
-    pairs = [(prompt, answer) for prompt in PROMPTS for answer in (" good", " bad", " warm and bright")]
+    pairs = [
+        (prompt, answer) for prompt in PROMPTS for answer in (" good", " bad", " warm and bright")
+    ]
     requests = [Instance("loglikelihood", {}, pair, number) for number, pair in enumerate(pairs)]
     return torch.tensor([score for score, _ in lm.loglikelihood(requests)])
 
 
 def stock_scores(folder: Path, made: Path, base: BaseModel) -> torch.Tensor:
-    """By PeftModel.from_pretrained on a load of its own, under lm-eval's `hf`, which is kept from tying weights anew:
-    it fails where PEFT has put something in their place."""
+    """By PeftModel.from_pretrained on a load of its own, under lm-eval's `hf`, which is kept from
+    tying weights anew: it fails where PEFT has put something in their place."""
     from lm_eval.models.huggingface import HFLM
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
@@ -123,7 +136,8 @@ def stock_scores(folder: Path, made: Path, base: BaseModel) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("kind", "model_name"),
-    [(kind, "model_folder") for kind in KINDS] + [(kind, "tied") for kind in KINDS if "head" in kind or " " in kind],
+    [(kind, "model_folder") for kind in KINDS]
+    + [(kind, "tied") for kind in KINDS if "head" in kind or " " in kind],
 )
 def test_scores_equal_those_of_pefts_own_loading(
     kind: str, model_name: str, request: pytest.FixtureRequest, tmp_path: Path
@@ -138,14 +152,18 @@ def test_scores_equal_those_of_pefts_own_loading(
         ours = likelihoods(make_lm(tuned, 4, 0))
         torch.testing.assert_close(ours, stock_scores(folder, made, base), atol=1e-4, rtol=0)
         assert info.live_proof.changed_prompts == 3
-        assert info.unchecked == ["the prompts: without card.json, those that it was trained on are not known"]
+        assert info.unchecked == [
+            "the prompts: without card.json, those that it was trained on are not known"
+        ]
     after = base.model.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert (likelihoods(make_lm(base, 4, 0)) - ours).abs().max() > 1e-3
 
 
-def test_trained_parameters_leave_copies_of_the_base_out(base: BaseModel, model_folder: Path, tmp_path: Path):
+def test_trained_parameters_leave_copies_of_the_base_out(
+    base: BaseModel, model_folder: Path, tmp_path: Path
+):
     made = make_adapter(model_folder, tmp_path / "a", target_modules=["embed_tokens"])
     with attached(made, base, PROMPTS) as (_, info):
         assert info.trainable_parameters == 4 * (320 + 32)  # r * (tokens + width)
@@ -163,19 +181,28 @@ def write_recipe(folder: Path, model: Path, reviews: Path, **sections) -> Path:
     return folder / "recipe.yaml"
 
 
-def test_the_command_scores_a_plain_peft_folder(ft, plain_adapter: Path, model_folder: Path, reviews: Path, tmp_path):
+def test_the_command_scores_a_plain_peft_folder(
+    ft, plain_adapter: Path, model_folder: Path, reviews: Path, tmp_path
+):
     recipe = write_recipe(tmp_path / "adapters/mine", model_folder, reviews)
     code, out, error = ft("eval", recipe, "--adapter", plain_adapter)
     assert code == 0, error
-    (record,) = [found.record for found in load_records([tmp_path / "results"]) if found.record.adapter]
+    (record,) = [
+        found.record for found in load_records([tmp_path / "results"]) if found.record.adapter
+    ]
     assert record.subject == "plain"
     assert record.adapter.live_proof.changed_prompts == 4
-    assert record.adapter.unchecked == ["the prompts: without card.json, those that it was trained on are not known"]
+    assert record.adapter.unchecked == [
+        "the prompts: without card.json, those that it was trained on are not known"
+    ]
     assert "plain" in out
 
 
-def test_the_lm_eval_model_checks_its_adapter_and_keeps_a_padded_vocabulary(tmp_path: Path, adapter: Path):
-    """lm-eval's own `hf` cuts an embedding of 352 rows to the tokenizer's 320 before it loads an adapter."""
+def test_the_lm_eval_model_checks_its_adapter_and_keeps_a_padded_vocabulary(
+    tmp_path: Path, adapter: Path
+):
+    """lm-eval's own `hf` cuts an embedding of 352 rows to the tokenizer's 320 before it loads an
+    adapter."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = save_model(tmp_path / "padded", seed=0)
@@ -184,7 +211,9 @@ def test_the_lm_eval_model_checks_its_adapter_and_keeps_a_padded_vocabulary(tmp_
     model.save_pretrained(folder)
     assert len(AutoTokenizer.from_pretrained(folder)) == 320
     made = make_adapter(folder, tmp_path / "fits")
-    lm = causal_class().create_from_arg_string(f"pretrained={folder},peft={made}", {"device": "cpu"})
+    lm = causal_class().create_from_arg_string(
+        f"pretrained={folder},peft={made}", {"device": "cpu"}
+    )
     assert lm.model.get_input_embeddings().weight.shape[0] == 352
     base = load_base_model(ModelSection(pretrained=str(folder)))
     with attached(made, base, PROMPTS) as (tuned, _):
@@ -195,12 +224,17 @@ def test_the_lm_eval_model_checks_its_adapter_and_keeps_a_padded_vocabulary(tmp_
         causal_class().create_from_arg_string(f"pretrained={folder},peft={made}", {"device": "cpu"})
 
 
-# --- the table of bad adapters --------------------------------------------------------------------------------------
+# --- the table of bad adapters
+# --------------------------------------------------------------------------------------
 
 
 def change_weights(folder: Path, change: Callable[[dict], dict]) -> None:
     path = folder / WEIGHTS
-    save_file({k: v.contiguous() for k, v in change(load_file(path)).items()}, path, metadata={"format": "pt"})
+    save_file(
+        {k: v.contiguous() for k, v in change(load_file(path)).items()},
+        path,
+        metadata={"format": "pt"},
+    )
 
 
 def change_config(folder: Path, **fields) -> None:
@@ -237,7 +271,9 @@ def linked(folder: Path) -> None:
 
 
 def zero_b(tensors: dict) -> dict:
-    return {key: torch.zeros_like(value) if "lora_B" in key else value for key, value in tensors.items()}
+    return {
+        key: torch.zeros_like(value) if "lora_B" in key else value for key, value in tensors.items()
+    }
 
 
 Bad = tuple[Callable[[Path], object], int, str]
@@ -342,9 +378,18 @@ def test_a_damaged_file_is_found_without_a_base(adapter: Path):
     assert (found.exit_code, "declared" in found.what) == (3, True)
 
 
-@pytest.mark.parametrize("case", ["rank 10^9", "pickle only", "NaN", "keys renamed", "a grown vocabulary"])
+@pytest.mark.parametrize(
+    "case", ["rank 10^9", "pickle only", "NaN", "keys renamed", "a grown vocabulary"]
+)
 def test_the_command_and_the_library_refuse_the_same(
-    case: str, ft, no_model, base: BaseModel, adapter: Path, model_folder: Path, reviews: Path, tmp_path: Path
+    case: str,
+    ft,
+    no_model,
+    base: BaseModel,
+    adapter: Path,
+    model_folder: Path,
+    reviews: Path,
+    tmp_path: Path,
 ):
     break_it, code, words = BAD_ADAPTERS[case]
     break_it(adapter)
@@ -373,31 +418,43 @@ def test_the_way_to_convert_a_pickle_works(adapter: Path, model_folder: Path):
     assert all(torch.equal(tensors[key], converted[key]) for key in tensors)
 
 
-def test_an_embedding_that_is_not_the_bases_is_refused(base: BaseModel, model_folder: Path, tmp_path: Path):
+def test_an_embedding_that_is_not_the_bases_is_refused(
+    base: BaseModel, model_folder: Path, tmp_path: Path
+):
     """PEFT would write it over the base's own, and the base would be scored with it afterwards."""
     made = make_adapter(model_folder, tmp_path / "a", target_modules=["q_proj", "embed_tokens"])
     change_weights(made, lambda t: {k: v + 1 if "base_layer" in k else v for k, v in t.items()})
-    with pytest.raises(InputError, match=r"is not the base's own model\.embed_tokens"), attached(made, base, PROMPTS):
+    with (
+        pytest.raises(InputError, match=r"is not the base's own model\.embed_tokens"),
+        attached(made, base, PROMPTS),
+    ):
         pass
 
 
-def test_a_module_that_was_saved_untrained_is_refused(base: BaseModel, model_folder: Path, tmp_path: Path):
+def test_a_module_that_was_saved_untrained_is_refused(
+    base: BaseModel, model_folder: Path, tmp_path: Path
+):
     made = make_adapter(model_folder, tmp_path / "a", modules_to_save=["lm_head"])
     own = base.model.lm_head.weight
     change_weights(made, lambda t: {k: own.clone() if "lm_head" in k else v for k, v in t.items()})
-    with pytest.raises(InputError, match=r"lm_head.*not a trained copy"), attached(made, base, PROMPTS):
+    with (
+        pytest.raises(InputError, match=r"lm_head.*not a trained copy"),
+        attached(made, base, PROMPTS),
+    ):
         pass
 
 
 def test_empty_fields_of_a_later_peft_are_said(base: BaseModel, adapter: Path):
     change_config(adapter, use_xora=False, xora_config=None)
     with attached(adapter, base, PROMPTS) as (_, info):
-        assert "fields of adapter_config.json that this PEFT doesn't know, all empty: use_xora, xora_config" in (
-            info.unchecked
+        assert (
+            "fields of adapter_config.json that this PEFT doesn't know, all empty: use_xora, xora_config"
+            in (info.unchecked)
         )
 
 
-# --- the base -------------------------------------------------------------------------------------------------------
+# --- the base
+# -------------------------------------------------------------------------------------------------------
 
 
 def unchecked_of(adapter: Path, base: BaseModel) -> list[str]:
@@ -424,13 +481,20 @@ def test_a_moved_copy_of_the_base_is_accepted(adapter: Path, model: Path):
     assert problems(adapter, PLAIN, ModelSection(pretrained=str(model))) == []
 
 
-def test_a_base_that_is_elsewhere_can_not_be_compared_and_this_is_said(adapter: Path, base: BaseModel):
+def test_a_base_that_is_elsewhere_can_not_be_compared_and_this_is_said(
+    adapter: Path, base: BaseModel
+):
     change_config(adapter, base_model_name_or_path="some-lab/tiny-llama")
     assert problems(adapter, PLAIN, ModelSection(pretrained=base.info.pretrained)) == []
-    expected = f"the base: the adapter names some-lab/tiny-llama, it was scored on {base.info.pretrained}"
+    expected = (
+        f"the base: the adapter names some-lab/tiny-llama, it was scored on {base.info.pretrained}"
+    )
     assert expected in unchecked_of(adapter, base)
     change_config(adapter, base_model_name_or_path=None)
-    assert f"the base: the adapter names none, it was scored on {base.info.pretrained}" in unchecked_of(adapter, base)
+    assert (
+        f"the base: the adapter names none, it was scored on {base.info.pretrained}"
+        in unchecked_of(adapter, base)
+    )
 
 
 A, B = "a" * 40, "b" * 40
@@ -458,10 +522,13 @@ def test_hub_names_and_revisions(
     assert words in (found[0].what if found else notes[0])
 
 
-# --- tokenizers -----------------------------------------------------------------------------------------------------
+# --- tokenizers
+# -----------------------------------------------------------------------------------------------------
 
 
-def add_tokenizer(folder: Path, kind: str = "bpe_bos", added: list[str] | None = None, template: str | None = None):
+def add_tokenizer(
+    folder: Path, kind: str = "bpe_bos", added: list[str] | None = None, template: str | None = None
+):
     tokenizer = build_tokenizer(kind)
     tokenizer.add_tokens(added or [])
     tokenizer.chat_template = template
@@ -510,7 +577,9 @@ def test_a_tokenizer_that_cuts_texts_otherwise_is_refused(adapter: Path, model_f
     assert "the same text gives other tokens" in found.what
 
 
-def test_more_tokens_within_a_padded_vocabulary_are_said(adapter: Path, base: BaseModel, tmp_path: Path):
+def test_more_tokens_within_a_padded_vocabulary_are_said(
+    adapter: Path, base: BaseModel, tmp_path: Path
+):
     from ft_harness.models.adapters.tokens import compare
 
     add_tokenizer(adapter, added=["<pad2>"])
@@ -519,12 +588,17 @@ def test_more_tokens_within_a_padded_vocabulary_are_said(adapter: Path, base: Ba
     grown = build_tokenizer("bpe_bos")
     grown.add_tokens(["<pad3>", "<pad4>"])
     add_tokenizer(tmp_path / "fewer")
-    assert compare(tmp_path / "fewer", grown, 352, PLAIN) == ([], ["2 tokens that its tokenizer lacks, as '<pad3>'"])
+    assert compare(tmp_path / "fewer", grown, 352, PLAIN) == (
+        [],
+        ["2 tokens that its tokenizer lacks, as '<pad3>'"],
+    )
 
 
 def test_a_tokenizer_in_another_form_is_said(adapter: Path, base: BaseModel):
     (adapter / "tokenizer.model").write_bytes(b"")
-    assert "its tokenizer (tokenizer.model) was not compared with the base's" in unchecked_of(adapter, base)
+    assert "its tokenizer (tokenizer.model) was not compared with the base's" in unchecked_of(
+        adapter, base
+    )
 
 
 def test_a_damaged_tokenizer_is_refused(adapter: Path, model_folder: Path):
@@ -534,19 +608,26 @@ def test_a_damaged_tokenizer_is_refused(adapter: Path, model_folder: Path):
 
 
 @pytest.mark.parametrize("file", ["chat_template.jinja", "tokenizer_config.json"])
-def test_another_chat_template_is_refused_where_one_is_used(file: str, adapter: Path, model_folder: Path):
+def test_another_chat_template_is_refused_where_one_is_used(
+    file: str, adapter: Path, model_folder: Path
+):
     add_tokenizer(adapter, template="{{ messages[0]['content'] }}!")
     if file == "tokenizer_config.json":  # as older versions of transformers wrote it
         (adapter / "chat_template.jinja").unlink()
         config = json.loads((adapter / file).read_text())
-        (adapter / file).write_text(json.dumps(config | {"chat_template": "{{ messages[0]['content'] }}!"}))
+        (adapter / file).write_text(
+            json.dumps(config | {"chat_template": "{{ messages[0]['content'] }}!"})
+        )
     section = ModelSection(pretrained=str(model_folder))
     assert problems(adapter, PLAIN, section) == []
-    (found,) = problems(adapter, PromptForm(chat_template=str, chat_template_hash="0" * 16), section)
+    (found,) = problems(
+        adapter, PromptForm(chat_template=str, chat_template_hash="0" * 16), section
+    )
     assert (found.exit_code, "another chat template" in found.what) == (3, True)
 
 
-# --- target modules -------------------------------------------------------------------------------------------------
+# --- target modules
+# -------------------------------------------------------------------------------------------------
 
 
 def targets(model_folder: Path, names: str | list[str]) -> list[InputError]:
@@ -557,7 +638,13 @@ def targets(model_folder: Path, names: str | list[str]) -> list[InputError]:
 
 @pytest.mark.parametrize(
     "names",
-    ["all-linear", ["q_proj"], ["model.layers.0.mlp.up_proj"], r".*\.(q|v)_proj", ["lm_head", "embed_tokens"]],
+    [
+        "all-linear",
+        ["q_proj"],
+        ["model.layers.0.mlp.up_proj"],
+        r".*\.(q|v)_proj",
+        ["lm_head", "embed_tokens"],
+    ],
 )
 def test_target_modules_of_the_model_are_found(names: str | list[str], model_folder: Path):
     assert targets(model_folder, names) == []
@@ -573,20 +660,27 @@ def test_target_modules_of_the_model_are_found(names: str | list[str], model_fol
         (["norm"], "not supported"),
     ],
 )
-def test_target_modules_that_the_model_lacks_are_named(names: str | list[str], words: str, model_folder: Path):
+def test_target_modules_that_the_model_lacks_are_named(
+    names: str | list[str], words: str, model_folder: Path
+):
     (found,) = targets(model_folder, names)
     assert found.exit_code == 3
     assert words in found.what
 
 
-def test_the_command_finds_a_typo_before_the_base_is_scored(ft, no_model, model_folder: Path, reviews: Path, tmp_path):
-    recipe = write_recipe(tmp_path / "adapters/a", model_folder, reviews, adapter={"target_modules": ["q_prj"]})
+def test_the_command_finds_a_typo_before_the_base_is_scored(
+    ft, no_model, model_folder: Path, reviews: Path, tmp_path
+):
+    recipe = write_recipe(
+        tmp_path / "adapters/a", model_folder, reviews, adapter={"target_modules": ["q_prj"]}
+    )
     code, _, error = ft("run", recipe)
     assert code == 3
     assert_three_lines(error, "q_prj", "did you mean q_proj?", "gate_proj")
 
 
-# --- bad models -----------------------------------------------------------------------------------------------------
+# --- bad models
+# -----------------------------------------------------------------------------------------------------
 
 
 def shard(folder: Path, name: str) -> None:
@@ -637,8 +731,12 @@ def test_bad_models_are_refused_before_weights_are_loaded(
     assert_three_lines(error, words)
 
 
-def test_a_hub_model_that_is_not_there_is_refused_offline(ft, no_model, reviews: Path, tmp_path: Path):
-    code, _, error = ft("eval", write_recipe(tmp_path / "adapters/a", Path("no-such-lab/no-such-model"), reviews))
+def test_a_hub_model_that_is_not_there_is_refused_offline(
+    ft, no_model, reviews: Path, tmp_path: Path
+):
+    code, _, error = ft(
+        "eval", write_recipe(tmp_path / "adapters/a", Path("no-such-lab/no-such-model"), reviews)
+    )
     assert code == 3
     assert_three_lines(error, "no-such-lab/no-such-model")
 
@@ -664,7 +762,9 @@ def test_a_header_is_read_as_safetensors_reads_it(model_folder: Path):
     """Against the safetensors library."""
     tensors = load_file(model_folder / MODEL)
     header = read_header(model_folder / MODEL)
-    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == {n: i.shape for n, i in header.items()}
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == {
+        n: i.shape for n, i in header.items()
+    }
     assert {info.dtype for info in header.values()} == {"F32"}
 
 

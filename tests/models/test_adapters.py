@@ -31,7 +31,9 @@ def foreign(base: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from peft import LoraConfig, get_peft_model
 
     folder = tmp_path_factory.mktemp("adapters") / "foreign"
-    config = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    config = LoraConfig(
+        task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False
+    )
     torch.manual_seed(3)
     model = get_peft_model(base.model, config)
     model.save_pretrained(folder)
@@ -46,7 +48,11 @@ def adapter(foreign: Path, tmp_path: Path) -> Path:
 
 def change_weights(folder: Path, change) -> None:
     path = folder / "adapter_model.safetensors"
-    save_file({k: v.contiguous() for k, v in change(load_file(path)).items()}, path, metadata={"format": "pt"})
+    save_file(
+        {k: v.contiguous() for k, v in change(load_file(path)).items()},
+        path,
+        metadata={"format": "pt"},
+    )
 
 
 def logits(model, base: BaseModel) -> torch.Tensor:
@@ -68,8 +74,14 @@ def test_attached_changes_the_base_and_leaves_it_as_it_was(base: BaseModel, adap
 
 
 def test_renamed_keys_are_refused_by_name(base: BaseModel, adapter: Path):
-    change_weights(adapter, lambda tensors: {key.replace("q_proj", "query"): value for key, value in tensors.items()})
-    with pytest.raises(InputError, match="keys don't match") as caught, attached(adapter, base, PROMPTS):
+    change_weights(
+        adapter,
+        lambda tensors: {key.replace("q_proj", "query"): value for key, value in tensors.items()},
+    )
+    with (
+        pytest.raises(InputError, match="keys don't match") as caught,
+        attached(adapter, base, PROMPTS),
+    ):
         pass
     assert "query" in caught.value.what or "q_proj" in caught.value.what
 
@@ -81,14 +93,18 @@ def test_missing_keys_are_refused(base: BaseModel, adapter: Path):
 
 
 def test_nan_weights_exit_8(base: BaseModel, adapter: Path):
-    change_weights(adapter, lambda tensors: {key: value * float("nan") for key, value in tensors.items()})
+    change_weights(
+        adapter, lambda tensors: {key: value * float("nan") for key, value in tensors.items()}
+    )
     with pytest.raises(NonFiniteError) as caught, attached(adapter, base, PROMPTS):
         pass
     assert caught.value.exit_code == 8
 
 
 def test_an_adapter_without_effect_is_refused(base: BaseModel, adapter: Path):
-    change_weights(adapter, lambda t: {k: torch.zeros_like(v) if "lora_B" in k else v for k, v in t.items()})
+    change_weights(
+        adapter, lambda t: {k: torch.zeros_like(v) if "lora_B" in k else v for k, v in t.items()}
+    )
     with pytest.raises(InputError, match="changes no logit"), attached(adapter, base, PROMPTS):
         pass
 
@@ -128,7 +144,8 @@ def test_the_base_stays_clean_after_a_refusal(base: BaseModel, adapter: Path):
 
 
 def test_every_byte_of_the_weights_is_part_of_the_identity(model_folder: Path, tmp_path: Path):
-    """Head, middle and tail are not enough: a model that was pruned or edited elsewhere is another one."""
+    """Head, middle and tail are not enough: a model that was pruned or edited elsewhere is another
+    one."""
     folder = tmp_path / "model"
     shutil.copytree(model_folder, folder)
     before = base_model.identity(str(folder), None)
@@ -156,7 +173,9 @@ LINES = ['{"step":1,"epoch":0.5,"loss":2.0}', '{"step":2,"epoch":1.0,"loss":1.0}
 def test_a_torn_last_line_of_a_history_is_left_out(tmp_path: Path, torn: str):
     """A line that a killed run was writing has no end; one that lacks only that is whole."""
     (tmp_path / "history.jsonl").write_text("\n".join([*LINES, torn]), encoding="utf-8")
-    assert [entry.step for entry in read_history(tmp_path)] == [1, 2, 3][: 3 if torn.endswith("}") else 2]
+    assert [entry.step for entry in read_history(tmp_path)] == [1, 2, 3][
+        : 3 if torn.endswith("}") else 2
+    ]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +188,9 @@ def test_a_torn_last_line_of_a_history_is_left_out(tmp_path: Path, torn: str):
     ],
 )
 def test_another_damaged_line_of_a_history_is_named(tmp_path: Path, lines: list[str], number: int):
-    (tmp_path / "history.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    (tmp_path / "history.jsonl").write_text(
+        "".join(f"{line}\n" for line in lines), encoding="utf-8"
+    )
     with pytest.raises(InputError, match=rf"history\.jsonl: line {number} is damaged"):
         read_history(tmp_path)
 

@@ -1,4 +1,5 @@
-"""Classification heads: found or drawn, trained, kept, and scored item by item as transformers itself would."""
+"""Classification heads: found or drawn, trained, kept, and scored item by item as transformers
+itself would."""
 
 from __future__ import annotations
 
@@ -29,11 +30,21 @@ from ft_harness.training import build_training_set, finished_card, train
 from tests.builders.command import assert_three_lines
 from tests.builders.interruptions import kill_at_step
 from tests.builders.records import make_record
-from tests.builders.tiny import build_tokenizer, pair_tokenizer, save_backbone, save_tokenizer, write_jsonl
+from tests.builders.tiny import (
+    build_tokenizer,
+    pair_tokenizer,
+    save_backbone,
+    save_tokenizer,
+    write_jsonl,
+)
 
 LABELS = ("entailment", "neutral", "contradiction")
 PLAN = HeadPlan(LABELS, ("yes", "maybe", "no"), ("premise", "hypothesis"), seed=3)
-PAIRS = [("the film was good", "the cast was warm"), ("a slow", "bad"), ("good", "the film was bad")]
+PAIRS = [
+    ("the film was good", "the cast was warm"),
+    ("a slow", "bad"),
+    ("good", "the film was bad"),
+]
 HEAD_MODULES = {
     "llama": ("score",),
     "gemma": ("score",),
@@ -54,7 +65,11 @@ def pair_rows(count: int, start: int = 0) -> list[dict[str, str]]:
     words = {"entailment": "warm", "neutral": "long", "contradiction": "cold"}
     chosen = [LABELS[i % 3] for i in range(start, start + count)]
     return [
-        {"premise": f"the film number {start + i} was warm", "hypothesis": f"it was {words[label]}", "label": label}
+        {
+            "premise": f"the film number {start + i} was warm",
+            "hypothesis": f"it was {words[label]}",
+            "label": label,
+        }
         for i, label in enumerate(chosen)
     ]
 
@@ -83,16 +98,27 @@ def recipe_of(folder: Path, source: Path, **settings) -> Recipe:
         "adapter": {"task_type": "SEQ_CLS", "r": 4, "lora_alpha": 8, "lora_dropout": 0.0},
         "train": {"num_train_epochs": 2, "per_device_train_batch_size": 8, "learning_rate": 0.01},
     }
-    return Recipe.model_validate({name: section | settings.get(name, {}) for name, section in content.items()})
+    return Recipe.model_validate(
+        {name: section | settings.get(name, {}) for name, section in content.items()}
+    )
 
 
 def requests_of(texts: list[tuple[str, str]], choices: tuple[str, ...] = PLAN.choices) -> list:
     """lm-eval's requests of multiple-choice items."""
     from lm_eval.api.instance import Instance
 
-    docs = [{"premise": first, "hypothesis": second, "label_names": list(LABELS)} for first, second in texts]
+    docs = [
+        {"premise": first, "hypothesis": second, "label_names": list(LABELS)}
+        for first, second in texts
+    ]
     return [
-        Instance("loglikelihood", doc, (f"{doc['premise']} {doc['hypothesis']}", f" {choice}"), idx, ("nli", number, 1))
+        Instance(
+            "loglikelihood",
+            doc,
+            (f"{doc['premise']} {doc['hypothesis']}", f" {choice}"),
+            idx,
+            ("nli", number, 1),
+        )
         for number, doc in enumerate(docs)
         for idx, choice in enumerate(choices)
     ]
@@ -108,17 +134,24 @@ def transformers_scores(folder: Path, texts: list[tuple[str, ...]]) -> list[list
     known = ("input_ids", "attention_mask", *types)
     scores = []
     for row in texts:
-        inputs = {name: value for name, value in tokenizer(*row, return_tensors="pt").items() if name in known}
+        inputs = {
+            name: value
+            for name, value in tokenizer(*row, return_tensors="pt").items()
+            if name in known
+        }
         with torch.no_grad():
             scores.append(model(**inputs).logits[0].log_softmax(-1).tolist())
     return scores
 
 
-# --- against transformers --------------------------------------------------------------------------------------------
+# --- against transformers
+# --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", sorted(HEAD_MODULES))
-def test_scores_equal_transformers_one_by_one(kind: str, backbones: dict[str, Path], tmp_path: Path):
+def test_scores_equal_transformers_one_by_one(
+    kind: str, backbones: dict[str, Path], tmp_path: Path
+):
     base = load(backbones[kind])
     assert base.head.modules == base.head.drawn == HEAD_MODULES[kind]
     base.model.save_pretrained(tmp_path)
@@ -129,7 +162,9 @@ def test_scores_equal_transformers_one_by_one(kind: str, backbones: dict[str, Pa
     flat = [value for row in expected for value in row]
     assert [value for value, _ in found] == pytest.approx(flat, abs=1e-5)
     best = [row.index(max(row)) for row in expected]
-    assert [greedy for _, greedy in found] == [i == best[number] for number in range(3) for i in range(3)]
+    assert [greedy for _, greedy in found] == [
+        i == best[number] for number in range(3) for i in range(3)
+    ]
 
 
 def test_a_trained_head_is_used_as_it_is(backbones: dict[str, Path], tmp_path: Path):
@@ -159,9 +194,13 @@ def test_padding_changes_no_logit(kind: str, pad: str, backbones: dict[str, Path
     together = heads.read_logits(base.model, base.head, tokenizer, rows)
     assert float((together - torch.stack(alone)).abs().max()) < 1e-5
     if kind == "llama":  # absolute positions of an encoder are another thing from the left
-        left = tokenizer.pad({"input_ids": [row.ids for row in rows]}, padding_side="left", return_tensors="pt")
+        left = tokenizer.pad(
+            {"input_ids": [row.ids for row in rows]}, padding_side="left", return_tensors="pt"
+        )
         with torch.no_grad():
-            moved = base.model(input_ids=left["input_ids"], attention_mask=left["attention_mask"]).logits
+            moved = base.model(
+                input_ids=left["input_ids"], attention_mask=left["attention_mask"]
+            ).logits
         assert float((moved - torch.stack(alone)).abs().max()) < 1e-5
 
 
@@ -182,7 +221,9 @@ def test_half_precision_bases_have_a_head_in_float32(backbones: dict[str, Path])
         ("bert", "bert.encoder.layer.0.attention.self.query", "bert.pooler.dense"),
     ],
 )
-def test_a_quantised_base_keeps_its_head_whole(kind: str, inner: str, outer: str, backbones: dict[str, Path]):
+def test_a_quantised_base_keeps_its_head_whole(
+    kind: str, inner: str, outer: str, backbones: dict[str, Path]
+):
     pytest.importorskip("bitsandbytes")
     base = load(backbones[kind], quantization="nf4")
     kinds = {name: type(module).__name__ for name, module in base.model.named_modules()}
@@ -192,7 +233,8 @@ def test_a_quantised_base_keeps_its_head_whole(kind: str, inner: str, outer: str
     assert len(make_lm(base, 2).loglikelihood(requests_of(PAIRS))) == 9
 
 
-# --- what is drawn ---------------------------------------------------------------------------------------------------
+# --- what is drawn
+# ---------------------------------------------------------------------------------------------------
 
 
 def test_the_seed_makes_the_head(backbones: dict[str, Path]):
@@ -200,7 +242,10 @@ def test_the_seed_makes_the_head(backbones: dict[str, Path]):
     torch.manual_seed(1)
     first = load(backbones["distilbert"])
     torch.manual_seed(2)
-    again, other = load(backbones["distilbert"]), load(backbones["distilbert"], dataclasses.replace(PLAN, seed=4))
+    again, other = (
+        load(backbones["distilbert"]),
+        load(backbones["distilbert"], dataclasses.replace(PLAN, seed=4)),
+    )
     assert first.info.head == again.info.head != other.info.head
     assert torch.equal(first.model.classifier.weight, again.model.classifier.weight)
     assert not torch.equal(first.model.classifier.weight, other.model.classifier.weight)
@@ -215,7 +260,11 @@ def test_another_head_is_another_state(backbones: dict[str, Path], pairs: Path):
 
     tasks = load_tasks(TaskSpec("snli_custom", metadata={"data_source": str(pairs)}), ["test"])
     prints = set()
-    for plan in (PLAN, dataclasses.replace(PLAN, seed=4), dataclasses.replace(PLAN, text_fields=None)):
+    for plan in (
+        PLAN,
+        dataclasses.replace(PLAN, seed=4),
+        dataclasses.replace(PLAN, text_fields=None),
+    ):
         base = load(backbones["bert"], plan)
         (job,) = plan_jobs(tasks, "hash", base, EvalSection(splits=("test",)))
         assert job.settings.back_end == "ft-seqcls (softmax float32)"
@@ -224,7 +273,9 @@ def test_another_head_is_another_state(backbones: dict[str, Path], pairs: Path):
     assert len(prints) == 3
 
 
-def test_a_checkpoint_that_lacks_more_than_a_head_is_refused(backbones: dict[str, Path], tmp_path: Path):
+def test_a_checkpoint_that_lacks_more_than_a_head_is_refused(
+    backbones: dict[str, Path], tmp_path: Path
+):
     import shutil
 
     folder = shutil.copytree(backbones["bert"], tmp_path / "holey")
@@ -254,7 +305,8 @@ def test_the_drawn_weights_can_be_kept_in_a_file(backbones: dict[str, Path], tmp
         load(backbones["bert"], dataclasses.replace(PLAN, init=path))
 
 
-# --- labels ----------------------------------------------------------------------------------------------------------
+# --- labels
+# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -313,7 +365,10 @@ def test_a_head_is_asked_about_its_own_labels_only(backbones: dict[str, Path]):
         request.doc["label_names"] = list(reversed(LABELS))
     with pytest.raises(InputError, match="in another order"):
         lm.loglikelihood(swapped)
-    unconditional = [dataclasses.replace(request, arguments=("", request.args[1])) for request in requests_of(PAIRS)]
+    unconditional = [
+        dataclasses.replace(request, arguments=("", request.args[1]))
+        for request in requests_of(PAIRS)
+    ]
     with pytest.raises(InputError, match="after 2 prompts"):
         lm.loglikelihood([*requests_of(PAIRS)[:8], unconditional[8]])
 
@@ -333,7 +388,8 @@ def test_generation_and_running_text_are_refused(backbones: dict[str, Path]):
             call([])
 
 
-# --- texts -----------------------------------------------------------------------------------------------------------
+# --- texts
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_pairs_lose_tokens_of_the_longer_text_first():
@@ -351,7 +407,9 @@ def test_pairs_lose_tokens_of_the_longer_text_first():
 
 def test_prompts_are_cut_from_the_left_and_begin_once_with_bos():
     tokenizer = pair_tokenizer("llama")
-    prompt, templated = encode_texts(tokenizer, [("ABCDEFGH",), ("<s>ABCDEFGH",)], 5, from_left=True)
+    prompt, templated = encode_texts(
+        tokenizer, [("ABCDEFGH",), ("<s>ABCDEFGH",)], 5, from_left=True
+    )
     assert tokenizer.decode(prompt.ids) == "<s>EFGH"
     assert tokenizer.decode(templated.ids) == "DEFGH"
     (whole,) = encode_texts(tokenizer, [("<s>ABC",)], 9, from_left=True)
@@ -367,24 +425,37 @@ def test_cut_texts_are_counted(backbones: dict[str, Path]):
 
 def test_fields_lose_their_end_and_prompts_their_start(backbones: dict[str, Path]):
     """Of 8 tokens two mark the ends; what differs in the rest is cut, so the scores are equal."""
-    by_field = make_lm(load(backbones["bert"], dataclasses.replace(PLAN, text_fields=("premise",)), max_length=8), 1)
-    scores = by_field.loglikelihood(requests_of([("ABCDEFGH", "x"), ("ABCDEFXY", "x"), ("XBCDEFGH", "x")]))
+    by_field = make_lm(
+        load(backbones["bert"], dataclasses.replace(PLAN, text_fields=("premise",)), max_length=8),
+        1,
+    )
+    scores = by_field.loglikelihood(
+        requests_of([("ABCDEFGH", "x"), ("ABCDEFXY", "x"), ("XBCDEFGH", "x")])
+    )
     assert scores[:3] == scores[3:6] != scores[6:]
-    by_prompt = make_lm(load(backbones["bert"], dataclasses.replace(PLAN, text_fields=None), max_length=8), 1)
-    scores = by_prompt.loglikelihood(requests_of([("AB", "CDEFGH"), ("XY", "CDEFGH"), ("AB", "CDEFGX")]))
+    by_prompt = make_lm(
+        load(backbones["bert"], dataclasses.replace(PLAN, text_fields=None), max_length=8), 1
+    )
+    scores = by_prompt.loglikelihood(
+        requests_of([("AB", "CDEFGH"), ("XY", "CDEFGH"), ("AB", "CDEFGX")])
+    )
     assert scores[:3] == scores[3:6] != scores[6:]
 
 
 @pytest.mark.parametrize(
-    ("field", "words"), [("premises", "did you mean premise?"), ("label", "no text in label"), ("empty", "no text")]
+    ("field", "words"),
+    [("premises", "did you mean premise?"), ("label", "no text in label"), ("empty", "no text")],
 )
 def test_fields_without_text_are_named(field: str, words: str):
     with pytest.raises(InputError, match=words.replace("?", r"\?")):
-        heads.read_texts({"premise": "a", "hypothesis": "b", "label": 1, "empty": " "}, (field,), "")
+        heads.read_texts(
+            {"premise": "a", "hypothesis": "b", "label": 1, "empty": " "}, (field,), ""
+        )
 
 
 def test_roberta_reads_fewer_tokens_than_it_has_positions(backbones: dict[str, Path]):
-    """Positions begin behind the padding token's id, here 0: 64 - 1; transformers fails on the 64th token."""
+    """Positions begin behind the padding token's id, here 0: 64 - 1; transformers fails on the 64th
+    token."""
     section = ModelSection(pretrained=str(backbones["roberta"]))
     assert load_context(section) == load(backbones["roberta"]).max_length == 63
     assert load_context(ModelSection(pretrained=str(backbones["bert"]))) == 64
@@ -394,10 +465,13 @@ def test_roberta_reads_fewer_tokens_than_it_has_positions(backbones: dict[str, P
         model(input_ids=torch.full((1, 64), 5))
 
 
-# --- memory ----------------------------------------------------------------------------------------------------------
+# --- memory
+# ----------------------------------------------------------------------------------------------------------
 
 
-def test_memory_that_runs_out_makes_smaller_batches(backbones: dict[str, Path], monkeypatch: pytest.MonkeyPatch):
+def test_memory_that_runs_out_makes_smaller_batches(
+    backbones: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+):
     lm = make_lm(load(backbones["bert"]), None)
     expected = lm.loglikelihood(requests_of(PAIRS))
     read, sizes = scoring_heads.read_logits, []
@@ -411,7 +485,9 @@ def test_memory_that_runs_out_makes_smaller_batches(backbones: dict[str, Path], 
     most = 1
     monkeypatch.setattr(scoring_heads, "read_logits", tight)
     found = lm.loglikelihood(requests_of(PAIRS))
-    assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], abs=1e-6)
+    assert [value for value, _ in found] == pytest.approx(
+        [value for value, _ in expected], abs=1e-6
+    )
     assert (max(sizes), lm.effort.failed) == (3, 0)
     most = 0
     with pytest.raises(ResourceError, match="out of memory with one doc"):
@@ -447,11 +523,14 @@ def test_a_doc_that_memory_is_not_enough_for_is_marked_and_tried_again(
     lm = make_lm(base, 2)
     lm.store = ResponseStore(tmp_path, {})
     again = lm.loglikelihood(requests_of(PAIRS))
-    assert [value for value, _ in again] == pytest.approx([value for value, _ in expected], abs=1e-6)
+    assert [value for value, _ in again] == pytest.approx(
+        [value for value, _ in expected], abs=1e-6
+    )
     assert asked == [1]  # the other two docs came from the store
 
 
-# --- recipes ---------------------------------------------------------------------------------------------------------
+# --- recipes
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_text_fields_need_a_head_and_no_shots(backbones: dict[str, Path], pairs: Path):
@@ -495,11 +574,14 @@ def test_preflight_finds_what_a_head_can_not_do(backbones: dict[str, Path], pair
     assert "doc 1 has the choices yes, no, maybe" in problem.what
 
 
-# --- training --------------------------------------------------------------------------------------------------------
+# --- training
+# --------------------------------------------------------------------------------------------------------
 
 
 def training_of(recipe: Recipe, base: BaseModel):
-    tasks = load_tasks(TaskSpec("snli_custom", metadata=recipe.task_metadata()), ["train", "validation", "test"])
+    tasks = load_tasks(
+        TaskSpec("snli_custom", metadata=recipe.task_metadata()), ["train", "validation", "test"]
+    )
     return build_training_set(tasks, base, recipe, "task")
 
 
@@ -519,14 +601,19 @@ def test_a_head_is_trained_and_saved_whole(backbones: dict[str, Path], pairs: Pa
     before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
     data = training_of(recipe, base)
     card = train(recipe, base, data, tmp_path / "a")
-    # r * (in + out) of q, k, v, out (4 * 64) and lin1, lin2 (2 * 96) in two layers: 4 * 448 * 2 = 3584;
-    # pre_classifier 32 * 32 + 32, classifier 3 * 32 + 3: 1155
+    # r * (in + out) of q, k, v, out (4 * 64) and lin1, lin2 (2 * 96) in two layers: 4 * 448 * 2 =
+    # 3584; pre_classifier 32 * 32 + 32, classifier 3 * 32 + 3: 1155
     assert card.trainable_parameters == 3584 + 1155
     assert (card.trained_tokens, card.examples, card.model.head) == (48, 48, base.info.head)
     assert set(card.files) == {"adapter_model.safetensors", "adapter_config.json", HEAD_FILE}
     saved = weights(tmp_path / "a")
     init = load_file(tmp_path / "a" / HEAD_FILE)
-    assert set(init) == {"classifier.weight", "classifier.bias", "pre_classifier.weight", "pre_classifier.bias"}
+    assert set(init) == {
+        "classifier.weight",
+        "classifier.bias",
+        "pre_classifier.weight",
+        "pre_classifier.bias",
+    }
     for key, drawn in init.items():
         assert torch.equal(drawn, before[key])
         assert not torch.equal(saved[f"base_model.model.{key}"], drawn)
@@ -535,7 +622,9 @@ def test_a_head_is_trained_and_saved_whole(backbones: dict[str, Path], pairs: Pa
     assert all(torch.equal(before[name], after[name]) for name in before)
     history = adapters.read_history(tmp_path / "a")
     losses = [entry.loss for entry in history if entry.loss is not None]
-    assert losses[0] == pytest.approx(1.0986, abs=0.05)  # ln 3: three labels, a head that knows nothing
+    assert losses[0] == pytest.approx(
+        1.0986, abs=0.05
+    )  # ln 3: three labels, a head that knows nothing
     assert [entry.step for entry in history if entry.eval_loss is not None] == [6, 12]
     assert finished_card(tmp_path / "a", recipe, base, data) == card
     other = load(backbones["distilbert"], dataclasses.replace(PLAN, seed=7))
@@ -544,16 +633,25 @@ def test_a_head_is_trained_and_saved_whole(backbones: dict[str, Path], pairs: Pa
 
 
 @pytest.mark.parametrize("kind", ["llama"])
-def test_the_step_is_the_same_however_it_is_cut(kind: str, backbones: dict[str, Path], pairs: Path, tmp_path: Path):
+def test_the_step_is_the_same_however_it_is_cut(
+    kind: str, backbones: dict[str, Path], pairs: Path, tmp_path: Path
+):
     base = load(backbones[kind], dataclasses.replace(PLAN, seed=0))
     for batch, accumulation in ((8, 1), (4, 2), (2, 4)):
         cut = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
-        settings = {"num_train_epochs": 1, "max_steps": 1, "max_grad_norm": 1e9, "warmup_steps": 0.0}
+        settings = {
+            "num_train_epochs": 1,
+            "max_steps": 1,
+            "max_grad_norm": 1e9,
+            "warmup_steps": 0.0,
+        }
         recipe = recipe_of(backbones[kind], pairs, train=settings | cut)
         train(recipe, base, training_of(recipe, base), tmp_path / str(batch))
     losses = [adapters.read_history(tmp_path / name)[0] for name in ("8", "4", "2")]
     assert [entry.loss for entry in losses] == pytest.approx([losses[0].loss] * 3, abs=1e-6)
-    assert [entry.grad_norm for entry in losses] == pytest.approx([losses[0].grad_norm] * 3, abs=1e-6)
+    assert [entry.grad_norm for entry in losses] == pytest.approx(
+        [losses[0].grad_norm] * 3, abs=1e-6
+    )
 
 
 def test_a_killed_training_goes_on_to_the_same_head(
@@ -571,11 +669,14 @@ def test_a_killed_training_goes_on_to_the_same_head(
     assert difference(tmp_path / "whole", tmp_path / "killed") == 0.0
 
 
-# --- adapters --------------------------------------------------------------------------------------------------------
+# --- adapters
+# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def tuned(backbones: dict[str, Path], pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tuned(
+    backbones: dict[str, Path], pairs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     folder = tmp_path_factory.mktemp("tuned") / "bert"
     recipe = recipe_of(backbones["bert"], pairs)
     base = load(backbones["bert"], dataclasses.replace(PLAN, seed=0))
@@ -592,12 +693,17 @@ def test_an_adapter_is_attached_to_its_own_head_only(backbones: dict[str, Path],
         scores = make_lm(model, 2).loglikelihood(requests_of(PAIRS))
     assert torch.equal(base.model.classifier.weight, before)
     assert scores != make_lm(base, 2).loglikelihood(requests_of(PAIRS))
-    with pytest.raises(InputError, match="another head"), attached(tuned, load(backbones["bert"]), PAIRS):
+    with (
+        pytest.raises(InputError, match="another head"),
+        attached(tuned, load(backbones["bert"]), PAIRS),
+    ):
         pass
 
 
 @pytest.mark.parametrize("fields", [None, ("hypothesis", "premise")])
-def test_a_head_reads_the_texts_that_it_was_trained_on(fields, backbones: dict[str, Path], tuned: Path):
+def test_a_head_reads_the_texts_that_it_was_trained_on(
+    fields, backbones: dict[str, Path], tuned: Path
+):
     plan = dataclasses.replace(PLAN, text_fields=fields, init=tuned / HEAD_FILE)
     base = load(backbones["bert"], plan)
     with pytest.raises(InputError, match="its head was trained on"), attached(tuned, base, PAIRS):
@@ -612,14 +718,21 @@ def test_the_adapter_equals_peft_alone(backbones: dict[str, Path], tuned: Path):
     plain = AutoModelForSequenceClassification.from_pretrained(backbones["bert"], num_labels=3)
     tokenizer, model = pair_tokenizer("bert"), PeftModel.from_pretrained(plain, str(tuned)).eval()
     with torch.no_grad():
-        expected = [model(**tokenizer(*row, return_tensors="pt")).logits[0].log_softmax(-1).tolist() for row in PAIRS]
+        expected = [
+            model(**tokenizer(*row, return_tensors="pt")).logits[0].log_softmax(-1).tolist()
+            for row in PAIRS
+        ]
     base = load(backbones["bert"], dataclasses.replace(PLAN, init=tuned / HEAD_FILE))
     with attached(tuned, base, PAIRS) as (ours, _):
         found = make_lm(ours, 3).loglikelihood(requests_of(PAIRS))
-    assert [value for value, _ in found] == pytest.approx([value for row in expected for value in row], abs=1e-5)
+    assert [value for value, _ in found] == pytest.approx(
+        [value for row in expected for value in row], abs=1e-5
+    )
 
 
-def test_a_plain_peft_folder_says_what_could_not_be_checked(backbones: dict[str, Path], tuned: Path, tmp_path: Path):
+def test_a_plain_peft_folder_says_what_could_not_be_checked(
+    backbones: dict[str, Path], tuned: Path, tmp_path: Path
+):
     import shutil
 
     folder = shutil.copytree(tuned, tmp_path / "plain")
@@ -638,14 +751,20 @@ def test_an_adapter_without_head_is_refused(backbones: dict[str, Path]):
         heads.check_adapter(Path("a"), {"task_type": None}, base.head)
 
 
-def test_a_head_on_a_quantised_base_is_trained_and_scored(backbones: dict[str, Path], pairs: Path, tmp_path: Path):
+def test_a_head_on_a_quantised_base_is_trained_and_scored(
+    backbones: dict[str, Path], pairs: Path, tmp_path: Path
+):
     pytest.importorskip("bitsandbytes")
-    recipe = recipe_of(backbones["llama"], pairs, model={"quantization": "nf4"}, train={"num_train_epochs": 1})
+    recipe = recipe_of(
+        backbones["llama"], pairs, model={"quantization": "nf4"}, train={"num_train_epochs": 1}
+    )
     base = load(backbones["llama"], dataclasses.replace(PLAN, seed=0), quantization="nf4")
     before = make_lm(base, 2).loglikelihood(requests_of(PAIRS))
     card = train(recipe, base, training_of(recipe, base), tmp_path / "a")
     assert card.model.quantization.startswith("nf4")
-    assert load_file(tmp_path / "a" / "adapter_model.safetensors")["base_model.model.score.weight"].shape == (3, 32)
+    assert load_file(tmp_path / "a" / "adapter_model.safetensors")[
+        "base_model.model.score.weight"
+    ].shape == (3, 32)
     with attached(tmp_path / "a", base, PAIRS) as (model, _):
         assert make_lm(model, 2).loglikelihood(requests_of(PAIRS)) != before
     assert make_lm(base, 2).loglikelihood(requests_of(PAIRS)) == before
@@ -655,12 +774,15 @@ def test_only_bases_with_the_same_head_are_compared():
     from ft_harness.comparison.terms import find_mismatches
 
     record = make_record()
-    other = record.model_copy(update={"model": record.model.model_copy(update={"head": "sha256:1"})})
+    other = record.model_copy(
+        update={"model": record.model.model_copy(update={"head": "sha256:1"})}
+    )
     assert find_mismatches(record, record) == {}
     assert list(find_mismatches(record, other)) == ["head"]
 
 
-# --- from lm-eval's arguments ----------------------------------------------------------------------------------------
+# --- from lm-eval's arguments
+# ----------------------------------------------------------------------------------------
 
 
 def test_model_args_give_the_same_scores(backbones: dict[str, Path], tuned: Path, tmp_path: Path):
@@ -674,18 +796,26 @@ def test_model_args_give_the_same_scores(backbones: dict[str, Path], tuned: Path
     save_tokenizer(tmp_path, "bert")
     argument = f"pretrained={tmp_path},text_fields=premise+hypothesis"
     untuned = make_lm(base, 2).loglikelihood(requests_of(PAIRS))
-    assert classifier_class().create_from_arg_string(argument).loglikelihood(requests_of(PAIRS)) == untuned
+    assert (
+        classifier_class().create_from_arg_string(argument).loglikelihood(requests_of(PAIRS))
+        == untuned
+    )
 
 
 @pytest.mark.parametrize(
-    ("options", "words"), [("", "without a trained classification head"), (",pefft=x", "unknown model argument pefft")]
+    ("options", "words"),
+    [("", "without a trained classification head"), (",pefft=x", "unknown model argument pefft")],
 )
-def test_model_args_without_a_head_are_refused(options: str, words: str, backbones: dict[str, Path]):
+def test_model_args_without_a_head_are_refused(
+    options: str, words: str, backbones: dict[str, Path]
+):
     with pytest.raises(ConfigError, match=words):
         classifier_class().create_from_arg_string(f"pretrained={backbones['bert']}{options}")
 
 
-def test_lm_eval_itself_gives_the_same_samples(backbones: dict[str, Path], tuned: Path, pairs: Path, tmp_path: Path):
+def test_lm_eval_itself_gives_the_same_samples(
+    backbones: dict[str, Path], tuned: Path, pairs: Path, tmp_path: Path
+):
     import lm_eval
     from lm_eval.tasks import TaskManager
 
@@ -700,18 +830,24 @@ def test_lm_eval_itself_gives_the_same_samples(backbones: dict[str, Path], tuned
     with attached(tuned, base, PAIRS) as (model, info):
         (ours,) = evaluate(ModelState("bert", model, info), jobs, tmp_path)
     register_models()
-    manager = TaskManager(include_path=str(task_yamls_dir()), include_defaults=False, metadata=metadata)
+    manager = TaskManager(
+        include_path=str(task_yamls_dir()), include_defaults=False, metadata=metadata
+    )
     outcome = lm_eval.simple_evaluate(
         model="ft-seqcls", model_args=f"pretrained={backbones['bert']},peft={tuned}", tasks=["snli_custom"],
         task_manager=manager, batch_size=4, bootstrap_iters=0,
     )  # fmt: skip
-    theirs = [[list(response) for response in item["filtered_resps"]] for item in outcome["samples"]["snli_custom"]]
+    theirs = [
+        [list(response) for response in item["filtered_resps"]]
+        for item in outcome["samples"]["snli_custom"]
+    ]
     assert [sample.responses for sample in ours.samples()] == theirs
     assert ours.record.settings.text_fields == ["premise", "hypothesis"]
     assert len(theirs) == 24
 
 
-# --- end to end ------------------------------------------------------------------------------------------------------
+# --- end to end
+# ------------------------------------------------------------------------------------------------------
 
 
 def samples_of(folder: Path) -> dict[str, list]:
@@ -732,8 +868,12 @@ def write_recipe(folder: Path, recipe: Recipe) -> Path:
     return path
 
 
-def test_check_run_and_eval_from_the_command_line(ft, backbones: dict[str, Path], pairs: Path, tmp_path: Path):
-    recipe = recipe_of(backbones["bert"], pairs, train={"num_train_epochs": 20, "learning_rate": 0.003})
+def test_check_run_and_eval_from_the_command_line(
+    ft, backbones: dict[str, Path], pairs: Path, tmp_path: Path
+):
+    recipe = recipe_of(
+        backbones["bert"], pairs, train={"num_train_epochs": 20, "learning_rate": 0.003}
+    )
     path = write_recipe(tmp_path / "adapters" / "nli", recipe)
     code, out, _ = ft("check", path)
     assert code == 0
@@ -748,7 +888,8 @@ def test_check_run_and_eval_from_the_command_line(ft, backbones: dict[str, Path]
     assert row["tuned"] > row["base"]
     first = samples_of(tmp_path / "results")
     assert set(first) == {"base", "nli"}
-    # the same adapter in a fresh load and another folder; the base row too: its head is the adapter's, not the seed's
+    # the same adapter in a fresh load and another folder; the base row too: its head is the
+    # adapter's, not the seed's
     again = ("--out", tmp_path / "again", "--set", "train.seed=5")
     assert ft("eval", path, "--adapter", tmp_path / "adapters/nli", *again)[0] == 0
     assert samples_of(tmp_path / "again/results") == first
@@ -777,7 +918,10 @@ def test_texts_that_nothing_parts_are_pointed_out():
     assert "nothing between" in checks.describe_pairs(plain, ("premise", "hypothesis"))
     assert checks.describe_pairs(encoder, ("premise", "hypothesis")) is None
     assert checks.describe_pairs(plain, None) is None
-    assert make_batch(encode_texts(encoder, [("a", "b")], 9), 0, types=True)["token_type_ids"].sum() == 2
+    assert (
+        make_batch(encode_texts(encoder, [("a", "b")], 9), 0, types=True)["token_type_ids"].sum()
+        == 2
+    )
 
 
 def test_the_recipes_of_the_page_are_recipes():
@@ -792,22 +936,36 @@ def test_the_recipes_of_the_page_are_recipes():
         assert Recipe.model_validate(yaml.safe_load(block)).adapter.task_type == heads.SEQ_CLS
 
 
-def test_the_pages_distilbert_recipe_is_checked_and_trained(ft, backbones: dict[str, Path], tmp_path: Path):
+def test_the_pages_distilbert_recipe_is_checked_and_trained(
+    ft, backbones: dict[str, Path], tmp_path: Path
+):
     """Its head has two layers, of which PEFT leaves out only one from all-linear by itself."""
     import re
 
     page = (Path(__file__).parents[2] / "docs" / "heads.md").read_text(encoding="utf-8")
-    (block,) = (found for found in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "imdb_custom" in found)
+    (block,) = (
+        found
+        for found in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+        if "imdb_custom" in found
+    )
     for split, count in (("train", 32), ("test", 8)):
-        rows = [{"text": f"the film {split} {i} was {('cold', 'warm')[i % 2]}", "label": i % 2} for i in range(count)]
+        rows = [
+            {"text": f"the film {split} {i} was {('cold', 'warm')[i % 2]}", "label": i % 2}
+            for i in range(count)
+        ]
         write_jsonl(tmp_path / "data" / f"{split}.jsonl", rows)
     path = tmp_path / "adapters" / "imdb" / "recipe.yaml"
     path.parent.mkdir(parents=True)
-    path.write_text(block.replace("distilbert/distilbert-base-uncased", str(backbones["distilbert"])))
+    path.write_text(
+        block.replace("distilbert/distilbert-base-uncased", str(backbones["distilbert"]))
+    )
     settings = ("--set", f"data.source={tmp_path / 'data'}", "--set", "eval.splits=[test]")
     code, _, err = ft("check", path, *settings)
     assert code == 0, err
     code, _, err = ft("train", path, *settings)
     assert code == 0, err
     saved = weights(path.parent)
-    assert {name.split(".")[2] for name in saved if "lora" not in name} == {"classifier", "pre_classifier"}
+    assert {name.split(".")[2] for name in saved if "lora" not in name} == {
+        "classifier",
+        "pre_classifier",
+    }

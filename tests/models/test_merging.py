@@ -1,4 +1,5 @@
-"""Adapters merged into the base: the drift is recorded, and the base is the old one to the bit afterwards."""
+"""Adapters merged into the base: the drift is recorded, and the base is the old one to the bit
+afterwards."""
 
 from __future__ import annotations
 
@@ -42,7 +43,9 @@ def logits(base: BaseModel) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("quantization", [None, "nf4"])
-def test_merging_moves_logits_by_the_drift_that_is_recorded(model_folder: Path, adapter: Path, quantization):
+def test_merging_moves_logits_by_the_drift_that_is_recorded(
+    model_folder: Path, adapter: Path, quantization
+):
     base = base_of(model_folder, quantization)
     before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
     alone = logits(base)
@@ -54,8 +57,12 @@ def test_merging_moves_logits_by_the_drift_that_is_recorded(model_folder: Path, 
         assert any("base_layer.weight" in name for name, _ in tuned.model.named_parameters())
     assert not torch.allclose(apart, alone, atol=1e-2)  # the adapter does something
     change = float((together - apart)[0, -1].float().abs().max())
-    assert info.merge_drift == pytest.approx(change, rel=0.1)  # one position alone is rounded another way
-    limit = 1e-4 if quantization is None else 1.0  # merging into 4 bits rounds the sum to 4 bits again
+    assert info.merge_drift == pytest.approx(
+        change, rel=0.1
+    )  # one position alone is rounded another way
+    limit = (
+        1e-4 if quantization is None else 1.0
+    )  # merging into 4 bits rounds the sum to 4 bits again
     assert 0 < info.merge_drift < limit
     after = base.model.state_dict()
     assert before.keys() == after.keys()
@@ -63,7 +70,9 @@ def test_merging_moves_logits_by_the_drift_that_is_recorded(model_folder: Path, 
     assert torch.equal(logits(base), alone)
 
 
-def test_a_merged_adapter_is_an_evaluation_of_its_own(ft, tmp_path: Path, model_folder: Path, adapter: Path, reviews):
+def test_a_merged_adapter_is_an_evaluation_of_its_own(
+    ft, tmp_path: Path, model_folder: Path, adapter: Path, reviews
+):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         f"model: {{pretrained: {model_folder}}}\ntask: {{name: demo_sentiment}}\ndata: {{source: {reviews}}}\n"
@@ -74,7 +83,10 @@ def test_a_merged_adapter_is_an_evaluation_of_its_own(ft, tmp_path: Path, model_
         code, _, err = ft("eval", recipe, "--adapter", adapter, *settings)
         assert code == 0, err
         assert ("adapter: merged into the base, which changes a logit by" in err) == bool(settings)
-    records = [json.loads(path.read_text()) for path in (tmp_path / "results" / "adapter").rglob("record.json")]
+    records = [
+        json.loads(path.read_text())
+        for path in (tmp_path / "results" / "adapter").rglob("record.json")
+    ]
     drifts = [record["adapter"]["merge_drift"] for record in records]
     assert sorted(drift is None for drift in drifts) == [False, True]
     assert (
@@ -84,9 +96,13 @@ def test_a_merged_adapter_is_an_evaluation_of_its_own(ft, tmp_path: Path, model_
 
 
 def test_weights_in_8_bits_are_not_merged_into(model_folder: Path, adapter: Path):
-    """bitsandbytes keeps what it merged beside the weight, so that the base could not be put back."""
+    """bitsandbytes keeps what it merged beside the weight, so that the base could not be put
+    back."""
     base = base_of(model_folder, "int8")
-    with pytest.raises(InputError, match="8 bits"), attached(adapter, base, PROMPTS[:1], merge=True):
+    with (
+        pytest.raises(InputError, match="8 bits"),
+        attached(adapter, base, PROMPTS[:1], merge=True),
+    ):
         pass
 
 

@@ -1,4 +1,5 @@
-"""Memory runs out: the same requests in smaller batches, the same scores; what doesn't fit alone is marked."""
+"""Memory runs out: the same requests in smaller batches, the same scores; what doesn't fit alone is
+marked."""
 
 from __future__ import annotations
 
@@ -26,9 +27,15 @@ from tests.builders.tiny import write_jsonl
 FORMS = {
     "class": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
     "cuda": RuntimeError("CUDA error: out of memory\nCompile with TORCH_USE_CUDA_DSA"),
-    "cublas": RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-    "cudnn": RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED. This error may appear if you passed in ..."),
-    "cpu": RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried "),
+    "cublas": RuntimeError(
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
+    ),
+    "cudnn": RuntimeError(
+        "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED. This error may appear if you passed in ..."
+    ),
+    "cpu": RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried "
+    ),
     "python": MemoryError(),
     "mps": RuntimeError("MPS backend out of memory (MPS allocated: 18.00 GB)"),
     "hpu": RuntimeError("FATAL ERROR :: MODULE:PT_DEVMEM Allocation failed for size::1024"),
@@ -54,7 +61,9 @@ def base(model_folder: Path) -> BaseModel:
 class Memory:
     """A machine that runs out of memory where a batch is too much for it; counts how often."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, too_much, error: Exception = FORMS["class"]) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, too_much, error: Exception = FORMS["class"]
+    ) -> None:
         self.too_much = too_much
         self.error = error
         self.refusals = 0
@@ -88,11 +97,15 @@ def likelihoods(lm, pairs=PAIRS) -> list:
 def texts(lm, count: int = 12) -> list[str]:
     arguments = {"until": ["\n"], "max_gen_toks": 6, "do_sample": False}
     prompts = [f"{'the film was good ' * (1 + i % 3)}{i}" for i in range(count)]
-    requests = [Instance("generate_until", {}, (prompt, arguments), 0, metadata=("t", 0, 1)) for prompt in prompts]
+    requests = [
+        Instance("generate_until", {}, (prompt, arguments), 0, metadata=("t", 0, 1))
+        for prompt in prompts
+    ]
     return lm.generate_until(requests, disable_tqdm=True)
 
 
-# --- what it is ------------------------------------------------------------------------------------------------------
+# --- what it is
+# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -124,25 +137,32 @@ def test_tensors_of_the_failed_try_are_free_before_the_next(monkeypatch: pytest.
     assert alive == [False]
 
 
-# --- smaller batches, the same answers -------------------------------------------------------------------------------
+# --- smaller batches, the same answers
+# -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_likelihoods_are_those_of_small_batches(form: str, base: BaseModel, monkeypatch: pytest.MonkeyPatch):
+def test_likelihoods_are_those_of_small_batches(
+    form: str, base: BaseModel, monkeypatch: pytest.MonkeyPatch
+):
     expected = likelihoods(make_causal_lm(base, 1))
     memory = Memory(monkeypatch, lambda rows, width: rows > 4, FORMS[form])
     lm = make_causal_lm(base)
     found = likelihoods(lm)
     assert memory.refusals > 0
     assert max(rows for rows, _ in memory.batches) == 4
-    assert [score for score, _ in found] == pytest.approx([score for score, _ in expected], abs=1e-4)
+    assert [score for score, _ in found] == pytest.approx(
+        [score for score, _ in expected], abs=1e-4
+    )
     assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
     assert (lm.effort.computed, lm.effort.failed) == (len(PAIRS), 0)
     assert lm.effort.halvings > 0
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_texts_are_those_of_small_batches(form: str, base: BaseModel, monkeypatch: pytest.MonkeyPatch):
+def test_texts_are_those_of_small_batches(
+    form: str, base: BaseModel, monkeypatch: pytest.MonkeyPatch
+):
     expected = texts(make_causal_lm(base, 1))
     memory = Memory(monkeypatch, lambda rows, width: rows > 4, FORMS[form])
     lm = make_causal_lm(base)
@@ -153,20 +173,29 @@ def test_texts_are_those_of_small_batches(form: str, base: BaseModel, monkeypatc
 
 
 def test_a_row_with_branches_is_taken_apart(base: BaseModel, monkeypatch: pytest.MonkeyPatch):
-    """The longest prompt with both answers is more than the machine bears, with one of them it is not."""
+    """The longest prompt with both answers is more than the machine bears, with one of them it is
+    not."""
     lm = make_causal_lm(base)
     longest = max(len(lm.tok_encode(prompt + answer)) for prompt, answer in PAIRS)
     expected = likelihoods(make_causal_lm(base, 1))
     memory = Memory(monkeypatch, lambda rows, width: width > longest)
     found = likelihoods(lm)
     assert memory.refusals > 0
-    assert [score for score, _ in found] == pytest.approx([score for score, _ in expected], abs=1e-4)
+    assert [score for score, _ in found] == pytest.approx(
+        [score for score, _ in expected], abs=1e-4
+    )
     assert lm.effort.failed == 0
 
 
-def test_without_room_for_a_shared_prefix_prompts_are_computed_whole(base: BaseModel, monkeypatch: pytest.MonkeyPatch):
+def test_without_room_for_a_shared_prefix_prompts_are_computed_whole(
+    base: BaseModel, monkeypatch: pytest.MonkeyPatch
+):
     shot = "Review: a slow, dull story. Sentiment: bad\n\n"
-    pairs = [(f"{shot}{chr(97 + i)} film was", answer) for i in range(12) for answer in (" good", " cold as it")]
+    pairs = [
+        (f"{shot}{chr(97 + i)} film was", answer)
+        for i in range(12)
+        for answer in (" good", " cold as it")
+    ]
     expected = likelihoods(make_causal_lm(base, 1), pairs)
     read_prefix = scorer.read_prefix
 
@@ -179,12 +208,16 @@ def test_without_room_for_a_shared_prefix_prompts_are_computed_whole(base: BaseM
     lm = make_causal_lm(base)
     found = likelihoods(lm, pairs)
     assert lm.effort.halvings > 0
-    assert [score for score, _ in found] == pytest.approx([score for score, _ in expected], abs=1e-4)
+    assert [score for score, _ in found] == pytest.approx(
+        [score for score, _ in expected], abs=1e-4
+    )
     assert lm.effort.failed == 0
 
 
 @pytest.mark.parametrize("ask", [likelihoods, texts])
-def test_what_was_too_much_is_not_tried_again(ask, base: BaseModel, monkeypatch: pytest.MonkeyPatch):
+def test_what_was_too_much_is_not_tried_again(
+    ask, base: BaseModel, monkeypatch: pytest.MonkeyPatch
+):
     memory = Memory(monkeypatch, lambda rows, width: rows > 2)
     lm = make_causal_lm(base)
     ask(lm)
@@ -194,19 +227,26 @@ def test_what_was_too_much_is_not_tried_again(ask, base: BaseModel, monkeypatch:
     assert memory.refusals == before
 
 
-def test_what_was_too_much_is_not_tried_again_by_the_next_batch(base: BaseModel, monkeypatch: pytest.MonkeyPatch):
-    """Three batches of eight prompts of one length: the first finds out that eight and four are too many."""
+def test_what_was_too_much_is_not_tried_again_by_the_next_batch(
+    base: BaseModel, monkeypatch: pytest.MonkeyPatch
+):
+    """Three batches of eight prompts of one length: the first finds out that eight and four are too
+    many."""
     memory = Memory(monkeypatch, lambda rows, width: rows > 2)
     prompts = [f"the film was {letter}" for letter in "abcdefghijklmnopqrstuvwx"]
     arguments = {"until": ["\n"], "max_gen_toks": 6, "do_sample": False}
-    requests = [Instance("generate_until", {}, (prompt, arguments), 0, metadata=("t", 0, 1)) for prompt in prompts]
+    requests = [
+        Instance("generate_until", {}, (prompt, arguments), 0, metadata=("t", 0, 1))
+        for prompt in prompts
+    ]
     make_causal_lm(base, 8).generate_until(requests, disable_tqdm=True)
     assert memory.refusals == 2
     assert [rows for rows, _ in memory.batches] == [2] * 12
 
 
 def test_other_lengths_keep_their_budget(base: BaseModel, monkeypatch: pytest.MonkeyPatch):
-    """Only prompts of 16 tokens and more are too many: shorter ones still share a batch of more than four."""
+    """Only prompts of 16 tokens and more are too many: shorter ones still share a batch of more
+    than four."""
     memory = Memory(monkeypatch, lambda rows, width: width >= 16 and rows > 1)
     texts(make_causal_lm(base), 24)
     assert memory.refusals > 0
@@ -233,19 +273,23 @@ def test_under_the_stock_command_a_request_that_does_not_fit_is_an_error(
     assert "tokens" in caught.value.what
 
 
-def test_without_memory_for_a_dozen_tokens_nothing_is_tried_further(base: BaseModel, monkeypatch: pytest.MonkeyPatch):
+def test_without_memory_for_a_dozen_tokens_nothing_is_tried_further(
+    base: BaseModel, monkeypatch: pytest.MonkeyPatch
+):
     memory = Memory(monkeypatch, lambda rows, width: True)
     with pytest.raises(ResourceError):
         likelihoods(make_causal_lm(base))
     assert memory.refusals < 20
 
 
-# --- evaluations -----------------------------------------------------------------------------------------------------
+# --- evaluations
+# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with the columns of demo_sentiment; doc 5 of the 12 test docs is much longer than the others."""
+    """A data folder with the columns of demo_sentiment; doc 5 of the 12 test docs is much longer
+    than the others."""
     folder = tmp_path_factory.mktemp("lengths")
     for start, split in enumerate(("train", "validation", "test")):
         rows = [{"text": f"the film {i + 50 * start} was {'so ' * (20 if i == 5 else 1 + i % 3)}good",
@@ -254,7 +298,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def score(base: BaseModel, source: Path, results: Path, subject: str = "base--tiny", adapter=None) -> Evaluation:
+def score(
+    base: BaseModel, source: Path, results: Path, subject: str = "base--tiny", adapter=None
+) -> Evaluation:
     tasks = load_tasks(TaskSpec("demo_sentiment", metadata={"data_source": str(source)}), ["test"])
     jobs = plan_jobs(tasks, "hash", base, EvalSection(splits=("test",), batch_size=4))
     (done,) = evaluate(ModelState(subject, base, adapter), jobs, results)
@@ -281,8 +327,12 @@ def test_an_item_that_does_not_fit_is_marked_and_tried_again(
     assert partial.record.back_end.failed == 2  # its two choices
     for mine, right in zip(samples, expected.samples(), strict=True):
         if not mine.failed:
-            assert mine.model_dump(exclude={"responses", "scores"}) == right.model_dump(exclude={"responses", "scores"})
-            assert [r[0] for r in mine.responses] == pytest.approx([r[0] for r in right.responses], abs=1e-4)
+            assert mine.model_dump(exclude={"responses", "scores"}) == right.model_dump(
+                exclude={"responses", "scores"}
+            )
+            assert [r[0] for r in mine.responses] == pytest.approx(
+                [r[0] for r in right.responses], abs=1e-4
+            )
     memory = Memory(monkeypatch, lambda rows, width: False)
     again = score(base, source, tmp_path / "results")
     assert again.folder == partial.folder
@@ -297,7 +347,9 @@ def test_an_item_that_does_not_fit_is_marked_and_tried_again(
 def test_no_item_that_fits_is_no_evaluation(
     base: BaseModel, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    Memory(monkeypatch, lambda rows, width: width > 16)  # the check has at most 14 tokens, a doc at least 17
+    Memory(
+        monkeypatch, lambda rows, width: width > 16
+    )  # the check has at most 14 tokens, a doc at least 17
     with pytest.raises(ResourceError, match="no item could be scored") as caught:
         score(base, source, tmp_path)
     assert caught.value.exit_code == 5
@@ -337,7 +389,9 @@ def test_the_command_ends_with_6_and_says_what_to_do(
         Memory(patch, lambda rows, width: width > 40)
         code, out, err = ft("eval", recipe)
     assert code == 6
-    assert_three_lines(err, "1 items have no score", "out of memory with", "run the same command again")
+    assert_three_lines(
+        err, "1 items have no score", "out of memory with", "run the same command again"
+    )
     assert "acc" in out
     assert "n=11" in out
     code, out, err = ft("eval", recipe)

@@ -1,4 +1,5 @@
-"""4-bit and 8-bit bases: what is loaded, what is refused before loading, and that scores and training hold on them."""
+"""4-bit and 8-bit bases: what is loaded, what is refused before loading, and that scores and
+training hold on them."""
 
 from __future__ import annotations
 
@@ -25,17 +26,28 @@ from ft_harness.training.plan import fingerprint as training_fingerprint
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import build_tokenizer
 
-PROMPTS = ["the film was", "Review: a slow, dull story. Sentiment:", "the cast", "the film was bad and the cast was"]
+PROMPTS = [
+    "the film was",
+    "Review: a slow, dull story. Sentiment:",
+    "the cast",
+    "the film was bad and the cast was",
+]
 ANSWERS = [" good", " bad", " warm and bright"]
 
 
 def save_wide(folder: Path, **settings) -> Path:
-    """A random Llama whose output dimensions are multiples of 32, but for the head (320 tokens + 1)."""
+    """A random Llama whose output dimensions are multiples of 32, but for the head (320 tokens +
+    1)."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     tokenizer = build_tokenizer("bpe_bos")
     torch.manual_seed(0)
-    shapes = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 2, "num_key_value_heads": 1}
+    shapes = {
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+    }
     config = LlamaConfig(
         **(shapes | settings), vocab_size=len(tokenizer) + 1, num_hidden_layers=2, max_position_embeddings=128,
         bos_token_id=1, eos_token_id=2, pad_token_id=0, initializer_range=0.3,
@@ -79,10 +91,17 @@ def stock(model, base: BaseModel):
     """lm-eval's own `hf` on a loaded model."""
     from lm_eval.models.huggingface import HFLM
 
-    return HFLM(pretrained=model, tokenizer=base.tokenizer, max_length=128, batch_size=1, softmax_dtype="float32")
+    return HFLM(
+        pretrained=model,
+        tokenizer=base.tokenizer,
+        max_length=128,
+        batch_size=1,
+        softmax_dtype="float32",
+    )
 
 
-# --- what is loaded -------------------------------------------------------------------------------------------------
+# --- what is loaded
+# -------------------------------------------------------------------------------------------------
 
 
 def test_four_bits_are_held_and_said(nf4: BaseModel):
@@ -90,8 +109,8 @@ def test_four_bits_are_held_and_said(nf4: BaseModel):
     weight = nf4.model.model.layers[0].self_attn.q_proj.weight
     # 64 x 64 weights, two to a byte
     assert (weight.dtype, weight.numel()) == (torch.uint8, 64 * 64 // 2)
-    # logical: embedding and head 2 * 321 * 64; a layer's q, k, v, o 64*64 + 2 * 32*64 + 64*64, gate, up, down 3 * 64*96
-    # and two norms of 64; a last norm
+    # logical: embedding and head 2 * 321 * 64; a layer's q, k, v, o 64*64 + 2 * 32*64 + 64*64,
+    # gate, up, down 3 * 64*96 and two norms of 64; a last norm
     assert nf4.info.parameters == 2 * 321 * 64 + 2 * (12288 + 18432 + 128) + 64
 
 
@@ -135,11 +154,13 @@ def test_the_dtype_of_the_recipe_is_computed_in(wide: Path):
     assert base.info.dtype == "bfloat16"
 
 
-# --- what is refused before loading ---------------------------------------------------------------------------------
+# --- what is refused before loading
+# ---------------------------------------------------------------------------------
 
 
 def test_odd_dimensions_are_refused_on_a_cpu(model_folder: Path):
-    """tiny: 2 key heads of 8; the other output dimensions are 32 and 64, the head is not quantised."""
+    """tiny: 2 key heads of 8; the other output dimensions are 32 and 64, the head is not
+    quantised."""
     (found,) = base_model.problems(section(model_folder, "nf4"))
     assert found.exit_code == 3
     assert "4 modules" in found.what
@@ -171,14 +192,22 @@ def recipe_file(folder: Path, model: Path, source: Path, kind: str) -> Path:
     return folder / "recipe.yaml"
 
 
-def test_the_command_refuses_odd_dimensions_before_loading(ft, no_model, model_folder: Path, reviews: Path, tmp_path):
-    code, _, error = ft("eval", recipe_file(tmp_path / "adapters/odd", model_folder, reviews, "nf4"))
+def test_the_command_refuses_odd_dimensions_before_loading(
+    ft, no_model, model_folder: Path, reviews: Path, tmp_path
+):
+    code, _, error = ft(
+        "eval", recipe_file(tmp_path / "adapters/odd", model_folder, reviews, "nf4")
+    )
     assert code == 3
     assert_three_lines(error, "k_proj (16)", "multiples of 32", "int8")
 
 
-def test_an_unknown_quantisation_is_a_fault_of_the_recipe(ft, model_folder: Path, reviews: Path, tmp_path: Path):
-    code, _, error = ft("eval", recipe_file(tmp_path / "adapters/odd", model_folder, reviews, "nf5"))
+def test_an_unknown_quantisation_is_a_fault_of_the_recipe(
+    ft, model_folder: Path, reviews: Path, tmp_path: Path
+):
+    code, _, error = ft(
+        "eval", recipe_file(tmp_path / "adapters/odd", model_folder, reviews, "nf5")
+    )
     assert code == 2
     assert_three_lines(error, "model.quantization", "nf5", "'nf4' or 'int8'")
 
@@ -191,12 +220,16 @@ def quantised_folder(nf4: BaseModel, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
-def test_a_folder_that_is_quantised_by_bitsandbytes_is_taken_as_it_is(quantised_folder: Path, nf4: BaseModel):
+def test_a_folder_that_is_quantised_by_bitsandbytes_is_taken_as_it_is(
+    quantised_folder: Path, nf4: BaseModel
+):
     assert base_model.problems(section(quantised_folder, None)) == []
     stored = load_base_model(section(quantised_folder, None))
     assert stored.info.quantization == nf4.info.quantization
     assert stored.info.parameters == nf4.info.parameters
-    torch.testing.assert_close(likelihoods(make_lm(stored, 4, 0)), likelihoods(make_lm(nf4, 4, 0)), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        likelihoods(make_lm(stored, 4, 0)), likelihoods(make_lm(nf4, 4, 0)), atol=1e-4, rtol=0
+    )
 
 
 def test_quantising_twice_is_refused(quantised_folder: Path):
@@ -228,11 +261,13 @@ def test_nan_is_found_in_weights_that_are_rounded_on_loading(
         load_base_model(section(folder, kind))
 
 
-# --- scores ---------------------------------------------------------------------------------------------------------
+# --- scores
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_nf4_scores_are_those_of_its_rounded_weights(nf4: BaseModel, wide: Path):
-    """Against lm-eval's `hf` on a float32 model that holds the weights as bitsandbytes dequantises them."""
+    """Against lm-eval's `hf` on a float32 model that holds the weights as bitsandbytes dequantises
+    them."""
     from bitsandbytes.functional import dequantize_4bit
     from transformers import AutoModelForCausalLM
 
@@ -241,7 +276,9 @@ def test_nf4_scores_are_those_of_its_rounded_weights(nf4: BaseModel, wide: Path)
     with torch.no_grad():
         for name, parameter in nf4.model.named_parameters():
             if parameter.dtype == torch.uint8:
-                plain.get_parameter(name).copy_(dequantize_4bit(parameter.data, parameter.quant_state))
+                plain.get_parameter(name).copy_(
+                    dequantize_4bit(parameter.data, parameter.quant_state)
+                )
     expected = likelihoods(stock(plain, nf4))
     lm = make_lm(nf4, 4, 0)
     torch.testing.assert_close(likelihoods(lm), expected, atol=1e-4, rtol=0)
@@ -259,7 +296,9 @@ def test_int8_scores_agree_with_hf_within_half_precision(int8: BaseModel, wide: 
 
 
 def test_quantization_is_a_model_argument(wide: Path, nf4: BaseModel):
-    lm = causal_class().create_from_arg_string(f"pretrained={wide},quantization=nf4", {"device": "cpu"})
+    lm = causal_class().create_from_arg_string(
+        f"pretrained={wide},quantization=nf4", {"device": "cpu"}
+    )
     assert quantization.describe(lm.model) == "nf4, double quantised, compute float32"
     torch.testing.assert_close(likelihoods(lm), likelihoods(make_lm(nf4, 4, 0)), atol=1e-5, rtol=0)
 
@@ -272,21 +311,28 @@ def test_a_wrong_model_argument_is_named(arguments: str, wide: Path):
 
 def test_the_model_argument_refuses_odd_dimensions_too(model_folder: Path):
     with pytest.raises(InputError, match="k_proj"):
-        causal_class().create_from_arg_string(f"pretrained={model_folder},quantization=nf4", {"device": "cpu"})
+        causal_class().create_from_arg_string(
+            f"pretrained={model_folder},quantization=nf4", {"device": "cpu"}
+        )
 
 
 def test_quantisation_makes_another_evaluation(wide: Path, nf4: BaseModel, reviews: Path):
-    tasks = load_tasks(TaskSpec("demo_sentiment", metadata={"data_source": str(reviews)}), ("test",))
+    tasks = load_tasks(
+        TaskSpec("demo_sentiment", metadata={"data_source": str(reviews)}), ("test",)
+    )
     plain = load_base_model(section(wide, None))
     settings = EvalSection(splits=("test",))
     ids = {
-        fingerprint(ModelState(base_subject("m"), base), plan_jobs(tasks, "hash", base, settings)[0])
+        fingerprint(
+            ModelState(base_subject("m"), base), plan_jobs(tasks, "hash", base, settings)[0]
+        )
         for base in (plain, nf4)
     }
     assert len(ids) == 2
 
 
-# --- training -------------------------------------------------------------------------------------------------------
+# --- training
+# -------------------------------------------------------------------------------------------------------
 
 
 def make_recipe(wide: Path, reviews: Path, kind: str | None) -> Recipe:
@@ -311,8 +357,11 @@ def train_on(base: BaseModel, recipe: Recipe, folder: Path) -> dict[str, torch.T
 
 
 @pytest.mark.parametrize("kind", ["nf4", "int8"])
-def test_scoring_first_does_not_change_what_is_learnt(kind: str, wide: Path, reviews: Path, tmp_path: Path):
-    """bitsandbytes packs 4-bit weights anew on CPUs with bfloat16 instructions, and passes no gradient through them."""
+def test_scoring_first_does_not_change_what_is_learnt(
+    kind: str, wide: Path, reviews: Path, tmp_path: Path
+):
+    """bitsandbytes packs 4-bit weights anew on CPUs with bfloat16 instructions, and passes no
+    gradient through them."""
     recipe = make_recipe(wide, reviews, kind)
     fresh = train_on(load_base_model(recipe.model), recipe, tmp_path / "fresh")
     base = load_base_model(recipe.model)
@@ -320,7 +369,9 @@ def test_scoring_first_does_not_change_what_is_learnt(kind: str, wide: Path, rev
     scored = train_on(base, recipe, tmp_path / "scored")
     assert fresh.keys() == scored.keys()
     assert all(torch.equal(fresh[key], scored[key]) for key in fresh)
-    assert all(scored[key].any() for key in scored if "lora_B" in key)  # every layer was reached by the gradient
+    assert all(
+        scored[key].any() for key in scored if "lora_B" in key
+    )  # every layer was reached by the gradient
     assert torch.equal(likelihoods(make_lm(base, 4, 0)), before)
 
 
@@ -335,11 +386,22 @@ def test_an_adapter_scored_on_other_bits_than_it_was_trained_on_is_warned_of(
     train_on(nf4, make_recipe(wide, reviews, "nf4"), tmp_path / "a")
     card = read_card(tmp_path / "a")
     assert card is not None
-    with caplog.at_level(logging.WARNING, logger="ft_harness"), attached(tmp_path / "a", nf4, PROMPTS):
-        assert not [record for record in caplog.records if "was trained on the base" in record.message]
+    with (
+        caplog.at_level(logging.WARNING, logger="ft_harness"),
+        attached(tmp_path / "a", nf4, PROMPTS),
+    ):
+        assert not [
+            record for record in caplog.records if "was trained on the base" in record.message
+        ]
     plain = load_base_model(section(wide, None))
-    with caplog.at_level(logging.WARNING, logger="ft_harness"), attached(tmp_path / "a", plain, PROMPTS):
-        assert "nf4, double quantised, compute float32, it is scored on the base unquantised" in caplog.text
+    with (
+        caplog.at_level(logging.WARNING, logger="ft_harness"),
+        attached(tmp_path / "a", plain, PROMPTS),
+    ):
+        assert (
+            "nf4, double quantised, compute float32, it is scored on the base unquantised"
+            in caplog.text
+        )
 
 
 def test_the_command_trains_and_scores_on_four_bits(ft, wide: Path, reviews: Path, tmp_path: Path):
@@ -348,7 +410,9 @@ def test_the_command_trains_and_scores_on_four_bits(ft, wide: Path, reviews: Pat
     assert code == 0, out + error
     records = [found.record for found in load_records([tmp_path / "results"])]
     assert {record.subject for record in records} == {"base--wide", "bits"}
-    assert {record.model.quantization for record in records} == {"nf4, double quantised, compute float32"}
+    assert {record.model.quantization for record in records} == {
+        "nf4, double quantised, compute float32"
+    }
     assert [record.adapter.unchecked for record in records if record.adapter] == [[]]
     code, out, error = ft("run", recipe)
     assert code == 0, error

@@ -1,4 +1,5 @@
-"""The recipe: strict, typed, frozen; every fault at once with its line; a fingerprint that doesn't drift."""
+"""The recipe: strict, typed, frozen; every fault at once with its line; a fingerprint that doesn't
+drift."""
 
 from __future__ import annotations
 
@@ -23,7 +24,10 @@ from ft_harness.recipe import (
 PACKAGE = Path(ft_harness.__file__).parent
 ROOT = PACKAGE.parents[1]
 TEMPLATE = PACKAGE / "bundled" / "recipes" / "template" / RECIPE_FILE
-SHIPPED = sorted({*(ROOT / "adapters").rglob(RECIPE_FILE), *(PACKAGE / "bundled").rglob(RECIPE_FILE)} - {TEMPLATE})
+SHIPPED = sorted(
+    {*(ROOT / "adapters").rglob(RECIPE_FILE), *(PACKAGE / "bundled").rglob(RECIPE_FILE)}
+    - {TEMPLATE}
+)
 MINIMAL = "task: {name: demo_nli}\n"
 GOLDEN = "a640e1d5327839e15801309f27646ff15fa3850b62866a90b6c896e9e0b1a8ad"
 
@@ -38,7 +42,11 @@ def write(folder: Path, text: str = MINIMAL) -> Path:
     ("settings", "rows", "steps"),
     [
         ({}, 64, 16),  # 8 batches an epoch
-        ({"gradient_accumulation_steps": 3}, 64, 6),  # 8 batches are 2 whole steps and a partial one
+        (
+            {"gradient_accumulation_steps": 3},
+            64,
+            6,
+        ),  # 8 batches are 2 whole steps and a partial one
         ({"num_train_epochs": 0.5}, 65, 5),  # 9 batches, of which half are 4.5
         ({"max_steps": 7}, 64, 7),
     ],
@@ -104,7 +112,10 @@ def test_an_unknown_section_names_the_known_ones(tmp_path: Path):
         ("data: {train_size: many}", "data.train_size is 'many'"),
         ("data: {train_size: .nan}", "data.train_size is nan"),
         ("data: {seed: -1}", "data.seed is -1"),
-        ("data: {labels: [no, yes]}", "data.labels is False"),  # YAML's no and yes; quotes are missing
+        (
+            "data: {labels: [no, yes]}",
+            "data.labels is False",
+        ),  # YAML's no and yes; quotes are missing
         ("eval: {limit: 0}", "eval.limit is 0"),
         ("model: {dtype: flaot16}", "model.dtype is 'flaot16'"),
     ],
@@ -132,7 +143,12 @@ def test_a_field_of_several_types_names_them_all(tmp_path: Path):
         ("train.loss_on_eos=true", "train", "loss_on_eos", True),
         ("model.revision=1234567", "model", "revision", "1234567"),
         ("model.pretrained=a=b", "model", "pretrained", "a=b"),
-        ("adapter.target_modules=[q_proj, v_proj]", "adapter", "target_modules", ["q_proj", "v_proj"]),
+        (
+            "adapter.target_modules=[q_proj, v_proj]",
+            "adapter",
+            "target_modules",
+            ["q_proj", "v_proj"],
+        ),
         ("eval.splits=[test]", "eval", "splits", ("test",)),
         ("data.train_size=100", "data", "train_size", 100),
         ("data.train_size=0.5", "data", "train_size", 0.5),
@@ -142,7 +158,9 @@ def test_a_field_of_several_types_names_them_all(tmp_path: Path):
         ("data.source=", "data", "source", ""),
     ],
 )
-def test_overrides_are_typed_by_their_field(setting: str, section: str, field: str, value, tmp_path: Path):
+def test_overrides_are_typed_by_their_field(
+    setting: str, section: str, field: str, value, tmp_path: Path
+):
     found = getattr(getattr(load_recipe(write(tmp_path), [setting]), section), field)
     assert found == value
     assert type(found) is type(value)
@@ -164,14 +182,18 @@ def test_fixed_fewshot_rows_say_how_many_they_are(ids: str, total: int, rows, tm
     assert settings.num_fewshot == len(rows or [])
 
 
-@pytest.mark.parametrize("ids", ["first:0", "last:-1", "last:", "all", "[]", "[1, 1]", "[-1]", "[a]", "3", "[true]"])
+@pytest.mark.parametrize(
+    "ids", ["first:0", "last:-1", "last:", "all", "[]", "[1, 1]", "[-1]", "[a]", "3", "[true]"]
+)
 def test_malformed_fewshot_rows_are_refused(ids: str, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"eval\.fewshot_ids"):
         load_recipe(write(tmp_path), [f"eval.fewshot_ids={ids}"])
 
 
 @pytest.mark.parametrize(("number", "fits"), [(3, True), (2, False), (0, False)])
-def test_num_fewshot_beside_fixed_rows_must_be_their_number(number: int, fits: bool, tmp_path: Path):
+def test_num_fewshot_beside_fixed_rows_must_be_their_number(
+    number: int, fits: bool, tmp_path: Path
+):
     path = write(tmp_path, f"{MINIMAL}eval: {{num_fewshot: {number}, fewshot_ids: last:3}}\n")
     if fits:
         assert load_recipe(path).eval.num_fewshot == 3
@@ -206,7 +228,10 @@ def test_no_adapter_is_a_value_of_the_whole_section(tmp_path: Path):
     [
         ("adapter=lora", "--set adapter=lora"),
         ("train=none", "--set train=none"),
-        ("train.learning_rate=fast", "--set train.learning_rate=fast: train.learning_rate is 'fast'"),
+        (
+            "train.learning_rate=fast",
+            "--set train.learning_rate=fast: train.learning_rate is 'fast'",
+        ),
         ("train.lr=1", "--set train.lr=1: unknown key train.lr"),
         ("trian.seed=1", "--set trian.seed=1: unknown key trian; did you mean train?"),
         ("seed=1", "--set seed=1"),
@@ -234,12 +259,15 @@ def test_a_recipe_never_changes(tmp_path: Path):
 
 
 def test_the_fingerprint_is_pinned(tmp_path: Path):
-    # Another value here means that every adapter trained so far counts as another one: raise FINGERPRINT_VERSION.
+    # Another value here means that every adapter trained so far counts as another one: raise
+    # FINGERPRINT_VERSION.
     assert load_recipe(write(tmp_path)).fingerprint() == GOLDEN
 
 
 def test_the_fingerprint_is_of_values_and_not_of_their_spelling(tmp_path: Path):
-    path = write(tmp_path, "train: {seed: 0, learning_rate: 0.001}\ntask:\n  name: demo_nli  # the same\n")
+    path = write(
+        tmp_path, "train: {seed: 0, learning_rate: 0.001}\ntask:\n  name: demo_nli  # the same\n"
+    )
     assert load_recipe(path).fingerprint() == GOLDEN
 
 
@@ -286,7 +314,9 @@ def test_a_recipe_is_kept_as_written_or_with_its_overrides(tmp_path: Path):
     changed = load_recipe(path, ["train.seed=7"])
     keep_recipe(path, changed, tmp_path / "changed")
     assert load_recipe(tmp_path / "changed") == changed
-    assert yaml.safe_load((tmp_path / "changed" / RECIPE_FILE).read_text()) == yaml.safe_load(MINIMAL) | {
+    assert yaml.safe_load((tmp_path / "changed" / RECIPE_FILE).read_text()) == yaml.safe_load(
+        MINIMAL
+    ) | {
         "train": {"seed": 7}
     }  # a field left out stays left out, so that the task's own data options hold
     keep_recipe(path, changed, tmp_path / "changed")
@@ -296,15 +326,22 @@ def test_a_recipe_is_kept_as_written_or_with_its_overrides(tmp_path: Path):
 
 
 def test_the_fields_of_another_recipe_are_named(tmp_path: Path):
-    """Those of training by value, since a default is the same whether it is written down; those of the task as written,
-    since the task has its own; those of execution not at all."""
+    """Those of training by value, since a default is the same whether it is written down; those of
+    the task as written, since the task has its own; those of execution not at all."""
     path = write(tmp_path)
     keep_recipe(path, load_recipe(path), tmp_path / "kept")
-    keep_recipe(path, load_recipe(path, ["train.save_steps=9", "train.learning_rate=0.001"]), tmp_path / "kept")
+    keep_recipe(
+        path,
+        load_recipe(path, ["train.save_steps=9", "train.learning_rate=0.001"]),
+        tmp_path / "kept",
+    )
     other = load_recipe(path, ["train.learning_rate=0.01", "adapter.r=3", "data.train_size=5"])
     with pytest.raises(InputError) as caught:
         keep_recipe(path, other, tmp_path / "kept")
-    assert "(adapter.r: 16 -> 3; data.train_size: None -> 5; train.learning_rate: 0.001 -> 0.01)" in caught.value.what
+    assert (
+        "(adapter.r: 16 -> 3; data.train_size: None -> 5; train.learning_rate: 0.001 -> 0.01)"
+        in caught.value.what
+    )
     assert caught.value.action == (
         f"undo the change, use --name NEW for a new folder, or delete {tmp_path / 'kept'} to make this one anew"
     )
@@ -358,7 +395,12 @@ def test_lists_of_shots_and_decodings_are_protocols_in_order(tmp_path: Path):
     text = "eval: {num_fewshot: [0, 3], fewshot_ids: last:3, generation_kwargs: [{}, {num_beams: 4}]}\n"
     settings = load_recipe(write(tmp_path, MINIMAL + text)).eval
     found = [(each.shots, each.decoding, each.fewshot_ids) for each in settings.protocols()]
-    assert found == [(0, {}, None), (0, {"num_beams": 4}, None), (3, {}, "last:3"), (3, {"num_beams": 4}, "last:3")]
+    assert found == [
+        (0, {}, None),
+        (0, {"num_beams": 4}, None),
+        (3, {}, "last:3"),
+        (3, {"num_beams": 4}, "last:3"),
+    ]
 
 
 def test_one_number_and_no_decoding_are_one_protocol(tmp_path: Path):

@@ -1,4 +1,5 @@
-"""Evaluations of ours that can't be read whole: named, left out of the report, never a part of a number."""
+"""Evaluations of ours that can't be read whole: named, left out of the report, never a part of a
+number."""
 
 from __future__ import annotations
 
@@ -47,15 +48,22 @@ def subjects(out: Path) -> set[str]:
     return {row["tuned_subject"] for row in rows if row["tuned_subject"]}
 
 
-@pytest.mark.parametrize("damage", [lambda folder: shorten(folder, 30), tear], ids=["short", "torn"])
-def test_one_damaged_evaluation_is_named_and_the_others_are_reported(ft, results: Path, tmp_path: Path, damage):
+@pytest.mark.parametrize(
+    "damage", [lambda folder: shorten(folder, 30), tear], ids=["short", "torn"]
+)
+def test_one_damaged_evaluation_is_named_and_the_others_are_reported(
+    ft, results: Path, tmp_path: Path, damage
+):
     damage(results / "other")
     code, _, err = ft("report", results)
     assert code == 6
     assert str(results / "other" / SAMPLES_FILE) in err
     assert_three_lines(err)
     assert subjects(tmp_path) == {"good"}
-    assert SAMPLES_FILE in (tmp_path / "results/reports/report/report.md").read_text().partition("## Notes")[2]
+    assert (
+        SAMPLES_FILE
+        in (tmp_path / "results/reports/report/report.md").read_text().partition("## Notes")[2]
+    )
 
 
 def test_fewer_samples_than_were_scored_on_both_sides_are_no_comparison(ft, results: Path):

@@ -1,4 +1,5 @@
-"""Results that lm-eval's own command wrote: what becomes of them, of broken ones, and of hostile ones."""
+"""Results that lm-eval's own command wrote: what becomes of them, of broken ones, and of hostile
+ones."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ def rows_of(folder: Path, name: str = "report") -> list[dict[str, Any]]:
     return json.loads((folder / "results" / "reports" / name / "rows.json").read_text())
 
 
-# --- what is read -----------------------------------------------------------------------------------------------------
+# --- what is read
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_the_report_on_plain_lm_eval_output(ft, both: Path, tmp_path: Path):
@@ -60,8 +62,12 @@ def test_the_report_on_plain_lm_eval_output(ft, both: Path, tmp_path: Path):
     )  # fmt: skip
     # 6 items corrected (numbers 1, 3, ... 15 are right now: 8; 16 and 18 broken): 10 -> 16 of 20
     assert (row["base"], row["tuned"], row["n"]) == (0.5, 0.8, 20)
-    assert row["p"] == pytest.approx(2 * (math.comb(10, 0) + math.comb(10, 1) + math.comb(10, 2)) / 2**10)
-    assert row["footnotes"] == ["lm-eval 0.4.13 does not say, so that equality was not checked: weights"]
+    assert row["p"] == pytest.approx(
+        2 * (math.comb(10, 0) + math.comb(10, 1) + math.comb(10, 2)) / 2**10
+    )
+    assert row["footnotes"] == [
+        "lm-eval 0.4.13 does not say, so that equality was not checked: weights"
+    ]
     text = (tmp_path / "results/reports/report/report.md").read_text()
     assert "scored by" in text
     assert "whether they change what it says" in text
@@ -73,7 +79,11 @@ def test_a_side_may_be_a_folder_or_either_file(ft, both: Path, which: str, tmp_p
     for name in ("small", "tuned"):
         folder = both / name
         sides.append(
-            {"folder": folder, "results": folder / f"results_{DATE}.json", "samples": samples_file(folder)}[which]
+            {
+                "folder": folder,
+                "results": folder / f"results_{DATE}.json",
+                "samples": samples_file(folder),
+            }[which]
         )
     code, _, err = ft("compare", *sides)
     assert code == 0, err
@@ -84,10 +94,20 @@ def test_a_record_says_what_the_results_say(both: Path):
     record = only(both / "tuned").record
     settings, (score,) = record.settings, record.scores
     assert (record.subject, record.adapter and record.adapter.path) == ("mine", "adapters/mine")
-    assert (record.model.pretrained, record.model.dtype, record.model.parameters) == ("models/small", "float32", 1000)
-    assert (settings.task_version, settings.split, settings.num_fewshot, settings.limit) == ("1.0", "test", 0, None)
+    assert (record.model.pretrained, record.model.dtype, record.model.parameters) == (
+        "models/small",
+        "float32",
+        1000,
+    )
+    assert (settings.task_version, settings.split, settings.num_fewshot, settings.limit) == (
+        "1.0",
+        "test",
+        0,
+        None,
+    )
     assert (settings.max_length, settings.seed, settings.back_end) == (512, 1234, "hf")
-    # Wilson for 16 of 20: (16 + z²/2) / (20 + z²) -+ z / (20 + z²) * sqrt(16 * 4 / 20 + z²/4), z = 1.959964
+    # Wilson for 16 of 20: (16 + z²/2) / (20 + z²) -+ z / (20 + z²) * sqrt(16 * 4 / 20 + z²/4), z =
+    # 1.959964
     assert (score.value, score.n) == (0.8, 20)
     assert (score.low, score.high) == pytest.approx((0.58398, 0.91934), abs=1e-5)
 
@@ -97,22 +117,25 @@ def _in_premises(results: dict[str, Any]) -> None:
 
 
 def test_the_interval_of_a_score_draws_clusters_whole(tmp_path: Path):
-    """20 items in two clusters of 10, one right throughout and one wrong: resampled whole, the score is 0, 0.5 or 1.
-    Wilson's interval of 10 of 20 single items would be 0.30 to 0.70."""
+    """20 items in two clusters of 10, one right throughout and one wrong: resampled whole, the
+    score is 0, 0.5 or 1. Wilson's interval of 10 of 20 single items would be 0.30 to 0.70."""
     lines = make_lines([0] * 20, [0] * 10 + [1] * 10)
     for number, line in enumerate(lines):
         line["doc"] |= {"premise": f"p{number // 10}"}
     write_output(tmp_path / "out", lines, change=_in_premises)
     (score,) = only(tmp_path / "out").record.scores
     assert (score.value, score.low, score.high) == (0.5, 0.0, 1.0)
-    alone = [line | {"doc": line["doc"] | {"premise": f"p{number}"}} for number, line in enumerate(lines)]
+    alone = [
+        line | {"doc": line["doc"] | {"premise": f"p{number}"}} for number, line in enumerate(lines)
+    ]
     write_output(tmp_path / "alone", alone, change=_in_premises)
     (score,) = only(tmp_path / "alone").record.scores
     assert (score.low, score.high) == pytest.approx((0.29930, 0.70070), abs=1e-5)
 
 
 def test_a_mean_that_is_not_of_zeros_and_ones_has_an_interval(tmp_path: Path):
-    """Equal to scipy's percentile bootstrap of 400 numbers, up to the draw and the small widening."""
+    """Equal to scipy's percentile bootstrap of 400 numbers, up to the draw and the small
+    widening."""
     values = [(number % 10) / 10 for number in range(400)]
     lines = [
         {key: value for key, value in make_line(number, 0, 0).items() if key != "acc"}
@@ -127,7 +150,9 @@ def test_a_mean_that_is_not_of_zeros_and_ones_has_an_interval(tmp_path: Path):
         line["acc"] = 0.0
     write_output(tmp_path / "out", lines, change=change)
     (score,) = only(tmp_path / "out").record.scores
-    drawn = scipy.stats.bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(1))
+    drawn = scipy.stats.bootstrap(
+        (values,), np.mean, method="percentile", rng=np.random.default_rng(1)
+    )
     ends = (drawn.confidence_interval.low, drawn.confidence_interval.high)
     assert (score.low, score.high) == pytest.approx(ends, abs=0.003)
 
@@ -153,9 +178,22 @@ def test_adapters_whose_paths_end_alike_are_two(ft, tmp_path: Path):
 
 
 def test_adapters_of_one_folder_whose_paths_end_alike_do_not_replace_each_other(tmp_path: Path):
-    write_output(tmp_path / "out", make_lines(GOLDS, TUNED), "runs/a/weights", date="2026-02-03T04-05-06.789012")
-    write_output(tmp_path / "out", make_lines(GOLDS, BASE), "runs/b/weights", date="2026-02-04T04-05-06.789012")
-    assert sorted(each.record.subject for each in load_records([tmp_path])) == ["a--weights", "b--weights"]
+    write_output(
+        tmp_path / "out",
+        make_lines(GOLDS, TUNED),
+        "runs/a/weights",
+        date="2026-02-03T04-05-06.789012",
+    )
+    write_output(
+        tmp_path / "out",
+        make_lines(GOLDS, BASE),
+        "runs/b/weights",
+        date="2026-02-04T04-05-06.789012",
+    )
+    assert sorted(each.record.subject for each in load_records([tmp_path])) == [
+        "a--weights",
+        "b--weights",
+    ]
 
 
 def test_a_likelihood_of_running_text_is_no_answer(tmp_path: Path):
@@ -195,9 +233,19 @@ def test_filters_of_one_file_are_evaluations_of_their_own(tmp_path: Path):
         results["n-samples"][TASK]["effective"] = 20
 
     write_output(tmp_path / "out", lines, change=state)
-    found = {each.record.foreign.filter: each.record for each in load_records([tmp_path]) if each.record.foreign}
-    assert {name: record.scores[0].value for name, record in found.items()} == {"strict": 0.5, "flexible": 0.8}
-    assert {name: record.scores[0].n for name, record in found.items()} == {"strict": 20, "flexible": 20}
+    found = {
+        each.record.foreign.filter: each.record
+        for each in load_records([tmp_path])
+        if each.record.foreign
+    }
+    assert {name: record.scores[0].value for name, record in found.items()} == {
+        "strict": 0.5,
+        "flexible": 0.8,
+    }
+    assert {name: record.scores[0].n for name, record in found.items()} == {
+        "strict": 20,
+        "flexible": 20,
+    }
 
 
 def test_the_newest_whole_run_of_a_folder_counts_and_others_are_named(tmp_path: Path):
@@ -218,11 +266,14 @@ def test_the_newest_whole_run_of_a_folder_counts_and_others_are_named(tmp_path: 
 def test_our_own_evaluation_and_the_stock_command_agree_on_every_item(
     ft, model_folder: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The stock command's own files beside an evaluation of ours: items, prompts and targets pair by their hashes."""
+    """The stock command's own files beside an evaluation of ours: items, prompts and targets pair
+    by their hashes."""
     from lm_eval.tasks import TaskManager
 
     whole = TaskManager.__init__
-    monkeypatch.setattr(TaskManager, "__init__", lambda self, **given: whole(self, include_defaults=False, **given))
+    monkeypatch.setattr(
+        TaskManager, "__init__", lambda self, **given: whole(self, include_defaults=False, **given)
+    )
     monkeypatch.setattr("lm_eval.utils.setup_logging", lambda: None)
     code, _, err = ft(
         "lm-eval", "--model", "hf", "--model_args", f"pretrained={model_folder},dtype=float32,max_length=64",
@@ -256,14 +307,19 @@ def test_our_own_evaluation_and_the_stock_command_agree_on_every_item(
     assert any("task_hash" in note for note in compared.rows[1].footnotes)
 
 
-# --- repaired at the door ---------------------------------------------------------------------------------------------
+# --- repaired at the door
+# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, "N/A", None, 10**400])
 def test_what_is_no_number_is_no_score(tmp_path: Path, value: object):
     lines = make_lines(GOLDS, BASE)
     lines[3]["acc"] = value
-    write_output(tmp_path, lines, change=lambda results: results["results"][TASK].update({"acc,none": 10 / 19}))
+    write_output(
+        tmp_path,
+        lines,
+        change=lambda results: results["results"][TASK].update({"acc,none": 10 / 19}),
+    )
     (score,) = only(tmp_path).record.scores
     assert (score.n, score.value) == (19, pytest.approx(10 / 19))  # item 3 was a wrong one
     assert "NaN" not in only(tmp_path).record.model_dump_json()
@@ -274,19 +330,31 @@ def test_a_log_likelihood_that_is_no_number_has_no_score(tmp_path: Path, value: 
     """lm-eval calls the first choice the best of NaNs, and scores that."""
     lines = make_lines(GOLDS, BASE)
     lines[3]["filtered_resps"] = [[value, "False"], ["-7.0", "False"]]
-    write_output(tmp_path, lines, change=lambda results: results["results"][TASK].update({"acc,none": 10 / 19}))
+    write_output(
+        tmp_path,
+        lines,
+        change=lambda results: results["results"][TASK].update({"acc,none": 10 / 19}),
+    )
     sample = list(only(tmp_path).samples())[3]
-    assert (sample.failed, sample.scores) == ("a log-likelihood is not a finite number", {"acc": None})
+    assert (sample.failed, sample.scores) == (
+        "a log-likelihood is not a finite number",
+        {"acc": None},
+    )
     write_output(tmp_path, lines)  # 10 of 20, as lm-eval counts
-    with pytest.raises(InputError, match=r"acc of these samples is 0\.526316, the results say 0\.5"):
+    with pytest.raises(
+        InputError, match=r"acc of these samples is 0\.526316, the results say 0\.5"
+    ):
         load_records([tmp_path])
 
 
 def test_metrics_without_a_number_for_each_item_are_named(ft, tmp_path: Path):
-    """As lm-eval keeps them: f1 and mcc a pair of labels, bleu a pair of texts; unknown ones can't be tested."""
+    """As lm-eval keeps them: f1 and mcc a pair of labels, bleu a pair of texts; unknown ones can't
+    be tested."""
     more = {"f1": [0, 1], "mcc": [0, 1], "bleu": ["a", "b"], "perplexity": -3.5}
     for name, predictions, peft in (("b", BASE, None), ("t", TUNED, "a/mine")):
-        lines = [line | more | {"metrics": ["acc", *more]} for line in make_lines(GOLDS, predictions)]
+        lines = [
+            line | more | {"metrics": ["acc", *more]} for line in make_lines(GOLDS, predictions)
+        ]
         write_output(tmp_path / name, lines, peft)
     assert [score.metric for score in only(tmp_path / "b").record.scores] == ["acc"]
     (note,) = find_records([tmp_path / "b"]).notes
@@ -296,14 +364,19 @@ def test_metrics_without_a_number_for_each_item_are_named(ft, tmp_path: Path):
 
 
 def test_statistics_of_our_metrics_are_read_as_such(tmp_path: Path):
-    # macro F1 of 2 x 2: gold 0 1 0 1, predicted 0 1 1 1: F1 of 0 is 2/3, of 1 is 4/5; their mean is 11/15
+    # macro F1 of 2 x 2: gold 0 1 0 1, predicted 0 1 1 1: F1 of 0 is 2/3, of 1 is 4/5; their mean is
+    # 11/15
     statistics = [[1, 0, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0], [0, 0, 1, 0, 1, 0], [0, 0, 0, 1, 0, 0]]
     lines = make_lines([0, 1, 0, 1], [0, 1, 1, 1])
     lines = [
         line | {"metrics": ["acc", "f1_macro"], "f1_macro": list(map(float, counts))}
         for line, counts in zip(lines, statistics, strict=True)
     ]
-    write_output(tmp_path, lines, change=lambda results: results["results"][TASK].update({"f1_macro,none": 11 / 15}))
+    write_output(
+        tmp_path,
+        lines,
+        change=lambda results: results["results"][TASK].update({"f1_macro,none": 11 / 15}),
+    )
     scores = {score.metric: score.value for score in only(tmp_path).record.scores}
     assert scores == {"acc": 0.75, "f1_macro": pytest.approx(11 / 15)}
 
@@ -320,9 +393,15 @@ def test_statistics_of_our_metrics_are_read_as_such(tmp_path: Path):
         ("f1_macro", [1.0, 0.0, 0.0, 0.0, 0.0, 0.0], "the results say 0.25"),
     ],
 )
-def test_a_metric_of_our_name_that_is_another_is_named(tmp_path: Path, name: str, value: Any, reason: str):
+def test_a_metric_of_our_name_that_is_another_is_named(
+    tmp_path: Path, name: str, value: Any, reason: str
+):
     lines = [line | {"metrics": ["acc", name], name: value} for line in make_lines(GOLDS, BASE)]
-    write_output(tmp_path, lines, change=lambda results: results["results"][TASK].update({f"{name},none": 0.25}))
+    write_output(
+        tmp_path,
+        lines,
+        change=lambda results: results["results"][TASK].update({f"{name},none": 0.25}),
+    )
     found = find_records([tmp_path])
     assert [score.metric for score in found.evaluations[0].record.scores] == ["acc"]
     assert reason in found.notes[0]
@@ -356,12 +435,17 @@ def test_samples_alone_leave_their_settings_unknown(tmp_path: Path):
     write_output(tmp_path, make_lines(GOLDS, BASE))
     (tmp_path / f"results_{DATE}.json").unlink()
     record = only(tmp_path).record
-    assert (record.settings.max_length, record.settings.seed, record.settings.batch_size) == (None, None, None)
+    assert (record.settings.max_length, record.settings.seed, record.settings.batch_size) == (
+        None,
+        None,
+        None,
+    )
     assert record.foreign is not None
     assert {"model", "num_fewshot", "limit", "dtype"} <= set(record.foreign.unknown)
 
 
-# --- broken and hostile -----------------------------------------------------------------------------------------------
+# --- broken and hostile
+# -----------------------------------------------------------------------------------------------
 
 
 def truncate(file: Path) -> None:
@@ -373,7 +457,9 @@ def nest(file: Path) -> None:
 
 
 def swap(file: Path) -> None:
-    file.write_text("".join(json.dumps(line) + "\n" for line in make_lines(GOLDS, [1 - gold for gold in GOLDS])))
+    file.write_text(
+        "".join(json.dumps(line) + "\n" for line in make_lines(GOLDS, [1 - gold for gold in GOLDS]))
+    )
 
 
 def foreign(file: Path) -> None:
@@ -416,7 +502,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("damage", BROKEN, ids=lambda damage: damage.__name__)
-def test_a_broken_samples_file_is_named_and_changes_no_number(ft, both: Path, tmp_path: Path, damage):
+def test_a_broken_samples_file_is_named_and_changes_no_number(
+    ft, both: Path, tmp_path: Path, damage
+):
     assert ft("report", both)[0] == 0
     before = rows_of(tmp_path)
     write_output(both / "broken", make_lines(GOLDS, TUNED), "adapters/broken")
@@ -446,11 +534,16 @@ def test_a_broken_samples_file_is_named_and_changes_no_number(ft, both: Path, tm
         (b'{"results": {"sentiment": {"acc,none": NaN}}}', None),
         (b'{"results": {"other": {}}}', "does not name this task"),
         (b'{"results": {"sentiment": 5}, "configs": 5, "config": [], "n-shot": "x"}', None),
-        (b'{"results": {"sentiment": {}}, "config": {"model_args": 5, "model_num_parameters": "x"}}', None),
+        (
+            b'{"results": {"sentiment": {}}, "config": {"model_args": 5, "model_num_parameters": "x"}}',
+            None,
+        ),
         (b'{"results": {}}\xff', "not UTF-8"),
     ],
 )
-def test_a_broken_results_file_is_named_or_says_nothing(both: Path, content: bytes, reason: str | None):
+def test_a_broken_results_file_is_named_or_says_nothing(
+    both: Path, content: bytes, reason: str | None
+):
     (both / "tuned" / f"results_{DATE}.json").write_bytes(content)
     found = find_records([both])
     if reason is None:
@@ -479,7 +572,8 @@ def test_no_link_leads_out_of_the_folder(both: Path, tmp_path: Path):
     found = find_records([both])
     assert {each.record.subject for each in found.evaluations} == {"base--small", "mine"}
     assert sorted(found.unread) == sorted(
-        f"{inside / file.name}: a link out of the folder, not followed" for file in outside.iterdir()
+        f"{inside / file.name}: a link out of the folder, not followed"
+        for file in outside.iterdir()
     )
 
 
@@ -487,13 +581,17 @@ def test_a_pipe_is_not_opened(both: Path):
     os.mkfifo(both / "samples_x_2026-02-03T04-05-06.789012.jsonl")
     found = find_records([both])
     assert len(found.evaluations) == 2
-    assert found.unread == [f"{both / 'samples_x_2026-02-03T04-05-06.789012.jsonl'}: no regular file"]
+    assert found.unread == [
+        f"{both / 'samples_x_2026-02-03T04-05-06.789012.jsonl'}: no regular file"
+    ]
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 200_000, '{"schema_version": 99}', "", '{"a": NaN}'])
 def test_a_broken_record_of_ours_is_named(ft, tmp_path: Path, text: str):
     for name, predictions in ((None, BASE), ("mine", TUNED)):
-        write_evaluation(tmp_path / "r" / str(name), make_record(name), label_samples(GOLDS, predictions))
+        write_evaluation(
+            tmp_path / "r" / str(name), make_record(name), label_samples(GOLDS, predictions)
+        )
     assert ft("report", "r")[0] == 0
     before = rows_of(tmp_path)
     (tmp_path / "r" / "broken").mkdir()
@@ -529,7 +627,9 @@ def test_memory_does_not_grow_with_the_samples(tmp_path: Path):
     peaks = []
     for count in (2_000, 12_000):
         golds = [0, 1] * (count // 2)
-        folder = write_output(tmp_path / str(count), [make_line(n, g, 0) for n, g in enumerate(golds)])
+        folder = write_output(
+            tmp_path / str(count), [make_line(n, g, 0) for n, g in enumerate(golds)]
+        )
         tracemalloc.start()
         find_records([folder])
         peaks.append(tracemalloc.get_traced_memory()[1])

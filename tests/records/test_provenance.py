@@ -13,7 +13,9 @@ HUB_TOKEN = "hf_" + "aB3" * 12  # shaped like one, and none
 API_KEY = "sk-" + "proj-abc_DEF-123" * 2
 
 
-@pytest.mark.parametrize("name", ["MY_TOKEN", "aws_secret_access", "DB_PASSWORD", "SERVICE_API_KEY"])
+@pytest.mark.parametrize(
+    "name", ["MY_TOKEN", "aws_secret_access", "DB_PASSWORD", "SERVICE_API_KEY"]
+)
 def test_values_of_variables_that_say_they_are_secret(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(name, "plain-looking")
     assert redact("before plain-looking after") == f"before {REDACTED} after"
@@ -33,9 +35,9 @@ def test_the_longer_of_two_secrets_goes_first(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_secret_that_json_spells_differently(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DB_PASSWORD", 'ü"quoted\\slashed')
-    assert json.loads(redact(json.dumps({"error": 'login ü"quoted\\slashed failed'}, ensure_ascii=False))) == {
-        "error": f"login {REDACTED} failed"
-    }
+    assert json.loads(
+        redact(json.dumps({"error": 'login ü"quoted\\slashed failed'}, ensure_ascii=False))
+    ) == {"error": f"login {REDACTED} failed"}
 
 
 @pytest.mark.parametrize("token", [HUB_TOKEN, API_KEY])

@@ -1,4 +1,5 @@
-"""Outcomes in columns: the same as the samples', read from scores.parquet only if it is of these samples."""
+"""Outcomes in columns: the same as the samples', read from scores.parquet only if it is of these
+samples."""
 
 from __future__ import annotations
 
@@ -33,22 +34,35 @@ def write(folder: Path, samples: list[Sample], **settings: object) -> Evaluation
 
 
 def some_samples(n: int) -> list[Sample]:
-    return label_samples([number % 2 for number in range(n)], [number % 3 % 2 for number in range(n)])
+    return label_samples(
+        [number % 2 for number in range(n)], [number % 3 % 2 for number in range(n)]
+    )
 
 
 def test_columns_hold_what_the_samples_hold(tmp_path: Path) -> None:
     samples = some_samples(30)
-    samples[4] = samples[4].model_copy(update={"scores": samples[4].scores | {"acc": None}, "prediction": None})
+    samples[4] = samples[4].model_copy(
+        update={"scores": samples[4].scores | {"acc": None}, "prediction": None}
+    )
     evaluation = write(tmp_path / "e", samples)
     found = read_outcomes(evaluation)
     (evaluation.folder / SCORES_FILE).unlink()
     for outcomes in (found, read_outcomes(evaluation)):
-        assert outcomes.texts.column("item_key").to_pylist() == [sample.item_key for sample in samples]
-        assert outcomes.texts.column("prediction").to_pylist() == [sample.prediction for sample in samples]
+        assert outcomes.texts.column("item_key").to_pylist() == [
+            sample.item_key for sample in samples
+        ]
+        assert outcomes.texts.column("prediction").to_pylist() == [
+            sample.prediction for sample in samples
+        ]
         assert outcomes.texts.column("cluster").null_count == 30
         for metric in samples[0].scores:
-            expected = [np.nan if sample.scores[metric] is None else sample.scores[metric] for sample in samples]
-            assert np.array_equal(outcomes.statistics(metric), np.array(expected).reshape(30, -1), equal_nan=True)
+            expected = [
+                np.nan if sample.scores[metric] is None else sample.scores[metric]
+                for sample in samples
+            ]
+            assert np.array_equal(
+                outcomes.statistics(metric), np.array(expected).reshape(30, -1), equal_nan=True
+            )
         assert outcomes.statistics("none").shape == (30, 1)
         assert np.isnan(outcomes.statistics("none")).all()
 
@@ -60,11 +74,19 @@ def test_metrics_of_the_same_statistics_share_a_column(tmp_path: Path) -> None:
     assert columns["acc"] == "acc"
 
 
-def test_metrics_that_part_late_do_not_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two metrics are equal in the first batch of ten items and differ in the second; a third appears there only."""
+def test_metrics_that_part_late_do_not_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two metrics are equal in the first batch of ten items and differ in the second; a third
+    appears there only."""
     monkeypatch.setattr("ft_harness.records.score_table._BATCH", 10)
-    scores = [{"a": 1.0, "b": 1.0 if n < 10 else 0.0} | ({"c": [1.0, 2.0]} if n >= 10 else {}) for n in range(20)]
-    outcomes = read_outcomes(write(tmp_path / "e", [make_sample(n, "x", "x", each) for n, each in enumerate(scores)]))
+    scores = [
+        {"a": 1.0, "b": 1.0 if n < 10 else 0.0} | ({"c": [1.0, 2.0]} if n >= 10 else {})
+        for n in range(20)
+    ]
+    outcomes = read_outcomes(
+        write(tmp_path / "e", [make_sample(n, "x", "x", each) for n, each in enumerate(scores)])
+    )
     assert outcomes.columns == {"a": "a", "b": "b", "c": "c"}
     assert outcomes.statistics("b")[:, 0].tolist() == [1.0] * 10 + [0.0] * 10
     assert np.isnan(outcomes.statistics("c")[:10]).all()
@@ -73,7 +95,9 @@ def test_metrics_that_part_late_do_not_share(tmp_path: Path, monkeypatch: pytest
 
 def test_scores_of_other_samples_and_damaged_ones_are_not_used(tmp_path: Path) -> None:
     evaluation = write(tmp_path / "e", some_samples(30))
-    write_gzip_lines(evaluation.folder / SAMPLES_FILE, [sample.model_dump_json() for sample in some_samples(20)])
+    write_gzip_lines(
+        evaluation.folder / SAMPLES_FILE, [sample.model_dump_json() for sample in some_samples(20)]
+    )
     assert len(read_outcomes(evaluation).texts) == 20
     (evaluation.folder / SCORES_FILE).write_bytes(b"PAR1 no parquet")
     assert len(read_outcomes(evaluation).texts) == 20
@@ -81,13 +105,17 @@ def test_scores_of_other_samples_and_damaged_ones_are_not_used(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("n", [1, 999, 1000, 1001, 2500])
-def test_single_samples_are_found_in_their_member(tmp_path: Path, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_samples_are_found_in_their_member(
+    tmp_path: Path, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     samples = [make_sample(number, "x", "x", {"acc": 1.0}) for number in range(n)]
     evaluation = write(tmp_path / "e", samples)
     assert list(evaluation.samples()) == samples
     wanted = {samples[0].item_key, samples[-1].item_key, samples[n // 2].item_key}
     monkeypatch.setattr(Evaluation, "samples", None)  # the file is not read from its start
-    assert find_samples(evaluation, wanted) == {s.item_key: s for s in samples if s.item_key in wanted}
+    assert find_samples(evaluation, wanted) == {
+        s.item_key: s for s in samples if s.item_key in wanted
+    }
     assert find_samples(evaluation, {"unknown"}) == {}
 
 
@@ -100,8 +128,14 @@ def test_a_file_of_one_member_is_read_from_its_start(tmp_path: Path) -> None:
 
 
 def test_clusters_are_hashes_of_the_named_field(tmp_path: Path) -> None:
-    samples = [make_sample(n, "x", "x", {"acc": 1.0}, doc={"premise": f"p{n // 2}"}) for n in range(4)]
-    clusters = read_outcomes(write(tmp_path / "e", samples, cluster="premise")).texts.column("cluster").to_pylist()
+    samples = [
+        make_sample(n, "x", "x", {"acc": 1.0}, doc={"premise": f"p{n // 2}"}) for n in range(4)
+    ]
+    clusters = (
+        read_outcomes(write(tmp_path / "e", samples, cluster="premise"))
+        .texts.column("cluster")
+        .to_pylist()
+    )
     assert clusters[0] == clusters[1] != clusters[2] == clusters[3]
     with pytest.raises(InputError, match="no field 'context'"):
         read_outcomes(write_evaluation(tmp_path / "f", make_record(cluster="context"), samples))
@@ -115,10 +149,15 @@ def test_statistics_of_different_length_are_refused(tmp_path: Path) -> None:
 
 def test_comparisons_are_the_same_with_and_without_the_table(tmp_path: Path) -> None:
     golds = ["red car", "blue", "green", "old house", "a tree"] * 6
-    answers = [[gold if (n * 7 + side * 5) % 11 < 6 else "no" for n, gold in enumerate(golds)] for side in (0, 1)]
+    answers = [
+        [gold if (n * 7 + side * 5) % 11 < 6 else "no" for n, gold in enumerate(golds)]
+        for side in (0, 1)
+    ]
     assert score_answer({"answer": "a"}, ["a"])["token_f1"] == 1.0
     sides = [
-        write(tmp_path / name, answer_samples(golds, given), adapter=adapter, metrics=ANSWER_METRICS)
+        write(
+            tmp_path / name, answer_samples(golds, given), adapter=adapter, metrics=ANSWER_METRICS
+        )
         for name, adapter, given in (("base", None, answers[0]), ("tuned", "qa", answers[1]))
     ]
     with_table = compare(*sides)

@@ -1,4 +1,5 @@
-"""The report in every format: the same numbers, hostile text inert, equal bytes, and the commands that write it."""
+"""The report in every format: the same numbers, hostile text inert, equal bytes, and the commands
+that write it."""
 
 from __future__ import annotations
 
@@ -75,11 +76,23 @@ TAGS = {
     *("script", "svg", "desc"),
 }
 ATTRIBUTES = {
-    *(("html", "lang"), ("meta", "charset"), ("meta", "http-equiv"), ("meta", "content"), ("meta", "name")),
+    *(
+        ("html", "lang"),
+        ("meta", "charset"),
+        ("meta", "http-equiv"),
+        ("meta", "content"),
+        ("meta", "name"),
+    ),
     *(("a", "href"), ("h2", "id"), ("nav", "aria-label"), ("ul", "class")),
     *(("div", "class"), ("div", "role"), ("div", "tabindex"), ("div", "aria-label")),
     *(("th", "scope"), ("th", "class"), ("td", "class"), ("td", "data-value"), ("table", "class")),
-    *(("svg", "role"), ("svg", "aria-labelledby"), ("svg", "aria-describedby"), ("title", "id"), ("desc", "id")),
+    *(
+        ("svg", "role"),
+        ("svg", "aria-labelledby"),
+        ("svg", "aria-describedby"),
+        ("title", "id"),
+        ("desc", "id"),
+    ),
     *(("svg", "stroke-linejoin"), ("svg", "stroke-linecap")),
 }
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
@@ -108,7 +121,9 @@ def make_full_study() -> Study:
     """A study with something in every section."""
     study = make_study()
     data = study.adapters[0].model_copy(update={"data": make_data("snli_custom")})
-    return study.model_copy(update={"adapters": [data, study.adapters[1]], "repeats": [make_repeats("snli_custom")]})
+    return study.model_copy(
+        update={"adapters": [data, study.adapters[1]], "repeats": [make_repeats("snli_custom")]}
+    )
 
 
 STUDIES = [make_full_study(), make_varied_study()]
@@ -118,35 +133,56 @@ def document_of(study: Study) -> Document:
     return build_document(study, outliers=make_outliers(study, "an odd item"))
 
 
-# --- the same numbers ----------------------------------------------------------------------------------------------
+# --- the same numbers
+# ----------------------------------------------------------------------------------------------
 
 
 def cells_of(document: Document) -> list[list[list[str]]]:
     tables = [block for block in document.blocks if isinstance(block, Table)]
-    return [[[one_line(text_of(cell)) for cell in row] for row in (table.header, *table.rows)] for table in tables]
+    return [
+        [[one_line(text_of(cell)) for cell in row] for row in (table.header, *table.rows)]
+        for table in tables
+    ]
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
 def test_every_cell_is_the_same_in_markdown_and_html(study):
     document = document_of(study)
-    markdown, html = Page(markdown_page(document, {})).tables, HtmlPage(html_page(document, {})).tables
+    markdown, html = (
+        Page(markdown_page(document, {})).tables,
+        HtmlPage(html_page(document, {})).tables,
+    )
     assert len(markdown) > 10
     assert markdown == html == cells_of(document)
 
 
 def latex_tables(page: str) -> list[list[list[str]]]:
-    found = re.findall(r"\\begin\{longtable\}.*?\\toprule\n(.*?)\\end\{longtable\}", page, re.DOTALL)
+    found = re.findall(
+        r"\\begin\{longtable\}.*?\\toprule\n(.*?)\\end\{longtable\}", page, re.DOTALL
+    )
     rules = r"\\midrule\n|\\endhead\n|\\bottomrule\n|\\endlastfoot\n"
-    return [[read_line(line) for line in re.sub(rules, "", body).strip().split("\n")] for body in found]
+    return [
+        [read_line(line) for line in re.sub(rules, "", body).strip().split("\n")] for body in found
+    ]
 
 
 def read_line(line: str) -> list[str]:
     """The cells of a line, with what LaTeX would make of its words."""
-    spelt = {"textless": "<", "textgreater": ">", "textquotedbl": '"', "textquotesingle": "'", "textbar": "|"}
+    spelt = {
+        "textless": "<",
+        "textgreater": ">",
+        "textquotedbl": '"',
+        "textquotesingle": "'",
+        "textbar": "|",
+    }
     cells = [cell.strip()[1:-1] for cell in line.removesuffix(r" \\").split(" & ")]
-    plain = [re.sub(r"\\ftharnesschar\{\w+\}\{(.)\}|\\allowbreak\{\}", r"\1", cell) for cell in cells]
+    plain = [
+        re.sub(r"\\ftharnesschar\{\w+\}\{(.)\}|\\allowbreak\{\}", r"\1", cell) for cell in cells
+    ]
     words = [re.sub(r"\\(text\w+)\{\}", lambda found: spelt[found[1]], cell) for cell in plain]
-    return [re.sub(r"\\([_%#&$])|\{(.)\}", lambda found: found[1] or found[2], cell) for cell in words]
+    return [
+        re.sub(r"\\([_%#&$])|\{(.)\}", lambda found: found[1] or found[2], cell) for cell in words
+    ]
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
@@ -165,7 +201,10 @@ def assert_rounds_to(value: object, shown: str) -> None:
         digits = shown.removesuffix(" %").replace(",", "")
         half = 0.5001 * 10.0 ** -len(digits.partition(".")[2])
         number = float(str(value))
-        assert min(abs(number - float(digits)), abs(100 * number - float(digits))) <= half, (value, shown)
+        assert min(abs(number - float(digits)), abs(100 * number - float(digits))) <= half, (
+            value,
+            shown,
+        )
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
@@ -181,7 +220,9 @@ def test_data_files_hold_the_unrounded_numbers(study):
             for cell, kind in zip(row, table.kinds, strict=True):
                 if kind == "i":
                     shown = ["-", "-"] if text_of(cell) == "-" else text_of(cell).split(" to ")
-                    for text, (written, value) in zip(shown, [next(places), next(places)], strict=True):
+                    for text, (written, value) in zip(
+                        shown, [next(places), next(places)], strict=True
+                    ):
                         assert_rounds_to(value, text)
                         assert_rounds_to(written, text)
                         checked += 1
@@ -192,12 +233,18 @@ def test_data_files_hold_the_unrounded_numbers(study):
                     assert_rounds_to(written, cell.text)
                     checked += 1
                 else:
-                    assert written.removeprefix("'") == one_line(str(value)).removeprefix("'") == one_line(cell)
+                    assert (
+                        written.removeprefix("'")
+                        == one_line(str(value)).removeprefix("'")
+                        == one_line(cell)
+                    )
     assert checked > 100
 
 
 def test_json_gives_the_sentences_first():
-    found = json.loads(json_page(build_document(make_study())), parse_constant=lambda name: pytest.fail(name))
+    found = json.loads(
+        json_page(build_document(make_study())), parse_constant=lambda name: pytest.fail(name)
+    )
     assert found["title"] == "Two small tasks"
     assert found["sentences"] == state_study(make_study())
     assert found["tables"][0]["name"] == "scores"
@@ -206,16 +253,22 @@ def test_json_gives_the_sentences_first():
 
 def test_equal_studies_give_equal_bytes_in_every_format(tmp_path: Path):
     for folder in ("one", "two"):
-        write_report(make_full_study(), tmp_path / folder, Layout(("md", "html", "tex", "csv", "json")))
+        write_report(
+            make_full_study(), tmp_path / folder, Layout(("md", "html", "tex", "csv", "json"))
+        )
     first, second = (
-        {path.relative_to(tmp_path / folder): path.read_bytes() for path in (tmp_path / folder).rglob("*.*")}
+        {
+            path.relative_to(tmp_path / folder): path.read_bytes()
+            for path in (tmp_path / folder).rglob("*.*")
+        }
         for folder in ("one", "two")
     )
     assert len(first) > 40
     assert first == second
 
 
-# --- html ----------------------------------------------------------------------------------------------------------
+# --- html
+# ----------------------------------------------------------------------------------------------------------
 
 
 def assert_harmless(page: HtmlPage) -> None:
@@ -225,7 +278,9 @@ def assert_harmless(page: HtmlPage) -> None:
         assert name != "href" or re.fullmatch("#[a-z-]+", str(value))
         assert name != "id" or re.fullmatch("[a-z-]+|f[12]-(title|desc)", str(value))
         assert name != "data-value" or math.isfinite(float(str(value)))
-        assert (tag, name) != ("td", "class") or re.fullmatch("[tni]( short)?( better| worse)?", str(value))
+        assert (tag, name) != ("td", "class") or re.fullmatch(
+            "[tni]( short)?( better| worse)?", str(value)
+        )
 
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: ascii(payload[:20]))
@@ -238,7 +293,9 @@ def test_hostile_text_is_only_text_in_html(payload):
     ]
     for tag, text in page.texts:
         if tag not in ("style", "script"):
-            assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]", text)
+            assert not re.search(
+                "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]", text
+            )
 
 
 def html_of_hostile(payload: str) -> HtmlPage:
@@ -258,8 +315,12 @@ def test_hostile_text_is_shown_letter_by_letter_in_html(payload):
 def test_the_policy_of_the_page_forbids_everything_but_its_own_style_and_script():
     page = render_html(make_study(), {"before_after": SVG})
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', page)
-    style, script = (re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL) for tag in ("style", "script"))
-    digests = [base64.b64encode(sha256(text.encode()).digest()).decode() for text in (*style, *script)]
+    style, script = (
+        re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL) for tag in ("style", "script")
+    )
+    digests = [
+        base64.b64encode(sha256(text.encode()).digest()).decode() for text in (*style, *script)
+    ]
     assert policy.replace("&#39;", "'").split("; ") == [
         "default-src 'none'",
         f"script-src 'sha256-{digests[1]}'",
@@ -288,12 +349,18 @@ def test_the_contents_lead_to_every_section_and_figures_are_in_the_page():
 def test_long_and_appendix_tables_are_folded():
     page = render_html(make_study(), {})
     folded = re.findall(r"<summary>(.*?) \((\d+) rows\)</summary>", page)
-    assert ("What the recipes share", "3") in folded  # model.pretrained, train.seed, train.max_steps
-    assert "Where the recipes differ" not in dict(folded)  # task.name: a line for each of two adapters
+    assert (
+        "What the recipes share",
+        "3",
+    ) in folded  # model.pretrained, train.seed, train.max_steps
+    assert "Where the recipes differ" not in dict(
+        folded
+    )  # task.name: a line for each of two adapters
     assert "Scores before and after" not in dict(folded)
 
 
-# --- latex ---------------------------------------------------------------------------------------------------------
+# --- latex
+# ---------------------------------------------------------------------------------------------------------
 
 
 SPELLING = {
@@ -333,13 +400,20 @@ def test_latex_compiles(whole: bool, tmp_path: Path):
             "\\begin{table}\\caption{x}\\input{scores.tex}\\end{table}\\input{scores.tex}\\end{document}"
         )
     (tmp_path / "report.tex").write_text(text, "utf-8")
-    command = ["pdflatex", "-no-shell-escape", "-halt-on-error", "-interaction=nonstopmode", "report.tex"]
+    command = [
+        "pdflatex",
+        "-no-shell-escape",
+        "-halt-on-error",
+        "-interaction=nonstopmode",
+        "report.tex",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / "report.pdf").stat().st_size > 1000
 
 
-# --- csv -----------------------------------------------------------------------------------------------------------
+# --- csv
+# -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -364,7 +438,9 @@ def test_text_is_no_formula_in_csv(text: str, written: str):
 
 
 def test_numbers_are_numbers_in_csv():
-    table = Table("t", "t", ["a", "b", "c"], [[Number("-0.5", -0.5), Span("-", None, None), "-0.5"]], "nit")
+    table = Table(
+        "t", "t", ["a", "b", "c"], [[Number("-0.5", -0.5), Span("-", None, None), "-0.5"]], "nit"
+    )
     assert csv_table(table) == 'a,"b, low","b, high",c\n-0.5,,,\'-0.5\n'
 
 
@@ -384,7 +460,8 @@ def test_tables_of_one_name_have_files_of_their_own():
     assert {"transitions", "transitions_2"} <= set(names)
 
 
-# --- views ---------------------------------------------------------------------------------------------------------
+# --- views
+# ---------------------------------------------------------------------------------------------------------
 
 
 def main_table(study: Study, view: View) -> list[list[str]]:
@@ -394,7 +471,9 @@ def main_table(study: Study, view: View) -> list[list[str]]:
 def test_splits_side_by_side():
     table = main_table(make_study(), make_view("task", "split", None))
     sides = [
-        f"{split}: {what}" for split in ("train", "validation", "test") for what in ("Base", "Tuned", "Difference")
+        f"{split}: {what}"
+        for split in ("train", "validation", "test")
+        for what in ("Base", "Tuned", "Difference")
     ]
     assert table[0] == ["Task", "Metric", *sides]
     assert table[1][:5] == ["snli_custom", "acc", "39.1 %", "73.1 %", "+34.0"]
@@ -430,7 +509,11 @@ def test_no_number_hides_behind_another():
 
 @pytest.mark.parametrize(
     ("rows", "columns", "words"),
-    [("taks", None, "did you mean task"), (None, "model,task", "unknown feature"), ("task,split", "split", "'split'")],
+    [
+        ("taks", None, "did you mean task"),
+        (None, "model,task", "unknown feature"),
+        ("task,split", "split", "'split'"),
+    ],
 )
 def test_a_view_that_cannot_be_is_refused(rows, columns, words):
     with pytest.raises(ConfigError, match=words):
@@ -442,7 +525,8 @@ def test_a_metric_that_is_not_there_is_refused():
         check_metrics(make_study(), make_view(None, None, "f1_macr"))
 
 
-# --- files and commands --------------------------------------------------------------------------------------------
+# --- files and commands
+# --------------------------------------------------------------------------------------------
 
 
 def test_a_hostile_adapter_name_stays_in_the_folder(tmp_path: Path):
@@ -450,7 +534,9 @@ def test_a_hostile_adapter_name_stays_in_the_folder(tmp_path: Path):
     runs = [make_adapter(name, "snli_custom").model_copy(update={"history": []}) for name in names]
     study = make_study().model_copy(update={"comparisons": [], "adapters": runs})
     write_report(study, tmp_path / "deep" / "down" / "report")
-    outside = [path for path in tmp_path.rglob("*") if path.is_file() and "report" not in path.parts]
+    outside = [
+        path for path in tmp_path.rglob("*") if path.is_file() and "report" not in path.parts
+    ]
     assert outside == []
     figures = list((tmp_path / "deep" / "down" / "report").glob("curves_*.svg"))
     assert len(figures) == len(names)
@@ -462,7 +548,9 @@ def scored(tmp_path: Path) -> Path:
     for name, right in (("base", 5), ("better", 18), ("worse", 0)):
         record = make_record(None if name == "base" else name)
         predictions = [0] * right + [1] * (20 - right)
-        write_evaluation(tmp_path / "results" / name / "test", record, label_samples([0] * 20, predictions))
+        write_evaluation(
+            tmp_path / "results" / name / "test", record, label_samples([0] * 20, predictions)
+        )
     return tmp_path / "results"
 
 
@@ -472,14 +560,26 @@ def test_report_writes_the_formats_asked_for(ft, scored: Path):
     assert code == 0
     assert out.strip().endswith("report.html")
     assert {path.name for path in folder.glob("report.*")} == {"report.html"}
-    assert (folder / "tables" / "scores.csv").read_text().startswith("Task,Adapter,Split,Metric,Base,Tuned")
-    assert (folder / "before_after.csv").read_text().startswith("task,split,adapter,metric,who,value,low,high,n\n")
+    assert (
+        (folder / "tables" / "scores.csv")
+        .read_text()
+        .startswith("Task,Adapter,Split,Metric,Base,Tuned")
+    )
+    assert (
+        (folder / "before_after.csv")
+        .read_text()
+        .startswith("task,split,adapter,metric,who,value,low,high,n\n")
+    )
     assert json.loads((folder / "rows.json").read_text())
     assert HtmlPage((folder / "report.html").read_text()).tables
 
 
 def test_report_refuses_what_it_does_not_know(ft, scored: Path):
-    for given, words in ((["--format", "pdf"], "pdf"), (["--rows", "x"], "x"), (["--metrics", "bleu"], "bleu")):
+    for given, words in (
+        (["--format", "pdf"], "pdf"),
+        (["--rows", "x"], "x"),
+        (["--metrics", "bleu"], "bleu"),
+    ):
         code, _, err = ft("report", scored, *given)
         assert code == 2
         assert_three_lines(err, words)
@@ -488,7 +588,9 @@ def test_report_refuses_what_it_does_not_know(ft, scored: Path):
 
 def test_compare_two_evaluations(ft, scored: Path):
     # 13 items are corrected and none broken: exact McNemar p = 2 * 0.5^13 = 0.00024
-    code, out, _ = ft("compare", scored / "base", scored / "better" / "test", "--fail-on-regression", "acc")
+    code, out, _ = ft(
+        "compare", scored / "base", scored / "better" / "test", "--fail-on-regression", "acc"
+    )
     assert code == 0
     assert "25 %" in out
     assert "90 %" in out
@@ -506,12 +608,16 @@ def test_two_adapters_can_be_compared(ft, scored: Path):
 def test_a_regression_that_was_asked_about_is_exit_1(ft, scored: Path):
     # 5 items are broken and none corrected is p = 0.0625; 18 of 18 the other way is p < 0.001
     assert ft("compare", scored / "base", scored / "worse", "--fail-on-regression", "acc")[0] == 0
-    code, out, err = ft("compare", scored / "better", scored / "worse", "--fail-on-regression", "acc")
+    code, out, err = ft(
+        "compare", scored / "better", scored / "worse", "--fail-on-regression", "acc"
+    )
     assert code == 1
     assert "worse" in out
     assert "got worse, from 90 % to 0 %" in err
     assert ft("compare", scored / "better", scored / "worse")[0] == 0
-    code, _, err = ft("compare", scored / "better", scored / "worse", "--fail-on-regression", "bleu")
+    code, _, err = ft(
+        "compare", scored / "better", scored / "worse", "--fail-on-regression", "bleu"
+    )
     assert code == 2
     assert_three_lines(err, "bleu")
     assert "--fail-on-regression" in err
@@ -524,15 +630,30 @@ def test_an_unknown_metric_is_refused_before_anything_is_written(ft, scored: Pat
 
 def test_the_terminal_names_what_differs_and_p(ft, tmp_path: Path):
     for shots, right in ((0, 18), (5, 10)):
-        for name, predictions in ((None, [0] * 20), ("ad", [0, 1] * (right // 2) + [0] * (20 - right))):
-            record = make_record(name, num_fewshot=shots).model_copy(update={"eval_id": f"{name}-{shots}"})
-            write_evaluation(tmp_path / f"{name}-{shots}", record, label_samples([0, 1] * 10, predictions))
+        for name, predictions in (
+            (None, [0] * 20),
+            ("ad", [0, 1] * (right // 2) + [0] * (20 - right)),
+        ):
+            record = make_record(name, num_fewshot=shots).model_copy(
+                update={"eval_id": f"{name}-{shots}"}
+            )
+            write_evaluation(
+                tmp_path / f"{name}-{shots}", record, label_samples([0, 1] * 10, predictions)
+            )
     code, out, _ = ft("report", tmp_path, "--format", "md")
     assert code == 0
-    lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│")]
-    # 9 of 20 corrected and none broken: p = 2 / 2^9 = 0.0039, by Holm 0.0078; 5 of 20: 2 / 2^5 = 0.0625, the last
+    lines = [
+        [cell.strip() for cell in line.split("│")[1:-1]]
+        for line in out.splitlines()
+        if line.startswith("│")
+    ]
+    # 9 of 20 corrected and none broken: p = 2 / 2^9 = 0.0039, by Holm 0.0078; 5 of 20: 2 / 2^5 =
+    # 0.0625, the last
     assert [(line[1], line[8]) for line in lines] == [("0", "0.008"), ("5", "0.062")]
-    assert [line.partition(": ")[0] for line in out.splitlines() if " on demo_nli (" in line] == ["0-shot", "5-shot"]
+    assert [line.partition(": ")[0] for line in out.splitlines() if " on demo_nli (" in line] == [
+        "0-shot",
+        "5-shot",
+    ]
 
 
 def test_an_undefined_difference_is_a_regression_too(ft, tmp_path: Path):
@@ -543,25 +664,38 @@ def test_an_undefined_difference_is_a_regression_too(ft, tmp_path: Path):
     code, _, err = ft("compare", "base", "nan", "--fail-on-regression", "acc")
     assert code == 3
     assert "items without a score of acc  0 of 20  20 of 20" in err
-    code, _, err = ft("compare", "base", "nan", "--fail-on-regression", "acc", "--allow-mismatch", "items")
+    code, _, err = ft(
+        "compare", "base", "nan", "--fail-on-regression", "acc", "--allow-mismatch", "items"
+    )
     assert code == 1
-    assert "No difference can be stated: accuracy on demo_nli (test, 0 of 20 items) is undefined." in err
+    assert (
+        "No difference can be stated: accuracy on demo_nli (test, 0 of 20 items) is undefined."
+        in err
+    )
 
 
 def test_where_a_watched_metric_was_not_scored_is_said(ft, tmp_path: Path):
     """Two splits a side, exact match on validation only, where nothing changes."""
     for name in (None, "ad"):
-        labels, answers = label_samples([0, 1] * 10, [0] * 20), answer_samples(["a"] * 20, ["b"] * 20)
+        labels, answers = (
+            label_samples([0, 1] * 10, [0] * 20),
+            answer_samples(["a"] * 20, ["b"] * 20),
+        )
         write_evaluation(tmp_path / (name or "b") / "t", make_record(name), labels)
         record = make_record(name, ("exact_match",), split="validation")
         write_evaluation(tmp_path / (name or "b") / "v", record, answers)
     code, _, err = ft("compare", "b", "ad", "--fail-on-regression", "exact_match")
     assert code == 0
-    assert "exact_match was scored on demo_nli (validation) only: no other comparison was judged." in err
+    assert (
+        "exact_match was scored on demo_nli (validation) only: no other comparison was judged."
+        in err
+    )
 
 
 def test_unknown_fields_may_not_be_accepted(ft, scored: Path):
-    code, _, err = ft("compare", scored / "base", scored / "worse", "--allow-mismatch", "max_lenght")
+    code, _, err = ft(
+        "compare", scored / "base", scored / "worse", "--allow-mismatch", "max_lenght"
+    )
     assert code == 2
     assert_three_lines(err, "did you mean")
     assert "items, prompt_hash, target_hash, metric, status, model" in err
@@ -596,7 +730,9 @@ def test_sentence_and_table_show_the_same_numbers(ft, scored: Path):
     assert ft("report", scored)[0] == 0
     text = (scored / "reports" / "report" / "report.md").read_text()
     table = Page(text).tables[0]
-    shown = [dict(zip(table[0], line, strict=True)) for line in table[1:] if "majority" not in line[3]]
+    shown = [
+        dict(zip(table[0], line, strict=True)) for line in table[1:] if "majority" not in line[3]
+    ]
     said = [line for line in text.splitlines() if line.startswith("- ") and " points" in line]
     assert len(shown) == len(said) == 2
     for cells, sentence in zip(shown, said, strict=True):
@@ -607,8 +743,8 @@ def test_sentence_and_table_show_the_same_numbers(ft, scored: Path):
 
 
 def test_the_worked_example_of_the_docs(ft, tmp_path: Path):
-    # 8 corrected, 1 broken: 2 * (1 + 9) / 2^9 = 0.0390625; the ends of Tango's interval solve his score equation
-    # (root finding with scipy's brentq): 0.0660 and 0.5845
+    # 8 corrected, 1 broken: 2 * (1 + 9) / 2^9 = 0.0390625; the ends of Tango's interval solve his
+    # score equation (root finding with scipy's brentq): 0.0660 and 0.5845
     golds = [0] * 10 + [1] * 10
     base = [0] * 5 + [1] * 5 + [0] * 5 + [1] * 5
     tuned = [0, 0, 0, 0, 1, *[0] * 5, 0, 0, *[1] * 8]
@@ -640,10 +776,16 @@ def test_hostile_markdown_is_only_text_for_pandoc_too():
         study, figures = make_hostile(payload)
         page = markdown_page(build_document(study), figures)
         done = subprocess.run(
-            ["pandoc", "-f", "markdown", "-t", "html"], input=page, capture_output=True, text=True, check=True
+            ["pandoc", "-f", "markdown", "-t", "html"],
+            input=page,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         found = HtmlPage(done.stdout)
         assert set(found.tags) <= TAGS | {"code", "col", "colgroup", "img"}, payload
-        linked = [(tag, str(value)) for tag, name, value in found.attributes if name in ("href", "src")]
+        linked = [
+            (tag, str(value)) for tag, name, value in found.attributes if name in ("href", "src")
+        ]
         assert all(tag == "img" and ":" not in value for tag, value in linked), payload
         assert not [name for _, name, _ in found.attributes if name.startswith("on")], payload

@@ -1,4 +1,5 @@
-"""The HTML page in a browser: tables are sorted, cases found, figures drawn, and hostile text stays text."""
+"""The HTML page in a browser: tables are sorted, cases found, figures drawn, and hostile text stays
+text."""
 
 from __future__ import annotations
 
@@ -18,7 +19,14 @@ from ft_harness.comparison.cases.listing import cut
 from ft_harness.comparison.pairing import pair_items
 from ft_harness.pipeline.listings import share_out
 from ft_harness.records import Sample
-from ft_harness.report import Explorer, build_document, html_page, main_comparisons, make_explorer, render_html
+from ft_harness.report import (
+    Explorer,
+    build_document,
+    html_page,
+    main_comparisons,
+    make_explorer,
+    render_html,
+)
 from ft_harness.report.document import Document, Heading, Number, Span, Table
 from ft_harness.report.inline_svg import inline_svg
 from ft_harness.storage.escaping import visible
@@ -43,7 +51,8 @@ ATTACKS = [
 SHORT = [payload for payload in PAYLOADS if len(payload) < 500]
 
 
-# --- figures -------------------------------------------------------------------------------------------------------
+# --- figures
+# -------------------------------------------------------------------------------------------------------
 
 
 def svg(inner: str, attributes: str = "") -> bytes:
@@ -88,10 +97,22 @@ HEAD += '<desc id="f1-desc">The numbers drawn here are in the csv file of the fi
             '<defs><clipPath id="c"/></defs><g clip-path="url(#c)"/>',
             '<defs><clipPath id="f1-c"></clipPath></defs><g clip-path="url(#f1-c)"></g>',
         ),
-        ('<g transform="translate(1 2) scale(0.1 -0.1)"/>', '<g transform="translate(1 2) scale(0.1 -0.1)"></g>'),
-        ("<script>x</script><style>*{}</style><metadata><g/></metadata><foreignObject><g/></foreignObject>", ""),
-        ('<image xlink:href="https://example.invalid/x.png"/><a xlink:href="javascript:x"><g/></a>', ""),
-        ('<g onclick="x" class="y" data-z="1" style="position: fixed; background: url(x)"/>', "<g></g>"),
+        (
+            '<g transform="translate(1 2) scale(0.1 -0.1)"/>',
+            '<g transform="translate(1 2) scale(0.1 -0.1)"></g>',
+        ),
+        (
+            "<script>x</script><style>*{}</style><metadata><g/></metadata><foreignObject><g/></foreignObject>",
+            "",
+        ),
+        (
+            '<image xlink:href="https://example.invalid/x.png"/><a xlink:href="javascript:x"><g/></a>',
+            "",
+        ),
+        (
+            '<g onclick="x" class="y" data-z="1" style="position: fixed; background: url(x)"/>',
+            "<g></g>",
+        ),
         ('<use xlink:href="https://example.invalid/x#a"/>', "<use></use>"),
         ('<g fill="url(https://example.invalid/)"/><g fill="url(x)"/>', "<g></g><g></g>"),
         ('<g fill="red&quot; onload=&quot;x"/><g stroke="expression(x)"/>', "<g></g><g></g>"),
@@ -109,11 +130,16 @@ def test_figures_of_one_page_share_no_identifier():
     page = Elements(render_html(study, dict.fromkeys(names, shape)))
     ids = [attributes["id"] for _, attributes in page.found if "id" in attributes]
     assert len(ids) == len(set(ids))
-    assert [attributes["href"] for tag, attributes in page.found if tag == "use"] == ["#f1-a", "#f2-a", "#f3-a"]
+    assert [attributes["href"] for tag, attributes in page.found if tag == "use"] == [
+        "#f1-a",
+        "#f2-a",
+        "#f3-a",
+    ]
     assert [tag for tag, _ in page.found].count("svg") == 3
 
 
-# --- what the explorer holds ---------------------------------------------------------------------------------------
+# --- what the explorer holds
+# ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +150,8 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def nli(folder: Path) -> tuple[CaseSummary, Listing]:
-    """Of 40 items without a negation 30 are corrected, of 40 with one 30 are broken; all others stay right."""
+    """Of 40 items without a negation 30 are corrected, of 40 with one 30 are broken; all others
+    stay right."""
     base, tuned = nli_pair(folder / "nli")
     summary = summarize(base, tuned, ["genre"])
     listing = list_items(summary, base, tuned, 20_000, ["genre"])
@@ -136,13 +163,22 @@ def test_every_paired_item_is_listed_with_its_cell_and_slices(nli):
     _, listing = nli
     assert (listing.metric, listing.n, len(listing.items)) == ("acc", 80, 80)
     cells = [item.transition for item in listing.items]
-    assert [cells.count(name) for name in ("corrected", "broken", "still right", "not corrected")] == [30, 30, 20, 0]
+    assert [
+        cells.count(name) for name in ("corrected", "broken", "still right", "not corrected")
+    ] == [30, 30, 20, 0]
     first, negated = listing.items[0], listing.items[40]
-    assert (first.transition, first.gold, first.base.text, first.tuned.text) == ("corrected", "yes", "maybe", "yes")
+    assert (first.transition, first.gold, first.base.text, first.tuned.text) == (
+        "corrected",
+        "yes",
+        "maybe",
+        "yes",
+    )
     assert first.slices["negation"] == "no"
     assert first.slices["genre (field)"] == "letters"
     assert (negated.transition, negated.slices["negation"]) == ("broken", "yes")
-    assert first.base.margin == pytest.approx(1.5)  # the best choice has -1, the others -2.5 and less
+    assert first.base.margin == pytest.approx(
+        1.5
+    )  # the best choice has -1, the others -2.5 and less
 
 
 def test_of_many_items_the_sheets_come_first_and_the_same_are_drawn_for_every_adapter(folder: Path):
@@ -153,14 +189,20 @@ def test_of_many_items_the_sheets_come_first_and_the_same_are_drawn_for_every_ad
     assert found.n == 80
     assert list_items(summary, base, tuned, 20) == found
     sheet = {case.item_key for cases in (summary.cases or {}).values() for case in cases}
-    others = sorted({f"item{number:04d}-1" for number in range(80)} - sheet, key=lambda key: crc32(key.encode()))
+    others = sorted(
+        {f"item{number:04d}-1" for number in range(80)} - sheet, key=lambda key: crc32(key.encode())
+    )
     assert len(sheet) == 18  # six of each of the three cells that have any
-    assert [item.item_key for item in found.items] == sorted([*sheet, *others[:2]])  # as in the samples
+    assert [item.item_key for item in found.items] == sorted(
+        [*sheet, *others[:2]]
+    )  # as in the samples
 
 
 def test_nothing_is_listed_where_nothing_decides(folder: Path):
     base, tuned = (
-        write_evaluation(folder / "undecided" / name, make_record(adapter), label_samples([0, 1], [0, 1]))
+        write_evaluation(
+            folder / "undecided" / name, make_record(adapter), label_samples([0, 1], [0, 1])
+        )
         for name, adapter in (("base", None), ("tuned", "a"))
     )
     summary = CaseSummary(counts=None, cases=None, reason="no item has a score")
@@ -178,20 +220,32 @@ def graded(gold: str, answer: str) -> list[Sample]:
 def test_a_graded_score_stands_beside_the_answer(folder: Path):
     # token F1 of "the red car" against "red car": articles are dropped, so 1; of "blue" 0
     base, tuned = (
-        write_evaluation(folder / f"graded-{adapter}", make_record(adapter, ["token_f1"]), graded("red car", answer))
+        write_evaluation(
+            folder / f"graded-{adapter}",
+            make_record(adapter, ["token_f1"]),
+            graded("red car", answer),
+        )
         for adapter, answer in ((None, "blue"), ("a", "the red car"))
     )
     summary = find_cases(base, tuned, pair_items(base, tuned)[0])
     listing = list_items(summary, base, tuned, 10)
     assert listing
     (item,) = listing.items
-    assert (item.transition, item.base.score, item.tuned.score, item.base.margin) == ("better", 0.0, 1.0, None)
+    assert (item.transition, item.base.score, item.tuned.score, item.base.margin) == (
+        "better",
+        0.0,
+        1.0,
+        None,
+    )
 
 
 def test_long_texts_lose_their_middle():
     # 150 at the start, 450 at the end
     assert cut("a" * 150 + "b" * 450) == "a" * 150 + "b" * 450
-    assert cut("a" * 150 + "x" * 1234 + "b" * 450) == "a" * 150 + " [… 1,234 characters left out …] " + "b" * 450
+    assert (
+        cut("a" * 150 + "x" * 1234 + "b" * 450)
+        == "a" * 150 + " [… 1,234 characters left out …] " + "b" * 450
+    )
 
 
 @pytest.mark.parametrize(
@@ -212,7 +266,10 @@ def study_with(summary: CaseSummary, name: str = "Two small tasks") -> Study:
     """The usual study, whose first comparison has these cases."""
     study = make_study()
     first = main_comparisons(study)[0]
-    changed = [each.model_copy(update={"cases": summary}) if each is first else each for each in study.comparisons]
+    changed = [
+        each.model_copy(update={"cases": summary}) if each is first else each
+        for each in study.comparisons
+    ]
     return study.model_copy(update={"comparisons": changed, "name": name})
 
 
@@ -234,29 +291,52 @@ def test_the_explorers_data_names_every_text_once(nli):
     assert len(texts) == len(set(texts))
     assert texts[group["name"]] == "snli_custom (test): snli_lora"
     key, cell, prompt, gold, base, tuned, known, _, why, slices = group["items"][0]
-    assert [texts[number] for number in (cell, gold, base, tuned)] == ["corrected", "yes", "maybe", "yes"]
+    assert [texts[number] for number in (cell, gold, base, tuned)] == [
+        "corrected",
+        "yes",
+        "maybe",
+        "yes",
+    ]
     assert texts[prompt].startswith("A man sleeps on item 0.\nQuestion: A man is asleep")
     assert (texts[key], texts[known], why) == (nli[1].items[0].item_key, "1.50 nats ahead", -1)
     assert "negation: no" in [texts[number] for number in slices]
-    assert [texts[number] for number in group["classes"]] == ["maybe", "yes", "no"]  # 27, 27 and 26 items
+    assert [texts[number] for number in group["classes"]] == [
+        "maybe",
+        "yes",
+        "no",
+    ]  # 27, 27 and 26 items
     assert "gold answer" not in [texts[kind] for kind, _ in group["slices"]]
-    assert explorer.note.startswith("80 items of one comparison. Prompts and answers of more than 600 characters")
+    assert explorer.note.startswith(
+        "80 items of one comparison. Prompts and answers of more than 600 characters"
+    )
     assert explorer_of(study, nli[1]) == explorer
 
 
 def test_a_drawn_part_is_said_to_be_one(nli):
     part = Listing(nli[1].metric, 31_000, nli[1].kinds, nli[1].items)
-    assert explorer_of(study_with(nli[0]), part).note.startswith("80 items of one comparison, drawn from 31,000 (")
+    assert explorer_of(study_with(nli[0]), part).note.startswith(
+        "80 items of one comparison, drawn from 31,000 ("
+    )
 
 
 def test_data_cannot_end_its_element_and_holds_nothing_that_cannot_be_seen(nli):
     item = nli[1].items[0]
     for payload in [*ATTACKS, *PAYLOADS]:
         changed = Item(
-            payload, "corrected", payload, payload, Answer(payload, None, None), item.tuned, {payload: payload}, payload
+            payload,
+            "corrected",
+            payload,
+            payload,
+            Answer(payload, None, None),
+            item.tuned,
+            {payload: payload},
+            payload,
         )
         data = explorer_of(study_with(nli[0]), Listing("acc", 1, [payload], [changed])).data
-        assert not re.search("[<>&\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]", data)
+        assert not re.search(
+            "[<>&\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]",
+            data,
+        )
         found = json.loads(data)
         assert found["texts"][found["groups"][0]["items"][0][0]] == visible(payload, 1200)
         assert len(data) < 20_000
@@ -273,7 +353,8 @@ def test_the_explorer_stands_after_the_cases(nli):
     assert re.findall("<h2[^>]*>([^<]*)</h2>", alone) == ["Notes", "Case explorer"]
 
 
-# --- in a browser --------------------------------------------------------------------------------------------------
+# --- in a browser
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -289,7 +370,11 @@ def write_page(folder: Path, page: str) -> Path:
 
 
 def texts_of(browser: Browser, selector: str) -> list[str]:
-    return list(browser.run(f"[...document.querySelectorAll({json.dumps(selector)})].map((each) => each.textContent)"))
+    return list(
+        browser.run(
+            f"[...document.querySelectorAll({json.dumps(selector)})].map((each) => each.textContent)"
+        )
+    )
 
 
 def found_in(browser: Browser) -> str:
@@ -318,7 +403,9 @@ def type_text(browser: Browser, text: str) -> None:
 
 
 @needs_browser
-def test_tables_are_sorted_by_unrounded_numbers_by_mouse_and_keyboard(browser: Browser, folder: Path):
+def test_tables_are_sorted_by_unrounded_numbers_by_mouse_and_keyboard(
+    browser: Browser, folder: Path
+):
     rows = [
         ["b", Number("50.0 %", 0.50002), Span("+1.0 to +2.0", 0.01, 0.02)],
         ["a", Number("-", None), Span("-", None, None)],
@@ -337,7 +424,9 @@ def test_tables_are_sorted_by_unrounded_numbers_by_mouse_and_keyboard(browser: B
     assert texts_of(browser, "th button") == ["Name", "Score", "Interval"]
     click(1)
     assert order() == ["item 9", "item 10", "b", "a"]
-    assert browser.run("[...document.querySelectorAll('th')].map((th) => th.getAttribute('aria-sort'))") == [
+    assert browser.run(
+        "[...document.querySelectorAll('th')].map((th) => th.getAttribute('aria-sort'))"
+    ) == [
         None,
         "ascending",
         None,
@@ -417,24 +506,49 @@ def test_pages_of_cases_are_turned(explored: Browser):
 @needs_browser
 def test_controls_have_names_and_the_number_found_is_announced(explored: Browser):
     nodes = explored.call("Accessibility.getFullAXTree")["nodes"]
-    named = {(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node["ignored"]}
+    named = {
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in nodes
+        if not node["ignored"]
+    }
     wanted = {
-        *(("combobox", "Cell"), ("combobox", "Gold answer"), ("combobox", "Slice"), ("search", "Cases")),
-        *(("searchbox", "Text in prompt, answers, why"), ("main", ""), ("navigation", "Contents"), ("list", "Cases")),
+        *(
+            ("combobox", "Cell"),
+            ("combobox", "Gold answer"),
+            ("combobox", "Slice"),
+            ("search", "Cases"),
+        ),
+        *(
+            ("searchbox", "Text in prompt, answers, why"),
+            ("main", ""),
+            ("navigation", "Contents"),
+            ("list", "Cases"),
+        ),
         *(("button", "Show all"), ("button", "Next"), ("table", "Scores before and after")),
     }
     assert wanted <= named
-    assert not [role for role, name in named if role in ("combobox", "searchbox", "button", "table") and not name]
+    assert not [
+        role
+        for role, name in named
+        if role in ("combobox", "searchbox", "button", "table") and not name
+    ]
     assert "status" in {role for role, _ in named}
 
 
 @needs_browser
-def test_without_scripts_all_but_sorting_and_the_explorer_can_be_read(nli, browser: Browser, folder: Path):
+def test_without_scripts_all_but_sorting_and_the_explorer_can_be_read(
+    nli, browser: Browser, folder: Path
+):
     study = study_with(nli[0])
-    browser.open(write_page(folder, render_html(study, {}, explorer_of(study, nli[1]))), scripts=False)
+    browser.open(
+        write_page(folder, render_html(study, {}, explorer_of(study, nli[1]))), scripts=False
+    )
     nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
     named = [node.get("name", {}).get("value", "") for node in nodes if not node["ignored"]]
-    assert any(name.startswith("To search them, open this page in a browser that runs its script") for name in named)
+    assert any(
+        name.startswith("To search them, open this page in a browser that runs its script")
+        for name in named
+    )
     assert "Scores before and after" in named
     assert "Show all" not in named
 
@@ -442,19 +556,26 @@ def test_without_scripts_all_but_sorting_and_the_explorer_can_be_read(nli, brows
 def hostile_item(number: int, payload: str) -> Item:
     sides = Answer(payload, 0.5, 0.25), Answer(None, None, None)
     slices = {payload: payload, "kind": payload}
-    return Item(f"{number}{payload}", "corrected", payload * 2, payload, *sides, slices=slices, why=payload)
+    return Item(
+        f"{number}{payload}", "corrected", payload * 2, payload, *sides, slices=slices, why=payload
+    )
 
 
 @needs_browser
 def test_hostile_text_does_nothing(browser: Browser, folder: Path):
-    """As name of everything, prompt, answer and slice: no script runs, nothing is fetched, nothing complains."""
+    """As name of everything, prompt, answer and slice: no script runs, nothing is fetched, nothing
+    complains."""
     joined = " ".join([*ATTACKS, *SHORT])
     study, _ = make_hostile(joined)
     comparison = main_comparisons(study)[0]
     items = [hostile_item(number, payload) for number, payload in enumerate([*ATTACKS, *PAYLOADS])]
     listing = Listing("acc", len(items), [*(item.gold for item in items), "kind"], items)
     explorer = make_explorer(study, [(comparison, listing)])
-    shapes = {"before_after": svg(f"<g onload='{MARKED}'/><script>{MARKED}</script>", f"onload='{MARKED}'")}
+    shapes = {
+        "before_after": svg(
+            f"<g onload='{MARKED}'/><script>{MARKED}</script>", f"onload='{MARKED}'"
+        )
+    }
     browser.open(write_page(folder, html_page(build_document(study), shapes, explorer)))
     assert found_in(browser).startswith(f"{len(items)} of {len(items)} cases")
     type_text(browser, "<img")
@@ -462,37 +583,110 @@ def test_hostile_text_does_nothing(browser: Browser, folder: Path):
     browser.run("document.querySelectorAll('button').forEach((each) => each.click())")
     browser.run("new Promise((done) => setTimeout(done, 300))")
     assert browser.run("window.hacked") is None
-    elements = set(browser.run("[...document.querySelectorAll('body *')].map((each) => each.localName)"))
+    elements = set(
+        browser.run("[...document.querySelectorAll('body *')].map((each) => each.localName)")
+    )
     assert elements <= ELEMENTS
     attributes = set(
-        browser.run("[...document.querySelectorAll('body *')].flatMap((each) => each.getAttributeNames())")
+        browser.run(
+            "[...document.querySelectorAll('body *')].flatMap((each) => each.getAttributeNames())"
+        )
     )
     assert attributes <= ATTRIBUTES
     assert browser.complaints() == []
 
 
 ELEMENTS = {
-    *("a", "button", "caption", "dd", "desc", "details", "div", "dl", "dt", "figcaption", "figure", "form", "g", "h1"),
-    *("h2", "h3", "h4", "header", "input", "label", "li", "main", "mark", "nav", "ol", "optgroup", "option", "p"),
-    *("pre", "script", "section", "select", "span", "summary", "svg", "table", "tbody", "td", "th", "thead", "title"),
+    *(
+        "a",
+        "button",
+        "caption",
+        "dd",
+        "desc",
+        "details",
+        "div",
+        "dl",
+        "dt",
+        "figcaption",
+        "figure",
+        "form",
+        "g",
+        "h1",
+    ),
+    *(
+        "h2",
+        "h3",
+        "h4",
+        "header",
+        "input",
+        "label",
+        "li",
+        "main",
+        "mark",
+        "nav",
+        "ol",
+        "optgroup",
+        "option",
+        "p",
+    ),
+    *(
+        "pre",
+        "script",
+        "section",
+        "select",
+        "span",
+        "summary",
+        "svg",
+        "table",
+        "tbody",
+        "td",
+        "th",
+        "thead",
+        "title",
+    ),
     *("tr", "ul"),
 }
 ATTRIBUTES = {
-    *("aria-describedby", "aria-disabled", "aria-label", "aria-labelledby", "aria-sort", "autocomplete", "class"),
-    *("data-value", "hidden", "href", "id", "label", "name", "role", "scope", "spellcheck", "start", "stroke-linecap"),
+    *(
+        "aria-describedby",
+        "aria-disabled",
+        "aria-label",
+        "aria-labelledby",
+        "aria-sort",
+        "autocomplete",
+        "class",
+    ),
+    *(
+        "data-value",
+        "hidden",
+        "href",
+        "id",
+        "label",
+        "name",
+        "role",
+        "scope",
+        "spellcheck",
+        "start",
+        "stroke-linecap",
+    ),
     *("stroke-linejoin", "tabindex", "type", "value", "viewBox"),
 }
 
 
 @needs_browser
 def test_the_policy_lets_nothing_else_run(browser: Browser, folder: Path):
-    """A page into which someone wrote a script, a style or an address: the policy stops all of them."""
+    """A page into which someone wrote a script, a style or an address: the policy stops all of
+    them."""
     page = render_html(make_study(), {})
-    smuggled = f"<script>{MARKED}</script><img src='https://example.invalid/x.png' onerror='{MARKED}'>"
+    smuggled = (
+        f"<script>{MARKED}</script><img src='https://example.invalid/x.png' onerror='{MARKED}'>"
+    )
     smuggled += "<p id='styled' style='color: rgb(1, 2, 3)'>x</p>"
     browser.open(write_page(folder, page.replace("<main>", f"<main>{smuggled}")))
     assert browser.run("window.hacked") is None
-    assert browser.run("getComputedStyle(document.getElementById('styled')).color") != "rgb(1, 2, 3)"
+    assert (
+        browser.run("getComputedStyle(document.getElementById('styled')).color") != "rgb(1, 2, 3)"
+    )
     refused = " ".join(browser.complaints())
     assert refused.count("violates the following Content Security Policy directive") >= 3
     raised = "(() => { try { document.body.innerHTML = 'x'; return 'done'; } catch (error) { return error.name; } })()"
@@ -501,7 +695,8 @@ def test_the_policy_lets_nothing_else_run(browser: Browser, folder: Path):
 
 @needs_browser
 def test_it_stays_quick_with_20000_cases(browser: Browser, folder: Path, nli):
-    """All work after a key together: less than 100 ms, in which a reader sees an answer as immediate."""
+    """All work after a key together: less than 100 ms, in which a reader sees an answer as
+    immediate."""
     text = "a man in red plays outside while two dogs run along the wide sandy beach near old boats"
     items = [
         Item(
@@ -533,7 +728,8 @@ def test_it_stays_quick_with_20000_cases(browser: Browser, folder: Path, nli):
     assert browser.complaints() == []
 
 
-# --- the command ---------------------------------------------------------------------------------------------------
+# --- the command
+# ---------------------------------------------------------------------------------------------------
 
 
 def test_the_command_says_how_many_items_the_page_holds(ft, tmp_path: Path):
@@ -546,7 +742,11 @@ def test_the_command_says_how_many_items_the_page_holds(ft, tmp_path: Path):
         ("page-4", ["--explorer", "0"]),
     ):
         assert ft("report", "results", "--name", name, *given)[0] == 0
-        pages.append((tmp_path / "results/reports" / name / "report.html").read_text("utf-8").replace(name, "NAME"))
+        pages.append(
+            (tmp_path / "results/reports" / name / "report.html")
+            .read_text("utf-8")
+            .replace(name, "NAME")
+        )
     everything, again, some, none = pages
     assert "80 items of one comparison. " in everything
     assert everything == again

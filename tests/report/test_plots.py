@@ -31,7 +31,13 @@ from ft_harness.report.figures import (
     tradeoff_rows,
     tradeoffs,
 )
-from tests.builders.study import make_adapter, make_comparison, make_row, make_study, make_varied_study
+from tests.builders.study import (
+    make_adapter,
+    make_comparison,
+    make_row,
+    make_study,
+    make_varied_study,
+)
 
 EMPTY = Study(name="empty", comparisons=[], adapters=[], notes=[], command="ft-harness report")
 HOSTILE = "$x_{y$ <script>alert(1)</script> -- \u202e\x1b]0;x\x07"
@@ -39,7 +45,9 @@ HOSTILE = "$x_{y$ <script>alert(1)</script> -- \u202e\x1b]0;x\x07"
 
 def study_of(task: str, base: float | None, tuned: float | None) -> Study:
     row = make_row(task, "test", "acc", (base, tuned), primary=True, tuned_subject=task)
-    return EMPTY.model_copy(update={"comparisons": [make_comparison(task, "test", {"acc": (base, tuned)}, [row])]})
+    return EMPTY.model_copy(
+        update={"comparisons": [make_comparison(task, "test", {"acc": (base, tuned)}, [row])]}
+    )
 
 
 def drawn(study: Study) -> Figure:
@@ -65,7 +73,9 @@ def assert_valid(data: bytes, form: Form) -> None:
 
 
 @pytest.mark.parametrize("form", ["png", "svg"])
-@pytest.mark.parametrize("study", [make_study(), EMPTY, study_of(HOSTILE, 0.0, 1.0), study_of("undefined", None, 0.5)])
+@pytest.mark.parametrize(
+    "study", [make_study(), EMPTY, study_of(HOSTILE, 0.0, 1.0), study_of("undefined", None, 0.5)]
+)
 def test_before_after_is_valid_and_repeatable(study, form):
     first = before_after(study, form)
     assert_valid(first, form)
@@ -98,7 +108,9 @@ def test_the_axis_runs_from_0_to_100(study):
 def test_a_perplexity_is_left_to_the_table():
     row = make_row("ppl", "test", "token_ppl", (120.0, 8.0), primary=True, tuned_subject="ppl")
     comparison = make_comparison("ppl", "test", {"token_ppl": (120.0, 8.0)}, [row])
-    assert before_after(EMPTY.model_copy(update={"comparisons": [comparison]}), "png") == before_after(EMPTY, "png")
+    assert before_after(
+        EMPTY.model_copy(update={"comparisons": [comparison]}), "png"
+    ) == before_after(EMPTY, "png")
 
 
 def test_every_test_row_is_named_with_its_numbers():
@@ -112,7 +124,9 @@ def test_every_test_row_is_named_with_its_numbers():
 
 
 def test_long_and_odd_names_are_short_and_visible():
-    assert texts(drawn(study_of("a" * 27 + "bc\n", 0.1, 0.2)))[-1].startswith(f"{'a' * 27}… (test)\n")
+    assert texts(drawn(study_of("a" * 27 + "bc\n", 0.1, 0.2)))[-1].startswith(
+        f"{'a' * 27}… (test)\n"
+    )
     assert texts(drawn(study_of("a\nb\x1b", 0.1, 0.2)))[-1].startswith("a b\\x1b (test)\n")
 
 
@@ -128,26 +142,38 @@ def test_an_interval_beside_its_value_is_drawn():
     score = study.comparisons[0].base.scores[0].model_copy(update={"low": 0.52, "high": 0.58})
     record = study.comparisons[0].base.model_copy(update={"scores": [score]})
     comparison = study.comparisons[0].model_copy(update={"base": record})
-    segments = drawn(study.model_copy(update={"comparisons": [comparison]})).axes[0].collections[0].get_segments()
+    segments = (
+        drawn(study.model_copy(update={"comparisons": [comparison]}))
+        .axes[0]
+        .collections[0]
+        .get_segments()
+    )
     assert [point[0] for point in segments[0]] == [pytest.approx(52), pytest.approx(58)]
 
 
 def test_the_majority_tick_belongs_to_the_primary_metric():
     study = study_of("macro", 0.4, 0.6)
     other = make_row("macro", "test", "f1_macro", (0.2, None), tuned_subject=None)
-    comparison = study.comparisons[0].model_copy(update={"rows": [other, *study.comparisons[0].rows]})
-    assert "Majority 20.0" not in texts(drawn(study.model_copy(update={"comparisons": [comparison]})))
+    comparison = study.comparisons[0].model_copy(
+        update={"rows": [other, *study.comparisons[0].rows]}
+    )
+    assert "Majority 20.0" not in texts(
+        drawn(study.model_copy(update={"comparisons": [comparison]}))
+    )
 
 
 def curves_of(history: list[HistoryEntry]) -> Figure:
     figure = Figure()
-    curves._draw(figure, make_adapter("snli_lora", "snli_custom").model_copy(update={"history": history}))
+    curves._draw(
+        figure, make_adapter("snli_lora", "snli_custom").model_copy(update={"history": history})
+    )
     return figure
 
 
 def test_close_labels_of_the_loss_curve_are_moved_apart():
     history = [
-        HistoryEntry(step=step, epoch=1, loss=0.5 - step / 1000, eval_loss=0.5 - step / 1000) for step in (1, 100)
+        HistoryEntry(step=step, epoch=1, loss=0.5 - step / 1000, eval_loss=0.5 - step / 1000)
+        for step in (1, 100)
     ]
     (axes,) = curves_of(history).axes
     heights = {text.get_text(): text.get_position()[1] for text in axes.texts}
@@ -160,14 +186,21 @@ def test_an_empty_history_says_so():
 
 
 def test_learning_rate_and_gradient_norm_stand_under_the_loss():
-    history = [HistoryEntry(step=step, epoch=1, loss=1.0, learning_rate=1e-3, grad_norm=2.0) for step in (1, 2)]
+    history = [
+        HistoryEntry(step=step, epoch=1, loss=1.0, learning_rate=1e-3, grad_norm=2.0)
+        for step in (1, 2)
+    ]
     figure = curves_of(history)
     assert [axes.get_ylabel() for axes in figure.axes] == [
         "loss\n(nats per trained token)",
         "learning rate",
         "gradient norm",
     ]
-    assert [list(axes.lines[0].get_ydata()) for axes in figure.axes] == [[1.0, 1.0], [1e-3, 1e-3], [2.0, 2.0]]
+    assert [list(axes.lines[0].get_ydata()) for axes in figure.axes] == [
+        [1.0, 1.0],
+        [1e-3, 1e-3],
+        [2.0, 2.0],
+    ]
     assert [axes.get_ylim()[0] for axes in figure.axes[1:]] == [0, 0]
 
 
@@ -184,7 +217,10 @@ def test_score_by_training_time_names_the_adapters():
     figure = Figure()
     tradeoffs._draw_panel(figure.subplots(), timed(make_varied_study()), curve=False)
     shown = [text.get_text() for text in figure.axes[0].texts]
-    assert shown == ["Base 40.0", *(f"{name}, {shots}-shot" for name in ("small", "large") for shots in (0, 3))]
+    assert shown == [
+        "Base 40.0",
+        *(f"{name}, {shots}-shot" for name in ("small", "large") for shots in (0, 3)),
+    ]
     # make_varied_study: 60 s and 240 s of training
     assert [line.get_xdata()[0] for line in figure.axes[0].lines[1:]] == [60, 60, 240, 240]
 
@@ -192,9 +228,15 @@ def test_score_by_training_time_names_the_adapters():
 def test_score_by_training_size_is_a_line_through_the_means():
     figure = Figure()
     tradeoffs._draw_panel(figure.subplots(), sized(make_varied_study()), curve=True)
-    (line,) = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"]
+    (line,) = [
+        line
+        for line in figure.axes[0].lines
+        if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"
+    ]
     assert list(line.get_xdata()) == [100, 400]
-    assert list(line.get_ydata()) == pytest.approx([52.5, 67.5])  # means of 50 and 55, and of 70 and 65
+    assert list(line.get_ydata()) == pytest.approx(
+        [52.5, 67.5]
+    )  # means of 50 and 55, and of 70 and 65
     assert figure.axes[0].get_xscale() == "log"
 
 
@@ -217,7 +259,11 @@ def test_the_numbers_of_every_figure_are_at_hand():
     # make_score: the interval is from 0.05 below the value to 0.04 above
     small = ["snli_custom", "test", "small", "acc"]
     assert dict(zip(SCORE_COLUMNS, first, strict=True)) == dict(
-        zip(SCORE_COLUMNS, [*small, "base", 0.4, pytest.approx(0.35), pytest.approx(0.44), 300], strict=True)
+        zip(
+            SCORE_COLUMNS,
+            [*small, "base", 0.4, pytest.approx(0.35), pytest.approx(0.44), 300],
+            strict=True,
+        )
     )
     assert second[4:6] == ["tuned", 0.5]
     assert score_rows(make_study())[2][4:6] == ["majority class", 0.3367]

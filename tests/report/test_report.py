@@ -1,4 +1,5 @@
-"""The report: its structure, its numbers, and hostile text in every place where text from outside can stand."""
+"""The report: its structure, its numbers, and hostile text in every place where text from outside
+can stand."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ FIGURES = {"before_after": "before_after.png", "curves:snli_lora": "curves_snli_
 
 
 class Page(Elements):
-    """What a reader's browser would make of it: tags, attributes, tables, headings and text outside of code."""
+    """What a reader's browser would make of it: tags, attributes, tables, headings and text outside
+    of code."""
 
     void = frozenset({"img", "br", "hr"})
 
@@ -58,7 +60,8 @@ class Page(Elements):
             self.prose.append(data)
 
 
-# --- structure and numbers -----------------------------------------------------------------------------------------
+# --- structure and numbers
+# -----------------------------------------------------------------------------------------
 
 
 def test_the_report_has_its_parts_in_order():
@@ -95,11 +98,34 @@ def test_the_sentences_come_first():
 
 
 def test_the_first_table_holds_primary_metrics_and_the_majority_class_alone():
-    # by hand from the values in make_study: 0.7312 - 0.3912 = 0.34, interval 0.34 - 0.0613 to 0.34 + 0.0587;
+    # by hand from the values in make_study: 0.7312 - 0.3912 = 0.34, interval 0.34 - 0.0613 to 0.34
+    # + 0.0587;
     # 0.3141 - 0.1034 = 0.2107
     assert Page(render_markdown(make_study(), {})).tables[0] == [
-        ["Task", "Split", "Metric", "Base", "Tuned", "Difference", "95 % interval", "p (Holm)", "n", "Verdict"],
-        ["snli_custom", "test", "acc", "39.1 %", "73.1 %", "+34.0", "+27.9 to +39.9", "< 0.001", "300", "improved"],
+        [
+            "Task",
+            "Split",
+            "Metric",
+            "Base",
+            "Tuned",
+            "Difference",
+            "95 % interval",
+            "p (Holm)",
+            "n",
+            "Verdict",
+        ],
+        [
+            "snli_custom",
+            "test",
+            "acc",
+            "39.1 %",
+            "73.1 %",
+            "+34.0",
+            "+27.9 to +39.9",
+            "< 0.001",
+            "300",
+            "improved",
+        ],
         ["snli_custom", "test", "acc, majority class", "33.7 %", "-", "-", "-", "-", "300", "-"],
         [
             "squad_custom",
@@ -122,7 +148,9 @@ def assert_shows(cell: str, value: float | None) -> None:
 def test_every_row_on_test_is_shown_as_it_is():
     study = make_study()
     text = render_markdown(study, {})
-    scores, by_label = (Page(section(text, title)).tables[0] for title in ("All metrics", "Scores by label"))
+    scores, by_label = (
+        Page(section(text, title)).tables[0] for title in ("All metrics", "Scores by label")
+    )
     lines = {(line[0], line[2].partition(",")[0], line[4] != "-"): line for line in scores[1:]}
     labels = {line[2]: line[3:] for line in by_label[1:]}
     for row in (row for row in study.rows() if row.split == "test"):
@@ -131,11 +159,16 @@ def test_every_row_on_test_is_shown_as_it_is():
             place = 2 * ["precision", "recall", "f1"].index(kind)
             base, tuned = labels[label][place : place + 2]
         else:
-            _, _, _, base, tuned, delta, interval, p, _, n, _ = lines[row.task, row.metric, row.tuned is not None]
+            _, _, _, base, tuned, delta, interval, p, _, n, _ = lines[
+                row.task, row.metric, row.tuned is not None
+            ]
             assert_shows(delta, row.delta)
             assert_shows(interval.partition(" to ")[0], row.low)
             assert_shows(interval.partition(" to ")[2] or "-", row.high)
-            assert (p, n) == ("-" if row.p is None else "< 0.001" if row.p < 0.001 else f"{row.p:.3f}", str(row.n))
+            assert (p, n) == (
+                "-" if row.p is None else "< 0.001" if row.p < 0.001 else f"{row.p:.3f}",
+                str(row.n),
+            )
         assert_shows(base, row.base)
         assert_shows(tuned, row.tuned)
 
@@ -145,7 +178,9 @@ def test_scores_by_split_show_every_split_of_what_has_several():
     rows = {(row.task, row.metric, row.split): row for row in study.rows() if row.tuned_subject}
     by_split = Page(render_markdown(study, {})).tables[1]
     assert by_split[0] == ["Task", "Metric", "", "Train", "Validation", "Test"]
-    assert len(by_split) == 1 + 4  # acc of the one task with several splits; base, tuned, difference, n
+    assert (
+        len(by_split) == 1 + 4
+    )  # acc of the one task with several splits; base, tuned, difference, n
     for task, metric, what, *cells in by_split[1:]:
         for split, cell in zip(("train", "validation", "test"), cells, strict=True):
             row: Row | None = rows.get((task, metric, split))
@@ -161,7 +196,13 @@ def test_one_split_needs_no_table_of_splits():
     alone = study.model_copy(update={"comparisons": study.comparisons[:1]})
     assert "Scores by split" not in Page(render_markdown(alone, {})).headings
     two = study.model_copy(update={"comparisons": study.comparisons[:2]})
-    assert Page(render_markdown(two, {})).tables[1][0] == ["Task", "Metric", "", "Validation", "Test"]
+    assert Page(render_markdown(two, {})).tables[1][0] == [
+        "Task",
+        "Metric",
+        "",
+        "Validation",
+        "Test",
+    ]
 
 
 def test_exploratory_rows_that_are_asked_for_are_marked_and_have_a_p():
@@ -179,10 +220,14 @@ def test_exploratory_rows_that_are_asked_for_are_marked_and_have_a_p():
 def test_what_was_taken_for_what_is_counted():
     study = make_study()
     confusion = ConfusionPair(
-        labels=["entailment", "neutral"], base=[[150, 0, 0], [148, 0, 2]], tuned=[[120, 30, 0], [40, 110, 0]]
+        labels=["entailment", "neutral"],
+        base=[[150, 0, 0], [148, 0, 2]],
+        tuned=[[120, 30, 0], [40, 110, 0]],
     )
     shown = [
-        each.model_copy(update={"confusion": confusion}) if each.base.settings.split == "test" else each
+        each.model_copy(update={"confusion": confusion})
+        if each.base.settings.split == "test"
+        else each
         for each in study.comparisons[:1]
     ]
     text = render_markdown(study.model_copy(update={"comparisons": shown}), {})
@@ -202,7 +247,9 @@ def test_a_confusion_matrix_of_many_labels_is_left_out():
     confusion = ConfusionPair(labels=labels, base=counts, tuned=counts)
     study = make_study()
     wide = [each.model_copy(update={"confusion": confusion}) for each in study.comparisons]
-    assert "gold labels by row" not in render_markdown(study.model_copy(update={"comparisons": wide}), {})
+    assert "gold labels by row" not in render_markdown(
+        study.model_copy(update={"comparisons": wide}), {}
+    )
 
 
 @pytest.mark.parametrize(
@@ -210,7 +257,11 @@ def test_a_confusion_matrix_of_many_labels_is_left_out():
     [
         ("acc", 0.5004, "50.0 %"),
         ("bleu", 34.0187, "34.0"),
-        ("brier", 0.41678, "0.417"),  # of 2 at most: a decimal more would be noise, one fewer hides differences
+        (
+            "brier",
+            0.41678,
+            "0.417",
+        ),  # of 2 at most: a decimal more would be noise, one fewer hides differences
         ("token_ppl", 3.32012, "3.32"),
     ],
 )
@@ -220,8 +271,12 @@ def test_decimals_are_those_that_a_metric_needs(metric: str, value: float, shown
 
 
 def test_cost_is_in_human_units():
-    # 754.2 s; 90 000 of 3 090 000 parameters; 1300 MiB; 380 000 bytes; three evaluations of 12.5 s each
-    cost = {line[0]: line[1] for line in Page(section(render_markdown(make_study(), {}), "Cost")).tables[0]}
+    # 754.2 s; 90 000 of 3 090 000 parameters; 1300 MiB; 380 000 bytes; three evaluations of 12.5 s
+    # each
+    cost = {
+        line[0]: line[1]
+        for line in Page(section(render_markdown(make_study(), {}), "Cost")).tables[0]
+    }
     assert cost == {
         "": "snli_lora",
         "Training time": "12 min 34 s",
@@ -243,15 +298,25 @@ def test_cost_is_in_human_units():
 
 def test_cases_show_counts_and_answers():
     page = Page(render_markdown(make_study(), {}))
-    assert [["Still right", "Corrected", "Broken", "Not corrected"], ["100", "119", "17", "64"]] in page.tables
-    assert [["", "Answer"], ["Gold", "entailment"], ["Base", "neutral"], ["Tuned", "entailment"]] in page.tables
+    assert [
+        ["Still right", "Corrected", "Broken", "Not corrected"],
+        ["100", "119", "17", "64"],
+    ] in page.tables
+    assert [
+        ["", "Answer"],
+        ["Gold", "entailment"],
+        ["Base", "neutral"],
+        ["Tuned", "entailment"],
+    ] in page.tables
     assert ["Tuned", "(no readable answer)"] in [line for lines in page.tables for line in lines]
 
 
 def test_a_task_without_right_and_wrong_gives_the_reason():
     study = make_study()
     cases = CaseSummary(counts=None, cases=None, reason="no item has a score of acc")
-    study = study.model_copy(update={"comparisons": [study.comparisons[0].model_copy(update={"cases": cases})]})
+    study = study.model_copy(
+        update={"comparisons": [study.comparisons[0].model_copy(update={"cases": cases})]}
+    )
     assert "### snli\\_custom (test)\n\nno item has a score of acc\n" in render_markdown(study, {})
 
 
@@ -259,9 +324,13 @@ def test_adapters_and_shots_on_the_same_task_are_told_apart():
     study = make_study()
     first = study.comparisons[0]
     other = first.tuned.model_copy(update={"subject": "other"})
-    shots = first.tuned.model_copy(update={"settings": first.tuned.settings.model_copy(update={"num_fewshot": 3})})
+    shots = first.tuned.model_copy(
+        update={"settings": first.tuned.settings.model_copy(update={"num_fewshot": 3})}
+    )
     further = [first.model_copy(update={"tuned": record}) for record in (other, shots)]
-    report = render_markdown(study.model_copy(update={"comparisons": [*study.comparisons, *further]}), {})
+    report = render_markdown(
+        study.model_copy(update={"comparisons": [*study.comparisons, *further]}), {}
+    )
     scores = Page(report).tables[0]
     assert scores[0][:5] == ["Task", "Adapter", "Shots", "Split", "Metric"]
     assert {tuple(line[:3]) for line in scores[1:]} == {
@@ -278,8 +347,12 @@ def test_limits_that_differ_between_splits_stay_in_one_line():
     study = make_study()
     train = study.comparisons[2]
     settings = train.tuned.settings.model_copy(update={"limit": 50})
-    train = train.model_copy(update={"tuned": train.tuned.model_copy(update={"settings": settings})})
-    report = render_markdown(study.model_copy(update={"comparisons": [*study.comparisons[:2], train]}), {})
+    train = train.model_copy(
+        update={"tuned": train.tuned.model_copy(update={"settings": settings})}
+    )
+    report = render_markdown(
+        study.model_copy(update={"comparisons": [*study.comparisons[:2], train]}), {}
+    )
     assert ["snli_custom", "acc", "n", "300", "300", "300"] in Page(report).tables[1]
 
 
@@ -287,7 +360,9 @@ def test_a_label_with_recall_alone_has_a_line():
     study = make_study()
     row = make_row("odd", "test", "recall_yes", (0.25, 0.5), primary=True)
     odd = make_comparison("odd", "test", {"recall_yes": (0.25, 0.5)}, [row])
-    scores, by_label, *_ = Page(render_markdown(study.model_copy(update={"comparisons": [odd]}), {})).tables
+    scores, by_label, *_ = Page(
+        render_markdown(study.model_copy(update={"comparisons": [odd]}), {})
+    ).tables
     assert scores[1][:5] == ["odd", "test", "recall_yes", "25.0 %", "50.0 %"]
     assert by_label[1] == ["odd", "test", "yes", "-", "-", "25.0 %", "50.0 %", "-", "-"]
 
@@ -297,16 +372,22 @@ def test_a_primary_metric_on_validation_is_in_the_main_table():
     validation = study.comparisons[1]
     rows = [row.model_copy(update={"primary": row.metric == "f1_macro"}) for row in validation.rows]
     validation = validation.model_copy(update={"rows": rows})
-    scores = Page(render_markdown(study.model_copy(update={"comparisons": [validation]}), {})).tables[0]
+    scores = Page(
+        render_markdown(study.model_copy(update={"comparisons": [validation]}), {})
+    ).tables[0]
     assert ["snli_custom", "validation", "f1_macro"] in [line[:3] for line in scores]
 
 
 def test_a_study_without_primary_metric_or_adapters_is_still_a_report():
     study = make_study()
-    train = study.model_copy(update={"comparisons": study.comparisons[2:3], "adapters": [], "notes": []})
+    train = study.model_copy(
+        update={"comparisons": study.comparisons[2:3], "adapters": [], "notes": []}
+    )
     assert "No primary metric was compared." in render_markdown(train, {})
     empty = Study(name="Empty", comparisons=[], adapters=[], notes=[], command="ft-harness report")
-    assert render_markdown(empty, {}).startswith("# Empty\n\n## Scores\n\nNo primary metric was compared.\n")
+    assert render_markdown(empty, {}).startswith(
+        "# Empty\n\n## Scores\n\nNo primary metric was compared.\n"
+    )
 
 
 def test_rows_json_has_the_rows_and_nothing_else():
@@ -319,8 +400,16 @@ def test_rows_json_has_the_rows_and_nothing_else():
 
 
 def test_rows_json_has_no_nan():
-    row = make_row("t", "test", "acc", (0.1, 0.2), base_settings={"temperature": float("nan"), "top_p": float("inf")})
-    study = make_study().model_copy(update={"comparisons": [make_comparison("t", "test", {}, [row])]})
+    row = make_row(
+        "t",
+        "test",
+        "acc",
+        (0.1, 0.2),
+        base_settings={"temperature": float("nan"), "top_p": float("inf")},
+    )
+    study = make_study().model_copy(
+        update={"comparisons": [make_comparison("t", "test", {}, [row])]}
+    )
     assert json.loads(rows_json(study))[0]["base_settings"] == {"temperature": None, "top_p": None}
 
 
@@ -345,11 +434,23 @@ def section(text: str, title: str) -> str:
 def test_the_section_on_data():
     text = section(render_markdown(make_overlapping_study(), {}), "Data")
     page = Page(text)
-    # 1100 of 1200 are 91.7 %, 200 of 300 are 66.7 %; bars from 0 (no prompt) to 7 (12 prompts): 6 prompts are
-    # 1 + 6 * 6 / 12 = 4, 3 are 1 + 1.5 = 2, 1 is 1 + 0.5 = 1
+    # 1100 of 1200 are 91.7 %, 200 of 300 are 66.7 %; bars from 0 (no prompt) to 7 (12 prompts): 6
+    # prompts are 1 + 6 * 6 / 12 = 4, 3 are 1 + 1.5 = 2, 1 is 1 + 0.5 = 1
     line = ["66.7 %", "50.0 %", "20", "61", "170", "212", "▅▁▃▂▁▁▁▁▁█"]
     assert page.tables[0] == [
-        ["Adapter", "Task", "Split", "Docs", "Majority", "Random", "5 %", "Median", "95 %", "Longest", "Lengths"],
+        [
+            "Adapter",
+            "Task",
+            "Split",
+            "Docs",
+            "Majority",
+            "Random",
+            "5 %",
+            "Median",
+            "95 %",
+            "Longest",
+            "Lengths",
+        ],
         ["snli_lora", "snli_custom", "train", "1,200", "91.7 %", *line[1:]],
         ["snli_lora", "snli_custom", "validation", "300", *line],
         ["snli_lora", "snli_custom", "test", "300", *line],
@@ -363,7 +464,17 @@ def test_the_section_on_data():
     assert page.headings == ["With and without the overlap"]
     # 0.7241 - 0.3862 = 0.3379; interval by make_row: - 0.0613, + 0.0587
     assert page.tables[1][1:] == [
-        ["snli_lora", "snli_custom", "test", "acc", "39.1 %", "73.1 %", "+34.0", "+27.9 to +39.9", "300"],
+        [
+            "snli_lora",
+            "snli_custom",
+            "test",
+            "acc",
+            "39.1 %",
+            "73.1 %",
+            "+34.0",
+            "+27.9 to +39.9",
+            "300",
+        ],
         [
             "snli_lora",
             "snli_custom",
@@ -381,8 +492,12 @@ def test_the_section_on_data():
 def test_numbers_without_overlap_stand_among_the_scores_and_rows():
     study = make_overlapping_study()
     page = Page(render_markdown(study, {}))
-    assert ["snli_custom", "test without overlap", "acc", "38.6 %", "72.4 %"] in [line[:5] for line in page.tables[0]]
-    assert page.tables[1] == Page(render_markdown(make_study(), {})).tables[1]  # scores by split are of whole splits
+    assert ["snli_custom", "test without overlap", "acc", "38.6 %", "72.4 %"] in [
+        line[:5] for line in page.tables[0]
+    ]
+    assert (
+        page.tables[1] == Page(render_markdown(make_study(), {})).tables[1]
+    )  # scores by split are of whole splits
     marked = [row for row in json.loads(rows_json(study)) if row["split"] == "test without overlap"]
     assert [(row["primary"], row["n"]) for row in marked] == [(False, 290)]
 
@@ -392,9 +507,13 @@ def test_adapters_of_the_same_data_share_their_lines():
     first, second = study.adapters
     same = second.model_copy(update={"data": first.data})
     other = second.model_copy(update={"data": make_data("squad_custom")})
-    shared = section(render_markdown(study.model_copy(update={"adapters": [first, same]}), {}), "Data")
+    shared = section(
+        render_markdown(study.model_copy(update={"adapters": [first, same]}), {}), "Data"
+    )
     assert [line[0] for line in Page(shared).tables[0][1:]] == ["snli_lora, squad_lora"] * 3
-    apart = section(render_markdown(study.model_copy(update={"adapters": [first, other]}), {}), "Data")
+    apart = section(
+        render_markdown(study.model_copy(update={"adapters": [first, other]}), {}), "Data"
+    )
     assert [line[0] for line in Page(apart).tables[0][1:]] == ["snli_lora"] * 3 + ["squad_lora"] * 3
     assert "- squad\\_lora: 10 of 300 test docs" in apart
 
@@ -408,7 +527,8 @@ def test_equal_studies_give_equal_bytes():
     assert rows_json(make_study()) == rows_json(make_study())
 
 
-# --- what a reader must not conclude, and how to make it again ------------------------------------------------------
+# --- what a reader must not conclude, and how to make it again
+# ------------------------------------------------------
 
 
 def lines_under(study: Study, title: str) -> list[str]:
@@ -449,13 +569,19 @@ def test_parts_and_samples_are_said(changed: dict[str, object], said: str):
     study = make_study()
     squad = study.comparisons[3]
     settings = squad.tuned.settings.model_copy(update=changed)
-    squad = squad.model_copy(update={"tuned": squad.tuned.model_copy(update={"settings": settings})})
-    assert said in " ".join(lines_under(study.model_copy(update={"comparisons": [squad]}), "What was not measured"))
+    squad = squad.model_copy(
+        update={"tuned": squad.tuned.model_copy(update={"settings": settings})}
+    )
+    assert said in " ".join(
+        lines_under(study.model_copy(update={"comparisons": [squad]}), "What was not measured")
+    )
 
 
 def test_an_adapter_without_card_is_said():
     study = make_study().model_copy(update={"adapters": []})
-    assert "snli_lora: its card was not at hand" in " ".join(lines_under(study, "What was not measured"))
+    assert "snli_lora: its card was not at hand" in " ".join(
+        lines_under(study, "What was not measured")
+    )
 
 
 def fences(text: str) -> list[str]:
@@ -466,10 +592,9 @@ def fences(text: str) -> list[str]:
 def test_commands_that_score_again():
     again, *commands = fences(section(render_markdown(make_study(), {}), "Commands"))
     assert again == make_study().command
-    # one for test, which both tasks' adapters (of one path here) share; train has a limit of its own
-    begin = (
-        "ft-harness eval adapters/x --adapter adapters/x --set 'eval.splits=[\"{}\"]' --set eval.num_fewshot=0 --set "
-    )
+    # one for test, which both tasks' adapters (of one path here) share; train has a limit of its
+    # own
+    begin = "ft-harness eval adapters/x --adapter adapters/x --set 'eval.splits=[\"{}\"]' --set eval.num_fewshot=0 --set "
     assert commands == [
         begin.format("test") + "eval.limit=null",
         begin.format("validation") + "eval.limit=null",
@@ -481,7 +606,9 @@ def test_the_command_of_a_sample_of_train_has_its_limit():
     study = make_study()
     train = study.comparisons[2]
     settings = train.tuned.settings.model_copy(update={"limit": 200})
-    train = train.model_copy(update={"tuned": train.tuned.model_copy(update={"settings": settings})})
+    train = train.model_copy(
+        update={"tuned": train.tuned.model_copy(update={"settings": settings})}
+    )
     text = render_markdown(study.model_copy(update={"comparisons": [train]}), {})
     (_, command) = fences(section(text, "Commands"))
     assert command.endswith(" --set eval.train_limit=200")
@@ -500,7 +627,12 @@ def test_the_commands_of_a_foreign_adapter_hold_what_made_its_scores():
     study = make_study()
     (_, *_, comparison) = study.comparisons
     model = {"quantization": "4bit, bnb_4bit_quant_type=nf4", "revision": "v2", "dtype": "unknown"}
-    settings = {"num_fewshot": 3, "seed": None, "chat_template_hash": "0a", "system_instruction": "Be brief."}
+    settings = {
+        "num_fewshot": 3,
+        "seed": None,
+        "chat_template_hash": "0a",
+        "system_instruction": "Be brief.",
+    }
     settings |= {"generation_kwargs": {"temperature": 0.5}, "limit": 50}
     sides = {
         side: record.model_copy(
@@ -511,11 +643,27 @@ def test_the_commands_of_a_foreign_adapter_hold_what_made_its_scores():
         )
         for side, record in (("base", comparison.base), ("tuned", comparison.tuned))
     }
-    study = study.model_copy(update={"adapters": [], "comparisons": [comparison.model_copy(update=sides)]})
+    study = study.model_copy(
+        update={"adapters": [], "comparisons": [comparison.model_copy(update=sides)]}
+    )
     base, _ = fences(section(render_markdown(study, {}), "Commands"))[1].splitlines()
     assert shlex.split(base)[3:] == [
-        *("--model", "hf", "--model_args", "pretrained=bundled,revision=v2,load_in_4bit=True,bnb_4bit_quant_type=nf4"),
-        *("--tasks", "squad_custom", "--num_fewshot", "3", "--limit", "50", "--gen_kwargs", '{"temperature": 0.5}'),
+        *(
+            "--model",
+            "hf",
+            "--model_args",
+            "pretrained=bundled,revision=v2,load_in_4bit=True,bnb_4bit_quant_type=nf4",
+        ),
+        *(
+            "--tasks",
+            "squad_custom",
+            "--num_fewshot",
+            "3",
+            "--limit",
+            "50",
+            "--gen_kwargs",
+            '{"temperature": 0.5}',
+        ),
         *("--system_instruction", "Be brief.", "--apply_chat_template"),
     ]
 
@@ -524,7 +672,13 @@ def test_how_the_back_end_answered_stands_with_the_evaluations():
     study = make_study()
     squad = study.comparisons[3]
     told = BackEndInfo(
-        name="ft-causal", budget_bytes=None, fallback="odd cache", computed=1200, reused=30, failed=2, halvings=0
+        name="ft-causal",
+        budget_bytes=None,
+        fallback="odd cache",
+        computed=1200,
+        reused=30,
+        failed=2,
+        halvings=0,
     )
     squad = squad.model_copy(update={"tuned": squad.tuned.model_copy(update={"back_end": told})})
     text = render_markdown(study.model_copy(update={"comparisons": [squad]}), {})
@@ -536,16 +690,41 @@ def test_how_the_back_end_answered_stands_with_the_evaluations():
     ]
 
 
-# --- several adapters, shots and sizes -----------------------------------------------------------------------------
+# --- several adapters, shots and sizes
+# -----------------------------------------------------------------------------
 
 
 def test_what_varies_stands_side_by_side():
     text = render_markdown(make_varied_study(), {})
-    by_adapter, by_shots = Page(section(text, "Side by side")).tables  # each adapter has its seed: no table by seed
+    by_adapter, by_shots = Page(
+        section(text, "Side by side")
+    ).tables  # each adapter has its seed: no table by seed
     assert by_adapter == [
         ["Task", "Shots", "Split", "Metric", *header("small"), *header("large")],
-        ["snli_custom", "0", "test", "acc", "40.0 %", "50.0 %", "+10.0", "40.0 %", "70.0 %", "+30.0"],
-        ["snli_custom", "3", "test", "acc", "40.0 %", "55.0 %", "+15.0", "40.0 %", "65.0 %", "+25.0"],
+        [
+            "snli_custom",
+            "0",
+            "test",
+            "acc",
+            "40.0 %",
+            "50.0 %",
+            "+10.0",
+            "40.0 %",
+            "70.0 %",
+            "+30.0",
+        ],
+        [
+            "snli_custom",
+            "3",
+            "test",
+            "acc",
+            "40.0 %",
+            "55.0 %",
+            "+15.0",
+            "40.0 %",
+            "65.0 %",
+            "+25.0",
+        ],
     ]
     assert by_shots[0] == [
         *("Task", "Adapter", "Training seed", "Split", "Metric"),
@@ -587,14 +766,35 @@ def test_training_seeds_have_a_table():
 
 
 def test_methods_and_clusters_stand_under_all_metrics():
-    row = make_row("squad", "test", "acc", (0.1, 0.3), primary=True, interval_method="by hand", p_method="exact")
+    row = make_row(
+        "squad",
+        "test",
+        "acc",
+        (0.1, 0.3),
+        primary=True,
+        interval_method="by hand",
+        p_method="exact",
+    )
     rows = [
         row,
-        make_row("squad", "test", "f1_macro", (0.1, 0.3), n_clusters=41, interval_method="boot", p_method="swap"),
+        make_row(
+            "squad",
+            "test",
+            "f1_macro",
+            (0.1, 0.3),
+            n_clusters=41,
+            interval_method="boot",
+            p_method="swap",
+        ),
     ]
-    study = make_study().model_copy(update={"comparisons": [make_comparison("squad", "test", {}, rows)]})
+    study = make_study().model_copy(
+        update={"comparisons": [make_comparison("squad", "test", {}, rows)]}
+    )
     methods = Page(section(render_markdown(study, {}), "All metrics")).tables[1]
-    assert methods[1:] == [["squad", "acc", "by hand", "exact", "-"], ["squad", "f1_macro", "boot", "swap", "41"]]
+    assert methods[1:] == [
+        ["squad", "acc", "by hand", "exact", "-"],
+        ["squad", "f1_macro", "boot", "swap", "41"],
+    ]
 
 
 def test_the_items_that_weigh_most_in_a_perplexity_are_named():
@@ -603,11 +803,15 @@ def test_the_items_that_weigh_most_in_a_perplexity_are_named():
     found = section(text, "Perplexity").replace("\\_", "_")
     assert "hold 12.5 % of all loss. Without them token_ppl is 9.50 before and 7.25 after." in found
     assert Page(found).tables == [
-        [["Item", "Tokens", "Loss, Base", "Loss, Tuned", "Text"], ["odd", "7", "4.25", "3.50", "odd"]]
+        [
+            ["Item", "Tokens", "Loss, Base", "Loss, Tuned", "Text"],
+            ["odd", "7", "4.25", "3.50", "odd"],
+        ]
     ]
 
 
-# --- hostile text --------------------------------------------------------------------------------------------------
+# --- hostile text
+# --------------------------------------------------------------------------------------------------
 
 
 def structure(page: Page) -> list[str]:
@@ -636,7 +840,9 @@ def test_hostile_text_leaves_nothing_for_later_renderers(payload):
     text = render_markdown(*make_hostile(payload))
     for node in Page(text).prose:
         assert not re.search(r"@|\$|://|www\.", node, re.IGNORECASE)
-    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]", text)
+    assert not re.search(
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]", text
+    )
     assert len(text) < 400_000
 
 

@@ -17,10 +17,18 @@ BASE = [(-4.0, 4), (-10.0, 2), (-3.0, 3), (-8.0, 4), (-6.0, 1), (-2.0, 2), (-5.0
 TUNED = [(-2.0, 4), (-8.0, 2), (-6.0, 3), (-1.0, 4), None, (-3.0, 2), (-0.5, 5)]
 
 
-def write(folder: Path, adapter: str | None, statistics: list[tuple[float, int] | None]) -> Evaluation:
+def write(
+    folder: Path, adapter: str | None, statistics: list[tuple[float, int] | None]
+) -> Evaluation:
     record = make_record(adapter, metrics=("token_ppl",))
     samples = [
-        make_sample(number, f"text {number}", None, {"token_ppl": list(found) if found else None}, invalid=False)
+        make_sample(
+            number,
+            f"text {number}",
+            None,
+            {"token_ppl": list(found) if found else None},
+            invalid=False,
+        )
         for number, found in enumerate(statistics)
     ]
     return write_evaluation(folder, record, samples)
@@ -34,9 +42,13 @@ def scored(tmp_path: Path) -> list[Evaluation]:
 def test_the_largest_losses_per_token_are_found(scored: list[Evaluation]):
     study = aggregate(scored, name="x", command="x", allow_mismatch=["items"])
     (found,) = find_outliers(study, scored)
-    # losses per token after tuning: 0.5, 4, 2, 0.25, -, 1.5, 0.1; the five largest leave out the last item alone
+    # losses per token after tuning: 0.5, 4, 2, 0.25, -, 1.5, 0.1; the five largest leave out the
+    # last item alone
     assert [item.text for item in found.items] == ["text 1", "text 2", "text 5", "text 0", "text 3"]
-    assert [(item.base, item.tuned, item.units) for item in found.items[:2]] == [(5.0, 4.0, 2), (1.0, 2.0, 3)]
+    assert [(item.base, item.tuned, item.units) for item in found.items[:2]] == [
+        (5.0, 4.0, 2),
+        (1.0, 2.0, 3),
+    ]
     assert [item.item_key for item in found.items[:1]] == ["item0001-1"]
     # of a loss of 2 + 8 + 6 + 1 + 3 + 0.5 = 20.5 they hold 20
     assert found.share == pytest.approx(20 / 20.5)
@@ -47,7 +59,10 @@ def test_the_largest_losses_per_token_are_found(scored: list[Evaluation]):
 
 def test_nothing_is_found_where_nothing_is_scored(tmp_path: Path):
     scored = [write(tmp_path / "base", None, BASE), write(tmp_path / "tuned", "mine", [None] * 7)]
-    assert find_outliers(aggregate(scored, name="x", command="x", allow_mismatch=["items"]), scored) == []
+    assert (
+        find_outliers(aggregate(scored, name="x", command="x", allow_mismatch=["items"]), scored)
+        == []
+    )
 
 
 def test_the_report_names_them(ft, scored: list[Evaluation], tmp_path: Path):

@@ -1,4 +1,5 @@
-"""Intervals, tests and power. Expected values come from hand calculation, scipy, or R's PropCIs, named beside them."""
+"""Intervals, tests and power. Expected values come from hand calculation, scipy, or R's PropCIs,
+named beside them."""
 
 from __future__ import annotations
 
@@ -43,10 +44,13 @@ def column(values: list[float] | Array) -> Array:
     return np.array(values, dtype=np.float64).reshape(-1, 1)
 
 
-# --- one share ----------------------------------------------------------------------------------------------------
+# --- one share
+# ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("successes", "n"), [(0, 10), (1, 10), (5, 10), (10, 10), (71, 400), (1, 1)])
+@pytest.mark.parametrize(
+    ("successes", "n"), [(0, 10), (1, 10), (5, 10), (10, 10), (71, 400), (1, 1)]
+)
 def test_wilson_agrees_with_scipy(successes: int, n: int) -> None:
     expected = scipy.stats.binomtest(successes, n).proportion_ci(method="wilson")
     assert wilson_interval(successes, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
@@ -71,13 +75,16 @@ def test_no_items_have_no_interval() -> None:
     assert detectable_effect(np.array([]), 0) is None
 
 
-# --- bootstrap ----------------------------------------------------------------------------------------------------
+# --- bootstrap
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_bootstrap_agrees_with_scipy() -> None:
     values = np.random.default_rng(1).gamma(2.0, size=80)
     ours = bootstrap_interval(column(values), mean)
-    theirs = scipy.stats.bootstrap((values,), np.mean, method="percentile", n_resamples=10_000, rng=2)
+    theirs = scipy.stats.bootstrap(
+        (values,), np.mean, method="percentile", n_resamples=10_000, rng=2
+    )
     assert ours == pytest.approx(tuple(theirs.confidence_interval), abs=0.02)
 
 
@@ -102,12 +109,16 @@ def test_pairing_removes_what_base_and_tuned_share() -> None:
     assert paired_bootstrap(pair_units(base, base + 0.25), mean) == pytest.approx((0.25, 0.25))
 
 
-def test_resampling_depends_on_the_seed_but_not_on_order_or_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resampling_depends_on_the_seed_but_not_on_order_or_chunks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     generator = np.random.default_rng(6)
     base, tuned = generator.normal(size=(2, 70, 1))
     order = generator.permutation(70)
 
-    def resample(base: Array, tuned: Array, seed: int) -> tuple[stats.Interval | None, float | None]:
+    def resample(
+        base: Array, tuned: Array, seed: int
+    ) -> tuple[stats.Interval | None, float | None]:
         how = Resampling(rounds=500, seed=seed)
         pairs = pair_units(base, tuned)
         return paired_bootstrap(pairs, mean, how), permutation_p(pairs, mean, how)
@@ -124,7 +135,8 @@ def test_resampling_depends_on_the_seed_but_not_on_order_or_chunks(monkeypatch: 
 
 
 def test_undefined_resamples_make_the_interval_undefined() -> None:
-    # One marked item of 100 is missed by (1 - 1/100)^100 = 37 % of the resamples; one of ten marked by 0.003 %.
+    # One marked item of 100 is missed by (1 - 1/100)^100 = 37 % of the resamples; one of ten marked
+    # by 0.003 %.
     rare = np.array([[1.0, 1.0]] + [[0.0, 0.0]] * 99)
     common = np.array([[1.0, 1.0]] * 5 + [[0.0, 1.0]] * 5 + [[0.0, 0.0]] * 90)
     assert bootstrap_interval(rare, share_of_marked) is None
@@ -134,7 +146,8 @@ def test_undefined_resamples_make_the_interval_undefined() -> None:
     assert 0 < interval[0] < 0.5 < interval[1] < 1
 
 
-# --- paired tests -------------------------------------------------------------------------------------------------
+# --- paired tests
+# -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -166,9 +179,14 @@ def test_permutation_agrees_with_scipy_on_graded_scores() -> None:
     generator = np.random.default_rng(9)
     base, tuned = generator.random(11), generator.random(11) + 0.2
     expected = scipy.stats.permutation_test(
-        (base, tuned), lambda b, t, axis: np.mean(t - b, axis=axis), permutation_type="samples", vectorized=True
+        (base, tuned),
+        lambda b, t, axis: np.mean(t - b, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
     ).pvalue
-    assert permutation_p(pair_units(column(base), column(tuned)), mean) == pytest.approx(expected, abs=0.012)
+    assert permutation_p(pair_units(column(base), column(tuned)), mean) == pytest.approx(
+        expected, abs=0.012
+    )
 
 
 def test_permutation_p_is_never_zero() -> None:
@@ -179,7 +197,8 @@ def test_permutation_p_is_never_zero() -> None:
 
 
 def test_rounding_does_not_make_equal_differences_differ() -> None:
-    # Only the first item differs, so that every round gives the observed difference or its negative: p is 1
+    # Only the first item differs, so that every round gives the observed difference or its
+    # negative: p is 1
     base, tuned = column([0.1, 0.1, 0.2]), column([0.3, 0.1, 0.2])
     assert permutation_p(pair_units(base, tuned), mean) == 1.0
 
@@ -188,7 +207,8 @@ def test_an_undefined_difference_has_no_p_and_undefined_rounds_count_as_far() ->
     unmarked = np.array([[0.0, 0.0]] * 4)
     marked = np.array([[1.0, 1.0]] * 2 + [[0.0, 1.0]] * 2)
     assert permutation_p(pair_units(unmarked, marked), share_of_marked) is None
-    # Observed: 1 against 0. Swapping one of the two items leaves a side unmarked, swapping both gives 0 against 1.
+    # Observed: 1 against 0. Swapping one of the two items leaves a side unmarked, swapping both
+    # gives 0 against 1.
     one, other = np.array([[1.0, 1.0], [0.0, 0.0]]), np.array([[0.0, 0.0], [0.0, 1.0]])
     assert permutation_p(pair_units(one, other), share_of_marked) == 1.0
 
@@ -201,11 +221,13 @@ def test_holm_by_hand() -> None:
     assert holm([]) == []
 
 
-# --- difference of paired shares ----------------------------------------------------------------------------------
+# --- difference of paired shares
+# ----------------------------------------------------------------------------------
 
 
 def test_paired_interval_agrees_with_r() -> None:
-    # PropCIs 0.3-0: scoreci.mp(20, 60, 1000) prints 0.0231 0.0584; its first count is what the candidate lost
+    # PropCIs 0.3-0: scoreci.mp(20, 60, 1000) prints 0.0231 0.0584; its first count is what the
+    # candidate lost
     assert paired_interval(60, 20, 1000) == pytest.approx((0.0231, 0.0584), abs=5e-5)
     assert paired_interval(20, 60, 1000) == pytest.approx((-0.0584, -0.0231), abs=5e-5)
 
@@ -239,12 +261,18 @@ def log_likelihood_score(gained: int, lost: int, n: int, difference: float) -> f
     return float((gained - lost - n * difference) / math.sqrt(variance))
 
 
-@pytest.mark.parametrize(("gained", "lost", "n"), [(7, 1, 21), (12, 9, 100), (60, 20, 160), (3, 3, 30)])
+@pytest.mark.parametrize(
+    ("gained", "lost", "n"), [(7, 1, 21), (12, 9, 100), (60, 20, 160), (3, 3, 30)]
+)
 def test_paired_interval_ends_where_the_score_test_turns(gained: int, lost: int, n: int) -> None:
     interval = paired_interval(gained, lost, n)
     assert interval is not None
-    assert log_likelihood_score(gained, lost, n, interval[0]) == pytest.approx(math.sqrt(Z_SQUARED), abs=1e-4)
-    assert log_likelihood_score(gained, lost, n, interval[1]) == pytest.approx(-math.sqrt(Z_SQUARED), abs=1e-4)
+    assert log_likelihood_score(gained, lost, n, interval[0]) == pytest.approx(
+        math.sqrt(Z_SQUARED), abs=1e-4
+    )
+    assert log_likelihood_score(gained, lost, n, interval[1]) == pytest.approx(
+        -math.sqrt(Z_SQUARED), abs=1e-4
+    )
 
 
 def test_paired_interval_excludes_zero_exactly_where_mcnemars_score_test_rejects() -> None:
@@ -257,11 +285,14 @@ def test_paired_interval_excludes_zero_exactly_where_mcnemars_score_test_rejects
             assert (low > 1e-12 or high < -1e-12) == rejected
 
 
-# --- what the intervals and tests promise -------------------------------------------------------------------------
+# --- what the intervals and tests promise
+# -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("gained", "lost"), [(0.10, 0.10), (0.05, 0.05), (0.30, 0.10), (0.40, 0.02)], ids=lambda share: str(share)
+    ("gained", "lost"),
+    [(0.10, 0.10), (0.05, 0.05), (0.30, 0.10), (0.40, 0.02)],
+    ids=lambda share: str(share),
 )
 def test_coverage_of_the_paired_interval(gained: float, lost: float) -> None:
     generator = np.random.default_rng(11)
@@ -279,17 +310,26 @@ def f1_of_marked(sums: Array, n: int) -> Array:
 
 
 def test_coverage_of_the_paired_bootstrap() -> None:
-    """Difference of F1 of one class, n = 100, base right with 60 %, tuned with 75 %, gold half and half."""
+    """Difference of F1 of one class, n = 100, base right with 60 %, tuned with 75 %, gold half and
+    half."""
     generator = np.random.default_rng(12)
-    truth = 0.75 - 0.60  # balanced gold and symmetric errors: tp = q/2, fp = fn = (1 - q)/2, so F1 = q
+    truth = (
+        0.75 - 0.60
+    )  # balanced gold and symmetric errors: tp = q/2, fp = fn = (1 - q)/2, so F1 = q
     covered = 0
     for _ in range(400):
         positive = generator.random(100) < 0.5
         sides = []
         for accuracy in (0.60, 0.75):
             right = generator.random(100) < accuracy
-            sides.append(np.stack([positive & right, ~positive & ~right, positive & ~right], axis=1).astype(float))
-        interval = paired_bootstrap(pair_units(sides[0], sides[1]), f1_of_marked, Resampling(rounds=500))
+            sides.append(
+                np.stack([positive & right, ~positive & ~right, positive & ~right], axis=1).astype(
+                    float
+                )
+            )
+        interval = paired_bootstrap(
+            pair_units(sides[0], sides[1]), f1_of_marked, Resampling(rounds=500)
+        )
         assert interval is not None
         covered += interval[0] <= truth <= interval[1]
     assert 0.91 <= covered / 400 <= 0.98  # standard error of the simulation 0.011
@@ -306,11 +346,13 @@ def test_false_positives_of_the_permutation_test() -> None:
     assert 0.02 <= rejected / 500 <= 0.08  # standard error of the simulation 0.010
 
 
-# --- power --------------------------------------------------------------------------------------------------------
+# --- power
+# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("n", "changed", "expected"), [(100, 10, 0.08904), (100, 20, 0.12592), (200, 20, 0.06280), (1000, 200, 0.03964)]
+    ("n", "changed", "expected"),
+    [(100, 10, 0.08904), (100, 20, 0.12592), (200, 20, 0.06280), (1000, 200, 0.03964)],
 )
 def test_detectable_effect_by_hand(n: int, changed: int, expected: float) -> None:
     # half of the changes in each direction: 2.80159 * sqrt(changed / (n - 1)) / sqrt(n)
@@ -334,13 +376,15 @@ def test_detectable_effect_of_few_items() -> None:
 
 
 def test_the_difference_of_estimates_from_different_items() -> None:
-    """0.49 (0.434 to 0.546) and 0.037 (-0.043 to 0.116): hypot(0.056, 0.079) = 0.09683 below 0.453, and
-    hypot(0.056, 0.080) = 0.09765 above."""
+    """0.49 (0.434 to 0.546) and 0.037 (-0.043 to 0.116): hypot(0.056, 0.079) = 0.09683 below 0.453,
+    and hypot(0.056, 0.080) = 0.09765 above."""
     found = independent_difference((0.49, (0.434, 0.546)), (0.037, (-0.043, 0.116)))
     assert found == pytest.approx((0.35617, 0.55065), abs=1e-5)
 
 
 def test_one_score_of_clusters_that_are_all_right_counts_clusters() -> None:
     ones, clusters = np.ones((20, 1)), np.repeat(np.arange(4), 5)
-    assert score_interval(ones, lambda sums, n: sums[..., 0] / n, clusters, binary=True) == wilson_interval(4, 4)
+    assert score_interval(
+        ones, lambda sums, n: sums[..., 0] / n, clusters, binary=True
+    ) == wilson_interval(4, 4)
     assert score_interval(np.empty((0, 1)), lambda sums, n: sums[..., 0] / n, binary=True) is None

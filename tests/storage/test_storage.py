@@ -1,4 +1,5 @@
-"""One writer: a file is the old one or the new one, a full disk and a lost folder say so, a folder has one user."""
+"""One writer: a file is the old one or the new one, a full disk and a lost folder say so, a folder
+has one user."""
 
 from __future__ import annotations
 
@@ -37,7 +38,12 @@ def failing(monkeypatch: pytest.MonkeyPatch, name: str, error: BaseException) ->
     ],
 )
 def test_a_failing_write_leaves_the_old_file_and_nothing_else(
-    step: str, number: int, error_type: type, exit_code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    step: str,
+    number: int,
+    error_type: type,
+    exit_code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     path = tmp_path / "record.json"
     storage.write_text(path, '{"n": 1}\n')
@@ -49,7 +55,9 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(
     assert [item.name for item in tmp_path.iterdir()] == ["record.json"]
 
 
-def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     path = tmp_path / "record.json"
     storage.write_text(path, '{"n": 1}\n')
     failing(monkeypatch, "fsync", KeyboardInterrupt())
@@ -59,7 +67,9 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Pat
 
 
 @pytest.mark.parametrize("write", [storage.write_text, storage.append_line])
-def test_a_lost_folder_names_an_emergency_copy(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_lost_folder_names_an_emergency_copy(
+    write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(writing.tempfile, "tempdir", str(tmp_path))
     folder = tmp_path / "results"
     folder.write_text("a file where the folder was")
@@ -72,7 +82,9 @@ def test_a_lost_folder_names_an_emergency_copy(write, tmp_path: Path, monkeypatc
     assert copy.read_text().strip() == "0.75"
 
 
-def test_without_room_for_a_copy_the_message_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_without_room_for_a_copy_the_message_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(writing.tempfile, "tempdir", str(tmp_path / "nowhere"))
     (tmp_path / "results").write_text("")
     with pytest.raises(StorageLostError, match="no emergency copy"):
@@ -107,7 +119,9 @@ def test_the_same_lines_are_the_same_gzip_bytes(tmp_path: Path):
         os.utime(tmp_path / name, (0, 0))
     assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
     assert gzip.decompress((tmp_path / "a.gz").read_bytes()).decode() == "one\nzwei ü\n"
-    assert (tmp_path / "a.gz").read_bytes()[4:8] == b"\0\0\0\0"  # RFC 1952: no time of day in the header
+    assert (tmp_path / "a.gz").read_bytes()[
+        4:8
+    ] == b"\0\0\0\0"  # RFC 1952: no time of day in the header
 
 
 def test_lines_are_appended_whole(tmp_path: Path):
@@ -128,7 +142,9 @@ def test_every_writer_redacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     storage.write_text(tmp_path / "b", '["canary-0123456789"]')
     storage.append_line(tmp_path / "c", "canary-0123456789")
     storage.write_gzip_lines(tmp_path / "d", ["canary-0123456789"])
-    contents = [(tmp_path / name).read_bytes() for name in "abc"] + [gzip.decompress((tmp_path / "d").read_bytes())]
+    contents = [(tmp_path / name).read_bytes() for name in "abc"] + [
+        gzip.decompress((tmp_path / "d").read_bytes())
+    ]
     assert [b"canary" in content for content in contents] == [False] * 4
     assert [b"[redacted]" in content for content in contents] == [True] * 4
 
@@ -175,13 +191,18 @@ def test_a_folder_in_use_by_a_living_process_is_refused(tmp_path: Path):
     holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(InputError, match=f"in use by process {holder.pid}") as caught, storage.locked(tmp_path):
+        with (
+            pytest.raises(InputError, match=f"in use by process {holder.pid}") as caught,
+            storage.locked(tmp_path),
+        ):
             pytest.fail("the lock was taken")
         assert caught.value.exit_code == 3
     finally:
         holder.kill()
         holder.wait()
-    with storage.locked(tmp_path) as died:  # the holder was killed: its lock is free, whatever the file says
+    with storage.locked(
+        tmp_path
+    ) as died:  # the holder was killed: its lock is free, whatever the file says
         assert died.startswith(f"{holder.pid} since 20")
         assert (tmp_path / storage.LOCK_FILE).read_text().startswith(f"{os.getpid()} since 20")
 

@@ -21,7 +21,13 @@ def test_content_and_the_line_of_every_key(tmp_path: Path):
     path = write(tmp_path, "# a comment\ntask:\n  name: x\ndata: {seed: 1,\n  labels: [a]}\n")
     content, lines = read_yaml(path)
     assert content == {"task": {"name": "x"}, "data": {"seed": 1, "labels": ["a"]}}
-    assert lines == {("task",): 2, ("task", "name"): 3, ("data",): 4, ("data", "seed"): 4, ("data", "labels"): 5}
+    assert lines == {
+        ("task",): 2,
+        ("task", "name"): 3,
+        ("data",): 4,
+        ("data", "seed"): 4,
+        ("data", "labels"): 5,
+    }
 
 
 def test_a_function_is_read_as_its_name_and_not_imported(tmp_path: Path):
@@ -53,7 +59,11 @@ def test_a_merge_key_is_refused_with_its_line(tmp_path: Path):
         ("a: 1\nb: 2\na: 3\n", ":3", "the key 'a' stands twice"),
         ("s:\n  a: 1\n  a: 1\n", ":3", "the key 'a' stands twice"),
         ("a: 1\n? [x, y]\n: 2\n", ":2", "a key is a list or mapping"),
-        ("a: 1\nb: !!python/object/apply:os.getcwd []\n", ":2", "could not determine a constructor"),
+        (
+            "a: 1\nb: !!python/object/apply:os.getcwd []\n",
+            ":2",
+            "could not determine a constructor",
+        ),
         ("a: !!int abc\n", "", "invalid literal"),
         ("a: \x00\n", "", "characters are not allowed"),
         ("[" * 5000, "", "more than 50 levels deep"),
@@ -64,7 +74,9 @@ def test_a_merge_key_is_refused_with_its_line(tmp_path: Path):
     ],
 )
 @pytest.mark.parametrize("error_type", [ConfigError, InputError])
-def test_faults_name_file_and_line(text: str | bytes, where: str, reason: str, error_type: type, tmp_path: Path):
+def test_faults_name_file_and_line(
+    text: str | bytes, where: str, reason: str, error_type: type, tmp_path: Path
+):
     path = write(tmp_path, text)
     with pytest.raises(error_type) as caught:
         read_yaml(path, error_type)
@@ -75,7 +87,10 @@ def test_faults_name_file_and_line(text: str | bytes, where: str, reason: str, e
 def test_aliases_are_counted_with_what_they_stand_for(tmp_path: Path):
     """Nine levels of nine aliases: 9 ** 9 = 387 million values from 400 bytes."""
     levels = ["a: &a [x, x, x, x, x, x, x, x, x]"]
-    levels += [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)]
+    levels += [
+        f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]"
+        for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    ]
     bomb = "\n".join(levels)
     assert len(bomb) < 450
     started = time.monotonic()
@@ -94,7 +109,9 @@ def test_a_file_of_100_megabytes_is_refused_unread(tmp_path: Path):
     with path.open("wb") as file:
         file.truncate(100_000_000)
     started = time.monotonic()
-    with pytest.raises(InputError, match=r"huge\.yaml: can't be read \(100000000 bytes, more than the 1000000"):
+    with pytest.raises(
+        InputError, match=r"huge\.yaml: can't be read \(100000000 bytes, more than the 1000000"
+    ):
         read_yaml(path)
     assert time.monotonic() - started < 0.1
 

@@ -11,7 +11,14 @@ from ft_harness.models import encoding
 from ft_harness.models.encoding import Encoder
 from ft_harness.models.prompts import compiled_templates
 from ft_harness.tasks import examples
-from ft_harness.tasks.examples import Example, build_examples, describe_examples, mark_trained, prompt_of, trains_eos
+from ft_harness.tasks.examples import (
+    Example,
+    build_examples,
+    describe_examples,
+    mark_trained,
+    prompt_of,
+    trains_eos,
+)
 from ft_harness.tasks.loading import TaskSpec, load_tasks, task_files, training_problems
 from tests.builders.tiny import build_tokenizer, write_jsonl
 
@@ -42,7 +49,8 @@ def shipped_task(name: str, folder: Path):
 
 
 def scored_by_lm_eval(task, doc, tokenizer) -> list[tuple[list[int], list[int]]]:
-    """(context ids, continuation ids) that lm-eval's own model class hands to the network for one doc."""
+    """(context ids, continuation ids) that lm-eval's own model class hands to the network for one
+    doc."""
     from lm_eval.models.huggingface import HFLM
 
     class Recorder(HFLM):
@@ -55,7 +63,9 @@ def scored_by_lm_eval(task, doc, tokenizer) -> list[tuple[list[int], list[int]]]
 
     prompt = task.fewshot_context(doc, 0)
     requests = task.construct_requests(doc, prompt, metadata=(task.config.task, 0, 1))
-    return Recorder().loglikelihood(requests if isinstance(requests, list) else [requests], disable_tqdm=True)
+    return Recorder().loglikelihood(
+        requests if isinstance(requests, list) else [requests], disable_tqdm=True
+    )
 
 
 def test_every_shipped_task_is_covered():
@@ -78,7 +88,9 @@ def test_boundaries_are_those_of_scoring(name: str, tokenizer, tmp_path: Path):
         whole = tokenizer(prompt + task.config.target_delimiter + target)["input_ids"]
         assert example.context_ids == tokenizer(prompt)["input_ids"]
         assert example.context_ids + example.answer_ids == [*whole, tokenizer.eos_token_id]
-    assert example.context_ids.count(1) == tokenizer("x")["input_ids"].count(1)  # BOS once, or never
+    assert example.context_ids.count(1) == tokenizer("x")["input_ids"].count(
+        1
+    )  # BOS once, or never
 
 
 def test_running_text_is_not_trained_on(tmp_path: Path):
@@ -86,15 +98,31 @@ def test_running_text_is_not_trained_on(tmp_path: Path):
     assert "loglikelihood_rolling" in problem.what
 
 
-def test_a_batch_is_encoded_as_lm_eval_encodes_each_row(tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    texts = ["warm", "<s> a row that starts with BOS", "冷 🙂", "a</s>b", "  blanks  ", "x" * 90, "warm", "WARM", "é"]
+def test_a_batch_is_encoded_as_lm_eval_encodes_each_row(
+    tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    texts = [
+        "warm",
+        "<s> a row that starts with BOS",
+        "冷 🙂",
+        "a</s>b",
+        "  blanks  ",
+        "x" * 90,
+        "warm",
+        "WARM",
+        "é",
+    ]
     rows = [{"text": text, "label": index % 2} for index, text in enumerate(texts)]
     for split in ("train", "validation", "test"):
         write_jsonl(tmp_path / f"{split}.jsonl", rows)
-    task = load_tasks(TaskSpec("demo_sentiment", metadata={"data_source": str(tmp_path)}), ["train"])["train"]
+    task = load_tasks(
+        TaskSpec("demo_sentiment", metadata={"data_source": str(tmp_path)}), ["train"]
+    )["train"]
     monkeypatch.setattr(examples, "_BATCH", 4)
     built = build_examples(task, task.eval_docs, tokenizer, 512, eos=False)
-    expected = [scored_by_lm_eval(task, doc, tokenizer)[task.doc_to_target(doc)] for doc in task.eval_docs]
+    expected = [
+        scored_by_lm_eval(task, doc, tokenizer)[task.doc_to_target(doc)] for doc in task.eval_docs
+    ]
     assert [(example.context_ids, example.answer_ids) for example in built] == expected
 
 
@@ -108,7 +136,9 @@ def test_equal_rows_are_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(examples, "_BATCH", 2)  # within a batch, and in later ones
     monkeypatch.setattr(encoding.BatchTokenizer, "encode_batch", count)
-    monkeypatch.setattr(encoding.BatchTokenizer, "encode", lambda self, string, **_: self._encoded[string, None])
+    monkeypatch.setattr(
+        encoding.BatchTokenizer, "encode", lambda self, string, **_: self._encoded[string, None]
+    )
     built = build_examples(task, list(task.eval_docs) * 5, tokenizer, 512, eos=True)
     assert len(built) == 5
     assert len(encoded) == 2  # one prompt, and one prompt with its answer
@@ -158,13 +188,16 @@ def test_eos_needs_a_tokenizer_that_has_it(tmp_path: Path):
 
 
 def test_the_report_counts_lengths_trained_tokens_and_cuts():
-    # The model reads prompt + answer - 1: 2 + 2 - 1 = 3, 3 + 2 - 1 = 4 and 9 + 2 - 1 = 10 tokens; 2 * 3 are trained.
+    # The model reads prompt + answer - 1: 2 + 2 - 1 = 3, 3 + 2 - 1 = 4 and 9 + 2 - 1 = 10 tokens; 2
+    # * 3 are trained.
     rows = [Example([1] * size, [5, 2], truncated=size == 9) for size in (2, 9, 3)]
     assert describe_examples(rows, eos=True) == (
         "3 training rows of 3 / 4 / 10 tokens (min / median / max), 6 trained tokens, EOS trained in each, "
         "1 prompts cut (33.3%); WARNING: raise model.max_length or shorten the prompts"
     )
-    assert describe_examples(rows * 1 + rows[:1] * 30, eos=False).endswith("EOS not trained, 1 prompts cut (3.0%)")
+    assert describe_examples(rows * 1 + rows[:1] * 30, eos=False).endswith(
+        "EOS not trained, 1 prompts cut (3.0%)"
+    )
     with pytest.raises(InputError, match="empty"):
         describe_examples([], eos=True)
 
@@ -205,8 +238,14 @@ def test_an_answer_longer_than_the_context_is_refused(tmp_path: Path):
 def test_the_row_of_a_too_long_answer_is_named(tmp_path: Path):
     """Eight words, each a token. Rows are counted from 0, and equal ones each for itself."""
     task = user_task(tmp_path, "{{q}}")
-    docs = [{"q": "the", "a": "a"}, {"q": "the", "a": "a"}, {"q": "the", "a": "the film was good and the cast was"}]
-    with pytest.raises(InputError, match=r"user@train: row 2: an answer has 8 tokens, the context 5"):
+    docs = [
+        {"q": "the", "a": "a"},
+        {"q": "the", "a": "a"},
+        {"q": "the", "a": "the film was good and the cast was"},
+    ]
+    with pytest.raises(
+        InputError, match=r"user@train: row 2: an answer has 8 tokens, the context 5"
+    ):
         build_examples(task, docs, build_tokenizer("bpe_bos"), 5, eos=False)
 
 
@@ -243,7 +282,10 @@ def test_boundaries_at_which_tokens_merge_are_refused(tmp_path: Path):
 def test_an_empty_context_is_bos_as_lm_eval_has_it():
     encoder = Encoder(build_tokenizer("bpe_bos"))
     assert encoder.prefix_token_id == 1
-    assert Encoder(build_tokenizer("bpe_plain")).tok_encode("the") == build_tokenizer("bpe_plain")("the")["input_ids"]
+    assert (
+        Encoder(build_tokenizer("bpe_plain")).tok_encode("the")
+        == build_tokenizer("bpe_plain")("the")["input_ids"]
+    )
 
 
 def test_marked_text_shows_prompt_and_trained_tokens(tmp_path: Path):

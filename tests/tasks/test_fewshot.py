@@ -28,7 +28,9 @@ def settings_of(**changes) -> EvalSection:
 
 def job_of(base: BaseModel, source: Path, **changes) -> Job:
     settings = settings_of(**changes)
-    tasks = load_tasks(TaskSpec("demo_sentiment", metadata={"data_source": str(source)}), settings.splits)
+    tasks = load_tasks(
+        TaskSpec("demo_sentiment", metadata={"data_source": str(source)}), settings.splits
+    )
     (job,) = plan_jobs(tasks, "hash", base, settings)
     return job
 
@@ -38,12 +40,17 @@ def prompts_of(base: BaseModel, job: Job, folder: Path) -> list[str]:
     return [sample.prompt for sample in done.samples()]
 
 
-def stock_prompts(model_folder: Path, source: Path, include: Path, task: str, shots: int) -> list[str]:
-    """The prompts of the test split by lm-eval alone, at its own default seeds (1234 for few-shot examples)."""
+def stock_prompts(
+    model_folder: Path, source: Path, include: Path, task: str, shots: int
+) -> list[str]:
+    """The prompts of the test split by lm-eval alone, at its own default seeds (1234 for few-shot
+    examples)."""
     import lm_eval
     from lm_eval.tasks import TaskManager
 
-    manager = TaskManager(include_path=str(include), include_defaults=False, metadata={"data_source": str(source)})
+    manager = TaskManager(
+        include_path=str(include), include_defaults=False, metadata={"data_source": str(source)}
+    )
     outcome = lm_eval.simple_evaluate(
         model="hf", model_args=f"pretrained={model_folder}", tasks=[task], num_fewshot=shots, task_manager=manager,
         device="cpu", batch_size=8, bootstrap_iters=0,
@@ -78,7 +85,9 @@ def test_a_seeded_sample_gives_the_prompts_of_the_stock_command(
     assert len(set(ours)) == 24
 
 
-def test_first_rows_are_lm_evals_first_n(base: BaseModel, reviews: Path, model_folder: Path, tmp_path: Path):
+def test_first_rows_are_lm_evals_first_n(
+    base: BaseModel, reviews: Path, model_folder: Path, tmp_path: Path
+):
     (tmp_path / "first.yaml").write_text(
         f"include: {task_yamls_dir() / 'demo' / 'demo_sentiment.yaml'}\ntask: first\n"
         "fewshot_config: {sampler: first_n}\n",
@@ -89,7 +98,9 @@ def test_first_rows_are_lm_evals_first_n(base: BaseModel, reviews: Path, model_f
 
 
 @pytest.mark.parametrize(("ids", "rows"), [("last:3", [61, 62, 63]), ([5, 0], [5, 0])])
-def test_fixed_rows_stand_before_every_item_in_their_order(ids, rows: list[int], base: BaseModel, reviews: Path):
+def test_fixed_rows_stand_before_every_item_in_their_order(
+    ids, rows: list[int], base: BaseModel, reviews: Path
+):
     job = job_of(base, reviews, fewshot_ids=ids)
     assert (job.settings.num_fewshot, job.settings.fewshot_ids) == (len(rows), rows)
     job.shots.install(job.task, 1234)
@@ -97,12 +108,16 @@ def test_fixed_rows_stand_before_every_item_in_their_order(ids, rows: list[int],
     shown = "".join(f"{train[i]['text']}|{words[train[i]['label']]}|" for i in rows)
     for doc in list(job.task.eval_docs)[:3]:
         blocks = job.task.fewshot_context(doc, len(rows)).split("\n\n")
-        found = [block.removeprefix("Review: ").replace("\nSentiment: ", "|") for block in blocks[:-1]]
+        found = [
+            block.removeprefix("Review: ").replace("\nSentiment: ", "|") for block in blocks[:-1]
+        ]
         assert "".join(f"{block}|" for block in found) == shown
         assert blocks[-1].endswith(f"{doc['text']}\nSentiment:")
 
 
-def test_what_is_shown_is_part_of_the_identity_of_a_score(base: BaseModel, reviews: Path, tmp_path: Path):
+def test_what_is_shown_is_part_of_the_identity_of_a_score(
+    base: BaseModel, reviews: Path, tmp_path: Path
+):
     state = ModelState("base", base)
     other = reviews_with(tmp_path, review_rows(64, start=300), review_rows(24, start=200))
     jobs = [
@@ -110,7 +125,9 @@ def test_what_is_shown_is_part_of_the_identity_of_a_score(base: BaseModel, revie
         job_of(base, reviews, num_fewshot=3),
         job_of(base, reviews, fewshot_ids="last:3"),
         job_of(base, reviews, fewshot_ids="first:3"),
-        job_of(base, other),  # the same test rows: another pool matters only where examples are shown
+        job_of(
+            base, other
+        ),  # the same test rows: another pool matters only where examples are shown
         job_of(base, other, num_fewshot=3),
         job_of(base, other, fewshot_ids="last:3"),
     ]
@@ -120,29 +137,50 @@ def test_what_is_shown_is_part_of_the_identity_of_a_score(base: BaseModel, revie
 
 
 @pytest.mark.parametrize("shots", [{"num_fewshot": 2}, {"fewshot_ids": "last:2"}])
-def test_scoring_the_split_of_the_examples_is_refused(shots: dict, model_folder: Path, reviews: Path, tmp_path: Path):
-    with pytest.raises(InputError, match="the split train would come from that split itself") as caught:
-        check(recipe_of(model_folder, reviews, splits=["train", "test"], **shots), [tmp_path], trains=True)
+def test_scoring_the_split_of_the_examples_is_refused(
+    shots: dict, model_folder: Path, reviews: Path, tmp_path: Path
+):
+    with pytest.raises(
+        InputError, match="the split train would come from that split itself"
+    ) as caught:
+        check(
+            recipe_of(model_folder, reviews, splits=["train", "test"], **shots),
+            [tmp_path],
+            trains=True,
+        )
     assert caught.value.exit_code == 3
     assert "--set 'eval.splits=[validation,test]'" in caught.value.action
 
 
 def test_fixed_rows_that_are_scored_are_refused(model_folder: Path, tmp_path: Path):
     train, test = review_rows(10), review_rows(6, start=100)
-    source = reviews_with(tmp_path / "data", train, [*test, {"text": train[8]["text"].upper(), "label": "positive"}])
-    with pytest.raises(InputError, match=r"1 of the rows of eval\.fewshot_ids are scored too, first row 8") as caught:
+    source = reviews_with(
+        tmp_path / "data", train, [*test, {"text": train[8]["text"].upper(), "label": "positive"}]
+    )
+    with pytest.raises(
+        InputError, match=r"1 of the rows of eval\.fewshot_ids are scored too, first row 8"
+    ) as caught:
         check(recipe_of(model_folder, source, fewshot_ids="last:3"), [tmp_path], trains=True)
     assert caught.value.exit_code == 3
     check(recipe_of(model_folder, source, fewshot_ids="first:3"), [tmp_path], trains=True)
 
 
-def test_scored_rows_are_left_out_of_the_pool_and_counted(base: BaseModel, model_folder: Path, tmp_path: Path):
-    # 8 of 10 training rows stand in the test split too, one of them in other case and blanks: 2 can be shown.
+def test_scored_rows_are_left_out_of_the_pool_and_counted(
+    base: BaseModel, model_folder: Path, tmp_path: Path
+):
+    # 8 of 10 training rows stand in the test split too, one of them in other case and blanks: 2 can
+    # be shown.
     train = review_rows(10)
-    copied = [*train[:7], {"text": train[7]["text"].upper().replace(" ", "  "), "label": train[7]["label"]}]
+    copied = [
+        *train[:7],
+        {"text": train[7]["text"].upper().replace(" ", "  "), "label": train[7]["label"]},
+    ]
     source = reviews_with(tmp_path / "data", train, copied)
     report = check(recipe_of(model_folder, source, num_fewshot=2), [tmp_path], trains=True).report
-    assert "test: 2 few-shot examples for each item out of 2, 8 rows left out that are scored too" in report
+    assert (
+        "test: 2 few-shot examples for each item out of 2, 8 rows left out that are scored too"
+        in report
+    )
     job = job_of(base, source, num_fewshot=2)
     prompts = prompts_of(base, job, tmp_path / "results")
     assert len(prompts) == 8
@@ -158,18 +196,31 @@ def test_a_row_with_another_id_is_the_same_item(tmp_path: Path):
     write_jsonl(tmp_path / "train.jsonl", [*others, {**row, "id": "train-1"}])
     for split in ("validation", "test"):
         write_jsonl(tmp_path / f"{split}.jsonl", [{**row, "id": f"{split}-1"}])
-    task = load_tasks(TaskSpec("squad_custom", metadata={"data_source": str(tmp_path)}), ["test"])["test"]
+    task = load_tasks(TaskSpec("squad_custom", metadata={"data_source": str(tmp_path)}), ["test"])[
+        "test"
+    ]
     assert fewshot.find_shots(task, settings_of(num_fewshot=2)).left_out == 1
 
 
 def test_another_answer_to_a_scored_question_is_left_out_too(tmp_path: Path):
-    """Whether it is a wrong label or the answer in other words: it would stand right before the question."""
-    row = {"title": "t", "context": "Ann has a hat.", "question": "Who?", "answers": ["Ann"], "id": "1"}
+    """Whether it is a wrong label or the answer in other words: it would stand right before the
+    question."""
+    row = {
+        "title": "t",
+        "context": "Ann has a hat.",
+        "question": "Who?",
+        "answers": ["Ann"],
+        "id": "1",
+    }
     others = [{**row, "context": f"Ann has {i} hats.", "id": f"o{i}"} for i in range(4)]
-    write_jsonl(tmp_path / "train.jsonl", [*others, {**row, "question": "WHO?  ", "answers": ["Ann."]}])
+    write_jsonl(
+        tmp_path / "train.jsonl", [*others, {**row, "question": "WHO?  ", "answers": ["Ann."]}]
+    )
     for split in ("validation", "test"):
         write_jsonl(tmp_path / f"{split}.jsonl", [row])
-    task = load_tasks(TaskSpec("squad_custom", metadata={"data_source": str(tmp_path)}), ["test"])["test"]
+    task = load_tasks(TaskSpec("squad_custom", metadata={"data_source": str(tmp_path)}), ["test"])[
+        "test"
+    ]
     shots = fewshot.find_shots(task, settings_of(num_fewshot=2))
     assert (shots.left_out, len(shots.rows)) == (1, 4)
 
@@ -187,8 +238,12 @@ def test_a_pool_smaller_than_the_shots_is_refused_with_numbers(model_folder: Pat
             check(recipe_of(model_folder, source, fewshot_ids=ids), [tmp_path], trains=True)
 
 
-def test_every_fault_of_the_examples_is_found_at_once(model_folder: Path, reviews: Path, tmp_path: Path):
-    recipe = recipe_of(model_folder, reviews, splits=["train", "validation", "test"], num_fewshot=65)
+def test_every_fault_of_the_examples_is_found_at_once(
+    model_folder: Path, reviews: Path, tmp_path: Path
+):
+    recipe = recipe_of(
+        model_folder, reviews, splits=["train", "validation", "test"], num_fewshot=65
+    )
     with pytest.raises(ProblemsError) as caught:
         check(recipe, [tmp_path], trains=True)
     assert [problem.what.split(":")[0] for problem in caught.value.problems] == [
@@ -206,7 +261,9 @@ def test_everything_in_test_leaves_no_examples(reviews: Path):
 def test_running_text_has_no_examples(tmp_path: Path):
     for split in ("train", "validation", "test"):
         write_jsonl(tmp_path / f"{split}.jsonl", [{"text": f"{split} {i}"} for i in range(3)])
-    task = load_tasks(TaskSpec("text_ppl_custom", metadata={"data_source": str(tmp_path)}), ["test"])["test"]
+    task = load_tasks(
+        TaskSpec("text_ppl_custom", metadata={"data_source": str(tmp_path)}), ["test"]
+    )["test"]
     with pytest.raises(InputError, match="running text"):
         fewshot.find_shots(task, settings_of(num_fewshot=1))
 

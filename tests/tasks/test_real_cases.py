@@ -1,4 +1,5 @@
-"""Slices and nearest examples on real SNLI and SQuAD; skipped where FT_HARNESS_SHARED is not set."""
+"""Slices and nearest examples on real SNLI and SQuAD; skipped where FT_HARNESS_SHARED is not
+set."""
 
 from __future__ import annotations
 
@@ -28,9 +29,11 @@ def answer_all(rows: list[dict[str, str]], answer: int) -> list[Sample]:
     ]
 
 
-def test_a_model_that_always_contradicts_gains_where_there_is_a_negation(shared: Path, tmp_path: Path) -> None:
-    """Gururangan et al. (2018), Annotation Artifacts: negation words in SNLI's hypotheses go with contradiction, and
-    entailed hypotheses share more words with their premises."""
+def test_a_model_that_always_contradicts_gains_where_there_is_a_negation(
+    shared: Path, tmp_path: Path
+) -> None:
+    """Gururangan et al. (2018), Annotation Artifacts: negation words in SNLI's hypotheses go with
+    contradiction, and entailed hypotheses share more words with their premises."""
     rows = read_snli(shared, "test")[:3000]
     base, tuned = write_pair(tmp_path, answer_all(rows, 0), answer_all(rows, 2), cluster="premise")
     summary = summarize(base, tuned)
@@ -47,8 +50,11 @@ def test_a_model_that_always_contradicts_gains_where_there_is_a_negation(shared:
     )
 
 
-def test_nearest_examples_equal_those_of_a_search_over_all_pairs(shared: Path, tmp_path: Path) -> None:
-    """The other program: scikit-learn's pairwise Jaccard distance over all pairs, on its own sets of words."""
+def test_nearest_examples_equal_those_of_a_search_over_all_pairs(
+    shared: Path, tmp_path: Path
+) -> None:
+    """The other program: scikit-learn's pairwise Jaccard distance over all pairs, on its own sets
+    of words."""
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.metrics import pairwise_distances
 
@@ -57,13 +63,18 @@ def test_nearest_examples_equal_those_of_a_search_over_all_pairs(shared: Path, t
     base, tuned = write_pair(tmp_path, answer_all(items, 0), answer_all(items, 2))
     texts = case_texts(summarize(base, tuned))
     docs: list[dict[str, Any]] = [
-        {"premise": row["sentence1"], "hypothesis": row["sentence2"], "label": row["gold_label"]} for row in training
+        {"premise": row["sentence1"], "hypothesis": row["sentence2"], "label": row["gold_label"]}
+        for row in training
     ]
     found = find_nearest(texts, docs, lambda doc: doc["label"])
     vectorizer = CountVectorizer(analyzer=content_words, binary=True)
     joined = [f"{doc['premise']}\n{doc['hypothesis']}" for doc in docs]
-    matrix = vectorizer.fit_transform([*joined, *("\n".join(text.values()) for text in texts.values())]).toarray()
-    distances = pairwise_distances(matrix[len(docs) :].astype(bool), matrix[: len(docs)].astype(bool), metric="jaccard")
+    matrix = vectorizer.fit_transform(
+        [*joined, *("\n".join(text.values()) for text in texts.values())]
+    ).toarray()
+    distances = pairwise_distances(
+        matrix[len(docs) :].astype(bool), matrix[: len(docs)].astype(bool), metric="jaccard"
+    )
     assert len(texts) >= 10
     for key, row in zip(texts, distances, strict=True):
         nearest = found.items[key]
@@ -73,7 +84,8 @@ def test_nearest_examples_equal_those_of_a_search_over_all_pairs(shared: Path, t
 
 
 def test_question_types_of_squad(shared: Path) -> None:
-    """Rajpurkar et al. (2016) and many after: most questions ask what, then who, how many, when, where; few why."""
+    """Rajpurkar et al. (2016) and many after: most questions ask what, then who, how many, when,
+    where; few why."""
     articles = json.loads((shared / "data/squad/dev-v1.1.json").read_text(encoding="utf-8"))["data"]
     asked = [
         (paragraph["context"], question["question"])
@@ -81,7 +93,9 @@ def test_question_types_of_squad(shared: Path) -> None:
         for paragraph in article["paragraphs"]
         for question in paragraph["qas"]
     ]
-    counts = Counter(find_question_type(question.casefold(), is_question=True) for _, question in asked)
+    counts = Counter(
+        find_question_type(question.casefold(), is_question=True) for _, question in asked
+    )
     assert sum(counts.values()) == 10_570
     assert counts.most_common(1)[0][0] == "what"
     assert counts["what"] > 4000
@@ -89,4 +103,6 @@ def test_question_types_of_squad(shared: Path) -> None:
     assert 80 < counts["why"] < 250
     assert counts["other"] < 300
     shares = [overlap_share(context, question) for context, question in asked[:500]]
-    assert 0.5 < sum(share or 0.0 for share in shares) / len(shares) < 0.9  # questions are asked of the passage
+    assert (
+        0.5 < sum(share or 0.0 for share in shares) / len(shares) < 0.9
+    )  # questions are asked of the passage

@@ -1,4 +1,5 @@
-"""The task families on real data under stock lm-eval's own loading; skipped where FT_HARNESS_SHARED is not set."""
+"""The task families on real data under stock lm-eval's own loading; skipped where FT_HARNESS_SHARED
+is not set."""
 
 from __future__ import annotations
 
@@ -19,12 +20,15 @@ def stock_task(name: str, metadata: dict[str, Any]):
     """The task object that the stock command makes, given `--metadata`."""
     from lm_eval.tasks import TaskManager
 
-    manager = TaskManager(include_path=str(task_yamls_dir()), include_defaults=False, metadata=metadata)
+    manager = TaskManager(
+        include_path=str(task_yamls_dir()), include_defaults=False, metadata=metadata
+    )
     return manager.load([name])["tasks"][name]
 
 
 def options(*settings: str) -> dict[str, Any]:
-    """`--set data.X=Y ...` as metadata, by way of a recipe, as the commands of the READMEs write it."""
+    """`--set data.X=Y ...` as metadata, by way of a recipe, as the commands of the READMEs write
+    it."""
     data = dict(setting.split("=", 1) for setting in settings)
     return Recipe.model_validate({"task": {"name": "any"}, "data": data}).task_metadata()
 
@@ -33,7 +37,9 @@ def options(*settings: str) -> dict[str, Any]:
     ("name", "version", "questions", "unanswerable"),
     [("squad_custom", "v1.1", 10_570, 0), ("squad_v2_custom", "v2.0", 11_873, 5_945)],
 )
-def test_an_official_squad_file_as_test(name: str, version: str, questions: int, unanswerable: int, shared: Path):
+def test_an_official_squad_file_as_test(
+    name: str, version: str, questions: int, unanswerable: int, shared: Path
+):
     file = shared / f"data/squad/dev-{version}.json"
     task = stock_task(name, {"data_source": str(file), "test_all": True})
     official = {
@@ -59,7 +65,10 @@ def test_an_official_squad_file_as_test(name: str, version: str, questions: int,
 
 def test_squad_of_one_file_is_split_by_article(shared: Path):
     task = stock_task("squad_v2_custom", {"data_source": str(shared / "data/squad/dev-v2.0.json")})
-    titles = [set(docs["title"]) for docs in (task.training_docs(), task.validation_docs(), task.test_docs())]
+    titles = [
+        set(docs["title"])
+        for docs in (task.training_docs(), task.validation_docs(), task.test_docs())
+    ]
     assert sum(map(len, titles)) == len(set.union(*titles)) == 35
     assert sum(map(len, (task.training_docs(), task.validation_docs(), task.test_docs()))) == 11_873
 
@@ -69,13 +78,18 @@ def test_imdb_balanced_and_70_10_20(name: str, imdb: Path):
     source = {"data_source": str(imdb)}
     sizes = options("balanced=true", "train_size=900", "validation_size=100", "test_size=2500")
     task = stock_task(name, source | sizes)
-    counts = [Counter(docs["label"]) for docs in (task.training_docs(), task.validation_docs(), task.test_docs())]
+    counts = [
+        Counter(docs["label"])
+        for docs in (task.training_docs(), task.validation_docs(), task.test_docs())
+    ]
     assert counts == [{0: 450, 1: 450}, {0: 50, 1: 50}, {0: 1250, 1: 1250}]
     assert not any("<br" in task.doc_to_text(doc) for doc in task.test_docs().select(range(200)))
     if name == "imdb_custom":
         task = stock_task(name, source | options("split=70/10/20"))
         # 70, 10 and 20 % of the 25,000 rows of the train file
-        sizes = [len(docs) for docs in (task.training_docs(), task.validation_docs(), task.test_docs())]
+        sizes = [
+            len(docs) for docs in (task.training_docs(), task.validation_docs(), task.test_docs())
+        ]
         assert sizes == [17_500, 2_500, 5_000]
 
 
@@ -89,7 +103,9 @@ def test_snli_1000_100_100(name: str, shared: Path):
     words = {0: "yes", 1: "maybe", 2: "no"}
     for doc in splits[2]:
         target = task.doc_to_target(doc)
-        assert (task.doc_to_choice(doc)[target] if isinstance(target, int) else target) == words[doc["label"]]
+        assert (task.doc_to_choice(doc)[target] if isinstance(target, int) else target) == words[
+            doc["label"]
+        ]
 
 
 def test_sst2_80_20(shared: Path):
@@ -115,6 +131,9 @@ def test_the_first_3000_chinese_rows(name: str, shared: Path):
 
 
 def test_check_of_real_tasks_finds_nothing(shared: Path):
-    for name, source in (("snli_custom_gen", "data/snli"), ("zh_classical_custom", "data/adl2023_hw3/train.json")):
+    for name, source in (
+        ("snli_custom_gen", "data/snli"),
+        ("zh_classical_custom", "data/adl2023_hw3/train.json"),
+    ):
         lines = preflight.check_task(TaskSpec(name, metadata={"data_source": str(shared / source)}))
         assert lines[1].startswith("train ")

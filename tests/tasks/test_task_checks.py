@@ -1,4 +1,5 @@
-"""Faults of tasks found before a model is loaded, each with its exit code; strangers' code never runs by default."""
+"""Faults of tasks found before a model is loaded, each with its exit code; strangers' code never
+runs by default."""
 
 from __future__ import annotations
 
@@ -12,7 +13,14 @@ import pytest
 from ft_harness.errors import ConfigError, InputError, PolicyError, ProblemsError
 from ft_harness.paths import task_yamls_dir
 from ft_harness.pipeline import check_all
-from ft_harness.tasks.checks import code_problems, files_of, is_trusted, metric_problems, mock_problems, with_includes
+from ft_harness.tasks.checks import (
+    code_problems,
+    files_of,
+    is_trusted,
+    metric_problems,
+    mock_problems,
+    with_includes,
+)
 from ft_harness.tasks.loading import TaskSpec, list_tasks, load_tasks
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import review_rows, write_jsonl
@@ -93,7 +101,9 @@ def test_a_sound_task_is_checked_and_counted(ft, folder: Path):
 def test_a_recipe_and_tasks_in_one_call(ft, folder: Path, tmp_path: Path):
     put(folder, MINE)
     assert ft("init", "my", "--task", "mine", "--include-path", folder)[0] == 0
-    code, out, err = ft("check", "adapters/my", "demo_sentiment", "--set", f"data.source={tmp_path / 'data'}")
+    code, out, err = ft(
+        "check", "adapters/my", "demo_sentiment", "--set", f"data.source={tmp_path / 'data'}"
+    )
     assert code == 0, err
     assert "adapters/my: model bundled" in out
     assert "demo_sentiment: train 8 docs" in out
@@ -111,7 +121,11 @@ def test_options_of_the_data_apply_to_tasks(ft, folder: Path):
 
 def test_one_bad_task_in_a_list_of_three_is_found_before_any_work(ft, folder: Path):
     put(folder, MINE)
-    put(folder, MINE.replace("task: mine", "task: other").replace("{{text}}", "{{txt}}"), "other.yaml")
+    put(
+        folder,
+        MINE.replace("task: mine", "task: other").replace("{{text}}", "{{txt}}"),
+        "other.yaml",
+    )
     code, out, err = check(ft, folder, "mine", "other", "demo_nl")
     assert code == 2  # the smallest of 3 (a template) and 2 (no such task)
     assert out == ""
@@ -130,30 +144,68 @@ def test_a_missing_recipe_is_named_as_a_file(ft):
 
 
 BOMB = ["a: &a [x, x, x, x, x, x, x, x, x]"]
-BOMB += [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)]
+BOMB += [
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+]
 FAULTS = {
     "unknown metric": (MINE.replace("metric: acc", "metric: acuracy"), 3, "unknown metric acuracy"),
     "a field that is missing": (MINE.replace("{{text}}", "{{txt}}"), 3, "'txt' is undefined"),
-    "a target that is missing": (GENERATED.replace("['bad', 'good'][label]", "labl"), 3, "'labl' is undefined"),
-    "a key twice": (MINE + "task: mine\n", 3, "mine.yaml:16: not valid YAML (the key 'task' stands twice)"),
-    "an unknown key": (MINE + "doc_to_txt: x\n", 3, "mine.yaml:16: unknown key doc_to_txt; did you mean doc_to_text?"),
+    "a target that is missing": (
+        GENERATED.replace("['bad', 'good'][label]", "labl"),
+        3,
+        "'labl' is undefined",
+    ),
+    "a key twice": (
+        MINE + "task: mine\n",
+        3,
+        "mine.yaml:16: not valid YAML (the key 'task' stands twice)",
+    ),
+    "an unknown key": (
+        MINE + "doc_to_txt: x\n",
+        3,
+        "mine.yaml:16: unknown key doc_to_txt; did you mean doc_to_text?",
+    ),
     "an unknown option": (
         MINE.replace("    labels:", "    seeed: 1\n    labels:"),
         3,
         "mine.yaml:6: unknown key dataset_kwargs.data.seeed; did you mean seed?",
     ),
-    "a wrong argument": (MINE.replace("  data:", "  dta: 1\n  data:"), 3, "unknown key dataset_kwargs.dta"),
+    "a wrong argument": (
+        MINE.replace("  data:", "  dta: 1\n  data:"),
+        3,
+        "unknown key dataset_kwargs.dta",
+    ),
     "aliases": ("task: mine\n" + "\n".join(BOMB), 3, "more than 10000 values"),
     "depth": ("task: mine\na: " + "[" * 100_000, 3, "more than 50 levels deep"),
     "white space": (MINE.replace("It was", "It was "), 3, "a prompt ends in white space"),
     "choices alike": (MINE.replace("[bad, good]", "[bad, bad]"), 3, "are empty or not distinct"),
     "an empty choice": (MINE.replace("[bad, good]", '[bad, " "]'), 3, "are empty or not distinct"),
     "two blanks": (MINE.replace("[bad, good]", '[" bad", " good"]'), 3, "begin with a blank"),
-    "a choice too few": (MINE.replace("[bad, good]", "[bad]"), 3, "doc_to_choice has 1 answers, data.labels 2"),
-    "a label outside": (MINE.replace("[negative, positive]", "[negative, neutral]"), 3, "label 'positive'"),
-    "the wrong direction": (MINE.replace("better: true", "better: false"), 3, "acc has the wrong direction"),
-    "no split": (MINE.replace("_split:", "_splt:"), 3, "unknown key test_splt; did you mean test_split?"),
-    "an endless template": (MINE.replace("{{text}}", "{% for i in range(10**9) %}x{% endfor %}"), 3, "Range too big"),
+    "a choice too few": (
+        MINE.replace("[bad, good]", "[bad]"),
+        3,
+        "doc_to_choice has 1 answers, data.labels 2",
+    ),
+    "a label outside": (
+        MINE.replace("[negative, positive]", "[negative, neutral]"),
+        3,
+        "label 'positive'",
+    ),
+    "the wrong direction": (
+        MINE.replace("better: true", "better: false"),
+        3,
+        "acc has the wrong direction",
+    ),
+    "no split": (
+        MINE.replace("_split:", "_splt:"),
+        3,
+        "unknown key test_splt; did you mean test_split?",
+    ),
+    "an endless template": (
+        MINE.replace("{{text}}", "{% for i in range(10**9) %}x{% endfor %}"),
+        3,
+        "Range too big",
+    ),
     "no output": (MINE.replace("multiple_choice", "many_choices"), 3, "can't be built"),
 }
 
@@ -202,7 +254,10 @@ SCORES = {
     "not a number": ("float('nan')", "gives acc as nan"),
     "nothing at all": ("[]", "gives acc as []"),
     "a mapping": ("{'a': 1}", "gives acc as {'a': 1} (dict)"),
-    "changing lengths": ("[1.0] * (1 + int(results[0][0] < -1))", "gives acc in a form that can't be aggregated"),
+    "changing lengths": (
+        "[1.0] * (1 + int(results[0][0] < -1))",
+        "gives acc in a form that can't be aggregated",
+    ),
 }
 
 
@@ -246,31 +301,60 @@ def test_an_aggregation_that_fails_is_found_on_mock_answers(folder: Path):
 
 
 def test_mock_answers_are_those_of_three_classes(folder: Path):
-    """Each right answer of the first three classes is shown to the function, and wrong, empty and odd ones."""
+    """Each right answer of the first three classes is shown to the function, and wrong, empty and
+    odd ones."""
     body = "    SEEN.append((doc['label'], results[0]))\n    return {'acc': 1.0}\n"
     put(folder, f"SEEN = []\ndef score(doc, results):\n{body}", "score.py")
     rows = [{"text": f"t {i}", "label": "abcd"[i % 4]} for i in range(12)]
     for split in ("train", "validation", "test"):
         write_jsonl(folder.parent / "data" / f"{split}.jsonl", rows)
-    text = GENERATED.replace("[negative, positive]", "[a, b, c, d]").replace("['bad', 'good']", "['A', 'B', 'C', 'D']")
+    text = GENERATED.replace("[negative, positive]", "[a, b, c, d]").replace(
+        "['bad', 'good']", "['A', 'B', 'C', 'D']"
+    )
     task = load(folder, text + "process_results: !function score.score\n", trust_code=True)
     seen = sys.modules[task.config.process_results.__module__].SEEN
     assert {gold for gold, _ in seen} == {0, 1, 2}
-    assert {answer for gold, answer in seen if gold == 1} == {"B", "a wrong answer", "", "\x00 ?? 。\n"}
+    assert {answer for gold, answer in seen if gold == 1} == {
+        "B",
+        "a wrong answer",
+        "",
+        "\x00 ?? 。\n",
+    }
     assert mock_problems(task) == []
 
 
 # code of strangers
 
 CODE = {
-    "a program of the system": (MINE + "process_docs: !function subprocess.check_output\n", "subprocess.check_output"),
-    "a module beside it": (MINE + "process_results: !function score.score\n", "!function score.score"),
-    "a part of ours": (MINE.replace("data.load_splits", "storage.write_text"), "ft_harness.storage.write_text"),
-    "a way through ours": (MINE.replace("data.load_splits", "data.load_splits.__globals__"), "__globals__"),
-    "in a list": (MINE.replace("aggregation: mean", "aggregation: !function os.abort"), "!function os.abort"),
+    "a program of the system": (
+        MINE + "process_docs: !function subprocess.check_output\n",
+        "subprocess.check_output",
+    ),
+    "a module beside it": (
+        MINE + "process_results: !function score.score\n",
+        "!function score.score",
+    ),
+    "a part of ours": (
+        MINE.replace("data.load_splits", "storage.write_text"),
+        "ft_harness.storage.write_text",
+    ),
+    "a way through ours": (
+        MINE.replace("data.load_splits", "data.load_splits.__globals__"),
+        "__globals__",
+    ),
+    "in a list": (
+        MINE.replace("aggregation: mean", "aggregation: !function os.abort"),
+        "!function os.abort",
+    ),
     "a loading script": ("task: mine\ndataset_path: evil.py\n", "dataset_path: evil.py"),
-    "remote code": ("task: mine\ndataset_path: a/b\ndataset_kwargs: {trust_remote_code: true}\n", "trust_remote_code"),
-    "a metric of the hub": (MINE.replace("{metric: acc", "{metric: acc, hf_evaluate: true"), "hf_evaluate of acc"),
+    "remote code": (
+        "task: mine\ndataset_path: a/b\ndataset_kwargs: {trust_remote_code: true}\n",
+        "trust_remote_code",
+    ),
+    "a metric of the hub": (
+        MINE.replace("{metric: acc", "{metric: acc, hf_evaluate: true"),
+        "hf_evaluate of acc",
+    ),
 }
 
 
@@ -323,7 +407,9 @@ def test_a_module_named_like_ours_beside_the_task_is_refused(folder: Path):
         load(folder, MINE)
 
 
-@pytest.mark.parametrize("template", ["{{ cycler.__init__.__globals__.os.getcwd() }}", "{{ ''.__class__.__mro__ }}"])
+@pytest.mark.parametrize(
+    "template", ["{{ cycler.__init__.__globals__.os.getcwd() }}", "{{ ''.__class__.__mro__ }}"]
+)
 @pytest.mark.parametrize("trust", [False, True])
 def test_a_template_that_reaches_into_python_is_refused(folder: Path, template: str, trust: bool):
     with pytest.raises(PolicyError, match="a template reaches into Python"):
@@ -340,7 +426,9 @@ def test_an_include_outside_the_folder_is_refused_unread(ft, folder: Path):
     (folder / "link.yml").symlink_to(folder.parent / "outside.yml")
     with pytest.raises(PolicyError, match="outside its folder"):
         files_of(put(folder, "include: link.yml\n" + MINE))
-    assert [entry["task"] for entry in list_tasks(str(folder)) if entry["task"] == "mine"] == ["mine"]
+    assert [entry["task"] for entry in list_tasks(str(folder)) if entry["task"] == "mine"] == [
+        "mine"
+    ]
     put(folder, "include: ../outside.yml\n" + MINE)
     assert with_includes(path, trust_code=True)["secret"] == "a word"
 

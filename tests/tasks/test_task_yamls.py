@@ -1,4 +1,5 @@
-"""Every shipped task YAML, found recursively: sound, documented, and the same numbers under the stock `lm_eval`."""
+"""Every shipped task YAML, found recursively: sound, documented, and the same numbers under the
+stock `lm_eval`."""
 
 from __future__ import annotations
 
@@ -22,7 +23,11 @@ SHIPPED = sorted(task_yamls_dir().rglob("*.yaml"))
 NAMES = [path.stem for path in SHIPPED]
 LISTS = sorted((task_yamls_dir() / "metric_lists").glob("*.yml"))
 ANSWERS = ["a cat", "cat", "the dog", "no one", "a red cat", "two"]
-PAIRS = [("A dog runs.", "It moves."), ("A man sleeps.", "He sings."), ("She eats.", "She has a red hat.")]
+PAIRS = [
+    ("A dog runs.", "It moves."),
+    ("A man sleeps.", "He sings."),
+    ("She eats.", "She has a red hat."),
+]
 
 
 def row_of(family: str, split: str, i: int) -> dict:
@@ -39,7 +44,11 @@ def row_of(family: str, split: str, i: int) -> dict:
         return {"id": f"{split}-{i}", "title": f"{split} {i % 2}", "context": f"Tom has {ANSWERS[i]}. {i}",
                 "question": "What has Tom?", "answers": answers}  # fmt: skip
     if family == "demo_qa":
-        return {"passage": f"Tom has {ANSWERS[i]}. {split} {i}", "question": "What?", "answer": ANSWERS[i]}
+        return {
+            "passage": f"Tom has {ANSWERS[i]}. {split} {i}",
+            "question": "What?",
+            "answer": ANSWERS[i],
+        }
     if family in ("demo_zh", "zh_classical"):
         return {"instruction": f"翻譯：明日{i}{split}", "output": f"第二天{i}"}
     if family == "instruction":
@@ -64,14 +73,18 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
                 rows = [{**row, "answers": row["answers"] or ["none"]} for row in rows]
             target = root / path.stem / f"{split}.jsonl"
             target.parent.mkdir(exist_ok=True)
-            target.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+            target.write_text(
+                "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows),
+                encoding="utf-8",
+            )
         found[path.stem] = str(root / path.stem)
     return found
 
 
 def load(name: str, sources: dict[str, str], **metadata):
     return load_tasks(
-        TaskSpec(name, metadata={"data_source": sources[name], **metadata}), ["train", "validation", "test"]
+        TaskSpec(name, metadata={"data_source": sources[name], **metadata}),
+        ["train", "validation", "test"],
     )
 
 
@@ -83,8 +96,17 @@ def test_tasks_are_shipped():
 
 def test_the_families_are_there_in_both_forms():
     wanted = {"snli_custom", "sst2_custom", "imdb_custom"}
-    wanted |= {f"{name}_gen" for name in wanted} | {"squad_custom", "squad_v2_custom", "zh_classical_custom"}
-    wanted |= {"instruction_custom", "zh_classical_ppl_custom", "instruction_ppl_custom", "text_ppl_custom"}
+    wanted |= {f"{name}_gen" for name in wanted} | {
+        "squad_custom",
+        "squad_v2_custom",
+        "zh_classical_custom",
+    }
+    wanted |= {
+        "instruction_custom",
+        "zh_classical_ppl_custom",
+        "instruction_ppl_custom",
+        "text_ppl_custom",
+    }
     assert wanted <= set(NAMES)
 
 
@@ -96,7 +118,15 @@ def test_every_task_is_named_versioned_and_documented(path: Path):
     readme = (path.parent / "README.md").read_text(encoding="utf-8")
     assert f"| `{path.stem}` |" in readme
     assert str(content["metadata"]["version"]) in readme.partition("Changelog: ")[2]
-    for part in ("| source |", "| licence |", "| splits |", "| metrics |", "prompt", "Known scores", "Changelog: "):
+    for part in (
+        "| source |",
+        "| licence |",
+        "| splits |",
+        "| metrics |",
+        "prompt",
+        "Known scores",
+        "Changelog: ",
+    ):
         assert part in readme, part
 
 
@@ -106,7 +136,11 @@ def test_every_list_of_metrics_is_documented_and_used(path: Path):
     (row,) = re.findall(rf"^\| `{path.name}` \| `(\w+)` \| (.+) \|$", readme, re.MULTILINE)
     content, _ = read_yaml(path)
     assert content["process_results"] == f"!function ft_harness.metrics.{row[0]}"
-    scored = [task.stem for task in SHIPPED if with_includes(task)["metric_list"] == content["metric_list"]]
+    scored = [
+        task.stem
+        for task in SHIPPED
+        if with_includes(task)["metric_list"] == content["metric_list"]
+    ]
     assert sorted(re.findall(r"`(\w+)`", row[1])) == sorted(scored)
 
 
@@ -127,14 +161,22 @@ def test_every_task_loads_renders_and_lists_its_metrics(name: str, sources: dict
         prompt, target = task.doc_to_text(doc), task.doc_to_target(doc)
         assert prompt == prompt.rstrip()
         assert prompt
-        assert target in range(len(task.doc_to_choice(doc))) if task.config.doc_to_choice else str(target).strip()
+        assert (
+            target in range(len(task.doc_to_choice(doc)))
+            if task.config.doc_to_choice
+            else str(target).strip()
+        )
         assert "{{" not in f"{prompt}{target}"
-    assert rolling or list(loaded["test"].fewshot_docs()) == list(task.eval_docs), "examples come from train"
+    assert rolling or list(loaded["test"].fewshot_docs()) == list(task.eval_docs), (
+        "examples come from train"
+    )
 
 
 @pytest.mark.parametrize("name", ["snli_custom", "squad_v2_custom", "text_ppl_custom"])
 def test_a_task_checks_without_a_recipe(name: str, sources: dict[str, str]):
-    task, docs, metrics, *_ = preflight.check_task(TaskSpec(name, metadata={"data_source": sources[name]}))
+    task, docs, metrics, *_ = preflight.check_task(
+        TaskSpec(name, metadata={"data_source": sources[name]})
+    )
     assert task.startswith(f"task {name} (")
     assert docs == "train 6 docs, validation 4 docs, test 4 docs"
     assert metrics.endswith("metrics, on mock answers too")
@@ -144,7 +186,12 @@ def test_a_task_checks_without_a_recipe(name: str, sources: dict[str, str]):
     ("name", "index", "prompt", "target"),
     [
         ("sst2_custom_gen", 1, "Review: a film number 1 of test\nSentiment:", "good"),
-        ("snli_custom_gen", 2, "She eats. test 2\nQuestion: She has a red hat. Yes, maybe or no?\nAnswer:", "no"),
+        (
+            "snli_custom_gen",
+            2,
+            "She eats. test 2\nQuestion: She has a red hat. Yes, maybe or no?\nAnswer:",
+            "no",
+        ),
         ("imdb_custom", 0, "Review: a film number 0 of test\nSentiment:", 0),
         ("squad_custom", 0, "Tom has a cat. 0\nQuestion: What has Tom?\nAnswer:", "a cat"),
         (
@@ -157,7 +204,9 @@ def test_a_task_checks_without_a_recipe(name: str, sources: dict[str, str]):
         ("instruction_custom", 3, "Say no one test 3.\n\nAnswer:", "no one"),
     ],
 )
-def test_prompts_and_answers(name: str, index: int, prompt: str, target: str | int, sources: dict[str, str]):
+def test_prompts_and_answers(
+    name: str, index: int, prompt: str, target: str | int, sources: dict[str, str]
+):
     task = load(name, sources)["test"]
     doc = task.eval_docs[index]
     assert task.doc_to_text(doc) == prompt
@@ -168,10 +217,15 @@ def test_line_breaks_of_a_web_page_become_blanks(tmp_path: Path):
     from lm_eval.utils import apply_template
 
     template = with_includes(task_yamls_dir() / "imdb" / "imdb_custom.yaml")["doc_to_text"]
-    assert apply_template(template, {"text": " Good.<br /><br />Bad. "}) == "Review: Good.  Bad.\nSentiment:"
+    assert (
+        apply_template(template, {"text": " Good.<br /><br />Bad. "})
+        == "Review: Good.  Bad.\nSentiment:"
+    )
 
 
-@pytest.mark.parametrize(("one", "other"), [("sst2_custom", "sst2_custom_gen"), ("squad_custom", "squad_v2_custom")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("sst2_custom", "sst2_custom_gen"), ("squad_custom", "squad_v2_custom")]
+)
 def test_a_task_that_includes_another_has_a_hash_of_its_own(one: str, other: str):
     hashes = {task_hash(path) for path in SHIPPED if path.stem in (one, other)}
     assert len(hashes) == 2
@@ -204,7 +258,9 @@ def test_a_family_scores_the_same_under_stock_lm_eval(
     jobs = plan_jobs(tasks, "hash", base, settings)
     (ours,) = evaluate(ModelState("base--tiny", base), jobs, tmp_path)
     manager = TaskManager(
-        include_path=str(task_yamls_dir()), include_defaults=False, metadata={"data_source": sources[name]}
+        include_path=str(task_yamls_dir()),
+        include_defaults=False,
+        metadata={"data_source": sources[name]},
     )
     outcome = lm_eval.simple_evaluate(
         model="hf", model_args=f"pretrained={model_folder},softmax_dtype=float32", tasks=[name], task_manager=manager,
@@ -213,7 +269,9 @@ def test_a_family_scores_the_same_under_stock_lm_eval(
     )  # fmt: skip
     stock = outcome["results"][name]
     scores = {score.metric: score.value for score in ours.record.scores}
-    assert scores.keys() == {key.partition(",")[0] for key in stock if key.endswith(",none") and "_stderr" not in key}
+    assert scores.keys() == {
+        key.partition(",")[0] for key in stock if key.endswith(",none") and "_stderr" not in key
+    }
     for metric, value in scores.items():
         found = stock[f"{metric},none"]
         if metric in OURS_ALONE or value is None:

@@ -1,4 +1,5 @@
-"""Tasks: every shipped YAML is sound, faults name file and line, and the stock command's loading works too."""
+"""Tasks: every shipped YAML is sound, faults name file and line, and the stock command's loading
+works too."""
 
 from __future__ import annotations
 
@@ -44,7 +45,10 @@ def write_data(folder: Path) -> Path:
     """Splits of 6, 3 and 2 rows; each text names its split."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, count in (("train", 6), ("validation", 3), ("test", 2)):
-        rows = [{"text": f"{split} {i}", "sentence": f"{split} {i}", "label": i % 2} for i in range(count)]
+        rows = [
+            {"text": f"{split} {i}", "sentence": f"{split} {i}", "label": i % 2}
+            for i in range(count)
+        ]
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
@@ -62,23 +66,37 @@ def tasks_folder(tmp_path: Path) -> Path:
 
 def load_mine(folder: Path, source: str, text: str = MINE, *, trust_code: bool = False):
     (folder / "mine.yaml").write_text(text)
-    return load_tasks(TaskSpec("mine", str(folder), {"data_source": source}, trust_code), ["test"])["test"]
+    return load_tasks(TaskSpec("mine", str(folder), {"data_source": source}, trust_code), ["test"])[
+        "test"
+    ]
 
 
 def test_the_docs_of_a_split_are_scored_under_its_name(source: str):
-    loaded = load_tasks(TaskSpec("sst2_custom", metadata={"data_source": source}), ["validation", "train"])
+    loaded = load_tasks(
+        TaskSpec("sst2_custom", metadata={"data_source": source}), ["validation", "train"]
+    )
     assert list(loaded) == ["validation", "train"]
-    assert list(loaded["validation"].eval_docs["sentence"]) == ["validation 0", "validation 1", "validation 2"]
+    assert list(loaded["validation"].eval_docs["sentence"]) == [
+        "validation 0",
+        "validation 1",
+        "validation 2",
+    ]
     assert loaded["train"].eval_docs[5]["sentence"] == "train 5"
-    assert loaded["train"].doc_to_text(loaded["train"].eval_docs[0]) == "Review: train 0\nSentiment:"
+    assert (
+        loaded["train"].doc_to_text(loaded["train"].eval_docs[0]) == "Review: train 0\nSentiment:"
+    )
     assert loaded["train"].doc_to_choice(loaded["train"].eval_docs[0]) == ["bad", "good"]
     assert loaded["train"].dataset is loaded["validation"].dataset  # read once
 
 
 @pytest.mark.parametrize("splits", [["train", "validation", "test"], ["validation"]])
 def test_a_split_without_rows_is_named(splits: list[str], tmp_path: Path):
-    (tmp_path / "all.csv").write_text("sentence,label\n" + "".join(f"text {i},{i % 2}\n" for i in range(20)))
-    spec = TaskSpec("sst2_custom", metadata={"data_source": str(tmp_path / "all.csv"), "data_split": "80/20"})
+    (tmp_path / "all.csv").write_text(
+        "sentence,label\n" + "".join(f"text {i},{i % 2}\n" for i in range(20))
+    )
+    spec = TaskSpec(
+        "sst2_custom", metadata={"data_source": str(tmp_path / "all.csv"), "data_split": "80/20"}
+    )
     with pytest.raises(InputError, match="sst2_custom@validation: the split has no rows") as caught:
         load_tasks(spec, splits)
     assert "eval.splits" in caught.value.action
@@ -95,8 +113,16 @@ def test_test_all_under_a_task(source: str):
 def test_stock_lm_eval_loads_our_tasks(source: str):
     from lm_eval.tasks import TaskManager
 
-    metadata = {"data_source": source, "data_train_size": 4, "pretrained": "x", "peft": "y", "dtype": "float32"}
-    manager = TaskManager(include_path=str(task_yamls_dir()), include_defaults=False, metadata=metadata)
+    metadata = {
+        "data_source": source,
+        "data_train_size": 4,
+        "pretrained": "x",
+        "peft": "y",
+        "dtype": "float32",
+    }
+    manager = TaskManager(
+        include_path=str(task_yamls_dir()), include_defaults=False, metadata=metadata
+    )
     loaded = manager.load(["sst2_custom", "sst2_stories_custom"])["tasks"]
     assert sorted(loaded) == ["sst2_custom", "sst2_stories_custom"]
     assert len(loaded["sst2_custom"].training_docs()) == 4
@@ -112,7 +138,9 @@ def built_in(tmp_path_factory: pytest.TempPathFactory):
     for split, count in (("train", 4), ("dev", 2), ("test", 2)):
         rows = "".join(f"{split} film {i}\t{i % 2}\n" for i in range(count))
         (folder / f"{split}.tsv").write_text(f"sentence\tlabel\n{rows}")
-    spec = TaskSpec("sst2", metadata={"data_source": str(folder), "data_labels": ["negative", "positive"]})
+    spec = TaskSpec(
+        "sst2", metadata={"data_source": str(folder), "data_labels": ["negative", "positive"]}
+    )
     return load_tasks(spec, ["train", "validation", "test"])
 
 
@@ -120,20 +148,29 @@ def test_a_built_in_task_takes_local_data(built_in):
     task = built_in["train"]
     doc = task.eval_docs[1]
     assert task.config.task == "sst2@train"
-    assert task.doc_to_text(doc) == "train film 1\nQuestion: Is this sentence positive or negative?\nAnswer:"
+    assert (
+        task.doc_to_text(doc)
+        == "train film 1\nQuestion: Is this sentence positive or negative?\nAnswer:"
+    )
     assert task.doc_to_choice(doc)[task.doc_to_target(doc)] == "positive"
-    assert [doc["sentence"] for doc in built_in["validation"].eval_docs] == ["dev film 0", "dev film 1"]
+    assert [doc["sentence"] for doc in built_in["validation"].eval_docs] == [
+        "dev film 0",
+        "dev film 1",
+    ]
     assert [doc["sentence"] for doc in built_in["test"].eval_docs] == ["test film 0", "test film 1"]
     assert training_problems(task) == []
 
 
 def test_a_built_in_task_is_scored_with_examples_of_the_local_train_split(built_in):
-    assert [doc["sentence"] for doc in built_in["test"].fewshot_docs()] == [f"train film {i}" for i in range(4)]
+    assert [doc["sentence"] for doc in built_in["test"].fewshot_docs()] == [
+        f"train film {i}" for i in range(4)
+    ]
 
 
 @pytest.mark.usefixtures("built_in")
 @pytest.mark.parametrize(
-    ("name", "meant"), [("sst2_custm", "sst2_custom"), ("demo_sentimant", "demo_sentiment"), ("gsm8l", "gsm8k")]
+    ("name", "meant"),
+    [("sst2_custm", "sst2_custom"), ("demo_sentimant", "demo_sentiment"), ("gsm8l", "gsm8k")],
 )
 def test_an_unknown_task_is_refused_with_a_suggestion(name: str, meant: str):
     with pytest.raises(ConfigError) as caught:
@@ -167,14 +204,20 @@ def test_a_task_of_the_users_folder(tasks_folder: Path, source: str):
 def test_a_word_of_the_tasks_metadata_is_never_taken_for_its_data(
     tasks_folder: Path, source: str, caplog: pytest.LogCaptureFixture
 ):
-    loaded = load_tasks(TaskSpec("mine", str(tasks_folder), {"data_source": source}), ["train", "test"])
+    loaded = load_tasks(
+        TaskSpec("mine", str(tasks_folder), {"data_source": source}), ["train", "test"]
+    )
     assert len(loaded["test"].eval_docs) == 2
     assert "did you mean" not in caplog.text
 
 
-def test_examples_come_from_the_local_train_split_whatever_the_tasks_own_is_called(tasks_folder: Path, source: str):
+def test_examples_come_from_the_local_train_split_whatever_the_tasks_own_is_called(
+    tasks_folder: Path, source: str
+):
     loader = MINE[MINE.index("custom_dataset") : MINE.index("training_split")]
-    text = MINE.replace(loader, "dataset_path: org/name\nfewshot_split: dev\n").replace("test_split: test\n", "")
+    text = MINE.replace(loader, "dataset_path: org/name\nfewshot_split: dev\n").replace(
+        "test_split: test\n", ""
+    )
     docs = load_mine(tasks_folder, source, text).fewshot_docs()
     assert [doc["text"] for doc in docs] == [f"train {i}" for i in range(6)]
 
@@ -193,7 +236,12 @@ def test_a_name_that_stands_twice(name: str, tasks_folder: Path):
 
 
 @pytest.mark.parametrize(
-    ("text", "line"), [("task: mine\ndoc_to_text: {{text}}\n", 2), ("task: mine\n- x\n", 2), (MINE + "task: b\n", 13)]
+    ("text", "line"),
+    [
+        ("task: mine\ndoc_to_text: {{text}}\n", 2),
+        ("task: mine\n- x\n", 2),
+        (MINE + "task: b\n", 13),
+    ],
 )
 def test_a_broken_yaml_is_named_with_its_line(text: str, line: int, tmp_path: Path):
     (tmp_path / "broken.yaml").write_text(text)
@@ -221,7 +269,11 @@ def test_an_unknown_metric_is_named_before_lm_eval_asks_the_hub(tasks_folder: Pa
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("{{text}}?", "{{txt}}?", "a template names a field that the data lacks ('txt' is undefined)"),
+        (
+            "{{text}}?",
+            "{{txt}}?",
+            "a template names a field that the data lacks ('txt' is undefined)",
+        ),
         ("{{text}}?", "{{text", "can't be built"),
         ("label\ndoc_to_choice", "'{{labl}}'\ndoc_to_choice", "'labl' is undefined"),
         ("multiple_choice", "many_choices", "can't be built"),
@@ -232,7 +284,9 @@ def test_an_unknown_metric_is_named_before_lm_eval_asks_the_hub(tasks_folder: Pa
         ("task: mine", "include: mine.yaml\ntask: mine", "mine.yaml: includes itself"),
     ],
 )
-def test_a_faulty_task_is_an_input_error(old: str, new: str, expected: str, tasks_folder: Path, source: str):
+def test_a_faulty_task_is_an_input_error(
+    old: str, new: str, expected: str, tasks_folder: Path, source: str
+):
     assert old in MINE
     with pytest.raises(InputError) as caught:
         load_mine(tasks_folder, source, MINE.replace(old, new), trust_code=True)
@@ -252,15 +306,20 @@ def test_faults_of_the_data_come_through(tasks_folder: Path, tmp_path: Path):
         load_mine(tasks_folder, str(tmp_path / "broken.jsonl"))
 
 
-def test_whole_prompts_as_choices_and_rolling_text_are_not_trained_on(tasks_folder: Path, source: str):
-    prompts = MINE.replace('"{{text}}?"', "label").replace("doc_to_target: label", "doc_to_target: text")
+def test_whole_prompts_as_choices_and_rolling_text_are_not_trained_on(
+    tasks_folder: Path, source: str
+):
+    prompts = MINE.replace('"{{text}}?"', "label").replace(
+        "doc_to_target: label", "doc_to_target: text"
+    )
     (problem,) = training_problems(load_mine(tasks_folder, source, prompts))
     assert "its choices are whole prompts" in problem.what
     rolling = MINE.replace("multiple_choice", "loglikelihood_rolling").replace(
         "doc_to_target: label", "doc_to_target: text"
     )
     rolling = rolling.replace(
-        'doc_to_choice: ["no", "yes"]\n', "process_results: !function ft_harness.metrics.score_text_ppl\n"
+        'doc_to_choice: ["no", "yes"]\n',
+        "process_results: !function ft_harness.metrics.score_text_ppl\n",
     )
     lines = ", ".join(
         f"{{metric: {name}, aggregation: !function ft_harness.metrics.aggregate_{name}, higher_is_better: false}}"
@@ -309,15 +368,21 @@ def test_metrics_are_part_of_a_scores_identity_and_not_of_an_adapters(tmp_path: 
     assert training_hash(path) != trained
 
 
-def test_a_metrics_version_is_part_of_a_scores_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_metrics_version_is_part_of_a_scores_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     path = write_scored(tmp_path, "exact_match")
     scored, trained = task_hash(path), training_hash(path)
-    monkeypatch.setitem(registry._METRICS, "exact_match", replace(find_metric("exact_match"), version=2))
+    monkeypatch.setitem(
+        registry._METRICS, "exact_match", replace(find_metric("exact_match"), version=2)
+    )
     assert task_hash(path) != scored
     assert training_hash(path) == trained
 
 
-def test_the_loaders_version_is_part_of_both_identities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_loaders_version_is_part_of_both_identities(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     path = write_scored(tmp_path, "exact_match")
     scored, trained = task_hash(path), training_hash(path)
     monkeypatch.setattr(tasks, "LOADER_VERSION", 2)
@@ -336,7 +401,9 @@ def test_our_own_source_is_no_part_of_an_identity(tmp_path: Path, monkeypatch: p
 
 def test_metrics_that_score_label_gives_must_be_listed(tasks_folder: Path, source: str):
     text = MINE + "process_results: !function ft_harness.metrics.score_label\n"
-    with pytest.raises(InputError, match=r"leaves out: .*precision_no, recall_no, f1_no, precision_yes"):
+    with pytest.raises(
+        InputError, match=r"leaves out: .*precision_no, recall_no, f1_no, precision_yes"
+    ):
         load_mine(tasks_folder, source, text)
 
 

@@ -1,4 +1,5 @@
-"""Many records -> comparable pairs -> rows: the numbers of a report, before any of them is drawn or worded."""
+"""Many records -> comparable pairs -> rows: the numbers of a report, before any of them is drawn or
+worded."""
 
 from __future__ import annotations
 
@@ -52,7 +53,9 @@ __all__ = [
 
 MAJORITY_CLASS = "majority class"
 _SPLITS = ("test", "validation", "train")
-_WITHOUT_OVERLAP = "{split} without overlap"  # split of rows that leave out what also stands in the training split
+_WITHOUT_OVERLAP = (
+    "{split} without overlap"  # split of rows that leave out what also stands in the training split
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,14 +76,19 @@ class _Measured:
 
 
 def compare(
-    base: Evaluation, tuned: Evaluation, *, allow_mismatch: Collection[str] = (), factors: Collection[str] = ()
+    base: Evaluation,
+    tuned: Evaluation,
+    *,
+    allow_mismatch: Collection[str] = (),
+    factors: Collection[str] = (),
 ) -> Comparison:
-    """Two evaluations of the same items, paired by item key; the row of the task's first metric is primary.
+    """Two evaluations of the same items, paired by item key; the row of the task's first metric is
+    primary.
 
     Raises:
         ConfigError: a factor or a field of `allow_mismatch` is unknown.
-        NotComparableError: they were not measured the same way, in more than the fields of `allow_mismatch` and of the
-            `factors` that are varied on purpose.
+        NotComparableError: they were not measured the same way, in more than the fields of
+            `allow_mismatch` and of the `factors` that are varied on purpose.
         InputError: a samples file can't be read, or a metric is unknown.
     """
     (compared,) = compare_all([(base, tuned)], Terms(tuple(factors), tuple(allow_mismatch)))
@@ -97,7 +105,9 @@ def compare_all(pairs: Sequence[tuple[Evaluation, Evaluation]], terms: Terms) ->
 def _adjust(primary: Sequence[_Measured]) -> dict[_Measured, float | None]:
     """Holm-adjusted p of the primary comparisons; None where p is undefined."""
     p_values = {each: each.headline.p for each in primary if each.headline.p is not None}
-    return dict.fromkeys(primary) | dict(zip(p_values, stats.holm(list(p_values.values())), strict=True))
+    return dict.fromkeys(primary) | dict(
+        zip(p_values, stats.holm(list(p_values.values())), strict=True)
+    )
 
 
 def aggregate(
@@ -109,10 +119,12 @@ def aggregate(
     allow_mismatch: Collection[str] = (),
     factors: Collection[str] = (),
 ) -> Study:
-    """Every adapter's evaluation compared with its base's, p-values Holm-adjusted over the primary rows.
+    """Every adapter's evaluation compared with its base's, p-values Holm-adjusted over the primary
+    rows.
 
-    Primary is acc or exact_match, else the task's first metric, on the test split, or on validation where that adapter
-    has no comparison on the test split. Evaluations that are not complete or find no partner are named in the notes.
+    Primary is acc or exact_match, else the task's first metric, on the test split, or on validation
+    where that adapter has no comparison on the test split. Evaluations that are not complete or
+    find no partner are named in the notes.
 
     Raises:
         ConfigError, NotComparableError, InputError: as in `compare`.
@@ -126,7 +138,9 @@ def aggregate(
     data = {(run.card.name, run.data.task): run.data for run in adapters if run.data}
     measured = sorted(
         (
-            _measure(base, tuned, terms, data.get((tuned.record.subject, tuned.record.settings.task)))
+            _measure(
+                base, tuned, terms, data.get((tuned.record.subject, tuned.record.settings.task))
+            )
             for base, tuned in tqdm(matched, desc="Comparing", delay=2)
         ),
         key=_order,
@@ -149,28 +163,49 @@ def aggregate(
 
 def _trained(measured: _Measured, adapters: Sequence[AdapterRun]) -> Trained:
     """One training's result, for the comparison of training seeds."""
-    recipe = next((run.card.recipe for run in adapters if run.card.name == measured.tuned.subject), None)
-    return Trained(measured.tuned, recipe, measured.headline.metric, measured.headline.delta, measured.influence)
+    recipe = next(
+        (run.card.recipe for run in adapters if run.card.name == measured.tuned.subject), None
+    )
+    return Trained(
+        measured.tuned,
+        recipe,
+        measured.headline.metric,
+        measured.headline.delta,
+        measured.influence,
+    )
 
 
 def _order(measured: _Measured) -> tuple[str, int, str, int, str]:
     settings = measured.tuned.settings
     split = _SPLITS.index(settings.split)
-    return settings.task, split, measured.tuned.subject, settings.num_fewshot, measured.tuned.eval_id
+    return (
+        settings.task,
+        split,
+        measured.tuned.subject,
+        settings.num_fewshot,
+        measured.tuned.eval_id,
+    )
 
 
 def _find_primary(measured: Sequence[_Measured]) -> list[_Measured]:
-    """Test counts; validation only where the same subject has no test split of the same task; train never."""
+    """Test counts; validation only where the same subject has no test split of the same task; train
+    never."""
     places = [(each.tuned.subject, each.tuned.settings.task) for each in measured]
     splits = [each.tuned.settings.split for each in measured]
     tested = {place for place, split in zip(places, splits, strict=True) if split == "test"}
     found = zip(measured, places, splits, strict=True)
-    return [each for each, place, split in found if split == ("test" if place in tested else "validation")]
+    return [
+        each
+        for each, place, split in found
+        if split == ("test" if place in tested else "validation")
+    ]
 
 
-def _finish(measured: _Measured, adjusted: Mapping[_Measured, float | None], context: Sequence[str]) -> Comparison:
-    """The comparison with its verdict and sentence; `adjusted` are the primary ones with their adjusted p, `context` is
-    what other comparisons and the recipe add to it."""
+def _finish(
+    measured: _Measured, adjusted: Mapping[_Measured, float | None], context: Sequence[str]
+) -> Comparison:
+    """The comparison with its verdict and sentence; `adjusted` are the primary ones with their
+    adjusted p, `context` is what other comparisons and the recipe add to it."""
     changes = {"primary": measured in adjusted, "p_adjusted": adjusted.get(measured)}
     declared = measured.headline.model_copy(update=changes)
     headline = declared.model_copy(update={"verdict": _judge(declared)})
@@ -188,7 +223,9 @@ def _finish(measured: _Measured, adjusted: Mapping[_Measured, float | None], con
 
 
 def _finish_all(
-    measured: Sequence[_Measured], primary: Sequence[_Measured], recipes: Mapping[str, dict[str, Any]]
+    measured: Sequence[_Measured],
+    primary: Sequence[_Measured],
+    recipes: Mapping[str, dict[str, Any]],
 ) -> list[Comparison]:
     """All comparisons, the p of the primary ones adjusted over them; `recipes` by adapter."""
     adjusted = _adjust(primary)
@@ -196,28 +233,45 @@ def _finish_all(
     for each in measured:
         by_place.setdefault(cautions.place_of(each.tuned), []).append((each.tuned, each.headline))
     contexts = (
-        cautions.find_context(each.headline, each.tuned, by_place[cautions.place_of(each.tuned)], recipes)
+        cautions.find_context(
+            each.headline, each.tuned, by_place[cautions.place_of(each.tuned)], recipes
+        )
         for each in measured
     )
-    return [_finish(each, adjusted, context) for each, context in zip(measured, contexts, strict=True)]
+    return [
+        _finish(each, adjusted, context) for each, context in zip(measured, contexts, strict=True)
+    ]
 
 
 def _judge(row: Row) -> Verdict | None:
     if row.delta is None:
         return None
     p = row.p_adjusted if row.primary else row.p
-    if p is None or p >= stats.ALPHA or row.low is None or row.high is None or row.low <= 0 <= row.high:
+    if (
+        p is None
+        or p >= stats.ALPHA
+        or row.low is None
+        or row.high is None
+        or row.low <= 0 <= row.high
+    ):
         return "no evidence"
     return "improved" if (row.low > 0) == find_metric(row.metric).higher_is_better else "worse"
 
 
-# --- the numbers of one comparison --------------------------------------------------------------------------------
+# --- the numbers of one comparison
+# --------------------------------------------------------------------------------
 
 
-def _measure(base: Evaluation, tuned: Evaluation, terms: Terms, data: DataReport | None = None) -> _Measured:
+def _measure(
+    base: Evaluation, tuned: Evaluation, terms: Terms, data: DataReport | None = None
+) -> _Measured:
     pairs, differing = pair_items(base, tuned)
     mismatches = find_mismatches(base.record, tuned.record) | differing
-    check_comparable(base.record, tuned.record, [each for key, each in mismatches.items() if not terms.allows(key)])
+    check_comparable(
+        base.record,
+        tuned.record,
+        [each for key, each in mismatches.items() if not terms.allows(key)],
+    )
     footnotes = list(terms.footnotes(base.record, tuned.record, mismatches))
     tuned_metrics = {score.metric for score in tuned.record.scores}
     names = [score.metric for score in base.record.scores if score.metric in tuned_metrics]
@@ -235,14 +289,20 @@ def _measure(base: Evaluation, tuned: Evaluation, terms: Terms, data: DataReport
     left_out = _note_left_out(made, len(pairs))
     either = len(pairs.base.texts) + len(pairs.tuned.texts) - len(pairs)
     rows = {
-        name: row.model_copy(update={"footnotes": [*footnotes, *left_out.get(row.n, [])], "n_items": either})
+        name: row.model_copy(
+            update={"footnotes": [*footnotes, *left_out.get(row.n, [])], "n_items": either}
+        )
         for name, row in made.items()
     }
     headline = rows[next((name for name in DECIDING_METRICS if name in rows), names[0])]
     majority = measurement.majority(headline.metric) if "acc" in rows else None
     kept = _leave_out_overlap(pairs, data, base.record.settings.split)
     left = len(pairs) if kept is None else len(kept)
-    without = None if kept is None else _make_row(headline.metric, base.record, tuned.record, Measurement(kept))
+    without = (
+        None
+        if kept is None
+        else _make_row(headline.metric, base.record, tuned.record, Measurement(kept))
+    )
     return _Measured(
         base=base.record,
         tuned=tuned.record,
@@ -257,9 +317,15 @@ def _measure(base: Evaluation, tuned: Evaluation, terms: Terms, data: DataReport
         cases=find_cases(base, tuned, pairs),
         confusion=_count_confusion(measurement),
         without=without
-        and without.model_copy(update={"split": _WITHOUT_OVERLAP.format(split=without.split), "footnotes": footnotes}),
+        and without.model_copy(
+            update={"split": _WITHOUT_OVERLAP.format(split=without.split), "footnotes": footnotes}
+        ),
         notes=[
-            *_note(base.record, tuned.record, [*footnotes, *(line for lines in left_out.values() for line in lines)]),
+            *_note(
+                base.record,
+                tuned.record,
+                [*footnotes, *(line for lines in left_out.values() for line in lines)],
+            ),
             *sentences.note_unknown_overlap(tuned.record, data),
             *_note_same_scores(tuned.record, pairs),
         ],
@@ -267,7 +333,8 @@ def _measure(base: Evaluation, tuned: Evaluation, terms: Terms, data: DataReport
 
 
 def _leave_out_overlap(pairs: Pairs, data: DataReport | None, split: str) -> Pairs | None:
-    """The items that don't also stand in the training split; None where all do not, or that isn't known."""
+    """The items that don't also stand in the training split; None where all do not, or that isn't
+    known."""
     overlap = data.overlap(split) if data else None
     if not overlap or not overlap.items:
         return None
@@ -310,8 +377,15 @@ def _note_left_out(rows: Mapping[str, Row], items: int) -> dict[int, list[str]]:
 def _note(base: Record, tuned: Record, footnotes: Sequence[str]) -> list[str]:
     """What a reader must know of one comparison."""
     left, right = base.settings.model_dump(), tuned.settings.model_dump()
-    notes = [line.replace("accepted difference,", "accepted difference from its base,", 1) for line in footnotes]
-    notes += [f"{key}: base {left[key]!r}, tuned {right[key]!r}" for key in EXECUTION if left[key] != right[key]]
+    notes = [
+        line.replace("accepted difference,", "accepted difference from its base,", 1)
+        for line in footnotes
+    ]
+    notes += [
+        f"{key}: base {left[key]!r}, tuned {right[key]!r}"
+        for key in EXECUTION
+        if left[key] != right[key]
+    ]
     return [
         *(f"{describe_record(tuned)}: {note}" for note in notes),
         *sentences.note_bad_items(base),
@@ -326,7 +400,9 @@ def _note_same_scores(tuned: Record, pairs: Pairs) -> list[str]:
     sides = (pairs.statistics(name) for name in pairs.base.columns if name in pairs.tuned.columns)
     if not all(np.array_equal(before, after, equal_nan=True) for before, after in sides):
         return []
-    said = "every item has the same scores as with the base alone; perhaps the adapter was not in use"
+    said = (
+        "every item has the same scores as with the base alone; perhaps the adapter was not in use"
+    )
     return [f"{describe_record(tuned)}: {said}"]
 
 
@@ -359,7 +435,8 @@ def _make_row(name: str, base: Record, tuned: Record, measurement: Measurement) 
 
 
 def _make_majority_row(accuracy: Row, majority: Majority) -> Row:
-    """What always answering the most frequent gold label scores, on the items of the accuracy beside it."""
+    """What always answering the most frequent gold label scores, on the items of the accuracy
+    beside it."""
     nothing = dict.fromkeys(
         (
             "tuned_subject",
@@ -374,7 +451,12 @@ def _make_majority_row(accuracy: Row, majority: Majority) -> Row:
             "p_method",
         )
     )
-    made = {"base_subject": MAJORITY_CLASS, "base_settings": {}, "base": majority.share, "footnotes": []}
+    made = {
+        "base_subject": MAJORITY_CLASS,
+        "base_settings": {},
+        "base": majority.share,
+        "footnotes": [],
+    }
     return accuracy.model_copy(update=nothing | made)
 
 
@@ -382,5 +464,7 @@ def _show_settings(record: Record, metric: str) -> dict[str, Any]:
     """What made one number, for its row: where it is stored, by what it was scored and how."""
     signature = next(score.signature for score in record.scores if score.metric == metric)
     adapter = record.adapter.name if record.adapter else None
-    shown = {key: value for key, value in conditions_of(record).items() if key not in ("task", "split")}
+    shown = {
+        key: value for key, value in conditions_of(record).items() if key not in ("task", "split")
+    }
     return {"eval_id": record.eval_id, "adapter": adapter, "signature": signature} | shown

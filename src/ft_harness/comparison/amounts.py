@@ -1,5 +1,5 @@
-"""Scores, differences, intervals, p, times and sizes as tables and sentences show them: every number is rounded here,
-once."""
+"""Scores, differences, intervals, p, times and sizes as tables and sentences show them: every
+number is rounded here, once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from ft_harness.stats import ALPHA
 NONE = "-"
 _CARRIED = 200  # units of the last decimal that an interval may be wide: 20 points with one decimal
 _MOST_DECIMALS = 6
-_SAME, _ZERO = 1e-9, 1e-12  # relative and absolute difference up to which two ends of an interval are one number
+_SAME, _ZERO = (
+    1e-9,
+    1e-12,
+)  # relative and absolute difference up to which two ends of an interval are one number
 
 
 def _factor(metric: str) -> float:
@@ -21,26 +24,30 @@ def _factor(metric: str) -> float:
 def decimals(metric: str, low: float | None, high: float | None) -> int:
     """Decimals of all numbers of a row, by the interval of its difference.
 
-    As many as the metric has, fewer where the interval is wider than 200 units of the last one, more where an end would
-    look like the other one, or like 0 though the interval leaves out 0.
+    As many as the metric has, fewer where the interval is wider than 200 units of the last one,
+    more where an end would look like the other one, or like 0 though the interval leaves out 0.
     """
     digits = find_metric(metric).digits
     if low is None or high is None or math.isclose(low, high, rel_tol=_SAME, abs_tol=_ZERO):
         return digits
     below, above = _factor(metric) * low, _factor(metric) * high
     digits = max(0, min(digits, math.floor(math.log10(_CARRIED / (above - below)))))
-    while digits < _MOST_DECIMALS and _hides(round(below, digits), round(above, digits), below, above):
+    while digits < _MOST_DECIMALS and _hides(
+        round(below, digits), round(above, digits), below, above
+    ):
         digits += 1
     return digits
 
 
 def _hides(shown_low: float, shown_high: float, low: float, high: float) -> bool:
-    """Whether rounding makes one number of both ends, or puts 0 into an interval that leaves it out."""
+    """Whether rounding makes one number of both ends, or puts 0 into an interval that leaves it
+    out."""
     return shown_low == shown_high or (low > 0 and shown_low == 0) or (high < 0 and shown_high == 0)
 
 
 def amount(metric: str, value: float | None, digits: int | None = None) -> str:
-    """A score: per cent for metrics between 0 and 1; with the metric's own decimals if none are given."""
+    """A score: per cent for metrics between 0 and 1; with the metric's own decimals if none are
+    given."""
     if value is None:
         return NONE
     found = find_metric(metric)
@@ -52,7 +59,9 @@ def difference(metric: str, delta: float | None, digits: int | None = None) -> s
     """A signed difference: percentage points for metrics between 0 and 1."""
     if delta is None:
         return NONE
-    return f"{_factor(metric) * delta:+z.{find_metric(metric).digits if digits is None else digits}f}"
+    return (
+        f"{_factor(metric) * delta:+z.{find_metric(metric).digits if digits is None else digits}f}"
+    )
 
 
 def interval(metric: str, low: float | None, high: float | None) -> str:

@@ -1,4 +1,5 @@
-"""What tells the comparisons of a study apart: the columns of its tables, the names in its sentences."""
+"""What tells the comparisons of a study apart: the columns of its tables, the names in its
+sentences."""
 
 from __future__ import annotations
 
@@ -28,14 +29,20 @@ TITLES = {
 
 _ARROW = " -> "  # from base to tuned, where a study varies it
 _ALWAYS = ("task", "split", "metric")
-_SETTINGS = tuple(feature for feature in TITLES if feature not in _ALWAYS)  # columns where they vary
+_SETTINGS = tuple(
+    feature for feature in TITLES if feature not in _ALWAYS
+)  # columns where they vary
 
 
 def features_of(study: Study, comparison: Comparison, row: Row | None = None) -> dict[str, str]:
     """Feature -> value as text, of a comparison; with a row, its split and metric too."""
     record, arguments = comparison.tuned, _varied_arguments(_Same(study))
     after = _varied(record, arguments)
-    before = _varied(comparison.base, arguments) if any(each.footnotes for each in comparison.rows) else after
+    before = (
+        _varied(comparison.base, arguments)
+        if any(each.footnotes for each in comparison.rows)
+        else after
+    )
     train: Any = recipe_of(study, comparison).get("train")
     found = {
         **{name: _both(before[name], after[name]) for name in before},
@@ -53,7 +60,8 @@ def recipe_of(study: Study, comparison: Comparison) -> dict[str, Any]:
 
 
 def _varied(record: Record, arguments: Mapping[str, Collection[str]]) -> dict[str, str]:
-    """What a study may vary between base and tuned on purpose; `arguments` of generation are those that it varies."""
+    """What a study may vary between base and tuned on purpose; `arguments` of generation are those
+    that it varies."""
     settings = record.settings
     return {
         "model": record.model.pretrained,
@@ -71,7 +79,11 @@ def _both(base: str, tuned: str) -> str:
 
 def _decoding(arguments: dict[str, Any], told: Collection[str]) -> str:
     """The arguments that tell one way of decoding from another; all, where there is but one way."""
-    shown = [f"{key}={_show(value)}" for key, value in sorted(arguments.items()) if not told or key in told]
+    shown = [
+        f"{key}={_show(value)}"
+        for key, value in sorted(arguments.items())
+        if not told or key in told
+    ]
     return ", ".join(shown) or "as the task says"
 
 
@@ -84,7 +96,8 @@ def _metric_name(row: Row) -> str:
 
 
 class _Same:
-    """A study as a key: equal to itself alone, since comparing what is in it would take longer than what is cached."""
+    """A study as a key: equal to itself alone, since comparing what is in it would take longer than
+    what is cached."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
@@ -130,24 +143,32 @@ def _known_values(key: _Same) -> dict[tuple[str, str, str], set[str]]:
 
 
 def varying(study: Study, task: str | None = None) -> list[str]:
-    """The features of which several known values stand on one split of one task, of any task or of this one."""
+    """The features of which several known values stand on one split of one task, of any task or of
+    this one."""
     found = _known_values(_Same(study))
-    several = {name for (of, _, name), values in found.items() if task in (None, of) and len(values) > 1}
+    several = {
+        name for (of, _, name), values in found.items() if task in (None, of) and len(values) > 1
+    }
     several |= {
-        name for (of, _, name), values in found.items() if task in (None, of) and any(_ARROW in each for each in values)
+        name
+        for (of, _, name), values in found.items()
+        if task in (None, of) and any(_ARROW in each for each in values)
     }
     return [name for name in _SETTINGS if name in several]
 
 
 def name_of(study: Study, comparison: Comparison) -> str:
-    """The task; with what tells its comparisons apart where there are several on one of its splits."""
+    """The task; with what tells its comparisons apart where there are several on one of its
+    splits."""
     return ", ".join([features_of(study, comparison)["task"], *tell_apart(study, comparison)])
 
 
 def tell_apart(study: Study, comparison: Comparison) -> list[str]:
-    """What tells a comparison apart from others of its task, or its base from its tuned side; nothing where all is
-    the same."""
+    """What tells a comparison apart from others of its task, or its base from its tuned side;
+    nothing where all is the same."""
     features = features_of(study, comparison)
     words = {"shots": "{}-shot", "limit": "{} items", "seed": "seed {}", "decoding": "decoding {}"}
     words |= {"input": "input {}", "quantization": "quantisation {}"}
-    return [words.get(name, "{}").format(features[name]) for name in varying(study, features["task"])]
+    return [
+        words.get(name, "{}").format(features[name]) for name in varying(study, features["task"])
+    ]

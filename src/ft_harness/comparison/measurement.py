@@ -1,4 +1,5 @@
-"""The numbers of one comparison: values, differences, intervals and p, from the statistics of paired items."""
+"""The numbers of one comparison: values, differences, intervals and p, from the statistics of
+paired items."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ from ft_harness.comparison.pairing import Pairs
 from ft_harness.metrics import Metric, add_up, find_metric
 
 Array = NDArray[np.float64]
-_Columns = tuple[str | None, str | None]  # of base and of tuned: where a metric's statistics are kept
+_Columns = tuple[
+    str | None, str | None
+]  # of base and of tuned: where a metric's statistics are kept
 _Scored = tuple[Array, Array, NDArray[np.int64] | None]
 
 
@@ -46,7 +49,8 @@ class Majority:
 
     Attributes:
         share: of the items that have this label.
-        interval: 95 % interval of the tuned model's score minus this share, item by item; None: undefined.
+        interval: 95 % interval of the tuned model's score minus this share, item by item; None:
+            undefined.
     """
 
     share: float
@@ -60,7 +64,9 @@ class Measurement:
         self.pairs = pairs
         self._units: dict[_Columns, stats.PairedUnits] = {}
         self._sums: dict[_Columns, tuple[Array, Array]] = {}
-        self._scored: tuple[_Columns, _Scored] | None = None  # of the last metric: its neighbours often share it
+        self._scored: tuple[_Columns, _Scored] | None = (
+            None  # of the last metric: its neighbours often share it
+        )
         self._unscored: dict[_Columns, tuple[int, int]] = {}
 
     @cached_property
@@ -71,7 +77,8 @@ class Measurement:
         return self.pairs.base.columns.get(name), self.pairs.tuned.columns.get(name)
 
     def scored(self, name: str) -> _Scored:
-        """Statistics of base and tuned [n, K] of the items that have them on both sides, and the items' clusters."""
+        """Statistics of base and tuned [n, K] of the items that have them on both sides, and the
+        items' clusters."""
         key = self._columns(name)
         if self._scored is None or self._scored[0] != key:
             self._scored = key, self._read(name)
@@ -90,21 +97,26 @@ class Measurement:
         missing = np.isnan(base[:, 0]), np.isnan(tuned[:, 0])
         kept = ~(missing[0] | missing[1])
         alike = int((missing[0] & missing[1]).sum())
-        self._unscored[self._columns(name)] = int(missing[0].sum()) - alike, int(missing[1].sum()) - alike
+        self._unscored[self._columns(name)] = (
+            int(missing[0].sum()) - alike,
+            int(missing[1].sum()) - alike,
+        )
         if base.shape[1] != tuned.shape[1]:  # one side has no score at all
             return np.empty((0, 1)), np.empty((0, 1)), None
         clusters = self._clusters
         if not kept.all():
             base, tuned = base[kept], tuned[kept]
-            clusters = None if clusters is None else np.unique(clusters[kept], return_inverse=True)[1]
+            clusters = (
+                None if clusters is None else np.unique(clusters[kept], return_inverse=True)[1]
+            )
         alone = clusters is not None and len(clusters) == clusters.max(initial=-1) + 1
         return base, tuned, None if alone else clusters
 
     def unscored(self, name: str) -> tuple[int, int]:
         """Items without a score that the other side has one for: of base, of tuned.
 
-        What neither side has is no fault of either: an exact match among the answerable questions, a text without
-        tokens.
+        What neither side has is no fault of either: an exact match among the answerable questions,
+        a text without tokens.
         """
         key = self._columns(name)
         if key not in self._unscored:
@@ -132,20 +144,25 @@ class Measurement:
         metric = find_metric(name)
         base, _, _ = self.scored(name)
         changes = self.influence(name)
-        return None if changes is None else stats.detectable_effect(changes, len(base), metric.scale)
+        return (
+            None if changes is None else stats.detectable_effect(changes, len(base), metric.scale)
+        )
 
     def influence(self, name: str) -> Array | None:
-        """What each item (or cluster, in the order of first items) adds to the difference [units]; None: undefined."""
+        """What each item (or cluster, in the order of first items) adds to the difference [units];
+        None: undefined."""
         aggregate = find_metric(name).aggregate
         base, tuned, clusters = self.scored(name)
         if len(base) < 2:
             return None
-        changes = stats.influence(tuned, aggregate, clusters) - stats.influence(base, aggregate, clusters)
+        changes = stats.influence(tuned, aggregate, clusters) - stats.influence(
+            base, aggregate, clusters
+        )
         return changes if np.isfinite(changes).all() else None
 
     def majority(self, name: str) -> Majority | None:
-        """What always answering the most frequent gold label scores, on the items that this 0/1 metric rests on; None
-        for no items."""
+        """What always answering the most frequent gold label scores, on the items that this 0/1
+        metric rests on; None for no items."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -171,7 +188,9 @@ def _exact(measured: Difference, changes: Array, clusters: NDArray[np.int64] | N
         p = stats.clustered_flip_p(changes, clusters)
         methods = "Tango's score interval, design effect of clusters", "exact swaps of clusters"
     interval = _exact_interval(changes, clusters)
-    return replace(measured, interval=interval, p=p, interval_method=methods[0], p_method=methods[1])
+    return replace(
+        measured, interval=interval, p=p, interval_method=methods[0], p_method=methods[1]
+    )
 
 
 def _exact_interval(changes: Array, clusters: NDArray[np.int64] | None) -> stats.Interval | None:
@@ -181,8 +200,8 @@ def _exact_interval(changes: Array, clusters: NDArray[np.int64] | None) -> stats
 
 
 def _resampled(measured: Difference, metric: Metric, pairs: stats.PairedUnits) -> Difference:
-    """Interval and p by resampling; of metrics without a largest value (perplexities) on the scale of their logarithm,
-    the interval given as difference from the observed base."""
+    """Interval and p by resampling; of metrics without a largest value (perplexities) on the scale
+    of their logarithm, the interval given as difference from the observed base."""
     units = "clusters" if measured.clusters else "items"
     is_ratio = math.isinf(metric.scale)
     aggregate = partial(_log_value, metric) if is_ratio else metric.aggregate

@@ -1,4 +1,5 @@
-"""Which evaluations belong together, whether they may be compared, and their items paired one by one."""
+"""Which evaluations belong together, whether they may be compared, and their items paired one by
+one."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ Rows = NDArray[np.int64]
 def match_evaluations(
     evaluations: Sequence[Evaluation], terms: Terms = _STRICT
 ) -> tuple[list[tuple[Evaluation, Evaluation]], list[str]]:
-    """Each adapter's evaluation with the base evaluation most like it, and a note for each that stays alone.
+    """Each adapter's evaluation with the base evaluation most like it, and a note for each that
+    stays alone.
 
     A place is model, task, split, shots, limit and filter, without what is a declared factor.
     """
@@ -35,12 +37,22 @@ def match_evaluations(
             continue
         partners = by_place.get(_place(tuned.record, terms), [])
         if partners:
-            matched.append((min(partners, key=lambda base: len(find_mismatches(base.record, tuned.record))), tuned))
+            matched.append(
+                (
+                    min(partners, key=lambda base: len(find_mismatches(base.record, tuned.record))),
+                    tuned,
+                )
+            )
         else:
-            notes.append(f"{describe_record(tuned.record)}: no base model was scored in this place, not compared")
+            notes.append(
+                f"{describe_record(tuned.record)}: no base model was scored in this place, not compared"
+            )
     used = {id(base) for base, _ in matched}
     alone = [base.record for base in bases if id(base) not in used]
-    notes += [f"{describe_record(record)}: no adapter was scored in this place, not compared" for record in alone]
+    notes += [
+        f"{describe_record(record)}: no adapter was scored in this place, not compared"
+        for record in alone
+    ]
     return matched, notes
 
 
@@ -87,7 +99,8 @@ class Pairs:
 
     @property
     def clusters(self) -> Rows | None:
-        """The number of each item's cluster, from 0; None where the task names none, or no two items share one."""
+        """The number of each item's cluster, from 0; None where the task names none, or no two
+        items share one."""
         import pyarrow.compute as pc
 
         column = self.base.texts.column("cluster").take(self.base_rows)
@@ -110,7 +123,8 @@ class Pairs:
 
 
 def _is_all(rows: Rows, n: int) -> bool:
-    """Whether these are all of n rows in their order, so that a million need not be put in order again."""
+    """Whether these are all of n rows in their order, so that a million need not be put in order
+    again."""
     return len(rows) == n and bool((rows == np.arange(n)).all())
 
 
@@ -128,7 +142,10 @@ def pair_items(base: Evaluation, tuned: Evaluation) -> tuple[Pairs, dict[str, Mi
     pairs = Pairs(left, right, base_rows, found.drop_null().to_numpy().astype(np.int64))
     found = {}
     if not len(left.texts) == len(right.texts) == len(pairs):
-        sides = (f"{len(side.texts)} ({len(side.texts) - len(pairs)} only here)" for side in (left, right))
+        sides = (
+            f"{len(side.texts)} ({len(side.texts) - len(pairs)} only here)"
+            for side in (left, right)
+        )
         found["items"] = Mismatch("items", *sides)
     for field in ("prompt_hash", "target_hash"):
         found |= _differing_texts(field, pairs)
@@ -160,7 +177,9 @@ def _read_unique(evaluation: Evaluation) -> Outcomes:
     return outcomes
 
 
-def read_samples(base: Evaluation, tuned: Evaluation, keys: Collection[str]) -> list[tuple[Sample, Sample]]:
+def read_samples(
+    base: Evaluation, tuned: Evaluation, keys: Collection[str]
+) -> list[tuple[Sample, Sample]]:
     """Both samples of these items, sorted by item key."""
     before, after = find_samples(base, keys), find_samples(tuned, keys)
     return [(before[key], after[key]) for key in sorted(keys)]

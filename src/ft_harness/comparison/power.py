@@ -1,4 +1,5 @@
-"""What a test set can show, before anything is trained: from a number of items, or from a finished base evaluation."""
+"""What a test set can show, before anything is trained: from a number of items, or from a finished
+base evaluation."""
 
 from __future__ import annotations
 
@@ -26,15 +27,25 @@ class Power(Frozen):
 
     metric: str
     n: int
-    n_clusters: int | None = Field(description="clusters of the base run's items; null: each item alone, or no run")
+    n_clusters: int | None = Field(
+        description="clusters of the base run's items; null: each item alone, or no run"
+    )
     base: float
-    correlation: float = Field(description="assumed, of the items' base and tuned scores; 0: independent")
-    detectable: float | None = Field(description="smallest improvement that is found; null: none would be")
+    correlation: float = Field(
+        description="assumed, of the items' base and tuned scores; 0: independent"
+    )
+    detectable: float | None = Field(
+        description="smallest improvement that is found; null: none would be"
+    )
     effect: float | None = Field(description="the improvement asked about")
-    needed: int | None = Field(description="items in which `effect` is found; null: none asked about, or never")
+    needed: int | None = Field(
+        description="items in which `effect` is found; null: none asked about, or never"
+    )
 
 
-def power_of_score(metric: str, n: int, base: float, effect: float | None = None, correlation: float = 0.0) -> Power:
+def power_of_score(
+    metric: str, n: int, base: float, effect: float | None = None, correlation: float = 0.0
+) -> Power:
     """For a metric whose items are 0 or 1, from the base's score alone.
 
     Raises:
@@ -62,16 +73,22 @@ def power_of_score(metric: str, n: int, base: float, effect: float | None = None
 
 
 def power_of_run(
-    evaluation: Evaluation, metric: str | None = None, effect: float | None = None, correlation: float = 0.0
+    evaluation: Evaluation,
+    metric: str | None = None,
+    effect: float | None = None,
+    correlation: float = 0.0,
 ) -> Power:
-    """For any metric (default: acc or exact_match, else the first), from the items of a finished base evaluation.
+    """For any metric (default: acc or exact_match, else the first), from the items of a finished
+    base evaluation.
 
     Raises:
         InputError: the evaluation has no such metric, or no spread can be told from its items.
         ConfigError: a number lies outside its range.
     """
     names = [score.metric for score in evaluation.record.scores]
-    name = metric or next((each for each in DECIDING_METRICS if each in names), names[0] if names else "")
+    name = metric or next(
+        (each for each in DECIDING_METRICS if each in names), names[0] if names else ""
+    )
     outcomes = read_outcomes(evaluation)
     statistics = outcomes.statistics(name)
     kept = ~np.isnan(statistics[:, 0])
@@ -87,9 +104,13 @@ def power_of_run(
     base, n = found.value_of(add_up(statistics), len(statistics)), len(statistics)
     spread = _spread(found, statistics, clusters, correlation)
     if base is None or not math.isfinite(spread.deviation * spread.design_effect):
-        raise InputError(f"{evaluation.folder}: {name} is undefined", "a number", "name another with --metric")
+        raise InputError(
+            f"{evaluation.folder}: {name} is undefined", "a number", "name another with --metric"
+        )
     _check(n, base if found.binary else 0.5, effect, correlation)
-    detectable, needed = (_power_of_share if found.binary else _power_of_mean)(found, n, base, effect, spread)
+    detectable, needed = (_power_of_share if found.binary else _power_of_mean)(
+        found, n, base, effect, spread
+    )
     return Power(
         metric=name,
         n=n,
@@ -117,8 +138,11 @@ def _check(n: int, base: float, effect: float | None, correlation: float) -> Non
         )
 
 
-def _spread(metric: Metric, statistics: Array, clusters: NDArray[np.int64] | None, correlation: float) -> stats.Spread:
-    """Of one item's influence; on the scale of the logarithm for metrics without a largest value."""
+def _spread(
+    metric: Metric, statistics: Array, clusters: NDArray[np.int64] | None, correlation: float
+) -> stats.Spread:
+    """Of one item's influence; on the scale of the logarithm for metrics without a largest
+    value."""
     aggregate = partial(_log_value, metric) if math.isinf(metric.scale) else metric.aggregate
     alone = stats.influence(statistics, aggregate)
     deviation = float(np.std(alone, ddof=1))
@@ -137,7 +161,10 @@ def _power_of_share(
     metric: Metric, n: int, base: float, effect: float | None, spread: stats.Spread
 ) -> tuple[float | None, int | None]:
     """(smallest improvement that is found, items needed for `effect`) of scores of 0 and 1."""
-    right, terms = base if metric.higher_is_better else 1 - base, (spread.correlation, spread.design_effect)
+    right, terms = (
+        base if metric.higher_is_better else 1 - base,
+        (spread.correlation, spread.design_effect),
+    )
     needed = stats.needed_for_share(effect, right, *terms) if effect else None
     return stats.detectable_share(n, right, *terms), needed
 
@@ -148,7 +175,9 @@ def _power_of_mean(
     """As `_power_of_share`, of any other metric."""
     found = stats.detectable_mean(n, spread) or None  # items that are all alike tell of no spread
     wished = effect
-    if math.isinf(metric.scale):  # an improvement is a fall: base x (1 - exp(-difference of logarithms))
+    if math.isinf(
+        metric.scale
+    ):  # an improvement is a fall: base x (1 - exp(-difference of logarithms))
         found = None if found is None else -base * math.expm1(-found)
         wished = None if effect is None or effect >= base else -math.log1p(-effect / base)
     return found, stats.needed_for_mean(wished, spread) if wished and found else None

@@ -1,4 +1,5 @@
-"""Adapters of one recipe that differ in their training seed only: what training adds to the error of the test set."""
+"""Adapters of one recipe that differ in their training seed only: what training adds to the error
+of the test set."""
 
 from __future__ import annotations
 
@@ -25,10 +26,16 @@ class Repeats(Frozen):
     seeds: list[int]
     deltas: list[float] = Field(description="tuned minus base, of each seed")
     mean: float
-    low: float | None = Field(description="lower end of the 95 % interval for other items and other seeds alike")
+    low: float | None = Field(
+        description="lower end of the 95 % interval for other items and other seeds alike"
+    )
     high: float | None
-    seed_deviation: float = Field(description="standard deviation of the deltas over the training seeds")
-    test_error: float = Field(description="standard error of the mean from the choice of test items alone")
+    seed_deviation: float = Field(
+        description="standard deviation of the deltas over the training seeds"
+    )
+    test_error: float = Field(
+        description="standard error of the mean from the choice of test items alone"
+    )
     units: int = Field(description="items, or clusters, that the errors rest on")
 
 
@@ -49,13 +56,18 @@ class Trained:
 
 
 def find_repeats(trained: Sequence[Trained]) -> list[Repeats]:
-    """Those that differ in `train.seed` only, with their spread; trainings without a card or a difference stay out,
-    and so do groups in which a seed occurs twice, whose adapters must differ in something else."""
+    """Those that differ in `train.seed` only, with their spread; trainings without a card or a
+    difference stay out, and so do groups in which a seed occurs twice, whose adapters must differ
+    in something else."""
     groups: defaultdict[str, list[Trained]] = defaultdict(list)
     for each in trained:
         if _seed(each) is not None and each.delta is not None and each.influence is not None:
             groups[_all_but_seed(each)].append(each)
-    found = [_summarize(group) for group in groups.values() if len({_seed(each) for each in group}) == len(group) > 1]
+    found = [
+        _summarize(group)
+        for group in groups.values()
+        if len({_seed(each) for each in group}) == len(group) > 1
+    ]
     return [repeats for repeats in found if repeats is not None]
 
 
@@ -68,7 +80,9 @@ def _all_but_seed(trained: Trained) -> str:
     recipe = trained.recipe or {}
     train = {key: value for key, value in recipe.get("train", {}).items() if key != "seed"}
     units = 0 if trained.influence is None else len(trained.influence)
-    return repr((trained.tuned.settings.model_dump(), recipe | {"train": train}, trained.metric, units))
+    return repr(
+        (trained.tuned.settings.model_dump(), recipe | {"train": train}, trained.metric, units)
+    )
 
 
 def _summarize(group: Sequence[Trained]) -> Repeats | None:

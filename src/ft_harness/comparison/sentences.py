@@ -1,4 +1,5 @@
-"""The plain words of a comparison, by fixed rules: pure functions of rows, records, cards and answers."""
+"""The plain words of a comparison, by fixed rules: pure functions of rows, records, cards and
+answers."""
 
 from __future__ import annotations
 
@@ -30,14 +31,17 @@ _WORDS = {
 }
 _IN_POINTS = (1, 100)  # largest values of metrics whose differences are points
 _COLLAPSED = 0.95  # share of one answer from which a model counts as answering only that
-_SPREAD = 0.80  # share of the most frequent gold answer up to which the gold answers count as spread
+_SPREAD = (
+    0.80  # share of the most frequent gold answer up to which the gold answers count as spread
+)
 _QUOTED = 40  # characters of an answer in a sentence
 _MOST_STATED = 12  # comparisons that get a sentence each
 _NAMED = 3  # metrics in a note
 
 
 def state_verdict(row: Row, detectable: float | None, *, adjusted: bool = False) -> str:
-    """One sentence: what changed, by how much and how sure that is; without evidence, what could have been seen.
+    """One sentence: what changed, by how much and how sure that is; without evidence, what could
+    have been seen.
 
     Args:
         adjusted: whether p of the primary rows is adjusted over several.
@@ -80,13 +84,20 @@ def _state_ratio(row: Row) -> str:
 
 
 def state_count(verdicts: Sequence[str | None], most: int) -> str:
-    """How many comparisons came out how, and that at most `most` of those with a verdict have a sentence each."""
-    improved, worse, without = (verdicts.count(name) for name in ("improved", "worse", "no evidence"))
+    """How many comparisons came out how, and that at most `most` of those with a verdict have a
+    sentence each."""
+    improved, worse, without = (
+        verdicts.count(name) for name in ("improved", "worse", "no evidence")
+    )
     said = f"Of {len(verdicts)} comparisons {improved} improved, {worse} got worse, {without} show no evidence"
     undefined = len(verdicts) - improved - worse - without
     said += f", {undefined} can't be stated" if undefined else ""
     judged = improved + worse
-    rest = f"the first {most} of these {judged} follow" if judged > most else "those with a verdict follow"
+    rest = (
+        f"the first {most} of these {judged} follow"
+        if judged > most
+        else "those with a verdict follow"
+    )
     return f"{said} of a difference (p adjusted over all of them; {rest}, the table has all)."
 
 
@@ -111,12 +122,22 @@ def state_power(power: Power) -> list[str]:
         lines = [f"{word}, {where}: no improvement can be shown."]
     else:
         least = _state_size(metric, power.detectable)
-        lines = [f"{word}, {where}: an improvement of {least} or more is found with 80 % power (p < 0.05)."]
+        lines = [
+            f"{word}, {where}: an improvement of {least} or more is found with 80 % power (p < 0.05)."
+        ]
     if power.effect is not None:
         wished = f"An improvement of {_state_size(metric, power.effect)}"
         needed = None if power.needed is None else f"{power.needed:,} items"
-        lines.append(f"{wished} needs {needed}." if needed else f"{wished} can't be shown with any number of items.")
-    said = "as if independent, which is careful" if power.correlation == 0 else f"{power.correlation:g}"
+        lines.append(
+            f"{wished} needs {needed}."
+            if needed
+            else f"{wished} can't be shown with any number of items."
+        )
+    said = (
+        "as if independent, which is careful"
+        if power.correlation == 0
+        else f"{power.correlation:g}"
+    )
     lines.append(f"Assumed correlation of base and tuned over the items: {said}.")
     return lines
 
@@ -138,7 +159,11 @@ def _state_interval(metric: str, low: float | None, high: float | None) -> str:
 
 
 def _state_p(row: Row, adjusted: bool) -> str:
-    p, name = (row.p_adjusted, "Holm-adjusted p") if adjusted and row.p_adjusted is not None else (row.p, "p")
+    p, name = (
+        (row.p_adjusted, "Holm-adjusted p")
+        if adjusted and row.p_adjusted is not None
+        else (row.p, "p")
+    )
     if p is None:
         return "p undefined"
     shown = probability(p)
@@ -156,7 +181,8 @@ def _state_limit(row: Row, detectable: float | None) -> str:
     return f"; {row.n} items could only detect about {_state_size(row.metric, detectable, 0 if scaled >= 2 else 1)}"
 
 
-# --- what must stand beside a verdict -----------------------------------------------------------------------------
+# --- what must stand beside a verdict
+# -----------------------------------------------------------------------------
 
 
 def remark_unscored(left_out: int, items: int) -> str:
@@ -166,8 +192,8 @@ def remark_unscored(left_out: int, items: int) -> str:
 
 
 def remark_majority(share: float, excess: Interval | None) -> str | None:
-    """A warning if the tuned model's accuracy is below the share of the most frequent gold label, or not shown to be
-    above it: by the 95 % interval of their difference."""
+    """A warning if the tuned model's accuracy is below the share of the most frequent gold label,
+    or not shown to be above it: by the 95 % interval of their difference."""
     if excess is None or excess[0] > 0:
         return None
     relation = "below" if excess[1] < 0 else "not shown to be better than"
@@ -183,10 +209,14 @@ def remark_empty(who: str, answers: Sequence[str | None]) -> str | None:
     return f"Every answer of the {who} model is empty or unreadable."
 
 
-def remark_collapse(base: Sequence[str | None], tuned: Sequence[str | None], golds: Sequence[str]) -> str | None:
-    """A warning if the tuned model gives nearly always the same answer to items whose gold answers are spread.
+def remark_collapse(
+    base: Sequence[str | None], tuned: Sequence[str | None], golds: Sequence[str]
+) -> str | None:
+    """A warning if the tuned model gives nearly always the same answer to items whose gold answers
+    are spread.
 
-    If the base model gave that answer as often, the training taught nothing; else the training broke the model.
+    If the base model gave that answer as often, the training taught nothing; else the training
+    broke the model.
     """
     readable = [answer for answer in tuned if answer and not answer.isspace()]
     if not readable:
@@ -202,7 +232,8 @@ def remark_collapse(base: Sequence[str | None], tuned: Sequence[str | None], gol
 
 
 def remark_overlap(without: Row, left_out: int, left: int) -> str:
-    """What the deciding metric is without the items that also stand in the training split; `left` items remain."""
+    """What the deciding metric is without the items that also stand in the training split; `left`
+    items remain."""
     if not left:
         every = "The only item also occurs" if left_out == 1 else f"All {left_out} items also occur"
         return f"{every} in the training data: this says nothing about new items."
@@ -223,10 +254,13 @@ def remark_cut(who: str) -> str:
 
 
 def remark_overfitting(metric: str, trained: Row, tested: Row) -> str:
-    """That the tuned model is far better on what it was trained on than on other items, by more than its base is."""
+    """That the tuned model is far better on what it was trained on than on other items, by more
+    than its base is."""
     sides = [(row, decimals(metric, row.low, row.high)) for row in (trained, tested)]
     there, here = (amount(metric, row.tuned, digits) for row, digits in sides)
-    gains = [_state_change(metric, row.delta, digits) for row, digits in sides if row.delta is not None]
+    gains = [
+        _state_change(metric, row.delta, digits) for row, digits in sides if row.delta is not None
+    ]
     return (
         f"The tuned model scores {there} on the training examples and {here} here, {gains[0]} and {gains[1]} against "
         "its base: much of what it gained is learnt by heart (overfitting)."
@@ -234,7 +268,8 @@ def remark_overfitting(metric: str, trained: Row, tested: Row) -> str:
 
 
 def remark_choosing(how: str | None, split: str) -> str:
-    """That numbers on validation are no fair ones; `how` the training used the split, None: not known."""
+    """That numbers on validation are no fair ones; `how` the training used the split, None: not
+    known."""
     if how is None:
         return "These are validation items: where they helped to choose anything, new items would score lower."
     if split == "validation":
@@ -247,16 +282,26 @@ def remark_same(record: Record) -> str:
     return f"Base and tuned are one and the same evaluation, {describe_record(record)}: this compares nothing."
 
 
-# --- notes --------------------------------------------------------------------------------------------------------
+# --- notes
+# --------------------------------------------------------------------------------------------------------
 
 
 def note_bad_items(record: Record) -> list[str]:
-    """Counts of invalid and of truncated items: the largest over the metrics, which all rest on the same items."""
+    """Counts of invalid and of truncated items: the largest over the metrics, which all rest on the
+    same items."""
     counts = {
-        "items have an answer that could not be read or scored": [score.n_invalid for score in record.scores],
-        "items had their prompt cut to fit the context": [score.n_truncated for score in record.scores],
+        "items have an answer that could not be read or scored": [
+            score.n_invalid for score in record.scores
+        ],
+        "items had their prompt cut to fit the context": [
+            score.n_truncated for score in record.scores
+        ],
     }
-    return [f"{describe_record(record)}: {max(bad)} {what}" for what, bad in counts.items() if max(bad, default=0)]
+    return [
+        f"{describe_record(record)}: {max(bad)} {what}"
+        for what, bad in counts.items()
+        if max(bad, default=0)
+    ]
 
 
 def note_unscored(metrics: Sequence[str], left_out: int, items: int) -> str:
@@ -280,19 +325,26 @@ def note_unknown_overlap(record: Record, data: DataReport | None) -> list[str]:
 
 
 def state_study(study: Study) -> list[str]:
-    """The sentence of each primary comparison, led by what tells it apart from others of its task; then those of
-    recipes that were trained with several seeds.
+    """The sentence of each primary comparison, led by what tells it apart from others of its task;
+    then those of recipes that were trained with several seeds.
 
-    Of more comparisons than a reader takes in, first how many came out how, then the sentences of those with a
-    verdict, as many as are read.
+    Of more comparisons than a reader takes in, first how many came out how, then the sentences of
+    those with a verdict, as many as are read.
     """
     primary = [each for each in study.comparisons if any(row.primary for row in each.rows)]
     shown, counted = primary, []
     if len(primary) > _MOST_STATED:
         verdicts = [next(row.verdict for row in each.rows if row.primary) for each in primary]
         counted = [state_count(verdicts, _MOST_STATED)]
-        judged = [e for e, verdict in zip(primary, verdicts, strict=True) if verdict in ("improved", "worse")]
+        judged = [
+            e
+            for e, verdict in zip(primary, verdicts, strict=True)
+            if verdict in ("improved", "worse")
+        ]
         shown = judged[:_MOST_STATED]
     told = [", ".join(tell_apart(study, each)) for each in shown]
-    stated = [f"{name}: {each.sentence}" if name else each.sentence for name, each in zip(told, shown, strict=True)]
+    stated = [
+        f"{name}: {each.sentence}" if name else each.sentence
+        for name, each in zip(told, shown, strict=True)
+    ]
     return counted + stated + [state_repeats(repeats) for repeats in study.repeats]

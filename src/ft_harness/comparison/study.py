@@ -1,4 +1,5 @@
-"""A study as typed rows: what a report shows, before any of it is drawn or worded, and what tells its parts apart."""
+"""A study as typed rows: what a report shows, before any of it is drawn or worded, and what tells
+its parts apart."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ from ft_harness.data.data_report import DataReport
 from ft_harness.records import Card, Frozen, HistoryEntry, Record
 
 Verdict = Literal["improved", "worse", "no evidence"]
-MOST_SHOWN = 30  # comparisons in figures, case sheets and confusion matrices; tables and files hold all
+MOST_SHOWN = (
+    30  # comparisons in figures, case sheets and confusion matrices; tables and files hold all
+)
 
 
 class Row(Frozen):
@@ -31,16 +34,21 @@ class Row(Frozen):
     low: float | None = Field(description="lower end of the paired 95 % interval of delta")
     high: float | None
     p: float | None
-    p_adjusted: float | None = Field(description="Holm over the primary rows; null for exploratory rows")
+    p_adjusted: float | None = Field(
+        description="Holm over the primary rows; null for exploratory rows"
+    )
     primary: bool
     n: int
     verdict: Verdict | None
-    n_clusters: int | None = Field(default=None, description="clusters that the n items make; null: each item alone")
+    n_clusters: int | None = Field(
+        default=None, description="clusters that the n items make; null: each item alone"
+    )
     interval_method: str | None = None
     p_method: str | None = None
     n_items: int | None = Field(default=None, description="items that base or tuned has; null: n")
     footnotes: list[str] = Field(
-        default=[], description="declared factors, accepted differences, and what could not be held against each other"
+        default=[],
+        description="declared factors, accepted differences, and what could not be held against each other",
     )
 
 
@@ -49,8 +57,12 @@ class Comparison(Frozen):
 
     base: Record
     tuned: Record
-    rows: list[Row] = Field(description="the majority class (classification), then one row a metric")
-    detectable: float | None = Field(description="smallest difference of the primary metric found with 80 % power")
+    rows: list[Row] = Field(
+        description="the majority class (classification), then one row a metric"
+    )
+    detectable: float | None = Field(
+        description="smallest difference of the primary metric found with 80 % power"
+    )
     sentence: str = Field(description="the plain sentence of the primary metric")
     cases: CaseSummary
     confusion: ConfusionPair | None = Field(
@@ -64,13 +76,15 @@ class Comparison(Frozen):
 
 
 class AdapterRun(Frozen):
-    """One adapter: what it is made of, how its training went, and what its data is (None: not known)."""
+    """One adapter: what it is made of, how its training went, and what its data is (None: not
+    known)."""
 
     card: Card
     history: list[HistoryEntry]
     data: DataReport | None = None
     earlier: list[list[HistoryEntry]] = Field(
-        default=[], description="histories of the card's lineage, in its order; one made elsewhere is empty"
+        default=[],
+        description="histories of the card's lineage, in its order; one made elsewhere is empty",
     )
 
 
@@ -78,15 +92,24 @@ class Study(Frozen):
     """Everything a report shows."""
 
     name: str
-    comparisons: list[Comparison] = Field(description="sorted by task, then test, validation, train")
+    comparisons: list[Comparison] = Field(
+        description="sorted by task, then test, validation, train"
+    )
     adapters: list[AdapterRun]
-    notes: list[str] = Field(description="what a reader must know: overlap, invalid, truncated, mismatches allowed")
+    notes: list[str] = Field(
+        description="what a reader must know: overlap, invalid, truncated, mismatches allowed"
+    )
     command: str = Field(description="the command that makes this report again")
-    repeats: list[Repeats] = Field(default=[], description="one for each recipe that was trained with several seeds")
-    unread: list[str] = Field(default=[], description="files that should hold an evaluation and could not be read")
+    repeats: list[Repeats] = Field(
+        default=[], description="one for each recipe that was trained with several seeds"
+    )
+    unread: list[str] = Field(
+        default=[], description="files that should hold an evaluation and could not be read"
+    )
 
     def rows(self) -> list[Row]:
-        """All rows, in the order of `rows.json`; those without overlapping items follow their comparison's."""
+        """All rows, in the order of `rows.json`; those without overlapping items follow their
+        comparison's."""
         return [
             row
             for comparison in self.comparisons

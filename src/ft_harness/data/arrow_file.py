@@ -38,8 +38,9 @@ def _new_path() -> Path:
 class ArrowFile:
     """An Arrow file that docs are appended to; the columns are those of the first doc.
 
-    Types are found batch by batch and widened where a later batch needs it (int -> float, empty list -> list of
-    texts), so that they equal those of the whole column. Equal docs make equal bytes.
+    Types are found batch by batch and widened where a later batch needs it (int -> float, empty
+    list -> list of texts), so that they equal those of the whole column. Equal docs make equal
+    bytes.
     """
 
     def __init__(self) -> None:
@@ -57,7 +58,9 @@ class ArrowFile:
     def __enter__(self) -> ArrowFile:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
         if kind is None:
             self._close()
             return
@@ -66,7 +69,8 @@ class ArrowFile:
         self._path.unlink(missing_ok=True)
 
     def append(self, place: str, doc: dict[str, Any]) -> None:
-        """Add one doc; fields that the first doc lacks are left out, those that this one lacks are null.
+        """Add one doc; fields that the first doc lacks are left out, those that this one lacks are
+        null.
 
         Raises:
             InputError: the values of a field fit no common type.
@@ -154,7 +158,8 @@ class ArrowFile:
 
 
 def select_rows(dataset: Dataset, indices: NDArray[np.int64]) -> Dataset:
-    """These rows of a memory-mapped data set; their numbers lie on disk too, or need no list where they are neighbours.
+    """These rows of a memory-mapped data set; their numbers lie on disk too, or need no list where
+    they are neighbours.
 
     Args:
         indices: row numbers, ascending.

@@ -1,4 +1,5 @@
-"""What the data of a run is: sizes, labels, lengths, and what stands in several splits or twice in one."""
+"""What the data of a run is: sizes, labels, lengths, and what stands in several splits or twice in
+one."""
 
 from __future__ import annotations
 
@@ -12,7 +13,15 @@ import numpy as np
 from pydantic import Field
 
 from ft_harness.data.files import Split
-from ft_harness.data.overlap import Index, Item, Items, SplitOverlap, compare, find_fields, find_shingler
+from ft_harness.data.overlap import (
+    Index,
+    Item,
+    Items,
+    SplitOverlap,
+    compare,
+    find_fields,
+    find_shingler,
+)
 from ft_harness.records import Frozen, read_kept
 from ft_harness.storage import canonical_json, sha256_text
 from ft_harness.storage.escaping import visible
@@ -40,10 +49,18 @@ class SplitData(Frozen):
 
     split: Split
     n: int
-    data_hash: str = Field(description="hash of the docs in order, as evaluations of the whole split have it")
-    labels: dict[str, int] | None = Field(description="docs of each label, most frequent first; null: no fixed labels")
-    majority_share: float | None = Field(description="what always answering the most frequent label scores")
-    random_share: float | None = Field(description="what answering at random scores; null: answers in free text")
+    data_hash: str = Field(
+        description="hash of the docs in order, as evaluations of the whole split have it"
+    )
+    labels: dict[str, int] | None = Field(
+        description="docs of each label, most frequent first; null: no fixed labels"
+    )
+    majority_share: float | None = Field(
+        description="what always answering the most frequent label scores"
+    )
+    random_share: float | None = Field(
+        description="what answering at random scores; null: answers in free text"
+    )
     n_repeated: int = Field(description="docs whose prompt an earlier doc of the split has")
     lengths: Lengths | None = Field(description="null: no docs")
 
@@ -58,7 +75,8 @@ class LostRows(Frozen):
 
 
 class DataReport(Frozen):
-    """`data_report.json` in an adapter's folder: the data that the adapter was trained on and is scored on."""
+    """`data_report.json` in an adapter's folder: the data that the adapter was trained on and is
+    scored on."""
 
     schema_version: Literal[1] = 1
     task: str
@@ -93,10 +111,15 @@ class _Tally:
             yield item
 
     def labels(self) -> dict[str, int] | None:
-        """Docs of each label; None for answers in free text and for choices that differ from doc to doc."""
+        """Docs of each label; None for answers in free text and for choices that differ from doc to
+        doc."""
         most = max((count for count in self.choices if count is not None), default=0)
         fixed = None not in self.choices and 0 < len(self.answers) <= most
-        return dict(sorted(self.answers.items(), key=lambda pair: (-pair[1], pair[0]))) if fixed else None
+        return (
+            dict(sorted(self.answers.items(), key=lambda pair: (-pair[1], pair[0])))
+            if fixed
+            else None
+        )
 
     def split_data(self, split: Split, n_repeated: int) -> SplitData:
         n, labels = len(self.keys), self.labels()
@@ -114,8 +137,11 @@ class _Tally:
 
 
 def measure_lengths(lengths: Sequence[int]) -> Lengths:
-    """Quantiles (the smallest length that at least this share of the prompts does not exceed) and a histogram."""
-    p5, median, p95 = (int(value) for value in np.quantile(lengths, [0.05, 0.5, 0.95], method="inverted_cdf"))
+    """Quantiles (the smallest length that at least this share of the prompts does not exceed) and a
+    histogram."""
+    p5, median, p95 = (
+        int(value) for value in np.quantile(lengths, [0.05, 0.5, 0.95], method="inverted_cdf")
+    )
     counts, edges = np.histogram(lengths, bins=_BINS)
     return Lengths(
         shortest=min(lengths),
@@ -128,7 +154,9 @@ def measure_lengths(lengths: Sequence[int]) -> Lengths:
     )
 
 
-def make_data_report(task: str, splits: Mapping[Split, Items], lost: Sequence[LostRows] = ()) -> DataReport:
+def make_data_report(
+    task: str, splits: Mapping[Split, Items], lost: Sequence[LostRows] = ()
+) -> DataReport:
     """The report on these splits; each is compared with those before it."""
     from tqdm import tqdm
 
@@ -138,18 +166,24 @@ def make_data_report(task: str, splits: Mapping[Split, Items], lost: Sequence[Lo
     overlaps: list[SplitOverlap] = []
     for split, items in splits.items():
         tally = _Tally()
-        prints = shingler.read(tally.watch(tqdm(items, desc=f"Reading {split} prompts", total=len(items))))
+        prints = shingler.read(
+            tally.watch(tqdm(items, desc=f"Reading {split} prompts", total=len(items)))
+        )
         found.append(tally.split_data(split, prints.n_repeated))
         overlaps += [compare(split, prints, against, index) for against, index in indexed.items()]
         if len(found) < len(splits):
             indexed[split] = Index(prints)
     return DataReport(
-        task=task, splits=found, overlaps=overlaps, lost=[each for each in lost if each.dropped or each.bad]
+        task=task,
+        splits=found,
+        overlaps=overlaps,
+        lost=[each for each in lost if each.dropped or each.bad],
     )
 
 
 def read_data_report(folder: Path) -> DataReport | None:
-    """The report in an adapter's folder; None where there is none (an adapter made by another trainer).
+    """The report in an adapter's folder; None where there is none (an adapter made by another
+    trainer).
 
     Raises:
         InputError: it is damaged.
@@ -158,7 +192,8 @@ def read_data_report(folder: Path) -> DataReport | None:
     return read_kept(folder / DATA_REPORT_FILE, DataReport, "a data report", action)
 
 
-# --- in words -------------------------------------------------------------------------------------------------------
+# --- in words
+# -------------------------------------------------------------------------------------------------------
 
 
 def describe_data(report: DataReport) -> list[str]:
@@ -169,12 +204,18 @@ def describe_data(report: DataReport) -> list[str]:
 
 
 def describe_findings(report: DataReport) -> list[str]:
-    """What a reader must know: overlap with the training split, also if there is none; repeated docs; rows left out."""
-    shown = [overlap for overlap in report.overlaps if overlap.against == "train" or overlap.n_affected]
+    """What a reader must know: overlap with the training split, also if there is none; repeated
+    docs; rows left out."""
+    shown = [
+        overlap for overlap in report.overlaps if overlap.against == "train" or overlap.n_affected
+    ]
     repeated = [data for data in report.splits if data.n_repeated]
     return [
         *(state_overlap(overlap) for overlap in shown),
-        *(f"{data.n_repeated} of {data.n} {data.split} docs repeat an earlier {data.split} doc" for data in repeated),
+        *(
+            f"{data.n_repeated} of {data.n} {data.split} docs repeat an earlier {data.split} doc"
+            for data in repeated
+        ),
         *(
             f"{lost.where}: of {lost.rows} rows {lost.dropped} were left out for their label, "
             f"{lost.bad} for a null or empty field"
@@ -198,7 +239,8 @@ def _describe_split(data: SplitData) -> str:
     parts = [f"{data.split}: {data.n} docs"]
     if data.labels:
         counts = ", ".join(
-            f"{visible(label, _LABEL_LIMIT)} {count}" for label, count in list(data.labels.items())[:_BINS]
+            f"{visible(label, _LABEL_LIMIT)} {count}"
+            for label, count in list(data.labels.items())[:_BINS]
         )
         more = f", ... {len(data.labels) - _BINS} more" if len(data.labels) > _BINS else ""
         parts.append(f"answers {counts}{more}")
@@ -206,12 +248,15 @@ def _describe_split(data: SplitData) -> str:
     parts += [f"{name} {100 * share:.1f} %" for name, share in shares.items() if share is not None]
     if data.lengths:
         sizes = data.lengths
-        parts.append(f"prompts of {sizes.p5} / {sizes.median} / {sizes.p95} characters (5 % / median / 95 %)")
+        parts.append(
+            f"prompts of {sizes.p5} / {sizes.median} / {sizes.p95} characters (5 % / median / 95 %)"
+        )
         parts.append(f"longest {sizes.longest}")
     return ", ".join(parts)
 
 
-# --- what one field alone gives away --------------------------------------------------------------------------------
+# --- what one field alone gives away
+# --------------------------------------------------------------------------------
 
 
 def describe_baseline(train: Items, test: Items) -> str:

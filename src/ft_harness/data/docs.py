@@ -1,4 +1,5 @@
-"""A source's rows -> docs: the task's fields, labels as indices, and the checks of every row, with its place."""
+"""A source's rows -> docs: the task's fields, labels as indices, and the checks of every row, with
+its place."""
 
 from __future__ import annotations
 
@@ -20,7 +21,14 @@ _log = logging.getLogger(__name__)
 LABEL, LABEL_NAMES, LABEL_WORDS, LANGUAGE, ANSWERS, ID = (
     "label", "label_names", "label_words", "language", "answers", "id",
 )  # fmt: skip
-_KINDS = {str: "text", bool: "true/false", int: "number", float: "number", dict: "object", type(None): "null"}
+_KINDS = {
+    str: "text",
+    bool: "true/false",
+    int: "number",
+    float: "number",
+    dict: "object",
+    type(None): "null",
+}
 _HALF = re.compile("[\ud800-\udfff]")
 _WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")
 _MOST_DIGITS = 9
@@ -45,7 +53,8 @@ class RowLoss:
 
 
 class Codes:
-    """A value for each row, kept as a number (8 bytes a row); `names` says which value a number stands for."""
+    """A value for each row, kept as a number (8 bytes a row); `names` says which value a number
+    stands for."""
 
     def __init__(self, names: Sequence[Any] = ()) -> None:
         self.names: list[Any] = list(names)
@@ -66,7 +75,8 @@ class Codes:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where the values of a doc stand in the rows of one part of the source; no fields: all columns are taken."""
+    """Where the values of a doc stand in the rows of one part of the source; no fields: all columns
+    are taken."""
 
     fields: dict[str, str]
     group: str | None
@@ -84,7 +94,8 @@ class _Tally:
 
 
 class DocReader:
-    """Turns rows into docs, one part of a source after another, and keeps what sampling needs of each doc.
+    """Turns rows into docs, one part of a source after another, and keeps what sampling needs of
+    each doc.
 
     Attributes:
         labels: label of each doc, kept for `stratified` and `balanced`.
@@ -104,8 +115,9 @@ class DocReader:
         """(place, doc) of each row that is kept, in order.
 
         Raises:
-            InputError: a missing column, null or empty fields (all counted, the first ones named), half characters, a
-                label outside the choices, values of different kinds in a field, or an id that stands twice.
+            InputError: a missing column, null or empty fields (all counted, the first ones named),
+                half characters, a label outside the choices, values of different kinds in a field,
+                or an id that stands twice.
         """
         tally = _Tally()
         ids = array("q")
@@ -133,23 +145,32 @@ class DocReader:
         if tally.dropped:
             _log.info("%s: %d of %d rows dropped for their label", where, tally.dropped, tally.rows)
         if tally.bad:
-            _log.warning("%s: %d of %d rows left out (%s)", where, tally.bad, tally.rows, _first_fault(tally))
+            _log.warning(
+                "%s: %d of %d rows left out (%s)", where, tally.bad, tally.rows, _first_fault(tally)
+            )
         if tally.dropped + tally.bad == tally.rows:
             reason = "is whole" if tally.bad else "has a label to keep"
             _log.warning("%s: no row %s; this split is taken from another one", where, reason)
 
     def _kept(self, rows: Rows, tally: _Tally) -> Iterator[tuple[str, Row, Row]]:
-        """(place, row, doc) of the rows that become docs; after a bad row only faults are looked for."""
+        """(place, row, doc) of the rows that become docs; after a bad row only faults are looked
+        for."""
         layout: _Layout | None = None
         for place, row in rows:
             layout = layout or self._lay_out(rows.where, row)
             tally.rows += 1
-            doc = {name: row.get(column) for name, column in layout.fields.items()} if layout.fields else dict(row)
+            doc = (
+                {name: row.get(column) for name, column in layout.fields.items()}
+                if layout.fields
+                else dict(row)
+            )
             if LABEL in doc and self._dropped and _plain_label(doc[LABEL]) in self._dropped:
                 tally.dropped += 1
                 continue
             extras = {name: doc.pop(name, None) or "" for name in self._options.optional}
-            fault = _missing_value(doc if layout.group is None else {**doc, layout.group: row.get(layout.group)})
+            fault = _missing_value(
+                doc if layout.group is None else {**doc, layout.group: row.get(layout.group)}
+            )
             if fault:
                 tally.bad += 1
                 tally.fault = tally.fault or fault
@@ -163,7 +184,8 @@ class DocReader:
             yield place, row, doc
 
     def _complete(self, doc: Row, place: str) -> None:
-        """Check the texts of a doc, make its label an index and its answers a list, add what the options add."""
+        """Check the texts of a doc, make its label an index and its answers a list, add what the
+        options add."""
         for name, value in doc.items():
             if _has_half(value):
                 raise InputError(
@@ -211,7 +233,9 @@ class DocReader:
             kind = _kind(value)
             known, first = self._kinds.get(name, ("null", place))
             if " and " in kind:
-                raise InputError(f"{place}: the field {name} is a {kind}", "one kind a list", "mend the row")
+                raise InputError(
+                    f"{place}: the field {name} is a {kind}", "one kind a list", "mend the row"
+                )
             if kind == known or known.startswith(kind):
                 continue
             if known != "null" and not kind.startswith(known):
@@ -223,7 +247,8 @@ class DocReader:
             self._kinds[name] = kind, place
 
     def _check_ids(self, rows: Rows) -> None:
-        """Read the rows again and name the ids that stand twice; equal hashes alone prove nothing."""
+        """Read the rows again and name the ids that stand twice; equal hashes alone prove
+        nothing."""
         places: dict[Any, str] = {}
         twice: list[str] = []
         again = DocReader(self._options)
@@ -243,14 +268,16 @@ class DocReader:
 
 
 def _first_fault(tally: _Tally) -> str:
-    """`file:2: the field text is null`, and how many rows have such a fault, with the first of their places."""
+    """`file:2: the field text is null`, and how many rows have such a fault, with the first of
+    their places."""
     places = ", ".join(tally.bad_places) + ", ..." * (tally.bad > len(tally.bad_places))
     more = f" ({tally.bad} rows with null or empty fields: {places})" if tally.bad > 1 else ""
     return f"{tally.bad_places[0]}: {tally.fault}{more}"
 
 
 def _match_columns(where: str, row: Row, options: DataOptions) -> dict[str, str]:
-    """Field -> the source's column, for the fields that the task declares; {} where it declares none."""
+    """Field -> the source's column, for the fields that the task declares; {} where it declares
+    none."""
     matched: dict[str, str] = {}
     wanted = dict(options.columns or {})
     if options.labels is not None:
@@ -298,7 +325,11 @@ def _kind(value: Any) -> str:
     if not isinstance(value, list):
         return type(value).__name__
     kinds = {_kind(item) for item in value if item is not None}
-    widest = sorted(kind for kind in kinds if not any(other != kind and other.startswith(kind) for other in kinds))
+    widest = sorted(
+        kind
+        for kind in kinds
+        if not any(other != kind and other.startswith(kind) for other in kinds)
+    )
     return f"list of {' and '.join(widest)}" if widest else "list"
 
 

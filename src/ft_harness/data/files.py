@@ -1,7 +1,8 @@
-"""Reading rows of local files: csv, tsv, txt, json, jsonl (each also gzipped) and parquet, with the place of every row.
+"""Reading rows of local files: csv, tsv, txt, json, jsonl (each also gzipped) and parquet, with the
+place of every row.
 
-Files are read row by row, each time anew: what is held in memory does not grow with the file (a `.json` file is one
-value, which is read whole).
+Files are read row by row, each time anew: what is held in memory does not grow with the file (a
+`.json` file is one value, which is read whole).
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Rows:
 
     Attributes:
         where: the file, or the hub's data set and split.
-        read: gives (place, row), where a place is what a message names: `file:line`, or `file, row 3`.
+        read: gives (place, row), where a place is what a message names: `file:line`, or `file, row
+            3`.
     """
 
     where: str
@@ -52,7 +54,11 @@ class Rows:
 
 def _data_suffix(path: Path) -> str:
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    return suffixes[-2] if suffixes[-1:] == [".gz"] and len(suffixes) > 1 else (suffixes[-1] if suffixes else "")
+    return (
+        suffixes[-2]
+        if suffixes[-1:] == [".gz"] and len(suffixes) > 1
+        else (suffixes[-1] if suffixes else "")
+    )
 
 
 def _split_of(path: Path) -> Split | None:
@@ -67,7 +73,8 @@ def is_data_file(path: Path) -> bool:
 
 
 def split_files(folder: Path) -> dict[Split, Path]:
-    """Split -> file, for files whose name is or ends in the name of a split (`train.csv`, `snli_dev.csv`).
+    """Split -> file, for files whose name is or ends in the name of a split (`train.csv`,
+    `snli_dev.csv`).
 
     Raises:
         InputError: two files claim the same split.
@@ -91,21 +98,30 @@ def read_file(path: Path, column_names: Sequence[str] | None = None) -> Rows:
     """The rows of one file.
 
     Args:
-        path: the file; its suffix says the format. An official SQuAD file (.json) gives a row for each question: id,
-            title, context, question, answers (the distinct texts in order; none where it has no answer). A .txt file
-            gives a row for each line that is not blank: text.
+        path: the file; its suffix says the format. An official SQuAD file (.json) gives a row for
+            each question: id, title, context, question, answers (the distinct texts in order; none
+            where it has no answer). A .txt file gives a row for each line that is not blank: text.
         column_names: names of the columns of a csv or tsv file that has no header.
 
     Raises:
-        InputError: unknown suffix; while the rows are read: wrong encoding, broken JSON, ragged rows, a line or field
-            of more than 10,000,000 characters, with the line.
+        InputError: unknown suffix; while the rows are read: wrong encoding, broken JSON, ragged
+            rows, a line or field of more than 10,000,000 characters, with the line.
     """
     suffix = _data_suffix(path)
     if suffix not in _SUFFIXES:
-        raise InputError(f"{path}: unknown kind of file", f"one of {', '.join(_SUFFIXES)}", "rename or convert it")
+        raise InputError(
+            f"{path}: unknown kind of file",
+            f"one of {', '.join(_SUFFIXES)}",
+            "rename or convert it",
+        )
     if suffix in _DELIMITERS:
         return Rows(str(path), lambda: _read_table(path, _DELIMITERS[suffix], column_names))
-    readers = {".txt": _read_text, ".jsonl": _read_json_lines, ".json": _read_json, ".parquet": _read_parquet}
+    readers = {
+        ".txt": _read_text,
+        ".jsonl": _read_json_lines,
+        ".json": _read_json,
+        ".parquet": _read_parquet,
+    }
     return Rows(str(path), lambda: readers[suffix](path))
 
 
@@ -115,9 +131,13 @@ def _open_bytes(path: Path) -> Iterator[io.BufferedReader]:
         with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as raw:
             yield cast(io.BufferedReader, raw)  # a gzip file reads and peeks like one
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: damaged gzip file", "a whole .gz file", "fetch the file again") from error
+        raise InputError(
+            f"{path}: damaged gzip file", "a whole .gz file", "fetch the file again"
+        ) from error
     except OSError as error:
-        raise InputError(f"{path}: can't be read ({error.strerror})", "a readable file", "check the file") from error
+        raise InputError(
+            f"{path}: can't be read ({error.strerror})", "a readable file", "check the file"
+        ) from error
 
 
 @contextmanager
@@ -139,7 +159,12 @@ def _open_text(path: Path, newline: str) -> Iterator[IO[str]]:
 
 def _foreign_encoding(start: bytes) -> str | None:
     """The encoding that the first bytes of a file give away, if it is not UTF-8."""
-    marks = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+    marks = {
+        b"\xff\xfe\0\0": "utf-32",
+        b"\0\0\xfe\xff": "utf-32",
+        b"\xff\xfe": "utf-16",
+        b"\xfe\xff": "utf-16",
+    }
     marked = next((name for mark, name in marks.items() if start.startswith(mark)), None)
     if marked is None and len(start) >= 8 and start.count(0) > 0.4 * len(start):
         return "utf-16le" if start[1] == 0 else "utf-16be"  # every other byte of Latin text is 0
@@ -180,7 +205,9 @@ def _lines(path: Path, text: IO[str]) -> Iterator[tuple[int, str]]:
         yield number, line
 
 
-def _read_table(path: Path, delimiter: str, names: Sequence[str] | None) -> Iterator[tuple[str, Row]]:
+def _read_table(
+    path: Path, delimiter: str, names: Sequence[str] | None
+) -> Iterator[tuple[str, Row]]:
     # In tab-separated files of this field quotes are text; in csv they are quotes.
     quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     csv.field_size_limit(MAX_CHARACTERS)
@@ -189,7 +216,10 @@ def _read_table(path: Path, delimiter: str, names: Sequence[str] | None) -> Iter
     with _open_text(path, newline="") as text:
         try:
             reader = csv.reader(
-                (line for _, line in _lines(path, text)), delimiter=delimiter, quoting=quoting, strict=True
+                (line for _, line in _lines(path, text)),
+                delimiter=delimiter,
+                quoting=quoting,
+                strict=True,
             )
             for cells in reader:
                 if header is None:
@@ -199,7 +229,9 @@ def _read_table(path: Path, delimiter: str, names: Sequence[str] | None) -> Iter
                     yield f"{path}:{line}", dict(zip(header, cells, strict=True))
                 line = reader.line_num + 1
         except csv.Error as error:
-            raise InputError(f"{path}:{line}: not valid csv ({error})", "closed quotes", "mend the row") from error
+            raise InputError(
+                f"{path}:{line}: not valid csv ({error})", "closed quotes", "mend the row"
+            ) from error
 
 
 def _check_header(path: Path, names: list[str], delimiter: str) -> list[str]:
@@ -217,7 +249,11 @@ def _check_header(path: Path, names: list[str], delimiter: str) -> list[str]:
 
 def _other_delimiter(cells: Sequence[str], delimiter: str) -> str | None:
     """The delimiter that a row with a single cell seems to have instead."""
-    others = [other for other in "\t;|," if other != delimiter and other in cells[0]] if len(cells) == 1 else []
+    others = (
+        [other for other in "\t;|," if other != delimiter and other in cells[0]]
+        if len(cells) == 1
+        else []
+    )
     return others[0] if others else None
 
 
@@ -248,10 +284,14 @@ def _read_json_lines(path: Path) -> Iterator[tuple[str, Row]]:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise InputError(
-                    f"{path}:{number}: not JSON ({error})", "one JSON object a line", "mend the line"
+                    f"{path}:{number}: not JSON ({error})",
+                    "one JSON object a line",
+                    "mend the line",
                 ) from error
             if not isinstance(row, dict):
-                raise InputError(f"{path}:{number}: no JSON object", "one JSON object a line", "mend the line")
+                raise InputError(
+                    f"{path}:{number}: no JSON object", "one JSON object a line", "mend the line"
+                )
             yield f"{path}:{number}", row
 
 
@@ -263,11 +303,15 @@ def _read_json(path: Path) -> Iterator[tuple[str, Row]]:
     except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None)
         where = f"{path}:{line}" if line else str(path)
-        raise InputError(f"{where}: not JSON ({error})", "a JSON list of objects", "mend the file") from error
+        raise InputError(
+            f"{where}: not JSON ({error})", "a JSON list of objects", "mend the file"
+        ) from error
     rows = value.get("data") if isinstance(value, dict) else value
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise InputError(
-            f"{path}: no list of objects", 'a JSON list of objects, or {"data": [...]}', "convert the file"
+            f"{path}: no list of objects",
+            'a JSON list of objects, or {"data": [...]}',
+            "convert the file",
         )
     if rows and "paragraphs" in rows[0]:
         yield from _read_articles(path, rows)
@@ -283,7 +327,9 @@ def _read_articles(path: Path, articles: Sequence[Row]) -> Iterator[tuple[str, R
             inside = f"{place}, paragraph {number}"
             for question in _part(inside, paragraph, "qas"):
                 where = f"{inside}, question {question.get('id')}"
-                answers = [_part(where, answer, "text") for answer in _part(where, question, "answers")]
+                answers = [
+                    _part(where, answer, "text") for answer in _part(where, question, "answers")
+                ]
                 yield (
                     where,
                     {
@@ -298,7 +344,11 @@ def _read_articles(path: Path, articles: Sequence[Row]) -> Iterator[tuple[str, R
 
 def _part(place: str, parent: Any, name: str) -> Any:
     if not isinstance(parent, dict) or not isinstance(parent.get(name), str | list):
-        raise InputError(f"{place}: no {name}", "the form of the official SQuAD files", "mend or convert the file")
+        raise InputError(
+            f"{place}: no {name}",
+            "the form of the official SQuAD files",
+            "mend or convert the file",
+        )
     return parent[name]
 
 
@@ -313,4 +363,6 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Row]]:
                     yield f"{path}, row {index}", row
                     index += 1
     except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(f"{path}: not a parquet file ({error})", "a parquet file", "fetch the file again") from error
+        raise InputError(
+            f"{path}: not a parquet file ({error})", "a parquet file", "fetch the file again"
+        ) from error

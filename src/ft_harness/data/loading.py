@@ -1,8 +1,9 @@
 """Where docs come from: hub, local files, bundled data; sampled and split deterministically.
 
-`load_splits` is the `custom_dataset` of our task YAMLs, under ft-harness and the stock `lm_eval` alike. lm-eval passes
-the task's metadata, all model arguments and `dataset_kwargs` as one flat keyword call; the loader reads `data` (the
-YAML's options), `data_*` (replacements) and `test_all`, and ignores the rest.
+`load_splits` is the `custom_dataset` of our task YAMLs, under ft-harness and the stock `lm_eval`
+alike. lm-eval passes the task's metadata, all model arguments and `dataset_kwargs` as one flat
+keyword call; the loader reads `data` (the YAML's options), `data_*` (replacements) and `test_all`,
+and ignores the rest.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ _log = logging.getLogger(__name__)
 def load_splits(data: Mapping[str, Any], test_all: bool = False, **metadata: Any) -> DatasetDict:
     """The splits train, validation and test of a task.
 
-    Split membership, sampling and derived splits are pure functions of (rows, options): disjoint by construction and
-    the same in every process. A split the source lacks is carved out of another one (10 % unless its size is given).
-    The docs lie in a memory-mapped file; `row_losses` says which rows did not become docs.
+    Split membership, sampling and derived splits are pure functions of (rows, options): disjoint by
+    construction and the same in every process. A split the source lacks is carved out of another
+    one (10 % unless its size is given). The docs lie in a memory-mapped file; `row_losses` says
+    which rows did not become docs.
 
     Args:
         data: `DataOptions` as written in the task's YAML.
@@ -43,8 +45,8 @@ def load_splits(data: Mapping[str, Any], test_all: bool = False, **metadata: Any
         **metadata: whatever lm-eval hands over; `data_<option>` replaces an option.
 
     Raises:
-        InputError: no such source, options that exclude each other or can't apply, broken rows (file and line),
-            missing columns, labels outside the choices, null fields, empty splits.
+        InputError: no such source, options that exclude each other or can't apply, broken rows
+            (file and line), missing columns, labels outside the choices, null fields, empty splits.
     """
     from datasets import DatasetDict
 
@@ -64,7 +66,9 @@ def load_splits(data: Mapping[str, Any], test_all: bool = False, **metadata: Any
         labels = reader.labels.of_rows() if options.stratified or options.balanced else None
         groups = reader.groups.of_rows() if options.group_by else None
         chosen = sample_splits(Pool(rows, labels, reader.labels.names, groups), options)
-    splits = DatasetDict({split: select_rows(dataset, indices) for split, indices in chosen.items()})
+    splits = DatasetDict(
+        {split: select_rows(dataset, indices) for split, indices in chosen.items()}
+    )
     splits.row_losses = tuple(reader.losses)
     return splits
 
@@ -77,7 +81,9 @@ def row_losses(splits: DatasetDict) -> tuple[RowLoss, ...]:
     return getattr(splits, "row_losses", ())
 
 
-def _gather(reader: DocReader, source: Mapping[Split, Rows]) -> tuple[Dataset, dict[Split, Indices]]:
+def _gather(
+    reader: DocReader, source: Mapping[Split, Rows]
+) -> tuple[Dataset, dict[Split, Indices]]:
     """All docs of the source in one memory-mapped data set, and the row numbers of each split."""
     from datasets import Dataset
     from tqdm import tqdm
@@ -86,7 +92,9 @@ def _gather(reader: DocReader, source: Mapping[Split, Rows]) -> tuple[Dataset, d
     with ArrowFile() as file:
         for split, rows in source.items():
             start = len(file)
-            for place, doc in tqdm(reader.read(rows), desc=f"Reading {rows.where}", unit=" rows", delay=2):
+            for place, doc in tqdm(
+                reader.read(rows), desc=f"Reading {rows.where}", unit=" rows", delay=2
+            ):
                 file.append(place, doc)
             spans[split] = np.arange(start, len(file))
         return (file.dataset() if len(file) else Dataset.from_dict({})), spans
@@ -95,18 +103,26 @@ def _gather(reader: DocReader, source: Mapping[Split, Rows]) -> tuple[Dataset, d
 def _read_source(options: DataOptions) -> dict[Split, Rows]:
     """Rows of each split that the source has."""
     if options.source is None:
-        raise InputError("the task names no data source", "a hub id, file or folder", "--set data.source=...")
+        raise InputError(
+            "the task names no data source", "a hub id, file or folder", "--set data.source=..."
+        )
     bundled = options.source.startswith(f"{BUNDLED}/")
     path = (
-        bundled_data_dir(options.source.removeprefix(f"{BUNDLED}/")) if bundled else Path(options.source).expanduser()
+        bundled_data_dir(options.source.removeprefix(f"{BUNDLED}/"))
+        if bundled
+        else Path(options.source).expanduser()
     )
     if path.is_dir():
         return _read_folder(path, options)
     if path.is_file():
         return {"train": read_file(path, options.column_names)}
-    is_path = path.is_absolute() or options.source.startswith((".", "~")) or options.source.count("/") > 1
+    is_path = (
+        path.is_absolute() or options.source.startswith((".", "~")) or options.source.count("/") > 1
+    )
     if is_path or is_data_file(path):
-        raise InputError(f"{options.source}: no such file or folder", "an existing source", "check data.source")
+        raise InputError(
+            f"{options.source}: no such file or folder", "an existing source", "check data.source"
+        )
     return _read_hub(options)
 
 
@@ -126,7 +142,9 @@ def _read_hub(options: DataOptions) -> dict[Split, Rows]:
 
     try:
         loaded = load_dataset(options.source, options.name, revision=options.revision)
-    except Exception as error:  # the hub client raises many types; all mean that the data can't be had
+    except (
+        Exception
+    ) as error:  # the hub client raises many types; all mean that the data can't be had
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise InputError(
             f"{options.source}: can't be loaded from the hub ({reason})",

@@ -1,11 +1,14 @@
-"""Which docs of one split also stand in another: equal but for case, blanks and the order of options, or nearly equal.
+"""Which docs of one split also stand in another: equal but for case, blanks and the order of
+options, or nearly equal.
 
-Exact duplicates are found by hash. Near duplicates are pairs whose sets of shingles (runs of characters) have a Jaccard
-index of at least 0.8, found by MinHash: of each text the 256 smallest hashes are kept, so that memory grows by about a
-kilobyte a text however long it is. Texts of up to 256 distinct shingles are compared exactly; beyond, the index is an
-estimate with a standard error of at most 0.025 at the threshold.
+Exact duplicates are found by hash. Near duplicates are pairs whose sets of shingles (runs of
+characters) have a Jaccard index of at least 0.8, found by MinHash: of each text the 256 smallest
+hashes are kept, so that memory grows by about a kilobyte a text however long it is. Texts of up to
+256 distinct shingles are compared exactly; beyond, the index is an estimate with a standard error
+of at most 0.025 at the threshold.
 
-Source: Broder (1997), On the resemblance and containment of documents. docs/overlap.md has the definitions.
+Source: Broder (1997), On the resemblance and containment of documents. docs/overlap.md has the
+    definitions.
 """
 
 from __future__ import annotations
@@ -25,7 +28,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 NEAR = 0.8  # Jaccard index from which two texts are near duplicates
-NEAR_FIELD = 0.5  # below this index of any text field they are not: the same passage with another question
+NEAR_FIELD = (
+    0.5  # below this index of any text field they are not: the same passage with another question
+)
 SKETCH = 256  # hashes kept of a text
 SHINGLE, SHINGLE_SPACELESS = 8, 3  # characters
 _SAMPLE = 300  # texts of a split from which the template is read
@@ -38,8 +43,11 @@ _ROUNDING = 1e-9
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no character is lost
 _PUNCTUATION = re.compile(r"[^\w\s]+")
 _WORD = re.compile(r"\w+")
-# Scripts without blanks between words: Thai, Lao, Burmese, Khmer, Chinese and Japanese (Korean writes blanks).
-_SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uf900-\ufaff\U00020000-\U0003ffff]")
+# Scripts without blanks between words: Thai, Lao, Burmese, Khmer, Chinese and Japanese (Korean
+# writes blanks).
+_SPACELESS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uf900-\ufaff\U00020000-\U0003ffff]"
+)
 
 Hashes = NDArray[np.uint32]
 
@@ -52,7 +60,8 @@ class Item:
         key: hash of the doc's content, as evaluations have it.
         prompt: what the model reads.
         answer: the right answer's text.
-        doc: its fields; lists of texts that stand in the prompt are options, whose order doesn't count.
+        doc: its fields; lists of texts that stand in the prompt are options, whose order doesn't
+            count.
         choices: number of choices or labels; None for an answer in free text.
     """
 
@@ -64,7 +73,8 @@ class Item:
 
 
 class Items(Protocol):
-    """The docs of a split, read one by one as often as asked for: they need not be in memory together."""
+    """The docs of a split, read one by one as often as asked for: they need not be in memory
+    together."""
 
     def __len__(self) -> int: ...
 
@@ -81,9 +91,15 @@ class SplitOverlap(BaseModel):
     split: str
     against: str
     n: int = Field(description="docs of the split")
-    n_exact: int = Field(description="docs whose prompt is there, but for case, blanks and the order of options")
-    n_same_answer: int = Field(description="of these, docs whose prompt has the same answer there too")
-    n_near: int = Field(description="further docs that are nearly there: Jaccard index of at least 0.8")
+    n_exact: int = Field(
+        description="docs whose prompt is there, but for case, blanks and the order of options"
+    )
+    n_same_answer: int = Field(
+        description="of these, docs whose prompt has the same answer there too"
+    )
+    n_near: int = Field(
+        description="further docs that are nearly there: Jaccard index of at least 0.8"
+    )
     items: list[str] = Field(description="hashes of the exact and near docs' content, sorted")
 
     @property
@@ -93,7 +109,8 @@ class SplitOverlap(BaseModel):
 
 
 class Sketches:
-    """The smallest hashes of many texts, in one array; `ends` says where each text's end, after a 0."""
+    """The smallest hashes of many texts, in one array; `ends` says where each text's end, after a
+    0."""
 
     def __init__(self, sketches: Iterable[Hashes]) -> None:
         parts = [np.empty(0, np.uint32), *sketches]
@@ -130,37 +147,62 @@ class Prints:
 
 
 def plain(text: str) -> str:
-    """The text without what doesn't count for equality: NFKC, case folded, white space collapsed."""
+    """The text without what doesn't count for equality: NFKC, case folded, white space
+    collapsed."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def _digest(*parts: str) -> bytes:
-    return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return hashlib.blake2b(
+        "\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16
+    ).digest()
 
 
 def _option_parts(item: Item, prompt: str) -> list[str]:
     """What a prompt with options holds, whatever their order; [] for a prompt without options.
 
-    The options as a set, the other fields as they stand, and the prompt's words as a bag: the fields tell
-    "is a larger than b?" from "is b larger than a?", the words tell what no field shows.
+    The options as a set, the other fields as they stand, and the prompt's words as a bag: the
+    fields tell "is a larger than b?" from "is b larger than a?", the words tell what no field
+    shows.
     """
-    values = [part for value in item.doc.values() for part in (value.values() if isinstance(value, dict) else [value])]
+    values = [
+        part
+        for value in item.doc.values()
+        for part in (value.values() if isinstance(value, dict) else [value])
+    ]
     lists = [
         value
         for value in values
-        if isinstance(value, list) and len(value) > 1 and all(isinstance(text, str) for text in value)
+        if isinstance(value, list)
+        and len(value) > 1
+        and all(isinstance(text, str) for text in value)
     ]
-    options = sorted(plain(text) for texts in lists if all(plain(text) in prompt for text in texts) for text in texts)
+    options = sorted(
+        plain(text)
+        for texts in lists
+        if all(plain(text) in prompt for text in texts)
+        for text in texts
+    )
     texts = [plain(value) for value in item.doc.values() if isinstance(value, str)]
-    fields = [text for text in texts if len(text) >= _MIN_FIELD and text in prompt and text not in options]
+    fields = [
+        text for text in texts if len(text) >= _MIN_FIELD and text in prompt and text not in options
+    ]
     return [*options, "", *fields, "", *sorted(_WORD.findall(prompt))] if options and fields else []
 
 
 def text_fields(item: Item) -> list[str]:
     """Names of the doc's text fields that stand in the prompt, in the prompt's order."""
     prompt = plain(item.prompt)
-    found = {name: prompt.find(plain(value)) for name, value in item.doc.items() if isinstance(value, str)}
-    shown = [name for name, place in found.items() if place >= 0 and len(plain(item.doc[name])) >= _MIN_FIELD]
+    found = {
+        name: prompt.find(plain(value))
+        for name, value in item.doc.items()
+        if isinstance(value, str)
+    }
+    shown = [
+        name
+        for name, place in found.items()
+        if place >= 0 and len(plain(item.doc[name])) >= _MIN_FIELD
+    ]
     return sorted(shown, key=lambda name: found[name])
 
 
@@ -170,7 +212,8 @@ class Shingler:
 
     Attributes:
         size: characters of a shingle.
-        template: hashes of shingles in more than half of the texts: the prompt's own words, not the docs'.
+        template: hashes of shingles in more than half of the texts: the prompt's own words, not the
+            docs'.
         fields: text fields that are compared by themselves; none where prompts show only one.
     """
 
@@ -188,7 +231,9 @@ class Shingler:
 
     def shingles(self, text: str) -> Hashes:
         """Distinct hashes of a text's shingles, ascending; a shorter text is one shingle."""
-        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint64)
+        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(
+            np.uint64
+        )
         if not len(codes):
             return np.empty(0, np.uint32)
         size = min(self.size, len(codes))
@@ -196,7 +241,10 @@ class Shingler:
         hashes = np.full(count, size, np.uint64)
         for place in range(size):
             hashes = hashes * _BASE + codes[place : place + count]
-        for factor in (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)):  # MurmurHash3's finalizer
+        for factor in (
+            np.uint64(0xFF51AFD7ED558CCD),
+            np.uint64(0xC4CEB9FE1A85EC53),
+        ):  # MurmurHash3's finalizer
             hashes = (hashes ^ (hashes >> np.uint64(33))) * factor
         shortened = (hashes >> np.uint64(32)).astype(np.uint32)
         shortened.sort()
@@ -217,7 +265,9 @@ class Shingler:
             pairs.append([_digest(*form, "", answer) for form in forms])
             compared = [prompt, *(plain(str(item.doc.get(name) or "")) for name in self.fields)]
             sketches.append([self.sketch(_unpunctuated(text)) for text in compared])
-        texts, *fields = (Sketches(parts[place] for parts in sketches) for place in range(1 + len(self.fields)))
+        texts, *fields = (
+            Sketches(parts[place] for parts in sketches) for place in range(1 + len(self.fields))
+        )
         return Prints(keys, digests, pairs, texts, fields)
 
 
@@ -240,12 +290,15 @@ def find_shingler(splits: Iterable[Items]) -> Shingler:
     distinct = list(dict.fromkeys(texts))
     if len(distinct) < _MIN_SAMPLE:
         return shingler
-    hashes, counts = np.unique(np.concatenate([shingler.shingles(text) for text in distinct]), return_counts=True)
+    hashes, counts = np.unique(
+        np.concatenate([shingler.shingles(text) for text in distinct]), return_counts=True
+    )
     return Shingler(size, hashes[counts > len(distinct) / 2], fields)
 
 
 def find_fields(items: Iterable[Item]) -> list[str]:
-    """Text fields that nearly all of these docs show in their prompts, in the order of the first prompt."""
+    """Text fields that nearly all of these docs show in their prompts, in the order of the first
+    prompt."""
     shown = [text_fields(item) for item in items]
     counts = Counter(name for names in shown for name in names)
     return [name for name in (shown[0] if shown else []) if counts[name] >= _SHOWN * len(shown)]
@@ -263,11 +316,17 @@ class Index:
         self._prints = prints
         self._prompts = {digest for digests in prints.prompts for digest in digests}
         self._pairs = {digest for digests in prints.pairs for digest in digests}
-        numbers = np.repeat(np.arange(len(prints.keys), dtype=np.uint64), np.diff(prints.texts.ends))
-        postings = (prints.texts.hashes.astype(np.uint64) << np.uint64(32)) | numbers  # hash, then number of the text
+        numbers = np.repeat(
+            np.arange(len(prints.keys), dtype=np.uint64), np.diff(prints.texts.ends)
+        )
+        postings = (
+            prints.texts.hashes.astype(np.uint64) << np.uint64(32)
+        ) | numbers  # hash, then number of the text
         postings.sort()
         self._numbers = (postings & np.uint64(0xFFFFFFFF)).astype(np.uint32)
-        self._hashes, starts = np.unique((postings >> np.uint64(32)).astype(np.uint32), return_index=True)
+        self._hashes, starts = np.unique(
+            (postings >> np.uint64(32)).astype(np.uint32), return_index=True
+        )
         self._starts = np.append(starts, len(postings))  # of each hash's texts among the numbers
 
     def has_prompt(self, digests: Iterable[bytes]) -> bool:
@@ -277,8 +336,8 @@ class Index:
         return not self._pairs.isdisjoint(digests)
 
     def find_near(self, prints: Prints) -> Iterator[bool]:
-        """For each doc, whether one is here whose prompt has at least 0.8 of the shingles of both in common, and each
-        text field 0.5."""
+        """For each doc, whether one is here whose prompt has at least 0.8 of the shingles of both
+        in common, and each text field 0.5."""
         for first in range(0, len(prints.keys), _CHUNK):
             ends = prints.texts.ends[first : first + _CHUNK + 1]
             hashes = prints.texts.hashes[ends[0] : ends[-1]]
@@ -286,25 +345,35 @@ class Index:
             places = np.empty(len(hashes), np.int64)
             places[order] = np.searchsorted(self._hashes, hashes[order])
             known = (
-                self._hashes.take(places, mode="clip") == hashes if len(self._hashes) else np.zeros(len(hashes), bool)
+                self._hashes.take(places, mode="clip") == hashes
+                if len(self._hashes)
+                else np.zeros(len(hashes), bool)
             )
-            for number, (start, end) in enumerate(pairwise(end - ends[0] for end in ends), start=first):
-                candidates = self._candidates(hashes[start:end], places[start:end][known[start:end]])
+            for number, (start, end) in enumerate(
+                pairwise(end - ends[0] for end in ends), start=first
+            ):
+                candidates = self._candidates(
+                    hashes[start:end], places[start:end][known[start:end]]
+                )
                 yield any(self._is_near(prints, number, int(other)) for other in candidates)
 
     def _is_near(self, prints: Prints, number: int, other: int) -> bool:
         if jaccard(prints.texts[number], self._prints.texts[other]) < NEAR - _ROUNDING:
             return False
         fields = [
-            (theirs[number], ours[other]) for theirs, ours in zip(prints.fields, self._prints.fields, strict=True)
+            (theirs[number], ours[other])
+            for theirs, ours in zip(prints.fields, self._prints.fields, strict=True)
         ]
-        return all(jaccard(*pair) >= NEAR_FIELD - _ROUNDING for pair in fields if any(map(len, pair)))
+        return all(
+            jaccard(*pair) >= NEAR_FIELD - _ROUNDING for pair in fields if any(map(len, pair))
+        )
 
     def _candidates(self, sketch: Hashes, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Texts that may be near, the likeliest first; `places` are those of the sketch's hashes that are here at all.
+        """Texts that may be near, the likeliest first; `places` are those of the sketch's hashes
+        that are here at all.
 
-        A near text has all but `spare` of the sketch's hashes, and so most of any half of them. The half that is rarest
-        here names few candidates.
+        A near text has all but `spare` of the sketch's hashes, and so most of any half of them. The
+        half that is rarest here names few candidates.
         """
         spare = len(sketch) - math.ceil(NEAR * len(sketch) - _ROUNDING)
         missing = len(sketch) - len(places)
@@ -319,9 +388,11 @@ class Index:
 
 
 def jaccard(left: Hashes, right: Hashes) -> float:
-    """Jaccard index of two texts by their sketches; exact where neither is full, 0 where both are empty.
+    """Jaccard index of two texts by their sketches; exact where neither is full, 0 where both are
+    empty.
 
-    Of the smallest hashes of both texts together, the share that both have (Broder 1997, theorem 1).
+    Of the smallest hashes of both texts together, the share that both have (Broder 1997, theorem
+    1).
     """
     union = np.union1d(left, right)[:SKETCH]
     if not len(union):
@@ -336,8 +407,12 @@ def compare(split: str, prints: Prints, against: str, index: Index) -> SplitOver
 
     exact, same, near = 0, 0, 0
     affected: set[str] = set()
-    found = tqdm(index.find_near(prints), desc=f"Looking for {split} in {against}", total=len(prints.keys))
-    for key, prompts, pairs, is_near in zip(prints.keys, prints.prompts, prints.pairs, found, strict=True):
+    found = tqdm(
+        index.find_near(prints), desc=f"Looking for {split} in {against}", total=len(prints.keys)
+    )
+    for key, prompts, pairs, is_near in zip(
+        prints.keys, prints.prompts, prints.pairs, found, strict=True
+    ):
         is_exact = index.has_prompt(prompts)
         if is_exact or is_near:
             exact, near = exact + is_exact, near + (not is_exact)

@@ -1,7 +1,9 @@
-"""Which rows make train, validation and test: pure functions of (sizes, labels, groups, options) on row numbers.
+"""Which rows make train, validation and test: pure functions of (sizes, labels, groups, options) on
+row numbers.
 
-Splits are disjoint by construction and the same in every process: a draw depends on `data.seed`, the split's name and
-the rows it draws from, and on nothing else. A sample keeps the order of the source.
+Splits are disjoint by construction and the same in every process: a draw depends on `data.seed`,
+the split's name and the rows it draws from, and on nothing else. A sample keeps the order of the
+source.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ class Pool:
     """What sampling knows of the rows.
 
     Attributes:
-        rows: row numbers of each split of the source, ascending; a split it lacks is absent or empty.
+        rows: row numbers of each split of the source, ascending; a split it lacks is absent or
+            empty.
         labels: label code of each row [N]; needed by `stratified` and `balanced` only.
         label_names: what the codes stand for.
         groups: group code of each row [N]; needed by `group_by` only.
@@ -42,11 +45,13 @@ class Pool:
 def sample_splits(pool: Pool, options: DataOptions) -> dict[Split, Indices]:
     """Row numbers of train, validation and test, ascending; disjoint.
 
-    `options.split` divides one pool (the source's train split, else its first) by percentages; without it, splits that
-    the source lacks are carved out of its first one. The sizes then sample from each split.
+    `options.split` divides one pool (the source's train split, else its first) by percentages;
+    without it, splits that the source lacks are carved out of its first one. The sizes then sample
+    from each split.
 
     Raises:
-        InputError: sizes that can't be had, a class too small for a balanced sample, or an empty split.
+        InputError: sizes that can't be had, a class too small for a balanced sample, or an empty
+            split.
     """
     donor = next(split for split in SPLITS if len(pool.rows.get(split, ())))
     if options.split:
@@ -58,7 +63,9 @@ def sample_splits(pool: Pool, options: DataOptions) -> dict[Split, Indices]:
         if options.split and not options.shares()[split]:
             sampled[split] = rows
             continue
-        total = len(rows) if options.split else len(pool.rows.get(split, ())) or len(pool.rows[donor])
+        total = (
+            len(rows) if options.split else len(pool.rows.get(split, ())) or len(pool.rows[donor])
+        )
         size = None if split in whole else options.size(split)
         sampled[split] = _sample(pool, rows, (size, total), split, options)
         if not len(sampled[split]):
@@ -71,20 +78,29 @@ def sample_splits(pool: Pool, options: DataOptions) -> dict[Split, Indices]:
 
 
 def _divide(pool: Pool, rows: Indices, options: DataOptions) -> dict[Split, Indices]:
-    """The splits of `options.split`: percentages of one pool, test and validation taken first, train the rest."""
+    """The splits of `options.split`: percentages of one pool, test and validation taken first,
+    train the rest."""
     shares = options.shares()
-    counts = dict(zip(SPLITS, largest_remainder([shares[split] for split in SPLITS], len(rows)), strict=True))
+    counts = dict(
+        zip(SPLITS, largest_remainder([shares[split] for split in SPLITS], len(rows)), strict=True)
+    )
     pools: dict[Split, Indices] = {}
     for split in ("test", "validation"):
-        pools[split] = _take_out(pool, rows, counts[split], split, options) if shares[split] else rows[:0]
+        pools[split] = (
+            _take_out(pool, rows, counts[split], split, options) if shares[split] else rows[:0]
+        )
         rows = _without(rows, pools[split])
     return {"train": rows, "validation": pools["validation"], "test": pools["test"]}
 
 
-def _derive_missing(pool: Pool, donor: Split, options: DataOptions) -> tuple[dict[Split, Indices], set[Split]]:
-    """Carve each missing split out of the donor; a missing train split receives what the donor leaves.
+def _derive_missing(
+    pool: Pool, donor: Split, options: DataOptions
+) -> tuple[dict[Split, Indices], set[Split]]:
+    """Carve each missing split out of the donor; a missing train split receives what the donor
+    leaves.
 
-    Also gives the splits that are made of whole groups, whose sizes are met as closely as those allow.
+    Also gives the splits that are made of whole groups, whose sizes are met as closely as those
+    allow.
     """
     pools = {split: pool.rows.get(split, np.empty(0, np.int64)) for split in SPLITS}
     total = len(pools[donor])
@@ -107,18 +123,23 @@ def _derive_missing(pool: Pool, donor: Split, options: DataOptions) -> tuple[dic
 
 
 def _take_out(pool: Pool, rows: Indices, count: int, split: Split, options: DataOptions) -> Indices:
-    """The rows of a derived split: the last ones with `first` (train comes first), whole groups with `group_by`."""
+    """The rows of a derived split: the last ones with `first` (train comes first), whole groups
+    with `group_by`."""
     if pool.groups is not None:
         return _whole_groups(pool.groups, rows, count, split, options)
     if options.first:
         return rows[max(len(rows) - count, 0) :]
     sized = options.size(split) is not None and not options.split
     if options.balanced and sized:
-        return _balanced(pool, rows, _multiple(options.size(split), count, pool, split), split, options)
+        return _balanced(
+            pool, rows, _multiple(options.size(split), count, pool, split), split, options
+        )
     return _draw(pool, rows, count, split, options)
 
 
-def _sample(pool: Pool, rows: Indices, asked: tuple[Size, int], split: Split, options: DataOptions) -> Indices:
+def _sample(
+    pool: Pool, rows: Indices, asked: tuple[Size, int], split: Split, options: DataOptions
+) -> Indices:
     """The sample of one split that its size asks for, a share being one of the total."""
     size, total = asked
     count = _count(size, total, split)
@@ -129,7 +150,9 @@ def _sample(pool: Pool, rows: Indices, asked: tuple[Size, int], split: Split, op
             f"lower data.{split}_size or the sizes of the other splits",
         )
     if options.balanced:
-        wanted = _largest_balanced(pool, rows) if size is None else _multiple(size, count, pool, split)
+        wanted = (
+            _largest_balanced(pool, rows) if size is None else _multiple(size, count, pool, split)
+        )
         return _balanced(pool, rows, wanted, split, options)
     return rows[:count] if options.first else _draw(pool, rows, count, split, options)
 
@@ -157,7 +180,9 @@ def _draw(pool: Pool, rows: Indices, count: int, split: Split, options: DataOpti
         return np.sort(rng.permutation(rows)[:count])
     strata = _strata(pool.labels, rows)
     shares = largest_remainder([len(part) for part in strata], count)
-    return np.sort(np.concatenate([rng.permutation(part)[:n] for part, n in zip(strata, shares, strict=True)]))
+    return np.sort(
+        np.concatenate([rng.permutation(part)[:n] for part, n in zip(strata, shares, strict=True)])
+    )
 
 
 def _generator(split: Split, options: DataOptions) -> np.random.Generator:
@@ -176,7 +201,9 @@ def _strata(codes: Indices, rows: Indices) -> list[Indices]:
     by_code = np.argsort(of_rows, kind="stable")
     starts = np.flatnonzero(np.diff(of_rows[by_code])) + 1
     parts = np.split(by_code, starts)
-    return [rows[part] for part in sorted(parts, key=lambda part: int(part[0]))] if len(rows) else []
+    return (
+        [rows[part] for part in sorted(parts, key=lambda part: int(part[0]))] if len(rows) else []
+    )
 
 
 def _class_sizes(pool: Pool, rows: Indices) -> Indices:
@@ -186,12 +213,14 @@ def _class_sizes(pool: Pool, rows: Indices) -> Indices:
 
 
 def _largest_balanced(pool: Pool, rows: Indices) -> int:
-    """Rows of the largest sample with equally many of each label; at least one of each is asked for."""
+    """Rows of the largest sample with equally many of each label; at least one of each is asked
+    for."""
     return max(1, int(_class_sizes(pool, rows).min())) * len(pool.label_names)
 
 
 def _multiple(size: Size, count: int, pool: Pool, split: Split) -> int:
-    """The count, if every label can have the same number of rows; a share is rounded down to such a count."""
+    """The count, if every label can have the same number of rows; a share is rounded down to such a
+    count."""
     classes = len(pool.label_names)
     below = count - count % classes
     if isinstance(size, float) and below:
@@ -222,11 +251,14 @@ def _balanced(pool: Pool, rows: Indices, count: int, split: Split, options: Data
     return np.sort(np.concatenate(picks))
 
 
-def _whole_groups(groups: Indices, rows: Indices, count: int, split: Split, options: DataOptions) -> Indices:
-    """Whole groups with about `count` rows: the closest of 100 seeded draws (file order from the end with `first`).
+def _whole_groups(
+    groups: Indices, rows: Indices, count: int, split: Split, options: DataOptions
+) -> Indices:
+    """Whole groups with about `count` rows: the closest of 100 seeded draws (file order from the
+    end with `first`).
 
-    A draw goes through the groups in its order and takes each one that fits; the first that does not fit is added
-    where that comes closer to the count.
+    A draw goes through the groups in its order and takes each one that fits; the first that does
+    not fit is added where that comes closer to the count.
     """
     parts = _strata(groups, rows)
     sizes = np.array([len(part) for part in parts])
@@ -245,7 +277,8 @@ def _whole_groups(groups: Indices, rows: Indices, count: int, split: Split, opti
 
 
 def _fill(sizes: Indices, order: Sequence[int], count: int, *, ordered: bool) -> list[int]:
-    """Groups in this order that fit the count, at least one; `ordered` stops at the first that does not fit."""
+    """Groups in this order that fit the count, at least one; `ordered` stops at the first that does
+    not fit."""
     chosen: list[int] = []
     spare: int | None = None
     room = count
@@ -263,7 +296,8 @@ def _fill(sizes: Indices, order: Sequence[int], count: int, *, ordered: bool) ->
 
 
 def largest_remainder(groups: Sequence[int], count: int) -> list[int]:
-    """Whole numbers that sum to `count`, proportional to the group sizes; ties go to the earlier group."""
+    """Whole numbers that sum to `count`, proportional to the group sizes; ties go to the earlier
+    group."""
     exact = [count * size / sum(groups) for size in groups]
     shares = [int(value) for value in exact]
     order = sorted(range(len(groups)), key=lambda i: exact[i] - shares[i], reverse=True)

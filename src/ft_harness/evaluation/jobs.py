@@ -14,7 +14,15 @@ from ft_harness.evaluation.backends import back_end
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.recipe import EvalSection
-from ft_harness.records import RECORD_FILE, SAMPLES_FILE, AdapterInfo, Evaluation, Settings, item_hash, read_evaluation
+from ft_harness.records import (
+    RECORD_FILE,
+    SAMPLES_FILE,
+    AdapterInfo,
+    Evaluation,
+    Settings,
+    item_hash,
+    read_evaluation,
+)
 from ft_harness.records.provenance import package_versions
 from ft_harness.storage import canonical_json, sha256_text
 from ft_harness.tasks.fewshot import Shots, find_shots
@@ -75,13 +83,19 @@ class Job:
 
 def base_subject(pretrained: str) -> str:
     """The subject of a base model: a name that is one folder."""
-    plain = "".join(c if c.isalnum() or c in "._-" else "-" for c in Path(pretrained).name or pretrained)
+    plain = "".join(
+        c if c.isalnum() or c in "._-" else "-" for c in Path(pretrained).name or pretrained
+    )
     return f"base--{plain[:80]}"
 
 
 def chosen_docs(total: int, split: Split, settings: EvalSection) -> tuple[list[int], bool]:
     """(sorted indices of the docs to score, whether they are a sample)."""
-    limits = [limit for limit in (settings.limit, settings.train_limit if split == "train" else None) if limit]
+    limits = [
+        limit
+        for limit in (settings.limit, settings.train_limit if split == "train" else None)
+        if limit
+    ]
     count = min([total, *limits])
     if count == total:
         return list(range(total)), False
@@ -96,7 +110,10 @@ def _docs_hash(docs: Iterable[Mapping[str, Any]]) -> str:
 def request_hash(task: ConfigurableTask) -> str:
     """Hash of what makes a task's requests; its metrics are no part of that."""
     values = {key: getattr(task.config, key, None) for key in _REQUEST_KEYS}
-    code = {key: f"{v.__module__}.{v.__qualname__}" if callable(v) else str(v) for key, v in values.items()}
+    code = {
+        key: f"{v.__module__}.{v.__qualname__}" if callable(v) else str(v)
+        for key, v in values.items()
+    }
     return sha256_text(canonical_json(code))[:16]
 
 
@@ -110,7 +127,8 @@ def plan_jobs(
     """One job a split, number of shots and decoding, with everything that makes its scores.
 
     Raises:
-        InputError: few-shot examples can't be taken from the training split without showing a scored item.
+        InputError: few-shot examples can't be taken from the training split without showing a
+            scored item.
     """
     protocols = settings.protocols()
     return [
@@ -121,7 +139,12 @@ def plan_jobs(
 
 
 def _plan_job(
-    task: ConfigurableTask, split: Split, task_hash: str, base: BaseModel, settings: EvalSection, form: PromptForm
+    task: ConfigurableTask,
+    split: Split,
+    task_hash: str,
+    base: BaseModel,
+    settings: EvalSection,
+    form: PromptForm,
 ) -> Job:
     """The job of one split and one protocol."""
     name = task.config.task.partition("@")[0]
@@ -138,14 +161,18 @@ def _plan_job(
         num_fewshot=settings.shots,
         fewshot_ids=shots.ids if shots else None,
         fewshot_hash=_docs_hash(shots.rows) if shots else None,
-        fewshot_as_multiturn=form.fewshot_as_multiturn if shots and form.apply_chat_template else None,
+        fewshot_as_multiturn=form.fewshot_as_multiturn
+        if shots and form.apply_chat_template
+        else None,
         limit=settings.limit,
         sample_seed=settings.seed if sampled else None,
         chat_template_hash=form.chat_template_hash,
         system_instruction=form.system_instruction,
         cluster=(task.config.metadata or {}).get("cluster"),
         text_fields=list(base.head.plan.text_fields or ()) or None if base.head else None,
-        generation_kwargs={**(task.config.generation_kwargs or {}), **settings.decoding} if generated else {},
+        generation_kwargs={**(task.config.generation_kwargs or {}), **settings.decoding}
+        if generated
+        else {},
         max_length=base.max_length,
         batch_size=settings.batch_size,
         seed=settings.seed,
@@ -156,7 +183,8 @@ def _plan_job(
 
 
 def fingerprint(state: ModelState, job: Job, packages: Mapping[str, str] | None = None) -> str:
-    """Hash of everything that makes the scores of one evaluation; `packages`: versions, None: the installed ones."""
+    """Hash of everything that makes the scores of one evaluation; `packages`: versions, None: the
+    installed ones."""
     versions, info = packages or package_versions(), state.base.info
     parts = {
         "model": [info.identity, info.dtype, info.quantization, info.head],
@@ -168,7 +196,9 @@ def fingerprint(state: ModelState, job: Job, packages: Mapping[str, str] | None 
     return sha256_text(canonical_json(parts))
 
 
-def evaluation_folder(state: ModelState, job: Job, results: Path, packages: Mapping[str, str] | None = None) -> Path:
+def evaluation_folder(
+    state: ModelState, job: Job, results: Path, packages: Mapping[str, str] | None = None
+) -> Path:
     """Where this evaluation lies; another setting is another folder, so nothing is overwritten."""
     return results / state.subject / f"{job.eval_id}-{fingerprint(state, job, packages)[:12]}"
 

@@ -1,4 +1,5 @@
-"""lm-eval's own command, with our model back-ends registered and our tasks known without `--include_path`."""
+"""lm-eval's own command, with our model back-ends registered and our tasks known without
+`--include_path`."""
 
 from __future__ import annotations
 
@@ -39,7 +40,9 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
     if hasattr(parsed, "include_path"):  # run, ls tasks, validate
         parsed.include_path = [str(task_yamls_dir()), *_folders(parsed)]
         if not trust_code:
-            raise_problems([problem for path in _strangers(parsed) for problem in code_problems(path)])
+            raise_problems(
+                [problem for path in _strangers(parsed) for problem in code_problems(path)]
+            )
     try:
         parser.execute(parsed)
     except FtHarnessError:
@@ -49,7 +52,8 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
 
 
 def _folders(parsed: Namespace) -> list[str]:
-    """The user's folders of task YAMLs: of the arguments, else of lm-eval's own configuration file."""
+    """The user's folders of task YAMLs: of the arguments, else of lm-eval's own configuration
+    file."""
     from lm_eval.config.evaluate_config import EvaluatorConfig
 
     config = getattr(parsed, "config", None)
@@ -59,13 +63,20 @@ def _folders(parsed: Namespace) -> list[str]:
 
 
 def _strangers(parsed: Namespace) -> list[Path]:
-    """YAMLs that are not shipped: of the include path, and those that are given as files or folders."""
+    """YAMLs that are not shipped: of the include path, and those that are given as files or
+    folders."""
     _, *folders = parsed.include_path
     tasks = getattr(parsed, "tasks", None) or []
-    names = tasks.split(",") if isinstance(tasks, str) else [name for task in tasks for name in task.split(",")]
+    names = (
+        tasks.split(",")
+        if isinstance(tasks, str)
+        else [name for task in tasks for name in task.split(",")]
+    )
     given = [Path(name) for name in names]
     files = [file for path in given if path.is_dir() for file in path.glob("*.yaml")]
-    files += [file for path in given if path.suffix == ".yaml" for file in path.parent.glob(path.name)]
+    files += [
+        file for path in given if path.suffix == ".yaml" for file in path.parent.glob(path.name)
+    ]
     return files + [path for folder in folders for path in sorted(Path(folder).rglob("*.yaml"))]
 
 
@@ -75,7 +86,9 @@ def _stopped(error: Exception) -> InputError:
         return _no_such_task(text.removeprefix(_NOT_FOUND))
     reason = text.splitlines()[0][:300] if text else "no reason given"
     return InputError(
-        f"lm-eval stopped: {type(error).__name__}: {reason}", "arguments that it takes", "--debug shows the traceback"
+        f"lm-eval stopped: {type(error).__name__}: {reason}",
+        "arguments that it takes",
+        "--debug shows the traceback",
     )
 
 

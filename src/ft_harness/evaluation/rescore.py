@@ -1,4 +1,5 @@
-"""Saved responses scored again, with other metrics, by the task as it is now; no model is loaded."""
+"""Saved responses scored again, with other metrics, by the task as it is now; no model is
+loaded."""
 
 from __future__ import annotations
 
@@ -46,14 +47,15 @@ class Definition:
 
 
 def score_again(evaluations: Sequence[Evaluation], definition: Definition) -> list[Evaluation]:
-    """New evaluations beside the old ones, made of their docs and responses; what was made before is reused.
+    """New evaluations beside the old ones, made of their docs and responses; what was made before
+    is reused.
 
     An evaluation of which the task has not changed is given back as it is.
 
     Raises:
         ConfigError: no such task.
-        InputError: the task's prompts, choices or right answers are not those of the saved samples, or it filters
-            responses.
+        InputError: the task's prompts, choices or right answers are not those of the saved samples,
+            or it filters responses.
         PolicyError: a task from elsewhere would run code.
     """
     return [_score_again(evaluation, definition) for evaluation in evaluations]
@@ -76,10 +78,14 @@ def _score_again(evaluation: Evaluation, definition: Definition) -> Evaluation:
         "task_version": str(task.VERSION),
         "task_hash": task_hash(find_task(spec), trust_code=definition.trust_code),
     }
-    job = Job(task, record.settings.model_copy(update=changed), [sample.doc_id for sample in samples])
+    job = Job(
+        task, record.settings.model_copy(update=changed), [sample.doc_id for sample in samples]
+    )
     if job.settings == record.settings:
         return evaluation
-    base = BaseModel(None, None, record.model, record.settings.max_length or 0, record.settings.device)
+    base = BaseModel(
+        None, None, record.model, record.settings.max_length or 0, record.settings.device
+    )
     state = ModelState(record.subject, base, record.adapter)
     made_by = {**record.provenance["packages"], "ft-harness": package_versions()["ft-harness"]}
     folder = evaluation_folder(state, job, evaluation.folder.parent.parent, made_by)
@@ -135,22 +141,26 @@ def _differences(task: ConfigurableTask, sample: Sample, record: Record) -> list
     if task.OUTPUT_TYPE == "generate_until":
         stop = (task.config.generation_kwargs or {}).get("until")
         if stop != record.settings.generation_kwargs.get("until"):
-            found.append(f"it stops at {stop}, the saved answers at {record.settings.generation_kwargs.get('until')}")
+            found.append(
+                f"it stops at {stop}, the saved answers at {record.settings.generation_kwargs.get('until')}"
+            )
     target = task.doc_to_target(sample.doc)
     if hash_string(str(target)) != sample.target_hash:
         found.append(f"the right answer is {target!r} now")
     if not _same_prompt(task, sample, record):
         found.append("the prompt is another one now")
     if task.OUTPUT_TYPE == "multiple_choice":
-        found += _other_choices([str(choice).strip() for choice in task.doc_to_choice(sample.doc)], target, sample)
+        found += _other_choices(
+            [str(choice).strip() for choice in task.doc_to_choice(sample.doc)], target, sample
+        )
     if not found and record.settings.request_hash not in (None, request_hash(task)):
         found.append("its prompts, delimiters, examples or decoding are written in another way")
     return found
 
 
 def _same_prompt(task: ConfigurableTask, sample: Sample, record: Record) -> bool:
-    """Whether a doc's prompt is the saved one; with few-shot examples or a chat template, whether the doc's own text
-    stands in it (the rest came from the training split and the tokenizer)."""
+    """Whether a doc's prompt is the saved one; with few-shot examples or a chat template, whether
+    the doc's own text stands in it (the rest came from the training split and the tokenizer)."""
     from lm_eval.utils import hash_string
 
     settings = record.settings
@@ -163,10 +173,14 @@ def _same_prompt(task: ConfigurableTask, sample: Sample, record: Record) -> bool
 
 
 def _other_choices(choices: list[str], target: Any, sample: Sample) -> list[str]:
-    """A line if the choices are not those that were scored, as far as the right one and the likeliest one tell."""
+    """A line if the choices are not those that were scored, as far as the right one and the
+    likeliest one tell."""
     gold = choices[target] if isinstance(target, int) else str(target).strip()
-    likeliest = int(np.argmax([response[0] for response in sample.responses])) if sample.responses else None
+    likeliest = (
+        int(np.argmax([response[0] for response in sample.responses])) if sample.responses else None
+    )
     same = gold == sample.target and (
-        likeliest is None or (len(choices) == len(sample.responses) and choices[likeliest] == sample.prediction)
+        likeliest is None
+        or (len(choices) == len(sample.responses) and choices[likeliest] == sample.prediction)
     )
     return [] if same else [f"the choices are {', '.join(choices)} now"]

@@ -21,7 +21,16 @@ from ft_harness.metrics import find_metric
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.memory import peak_gpu_bytes, peak_rss_bytes
 from ft_harness.models.prompts import compiled_templates
-from ft_harness.records import RECORD_FILE, SAMPLES_FILE, BackEndInfo, Cost, Evaluation, Record, Sample, read_evaluation
+from ft_harness.records import (
+    RECORD_FILE,
+    SAMPLES_FILE,
+    BackEndInfo,
+    Cost,
+    Evaluation,
+    Record,
+    Sample,
+    read_evaluation,
+)
 from ft_harness.records.provenance import package_versions, snapshot
 from ft_harness.records.score_table import write_scores
 from ft_harness.storage import write_gzip_lines, write_text
@@ -40,9 +49,10 @@ class _Share:
 def evaluate(state: ModelState, jobs: Sequence[Job], results: Path) -> list[Evaluation]:
     """Score one model state on each job; finished evaluations are reused.
 
-    Responses are kept as they come in `responses-<state>.jsonl` beside the evaluations, so that one that was killed
-    goes on where it was, and a task with other metrics needs the model for nothing. Where memory was not enough for an
-    item, the evaluation is partial; the next call tries again what failed.
+    Responses are kept as they come in `responses-<state>.jsonl` beside the evaluations, so that one
+    that was killed goes on where it was, and a task with other metrics needs the model for nothing.
+    Where memory was not enough for an item, the evaluation is partial; the next call tries again
+    what failed.
 
     Raises:
         NonFiniteError: the model gives NaN; nothing is written for that job.
@@ -57,7 +67,8 @@ def evaluate(state: ModelState, jobs: Sequence[Job], results: Path) -> list[Eval
 
 
 def score_once(base: BaseModel, job: Job) -> dict[str, float | None]:
-    """The task's metrics on one job's docs, as `evaluate` gives them, without intervals and with nothing kept.
+    """The task's metrics on one job's docs, as `evaluate` gives them, without intervals and with
+    nothing kept.
 
     Raises:
         NonFiniteError: the model gives NaN.
@@ -65,12 +76,16 @@ def score_once(base: BaseModel, job: Job) -> dict[str, float | None]:
     """
     lm = make_lm(base, job.settings.batch_size or 1, job.settings.seed or 0)
     samples = _make_samples(job, _run_lm_eval(lm, job), lm.truncated_prompts)
-    return {name: find_metric(name).value(metric_values(samples, name)) for name in job.task.higher_is_better()}
+    return {
+        name: find_metric(name).value(metric_values(samples, name))
+        for name in job.task.higher_is_better()
+    }
 
 
 @contextmanager
 def _decoding_as_asked(job: Job) -> Iterator[None]:
-    """The job's generation arguments in its task; the task's own again afterwards, for the jobs planned from it."""
+    """The job's generation arguments in its task; the task's own again afterwards, for the jobs
+    planned from it."""
     own = job.task.config.generation_kwargs
     if job.settings.generation_kwargs:
         job.task.set_config(key="generation_kwargs", value=job.settings.generation_kwargs)
@@ -81,9 +96,11 @@ def _decoding_as_asked(job: Job) -> Iterator[None]:
 
 
 def _run_lm_eval(lm: Any, job: Job) -> list[dict[str, Any]]:
-    """lm-eval's samples of one job; where several processes share it, those of all in the first and none elsewhere.
+    """lm-eval's samples of one job; where several processes share it, those of all in the first and
+    none elsewhere.
 
-    `evaluate` rather than `simple_evaluate`: the latter gathers the whole environment into each result.
+    `evaluate` rather than `simple_evaluate`: the latter gathers the whole environment into each
+    result.
     """
     import lm_eval
 
@@ -115,7 +132,10 @@ def check_complete(evaluations: Sequence[Evaluation]) -> None:
     partial = [each for each in evaluations if each.record.status != "complete"]
     if not partial:
         return
-    failed = {each.folder: [sample.failed for sample in each.samples() if sample.failed] for each in partial}
+    failed = {
+        each.folder: [sample.failed for sample in each.samples() if sample.failed]
+        for each in partial
+    }
     first, reasons = next(iter(failed.items()))
     raise IncompleteError(
         f"{sum(map(len, failed.values()))} items have no score, first in {first}: {reasons[0]}",
@@ -130,7 +150,9 @@ def _response_state(state: ModelState, job: Job) -> dict[str, Any]:
     return {
         "model": info.model_dump(mode="json", exclude={"pretrained", "revision", "parameters"}),
         "adapter": state.adapter_identity,
-        "execution": settings.model_dump(mode="json", include={"back_end", "device", "max_length", "batch_size"}),
+        "execution": settings.model_dump(
+            mode="json", include={"back_end", "device", "max_length", "batch_size"}
+        ),
         "versions": package_versions(),
     }
 
@@ -187,7 +209,9 @@ def _make_samples(job: Job, raw: Sequence[Mapping[str, Any]], truncated: set[str
             "a task with several filters can't be scored yet; leave one in filter_list",
         )
     occurrences: Counter[str] = Counter()
-    ordered = sorted(raw, key=lambda item: item["doc_id"])  # several processes hand them in one after the other
+    ordered = sorted(
+        raw, key=lambda item: item["doc_id"]
+    )  # several processes hand them in one after the other
     samples = [make_sample(job, item, truncated, occurrences) for item in ordered]
     if all(sample.failed for sample in samples):
         raise ResourceError(

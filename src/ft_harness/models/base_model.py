@@ -1,4 +1,5 @@
-"""How a base model and its tokenizer are loaded: training and scoring alike. Safetensors only, no remote code."""
+"""How a base model and its tokenizer are loaded: training and scoring alike. Safetensors only, no
+remote code."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ class BaseModel:
     """A loaded base model.
 
     Attributes:
-        model: a transformers causal language model in evaluation mode, or one with a classification head.
+        model: a transformers causal language model in evaluation mode, or one with a classification
+            head.
         max_length: context in tokens.
         head: the classification head; None: a causal language model.
     """
@@ -47,21 +49,33 @@ def model_folder(pretrained: str) -> str:
     return str(bundled_model_dir()) if pretrained == BUNDLED else os.path.expanduser(pretrained)
 
 
-def problems(section: ModelSection, *, head: bool = False, here: bool = True) -> list[FtHarnessError]:
-    """Faults that show before weights are loaded: a folder that is missing, damaged or leads elsewhere, and weights
-    that can't be quantised as asked.
+def problems(
+    section: ModelSection, *, head: bool = False, here: bool = True
+) -> list[FtHarnessError]:
+    """Faults that show before weights are loaded: a folder that is missing, damaged or leads
+    elsewhere, and weights that can't be quantised as asked.
 
     Args:
         head: the model is used with a classification head.
         here: on this machine's device; else on a GPU.
     """
     folder = Path(model_folder(section.pretrained)).expanduser()
-    looks_local = folder.is_absolute() or section.pretrained.startswith((".", "~")) or section.pretrained.count("/") > 1
+    looks_local = (
+        folder.is_absolute()
+        or section.pretrained.startswith((".", "~"))
+        or section.pretrained.count("/") > 1
+    )
     if folder.is_dir():
         if found := model_files.problems(folder):
             return found
     elif looks_local:
-        return [InputError(f"{folder}: no such model folder", "a Hugging Face model folder", "check model.pretrained")]
+        return [
+            InputError(
+                f"{folder}: no such model folder",
+                "a Hugging Face model folder",
+                "check model.pretrained",
+            )
+        ]
     try:
         return [*quantization.problems(section, empty_model(section, head=head), here=here)]
     except InputError as error:
@@ -69,11 +83,16 @@ def problems(section: ModelSection, *, head: bool = False, here: bool = True) ->
 
 
 def identity(folder: str, commit: str | None) -> str:
-    """Hash of a local folder's configuration, weights and tokenizer, or the commit of a hub model."""
+    """Hash of a local folder's configuration, weights and tokenizer, or the commit of a hub
+    model."""
     path = Path(folder)
     if not path.is_dir():
         return f"commit:{commit}"
-    names = ["config.json", "tokenizer.json", *sorted(file.name for file in path.glob("*.safetensors"))]
+    names = [
+        "config.json",
+        "tokenizer.json",
+        *sorted(file.name for file in path.glob("*.safetensors")),
+    ]
     parts = [f"{name}:{sha256_once(path / name)}" for name in names if (path / name).is_file()]
     return f"sha256:{sha256_text('|'.join(parts))[:32]}"
 
@@ -100,7 +119,9 @@ def load_tokenizer(section: ModelSection) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model_folder(section.pretrained), **_hub_options(section))
+        tokenizer = AutoTokenizer.from_pretrained(
+            model_folder(section.pretrained), **_hub_options(section)
+        )
     except Exception as error:  # transformers and the hub client raise many types here
         raise _unloadable(section, error) from error
     if tokenizer.pad_token_id is None:
@@ -123,7 +144,9 @@ def empty_model(section: ModelSection, *, head: bool = False, labels: int | None
 
     factory = AutoModelForSequenceClassification if head else AutoModelForCausalLM
     try:
-        config = AutoConfig.from_pretrained(model_folder(section.pretrained), **_hub_options(section))
+        config = AutoConfig.from_pretrained(
+            model_folder(section.pretrained), **_hub_options(section)
+        )
         if labels is not None:
             config.num_labels = labels
         with torch.device("meta"):
@@ -133,14 +156,20 @@ def empty_model(section: ModelSection, *, head: bool = False, labels: int | None
 
 
 def sixteen_bits() -> str:
-    """The format of 16-bit weights here: bfloat16 where the hardware computes in it, else float16 on a GPU, which has
-    that, and float32 on a CPU, which has neither."""
+    """The format of 16-bit weights here: bfloat16 where the hardware computes in it, else float16
+    on a GPU, which has that, and float32 on a CPU, which has neither."""
     import torch
 
     if torch.cuda.is_available():
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch can't tell
-    return "bfloat16" if any(has for name, has in found.items() if name.endswith("bf16")) else "float32"
+    found: dict[str, Any] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # older versions of torch can't tell
+    return (
+        "bfloat16"
+        if any(has for name, has in found.items() if name.endswith("bf16"))
+        else "float32"
+    )
 
 
 def stored_dtype(config: Any) -> str:
@@ -149,8 +178,8 @@ def stored_dtype(config: Any) -> str:
 
 
 def fitting_dtype(section: ModelSection) -> str:
-    """The dtype that weights are loaded in: the section's; with `auto` the checkpoint's, 16 bits as the hardware has
-    them.
+    """The dtype that weights are loaded in: the section's; with `auto` the checkpoint's, 16 bits as
+    the hardware has them.
 
     Raises:
         InputError: no configuration.
@@ -160,17 +189,27 @@ def fitting_dtype(section: ModelSection) -> str:
     return sixteen_bits() if stored_dtype(load_config(section)) in SIXTEEN_BITS else "auto"
 
 
-def _load_model(section: ModelSection, plan: HeadPlan | None, tokenizer: Any) -> tuple[Any, Head | None]:
+def _load_model(
+    section: ModelSection, plan: HeadPlan | None, tokenizer: Any
+) -> tuple[Any, Head | None]:
     from transformers import AutoModelForCausalLM
 
     folder, head = model_folder(section.pretrained), None
-    options = {"dtype": fitting_dtype(section), **quantization.options(section), **_hub_options(section)}
+    options = {
+        "dtype": fitting_dtype(section),
+        **quantization.options(section),
+        **_hub_options(section),
+    }
     try:
         with processes.kept_from_libraries():
             if plan is not None:
-                model, head = heads.load(folder, plan, tokenizer, {"use_safetensors": True, **options})
+                model, head = heads.load(
+                    folder, plan, tokenizer, {"use_safetensors": True, **options}
+                )
             else:
-                model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, **options)
+                model = AutoModelForCausalLM.from_pretrained(
+                    folder, use_safetensors=True, **options
+                )
     except FtHarnessError:
         raise
     except Exception as error:  # transformers, safetensors and the hub client raise many types here
@@ -188,14 +227,17 @@ def _check_finite(model: Any, section: ModelSection) -> None:
     for key, tensor in model.named_parameters():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise NonFiniteError(
-                f"{name}: the weight {key} holds NaN or infinity", "finite weights", "fetch or make the model again"
+                f"{name}: the weight {key} holds NaN or infinity",
+                "finite weights",
+                "fetch or make the model again",
             )
 
 
 def _context(section: ModelSection, config: Any) -> int:
     """Tokens that the model reads: the recipe's, at most its own.
 
-    RoBERTa and its kin number positions from behind the padding token's id, and so read fewer than they have.
+    RoBERTa and its kin number positions from behind the padding token's id, and so read fewer than
+    they have.
     """
     own = getattr(config, "max_position_embeddings", None) or 2048
     if config.model_type in _NUMBERED_BEHIND_PADDING:
@@ -231,7 +273,9 @@ def describe(section: ModelSection, model: Any, head: Head | None = None) -> Mod
     return ModelInfo(
         pretrained=section.pretrained,
         revision=section.revision,
-        identity=identity(model_folder(section.pretrained), getattr(model.config, "_commit_hash", None)),
+        identity=identity(
+            model_folder(section.pretrained), getattr(model.config, "_commit_hash", None)
+        ),
         dtype=str(model.dtype).removeprefix("torch."),
         quantization=quantization.describe(model),
         parameters=model.num_parameters(),
@@ -240,7 +284,8 @@ def describe(section: ModelSection, model: Any, head: Head | None = None) -> Mod
 
 
 def load_base_model(section: ModelSection, plan: HeadPlan | None = None) -> BaseModel:
-    """Load the base model of a recipe onto the GPU if there is one, else the CPU; one to be held in parts onto the CPU.
+    """Load the base model of a recipe onto the GPU if there is one, else the CPU; one to be held in
+    parts onto the CPU.
 
     Args:
         plan: the classification head that it is loaded with; None: a causal language model.
@@ -257,6 +302,8 @@ def load_base_model(section: ModelSection, plan: HeadPlan | None = None) -> Base
     device = "cuda" if torch.cuda.is_available() else "cpu"
     info = describe(section, model, head)
     max_length = _context(section, model.config)
-    if info.quantization is None and not processes.in_parts():  # a quantised one was put there at once
+    if (
+        info.quantization is None and not processes.in_parts()
+    ):  # a quantised one was put there at once
         model = model.to(device)
     return BaseModel(model.eval(), tokenizer, info, max_length, device, head)

@@ -31,7 +31,8 @@ class BatchTokenizer:
         return self._decoded[token]
 
     def encode_batch(self, strings: Sequence[str], **options: bool) -> None:
-        """Encode many strings at once; equal tokens are one object, so that a row costs 8 bytes a token."""
+        """Encode many strings at once; equal tokens are one object, so that a row costs 8 bytes a
+        token."""
         flag, share = options.get("add_special_tokens"), self._shared.setdefault
         encoded = self._tokenizer(list(strings), **options)["input_ids"] if strings else []
         for string, ids in zip(strings, encoded, strict=True):
@@ -53,15 +54,20 @@ class Encoder:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = BatchTokenizer(tokenizer)
         bos = tokenizer.bos_token_id
-        self.prefix_token_id = int(bos if bos is not None else tokenizer.eos_token_id)  # an empty context, to lm-eval
+        self.prefix_token_id = int(
+            bos if bos is not None else tokenizer.eos_token_id
+        )  # an empty context, to lm-eval
 
     def prepare(self, strings: Iterable[str]) -> None:
-        """Encode in two batches what lm-eval's code will ask for; whatever else it asks for is encoded then."""
+        """Encode in two batches what lm-eval's code will ask for; whatever else it asks for is
+        encoded then."""
         from lm_eval.models.utils import has_bos_prefix
 
         bos, distinct = self.tokenizer.decode(self.prefix_token_id), dict.fromkeys(strings)
         self.tokenizer.forget()
-        self.tokenizer.encode_batch([string for string in distinct if not has_bos_prefix(string, bos)])
+        self.tokenizer.encode_batch(
+            [string for string in distinct if not has_bos_prefix(string, bos)]
+        )
         starting = [string for string in distinct if has_bos_prefix(string, bos)]
         self.tokenizer.encode_batch(starting, add_special_tokens=False)
 
@@ -81,10 +87,13 @@ class Encoder:
         return [(context, continuation) for _, context, continuation in requests]
 
     def encode_scored(self, requests: list[Instance]) -> list[tuple[list[int], list[int]]]:
-        """(context ids, continuation ids) of log-likelihood requests, exactly as lm-eval scores them."""
+        """(context ids, continuation ids) of log-likelihood requests, exactly as lm-eval scores
+        them."""
         from lm_eval.api.model import TemplateLM
 
-        encoded: list[tuple[list[int], list[int]]] = TemplateLM.loglikelihood(self, requests, disable_tqdm=True)
+        encoded: list[tuple[list[int], list[int]]] = TemplateLM.loglikelihood(
+            self, requests, disable_tqdm=True
+        )
         return encoded
 
     def encode_generated(self, prompt: str, answer: str) -> tuple[list[int], list[int]]:

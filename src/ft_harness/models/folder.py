@@ -1,4 +1,5 @@
-"""A local model folder before anything of it is loaded: what is missing, damaged, or leads out of it."""
+"""A local model folder before anything of it is loaded: what is missing, damaged, or leads out of
+it."""
 
 from __future__ import annotations
 
@@ -12,9 +13,12 @@ _INDEX = "model.safetensors.index.json"
 
 
 def leaves(path: Path) -> bool:
-    """Whether a file is a link out of its folder; not in the hub cache's layout (snapshots/X/file -> ../../blobs/Y)."""
+    """Whether a file is a link out of its folder; not in the hub cache's layout (snapshots/X/file
+    -> ../../blobs/Y)."""
     target, folder = path.resolve(), path.parent.resolve()
-    inside_cache = folder.parent.name == "snapshots" and target.parent == folder.parent.parent / "blobs"
+    inside_cache = (
+        folder.parent.name == "snapshots" and target.parent == folder.parent.parent / "blobs"
+    )
     return not target.is_relative_to(folder) and not inside_cache
 
 
@@ -34,7 +38,11 @@ def leaving(paths: list[Path]) -> list[FtHarnessError]:
 def problems(folder: Path) -> list[FtHarnessError]:
     """Faults of a local model folder that show without loading it."""
     if not (folder / "config.json").is_file():
-        return [InputError(f"{folder}: no config.json", "a Hugging Face model folder", "check model.pretrained")]
+        return [
+            InputError(
+                f"{folder}: no config.json", "a Hugging Face model folder", "check model.pretrained"
+            )
+        ]
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         return [
@@ -61,7 +69,8 @@ def _header(path: Path) -> list[FtHarnessError]:
 
 
 def _own_code(folder: Path) -> list[FtHarnessError]:
-    """An architecture that only the folder's own code knows; named beside one that transformers knows, it isn't run."""
+    """An architecture that only the folder's own code knows; named beside one that transformers
+    knows, it isn't run."""
     from transformers import CONFIG_MAPPING
 
     config = read_json(folder / "config.json")
@@ -82,7 +91,11 @@ def _index(folder: Path) -> list[FtHarnessError]:
         return []
     names = read_json(folder / _INDEX).get("weight_map")
     if not isinstance(names, dict):
-        return [InputError(f"{folder / _INDEX}: no weight_map", "file names by tensor", "fetch the model again")]
+        return [
+            InputError(
+                f"{folder / _INDEX}: no weight_map", "file names by tensor", "fetch the model again"
+            )
+        ]
     files = sorted(set(map(str, names.values())))
     outside = [name for name in files if Path(name).name != name or "\\" in name]
     if outside:
@@ -94,7 +107,11 @@ def _index(folder: Path) -> list[FtHarnessError]:
             )
         ]
     return [
-        InputError(f"{folder / name}: no such file, named in {_INDEX}", "all of the model's files", "fetch it again")
+        InputError(
+            f"{folder / name}: no such file, named in {_INDEX}",
+            "all of the model's files",
+            "fetch it again",
+        )
         for name in files
         if not (folder / name).is_file()
     ]

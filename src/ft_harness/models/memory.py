@@ -1,4 +1,5 @@
-"""Memory that ran out: how it is recognised, and a try that may fail for it; for scoring and training alike."""
+"""Memory that ran out: how it is recognised, and a try that may fail for it; for scoring and
+training alike."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ from typing import TypeVar
 
 from ft_harness import processes
 
-# As PyTorch (CUDA, HIP, XPU and MPS), cuBLAS, cuDNN, its CPU allocator and Gaudi say it. cuDNN calls what it finds no
-# workspace for "not supported", as accelerate knows too.
+# As PyTorch (CUDA, HIP, XPU and MPS), cuBLAS, cuDNN, its CPU allocator and Gaudi say it. cuDNN
+# calls what it finds no workspace for "not supported", as accelerate knows too.
 _FORMS = (
     "out of memory",
     "cublas_status_alloc_failed",
@@ -28,7 +29,8 @@ T = TypeVar("T")
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a device or the machine has no memory left.
 
-    Source: the messages of PyTorch and those in accelerate's `should_reduce_batch_size`, which misses some.
+    Source: the messages of PyTorch and those in accelerate's `should_reduce_batch_size`, which
+        misses some.
     """
     if isinstance(error, MemoryError):
         return True
@@ -47,7 +49,8 @@ def free_memory() -> None:
 def attempt(compute: Callable[[], T]) -> T | None:
     """What `compute` gives; None if memory ran out, of which as much as possible is free again.
 
-    Where processes hold parts of one model the error is raised: they compute together, and none can try again alone.
+    Where processes hold parts of one model the error is raised: they compute together, and none can
+    try again alone.
     """
     try:
         return compute()
@@ -62,13 +65,16 @@ _CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 def reset_peaks() -> None:
-    """Count peaks of memory from now on; that of resident memory only where the system can (Linux)."""
+    """Count peaks of memory from now on; that of resident memory only where the system can
+    (Linux)."""
     import torch
 
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):
-        switch = os.open("/proc/self/clear_refs", os.O_WRONLY)  # the kernel's own, no file that `storage` would write
+        switch = os.open(
+            "/proc/self/clear_refs", os.O_WRONLY
+        )  # the kernel's own, no file that `storage` would write
         try:
             os.write(switch, b"5")
         finally:
@@ -76,10 +82,13 @@ def reset_peaks() -> None:
 
 
 def peak_rss_bytes() -> int:
-    """Peak resident memory of this process since `reset_peaks`, or its start, as the operating system counts it."""
+    """Peak resident memory of this process since `reset_peaks`, or its start, as the operating
+    system counts it."""
     import resource
 
-    status = Path("/proc/self/status")  # of this program alone; `getrusage` knows that of the one that started it too
+    status = Path(
+        "/proc/self/status"
+    )  # of this program alone; `getrusage` knows that of the one that started it too
     for line in status.read_text(encoding="utf-8").splitlines() if status.is_file() else ():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -95,8 +104,9 @@ def rss_bytes() -> int:
 
 
 def free_memory_bytes(device: str) -> int:
-    """Memory that this process could still take on a device ("cpu" or "cuda"): on a GPU that which is free, or kept by
-    PyTorch for later; else what the machine, or the limit set for a container, has left."""
+    """Memory that this process could still take on a device ("cpu" or "cuda"): on a GPU that which
+    is free, or kept by PyTorch for later; else what the machine, or the limit set for a container,
+    has left."""
     import psutil
     import torch
 

@@ -1,4 +1,5 @@
-"""How lm-eval renders a task's prompts, plain or through a chat template: training and scoring alike."""
+"""How lm-eval renders a task's prompts, plain or through a chat template: training and scoring
+alike."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ class PromptForm:
         return self.chat_template is not None
 
     def render(self, task: ConfigurableTask, doc: Mapping[str, Any], num_fewshot: int = 0) -> str:
-        """The prompt of a doc, as lm-eval builds it; few-shot examples are drawn by the task's sampler.
+        """The prompt of a doc, as lm-eval builds it; few-shot examples are drawn by the task's
+        sampler.
 
         Raises:
             InputError: the chat template refuses the messages.
@@ -67,8 +69,8 @@ class PromptForm:
         return prompt
 
     def delimiter(self, task: ConfigurableTask) -> str:
-        """What stands between prompt and answer: under a chat template nothing, unless a `gen_prefix` starts the
-        answer (lm-eval's rule in `construct_requests`)."""
+        """What stands between prompt and answer: under a chat template nothing, unless a
+        `gen_prefix` starts the answer (lm-eval's rule in `construct_requests`)."""
         from lm_eval.api.utils import ends_with_whitespace
 
         prefix, usual = task.config.gen_prefix, str(task.config.target_delimiter)
@@ -124,27 +126,35 @@ def prompt_form(section: TaskSection, model: ModelSection) -> PromptForm:
 
 
 def _stop_ids(tokenizer: Any, model: ModelSection) -> set[int]:
-    """The tokens at which generation stops: the tokenizer's EOS, and those of the model's generation configuration."""
+    """The tokens at which generation stops: the tokenizer's EOS, and those of the model's
+    generation configuration."""
     from transformers import AutoConfig, GenerationConfig
 
     folder, options = model_folder(model.pretrained), {"revision": model.revision or "main"}
     try:
         config = GenerationConfig.from_pretrained(folder, **options)
-    except OSError:  # no generation_config.json: transformers makes one of the model's configuration
+    except (
+        OSError
+    ):  # no generation_config.json: transformers makes one of the model's configuration
         config = GenerationConfig.from_model_config(AutoConfig.from_pretrained(folder, **options))
     stops = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     return {int(stop) for stop in [*stops, tokenizer.eos_token_id] if stop is not None}
 
 
 def _closing_ids(tokenizer: Any, stops: set[int]) -> tuple[int, ...] | None:
-    """The special token with which the template closes an assistant's turn, and EOS if generation goes on after it.
+    """The special token with which the template closes an assistant's turn, and EOS if generation
+    goes on after it.
 
-    None where the template closes with nothing or with ordinary text: then EOS alone ends an answer.
+    None where the template closes with nothing or with ordinary text: then EOS alone ends an
+    answer.
     """
     turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": _MARK}]
     tail = tokenizer.apply_chat_template(turns, tokenize=False).rpartition(_MARK)[2].strip()
     closing = tokenizer.encode(tail, add_special_tokens=False)[:1]
-    if not closing or closing[0] not in {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}:
+    if not closing or closing[0] not in {
+        *tokenizer.all_special_ids,
+        *tokenizer.added_tokens_decoder,
+    }:
         return None
     ends = closing[0] in stops or tokenizer.eos_token_id is None
     return (closing[0],) if ends else (closing[0], int(tokenizer.eos_token_id))
@@ -154,14 +164,22 @@ def _notes(tokenizer: Any, template: str, section: TaskSection) -> tuple[str, ..
     """What the template does behind the recipe's back."""
     from jinja2 import TemplateError
 
-    notes = ["the template writes today's date: prompts differ from day to day"] if "strftime_now" in template else []
+    notes = (
+        ["the template writes today's date: prompts differ from day to day"]
+        if "strftime_now" in template
+        else []
+    )
     if section.system_instruction:
         messages = [{"role": "system", "content": _MARK}, {"role": "user", "content": "question"}]
         try:
-            kept = _MARK in tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            kept = _MARK in tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True
+            )
         except TemplateError:
             kept = False
-        notes += [] if kept else ["the template has no system role: task.system_instruction is left out"]
+        notes += (
+            [] if kept else ["the template has no system role: task.system_instruction is left out"]
+        )
     return tuple(notes)
 
 

@@ -1,4 +1,5 @@
-"""4-bit and 8-bit weights through bitsandbytes: how a model is loaded with them, and what must hold for it."""
+"""4-bit and 8-bit weights through bitsandbytes: how a model is loaded with them, and what must hold
+for it."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ CPU_MULTIPLE = 32  # of output dimensions, in bitsandbytes' 4-bit layout for CPU
 
 
 def compute_dtype(section: ModelSection) -> str:
-    """The dtype that a quantised model computes in, and keeps its other weights in: the section's; with `auto`
-    bfloat16 on a GPU that has it, else float32."""
+    """The dtype that a quantised model computes in, and keeps its other weights in: the section's;
+    with `auto` bfloat16 on a GPU that has it, else float32."""
     import torch
 
     if section.dtype != "auto":
@@ -25,7 +26,8 @@ def compute_dtype(section: ModelSection) -> str:
 
 
 def options(section: ModelSection) -> dict[str, Any]:
-    """What `from_pretrained` is given beside the model; empty for a section without quantisation."""
+    """What `from_pretrained` is given beside the model; empty for a section without
+    quantisation."""
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -55,7 +57,11 @@ def section_of(kind: str, pretrained: str, dtype: str) -> ModelSection:
         InputError: values that a recipe wouldn't take.
     """
     try:
-        section = {"pretrained": pretrained, "quantization": kind, "dtype": dtype.removeprefix("torch.")}
+        section = {
+            "pretrained": pretrained,
+            "quantization": kind,
+            "dtype": dtype.removeprefix("torch."),
+        }
         return ModelSection.model_validate(section)
     except ValidationError as error:
         raise InputError(
@@ -66,7 +72,8 @@ def section_of(kind: str, pretrained: str, dtype: str) -> ModelSection:
 
 
 def describe(model: Any) -> str | None:
-    """How a loaded model is quantised, as "nf4, double quantised, compute bfloat16"; None: it isn't."""
+    """How a loaded model is quantised, as "nf4, double quantised, compute bfloat16"; None: it
+    isn't."""
     config = getattr(model.config, "quantization_config", None)
     if config is None:
         return None
@@ -81,9 +88,12 @@ def describe(model: Any) -> str | None:
 def settle(model: Any) -> None:
     """Keep a quantised model's weights as they were loaded.
 
-    On CPUs with bfloat16 instructions bitsandbytes packs 4-bit weights anew at the first forward pass without
-    gradients: from then on it computes in bfloat16 whatever was asked for, rounds the scales, and passes no gradient
-    on, so that an adapter trained after its base was scored would differ from one trained before, or learn nothing.
+    On CPUs with bfloat16 instructions bitsandbytes packs 4-bit weights anew at the first forward
+    pass without
+    gradients: from then on it computes in bfloat16 whatever was asked for, rounds the scales, and
+        passes no gradient
+    on, so that an adapter trained after its base was scored would differ from one trained before,
+    or learn nothing.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -93,8 +103,12 @@ def settle(model: Any) -> None:
 
 
 def _stored_problems(section: ModelSection, found: dict[str, Any]) -> list[InputError]:
-    """Faults of a model whose own weights are quantised: bitsandbytes' are loaded as they are, others are refused."""
-    method = str(found.get("quant_method") or ("bitsandbytes" if "load_in_4bit" in found else "an unnamed method"))
+    """Faults of a model whose own weights are quantised: bitsandbytes' are loaded as they are,
+    others are refused."""
+    method = str(
+        found.get("quant_method")
+        or ("bitsandbytes" if "load_in_4bit" in found else "an unnamed method")
+    )
     if method != "bitsandbytes":
         return [
             InputError(
@@ -115,7 +129,8 @@ def _stored_problems(section: ModelSection, found: dict[str, Any]) -> list[Input
 
 
 def problems(section: ModelSection, empty: Any, *, here: bool = True) -> list[InputError]:
-    """What speaks against the quantisation that a model brings or is given, by its configuration and shapes.
+    """What speaks against the quantisation that a model brings or is given, by its configuration
+    and shapes.
 
     Args:
         empty: the model on the meta device.
@@ -142,7 +157,8 @@ def problems(section: ModelSection, empty: Any, *, here: bool = True) -> list[In
 
 
 def _odd_modules(empty: Any, skipped: list[str] | None) -> list[str]:
-    """Modules to be quantised, with their output dimensions, that bitsandbytes' 4-bit layout for CPUs can't hold."""
+    """Modules to be quantised, with their output dimensions, that bitsandbytes' 4-bit layout for
+    CPUs can't hold."""
     import torch
     from transformers.pytorch_utils import Conv1D
     from transformers.quantizers.base import HfQuantizer
@@ -158,7 +174,8 @@ def _odd_modules(empty: Any, skipped: list[str] | None) -> list[str]:
 
 
 def check_finite(section: ModelSection, folder: str) -> None:
-    """Look at the stored weights, tensor by tensor: rounding to few bits may hide a NaN, how depends on the hardware.
+    """Look at the stored weights, tensor by tensor: rounding to few bits may hide a NaN, how
+    depends on the hardware.
 
     Raises:
         NonFiniteError: a weight is NaN or infinite.

@@ -13,7 +13,13 @@ from ft_harness.pipeline import preflight
 from ft_harness.pipeline.experiment import Experiment, check_rates, training_problems
 from ft_harness.pipeline.forecast_lines import memory_lines, work_lines
 from ft_harness.pipeline.preflight import Checked
-from ft_harness.training import build_training_set, describe_warmup, empty_base, make_forecast, time_steps
+from ft_harness.training import (
+    build_training_set,
+    describe_warmup,
+    empty_base,
+    make_forecast,
+    time_steps,
+)
 
 _GIB = 2**30
 
@@ -21,10 +27,12 @@ _GIB = 2**30
 def dry_run(experiment: Experiment, gpu: float | None = None) -> list[tuple[str, str]]:
     """(quantity, amount) of all that a run of the experiment will do and need; nothing is written.
 
-    Steps are timed where the weights are in a local folder and fit; else shapes are all that is needed of the model.
+    Steps are timed where the weights are in a local folder and fit; else shapes are all that is
+    needed of the model.
 
     Args:
-        gpu: GiB of a GPU that the run is meant for, which needn't be here; None: this machine's device.
+        gpu: GiB of a GPU that the run is meant for, which needn't be here; None: this machine's
+            device.
 
     Raises:
         FtHarnessError: what preflight finds.
@@ -32,7 +40,9 @@ def dry_run(experiment: Experiment, gpu: float | None = None) -> list[tuple[str,
     recipe, checked = experiment.recipe, _check(experiment, here=gpu is None)
     plan = plan_head(recipe, checked.tasks.values())
     base = empty_base(recipe.model, plan, gpu=gpu is not None)
-    data = build_training_set(checked.tasks, base, recipe, checked.training_hash, checked.form, experiment.folder)
+    data = build_training_set(
+        checked.tasks, base, recipe, checked.training_hash, checked.form, experiment.folder
+    )
     forecast = make_forecast(recipe, base, data, None if gpu is None else round(gpu * _GIB))
     warning = describe_warmup(recipe.train, len(data.examples))
     lines = [
@@ -49,7 +59,13 @@ def dry_run(experiment: Experiment, gpu: float | None = None) -> list[tuple[str,
     if forecast.memory is not None and not forecast.memory.fits:
         return [*lines, ("time", "not known: it may not fit")]
     seconds = time_steps(recipe, load_base_model(recipe.model, plan), data)
-    return [*lines, ("time", f"about {duration(seconds)} of training, by two timed steps; evaluations come on top")]
+    return [
+        *lines,
+        (
+            "time",
+            f"about {duration(seconds)} of training, by two timed steps; evaluations come on top",
+        ),
+    ]
 
 
 def _check(experiment: Experiment, *, here: bool) -> Checked:
@@ -76,9 +92,15 @@ def _docs(experiment: Experiment, checked: Checked, validated: int) -> list[tupl
     lines: list[tuple[str, str]] = []
     for split, task in checked.tasks.items():
         total = len(task.eval_docs)
-        uses = {"train": ["trained on"], "validation": [f"{validated:,} looked at in training"], "test": []}[split]
+        uses = {
+            "train": ["trained on"],
+            "validation": [f"{validated:,} looked at in training"],
+            "test": [],
+        }[split]
         if split in settings.splits:
-            scored = f"{len(chosen_docs(total, split, settings)[0]):,} scored with base and tuned each"
+            scored = (
+                f"{len(chosen_docs(total, split, settings)[0]):,} scored with base and tuned each"
+            )
             uses.append(f"{scored}, in {protocols} ways" if protocols > 1 else scored)
         lines.append((f"docs, {split}", ", ".join([f"{total:,}", *uses])))
     return lines

@@ -1,4 +1,5 @@
-"""One adapter to be made and measured, and its stages: score the base, make the adapter, score it."""
+"""One adapter to be made and measured, and its stages: score the base, make the adapter, score
+it."""
 
 from __future__ import annotations
 
@@ -87,13 +88,22 @@ class Stage:
     def training_set(self) -> TrainingSet:
         checked = self.checked
         recipe, folder = self.experiment.recipe, self.experiment.folder
-        return build_training_set(checked.tasks, self.base, recipe, checked.training_hash, checked.form, folder)
+        return build_training_set(
+            checked.tasks, self.base, recipe, checked.training_hash, checked.form, folder
+        )
 
     def proof_prompts(self) -> list[str | Texts]:
-        """A few real prompts (a head's texts), on which the adapter must change what the model says."""
-        task, fields = next(iter(self.checked.tasks.values())), self.experiment.recipe.task.text_fields
+        """A few real prompts (a head's texts), on which the adapter must change what the model
+        says."""
+        task, fields = (
+            next(iter(self.checked.tasks.values())),
+            self.experiment.recipe.task.text_fields,
+        )
         docs = islice(task.eval_docs, _PROOF_PROMPTS)
-        return [read_texts(doc, fields, "") if fields else prompt_of(task, doc, self.checked.form) for doc in docs]
+        return [
+            read_texts(doc, fields, "") if fields else prompt_of(task, doc, self.checked.form)
+            for doc in docs
+        ]
 
 
 def check_experiment(experiment: Experiment, *, trains: bool) -> Checked:
@@ -110,7 +120,8 @@ def check_experiment(experiment: Experiment, *, trains: bool) -> Checked:
 
 
 def check_rates(settings: TrainSection, checked: Checked) -> Checked:
-    """What the learning rate comes to in as many steps as there are rows for; a warning goes into the report.
+    """What the learning rate comes to in as many steps as there are rows for; a warning goes into
+    the report.
 
     Raises:
         InputError: it is 0 in each of them.
@@ -136,14 +147,19 @@ def training_problems(experiment: Experiment, *, here: bool = True) -> list[FtHa
     ]
 
 
-def adapter_problems(experiment: Experiment, folder: Path, checked: Checked) -> list[FtHarnessError]:
+def adapter_problems(
+    experiment: Experiment, folder: Path, checked: Checked
+) -> list[FtHarnessError]:
     """Faults of an adapter beside the experiment's base, before that is loaded."""
     recipe = experiment.recipe
-    return adapters.problems(folder, checked.form, recipe.model, head=recipe.adapter.task_type == "SEQ_CLS")
+    return adapters.problems(
+        folder, checked.form, recipe.model, head=recipe.adapter.task_type == "SEQ_CLS"
+    )
 
 
 def prepare(experiment: Experiment) -> Checked:
-    """Preflight, then the recipe into its adapter folder: nothing is kept of a recipe that can't run."""
+    """Preflight, then the recipe into its adapter folder: nothing is kept of a recipe that can't
+    run."""
     checked = check_experiment(experiment, trains=True)
     if processes.rank() == 0:
         keep_recipe(experiment.source, experiment.recipe, experiment.folder)
@@ -151,10 +167,12 @@ def prepare(experiment: Experiment) -> Checked:
 
 
 def train_stage(stage: Stage, data: TrainingSet, say: Say) -> Card:
-    """Make the adapter, or find it finished. Of several processes the first one locks and writes its folder.
+    """Make the adapter, or find it finished. Of several processes the first one locks and writes
+    its folder.
 
     Raises:
-        InputError: the folder holds a finished adapter of another recipe, or another process works in it.
+        InputError: the folder holds a finished adapter of another recipe, or another process works
+            in it.
         ResourceError: memory or disk ran out; the last checkpoint is kept.
         NonFiniteError: the loss or gradient became NaN or infinite.
     """
@@ -163,8 +181,12 @@ def train_stage(stage: Stage, data: TrainingSet, say: Say) -> Card:
         return _train_along(stage, data)
     with locked(experiment.folder) as died, resumable(experiment):
         if died is not None:
-            say(f"{experiment.name}: the last run (process {died}) ended without saving (killed, perhaps for memory)")
-        card = processes.from_first(finished_card(experiment.folder, experiment.recipe, stage.base, data))
+            say(
+                f"{experiment.name}: the last run (process {died}) ended without saving (killed, perhaps for memory)"
+            )
+        card = processes.from_first(
+            finished_card(experiment.folder, experiment.recipe, stage.base, data)
+        )
         _keep_data_report(stage)
         if card is not None:
             say(f"{experiment.name}: the adapter is finished already")
@@ -181,13 +203,16 @@ def train_stage(stage: Stage, data: TrainingSet, say: Say) -> Card:
 
 
 def _train_along(stage: Stage, data: TrainingSet) -> Card:
-    """What the processes behind the first one do: compute their rows; what they write is thrown away."""
+    """What the processes behind the first one do: compute their rows; what they write is thrown
+    away."""
     card = processes.from_first(None)
     if card is not None:
         return card
     scorer = plan_scorer(stage.experiment.recipe, stage.checked, stage.base)
     with TemporaryDirectory(prefix="ft-harness-") as folder:
-        return train(stage.experiment.recipe, stage.base, data, Path(folder) / stage.experiment.name, scorer)
+        return train(
+            stage.experiment.recipe, stage.base, data, Path(folder) / stage.experiment.name, scorer
+        )
 
 
 @contextmanager
@@ -200,7 +225,9 @@ def resumable(experiment: Experiment) -> Iterator[None]:
     try:
         yield
     except ResourceError as error:
-        raise ResourceError(error.what, error.expected, f"{error.action}: {experiment.command}") from error
+        raise ResourceError(
+            error.what, error.expected, f"{error.action}: {experiment.command}"
+        ) from error
 
 
 def _keep_data_report(stage: Stage) -> None:
@@ -218,9 +245,14 @@ def score_base(stage: Stage, say: Say) -> list[Evaluation]:
 def score_adapter(stage: Stage, folder: Path, say: Say) -> list[Evaluation]:
     """Check the adapter, prove that it changes the base, and score it on the same docs."""
     prompts, merge = stage.proof_prompts(), stage.experiment.recipe.eval.merge
-    with adapters.attached(folder, stage.base, prompts, stage.checked.form, merge=merge) as (tuned, info):
+    with adapters.attached(folder, stage.base, prompts, stage.checked.form, merge=merge) as (
+        tuned,
+        info,
+    ):
         if info.merge_drift is not None:
-            say(f"{info.name}: merged into the base, which changes a logit by {info.merge_drift:.3g} at most")
+            say(
+                f"{info.name}: merged into the base, which changes a logit by {info.merge_drift:.3g} at most"
+            )
         state = ModelState(info.name, tuned, info)
         return _score(state, stage, say)
 
@@ -228,7 +260,11 @@ def score_adapter(stage: Stage, folder: Path, say: Say) -> list[Evaluation]:
 def _score(state: ModelState, stage: Stage, say: Say) -> list[Evaluation]:
     results, jobs = results_dir(stage.experiment.out), stage.jobs()
     for job in jobs:
-        known = "scored already" if finished(state, job, results) else f"scoring {len(job.doc_ids)} docs"
+        known = (
+            "scored already"
+            if finished(state, job, results)
+            else f"scoring {len(job.doc_ids)} docs"
+        )
         say(f"{state.subject}: {job.eval_id}, {known}")
     return evaluate(state, jobs, results)
 

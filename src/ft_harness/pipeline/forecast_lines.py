@@ -18,10 +18,16 @@ _PARTS = {
 def work_lines(forecast: Forecast) -> list[tuple[str, str]]:
     """Steps, tokens and parameters."""
     work, batch = forecast.work, forecast.batch
-    shares = [f"{batch.batch} at once", *([f"{batch.accumulation} accumulated"] if batch.accumulation > 1 else [])]
+    shares = [
+        f"{batch.batch} at once",
+        *([f"{batch.accumulation} accumulated"] if batch.accumulation > 1 else []),
+    ]
     shares += [f"{batch.processes} processes"] if batch.processes > 1 else []
     return [
-        ("steps", f"{work.steps:,} of {batch.step} rows ({', '.join(shares)}), {epochs(work.epochs)}"),
+        (
+            "steps",
+            f"{work.steps:,} of {batch.step} rows ({', '.join(shares)}), {epochs(work.epochs)}",
+        ),
         ("tokens", f"{work.tokens_read:,} read, {counted(work.targets, work.target)} trained on"),
         ("trainable parameters", _trainable(forecast.trainable, forecast.parameters)),
     ]
@@ -43,10 +49,18 @@ def memory_lines(forecast: Forecast) -> list[tuple[str, str]]:
     parts = [(f"  {_PARTS[name]}", size(count)) for name, count in memory.footprint.parts().items()]
     own = [("  Python and libraries", size(memory.own))] if memory.own else []
     fits = "fits" if memory.fits else "MAY NOT FIT"
-    lines = [(f"{device}, peak", f"{size(memory.total)} of {size(memory.room)}: {fits}"), *parts, *own]
+    lines = [
+        (f"{device}, peak", f"{size(memory.total)} of {size(memory.room)}: {fits}"),
+        *parts,
+        *own,
+    ]
     if not memory.instead:
         return lines
-    return [*lines, ("what needs less", ""), *((f"  {_outcome(each)}", _options(each)) for each in memory.instead)]
+    return [
+        *lines,
+        ("what needs less", ""),
+        *((f"  {_outcome(each)}", _options(each)) for each in memory.instead),
+    ]
 
 
 def _outcome(alternative: Alternative) -> str:
@@ -55,7 +69,9 @@ def _outcome(alternative: Alternative) -> str:
 
 def _options(alternative: Alternative) -> str:
     """As the command line takes the settings."""
-    return " ".join(f"--set {name}={str(value).lower()}" for name, value in alternative.settings.items())
+    return " ".join(
+        f"--set {name}={str(value).lower()}" for name, value in alternative.settings.items()
+    )
 
 
 def summarise(forecast: Forecast) -> str:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 from ft_harness import storage
 from ft_harness.data.data_report import DataReport, describe_data
 from ft_harness.data.files import Split
-from ft_harness.errors import ConfigError, FtHarnessError, InputError, ProblemsError, raise_problems, suggest
+from ft_harness.errors import (
+    ConfigError,
+    FtHarnessError,
+    InputError,
+    ProblemsError,
+    raise_problems,
+    suggest,
+)
 from ft_harness.evaluation.backends import decoding
 from ft_harness.models import adapters, base_model, heads
 from ft_harness.models.prompts import PLAIN, PromptForm, compiled_templates, prompt_form
@@ -29,7 +36,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checked:
-    """What the checks left behind for the run: the task objects, so that data is read once, and what was checked.
+    """What the checks left behind for the run: the task objects, so that data is read once, and
+    what was checked.
 
     Attributes:
         form: how the prompts are rendered.
@@ -50,13 +58,16 @@ def task_spec(recipe: Recipe, *, trust_code: bool = False) -> TaskSpec:
 
 
 def needed_splits(recipe: Recipe, *, trains: bool) -> tuple[Split, ...]:
-    """The splits that are scored; where an adapter is made, train, and validation if something rests on it."""
+    """The splits that are scored; where an adapter is made, train, and validation if something
+    rests on it."""
     made: set[Split] = {"train", "validation"} if recipe.train.needs_validation else {"train"}
     wanted = {*recipe.eval.splits, *made} if trains else set(recipe.eval.splits)
     return tuple(split for split in ("train", "validation", "test") if split in wanted)
 
 
-def _check_docs(checked: dict[Split, ConfigurableTask], form: PromptForm = PLAIN) -> list[FtHarnessError]:
+def _check_docs(
+    checked: dict[Split, ConfigurableTask], form: PromptForm = PLAIN
+) -> list[FtHarnessError]:
     """Render every doc's prompt and answer once; the first fault of each split."""
     from tqdm import tqdm
 
@@ -83,9 +94,14 @@ def check_task(spec: TaskSpec, *, baseline: bool = False) -> list[str]:
     path = tasks.find_task(spec)
     splits = tasks.splits_of(spec)
     if not splits:
-        raise InputError(f"the task {spec.name} names no split", "test_split, or others", "mend its YAML")
+        raise InputError(
+            f"the task {spec.name} names no split", "test_split, or others", "mend its YAML"
+        )
     loaded = tasks.load_tasks(spec, splits)
-    raise_problems([problem for task in loaded.values() for problem in prompt_problems(task)] or _check_docs(loaded))
+    raise_problems(
+        [problem for task in loaded.values() for problem in prompt_problems(task)]
+        or _check_docs(loaded)
+    )
     counts = ", ".join(f"{split} {len(task.eval_docs)} docs" for split, task in loaded.items())
     metrics = next(iter(loaded.values())).higher_is_better()
     name = f"task {spec.name} ({tasks.task_hash(path, trust_code=spec.trust_code)})"
@@ -94,23 +110,30 @@ def check_task(spec: TaskSpec, *, baseline: bool = False) -> list[str]:
 
 
 def _check_model(recipe: Recipe, *, trains: bool, here: bool) -> list[FtHarnessError]:
-    """Faults of the base model's folder and quantisation, and of the modules that an adapter is to be made for."""
+    """Faults of the base model's folder and quantisation, and of the modules that an adapter is to
+    be made for."""
     head = recipe.adapter.task_type == "SEQ_CLS"
     found = base_model.problems(recipe.model, head=head, here=here)
     if found or not trains:
         return found
-    return [*adapters.target_problems(recipe.adapter, base_model.empty_model(recipe.model, head=head))]
+    return [
+        *adapters.target_problems(recipe.adapter, base_model.empty_model(recipe.model, head=head))
+    ]
 
 
-def _check_validation(recipe: Recipe, loaded: Mapping[Split, ConfigurableTask]) -> list[FtHarnessError]:
-    """Faults of what looks at validation during training: no docs, or a metric that the task has not."""
+def _check_validation(
+    recipe: Recipe, loaded: Mapping[Split, ConfigurableTask]
+) -> list[FtHarnessError]:
+    """Faults of what looks at validation during training: no docs, or a metric that the task has
+    not."""
     train = recipe.train
     if not train.needs_validation:
         return []
     if not len(loaded["validation"].eval_docs):
         return [
             InputError(
-                "the validation split is empty, and train." + ("eval_scores" if train.eval_scores else "* needs it"),
+                "the validation split is empty, and train."
+                + ("eval_scores" if train.eval_scores else "* needs it"),
                 "validation docs, which no adapter is trained on",
                 "give the data a validation split (see data.*), or leave that out of train",
             )
@@ -120,11 +143,20 @@ def _check_validation(recipe: Recipe, loaded: Mapping[Split, ConfigurableTask]) 
         return []
     asked = train.metric_for_best_model
     expected = f"one of {', '.join(known)}"
-    return [ConfigError(f"train.metric_for_best_model is {asked!r}{suggest(asked, known)}", expected, "change it")]
+    return [
+        ConfigError(
+            f"train.metric_for_best_model is {asked!r}{suggest(asked, known)}",
+            expected,
+            "change it",
+        )
+    ]
 
 
-def _check_room(recipe: Recipe, loaded: Mapping[Split, ConfigurableTask], *, trains: bool) -> list[FtHarnessError]:
-    """No room for the prompt beside an answer; scores during training are made with the task's own decoding."""
+def _check_room(
+    recipe: Recipe, loaded: Mapping[Split, ConfigurableTask], *, trains: bool
+) -> list[FtHarnessError]:
+    """No room for the prompt beside an answer; scores during training are made with the task's own
+    decoding."""
     asked = [recipe.eval, *([EvalSection()] if trains and recipe.train.eval_scores else [])]
     context = base_model.load_context(recipe.model)
     faults = (fault for each in asked for fault in decoding.room_problems(loaded, each, context))
@@ -187,8 +219,17 @@ def check(
         counts,
         f"{metrics} metrics",
     ]
-    report += [f"chat template {form.chat_template_hash}", *form.notes] if form.apply_chat_template else []
+    report += (
+        [f"chat template {form.chat_template_hash}", *form.notes]
+        if form.apply_chat_template
+        else []
+    )
     report += fewshot.describe(loaded, recipe.eval)
-    report += [f"folder {folder} can be written, {storage.free_bytes(folder) / 1e9:.0f} GB free" for folder in folders]
+    report += [
+        f"folder {folder} can be written, {storage.free_bytes(folder) / 1e9:.0f} GB free"
+        for folder in folders
+    ]
     data = report_data(loaded, form) if trains else None
-    return Checked(loaded, task_hash, training_hash, report + (describe_data(data) if data else []), form, data)
+    return Checked(
+        loaded, task_hash, training_hash, report + (describe_data(data) if data else []), form, data
+    )

@@ -47,11 +47,16 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
         The study and the path of its report.
 
     Raises:
-        IncompleteError: memory was not enough for some items; the report is there and leaves their evaluations out.
+        IncompleteError: memory was not enough for some items; the report is there and leaves their
+            evaluations out.
     """
-    processes.refuse_several("a whole run", "ft-harness train RECIPE, then ft-harness eval RECIPE --adapter FOLDER,")
+    processes.refuse_several(
+        "a whole run", "ft-harness train RECIPE, then ft-harness eval RECIPE --adapter FOLDER,"
+    )
     folder = reports_dir(experiments[0].out) / report_name
-    read_cases(folder / CASES_FILE)  # before anything is computed: a damaged one would end the run at its report
+    read_cases(
+        folder / CASES_FILE
+    )  # before anything is computed: a damaged one would end the run at its report
     checked = [prepare(experiment) for experiment in experiments]
     loaded: dict[str, BaseModel] = {}
     evaluations: list[Evaluation] = []
@@ -66,20 +71,28 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
         evaluations += of_base
         card = train_stage(stage, data, say)
         evaluations += score_adapter(stage, experiment.folder, say)
-        history, earlier = adapters.read_history(experiment.folder), adapters.read_lineage(experiment.folder)
+        history, earlier = (
+            adapters.read_history(experiment.folder),
+            adapters.read_lineage(experiment.folder),
+        )
         runs.append(AdapterRun(card=card, history=history, data=found.data, earlier=earlier))
     first = experiments[0]
     study = aggregate(evaluations, runs, name=report_name, command=first.command)
-    training = {each.name: found.tasks["train"] for each, found in zip(experiments, checked, strict=True)}
+    training = {
+        each.name: found.tasks["train"] for each, found in zip(experiments, checked, strict=True)
+    }
     study = explain(study, evaluations, folder, training=training)
     explorer = find_explorer(study, evaluations)
-    path = write_report(study, folder, outliers=find_outliers(study, evaluations), explorer=explorer)
+    path = write_report(
+        study, folder, outliers=find_outliers(study, evaluations), explorer=explorer
+    )
     check_complete(evaluations)
     return study, path
 
 
 def _say_power(evaluations: Sequence[Evaluation], say: Say) -> None:
-    """Say what the scored items can show, before anything is trained; nothing where too few have a score."""
+    """Say what the scored items can show, before anything is trained; nothing where too few have a
+    score."""
     for evaluation in evaluations:
         if evaluation.record.settings.split == "train" or evaluation.record.status != "complete":
             continue
@@ -91,7 +104,8 @@ def _say_power(evaluations: Sequence[Evaluation], say: Say) -> None:
 
 
 def train_only(experiment: Experiment, say: Say) -> Card:
-    """Make the adapter of one experiment without scoring. Started in several processes, they share each step's rows."""
+    """Make the adapter of one experiment without scoring. Started in several processes, they share
+    each step's rows."""
     processes.begin()
     checked = prepare(experiment)
     stage = Stage(experiment, checked, _load_base({}, experiment, checked))
@@ -99,15 +113,18 @@ def train_only(experiment: Experiment, say: Say) -> Card:
 
 
 def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> list[Evaluation]:
-    """Score the base, and the adapters in these folders, without training; one load of the base serves all, but for
-    adapters whose classification heads were drawn differently: the base of each is one with its own head.
+    """Score the base, and the adapters in these folders, without training; one load of the base
+    serves all, but for adapters whose classification heads were drawn differently: the base of each
+    is one with its own head.
 
     Started in several processes, they share the docs.
     """
     processes.refuse_parts("ft-harness eval")
     processes.begin()
     checked = check_experiment(experiment, trains=False)
-    raise_problems([problem for folder in folders for problem in adapter_problems(experiment, folder, checked)])
+    raise_problems(
+        [problem for folder in folders for problem in adapter_problems(experiment, folder, checked)]
+    )
     loaded: dict[str, BaseModel] = {}
     evaluations: list[Evaluation] = []
     wanted: Sequence[Path | None] = folders or [None]
@@ -120,9 +137,13 @@ def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> 
 
 
 def _load_base(
-    loaded: dict[str, BaseModel], experiment: Experiment, checked: Checked, adapter: Path | None = None
+    loaded: dict[str, BaseModel],
+    experiment: Experiment,
+    checked: Checked,
+    adapter: Path | None = None,
 ) -> BaseModel:
-    """The base model with the head that the recipe asks for; loaded once for equal sections and equal heads.
+    """The base model with the head that the recipe asks for; loaded once for equal sections and
+    equal heads.
 
     Args:
         loaded: bases that there are already; this one is among them afterwards.
@@ -131,11 +152,15 @@ def _load_base(
     section = experiment.recipe.model
     plan = plan_head(experiment.recipe, checked.tasks.values())
     if plan is not None:
-        drawn_for = adapter or parent_of(experiment.recipe)  # a head that is trained on is the one that was drawn then
+        drawn_for = adapter or parent_of(
+            experiment.recipe
+        )  # a head that is trained on is the one that was drawn then
         given = drawn_for / HEAD_FILE if drawn_for else None
         init = given if given and given.is_file() else find_init(experiment.folder, plan)
         plan = replace(plan, init=init)
-    head = (replace(plan, init=None), sha256_file(plan.init) if plan.init else None) if plan else None
+    head = (
+        (replace(plan, init=None), sha256_file(plan.init) if plan.init else None) if plan else None
+    )
     key = f"{section.model_dump_json()} {head}"
     if key not in loaded:
         loaded[key] = load_base_model(section, plan)

@@ -1,4 +1,5 @@
-"""The recipe: one typed, strict, frozen description of base model, task, data, adapter, training and evaluation."""
+"""The recipe: one typed, strict, frozen description of base model, task, data, adapter, training
+and evaluation."""
 
 from ft_harness.recipe.adapter_section import AdapterSection
 from ft_harness.recipe.comparing import differences

@@ -1,4 +1,5 @@
-"""What made a number: commit, packages, hardware; and the redaction of secrets from everything that is written."""
+"""What made a number: commit, packages, hardware; and the redaction of secrets from everything that
+is written."""
 
 from __future__ import annotations
 
@@ -51,21 +52,31 @@ def hardware() -> str:
 
     memory = psutil.virtual_memory().total / 2**30
     line = f"{_cpu_name()}, {os.cpu_count()} cores, {memory:.0f} GiB"
-    return f"{line}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else f"{line}, no GPU"
+    return (
+        f"{line}, {torch.cuda.get_device_name()}"
+        if torch.cuda.is_available()
+        else f"{line}, no GPU"
+    )
 
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
 
 
 def code_commit() -> dict[str, Any]:
-    """Commit of the working folder's repository and whether it has uncommitted changes; nulls outside of one."""
+    """Commit of the working folder's repository and whether it has uncommitted changes; nulls
+    outside of one."""
     commit = _git("rev-parse", "HEAD")
-    return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "-uno")) if commit else None}
+    return {
+        "commit": commit,
+        "dirty": bool(_git("status", "--porcelain", "-uno")) if commit else None,
+    }
 
 
 def snapshot() -> dict[str, Any]:

@@ -1,10 +1,12 @@
-"""`scores.parquet`: the outcomes of an evaluation in columns, read where a million samples are compared.
+"""`scores.parquet`: the outcomes of an evaluation in columns, read where a million samples are
+compared.
 
-Columns are `item_key`, `prompt_hash`, `target_hash`, `target`, `prediction`, `cluster` (a hash of the doc field that
-the record's settings name, else null) and the statistics: float64 lists, all NaN for an item without a score. Metrics
-that rest on the same statistics share a column, named after the first of them; the file's metadata tells which
-(`metrics`), of which samples file it is (`samples_sha256`), and at which bytes of that file the gzip members of 1,000
-samples each begin (`members`). Nothing is in it that the samples don't hold.
+Columns are `item_key`, `prompt_hash`, `target_hash`, `target`, `prediction`, `cluster` (a hash of
+the doc field that the record's settings name, else null) and the statistics: float64 lists, all NaN
+for an item without a score. Metrics that rest on the same statistics share a column, named after
+the first of them; the file's metadata tells which (`metrics`), of which samples file it is
+(`samples_sha256`), and at which bytes of that file the gzip members of 1,000 samples each begin
+(`members`). Nothing is in it that the samples don't hold.
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ class Outcomes:
     _read: Callable[[str], Any]  # column -> a pyarrow table with it, from the file when asked for
 
     def statistics(self, metric: str) -> Array:
-        """[items, K]; a row of NaN for an item without a score of this metric, which may be all of them."""
+        """[items, K]; a row of NaN for an item without a score of this metric, which may be all of
+        them."""
         if metric not in self.columns:
             return np.full((len(self.texts), 1), np.nan)
         column = self.columns[metric]
@@ -61,13 +64,16 @@ def read_outcomes(evaluation: Evaluation) -> Outcomes:
     """From scores.parquet where it is of these very samples, else from the samples.
 
     Raises:
-        InputError: the samples can't be read, statistics of a metric differ in length, or docs lack the cluster field.
+        InputError: the samples can't be read, statistics of a metric differ in length, or docs lack
+            the cluster field.
     """
     opened = _open(evaluation)
     if opened is not None:
         file, metadata = opened
         texts = file.read(columns=[*_TEXTS, "cluster"])
-        return Outcomes(evaluation.folder, texts, json.loads(metadata[b"metrics"]), partial(_read_column, file))
+        return Outcomes(
+            evaluation.folder, texts, json.loads(metadata[b"metrics"]), partial(_read_column, file)
+        )
     table, columns = _make_table(evaluation)
     return Outcomes(evaluation.folder, table, columns, lambda _: table)
 
@@ -88,14 +94,18 @@ def check_whole(evaluation: Evaluation) -> None:
 
 
 def _open(evaluation: Evaluation) -> tuple[Any, Mapping[bytes, bytes]] | None:
-    """(scores.parquet, its metadata); None if it is missing, damaged, or of other samples than those beside it."""
+    """(scores.parquet, its metadata); None if it is missing, damaged, or of other samples than
+    those beside it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(evaluation.folder / SCORES_FILE)
         metadata = file.schema_arrow.metadata or {}
-        if metadata.get(b"samples_sha256") != sha256_once(evaluation.folder / SAMPLES_FILE).encode():
+        if (
+            metadata.get(b"samples_sha256")
+            != sha256_once(evaluation.folder / SAMPLES_FILE).encode()
+        ):
             return None
     except (OSError, pa.ArrowException):
         return None
@@ -116,8 +126,8 @@ def find_samples(evaluation: Evaluation, keys: Collection[str]) -> dict[str, Sam
 
 
 def scan_samples(evaluation: Evaluation, keys: Collection[str]) -> Iterator[Sample]:
-    """The samples of these items one by one; where scores.parquet is there, only the gzip members that hold them are
-    read.
+    """The samples of these items one by one; where scores.parquet is there, only the gzip members
+    that hold them are read.
 
     Raises:
         InputError: the samples can't be read.
@@ -132,19 +142,26 @@ def scan_samples(evaluation: Evaluation, keys: Collection[str]) -> Iterator[Samp
         return
     file, _ = opened
     wanted = pa.array(sorted(keys), pa.string())
-    rows = pc.index_in(wanted, value_set=file.read(columns=["item_key"]).column("item_key")).drop_null().to_pylist()
+    rows = (
+        pc.index_in(wanted, value_set=file.read(columns=["item_key"]).column("item_key"))
+        .drop_null()
+        .to_pylist()
+    )
     by_member: defaultdict[int, list[int]] = defaultdict(list)
     for row in rows:
         by_member[row // GZIP_LINES].append(row % GZIP_LINES)
     with (evaluation.folder / SAMPLES_FILE).open("rb") as samples:
         for member in sorted(by_member):
             samples.seek(starts[member])
-            lines = zlib.decompress(samples.read(starts[member + 1] - starts[member]), wbits=_GZIP).split(b"\n")
+            lines = zlib.decompress(
+                samples.read(starts[member + 1] - starts[member]), wbits=_GZIP
+            ).split(b"\n")
             yield from (Sample.model_validate_json(lines[line]) for line in by_member[member])
 
 
 def _member_starts(path: Path, samples: int) -> list[int] | None:
-    """Where each gzip member of 1,000 samples begins, and the length of the file; None for a file not made so."""
+    """Where each gzip member of 1,000 samples begins, and the length of the file; None for a file
+    not made so."""
     starts, content = [0], memoryview(path.read_bytes())
     while starts[-1] < len(content):
         member = zlib.decompressobj(wbits=_GZIP)
@@ -156,7 +173,8 @@ def _member_starts(path: Path, samples: int) -> list[int] | None:
 
 
 def write_scores(evaluation: Evaluation) -> None:
-    """Write scores.parquet beside the samples, from the samples as they were written (and secrets redacted)."""
+    """Write scores.parquet beside the samples, from the samples as they were written (and secrets
+    redacted)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -187,7 +205,9 @@ def _make_table(evaluation: Evaluation) -> tuple[Any, dict[str, str]]:
         batches.append((len(samples), _batch_statistics(samples, evaluation.folder)))
     table = {name: pa.chunked_array(texts[name], pa.string()) for name in (*_TEXTS, "cluster")}
     columns: dict[str, str] = {}
-    first_of: dict[tuple[int, ...], tuple[str, list[Array]]] = {}  # holds the arrays, so that no id is used twice
+    first_of: dict[
+        tuple[int, ...], tuple[str, list[Array]]
+    ] = {}  # holds the arrays, so that no id is used twice
     for metric, parts in _join(batches, evaluation.folder):
         columns[metric], _ = first_of.setdefault(tuple(map(id, parts)), (metric, parts))
         if columns[metric] == metric:
@@ -209,12 +229,15 @@ def _cluster(sample: Sample, field: str | None, folder: Path) -> str | None:
 
 
 def _batch_statistics(samples: Sequence[Sample], folder: Path) -> dict[str, Array]:
-    """Metric -> [items, K] of a batch, K 0 where none has a score; metrics of equal statistics get the same array."""
+    """Metric -> [items, K] of a batch, K 0 where none has a score; metrics of equal statistics get
+    the same array."""
     interned: dict[tuple[int, bytes], Array] = {}
     found: dict[str, Array] = {}
     for metric in dict.fromkeys(name for sample in samples for name in sample.scores):
         values = [sample.scores.get(metric) for sample in samples]
-        lists = [value if isinstance(value, list) else [value] for value in values if value is not None]
+        lists = [
+            value if isinstance(value, list) else [value] for value in values if value is not None
+        ]
         widths = set(map(len, lists))
         if len(widths) > 1:
             raise _ragged(folder, metric)
@@ -225,15 +248,21 @@ def _batch_statistics(samples: Sequence[Sample], folder: Path) -> dict[str, Arra
     return found
 
 
-def _join(batches: Sequence[tuple[int, dict[str, Array]]], folder: Path) -> Iterator[tuple[str, list[Array]]]:
-    """Each metric's arrays, batch by batch, all of one width; NaN for the batches that don't have it."""
+def _join(
+    batches: Sequence[tuple[int, dict[str, Array]]], folder: Path
+) -> Iterator[tuple[str, list[Array]]]:
+    """Each metric's arrays, batch by batch, all of one width; NaN for the batches that don't have
+    it."""
     for metric in dict.fromkeys(name for _, batch in batches for name in batch):
         parts = [batch.get(metric, np.empty((size, 0))) for size, batch in batches]
         widths = {part.shape[1] for part in parts} - {0} or {1}
         if len(widths) > 1:
             raise _ragged(folder, metric)
         width = widths.pop()
-        yield metric, [part if part.shape[1] else np.full((len(part), width), np.nan) for part in parts]
+        yield (
+            metric,
+            [part if part.shape[1] else np.full((len(part), width), np.nan) for part in parts],
+        )
 
 
 def _ragged(folder: Path, metric: str) -> InputError:

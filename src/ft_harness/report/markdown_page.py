@@ -20,7 +20,8 @@ from ft_harness.storage.escaping import fenced, inline, table
 
 
 def markdown_page(document: Document, figures: Mapping[str, str]) -> str:
-    """The page; `figures` gives the files by key, relative to the page. A missing one is left out."""
+    """The page; `figures` gives the files by key, relative to the page. A missing one is left
+    out."""
     parts = [f"# {inline(document.title)}", *(_render(block, figures) for block in document.blocks)]
     return "\n\n".join(part for part in parts if part) + "\n"
 

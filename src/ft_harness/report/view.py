@@ -43,7 +43,11 @@ def make_view(rows: str | None, columns: str | None, metrics: str | None) -> Vie
                 "correct --rows or --columns",
             )
     if columns in chosen:
-        raise ConfigError(f"{columns!r} stands in rows and in columns", "one place for each", "leave one of them out")
+        raise ConfigError(
+            f"{columns!r} stands in rows and in columns",
+            "one place for each",
+            "leave one of them out",
+        )
     return View(rows=chosen, columns=columns, metrics=shown)
 
 
@@ -71,18 +75,24 @@ def check_metrics(study: Study, view: View) -> None:
 
 
 def leading(study: Study, view: View) -> list[str]:
-    """The features that lead a line of the main table: those asked for, then whatever tells two lines apart.
+    """The features that lead a line of the main table: those asked for, then whatever tells two
+    lines apart.
 
     What the values in the columns tell by themselves (of each adapter its seed) leads no line.
     """
-    told = [name for name in varying(study) if not view.columns or not determines(study, view.columns, name)]
+    told = [
+        name
+        for name in varying(study)
+        if not view.columns or not determines(study, view.columns, name)
+    ]
     needed = ["task", *told, "split", "metric"]
     asked = [*view.rows, *(name for name in needed if name not in view.rows)]
     return [name for name in asked if name != view.columns]
 
 
 def determines(study: Study, known: str, name: str) -> bool:
-    """Whether each value of one feature goes with one value of another; never so for splits and metrics."""
+    """Whether each value of one feature goes with one value of another; never so for splits and
+    metrics."""
     if known in ("split", "metric"):
         return False
     found: dict[str, set[str]] = {}
@@ -100,7 +110,8 @@ def is_control(study: Study, comparison: Comparison) -> bool:
 
 
 def main_comparisons(study: Study) -> list[Comparison]:
-    """Those with a primary metric, on the task that the adapter was trained on (on any, if there is no such)."""
+    """Those with a primary metric, on the task that the adapter was trained on (on any, if there is
+    no such)."""
     primary = [each for each in study.comparisons if any(row.primary for row in each.rows)]
     return [each for each in primary if not is_control(study, each)] or primary
 

@@ -1,7 +1,8 @@
-"""Files: the only writer, hashes, strict readers, the redaction of secrets, the escaping of strangers' text.
+"""Files: the only writer, hashes, strict readers, the redaction of secrets, the escaping of
+strangers' text.
 
-A file is either the old one or the new one, never half of one; whatever is written passes through the redaction.
-Strict readers and the escaping are imported from their modules.
+A file is either the old one or the new one, never half of one; whatever is written passes through
+the redaction. Strict readers and the escaping are imported from their modules.
 """
 
 from ft_harness.storage.hashing import canonical_json, sha256_file, sha256_once, sha256_text

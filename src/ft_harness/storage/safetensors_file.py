@@ -1,4 +1,5 @@
-"""What a safetensors file says it holds, by its header and held against its size; no tensor is read."""
+"""What a safetensors file says it holds, by its header and held against its size; no tensor is
+read."""
 
 from __future__ import annotations
 
@@ -19,14 +20,17 @@ _BITS = {
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """What the header says of one tensor: its type as safetensors names it ("F32") and its shape."""
+    """What the header says of one tensor: its type as safetensors names it ("F32") and its
+    shape."""
 
     dtype: str
     shape: tuple[int, ...]
 
 
 def _damaged(path: Path, what: str) -> InputError:
-    return InputError(f"{path}: damaged ({what})", "a whole safetensors file", "fetch or make the file again")
+    return InputError(
+        f"{path}: damaged ({what})", "a whole safetensors file", "fetch or make the file again"
+    )
 
 
 def _read_json(path: Path) -> tuple[dict[str, Any], int]:
@@ -48,14 +52,20 @@ def _read_json(path: Path) -> tuple[dict[str, Any], int]:
 def _span(path: Path, name: str, entry: Any) -> tuple[TensorInfo, int, int]:
     """One tensor, and where its bytes begin and end."""
     try:
-        dtype, shape, (begin, end) = str(entry["dtype"]), tuple(entry["shape"]), entry["data_offsets"]
+        dtype, shape, (begin, end) = (
+            str(entry["dtype"]),
+            tuple(entry["shape"]),
+            entry["data_offsets"],
+        )
         bits = math.prod(shape) * _BITS[dtype]
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"the header's entry {name[:80]} can't be read") from error
     if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
         raise _damaged(path, f"the header's entry {name[:80]} can't be read")
     if end - begin != -(-bits // 8):
-        raise _damaged(path, f"{name[:80]} has {end - begin} bytes, {-(-bits // 8)} expected for its shape")
+        raise _damaged(
+            path, f"{name[:80]} has {end - begin} bytes, {-(-bits // 8)} expected for its shape"
+        )
     return TensorInfo(dtype, shape), begin, end
 
 
@@ -63,14 +73,19 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
     """Every tensor that the file holds; no tensor is read.
 
     Raises:
-        InputError: a header that is too long or no JSON, tensors whose bytes don't fit their shapes, overlap or leave
-            gaps, or a file that is shorter or longer than what it declares.
+        InputError: a header that is too long or no JSON, tensors whose bytes don't fit their
+            shapes, overlap or leave gaps, or a file that is shorter or longer than what it
+            declares.
     """
     try:
         header, held = _read_json(path)
     except OSError as error:
         raise _damaged(path, str(error.strerror)) from error
-    spans = [(name, *_span(path, name, entry)) for name, entry in header.items() if name != "__metadata__"]
+    spans = [
+        (name, *_span(path, name, entry))
+        for name, entry in header.items()
+        if name != "__metadata__"
+    ]
     position = 0
     for name, _, begin, end in sorted(spans, key=lambda span: (span[2], span[3])):
         if begin != position:

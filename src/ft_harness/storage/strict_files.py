@@ -1,4 +1,5 @@
-"""Strict YAML: safe types only, no duplicate keys, bounded in size, and the line of every key for messages."""
+"""Strict YAML: safe types only, no duplicate keys, bounded in size, and the line of every key for
+messages."""
 
 from __future__ import annotations
 
@@ -29,9 +30,13 @@ def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, Hashable):
-            raise yaml.constructor.ConstructorError(None, None, "a key is a list or mapping", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, "a key is a list or mapping", key_node.start_mark
+            )
         if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key!r} stands twice", key_node.start_mark
+            )
         seen.add(key)
     return loader.construct_mapping(node, deep=True)
 
@@ -56,14 +61,16 @@ def _key_lines(node: yaml.Node | None, prefix: KeyPath = ()) -> dict[KeyPath, in
 
 
 def _check_bounds(text: str) -> None:
-    """Count nodes and depth on the stream of events, before anything is built: a few lines of aliases can stand for
-    millions of values.
+    """Count nodes and depth on the stream of events, before anything is built: a few lines of
+    aliases can stand for millions of values.
 
     Raises:
         ValueError: more than `MOST_NODES` or deeper than `DEEPEST`.
     """
     behind: dict[str | None, int] = {}  # anchor -> nodes that it stands for
-    open_: list[tuple[str | None, int]] = []  # (anchor, nodes before it) of the collections not yet closed
+    open_: list[
+        tuple[str | None, int]
+    ] = []  # (anchor, nodes before it) of the collections not yet closed
     nodes = 0
     for event in yaml.parse(text, Loader=_SafeLoader):
         if isinstance(event, yaml.CollectionEndEvent):
@@ -84,7 +91,9 @@ def _check_bounds(text: str) -> None:
 def _read_text(path: Path) -> str:
     size = path.stat().st_size
     if size > LARGEST_FILE:
-        raise OSError(f"{size} bytes, more than the {LARGEST_FILE} that a file of settings may have")
+        raise OSError(
+            f"{size} bytes, more than the {LARGEST_FILE} that a file of settings may have"
+        )
     return path.read_text(encoding="utf-8")
 
 
@@ -98,25 +107,34 @@ def _parse(text: str) -> tuple[Any, dict[KeyPath, int]]:
         loader.dispose()
 
 
-def read_yaml(path: Path, error_type: type[FtHarnessError] = InputError) -> tuple[dict[str, Any], dict[KeyPath, int]]:
+def read_yaml(
+    path: Path, error_type: type[FtHarnessError] = InputError
+) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     """(content, line of each key path) of a YAML file that holds one mapping.
 
     Raises:
-        error_type: the file is missing, too large or too deep, not UTF-8, not YAML, has a key twice, or is no mapping.
+        error_type: the file is missing, too large or too deep, not UTF-8, not YAML, has a key
+            twice, or is no mapping.
     """
     try:
         text = _read_text(path)
         _check_bounds(text)
         content, lines = _parse(text)
     except (OSError, UnicodeDecodeError) as error:
-        raise error_type(f"{path}: can't be read ({error})", "a UTF-8 YAML file", "check the path") from error
+        raise error_type(
+            f"{path}: can't be read ({error})", "a UTF-8 YAML file", "check the path"
+        ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise error_type(f"{where}: not valid YAML ({reason})", "valid YAML", "mend this line") from error
+        raise error_type(
+            f"{where}: not valid YAML ({reason})", "valid YAML", "mend this line"
+        ) from error
     if not isinstance(content, dict):
-        raise error_type(f"{path}: holds no mapping", "keys and values, like 'task: ...'", "see ft-harness init")
+        raise error_type(
+            f"{path}: holds no mapping", "keys and values, like 'task: ...'", "see ft-harness init"
+        )
     return content, lines
 
 
@@ -135,5 +153,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: no JSON object", "a whole file", "fetch or make the folder again")
+        raise InputError(
+            f"{path}: no JSON object", "a whole file", "fetch or make the folder again"
+        )
     return content

@@ -1,7 +1,8 @@
-"""The only place that opens result files for writing: atomic replace, checked append, locks, write probe.
+"""The only place that opens result files for writing: atomic replace, checked append, locks, write
+probe.
 
-A file is either the old one or the new one, never half of one. Everything written passes through the redaction of
-secrets, and JSON never holds NaN.
+A file is either the old one or the new one, never half of one. Everything written passes through
+the redaction of secrets, and JSON never holds NaN.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from ft_harness.errors import ConfigError, FtHarnessError, InputError, ResourceError, StorageLostError
+from ft_harness.errors import (
+    ConfigError,
+    FtHarnessError,
+    InputError,
+    ResourceError,
+    StorageLostError,
+)
 from ft_harness.storage.redaction import redact
 
 LOCK_FILE = ".lock"
@@ -63,7 +70,9 @@ def _emergency_copy(path: Path, content: bytes) -> str:
 def _write_failure(path: Path, error: OSError, content: bytes) -> ResourceError | StorageLostError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ResourceError(
-            f"{path}: the disk is full", "room for the results", "free space, then run the same command again"
+            f"{path}: the disk is full",
+            "room for the results",
+            "free space, then run the same command again",
         )
     return StorageLostError(
         f"{path}: can't be written ({error.strerror}); {_emergency_copy(path, content)}",
@@ -80,17 +89,20 @@ def write_text(path: Path, text: str) -> None:
 def write_gzip_lines(path: Path, lines: Iterable[str]) -> None:
     """Replace a gzipped text file atomically; same lines, same bytes.
 
-    Every 1,000 lines are a gzip member of their own, so that a line can be read without all before it; any program
-    reads the file as a whole.
+    Every 1,000 lines are a gzip member of their own, so that a line can be read without all before
+    it; any program reads the file as a whole.
     """
     every = iter(lines)
     parts = iter(lambda: "".join(f"{line}\n" for line in islice(every, GZIP_LINES)), "")
-    members = [gzip.compress(redact(part).encode("utf-8"), compresslevel=6, mtime=0) for part in parts]
+    members = [
+        gzip.compress(redact(part).encode("utf-8"), compresslevel=6, mtime=0) for part in parts
+    ]
     write_bytes(path, b"".join(members) or gzip.compress(b"", mtime=0))
 
 
 def append_lines(path: Path, lines: Iterable[str]) -> None:
-    """Append lines, in one write, and wait until they are on disk; other processes may append to the same file.
+    """Append lines, in one write, and wait until they are on disk; other processes may append to
+    the same file.
 
     An unfinished last line, which a killed process left, is cut off first.
     """
@@ -138,7 +150,8 @@ def _sync(path: Path) -> None:
 
 
 def put_folder(unfinished: Path, target: Path) -> None:
-    """Give a folder that is written its name, once all of it is on disk; a folder of that name is replaced.
+    """Give a folder that is written its name, once all of it is on disk; a folder of that name is
+    replaced.
 
     Raises:
         OSError: it can't be moved.
@@ -151,7 +164,8 @@ def put_folder(unfinished: Path, target: Path) -> None:
 
 
 def drop_folder(folder: Path) -> None:
-    """Delete a folder, if it is there, under another name: a kill on the way leaves no half of it under its own."""
+    """Delete a folder, if it is there, under another name: a kill on the way leaves no half of it
+    under its own."""
     dropped = folder.with_name(f"{DROPPED}{folder.name}")
     shutil.rmtree(dropped, ignore_errors=True)
     if folder.exists():
@@ -174,7 +188,11 @@ def problems(folder: Path) -> list[FtHarnessError]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         return [
-            ConfigError(f"{folder}: can't be written ({reason})", "a folder this user may write to", "use --out DIR")
+            ConfigError(
+                f"{folder}: can't be written ({reason})",
+                "a folder this user may write to",
+                "use --out DIR",
+            )
         ]
     free = free_bytes(folder)
     if free < MIN_FREE_BYTES:
@@ -209,7 +227,9 @@ def locked(folder: Path) -> Iterator[str | None]:
             lock.seek(0)
             holder = lock.read().strip() or "another"
             raise InputError(
-                f"{folder}: in use by process {holder}", "one run per folder", "wait for it, or use --name or --out"
+                f"{folder}: in use by process {holder}",
+                "one run per folder",
+                "wait for it, or use --name or --out",
             ) from error
         lock.seek(0)
         died = lock.read().strip() or None

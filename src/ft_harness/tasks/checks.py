@@ -1,4 +1,5 @@
-"""What can be found wrong with a task before a model is loaded: keys, metrics, code of strangers, mock answers."""
+"""What can be found wrong with a task before a model is loaded: keys, metrics, code of strangers,
+mock answers."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ _WRONG_TEXTS = ("a wrong answer", "", "\x00 ?? 。\n")
 
 
 def is_trusted(path: Path) -> bool:
-    """Whether a YAML is one of ours or of lm-eval's own, so that the code it names is installed code."""
+    """Whether a YAML is one of ours or of lm-eval's own, so that the code it names is installed
+    code."""
     lm_eval = find_spec("lm_eval")
     places = lm_eval.submodule_search_locations if lm_eval else None
     folders = [task_yamls_dir(), *map(Path, places or [])]
@@ -41,7 +43,8 @@ def files_of(path: Path, *, trust_code: bool = False) -> list[Path]:
 
     Raises:
         InputError: a file is missing or broken, or includes itself.
-        PolicyError: a stranger's YAML includes a file outside its own folder; that file is not read.
+        PolicyError: a stranger's YAML includes a file outside its own folder; that file is not
+            read.
     """
     anywhere = trust_code or is_trusted(path)
     return list(_follow(path.resolve(), None if anywhere else path.resolve().parent, ()))
@@ -49,7 +52,9 @@ def files_of(path: Path, *, trust_code: bool = False) -> list[Path]:
 
 def _follow(path: Path, within: Path | None, including: Sequence[Path]) -> Iterator[Path]:
     if path in including:
-        raise InputError(f"{path}: includes itself", "includes without a circle", "remove one include")
+        raise InputError(
+            f"{path}: includes itself", "includes without a circle", "remove one include"
+        )
     if within and not path.is_relative_to(within) and not is_trusted(path):
         raise PolicyError(
             f"{including[-1]}: includes {path}, which lies outside its folder",
@@ -84,8 +89,8 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def code_problems(path: Path) -> list[PolicyError]:
-    """Code that a stranger's task would run: functions other than our loader, scores and aggregations, loading
-    scripts, metrics of the hub. None for tasks of ours and of lm-eval."""
+    """Code that a stranger's task would run: functions other than our loader, scores and
+    aggregations, loading scripts, metrics of the hub. None for tasks of ours and of lm-eval."""
     if is_trusted(path):
         return []
     found: list[tuple[Path, str]] = []
@@ -98,8 +103,14 @@ def code_problems(path: Path) -> list[PolicyError]:
             found.append((file, f"dataset_path: {content['dataset_path']}"))
         if (content.get("dataset_kwargs") or {}).get("trust_remote_code"):
             found.append((file, "dataset_kwargs.trust_remote_code"))
-        metrics = [entry for entry in content.get("metric_list") or [] if isinstance(entry, Mapping)]
-        found += [(file, f"hf_evaluate of {entry.get('metric')}") for entry in metrics if entry.get("hf_evaluate")]
+        metrics = [
+            entry for entry in content.get("metric_list") or [] if isinstance(entry, Mapping)
+        ]
+        found += [
+            (file, f"hf_evaluate of {entry.get('metric')}")
+            for entry in metrics
+            if entry.get("hf_evaluate")
+        ]
     return [
         PolicyError(
             f"{file}: would run code of its own ({code})",
@@ -112,10 +123,17 @@ def code_problems(path: Path) -> list[PolicyError]:
 
 
 def yaml_problems(path: Path, *, trust_code: bool = False) -> list[InputError]:
-    """Unknown keys of a task YAML and its includes, with line and suggestion; lm-eval would not name them."""
+    """Unknown keys of a task YAML and its includes, with line and suggestion; lm-eval would not
+    name them."""
     from lm_eval.config.task import TaskConfig
 
-    known = {item.name for item in dataclasses.fields(TaskConfig)} | {"include", "tag", "group", "task_list", "class"}
+    known = {item.name for item in dataclasses.fields(TaskConfig)} | {
+        "include",
+        "tag",
+        "group",
+        "task_list",
+        "class",
+    }
     problems: list[InputError] = []
     ours = with_includes(path, trust_code=trust_code).get("custom_dataset") == LOADER
     for file in files_of(path, trust_code=trust_code):
@@ -126,25 +144,34 @@ def yaml_problems(path: Path, *, trust_code: bool = False) -> list[InputError]:
             problems += _unknown_keys(file, arguments, lines, ("dataset_kwargs",), {"data"})
         if ours and isinstance(arguments, Mapping) and isinstance(arguments.get("data"), Mapping):
             options = set(DataOptions.model_fields)
-            problems += _unknown_keys(file, arguments["data"], lines, ("dataset_kwargs", "data"), options)
+            problems += _unknown_keys(
+                file, arguments["data"], lines, ("dataset_kwargs", "data"), options
+            )
     return problems
 
 
 def _unknown_keys(
-    file: Path, content: Mapping[Any, Any], lines: Mapping[KeyPath, int], prefix: KeyPath, known: set[str]
+    file: Path,
+    content: Mapping[Any, Any],
+    lines: Mapping[KeyPath, int],
+    prefix: KeyPath,
+    known: set[str],
 ) -> list[InputError]:
     expected = "an option of our data loader" if prefix else "a key of lm-eval's task YAMLs"
     unknown = [(*prefix, str(key)) for key in content if key not in known]
     return [
         InputError(
-            f"{file}:{lines[path]}: unknown key {'.'.join(path)}{suggest(path[-1], known)}", expected, "rename it"
+            f"{file}:{lines[path]}: unknown key {'.'.join(path)}{suggest(path[-1], known)}",
+            expected,
+            "rename it",
         )
         for path in unknown
     ]
 
 
 def metric_problems(path: Path, *, trust_code: bool = False) -> list[InputError]:
-    """Metrics of a task YAML that can't be aggregated and compared; lm-eval would ask the hub for an unknown one."""
+    """Metrics of a task YAML that can't be aggregated and compared; lm-eval would ask the hub for
+    an unknown one."""
     problems: list[InputError] = []
     for entry in with_includes(path, trust_code=trust_code).get("metric_list") or []:
         name = str(entry.get("metric") if isinstance(entry, Mapping) else entry)
@@ -153,12 +180,16 @@ def metric_problems(path: Path, *, trust_code: bool = False) -> list[InputError]
         except InputError as error:
             problems.append(InputError(f"{path}: {error.what}", error.expected, error.action))
             continue
-        if isinstance(entry, Mapping) and entry.get("higher_is_better", metric.higher_is_better) != (
-            metric.higher_is_better
-        ):
+        if isinstance(entry, Mapping) and entry.get(
+            "higher_is_better", metric.higher_is_better
+        ) != (metric.higher_is_better):
             right = str(metric.higher_is_better).lower()
             problems.append(
-                InputError(f"{path}: {name} has the wrong direction", f"higher_is_better: {right}", "change the line")
+                InputError(
+                    f"{path}: {name} has the wrong direction",
+                    f"higher_is_better: {right}",
+                    "change the line",
+                )
             )
     return problems
 
@@ -171,7 +202,10 @@ def label_problems(path: Path, *, trust_code: bool = False) -> list[InputError]:
     labels = data.get("labels") if isinstance(data, Mapping) else None
     if not isinstance(labels, list) or not isinstance(data, Mapping):
         return []
-    lists = {"doc_to_choice": content.get("doc_to_choice"), "data.label_words": data.get("label_words")}
+    lists = {
+        "doc_to_choice": content.get("doc_to_choice"),
+        "data.label_words": data.get("label_words"),
+    }
     return [
         InputError(
             f"{path}: {name} has {len(words)} answers, data.labels {len(labels)} labels",
@@ -195,7 +229,11 @@ def choice_problems(task: ConfigurableTask) -> list[InputError]:
     if delimiter.endswith(" ") and any(choice.startswith(" ") for choice in choices):
         reasons.append("begin with a blank, as target_delimiter ends with one")
     return [
-        InputError(f"{name}: the choices {choices} {reason}", "one distinct text a label", "mend doc_to_choice")
+        InputError(
+            f"{name}: the choices {choices} {reason}",
+            "one distinct text a label",
+            "mend doc_to_choice",
+        )
         for reason in reasons
     ]
 
@@ -215,8 +253,11 @@ def cluster_problems(task: ConfigurableTask) -> list[InputError]:
 
 
 def prompt_problems(task: ConfigurableTask) -> list[InputError]:
-    """Prompts of the first docs that end in white space, where the answer's tokens would merge with it."""
-    prompts = [task.doc_to_text(task.eval_docs[i]) for i in range(min(len(task.eval_docs), _MOCK_DOCS))]
+    """Prompts of the first docs that end in white space, where the answer's tokens would merge with
+    it."""
+    prompts = [
+        task.doc_to_text(task.eval_docs[i]) for i in range(min(len(task.eval_docs), _MOCK_DOCS))
+    ]
     bad = [prompt for prompt in prompts if isinstance(prompt, str) and prompt != prompt.rstrip()]
     return [
         InputError(
@@ -240,11 +281,14 @@ def _mock_docs(task: ConfigurableTask) -> list[dict[str, Any]]:
 
 
 def _mock_results(task: ConfigurableTask, doc: dict[str, Any]) -> list[list[Any]]:
-    """What a model might answer: each of some choices as the best one; the right text, a wrong one, none, garbage."""
+    """What a model might answer: each of some choices as the best one; the right text, a wrong one,
+    none, garbage."""
     if task.OUTPUT_TYPE == "multiple_choice":
         count = len(task.doc_to_choice(doc))
         bests = sorted({*range(min(count, _MOCK_DOCS)), count - 1})
-        return [[(-1.0 - (index != best), index == best) for index in range(count)] for best in bests]
+        return [
+            [(-1.0 - (index != best), index == best) for index in range(count)] for best in bests
+        ]
     if task.OUTPUT_TYPE == "generate_until":
         target = task.doc_to_target(doc)
         if isinstance(target, int) and task.config.doc_to_choice is not None:
@@ -255,8 +299,9 @@ def _mock_results(task: ConfigurableTask, doc: dict[str, Any]) -> list[list[Any]
 
 
 def mock_problems(task: ConfigurableTask) -> list[FtHarnessError]:
-    """Faults of a task's metrics, found by scoring mock answers of up to three docs: what `process_results` gives must
-    be listed, of numbers, and aggregate to a number or to nothing. lm-eval would fail after the model has answered."""
+    """Faults of a task's metrics, found by scoring mock answers of up to three docs: what
+    `process_results` gives must be listed, of numbers, and aggregate to a number or to nothing.
+    lm-eval would fail after the model has answered."""
     if getattr(task.config.process_results, "__module__", "").startswith("lm_eval."):
         return []
     name = task.config.task
@@ -268,18 +313,30 @@ def mock_problems(task: ConfigurableTask) -> list[FtHarnessError]:
             except FtHarnessError as error:
                 return [error]
             except Exception as error:  # whatever a task's own function raises
-                return [_mock_problem(name, f"fails on the answer {results!r} ({type(error).__name__}: {error})")]
+                return [
+                    _mock_problem(
+                        name, f"fails on the answer {results!r} ({type(error).__name__}: {error})"
+                    )
+                ]
             if not isinstance(scores, Mapping):
-                return [_mock_problem(name, f"gives {type(scores).__name__}, not a mapping of metrics")]
+                return [
+                    _mock_problem(name, f"gives {type(scores).__name__}, not a mapping of metrics")
+                ]
             for metric, value in scores.items():
                 items.setdefault(metric, []).append(value)
     listed = list(task.higher_is_better())
     problems: list[FtHarnessError] = []
     if missing := [metric for metric in items if metric not in listed]:
-        problems.append(_mock_problem(name, f"gives what metric_list leaves out: {', '.join(missing)}"))
+        problems.append(
+            _mock_problem(name, f"gives what metric_list leaves out: {', '.join(missing)}")
+        )
     if idle := [metric for metric in listed if metric not in items]:
-        problems.append(_mock_problem(name, f"never gives what metric_list names: {', '.join(idle)}"))
-    return problems + [problem for metric in listed if metric in items for problem in _misfits(task, metric, items)]
+        problems.append(
+            _mock_problem(name, f"never gives what metric_list names: {', '.join(idle)}")
+        )
+    return problems + [
+        problem for metric in listed if metric in items for problem in _misfits(task, metric, items)
+    ]
 
 
 def _mock_problem(name: str, what: str) -> InputError:
@@ -290,7 +347,9 @@ def _mock_problem(name: str, what: str) -> InputError:
     )
 
 
-def _misfits(task: ConfigurableTask, metric: str, items: Mapping[str, list[Any]]) -> Iterator[InputError]:
+def _misfits(
+    task: ConfigurableTask, metric: str, items: Mapping[str, list[Any]]
+) -> Iterator[InputError]:
     """The fault of one metric's mock values, if there is one."""
     values, name = items[metric], task.config.task
     if odd := [value for value in values if not _is_score(value)]:
@@ -299,8 +358,12 @@ def _misfits(task: ConfigurableTask, metric: str, items: Mapping[str, list[Any]]
     for aggregate in (task.aggregation()[metric], find_metric(metric).value):
         try:
             total = aggregate(values)
-        except Exception as error:  # a task's own aggregation, or statistics of another metric's shape
-            yield _mock_problem(name, f"gives {metric} in a form that can't be aggregated ({error})")
+        except (
+            Exception
+        ) as error:  # a task's own aggregation, or statistics of another metric's shape
+            yield _mock_problem(
+                name, f"gives {metric} in a form that can't be aggregated ({error})"
+            )
             return
         if not (total is None or _is_score(total)):
             yield _mock_problem(name, f"gives {metric}, whose aggregate is {total!r}")
@@ -313,6 +376,8 @@ def _is_score(value: Any) -> bool:
         return True
     parts = value if isinstance(value, list | tuple) else [value]
     try:
-        return bool(parts) and all(not isinstance(part, str) and math.isfinite(part) for part in parts)
+        return bool(parts) and all(
+            not isinstance(part, str) and math.isfinite(part) for part in parts
+        )
     except TypeError:
         return False

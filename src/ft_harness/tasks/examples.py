@@ -1,7 +1,7 @@
 """A task's docs -> token ids and loss mask, at the very boundaries that lm-eval scores.
 
-Text comes from the lm-eval task object itself (`fewshot_context`, `construct_requests`), ids from lm-eval's own
-encoding code, so that training and scoring cannot drift apart.
+Text comes from the lm-eval task object itself (`fewshot_context`, `construct_requests`), ids from
+lm-eval's own encoding code, so that training and scoring cannot drift apart.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
     from lm_eval.api.task import ConfigurableTask
 
-_PROMPTS: WeakKeyDictionary[ConfigurableTask, dict[tuple[PromptForm, str], str]] = WeakKeyDictionary()
+_PROMPTS: WeakKeyDictionary[ConfigurableTask, dict[tuple[PromptForm, str], str]] = (
+    WeakKeyDictionary()
+)
 _BATCH = 1000  # docs that are tokenised together
 _CUT_SHARE = 0.05  # of cut prompts, above which `check` warns
 
@@ -32,10 +34,12 @@ class Example:
     """One training row.
 
     Attributes:
-        context_ids: the prompt's tokens, BOS included where the tokenizer adds it; cut from the left to fit.
+        context_ids: the prompt's tokens, BOS included where the tokenizer adds it; cut from the
+            left to fit.
         answer_ids: the answer's tokens, all of which carry loss; EOS last where it is trained.
         truncated: the prompt was cut.
-        on_prompt: the prompt's tokens carry loss too; its first one, BOS where there is one, is only read.
+        on_prompt: the prompt's tokens carry loss too; its first one, BOS where there is one, is
+            only read.
     """
 
     context_ids: list[int]
@@ -99,11 +103,17 @@ class _Row(NamedTuple):
     request: Instance | None
 
     def texts(self) -> tuple[str, str]:
-        """What lm-eval's code will encode: it moves white space from the prompt's end into a scored answer."""
-        return self.prompt if self.request is None else self.prompt.rstrip(), self.prompt + self.answer
+        """What lm-eval's code will encode: it moves white space from the prompt's end into a scored
+        answer."""
+        return (
+            self.prompt if self.request is None else self.prompt.rstrip(),
+            self.prompt + self.answer,
+        )
 
 
-def _gold_request(task: ConfigurableTask, doc: dict[str, Any], prompt: str, form: PromptForm) -> Instance:
+def _gold_request(
+    task: ConfigurableTask, doc: dict[str, Any], prompt: str, form: PromptForm
+) -> Instance:
     requests = task.construct_requests(
         doc,
         prompt,
@@ -130,18 +140,25 @@ def _row(task: ConfigurableTask, doc: dict[str, Any], form: PromptForm) -> _Row:
     return _Row(prompt, request.args[1], request)
 
 
-def _encode(task: ConfigurableTask, rows: Sequence[_Row], encoder: Encoder) -> list[tuple[list[int], list[int]]]:
+def _encode(
+    task: ConfigurableTask, rows: Sequence[_Row], encoder: Encoder
+) -> list[tuple[list[int], list[int]]]:
     """(context ids, answer ids) of each row."""
     encoder.prepare(text for row in rows for text in row.texts())
     scored = [row.request for row in rows if row.request is not None]
-    encoded = encoder.encode_scored(scored) or [encoder.encode_generated(row.prompt, row.answer) for row in rows]
+    encoded = encoder.encode_scored(scored) or [
+        encoder.encode_generated(row.prompt, row.answer) for row in rows
+    ]
     for row, ids in zip(rows, encoded, strict=True):
         _check_boundary(task, encoder, (row.prompt, row.answer), ids)
     return encoded
 
 
 def _check_boundary(
-    task: ConfigurableTask, encoder: Encoder, texts: tuple[str, str], ids: tuple[list[int], list[int]]
+    task: ConfigurableTask,
+    encoder: Encoder,
+    texts: tuple[str, str],
+    ids: tuple[list[int], list[int]],
 ) -> None:
     prompt, answer = texts
     context, continuation = ids
@@ -153,17 +170,21 @@ def _check_boundary(
         )
     if not continuation:
         raise InputError(
-            f"{task.config.task}: an answer has no tokens ({answer!r})", "a non-empty answer", "mend the data"
+            f"{task.config.task}: an answer has no tokens ({answer!r})",
+            "a non-empty answer",
+            "mend the data",
         )
 
 
 def trains_eos(task: ConfigurableTask, loss_on_eos: bool | None) -> bool:
-    """Whether EOS carries loss: for generated answers, not for label words scored by likelihood, unless overridden."""
+    """Whether EOS carries loss: for generated answers, not for label words scored by likelihood,
+    unless overridden."""
     return task.OUTPUT_TYPE == "generate_until" if loss_on_eos is None else loss_on_eos
 
 
 def _closing(task: ConfigurableTask, tokenizer: Any, form: PromptForm) -> list[int]:
-    """The tokens that end a generated answer: EOS, or what the chat template and the stop of generation ask for."""
+    """The tokens that end a generated answer: EOS, or what the chat template and the stop of
+    generation ask for."""
     if form.closing_ids is not None:
         return list(form.closing_ids)
     if tokenizer.eos_token_id is None:
@@ -175,7 +196,9 @@ def _closing(task: ConfigurableTask, tokenizer: Any, form: PromptForm) -> list[i
     return [int(tokenizer.eos_token_id)]
 
 
-def _check_ends(task: ConfigurableTask, tokenizer: Any, ids: tuple[list[int], list[int]], closing: list[int]) -> None:
+def _check_ends(
+    task: ConfigurableTask, tokenizer: Any, ids: tuple[list[int], list[int]], closing: list[int]
+) -> None:
     """BOS once at the start; the closing token once in the answer."""
     context, answer = ids
     bos = tokenizer.bos_token_id
@@ -210,15 +233,16 @@ def build_examples(
 ) -> list[Example]:
     """One training row for each doc; equal prompts with equal answers share one.
 
-    Too long rows lose tokens of the prompt, from the left, until the model reads at most `max_length` tokens: lm-eval's
-    own rule. The answer is never cut.
+    Too long rows lose tokens of the prompt, from the left, until the model reads at most
+    `max_length` tokens: lm-eval's own rule. The answer is never cut.
 
     Args:
         eos: put EOS (a chat model: what closes its turn) behind the answer and train it.
 
     Raises:
-        InputError: a plain prompt ends in white space, tokens merge at the boundary, BOS or EOS stands twice, a label
-            is outside the choices, or an answer has no tokens or alone exceeds the context.
+        InputError: a plain prompt ends in white space, tokens merge at the boundary, BOS or EOS
+            stands twice, a label is outside the choices, or an answer has no tokens or alone
+            exceeds the context.
     """
     from tqdm import tqdm
 
@@ -230,11 +254,15 @@ def build_examples(
         for batch in _batches(tqdm(docs, desc="Building examples")):
             rows = [_row(task, doc, form) for doc in batch]
             fresh = {row[:2]: row for row in rows if row[:2] not in known}
-            for key, (context, answer) in zip(fresh, _encode(task, list(fresh.values()), encoder), strict=True):
+            for key, (context, answer) in zip(
+                fresh, _encode(task, list(fresh.values()), encoder), strict=True
+            ):
                 _check_ends(task, tokenizer, (context, answer + closing), closing)
                 if len(answer + closing) > max_length:
                     number = len(examples) + [row[:2] for row in rows].index(key)
-                    raise _too_long(f"{task.config.task}: row {number}", len(answer + closing), max_length)
+                    raise _too_long(
+                        f"{task.config.task}: row {number}", len(answer + closing), max_length
+                    )
                 known[key] = _cut(context, answer + closing, max_length)
             examples += [known[row[:2]] for row in rows]
     return examples
@@ -271,12 +299,19 @@ def describe_examples(examples: Sequence[Example], eos: bool) -> str:
         InputError: there are no rows.
     """
     if not examples:
-        raise InputError("the training split is empty", "at least one training row", "check data.source")
-    tokens, cut = sum(example.trained_tokens for example in examples), sum(example.truncated for example in examples)
+        raise InputError(
+            "the training split is empty", "at least one training row", "check data.source"
+        )
+    tokens, cut = (
+        sum(example.trained_tokens for example in examples),
+        sum(example.truncated for example in examples),
+    )
     lengths = [len(example.input_ids) for example in examples]
     share = cut / len(examples)
     where = " (prompts too)" if examples[0].on_prompt else ""
-    warning = "; WARNING: raise model.max_length or shorten the prompts" if share > _CUT_SHARE else ""
+    warning = (
+        "; WARNING: raise model.max_length or shorten the prompts" if share > _CUT_SHARE else ""
+    )
     return (
         f"{len(examples)} training rows of {min(lengths)} / {statistics.median(lengths):g} / {max(lengths)} tokens "
         f"(min / median / max), {tokens} trained tokens{where}, EOS {'trained in each' if eos else 'not trained'}, "

@@ -35,7 +35,8 @@ class Shots:
     left_out: int
 
     def install(self, task: ConfigurableTask, seed: int) -> None:
-        """Let lm-eval take its examples from here; its own sampler draws, from the start of its own random numbers."""
+        """Let lm-eval take its examples from here; its own sampler draws, from the start of its own
+        random numbers."""
         from lm_eval.api.samplers import FirstNSampler
 
         if self.ids is None:
@@ -49,14 +50,15 @@ _FOUND: WeakKeyDictionary[ConfigurableTask, dict[Any, Shots]] = WeakKeyDictionar
 
 
 def find_shots(task: ConfigurableTask, settings: EvalSection) -> Shots | None:
-    """Where the few-shot examples of one task object come from; None for zero-shot. Looked up once a task object.
+    """Where the few-shot examples of one task object come from; None for zero-shot. Looked up once
+    a task object.
 
     Args:
         settings: one protocol.
 
     Raises:
-        InputError: they would come from another split than train or from the scored one, fixed rows are scored too or
-            don't exist, or the pool is smaller than the shots.
+        InputError: they would come from another split than train or from the scored one, fixed rows
+            are scored too or don't exist, or the pool is smaller than the shots.
     """
     if not settings.shots:
         return None
@@ -105,7 +107,9 @@ def _check_source(task: ConfigurableTask, count: int) -> None:
             "eval.num_fewshot: 0",
             "--set eval.num_fewshot=0",
         )
-    source = task.fewshot_cfg.split or (None if task.fewshot_cfg.samples else task.config.training_split)
+    source = task.fewshot_cfg.split or (
+        None if task.fewshot_cfg.samples else task.config.training_split
+    )
     if source is None and not task.fewshot_cfg.samples:
         raise InputError(
             f"{name}: the task has no training split to take few-shot examples from",
@@ -127,19 +131,31 @@ def _check_source(task: ConfigurableTask, count: int) -> None:
 
 
 def _scored_rows(task: ConfigurableTask, rows: list[Doc]) -> set[int]:
-    """Positions of the rows whose question is that of a doc of the scored split, whatever the case, the blanks, the
-    answer and fields like an id: another answer to the same question would still stand before it."""
+    """Positions of the rows whose question is that of a doc of the scored split, whatever the case,
+    the blanks, the answer and fields like an id: another answer to the same question would still
+    stand before it."""
     with compiled_templates():
         scored = {_question(task, doc, task.config) for doc in task.eval_docs}
-        return {index for index, row in enumerate(rows) if _question(task, row, task.fewshot_cfg) in scored}
+        return {
+            index
+            for index, row in enumerate(rows)
+            if _question(task, row, task.fewshot_cfg) in scored
+        }
 
 
 def _question(task: ConfigurableTask, doc: Doc, form: Any) -> str:
-    """A doc's question as normalised text, its answer where the task has no question; `form` holds the templates (of
+    """A doc's question as normalised text, its answer where the task has no question; `form` holds
+    the templates (of
     examples: others)."""
     choices = task.doc_to_choice(doc, form.doc_to_choice) if form.doc_to_choice else None
-    question, answer = task.doc_to_text(doc, form.doc_to_text), task.doc_to_target(doc, form.doc_to_target)
-    texts = [str(choices[part] if choices and isinstance(part, int) else part) for part in (question, answer)]
+    question, answer = (
+        task.doc_to_text(doc, form.doc_to_text),
+        task.doc_to_target(doc, form.doc_to_target),
+    )
+    texts = [
+        str(choices[part] if choices and isinstance(part, int) else part)
+        for part in (question, answer)
+    ]
     return plain(texts[0]) or plain(texts[1])
 
 
@@ -163,8 +179,12 @@ def describe(tasks: Mapping[Split, ConfigurableTask], settings: EvalSection) -> 
         if shots is None:
             continue
         if shots.ids is not None:
-            lines.append(f"{split}: {len(shots.ids)} fixed few-shot examples, rows {', '.join(map(str, shots.ids))}")
+            lines.append(
+                f"{split}: {len(shots.ids)} fixed few-shot examples, rows {', '.join(map(str, shots.ids))}"
+            )
         else:
             out = f", {shots.left_out} rows left out that are scored too" if shots.left_out else ""
-            lines.append(f"{split}: {protocol.shots} few-shot examples for each item out of {len(shots.rows)}{out}")
+            lines.append(
+                f"{split}: {protocol.shots} few-shot examples for each item out of {len(shots.rows)}{out}"
+            )
     return list(dict.fromkeys(lines))

@@ -44,7 +44,8 @@ def build_head_examples(
     plan: HeadPlan,
     form: PromptForm = PLAIN,
 ) -> list[HeadExample]:
-    """One training row for each doc: the very tokens that `ft-seqcls` reads, and the number of the right choice.
+    """One training row for each doc: the very tokens that `ft-seqcls` reads, and the number of the
+    right choice.
 
     Raises:
         InputError: a field of `text_fields` is missing, or the gold label is outside the choices.
@@ -54,7 +55,10 @@ def build_head_examples(
         return []
     with compiled_templates():
         prompts = ["" if plan.text_fields else prompt_of(task, doc, form) for doc in chosen]
-    texts = [read_texts(doc, plan.text_fields, prompt) for doc, prompt in zip(chosen, prompts, strict=True)]
+    texts = [
+        read_texts(doc, plan.text_fields, prompt)
+        for doc, prompt in zip(chosen, prompts, strict=True)
+    ]
     rows = encode_texts(tokenizer, texts, max_length, from_left=plan.text_fields is None)
     labels = [task.doc_to_choice(doc).index(answer_text(task, doc)) for doc in chosen]
     return [HeadExample(row, label) for row, label in zip(rows, labels, strict=True)]
@@ -72,9 +76,13 @@ def describe_head_examples(examples: Sequence[HeadExample], labels: Sequence[str
         InputError: there are no rows.
     """
     if not examples:
-        raise InputError("the training split is empty", "at least one training row", "check data.source")
+        raise InputError(
+            "the training split is empty", "at least one training row", "check data.source"
+        )
     lengths = [len(example.row.ids) for example in examples]
-    counts = ", ".join(f"{name} {sum(e.label == i for e in examples)}" for i, name in enumerate(labels))
+    counts = ", ".join(
+        f"{name} {sum(e.label == i for e in examples)}" for i, name in enumerate(labels)
+    )
     cut = sum(example.row.truncated for example in examples)
     return (
         f"{len(examples)} training rows of {min(lengths)} / {statistics.median(lengths):g} / {max(lengths)} tokens "

@@ -40,9 +40,15 @@ class _DocItems:
         task = self.task
         if task.OUTPUT_TYPE == "loglikelihood_rolling":
             return Item(item_hash(doc), str(task.doc_to_target(doc)), "", doc)
-        labels = task.doc_to_choice(doc) if task.OUTPUT_TYPE == "multiple_choice" else doc.get(LABEL_NAMES)
+        labels = (
+            task.doc_to_choice(doc)
+            if task.OUTPUT_TYPE == "multiple_choice"
+            else doc.get(LABEL_NAMES)
+        )
         choices = len(labels) if labels else None
-        return Item(item_hash(doc), prompt_of(task, doc, self.form), answer_text(task, doc), doc, choices)
+        return Item(
+            item_hash(doc), prompt_of(task, doc, self.form), answer_text(task, doc), doc, choices
+        )
 
 
 def report_data(loaded: Mapping[Split, ConfigurableTask], form: PromptForm = PLAIN) -> DataReport:
@@ -58,7 +64,8 @@ def report_data(loaded: Mapping[Split, ConfigurableTask], form: PromptForm = PLA
 
 
 def check_baseline(loaded: Mapping[Split, ConfigurableTask], form: PromptForm = PLAIN) -> str:
-    """What the prompt's last text field alone gives away on the last split (test, if it is there), in a line."""
+    """What the prompt's last text field alone gives away on the last split (test, if it is there),
+    in a line."""
     split = list(loaded)[-1]
     if "train" not in loaded or split == "train":
         return "no baseline of the last text field: it needs the training split and another one"

@@ -1,4 +1,5 @@
-"""Find, check, list and load tasks: ours, the user's and lm-eval's own; one lm-eval task object a split."""
+"""Find, check, list and load tasks: ours, the user's and lm-eval's own; one lm-eval task object a
+split."""
 
 from __future__ import annotations
 
@@ -11,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from ft_harness.data import LOADER_VERSION, load_splits
 from ft_harness.data.files import SPLITS, Split
-from ft_harness.errors import ConfigError, FtHarnessError, InputError, PolicyError, raise_problems, suggest
+from ft_harness.errors import (
+    ConfigError,
+    FtHarnessError,
+    InputError,
+    PolicyError,
+    raise_problems,
+    suggest,
+)
 from ft_harness.metrics import metric_versions
 from ft_harness.paths import task_yamls_dir
 from ft_harness.storage import canonical_json, sha256_file, sha256_text
@@ -34,7 +42,11 @@ if TYPE_CHECKING:
 
 _SPLIT_KEYS = {"train": "training_split", "validation": "validation_split", "test": "test_split"}
 _LOADER_KEYS = ("dataset_path", "dataset_name", "dataset_kwargs", "custom_dataset")
-_SCORING_KEYS = ("metric_list", "process_results", "filter_list")  # an adapter is the same whatever it is scored by
+_SCORING_KEYS = (
+    "metric_list",
+    "process_results",
+    "filter_list",
+)  # an adapter is the same whatever it is scored by
 _OUTPUT_TYPES = ("multiple_choice", "generate_until", "loglikelihood")
 
 
@@ -55,7 +67,8 @@ class TaskSpec:
 
 
 def task_files(include_path: str | None = None) -> dict[str, Path]:
-    """Task name -> YAML file of the shipped tasks and of the user's folder (which may not reuse a shipped name).
+    """Task name -> YAML file of the shipped tasks and of the user's folder (which may not reuse a
+    shipped name).
 
     Raises:
         InputError: the folder is missing, a YAML is broken, or a name stands twice.
@@ -63,14 +76,20 @@ def task_files(include_path: str | None = None) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in [task_yamls_dir(), *([Path(include_path)] if include_path else [])]:
         if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder", "a folder with task YAMLs", "check task.include_path")
+            raise InputError(
+                f"{folder}: no such folder", "a folder with task YAMLs", "check task.include_path"
+            )
         for path in sorted(folder.rglob("*.yaml")):
             content, _ = read_yaml(path)
             name = content.get("task")
             if not isinstance(name, str):
                 continue
             if name in found:
-                raise InputError(f"{path}: the task {name} is also in {found[name]}", "one file a task", "rename one")
+                raise InputError(
+                    f"{path}: the task {name} is also in {found[name]}",
+                    "one file a task",
+                    "rename one",
+                )
             found[name] = path
     return found
 
@@ -110,17 +129,23 @@ def find_task(spec: TaskSpec) -> Path:
 
 
 def task_hash(path: Path, *, trust_code: bool = False) -> str:
-    """Identity of what a task scores: its YAML's content (includes followed), the versions of our loader and of our
-    metrics that it names, and the code of a stranger's functions."""
+    """Identity of what a task scores: its YAML's content (includes followed), the versions of our
+    loader and of our metrics that it names, and the code of a stranger's functions."""
     content = with_includes(path, trust_code=trust_code)
-    named = [str(entry.get("metric")) for entry in content.get("metric_list") or [] if isinstance(entry, Mapping)]
+    named = [
+        str(entry.get("metric"))
+        for entry in content.get("metric_list") or []
+        if isinstance(entry, Mapping)
+    ]
     return _hash_content(content, path.parent, metric_versions(named))
 
 
 def training_hash(path: Path, *, trust_code: bool = False) -> str:
     """Identity of what a task trains on: as `task_hash`, without what only scores."""
     content = with_includes(path, trust_code=trust_code)
-    return _hash_content({key: value for key, value in content.items() if key not in _SCORING_KEYS}, path.parent, {})
+    return _hash_content(
+        {key: value for key, value in content.items() if key not in _SCORING_KEYS}, path.parent, {}
+    )
 
 
 def _hash_content(content: Mapping[str, Any], folder: Path, metrics: Mapping[str, int]) -> str:
@@ -147,7 +172,9 @@ def _base_config(spec: TaskSpec, path: Path) -> dict[str, Any]:
     try:
         config: dict[str, Any] = load_yaml(path)
     except (ImportError, AttributeError, ValueError, SyntaxError) as error:
-        raise InputError(f"{path}: can't be loaded ({error})", "an lm-eval task YAML", "mend the file") from error
+        raise InputError(
+            f"{path}: can't be loaded ({error})", "an lm-eval task YAML", "mend the file"
+        ) from error
     for key in ("tag", "group", "task_list"):
         config.pop(key, None)
     metadata = config.get("metadata")
@@ -170,13 +197,21 @@ def _split_config(config: Mapping[str, Any], name: str, split: str) -> dict[str,
     source = config.get(_SPLIT_KEYS[split])
     if source is None:
         raise InputError(
-            f"the task {name} has no {split} split", f"{_SPLIT_KEYS[split]} in its YAML", "leave it out of eval.splits"
+            f"the task {name} has no {split} split",
+            f"{_SPLIT_KEYS[split]} in its YAML",
+            "leave it out of eval.splits",
         )
-    return {**config, "task": f"{name}@{split}", "test_split": source, "metadata": dict(config["metadata"])}
+    return {
+        **config,
+        "task": f"{name}@{split}",
+        "test_split": source,
+        "metadata": dict(config["metadata"]),
+    }
 
 
 def sandbox_templates() -> None:
-    """Render lm-eval's templates in jinja's sandbox: a task's prompt is text, not a way into Python."""
+    """Render lm-eval's templates in jinja's sandbox: a task's prompt is text, not a way into
+    Python."""
     from jinja2.sandbox import ImmutableSandboxedEnvironment
     from lm_eval import utils
 
@@ -268,8 +303,15 @@ def load_task_over(spec: TaskSpec, split: Split, doc: dict[str, Any]) -> Configu
 
     config = _base_config(spec, _checked_path(spec))
     rows = Dataset.from_list([doc])
-    names = {name for key, name in config.items() if key in (*_SPLIT_KEYS.values(), "fewshot_split") and name}
-    config |= {"custom_dataset": _already_loaded(DatasetDict(dict.fromkeys(names, rows))), "dataset_kwargs": {}}
+    names = {
+        name
+        for key, name in config.items()
+        if key in (*_SPLIT_KEYS.values(), "fewshot_split") and name
+    }
+    config |= {
+        "custom_dataset": _already_loaded(DatasetDict(dict.fromkeys(names, rows))),
+        "dataset_kwargs": {},
+    }
     config.pop("process_docs", None)  # they are docs already
     return _build(_split_config(config, spec.name, split), spec.name)
 
@@ -306,7 +348,9 @@ def training_problems(task: ConfigurableTask) -> list[InputError]:
     if task.multiple_input:
         reasons.append("its choices are whole prompts, not answers")
     return [
-        InputError(f"{name} can't be trained on: {reason}", "one text target a doc", "only score it")
+        InputError(
+            f"{name} can't be trained on: {reason}", "one text target a doc", "only score it"
+        )
         for reason in reasons
     ]
 
@@ -318,8 +362,17 @@ def list_tasks(include_path: str | None = None) -> list[dict[str, str]]:
         try:
             content = with_includes(path)
         except PolicyError:
-            content, _ = read_yaml(path)  # listed as it stands; its includes lie elsewhere and are not read
+            content, _ = read_yaml(
+                path
+            )  # listed as it stands; its includes lie elsewhere and are not read
         data = (content.get("dataset_kwargs") or {}).get("data") or {}
         source = str(data.get("source") or content.get("dataset_path") or "-")
-        listed.append({"task": name, "output": str(content.get("output_type", "-")), "data": source, "file": path.name})
+        listed.append(
+            {
+                "task": name,
+                "output": str(content.get("output_type", "-")),
+                "data": source,
+                "file": path.name,
+            }
+        )
     return listed

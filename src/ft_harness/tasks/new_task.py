@@ -1,4 +1,5 @@
-"""A data file of the user's -> a task YAML and its README: labels are read from the file, no Python is written."""
+"""A data file of the user's -> a task YAML and its README: labels are read from the file, no Python
+is written."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ _GENERATED = (
 )  # fmt: skip
 _HEAD = """# {title}
 #
-# The data lies at an absolute path; where it is elsewhere: --set data.source=FILE (or `lm_eval --metadata`).
+# The data lies at an absolute path; where it is elsewhere: --set data.source=FILE (or `lm_eval
+# --metadata`).
 task: {name}
 custom_dataset: !function ft_harness.data.load_splits
 dataset_kwargs:
@@ -115,7 +117,8 @@ class NewTask:
 
 @dataclass(frozen=True)
 class _Survey:
-    """What one reading of the file found of the answer column: whether all are texts, how often each value occurs."""
+    """What one reading of the file found of the answer column: whether all are texts, how often
+    each value occurs."""
 
     where: str
     columns: list[str]
@@ -133,13 +136,19 @@ def task_name(file: Path, name: str | None) -> str:
     stem = re.sub(r"[^a-z0-9]+", "_", file.name.partition(".")[0].lower()).strip("_") or "my_task"
     chosen = name or f"{stem.removesuffix('_custom')}_custom"
     if not _NAME.fullmatch(chosen):
-        raise ConfigError(f"the task name {chosen!r}", "letters, digits and '_'; at most 60", "use another --name")
+        raise ConfigError(
+            f"the task name {chosen!r}", "letters, digits and '_'; at most 60", "use another --name"
+        )
     if chosen in task_files():
-        raise ConfigError(f"the task {chosen} is a shipped one", "a new name", "choose another with --name")
+        raise ConfigError(
+            f"the task {chosen} is a shipped one", "a new name", "choose another with --name"
+        )
     return chosen
 
 
-def inspect(file: Path, text: str, *, label: str | None, answer: str | None, name: str | None) -> NewTask:
+def inspect(
+    file: Path, text: str, *, label: str | None, answer: str | None, name: str | None
+) -> NewTask:
     """Read the file and see what task its columns make.
 
     Args:
@@ -159,7 +168,9 @@ def inspect(file: Path, text: str, *, label: str | None, answer: str | None, nam
         )  # fmt: skip
     chosen = task_name(file, name)
     if not file.is_file():
-        raise InputError(f"{file}: no such file", "csv, tsv, json, jsonl (.gz) or parquet", "check the path")
+        raise InputError(
+            f"{file}: no such file", "csv, tsv, json, jsonl (.gz) or parquet", "check the path"
+        )
     survey = _survey(file, text, column)
     _check_free(survey, column, "label" if label else "answer")
     labels = _labels(survey, column) if label else None
@@ -211,7 +222,9 @@ def _check_columns(file: Path, present: Sequence[str], wanted: Sequence[str]) ->
         ]
     )
     if wanted[0] == wanted[1]:
-        raise InputError(f"{file}: {wanted[0]} would be question and answer", "two columns", "name another one")
+        raise InputError(
+            f"{file}: {wanted[0]} would be question and answer", "two columns", "name another one"
+        )
 
 
 def _empty_cells(column: str, places: Sequence[str]) -> InputError:
@@ -230,7 +243,9 @@ def _plain(value: Any) -> str:
 
 
 def _is_empty(value: Any) -> bool:
-    return value is None or not str(value).strip() or (isinstance(value, float) and math.isnan(value))
+    return (
+        value is None or not str(value).strip() or (isinstance(value, float) and math.isnan(value))
+    )
 
 
 def _check_free(survey: _Survey, column: str, field: str) -> None:
@@ -255,7 +270,11 @@ def _labels(survey: _Survey, column: str) -> list[str]:
     """The labels in class order: numbers by value, else words by spelling."""
     counts, where = survey.counts, f"{survey.where}: the column {column}"
     if len(counts) == 1:
-        raise InputError(f"{where} holds one class only ({next(iter(counts))[:80]})", "2 or more", "check the column")
+        raise InputError(
+            f"{where} holds one class only ({next(iter(counts))[:80]})",
+            "2 or more",
+            "check the column",
+        )
     if len(counts) * 2 > survey.rows:
         raise InputError(
             f"{where} has {len(counts)} different values in {survey.rows} rows and looks like free text",
@@ -263,9 +282,17 @@ def _labels(survey: _Survey, column: str) -> list[str]:
             "use --answer for free text, or name another column",
         )
     if len(counts) > MOST_CLASSES:
-        raise InputError(f"{where} has {len(counts)} classes", f"2 to {MOST_CLASSES}", "merge classes, or use --answer")
+        raise InputError(
+            f"{where} has {len(counts)} classes",
+            f"2 to {MOST_CLASSES}",
+            "merge classes, or use --answer",
+        )
     if len({word.strip() for word in counts}) < len(counts):
-        raise InputError(f"{where} has labels that differ in blanks only", "one spelling a class", "mend the rows")
+        raise InputError(
+            f"{where} has labels that differ in blanks only",
+            "one spelling a class",
+            "mend the rows",
+        )
     numbers = {word: _number(word) for word in counts}
     if None in numbers.values():
         return sorted(counts)
@@ -288,7 +315,8 @@ def _notes(labels: Sequence[str]) -> list[str]:
 
 
 def _language(answers: Counter[str]) -> str | None:
-    """The language of the answers as far as their script tells it; Japanese mixes kana with Chinese characters."""
+    """The language of the answers as far as their script tells it; Japanese mixes kana with Chinese
+    characters."""
     letters = [char for answer in answers for char in answer if char.isalpha()]
     for language, (pattern, share) in _SCRIPTS.items():
         if sum(map(bool, map(re.compile(pattern).match, letters))) > share * len(letters):
@@ -315,12 +343,21 @@ def _quoted(value: Any) -> str:
 def _text_field(task: NewTask, wished: str) -> str:
     """A name for the text's field that no other column of the file has."""
     taken = set(task.columns) - {task.text_column}
-    return next(name for name in (wished, *(f"{wished}_{i}" for i in range(1, len(taken) + 2))) if name not in taken)
+    return next(
+        name
+        for name in (wished, *(f"{wished}_{i}" for i in range(1, len(taken) + 2)))
+        if name not in taken
+    )
 
 
 def _metric_line(metric: str) -> str:
-    """A line of metric_list: a metric's own aggregation, that of its kind (`f1_<label>`), or the mean."""
-    kinds = [metric, *(prefix for prefix in ("precision", "recall", "f1") if metric.startswith(f"{prefix}_")), "mean"]
+    """A line of metric_list: a metric's own aggregation, that of its kind (`f1_<label>`), or the
+    mean."""
+    kinds = [
+        metric,
+        *(prefix for prefix in ("precision", "recall", "f1") if metric.startswith(f"{prefix}_")),
+        "mean",
+    ]
     kind = next(kind for kind in kinds if hasattr(metrics, f"aggregate_{kind}"))
     better = str(metrics.find_metric(metric).higher_is_better).lower()
     aggregation = f"aggregation: !function ft_harness.metrics.aggregate_{kind}"
@@ -355,7 +392,13 @@ def render_task(task: NewTask) -> dict[str, str]:
         sample = [f"{asked}: <text>", f"{_title(task.answer_column)}:"]
         shown = f"{len(words)} label words, compared by log-likelihood ({task.balance})"
     columns = _quoted({field: [task.text_column], answer: [task.answer_column]})
-    head = _HEAD.format(title=title, name=task.name, source=_quoted(str(task.source)), columns=columns, options=options)
+    head = _HEAD.format(
+        title=title,
+        name=task.name,
+        source=_quoted(str(task.source)),
+        columns=columns,
+        options=options,
+    )
     lines = "\n".join(map(_metric_line, names))
     readme = _README.format(
         name=task.name,
@@ -372,18 +415,26 @@ def render_task(task: NewTask) -> dict[str, str]:
 
 
 def write_task(task: NewTask, folder: Path) -> Path:
-    """Write YAML and README into a folder, after the task was built from them once; the YAML's path.
+    """Write YAML and README into a folder, after the task was built from them once; the YAML's
+    path.
 
     Raises:
-        ConfigError: the folder lies inside the installed package, can't be written, or holds one of the files.
+        ConfigError: the folder lies inside the installed package, can't be written, or holds one of
+            the files.
         InputError: the task can't be built from the file.
     """
     files = render_task(task)
     if folder.resolve().is_relative_to(PACKAGE):
-        raise ConfigError(f"{folder} lies inside the installed package", "a folder of yours", "choose another --out")
+        raise ConfigError(
+            f"{folder} lies inside the installed package",
+            "a folder of yours",
+            "choose another --out",
+        )
     standing = [folder / name for name in files if (folder / name).exists()]
     if standing:
-        raise ConfigError(f"{standing[0]} exists", "a new folder or name", "remove it, or use --name or --out")
+        raise ConfigError(
+            f"{standing[0]} exists", "a new folder or name", "remove it, or use --name or --out"
+        )
     with tempfile.TemporaryDirectory() as trial:
         yaml = f"{task.name}.yaml"
         write_text(Path(trial) / yaml, files[yaml])

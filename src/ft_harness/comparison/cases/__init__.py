@@ -1,6 +1,14 @@
-"""What became of each item from base to tuned: how many were corrected or broken, where, and a few to read."""
+"""What became of each item from base to tuned: how many were corrected or broken, where, and a few
+to read."""
 
-from ft_harness.comparison.cases.listing import MOST_LISTED, SHOWN_CHARACTERS, Answer, Item, Listing, list_items
+from ft_harness.comparison.cases.listing import (
+    MOST_LISTED,
+    SHOWN_CHARACTERS,
+    Answer,
+    Item,
+    Listing,
+    list_items,
+)
 from ft_harness.comparison.cases.nearest import (
     NEAREST_FILE,
     Nearest,
@@ -21,7 +29,12 @@ from ft_harness.comparison.cases.sheets import (
 from ft_harness.comparison.cases.slices import MIN_ITEMS, Slice
 from ft_harness.comparison.cases.table import CASES_FILE, Sheet, Written, read_cases, write_table
 from ft_harness.comparison.cases.traits import field_kind
-from ft_harness.comparison.cases.transitions import THRESHOLD, ConfusionPair, Transition, count_confusion
+from ft_harness.comparison.cases.transitions import (
+    THRESHOLD,
+    ConfusionPair,
+    Transition,
+    count_confusion,
+)
 from ft_harness.metrics.registry import BY_LABEL, DECIDING_METRICS
 
 __all__ = [

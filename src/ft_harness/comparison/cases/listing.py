@@ -1,4 +1,5 @@
-"""Every item of a comparison with both answers, for readers who look further than the case sheet."""
+"""Every item of a comparison with both answers, for readers who look further than the case
+sheet."""
 
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ from ft_harness.records import Evaluation, Sample
 from ft_harness.records.score_table import scan_samples
 
 MOST_LISTED = 20_000
-SHOWN_CHARACTERS = 600  # of a prompt or an answer; the question stands at a prompt's end, so that its middle goes
+SHOWN_CHARACTERS = (
+    600  # of a prompt or an answer; the question stands at a prompt's end, so that its middle goes
+)
 _KEPT_START = 150
 
 
@@ -26,7 +29,8 @@ class Answer:
     Attributes:
         text: None: no readable answer.
         score: of the deciding metric.
-        margin: log-likelihood of the best choice minus that of the second best, in nats; None: nothing was chosen.
+        margin: log-likelihood of the best choice minus that of the second best, in nats; None:
+            nothing was chosen.
     """
 
     text: str | None
@@ -36,7 +40,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item with both answers; `slices` is kind -> slice. Long texts are cut in the middle, see `cut`."""
+    """One item with both answers; `slices` is kind -> slice. Long texts are cut in the middle, see
+    `cut`."""
 
     item_key: str
     transition: Transition
@@ -65,12 +70,17 @@ class Listing:
 
 
 def list_items(
-    summary: CaseSummary, base: Evaluation, tuned: Evaluation, limit: int, slice_by: Sequence[str] = ()
+    summary: CaseSummary,
+    base: Evaluation,
+    tuned: Evaluation,
+    limit: int,
+    slice_by: Sequence[str] = (),
 ) -> Listing | None:
     """Items of every transition; None where nothing decides.
 
-    Of more than `limit` (at most 20,000) those of the sheet come first, the others are drawn by their keys: the same
-    ones for each adapter that is compared with one base. Samples are read one by one.
+    Of more than `limit` (at most 20,000) those of the sheet come first, the others are drawn by
+    their keys: the same ones for each adapter that is compared with one base. Samples are read one
+    by one.
 
     Raises:
         InputError: samples can't be read, or a field of `slice_by` has more than 30 values.
@@ -89,7 +99,9 @@ def list_items(
         sample.item_key: (cut(sample.prompt), cut(sample.target), _answer(sample, summary.metric))
         for sample in scan_samples(base, chosen)
     }
-    of_tuned = {sample.item_key: _answer(sample, summary.metric) for sample in scan_samples(tuned, chosen)}
+    of_tuned = {
+        sample.item_key: _answer(sample, summary.metric) for sample in scan_samples(tuned, chosen)
+    }
     items = [
         Item(
             keys[row],
@@ -118,7 +130,8 @@ def _answer(sample: Sample, metric: str) -> Answer:
 
 
 def cut(text: str) -> str:
-    """A text of at most 600 characters as it is; of a longer one the first 150 and the last 450, a mark in between."""
+    """A text of at most 600 characters as it is; of a longer one the first 150 and the last 450, a
+    mark in between."""
     if len(text) <= SHOWN_CHARACTERS:
         return text
     kept = text[:_KEPT_START], text[_KEPT_START - SHOWN_CHARACTERS :]

@@ -1,4 +1,5 @@
-"""The training example that is nearest to each case, kept beside the tuned evaluation for later reports."""
+"""The training example that is nearest to each case, kept beside the tuned evaluation for later
+reports."""
 
 from __future__ import annotations
 
@@ -23,13 +24,16 @@ class Nearest(Frozen):
 
     schema_version: Literal[1] = 1
     n_training: int = Field(description="training docs that were looked at")
-    items: dict[str, NearestExample | None] = Field(description="item key -> its nearest; null: no word in common")
+    items: dict[str, NearestExample | None] = Field(
+        description="item key -> its nearest; null: no word in common"
+    )
 
 
 def find_nearest(
     texts: Mapping[str, Mapping[str, str]], training: Iterable[Doc], answer: Callable[[Doc], str]
 ) -> Nearest:
-    """The training doc whose set of content words has the largest Jaccard index with that of each item's texts.
+    """The training doc whose set of content words has the largest Jaccard index with that of each
+    item's texts.
 
     Of equally near ones the first counts. Training docs are read one by one and not kept.
 
@@ -72,7 +76,10 @@ def case_texts(summary: CaseSummary) -> dict[str, dict[str, str]]:
 def add_nearest(summary: CaseSummary, nearest: Nearest) -> CaseSummary:
     """The summary with the nearest training example of each case, as far as it is known."""
     return change_cases(
-        summary, lambda case: case.model_copy(update={"nearest": nearest.items.get(case.item_key, case.nearest)})
+        summary,
+        lambda case: case.model_copy(
+            update={"nearest": nearest.items.get(case.item_key, case.nearest)}
+        ),
     )
 
 

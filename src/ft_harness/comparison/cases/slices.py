@@ -1,4 +1,5 @@
-"""What became of base to tuned in parts of a test set: by length, overlap, negation, ... and by a user's own field."""
+"""What became of base to tuned in parts of a test set: by length, overlap, negation, ... and by a
+user's own field."""
 
 from __future__ import annotations
 
@@ -45,7 +46,9 @@ class Slice(Frozen):
     delta: float | None
     low: float | None = Field(description="lower end of the paired 95 % interval of delta")
     high: float | None
-    p: float | None = Field(description="null: fewer than 20 items, or chosen by what a model answered")
+    p: float | None = Field(
+        description="null: fewer than 20 items, or chosen by what a model answered"
+    )
     p_adjusted: float | None = Field(description="Holm over the tested slices of the comparison")
     verdict: Literal["gained", "lost", "no evidence"] | None = Field(description="null where p is")
     from_answers: bool = Field(default=False, description="chosen by what a model answered")
@@ -53,22 +56,33 @@ class Slice(Frozen):
 
 
 def tag_items(values: Values, trait: Trait) -> Tags:
-    """The slice of this trait that each item is in: its category, or the quarter of the items that its number is in.
+    """The slice of this trait that each item is in: its category, or the quarter of the items that
+    its number is in.
 
-    Quarters are named by the smallest and the largest number in them; equal numbers are never parted, so that there may
-    be fewer.
+    Quarters are named by the smallest and the largest number in them; equal numbers are never
+    parted, so that there may be fewer.
     """
     if trait.unit is None:
         return [None if value is None else str(value) for value in values]
-    numbers = np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
+    numbers = np.array(
+        [np.nan if value is None else float(value) for value in values], dtype=np.float64
+    )
     known = ~np.isnan(numbers)
     if not known.any():
         return [None] * len(numbers)
     edges = np.quantile(numbers[known], [0.25, 0.5, 0.75], method="inverted_cdf")
     quarters = np.searchsorted(edges, numbers)  # NaN comes last, and is left out below
-    ranges = [numbers[known & (quarters == quarter)] * trait.scale for quarter in np.unique(quarters[known])]
-    names = dict(zip(np.unique(quarters[known]).tolist(), _name_ranges(ranges, trait.unit), strict=True))
-    return [names[quarter] if has else None for quarter, has in zip(quarters.tolist(), known.tolist(), strict=True)]
+    ranges = [
+        numbers[known & (quarters == quarter)] * trait.scale
+        for quarter in np.unique(quarters[known])
+    ]
+    names = dict(
+        zip(np.unique(quarters[known]).tolist(), _name_ranges(ranges, trait.unit), strict=True)
+    )
+    return [
+        names[quarter] if has else None
+        for quarter, has in zip(quarters.tolist(), known.tolist(), strict=True)
+    ]
 
 
 def _name_ranges(ranges: Sequence[Array], unit: str) -> list[str]:
@@ -76,29 +90,36 @@ def _name_ranges(ranges: Sequence[Array], unit: str) -> list[str]:
     names: list[str] = []
     for digits in range(2 if unit == "nats" else 0, _MOST_DIGITS):
         ends = [(f"{found.min():,.{digits}f}", f"{found.max():,.{digits}f}") for found in ranges]
-        names = [f"{low} {unit}" if low == high else f"{low} to {high} {unit}" for low, high in ends]
+        names = [
+            f"{low} {unit}" if low == high else f"{low} to {high} {unit}" for low, high in ends
+        ]
         if all(high != low for (_, high), (low, _) in pairwise(ends)):
             break
     return names
 
 
 def tag_flags(pairs: Pairs) -> dict[str, tuple[Tags, str]]:
-    """Kind -> (tags, definition) of the ways in which an answer can be no good: in base, tuned, both or neither."""
+    """Kind -> (tags, definition) of the ways in which an answer can be no good: in base, tuned,
+    both or neither."""
     found: dict[str, tuple[Tags, str]] = {}
     for score, (kind, definition) in _FLAGS.items():
         base, tuned = (side[:, 0] == 1 for side in pairs.statistics(score))
-        words = np.where(base & tuned, "both", np.where(base, "base", np.where(tuned, "tuned", "neither")))
+        words = np.where(
+            base & tuned, "both", np.where(base, "base", np.where(tuned, "tuned", "neither"))
+        )
         if (words != "neither").any():
             found[kind] = (words.tolist(), f"items {definition}")
     return found
 
 
-def measure_slices(pairs: Pairs, metric: str, tags: Mapping[str, Tags], from_answers: Iterable[str]) -> list[Slice]:
+def measure_slices(
+    pairs: Pairs, metric: str, tags: Mapping[str, Tags], from_answers: Iterable[str]
+) -> list[Slice]:
     """Every slice with its test.
 
-    p-values are adjusted (Holm) over all slices that are tested: those of at least 20 items that were chosen by what
-    the items are. A slice chosen by what a model answered is no sample of items on which base and tuned could be
-    exchanged, so that its difference is shown but not tested.
+    p-values are adjusted (Holm) over all slices that are tested: those of at least 20 items that
+    were chosen by what the items are. A slice chosen by what a model answered is no sample of items
+    on which base and tuned could be exchanged, so that its difference is shown but not tested.
     """
     from tqdm import tqdm
 
@@ -141,14 +162,23 @@ def _measure(pairs: Pairs, metric: str, name: tuple[str, str]) -> Slice:
         p=difference.p if difference.n >= MIN_ITEMS else None,
         p_adjusted=None,
         verdict=None,
-        counts={transition: len(items) for transition, items in find_transitions(metric, before, after).items()},
+        counts={
+            transition: len(items)
+            for transition, items in find_transitions(metric, before, after).items()
+        },
     )
 
 
 def _judge(made: Slice, p_adjusted: float) -> Slice:
-    """The slice with its adjusted p and verdict; all deciding metrics are better the higher they are."""
+    """The slice with its adjusted p and verdict; all deciding metrics are better the higher they
+    are."""
     verdict = "no evidence"
-    if p_adjusted < stats.ALPHA and made.low is not None and made.high is not None and not made.low <= 0 <= made.high:
+    if (
+        p_adjusted < stats.ALPHA
+        and made.low is not None
+        and made.high is not None
+        and not made.low <= 0 <= made.high
+    ):
         verdict = "gained" if made.low > 0 else "lost"
     return made.model_copy(update={"p_adjusted": p_adjusted, "verdict": verdict})
 

@@ -1,4 +1,5 @@
-"""`cases.csv`: the sheets as a table with a column `why` that a person fills in and that later reports keep."""
+"""`cases.csv`: the sheets as a table with a column `why` that a person fills in and that later
+reports keep."""
 
 from __future__ import annotations
 
@@ -68,20 +69,26 @@ class Sheet:
     cases: CaseSummary
 
     def key(self, case: Case) -> Key:
-        return f"{self.base.subject}/{self.base.eval_id}", f"{self.tuned.subject}/{self.tuned.eval_id}", case.item_key
+        return (
+            f"{self.base.subject}/{self.base.eval_id}",
+            f"{self.tuned.subject}/{self.tuned.eval_id}",
+            case.item_key,
+        )
 
     def add_whys(self, written: Written) -> CaseSummary:
         """The cases with what was written of them."""
-        return change_cases(self.cases, lambda case: case.model_copy(update={"why": written.why(self.key(case))}))
+        return change_cases(
+            self.cases, lambda case: case.model_copy(update={"why": written.why(self.key(case))})
+        )
 
 
 def read_cases(path: Path) -> Written:
-    """What stands in a cases.csv, empty where there is none. A file that a spreadsheet saved with semicolons or tabs is
-    read too; a row that stands twice is one with both texts.
+    """What stands in a cases.csv, empty where there is none. A file that a spreadsheet saved with
+    semicolons or tabs is read too; a row that stands twice is one with both texts.
 
     Raises:
-        InputError: the file isn't UTF-8, or has lost one of the columns base, tuned, item_key and why. It is left as it
-            is.
+        InputError: the file isn't UTF-8, or has lost one of the columns base, tuned, item_key and
+            why. It is left as it is.
     """
     if not path.exists():
         return Written()
@@ -97,7 +104,9 @@ def read_cases(path: Path) -> Written:
     try:
         lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=_find_delimiter(text)))
     except csv.Error as error:
-        raise InputError(f"{path}: not valid csv ({error})", "closed quotes", "mend the row") from error
+        raise InputError(
+            f"{path}: not valid csv ({error})", "closed quotes", "mend the row"
+        ) from error
     header = [unguard_formula(name) for name in lines[0]] if lines else []
     missing = [name for name in (*_KEY, _WHY) if name not in header]
     if missing or len(set(header)) < len(header):
@@ -129,8 +138,9 @@ def _keep(rows: dict[Key, dict[str, str]], row: dict[str, str]) -> None:
 def write_table(sheets: Sequence[Sheet], written: Written) -> str:
     """The sheets' cases as csv, each with what was written of it before.
 
-    Rows with a text of which the item is in no sheet any more come last, marked `no`; those without are dropped.
-    Columns that a person added are kept. Texts that a spreadsheet would take for formulas begin with an apostrophe.
+    Rows with a text of which the item is in no sheet any more come last, marked `no`; those without
+    are dropped. Columns that a person added are kept. Texts that a spreadsheet would take for
+    formulas begin with an apostrophe.
     """
     further = [name for name in written.columns if name not in _COLUMNS]
     rows: dict[Key, Mapping[str, str]] = {}
@@ -138,14 +148,22 @@ def write_table(sheets: Sequence[Sheet], written: Written) -> str:
         for transition, case in list_cases(sheet.cases):
             key = sheet.key(case)
             kept = written.rows.get(key, {})
-            rows[key] = _make_row(sheet, transition, case) | {name: kept.get(name, "") for name in (*further, _WHY)}
-    left = {key: row | {_IN_SHEET: "no"} for key, row in written.rows.items() if key not in rows and written.why(key)}
+            rows[key] = _make_row(sheet, transition, case) | {
+                name: kept.get(name, "") for name in (*further, _WHY)
+            }
+    left = {
+        key: row | {_IN_SHEET: "no"}
+        for key, row in written.rows.items()
+        if key not in rows and written.why(key)
+    }
     return _write([*_COLUMNS[:-1], *further, _WHY], [*rows.values(), *left.values()])
 
 
 def _write(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")  # of RFC 4180; with "\n" alone a "\r" would not be quoted
+    writer = csv.writer(
+        text, lineterminator="\r\n"
+    )  # of RFC 4180; with "\n" alone a "\r" would not be quoted
     writer.writerow([guard_formula(name) for name in columns])
     writer.writerows([guard_formula(row.get(name, "")) for name in columns] for row in rows)
     return "\ufeff" + text.getvalue()  # the mark by which spreadsheets know UTF-8

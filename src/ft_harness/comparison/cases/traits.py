@@ -47,7 +47,9 @@ _QUESTIONS = {  # the earliest one in the question counts; of two in one place t
     "yes or no": r"^(?:is|are|was|were|am|do|does|did|has|have|had|can|could|will|would|shall|should|may|might|must)\b"
     r"|[吗嗎]",
 }
-_QUESTION = re.compile("|".join(f"(?P<q{number}>{pattern})" for number, pattern in enumerate(_QUESTIONS.values())))
+_QUESTION = re.compile(
+    "|".join(f"(?P<q{number}>{pattern})" for number, pattern in enumerate(_QUESTIONS.values()))
+)
 
 
 @lru_cache(maxsize=1)
@@ -61,18 +63,25 @@ def _without_punctuation() -> dict[int, str]:
 
 
 def content_words(text: str) -> set[str]:
-    """The words of a text that carry its content, case folded: no function words (English and Chinese) and no
-    punctuation. In scripts written without blanks each character is a word."""
+    """The words of a text that carry its content, case folded: no function words (English and
+    Chinese) and no punctuation. In scripts written without blanks each character is a word."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return set(split_tokens(folded.translate(_without_punctuation()))) - _function_words()
 
 
 def find_text_fields(samples: Iterable[Sample]) -> list[str]:
-    """Doc fields that are texts and stand in nearly all prompts, in the prompt's order; not the answer's own field."""
+    """Doc fields that are texts and stand in nearly all prompts, in the prompt's order; not the
+    answer's own field."""
     looked_at = list(islice(samples, _LOOKED_AT))
-    items = [Item(sample.item_key, sample.prompt, sample.target, sample.doc) for sample in looked_at]
+    items = [
+        Item(sample.item_key, sample.prompt, sample.target, sample.doc) for sample in looked_at
+    ]
     names = find_fields(items)
-    return [name for name in names if not all(plain(item.doc[name]) == plain(item.answer) for item in items)]
+    return [
+        name
+        for name in names
+        if not all(plain(item.doc[name]) == plain(item.answer) for item in items)
+    ]
 
 
 def show_fields(doc: Mapping[str, Any], fields: Iterable[str]) -> dict[str, str]:
@@ -81,8 +90,13 @@ def show_fields(doc: Mapping[str, Any], fields: Iterable[str]) -> dict[str, str]
 
 
 def read_log_likelihoods(sample: Sample) -> list[float] | None:
-    """The log-likelihood of each choice in nats; None where the model did not choose between several."""
-    pairs = [response for response in sample.responses if isinstance(response, list) and len(response) == 2]
+    """The log-likelihood of each choice in nats; None where the model did not choose between
+    several."""
+    pairs = [
+        response
+        for response in sample.responses
+        if isinstance(response, list) and len(response) == 2
+    ]
     if len(sample.responses) < 2 or len(pairs) < len(sample.responses):
         return None
     return [float(value) for value, _ in pairs]
@@ -100,10 +114,12 @@ class Trait:
 
     Attributes:
         definition: what it is, for the reader.
-        read: its value for an item: a category, or a number, of which quartiles are made; None: it has none.
+        read: its value for an item: a category, or a number, of which quartiles are made; None: it
+            has none.
         unit: of a number.
         scale: what a number is multiplied by for the reader.
-        from_answers: it depends on what a model answered, so that a slice is no fair sample of items.
+        from_answers: it depends on what a model answered, so that a slice is no fair sample of
+            items.
     """
 
     name: str
@@ -115,12 +131,23 @@ class Trait:
 
 
 def list_traits(fields: Sequence[str], further: Sequence[str] = ()) -> list[Trait]:
-    """The traits of items whose prompts show these text fields; `further` names doc fields that a user slices by."""
-    named = [Trait(field_kind(name), f"the doc's field {name}", partial(_read_category, name)) for name in further]
+    """The traits of items whose prompts show these text fields; `further` names doc fields that a
+    user slices by."""
+    named = [
+        Trait(field_kind(name), f"the doc's field {name}", partial(_read_category, name))
+        for name in further
+    ]
     focus = fields[-1] if fields else None
     traits = [
-        Trait("prompt length", "characters of the prompt", lambda sample: float(len(sample.prompt)), "characters"),
-        Trait("prompt cut", "whether the prompt was too long, so that its beginning is lost", _is_cut),
+        Trait(
+            "prompt length",
+            "characters of the prompt",
+            lambda sample: float(len(sample.prompt)),
+            "characters",
+        ),
+        Trait(
+            "prompt cut", "whether the prompt was too long, so that its beginning is lost", _is_cut
+        ),
         Trait("answerable", "whether the passage holds the answer", _answerable),
         Trait(
             "base margin",
@@ -137,7 +164,9 @@ def list_traits(fields: Sequence[str], further: Sequence[str] = ()) -> list[Trai
             Trait(
                 "word overlap",
                 f"share of the content words of {focus} that also stand in {fields[0]}",
-                lambda sample: overlap_share(str(sample.doc.get(fields[0]) or ""), str(sample.doc.get(focus) or "")),
+                lambda sample: overlap_share(
+                    str(sample.doc.get(fields[0]) or ""), str(sample.doc.get(focus) or "")
+                ),
                 "%",
                 100.0,
             )
@@ -151,14 +180,23 @@ def field_kind(name: str) -> str:
 
 
 def _text_traits(field: str) -> list[Trait]:
-    """Traits of one text field, which stands last in the prompt: the hypothesis, the question, or all there is."""
+    """Traits of one text field, which stands last in the prompt: the hypothesis, the question, or
+    all there is."""
 
     def text(sample: Sample) -> str:
         return unicodedata.normalize("NFKC", str(sample.doc.get(field) or "")).casefold()
 
     return [
-        Trait("negation", f"a negation word in {field}", lambda sample: _say(bool(_NEGATION.search(text(sample))))),
-        Trait("number", f"a digit or number word in {field}", lambda sample: _say(bool(_NUMBER.search(text(sample))))),
+        Trait(
+            "negation",
+            f"a negation word in {field}",
+            lambda sample: _say(bool(_NEGATION.search(text(sample)))),
+        ),
+        Trait(
+            "number",
+            f"a digit or number word in {field}",
+            lambda sample: _say(bool(_NUMBER.search(text(sample)))),
+        ),
         Trait(
             "question type",
             f"the first question word of {field}, where it is a question",
@@ -168,15 +206,18 @@ def _text_traits(field: str) -> list[Trait]:
 
 
 def overlap_share(first: str, last: str) -> float | None:
-    """Share of the last text's content words that also stand in the first; None where it has none."""
+    """Share of the last text's content words that also stand in the first; None where it has
+    none."""
     words = content_words(last)
     return len(words & content_words(first)) / len(words) if words else None
 
 
 def find_question_type(text: str, *, is_question: bool) -> str | None:
-    """What a folded text asks for; None where it is no question (has no question mark at its end), unless it is said
-    to be one."""
-    if not is_question and not text.rstrip().endswith("?"):  # NFKC has made ? of the full-width mark
+    """What a folded text asks for; None where it is no question (has no question mark at its end),
+    unless it is said to be one."""
+    if not is_question and not text.rstrip().endswith(
+        "?"
+    ):  # NFKC has made ? of the full-width mark
         return None
     found = _QUESTION.search(text)
     if found is None or found.lastgroup is None:
@@ -189,7 +230,8 @@ def _say(holds: bool) -> str:
 
 
 def _answerable(sample: Sample) -> str | None:
-    """By the official scorer's split of the scores, else by an empty list of answers; None: no such task."""
+    """By the official scorer's split of the scores, else by an empty list of answers; None: no such
+    task."""
     if "HasAns_exact" in sample.scores:
         return _say(sample.scores["HasAns_exact"] is not None)
     answers = sample.doc.get("answers")

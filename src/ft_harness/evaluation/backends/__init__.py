@@ -1,5 +1,5 @@
-"""lm-eval model back-ends. `ft-causal`: a causal language model, each prompt and shared prefix computed once.
-`ft-seqcls`: a classification head, each doc computed once for all its choices."""
+"""lm-eval model back-ends. `ft-causal`: a causal language model, each prompt and shared prefix
+computed once. `ft-seqcls`: a classification head, each doc computed once for all its choices."""
 
 from ft_harness.evaluation.backends.answers import GeneratedText, ScoredAnswer, ScoredText
 from ft_harness.evaluation.backends.causal import BACK_END, causal_class, make_causal_lm

@@ -1,14 +1,17 @@
-"""What the back-end answers lm-eval, telling the metrics what only it knows: tokens scored, and texts that were cut.
+"""What the back-end answers lm-eval, telling the metrics what only it knows: tokens scored, and
+texts that were cut.
 
-These are attributes of the returned tuple, float and str, so that lm-eval handles them as its own. `failed` says why
-there is no answer, and stands on a placeholder that is in no score; else it is None.
+These are attributes of the returned tuple, float and str, so that lm-eval handles them as its own.
+`failed` says why there is no answer, and stands on a placeholder that is in no score; else it is
+None.
 """
 
 from __future__ import annotations
 
 
 class ScoredAnswer(tuple[float, bool]):
-    """(log-likelihood in nats, whether greedy decoding gives it) of an answer of `tokens` tokens."""
+    """(log-likelihood in nats, whether greedy decoding gives it) of an answer of `tokens`
+    tokens."""
 
     tokens: int
     failed: str | None = None
@@ -22,7 +25,8 @@ class ScoredText(float):
 
 
 class GeneratedText(str):
-    """A generated answer; `truncated` if neither EOS nor a stop string ended it within max_gen_toks tokens."""
+    """A generated answer; `truncated` if neither EOS nor a stop string ended it within max_gen_toks
+    tokens."""
 
     truncated: bool
     failed: str | None = None

@@ -1,4 +1,5 @@
-"""The lm-eval model `ft-causal`: lm-eval's own tokenisation and truncation, log-likelihoods and texts by this room."""
+"""The lm-eval model `ft-causal`: lm-eval's own tokenisation and truncation, log-likelihoods and
+texts by this room."""
 
 from __future__ import annotations
 
@@ -26,8 +27,18 @@ else:
     _Above = object  # lm-eval is imported when a model is made
 
 BACK_END = "ft-causal (softmax float32)"
-_UNSERVED = {"mixed_precision_dtype", "think_end_token", "autogptq", "gptqmodel", "delta", "gguf_file"}  # of `hf`
-_PROOF = ("The film was good.", "A child reads a book.")  # no doc is known when lm-eval makes a model
+_UNSERVED = {
+    "mixed_precision_dtype",
+    "think_end_token",
+    "autogptq",
+    "gptqmodel",
+    "delta",
+    "gguf_file",
+}  # of `hf`
+_PROOF = (
+    "The film was good.",
+    "A child reads a book.",
+)  # no doc is known when lm-eval makes a model
 _PROOF_LENGTH = 64
 Texts = tuple[str, str] | None
 Request = tuple[Texts, list[int], list[int]]  # (context, answer) as texts, then as tokens
@@ -41,12 +52,15 @@ def named_base(peft: str | None) -> str:
         InputError: the adapter doesn't say.
     """
     if peft is None:
-        raise ConfigError("no model is named", "pretrained=... or peft=... among the model arguments", "add one")
+        raise ConfigError(
+            "no model is named", "pretrained=... or peft=... among the model arguments", "add one"
+        )
     return base_of(adapter_folder(peft))
 
 
 class _Causal(_Above):  # type: ignore[misc]
-    """Methods laid over those of lm-eval's `hf` model, from which loading, tokens and templates stay.
+    """Methods laid over those of lm-eval's `hf` model, from which loading, tokens and templates
+    stay.
 
     Attributes:
         truncated_prompts: those that were cut from the left.
@@ -61,7 +75,8 @@ class _Causal(_Above):  # type: ignore[misc]
         quantization: str | None = None,
         **options: Any,
     ) -> None:
-        """As lm-eval's `hf`, but for `batch_size`: prompts of a batch at most; None or "auto": as memory allows.
+        """As lm-eval's `hf`, but for `batch_size`: prompts of a batch at most; None or "auto": as
+        memory allows.
 
         Args:
             pretrained: also 'bundled', or None: the base that the adapter (`peft`) names.
@@ -70,7 +85,9 @@ class _Causal(_Above):  # type: ignore[misc]
         """
         if unserved := sorted(_UNSERVED & options.keys()):
             raise ConfigError(
-                f"ft-causal has no model argument {unserved[0]}", "those of its own and of lm-eval's hf", "remove it"
+                f"ft-causal has no model argument {unserved[0]}",
+                "those of its own and of lm-eval's hf",
+                "remove it",
             )
         self._quantization = quantization
         pretrained = named_base(options.get("peft")) if pretrained is None else pretrained
@@ -83,13 +100,16 @@ class _Causal(_Above):  # type: ignore[misc]
         self.truncated_prompts: set[str] = set()
         self.scored_tokens = 0
 
-    def _create_model(self, pretrained: str, *, peft: str | None = None, dtype: Any = "auto", **options: Any) -> None:
-        """As lm-eval's, but quantised if asked for, and with a checked adapter and the vocabulary as it is (lm-eval has
-        no model argument for the first, and cuts a padded vocabulary before it loads an adapter).
+    def _create_model(
+        self, pretrained: str, *, peft: str | None = None, dtype: Any = "auto", **options: Any
+    ) -> None:
+        """As lm-eval's, but quantised if asked for, and with a checked adapter and the vocabulary
+        as it is (lm-eval has no model argument for the first, and cuts a padded vocabulary before
+        it loads an adapter).
 
         Raises:
-            InputError: another quantisation than nf4 and int8, a model that reads and writes apart, or an adapter that
-                doesn't fit.
+            InputError: another quantisation than nf4 and int8, a model that reads and writes apart,
+                or an adapter that doesn't fit.
         """
         loading = {"dtype": dtype}
         if self._quantization:
@@ -100,10 +120,18 @@ class _Causal(_Above):  # type: ignore[misc]
         super()._create_model(pretrained, **{**options, **loading})
         quantization.settle(self.model)
         if getattr(self.model.config, "is_encoder_decoder", False):
-            raise InputError(f"{pretrained}: an encoder-decoder", "a causal language model", "use --model hf")
+            raise InputError(
+                f"{pretrained}: an encoder-decoder", "a causal language model", "use --model hf"
+            )
         if peft:
             section = ModelSection(pretrained=pretrained, revision=options.get("revision"))
-            base = BaseModel(self.model, self.tokenizer, describe(section, self.model), _PROOF_LENGTH, self.device)
+            base = BaseModel(
+                self.model,
+                self.tokenizer,
+                describe(section, self.model),
+                _PROOF_LENGTH,
+                self.device,
+            )
             tuned, _ = attach(adapter_folder(peft), base, _PROOF, form=None)
             self._model: Any = tuned.model
 
@@ -114,8 +142,8 @@ class _Causal(_Above):  # type: ignore[misc]
 
     @property
     def store(self) -> ResponseStore | None:
-        """Responses that are not computed again. With a store, a request that memory is not enough for is answered by a
-        placeholder whose `failed` says so; without one, it is an error."""
+        """Responses that are not computed again. With a store, a request that memory is not enough
+        for is answered by a placeholder whose `failed` says so; without one, it is an error."""
         return self.scorer.store
 
     @store.setter
@@ -147,13 +175,15 @@ class _Causal(_Above):  # type: ignore[misc]
             )
         return f"out of memory with {tokens} tokens; {advice}"
 
-    # --- log-likelihoods -------------------------------------------------------------------------------------------
+    # --- log-likelihoods
+    # -------------------------------------------------------------------------------------------
 
     def _query(self, request: Request) -> Query:
         """A request as it is scored, counted.
 
         Raises:
-            InputError: no token to score or to score after, or an answer that is longer than the context.
+            InputError: no token to score or to score after, or an answer that is longer than the
+                context.
         """
         texts, context, answer = request
         shown = f"{(texts or ('', ''))[1][:80]!r}"
@@ -176,9 +206,13 @@ class _Causal(_Above):  # type: ignore[misc]
         return query
 
     def _loglikelihood_tokens(
-        self, requests: Sequence[Request], disable_tqdm: bool = False, override_bs: int | None = None
+        self,
+        requests: Sequence[Request],
+        disable_tqdm: bool = False,
+        override_bs: int | None = None,
     ) -> list[ScoredAnswer]:
-        """Called by lm-eval's `loglikelihood`, which has made tokens of the texts; the last two change nothing."""
+        """Called by lm-eval's `loglikelihood`, which has made tokens of the texts; the last two
+        change nothing."""
         queries = [self._query(request) for request in requests]
         scores = self.scorer.score(queries)
         results: list[ScoredAnswer] = []
@@ -194,7 +228,8 @@ class _Causal(_Above):  # type: ignore[misc]
     def _windows(self, text: str) -> list[Request]:
         """Each window of a running text: lm-eval's own cut, every token of the text scored once.
 
-        The text is encoded without special tokens: the first window opens with BOS (EOS where there is none).
+        The text is encoded without special tokens: the first window opens with BOS (EOS where there
+        is none).
         """
         from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
@@ -203,8 +238,11 @@ class _Causal(_Above):  # type: ignore[misc]
         pairs = get_rolling_token_windows(own, self.prefix_token_id, self.max_length, context_len=1)
         return [(None, *make_disjoint_window(pair)) for pair in pairs]
 
-    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[ScoredText]:
-        """Log-likelihoods of whole texts, windows of all texts batched together. An empty text has 0 tokens.
+    def loglikelihood_rolling(
+        self, requests: list[Any], disable_tqdm: bool = False
+    ) -> list[ScoredText]:
+        """Log-likelihoods of whole texts, windows of all texts batched together. An empty text has
+        0 tokens.
 
         lm-eval's own method encodes a text with special tokens, and so scores BOS given BOS.
         """
@@ -220,9 +258,12 @@ class _Causal(_Above):  # type: ignore[misc]
             self.cache_hook.add_partial("loglikelihood_rolling", request.args, result)
         return results
 
-    # --- generation ------------------------------------------------------------------------------------------------
+    # --- generation
+    # ------------------------------------------------------------------------------------------------
 
-    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[GeneratedText]:
+    def generate_until(
+        self, requests: list[Any], disable_tqdm: bool = False
+    ) -> list[GeneratedText]:
         """Texts that go on after the prompts, up to EOS, a stop string or `max_gen_toks` tokens."""
         prompts = [self._prompt(*request.args) for request in requests]
         texts = self.generator.generate(prompts)

@@ -1,4 +1,5 @@
-"""The lm-eval model `ft-seqcls`: multiple-choice items answered by a classification head, each doc computed once."""
+"""The lm-eval model `ft-seqcls`: multiple-choice items answered by a classification head, each doc
+computed once."""
 
 from __future__ import annotations
 
@@ -40,14 +41,23 @@ else:
     _Above = object  # lm-eval is imported when a model is made
 
 HEAD_BACK_END = "ft-seqcls (softmax float32)"
-_OPTIONS = ("peft", "text_fields", "max_length", "dtype", "quantization", "revision")  # of model_args
+_OPTIONS = (
+    "peft",
+    "text_fields",
+    "max_length",
+    "dtype",
+    "quantization",
+    "revision",
+)  # of model_args
 _PROOF = ("The film was good.", "It was a good film.")
 
 
 class _HeadWork:
     """Numbered rows on their way through the model, as `complete` computes them."""
 
-    def __init__(self, base: BaseModel, rows: Sequence[HeadInput], most: int | None, allowance: Allowance) -> None:
+    def __init__(
+        self, base: BaseModel, rows: Sequence[HeadInput], most: int | None, allowance: Allowance
+    ) -> None:
         """`most`: rows of a batch at most, None: as many as memory holds."""
         self._base = base
         self._rows = rows
@@ -70,7 +80,9 @@ class _HeadWork:
         base = self._base
         if base.head is None:
             raise AssertionError("ft-seqcls is made of a base with a head")
-        logits = read_logits(base.model, base.head, base.tokenizer, [self._rows[number] for number in batch])
+        logits = read_logits(
+            base.model, base.head, base.tokenizer, [self._rows[number] for number in batch]
+        )
         scores: list[list[float]] = logits.log_softmax(dim=-1).tolist()
         if not all(math.isfinite(value) for row in scores for value in row):
             raise NonFiniteError(
@@ -100,7 +112,8 @@ class _HeadWork:
 
 
 class _Classifier(_Above):  # type: ignore[misc]
-    """Answers log-likelihood requests of multiple-choice items by the log-softmax of a head's logits.
+    """Answers log-likelihood requests of multiple-choice items by the log-softmax of a head's
+    logits.
 
     Attributes:
         truncated_prompts: those of docs whose texts were cut.
@@ -123,16 +136,22 @@ class _Classifier(_Above):  # type: ignore[misc]
         """As lm-eval calls it, or over a loaded base.
 
         Args:
-            pretrained: a model folder or hub id, None: the base that `peft` names; or a base loaded with a head.
+            pretrained: a model folder or hub id, None: the base that `peft` names; or a base loaded
+                with a head.
             batch_size: docs of a batch at most; None or "auto": as memory allows.
             max_batch_size: lm-eval passes it; without meaning here.
             device: that of the loaded model, if not None.
-            options: peft, text_fields (names joined by +), max_length, dtype, quantization, revision.
+            options: peft, text_fields (names joined by +), max_length, dtype, quantization,
+                revision.
         """
         super().__init__()
         name = named_base(options.get("peft")) if pretrained is None else pretrained
         base = name if isinstance(name, BaseModel) else _load(name, options)
-        self.base = replace(base, model=base.model.to(device), device=device) if device and _is_there(device) else base
+        self.base = (
+            replace(base, model=base.model.to(device), device=device)
+            if device and _is_there(device)
+            else base
+        )
         if self.base.head is None:
             raise InputError(
                 f"{self.base.info.pretrained}: ft-seqcls answers from a classification head, there is none",
@@ -153,10 +172,12 @@ class _Classifier(_Above):  # type: ignore[misc]
         """What a batch may take beside the weights."""
         return budget_of(self.base.model).free
 
-    # --- requests ------------------------------------------------------------------------------------------------
+    # --- requests
+    # ------------------------------------------------------------------------------------------------
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[ScoredAnswer]:
-        """(log-probability of the choice, whether it is the likeliest) of each request; a doc is computed once.
+        """(log-probability of the choice, whether it is the likeliest) of each request; a doc is
+        computed once.
 
         Raises:
             InputError: not one request for each label of the head, or other labels.
@@ -165,18 +186,25 @@ class _Classifier(_Above):  # type: ignore[misc]
         """
         items: dict[tuple[Any, Any], dict[int, Any]] = {}
         for request in requests:
-            items.setdefault((request.task_name, request.doc_id), {}).setdefault(request.idx, request)
+            items.setdefault((request.task_name, request.doc_id), {}).setdefault(
+                request.idx, request
+            )
         rows = self._rows([self._first(choices) for choices in items.values()])
         work = _HeadWork(self.base, rows, self.most, self._allowance)
         ledger = Ledger(self.store, (f"head|{row.ids}|{row.types}" for row in rows))
         responses = complete(work.anew(range(len(rows))), work, ledger, self._allowance)
         number = {item: i for i, item in enumerate(items)}
         return [
-            self._answer(request, rows, number[request.task_name, request.doc_id], responses) for request in requests
+            self._answer(request, rows, number[request.task_name, request.doc_id], responses)
+            for request in requests
         ]
 
     def _answer(
-        self, request: Any, rows: Sequence[HeadInput], number: int, responses: dict[int, list[float] | None]
+        self,
+        request: Any,
+        rows: Sequence[HeadInput],
+        number: int,
+        responses: dict[int, list[float] | None],
     ) -> ScoredAnswer:
         scores = responses[number]
         if scores is None and self.store is None:
@@ -188,7 +216,11 @@ class _Classifier(_Above):  # type: ignore[misc]
         best = scores is not None and scores.index(max(scores)) == request.idx
         result = ScoredAnswer((scores[request.idx] if scores else 0.0, best))
         result.tokens = 1  # a label
-        result.failed = None if scores else f"out of memory with {len(rows[number].ids)} tokens; lower model.max_length"
+        result.failed = (
+            None
+            if scores
+            else f"out of memory with {len(rows[number].ids)} tokens; lower model.max_length"
+        )
         return result
 
     def _first(self, choices: dict[int, Any]) -> Any:
@@ -235,7 +267,8 @@ class _Classifier(_Above):  # type: ignore[misc]
             "use ft-causal for it",
         )
 
-    # --- several processes: lm-eval's own ---------------------------------------------------------------------------
+    # --- several processes: lm-eval's own
+    # ---------------------------------------------------------------------------
 
     def all_gather(self, tensor: Any) -> Any:
         from lm_eval.models.huggingface import HFLM
@@ -252,7 +285,8 @@ class _Classifier(_Above):  # type: ignore[misc]
 
         HFLM.barrier(self)
 
-    # --- chat templates: lm-eval's own ---------------------------------------------------------------------------
+    # --- chat templates: lm-eval's own
+    # ---------------------------------------------------------------------------
 
     @property
     def tokenizer_name(self) -> str:
@@ -264,7 +298,9 @@ class _Classifier(_Above):  # type: ignore[misc]
         text: str | None = TemplateLM.chat_template(self, chat_template)
         return text
 
-    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
         from lm_eval.models.huggingface import HFLM
 
         own = SimpleNamespace(tokenizer=self.tokenizer, chat_template_args={})
@@ -283,7 +319,8 @@ def classifier_class() -> type[_Classifier]:
     return ClassifierLM
 
 
-# --- from lm-eval's model_args ---------------------------------------------------------------------------------------
+# --- from lm-eval's model_args
+# ---------------------------------------------------------------------------------------
 
 
 def _is_there(device: str) -> bool:
@@ -338,7 +375,9 @@ def _plan_of(section: ModelSection, folder: Path | None) -> HeadPlan:
     card, init = adapters.read_card(folder), folder / HEAD_FILE
     fields = card.recipe["task"].get("text_fields") if card else None
     labels = _labels_of(folder, config)
-    return HeadPlan(labels, labels, tuple(fields) if fields else None, init=init if init.is_file() else None)
+    return HeadPlan(
+        labels, labels, tuple(fields) if fields else None, init=init if init.is_file() else None
+    )
 
 
 def _labels_of(folder: Path, config: Any) -> tuple[str, ...]:
@@ -353,7 +392,8 @@ def _labels_of(folder: Path, config: Any) -> tuple[str, ...]:
 
 
 def _count_outputs(path: Path) -> int:
-    """Outputs of the head in an adapter's file: the fewest rows of the matrices that are saved whole.
+    """Outputs of the head in an adapter's file: the fewest rows of the matrices that are saved
+    whole.
 
     Raises:
         InputError: there are none, or the file is damaged.
@@ -368,6 +408,8 @@ def _count_outputs(path: Path) -> int:
     outputs = [shape[0] for shape in shapes if len(shape) == 2]
     if not outputs:
         raise InputError(
-            f"{path}: no classification head in it", "an adapter of the task type SEQ_CLS", "use ft-causal for it"
+            f"{path}: no classification head in it",
+            "an adapter of the task type SEQ_CLS",
+            "use ft-causal for it",
         )
     return int(min(outputs))

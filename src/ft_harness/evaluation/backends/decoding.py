@@ -20,8 +20,8 @@ _SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cut
 
 
 class Decoding(BaseModel):
-    """Arguments of lm-eval (`until`, `max_gen_toks`) and of transformers' generate that choose tokens; not those that
-    change what comes back, such as num_return_sequences."""
+    """Arguments of lm-eval (`until`, `max_gen_toks`) and of transformers' generate that choose
+    tokens; not those that change what comes back, such as num_return_sequences."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -43,11 +43,16 @@ class Decoding(BaseModel):
 
 
 def problems(tasks: Mapping[Split, ConfigurableTask], settings: EvalSection) -> list[InputError]:
-    """Decoding of a task that generates nothing; arguments that are none, have no sense, or would do nothing."""
+    """Decoding of a task that generates nothing; arguments that are none, have no sense, or would
+    do nothing."""
     asked = sorted({name for protocol in settings.protocols() for name in protocol.decoding})
     if not asked:
         return []
-    still = [task.config.task.partition("@")[0] for task in tasks.values() if task.OUTPUT_TYPE != "generate_until"]
+    still = [
+        task.config.task.partition("@")[0]
+        for task in tasks.values()
+        if task.OUTPUT_TYPE != "generate_until"
+    ]
     if still:
         return [
             InputError(
@@ -57,18 +62,24 @@ def problems(tasks: Mapping[Split, ConfigurableTask], settings: EvalSection) -> 
             )
         ]
     own = next(iter(tasks.values())).config.generation_kwargs or {}
-    found = {str(fault): fault for each in settings.protocols() for fault in _faults(each.decoding, own)}
+    found = {
+        str(fault): fault for each in settings.protocols() for fault in _faults(each.decoding, own)
+    }
     return list(found.values())
 
 
-def room_problems(tasks: Mapping[Split, ConfigurableTask], settings: EvalSection, context: int) -> list[InputError]:
+def room_problems(
+    tasks: Mapping[Split, ConfigurableTask], settings: EvalSection, context: int
+) -> list[InputError]:
     """Answers that may be as long as the context, so that no prompt fits before them.
 
     Args:
         context: what the model reads, in tokens.
     """
     own = next(iter(tasks.values())).config.generation_kwargs or {}
-    longest = max(int({**own, **each.decoding}.get("max_gen_toks", 0)) for each in settings.protocols())
+    longest = max(
+        int({**own, **each.decoding}.get("max_gen_toks", 0)) for each in settings.protocols()
+    )
     return [no_room(longest, context)] if longest >= context else []
 
 
@@ -88,7 +99,11 @@ def _faults(decoding: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Inp
         for each in error.errors():
             name = str(each["loc"][0])
             names = Decoding.model_fields
-            said = f"is {decoding[name]!r}" if name in names else f"is no argument of decoding{suggest(name, names)}"
+            said = (
+                f"is {decoding[name]!r}"
+                if name in names
+                else f"is no argument of decoding{suggest(name, names)}"
+            )
             right = each["msg"] if name in names else ", ".join(names)
             yield InputError(f"eval.generation_kwargs: {name} {said}", right, "correct it")
         return
@@ -101,4 +116,8 @@ def _faults(decoding: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Inp
             "add it, or leave the rest out",
         )
     if samples and temperature == 0:
-        yield InputError("eval.generation_kwargs: sampled at temperature 0", "a temperature above 0", "correct it")
+        yield InputError(
+            "eval.generation_kwargs: sampled at temperature 0",
+            "a temperature above 0",
+            "correct it",
+        )

@@ -1,4 +1,5 @@
-"""One batch through the model: tensors of its rows, logits of the positions that are read, log-likelihoods."""
+"""One batch through the model: tensors of its rows, logits of the positions that are read,
+log-likelihoods."""
 
 from __future__ import annotations
 
@@ -30,14 +31,17 @@ class Inputs(NamedTuple):
 
 @cache
 def _prefix_layer() -> Any:
-    """A cache layer that keeps the first keys it is given and joins them to the later ones of any number of rows."""
+    """A cache layer that keeps the first keys it is given and joins them to the later ones of any
+    number of rows."""
     import torch
     from transformers.cache_utils import DynamicLayer
 
     class PrefixLayer(DynamicLayer):  # type: ignore[misc]
         """[1, heads, P, width], read and never grown."""
 
-        def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        def update(
+            self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any
+        ) -> tuple[Any, Any]:
             if not self.is_initialized:
                 return super().update(key_states, value_states)  # type: ignore[no-any-return]
             rows = key_states.shape[0]
@@ -62,7 +66,8 @@ def read_prefix(model: Any, prefix: Tokens) -> Any:
 
 
 def _tree_mask(row: Row) -> Any:
-    """[K, K] booleans: which nodes of a row's tree each node sees, itself and what comes before it in its sequence."""
+    """[K, K] booleans: which nodes of a row's tree each node sees, itself and what comes before it
+    in its sequence."""
     import numpy as np
 
     sees = np.eye(len(row), dtype=bool)
@@ -73,7 +78,8 @@ def _tree_mask(row: Row) -> Any:
 
 
 def _attention(batch: Batch, dtype: Any) -> Any:
-    """[B, 1, T, P + T]: 0 where a token sees another, the lowest number where not. Padding is seen by padding only."""
+    """[B, 1, T, P + T]: 0 where a token sees another, the lowest number where not. Padding is seen
+    by padding only."""
     import torch
 
     before, width = len(batch.prefix), batch.width
@@ -90,7 +96,11 @@ def build_inputs(batch: Batch, dtype: Any, pad: int) -> Inputs:
     import torch
 
     shape = len(batch.rows), batch.width
-    ids, keep, positions = torch.full(shape, pad), torch.zeros(shape, dtype=torch.bool), torch.zeros(shape).long()
+    ids, keep, positions = (
+        torch.full(shape, pad),
+        torch.zeros(shape, dtype=torch.bool),
+        torch.zeros(shape).long(),
+    )
     for number, row in enumerate(batch.rows):
         ids[number, : len(row)] = torch.tensor(row.tokens)
         keep[number, row.kept] = True
@@ -101,12 +111,16 @@ def build_inputs(batch: Batch, dtype: Any, pad: int) -> Inputs:
 
 
 def logits_of(model: Any, inputs: Inputs, cached: Any, keeps: bool) -> Any:
-    """[N, V] logits of the N positions to keep, row by row; `keeps`: whether the model computes no others."""
+    """[N, V] logits of the N positions to keep, row by row; `keeps`: whether the model computes no
+    others."""
     import torch
 
     options: dict[str, Any] = {}
     if inputs.mask is not None:
-        options = {"attention_mask": inputs.mask.to(model.device), "position_ids": inputs.positions.to(model.device)}
+        options = {
+            "attention_mask": inputs.mask.to(model.device),
+            "position_ids": inputs.positions.to(model.device),
+        }
     if cached is not None:
         options |= {"past_key_values": cached, "use_cache": True}
     elif keeps:
@@ -137,8 +151,11 @@ def _readings(rows: Sequence[Row], answers: Sequence[Tokens]) -> Iterator[_Readi
             yield _Reading(number, [place[node] for node in nodes], answers[number])
 
 
-def _token_scores(logits: Any, places: list[int], tokens: list[int]) -> tuple[list[float], list[bool]]:
-    """Log-probability of each token at its place among [N, V] logits, and whether it is the likeliest one."""
+def _token_scores(
+    logits: Any, places: list[int], tokens: list[int]
+) -> tuple[list[float], list[bool]]:
+    """Log-probability of each token at its place among [N, V] logits, and whether it is the
+    likeliest one."""
     import torch
 
     where = torch.tensor(places, device=logits.device)
@@ -151,8 +168,11 @@ def _token_scores(logits: Any, places: list[int], tokens: list[int]) -> tuple[li
     return values.tolist(), (likeliest[where] == what).tolist()
 
 
-def score_batch(logits: Any, batch: Batch, answers: Sequence[Tokens]) -> list[tuple[int, float, bool]]:
-    """(number, log-likelihood in nats, whether greedy decoding gives it) of each query that the batch answers.
+def score_batch(
+    logits: Any, batch: Batch, answers: Sequence[Tokens]
+) -> list[tuple[int, float, bool]]:
+    """(number, log-likelihood in nats, whether greedy decoding gives it) of each query that the
+    batch answers.
 
     Args:
         logits: [N, V] of the batch's kept positions, row by row.

@@ -1,4 +1,5 @@
-"""Texts by transformers' `generate`: batches of prompts of similar length, greedy, with beams, or sampled by seed."""
+"""Texts by transformers' `generate`: batches of prompts of similar length, greedy, with beams, or
+sampled by seed."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from ft_harness.storage import canonical_json
 
 _BROKEN = "\ufffd"  # what bytes that are no UTF-8 decode to
 
-# Settings that forbid or punish what stands in the row already: transformers counts the padding too.
+# Settings that forbid or punish what stands in the row already: transformers counts the padding
+# too.
 _REPETITION = {"no_repeat_ngram_size", "repetition_penalty"}
 
 
@@ -65,9 +67,9 @@ class Continuation(NamedTuple):
 class Generator:
     """Continues prompts.
 
-    A greedy or beam answer is the same in any batch up to float rounding: in float32 it differs where two tokens are
-    equally likely to six digits, in 16 bits more often. A sampled one is drawn alone, with a seed of its own, and so
-    is the same for any batch size.
+    A greedy or beam answer is the same in any batch up to float rounding: in float32 it differs
+    where two tokens are equally likely to six digits, in 16 bits more often. A sampled one is drawn
+    alone, with a seed of its own, and so is the same for any batch size.
     """
 
     def __init__(self, scorer: Scorer, tokenizer: Any, seed: int) -> None:
@@ -78,7 +80,8 @@ class Generator:
         self.allowance = Allowance(scorer.effort)
 
     def generate(self, prompts: Sequence[Prompt]) -> list[Continuation | None]:
-        """The continuation of each prompt, in their order; None where memory was not enough for it alone.
+        """The continuation of each prompt, in their order; None where memory was not enough for it
+        alone.
 
         What the scorer's store holds is not generated again.
 
@@ -97,10 +100,13 @@ class Generator:
         return [None if response is None else Continuation(*response) for response in found]
 
     def _shared(self) -> str:
-        """What all answers depend on besides the model state: generation settings of the model, tokens that end."""
+        """What all answers depend on besides the model state: generation settings of the model,
+        tokens that end."""
         settings = self.scorer.model.generation_config.to_diff_dict()
         settings.pop("transformers_version", None)
-        return canonical_json([settings, sorted(self._ends()), sorted(self.tokenizer.all_special_ids)])
+        return canonical_json(
+            [settings, sorted(self._ends()), sorted(self.tokenizer.all_special_ids)]
+        )
 
     def _request(self, prompt: Prompt, shared: str) -> str:
         """A text that says all of a request; a sampled one's seed comes from its text."""
@@ -108,10 +114,12 @@ class Generator:
         return f"generate|{shared}|{prompt.kind}|{prompt.ids}{drawn}"
 
     def batches(self, prompts: Sequence[Prompt], numbers: Sequence[int]) -> list[list[int]]:
-        """Numbers of the prompts of each batch, all of one kind: longest first, and of one length where the model
-        can't be padded or padding would count as text; sampled ones alone."""
+        """Numbers of the prompts of each batch, all of one kind: longest first, and of one length
+        where the model can't be padded or padding would count as text; sampled ones alone."""
         most = self.scorer.most
-        pads = self.scorer.traits.pads and not any(_REPETITION & prompts[number].settings.keys() for number in numbers)
+        pads = self.scorer.traits.pads and not any(
+            _REPETITION & prompts[number].settings.keys() for number in numbers
+        )
         batches: list[list[int]] = []
         width = 0
         for number in sorted(numbers, key=lambda number: len(prompts[number].ids), reverse=True):
@@ -187,10 +195,11 @@ class Generator:
         return StoppingCriteriaList([stopped] if stop else [])
 
     def _hidden(self, ids: Sequence[int], text: str, stop: Sequence[str]) -> int | None:
-        """The token from which on a stop string shows that `text`, decoded from `ids`, lacks; None: there is none.
+        """The token from which on a stop string shows that `text`, decoded from `ids`, lacks; None:
+        there is none.
 
-        Byte tokens that are no UTF-8 together, as where a text begins inside a character, all decode to U+FFFD, also
-        those among them that spell a stop string such as a line break.
+        Byte tokens that are no UTF-8 together, as where a text begins inside a character, all
+        decode to U+FFFD, also those among them that spell a stop string such as a line break.
         """
         reach = _reach(stop)
         for first in range(1, len(ids)) if _BROKEN in text else ():
@@ -200,7 +209,8 @@ class Generator:
         return None
 
     def _read(self, ids: Sequence[int], stop: Sequence[str]) -> Continuation:
-        """The text of generated tokens up to the first end token, without special tokens, cut before a stop string.
+        """The text of generated tokens up to the first end token, without special tokens, cut
+        before a stop string.
 
         An end token that is an ordinary word for the tokenizer stays in the text, as in lm-eval.
         """
@@ -209,7 +219,9 @@ class Generator:
         ended = len(own) < len(ids)
         shown = [*own, *ids[len(own) : len(own) + 1]]
         text = str(self.tokenizer.decode(shown, skip_special_tokens=True))
-        spelt = self.tokenizer.decode(own, skip_special_tokens=False)  # a stop string may be a special token
+        spelt = self.tokenizer.decode(
+            own, skip_special_tokens=False
+        )  # a stop string may be a special token
         cut = min((at for word in stop if (at := text.find(word)) >= 0), default=None)
         if cut is None and (first := self._hidden(own, text, stop)) is not None:
             before = self.tokenizer.decode(own[:first], skip_special_tokens=True)
@@ -238,12 +250,15 @@ class _PromptWork:
         return self._generator.cost(len(batch), len(first.ids), first)
 
     def compute(self, batch: list[int]) -> dict[int, Continuation]:
-        """Greedy or with beams; sampled with a seed of the prompt, its settings and how often they came before."""
+        """Greedy or with beams; sampled with a seed of the prompt, its settings and how often they
+        came before."""
         prompts = [self._prompts[number] for number in batch]
         if not prompts[0].sampled:
             return dict(zip(batch, self._generator.extend(prompts), strict=True))
         (prompt,), (number,) = prompts, batch
-        with _seeded(f"{self._generator.seed}|{self._occurrences[number]}|{prompt.kind}|{prompt.text}"):
+        with _seeded(
+            f"{self._generator.seed}|{self._occurrences[number]}|{prompt.kind}|{prompt.text}"
+        ):
             return {number: self._generator.extend(prompts)[0]}
 
     def split(self, batch: list[int]) -> list[list[int]]:
@@ -256,23 +271,27 @@ class _PromptWork:
 def _reach(stop: Sequence[str]) -> int:
     """Tokens within which a stop string lies that ends now.
 
-    A token has at least one byte, so these are as many as it has bytes; a few more let words and characters of several
-    tokens decode whole.
+    A token has at least one byte, so these are as many as it has bytes; a few more let words and
+    characters of several tokens decode whole.
     """
     return max((len(word.encode()) for word in stop), default=0) + 4
 
 
 def _decoding(settings: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of `generate`; without sampling no temperature, of which transformers would warn."""
+    """Arguments of `generate`; without sampling no temperature, of which transformers would
+    warn."""
     sampled = bool(settings.get("do_sample"))
     return {key: value for key, value in settings.items() if sampled or key != "temperature"}
 
 
 @contextmanager
 def _seeded(item: str) -> Iterator[None]:
-    """Random numbers that depend on `item` alone; torch's own go on after it as if nothing had been drawn."""
+    """Random numbers that depend on `item` alone; torch's own go on after it as if nothing had been
+    drawn."""
     import torch
 
     with torch.random.fork_rng():
-        torch.manual_seed(int.from_bytes(hashlib.sha256(item.encode()).digest()[:8], "big", signed=True))
+        torch.manual_seed(
+            int.from_bytes(hashlib.sha256(item.encode()).digest()[:8], "big", signed=True)
+        )
         yield

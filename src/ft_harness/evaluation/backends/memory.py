@@ -1,4 +1,5 @@
-"""How large a batch may be: memory that is free against what a batch needs, by formula; nothing is tried out."""
+"""How large a batch may be: memory that is free against what a batch needs, by formula; nothing is
+tried out."""
 
 from __future__ import annotations
 
@@ -9,7 +10,9 @@ from weakref import WeakKeyDictionary
 from ft_harness.evaluation.backends.planning import Size
 from ft_harness.models.memory import free_memory_bytes
 
-FREE_SHARE = 0.5  # of the free memory that a batch may take: the formula knows the large tensors only
+FREE_SHARE = (
+    0.5  # of the free memory that a batch may take: the formula knows the large tensors only
+)
 CPU_BYTES = 256 << 20  # more rows at once than this holds are not faster on a CPU
 _FLOAT = 4
 _MEASURED: WeakKeyDictionary[Any, Budget] = WeakKeyDictionary()
@@ -50,7 +53,8 @@ class Budget:
 
 
 def _head_width(config: Any, width: int) -> int:
-    """The width of a head, of the widest layer where layers differ (reading it of the whole then raises)."""
+    """The width of a head, of the widest layer where layers differ (reading it of the whole then
+    raises)."""
     layers = getattr(config, "per_layer_config", None)
     widths = [getattr(layer, "head_dim", None) or 0 for layer in layers] if layers else []
     if widths:
@@ -59,7 +63,8 @@ def _head_width(config: Any, width: int) -> int:
 
 
 def budget_of(model: Any) -> Budget:
-    """The budget of a loaded base model, measured once: every adapter on it has the same batches as the base alone."""
+    """The budget of a loaded base model, measured once: every adapter on it has the same batches as
+    the base alone."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     if base not in _MEASURED:
         _MEASURED[base] = measure(base)
@@ -67,7 +72,8 @@ def budget_of(model: Any) -> Budget:
 
 
 def measure(model: Any) -> Budget:
-    """What a loaded model's batches may take, from its configuration and the memory that is free now."""
+    """What a loaded model's batches may take, from its configuration and the memory that is free
+    now."""
     config = model.config.get_text_config(decoder=True)
     width, item = config.hidden_size, model.dtype.itemsize
     inner = getattr(config, "intermediate_size", None) or 4 * width
@@ -77,7 +83,8 @@ def measure(model: Any) -> Budget:
     free = int(FREE_SHARE * free_memory_bytes(model.device.type))
     return Budget(
         free=free if model.device.type == "cuda" else min(free, CPU_BYTES),
-        token=(4 * width + 3 * inner + 4 * head_width) * item + 2 * width * _FLOAT,  # norms work in float32
+        token=(4 * width + 3 * inner + 4 * head_width) * item
+        + 2 * width * _FLOAT,  # norms work in float32
         key=2 * 2 * head_width * item,  # twice: as computed and as joined to the prefix's
         score=item + (heads * (item + _FLOAT) if config._attn_implementation == "eager" else 0),
         logits=config.vocab_size * (item + 2 * _FLOAT),

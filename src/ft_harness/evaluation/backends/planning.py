@@ -1,8 +1,9 @@
 """Which tokens are computed, and in which batches: pure arithmetic on token ids, no model.
 
-A *query* asks for the log-likelihood of answer tokens after a stem (the prompt's tokens). A *row* is a tree of tokens:
-queries that begin alike share their first tokens, so that a prompt is there once for all its answers. The last token of
-an answer is never an input. A *batch* is rows of similar length behind a prefix that all of them share.
+A *query* asks for the log-likelihood of answer tokens after a stem (the prompt's tokens). A *row*
+is a tree of tokens: queries that begin alike share their first tokens, so that a prompt is there
+once for all its answers. The last token of an answer is never an input. A *batch* is rows of
+similar length behind a prefix that all of them share.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from itertools import pairwise
 from typing import NamedTuple
 
 MIN_SHARED = 8  # tokens; sharing fewer saves less than the attention mask of it costs
-MIN_GROUP = 8  # prompts; fewer share a row rather than a cached prefix, which would make small batches of them
+# prompts; fewer share a row rather than a cached prefix, which would make small batches of them
+MIN_GROUP = 8
 ROOM = 256  # tokens of a row, or
-STRETCH = 3  # times its longest prompt: a prompt is computed again beyond that, as attention grows with the square
+# times its longest prompt: a prompt is computed again beyond that, as attention grows with the
+# square
+STRETCH = 3
 
 Tokens = tuple[int, ...]
 
@@ -33,13 +37,14 @@ class Query(NamedTuple):
 
 
 def rows_at_most(batch_size: int | str | None) -> int | None:
-    """lm-eval's `batch_size` as a bound; None: as memory allows, which is what "auto" and "auto:4" ask for."""
+    """lm-eval's `batch_size` as a bound; None: as memory allows, which is what "auto" and "auto:4"
+    ask for."""
     return None if batch_size is None or str(batch_size).startswith("auto") else int(batch_size)
 
 
 def cut(context: Sequence[int], answer: Sequence[int], max_length: int) -> Query:
-    """The query of a context and an answer of at most `max_length` tokens, cut from the left as lm-eval's `hf` does:
-    the model reads `max_length` tokens, and one more is scored."""
+    """The query of a context and an answer of at most `max_length` tokens, cut from the left as
+    lm-eval's `hf` does: the model reads `max_length` tokens, and one more is scored."""
     kept = (*context, *answer)[-(max_length + 1) :]
     return Query(kept[: len(kept) - len(answer)], tuple(answer))
 
@@ -114,8 +119,13 @@ class Limits:
     most: int | None = None
 
     def allow(self, row: Row, new: int, longest: int, stem: Tokens) -> bool:
-        """Whether a query with `new` tokens may join a row, whose longest sequence then has `longest`."""
-        room = max(ROOM, STRETCH * longest) if self.window is None else min(self.window, max(ROOM, STRETCH * longest))
+        """Whether a query with `new` tokens may join a row, whose longest sequence then has
+        `longest`."""
+        room = (
+            max(ROOM, STRETCH * longest)
+            if self.window is None
+            else min(self.window, max(ROOM, STRETCH * longest))
+        )
         enough = self.most is None or len(row.stems | {stem}) <= self.most
         return new == 0 or (self.branches and len(row) + new <= room and enough)
 
@@ -123,13 +133,15 @@ class Limits:
 def make_rows(queries: Sequence[tuple[int, Query]], skip: int, limits: Limits) -> list[Row]:
     """Rows that answer numbered queries, without the first `skip` tokens, in which all agree.
 
-    In descending order a sequence that begins another comes right after it, and those that share most are neighbours,
-    so that only the last row can hold a query.
+    In descending order a sequence that begins another comes right after it, and those that share
+    most are neighbours, so that only the last row can hold a query.
     """
     rows: list[Row] = []
     before = Query((), ())
     longest = 0
-    for number, query in sorted(queries, key=lambda item: (item[1].inputs, item[1].stem), reverse=True):
+    for number, query in sorted(
+        queries, key=lambda item: (item[1].inputs, item[1].stem), reverse=True
+    ):
         alike = _alike(before.inputs, query.inputs)
         new, longest = len(query.inputs) - alike, max(longest, len(query.inputs))
         worth = query.stem == before.stem or alike - skip >= MIN_SHARED or new == 0
@@ -144,7 +156,8 @@ def make_rows(queries: Sequence[tuple[int, Query]], skip: int, limits: Limits) -
 
 
 def _split(shared: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Spans (start, end) of sorted stems whose neighbours share `shared` tokens: split where that saves more tokens."""
+    """Spans (start, end) of sorted stems whose neighbours share `shared` tokens: split where that
+    saves more tokens."""
 
     def saved(start: int, end: int) -> int:
         return min(shared[start : end - 1], default=0) * (end - start - 1)
@@ -154,14 +167,17 @@ def _split(shared: Sequence[int]) -> Iterator[tuple[int, int]]:
     while spans:
         start, end = spans.pop()
         weakest = min(range(start, end - 1), key=lambda i: shared[i], default=start) + 1
-        if end - start > MIN_GROUP and saved(start, weakest) + saved(weakest, end) > saved(start, end):
+        if end - start > MIN_GROUP and saved(start, weakest) + saved(weakest, end) > saved(
+            start, end
+        ):
             spans += [(start, weakest), (weakest, end)]
         else:
             yield start, end
 
 
 def shared_prefixes(stems: Sequence[Tokens]) -> dict[Tokens, Tokens]:
-    """The prefix of each different stem that is worth a cache: many others begin with it. Where none is: empty.
+    """The prefix of each different stem that is worth a cache: many others begin with it. Where
+    none is: empty.
 
     A stem keeps at least one token of its own, which predicts the answer's first.
     """
@@ -192,7 +208,8 @@ class Batch(NamedTuple):
 
 
 class Size(NamedTuple):
-    """What a batch needs: padded rows x width tokens, behind `prefix` cached ones, `kept` of them through the head."""
+    """What a batch needs: padded rows x width tokens, behind `prefix` cached ones, `kept` of them
+    through the head."""
 
     rows: int
     width: int

@@ -1,4 +1,5 @@
-"""What is done where memory runs out: the same requests again in smaller batches; one that doesn't fit alone fails."""
+"""What is done where memory runs out: the same requests again in smaller batches; one that doesn't
+fit alone fails."""
 
 from __future__ import annotations
 
@@ -30,18 +31,22 @@ class Effort:
     halvings: int = 0
 
     def __add__(self, other: Effort) -> Effort:
-        return Effort(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+        return Effort(
+            *(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__)
+        )
 
 
 @dataclass
 class Allowance:
-    """Bytes that a batch may take where memory ran out before, for each class of lengths (powers of two)."""
+    """Bytes that a batch may take where memory ran out before, for each class of lengths (powers of
+    two)."""
 
     effort: Effort
     _limits: dict[int, int] = field(default_factory=dict)
 
     def limit(self, length: int) -> int | None:
-        """Bytes for batches of sequences of `length` tokens; None: memory never ran out with such."""
+        """Bytes for batches of sequences of `length` tokens; None: memory never ran out with
+        such."""
         return self._limits.get(length.bit_length())
 
     def allows(self, length: int, needed: int) -> bool:
@@ -67,14 +72,18 @@ class Work(Protocol[B]):
         """The response of each request of a batch."""
 
     def split(self, batch: B) -> Sequence[B]:
-        """Smaller batches of the same requests, each within the allowance or of one item; empty: it is one item."""
+        """Smaller batches of the same requests, each within the allowance or of one item; empty: it
+        is one item."""
 
     def anew(self, numbers: Sequence[int]) -> Sequence[B]:
         """Batches of these requests alone."""
 
 
-def in_parts(batch: B, work: Work[B], allowance: Allowance, effort: Effort) -> Iterator[Mapping[int, Any]]:
-    """The responses of a batch, part by part where memory isn't enough for all; None for an item that doesn't fit."""
+def in_parts(
+    batch: B, work: Work[B], allowance: Allowance, effort: Effort
+) -> Iterator[Mapping[int, Any]]:
+    """The responses of a batch, part by part where memory isn't enough for all; None for an item
+    that doesn't fit."""
     waiting = [batch]
     while waiting:
         part = waiting.pop()
@@ -95,12 +104,17 @@ def in_parts(batch: B, work: Work[B], allowance: Allowance, effort: Effort) -> I
 
 
 def complete(
-    batches: Iterable[B], work: Work[B], ledger: Ledger, allowance: Allowance, effort: Effort | None = None
+    batches: Iterable[B],
+    work: Work[B],
+    ledger: Ledger,
+    allowance: Allowance,
+    effort: Effort | None = None,
 ) -> dict[int, Any]:
     """The response of each request by number; None where memory was not enough for it alone.
 
-    A batch of which all is stored is not computed. One of which a part is stored is computed whole, so that its
-    numbers are those of a run that was never interrupted; but where memory ran out before, only what is missing.
+    A batch of which all is stored is not computed. One of which a part is stored is computed whole,
+    so that its numbers are those of a run that was never interrupted; but where memory ran out
+    before, only what is missing.
 
     Args:
         allowance: what `work` plans its batches by too.

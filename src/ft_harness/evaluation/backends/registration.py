@@ -18,7 +18,8 @@ def back_end(base: BaseModel) -> str:
 
 
 def make_lm(base: BaseModel, batch_size: int | None = None, seed: int = 1234) -> Any:
-    """The lm-eval model of a loaded base, with or without adapter: `ft-causal`, or `ft-seqcls` for a base with a head.
+    """The lm-eval model of a loaded base, with or without adapter: `ft-causal`, or `ft-seqcls` for
+    a base with a head.
 
     Args:
         batch_size: prompts of a batch at most; None: as memory allows.

@@ -1,4 +1,5 @@
-"""Log-likelihoods of many queries by a causal model: quick where the model is known to allow it, plain where not."""
+"""Log-likelihoods of many queries by a causal model: quick where the model is known to allow it,
+plain where not."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ from ft_harness.evaluation.backends.traits import Traits, read_traits
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-3  # nats, of the check in float32
-TOLERANCE_HALF = 0.25  # the same in 16 bits, where the order of sums alone moves a log-likelihood by some hundredths
+# the same in 16 bits, where the order of sums alone moves a log-likelihood by some hundredths
+TOLERANCE_HALF = 0.25
 CHECKED = 6  # queries of the check that are compared; the others only make it take the quick way
 Score = tuple[float, bool]
 
@@ -47,7 +49,8 @@ class Scorer:
     """
 
     def __init__(self, model: Any, name: str, pad: int, most: int | None) -> None:
-        """`most`: rows of a batch at most, None: as many as memory holds. `pad`: the token that fills rows up."""
+        """`most`: rows of a batch at most, None: as many as memory holds. `pad`: the token that
+        fills rows up."""
         self.model = model
         self.name = name
         self.pad = pad
@@ -69,7 +72,8 @@ class Scorer:
             logger.warning("scored the plain way, one row for each prompt and answer: %s", reason)
 
     def score(self, queries: Sequence[Query]) -> list[Score | None]:
-        """(log-likelihood in nats, whether greedy decoding gives the answer) of each query, in their order.
+        """(log-likelihood in nats, whether greedy decoding gives the answer) of each query, in
+        their order.
 
         None for a query that memory was not enough for, computed alone.
 
@@ -77,7 +81,9 @@ class Scorer:
             NonFiniteError: a log-likelihood is NaN or infinite.
             ResourceError: memory is not enough for a few tokens.
         """
-        ledger = Ledger(self.store, (f"loglikelihood|{query.stem}|{query.answer}" for query in queries))
+        ledger = Ledger(
+            self.store, (f"loglikelihood|{query.stem}|{query.answer}" for query in queries)
+        )
         if not self._checked and queries and not ledger.holds_all():
             self._check(queries)
             self._checked = True
@@ -100,11 +106,14 @@ class Scorer:
         return self.budget.needs(size) if traits.keeps else self.budget.needs_whole(size)
 
     def fitting(self, traits: Traits) -> Callable[[Size], bool]:
-        """Whether a batch is within the budget, and within the allowance where memory ran out before."""
+        """Whether a batch is within the budget, and within the allowance where memory ran out
+        before."""
 
         def fits(size: Size) -> bool:
             needed = self.needs(size, traits)
-            return needed <= self.budget.free and self.allowance.allows(size.prefix + size.width, needed)
+            return needed <= self.budget.free and self.allowance.allows(
+                size.prefix + size.width, needed
+            )
 
         return fits
 
@@ -123,24 +132,32 @@ class Scorer:
         rows = make_rows(far, 0, Limits(branches=False))
         yield from make_batches((), rows, fits, self.most)
 
-    def _by_reach(self, queries: Sequence[Query], traits: Traits) -> tuple[list[tuple[int, Query]], ...]:
-        """Numbered queries within the model's window, and those beyond it, which are scored the plain way."""
+    def _by_reach(
+        self, queries: Sequence[Query], traits: Traits
+    ) -> tuple[list[tuple[int, Query]], ...]:
+        """Numbered queries within the model's window, and those beyond it, which are scored the
+        plain way."""
         near: list[tuple[int, Query]] = []
         far: list[tuple[int, Query]] = []
         for number, query in enumerate(queries):
             within = traits.window is None or len(query.inputs) <= traits.window
             (near if within else far).append((number, query))
         if far and traits.shares:
-            self._fall_back(f"rows of more than {traits.window} tokens (sliding window or scaled positions)")
+            self._fall_back(
+                f"rows of more than {traits.window} tokens (sliding window or scaled positions)"
+            )
         return near, far
 
-    # --- the check ---------------------------------------------------------------------------------------------------
+    # --- the check
+    # ---------------------------------------------------------------------------------------------------
 
     def _check(self, queries: Sequence[Query]) -> None:
-        """Score a few made-up queries each way; take back what differs from plain rows with all logits kept.
+        """Score a few made-up queries each way; take back what differs from plain rows with all
+        logits kept.
 
-        Signatures and configurations can't tell everything: a model may ignore a mask or cut hidden states its own
-        way. Errors count as differences here, and come up again from the plain way where they are real.
+        Signatures and configurations can't tell everything: a model may ignore a mask or cut hidden
+        states its own way. Errors count as differences here, and come up again from the plain way
+        where they are real.
         """
         made_up = probe(queries)
         plain = replace(self.traits, keeps=False, shares=False)
@@ -160,7 +177,9 @@ class Scorer:
             ResourceError: memory is not enough for a few tokens.
         """
         work = _QueryWork(self, queries, traits, finite=False)
-        responses = complete(self.plan(queries, traits), work, Ledger(None), self.allowance, Effort())
+        responses = complete(
+            self.plan(queries, traits), work, Ledger(None), self.allowance, Effort()
+        )
         if None in responses.values():
             raise ResourceError(
                 f"{self.name}: out of memory with a dozen tokens",
@@ -169,7 +188,9 @@ class Scorer:
             )
         return [responses[number] for number in range(len(queries))]
 
-    def _difference(self, queries: Sequence[Query], traits: Traits, whole: Sequence[Score]) -> str | None:
+    def _difference(
+        self, queries: Sequence[Query], traits: Traits, whole: Sequence[Score]
+    ) -> str | None:
         """What the scores of a way differ in from the right ones, None if they agree."""
         try:
             scores = self._try_out(queries, traits)
@@ -177,8 +198,16 @@ class Scorer:
             raise
         except Exception as error:  # whatever a model raises when it is given our masks
             return f"the check raised {type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}"
-        tolerance = TOLERANCE if self.model.dtype.itemsize >= 4 and not _is_int8(self.model) else TOLERANCE_HALF
-        pairs = [(ours, right) for (ours, _), (right, _) in zip(scores, whole, strict=False) if math.isfinite(right)]
+        tolerance = (
+            TOLERANCE
+            if self.model.dtype.itemsize >= 4 and not _is_int8(self.model)
+            else TOLERANCE_HALF
+        )
+        pairs = [
+            (ours, right)
+            for (ours, _), (right, _) in zip(scores, whole, strict=False)
+            if math.isfinite(right)
+        ]
         if all(abs(ours - right) <= tolerance for ours, right in pairs):
             return None
         return f"the check's log-likelihoods differ by {max(abs(ours - right) for ours, right in pairs):.2g} nats"
@@ -192,7 +221,9 @@ def _is_int8(model: Any) -> bool:
 class _QueryWork:
     """Numbered queries on their way through the model, as `complete` computes them."""
 
-    def __init__(self, scorer: Scorer, queries: Sequence[Query], traits: Traits, *, finite: bool = True) -> None:
+    def __init__(
+        self, scorer: Scorer, queries: Sequence[Query], traits: Traits, *, finite: bool = True
+    ) -> None:
         """`finite`: refuse log-likelihoods that are not."""
         self._scorer = scorer
         self._queries = queries
@@ -226,7 +257,8 @@ class _QueryWork:
         return score_batch(logits, batch, [query.answer for query in self._queries])
 
     def split(self, batch: Batch) -> list[Batch]:
-        """Fewer rows; a row with branches or behind a prefix as plain rows, one for each sequence that is read."""
+        """Fewer rows; a row with branches or behind a prefix as plain rows, one for each sequence
+        that is read."""
         if len(batch.rows) > 1:
             fits = self._scorer.fitting(self._traits)
             return make_batches(batch.prefix, batch.rows, fits, self._scorer.most)
@@ -238,15 +270,19 @@ class _QueryWork:
         alike: defaultdict[Tokens, list[tuple[int, Query]]] = defaultdict(list)
         for number in numbers:
             alike[self._queries[number].inputs].append((number, self._queries[number]))
-        rows = [row for same in alike.values() for row in make_rows(same, 0, Limits(branches=False))]
+        rows = [
+            row for same in alike.values() for row in make_rows(same, 0, Limits(branches=False))
+        ]
         return make_batches((), rows, self._scorer.fitting(self._traits), self._scorer.most)
 
 
 def probe(queries: Sequence[Query]) -> list[Query]:
-    """Queries that go through all that is quick: a cached prefix, padding, branches that part late, one token.
+    """Queries that go through all that is quick: a cached prefix, padding, branches that part late,
+    one token.
 
-    Built of the first different tokens of real ones, repeated where there are too few: as many stems as a cached
-    prefix needs, of 10 and 11 tokens of which 9 are common, and one other. The first `CHECKED` hold all kinds.
+    Built of the first different tokens of real ones, repeated where there are too few: as many
+    stems as a cached prefix needs, of 10 and 11 tokens of which 9 are common, and one other. The
+    first `CHECKED` hold all kinds.
     """
     seen = dict.fromkeys(token for query in queries for token in (*query.stem, *query.answer))
     tokens = tuple(islice(cycle(seen), 32))
@@ -254,4 +290,8 @@ def probe(queries: Sequence[Query]) -> list[Query]:
     stems = [(*prefix, rest[i], *rest[i + 1 : i + 1 + i % 2]) for i in range(MIN_GROUP)]
     answers = (rest[5:6], rest[6:8], rest[8:11], (*rest[8:10], *rest[12:15]))
     branches = [Query(stems[0], answer) for answer in answers]
-    return [*branches, Query(rest[:10], answers[2]), *(Query(stem, answers[0]) for stem in stems[1:])]
+    return [
+        *branches,
+        Query(rest[:10], answers[2]),
+        *(Query(stem, answers[0]) for stem in stems[1:]),
+    ]

@@ -1,7 +1,9 @@
-"""Responses on disk, so that no request is computed twice: append-only JSONL, one file for each model state.
+"""Responses on disk, so that no request is computed twice: append-only JSONL, one file for each
+model state.
 
-A line is `{"check": ..., "key": ..., "response": ...}`. The key is the hash of everything that makes the response; a
-response is a list of JSON values, or null for a request that memory was not enough for. Later lines win.
+A line is `{"check": ..., "key": ..., "response": ...}`. The key is the hash of everything that
+makes the response; a response is a list of JSON values, or null for a request that memory was not
+enough for. Later lines win.
 """
 
 from __future__ import annotations
@@ -47,11 +49,13 @@ def _parse(line: bytes) -> tuple[str, Response | None]:
 class ResponseStore:
     """The responses of one model state.
 
-    Several processes may share a file: each sees what was there when it began, and what it adds itself.
+    Several processes may share a file: each sees what was there when it began, and what it adds
+    itself.
     """
 
     def __init__(self, folder: Path, state: Mapping[str, Any]) -> None:
-        """Read what is there; damaged lines are left out with a warning, an unfinished last one without.
+        """Read what is there; damaged lines are left out with a warning, an unfinished last one
+        without.
 
         Args:
             state: everything that makes a response besides the request, as JSON.
@@ -63,7 +67,9 @@ class ResponseStore:
     def _read(self) -> Iterator[tuple[str, Response | None]]:
         damaged: list[int] = []
         try:
-            lines = self.path.read_bytes().split(b"\n")[:-1]  # what follows the last newline is unfinished
+            lines = self.path.read_bytes().split(b"\n")[
+                :-1
+            ]  # what follows the last newline is unfinished
         except FileNotFoundError:
             return
         for number, line in enumerate(lines, start=1):
@@ -101,14 +107,16 @@ class ResponseStore:
 
 
 class Ledger:
-    """The requests of one call, by number: what the store holds of them, and where new responses go.
+    """The requests of one call, by number: what the store holds of them, and where new responses
+    go.
 
     Without a store nothing is held and nothing is kept.
     """
 
     def __init__(self, store: ResponseStore | None, requests: Iterable[str] = ()) -> None:
-        """`requests`: texts that say all of each request; the same one again is another request (the second of its
-        kind), so that each keeps the response that its own batch or seed gave."""
+        """`requests`: texts that say all of each request; the same one again is another request
+        (the second of its kind), so that each keeps the response that its own batch or seed
+        gave."""
         self._store = store
         self._keys: list[str] = []
         if store is not None:
@@ -127,13 +135,19 @@ class Ledger:
     def failed_before(self, numbers: Iterable[int]) -> bool:
         """Whether memory was not enough for one of these."""
         store = self._store
-        return store is not None and any(self._keys[n] in store and store[self._keys[n]] is None for n in numbers)
+        return store is not None and any(
+            self._keys[n] in store and store[self._keys[n]] is None for n in numbers
+        )
 
     def holds_all(self) -> bool:
         """Whether no request needs the model."""
-        return self._store is not None and len(self.stored(range(len(self._keys)))) == len(self._keys)
+        return self._store is not None and len(self.stored(range(len(self._keys)))) == len(
+            self._keys
+        )
 
     def keep(self, found: Mapping[int, Sequence[Any] | None]) -> None:
         """Store the responses of a batch, None for those that memory was not enough for."""
         if self._store is not None:
-            self._store.add({self._keys[n]: None if one is None else list(one) for n, one in found.items()})
+            self._store.add(
+                {self._keys[n]: None if one is None else list(one) for n, one in found.items()}
+            )

@@ -1,4 +1,5 @@
-"""What a model's architecture allows, as far as its configuration and the signature of `forward` say it."""
+"""What a model's architecture allows, as far as its configuration and the signature of `forward`
+say it."""
 
 from __future__ import annotations
 
@@ -8,7 +9,10 @@ from typing import Any
 
 _NEEDED = {"attention_mask", "position_ids", "past_key_values", "use_cache", "logits_to_keep"}
 _LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
-_KERNELS = {"sdpa", "eager"}  # the attention functions that take a mask of their own for each query and key
+_KERNELS = {
+    "sdpa",
+    "eager",
+}  # the attention functions that take a mask of their own for each query and key
 _WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")
 
 
@@ -18,10 +22,12 @@ class Traits:
 
     Attributes:
         keeps: `forward` computes the logits of chosen positions only.
-        shares: rows may have branches and a cached prefix (attention masks and positions of our own).
-        pads: prompts of several lengths may be padded from the left (no position depends on the longest row).
-        window: tokens up to which `shares` holds, None: any; beyond it, attention or positions depend on distance or
-            length in ways that only the model itself knows.
+        shares: rows may have branches and a cached prefix (attention masks and positions of our
+            own).
+        pads: prompts of several lengths may be padded from the left (no position depends on the
+            longest row).
+        window: tokens up to which `shares` holds, None: any; beyond it, attention or positions
+            depend on distance or length in ways that only the model itself knows.
         reason: why rows can't share tokens; None: they can.
     """
 
@@ -41,11 +47,16 @@ def _layer_types(config: Any) -> set[str]:
 def _rotary(config: Any) -> list[dict[str, Any]]:
     """Settings of rotary positions, one for each kind of layer."""
     rope = getattr(config, "rope_parameters", None) or {}
-    return [rope] if "rope_type" in rope else [kind for kind in rope.values() if isinstance(kind, dict)]
+    return (
+        [rope]
+        if "rope_type" in rope
+        else [kind for kind in rope.values() if isinstance(kind, dict)]
+    )
 
 
 def _stretched(config: Any) -> list[int]:
-    """Tokens from which rotary positions are scaled by the row's length, one for each such kind of layer."""
+    """Tokens from which rotary positions are scaled by the row's length, one for each such kind of
+    layer."""
     return [
         kind.get("original_max_position_embeddings") or config.max_position_embeddings
         for kind in _rotary(config)
@@ -76,7 +87,11 @@ def read_traits(model: Any) -> Traits:
     config = inner.config.get_text_config(decoder=True)
     parameters = set(inspect.signature(inner.forward).parameters)
     reason = _obstacle(inner, config, parameters)
-    own = [value for name in _WINDOWS if isinstance(value := getattr(config, name, None), int) and value > 0]
+    own = [
+        value
+        for name in _WINDOWS
+        if isinstance(value := getattr(config, name, None), int) and value > 0
+    ]
     stretched = _stretched(config)
     return Traits(
         keeps="logits_to_keep" in parameters,

@@ -1,4 +1,5 @@
-"""Our own files of an adapter folder: card and history, the hashes of what decides what the adapter does."""
+"""Our own files of an adapter folder: card and history, the hashes of what decides what the adapter
+does."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ HISTORY_FILE = "history.jsonl"
 LINEAGE_FILE = "lineage.jsonl"
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
-MODEL_FILE = "model.safetensors"  # in place of an adapter's weights, where all of the model's were trained
+MODEL_FILE = (
+    "model.safetensors"  # in place of an adapter's weights, where all of the model's were trained
+)
 MODEL_CONFIG_FILE = "config.json"
 _KEPT_FILES = (WEIGHTS_FILE, CONFIG_FILE, HEAD_FILE, MODEL_FILE, MODEL_CONFIG_FILE)
 
@@ -29,7 +32,8 @@ def write_card(folder: Path, card: Card) -> None:
 
 
 def read_card(folder: Path) -> Card | None:
-    """The card, or None where there is none (an unfinished adapter, or one made by another trainer).
+    """The card, or None where there is none (an unfinished adapter, or one made by another
+    trainer).
 
     Raises:
         InputError: the card is damaged.
@@ -53,7 +57,9 @@ def adapter_folder(name: str) -> Path:
     except Exception as error:  # the hub client raises many types
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise InputError(
-            f"{name}: no such adapter folder, and none on the hub ({reason})", "a PEFT adapter folder", "check the path"
+            f"{name}: no such adapter folder, and none on the hub ({reason})",
+            "a PEFT adapter folder",
+            "check the path",
         ) from error
 
 
@@ -68,7 +74,11 @@ def base_of(folder: Path) -> str:
         return card.model.pretrained
     named = read_json(path).get("base_model_name_or_path") if path.is_file() else None
     if not named:
-        raise InputError(f"{folder}: nothing names its base model", "base_model_name_or_path", "give pretrained= too")
+        raise InputError(
+            f"{folder}: nothing names its base model",
+            "base_model_name_or_path",
+            "give pretrained= too",
+        )
     return str(named)
 
 
@@ -88,14 +98,16 @@ def read_history(folder: Path) -> list[HistoryEntry]:
             if number > len(lines):
                 break
             raise InputError(
-                f"{path}: line {number} is damaged", "a history entry on each line", "restore it, or delete that line"
+                f"{path}: line {number} is damaged",
+                "a history entry on each line",
+                "restore it, or delete that line",
             ) from error
     return entries
 
 
 def read_lineage(folder: Path) -> list[list[HistoryEntry]]:
-    """The histories of the adapters that this one goes on from, in the order of its card's lineage; one that another
-    trainer made is empty.
+    """The histories of the adapters that this one goes on from, in the order of its card's lineage;
+    one that another trainer made is empty.
 
     Raises:
         InputError: the file is damaged.
@@ -103,12 +115,16 @@ def read_lineage(folder: Path) -> list[list[HistoryEntry]]:
     card, path = read_card(folder), folder / LINEAGE_FILE
     stretches: list[list[HistoryEntry]] = [[] for _ in card.lineage] if card else []
     try:
-        for line in path.read_text(encoding="utf-8").splitlines() if stretches and path.exists() else []:
+        for line in (
+            path.read_text(encoding="utf-8").splitlines() if stretches and path.exists() else []
+        ):
             entry = LineageEntry.model_validate_json(line)
             stretches[entry.stretch].append(HistoryEntry(**entry.model_dump(exclude={"stretch"})))
     except (ValidationError, IndexError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path}: damaged", "a history entry on each line", "delete it: the curve is shorter then"
+            f"{path}: damaged",
+            "a history entry on each line",
+            "delete it: the curve is shorter then",
         ) from error
     return stretches
 
@@ -119,7 +135,8 @@ def file_hashes(folder: Path) -> dict[str, str]:
 
 
 def weights_file(folder: Path) -> Path:
-    """The file of trained weights in a finished folder or a checkpoint: an adapter's, or all of a model's."""
+    """The file of trained weights in a finished folder or a checkpoint: an adapter's, or all of a
+    model's."""
     adapter, model = folder / WEIGHTS_FILE, folder / MODEL_FILE
     return model if model.is_file() and not adapter.is_file() else adapter
 
@@ -129,5 +146,7 @@ def identity(folder: Path) -> str:
     weights = weights_file(folder)
     name = MODEL_CONFIG_FILE if weights.name == MODEL_FILE else CONFIG_FILE
     config = json.loads((folder / name).read_text(encoding="utf-8"))
-    ordered = {key: sorted(value) if isinstance(value, list) else value for key, value in config.items()}
+    ordered = {
+        key: sorted(value) if isinstance(value, list) else value for key, value in config.items()
+    }
     return f"sha256:{sha256_text(sha256_file(weights) + canonical_json(ordered))[:32]}"

@@ -1,4 +1,5 @@
-"""`adapter_config.json` as a stranger may have written it: limits, types of adapter, fields that run code."""
+"""`adapter_config.json` as a stranger may have written it: limits, types of adapter, fields that
+run code."""
 
 from __future__ import annotations
 
@@ -50,19 +51,35 @@ def _type(config: dict[str, Any]) -> tuple[str, str, str] | None:
 
 def _rank(config: dict[str, Any]) -> tuple[str, str, str] | None:
     patterns = config.get("rank_pattern") or {}
-    ranks = [*([config["r"]] if "r" in config else []), *(patterns.values() if isinstance(patterns, dict) else [None])]
+    ranks = [
+        *([config["r"]] if "r" in config else []),
+        *(patterns.values() if isinstance(patterns, dict) else [None]),
+    ]
     wrong = [rank for rank in ranks if type(rank) is not int or not 1 <= rank <= MAX_RANK]
     if not wrong:
         return None
-    return f"a rank of {str(wrong[0])[:40]}", f"r and rank_pattern from 1 to {MAX_RANK}", "train it with a smaller rank"
+    return (
+        f"a rank of {str(wrong[0])[:40]}",
+        f"r and rank_pattern from 1 to {MAX_RANK}",
+        "train it with a smaller rank",
+    )
 
 
 def _numbers(config: dict[str, Any]) -> tuple[str, str, str] | None:
     patterns = config.get("alpha_pattern") or {}
-    given = {"lora_alpha": config.get("lora_alpha"), **(patterns if isinstance(patterns, dict) else {"": patterns})}
+    given = {
+        "lora_alpha": config.get("lora_alpha"),
+        **(patterns if isinstance(patterns, dict) else {"": patterns}),
+    }
     for name, value in given.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not _finite(value)):
-            return f"{name} is {str(value)[:40]}", "a finite number", "mend the file, or train it again"
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, (int, float)) or not _finite(value)
+        ):
+            return (
+                f"{name} is {str(value)[:40]}",
+                "a finite number",
+                "mend the file, or train it again",
+            )
     return None
 
 
@@ -71,7 +88,8 @@ def _finite(value: float) -> bool:
 
 
 def _base_changes(config: dict[str, Any]) -> tuple[str, str, str] | None:
-    """Fields with which PEFT changes the base itself on loading: the base's own scores would then be another's."""
+    """Fields with which PEFT changes the base itself on loading: the base's own scores would then
+    be another's."""
     init = config.get("init_lora_weights", True)
     if init not in _SAFE_INITS:
         return (
@@ -95,10 +113,21 @@ def _patterns(config: dict[str, Any]) -> tuple[str, str, str] | None:
     for name in _NAMING:
         value = config.get(name)
         texts = value if isinstance(value, list) else [] if value is None else [value]
-        if not all(isinstance(text, str) and len(text) <= 1000 for text in texts) or len(texts) > 10_000:
-            return f"{name} is {str(value)[:40]}", "names of modules", "mend the file, or train it again"
+        if (
+            not all(isinstance(text, str) and len(text) <= 1000 for text in texts)
+            or len(texts) > 10_000
+        ):
+            return (
+                f"{name} is {str(value)[:40]}",
+                "names of modules",
+                "mend the file, or train it again",
+            )
         if isinstance(value, str) and len(_REPEATS.findall(value)) > _MOST_REPEATS:
-            return f"{name} repeats too often: {value[:40]}", f"at most {_MOST_REPEATS} of * + {{", "list the names"
+            return (
+                f"{name} repeats too often: {value[:40]}",
+                f"at most {_MOST_REPEATS} of * + {{",
+                "list the names",
+            )
     return None
 
 
@@ -135,7 +164,9 @@ def problems(folder: Path) -> list[FtHarnessError]:
     except InputError as error:
         return [error]
     except AttributeError:
-        return [InputError(f"{path}: auto_mapping is no mapping", "as PEFT writes it", "mend the file")]
+        return [
+            InputError(f"{path}: auto_mapping is no mapping", "as PEFT writes it", "mend the file")
+        ]
     if field:
         return [
             PolicyError(
@@ -152,6 +183,11 @@ def problems(folder: Path) -> list[FtHarnessError]:
 
 
 def unread(folder: Path) -> list[str]:
-    """A sentence on fields that were left out because they are empty and this PEFT doesn't know them."""
+    """A sentence on fields that were left out because they are empty and this PEFT doesn't know
+    them."""
     names = _unknown(read_json(folder / CONFIG_FILE))
-    return [f"fields of {CONFIG_FILE} that this PEFT doesn't know, all empty: {', '.join(names)}"] if names else []
+    return (
+        [f"fields of {CONFIG_FILE} that this PEFT doesn't know, all empty: {', '.join(names)}"]
+        if names
+        else []
+    )

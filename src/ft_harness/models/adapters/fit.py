@@ -1,4 +1,5 @@
-"""Whether an adapter's weights belong to a base: keys, shapes and values, on a model without weights of its own."""
+"""Whether an adapter's weights belong to a base: keys, shapes and values, on a model without
+weights of its own."""
 
 from __future__ import annotations
 
@@ -23,26 +24,32 @@ def trained_parameters(folder: Path) -> int:
 
 
 def copied_names(key: str) -> str:
-    """The base's name of a parameter that a PEFT file holds whole, as with resized or targeted embeddings."""
+    """The base's name of a parameter that a PEFT file holds whole, as with resized or targeted
+    embeddings."""
     return key.removeprefix(_INNER).replace(".base_layer.", ".")
 
 
 def trained_modules(folder: Path) -> set[str]:
-    """Names of the modules that the adapter brings a trained copy of, as its configuration has them."""
+    """Names of the modules that the adapter brings a trained copy of, as its configuration has
+    them."""
     config = read_json(folder / CONFIG_FILE)
-    heads = {"classifier", "score"} if config.get("task_type") == "SEQ_CLS" else set()  # PEFT's own for this type
+    heads = (
+        {"classifier", "score"} if config.get("task_type") == "SEQ_CLS" else set()
+    )  # PEFT's own for this type
     return heads | {str(name) for name in config.get("modules_to_save") or []}
 
 
 def is_trained(parameter: str, modules: Collection[str]) -> bool:
-    """Whether a parameter lies in a trained module: PEFT copies every module whose full name ends in one of these."""
+    """Whether a parameter lies in a trained module: PEFT copies every module whose full name ends
+    in one of these."""
     parts = parameter.split(".")
     outer = [".".join(parts[:depth]) for depth in range(1, len(parts))]
     return any(name.endswith(each) for name in outer for each in modules)
 
 
 def expected_shapes(folder: Path, empty: Any) -> dict[str, tuple[int, ...]]:
-    """Keys and shapes that PEFT expects in the adapter's file for this base; the empty model is used up.
+    """Keys and shapes that PEFT expects in the adapter's file for this base; the empty model is
+    used up.
 
     Raises:
         InputError: the adapter's modules aren't the base's.
@@ -57,14 +64,16 @@ def expected_shapes(folder: Path, empty: Any) -> dict[str, tuple[int, ...]]:
     except Exception as error:  # PEFT raises bare types for configurations that do not fit
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise InputError(
-            f"{folder}: doesn't fit the base ({reason})", "an adapter for this base", "use its own base"
+            f"{folder}: doesn't fit the base ({reason})",
+            "an adapter for this base",
+            "use its own base",
         ) from error
     return {key: tuple(tensor.shape) for key, tensor in state.items()}
 
 
 def problems(folder: Path, empty: Any) -> list[FtHarnessError]:
-    """Faults of the adapter's weights: kind of task, keys both ways, shapes, values; nothing is read whose size isn't
-    known to be right.
+    """Faults of the adapter's weights: kind of task, keys both ways, shapes, values; nothing is
+    read whose size isn't known to be right.
 
     Args:
         empty: the base on the meta device; it is used up.
@@ -97,13 +106,17 @@ def _task_type(folder: Path, empty: Any) -> list[FtHarnessError]:
 
 
 def _missing_modules(folder: Path, empty: Any) -> list[FtHarnessError]:
-    """A module that was trained whole but that the base doesn't have; PEFT passes over it. (For SEQ_CLS, PEFT writes
-    the usual names of all heads.)"""
+    """A module that was trained whole but that the base doesn't have; PEFT passes over it. (For
+    SEQ_CLS, PEFT writes the usual names of all heads.)"""
     config = read_json(folder / CONFIG_FILE)
     if config.get("task_type") == "SEQ_CLS":
         return []
     have = [name for name, _ in empty.named_modules()]
-    missing = [name for name in sorted(trained_modules(folder)) if not any(each.endswith(name) for each in have)]
+    missing = [
+        name
+        for name in sorted(trained_modules(folder))
+        if not any(each.endswith(name) for each in have)
+    ]
     return [
         InputError(
             f"{folder}: names {name[:80]} in modules_to_save, which the base lacks",
@@ -120,9 +133,11 @@ def _keys(
     expected: dict[str, tuple[int, ...]],
     base: dict[str, tuple[int, ...]],
 ) -> list[FtHarnessError]:
-    """Keys both ways and shapes. Copies of the base's own parameters are let through; whether they are equal is seen
-    when the base is there."""
-    grown = [key for key, info in stored.items() if info.shape != base.get(copied_names(key), info.shape)]
+    """Keys both ways and shapes. Copies of the base's own parameters are let through; whether they
+    are equal is seen when the base is there."""
+    grown = [
+        key for key, info in stored.items() if info.shape != base.get(copied_names(key), info.shape)
+    ]
     if grown:
         return [
             InputError(
@@ -132,7 +147,9 @@ def _keys(
             )
         ]
     missing = sorted(expected.keys() - stored.keys())
-    strange = sorted(key for key in stored.keys() - expected.keys() if copied_names(key) not in base)
+    strange = sorted(
+        key for key in stored.keys() - expected.keys() if copied_names(key) not in base
+    )
     whole = [key for key in missing if copied_names(key) in base]
     if whole:
         return [
@@ -180,7 +197,9 @@ def nonfinite_problems(folder: Path, tensors: Mapping[str, Any]) -> list[FtHarne
 
     broken = [key for key, tensor in tensors.items() if not torch.isfinite(tensor.float()).all()]
     return [
-        NonFiniteError(f"{folder}: {key} holds NaN or infinity", "finite weights", "train it again, lower lr")
+        NonFiniteError(
+            f"{folder}: {key} holds NaN or infinity", "finite weights", "train it again, lower lr"
+        )
         for key in broken[:1]
     ]
 

@@ -1,4 +1,5 @@
-"""What is wrong with an adapter folder for a base model, as far as it shows before the base's weights are loaded."""
+"""What is wrong with an adapter folder for a base model, as far as it shows before the base's
+weights are loaded."""
 
 from __future__ import annotations
 
@@ -10,7 +11,14 @@ from typing import Any
 from ft_harness.errors import FtHarnessError, InputError, PolicyError
 from ft_harness.models import base_model
 from ft_harness.models.adapters import configuration, fit, tokens, whole
-from ft_harness.models.adapters.card import CARD_FILE, CONFIG_FILE, MODEL_FILE, WEIGHTS_FILE, file_hashes, read_card
+from ft_harness.models.adapters.card import (
+    CARD_FILE,
+    CONFIG_FILE,
+    MODEL_FILE,
+    WEIGHTS_FILE,
+    file_hashes,
+    read_card,
+)
 from ft_harness.models.folder import leaving
 from ft_harness.models.prompts import PromptForm
 from ft_harness.recipe import ModelSection
@@ -33,7 +41,11 @@ class BaseName:
 
 
 def problems(
-    folder: Path, form: PromptForm | None = None, section: ModelSection | None = None, *, head: bool = False
+    folder: Path,
+    form: PromptForm | None = None,
+    section: ModelSection | None = None,
+    *,
+    head: bool = False,
 ) -> list[FtHarnessError]:
     """Faults of an adapter folder that show before a model is loaded.
 
@@ -43,7 +55,11 @@ def problems(
         head: the base is used with a classification head.
     """
     try:
-        found = _files(folder) or _changed_files(folder) or (_other_prompts(folder, form) if form else [])
+        found = (
+            _files(folder)
+            or _changed_files(folder)
+            or (_other_prompts(folder, form) if form else [])
+        )
         if found or section is None:
             return found
         where = base_model.model_folder(section.pretrained)
@@ -54,7 +70,8 @@ def problems(
         empty = base_model.empty_model(section, head=head)
         rows = empty.get_input_embeddings().weight.shape[0]
         found = tokens.compare(folder, base_model.load_tokenizer(section), rows, form)[0]
-        # a head's number of labels is the task's: its weights are held against the base when it is there
+        # a head's number of labels is the task's: its weights are held against the base when it is
+        # there
         return found or ([] if head else weight_problems(folder, empty))
     except FtHarnessError as error:
         return [error]
@@ -74,13 +91,23 @@ def _files(folder: Path) -> list[FtHarnessError]:
     if whole.is_whole(folder):
         return _whole_files(folder)
     if not (folder / CONFIG_FILE).is_file():
-        return [InputError(f"{folder}: no {CONFIG_FILE}", "a PEFT adapter folder", "train it, or check the path")]
+        return [
+            InputError(
+                f"{folder}: no {CONFIG_FILE}",
+                "a PEFT adapter folder",
+                "train it, or check the path",
+            )
+        ]
     if not (folder / WEIGHTS_FILE).is_file():
-        pickled = [path for pattern in ("*.bin", "*.pt", "*.pth") for path in sorted(folder.glob(pattern))]
+        pickled = [
+            path for pattern in ("*.bin", "*.pt", "*.pth") for path in sorted(folder.glob(pattern))
+        ]
         if pickled:
             return [_pickled(folder, pickled[0])]
         return [InputError(f"{folder}: no {WEIGHTS_FILE}", "a finished adapter", "train it again")]
-    if found := leaving([path for path in sorted(folder.iterdir()) if path.is_symlink() and path.is_file()]):
+    if found := leaving(
+        [path for path in sorted(folder.iterdir()) if path.is_symlink() and path.is_file()]
+    ):
         return found
     if found := configuration.problems(folder):
         return found
@@ -89,11 +116,18 @@ def _files(folder: Path) -> list[FtHarnessError]:
 
 
 def _whole_files(folder: Path) -> list[FtHarnessError]:
-    """Faults of the files of a model of which all weights were trained; its card says that they are there."""
-    if found := leaving([path for path in sorted(folder.iterdir()) if path.is_symlink() and path.is_file()]):
+    """Faults of the files of a model of which all weights were trained; its card says that they are
+    there."""
+    if found := leaving(
+        [path for path in sorted(folder.iterdir()) if path.is_symlink() and path.is_file()]
+    ):
         return found
     if not (folder / MODEL_FILE).is_file():
-        return [InputError(f"{folder}: no {MODEL_FILE}", "the model that its card speaks of", "train it again")]
+        return [
+            InputError(
+                f"{folder}: no {MODEL_FILE}", "the model that its card speaks of", "train it again"
+            )
+        ]
     read_header(folder / MODEL_FILE)
     return []
 
@@ -114,7 +148,9 @@ def _pickled(folder: Path, path: Path) -> PolicyError:
 def _changed_files(folder: Path) -> list[FtHarnessError]:
     card = read_card(folder)
     hashes = file_hashes(folder)
-    changed = [name for name, known in (card.files if card else {}).items() if hashes.get(name) != known]
+    changed = [
+        name for name, known in (card.files if card else {}).items() if hashes.get(name) != known
+    ]
     return [
         InputError(
             f"{folder / name}: not the file that the card was written for",
@@ -126,7 +162,8 @@ def _changed_files(folder: Path) -> list[FtHarnessError]:
 
 
 def _other_prompts(folder: Path, form: PromptForm) -> list[FtHarnessError]:
-    """Prompts must have the form that the adapter was trained on; one without a card is taken as it is."""
+    """Prompts must have the form that the adapter was trained on; one without a card is taken as it
+    is."""
     card = read_card(folder)
     if card is None:
         return []
@@ -163,7 +200,8 @@ def other_base(folder: Path, base: BaseName) -> tuple[list[FtHarnessError], list
 
 
 def _compare_names(folder: Path, base: BaseName) -> tuple[list[FtHarnessError], list[str]]:
-    """What PEFT wrote about the base: a name, which may be a folder's that was moved, and a revision."""
+    """What PEFT wrote about the base: a name, which may be a folder's that was moved, and a
+    revision."""
     config = read_json(folder / CONFIG_FILE)
     named, revision = str(config.get("base_model_name_or_path") or ""), config.get("revision")
     where = base_model.model_folder(base.pretrained)
@@ -171,15 +209,23 @@ def _compare_names(folder: Path, base: BaseName) -> tuple[list[FtHarnessError], 
         identity = base_model.identity(str(Path(named).expanduser()), None)
         if base.identity is None or identity == base.identity:
             return [], []
-        return [_shown(folder, f"{named} ({identity})", f"{base.pretrained} ({base.identity})", named)], []
+        return [
+            _shown(folder, f"{named} ({identity})", f"{base.pretrained} ({base.identity})", named)
+        ], []
     if named != where:
-        return [], [f"the base: the adapter names {named or 'none'}, it was scored on {base.pretrained}"]
+        return [], [
+            f"the base: the adapter names {named or 'none'}, it was scored on {base.pretrained}"
+        ]
     commit = (base.identity or "").removeprefix("commit:")
     if revision in (None, base.revision, commit):
         return [], [f"the base's weights: only its name {named} could be compared"]
     if len(str(revision)) == len(commit) == 40:  # both are commits
-        return [_shown(folder, f"{named} at {revision}", f"{base.pretrained} at {commit}", named)], []
-    return [], [f"the base's revision: the adapter names {revision}, it was scored on {base.revision or 'main'}"]
+        return [
+            _shown(folder, f"{named} at {revision}", f"{base.pretrained} at {commit}", named)
+        ], []
+    return [], [
+        f"the base's revision: the adapter names {revision}, it was scored on {base.revision or 'main'}"
+    ]
 
 
 def _shown(folder: Path, trained: str, asked: str, named: str) -> InputError:
@@ -191,7 +237,8 @@ def _shown(folder: Path, trained: str, asked: str, named: str) -> InputError:
 
 
 def unchecked(folder: Path, base: BaseName, tokenizer: Any, rows: int) -> list[str]:
-    """What of an adapter without faults could not be checked, a sentence each; empty for one of ours.
+    """What of an adapter without faults could not be checked, a sentence each; empty for one of
+    ours.
 
     Args:
         tokenizer: the base's.
@@ -199,5 +246,7 @@ def unchecked(folder: Path, base: BaseName, tokenizer: Any, rows: int) -> list[s
     """
     notes = [*other_base(folder, base)[1], *tokens.compare(folder, tokenizer, rows, None)[1]]
     if read_card(folder) is None:
-        notes.append(f"the prompts: without {CARD_FILE}, those that it was trained on are not known")
+        notes.append(
+            f"the prompts: without {CARD_FILE}, those that it was trained on are not known"
+        )
     return notes if whole.is_whole(folder) else notes + configuration.unread(folder)

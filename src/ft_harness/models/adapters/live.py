@@ -1,4 +1,5 @@
-"""An adapter on its base: attached, proven to change what the base says, and taken off again without a trace."""
+"""An adapter on its base: attached, proven to change what the base says, and taken off again
+without a trace."""
 
 from __future__ import annotations
 
@@ -14,7 +15,13 @@ from typing import Any
 from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, raise_problems
 from ft_harness.models.adapters import fit, tokens
 from ft_harness.models.adapters.card import CONFIG_FILE, WEIGHTS_FILE, identity, read_card
-from ft_harness.models.adapters.integrity import BaseName, other_base, problems, unchecked, weight_problems
+from ft_harness.models.adapters.integrity import (
+    BaseName,
+    other_base,
+    problems,
+    unchecked,
+    weight_problems,
+)
 from ft_harness.models.adapters.merging import merged
 from ft_harness.models.adapters.originals import Originals, put_back, remember
 from ft_harness.models.adapters.targets import dora_problems
@@ -34,12 +41,20 @@ _MOST_DRIFT = 0.5  # of what the adapter changes, that merging alone may change 
 
 
 def _reading(base: BaseModel, model: Any, prompt: str | Texts) -> Callable[[], Any]:
-    """What gives the logits of the token after a prompt, or those of a head for it (or for texts in its place)."""
+    """What gives the logits of the token after a prompt, or those of a head for it (or for texts in
+    its place)."""
     import torch
 
     if base.head is None:
-        ids = torch.tensor([Encoder(base.tokenizer).tok_encode(str(prompt))[-base.max_length :]], device=model.device)
-        last = {"logits_to_keep": 1} if "logits_to_keep" in signature(base.model.forward).parameters else {}
+        ids = torch.tensor(
+            [Encoder(base.tokenizer).tok_encode(str(prompt))[-base.max_length :]],
+            device=model.device,
+        )
+        last = (
+            {"logits_to_keep": 1}
+            if "logits_to_keep" in signature(base.model.forward).parameters
+            else {}
+        )
         return lambda: model(input_ids=ids, **last).logits[0, -1].float()
     texts = (prompt,) if isinstance(prompt, str) else prompt
     rows = encode_texts(base.tokenizer, [texts], base.max_length, from_left=isinstance(prompt, str))
@@ -55,17 +70,26 @@ def _read_all(base: BaseModel, model: Any, prompts: Sequence[str | Texts]) -> li
 
 
 def _prove_live(untuned: Sequence[Any], tuned: Sequence[Any]) -> LiveProof:
-    """Compare logits on real prompts, the next token's or a classification head's, of the base and with the adapter.
+    """Compare logits on real prompts, the next token's or a classification head's, of the base and
+    with the adapter.
 
     Raises:
         InputError: the adapter changes nothing.
         NonFiniteError: a logit is NaN.
     """
-    changes = [float((after - before).abs().max()) for before, after in zip(untuned, tuned, strict=True)]
+    changes = [
+        float((after - before).abs().max()) for before, after in zip(untuned, tuned, strict=True)
+    ]
     if not all(change == change for change in changes):
-        raise NonFiniteError("the adapter's logits are NaN", "finite logits", "train again with a lower learning rate")
+        raise NonFiniteError(
+            "the adapter's logits are NaN",
+            "finite logits",
+            "train again with a lower learning rate",
+        )
     proof = LiveProof(
-        prompts=len(changes), max_logit_change=max(changes), changed_prompts=sum(change > 0 for change in changes)
+        prompts=len(changes),
+        max_logit_change=max(changes),
+        changed_prompts=sum(change > 0 for change in changes),
     )
     if proof.changed_prompts == 0:
         raise InputError(
@@ -77,7 +101,8 @@ def _prove_live(untuned: Sequence[Any], tuned: Sequence[Any]) -> LiveProof:
 
 
 def _drift(base: BaseModel, model: Any, prompts: Sequence[str | Texts]) -> tuple[float, ExitStack]:
-    """Merge the adapter: (the largest change of a logit that merging alone makes, what unmerges it again)."""
+    """Merge the adapter: (the largest change of a logit that merging alone makes, what unmerges it
+    again)."""
     import torch
 
     readings = [_reading(base, model, prompt) for prompt in prompts]
@@ -86,7 +111,10 @@ def _drift(base: BaseModel, model: Any, prompts: Sequence[str | Texts]) -> tuple
         apart = [read() for read in readings]
     stack.enter_context(merged(model))
     with torch.inference_mode():
-        changes = [float((read() - before).abs().max()) for read, before in zip(readings, apart, strict=True)]
+        changes = [
+            float((read() - before).abs().max())
+            for read, before in zip(readings, apart, strict=True)
+        ]
     return max(changes), stack
 
 
@@ -103,13 +131,18 @@ def _problems(folder: Path, base: BaseModel, form: PromptForm | None) -> list[Ft
     if found := problems(folder, form):
         return found
     rows = base.model.get_input_embeddings().weight.shape[0]
-    found = other_base(folder, _name(base))[0] or tokens.compare(folder, base.tokenizer, rows, form)[0]
+    found = (
+        other_base(folder, _name(base))[0] or tokens.compare(folder, base.tokenizer, rows, form)[0]
+    )
     found = found or weight_problems(folder, _empty_like(base.model))
     if found or is_whole(folder):
         return found
     eight_bits = (base.info.quantization or "").startswith("int8")
     reads_weights = eight_bits and read_json(folder / CONFIG_FILE).get("use_dora")
-    return [*(dora_problems(f"{folder}: use_dora") if reads_weights else []), *_other_copies(folder, base)]
+    return [
+        *(dora_problems(f"{folder}: use_dora") if reads_weights else []),
+        *_other_copies(folder, base),
+    ]
 
 
 def _name(base: BaseModel) -> BaseName:
@@ -117,8 +150,8 @@ def _name(base: BaseModel) -> BaseName:
 
 
 def _other_copies(folder: Path, base: BaseModel) -> list[FtHarnessError]:
-    """Parameters of the base that the file holds whole: an embedding (as PEFT saves it) must be the base's own, a head
-    must not."""
+    """Parameters of the base that the file holds whole: an embedding (as PEFT saves it) must be the
+    base's own, a head must not."""
     import torch
 
     own, config = base.model.state_dict(), read_json(folder / CONFIG_FILE)
@@ -159,8 +192,8 @@ def _tied_modules(model: Any, names: set[str]) -> set[str]:
 
 
 def _load(folder: Path, model: Any) -> Any:
-    """PEFT's own loading, or all weights in place. lm-eval ties the weights of each model that it is given; those of an
-    adapter stay apart."""
+    """PEFT's own loading, or all weights in place. lm-eval ties the weights of each model that it
+    is given; those of an adapter stay apart."""
     from peft import PeftModel
 
     if is_whole(folder):
@@ -229,9 +262,10 @@ def attach(
         form: how they are rendered; None: not known, and not compared.
 
     Raises:
-        InputError: another base, other prompts, texts or tokens than in training, other keys or shapes, a damaged file,
-            or no effect.
-        PolicyError: pickled weights only, links out of the folder, or a configuration that names code.
+        InputError: another base, other prompts, texts or tokens than in training, other keys or
+            shapes, a damaged file, or no effect.
+        PolicyError: pickled weights only, links out of the folder, or a configuration that names
+            code.
         NonFiniteError: NaN in the weights or logits.
     """
     tuned, info, _ = _attach(folder, base, prompts, form)
@@ -266,7 +300,9 @@ def _attach(
             name=folder.resolve().name,
             path=str(folder),
             identity=identity(folder),
-            trainable_parameters=card.trainable_parameters if card else fit.trained_parameters(folder),
+            trainable_parameters=card.trainable_parameters
+            if card
+            else fit.trained_parameters(folder),
             live_proof=_prove_live(untuned, _read_all(base, model, prompts)),
             unchecked=[*unchecked(folder, _name(base), base.tokenizer, rows), *unknown],
         )
@@ -280,10 +316,14 @@ def _check_head(folder: Path, base: BaseModel) -> list[str]:
     """As `check_adapter`; a model of which all weights were trained holds its head whole."""
     if not is_whole(folder):
         return check_adapter(folder, read_json(folder / CONFIG_FILE), base.head)
-    return check_adapter(folder, {"modules_to_save": base.head.modules if base.head else ()}, base.head)
+    return check_adapter(
+        folder, {"modules_to_save": base.head.modules if base.head else ()}, base.head
+    )
 
 
-def _other_texts(folder: Path, card: Card | None, asked: Sequence[str] | None) -> list[FtHarnessError]:
+def _other_texts(
+    folder: Path, card: Card | None, asked: Sequence[str] | None
+) -> list[FtHarnessError]:
     """A head reads the texts that it was trained on, in their order."""
     if card is None:
         return []

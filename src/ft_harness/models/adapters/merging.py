@@ -11,15 +11,19 @@ def _merged_layers(model: Any) -> list[Any]:
     """Layers of the base that the adapter's weights are added to."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    return [layer.get_base_layer() for layer in model.modules() if isinstance(layer, BaseTunerLayer)]
+    return [
+        layer.get_base_layer() for layer in model.modules() if isinstance(layer, BaseTunerLayer)
+    ]
 
 
 @contextmanager
 def merged(model: Any) -> Iterator[None]:
-    """Let a PEFT model compute with merged weights; on leaving, the base's weights are those of before, to the bit.
+    """Let a PEFT model compute with merged weights; on leaving, the base's weights are those of
+    before, to the bit.
 
-    PEFT's own unmerging subtracts what it added, which leaves a rounding behind, so the weights are kept meanwhile (a
-    quantised one is replaced by merging, not changed). Keeping them takes the memory of the layers that are merged.
+    PEFT's own unmerging subtracts what it added, which leaves a rounding behind, so the weights are
+    kept meanwhile (a quantised one is replaced by merging, not changed). Keeping them takes the
+    memory of the layers that are merged.
     """
     layers = _merged_layers(model)
     kept = [(layer, layer.weight, layer.weight.data.clone()) for layer in layers]

@@ -1,4 +1,5 @@
-"""A base model as it was before something was trained or loaded into it, and given back to the bit afterwards."""
+"""A base model as it was before something was trained or loaded into it, and given back to the bit
+afterwards."""
 
 from __future__ import annotations
 
@@ -36,8 +37,8 @@ def remember(model: Any, *, all_weights: bool = False) -> Originals:
 
 
 def put_back(model: Any, originals: Originals) -> None:
-    """Make a base model what it was: PEFT's `unload` leaves trained copies of `modules_to_save` and trained biases in
-    it."""
+    """Make a base model what it was: PEFT's `unload` leaves trained copies of `modules_to_save` and
+    trained biases in it."""
     import torch
 
     modules = originals.modules
@@ -47,5 +48,7 @@ def put_back(model: Any, originals: Originals) -> None:
             modules[parent]._modules[child] = module
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if name in originals.parameters and not is_part(parameter):  # parts are of frozen weights
+            if name in originals.parameters and not is_part(
+                parameter
+            ):  # parts are of frozen weights
                 parameter.copy_(originals.parameters[name])

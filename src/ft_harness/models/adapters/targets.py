@@ -1,5 +1,5 @@
-"""A recipe's adapter section as PEFT's LoraConfig, and whether it finds its modules in the base before anything is
-scored or trained."""
+"""A recipe's adapter section as PEFT's LoraConfig, and whether it finds its modules in the base
+before anything is scored or trained."""
 
 from __future__ import annotations
 
@@ -27,12 +27,16 @@ def lora_config(adapter: AdapterSection, head_modules: Sequence[str] = ()) -> An
     from peft import LoraConfig
 
     values = adapter.model_dump(exclude={"peft_type", "modules_to_save"})
-    whole = [*head_modules, *(name for name in adapter.modules_to_save or () if name not in head_modules)]
+    whole = [
+        *head_modules,
+        *(name for name in adapter.modules_to_save or () if name not in head_modules),
+    ]
     return LoraConfig(**values, modules_to_save=whole or None)
 
 
 def target_problems(adapter: AdapterSection, empty: Any) -> list[InputError]:
-    """Modules, parameters and tokens of a recipe's adapter that the model lacks, or that PEFT has no adapter for.
+    """Modules, parameters and tokens of a recipe's adapter that the model lacks, or that PEFT has
+    no adapter for.
 
     Args:
         empty: the model on the meta device; it is used up.
@@ -41,7 +45,11 @@ def target_problems(adapter: AdapterSection, empty: Any) -> list[InputError]:
 
     if adapter.all_weights:
         return []
-    if found := [*_layers_of_all(adapter, empty), *_missing_modules(adapter, empty), *_missing_tokens(adapter, empty)]:
+    if found := [
+        *_layers_of_all(adapter, empty),
+        *_missing_modules(adapter, empty),
+        *_missing_tokens(adapter, empty),
+    ]:
         return found
     linear, head = _linear_names(empty), own_modules(empty) if adapter.task_type == SEQ_CLS else ()
     try:
@@ -54,7 +62,8 @@ def target_problems(adapter: AdapterSection, empty: Any) -> list[InputError]:
 
 
 def dora_problems(where: str) -> list[InputError]:
-    """DoRA reads the base's weights themselves; on a CPU, PEFT's reading of 8-bit ones loses their scales.
+    """DoRA reads the base's weights themselves; on a CPU, PEFT's reading of 8-bit ones loses their
+    scales.
 
     Args:
         where: what asks for it.
@@ -74,7 +83,11 @@ def dora_problems(where: str) -> list[InputError]:
 
 def _layers_of_all(adapter: AdapterSection, empty: Any) -> list[InputError]:
     """Layers can be chosen for modules that are named one by one."""
-    asked = [name for name in ("layers_to_transform", "layers_pattern") if getattr(adapter, name) is not None]
+    asked = [
+        name
+        for name in ("layers_to_transform", "layers_pattern")
+        if getattr(adapter, name) is not None
+    ]
     if not asked or not isinstance(adapter.target_modules, str):
         return []
     return [
@@ -87,11 +100,14 @@ def _layers_of_all(adapter: AdapterSection, empty: Any) -> list[InputError]:
 
 
 def _missing_modules(adapter: AdapterSection, empty: Any) -> list[InputError]:
-    """Names that stand nowhere in the model; PEFT would train the others and pass over a misspelt one."""
+    """Names that stand nowhere in the model; PEFT would train the others and pass over a misspelt
+    one."""
     modules = [name for name, _ in empty.named_modules() if name]
     parameters = [name for name, _ in empty.named_parameters()]
     linear = _linear_names(empty)
-    children = sorted({name.rpartition(".")[2] for name in modules if not name.rpartition(".")[2].isdigit()})
+    children = sorted(
+        {name.rpartition(".")[2] for name in modules if not name.rpartition(".")[2].isdigit()}
+    )
     found = []
     for field, names, known in (
         ("target_modules", modules, linear),
@@ -105,7 +121,11 @@ def _missing_modules(adapter: AdapterSection, empty: Any) -> list[InputError]:
             found += [_fault(field, asked, fault, [])] if fault else []
             continue
         missing = [name for name in asked or () if not _stands_in(name, names)]
-        what = "the model has no such parameter" if field == "target_parameters" else "the model has no such module"
+        what = (
+            "the model has no such parameter"
+            if field == "target_parameters"
+            else "the model has no such module"
+        )
         found += [_fault(field, name, what + suggest(name, known), known) for name in missing]
     return found
 
@@ -122,7 +142,11 @@ def _unmatched(expression: str, names: Iterable[str]) -> str | None:
 def _missing_tokens(adapter: AdapterSection, empty: Any) -> list[InputError]:
     """Tokens to be trained that the embedding has no row for."""
     asked = adapter.trainable_token_indices or []
-    chosen = [token for tokens in asked.values() for token in tokens] if isinstance(asked, dict) else asked
+    chosen = (
+        [token for tokens in asked.values() for token in tokens]
+        if isinstance(asked, dict)
+        else asked
+    )
     rows = empty.get_input_embeddings().weight.shape[0]
     return [
         InputError(
@@ -136,15 +160,22 @@ def _missing_tokens(adapter: AdapterSection, empty: Any) -> list[InputError]:
 
 
 def _unused_patterns(adapter: AdapterSection, model: Any) -> list[InputError]:
-    """Names in `rank_pattern` and `alpha_pattern` that match no adapted module; PEFT would use `r` and `lora_alpha`."""
+    """Names in `rank_pattern` and `alpha_pattern` that match no adapted module; PEFT would use `r`
+    and `lora_alpha`."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    names = [name for name, module in model.base_model.model.named_modules() if isinstance(module, BaseTunerLayer)]
+    names = [
+        name
+        for name, module in model.base_model.model.named_modules()
+        if isinstance(module, BaseTunerLayer)
+    ]
     return [
         _fault(field, pattern, "matches no module that has an adapter", [])
         for field in ("rank_pattern", "alpha_pattern")
         for pattern in getattr(adapter, field)
-        if not any(re.match(rf"(.*\.)?({pattern})$", name) for name in names)  # PEFT's get_pattern_key
+        if not any(
+            re.match(rf"(.*\.)?({pattern})$", name) for name in names
+        )  # PEFT's get_pattern_key
     ]
 
 
@@ -159,13 +190,20 @@ def _linear_names(empty: Any) -> list[str]:
     from transformers.pytorch_utils import Conv1D
 
     kinds = (torch.nn.Linear, Conv1D)
-    return sorted({name.rpartition(".")[2] for name, module in empty.named_modules() if isinstance(module, kinds)})
+    return sorted(
+        {
+            name.rpartition(".")[2]
+            for name, module in empty.named_modules()
+            if isinstance(module, kinds)
+        }
+    )
 
 
 def _fault(field: str, asked: str | list[str], what: str, known: list[str]) -> InputError:
     every = f"'{_ALL}', " if field == "target_modules" else ""
     return InputError(
         f"adapter.{field} {asked!r}: {what}",
-        f"{every}a regular expression, or names in this model" + (f", as {', '.join(known[:12])}" if known else ""),
+        f"{every}a regular expression, or names in this model"
+        + (f", as {', '.join(known[:12])}" if known else ""),
         f"change adapter.{field}",
     )

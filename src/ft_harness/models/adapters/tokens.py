@@ -1,4 +1,5 @@
-"""Whether the tokenizer that an adapter folder brings is the base's: prompts are encoded by the base's own."""
+"""Whether the tokenizer that an adapter folder brings is the base's: prompts are encoded by the
+base's own."""
 
 from __future__ import annotations
 
@@ -11,11 +12,23 @@ from ft_harness.storage import sha256_text
 from ft_harness.storage.strict_files import read_json
 
 TOKENIZER_FILE = "tokenizer.json"
-_OTHER_FILES = ("tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
-_TEXTS = ("The film was good, 12 of 34 said.", "naïve  Straße\n\tнет 你好 🙂", "Question: who?\nAnswer: {x} <b>")
+_OTHER_FILES = (
+    "tokenizer.model",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+_TEXTS = (
+    "The film was good, 12 of 34 said.",
+    "naïve  Straße\n\tнет 你好 🙂",
+    "Question: who?\nAnswer: {x} <b>",
+)
 
 
-def compare(folder: Path, tokenizer: Any, rows: int, form: PromptForm | None) -> tuple[list[FtHarnessError], list[str]]:
+def compare(
+    folder: Path, tokenizer: Any, rows: int, form: PromptForm | None
+) -> tuple[list[FtHarnessError], list[str]]:
     """(faults, what could not be checked) of the folder's tokenizer beside the base's.
 
     Args:
@@ -25,7 +38,9 @@ def compare(folder: Path, tokenizer: Any, rows: int, form: PromptForm | None) ->
     """
     if not (folder / TOKENIZER_FILE).is_file():
         others = [name for name in _OTHER_FILES if (folder / name).is_file()]
-        return [], [f"its tokenizer ({others[0]}) was not compared with the base's"] if others else []
+        return [], [
+            f"its tokenizer ({others[0]}) was not compared with the base's"
+        ] if others else []
     if not getattr(tokenizer, "is_fast", False):
         return [], [f"its {TOKENIZER_FILE} was not compared: the base's tokenizer has no such file"]
     try:
@@ -35,7 +50,9 @@ def compare(folder: Path, tokenizer: Any, rows: int, form: PromptForm | None) ->
         return [error], []
 
 
-def _compare_vocabulary(folder: Path, tokenizer: Any, rows: int) -> tuple[list[FtHarnessError], list[str]]:
+def _compare_vocabulary(
+    folder: Path, tokenizer: Any, rows: int
+) -> tuple[list[FtHarnessError], list[str]]:
     from tokenizers import Tokenizer
 
     path = folder / TOKENIZER_FILE
@@ -43,22 +60,44 @@ def _compare_vocabulary(folder: Path, tokenizer: Any, rows: int) -> tuple[list[F
     try:
         own = Tokenizer.from_file(str(path))
     except Exception as error:  # the tokenizers library raises plain Exception
-        raise InputError(f"{path}: no tokenizer", "a whole file", "remove it, or fetch it again") from error
+        raise InputError(
+            f"{path}: no tokenizer", "a whole file", "remove it, or fetch it again"
+        ) from error
     own.no_truncation()
     own.no_padding()
     mine, base = own.get_vocab(), tokenizer.get_vocab()
     moved = sorted(token for token in mine.keys() & base.keys() if mine[token] != base[token])
     extra = {token: number for token, number in mine.items() if token not in base}
     beyond = [token for token, number in extra.items() if number >= rows]
-    other = [text for text in _TEXTS if own.encode(text, add_special_tokens=False).ids != _encode(tokenizer, text)]
+    other = [
+        text
+        for text in _TEXTS
+        if own.encode(text, add_special_tokens=False).ids != _encode(tokenizer, text)
+    ]
     if beyond:
-        return [_fault(path, f"{len(beyond)} tokens more than the {rows} rows of the base's embedding", beyond)], []
+        return [
+            _fault(
+                path,
+                f"{len(beyond)} tokens more than the {rows} rows of the base's embedding",
+                beyond,
+            )
+        ], []
     if moved or other:
-        what = f"{len(moved)} tokens with other numbers" if moved else "the same text gives other tokens"
+        what = (
+            f"{len(moved)} tokens with other numbers"
+            if moved
+            else "the same text gives other tokens"
+        )
         return [_fault(path, f"not the base's tokenizer: {what}", moved or other)], []
-    notes = [f"{len(extra)} tokens of its tokenizer that the base's lacks, as {min(extra)!r}"] if extra else []
+    notes = (
+        [f"{len(extra)} tokens of its tokenizer that the base's lacks, as {min(extra)!r}"]
+        if extra
+        else []
+    )
     lacking = sorted(base.keys() - mine.keys())
-    return [], notes + ([f"{len(lacking)} tokens that its tokenizer lacks, as {lacking[0]!r}"] if lacking else [])
+    return [], notes + (
+        [f"{len(lacking)} tokens that its tokenizer lacks, as {lacking[0]!r}"] if lacking else []
+    )
 
 
 def _encode(tokenizer: Any, text: str) -> list[int]:

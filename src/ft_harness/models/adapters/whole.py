@@ -1,4 +1,5 @@
-"""A model of which all weights were trained, in an adapter's place: its files, and its weights in the loaded base."""
+"""A model of which all weights were trained, in an adapter's place: its files, and its weights in
+the loaded base."""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ def problems(folder: Path, empty: Any) -> list[FtHarnessError]:
     wanted = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
     tied = set(empty.all_tied_weights_keys)  # saved once, under one of their names
     names = sorted((stored.keys() ^ wanted.keys()) - tied)
-    names = names or [name for name in sorted(stored.keys() & wanted.keys()) if stored[name] != wanted[name]]
+    names = names or [
+        name for name in sorted(stored.keys() & wanted.keys()) if stored[name] != wanted[name]
+    ]
     if names:
         return [
             InputError(
@@ -45,4 +48,6 @@ def problems(folder: Path, empty: Any) -> list[FtHarnessError]:
 
 def load(folder: Path, model: Any) -> None:
     """Put the trained weights into the base, in place."""
-    model.load_state_dict(read_tensors(folder / MODEL_FILE), strict=False)  # `problems` held the names against it
+    model.load_state_dict(
+        read_tensors(folder / MODEL_FILE), strict=False
+    )  # `problems` held the names against it

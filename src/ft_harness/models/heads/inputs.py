@@ -1,4 +1,5 @@
-"""What a head reads: texts of a doc -> token ids -> batches -> logits; training and scoring alike."""
+"""What a head reads: texts of a doc -> token ids -> batches -> logits; training and scoring
+alike."""
 
 from __future__ import annotations
 
@@ -61,7 +62,11 @@ def encode_texts(
 
     found: dict[int, HeadInput] = {}
     for special in (True, False):
-        numbers = [i for i, row in enumerate(texts) if has_bos_prefix(row[0], tokenizer.bos_token) is not special]
+        numbers = [
+            i
+            for i, row in enumerate(texts)
+            if has_bos_prefix(row[0], tokenizer.bos_token) is not special
+        ]
         if not numbers:
             continue
         columns = [list(column) for column in zip(*(texts[i] for i in numbers), strict=True)]
@@ -79,10 +84,14 @@ def encode_texts(
     return rows
 
 
-def _cut(tokenizer: Any, texts: Texts, max_length: int, special: bool, from_left: bool) -> HeadInput:
+def _cut(
+    tokenizer: Any, texts: Texts, max_length: int, special: bool, from_left: bool
+) -> HeadInput:
     usual, tokenizer.truncation_side = tokenizer.truncation_side, "left" if from_left else "right"
     try:
-        encoded = tokenizer(*texts, truncation="longest_first", max_length=max_length, add_special_tokens=special)
+        encoded = tokenizer(
+            *texts, truncation="longest_first", max_length=max_length, add_special_tokens=special
+        )
     finally:
         tokenizer.truncation_side = usual
     return HeadInput(encoded["input_ids"], encoded.get("token_type_ids"), True)
@@ -116,4 +125,6 @@ def read_logits(model: Any, head: Head, tokenizer: Any, rows: Sequence[HeadInput
 
     batch = make_batch(rows, tokenizer.pad_token_id, types=head.reads_types)
     with torch.inference_mode():
-        return model(**{name: tensor.to(model.device) for name, tensor in batch.items()}).logits.float()
+        return model(
+            **{name: tensor.to(model.device) for name, tensor in batch.items()}
+        ).logits.float()

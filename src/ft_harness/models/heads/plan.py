@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 _UNNAMED = re.compile(r"LABEL_(\d+)")
 
 
-def plan_head(recipe: Recipe, tasks: Iterable[ConfigurableTask], init: Path | None = None) -> HeadPlan | None:
-    """The head that a recipe asks for, its classes named by the task; None where a causal model answers in words.
+def plan_head(
+    recipe: Recipe, tasks: Iterable[ConfigurableTask], init: Path | None = None
+) -> HeadPlan | None:
+    """The head that a recipe asks for, its classes named by the task; None where a causal model
+    answers in words.
 
     Args:
         tasks: those of the splits, of which one has docs.
@@ -33,7 +36,11 @@ def plan_head(recipe: Recipe, tasks: Iterable[ConfigurableTask], init: Path | No
     name = recipe.task.name
     task = next((task for task in tasks if len(task.eval_docs)), None)
     if task is None:
-        raise InputError(f"{name}: the task has no docs", "docs whose choices name the classes", "check data.source")
+        raise InputError(
+            f"{name}: the task has no docs",
+            "docs whose choices name the classes",
+            "check data.source",
+        )
     if task.OUTPUT_TYPE != "multiple_choice":
         raise InputError(
             f"{name}: a classification head can't answer a task of the type {task.OUTPUT_TYPE}",
@@ -45,15 +52,20 @@ def plan_head(recipe: Recipe, tasks: Iterable[ConfigurableTask], init: Path | No
     return HeadPlan(labels, choices, recipe.task.text_fields, recipe.train.seed, init)
 
 
-def class_names(doc: Mapping[str, Any], choices: Iterable[Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(answers, labels) of a doc's choices; the labels are those of the data, or the answers where it names none."""
+def class_names(
+    doc: Mapping[str, Any], choices: Iterable[Any]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(answers, labels) of a doc's choices; the labels are those of the data, or the answers where
+    it names none."""
     answers = tuple(str(choice).strip() for choice in choices)
     labels = doc.get("label_names")
     named = isinstance(labels, list) and len(labels) == len(answers)
     return answers, tuple(map(str, labels)) if named and labels is not None else answers
 
 
-def problems(recipe: Recipe, tasks: Iterable[ConfigurableTask], config: Any) -> list[FtHarnessError]:
+def problems(
+    recipe: Recipe, tasks: Iterable[ConfigurableTask], config: Any
+) -> list[FtHarnessError]:
     """Faults of a recipe with a head that show before a model is loaded: the first one.
 
     Args:
@@ -86,12 +98,17 @@ def _check_docs(task: ConfigurableTask, plan: HeadPlan) -> None:
             )
 
 
-# --- labels of a head that is trained already ------------------------------------------------------------------------
+# --- labels of a head that is trained already
+# ------------------------------------------------------------------------
 
 
 def claims_head(config: Any) -> bool:
-    """Whether a model's configuration says that its checkpoint holds a trained classification head."""
-    return any(name.endswith("ForSequenceClassification") for name in getattr(config, "architectures", None) or ())
+    """Whether a model's configuration says that its checkpoint holds a trained classification
+    head."""
+    return any(
+        name.endswith("ForSequenceClassification")
+        for name in getattr(config, "architectures", None) or ()
+    )
 
 
 def check_trained(config: Any, plan: HeadPlan) -> None:
@@ -101,11 +118,14 @@ def check_trained(config: Any, plan: HeadPlan) -> None:
         InputError: they are not.
     """
     if config is not None and claims_head(config):
-        check_labels([config.id2label[i] for i in sorted(config.id2label)], plan, "the model's head")
+        check_labels(
+            [config.id2label[i] for i in sorted(config.id2label)], plan, "the model's head"
+        )
 
 
 def check_labels(found: Sequence[str], plan: HeadPlan, what: str) -> bool:
-    """Whether a head's label names are the task's, in its order; False: LABEL_0, LABEL_1, ... name nothing.
+    """Whether a head's label names are the task's, in its order; False: LABEL_0, LABEL_1, ... name
+    nothing.
 
     Upper and lower case are alike; both the task's labels and its answers are known names.
 
@@ -119,7 +139,9 @@ def check_labels(found: Sequence[str], plan: HeadPlan, what: str) -> bool:
             "one label for each choice",
             "use a head for this task, or a checkpoint without a head",
         )
-    if all((match := _UNNAMED.fullmatch(name)) and int(match[1]) == i for i, name in enumerate(found)):
+    if all(
+        (match := _UNNAMED.fullmatch(name)) and int(match[1]) == i for i, name in enumerate(found)
+    ):
         return False
     names = [name.strip().casefold() for name in found]
     known = [[name.casefold() for name in each] for each in (plan.labels, plan.choices)]

@@ -15,7 +15,8 @@ class HeadPlan:
     Attributes:
         labels: a name for each class, in the order of the task's choices.
         choices: the answers of the task, in the same order: other names of the classes.
-        text_fields: doc fields that are read as text, or as text and text pair; None: the rendered prompt.
+        text_fields: doc fields that are read as text, or as text and text pair; None: the rendered
+            prompt.
         seed: of freshly drawn weights.
         init: the file whose weights are taken in place of drawn ones.
     """

@@ -1,4 +1,5 @@
-"""A head's weights: found in the checkpoint or drawn, kept in a file beside the adapter, checked when one is scored."""
+"""A head's weights: found in the checkpoint or drawn, kept in a file beside the adapter, checked
+when one is scored."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ _POOLER = re.compile(r"(^|\.)[^.]*pool[^.]*$")
 _HUB = ("revision", "trust_remote_code")
 
 
-def load(folder: str, plan: HeadPlan, tokenizer: Any, options: Mapping[str, Any]) -> tuple[Any, Head]:
+def load(
+    folder: str, plan: HeadPlan, tokenizer: Any, options: Mapping[str, Any]
+) -> tuple[Any, Head]:
     """A transformers sequence classification model; what the checkpoint lacks of its head is drawn.
 
     The head computes in float32 whatever the base's dtype, and is never quantised.
@@ -27,11 +30,14 @@ def load(folder: str, plan: HeadPlan, tokenizer: Any, options: Mapping[str, Any]
         options: of `from_pretrained`.
 
     Raises:
-        InputError: labels that are not the task's, missing weights that belong to no head, or no padding token.
+        InputError: labels that are not the task's, missing weights that belong to no head, or no
+            padding token.
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
-    config = AutoConfig.from_pretrained(folder, **{key: options[key] for key in _HUB if key in options})
+    config = AutoConfig.from_pretrained(
+        folder, **{key: options[key] for key in _HUB if key in options}
+    )
     check_trained(config, plan)
     _prepare_config(config, plan, tokenizer)
     quantization = options.get("quantization_config")
@@ -46,11 +52,14 @@ def load(folder: str, plan: HeadPlan, tokenizer: Any, options: Mapping[str, Any]
         _compute_in_float32(model.get_submodule(name))
     _fill(model, drawn, plan)
     identity = _hash(_tensors(model, drawn)) if drawn else None
-    return model, Head(plan, modules, drawn, identity, (getattr(config, "type_vocab_size", None) or 0) > 1)
+    return model, Head(
+        plan, modules, drawn, identity, (getattr(config, "type_vocab_size", None) or 0) > 1
+    )
 
 
 def _prepare_config(config: Any, plan: HeadPlan, tokenizer: Any) -> None:
-    """Put labels and padding into the configuration: by its padding token a decoder finds the last token of a row."""
+    """Put labels and padding into the configuration: by its padding token a decoder finds the last
+    token of a row."""
     if tokenizer.pad_token_id is None:
         raise InputError(
             "the tokenizer has no padding, EOS or unknown token",
@@ -72,12 +81,18 @@ def _unquantised(config: Any) -> list[str]:
 
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(config)
-    return [*own_modules(model), *(name for name, _ in model.named_modules() if _POOLER.search(name))]
+    return [
+        *own_modules(model),
+        *(name for name, _ in model.named_modules() if _POOLER.search(name)),
+    ]
 
 
 def own_modules(model: Any) -> tuple[str, ...]:
-    """Names of the modules with weights that stand beside the backbone of a sequence classification model."""
-    children = ((name, child) for name, child in model.named_children() if name != model.base_model_prefix)
+    """Names of the modules with weights that stand beside the backbone of a sequence classification
+    model."""
+    children = (
+        (name, child) for name, child in model.named_children() if name != model.base_model_prefix
+    )
     return tuple(name for name, child in children if any(True for _ in child.parameters()))
 
 
@@ -101,17 +116,21 @@ def _absent(model: Any, missing: Iterable[str], folder: str) -> tuple[str, ...]:
 
 
 def _outermost(model: Any, name: str, lacking: set[str]) -> str:
-    """The outermost module around `name` of which every weight is missing; `name` itself if it has one left."""
+    """The outermost module around `name` of which every weight is missing; `name` itself if it has
+    one left."""
     parts = name.split(".")
     for depth in range(1, len(parts)):
         outer = ".".join(parts[:depth])
-        if {f"{outer}.{key}" for key, _ in model.get_submodule(outer).named_parameters()} <= lacking:
+        if {
+            f"{outer}.{key}" for key, _ in model.get_submodule(outer).named_parameters()
+        } <= lacking:
             return outer
     return name
 
 
 def _compute_in_float32(module: Any) -> None:
-    """Half precision is too coarse for the small steps by which a head learns; what it reads is widened to match."""
+    """Half precision is too coarse for the small steps by which a head learns; what it reads is
+    widened to match."""
 
     def widen(_: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(value.float() for value in inputs)
@@ -122,24 +141,35 @@ def _compute_in_float32(module: Any) -> None:
 
 def _parameters(model: Any, drawn: Iterable[str]) -> dict[str, Any]:
     """The drawn parameters by their full names, sorted."""
-    found = {f"{name}.{key}": p for name in drawn for key, p in model.get_submodule(name).named_parameters()}
+    found = {
+        f"{name}.{key}": p
+        for name in drawn
+        for key, p in model.get_submodule(name).named_parameters()
+    }
     return dict(sorted(found.items()))
 
 
 def _tensors(model: Any, drawn: Iterable[str]) -> dict[str, Any]:
-    return {key: parameter.detach().cpu().contiguous() for key, parameter in _parameters(model, drawn).items()}
+    return {
+        key: parameter.detach().cpu().contiguous()
+        for key, parameter in _parameters(model, drawn).items()
+    }
 
 
 def _fill(model: Any, drawn: tuple[str, ...], plan: HeadPlan) -> None:
-    """Weights from the plan's file, or drawn as transformers does: N(0, initializer_range), biases 0, norms 1.
+    """Weights from the plan's file, or drawn as transformers does: N(0, initializer_range), biases
+    0, norms 1.
 
-    Drawn in float32 on the CPU from a generator of its own, so that they depend on the seed and the shapes alone.
+    Drawn in float32 on the CPU from a generator of its own, so that they depend on the seed and the
+    shapes alone.
     """
     import torch
 
     parameters = _parameters(model, drawn)
     stored = read_init(plan.init) if plan.init else None
-    if stored is not None and {k: v.shape for k, v in stored.items()} != {k: p.shape for k, p in parameters.items()}:
+    if stored is not None and {k: v.shape for k, v in stored.items()} != {
+        k: p.shape for k, p in parameters.items()
+    }:
         raise InputError(
             f"{plan.init}: holds {', '.join(stored) or 'nothing'}, of other names or shapes than this base's head",
             ", ".join(parameters) or "no file: the checkpoint has a trained head",
@@ -158,15 +188,20 @@ def _fill(model: Any, drawn: tuple[str, ...], plan: HeadPlan) -> None:
 
 
 def _hash(tensors: Mapping[str, Any]) -> str:
-    parts = [f"{key}:{tuple(value.shape)}:{value.numpy().tobytes().hex()}" for key, value in sorted(tensors.items())]
+    parts = [
+        f"{key}:{tuple(value.shape)}:{value.numpy().tobytes().hex()}"
+        for key, value in sorted(tensors.items())
+    ]
     return f"sha256:{sha256_text('|'.join(parts))[:32]}"
 
 
-# --- the file of drawn weights ---------------------------------------------------------------------------------------
+# --- the file of drawn weights
+# ---------------------------------------------------------------------------------------
 
 
 def write_init(folder: Path, model: Any, head: Head) -> None:
-    """Write the drawn weights of a loaded base into an adapter's folder; nothing where none were drawn."""
+    """Write the drawn weights of a loaded base into an adapter's folder; nothing where none were
+    drawn."""
     from safetensors.torch import save
 
     if head.drawn:
@@ -193,7 +228,8 @@ def init_metadata(path: Path) -> dict[str, str]:
 
 
 def find_init(folder: Path, plan: HeadPlan) -> Path | None:
-    """The file of drawn weights in an adapter's own folder, if it was drawn for this plan; None: draw anew."""
+    """The file of drawn weights in an adapter's own folder, if it was drawn for this plan; None:
+    draw anew."""
     path = folder / HEAD_FILE
     return path if path.is_file() and init_metadata(path) == _about(plan) else None
 
@@ -216,15 +252,19 @@ def read_init(path: Path) -> dict[str, Any]:
 
 def _damaged(path: Path, error: Exception) -> InputError:
     return InputError(
-        f"{path}: damaged ({error})", "a whole safetensors file", "restore it, or train the adapter again"
+        f"{path}: damaged ({error})",
+        "a whole safetensors file",
+        "restore it, or train the adapter again",
     )
 
 
-# --- adapters --------------------------------------------------------------------------------------------------------
+# --- adapters
+# --------------------------------------------------------------------------------------------------------
 
 
 def check_adapter(folder: Path, config: Mapping[str, Any], head: Head | None) -> list[str]:
-    """An adapter's head must be trained, from the very one that the base has; what can't be checked, a line each.
+    """An adapter's head must be trained, from the very one that the base has; what can't be
+    checked, a line each.
 
     Args:
         config: the adapter's PEFT configuration.
@@ -236,7 +276,9 @@ def check_adapter(folder: Path, config: Mapping[str, Any], head: Head | None) ->
     if head is None:
         return []
     saved = config.get("modules_to_save") or []
-    untrained = [name for name in head.drawn if not any(f".{name}".endswith(f".{each}") for each in saved)]
+    untrained = [
+        name for name in head.drawn if not any(f".{name}".endswith(f".{each}") for each in saved)
+    ]
     if untrained:
         raise InputError(
             f"{folder}: the adapter has no weights of the head's {', '.join(untrained)}, which would stay as drawn",
@@ -245,7 +287,11 @@ def check_adapter(folder: Path, config: Mapping[str, Any], head: Head | None) ->
         )
     path = folder / HEAD_FILE
     if not path.is_file():
-        return [f"the head that it was trained from: the folder has no {HEAD_FILE}"] if head.drawn else []
+        return (
+            [f"the head that it was trained from: the folder has no {HEAD_FILE}"]
+            if head.drawn
+            else []
+        )
     if _hash(read_init(path)) != head.identity:
         raise InputError(
             f"{path}: another head than the base was loaded with ({head.identity or 'a trained one'})",

@@ -1,7 +1,8 @@
 """Which files below a folder hold evaluations, and which files of lm-eval's belong to one run.
 
-lm-eval writes `results_<date>.json` and a `samples_<task>_<date>.jsonl` for each task into a folder for each model.
-No link is followed out of the folder that was given, and nothing but regular files is opened.
+lm-eval writes `results_<date>.json` and a `samples_<task>_<date>.jsonl` for each task into a folder
+for each model. No link is followed out of the folder that was given, and nothing but regular files
+is opened.
 """
 
 from __future__ import annotations
@@ -66,7 +67,11 @@ def find_files(path: Path) -> Files:
             for name in sorted([RECORD_FILE] if own else names):
                 _sort_in(found, Path(folder) / name, path.resolve())
     elif not path.is_file():
-        raise InputError(f"{path}: no evaluation found (no such file or folder)", "a results folder", "check the path")
+        raise InputError(
+            f"{path}: no evaluation found (no such file or folder)",
+            "a results folder",
+            "check the path",
+        )
     elif path.suffix == ".jsonl":
         found.samples.append(path)
     elif path.name == RECORD_FILE:
@@ -102,7 +107,8 @@ def _sort_in(found: Files, path: Path, top: Path) -> None:
 
 
 def group_runs(files: Files) -> list[Run]:
-    """Results with their samples, and samples without results, sorted by folder, then from the newest to the oldest.
+    """Results with their samples, and samples without results, sorted by folder, then from the
+    newest to the oldest.
 
     A results file that was given alone finds its samples beside it, and samples their results.
     """
@@ -115,12 +121,21 @@ def group_runs(files: Files) -> list[Run]:
             results[key] = beside
     for (folder, date), path in results.items():
         if path in files.results and (folder, date) not in samples:
-            beside_it = [each for each in folder.glob(f"{_SAMPLES}*.jsonl") if _date(each) == date and each.is_file()]
+            beside_it = [
+                each
+                for each in folder.glob(f"{_SAMPLES}*.jsonl")
+                if _date(each) == date and each.is_file()
+            ]
             samples[folder, date] = {_task(each): each for each in sorted(beside_it)}
     keys = sorted({*results, *samples}, key=lambda key: key[1], reverse=True)
     keys.sort(key=lambda key: key[0])
     return [
-        Run(folder, date, results.get((folder, date)), tuple(sorted(samples.get((folder, date), {}).items())))
+        Run(
+            folder,
+            date,
+            results.get((folder, date)),
+            tuple(sorted(samples.get((folder, date), {}).items())),
+        )
         for folder, date in keys
     ]
 
@@ -142,7 +157,9 @@ def read_results(path: Path) -> Mapping[str, Any]:
     """
     size = path.stat().st_size
     if size > LARGEST_RESULTS:
-        raise ValueError(f"{size:,} bytes; the results of lm-eval are smaller than {LARGEST_RESULTS:,}")
+        raise ValueError(
+            f"{size:,} bytes; the results of lm-eval are smaller than {LARGEST_RESULTS:,}"
+        )
     content = parse_json(path.read_bytes())
     if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
         raise ValueError("no results of lm-eval: it has no object 'results'")

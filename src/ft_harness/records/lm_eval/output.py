@@ -1,8 +1,9 @@
 """Evaluations that lm-eval's own command wrote (`--log_samples --output_path`), as records of ours.
 
-Each task and filter of a run becomes a record and samples as we write them, in a temporary folder (`TMPDIR` says where)
-that goes when the process ends: what reads evaluations needs to know no other form. Scores are made of the samples
-anew; where they don't come to what the results file says, the evaluation is left out.
+Each task and filter of a run becomes a record and samples as we write them, in a temporary folder
+(`TMPDIR` says where) that goes when the process ends: what reads evaluations needs to know no other
+form. Scores are made of the samples anew; where they don't come to what the results file says, the
+evaluation is left out.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ _UNCHECKED = [
 
 @dataclass(frozen=True)
 class Foreign:
-    """The records of some runs with the folders that hold their samples; `unread` and `notes` as those of `Found`."""
+    """The records of some runs with the folders that hold their samples; `unread` and `notes` as
+    those of `Found`."""
 
     made: list[tuple[Path, Record]] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
@@ -47,7 +49,8 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def read_runs(runs: Sequence[Run]) -> Foreign:
-    """All that these runs hold; of several runs of one model, task and protocol in one folder the newest whole one.
+    """All that these runs hold; of several runs of one model, task and protocol in one folder the
+    newest whole one.
 
     Args:
         runs: newest first, of each folder.
@@ -57,12 +60,16 @@ def read_runs(runs: Sequence[Run]) -> Foreign:
     found = Foreign()
     done: dict[tuple[Any, ...], str] = {}
     size = sum(path.stat().st_size for run in runs for _, path in run.samples)
-    with tqdm(total=size, unit="B", unit_scale=True, desc="Reading lm-eval's samples", disable=not runs) as progress:
+    with tqdm(
+        total=size, unit="B", unit_scale=True, desc="Reading lm-eval's samples", disable=not runs
+    ) as progress:
         for run in runs:
             for task_run, path in _tasks(run, found):
                 earlier = done.get(task_run.place)
                 if earlier is not None:
-                    found.notes.append(f"{path}: left out, {earlier} is newer and of the same model, task and protocol")
+                    found.notes.append(
+                        f"{path}: left out, {earlier} is newer and of the same model, task and protocol"
+                    )
                     progress.update(path.stat().st_size)
                     continue
                 try:
@@ -74,13 +81,21 @@ def read_runs(runs: Sequence[Run]) -> Foreign:
 
 
 def _tell_apart(made: Sequence[tuple[Path, Record]]) -> list[tuple[Path, Record]]:
-    """The same records, with longer names for adapters or models that are not one though their paths end alike."""
+    """The same records, with longer names for adapters or models that are not one though their
+    paths end alike."""
     paths: dict[str, dict[str, None]] = {}
     for _, record in made:
         paths.setdefault(record.subject, {})[_path_of(record)] = None
-    names = {subject: names_apart(list(found)) for subject, found in paths.items() if len(found) > 1}
+    names = {
+        subject: names_apart(list(found)) for subject, found in paths.items() if len(found) > 1
+    }
     return [
-        (folder, _rename(record, names[record.subject][_path_of(record)]) if record.subject in names else record)
+        (
+            folder,
+            _rename(record, names[record.subject][_path_of(record)])
+            if record.subject in names
+            else record,
+        )
         for folder, record in made
     ]
 
@@ -92,7 +107,9 @@ def _path_of(record: Record) -> str:
 def _rename(record: Record, name: str) -> Record:
     if record.adapter is None:
         return record.model_copy(update={"subject": f"base--{name}"})
-    return record.model_copy(update={"subject": name, "adapter": record.adapter.model_copy(update={"name": name})})
+    return record.model_copy(
+        update={"subject": name, "adapter": record.adapter.model_copy(update={"name": name})}
+    )
 
 
 def _tasks(run: Run, found: Foreign) -> Iterator[tuple[TaskRun, Path]]:
@@ -104,23 +121,32 @@ def _tasks(run: Run, found: Foreign) -> Iterator[tuple[TaskRun, Path]]:
             content = read_results(run.results)
         except (OSError, ValueError) as error:
             found.unread.append(f"{run.results}: {error}")
-            found.unread.extend(f"{path}: its results file can't be read" for path in samples.values())
+            found.unread.extend(
+                f"{path}: its results file can't be read" for path in samples.values()
+            )
             return
         groups = content.get("group_subtasks")
-        inner = {name for name, tasks in groups.items() if tasks} if isinstance(groups, dict) else set()
+        inner = (
+            {name for name, tasks in groups.items() if tasks} if isinstance(groups, dict) else set()
+        )
         known = [name for name in content["results"] if name not in inner]
         missing = [name for name in known if name not in samples]
         found.unread.extend(
-            f"{run.results}: {name} has no samples beside it, run lm_eval with --log_samples" for name in missing
+            f"{run.results}: {name} has no samples beside it, run lm_eval with --log_samples"
+            for name in missing
         )
         strangers = [path for name, path in samples.items() if name not in content["results"]]
-        found.unread.extend(f"{path}: its results file does not name this task" for path in strangers)
+        found.unread.extend(
+            f"{path}: its results file does not name this task" for path in strangers
+        )
         samples = {name: path for name, path in samples.items() if name in known}
     for name, path in samples.items():
         try:
             yield describe_run(run, name, content), path
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            found.unread.append(f"{run.results or path}: {name}: not as lm-eval writes it ({type(error).__name__})")
+            found.unread.append(
+                f"{run.results or path}: {name}: not as lm-eval writes it ({type(error).__name__})"
+            )
 
 
 def _read_task(
@@ -134,7 +160,9 @@ def _read_task(
     lines = Lines(path, None, task_run.output_type, tick)
     made = [_read_filter(task_run, lines, notes)]
     for name in list(lines.filters)[1:]:
-        made.append(_read_filter(task_run, Lines(path, name, task_run.output_type, lambda _: None), notes))
+        made.append(
+            _read_filter(task_run, Lines(path, name, task_run.output_type, lambda _: None), notes)
+        )
     return made
 
 
@@ -142,7 +170,9 @@ def _read_filter(task_run: TaskRun, lines: Lines, notes: list[str]) -> tuple[Pat
     folder = Path(_folder().name) / str(next(_numbers))
     totals = Totals(task_run.higher_is_better, task_run.settings.cluster)
     try:
-        write_gzip_lines(folder / SAMPLES_FILE, (sample.model_dump_json() for sample in _add(lines, totals)))
+        write_gzip_lines(
+            folder / SAMPLES_FILE, (sample.model_dump_json() for sample in _add(lines, totals))
+        )
         wanted = "none" if lines.wanted is None else lines.wanted
         _check_whole(task_run, totals.items)
         kept, dropped = totals.check(task_run.values(wanted))

@@ -1,6 +1,7 @@
 """The samples that lm-eval wrote, one line a doc and filter, as ours: repaired once, here.
 
-Numbers stand there as texts, NaN is bare, requests are objects with numbered keys. What is no number becomes null.
+Numbers stand there as texts, NaN is bare, requests are objects with numbered keys. What is no
+number becomes null.
 """
 
 from __future__ import annotations
@@ -79,7 +80,11 @@ class Lines:
         self.digest = hashed.hexdigest()
 
     def _read(self, item: Any, occurrences: _Occurrences) -> Sample | None:
-        if not isinstance(item, dict) or not isinstance(item.get("doc_id"), int) or "doc" not in item:
+        if (
+            not isinstance(item, dict)
+            or not isinstance(item.get("doc_id"), int)
+            or "doc" not in item
+        ):
             raise ValueError("no sample of lm-eval: it has no doc_id and doc")
         name = str(item.get("filter", "none"))
         self.filters.setdefault(name)
@@ -94,7 +99,9 @@ class Lines:
         requests = _requests(item.get("arguments"))
         responses, failed = _responses(item.get("filtered_resps"))
         target = str(item.get("target"))
-        prediction, gold = _answers(requests, responses, target, self.output_type or _guess_type(responses))
+        prediction, gold = _answers(
+            requests, responses, target, self.output_type or _guess_type(responses)
+        )
         scores = self._scores(item)
         prompt = requests[0][0] if requests else ""
         return Sample(
@@ -115,7 +122,9 @@ class Lines:
 
     def _scores(self, item: Mapping[str, Any]) -> Scores:
         names = item.get("metrics")
-        if not isinstance(names, list):  # of before lm-eval 0.4.5: whatever else stands there is a metric
+        if not isinstance(
+            names, list
+        ):  # of before lm-eval 0.4.5: whatever else stands there is a metric
             names = [name for name in item if name not in _FIELDS]
         scores: Scores = {}
         for name in map(str, names):
@@ -197,17 +206,25 @@ def _guess_type(responses: Sequence[Any]) -> str:
 def _answers(
     requests: Sequence[tuple[str, str]], responses: Sequence[Any], target: str, output_type: str
 ) -> tuple[str | None, str]:
-    """(what the model answered, what was right), as text; a number of a choice becomes its text, likelihoods are no
-    answer."""
+    """(what the model answered, what was right), as text; a number of a choice becomes its text,
+    likelihoods are no answer."""
     if output_type != "multiple_choice":
-        generated = output_type == "generate_until" and bool(responses) and isinstance(responses[0], str)
+        generated = (
+            output_type == "generate_until" and bool(responses) and isinstance(responses[0], str)
+        )
         return (responses[0].strip() if generated else None), target.strip()
     same = [(context, choice) for context, choice in requests if context == requests[0][0]]
     choices = [choice.strip() for _, choice in same]
     if len(choices) < 2:  # each choice has a context of its own
         choices = [str(number) for number in range(len(responses))]
-    gold = choices[int(target)] if target.isdecimal() and int(target) < len(choices) else target.strip()
-    values = [each[0] if isinstance(each, list) else -math.inf for each in responses[: len(choices)]]
+    gold = (
+        choices[int(target)]
+        if target.isdecimal() and int(target) < len(choices)
+        else target.strip()
+    )
+    values = [
+        each[0] if isinstance(each, list) else -math.inf for each in responses[: len(choices)]
+    ]
     return (choices[values.index(max(values))] if values else None), gold
 
 
@@ -222,7 +239,9 @@ def _score(value: Any) -> float | list[float] | None:
             return None
         numbers = [_number(part) for part in value if isinstance(part, int | float)]
         if len(numbers) < len(value):
-            raise ValueError("lm-eval keeps no number for each item but what it scores all items by later")
+            raise ValueError(
+                "lm-eval keeps no number for each item but what it scores all items by later"
+            )
         known = [number for number in numbers if number is not None]
         return known if len(known) == len(numbers) else None
     if value is None or isinstance(value, int | float | str):

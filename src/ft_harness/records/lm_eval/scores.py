@@ -1,7 +1,8 @@
-"""Scores from samples that another program wrote: added up as they come, and held against what that program said.
+"""Scores from samples that another program wrote: added up as they come, and held against what that
+program said.
 
-Of zeros and ones that stand alone the sums are all that an interval needs; other statistics are held, metrics with the
-same ones sharing them.
+Of zeros and ones that stand alone the sums are all that an interval needs; other statistics are
+held, metrics with the same ones sharing them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from ft_harness.records.schema import Sample, Score
 from ft_harness.stats import Interval, score_interval, wilson_interval
 
 _BATCH = 1000  # items whose statistics are held before they are added up
-_SEVERAL = 3  # numbers an item that statistics of ours have at least; lm-eval keeps pairs of answers
+_SEVERAL = (
+    3  # numbers an item that statistics of ours have at least; lm-eval keeps pairs of answers
+)
 _PAIRS = ("token_ppl", "item_ppl", "byte_ppl", "char_ppl")  # of which an item has two
 _BINARY = (0.0, 1.0)
 _Statistics = NDArray[np.float64]
@@ -40,7 +43,9 @@ class Totals:
         self._higher = dict(higher_is_better)
         self._metrics: dict[str, Metric] = {}
         self._odd: dict[str, str] = {}
-        self._waiting: dict[str, list[tuple[float | list[float], int]]] = {}  # statistics, number of the cluster
+        self._waiting: dict[
+            str, list[tuple[float | list[float], int]]
+        ] = {}  # statistics, number of the cluster
         self._sums: dict[str, NDArray[np.float64]] = {}
         self._counts: dict[str, int] = {}
         self._cluster = cluster
@@ -113,7 +118,8 @@ class Totals:
             stated: what the results file says; empty where there is none.
 
         Raises:
-            ValueError: a mean is another than what is stated, so that these are not the samples of these results.
+            ValueError: a mean is another than what is stated, so that these are not the samples of
+                these results.
         """
         for name in list(self._waiting):
             self._settle(name)
@@ -136,9 +142,13 @@ class Totals:
                     "not the samples of these results, or items without an answer that lm-eval scored"
                 )
             else:
-                self._odd[name] = f"the samples come to {value:.6g}, the results say {stated[name]:.6g}"
+                self._odd[name] = (
+                    f"the samples come to {value:.6g}, the results say {stated[name]:.6g}"
+                )
         if not kept:
-            raise ValueError(f"no metric that can be compared: {_list(self._odd) or 'no scores in it'}")
+            raise ValueError(
+                f"no metric that can be compared: {_list(self._odd) or 'no scores in it'}"
+            )
         return kept, dict(self._odd)
 
     def _value(self, name: str) -> float | None:
@@ -165,9 +175,15 @@ class Totals:
         """As `score_interval` has it."""
         metric, held = self._metrics[name], self._held.get(name)
         if held is None:
-            return wilson_interval(int(self._sums[name][0]), self._counts[name]) if name in self._sums else None
+            return (
+                wilson_interval(int(self._sums[name][0]), self._counts[name])
+                if name in self._sums
+                else None
+            )
         rows = np.concatenate([table for table, _ in held])
-        numbers = np.unique(np.concatenate([numbers for _, numbers in held]), return_inverse=True)[1]
+        numbers = np.unique(np.concatenate([numbers for _, numbers in held]), return_inverse=True)[
+            1
+        ]
         clusters = None if numbers.max(initial=-1) + 1 == len(rows) else numbers
         return score_interval(rows, metric.aggregate, clusters, binary=metric.binary)
 

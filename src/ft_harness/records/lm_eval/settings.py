@@ -1,4 +1,5 @@
-"""What lm-eval's results file says of a run: model, adapter and settings, and what of it is not said."""
+"""What lm-eval's results file says of a run: model, adapter and settings, and what of it is not
+said."""
 
 from __future__ import annotations
 
@@ -15,13 +16,39 @@ from ft_harness.storage import canonical_json, sha256_text
 UNKNOWN = "unknown"
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _COMPARED_ELSEWHERE = ("metadata", "num_fewshot", "generation_kwargs", "task_alias", "tag")
-_GENERAL_NAMES = re.compile(r"checkpoint-\d+|adapter|adapter_model|final|lora|model|output|last|best")
+_GENERAL_NAMES = re.compile(
+    r"checkpoint-\d+|adapter|adapter_model|final|lora|model|output|last|best"
+)
 _ALWAYS_UNKNOWN = ("weights",)
 _WITHOUT_RESULTS = (
-    *("weights", "model", "dtype", "quantization", "task_version", "task_hash", "split", "num_fewshot", "limit"),
-    *("chat_template_hash", "system_instruction", "max_length", "batch_size", "seed", "back_end", "device"),
+    *(
+        "weights",
+        "model",
+        "dtype",
+        "quantization",
+        "task_version",
+        "task_hash",
+        "split",
+        "num_fewshot",
+        "limit",
+    ),
+    *(
+        "chat_template_hash",
+        "system_instruction",
+        "max_length",
+        "batch_size",
+        "seed",
+        "back_end",
+        "device",
+    ),
 )
-_PROVENANCE = ("lm_eval_version", "transformers_version", "git_hash", "date", "total_evaluation_time_seconds")
+_PROVENANCE = (
+    "lm_eval_version",
+    "transformers_version",
+    "git_hash",
+    "date",
+    "total_evaluation_time_seconds",
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +79,12 @@ class TaskRun:
         found: dict[str, float] = {}
         for key, value in self.stated.items():
             metric, _, by = str(key).partition(",")
-            if by in ("", name) and isinstance(value, int | float) and not isinstance(value, bool) and value == value:
+            if (
+                by in ("", name)
+                and isinstance(value, int | float)
+                and not isinstance(value, bool)
+                and value == value
+            ):
                 found[metric] = float(value)
         return found
 
@@ -88,7 +120,11 @@ def describe_run(run: Run, task: str, content: Mapping[str, Any]) -> TaskRun:
     settings = _settings(content, task, task_config, arguments, unknown)
     effective = _object(_object(content, "n-samples"), task).get("effective")
     subject = adapter.name if adapter else f"base--{_last_part(model.pretrained)}"
-    stated = {key: value for key, value in _object(_object(content, "results"), task).items() if "_stderr" not in key}
+    stated = {
+        key: value
+        for key, value in _object(_object(content, "results"), task).items()
+        if "_stderr" not in key
+    }
     told = (settings.split, settings.num_fewshot, settings.limit, settings.chat_template_hash)
     kwargs = canonical_json(settings.generation_kwargs)
     whose = subject, adapter and adapter.path, model.pretrained
@@ -99,7 +135,9 @@ def describe_run(run: Run, task: str, content: Mapping[str, Any]) -> TaskRun:
         adapter=adapter,
         settings=settings,
         foreign=ForeignOutput(
-            program=f"lm-eval {version}" if isinstance(version, str) else f"lm-eval, version {UNKNOWN}",
+            program=f"lm-eval {version}"
+            if isinstance(version, str)
+            else f"lm-eval, version {UNKNOWN}",
             file="",
             unknown=list(dict.fromkeys(unknown)),
             unchecked=[],
@@ -126,7 +164,11 @@ def _model_arguments(given: Any) -> dict[str, str]:
     if isinstance(given, Mapping):
         return {str(key): str(value) for key, value in given.items()}
     parts = str(given or "").split(",")
-    return {key.strip(): value.strip() for key, _, value in (part.partition("=") for part in parts) if key.strip()}
+    return {
+        key.strip(): value.strip()
+        for key, _, value in (part.partition("=") for part in parts)
+        if key.strip()
+    }
 
 
 def _parts(path: str) -> list[str]:
@@ -145,19 +187,29 @@ def _join(parts: Sequence[str]) -> str:
 
 
 def names_apart(paths: Sequence[str]) -> dict[str, str]:
-    """A name for each of several paths that end alike: as many of their last parts as tell them apart."""
+    """A name for each of several paths that end alike: as many of their last parts as tell them
+    apart."""
     depth = 2
-    while len({tuple(_parts(path)[-depth:]) for path in paths}) < len(paths) and depth < max(map(len, paths)):
+    while len({tuple(_parts(path)[-depth:]) for path in paths}) < len(paths) and depth < max(
+        map(len, paths)
+    ):
         depth += 1
     return {path: _join(_parts(path)[-depth:]) for path in paths}
 
 
-def _model(config: Mapping[str, Any], arguments: Mapping[str, str], unknown: list[str]) -> ModelInfo:
-    """The base model; local weights have no identity but their path, those of the hub their commit."""
-    pretrained = next((arguments[key] for key in ("pretrained", "model", "path") if key in arguments), UNKNOWN)
+def _model(
+    config: Mapping[str, Any], arguments: Mapping[str, str], unknown: list[str]
+) -> ModelInfo:
+    """The base model; local weights have no identity but their path, those of the hub their
+    commit."""
+    pretrained = next(
+        (arguments[key] for key in ("pretrained", "model", "path") if key in arguments), UNKNOWN
+    )
     commit = config.get("model_sha") or None
     revision = arguments.get("revision")
-    dtype = str(config.get("model_dtype") or arguments.get("dtype") or UNKNOWN).removeprefix("torch.")
+    dtype = str(config.get("model_dtype") or arguments.get("dtype") or UNKNOWN).removeprefix(
+        "torch."
+    )
     if dtype in (UNKNOWN, "auto"):
         unknown.append("dtype")
     if commit:
@@ -166,7 +218,9 @@ def _model(config: Mapping[str, Any], arguments: Mapping[str, str], unknown: lis
     return ModelInfo(
         pretrained=pretrained,
         revision=revision,
-        identity=str(commit) if commit else "@".join([pretrained, *([revision] if revision else [])]),
+        identity=str(commit)
+        if commit
+        else "@".join([pretrained, *([revision] if revision else [])]),
         dtype=dtype,
         quantization=_quantization(arguments),
         parameters=parameters if isinstance(parameters, int) and parameters > 0 else None,
@@ -175,14 +229,20 @@ def _model(config: Mapping[str, Any], arguments: Mapping[str, str], unknown: lis
 
 def _quantization(arguments: Mapping[str, str]) -> str | None:
     bits = {"load_in_4bit": "4bit", "load_in_8bit": "8bit", "autogptq": "gptq", "gptqmodel": "gptq"}
-    found = [name for key, name in bits.items() if arguments.get(key, "False") not in ("False", "None", "0", "")]
+    found = [
+        name
+        for key, name in bits.items()
+        if arguments.get(key, "False") not in ("False", "None", "0", "")
+    ]
     found += [arguments["quantization"]] if arguments.get("quantization", "None") != "None" else []
     kinds = [f"{key}={arguments[key]}" for key in sorted(arguments) if key.startswith("bnb_")]
     return ", ".join([*found, *kinds]) or None
 
 
 def _adapter(arguments: Mapping[str, str]) -> AdapterInfo | None:
-    path = next((arguments[key] for key in ("peft", "delta", "lora_local_path") if key in arguments), None)
+    path = next(
+        (arguments[key] for key in ("peft", "delta", "lora_local_path") if key in arguments), None
+    )
     if path is None or path in ("None", ""):
         return None
     return AdapterInfo(
@@ -191,17 +251,27 @@ def _adapter(arguments: Mapping[str, str]) -> AdapterInfo | None:
         identity=f"named {path}",
         trainable_parameters=None,
         live_proof=None,
-        unchecked=["its weights, which base they were trained for, and whether they change what it says"],
+        unchecked=[
+            "its weights, which base they were trained for, and whether they change what it says"
+        ],
     )
 
 
 def _settings(
-    content: Mapping[str, Any], task: str, config: Mapping[str, Any], arguments: Mapping[str, str], unknown: list[str]
+    content: Mapping[str, Any],
+    task: str,
+    config: Mapping[str, Any],
+    arguments: Mapping[str, str],
+    unknown: list[str],
 ) -> Settings:
     run = _object(content, "config")
     generated = config.get("output_type") == "generate_until"
     version, shots = _object(content, "versions").get(task), _object(content, "n-shot").get(task)
-    seed, template, length = run.get("fewshot_seed"), content.get("chat_template"), content.get("max_length")
+    seed, template, length = (
+        run.get("fewshot_seed"),
+        content.get("chat_template"),
+        content.get("max_length"),
+    )
     batch = run.get("batch_size")
     cluster = _object(config, "metadata").get("cluster")
     missing = {
@@ -224,10 +294,14 @@ def _settings(
         fewshot_as_multiturn=turns if isinstance(turns, bool) and shots and template else None,
         limit=_limit(run.get("limit"), _object(_object(content, "n-samples"), task)),
         sample_seed=None,
-        chat_template_hash=sha256_text(template)[:16] if isinstance(template, str) and template else None,
+        chat_template_hash=sha256_text(template)[:16]
+        if isinstance(template, str) and template
+        else None,
         system_instruction=content.get("system_instruction") or None,
         cluster=cluster if isinstance(cluster, str) else None,
-        generation_kwargs=dict(_object(config, "generation_kwargs")) | _decoding(run) if generated else {},
+        generation_kwargs=dict(_object(config, "generation_kwargs")) | _decoding(run)
+        if generated
+        else {},
         max_length=length if isinstance(length, int) else None,
         batch_size=int(str(batch)) if str(batch).isdecimal() else None,
         seed=seed if isinstance(seed, int) else None,
@@ -239,7 +313,13 @@ def _settings(
 def _decoding(run: Mapping[str, Any]) -> dict[str, Any]:
     """What `--gen_kwargs` put in the place of the task's own."""
     given = run.get("gen_kwargs")
-    return dict(given) if isinstance(given, Mapping) else dict(_model_arguments(given)) if given else {}
+    return (
+        dict(given)
+        if isinstance(given, Mapping)
+        else dict(_model_arguments(given))
+        if given
+        else {}
+    )
 
 
 def _limit(limit: Any, counted: Mapping[str, Any]) -> int | None:
@@ -265,6 +345,11 @@ def _back_end(run: Mapping[str, Any], arguments: Mapping[str, str]) -> str:
 
 
 def _task_hash(config: Mapping[str, Any]) -> str:
-    """Of the task's definition as the results hold it; what is compared by itself and addresses in memory left out."""
-    kept = {key: _ADDRESS.sub("", str(value)) for key, value in config.items() if key not in _COMPARED_ELSEWHERE}
+    """Of the task's definition as the results hold it; what is compared by itself and addresses in
+    memory left out."""
+    kept = {
+        key: _ADDRESS.sub("", str(value))
+        for key, value in config.items()
+        if key not in _COMPARED_ELSEWHERE
+    }
     return f"lm-eval {sha256_text(canonical_json(kept))[:16]}"

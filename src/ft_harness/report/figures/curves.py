@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING
 from ft_harness.comparison.aggregator import AdapterRun
 from ft_harness.metrics import find_metric
 from ft_harness.records import HistoryEntry
-from ft_harness.report.figures.style import BASE, GREY, TUNED, Form, Value, label_ends, render, shorten, write_nothing
+from ft_harness.report.figures.style import (
+    BASE,
+    GREY,
+    TUNED,
+    Form,
+    Value,
+    label_ends,
+    render,
+    shorten,
+    write_nothing,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +31,16 @@ if TYPE_CHECKING:
 
 Point = tuple[float, float]
 Line = list[list[Point]]  # its points, stretch by stretch
-CURVE_COLUMNS = ["adapter", "step", "total_step", "epoch", "loss", "eval_loss", "learning_rate", "grad_norm"]
+CURVE_COLUMNS = [
+    "adapter",
+    "step",
+    "total_step",
+    "epoch",
+    "loss",
+    "eval_loss",
+    "learning_rate",
+    "grad_norm",
+]
 _MOST_SCORES = 4  # lines that a panel takes; the csv has all
 _SCORE_COLOURS = (TUNED, BASE, "#009E73", "#CC79A7")
 _SCORE_MARKERS = ("s", "o", "^", "D")
@@ -50,8 +69,9 @@ class _Stretch:
 
 
 def learning_curves(run: AdapterRun, form: Form) -> bytes:
-    """Training loss as a line and validation loss as points; under them scores, learning rate and gradient norm, where
-    they are known. The weights that were kept are ringed where they aren't the last.
+    """Training loss as a line and validation loss as points; under them scores, learning rate and
+    gradient norm, where they are known. The weights that were kept are ringed where they aren't the
+    last.
 
     A history without losses says so.
     """
@@ -118,7 +138,8 @@ def _line(stretches: Sequence[_Stretch], name: str, metric: str | None = None) -
         [
             (float(stretch.start + entry.step), float(value))
             for entry in stretch.history
-            if (value := (entry.scores or {}).get(metric) if metric else getattr(entry, name)) is not None
+            if (value := (entry.scores or {}).get(metric) if metric else getattr(entry, name))
+            is not None
         ]
         for stretch in stretches
     ]
@@ -129,18 +150,25 @@ def _panels(run: AdapterRun) -> list[tuple[str, list[tuple[str, Line]]]]:
     stretches, metrics = _stretches(run), _metrics(run)
     others = [metric for metric in metrics if find_metric(metric).scale != 1][:1]
     groups = [
-        ("score (%)", [(metric, _line(stretches, "scores", metric)) for metric in _shown_metrics(run)]),
+        (
+            "score (%)",
+            [(metric, _line(stretches, "scores", metric)) for metric in _shown_metrics(run)],
+        ),
         *((metric, [(metric, _line(stretches, "scores", metric))]) for metric in others),
         ("learning rate", [("", _line(stretches, "learning_rate"))]),
         ("gradient norm", [("", _line(stretches, "grad_norm"))]),
     ]
-    return [(axis, lines) for axis, lines in groups if any(part for _, line in lines for part in line)]
+    return [
+        (axis, lines) for axis, lines in groups if any(part for _, line in lines for part in line)
+    ]
 
 
 def _draw(figure: Figure, run: AdapterRun) -> None:
     stretches, others = _stretches(run), _panels(run)
     heights = [2.2, *(_height(lines) for _, lines in others)]
-    panels = figure.subplots(1 + len(others), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    panels = figure.subplots(1 + len(others), 1, sharex=True, squeeze=False, height_ratios=heights)[
+        :, 0
+    ]
     _draw_loss(panels[0], stretches, run.card.target)
     for axes, (axis, lines) in zip(panels[1:], others, strict=True):
         axes.set_ylabel(axis)
@@ -159,7 +187,9 @@ def _draw(figure: Figure, run: AdapterRun) -> None:
     figure.align_ylabels()
 
 
-def _plot(axes: Axes, line: Line, *, color: str, linewidth: float, linestyle: str = "-", marker: str = "") -> None:
+def _plot(
+    axes: Axes, line: Line, *, color: str, linewidth: float, linestyle: str = "-", marker: str = ""
+) -> None:
     """A line that ends where its stretch does; a single point is always seen."""
     thin = 0.5 if sum(map(len, line)) > _MANY else 1.0
     for part in line:
@@ -183,7 +213,15 @@ def _draw_loss(axes: Axes, stretches: Sequence[_Stretch], target: str) -> None:
         if at and stretch.best_step != stretch.steps:
             place = (stretch.start + (stretch.best_step or 0), at[0])
             axes.plot(*place, color=GREY, marker="o", markersize=12, fillstyle="none", linestyle="")
-            axes.annotate("kept", place, (0, 9), textcoords="offset points", color=GREY, ha="center", fontsize=9)
+            axes.annotate(
+                "kept",
+                place,
+                (0, 9),
+                textcoords="offset points",
+                color=GREY,
+                ha="center",
+                fontsize=9,
+            )
     named = (("training", BASE, training), ("validation", TUNED, validation))
     label_ends(axes, [(name, colour, _last(line)) for name, colour, line in named if any(line)])
 
@@ -208,7 +246,9 @@ def _name_stretches(axes: Axes, stretches: Sequence[_Stretch]) -> None:
     """The adapters' names over their stretches, or numbers where a name has no room."""
     total = stretches[-1].start + stretches[-1].steps or 1
     room = [math.floor(_CHARACTERS * stretch.steps / total) for stretch in stretches]
-    fits = all(len(shorten(stretch.name)) <= most for stretch, most in zip(stretches, room, strict=True))
+    fits = all(
+        len(shorten(stretch.name)) <= most for stretch, most in zip(stretches, room, strict=True)
+    )
     for number, stretch in enumerate(stretches, start=1):
         place = (stretch.start + (stretch.steps + 1) / 2, 1.02)
         axes.text(

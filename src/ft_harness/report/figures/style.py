@@ -1,7 +1,7 @@
 """How every figure looks, and how it becomes bytes: equal input gives equal bytes.
 
-No date, no program name, fixed ids, no user style. Colours are Okabe and Ito's, which stay apart for colour-blind
-readers; shapes differ too, for print.
+No date, no program name, fixed ids, no user style. Colours are Okabe and Ito's, which stay apart
+for colour-blind readers; shapes differ too, for print.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ Form = Literal["png", "svg"]
 Value = str | float | None
 BASE, TUNED, GREY = "#0072B2", "#D55E00", "#595959"
 LABEL_GAP = 0.08  # of the axes' height: two labels at the right edge stay readable
-_METADATA: dict[Form, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+_METADATA: dict[Form, dict[str, Any]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+}
 _STYLE = {
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -60,14 +63,15 @@ def find_score(record: Record, metric: str) -> Score | None:
 
 
 def axis_scale(metric: str) -> tuple[float, str]:
-    """What a score is multiplied by, and the words of its axis: per cent where the largest value is 1."""
+    """What a score is multiplied by, and the words of its axis: per cent where the largest value is
+    1."""
     scale = find_metric(metric).scale
     return (100.0, f"{metric} (%)") if scale == 1 else (1.0, metric)
 
 
 def label_ends(axes: Axes, ends: list[tuple[str, str, float]], gap: float = LABEL_GAP) -> None:
-    """(name, colour, last value) at the right edge, each at the height of its value, moved apart where they are closer
-    than `gap`, a share of the axes' height."""
+    """(name, colour, last value) at the right edge, each at the height of its value, moved apart
+    where they are closer than `gap`, a share of the axes' height."""
     low, high = axes.get_ylim()
     named = sorted(((last - low) / (high - low), name, colour) for name, colour, last in ends)
     shown: list[float] = []

@@ -24,12 +24,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Measured = Sequence[tuple[float, Comparison, Row]]  # what it took, and what came of it
-TRADEOFF_COLUMNS = ["task", "split", "metric", "adapter", "spent", "base", "tuned", "low", "high", "n"]
+TRADEOFF_COLUMNS = [
+    "task",
+    "split",
+    "metric",
+    "adapter",
+    "spent",
+    "base",
+    "tuned",
+    "low",
+    "high",
+    "n",
+]
 _PANEL = 2.7  # inches
 
 
 def score_by_size(measured: Measured, form: Form) -> bytes:
-    """Score against training examples (logarithmic): the mean of each size as a line, its 95 % intervals as a band."""
+    """Score against training examples (logarithmic): the mean of each size as a line, its 95 %
+    intervals as a band."""
     return _panels(measured, "training examples", form, curve=True)
 
 
@@ -51,12 +63,18 @@ def tradeoff_rows(measured: Measured) -> list[list[Value]]:
 def _panels(measured: Measured, spent: str, form: Form, *, curve: bool) -> bytes:
     groups: dict[tuple[str, str, str, str], list[tuple[float, Comparison, Row]]] = {}
     for spent_on, comparison, row in measured:
-        shots = f", {comparison.tuned.settings.num_fewshot}-shot" if curve else ""  # a curve is of one protocol
-        groups.setdefault((row.task, row.split, shots, row.metric), []).append((spent_on, comparison, row))
+        shots = (
+            f", {comparison.tuned.settings.num_fewshot}-shot" if curve else ""
+        )  # a curve is of one protocol
+        groups.setdefault((row.task, row.split, shots, row.metric), []).append(
+            (spent_on, comparison, row)
+        )
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(max(1, len(groups)), 1, squeeze=False)
-        for axes, ((task, split, shots, metric), entries) in zip(panels[:, 0], groups.items(), strict=False):
+        for axes, ((task, split, shots, metric), entries) in zip(
+            panels[:, 0], groups.items(), strict=False
+        ):
             axes.set_title(f"{shorten(task)} ({split}{shots})", loc="left", fontsize=10)
             axes.set_xlabel(spent)
             axes.set_ylabel(shorten(axis_scale(metric)[1]))
@@ -68,7 +86,10 @@ def _panels(measured: Measured, spent: str, form: Form, *, curve: bool) -> bytes
 
 
 def _draw_panel(axes: Axes, entries: Measured, *, curve: bool) -> None:
-    shown = sorted(((spent, each, row) for spent, each, row in entries if row.tuned is not None), key=lambda e: e[0])
+    shown = sorted(
+        ((spent, each, row) for spent, each, row in entries if row.tuned is not None),
+        key=lambda e: e[0],
+    )
     if not shown:
         write_nothing(axes, "every score is undefined")
         return
@@ -78,7 +99,14 @@ def _draw_panel(axes: Axes, entries: Measured, *, curve: bool) -> None:
         axes.axhline(scale * value, color=BASE, linewidth=1.2, linestyle=":")
     if bases:
         edge = axes.get_yaxis_transform()
-        axes.text(1.01, scale * bases[0], f"Base {scale * bases[0]:.1f}", color=BASE, va="center", transform=edge)
+        axes.text(
+            1.01,
+            scale * bases[0],
+            f"Base {scale * bases[0]:.1f}",
+            color=BASE,
+            va="center",
+            transform=edge,
+        )
     for spent, comparison, row in shown:
         low, high = _interval(comparison, row)
         if low is not None and high is not None and not curve:
@@ -98,11 +126,14 @@ def _label(comparison: Comparison, shown: Measured) -> str:
     """The adapter; with its shots where it has several points."""
     name = comparison.tuned.subject
     same = [each for _, each, _ in shown if each.tuned.subject == name]
-    return shorten(name) + (f", {comparison.tuned.settings.num_fewshot}-shot" if len(same) > 1 else "")
+    return shorten(name) + (
+        f", {comparison.tuned.settings.num_fewshot}-shot" if len(same) > 1 else ""
+    )
 
 
 def _draw_curve(axes: Axes, shown: Measured, scale: float) -> None:
-    """Means by size; where several adapters have one size, the band spans the mean of their intervals."""
+    """Means by size; where several adapters have one size, the band spans the mean of their
+    intervals."""
     sizes = sorted({spent for spent, _, _ in shown})
     axes.set_xscale("log")
     axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
