@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.data.files import Split
 from ft_harness.evaluation.backends import back_end
@@ -26,10 +27,6 @@ from ft_harness.records import (
 from ft_harness.records.provenance import package_versions
 from ft_harness.storage import canonical_json, sha256_text
 from ft_harness.tasks.fewshot import Shots, find_shots
-
-if TYPE_CHECKING:
-    from lm_eval.api.task import ConfigurableTask
-
 
 SCORING_VERSION = 1  # raise it when the same model and settings give other scores
 _PROGRAMS = ("lm-eval", "transformers", "peft", "torch")  # whose release may change a score

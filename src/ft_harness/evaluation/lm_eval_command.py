@@ -9,6 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lm_eval._cli import HarnessCLI
+from lm_eval.config.evaluate_config import EvaluatorConfig
+from lm_eval.utils import setup_logging
+
 from ft_harness.errors import FtHarnessError, InputError, raise_problems, suggest
 from ft_harness.evaluation.backends import register_models
 from ft_harness.paths import task_yamls_dir
@@ -28,9 +32,6 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
         InputError: no such task, or a YAML is broken.
         PolicyError: a YAML from elsewhere names code of its own.
     """
-    from lm_eval._cli import HarnessCLI
-    from lm_eval.utils import setup_logging
-
     setup_logging()
     register_models()
     sandbox_templates()
@@ -54,8 +55,6 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
 def _folders(parsed: Namespace) -> list[str]:
     """The user's folders of task YAMLs: of the arguments, else of lm-eval's own configuration
     file."""
-    from lm_eval.config.evaluate_config import EvaluatorConfig
-
     config = getattr(parsed, "config", None)
     written: dict[str, Any] = EvaluatorConfig.load_yaml_config(config) if config else {}
     given = parsed.include_path or written.get("include_path") or []

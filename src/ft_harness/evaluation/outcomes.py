@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -156,8 +157,6 @@ def _clusters(field: str | None, samples: Sequence[Sample]) -> NDArray[np.int64]
 
 def _signature(state: ModelState, job: Job, metric: str, languages: Collection[str]) -> str:
     """The line of what made a score; `languages` are those that the docs name."""
-    from importlib.metadata import version
-
     settings = job.settings
     texts = (
         {describe(metric, language) for language in languages}

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from lm_eval.api.task import ConfigurableTask
+from lm_eval.utils import hash_string
 
 from ft_harness.errors import InputError
 from ft_harness.evaluation import (
@@ -26,9 +28,6 @@ from ft_harness.models.prompts import compiled_templates
 from ft_harness.records import Evaluation, Record, Sample
 from ft_harness.records.provenance import package_versions
 from ft_harness.tasks.loading import TaskSpec, find_task, load_task_over, task_hash
-
-if TYPE_CHECKING:
-    from lm_eval.api.task import ConfigurableTask
 
 
 @dataclass(frozen=True)
@@ -133,8 +132,6 @@ def _responses(task: ConfigurableTask, sample: Sample) -> list[Any]:
 
 def _differences(task: ConfigurableTask, sample: Sample, record: Record) -> list[str]:
     """In what a task asks something else than what a sample answers."""
-    from lm_eval.utils import hash_string
-
     found: list[str] = []
     if task.config.filter_list:
         found.append("the task filters responses, and only what its filters left is saved")
@@ -161,8 +158,6 @@ def _differences(task: ConfigurableTask, sample: Sample, record: Record) -> list
 def _same_prompt(task: ConfigurableTask, sample: Sample, record: Record) -> bool:
     """Whether a doc's prompt is the saved one; with few-shot examples or a chat template, whether
     the doc's own text stands in it (the rest came from the training split and the tokenizer)."""
-    from lm_eval.utils import hash_string
-
     settings = record.settings
     if task.OUTPUT_TYPE == "loglikelihood_rolling":
         return str(hash_string(task.doc_to_target(sample.doc))) == sample.prompt_hash

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import lm_eval
+
 from ft_harness import processes
 from ft_harness.errors import IncompleteError, InputError, ResourceError
 from ft_harness.evaluation.backends import make_lm
@@ -102,8 +104,6 @@ def _run_lm_eval(lm: Any, job: Job) -> list[dict[str, Any]]:
     `evaluate` rather than `simple_evaluate`: the latter gathers the whole environment into each
     result.
     """
-    import lm_eval
-
     name = job.task.config.task
     job.task.set_config(key="num_fewshot", value=job.settings.num_fewshot)
     if job.shots:

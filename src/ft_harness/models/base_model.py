@@ -8,6 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
+
 from ft_harness import processes
 from ft_harness.errors import FtHarnessError, InputError, NonFiniteError
 from ft_harness.models import folder as model_files
@@ -116,8 +124,6 @@ def load_tokenizer(section: ModelSection) -> Any:
     Raises:
         InputError: not loadable.
     """
-    from transformers import AutoTokenizer
-
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             model_folder(section.pretrained), **_hub_options(section)
@@ -139,9 +145,6 @@ def empty_model(section: ModelSection, *, head: bool = False, labels: int | None
     Raises:
         InputError: not loadable.
     """
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
-
     factory = AutoModelForSequenceClassification if head else AutoModelForCausalLM
     try:
         config = AutoConfig.from_pretrained(
@@ -158,8 +161,6 @@ def empty_model(section: ModelSection, *, head: bool = False, labels: int | None
 def sixteen_bits() -> str:
     """The format of 16-bit weights here: bfloat16 where the hardware computes in it, else float16
     on a GPU, which has that, and float32 on a CPU, which has neither."""
-    import torch
-
     if torch.cuda.is_available():
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     found: dict[str, Any] = getattr(
@@ -192,8 +193,6 @@ def fitting_dtype(section: ModelSection) -> str:
 def _load_model(
     section: ModelSection, plan: HeadPlan | None, tokenizer: Any
 ) -> tuple[Any, Head | None]:
-    from transformers import AutoModelForCausalLM
-
     folder, head = model_folder(section.pretrained), None
     options = {
         "dtype": fitting_dtype(section),
@@ -219,8 +218,6 @@ def _load_model(
 
 
 def _check_finite(model: Any, section: ModelSection) -> None:
-    import torch
-
     if quantization.describe(model):
         quantization.check_finite(section, model_folder(section.pretrained))
     name = section.pretrained
@@ -251,8 +248,6 @@ def load_config(section: ModelSection) -> Any:
     Raises:
         InputError: not loadable.
     """
-    from transformers import AutoConfig
-
     try:
         return AutoConfig.from_pretrained(model_folder(section.pretrained), **_hub_options(section))
     except Exception as error:  # transformers and the hub client raise many types here
@@ -294,8 +289,6 @@ def load_base_model(section: ModelSection, plan: HeadPlan | None = None) -> Base
         InputError: not loadable.
         NonFiniteError: a weight is NaN or infinite.
     """
-    import torch
-
     tokenizer = load_tokenizer(section)
     model, head = _load_model(section, plan, tokenizer)
     _check_finite(model, section)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from lm_eval.api.instance import Instance
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
+from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import has_bos_prefix
 
 
 class BatchTokenizer:
@@ -61,8 +63,6 @@ class Encoder:
     def prepare(self, strings: Iterable[str]) -> None:
         """Encode in two batches what lm-eval's code will ask for; whatever else it asks for is
         encoded then."""
-        from lm_eval.models.utils import has_bos_prefix
-
         bos, distinct = self.tokenizer.decode(self.prefix_token_id), dict.fromkeys(strings)
         self.tokenizer.forget()
         self.tokenizer.encode_batch(
@@ -72,14 +72,10 @@ class Encoder:
         self.tokenizer.encode_batch(starting, add_special_tokens=False)
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None) -> list[int]:
-        from lm_eval.models.huggingface import HFLM
-
         ids: list[int] = HFLM.tok_encode(self, string, add_special_tokens=add_special_tokens)
         return ids
 
     def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        from lm_eval.api.model import TemplateLM
-
         pair: tuple[list[int], list[int]] = TemplateLM._encode_pair(self, context, continuation)
         return pair
 
@@ -89,8 +85,6 @@ class Encoder:
     def encode_scored(self, requests: list[Instance]) -> list[tuple[list[int], list[int]]]:
         """(context ids, continuation ids) of log-likelihood requests, exactly as lm-eval scores
         them."""
-        from lm_eval.api.model import TemplateLM
-
         encoded: list[tuple[list[int], list[int]]] = TemplateLM.loglikelihood(
             self, requests, disable_tqdm=True
         )

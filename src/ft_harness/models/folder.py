@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from transformers import CONFIG_MAPPING
+
 from ft_harness.errors import FtHarnessError, InputError, PolicyError
 from ft_harness.storage.safetensors_file import read_header
 from ft_harness.storage.strict_files import read_json
@@ -71,8 +73,6 @@ def _header(path: Path) -> list[FtHarnessError]:
 def _own_code(folder: Path) -> list[FtHarnessError]:
     """An architecture that only the folder's own code knows; named beside one that transformers
     knows, it isn't run."""
-    from transformers import CONFIG_MAPPING
-
     config = read_json(folder / "config.json")
     if "auto_map" not in config or config.get("model_type") in CONFIG_MAPPING:
         return []

@@ -6,10 +6,14 @@ from __future__ import annotations
 import gc
 import os
 import platform
+import resource
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
+
+import psutil
+import torch
 
 from ft_harness import processes
 
@@ -39,8 +43,6 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def free_memory() -> None:
     """Give back what a failed try has left behind."""
-    import torch
-
     gc.collect(1)  # cycles of the failed try are young; the whole heap takes half a second
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -67,8 +69,6 @@ _CONTROL_GROUP = Path("/sys/fs/cgroup")
 def reset_peaks() -> None:
     """Count peaks of memory from now on; that of resident memory only where the system can
     (Linux)."""
-    import torch
-
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):
@@ -84,8 +84,6 @@ def reset_peaks() -> None:
 def peak_rss_bytes() -> int:
     """Peak resident memory of this process since `reset_peaks`, or its start, as the operating
     system counts it."""
-    import resource
-
     status = Path(
         "/proc/self/status"
     )  # of this program alone; `getrusage` knows that of the one that started it too
@@ -98,8 +96,6 @@ def peak_rss_bytes() -> int:
 
 def rss_bytes() -> int:
     """Resident memory of this process now."""
-    import psutil
-
     return int(psutil.Process().memory_info().rss)
 
 
@@ -107,9 +103,6 @@ def free_memory_bytes(device: str) -> int:
     """Memory that this process could still take on a device ("cpu" or "cuda"): on a GPU that which
     is free, or kept by PyTorch for later; else what the machine, or the limit set for a container,
     has left."""
-    import psutil
-    import torch
-
     if device == "cuda":
         free, _ = torch.cuda.mem_get_info()
         return int(free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
@@ -123,13 +116,9 @@ def free_memory_bytes(device: str) -> int:
 
 def peak_gpu_bytes() -> int | None:
     """Peak GPU memory allocated by this process since the last reset; None without a GPU."""
-    import torch
-
     return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else None
 
 
 def reserved_gpu_bytes() -> int | None:
     """Peak GPU memory that PyTorch kept for this process, handed out or not; None without a GPU."""
-    import torch
-
     return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_available() else None

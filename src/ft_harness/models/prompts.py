@@ -8,15 +8,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from jinja2 import TemplateError
+from lm_eval import utils
+from lm_eval.api.task import ConfigurableTask
+from lm_eval.api.utils import ends_with_whitespace
+from lm_eval.models.huggingface import HFLM
+from transformers import AutoConfig, GenerationConfig
 
 from ft_harness.errors import InputError
 from ft_harness.models.base_model import load_tokenizer, model_folder
 from ft_harness.recipe import ModelSection, TaskSection
 from ft_harness.storage import sha256_text
-
-if TYPE_CHECKING:
-    from lm_eval.api.task import ConfigurableTask
 
 _MARK = "ft-harness-answer"
 
@@ -50,8 +54,6 @@ class PromptForm:
         Raises:
             InputError: the chat template refuses the messages.
         """
-        from jinja2 import TemplateError
-
         try:
             prompt: str = task.fewshot_context(
                 doc,
@@ -71,8 +73,6 @@ class PromptForm:
     def delimiter(self, task: ConfigurableTask) -> str:
         """What stands between prompt and answer: under a chat template nothing, unless a
         `gen_prefix` starts the answer (lm-eval's rule in `construct_requests`)."""
-        from lm_eval.api.utils import ends_with_whitespace
-
         prefix, usual = task.config.gen_prefix, str(task.config.target_delimiter)
         if not self.apply_chat_template:
             return usual
@@ -98,8 +98,6 @@ def prompt_form(section: TaskSection, model: ModelSection) -> PromptForm:
     """
     if not section.apply_chat_template:
         return PLAIN
-    from jinja2 import TemplateError
-    from lm_eval.models.huggingface import HFLM
 
     tokenizer = load_tokenizer(model)
     try:
@@ -128,8 +126,6 @@ def prompt_form(section: TaskSection, model: ModelSection) -> PromptForm:
 def _stop_ids(tokenizer: Any, model: ModelSection) -> set[int]:
     """The tokens at which generation stops: the tokenizer's EOS, and those of the model's
     generation configuration."""
-    from transformers import AutoConfig, GenerationConfig
-
     folder, options = model_folder(model.pretrained), {"revision": model.revision or "main"}
     try:
         config = GenerationConfig.from_pretrained(folder, **options)
@@ -162,8 +158,6 @@ def _closing_ids(tokenizer: Any, stops: set[int]) -> tuple[int, ...] | None:
 
 def _notes(tokenizer: Any, template: str, section: TaskSection) -> tuple[str, ...]:
     """What the template does behind the recipe's back."""
-    from jinja2 import TemplateError
-
     notes = (
         ["the template writes today's date: prompts differ from day to day"]
         if "strftime_now" in template
@@ -186,8 +180,6 @@ def _notes(tokenizer: Any, template: str, section: TaskSection) -> tuple[str, ..
 @contextmanager
 def compiled_templates() -> Iterator[None]:
     """lm-eval compiles a task's templates anew for each doc; within this context, once."""
-    from lm_eval import utils
-
     compile_template = utils.env.from_string
     utils.env.from_string = lru_cache(maxsize=256)(compile_template)
     try:

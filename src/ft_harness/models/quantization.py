@@ -7,7 +7,15 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
+from safetensors import safe_open
+from transformers import BitsAndBytesConfig
+from transformers.pytorch_utils import Conv1D
+from transformers.quantizers.base import HfQuantizer
+from transformers.quantizers.quantizers_utils import should_convert_module
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
+from transformers.utils.hub import get_checkpoint_shard_files
 
 from ft_harness.errors import InputError, NonFiniteError
 from ft_harness.recipe import ModelSection
@@ -18,8 +26,6 @@ CPU_MULTIPLE = 32  # of output dimensions, in bitsandbytes' 4-bit layout for CPU
 def compute_dtype(section: ModelSection) -> str:
     """The dtype that a quantised model computes in, and keeps its other weights in: the section's;
     with `auto` bfloat16 on a GPU that has it, else float32."""
-    import torch
-
     if section.dtype != "auto":
         return section.dtype
     return "bfloat16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
@@ -28,9 +34,6 @@ def compute_dtype(section: ModelSection) -> str:
 def options(section: ModelSection) -> dict[str, Any]:
     """What `from_pretrained` is given beside the model; empty for a section without
     quantisation."""
-    import torch
-    from transformers import BitsAndBytesConfig
-
     if section.quantization is None:
         return {}
     dtype = compute_dtype(section)
@@ -136,8 +139,6 @@ def problems(section: ModelSection, empty: Any, *, here: bool = True) -> list[In
         empty: the model on the meta device.
         here: on this machine's device; else on a GPU.
     """
-    import torch
-
     own = getattr(empty.config, "quantization_config", None) or {}
     own = own if isinstance(own, dict) else own.to_dict()
     if own and (found := _stored_problems(section, own)):
@@ -159,11 +160,6 @@ def problems(section: ModelSection, empty: Any, *, here: bool = True) -> list[In
 def _odd_modules(empty: Any, skipped: list[str] | None) -> list[str]:
     """Modules to be quantised, with their output dimensions, that bitsandbytes' 4-bit layout for
     CPUs can't hold."""
-    import torch
-    from transformers.pytorch_utils import Conv1D
-    from transformers.quantizers.base import HfQuantizer
-    from transformers.quantizers.quantizers_utils import should_convert_module
-
     kept = HfQuantizer.get_modules_to_not_convert(empty, skipped, empty._keep_in_fp32_modules)
     sizes = {
         name: module.nf if isinstance(module, Conv1D) else module.out_features
@@ -180,9 +176,6 @@ def check_finite(section: ModelSection, folder: str) -> None:
     Raises:
         NonFiniteError: a weight is NaN or infinite.
     """
-    import torch
-    from safetensors import safe_open
-
     for path in _weight_files(folder, section.revision):
         with safe_open(path, framework="pt") as file:
             for key in file.keys():  # noqa: SIM118 - not a mapping
@@ -197,9 +190,6 @@ def check_finite(section: ModelSection, folder: str) -> None:
 
 def _weight_files(folder: str, revision: str | None) -> list[str]:
     """The safetensors files of a local folder, or those that were fetched of a hub model."""
-    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
-    from transformers.utils.hub import get_checkpoint_shard_files
-
     if Path(folder).is_dir():
         return [str(path) for path in sorted(Path(folder).glob("*.safetensors"))]
     options = {"revision": revision or "main", "_raise_exceptions_for_missing_entries": False}

@@ -9,16 +9,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from lm_eval.api.task import ConfigurableTask
+from lm_eval.config.task import TaskConfig
 
 from ft_harness.data.options import DataOptions
 from ft_harness.errors import FtHarnessError, InputError, PolicyError, suggest
 from ft_harness.metrics import find_metric
 from ft_harness.paths import task_yamls_dir
 from ft_harness.storage.strict_files import KeyPath, read_yaml
-
-if TYPE_CHECKING:
-    from lm_eval.api.task import ConfigurableTask
 
 TRUST_FLAG = "--trust-task-code"
 LOADER = "!function ft_harness.data.load_splits"
@@ -125,8 +125,6 @@ def code_problems(path: Path) -> list[PolicyError]:
 def yaml_problems(path: Path, *, trust_code: bool = False) -> list[InputError]:
     """Unknown keys of a task YAML and its includes, with line and suggestion; lm-eval would not
     name them."""
-    from lm_eval.config.task import TaskConfig
-
     known = {item.name for item in dataclasses.fields(TaskConfig)} | {
         "include",
         "tag",

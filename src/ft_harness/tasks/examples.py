@@ -10,17 +10,17 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.task import ConfigurableTask
+from tqdm import tqdm
 
 from ft_harness.errors import InputError
 from ft_harness.models.encoding import Encoder
 from ft_harness.models.prompts import PLAIN, PromptForm, compiled_templates
 from ft_harness.storage import canonical_json, sha256_text
-
-if TYPE_CHECKING:
-    from lm_eval.api.instance import Instance
-    from lm_eval.api.task import ConfigurableTask
 
 _PROMPTS: WeakKeyDictionary[ConfigurableTask, dict[tuple[PromptForm, str], str]] = (
     WeakKeyDictionary()
@@ -244,8 +244,6 @@ def build_examples(
             stands twice, a label is outside the choices, or an answer has no tokens or alone
             exceeds the context.
     """
-    from tqdm import tqdm
-
     encoder = Encoder(tokenizer)
     closing = _closing(task, tokenizer, form) if eos else []
     known: dict[tuple[str, str], Example] = {}

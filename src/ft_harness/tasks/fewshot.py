@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
+
+from lm_eval.api.samplers import FirstNSampler
+from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.data.files import Split
 from ft_harness.data.overlap import plain
 from ft_harness.errors import InputError
 from ft_harness.models.prompts import compiled_templates
 from ft_harness.recipe import EvalSection
-
-if TYPE_CHECKING:
-    from lm_eval.api.task import ConfigurableTask
 
 Doc = Mapping[str, Any]
 
@@ -37,8 +37,6 @@ class Shots:
     def install(self, task: ConfigurableTask, seed: int) -> None:
         """Let lm-eval take its examples from here; its own sampler draws, from the start of its own
         random numbers."""
-        from lm_eval.api.samplers import FirstNSampler
-
         if self.ids is None:
             task.sampler.replace_df(self.rows)
         else:

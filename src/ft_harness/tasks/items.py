@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.data import row_losses
 from ft_harness.data.data_report import DataReport, LostRows, describe_baseline, make_data_report
@@ -15,9 +17,6 @@ from ft_harness.data.overlap import Item
 from ft_harness.models.prompts import PLAIN, PromptForm, compiled_templates
 from ft_harness.records import item_hash
 from ft_harness.tasks.examples import answer_text, prompt_of
-
-if TYPE_CHECKING:
-    from lm_eval.api.task import ConfigurableTask
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from datasets import Dataset, DatasetDict
+from jinja2 import UndefinedError
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from lm_eval import utils
+from lm_eval.api.task import ConfigurableTask
+from lm_eval.tasks import TaskManager
+from lm_eval.tasks._yaml_loader import load_yaml
 
 from ft_harness.data import LOADER_VERSION, load_splits
 from ft_harness.data.files import SPLITS, Split
@@ -35,10 +44,6 @@ from ft_harness.tasks.checks import (
     with_includes,
     yaml_problems,
 )
-
-if TYPE_CHECKING:
-    from datasets import DatasetDict
-    from lm_eval.api.task import ConfigurableTask
 
 _SPLIT_KEYS = {"train": "training_split", "validation": "validation_split", "test": "test_split"}
 _LOADER_KEYS = ("dataset_path", "dataset_name", "dataset_kwargs", "custom_dataset")
@@ -96,8 +101,6 @@ def task_files(include_path: str | None = None) -> dict[str, Path]:
 
 @cache
 def _lm_eval_index() -> dict[str, Any]:
-    from lm_eval.tasks import TaskManager
-
     index: dict[str, Any] = TaskManager().task_index  # reads 14,000 files
     return index
 
@@ -167,8 +170,6 @@ def _uses_our_loader(config: Mapping[str, Any]) -> bool:
 
 def _base_config(spec: TaskSpec, path: Path) -> dict[str, Any]:
     """The task's configuration with the spec's data in place."""
-    from lm_eval.tasks._yaml_loader import load_yaml
-
     try:
         config: dict[str, Any] = load_yaml(path)
     except (ImportError, AttributeError, ValueError, SyntaxError) as error:
@@ -212,9 +213,6 @@ def _split_config(config: Mapping[str, Any], name: str, split: str) -> dict[str,
 def sandbox_templates() -> None:
     """Render lm-eval's templates in jinja's sandbox: a task's prompt is text, not a way into
     Python."""
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-    from lm_eval import utils
-
     if isinstance(utils.env, ImmutableSandboxedEnvironment):
         return
     sandbox = ImmutableSandboxedEnvironment(
@@ -227,10 +225,6 @@ def sandbox_templates() -> None:
 
 
 def _build(config: dict[str, Any], name: str) -> ConfigurableTask:
-    from jinja2 import UndefinedError
-    from jinja2.exceptions import SecurityError
-    from lm_eval.api.task import ConfigurableTask
-
     sandbox_templates()
     try:
         return ConfigurableTask(config=config)
@@ -299,8 +293,6 @@ def load_task_over(spec: TaskSpec, split: Split, doc: dict[str, Any]) -> Configu
     Raises:
         FtHarnessError: as in `load_tasks`.
     """
-    from datasets import Dataset, DatasetDict
-
     config = _base_config(spec, _checked_path(spec))
     rows = Dataset.from_list([doc])
     names = {

@@ -2,8 +2,20 @@
 
 from ft_harness.tasks.head_examples import HeadExample, build_head_examples, describe_head_examples
 from ft_harness.training.checkpoints import check_unfinished
-from ft_harness.training.forecast import Alternative, Forecast, Work, count_work, empty_base, make_forecast, time_steps
-from ft_harness.training.hyperparameters import describe_warmup, hyperparameter_problems, rate_problems
+from ft_harness.training.forecast import (
+    Alternative,
+    Forecast,
+    Work,
+    count_work,
+    empty_base,
+    make_forecast,
+    time_steps,
+)
+from ft_harness.training.hyperparameters import (
+    describe_warmup,
+    hyperparameter_problems,
+    rate_problems,
+)
 from ft_harness.training.lineage import parent_of, parent_problems
 from ft_harness.training.plan import TrainingSet, build_training_set, finished_card
 from ft_harness.training.run import train

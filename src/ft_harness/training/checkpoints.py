@@ -16,7 +16,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from ft_harness import processes
-from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, ResourceError, StorageLostError
+from ft_harness.errors import (
+    FtHarnessError,
+    InputError,
+    NonFiniteError,
+    ResourceError,
+    StorageLostError,
+)
 from ft_harness.models.adapters import HISTORY_FILE, read_history
 from ft_harness.models.base_model import BaseModel
 from ft_harness.recipe import Recipe, differences

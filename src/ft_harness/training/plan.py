@@ -17,7 +17,13 @@ from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.recipe import Recipe, differences
 from ft_harness.records import Ancestor, Card, ModelInfo, item_hash
 from ft_harness.storage import canonical_json, sha256_text
-from ft_harness.tasks.examples import Example, build_examples, examples_hash, train_prompts, trains_eos
+from ft_harness.tasks.examples import (
+    Example,
+    build_examples,
+    examples_hash,
+    train_prompts,
+    trains_eos,
+)
 from ft_harness.tasks.head_examples import HeadExample, build_head_examples, head_examples_hash
 from ft_harness.training.lineage import find_lineage
 

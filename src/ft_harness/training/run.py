@@ -31,7 +31,14 @@ from ft_harness.training.sharing import share_out, sharing
 from ft_harness.training.signals import Stops
 from ft_harness.training.trackers import tracker_callbacks
 from ft_harness.training.trainer import Guards, trainer_class
-from ft_harness.training.validation import EpochScorer, epochs_of, evaluation_callbacks, load_best, steer, validating
+from ft_harness.training.validation import (
+    EpochScorer,
+    epochs_of,
+    evaluation_callbacks,
+    load_best,
+    steer,
+    validating,
+)
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback

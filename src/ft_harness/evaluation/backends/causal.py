@@ -6,7 +6,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from lm_eval.models.huggingface import HFLM
+from lm_eval.models.huggingface import HFLM as _Above
+from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from ft_harness.errors import ConfigError, InputError, ResourceError, raise_problems
 from ft_harness.evaluation.backends.answers import GeneratedText, ScoredAnswer, ScoredText
@@ -20,11 +25,6 @@ from ft_harness.models import base_model, quantization
 from ft_harness.models.adapters import adapter_folder, attach, base_of
 from ft_harness.models.base_model import BaseModel, describe, model_folder
 from ft_harness.recipe import ModelSection
-
-if TYPE_CHECKING:
-    from lm_eval.models.huggingface import HFLM as _Above  # noqa: N811
-else:
-    _Above = object  # lm-eval is imported when a model is made
 
 BACK_END = "ft-causal (softmax float32)"
 _UNSERVED = {
@@ -231,8 +231,6 @@ class _Causal(_Above):  # type: ignore[misc]
         The text is encoded without special tokens: the first window opens with BOS (EOS where there
         is none).
         """
-        from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
-
         ids: list[int] = self.tok_encode(text, add_special_tokens=False)
         own = ids[1:] if ids[:1] == [self.prefix_token_id] else ids
         pairs = get_rolling_token_windows(own, self.prefix_token_id, self.max_length, context_len=1)
@@ -284,8 +282,6 @@ class _Causal(_Above):  # type: ignore[misc]
         Raises:
             InputError: no room for a prompt.
         """
-        from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
-
         settings = dict(normalize_gen_kwargs(arguments, self.max_gen_toks))
         eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
         stop = handle_stop_sequences(settings.pop("until", None), eos=eos)
@@ -302,7 +298,6 @@ class _Causal(_Above):  # type: ignore[misc]
 @cache
 def causal_class() -> type[_Causal]:
     """The class of `ft-causal`, made when lm-eval is first needed."""
-    from lm_eval.models.huggingface import HFLM
 
     class CausalLM(_Causal, HFLM):  # type: ignore[misc]
         """lm-eval's `hf` with log-likelihoods and generation of our own."""

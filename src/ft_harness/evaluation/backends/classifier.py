@@ -10,7 +10,13 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from lm_eval.api.model import LM, TemplateLM
+from lm_eval.api.model import LM as _Above
+from lm_eval.models.huggingface import HFLM
+from safetensors import SafetensorError, safe_open
 
 from ft_harness.errors import ConfigError, InputError, NonFiniteError, ResourceError
 from ft_harness.evaluation.backends.answers import ScoredAnswer
@@ -34,11 +40,6 @@ from ft_harness.models.heads import (
     read_texts,
 )
 from ft_harness.recipe import ModelSection
-
-if TYPE_CHECKING:
-    from lm_eval.api.model import LM as _Above  # noqa: N811
-else:
-    _Above = object  # lm-eval is imported when a model is made
 
 HEAD_BACK_END = "ft-seqcls (softmax float32)"
 _OPTIONS = (
@@ -271,18 +272,12 @@ class _Classifier(_Above):  # type: ignore[misc]
     # ---------------------------------------------------------------------------
 
     def all_gather(self, tensor: Any) -> Any:
-        from lm_eval.models.huggingface import HFLM
-
         return HFLM.all_gather(self, tensor)
 
     def gather_object(self, obj: Any, dst: int = 0) -> Any:
-        from lm_eval.models.huggingface import HFLM
-
         return HFLM.gather_object(self, obj, dst)
 
     def barrier(self) -> None:
-        from lm_eval.models.huggingface import HFLM
-
         HFLM.barrier(self)
 
     # --- chat templates: lm-eval's own
@@ -293,16 +288,12 @@ class _Classifier(_Above):  # type: ignore[misc]
         return str(self.tokenizer.name_or_path).replace("/", "__")
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
-        from lm_eval.api.model import TemplateLM
-
         text: str | None = TemplateLM.chat_template(self, chat_template)
         return text
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
-        from lm_eval.models.huggingface import HFLM
-
         own = SimpleNamespace(tokenizer=self.tokenizer, chat_template_args={})
         text: str = HFLM.apply_chat_template(own, chat_history, add_generation_prompt)
         return text
@@ -311,7 +302,6 @@ class _Classifier(_Above):  # type: ignore[misc]
 @cache
 def classifier_class() -> type[_Classifier]:
     """The class of `ft-seqcls`, made when lm-eval is first needed."""
-    from lm_eval.api.model import LM
 
     class ClassifierLM(_Classifier, LM):  # type: ignore[misc]
         """An lm-eval model over a classification head."""
@@ -325,8 +315,6 @@ def classifier_class() -> type[_Classifier]:
 
 def _is_there(device: str) -> bool:
     """Whether torch has a device; lm-eval names `cuda` where the user names none."""
-    import torch
-
     return not device.startswith("cuda") or torch.cuda.is_available()
 
 
@@ -398,8 +386,6 @@ def _count_outputs(path: Path) -> int:
     Raises:
         InputError: there are none, or the file is damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, "pt") as file:
             shapes = [file.get_slice(key).get_shape() for key in file.keys() if ".lora_" not in key]  # noqa: SIM118

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
+from lm_eval.api.task import ConfigurableTask
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ft_harness.data.files import Split
 from ft_harness.errors import InputError, suggest
 from ft_harness.recipe import EvalSection
-
-if TYPE_CHECKING:
-    from lm_eval.api.task import ConfigurableTask
 
 _Count = Annotated[int, Field(ge=1)]
 _Share = Annotated[float, Field(gt=0, le=1)]

@@ -8,6 +8,10 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
+import torch
+from transformers.cache_utils import Cache, DynamicLayer
+
 from ft_harness.evaluation.backends.planning import Batch, Row, Tokens
 
 _SOFTMAX_BYTES = 32 << 20  # of logits that are turned into log-probabilities at once
@@ -33,8 +37,6 @@ class Inputs(NamedTuple):
 def _prefix_layer() -> Any:
     """A cache layer that keeps the first keys it is given and joins them to the later ones of any
     number of rows."""
-    import torch
-    from transformers.cache_utils import DynamicLayer
 
     class PrefixLayer(DynamicLayer):  # type: ignore[misc]
         """[1, heads, P, width], read and never grown."""
@@ -53,9 +55,6 @@ def _prefix_layer() -> Any:
 
 def read_prefix(model: Any, prefix: Tokens) -> Any:
     """The cache of a prefix, which any number of batches may read; None for an empty one."""
-    import torch
-    from transformers.cache_utils import Cache
-
     if not prefix:
         return None
     cached = Cache(layer_class_to_replicate=_prefix_layer())
@@ -68,8 +67,6 @@ def read_prefix(model: Any, prefix: Tokens) -> Any:
 def _tree_mask(row: Row) -> Any:
     """[K, K] booleans: which nodes of a row's tree each node sees, itself and what comes before it
     in its sequence."""
-    import numpy as np
-
     sees = np.eye(len(row), dtype=bool)
     for node, parent in enumerate(row.parents):
         if parent >= 0:
@@ -80,8 +77,6 @@ def _tree_mask(row: Row) -> Any:
 def _attention(batch: Batch, dtype: Any) -> Any:
     """[B, 1, T, P + T]: 0 where a token sees another, the lowest number where not. Padding is seen
     by padding only."""
-    import torch
-
     before, width = len(batch.prefix), batch.width
     sees = torch.ones(len(batch.rows), width, before + width, dtype=torch.bool).tril(before)
     for number, row in enumerate(batch.rows):
@@ -93,8 +88,6 @@ def _attention(batch: Batch, dtype: Any) -> Any:
 
 def build_inputs(batch: Batch, dtype: Any, pad: int) -> Inputs:
     """Tensors of a batch, on the CPU; `pad` is the id that fills rows up."""
-    import torch
-
     shape = len(batch.rows), batch.width
     ids, keep, positions = (
         torch.full(shape, pad),
@@ -113,8 +106,6 @@ def build_inputs(batch: Batch, dtype: Any, pad: int) -> Inputs:
 def logits_of(model: Any, inputs: Inputs, cached: Any, keeps: bool) -> Any:
     """[N, V] logits of the N positions to keep, row by row; `keeps`: whether the model computes no
     others."""
-    import torch
-
     options: dict[str, Any] = {}
     if inputs.mask is not None:
         options = {
@@ -156,8 +147,6 @@ def _token_scores(
 ) -> tuple[list[float], list[bool]]:
     """Log-probability of each token at its place among [N, V] logits, and whether it is the
     likeliest one."""
-    import torch
-
     where = torch.tensor(places, device=logits.device)
     what = torch.tensor(tokens, device=logits.device)
     step = max(1, _SOFTMAX_BYTES // (4 * logits.shape[-1]))

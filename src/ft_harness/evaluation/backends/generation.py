@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, NamedTuple
 
+import torch
+from transformers import StoppingCriteriaList
+
 from ft_harness.evaluation.backends.planning import Size, Tokens
 from ft_harness.evaluation.backends.recovery import Allowance, complete
 from ft_harness.evaluation.backends.scorer import Scorer
@@ -145,8 +148,6 @@ class Generator:
 
     def extend(self, prompts: Sequence[Prompt]) -> list[Continuation]:
         """Continuations of one batch, whose prompts are of one kind."""
-        import torch
-
         first, width = prompts[0], max(len(prompt.ids) for prompt in prompts)
         pad, ends = self.scorer.pad, sorted(self._ends())
         rows = [[pad] * (width - len(prompt.ids)) + list(prompt.ids) for prompt in prompts]
@@ -178,9 +179,6 @@ class Generator:
 
     def _criteria(self, stop: Sequence[str], start: int) -> Any:
         """Stopping criteria that end each row whose newest text holds a stop string."""
-        import torch
-        from transformers import StoppingCriteriaList
-
         reach = _reach(stop)
 
         def stopped(ids: Any, scores: Any, **options: Any) -> Any:
@@ -288,8 +286,6 @@ def _decoding(settings: dict[str, Any]) -> dict[str, Any]:
 def _seeded(item: str) -> Iterator[None]:
     """Random numbers that depend on `item` alone; torch's own go on after it as if nothing had been
     drawn."""
-    import torch
-
     with torch.random.fork_rng():
         torch.manual_seed(
             int.from_bytes(hashlib.sha256(item.encode()).digest()[:8], "big", signed=True)

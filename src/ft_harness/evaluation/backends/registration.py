@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from lm_eval.api.registry import model_registry, register_model
+
 from ft_harness.evaluation.backends.causal import BACK_END, causal_class, make_causal_lm
 from ft_harness.evaluation.backends.classifier import HEAD_BACK_END, classifier_class
 from ft_harness.models.base_model import BaseModel
@@ -32,8 +34,6 @@ def make_lm(base: BaseModel, batch_size: int | None = None, seed: int = 1234) ->
 
 def register_models() -> None:
     """Make lm-eval know our back-ends; a second call changes nothing."""
-    from lm_eval.api.registry import model_registry, register_model
-
     for name, make in MODELS.items():
         if name not in model_registry:
             register_model(name)(make())

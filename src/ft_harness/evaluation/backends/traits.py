@@ -7,6 +7,8 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
+from transformers.cache_utils import get_layer_types_and_kwargs
+
 _NEEDED = {"attention_mask", "position_ids", "past_key_values", "use_cache", "logits_to_keep"}
 _LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
 _KERNELS = {
@@ -39,8 +41,6 @@ class Traits:
 
 
 def _layer_types(config: Any) -> set[str]:
-    from transformers.cache_utils import get_layer_types_and_kwargs
-
     return set(get_layer_types_and_kwargs(config)[0])
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from huggingface_hub import snapshot_download
 from pydantic import ValidationError
 
 from ft_harness.errors import InputError
@@ -50,7 +51,6 @@ def adapter_folder(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_dir():
         return path
-    from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja"]))

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import peft
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
 from ft_harness.errors import FtHarnessError, InputError, PolicyError
 from ft_harness.models.adapters.card import CONFIG_FILE
 from ft_harness.storage.strict_files import read_json
@@ -133,8 +136,6 @@ def _patterns(config: dict[str, Any]) -> tuple[str, str, str] | None:
 
 def _unknown(config: dict[str, Any]) -> list[str]:
     """Fields that this PEFT doesn't have."""
-    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-
     known = PEFT_TYPE_TO_CONFIG_MAPPING[config["peft_type"]].__dataclass_fields__
     return sorted(config.keys() - known.keys())
 
@@ -143,7 +144,6 @@ def _news(config: dict[str, Any]) -> tuple[str, str, str] | None:
     set_ones = [name for name in _unknown(config) if config[name] not in _EMPTY]
     if not set_ones:
         return None
-    import peft
 
     return (
         f"unknown field {set_ones[0][:80]}",

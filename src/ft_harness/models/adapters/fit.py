@@ -8,6 +8,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from peft import PeftConfig, get_peft_model, get_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
 from ft_harness.errors import FtHarnessError, InputError, NonFiniteError
 from ft_harness.models.adapters.card import CONFIG_FILE, WEIGHTS_FILE
 from ft_harness.storage.safetensors_file import TensorInfo, read_header
@@ -54,8 +59,6 @@ def expected_shapes(folder: Path, empty: Any) -> dict[str, tuple[int, ...]]:
     Raises:
         InputError: the adapter's modules aren't the base's.
     """
-    from peft import PeftConfig, get_peft_model, get_peft_model_state_dict
-
     try:
         config = PeftConfig.from_pretrained(str(folder))
         config.inference_mode = True
@@ -181,9 +184,6 @@ def read_tensors(path: Path) -> dict[str, Any]:
     Raises:
         InputError: damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
         tensors: dict[str, Any] = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -193,8 +193,6 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 def nonfinite_problems(folder: Path, tensors: Mapping[str, Any]) -> list[FtHarnessError]:
     """The first tensor that holds NaN or infinity."""
-    import torch
-
     broken = [key for key, tensor in tensors.items() if not torch.isfinite(tensor.float()).all()]
     return [
         NonFiniteError(

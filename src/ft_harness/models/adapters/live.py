@@ -12,6 +12,9 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import torch
+from peft import PeftModel
+
 from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, raise_problems
 from ft_harness.models.adapters import fit, tokens
 from ft_harness.models.adapters.card import CONFIG_FILE, WEIGHTS_FILE, identity, read_card
@@ -43,8 +46,6 @@ _MOST_DRIFT = 0.5  # of what the adapter changes, that merging alone may change 
 def _reading(base: BaseModel, model: Any, prompt: str | Texts) -> Callable[[], Any]:
     """What gives the logits of the token after a prompt, or those of a head for it (or for texts in
     its place)."""
-    import torch
-
     if base.head is None:
         ids = torch.tensor(
             [Encoder(base.tokenizer).tok_encode(str(prompt))[-base.max_length :]],
@@ -63,8 +64,6 @@ def _reading(base: BaseModel, model: Any, prompt: str | Texts) -> Callable[[], A
 
 def _read_all(base: BaseModel, model: Any, prompts: Sequence[str | Texts]) -> list[Any]:
     """The logits of `_reading` for each prompt."""
-    import torch
-
     with torch.inference_mode():
         return [_reading(base, model, prompt)() for prompt in prompts]
 
@@ -103,8 +102,6 @@ def _prove_live(untuned: Sequence[Any], tuned: Sequence[Any]) -> LiveProof:
 def _drift(base: BaseModel, model: Any, prompts: Sequence[str | Texts]) -> tuple[float, ExitStack]:
     """Merge the adapter: (the largest change of a logit that merging alone makes, what unmerges it
     again)."""
-    import torch
-
     readings = [_reading(base, model, prompt) for prompt in prompts]
     stack = ExitStack()
     with torch.inference_mode():
@@ -120,8 +117,6 @@ def _drift(base: BaseModel, model: Any, prompts: Sequence[str | Texts]) -> tuple
 
 def _empty_like(model: Any) -> Any:
     """A model of the same class and configuration on the meta device."""
-    import torch
-
     with torch.device("meta"):
         return type(model)(model.config)
 
@@ -152,8 +147,6 @@ def _name(base: BaseModel) -> BaseName:
 def _other_copies(folder: Path, base: BaseModel) -> list[FtHarnessError]:
     """Parameters of the base that the file holds whole: an embedding (as PEFT saves it) must be the
     base's own, a head must not."""
-    import torch
-
     own, config = base.model.state_dict(), read_json(folder / CONFIG_FILE)
     trained, biases = fit.trained_modules(folder), config.get("bias", "none") != "none"
     trained |= _tied_modules(base.model, trained) if config.get("ensure_weight_tying") else set()
@@ -194,8 +187,6 @@ def _tied_modules(model: Any, names: set[str]) -> set[str]:
 def _load(folder: Path, model: Any) -> Any:
     """PEFT's own loading, or all weights in place. lm-eval ties the weights of each model that it
     is given; those of an adapter stay apart."""
-    from peft import PeftModel
-
     if is_whole(folder):
         load_whole(folder, model)
         return model

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from peft.tuners.tuners_utils import BaseTunerLayer
+
 
 def _merged_layers(model: Any) -> list[Any]:
     """Layers of the base that the adapter's weights are added to."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
     return [
         layer.get_base_layer() for layer in model.modules() if isinstance(layer, BaseTunerLayer)
     ]

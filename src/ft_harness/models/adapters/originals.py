@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from ft_harness.processes import is_part
 
 
@@ -39,8 +41,6 @@ def remember(model: Any, *, all_weights: bool = False) -> Originals:
 def put_back(model: Any, originals: Originals) -> None:
     """Make a base model what it was: PEFT's `unload` leaves trained copies of `modules_to_save` and
     trained biases in it."""
-    import torch
-
     modules = originals.modules
     for name, module in modules.items():
         parent, _, child = name.rpartition(".")

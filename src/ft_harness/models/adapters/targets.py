@@ -8,6 +8,11 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
+from peft import LoraConfig, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
+from transformers.pytorch_utils import Conv1D
+
 from ft_harness.errors import InputError, suggest
 from ft_harness.models.heads import SEQ_CLS, own_modules
 from ft_harness.recipe import AdapterSection
@@ -24,8 +29,6 @@ def lora_config(adapter: AdapterSection, head_modules: Sequence[str] = ()) -> An
     Raises:
         ValueError: fields that PEFT doesn't take together.
     """
-    from peft import LoraConfig
-
     values = adapter.model_dump(exclude={"peft_type", "modules_to_save"})
     whole = [
         *head_modules,
@@ -41,8 +44,6 @@ def target_problems(adapter: AdapterSection, empty: Any) -> list[InputError]:
     Args:
         empty: the model on the meta device; it is used up.
     """
-    from peft import get_peft_model
-
     if adapter.all_weights:
         return []
     if found := [
@@ -68,8 +69,6 @@ def dora_problems(where: str) -> list[InputError]:
     Args:
         where: what asks for it.
     """
-    import torch
-
     if torch.cuda.is_available():
         return []
     return [
@@ -162,8 +161,6 @@ def _missing_tokens(adapter: AdapterSection, empty: Any) -> list[InputError]:
 def _unused_patterns(adapter: AdapterSection, model: Any) -> list[InputError]:
     """Names in `rank_pattern` and `alpha_pattern` that match no adapted module; PEFT would use `r`
     and `lora_alpha`."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
     names = [
         name
         for name, module in model.base_model.model.named_modules()
@@ -186,9 +183,6 @@ def _stands_in(name: str, names: list[str]) -> bool:
 
 def _linear_names(empty: Any) -> list[str]:
     """Last names of the modules that LoRA is usually made for, sorted."""
-    import torch
-    from transformers.pytorch_utils import Conv1D
-
     kinds = (torch.nn.Linear, Conv1D)
     return sorted(
         {

@@ -6,6 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from ft_harness.errors import FtHarnessError, InputError
 from ft_harness.models.prompts import PromptForm
 from ft_harness.storage import sha256_text
@@ -53,8 +55,6 @@ def compare(
 def _compare_vocabulary(
     folder: Path, tokenizer: Any, rows: int
 ) -> tuple[list[FtHarnessError], list[str]]:
-    from tokenizers import Tokenizer
-
     path = folder / TOKENIZER_FILE
     read_json(path)  # its size and form
     try:

@@ -4,12 +4,13 @@ alike."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import torch
+from lm_eval.models.utils import has_bos_prefix
 
 from ft_harness.errors import InputError, suggest
-
-if TYPE_CHECKING:
-    from ft_harness.models.heads.types import Head
+from ft_harness.models.heads.types import Head
 
 Texts = tuple[str, ...]  # a text, or a text and its pair
 
@@ -58,8 +59,6 @@ def encode_texts(
         texts: all single, or all pairs. Of a pair the longer text is cut first.
         from_left: cut at the start: for prompts, which end in the question.
     """
-    from lm_eval.models.utils import has_bos_prefix
-
     found: dict[int, HeadInput] = {}
     for special in (True, False):
         numbers = [
@@ -103,8 +102,6 @@ def make_batch(rows: Sequence[HeadInput], pad: int, *, types: bool) -> dict[str,
     Args:
         types: whether the model reads token type ids.
     """
-    import torch
-
     width = max(len(row.ids) for row in rows)
 
     def fill(values: Sequence[Sequence[int]], value: int) -> torch.Tensor:
@@ -121,8 +118,6 @@ def make_batch(rows: Sequence[HeadInput], pad: int, *, types: bool) -> dict[str,
 
 def read_logits(model: Any, head: Head, tokenizer: Any, rows: Sequence[HeadInput]) -> Any:
     """Logits [B, labels] of one batch in float32, without gradients."""
-    import torch
-
     batch = make_batch(rows, tokenizer.pad_token_id, types=head.reads_types)
     with torch.inference_mode():
         return model(

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.errors import FtHarnessError, InputError
 from ft_harness.models.heads.inputs import read_texts
 from ft_harness.models.heads.types import SEQ_CLS, HeadPlan
 from ft_harness.recipe import Recipe
-
-if TYPE_CHECKING:
-    from lm_eval.api.task import ConfigurableTask
 
 _UNNAMED = re.compile(r"LABEL_(\d+)")
 

@@ -9,6 +9,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
 from ft_harness.errors import InputError
 from ft_harness.models.heads.plan import check_trained
 from ft_harness.models.heads.types import Head, HeadPlan
@@ -33,8 +38,6 @@ def load(
         InputError: labels that are not the task's, missing weights that belong to no head, or no
             padding token.
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification
-
     config = AutoConfig.from_pretrained(
         folder, **{key: options[key] for key in _HUB if key in options}
     )
@@ -76,9 +79,6 @@ def _prepare_config(config: Any, plan: HeadPlan, tokenizer: Any) -> None:
 
 def _unquantised(config: Any) -> list[str]:
     """Modules of the head, and what may be one, by the architecture alone."""
-    import torch
-    from transformers import AutoModelForSequenceClassification
-
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(config)
     return [
@@ -163,8 +163,6 @@ def _fill(model: Any, drawn: tuple[str, ...], plan: HeadPlan) -> None:
     Drawn in float32 on the CPU from a generator of its own, so that they depend on the seed and the
     shapes alone.
     """
-    import torch
-
     parameters = _parameters(model, drawn)
     stored = read_init(plan.init) if plan.init else None
     if stored is not None and {k: v.shape for k, v in stored.items()} != {
@@ -202,8 +200,6 @@ def _hash(tensors: Mapping[str, Any]) -> str:
 def write_init(folder: Path, model: Any, head: Head) -> None:
     """Write the drawn weights of a loaded base into an adapter's folder; nothing where none were
     drawn."""
-    from safetensors.torch import save
-
     if head.drawn:
         write_bytes(folder / HEAD_FILE, save(_tensors(model, head.drawn), _about(head.plan)))
 
@@ -218,8 +214,6 @@ def init_metadata(path: Path) -> dict[str, str]:
     Raises:
         InputError: the file is damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, "pt") as file:
             return dict(file.metadata() or {})
@@ -240,9 +234,6 @@ def read_init(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing or damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
         tensors: dict[str, Any] = load_file(path)
     except (OSError, SafetensorError) as error:
