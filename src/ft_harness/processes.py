@@ -174,37 +174,3 @@ def add_up(tensors: Sequence[Any]) -> None:
             alike, flat.split([tensor.numel() for tensor in alike]), strict=True
         ):
             tensor.copy_(part.view_as(tensor))
-
-
-def join(lm: Any) -> None:
-    """Let lm-eval split the docs over the processes, for a model that was loaded before lm-eval saw
-    it."""
-    if count() == 1:
-        return
-    import torch
-    from torch import distributed
-
-    connect()
-    lm._rank, lm._world_size = rank(), count()
-    if lm.device is None and torch.cuda.is_available():  # where lm-eval puts what it gathers
-        lm._device = torch.device("cuda", torch.cuda.current_device())
-    lm.all_gather, lm.gather_object, lm.barrier = _all_gather, _gather_object, distributed.barrier
-
-
-def _all_gather(tensor: Any) -> Any:
-    """The tensors of all processes by rank, one after the other."""
-    import torch
-    from torch import distributed
-
-    gathered = [torch.zeros_like(tensor) for _ in range(count())]
-    distributed.all_gather(gathered, tensor)
-    return torch.cat([part.reshape(-1) for part in gathered])
-
-
-def _gather_object(value: Any, dst: int = 0) -> list[Any] | None:
-    """The values of all processes by rank, in the process `dst`; None in the others."""
-    from torch import distributed
-
-    values: list[Any] | None = [None] * count() if rank() == dst else None
-    distributed.gather_object(value, values, dst=dst)
-    return values

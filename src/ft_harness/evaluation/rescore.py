@@ -24,7 +24,7 @@ from ft_harness.evaluation import (
 )
 from ft_harness.evaluation.backends import GeneratedText, ScoredAnswer, ScoredText
 from ft_harness.models.base_model import BaseModel
-from ft_harness.models.prompts import compiled_templates
+from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.records import Evaluation, Record, Sample
 from ft_harness.records.provenance import package_versions
 from ft_harness.tasks.loading import TaskSpec, find_task, load_task_over, task_hash

@@ -12,7 +12,6 @@ from typing import Any
 
 import lm_eval
 
-from ft_harness import processes
 from ft_harness.errors import IncompleteError, InputError, ResourceError
 from ft_harness.evaluation.backends import make_lm
 from ft_harness.evaluation.backends.recovery import Effort
@@ -21,8 +20,8 @@ from ft_harness.evaluation.jobs import Job, ModelState, evaluation_folder, finis
 from ft_harness.evaluation.outcomes import make_sample, make_scores, metric_values
 from ft_harness.metrics import find_metric
 from ft_harness.models.base_model import BaseModel
+from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.models.memory import peak_gpu_bytes, peak_rss_bytes
-from ft_harness.models.prompts import compiled_templates
 from ft_harness.records import (
     RECORD_FILE,
     SAMPLES_FILE,
@@ -159,7 +158,7 @@ def _response_state(state: ModelState, job: Job) -> dict[str, Any]:
 
 def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
     lm = make_lm(state.base, job.settings.batch_size or 1, job.settings.seed or 0)
-    processes.join(lm)
+    lm.join()
     if len(job.doc_ids) < lm.world_size:
         raise InputError(
             f"{job.eval_id}: {len(job.doc_ids)} docs for {lm.world_size} processes",
@@ -176,7 +175,7 @@ def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
         peak_gpu_bytes=peak_gpu_bytes(),
     )
     shares = lm.gather_object(_Share(lm.truncated_prompts, cost, lm.effort, lm.fallback))
-    if lm.rank == 0:
+    if shares is not None:  # the first process
         samples = _make_samples(job, raw, set().union(*(share.truncated for share in shares)))
         record = Record(
             eval_id=folder.name,

@@ -7,20 +7,16 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
-from lm_eval.api.model import LM, TemplateLM
-from lm_eval.api.model import LM as _Above
-from lm_eval.models.huggingface import HFLM
 from safetensors import SafetensorError, safe_open
 
 from ft_harness.errors import ConfigError, InputError, NonFiniteError, ResourceError
 from ft_harness.evaluation.backends.answers import ScoredAnswer
 from ft_harness.evaluation.backends.causal import named_base
+from ft_harness.evaluation.backends.distributed import DistributedLM
 from ft_harness.evaluation.backends.memory import budget_of
 from ft_harness.evaluation.backends.planning import Size, rows_at_most
 from ft_harness.evaluation.backends.recovery import Allowance, Effort, complete
@@ -39,6 +35,7 @@ from ft_harness.models.heads import (
     read_logits,
     read_texts,
 )
+from ft_harness.models.lm_eval_private import chat_template_of, render_chat
 from ft_harness.recipe import ModelSection
 
 HEAD_BACK_END = "ft-seqcls (softmax float32)"
@@ -112,7 +109,7 @@ class _HeadWork:
         return needed <= self._budget.free and self._allowance.allows(width, needed)
 
 
-class _Classifier(_Above):  # type: ignore[misc]
+class ClassifierLM(DistributedLM):
     """Answers log-likelihood requests of multiple-choice items by the log-softmax of a head's
     logits.
 
@@ -167,6 +164,12 @@ class _Classifier(_Above):  # type: ignore[misc]
         self.effort = Effort()
         self.store: ResponseStore | None = None
         self._allowance = Allowance(self.effort)
+
+    @property
+    def device(self) -> torch.device:
+        """Where lm-eval puts what several processes gather."""
+        device: torch.device = self.base.model.device
+        return device
 
     @property
     def budget_bytes(self) -> int:
@@ -268,18 +271,6 @@ class _Classifier(_Above):  # type: ignore[misc]
             "use ft-causal for it",
         )
 
-    # --- several processes: lm-eval's own
-    # ---------------------------------------------------------------------------
-
-    def all_gather(self, tensor: Any) -> Any:
-        return HFLM.all_gather(self, tensor)
-
-    def gather_object(self, obj: Any, dst: int = 0) -> Any:
-        return HFLM.gather_object(self, obj, dst)
-
-    def barrier(self) -> None:
-        HFLM.barrier(self)
-
     # --- chat templates: lm-eval's own
     # ---------------------------------------------------------------------------
 
@@ -288,25 +279,12 @@ class _Classifier(_Above):  # type: ignore[misc]
         return str(self.tokenizer.name_or_path).replace("/", "__")
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
-        text: str | None = TemplateLM.chat_template(self, chat_template)
-        return text
+        return chat_template_of(self, chat_template)
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
-        own = SimpleNamespace(tokenizer=self.tokenizer, chat_template_args={})
-        text: str = HFLM.apply_chat_template(own, chat_history, add_generation_prompt)
-        return text
-
-
-@cache
-def classifier_class() -> type[_Classifier]:
-    """The class of `ft-seqcls`, made when lm-eval is first needed."""
-
-    class ClassifierLM(_Classifier, LM):  # type: ignore[misc]
-        """An lm-eval model over a classification head."""
-
-    return ClassifierLM
+        return render_chat(self.tokenizer, chat_history, add_generation_prompt)
 
 
 # --- from lm-eval's model_args

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from lm_eval.api.task import ConfigurableTask
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ft_harness.data.files import Split
 from ft_harness.errors import InputError, suggest
-from ft_harness.recipe import EvalSection
+from ft_harness.recipe import Protocol
 
 _Count = Annotated[int, Field(ge=1)]
 _Share = Annotated[float, Field(gt=0, le=1)]
@@ -40,10 +40,12 @@ class Decoding(BaseModel):
     no_repeat_ngram_size: Annotated[int, Field(ge=0)] | None = None
 
 
-def problems(tasks: Mapping[Split, ConfigurableTask], settings: EvalSection) -> list[InputError]:
+def problems(
+    tasks: Mapping[Split, ConfigurableTask], protocols: Sequence[Protocol]
+) -> list[InputError]:
     """Decoding of a task that generates nothing; arguments that are none, have no sense, or would
     do nothing."""
-    asked = sorted({name for protocol in settings.protocols() for name in protocol.decoding})
+    asked = sorted({name for protocol in protocols for name in protocol.decoding})
     if not asked:
         return []
     still = [
@@ -60,14 +62,12 @@ def problems(tasks: Mapping[Split, ConfigurableTask], settings: EvalSection) -> 
             )
         ]
     own = next(iter(tasks.values())).config.generation_kwargs or {}
-    found = {
-        str(fault): fault for each in settings.protocols() for fault in _faults(each.decoding, own)
-    }
+    found = {str(fault): fault for each in protocols for fault in _faults(each.decoding, own)}
     return list(found.values())
 
 
 def room_problems(
-    tasks: Mapping[Split, ConfigurableTask], settings: EvalSection, context: int
+    tasks: Mapping[Split, ConfigurableTask], protocols: Sequence[Protocol], context: int
 ) -> list[InputError]:
     """Answers that may be as long as the context, so that no prompt fits before them.
 
@@ -75,9 +75,7 @@ def room_problems(
         context: what the model reads, in tokens.
     """
     own = next(iter(tasks.values())).config.generation_kwargs or {}
-    longest = max(
-        int({**own, **each.decoding}.get("max_gen_toks", 0)) for each in settings.protocols()
-    )
+    longest = max(int({**own, **each.decoding}.get("max_gen_toks", 0)) for each in protocols)
     return [no_room(longest, context)] if longest >= context else []
 
 
