@@ -14,8 +14,9 @@ import pytest
 
 from ft_harness import errors as ft_errors
 from ft_harness import paths
-from ft_harness.data import RowLoss, arrow_file, load_splits, row_losses
+from ft_harness.data import arrow_file, load_splits, row_losses
 from ft_harness.data.arrow_file import ArrowFile
+from ft_harness.data.docs import RowLoss
 from ft_harness.errors import InputError
 
 CLASSES = {"columns": {"text": [], "label": []}, "labels": ["no", "yes"]}
@@ -818,7 +819,7 @@ def test_a_hub_source_gives_its_splits(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_bundled_data_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(paths, "_PACKAGE", tmp_path)
+    monkeypatch.setattr(paths, "PACKAGE", tmp_path)
     folder = tmp_path / "bundled" / "data" / "mine"
     folder.mkdir(parents=True)
     write_splits(folder, 4, 2, 2)
