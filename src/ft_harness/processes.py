@@ -14,9 +14,8 @@ from ft_harness.errors import ConfigError
 
 T = TypeVar("T")
 ASKS_FOR_PARTS = "ACCELERATE_USE_FSDP"  # what accelerate's launcher sets
-_LONG = timedelta(
-    weeks=52
-)  # one process may be done hours before another; a dead one is the launcher's to notice
+# one process may be done hours before another; the launcher notices a dead one
+_LONG = timedelta(weeks=52)
 
 
 def rank() -> int:
@@ -30,7 +29,7 @@ def count() -> int:
 
 
 def _number(name: str, alone: str) -> int:
-    """What the launcher says; `alone` where there is none.
+    """What the launcher says; `alone` without one.
 
     Raises:
         ConfigError: no number.
@@ -66,8 +65,8 @@ def in_parts() -> bool:
 @contextmanager
 def kept_from_libraries() -> Iterator[None]:
     """Within it transformers and accelerate don't see what accelerate's launcher asks for: parts of
-    a model, number formats, compiling. The recipe says all that, and the adapter is that of any
-    other launcher."""
+    a model, number formats, compiling. The recipe says all that, so that the adapter is the same
+    with any launcher."""
     asked = {
         name: os.environ.pop(name) for name in list(os.environ) if name.startswith("ACCELERATE_")
     }
@@ -107,7 +106,7 @@ def begin() -> None:
 
 
 def connect() -> None:
-    """Let the processes speak with each other; nothing where there is one.
+    """Connect the processes with each other; a single one has nothing to connect.
 
     Before accelerate does it, which waits for half an hour only and leaves the connection open at
     the end.

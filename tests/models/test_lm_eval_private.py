@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ft_harness
 import pytest
 from jinja2 import Environment
 from lm_eval import utils
@@ -20,6 +19,8 @@ from lm_eval._cli import HarnessCLI
 from lm_eval.api.model import LM, TemplateLM
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import _yaml_loader
+
+import ft_harness
 
 PACKAGE = Path(ft_harness.__file__).parent
 PRIVATE = PACKAGE / "models" / "lm_eval_private.py"

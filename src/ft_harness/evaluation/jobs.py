@@ -31,8 +31,9 @@ from ft_harness.tasks.fewshot import Shots, find_shots
 SCORING_VERSION = 1  # raise it when the same model and settings give other scores
 _PROGRAMS = ("lm-eval", "transformers", "peft", "torch")  # whose release may change a score
 _REQUEST_KEYS = (
-    "output_type", "doc_to_text", "doc_to_target", "doc_to_choice", "target_delimiter", "description", "gen_prefix",
-    "fewshot_delimiter", "fewshot_config", "fewshot_split", "generation_kwargs", "process_docs", "filter_list",
+    "output_type", "doc_to_text", "doc_to_target", "doc_to_choice", "target_delimiter",
+    "description", "gen_prefix", "fewshot_delimiter", "fewshot_config", "fewshot_split",
+    "generation_kwargs", "process_docs", "filter_list",
 )  # fmt: skip
 
 
@@ -105,7 +106,7 @@ def _docs_hash(docs: Iterable[Mapping[str, Any]]) -> str:
 
 
 def request_hash(task: ConfigurableTask) -> str:
-    """Hash of what makes a task's requests; its metrics are no part of that."""
+    """Hash of what makes a task's requests, which its metrics don't."""
     values = {key: getattr(task.config, key, None) for key in _REQUEST_KEYS}
     code = {
         key: f"{v.__module__}.{v.__qualname__}" if callable(v) else str(v)

@@ -39,7 +39,7 @@ from ft_harness.storage import write_gzip_lines, write_text
 
 @dataclass(frozen=True)
 class _Share:
-    """What one process has to say of its share of an evaluation."""
+    """What one process reports of its share of an evaluation."""
 
     truncated: set[str]
     cost: Cost
@@ -50,10 +50,10 @@ class _Share:
 def evaluate(state: ModelState, jobs: Sequence[Job], results: Path) -> list[Evaluation]:
     """Score one model state on each job; finished evaluations are reused.
 
-    Responses are kept as they come in `responses-<state>.jsonl` beside the evaluations, so that one
-    that was killed goes on where it was, and a task with other metrics needs the model for nothing.
-    Where memory was not enough for an item, the evaluation is partial; the next call tries again
-    what failed.
+    Responses are kept as they come, in `responses-<state>.jsonl` next to the evaluations, so that a
+    killed evaluation goes on where it was, and other metrics of the same task need no model. Where
+    memory was not enough for an item, the evaluation is partial; the next call tries again what
+    failed.
 
     Raises:
         NonFiniteError: the model gives NaN; nothing is written for that job.
@@ -97,8 +97,8 @@ def _decoding_as_asked(job: Job) -> Iterator[None]:
 
 
 def _run_lm_eval(lm: Any, job: Job) -> list[dict[str, Any]]:
-    """lm-eval's samples of one job; where several processes share it, those of all in the first and
-    none elsewhere.
+    """lm-eval's samples of one job; where several processes share it, all of them in the first
+    process and none in the others.
 
     `evaluate` rather than `simple_evaluate`: the latter gathers the whole environment into each
     result.
@@ -138,8 +138,8 @@ def check_complete(evaluations: Sequence[Evaluation]) -> None:
     first, reasons = next(iter(failed.items()))
     raise IncompleteError(
         f"{sum(map(len, failed.values()))} items have no score, first in {first}: {reasons[0]}",
-        "memory for each item alone; what was scored is saved, marked as partial and compared with nothing",
-        "make room as said above, then run the same command again: only what failed is computed",
+        "memory for each item alone; what was scored is saved and marked as partial",
+        "free memory as said above, then run the same command again: only what failed is computed",
     )
 
 
@@ -198,8 +198,8 @@ def _make_samples(job: Job, raw: Sequence[Mapping[str, Any]], truncated: set[str
     """lm-eval's samples as ours, in the order of the docs.
 
     Raises:
-        InputError: not one for each doc.
-        ResourceError: memory was enough for none.
+        InputError: their number is not that of the docs.
+        ResourceError: memory was not enough for any.
     """
     if len(raw) != len(job.doc_ids):
         raise InputError(
@@ -216,13 +216,13 @@ def _make_samples(job: Job, raw: Sequence[Mapping[str, Any]], truncated: set[str
         raise ResourceError(
             f"{job.eval_id}: no item could be scored, {samples[0].failed}",
             "memory for an item alone",
-            "make room as said above, then run the same command again",
+            "free memory as said above, then run the same command again",
         )
     return samples
 
 
 def _total(costs: Sequence[Cost]) -> Cost:
-    """The cost of all processes: time and memory of the one that had most, tokens of all."""
+    """The cost of all processes: the largest time and memory, the sum of the tokens."""
     gpu = [cost.peak_gpu_bytes for cost in costs if cost.peak_gpu_bytes is not None]
     return Cost(
         seconds=max(cost.seconds for cost in costs),

@@ -22,8 +22,8 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import _yaml_loader
 
-# --- methods of lm-eval's models, called on objects that are none: there is no other way to tokenise
-# a request, or to render a chat, without loading a model
+# --- methods of lm-eval's models, called on objects that are no models: the only way to tokenise a
+# request or to render a chat without loading one
 
 
 class RequestEncoder:
@@ -139,7 +139,7 @@ def compiled_templates() -> Iterator[None]:
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """The configuration of a task, includes followed and functions resolved, as lm-eval reads it."""
+    """A task's configuration as lm-eval reads it: includes followed, functions resolved."""
     config: dict[str, Any] = _yaml_loader.load_yaml(path)
     return config
 

@@ -1,4 +1,4 @@
-"""A protocol: the number of few-shot examples, which they are, and the decoding of one evaluation."""
+"""A protocol: how many few-shot examples, which ones, and the decoding of one evaluation."""
 
 from __future__ import annotations
 

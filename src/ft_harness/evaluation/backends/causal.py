@@ -84,7 +84,7 @@ class CausalLM(DistributedLM, HookedHFLM):
         if unserved := sorted(_UNSERVED & options.keys()):
             raise ConfigError(
                 f"ft-causal has no model argument {unserved[0]}",
-                "those of its own and of lm-eval's hf",
+                "its own arguments, or lm-eval's for hf",
                 "remove it",
             )
         self._quantization = quantization
@@ -155,7 +155,7 @@ class CausalLM(DistributedLM, HookedHFLM):
 
     @property
     def budget_bytes(self) -> int:
-        """What a batch may take beside the weights."""
+        """What a batch may take on top of the weights."""
         return self.scorer.budget.free
 
     def _fail(self, tokens: int) -> str:
@@ -174,7 +174,6 @@ class CausalLM(DistributedLM, HookedHFLM):
         return f"out of memory with {tokens} tokens; {advice}"
 
     # --- log-likelihoods
-    # -------------------------------------------------------------------------------------------
 
     def _query(self, request: Request) -> Query:
         """A request as it is scored, counted.
@@ -188,7 +187,7 @@ class CausalLM(DistributedLM, HookedHFLM):
         if not context or not answer:
             raise InputError(
                 f"{shown} has {len(answer)} tokens of its own after {len(context)} of its prompt",
-                "at least one of each: an answer whose tokens merge with the prompt's end can't be scored",
+                "at least one of each: an answer that merges with the prompt can't be scored",
                 "change the answer, the end of doc_to_text or target_delimiter",
             )
         if len(answer) > self.max_length:
@@ -248,7 +247,6 @@ class CausalLM(DistributedLM, HookedHFLM):
         return results
 
     # --- generation
-    # ------------------------------------------------------------------------------------------------
 
     def generate_until(
         self, requests: list[Any], disable_tqdm: bool = False

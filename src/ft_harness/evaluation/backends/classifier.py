@@ -114,7 +114,7 @@ class ClassifierLM(DistributedLM):
     logits.
 
     Attributes:
-        truncated_prompts: those of docs whose texts were cut.
+        truncated_prompts: prompts of docs whose texts were cut.
         scored_tokens: read, each doc's once.
         fallback: None; there is one way only.
         effort: what was done to answer so far.
@@ -138,7 +138,7 @@ class ClassifierLM(DistributedLM):
                 with a head.
             batch_size: docs of a batch at most; None or "auto": as memory allows.
             max_batch_size: lm-eval passes it; without meaning here.
-            device: that of the loaded model, if not None.
+            device: where to score; None: the device of the loaded model.
             options: peft, text_fields (names joined by +), max_length, dtype, quantization,
                 revision.
         """
@@ -152,7 +152,7 @@ class ClassifierLM(DistributedLM):
         )
         if self.base.head is None:
             raise InputError(
-                f"{self.base.info.pretrained}: ft-seqcls answers from a classification head, there is none",
+                f"{self.base.info.pretrained}: no classification head, which ft-seqcls needs",
                 "a base that was loaded with a head",
                 "use ft-causal, or adapter.task_type: SEQ_CLS",
             )
@@ -173,11 +173,10 @@ class ClassifierLM(DistributedLM):
 
     @property
     def budget_bytes(self) -> int:
-        """What a batch may take beside the weights."""
+        """What a batch may take on top of the weights."""
         return budget_of(self.base.model).free
 
     # --- requests
-    # ------------------------------------------------------------------------------------------------
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[ScoredAnswer]:
         """(log-probability of the choice, whether it is the likeliest) of each request; a doc is
@@ -213,7 +212,8 @@ class ClassifierLM(DistributedLM):
         scores = responses[number]
         if scores is None and self.store is None:
             raise ResourceError(
-                f"{self.base.info.pretrained}: out of memory with one doc of {len(rows[number].ids)} tokens",
+                f"{self.base.info.pretrained}: out of memory with one doc "
+                f"of {len(rows[number].ids)} tokens",
                 "memory for each doc alone",
                 "lower model.max_length, or set model.quantization",
             )
@@ -237,7 +237,8 @@ class ClassifierLM(DistributedLM):
         labels, prompts = self.head.plan.labels, {request.args[0] for request in choices.values()}
         if sorted(choices) != list(range(len(labels))) or len(prompts) > 1:
             raise InputError(
-                f"{first.task_name}: an item asks about {len(choices)} answers after {len(prompts)} prompts, "
+                f"{first.task_name}: an item asks about {len(choices)} answers "
+                f"after {len(prompts)} prompts, "
                 f"the head has {len(labels)} labels ({', '.join(labels)})",
                 "multiple-choice items with one request for each label",
                 "use a multiple_choice task with as many choices (and without acc_mutual_info)",
@@ -272,7 +273,6 @@ class ClassifierLM(DistributedLM):
         )
 
     # --- chat templates: lm-eval's own
-    # ---------------------------------------------------------------------------
 
     @property
     def tokenizer_name(self) -> str:
@@ -288,7 +288,6 @@ class ClassifierLM(DistributedLM):
 
 
 # --- from lm-eval's model_args
-# ---------------------------------------------------------------------------------------
 
 
 def _is_there(device: str) -> bool:
@@ -362,11 +361,12 @@ def _count_outputs(path: Path) -> int:
     whole.
 
     Raises:
-        InputError: there are none, or the file is damaged.
+        InputError: no such matrix, or the file is damaged.
     """
     try:
         with safe_open(path, "pt") as file:
-            shapes = [file.get_slice(key).get_shape() for key in file.keys() if ".lora_" not in key]  # noqa: SIM118
+            keys = [key for key in file.keys() if ".lora_" not in key]  # noqa: SIM118
+            shapes = [file.get_slice(key).get_shape() for key in keys]
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: damaged ({error})", "a whole file", "train it again") from error
     outputs = [shape[0] for shape in shapes if len(shape) == 2]

@@ -1,4 +1,4 @@
-"""Generation arguments that a recipe lays over those of its task."""
+"""Generation arguments of a recipe, which override its task's."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Decoding(BaseModel):
 def problems(
     tasks: Mapping[Split, ConfigurableTask], protocols: Sequence[Protocol]
 ) -> list[InputError]:
-    """Decoding of a task that generates nothing; arguments that are none, have no sense, or would
-    do nothing."""
+    """Decoding for a task that generates nothing; arguments that are unknown, out of range, or
+    without effect."""
     asked = sorted({name for protocol in protocols for name in protocol.decoding})
     if not asked:
         return []
@@ -56,9 +56,11 @@ def problems(
     if still:
         return [
             InputError(
-                f"{still[0]}: eval.generation_kwargs sets {', '.join(asked)}, but the task generates nothing",
+                f"{still[0]}: eval.generation_kwargs sets {', '.join(asked)}, "
+                "but the task generates nothing",
                 "no generation_kwargs for tasks that are scored by likelihood",
-                "leave eval.generation_kwargs out, or take a task that generates (most families have one ending _gen)",
+                "leave eval.generation_kwargs out, or take a task that generates "
+                "(most families have one that ends in _gen)",
             )
         ]
     own = next(iter(tasks.values())).config.generation_kwargs or {}
@@ -108,7 +110,7 @@ def _faults(decoding: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Inp
     if idle:
         yield InputError(
             f"eval.generation_kwargs: {', '.join(idle)} would do nothing, since nothing is sampled",
-            "do_sample: true beside it",
+            "do_sample: true next to it",
             "add it, or leave the rest out",
         )
     if samples and temperature == 0:
