@@ -20,7 +20,7 @@ from packaging.version import Version
 from peft import LoraConfig, get_peft_model
 
 from ft_harness.errors import InputError, NonFiniteError
-from ft_harness.evaluation.backends import causal_class, make_causal_lm, memory
+from ft_harness.evaluation.backends import CausalLM, make_causal_lm, memory
 from ft_harness.evaluation.backends.memory import budget_of, measure
 from tests.builders.tiny import build_tokenizer
 
@@ -138,7 +138,7 @@ def ours(
     max_length: int = LENGTH,
     **options: Any,
 ) -> Any:
-    return causal_class()(
+    return CausalLM(
         pretrained=model,
         tokenizer=tokenizer,
         max_length=max_length,

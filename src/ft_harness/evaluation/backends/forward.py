@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,31 +33,25 @@ class Inputs(NamedTuple):
     mask: Any = None
 
 
-@cache
-def _prefix_layer() -> Any:
-    """A cache layer that keeps the first keys it is given and joins them to the later ones of any
-    number of rows."""
+class PrefixLayer(DynamicLayer):  # type: ignore[misc]
+    """A cache layer that keeps the first keys it is given, [1, heads, P, width], and joins them to
+    the later ones of any number of rows."""
 
-    class PrefixLayer(DynamicLayer):  # type: ignore[misc]
-        """[1, heads, P, width], read and never grown."""
-
-        def update(
-            self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any
-        ) -> tuple[Any, Any]:
-            if not self.is_initialized:
-                return super().update(key_states, value_states)  # type: ignore[no-any-return]
-            rows = key_states.shape[0]
-            keys = torch.cat([self.keys.expand(rows, -1, -1, -1), key_states], dim=-2)
-            return keys, torch.cat([self.values.expand(rows, -1, -1, -1), value_states], dim=-2)
-
-    return PrefixLayer
+    def update(
+        self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any
+    ) -> tuple[Any, Any]:
+        if not self.is_initialized:
+            return super().update(key_states, value_states)  # type: ignore[no-any-return]
+        rows = key_states.shape[0]
+        keys = torch.cat([self.keys.expand(rows, -1, -1, -1), key_states], dim=-2)
+        return keys, torch.cat([self.values.expand(rows, -1, -1, -1), value_states], dim=-2)
 
 
 def read_prefix(model: Any, prefix: Tokens) -> Any:
     """The cache of a prefix, which any number of batches may read; None for an empty one."""
     if not prefix:
         return None
-    cached = Cache(layer_class_to_replicate=_prefix_layer())
+    cached = Cache(layer_class_to_replicate=PrefixLayer)
     ids = torch.tensor([prefix], device=model.device)
     with torch.no_grad():
         model(input_ids=ids, **{cache_argument(): cached}, use_cache=True, logits_to_keep=1)
