@@ -14,8 +14,9 @@ import pytest
 
 from ft_harness import errors as ft_errors
 from ft_harness import paths
-from ft_harness.data import RowLoss, arrow_file, load_splits, row_losses
+from ft_harness.data import arrow_file, load_splits, row_losses
 from ft_harness.data.arrow_file import ArrowFile
+from ft_harness.data.docs import RowLoss
 from ft_harness.errors import InputError
 
 CLASSES = {"columns": {"text": [], "label": []}, "labels": ["no", "yes"]}
@@ -288,8 +289,8 @@ def test_one_class_only_is_fine(tmp_path: Path):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["no", "no"], "'no' stands twice"),
-        (["no", "no "], "'no' stands twice"),
+        (["no", "no"], "'no' is listed twice"),
+        (["no", "no "], "'no' is listed twice"),
         (["no", ""], "number 2 is empty"),
         ([" ", "yes"], "number 1 is empty"),
         (["yes"], "1 given"),
@@ -367,12 +368,12 @@ def test_a_second_row_with_the_same_id_is_named_with_the_first(tmp_path: Path):
         [{"id": name, "text": f"t{i}", "label": 1} for i, name in enumerate(ids)],
     )
     options = {"source": str(path), **CLASSES}
-    error = refused(f"{path}:7: the id 'b' is that of {path}:2 too (2 rows have", **options)
+    error = refused(f"{path}:7: duplicate id 'b', first used at {path}:2 (2 rows repeat", **options)
     assert "data.group_by=id" in error.action
     path = write_rows(
         tmp_path / "b.jsonl", [{"id": i // 3, "text": f"t{i}", "label": 1} for i in range(30)]
     )
-    refused(f"{path}:2: the id '0'", source=str(path), **CLASSES)
+    refused(f"{path}:2: duplicate id '0'", source=str(path), **CLASSES)
     for test_all in (False, True):
         splits = load_splits(
             data={"source": str(path), **CLASSES, "group_by": "id"}, test_all=test_all
@@ -818,7 +819,7 @@ def test_a_hub_source_gives_its_splits(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_bundled_data_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(paths, "_PACKAGE", tmp_path)
+    monkeypatch.setattr(paths, "PACKAGE", tmp_path)
     folder = tmp_path / "bundled" / "data" / "mine"
     folder.mkdir(parents=True)
     write_splits(folder, 4, 2, 2)

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ft_harness.errors import ConfigError, InputError, NonFiniteError, ResourceError
+from ft_harness.evaluation.backends import ClassifierLM, make_lm, register_models
 from ft_harness.evaluation.backends import classifier as scoring_heads
-from ft_harness.evaluation.backends import classifier_class, make_lm, register_models
 from ft_harness.evaluation.backends.store import ResponseStore
 from ft_harness.models import adapters, heads
 from ft_harness.models.adapters import attached
@@ -790,15 +790,14 @@ def test_model_args_give_the_same_scores(backbones: dict[str, Path], tuned: Path
     with attached(tuned, base, PAIRS) as (model, _):
         expected = make_lm(model, 2).loglikelihood(requests_of(PAIRS))
     argument = f"pretrained={backbones['bert']},peft={tuned},text_fields=premise+hypothesis"
-    lm = classifier_class().create_from_arg_string(argument, {"batch_size": 2, "device": "cpu"})
+    lm = ClassifierLM.create_from_arg_string(argument, {"batch_size": 2, "device": "cpu"})
     assert lm.loglikelihood(requests_of(PAIRS)) == expected
     base.model.save_pretrained(tmp_path)
     save_tokenizer(tmp_path, "bert")
     argument = f"pretrained={tmp_path},text_fields=premise+hypothesis"
     untuned = make_lm(base, 2).loglikelihood(requests_of(PAIRS))
     assert (
-        classifier_class().create_from_arg_string(argument).loglikelihood(requests_of(PAIRS))
-        == untuned
+        ClassifierLM.create_from_arg_string(argument).loglikelihood(requests_of(PAIRS)) == untuned
     )
 
 
@@ -810,7 +809,7 @@ def test_model_args_without_a_head_are_refused(
     options: str, words: str, backbones: dict[str, Path]
 ):
     with pytest.raises(ConfigError, match=words):
-        classifier_class().create_from_arg_string(f"pretrained={backbones['bert']}{options}")
+        ClassifierLM.create_from_arg_string(f"pretrained={backbones['bert']}{options}")
 
 
 def test_lm_eval_itself_gives_the_same_samples(

@@ -85,14 +85,22 @@ def packages(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(source, encoding="utf-8")
     monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setitem(sys.modules, "tensorboard", None)  # as if it were not there: transformers takes tensorboardX
-    monkeypatch.setattr("transformers.integrations.integration_utils.is_tensorboard_available", lambda: True)
+    monkeypatch.setitem(
+        sys.modules, "tensorboard", None
+    )  # as if it were not there: transformers takes tensorboardX
+    monkeypatch.setattr(
+        "transformers.integrations.integration_utils.is_tensorboard_available", lambda: True
+    )
     monkeypatch.setenv("HF_TOKEN", SECRET)
     for name in [name for name in os.environ if name.startswith("WANDB")]:
         monkeypatch.delenv(name)
     importlib.invalidate_caches()
     yield
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("wandb", "trackio", "tensorboardX")]:
+    for name in [
+        name
+        for name in sys.modules
+        if name.partition(".")[0] in ("wandb", "trackio", "tensorboardX")
+    ]:
         del sys.modules[name]
 
 
@@ -114,7 +122,9 @@ def write(tmp_path: Path, model_folder: Path, reviews: Path):
     return write
 
 
-def test_numbers_and_the_recipe_reach_all_three(ft, write, packages, tmp_path: Path, model_folder: Path):
+def test_numbers_and_the_recipe_reach_all_three(
+    ft, write, packages, tmp_path: Path, model_folder: Path
+):
     path = write("tracked", ["tensorboard", "wandb", "trackio"])
     code, _, error = ft("train", path)
     assert code == 0, error
@@ -140,12 +150,20 @@ def test_numbers_and_the_recipe_reach_all_three(ft, write, packages, tmp_path: P
 
     environment = wandb.calls[0][2]
     assert environment["WANDB_MODE"] == "offline"
-    assert environment["WANDB_X_DISABLE_META"] == "true"  # W&B would keep the command line, paths and host
+    assert (
+        environment["WANDB_X_DISABLE_META"] == "true"
+    )  # W&B would keep the command line, paths and host
     assert Path(environment["WANDB_DIR"]).resolve() == path.parent
     assert trackio.calls[0][1]["space_id"] is None
     assert not [name for name in os.environ if name.startswith("WANDB")]  # ours are gone again
     told = json.dumps([wandb.calls[0][1], wandb.calls[1:], trackio.calls, tensorboardX.calls[1:]])
-    for private in (SECRET, str(tmp_path), str(model_folder), str(model_folder.parent), os.path.expanduser("~")):
+    for private in (
+        SECRET,
+        str(tmp_path),
+        str(model_folder),
+        str(model_folder.parent),
+        os.path.expanduser("~"),
+    ):
         assert private not in told
 
 
@@ -156,11 +174,15 @@ def test_the_users_own_settings_win(ft, write, packages, monkeypatch: pytest.Mon
     import wandb
 
     assert wandb.calls[0][2]["WANDB_MODE"] == "online"
-    assert any(call[0] == "log" for call in wandb.calls)  # the stand-in has no artifacts: an upload would have failed
+    assert any(
+        call[0] == "log" for call in wandb.calls
+    )  # the stand-in has no artifacts: an upload would have failed
     assert os.environ["WANDB_MODE"] == "online"
 
 
-def test_a_tracker_that_fails_stops_nothing(ft, write, packages, monkeypatch: pytest.MonkeyPatch, caplog):
+def test_a_tracker_that_fails_stops_nothing(
+    ft, write, packages, monkeypatch: pytest.MonkeyPatch, caplog
+):
     monkeypatch.setenv("STUB_FAILS", "yes")
     tracked, plain = write("tracked", ["wandb", "trackio"]), write("plain", [])
     with caplog.at_level(logging.WARNING):
@@ -169,7 +191,9 @@ def test_a_tracker_that_fails_stops_nothing(ft, write, packages, monkeypatch: py
     assert caplog.text.count("wandb failed") == 1
     assert SECRET not in caplog.text
     assert read_history(tracked.parent) == read_history(plain.parent)
-    left, right = (load_file(path.parent / "adapter_model.safetensors") for path in (tracked, plain))
+    left, right = (
+        load_file(path.parent / "adapter_model.safetensors") for path in (tracked, plain)
+    )
     assert all((left[key] == right[key]).all() for key in right)
     import trackio
 
@@ -181,7 +205,9 @@ def test_by_default_nothing_is_tracked(ft, write, packages):
     assert not {"wandb", "trackio", "tensorboardX"} & sys.modules.keys()
 
 
-def test_a_missing_package_is_refused_before_a_model_is_loaded(ft, write, no_model, monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_package_is_refused_before_a_model_is_loaded(
+    ft, write, no_model, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(trackers, "find_spec", lambda _: None)
     code, _, error = ft("train", write("tracked", ["trackio"]))
     assert code == 3
@@ -191,9 +217,16 @@ def test_a_missing_package_is_refused_before_a_model_is_loaded(ft, write, no_mod
 
 
 def test_problems_name_each_missing_package(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(trackers, "find_spec", lambda name: object() if name == "tensorboardX" else None)
-    recipe = Recipe.model_validate({"task": {"name": "t"}, "train": {"report_to": ["tensorboard", "wandb", "trackio"]}})
-    assert [problem.what.split()[1] for problem in tracker_problems(recipe)] == ["wandb:", "trackio:"]
+    monkeypatch.setattr(
+        trackers, "find_spec", lambda name: object() if name == "tensorboardX" else None
+    )
+    recipe = Recipe.model_validate(
+        {"task": {"name": "t"}, "train": {"report_to": ["tensorboard", "wandb", "trackio"]}}
+    )
+    assert [problem.what.split()[1] for problem in tracker_problems(recipe)] == [
+        "wandb:",
+        "trackio:",
+    ]
 
 
 def test_paths_are_told_by_their_last_part():
@@ -212,11 +245,14 @@ def test_paths_are_told_by_their_last_part():
 
 def test_tensorboards_own_files(ft, write):
     accumulator = pytest.importorskip(
-        "tensorboard.backend.event_processing.event_accumulator", reason="tensorboard is not installed"
+        "tensorboard.backend.event_processing.event_accumulator",
+        reason="tensorboard is not installed",
     )
     path = write("tracked", ["tensorboard"])
     assert ft("train", path)[0] == 0
     events = accumulator.EventAccumulator(str(path.parent / "tensorboard"))
     events.Reload()
     losses = [entry.loss for entry in read_history(path.parent) if entry.loss is not None]
-    assert [event.value for event in events.Scalars("train/loss")] == pytest.approx(losses, rel=1e-6)
+    assert [event.value for event in events.Scalars("train/loss")] == pytest.approx(
+        losses, rel=1e-6
+    )

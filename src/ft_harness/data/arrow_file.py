@@ -1,6 +1,6 @@
 """Docs gathered into an Arrow file on disk, so that memory does not grow with the corpus.
 
-The files lie in a temporary folder (`TMPDIR` says where) that goes when the process ends.
+The files are kept in a temporary folder (see `TMPDIR`) that is removed when the process ends.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class ArrowFile:
         if kind is None:
             self._close()
             return
-        with suppress(OSError):  # the fault that is on its way says more
+        with suppress(OSError):  # the error being raised says more
             self._close()
         self._path.unlink(missing_ok=True)
 
@@ -98,9 +98,10 @@ class ArrowFile:
             self._writer.write_table(table.cast(self._schema))
         except (pyarrow.ArrowException, TypeError, OverflowError) as error:
             raise InputError(
-                f"{self._places[0]} to {self._places[-1]}: a column holds values of different kinds ({error})",
+                f"{self._places[0]} to {self._places[-1]}: "
+                f"a column holds values of different kinds ({error})",
                 "one kind a column",
-                "mend the rows",
+                "fix the rows",
             ) from error
         except OSError as error:
             raise ResourceError(
@@ -158,8 +159,8 @@ class ArrowFile:
 
 
 def select_rows(dataset: Dataset, indices: NDArray[np.int64]) -> Dataset:
-    """These rows of a memory-mapped data set; their numbers lie on disk too, or need no list where
-    they are neighbours.
+    """These rows of a memory-mapped data set; their numbers are kept on disk too,
+    or need no list where they are consecutive.
 
     Args:
         indices: row numbers, ascending.

@@ -53,8 +53,7 @@ class RowLoss:
 
 
 class Codes:
-    """A value for each row, kept as a number (8 bytes a row); `names` says which value a number
-    stands for."""
+    """A value for each row, kept as a number (8 bytes a row): the index of the value in `names`."""
 
     def __init__(self, names: Sequence[Any] = ()) -> None:
         self.names: list[Any] = list(names)
@@ -84,7 +83,7 @@ class _Layout:
 
 @dataclass
 class _Tally:
-    """What is counted while the rows of one part pass by."""
+    """Counts of one part of a source, taken while its rows are read."""
 
     rows: int = 0
     dropped: int = 0
@@ -117,7 +116,7 @@ class DocReader:
         Raises:
             InputError: a missing column, null or empty fields (all counted, the first ones named),
                 half characters, a label outside the choices, values of different kinds in a field,
-                or an id that stands twice.
+                or a duplicate id.
         """
         tally = _Tally()
         ids = array("q")
@@ -132,7 +131,7 @@ class DocReader:
             raise InputError(
                 _first_fault(tally),
                 "a value in every field",
-                "mend or remove the rows, or leave them out and count them with data.skip_bad_rows=true",
+                "fix or remove the rows, or leave them out and count them: data.skip_bad_rows=true",
             )
         hashes = np.array(ids)
         hashes.sort()  # in place: no second array of a row's size
@@ -191,7 +190,7 @@ class DocReader:
                 raise InputError(
                     f"{place}: the field {name} holds half a character (a lone surrogate)",
                     "whole Unicode characters",
-                    "mend the escapes like \\ud83d of the row",
+                    "fix the escapes like \\ud83d of the row",
                 )
         options = self._options
         if isinstance(doc.get(ANSWERS), dict):
@@ -214,14 +213,15 @@ class DocReader:
             raise InputError(
                 f"{where}: no label to sample by (fields: {', '.join(map(str, fields or row))})",
                 "a field named label",
-                "--set 'data.columns={label: [column]}', or leave data.stratified and data.balanced out",
+                "--set 'data.columns={label: [column]}', or drop data.stratified and data.balanced",
             )
         group = options.group_by
         if group is not None and group not in row:
             group = fields.get(group)
             if group is None:
                 raise InputError(
-                    f"{where}: no column {options.group_by} to group by (columns: {', '.join(map(str, row))})",
+                    f"{where}: no column {options.group_by} to group by "
+                    f"(columns: {', '.join(map(str, row))})",
                     "a column of the source",
                     "change data.group_by, or leave it out",
                 )
@@ -234,7 +234,7 @@ class DocReader:
             known, first = self._kinds.get(name, ("null", place))
             if " and " in kind:
                 raise InputError(
-                    f"{place}: the field {name} is a {kind}", "one kind a list", "mend the row"
+                    f"{place}: the field {name} is a {kind}", "one kind a list", "fix the row"
                 )
             if kind == known or known.startswith(kind):
                 continue
@@ -247,8 +247,7 @@ class DocReader:
             self._kinds[name] = kind, place
 
     def _check_ids(self, rows: Rows) -> None:
-        """Read the rows again and name the ids that stand twice; equal hashes alone prove
-        nothing."""
+        """Read the rows again and name the duplicate ids; equal hashes alone prove nothing."""
         places: dict[Any, str] = {}
         twice: list[str] = []
         again = DocReader(self._options)
@@ -257,13 +256,15 @@ class DocReader:
                 continue
             name = _hashable(row[ID])
             if name in places:
-                twice.append(f"{place}: the id {str(name)[:80]!r} is that of {places[name]} too")
+                twice.append(
+                    f"{place}: duplicate id {str(name)[:80]!r}, first used at {places[name]}"
+                )
             places.setdefault(name, place)
         if twice:
             raise InputError(
-                f"{twice[0]} ({len(twice)} rows have the id of another one)",
+                f"{twice[0]} ({len(twice)} rows repeat an id)",
                 "an id of its own for each row",
-                "mend the ids, or rename the column; if it names groups of rows: data.group_by=id",
+                "fix the ids, or rename the column; if it names groups of rows: data.group_by=id",
             )
 
 
@@ -290,7 +291,7 @@ def _match_columns(where: str, row: Row, options: DataOptions) -> dict[str, str]
             raise InputError(
                 f"{where}: no column for the field {name} (columns: {', '.join(map(str, row))})",
                 f"one of {', '.join(dict.fromkeys((name, *accepted)))}",
-                "--set 'data.columns={field: [column]}', or data.column_names for a file without a header",
+                "--set 'data.columns={field: [column]}', or data.column_names without a header",
             )
         matched[name] = column
     return matched if options.columns else {}
@@ -366,5 +367,5 @@ def label_index(raw: Any, labels: Sequence[str], place: str) -> int:
     raise InputError(
         f"{place}: label {str(raw)[:80]!r} is not among the choices",
         f"one of {', '.join(labels)}, or 0 to {len(labels) - 1}",
-        "mend the row, or leave such rows out with data.drop_labels",
+        "fix the row, or leave such rows out with data.drop_labels",
     )

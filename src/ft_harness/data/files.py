@@ -132,7 +132,7 @@ def _open_bytes(path: Path) -> Iterator[io.BufferedReader]:
             yield cast(io.BufferedReader, raw)  # a gzip file reads and peeks like one
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(
-            f"{path}: damaged gzip file", "a whole .gz file", "fetch the file again"
+            f"{path}: damaged gzip file", "a complete .gz file", "fetch the file again"
         ) from error
     except OSError as error:
         raise InputError(
@@ -230,13 +230,15 @@ def _read_table(
                 line = reader.line_num + 1
         except csv.Error as error:
             raise InputError(
-                f"{path}:{line}: not valid csv ({error})", "closed quotes", "mend the row"
+                f"{path}:{line}: not valid csv ({error})", "closed quotes", "fix the row"
             ) from error
 
 
 def _check_header(path: Path, names: list[str], delimiter: str) -> list[str]:
     if len(set(names)) < len(names):
-        raise InputError(f"{path}:1: a column name stands twice", "one name a column", "rename one")
+        raise InputError(
+            f"{path}:1: a column name is listed twice", "one name a column", "rename one"
+        )
     other = _other_delimiter(names, delimiter)
     if other:
         raise InputError(
@@ -264,7 +266,7 @@ def _check_width(place: str, cells: Sequence[str], header: Sequence[str], delimi
         raise InputError(
             f"{place}: {len(cells)} cells under {len(header)} columns{hint}",
             f"the columns {', '.join(header)[:200]}",
-            "mend the row, or give data.column_names if the file has no header",
+            "fix the row, or give data.column_names if the file has no header",
         )
 
 
@@ -286,11 +288,11 @@ def _read_json_lines(path: Path) -> Iterator[tuple[str, Row]]:
                 raise InputError(
                     f"{path}:{number}: not JSON ({error})",
                     "one JSON object a line",
-                    "mend the line",
+                    "fix the line",
                 ) from error
             if not isinstance(row, dict):
                 raise InputError(
-                    f"{path}:{number}: no JSON object", "one JSON object a line", "mend the line"
+                    f"{path}:{number}: no JSON object", "one JSON object a line", "fix the line"
                 )
             yield f"{path}:{number}", row
 
@@ -304,7 +306,7 @@ def _read_json(path: Path) -> Iterator[tuple[str, Row]]:
         line = getattr(error, "lineno", None)
         where = f"{path}:{line}" if line else str(path)
         raise InputError(
-            f"{where}: not JSON ({error})", "a JSON list of objects", "mend the file"
+            f"{where}: not JSON ({error})", "a JSON list of objects", "fix the file"
         ) from error
     rows = value.get("data") if isinstance(value, dict) else value
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -347,7 +349,7 @@ def _part(place: str, parent: Any, name: str) -> Any:
         raise InputError(
             f"{place}: no {name}",
             "the form of the official SQuAD files",
-            "mend or convert the file",
+            "fix or convert the file",
         )
     return parent[name]
 

@@ -131,7 +131,7 @@ def _read_folder(folder: Path, options: DataOptions) -> dict[Split, Rows]:
     if not found:
         raise InputError(
             f"{folder}: no data file of a split",
-            "files named train, validation (dev) or test, as csv, tsv, txt, json, jsonl (.gz) or parquet",
+            "files named train, validation (dev) or test (csv, tsv, txt, json, jsonl or parquet)",
             "rename the files, or give one file as data.source",
         )
     return {split: read_file(path, options.column_names) for split, path in found.items()}
@@ -142,9 +142,8 @@ def _read_hub(options: DataOptions) -> dict[Split, Rows]:
 
     try:
         loaded = load_dataset(options.source, options.name, revision=options.revision)
-    except (
-        Exception
-    ) as error:  # the hub client raises many types; all mean that the data can't be had
+    # the hub client raises many types; all mean that the data is not available
+    except Exception as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise InputError(
             f"{options.source}: can't be loaded from the hub ({reason})",

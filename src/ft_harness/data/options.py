@@ -120,7 +120,7 @@ class DataOptions(BaseModel):
 
 
 def merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataOptions:
-    """The task's options, with those of the metadata (`data_<option>`) in their place.
+    """The task's options, replaced by those of the metadata (`data_<option>`).
 
     Raises:
         InputError: an unknown option or a wrong value; options that exclude each other (all of them
@@ -148,29 +148,30 @@ def merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataO
         raise InputError(
             f"data option {name}: {first['msg']}",
             f"options {', '.join(fields)}",
-            "mend the task's YAML or the recipe",
+            "fix the task's YAML or the recipe",
         ) from error
     raise_problems([*_word_problems(options), *_conflicts(options)])
     return options
 
 
 def _word_problems(options: DataOptions) -> list[InputError]:
-    """Labels and label words that are empty, stand twice or do not pair up."""
+    """Labels and label words that are empty, listed twice or do not pair up."""
     problems: list[InputError] = []
     for name, words in (("labels", options.labels), ("label_words", options.label_words)):
         fault = _fault_of_words(words) if words is not None else None
         if fault:
             problems.append(
                 InputError(
-                    f"data.{name}: {fault}", "two or more different words", f"mend data.{name}"
+                    f"data.{name}: {fault}", "two or more different words", f"fix data.{name}"
                 )
             )
     if options.label_words is not None and len(options.label_words) != len(options.labels or []):
         problems.append(
             InputError(
-                f"data.label_words: {len(options.label_words)} words for {len(options.labels or [])} labels",
+                f"data.label_words: {len(options.label_words)} words "
+                f"for {len(options.labels or [])} labels",
                 "one word for each of data.labels, in their order",
-                "mend data.label_words",
+                "fix data.label_words",
             )
         )
     return problems
@@ -182,15 +183,15 @@ def _fault_of_words(words: Sequence[str]) -> str | None:
         return f"number {stripped.index('') + 1} is empty"
     twice = next((word for word in stripped if stripped.count(word) > 1), None)
     if twice is not None:
-        return f"{twice!r} stands twice"
+        return f"{twice!r} is listed twice"
     return f"{len(words)} given" if len(words) < 2 else None
 
 
 def _conflicts(options: DataOptions) -> list[InputError]:
-    """Options that can't hold together."""
+    """Options that exclude each other."""
     pairs = [
-        ("first", "stratified", "the first rows are what they are"),
-        ("first", "balanced", "the first rows are what they are"),
+        ("first", "stratified", "the first rows are not a draw"),
+        ("first", "balanced", "the first rows are not a draw"),
         ("stratified", "balanced", "equal numbers are no shares of the source"),
         ("stratified", "group_by", "whole groups can't keep the shares of the labels"),
     ]
@@ -206,7 +207,8 @@ def _conflicts(options: DataOptions) -> list[InputError]:
     if options.split and not options.shares()["validation"] and options.validation_size is not None:
         problems.append(
             InputError(
-                f"data.validation_size with data.split {options.split}: its validation split is empty",
+                f"data.validation_size with data.split {options.split}, "
+                "whose validation split is empty",
                 "three percentages, like 70/10/20",
                 "leave data.validation_size out, or name its share in data.split",
             )

@@ -3,21 +3,20 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lm_eval._cli import HarnessCLI
 from lm_eval.config.evaluate_config import EvaluatorConfig
 from lm_eval.utils import setup_logging
 
 from ft_harness.errors import FtHarnessError, InputError, raise_problems, suggest
 from ft_harness.evaluation.backends import register_models
+from ft_harness.models.lm_eval_private import parse_command, sandbox_templates
 from ft_harness.paths import task_yamls_dir
 from ft_harness.tasks.checks import code_problems
-from ft_harness.tasks.loading import sandbox_templates, task_files
+from ft_harness.tasks.loading import task_files
 
 _NOT_FOUND = "Tasks not found: "
 
@@ -35,9 +34,7 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
     setup_logging()
     register_models()
     sandbox_templates()
-    sys.argv = ["lm-eval", *arguments]
-    parser = HarnessCLI()
-    parsed = parser.parse_args()
+    parsed, execute = parse_command(arguments)
     if hasattr(parsed, "include_path"):  # run, ls tasks, validate
         parsed.include_path = [str(task_yamls_dir()), *_folders(parsed)]
         if not trust_code:
@@ -45,7 +42,7 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
                 [problem for path in _strangers(parsed) for problem in code_problems(path)]
             )
     try:
-        parser.execute(parsed)
+        execute(parsed)
     except FtHarnessError:
         raise
     except Exception as error:  # lm-eval checks few of its arguments

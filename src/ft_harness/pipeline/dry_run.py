@@ -88,7 +88,7 @@ def _nearest(folder: Path) -> Path:
 
 def _docs(experiment: Experiment, checked: Checked, validated: int) -> list[tuple[str, str]]:
     """Docs of each split, and of those the ones that are scored."""
-    settings, protocols = experiment.recipe.eval, len(experiment.recipe.eval.protocols())
+    section, protocols = experiment.recipe.eval, len(experiment.recipe.eval.protocols())
     lines: list[tuple[str, str]] = []
     for split, task in checked.tasks.items():
         total = len(task.eval_docs)
@@ -97,9 +97,9 @@ def _docs(experiment: Experiment, checked: Checked, validated: int) -> list[tupl
             "validation": [f"{validated:,} looked at in training"],
             "test": [],
         }[split]
-        if split in settings.splits:
+        if split in section.splits:
             scored = (
-                f"{len(chosen_docs(total, split, settings)[0]):,} scored with base and tuned each"
+                f"{len(chosen_docs(total, split, section)[0]):,} scored with base and tuned each"
             )
             uses.append(f"{scored}, in {protocols} ways" if protocols > 1 else scored)
         lines.append((f"docs, {split}", ", ".join([f"{total:,}", *uses])))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,18 +60,19 @@ def _key_lines(node: yaml.Node | None, prefix: KeyPath = ()) -> dict[KeyPath, in
     return lines
 
 
-def _check_bounds(text: str) -> None:
+def _count_events(text: str, loader: Any) -> None:
     """Count nodes and depth on the stream of events, before anything is built: a few lines of
     aliases can expand to millions of values.
 
     Raises:
         ValueError: more than `MOST_NODES` or deeper than `DEEPEST`.
+        yaml.YAMLError: `loader` can't read it, and found so before a bound was exceeded.
     """
     behind: dict[str | None, int] = {}  # anchor -> nodes that it expands to
     # (anchor, nodes before it) of the collections that are not yet closed
     open_: list[tuple[str | None, int]] = []
     nodes = 0
-    for event in yaml.parse(text, Loader=_SafeLoader):
+    for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.CollectionEndEvent):
             anchor, before = open_.pop()
             behind[anchor] = nodes - before
@@ -84,6 +86,20 @@ def _check_bounds(text: str) -> None:
             raise ValueError(f"more than {MOST_NODES} values, aliases counted out")
         if len(open_) > DEEPEST:
             raise ValueError(f"more than {DEEPEST} levels deep")
+
+
+def _check_bounds(text: str) -> None:
+    """Refuse a text with too many values or too many levels, see `_count_events`.
+
+    Some releases of libyaml have their own limit on nesting, and exceed it while they read ahead of
+    their events. PyYAML's reader in Python has none, but is too slow to read every file with.
+    """
+    try:
+        _count_events(text, _SafeLoader)
+    except yaml.YAMLError:
+        with suppress(yaml.YAMLError):
+            _count_events(text, yaml.SafeLoader)
+        raise
 
 
 def _parse(text: str) -> tuple[Any, dict[KeyPath, int]]:

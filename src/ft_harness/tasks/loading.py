@@ -13,11 +13,8 @@ from typing import Any
 from datasets import Dataset, DatasetDict
 from jinja2 import UndefinedError
 from jinja2.exceptions import SecurityError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from lm_eval import utils
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
-from lm_eval.tasks._yaml_loader import load_yaml
 
 from ft_harness.data import LOADER_VERSION, load_splits
 from ft_harness.data.files import SPLITS, Split
@@ -30,6 +27,7 @@ from ft_harness.errors import (
     suggest,
 )
 from ft_harness.metrics import metric_versions
+from ft_harness.models.lm_eval_private import load_yaml, sandbox_templates
 from ft_harness.paths import task_yamls_dir
 from ft_harness.storage import canonical_json, sha256_file, sha256_text
 from ft_harness.storage.strict_files import read_yaml
@@ -208,20 +206,6 @@ def _split_config(config: Mapping[str, Any], name: str, split: str) -> dict[str,
         "test_split": source,
         "metadata": dict(config["metadata"]),
     }
-
-
-def sandbox_templates() -> None:
-    """Render lm-eval's templates in jinja's sandbox: a task's prompt is text, not a way into
-    Python."""
-    if isinstance(utils.env, ImmutableSandboxedEnvironment):
-        return
-    sandbox = ImmutableSandboxedEnvironment(
-        loader=utils.env.loader,
-        undefined=utils.env.undefined,
-        keep_trailing_newline=utils.env.keep_trailing_newline,
-    )
-    sandbox.filters.update(utils.env.filters)
-    utils.env = sandbox
 
 
 def _build(config: dict[str, Any], name: str) -> ConfigurableTask:
