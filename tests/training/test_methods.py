@@ -25,7 +25,8 @@ from ft_harness.models.base_model import BaseModel, empty_model, load_base_model
 from ft_harness.models.heads import plan_head
 from ft_harness.recipe import AdapterSection, Recipe, load_recipe
 from ft_harness.tasks.examples import Example, describe_examples, mark_trained, train_prompts
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import TrainingSet, build_training_set, finished_card, hyperparameter_problems, run, train
 from ft_harness.training.adapter_model import adapter_model
 from tests.builders.interruptions import kill_at_step
@@ -59,7 +60,7 @@ class Bench:
     @cached_property
     def tasks(self) -> dict[Any, Any]:
         return load_tasks(
-            TaskSpec("demo_sentiment", metadata={"data_source": self.source}), ["train", "validation", "test"]
+            find_task("demo_sentiment", metadata={"data_source": self.source}), ["train", "validation", "test"]
         )
 
     def recipe(self, adapter: Any, **train_settings: Any) -> Recipe:
@@ -478,7 +479,7 @@ def test_all_weights_with_a_head(fields: list[str] | None, bench: Bench, tmp_pat
             "train": {"max_steps": 3, "learning_rate": 0.01},
         }
     )
-    tasks = load_tasks(TaskSpec("demo_sentiment", metadata=recipe.task_metadata()), ["train", "validation", "test"])
+    tasks = load_tasks(find_task("demo_sentiment", metadata=recipe.task_metadata()), ["train", "validation", "test"])
     base = load_base_model(recipe.model, plan_head(recipe, tasks.values()))
     before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
     data = build_training_set(tasks, base, recipe, "task")
@@ -504,7 +505,7 @@ def test_a_too_long_answer_is_named_with_its_split_and_row(bench: Bench, tmp_pat
         rows = [{"passage": "a film", "question": "what", "answer": answer} for answer in ("cold", last)]
         write_jsonl(tmp_path / f"{split}.jsonl", rows)
     write_jsonl(tmp_path / "test.jsonl", [{"passage": "a film", "question": "what", "answer": "warm"}])
-    tasks = load_tasks(TaskSpec("demo_qa", metadata={"data_source": str(tmp_path)}), ["train", "validation"])
+    tasks = load_tasks(find_task("demo_qa", metadata={"data_source": str(tmp_path)}), ["train", "validation"])
     base = dataclasses.replace(bench.base, max_length=6)
     with pytest.raises(InputError, match=r"demo_qa@validation: row 1: an answer has 9 tokens, the context 6"):
         build_training_set(tasks, base, bench.recipe({"r": 4}), "task")

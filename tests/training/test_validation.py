@@ -22,7 +22,9 @@ from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.training_scores import plan_scorer
 from ft_harness.recipe import Recipe
 from ft_harness.records import HistoryEntry, load_records
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
+from ft_harness.tasks.row_checks import Findings
 from ft_harness.training import EpochScorer, build_training_set, train, validation
 from ft_harness.training.objectives import Objective
 from ft_harness.training.validation import epochs_of, undisturbed, validation_loss
@@ -55,8 +57,8 @@ class Bench:
         return train(recipe, self.base, data, folder, scorer or plan_scorer(recipe, checked, self.base))
 
     def checked(self, recipe: Recipe) -> Checked:
-        spec = TaskSpec("demo_sentiment", metadata=recipe.task_metadata())
-        return Checked(load_tasks(spec, ["train", "validation", "test"]), "task", "task", [])
+        spec = find_task("demo_sentiment", metadata=recipe.task_metadata())
+        return Checked(spec, load_tasks(spec, ["train", "validation", "test"]), Findings())
 
 
 @pytest.fixture(scope="module")

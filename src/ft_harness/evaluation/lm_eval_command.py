@@ -17,7 +17,9 @@ from ft_harness.errors import FtHarnessError, InputError, raise_problems, sugges
 from ft_harness.evaluation.backends import register_models
 from ft_harness.paths import task_yamls_dir
 from ft_harness.tasks.checks import code_problems
-from ft_harness.tasks.loading import sandbox_templates, task_files
+from ft_harness.tasks.definition import TaskDefinition
+from ft_harness.tasks.listing import TaskReader, task_files
+from ft_harness.tasks.loading import sandbox_templates
 
 _NOT_FOUND = "Tasks not found: "
 
@@ -41,8 +43,13 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
     if hasattr(parsed, "include_path"):  # run, ls tasks, validate
         parsed.include_path = [str(task_yamls_dir()), *_folders(parsed)]
         if not trust_code:
+            reader = TaskReader()
             raise_problems(
-                [problem for path in _strangers(parsed) for problem in code_problems(path)]
+                [
+                    problem
+                    for path in _strangers(parsed)
+                    for problem in code_problems(TaskDefinition(path.stem, reader.follow(path)))
+                ]
             )
     try:
         parser.execute(parsed)

@@ -17,10 +17,11 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 from tqdm import tqdm
 
-from ft_harness.errors import InputError
+from ft_harness.errors import InputError, Notice
 from ft_harness.models.encoding import Encoder
 from ft_harness.models.prompts import PLAIN, PromptForm, compiled_templates
 from ft_harness.storage import canonical_json, sha256_text
+from ft_harness.tasks.rendering import answer_index, answer_text
 
 _PROMPTS: WeakKeyDictionary[ConfigurableTask, dict[tuple[PromptForm, str], str]] = (
     WeakKeyDictionary()
@@ -73,28 +74,6 @@ def prompt_of(task: ConfigurableTask, doc: dict[str, Any], form: PromptForm = PL
     return rendered[key]
 
 
-def answer_text(task: ConfigurableTask, doc: dict[str, Any]) -> str:
-    """The first right answer of a doc, as text.
-
-    Raises:
-        InputError: the gold label is outside the choices.
-    """
-    target = task.doc_to_target(doc)
-    target = target[0] if isinstance(target, list) else target
-    if task.config.doc_to_choice is None:
-        return str(target)
-    choices = task.doc_to_choice(doc)
-    if isinstance(target, str) and target in choices:
-        return target
-    if isinstance(target, int) and 0 <= target < len(choices):
-        return str(choices[target])
-    raise InputError(
-        f"{task.config.task}: label {target!r} is not among the choices",
-        f"one of {choices}, or an index",
-        "mend the data, or name the labels in data.labels",
-    )
-
-
 class _Row(NamedTuple):
     """Prompt and answer as text; `request` is what lm-eval scores, None for a generated answer."""
 
@@ -123,7 +102,7 @@ def _gold_request(
     )
     if not isinstance(requests, list):
         return requests
-    return requests[task.doc_to_choice(doc).index(answer_text(task, doc))]
+    return requests[answer_index(task, doc)]
 
 
 def _row(task: ConfigurableTask, doc: dict[str, Any], form: PromptForm) -> _Row:
@@ -291,7 +270,7 @@ def examples_hash(examples: Sequence[Example]) -> str:
 
 
 def describe_examples(examples: Sequence[Example], eos: bool) -> str:
-    """What is trained on, in one line, with a warning where many prompts are cut.
+    """What is trained on, in one line.
 
     Raises:
         InputError: there are no rows.
@@ -307,13 +286,21 @@ def describe_examples(examples: Sequence[Example], eos: bool) -> str:
     lengths = [len(example.input_ids) for example in examples]
     share = cut / len(examples)
     where = " (prompts too)" if examples[0].on_prompt else ""
-    warning = (
-        "; WARNING: raise model.max_length or shorten the prompts" if share > _CUT_SHARE else ""
-    )
     return (
         f"{len(examples)} training rows of {min(lengths)} / {statistics.median(lengths):g} / {max(lengths)} tokens "
         f"(min / median / max), {tokens} trained tokens{where}, EOS {'trained in each' if eos else 'not trained'}, "
-        f"{cut} prompts cut ({share:.1%}){warning}"
+        f"{cut} prompts cut ({share:.1%})"
+    )
+
+
+def cut_notice(examples: Sequence[Example]) -> Notice | None:
+    """A notice where many prompts are cut."""
+    cut = sum(example.truncated for example in examples)
+    if cut / len(examples) <= _CUT_SHARE:
+        return None
+    return Notice(
+        f"{cut} of {len(examples)} training prompts are cut ({cut / len(examples):.1%})",
+        "raise model.max_length or shorten the prompts",
     )
 
 

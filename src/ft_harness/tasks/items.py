@@ -16,7 +16,8 @@ from ft_harness.data.files import Split
 from ft_harness.data.overlap import Item
 from ft_harness.models.prompts import PLAIN, PromptForm, compiled_templates
 from ft_harness.records import item_hash
-from ft_harness.tasks.examples import answer_text, prompt_of
+from ft_harness.tasks.examples import prompt_of
+from ft_harness.tasks.rendering import answer_text
 
 
 @dataclass(frozen=True)
