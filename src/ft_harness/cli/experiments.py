@@ -83,7 +83,8 @@ def init(
 
 
 class _DryRun(TyperCommand):
-    """`--dry-run` alone is that of this machine: typer's options have a value always or never."""
+    """`--dry-run` without a value plans for this machine: an option of typer takes a value always or
+    never."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(

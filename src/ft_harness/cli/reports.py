@@ -33,7 +33,8 @@ _LAYOUT: dict[str, tuple[Any, Any]] = {
             typer.Option(
                 "--rows",
                 metavar="LIST",
-                help="what leads the lines of the main table: some of model,task,adapter,shots,decoding,input,"
+                help="what leads the lines of the main table: some of "
+                "model,task,adapter,shots,decoding,input,"
                 "quantization,limit,seed,split,metric",
             ),
         ],
@@ -68,7 +69,8 @@ _LAYOUT: dict[str, tuple[Any, Any]] = {
             typer.Option(
                 "--factor",
                 metavar="NAME",
-                help="what a study varies: shots, decoding, quantization, prompt, model or head (repeatable)",
+                help="what a study varies: shots, decoding, quantization, prompt, model or head "
+                "(repeatable)",
             ),
         ],
         [],

@@ -47,7 +47,7 @@ _PROMPTS_LOOKED_AT = 200  # of each scored split, by check
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """What `check` is asked for besides names.
+    """The options of `check`.
 
     Attributes:
         overrides: `section.field=value`, for recipes and tasks.
@@ -263,8 +263,10 @@ def describe_work(
     )
     scored *= len(recipe.eval.protocols())
     return (
-        f"forecast: {counted(work.steps, 'step')} of {recipe.train.effective_batch_size} rows ({epochs(work.epochs)}, "
-        f"{tokens(work.tokens_read)} read), {counted(scored, 'doc')} scored with base and tuned each"
+        f"forecast: {counted(work.steps, 'step')} of {recipe.train.effective_batch_size} rows "
+        f"({epochs(work.epochs)}, "
+        f"{tokens(work.tokens_read)} read), {counted(scored, 'doc')} scored with base and tuned "
+        "each"
     )
 
 

@@ -64,7 +64,7 @@ def explain(
 
     Args:
         folder: the report's, which may hold a cases.csv that a person has written in.
-        slice_by: doc fields to slice by besides our own traits.
+        slice_by: doc fields to slice by, in addition to our own traits.
         training: where it is known; else the nearest training examples are those that an earlier
             run kept.
 

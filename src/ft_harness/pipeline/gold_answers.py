@@ -27,10 +27,13 @@ _SCORED = 2000  # rows of a split; those that a stop string or marker cuts come 
 _NEARLY = 1e-6
 _STOP = "a stop string of generation_kwargs.until cuts it"
 _MARKER = "it holds what begins another turn, such as 'Question:' or '###' at the start of a line"
+_BLANK = "the white space before it, which most models generate, counts as part of it"
 _READ = "it is read as another answer"
 _CURES = {
     _STOP: "choose a stop string that no answer holds",
     _MARKER: "take that line out of the answers: generated text is cut there",
+    _BLANK: "add the filters remove_whitespace and take_first, or score with process_results: "
+    "!function ft_harness.metrics.score_answer",
     _READ: "choose answers that differ in more than case, white space and punctuation, or another "
     "metric or filter",
 }
@@ -96,7 +99,7 @@ def _report(
             f"{len(at)} of {rows} right answers of {split} don't reach the top {metric}: {reason} "
             f"({places(at)}; {repr(answer_text(task, doc))[:60]})"
         )
-        if len(at) == rows:
+        if len(at) == rows and reason != _BLANK:  # some tokenizers drop the blank
             name = task.config.task.partition("@")[0]
             findings.faults.append(
                 InputError(
@@ -120,12 +123,13 @@ def _misses(task: ConfigurableTask, form: PromptForm, stop: Sequence[str]) -> di
                 continue
             answer = _cut(f"{form.delimiter(task)}{answer_text(task, doc)}", stop)
             if (row in chosen or answer.reason) and not _is_right(task, doc, answer.text):
-                missed[answer.reason or _READ].append(row)
+                alone = answer.reason is None and _is_right(task, doc, answer.text.strip())
+                missed[answer.reason or (_BLANK if alone else _READ)].append(row)
     return missed
 
 
 def _cut(text: str, stop: Sequence[str]) -> _Answer:
-    """A generated text begins with what stands between prompt and answer."""
+    """A generated text begins with the delimiter between prompt and answer."""
     at = min((place for word in stop if word and (place := text.find(word)) >= 0), default=None)
     if at is not None:
         return _Answer(text[:at], _STOP)

@@ -120,9 +120,11 @@ def report_only(
         reasons = [*found.unread, *study.notes]
         why = f" ({reasons[0]})" if reasons else ""
         raise InputError(
-            f"no adapter's evaluation has a base evaluation of the same task, split and settings{why}",
+            "no adapter's evaluation has a base evaluation of the same task, split and "
+            f"settings{why}",
             "both, made by ft-harness run or eval, or by lm_eval with and without peft=",
-            "score the base on the same recipe first; two models without an adapter: ft-harness compare BASE TUNED",
+            "score the base on the same recipe first; two models without an adapter: ft-harness "
+            "compare BASE TUNED",
         )
     study = explain(study, evaluations, folder, slice_by)
     explorer = (
@@ -252,9 +254,11 @@ def _by_place(
         )
         if place in found:
             raise InputError(
-                f"{path}: {len(evaluations)} evaluations lie below it, several of them of {place[0]} "
+                f"{path}: {len(evaluations)} evaluations lie below it, several of them of "
+                f"{place[0]} "
                 f"({place[1]})",
-                "one evaluation of a task and split: a folder with record.json in it, or files of one run of lm_eval",
+                "one evaluation of a task and split: a folder with record.json in it, or files of "
+                "one run of lm_eval",
                 "give one of these folders, or use ft-harness report for several",
             )
         found[place] = each
@@ -283,7 +287,8 @@ def _find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], lis
             runs.append(AdapterRun(card=card, history=history, data=data, earlier=earlier))
         else:
             missing.append(
-                f"{info.name}: its adapter folder was not found here, so cost and loss curve are left out."
+                f"{info.name}: its adapter folder was not found here, so cost and loss curve are "
+                "left out."
             )
     return runs, missing
 
@@ -329,7 +334,7 @@ def write_report(
 
 
 def _write_figures(study: Study, folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
-    """Every figure as png and svg, its numbers beside it as csv; stems of the files, and svg
+    """Every figure as png and svg, its numbers next to it as csv; stems of the files, and svg
     images, by key."""
     stems: dict[str, str] = {}
     images: dict[str, bytes] = {}
@@ -352,7 +357,7 @@ def _stem(key: str) -> str:
 def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
     """(key, how it is drawn, its numbers as csv) of each figure that the study has something
     for."""
-    if scores := plots.score_rows(study):  # perplexities alone have no axis to stand on
+    if scores := plots.score_rows(study):  # perplexities alone have no common axis
         yield (
             "before_after",
             partial(plots.before_after, study),

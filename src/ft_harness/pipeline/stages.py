@@ -172,7 +172,8 @@ def train_stage(stage: Stage, data: TrainingSet, say: Say) -> Card:
     with locked(experiment.folder) as died, resumable(experiment):
         if died is not None:
             say(
-                f"{experiment.name}: the last run (process {died}) ended without saving (killed, perhaps for memory)"
+                f"{experiment.name}: the last run (process {died}) ended without saving (killed, "
+                "perhaps for memory)"
             )
         card = processes.from_first(
             finished_card(experiment.folder, experiment.recipe, stage.base, data)
@@ -241,7 +242,8 @@ def score_adapter(stage: Stage, folder: Path, say: Say) -> list[Evaluation]:
     ):
         if info.merge_drift is not None:
             say(
-                f"{info.name}: merged into the base, which changes a logit by {info.merge_drift:.3g} at most"
+                f"{info.name}: merged into the base, which changes a logit by "
+                f"{info.merge_drift:.3g} at most"
             )
         state = ModelState(info.name, tuned, info)
         return _score(state, stage, say)

@@ -28,7 +28,9 @@ def check_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"the name {name!r}", "letters, digits, '.', '_', '-'; at most 80", "use another name"
+            f"{name!r} is not a valid name",
+            "letters, digits, '.', '_', '-'; at most 80",
+            "use another name",
         )
     return name
 
@@ -66,7 +68,8 @@ def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> None:
             raise InputError(
                 f"{target}: holds another recipe ({'; '.join(found)})",
                 "the recipe that the folder was made with",
-                f"undo the change, use --name NEW for a new folder, or delete {folder} to make this one anew",
+                f"undo the change, use --name NEW for a new folder, or delete {folder} to make "
+                "this one anew",
             )
         return
     if _written(load_recipe(source)) == _written(recipe):

@@ -1,5 +1,5 @@
-"""What can be found wrong with a task's YAML before its data is read: keys and their types, metrics,
-labels, code from elsewhere."""
+"""Faults of a task's YAML, found before its data is read: keys and their types, metrics, labels,
+code from elsewhere."""
 
 from __future__ import annotations
 

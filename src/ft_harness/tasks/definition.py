@@ -143,7 +143,7 @@ def find_task(
 
     Raises:
         ConfigError: no such task.
-        InputError: a YAML is broken, or the name is that of a group of tasks.
+        InputError: a YAML is broken, or the name is a group of tasks.
         PolicyError: a YAML from elsewhere includes a file outside its own folder.
     """
     reader = TaskReader()

@@ -143,15 +143,17 @@ def _check_boundary(
     context, continuation = ids
     if prompt and encoder.tok_encode(prompt + answer) != [*context, *continuation]:
         raise InputError(
-            f"{task.config.task}: the tokens of prompt and answer merge at {prompt[-20:]!r} + {answer[:20]!r}",
+            f"{task.config.task}: the tokens of prompt and answer merge at {prompt[-20:]!r} + "
+            f"{answer[:20]!r}",
             "a boundary that is one for the tokenizer too",
-            "change the end of doc_to_text (of the chat template, if one is applied) or target_delimiter",
+            "change the end of doc_to_text (of the chat template, if one is applied) or "
+            "target_delimiter",
         )
     if not continuation:
         raise InputError(
             f"{task.config.task}: an answer has no tokens ({answer!r})",
             "a non-empty answer",
-            "mend the data",
+            "fix the data",
         )
 
 
@@ -183,13 +185,14 @@ def _check_ends(
     bos = tokenizer.bos_token_id
     if bos is not None and context[:1] == [bos] and bos in context[1:3]:
         raise InputError(
-            f"{task.config.task}: a prompt starts with BOS twice ({tokenizer.decode(context[:6])!r})",
+            f"{task.config.task}: a prompt starts with two BOS ({tokenizer.decode(context[:6])!r})",
             "BOS once: from the tokenizer or from the chat template",
             "take BOS out of the chat template or the prompt",
         )
     if closing and answer.count(closing[-1]) > 1:
         raise InputError(
-            f"{task.config.task}: an answer holds {tokenizer.decode(closing[-1:])!r} before its end",
+            f"{task.config.task}: an answer holds {tokenizer.decode(closing[-1:])!r} before its "
+            "end",
             "answers without the token that ends them",
             "take it out of the data",
         )
@@ -287,8 +290,10 @@ def describe_examples(examples: Sequence[Example], eos: bool) -> str:
     share = cut / len(examples)
     where = " (prompts too)" if examples[0].on_prompt else ""
     return (
-        f"{len(examples)} training rows of {min(lengths)} / {statistics.median(lengths):g} / {max(lengths)} tokens "
-        f"(min / median / max), {tokens} trained tokens{where}, EOS {'trained in each' if eos else 'not trained'}, "
+        f"{len(examples)} training rows of {min(lengths)} / {statistics.median(lengths):g} / "
+        f"{max(lengths)} tokens "
+        f"(min / median / max), {tokens} trained tokens{where}, EOS "
+        f"{'trained in each' if eos else 'not trained'}, "
         f"{cut} prompts cut ({share:.1%})"
     )
 

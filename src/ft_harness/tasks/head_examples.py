@@ -85,6 +85,7 @@ def describe_head_examples(examples: Sequence[HeadExample], labels: Sequence[str
     )
     cut = sum(example.row.truncated for example in examples)
     return (
-        f"{len(examples)} training rows of {min(lengths)} / {statistics.median(lengths):g} / {max(lengths)} tokens "
+        f"{len(examples)} training rows of {min(lengths)} / {statistics.median(lengths):g} / "
+        f"{max(lengths)} tokens "
         f"(min / median / max), {cut} cut; labels: {counts}"
     )

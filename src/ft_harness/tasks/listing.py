@@ -80,7 +80,7 @@ def is_trusted(path: Path) -> bool:
 
 
 def merge(files: Sequence[TaskFile]) -> dict[str, Any]:
-    """The content of a task: that of its YAML over those of the files it includes."""
+    """The content of a task: its YAML laid over the files it includes."""
     merged: dict[str, Any] = {}
     for file in files:
         merged |= {key: value for key, value in file.content.items() if key != "include"}

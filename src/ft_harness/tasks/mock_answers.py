@@ -12,7 +12,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.errors import FtHarnessError, InputError, first_line
 from ft_harness.metrics import find_metric
-from ft_harness.tasks.rendering import answer_text
+from ft_harness.tasks.rendering import answer_text, row_named
 
 _MOCK_DOCS = 3
 _SEARCHED_DOCS = 200
@@ -30,7 +30,8 @@ def filter_problems(task: ConfigurableTask) -> list[InputError]:
             except Exception as error:  # an unknown name, or whatever its constructor raises
                 problems.append(
                     InputError(
-                        f"{task.config.task.partition('@')[0]}: the filter {pipeline['name']} can't "
+                        f"{task.config.task.partition('@')[0]}: the filter {pipeline['name']} "
+                        "can't "
                         f"be made ({step['function']}: {first_line(error)})",
                         "filters of lm-eval, with arguments that they take",
                         "fix filter_list in the task's YAML",
@@ -44,7 +45,8 @@ def _mock_docs(task: ConfigurableTask) -> list[dict[str, Any]]:
     docs: dict[str, dict[str, Any]] = {}
     for index in range(min(len(task.eval_docs), _SEARCHED_DOCS)):
         doc = task.eval_docs[index]
-        docs.setdefault(repr(task.doc_to_target(doc)), doc)
+        with row_named(task, index):
+            docs.setdefault(repr(task.doc_to_target(doc)), doc)
         if len(docs) == _MOCK_DOCS:
             break
     return list(docs.values())

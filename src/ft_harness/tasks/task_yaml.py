@@ -141,15 +141,14 @@ def key_problems(file: TaskFile) -> list[InputError]:
     return []
 
 
-def _written(location: Sequence[int | str], content: Mapping[Any, Any]) -> KeyPath:
+def _written(location: Sequence[Any], content: Mapping[Any, Any]) -> KeyPath:
     """The keys and numbers of a location that the YAML really has: pydantic adds the names of
     types."""
     found: list[str] = []
     part: Any = content
     for step in location:
-        if isinstance(part, Mapping) and step in part:
-            part = part[step]
-        elif isinstance(part, list) and isinstance(step, int):
+        in_mapping = isinstance(part, Mapping) and step in part
+        if in_mapping or isinstance(part, list):
             part = part[step]
         elif found:
             break
