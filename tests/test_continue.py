@@ -16,7 +16,7 @@ from ft_harness.base_model import load_base_model
 from ft_harness.errors import InputError
 from ft_harness.recipe import Recipe
 from ft_harness.tasks import TaskSpec, load_tasks
-from ft_harness.training import build_training_set, train
+from ft_harness.training import TrainingPlan, build_training_set, train
 from tests.command import assert_three_lines
 from tests.interruptions import kill_at_step
 from tests.tiny import save_model
@@ -59,7 +59,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, reviews
     folder = tmp_path_factory.mktemp("adapters") / "first"
     base = load_base_model(recipe.model)
     tasks = load_tasks(TaskSpec("demo_sentiment", metadata=recipe.task_metadata()), ["train"])
-    train(recipe, base, build_training_set(tasks, base, recipe, "task"), folder)
+    train(TrainingPlan(recipe, base, build_training_set(tasks, base, recipe, "task")), folder)
     return folder
 
 

@@ -25,7 +25,7 @@ from ft_harness.scoring import classifier_class, make_lm, register_models
 from ft_harness.scoring import heads as scoring_heads
 from ft_harness.scoring.store import ResponseStore
 from ft_harness.tasks import TaskSpec, load_tasks
-from ft_harness.training import build_training_set, finished_card, train
+from ft_harness.training import TrainingPlan, build_training_set, finished_card, train
 from tests.command import assert_three_lines
 from tests.interruptions import kill_at_step
 from tests.make_records import make_record
@@ -518,7 +518,7 @@ def test_a_head_is_trained_and_saved_whole(backbones: dict[str, Path], pairs: Pa
     base = load(backbones["distilbert"], dataclasses.replace(PLAN, seed=0))
     before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
     data = training_of(recipe, base)
-    card = train(recipe, base, data, tmp_path / "a")
+    card = train(TrainingPlan(recipe, base, data), tmp_path / "a")
     # r * (in + out) of q, k, v, out (4 * 64) and lin1, lin2 (2 * 96) in two layers: 4 * 448 * 2 = 3584;
     # pre_classifier 32 * 32 + 32, classifier 3 * 32 + 3: 1155
     assert card.trainable_parameters == 3584 + 1155
@@ -537,10 +537,10 @@ def test_a_head_is_trained_and_saved_whole(backbones: dict[str, Path], pairs: Pa
     losses = [entry.loss for entry in history if entry.loss is not None]
     assert losses[0] == pytest.approx(1.0986, abs=0.05)  # ln 3: three labels, a head that knows nothing
     assert [entry.step for entry in history if entry.eval_loss is not None] == [6, 12]
-    assert finished_card(tmp_path / "a", recipe, base, data) == card
+    assert finished_card(TrainingPlan(recipe, base, data), tmp_path / "a") == card
     other = load(backbones["distilbert"], dataclasses.replace(PLAN, seed=7))
     with pytest.raises(InputError, match="head: "):
-        finished_card(tmp_path / "a", recipe, other, training_of(recipe, other))
+        finished_card(TrainingPlan(recipe, other, training_of(recipe, other)), tmp_path / "a")
 
 
 @pytest.mark.parametrize("kind", ["llama"])
@@ -550,7 +550,7 @@ def test_the_step_is_the_same_however_it_is_cut(kind: str, backbones: dict[str, 
         cut = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
         settings = {"num_train_epochs": 1, "max_steps": 1, "max_grad_norm": 1e9, "warmup_steps": 0.0}
         recipe = recipe_of(backbones[kind], pairs, train=settings | cut)
-        train(recipe, base, training_of(recipe, base), tmp_path / str(batch))
+        train(TrainingPlan(recipe, base, training_of(recipe, base)), tmp_path / str(batch))
     losses = [adapters.read_history(tmp_path / name)[0] for name in ("8", "4", "2")]
     assert [entry.loss for entry in losses] == pytest.approx([losses[0].loss] * 3, abs=1e-6)
     assert [entry.grad_norm for entry in losses] == pytest.approx([losses[0].grad_norm] * 3, abs=1e-6)
@@ -562,12 +562,12 @@ def test_a_killed_training_goes_on_to_the_same_head(
     recipe = recipe_of(backbones["bert"], pairs, adapter={"lora_dropout": 0.1})
     base = load(backbones["bert"], dataclasses.replace(PLAN, seed=0))
     data = training_of(recipe, base)
-    train(recipe, base, data, tmp_path / "whole")
+    train(TrainingPlan(recipe, base, data), tmp_path / "whole")
     kill_at_step(7, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, base, data, tmp_path / "killed")
+        train(TrainingPlan(recipe, base, data), tmp_path / "killed")
     monkeypatch.undo()
-    assert train(recipe, base, data, tmp_path / "killed").cost.resumed_from_step == 6
+    assert train(TrainingPlan(recipe, base, data), tmp_path / "killed").cost.resumed_from_step == 6
     assert difference(tmp_path / "whole", tmp_path / "killed") == 0.0
 
 
@@ -579,7 +579,7 @@ def tuned(backbones: dict[str, Path], pairs: Path, tmp_path_factory: pytest.Temp
     folder = tmp_path_factory.mktemp("tuned") / "bert"
     recipe = recipe_of(backbones["bert"], pairs)
     base = load(backbones["bert"], dataclasses.replace(PLAN, seed=0))
-    train(recipe, base, training_of(recipe, base), folder)
+    train(TrainingPlan(recipe, base, training_of(recipe, base)), folder)
     return folder
 
 
@@ -643,7 +643,7 @@ def test_a_head_on_a_quantised_base_is_trained_and_scored(backbones: dict[str, P
     recipe = recipe_of(backbones["llama"], pairs, model={"quantization": "nf4"}, train={"num_train_epochs": 1})
     base = load(backbones["llama"], dataclasses.replace(PLAN, seed=0), quantization="nf4")
     before = make_lm(base, 2).loglikelihood(requests_of(PAIRS))
-    card = train(recipe, base, training_of(recipe, base), tmp_path / "a")
+    card = train(TrainingPlan(recipe, base, training_of(recipe, base)), tmp_path / "a")
     assert card.model.quantization.startswith("nf4")
     assert load_file(tmp_path / "a" / "adapter_model.safetensors")["base_model.model.score.weight"].shape == (3, 32)
     with attached(tmp_path / "a", base, PAIRS) as (model, _):

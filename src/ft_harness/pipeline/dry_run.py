@@ -13,7 +13,7 @@ from ft_harness.paths import results_dir
 from ft_harness.pipeline.experiment import Experiment, check_rates, training_problems
 from ft_harness.pipeline.forecast_lines import memory_lines, work_lines
 from ft_harness.preflight import Checked
-from ft_harness.training import build_training_set, describe_warmup, empty_base, make_forecast, time_steps
+from ft_harness.training import TrainingPlan, build_training_set, describe_warmup, empty_base, make_forecast, time_steps
 
 _GIB = 2**30
 
@@ -30,10 +30,10 @@ def dry_run(experiment: Experiment, gpu: float | None = None) -> list[tuple[str,
         FtHarnessError: what preflight finds.
     """
     recipe, checked = experiment.recipe, _check(experiment, here=gpu is None)
-    plan = plan_head(recipe, checked.tasks.values())
-    base = empty_base(recipe.model, plan, gpu=gpu is not None)
+    head = plan_head(recipe, checked.tasks.values())
+    base = empty_base(recipe.model, head, gpu=gpu is not None)
     data = build_training_set(checked.tasks, base, recipe, checked.training_hash, checked.form, experiment.folder)
-    forecast = make_forecast(recipe, base, data, None if gpu is None else round(gpu * _GIB))
+    forecast = make_forecast(TrainingPlan(recipe, base, data), None if gpu is None else round(gpu * _GIB))
     warning = describe_warmup(recipe.train, len(data.examples))
     lines = [
         *_docs(experiment, checked, len(data.validation)),
@@ -48,7 +48,8 @@ def dry_run(experiment: Experiment, gpu: float | None = None) -> list[tuple[str,
         return [*lines, ("time", "not known: no weights of a hub model are fetched for this")]
     if forecast.memory is not None and not forecast.memory.fits:
         return [*lines, ("time", "not known: it may not fit")]
-    seconds = time_steps(recipe, load_base_model(recipe.model, plan), data)
+    loaded = load_base_model(recipe.model, head)
+    seconds = time_steps(TrainingPlan(recipe, loaded, data))
     return [*lines, ("time", f"about {duration(seconds)} of training, by two timed steps; evaluations come on top")]
 
 

@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+from peft import get_peft_model
+
 from ft_harness.adapters import lora_config, put_back, remember
 from ft_harness.base_model import BaseModel
 from ft_harness.errors import InputError
 from ft_harness.recipe import Recipe
-from ft_harness.training.arguments import CHECKPOINTING
-from ft_harness.training.attention import quick_attention
-from ft_harness.training.hyperparameters import ALL, not_float32, trained_of_base
-from ft_harness.training.precision import compute_in_base_dtype
+from ft_harness.training.hyperparameters import ALL, CHECKPOINTING, not_float32, trained_of_base
+from ft_harness.training.numerics import compute_in_base_dtype, quick_attention
 
 
 @contextmanager
@@ -64,9 +65,6 @@ def set_up(recipe: Recipe, model: Any, of_base: Any) -> Any:
 
 
 def _with_lora(recipe: Recipe, base: BaseModel) -> Any:
-    import torch
-    from peft import get_peft_model
-
     own = trained_of_base(recipe.adapter)
     if own and base.info.dtype != "float32":
         raise not_float32(base.info.pretrained, base.info.dtype, own)
@@ -87,11 +85,17 @@ def _all_weights(base: BaseModel) -> Any:
     return base.model.requires_grad_(True)
 
 
+def write_weights(model: Any, folder: Path) -> None:
+    """Write what was trained, in one file: PEFT's, or a whole model's that transformers loads."""
+    if hasattr(model, "peft_config"):
+        model.save_pretrained(folder)
+        (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card, with a path of this machine
+    else:
+        model.save_pretrained(folder, max_shard_size="1000GB")
+
+
 def save_weights(model: Any, base: BaseModel, folder: Path) -> None:
-    """Write what was trained into the adapter's folder: PEFT's files, or a whole model that transformers loads."""
+    """Write what was trained into the adapter's folder; a whole model with its tokenizer."""
+    write_weights(model, folder)
     if model is base.model:
-        model.save_pretrained(folder, max_shard_size="1000GB")  # one file, whose hash the card keeps
         base.tokenizer.save_pretrained(folder)
-        return
-    model.save_pretrained(folder, safe_serialization=True)
-    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card, with a path of this machine

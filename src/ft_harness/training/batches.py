@@ -7,12 +7,11 @@ and the effective batch alone, so that another micro-batch, or as many processes
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from transformers import Trainer
+from torch.utils.data import DataLoader
 
 _STEPS_SORTED_TOGETHER = 4  # more saves little padding and mixes rows less (decision 016)
 
@@ -86,19 +85,15 @@ class StepSampler:
                 yield rows[start : start + at_once][share.rank :: share.processes]
 
 
-def step_loader(trainer: Trainer, examples: Sequence[Any]) -> Any:
-    """accelerate's `DataLoaderShard` with the batches of a training, in `StepSampler`'s order.
+def step_loader(
+    examples: Sequence[Any], collate: Callable[[Sequence[Any]], Any], sampler: StepSampler, *, pin: bool
+) -> DataLoader[Any]:
+    """The batches of a training on the CPU, in the sampler's order.
 
-    accelerate's own preparation would repeat rows of the first step where the last one can't be shared out evenly.
+    accelerate's own preparation of a loader would repeat rows of the first step where the last one
+    can't be shared out evenly.
+
+    Args:
+        pin: memory from which a GPU copies quickly.
     """
-    from accelerate.data_loader import DataLoaderShard  # type: ignore[import-untyped]
-
-    given = trainer.args
-    share = Share(given.train_batch_size, given.gradient_accumulation_steps, given.world_size, rank=given.process_index)
-    return DataLoaderShard(
-        examples,
-        device=trainer.accelerator.device,
-        batch_sampler=StepSampler([len(example.input_ids) for example in examples], share, given.seed),
-        collate_fn=trainer.data_collator,
-        pin_memory=given.dataloader_pin_memory,
-    )
+    return DataLoader(examples, batch_sampler=sampler, collate_fn=collate, pin_memory=pin)  # type: ignore[arg-type]

@@ -17,9 +17,8 @@ from pydantic import ValidationError
 
 from ft_harness import processes
 from ft_harness.adapters import HISTORY_FILE, read_history
-from ft_harness.base_model import BaseModel
 from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, ResourceError, StorageLostError
-from ft_harness.recipe import Recipe, differences
+from ft_harness.recipe import differences
 from ft_harness.records import Frozen, Probe, SettingChange, read_kept
 from ft_harness.storage import (
     DROPPED,
@@ -32,7 +31,8 @@ from ft_harness.storage import (
     sha256_text,
     write_text,
 )
-from ft_harness.training.plan import TrainingSet, fingerprint, make_plan
+from ft_harness.training.plan import TrainingPlan
+from ft_harness.training.progress import PROGRESS_FILE, read_progress
 
 CHECKPOINTS = "checkpoints"
 PLAN_FILE = "plan.json"
@@ -41,7 +41,7 @@ PROBE_FILE = "probe.json"
 MANIFEST_FILE = "MANIFEST.json"
 MICRO_BATCH = "micro_batch"  # the setting that changes where memory runs out
 _PREFIX = "checkpoint-"
-_UNFINISHED = ".unfinished"  # where the Trainer writes
+_UNFINISHED = ".unfinished"  # where a checkpoint is written
 _LITTLE = 1 << 20  # bytes that are free on a disk that is called full
 
 logger = logging.getLogger(__name__)
@@ -98,6 +98,8 @@ def fault_of(checkpoint: Path, plan_hash: str) -> str | None:
     if (manifest.step, manifest.plan_hash) != (step_of(checkpoint), plan_hash):
         return f"{MANIFEST_FILE} is of another training"
     there = dict(_files(checkpoint))
+    if PROGRESS_FILE not in manifest.files:
+        return f"{PROGRESS_FILE} is missing"
     for name, known in manifest.files.items():
         if name not in there:
             return f"{name} is missing"
@@ -259,7 +261,7 @@ def _read_plan(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def check_unfinished(folder: Path, recipe: Recipe, base: BaseModel, data: TrainingSet) -> None:
+def check_unfinished(plan: TrainingPlan, folder: Path) -> None:
     """Refuse to go on with an unfinished training that was made of other things.
 
     Raises:
@@ -269,7 +271,7 @@ def check_unfinished(folder: Path, recipe: Recipe, base: BaseModel, data: Traini
     stored = _read_plan(path)
     if stored is None or not found_in(path):
         return
-    found = differences(stored["identity"], json.loads(canonical_json(make_plan(recipe, base, data))))
+    found = differences(stored["identity"], json.loads(canonical_json(plan.identity())))
     if found:
         raise InputError(
             f"{path}: the unfinished training there differs ({'; '.join(found)})",
@@ -278,26 +280,26 @@ def check_unfinished(folder: Path, recipe: Recipe, base: BaseModel, data: Traini
         )
 
 
-def open_checkpoints(folder: Path, recipe: Recipe, base: BaseModel, data: TrainingSet) -> CheckpointFolder:
+def open_checkpoints(plan: TrainingPlan, folder: Path) -> CheckpointFolder:
     """The checkpoints of an adapter's folder, and where to go on; without any, the history begins anew.
 
     Raises:
         InputError: they are another training's, or there are some and none can be used; nothing is deleted then.
     """
-    path, limit = folder / CHECKPOINTS, recipe.train.save_total_limit
-    execution = recipe.train.execution() | {"processes": processes.count()}
-    check_unfinished(folder, recipe, base, data)
-    plan, plan_hash = make_plan(recipe, base, data), fingerprint(recipe, base, data)
+    path, settings = folder / CHECKPOINTS, plan.recipe.train
+    execution = settings.execution() | {"processes": processes.count()}
+    check_unfinished(plan, folder)
     for left in (path / _UNFINISHED, *path.glob(f"{DROPPED}*")):
         shutil.rmtree(left, ignore_errors=True)
-    written = canonical_json({"identity": plan, "execution": execution})
+    written = canonical_json({"identity": plan.identity(), "execution": execution})
     if not found_in(path):
         shutil.rmtree(path, ignore_errors=True)
         write_text(folder / HISTORY_FILE, "")
         write_text(path / PLAN_FILE, written)
-        return CheckpointFolder(path, plan_hash, limit)
-    start = _usable(path, plan_hash, keeps_best=recipe.train.load_best_model_at_end)
-    opened = CheckpointFolder(path, plan_hash, limit, start, _read_changes(path))
+        return CheckpointFolder(path, plan.fingerprint, settings.save_total_limit)
+    start = _usable(path, plan.fingerprint, keeps_best=settings.load_best_model_at_end)
+    changes = _read_changes(path)
+    opened = CheckpointFolder(path, plan.fingerprint, settings.save_total_limit, start, changes)
     for change in _changes_since(path, execution, step_of(start) + 1):
         opened.note(change)
     write_text(path / PLAN_FILE, written)
@@ -323,8 +325,7 @@ def _usable(path: Path, plan_hash: str, *, keeps_best: bool) -> Path:
 
 
 def _fault_of_best(checkpoint: Path, plan_hash: str) -> str | None:
-    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    best = state["best_global_step"]
+    best = read_progress(checkpoint).best_step
     if not best or best == step_of(checkpoint):
         return None
     other = at_step(checkpoint.parent, best)

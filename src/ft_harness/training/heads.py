@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.errors import InputError
 from ft_harness.examples import answer_text, prompt_of
 from ft_harness.heads import HeadInput, HeadPlan, encode_texts, read_texts
 from ft_harness.prompts import PLAIN, PromptForm, compiled_templates
 from ft_harness.storage import canonical_json, sha256_text
-
-if TYPE_CHECKING:
-    from lm_eval.api.task import ConfigurableTask
 
 
 class HeadExample(NamedTuple):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
 from ft_harness import adapters
 from ft_harness.adapters import CONFIG_FILE, LINEAGE_FILE, MODEL_FILE, WEIGHTS_FILE
 from ft_harness.errors import FtHarnessError, InputError
@@ -127,8 +129,6 @@ def load_weights(model: Any, folder: Path) -> None:
     Raises:
         InputError: keys or shapes differ; nothing is loaded.
     """
-    from peft import get_peft_model_state_dict, set_peft_model_state_dict
-
     adapted = hasattr(model, "peft_config")
     path = folder / (WEIGHTS_FILE if adapted else MODEL_FILE)
     tensors = adapters.read_tensors(path)

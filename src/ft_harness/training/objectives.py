@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import torch
 
 from ft_harness.base_model import BaseModel
 from ft_harness.examples import Example
 from ft_harness.heads import Head, HeadInput, make_batch
 from ft_harness.training.heads import HeadExample
-
-if TYPE_CHECKING:
-    import torch
 
 Batch = dict[str, Any]
 
@@ -51,7 +50,6 @@ def count_targets(batch: Batch) -> int:
 
 def make_collate(pad_token_id: int) -> Callable[[Sequence[Example]], Batch]:
     """Batches of [B, T]: right padding; `labels` are aligned with the logits (label t is the token at t + 1)."""
-    import torch
 
     def pad(rows: Sequence[list[int]], value: int) -> torch.Tensor:
         width = max(map(len, rows))
@@ -70,7 +68,6 @@ def make_collate(pad_token_id: int) -> Callable[[Sequence[Example]], Batch]:
 
 def make_head_collate(pad_token_id: int, head: Head) -> Callable[[Sequence[HeadExample]], Batch]:
     """Batches of [B, T] with labels [B]."""
-    import torch
 
     def collate(batch: Sequence[HeadExample]) -> Batch:
         rows = [example.row for example in batch] or [HeadInput([pad_token_id], None, truncated=False)]
@@ -89,8 +86,6 @@ def make_answer_loss(model: Any) -> Callable[[Any, Batch, Any], torch.Tensor]:
     Args:
         model: the transformers model, which may be wrapped by the time that the loss is called.
     """
-    import torch
-
     keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     def answer_loss(model: Any, inputs: Batch, labels: torch.Tensor) -> torch.Tensor:
@@ -106,7 +101,5 @@ def make_answer_loss(model: Any) -> Callable[[Any, Batch, Any], torch.Tensor]:
 
 def head_loss(model: Any, inputs: Batch, labels: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of the head's logits summed over the rows; labels [B], -100 for a row without one."""
-    import torch
-
     logits = model(**inputs).logits.float()  # [B, labels]
     return torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
