@@ -29,7 +29,7 @@ from ft_harness.training import (
     empty_base,
     hyperparameters,
     make_forecast,
-    precision,
+    numerics,
     run,
     time_steps,
     train,
@@ -389,14 +389,14 @@ def test_the_optimizer_is_timed_with_the_recipes_own(model_folder: Path, monkeyp
 
 
 def test_autocast_is_that_of_a_gpu_in_bfloat16(half):
-    assert not precision.is_autocast(half)
-    with precision.autocast(half):
+    assert not numerics.is_autocast(half)
+    with numerics.autocast(half):
         assert not torch.is_autocast_enabled("cpu")
     on_gpu = replace(half, device="cuda")
-    assert precision.is_autocast(on_gpu)
-    with precision.autocast(on_gpu, "cpu"):
+    assert numerics.is_autocast(on_gpu)
+    with numerics.autocast(on_gpu, "cpu"):
         assert torch.is_autocast_enabled("cpu")
-    assert not precision.is_autocast(replace(on_gpu, info=half.info.model_copy(update={"dtype": "float32"})))
+    assert not numerics.is_autocast(replace(on_gpu, info=half.info.model_copy(update={"dtype": "float32"})))
 
 
 @pytest.mark.parametrize(
