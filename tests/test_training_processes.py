@@ -324,7 +324,8 @@ def telling(model, device, place=run.place):
     print("waits", distributed.group.WORLD._get_backend(torch.device("cpu")).options._timeout.days, flush=True)
     place(model, device)
     parts = [p for p in model.parameters() if hasattr(p, "to_local")]
-    print(f"holds {sum(p.to_local().numel() for p in parts)} of {sum(p.numel() for p in parts)}", flush=True)
+    held = f"holds {sum(p.to_local().numel() for p in parts)} of {sum(p.numel() for p in parts)}"
+    print(held + "\\n", end="", flush=True)  # in one piece: the other process writes too
 
 run.place = telling
 main()

@@ -127,10 +127,9 @@ def random_state() -> dict[str, Any]:
     """
     of_numpy = np.random.get_state(legacy=False)
     inner = of_numpy["state"]
-    keys = torch.from_numpy(inner["key"].copy())
     return {
         "python": random.getstate(),
-        "numpy": {**of_numpy, "state": {**inner, "key": keys}},
+        "numpy": {**of_numpy, "state": {**inner, "key": inner["key"].tolist()}},
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
@@ -140,7 +139,8 @@ def restore_random_state(state: dict[str, Any]) -> None:
     """Give the generators back what `random_state` found."""
     inner = state["numpy"]["state"]
     random.setstate(state["python"])
-    np.random.set_state({**state["numpy"], "state": {**inner, "key": inner["key"].numpy()}})
+    keys = np.array(inner["key"], dtype=np.uint32)
+    np.random.set_state({**state["numpy"], "state": {**inner, "key": keys}})
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])
