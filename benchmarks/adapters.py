@@ -1,9 +1,11 @@
 """Base and three adapters from one load, against four scorings of the base and that load.
 
-    python benchmarks/adapters.py --data DIR [--items 200] [--repeats 3] [--models 42M/32k 150M/256k]
+    python benchmarks/adapters.py --data DIR [--items 200] [--repeats 3] [--models 42M/32k
+    150M/256k]
 
-`DIR` holds `tokenizers/gpt2` and `snli/snli_test.csv`. Random Llamas (see random_llamas.py) and three random adapters
-(r 16, all linear layers) score SNLI items by `snli_custom`, unmerged, with all checks of an adapter and its live-proof.
+`DIR` holds `tokenizers/gpt2` and `snli/snli_test.csv`. Random Llamas (see random_llamas.py) and
+three random adapters (r 16, all linear layers) score SNLI items by `snli_custom`, unmerged, with
+all checks of an adapter and its live-proof.
 """
 
 from __future__ import annotations
@@ -18,8 +20,14 @@ from typing import Any
 
 from random_llamas import SIZES, build_model, load_tokenizer
 
-from ft_harness.base_model import load_base_model
-from ft_harness.pipeline.experiment import Experiment, Stage, check_experiment, score_adapter, score_base
+from ft_harness.models.base_model import load_base_model
+from ft_harness.pipeline.experiment import (
+    Experiment,
+    Stage,
+    check_experiment,
+    score_adapter,
+    score_base,
+)
 from ft_harness.recipe import load_recipe
 
 ADAPTERS = 3
@@ -63,7 +71,8 @@ def prepare(folder: Path, name: str, options: argparse.Namespace) -> tuple[Path,
 
 
 def time_once(recipe: Path, adapters: list[Path], out: Path) -> dict[str, float]:
-    """Seconds of one load, of scoring the base, and of checking, proving and scoring all adapters."""
+    """Seconds of one load, of scoring the base, and of checking, proving and scoring all
+    adapters."""
     experiment = Experiment("benchmark", load_recipe(recipe), recipe, out, "")
     checked = check_experiment(experiment, trains=False)
     start = time.perf_counter()
@@ -78,7 +87,9 @@ def time_once(recipe: Path, adapters: list[Path], out: Path) -> dict[str, float]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--items", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=3)
@@ -87,11 +98,24 @@ def main() -> None:
     for name in options.models:
         with tempfile.TemporaryDirectory() as folder:
             recipe, adapters = prepare(Path(folder), name, options)
-            times = [time_once(recipe, adapters, Path(folder) / f"out-{i}") for i in range(options.repeats + 1)][1:]
-        ratios = [sum(each.values()) / (each["load_s"] + (1 + ADAPTERS) * each["base_s"]) for each in times]
+            times = [
+                time_once(recipe, adapters, Path(folder) / f"out-{i}")
+                for i in range(options.repeats + 1)
+            ][1:]
+        ratios = [
+            sum(each.values()) / (each["load_s"] + (1 + ADAPTERS) * each["base_s"])
+            for each in times
+        ]
         parts = {key: round(statistics.median(each[key] for each in times), 2) for key in times[0]}
         print(
-            json.dumps({"model": name, "items": options.items, **parts, "ratio": round(statistics.median(ratios), 3)})
+            json.dumps(
+                {
+                    "model": name,
+                    "items": options.items,
+                    **parts,
+                    "ratio": round(statistics.median(ratios), 3),
+                }
+            )
         )
 
 

@@ -1,13 +1,17 @@
-"""How often the intervals hold the truth, and how often the tests see a difference where there is none.
+"""How often the intervals hold the truth, and how often the tests see a difference where there is
+none.
 
-Run `python benchmarks/coverage.py [SIMULATIONS]` (default 2,000; about ten minutes on one core). Test sets are drawn at
-random from models whose true scores are known: items differ in difficulty, which base and tuned share. Every number
-comes from the functions and the metrics that a report uses; resampling takes 1,000 rounds instead of 10,000, each time
-with a seed of its own. Printed is the table of docs/statistics.md, in Markdown. The standard error of a share near 95 %
-is 0.5 points at 2,000 simulations.
+Run `python benchmarks/coverage.py [SIMULATIONS]` (default 2,000; about ten minutes on one core).
+Test sets are drawn at random from models whose true scores are known: items differ in difficulty,
+which base and tuned share. Every number comes from the functions and the metrics that a report
+uses; resampling takes 1,000 rounds instead of 10,000, each time with a seed of its own. Printed is
+the table of docs/statistics.md, in Markdown. The standard error of a share near 95 % is 0.5 points
+at 2,000 simulations.
 
-Columns: coverage of the interval of the difference; shares of truths below and above it; coverage of the interval of
-one score; p < 0.05 where base and tuned are exchangeable; the same with an interval that excludes 0, as a verdict asks.
+Columns: coverage of the interval of the difference; shares of truths below and above it; coverage
+    of the interval of
+one score; p < 0.05 where base and tuned are exchangeable; the same with an interval that excludes
+0, as a verdict asks.
 """
 
 from __future__ import annotations
@@ -41,16 +45,21 @@ def draw_labels(generator: np.random.Generator, n: int, gain: float) -> Drawn:
     gold, difficulty = generator.choice(3, n, p=[0.6, 0.3, 0.1]), generator.random(n)
     sides = []
     for step in (0.0, gain):
-        right = generator.random(n) < 0.9 - 0.5 * difficulty + step * np.array([0.5, 1.0, 1.5])[gold]
+        right = (
+            generator.random(n) < 0.9 - 0.5 * difficulty + step * np.array([0.5, 1.0, 1.5])[gold]
+        )
         predicted = np.where(right, gold, (gold + 1 + (generator.random(n) < 0.3)) % 3)
         is_gold, is_predicted = gold[:, None] == np.arange(3), predicted[:, None] == np.arange(3)
-        counts = np.stack([is_gold & is_predicted, ~is_gold & is_predicted, is_gold & ~is_predicted], axis=2)
+        counts = np.stack(
+            [is_gold & is_predicted, ~is_gold & is_predicted, is_gold & ~is_predicted], axis=2
+        )
         sides.append(counts.reshape(n, 9).astype(float))
     return sides[0], sides[1]
 
 
 def draw_texts(generator: np.random.Generator, n: int, gain: float) -> Drawn:
-    """sacrebleu's counts of answers of 4 to 32 words, each word right with a chance of its item's."""
+    """sacrebleu's counts of answers of 4 to 32 words, each word right with a chance of its
+    item's."""
     length, chance = generator.integers(6, 31, n), generator.beta(6, 3, n)
     sides = []
     for step in (0.0, gain):
@@ -67,17 +76,21 @@ def draw_texts(generator: np.random.Generator, n: int, gain: float) -> Drawn:
 
 
 def draw_likelihoods(generator: np.random.Generator, n: int, gain: float) -> Drawn:
-    """[log-likelihood, tokens]: 2 to 100 tokens and more, items of which the loss a token varies by 58 %."""
+    """[log-likelihood, tokens]: 2 to 100 tokens and more, items of which the loss a token varies by
+    58 %."""
     tokens, loss = 1 + generator.geometric(1 / 20, n), generator.gamma(3, 0.8, n)
     sides = [
-        np.column_stack([-tokens * loss * np.exp(-step) * np.exp(generator.normal(0, 0.25, n)), tokens])
+        np.column_stack(
+            [-tokens * loss * np.exp(-step) * np.exp(generator.normal(0, 0.25, n)), tokens]
+        )
         for step in (0.0, gain)
     ]
     return sides[0], sides[1]
 
 
 def draw_clustered(draw: Draw) -> Draw:
-    """Clusters of five items: the items of one are alike in that they repeat its first one's with a chance of 60 %."""
+    """Clusters of five items: the items of one are alike in that they repeat its first one's with a
+    chance of 60 %."""
 
     def drawn(generator: np.random.Generator, n: int, gain: float) -> Drawn:
         first = np.arange(n) // CLUSTER * CLUSTER
@@ -111,7 +124,9 @@ class Case:
         sums, n = np.zeros((2, self.draw(np.random.default_rng(0), 10, 0.0)[0].shape[1])), 0
         generator = np.random.default_rng(99)
         for _ in range(draws):
-            sums += np.stack([side.sum(axis=0) for side in self.draw(generator, 100_000, self.gain)])
+            sums += np.stack(
+                [side.sum(axis=0) for side in self.draw(generator, 100_000, self.gain)]
+            )
             n += 100_000
         base, tuned = self.aggregate(sums, n)
         return float(self.metric.aggregate(sums[0], n)), float(tuned - base)
@@ -122,12 +137,26 @@ CASES = [
     Case("macro F1", find_metric("f1_macro"), draw_labels, 0.10),
     Case("BLEU", find_metric("bleu"), draw_texts, 0.03),
     Case("perplexity", find_metric("token_ppl"), draw_likelihoods, 0.10),
-    Case("accuracy, clusters of 5", find_metric("acc"), draw_clustered(draw_accuracy), 0.08, clustered=True),
-    Case("macro F1, clusters of 5", find_metric("f1_macro"), draw_clustered(draw_labels), 0.10, clustered=True),
+    Case(
+        "accuracy, clusters of 5",
+        find_metric("acc"),
+        draw_clustered(draw_accuracy),
+        0.08,
+        clustered=True,
+    ),
+    Case(
+        "macro F1, clusters of 5",
+        find_metric("f1_macro"),
+        draw_clustered(draw_labels),
+        0.10,
+        clustered=True,
+    ),
 ]
 
 
-def judge(case: Case, drawn: Drawn, n: int, seed: int) -> tuple[stats.Interval | None, float | None]:
+def judge(
+    case: Case, drawn: Drawn, n: int, seed: int
+) -> tuple[stats.Interval | None, float | None]:
     """Interval and p of the difference, as a report makes them."""
     base, tuned = drawn
     clusters = case.clusters(n)
@@ -140,22 +169,28 @@ def judge(case: Case, drawn: Drawn, n: int, seed: int) -> tuple[stats.Interval |
         )
     changes = tuned[:, 0] - base[:, 0]
     if clusters is not None:
-        return stats.clustered_paired_interval(changes, clusters), stats.clustered_flip_p(changes, clusters)
+        return stats.clustered_paired_interval(changes, clusters), stats.clustered_flip_p(
+            changes, clusters
+        )
     gained, lost = int((changes > 0).sum()), int((changes < 0).sum())
     return stats.paired_interval(gained, lost, n), stats.mcnemar_exact(gained, lost)
 
 
 def single(case: Case, statistics: Array, n: int, seed: int) -> stats.Interval | None:
-    """Interval of one score, as an evaluation makes it; of a clustered one, which is not made, None."""
+    """Interval of one score, as an evaluation makes it; of a clustered one, which is not made,
+    None."""
     if case.clustered:
         return None
     if case.metric.binary:
         return stats.wilson_interval(int(statistics.sum()), n)
-    return stats.bootstrap_interval(statistics, case.metric.aggregate, stats.Resampling(ROUNDS, seed))
+    return stats.bootstrap_interval(
+        statistics, case.metric.aggregate, stats.Resampling(ROUNDS, seed)
+    )
 
 
 def simulate(case: Case, n: int, simulations: int, truths: tuple[float, float]) -> list[float]:
-    """[coverage, truths below, truths above, coverage of one score, p < 0.05, verdicts] as shares."""
+    """[coverage, truths below, truths above, coverage of one score, p < 0.05, verdicts] as
+    shares."""
     value, truth = truths
     found = np.zeros(6)
     for number in range(simulations):
@@ -178,14 +213,17 @@ def simulate(case: Case, n: int, simulations: int, truths: tuple[float, float]) 
 
 
 def main(simulations: int) -> None:
-    print("| metric | n | coverage | truth below | truth above | one score | p < 0.05, no difference | verdict, none |")
+    print(
+        "| metric | n | coverage | truth below | truth above | one score | p < 0.05, no difference | verdict, none |"
+    )
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for case in CASES:
         truths = case.truth()
         for n in SIZES:
             shares = simulate(case, n, simulations, truths)
             cells = [
-                "-" if case.clustered and column == 3 else f"{100 * share:.1f}" for column, share in enumerate(shares)
+                "-" if case.clustered and column == 3 else f"{100 * share:.1f}"
+                for column, share in enumerate(shares)
             ]
             print(f"| {case.name} | {n} | {' | '.join(cells)} |", flush=True)
 

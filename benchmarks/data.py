@@ -1,8 +1,10 @@
-"""Seconds and peak memory of reading 100,000 and 1,000,000 rows, beside `datasets.load_dataset("json")`.
+"""Seconds and peak memory of reading 100,000 and 1,000,000 rows, beside
+`datasets.load_dataset("json")`.
 
     python benchmarks/data.py [ROWS ...]
 
-Each reading runs in a process of its own; memory is the peak resident set above that of the imports.
+Each reading runs in a process of its own; memory is the peak resident set above that of the
+imports.
 """
 
 from __future__ import annotations
@@ -61,7 +63,9 @@ def write_rows(path: Path, rows: int) -> None:
     with path.open("w", encoding="utf-8") as file:
         for index in range(rows):
             text = " ".join(draw.choices(WORDS, k=draw.randint(6, 40)))
-            file.write(json.dumps({"id": index, "text": f"{text} {index}", "label": index % 2}) + "\n")
+            file.write(
+                json.dumps({"id": index, "text": f"{text} {index}", "label": index % 2}) + "\n"
+            )
 
 
 def measure(code: str, path: Path) -> tuple[int, float, float]:
@@ -75,7 +79,9 @@ def measure(code: str, path: Path) -> tuple[int, float, float]:
 
 def main() -> None:
     sizes = [int(size) for size in sys.argv[1:]] or [100_000, 1_000_000]
-    print(f"{'rows':>10} {'MiB':>6}  {'reader':<24} {'seconds':>8} {'rows/s':>10} {'peak MiB above imports':>24}")
+    print(
+        f"{'rows':>10} {'MiB':>6}  {'reader':<24} {'seconds':>8} {'rows/s':>10} {'peak MiB above imports':>24}"
+    )
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "rows.jsonl"
@@ -85,7 +91,9 @@ def main() -> None:
                 assert rows == size
                 megabytes = path.stat().st_size / 2**20
                 rate = size / seconds
-                print(f"{size:>10,} {megabytes:>6.0f}  {reader:<24} {seconds:>8.1f} {rate:>10,.0f} {memory:>24.0f}")
+                print(
+                    f"{size:>10,} {megabytes:>6.0f}  {reader:<24} {seconds:>8.1f} {rate:>10,.0f} {memory:>24.0f}"
+                )
 
 
 if __name__ == "__main__":

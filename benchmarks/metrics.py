@@ -1,10 +1,12 @@
-"""Time and memory of exact match, token F1 and precision, recall and F1 over many generated answers, in one pass.
+"""Time and memory of exact match, token F1 and precision, recall and F1 over many generated
+answers, in one pass.
 
-Run `python benchmarks/metrics.py [ITEMS]` (default 1,000,000). Every item is one generated text, scored both as a short
-answer with one to three references (`score_answer`) and as one of three labels (`score_label_answer`). Items are made,
-scored and forgotten one by one; what is kept are the statistics, in one compact array a metric. Then every metric is
-aggregated, and macro F1 from 100 bootstrap resamples too. The peak memory of the process must stay below 1 GB: the
-script ends with an error if it does not.
+Run `python benchmarks/metrics.py [ITEMS]` (default 1,000,000). Every item is one generated text,
+scored both as a short answer with one to three references (`score_answer`) and as one of three
+labels (`score_label_answer`). Items are made, scored and forgotten one by one; what is kept are the
+statistics, in one compact array a metric. Then every metric is aggregated, and macro F1 from 100
+bootstrap resamples too. The peak memory of the process must stay below 1 GB: the script ends with
+an error if it does not.
 """
 
 from __future__ import annotations
@@ -41,7 +43,13 @@ WORDS = [
     "北京",
 ]
 OPENINGS = ["Yes.", "no", "maybe", "No,", "I don't know:", "“Maybe”", "yes\nUSER: and now?", ""]
-KEPT = {"exact_match": np.uint8, "token_f1": np.float64, "acc": np.uint8, "f1_macro": np.uint8, "invalid": np.uint8}
+KEPT = {
+    "exact_match": np.uint8,
+    "token_f1": np.float64,
+    "acc": np.uint8,
+    "f1_macro": np.uint8,
+    "invalid": np.uint8,
+}
 
 
 def scored_items(items: int) -> Iterator[Scores]:
@@ -54,12 +62,18 @@ def scored_items(items: int) -> Iterator[Scores]:
     for index in range(items):
         text = f"{generator.choice(OPENINGS)} {words(4)}"
         answers = [f"no {words(3)}" for _ in range(1 + index % 3)]
-        doc = {"answer": answers, "label": index % 3, "label_names": LABELS, "label_words": LABEL_WORDS}
+        doc = {
+            "answer": answers,
+            "label": index % 3,
+            "label_names": LABELS,
+            "label_words": LABEL_WORDS,
+        }
         yield score_answer(doc, [text]) | score_label_answer(doc, [text])
 
 
 def collect(items: int) -> dict[str, np.ndarray]:
-    """Statistics of each kept metric, [items, statistics]; at most a chunk of them as Python objects."""
+    """Statistics of each kept metric, [items, statistics]; at most a chunk of them as Python
+    objects."""
     waiting: dict[str, list[list[float]]] = {name: [] for name in KEPT}
     chunks: dict[str, list[np.ndarray]] = {name: [] for name in KEPT}
 
@@ -78,7 +92,8 @@ def collect(items: int) -> dict[str, np.ndarray]:
 
 
 def aggregate(statistics: dict[str, np.ndarray]) -> dict[str, float]:
-    """Every metric that these statistics make, precision, recall and F1 of each label among them."""
+    """Every metric that these statistics make, precision, recall and F1 of each label among
+    them."""
     values: dict[str, float] = {}
     for name, rows in statistics.items():
         sums = rows.sum(axis=0, dtype=np.float64)
@@ -89,14 +104,18 @@ def aggregate(statistics: dict[str, np.ndarray]) -> dict[str, float]:
             for index, label in enumerate(LABELS):
                 for kind in ("precision", "recall", "f1"):
                     metric = find_metric(f"{kind}_{label}")
-                    values[metric.name] = float(metric.aggregate(sums[3 * index : 3 * index + 3], len(rows)))
+                    values[metric.name] = float(
+                        metric.aggregate(sums[3 * index : 3 * index + 3], len(rows))
+                    )
     return values
 
 
 def resample(rows: np.ndarray, rounds: int = 100) -> tuple[float, float]:
     """95 % interval of macro F1; items with equal statistics are drawn together."""
     distinct, counts = np.unique(rows, axis=0, return_counts=True)
-    drawn = np.random.default_rng(0).multinomial(len(rows), counts / len(rows), rounds) @ distinct.astype(np.float64)
+    drawn = np.random.default_rng(0).multinomial(
+        len(rows), counts / len(rows), rounds
+    ) @ distinct.astype(np.float64)
     low, high = np.quantile(find_metric("f1_macro").aggregate(drawn, len(rows)), [0.025, 0.975])
     return float(low), float(high)
 
@@ -113,7 +132,9 @@ def main() -> None:
     for name, value in values.items():
         print(f"{name:24} {value:.4f}")
     print(f"{'f1_macro, 95 %':24} {interval[0]:.4f} to {interval[1]:.4f}")
-    print(f"{items:,} items made and scored in {scored - started:.1f} s ({items / (scored - started):,.0f} a second)")
+    print(
+        f"{items:,} items made and scored in {scored - started:.1f} s ({items / (scored - started):,.0f} a second)"
+    )
     print(f"aggregated in {done - scored:.2f} s; peak memory {peak / 1e6:.0f} MB")
     if peak >= LIMIT_BYTES:
         sys.exit(f"peak memory is above {LIMIT_BYTES / 1e6:.0f} MB")

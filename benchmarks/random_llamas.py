@@ -1,4 +1,5 @@
-"""What the benchmarks of models share: random Llamas with GPT-2's tokenizer, SNLI prompts, lm-eval models.
+"""What the benchmarks of models share: random Llamas with GPT-2's tokenizer, SNLI prompts, lm-eval
+models.
 
 Hidden size 512: 42 M parameters with a vocabulary of 32k, 150 M with 256k.
 """
@@ -17,12 +18,15 @@ SIDES = ("ours", "hf")
 
 
 def load_tokenizer(data: Path, name: str) -> Any:
-    """GPT-2's tokenizer out of the data folder, cut to its first merges where it is larger than the vocabulary."""
+    """GPT-2's tokenizer out of the data folder, cut to its first merges where it is larger than the
+    vocabulary."""
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
     vocabulary, _ = SIZES[name]
-    content = json.loads((data / "tokenizers" / "gpt2" / "tokenizer.json").read_text(encoding="utf-8"))
+    content = json.loads(
+        (data / "tokenizers" / "gpt2" / "tokenizer.json").read_text(encoding="utf-8")
+    )
     model = content["model"]
     excess = max(0, len(model["vocab"]) - vocabulary)
     if excess:
@@ -33,7 +37,9 @@ def load_tokenizer(data: Path, name: str) -> Any:
     content["added_tokens"] = []
     core = Tokenizer.from_str(json.dumps(content))
     end = "<|endoftext|>"
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, bos_token=end, eos_token=end, pad_token=end)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token=end, eos_token=end, pad_token=end
+    )
     assert len(tokenizer) <= vocabulary or excess == 0
     return tokenizer
 
@@ -56,9 +62,16 @@ def read_prompts(data: Path, items: int, shots: int) -> list[str]:
     """Prompts of SNLI items behind `shots` fixed examples."""
     path = data / "snli" / "snli_test.csv"
     with path.open(encoding="utf-8", newline="") as handle:
-        rows = [row for row in csv.DictReader(handle) if row["gold_label"] in WORDS][: items + shots]
-    texts = [f"{row['sentence1']}\nQuestion: {row['sentence2']} True, false or neither?\nAnswer:" for row in rows]
-    examples = "".join(f"{text} {row['gold_label']}\n\n" for text, row in zip(texts[:shots], rows, strict=False))
+        rows = [row for row in csv.DictReader(handle) if row["gold_label"] in WORDS][
+            : items + shots
+        ]
+    texts = [
+        f"{row['sentence1']}\nQuestion: {row['sentence2']} True, false or neither?\nAnswer:"
+        for row in rows
+    ]
+    examples = "".join(
+        f"{text} {row['gold_label']}\n\n" for text, row in zip(texts[:shots], rows, strict=False)
+    )
     return [examples + text for text in texts[shots:]]
 
 
@@ -94,9 +107,9 @@ def squad_requests(data: Path, items: int) -> list[Any]:
 def make_side(side: str, model: Any, tokenizer: Any, batch_size: int) -> Any:
     from lm_eval.models.huggingface import HFLM
 
-    from ft_harness.scoring import causal_class
+    from ft_harness.evaluation.backends import CausalLM
 
     options = {"pretrained": model, "tokenizer": tokenizer, "max_length": CONTEXT, "device": "cpu"}
     if side == "ours":
-        return causal_class()(batch_size=batch_size, **options)
+        return CausalLM(batch_size=batch_size, **options)
     return HFLM(batch_size=batch_size, softmax_dtype="float32", **options)

@@ -1,12 +1,14 @@
 """Scoring: `ft-causal` against lm-eval's stock `hf`, in one run, turn about.
 
-    python benchmarks/scoring.py --data DIR [--items 200] [--repeats 3] [--batch-size 16] [--dtype float32]
+    python benchmarks/scoring.py --data DIR [--items 200] [--repeats 3] [--batch-size 16] [--dtype
+    float32]
 
-`DIR` holds `tokenizers/gpt2`, `snli/snli_test.csv` and `squad/dev-v1.1.json`. Random Llamas of hidden size 512 (42 M
-parameters with a vocabulary of 32k, 150 M with 256k) score SNLI items x 3 choices, without examples and behind three
-fixed ones, and continue SQuAD prompts greedily by up to 16 tokens. The tokenizer is GPT-2's, for 32k cut to its first
-merges; the choices are the words entailment, neutral and contradiction. Both sides have the same batch size. Ratios are
-medians over the repeats; peak memory is of a fresh process for each side, weights included.
+`DIR` holds `tokenizers/gpt2`, `snli/snli_test.csv` and `squad/dev-v1.1.json`. Random Llamas of
+hidden size 512 (42 M parameters with a vocabulary of 32k, 150 M with 256k) score SNLI items x 3
+choices, without examples and behind three fixed ones, and continue SQuAD prompts greedily by up to
+16 tokens. The tokenizer is GPT-2's, for 32k cut to its first merges; the choices are the words
+entailment, neutral and contradiction. Both sides have the same batch size. Ratios are medians over
+the repeats; peak memory is of a fresh process for each side, weights included.
 """
 
 from __future__ import annotations
@@ -41,12 +43,15 @@ WORKS = {
 
 
 def matmul_rate(model: Any, rows: int) -> float:
-    """FLOP/s of the model's own matrix products (those of its layers) at `rows` tokens, the best of three."""
+    """FLOP/s of the model's own matrix products (those of its layers) at `rows` tokens, the best of
+    three."""
     import torch
 
     shapes = [(HIDDEN, HIDDEN)] * 4 + [(HIDDEN, INNER)] * 2 + [(INNER, HIDDEN)]
     layers, dtype = model.config.num_hidden_layers, model.dtype
-    weights = [torch.randn(outputs, inputs).to(dtype) for _ in range(layers) for inputs, outputs in shapes]
+    weights = [
+        torch.randn(outputs, inputs).to(dtype) for _ in range(layers) for inputs, outputs in shapes
+    ]
     inputs = {width: torch.randn(rows, width).to(dtype) for width in (HIDDEN, INNER)}
     flops = sum(2 * rows * weight.numel() for weight in weights)
     rates = []
@@ -60,8 +65,9 @@ def matmul_rate(model: Any, rows: int) -> float:
 
 
 def count_work(lm: Any, requests: list[Any]) -> tuple[float, int]:
-    """(FLOP of the matrix products that our plan needs, padding not counted; tokens through the layers)."""
-    from ft_harness.scoring.planning import cut
+    """(FLOP of the matrix products that our plan needs, padding not counted; tokens through the
+    layers)."""
+    from ft_harness.evaluation.backends.planning import cut
 
     pairs = [lm._encode_pair(*request.args) for request in requests]
     batches = list(lm.scorer.plan([cut(*pair, lm.max_length) for pair in pairs], lm.scorer.traits))
@@ -69,7 +75,9 @@ def count_work(lm: Any, requests: list[Any]) -> tuple[float, int]:
     tokens = sum(map(len, rows)) + sum(map(len, {batch.prefix for batch in batches}))
     kept = sum(len(row.kept) for row in rows)
     layer = 4 * HIDDEN * HIDDEN + 3 * HIDDEN * INNER
-    return 2.0 * (tokens * layer * lm.config.num_hidden_layers + kept * HIDDEN * lm.config.vocab_size), tokens
+    return 2.0 * (
+        tokens * layer * lm.config.num_hidden_layers + kept * HIDDEN * lm.config.vocab_size
+    ), tokens
 
 
 def run_once(lm: Any, requests: list[Any]) -> tuple[float, list[Any]]:
@@ -143,7 +151,7 @@ def peak_mib(side: str, name: str, work: str, options: argparse.Namespace) -> fl
 
 def run_alone(options: argparse.Namespace) -> float:
     """Score once with one side; this process's peak resident memory in MiB."""
-    from ft_harness.provenance import peak_rss_bytes, reset_peaks
+    from ft_harness.models.memory import peak_rss_bytes, reset_peaks
 
     (name,), (work,) = options.models, options.works
     model = build_model(name, options.dtype)
@@ -154,7 +162,9 @@ def run_alone(options: argparse.Namespace) -> float:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--items", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=3)
@@ -162,7 +172,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
-    parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave peak memory out")
+    parser.add_argument(
+        "--no-memory", dest="memory", action="store_false", help="leave peak memory out"
+    )
     parser.add_argument("--alone", choices=SIDES, help=argparse.SUPPRESS)
     return parser.parse_args()
 

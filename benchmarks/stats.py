@@ -1,10 +1,12 @@
-"""Speed of resampling beside lm-eval's `bootstrap_stderr`, and of the comparison of two runs of a million samples.
+"""Speed of resampling beside lm-eval's `bootstrap_stderr`, and of the comparison of two runs of a
+million samples.
 
-Run `python benchmarks/stats.py [SAMPLES]` (default 1,000,000). In one process and one run: 100,000 resamples of macro
-F1 at n = 2,000 and of BLEU at n = 500, per resample beside lm-eval's own bootstrap of its own `f1` and `bleu` (which
-is repeated fewer times, as it is slow). Then two evaluations are written and compared from `scores.parquet`, with their
-rows, cases and sentence; time and the peak memory of that process are printed. Fails if macro F1 is not 300 times,
-BLEU not 1,000 times as fast, or the comparison takes more than ten seconds.
+Run `python benchmarks/stats.py [SAMPLES]` (default 1,000,000). In one process and one run: 100,000
+resamples of macro F1 at n = 2,000 and of BLEU at n = 500, per resample beside lm-eval's own
+bootstrap of its own `f1` and `bleu` (which is repeated fewer times, as it is slow). Then two
+evaluations are written and compared from `scores.parquet`, with their rows, cases and sentence;
+time and the peak memory of that process are printed. Fails if macro F1 is not 300 times, BLEU not
+1,000 times as fast, or the comparison takes more than ten seconds.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ def time_ours(metric: str, statistics: np.ndarray) -> float:
     from ft_harness.metrics import find_metric
 
     started = time.perf_counter()
-    assert stats.bootstrap_interval(statistics, find_metric(metric).aggregate, stats.Resampling(ROUNDS))
+    assert stats.bootstrap_interval(
+        statistics, find_metric(metric).aggregate, stats.Resampling(ROUNDS)
+    )
     return (time.perf_counter() - started) / ROUNDS
 
 
@@ -56,15 +60,22 @@ def compare_resampling() -> dict[str, float]:
 
     generator = random.Random(0)
     labels = [(generator.randrange(2), generator.randrange(2)) for _ in range(2000)]
-    rows = np.array([label_statistics(gold, predicted, ["no", "yes"])["f1_macro"] for gold, predicted in labels])
-    texts = [(" ".join(generator.choices(WORDS, k=20)), " ".join(generator.choices(WORDS, k=20))) for _ in range(500)]
+    rows = np.array(
+        [label_statistics(gold, predicted, ["no", "yes"])["f1_macro"] for gold, predicted in labels]
+    )
+    texts = [
+        (" ".join(generator.choices(WORDS, k=20)), " ".join(generator.choices(WORDS, k=20)))
+        for _ in range(500)
+    ]
     counts = np.array([bleu_statistics(answer, [gold]) for gold, answer in texts])
     times = {
         "f1": (time_lm_eval("f1", labels), time_ours("f1_macro", rows)),
         "bleu": (time_lm_eval("bleu", texts), time_ours("bleu", counts)),
     }
     for name, (theirs, ours) in times.items():
-        print(f"{name}: lm-eval {theirs * 1e3:.3f} ms a resample, ours {ours * 1e6:.2f} us: {theirs / ours:,.0f} times")
+        print(
+            f"{name}: lm-eval {theirs * 1e3:.3f} ms a resample, ours {ours * 1e6:.2f} us: {theirs / ours:,.0f} times"
+        )
     return {name: theirs / ours for name, (theirs, ours) in times.items()}
 
 
@@ -73,9 +84,9 @@ def write_evaluation(folder: Path, samples: int, adapter: str | None) -> None:
     from ft_harness.metrics import label_metrics, label_statistics
     from ft_harness.metrics.labels import calibration_statistics
     from ft_harness.records import SAMPLES_FILE, Evaluation
-    from ft_harness.score_table import write_scores
+    from ft_harness.records.score_table import write_scores
     from ft_harness.storage import write_gzip_lines
-    from tests.make_records import make_record
+    from tests.builders.records import make_record
 
     folder.mkdir(parents=True)
     record = make_record(adapter, metrics=label_metrics(LABELS))
@@ -109,7 +120,7 @@ def time_comparison(folder: Path) -> float:
     """Seconds in a process of its own, which prints its memory."""
     code = (
         "import sys, time, resource; from pathlib import Path; from ft_harness.records import load_records;"
-        "from ft_harness.aggregator import compare; started = time.perf_counter();"
+        "from ft_harness.comparison.aggregator import compare; started = time.perf_counter();"
         f"base, tuned = load_records([Path({str(folder)!r})]); found = compare(base, tuned);"
         "seconds = time.perf_counter() - started; print(found.sentence);"
         "print(len(found.rows), 'rows,', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, 'MiB,',"
@@ -131,7 +142,10 @@ def main(samples: int) -> None:
             write_evaluation(Path(folder) / name, samples, adapter)
             size = (Path(folder) / name / "scores.parquet").stat().st_size
             seconds = time.perf_counter() - started
-            print(f"{name}: {samples:,} samples written in {seconds:.0f} s, scores.parquet {size:,} bytes", flush=True)
+            print(
+                f"{name}: {samples:,} samples written in {seconds:.0f} s, scores.parquet {size:,} bytes",
+                flush=True,
+            )
         seconds = time_comparison(Path(folder))
     if faster["f1"] < 300 or faster["bleu"] < 1000 or seconds > 10:
         sys.exit("slower than promised")

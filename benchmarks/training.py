@@ -1,22 +1,26 @@
-"""Training: ours, TRL's SFTTrainer and the usual notebook pattern, in one run, each in processes of its own, in turn.
+"""Training: ours, TRL's SFTTrainer and the usual notebook pattern, in one run, each in processes of
+its own, in turn.
 
-    python benchmarks/training.py --data DIR [--quick] [--rows 400] [--repeats 3] [--models 42M/32k 150M/256k]
+    python benchmarks/training.py --data DIR [--quick] [--rows 400] [--repeats 3] [--models 42M/32k
+    150M/256k]
                                   [--dtype bfloat16] [--log FILE]
 
-`DIR` holds `tokenizers/gpt2` and `snli/snli_dev.csv`. Random Llamas (see random_llamas.py) learn SNLI rows of
-`snli_custom` for one epoch: LoRA r 16 on all linear layers from the same start, batch 16, AdamW, no checkpoints, the
-same token ids on every side, in the same steps of rows of like length. TRL (`pip install trl`) has the given dtype's
-weights with autocast to it, loss on the answer, no gradient checkpointing; `trl_grouped` is the same in TRL's own steps
-(`group_by_length` sorts all rows of 50 steps together: less padding, less mixing); the notebook pattern pads every row
-to 128 tokens and takes the loss of the model's own full logits. Time is that of the training loop. Useful tokens are
-those of prompts and answers, without padding. The final loss is that of the trained model on the same 200 rows, none of
-which was trained on, by one function for all.
+`DIR` holds `tokenizers/gpt2` and `snli/snli_dev.csv`. Random Llamas (see random_llamas.py) learn
+SNLI rows of `snli_custom` for one epoch: LoRA r 16 on all linear layers from the same start, batch
+16, AdamW, no checkpoints, the same token ids on every side, in the same steps of rows of like
+length. TRL (`pip install trl`) has the given dtype's weights with autocast to it, loss on the
+answer, no gradient checkpointing; `trl_grouped` is the same in TRL's own steps (`group_by_length`
+sorts all rows of 50 steps together: less padding, less mixing); the notebook pattern pads every row
+to 128 tokens and takes the loss of the model's own full logits. Time is that of the training loop.
+Useful tokens are those of prompts and answers, without padding. The final loss is that of the
+trained model on the same 200 rows, none of which was trained on, by one function for all.
 
-`ours_share` is the useful share of the measured matmul rate: (floating point operations that this training needs) /
-seconds / (rate of a product [tokens of a batch, 512] x [512, 1408] in the given dtype, measured behind the training by
-the same process). Operations needed, with N the frozen weights of the linear layers, L those of LoRA, V the vocabulary
-and H the hidden size: for each useful token 2 N forward and 2 N backward (frozen weights need no gradient, and the
-first layer's q, k and v none for their input: - 6 H^2), 6 L; for each row of T tokens 12 T^2 H in each layer's
+`ours_share` is the useful share of the measured matmul rate: (floating point operations that this
+training needs) / seconds / (rate of a product [tokens of a batch, 512] x [512, 1408] in the given
+dtype, measured behind the training by the same process). Operations needed, with N the frozen
+weights of the linear layers, L those of LoRA, V the vocabulary and H the hidden size: for each
+useful token 2 N forward and 2 N backward (frozen weights need no gradient, and the first layer's q,
+k and v none for their input: - 6 H^2), 6 L; for each row of T tokens 12 T^2 H in each layer's
 attention; for each answer token 4 H V in the output head.
 
 With `--log` each run is kept as a line of the file; started again, what is there is not run again.
@@ -43,13 +47,16 @@ WIDTH = 128  # of a row of the notebook pattern
 HELD_OUT = 200
 BATCH, RANK = 16, 16
 QUICK_ROWS = 96
-Work = tuple[Callable[[], Any], Any]  # the training, and the model whose adapter is still to be saved (None: it is)
+Work = tuple[
+    Callable[[], Any], Any
+]  # the training, and the model whose adapter is still to be saved (None: it is)
 LEARNING_RATE = 1e-3
 
 
 def prepare(folder: Path, options: argparse.Namespace) -> Any:
-    """An experiment on a saved random model, checked, its base loaded: the stage that all sides start from."""
-    from ft_harness.base_model import load_base_model
+    """An experiment on a saved random model, checked, its base loaded: the stage that all sides
+    start from."""
+    from ft_harness.models.base_model import load_base_model
     from ft_harness.pipeline.experiment import Experiment, Stage, check_experiment
     from ft_harness.recipe import load_recipe
 
@@ -69,7 +76,11 @@ def prepare(folder: Path, options: argparse.Namespace) -> Any:
         "eval: {splits: [test], limit: 1}\n"
     )
     experiment = Experiment("benchmark", load_recipe(recipe), recipe, folder, "")
-    return Stage(experiment, check_experiment(experiment, trains=True), load_base_model(experiment.recipe.model))
+    return Stage(
+        experiment,
+        check_experiment(experiment, trains=True),
+        load_base_model(experiment.recipe.model),
+    )
 
 
 def train_ours(stage: Any, rows: list[Any]) -> Work:
@@ -85,7 +96,9 @@ def train_ours(stage: Any, rows: list[Any]) -> Work:
 def _lora() -> Any:
     from peft import LoraConfig
 
-    return LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
+    return LoraConfig(
+        r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
 
 
 def _shared_arguments(stage: Any) -> dict[str, Any]:
@@ -98,11 +111,14 @@ def _shared_arguments(stage: Any) -> dict[str, Any]:
 
 
 def in_steps(rows: list[Any]) -> list[Any]:
-    """The rows in the order in which our side reads them: like lengths together, each 16 rows a step."""
+    """The rows in the order in which our side reads them: like lengths together, each 16 rows a
+    step."""
     from ft_harness.training.batches import steps_of_epoch
 
     lengths = [len(row.input_ids) for row in rows]
-    return [rows[number] for step in steps_of_epoch(lengths, BATCH, seed=0, epoch=0) for number in step]
+    return [
+        rows[number] for step in steps_of_epoch(lengths, BATCH, seed=0, epoch=0) for number in step
+    ]
 
 
 def train_trl(stage: Any, rows: list[Any], order: str = "sequential") -> Work:
@@ -112,7 +128,10 @@ def train_trl(stage: Any, rows: list[Any], order: str = "sequential") -> Work:
 
     data = Dataset.from_list(
         [
-            {"input_ids": ids_of(row), "completion_mask": [int(label != -100) for label in marks(row)]}
+            {
+                "input_ids": ids_of(row),
+                "completion_mask": [int(label != -100) for label in marks(row)],
+            }
             for row in in_steps(rows)
         ]
     )
@@ -145,7 +164,9 @@ def train_notebook(stage: Any, rows: list[Any]) -> Work:
     torch.manual_seed(0)
     model = get_peft_model(stage.base.model, _lora())
     arguments = TrainingArguments(**_shared_arguments(stage))
-    trainer = Trainer(model=model, args=arguments, train_dataset=[pad(row) for row in in_steps(rows)])
+    trainer = Trainer(
+        model=model, args=arguments, train_dataset=[pad(row) for row in in_steps(rows)]
+    )
     return trainer.train, model
 
 
@@ -155,7 +176,8 @@ def ids_of(row: Any) -> list[int]:
 
 
 def marks(row: Any) -> list[int]:
-    """A label for each token of a row, -100 where nothing is learnt (the model shifts them itself)."""
+    """A label for each token of a row, -100 where nothing is learnt (the model shifts them
+    itself)."""
     return [-100] * (len(ids_of(row)) - len(row.answer_ids)) + list(row.answer_ids)
 
 
@@ -168,11 +190,12 @@ MAKERS: dict[str, Callable[[Any, list[Any]], Work]] = {
 
 
 def loss_of(stage: Any, rows: list[Any]) -> float:
-    """Mean loss per answer token in float32, row by row, of the saved adapter on a fresh load of the base."""
+    """Mean loss per answer token in float32, row by row, of the saved adapter on a fresh load of
+    the base."""
     import torch
     from peft import PeftModel
 
-    from ft_harness.base_model import load_base_model
+    from ft_harness.models.base_model import load_base_model
 
     fresh = load_base_model(stage.experiment.recipe.model).model
     model = PeftModel.from_pretrained(fresh, stage.experiment.folder)
@@ -190,10 +213,11 @@ def loss_of(stage: Any, rows: list[Any]) -> float:
 
 
 def run_alone(options: argparse.Namespace) -> dict[str, float]:
-    """Train once with one side: useful tokens a second, peak resident memory, loss on held-out rows."""
+    """Train once with one side: useful tokens a second, peak resident memory, loss on held-out
+    rows."""
     import torch
 
-    from ft_harness.provenance import peak_rss_bytes, reset_peaks
+    from ft_harness.models.memory import peak_rss_bytes, reset_peaks
 
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
@@ -246,9 +270,17 @@ def matmul_rate(dtype: str, tokens: int) -> float:
     return 2 * tokens * HIDDEN * INNER / best
 
 
-def run_or_recall(name: str, side: str, repeat: int, options: argparse.Namespace) -> dict[str, float]:
+def run_or_recall(
+    name: str, side: str, repeat: int, options: argparse.Namespace
+) -> dict[str, float]:
     """The figures of one run in a process of its own, or those that the log has of it."""
-    key = {"model": name, "side": side, "repeat": repeat, "rows": options.rows, "dtype": options.dtype}
+    key = {
+        "model": name,
+        "side": side,
+        "repeat": repeat,
+        "rows": options.rows,
+        "dtype": options.dtype,
+    }
     if options.log and options.log.exists():
         for kept in map(json.loads, options.log.read_text(encoding="utf-8").splitlines()):
             if kept["run"] == key:
@@ -275,16 +307,25 @@ def compare(name: str, options: argparse.Namespace) -> dict[str, Any]:
             found[side].append(run_or_recall(name, side, repeat, options))
     row: dict[str, Any] = {"model": name, "rows": options.rows, "dtype": options.dtype}
     for side, runs in found.items():
-        row |= {f"{side}_{key}": round(statistics.median(run[key] for run in runs), 4) for key in runs[0]}
+        row |= {
+            f"{side}_{key}": round(statistics.median(run[key] for run in runs), 4)
+            for key in runs[0]
+        }
     for peer in [side for side in options.sides if side != "ours" and "ours" in found]:
         pairs = list(zip(found["ours"], found[peer], strict=True))
-        row[f"speed_vs_{peer}"] = round(statistics.median(a["tokens_per_s"] / b["tokens_per_s"] for a, b in pairs), 2)
-        row[f"memory_vs_{peer}"] = round(statistics.median(a["peak_mib"] / b["peak_mib"] for a, b in pairs), 3)
+        row[f"speed_vs_{peer}"] = round(
+            statistics.median(a["tokens_per_s"] / b["tokens_per_s"] for a, b in pairs), 2
+        )
+        row[f"memory_vs_{peer}"] = round(
+            statistics.median(a["peak_mib"] / b["peak_mib"] for a, b in pairs), 3
+        )
     return row
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--repeats", type=int, default=3)
@@ -292,7 +333,9 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROWS} rows, once")
-    parser.add_argument("--log", type=Path, help="keeps each run; started again, goes on behind the last one")
+    parser.add_argument(
+        "--log", type=Path, help="keeps each run; started again, goes on behind the last one"
+    )
     parser.add_argument("--alone", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.alone:

@@ -11,7 +11,7 @@ import pytest
 
 from ft_harness import cli
 from ft_harness.pipeline import runs
-from tests.tiny import build_tokenizer, review_rows, save_model, write_jsonl
+from tests.builders.tiny import build_tokenizer, review_rows, save_model, write_jsonl
 
 TOKENIZERS = ("bpe_bos", "bpe_plain", "byte_fallback")
 
@@ -19,12 +19,15 @@ TOKENIZERS = ("bpe_bos", "bpe_plain", "byte_fallback")
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.environ["TQDM_DELAY"] = "2"  # as the command sets it, which is too late where tqdm is imported already
+    os.environ["TQDM_DELAY"] = (
+        "2"  # as the command sets it, which is too late where tqdm is imported already
+    )
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with real data and models; the test is skipped where FT_HARNESS_SHARED is not set."""
+    """The folder with real data and models; the test is skipped where FT_HARNESS_SHARED is not
+    set."""
     folder = os.environ.get("FT_HARNESS_SHARED")
     if not folder:
         pytest.skip("FT_HARNESS_SHARED is not set")

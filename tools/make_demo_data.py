@@ -2,9 +2,9 @@
 
     python tools/make_demo_data.py --out src/ft_harness/bundled/data
 
-Everything comes from the word banks and templates in `tools/demo_data`, and from one seed (`SEED` in
-`tools/demo_data/common.py`). The demo has to run offline and its data has to be free to share, so no text is copied
-from anywhere.
+Everything comes from the word banks and templates in `tools/demo_data`, and from one seed (`SEED`
+in `tools/demo_data/common.py`). The demo has to run offline and its data has to be free to share,
+so no text is copied from anywhere.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ TASKS: dict[str, Callable[[Split, int], list[Row]]] = {
 
 
 def write_rows(path: Path, rows: list[Row]) -> None:
-    """One JSON object per line, UTF-8, line feeds on every system: the bytes must not depend on where it runs."""
+    """One JSON object per line, UTF-8, line feeds on every system: the bytes must not depend on
+    where it runs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     path.write_bytes("".join(lines).encode("utf-8"))
@@ -34,7 +35,9 @@ def write_rows(path: Path, rows: list[Row]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write the bundled demo data.")
-    parser.add_argument("--out", type=Path, required=True, help="folder that gets one subfolder per task")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder that gets one subfolder per task"
+    )
     out: Path = parser.parse_args().out
     for task, make in TASKS.items():
         for split, size in SIZES.items():

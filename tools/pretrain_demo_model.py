@@ -1,12 +1,13 @@
 """Pretrain the bundled demo model: a small Llama on real English text, on two CPU cores.
 
-    python tools/pretrain_demo_model.py train  --shared DIR --work DIR     # resumes from its newest checkpoint
-    python tools/pretrain_demo_model.py export --shared DIR --work DIR --out src/ft_harness/bundled/model
+    python tools/pretrain_demo_model.py train  --shared DIR --work DIR     # resumes from its newest
+    checkpoint python tools/pretrain_demo_model.py export --shared DIR --work DIR --out
+    src/ft_harness/bundled/model
 
-`--shared` is a folder with `data/` in it (see CONTRIBUTING.md). Text used: unlabelled IMDB reviews without any text
-that occurs in IMDB's test half, TinyStories, SST-2 training sentences, SNLI dev and snli_cad training sentences.
-Nothing else, and no labels. The order of rows is a pure function of (seed, step), so a resumed run sees what an
-uninterrupted one would have seen.
+`--shared` is a folder with `data/` in it (see CONTRIBUTING.md). Text used: unlabelled IMDB reviews
+without any text that occurs in IMDB's test half, TinyStories, SST-2 training sentences, SNLI dev
+and snli_cad training sentences. Nothing else, and no labels. The order of rows is a pure function
+of (seed, step), so a resumed run sees what an uninterrupted one would have seen.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ HELD_OUT_REVIEWS, HELD_OUT_STORIES = 200, 100
 
 @dataclass(frozen=True)
 class Cycle:
-    """One rise and fall of the learning rate; it starts from the weights before it, rounded to bf16 as exported."""
+    """One rise and fall of the learning rate; it starts from the weights before it, rounded to bf16
+    as exported."""
 
     steps: int
     peak: float
@@ -54,7 +56,10 @@ class Plan:
     num_attention_heads: int = 3
     context: int = 512
     batch_rows: int = 16
-    cycles: tuple[Cycle, ...] = (Cycle(2700, peak=1.0, decay_share=0.4), Cycle(1500, peak=0.7, decay_share=0.96))
+    cycles: tuple[Cycle, ...] = (
+        Cycle(2700, peak=1.0, decay_share=0.4),
+        Cycle(1500, peak=0.7, decay_share=0.96),
+    )
     warmup_steps: int = 60
     muon_lr: float = 0.02
     adam_lr: float = 4e-3
@@ -92,7 +97,9 @@ def read_reviews(data: Path) -> list[str]:
     forbidden = {normalise(row["text"]) for row in read_jsonl_gz(data / "imdb/imdb_test.jsonl.gz")}
     rows = [row["text"] for row in read_jsonl_gz(data / "imdb/imdb_unsup.jsonl.gz")]
     kept = [clean_review(text) for text in rows if normalise(text) not in forbidden]
-    print(f"reviews: {len(rows)} read, {len(rows) - len(kept)} left out because IMDB's test half holds them")
+    print(
+        f"reviews: {len(rows)} read, {len(rows) - len(kept)} left out because IMDB's test half holds them"
+    )
     return list(dict.fromkeys(kept))
 
 
@@ -102,7 +109,8 @@ def read_stories(data: Path) -> list[str]:
 
 
 def read_sentences(data: Path) -> list[str]:
-    """SST-2 training sentences and the sentences of SNLI dev and snli_cad train, each once, without labels."""
+    """SST-2 training sentences and the sentences of SNLI dev and snli_cad train, each once, without
+    labels."""
     with (data / "sst2_sentences/train.tsv").open(encoding="utf-8") as lines:
         sentences = [line.rpartition("\t")[0].strip() for line in lines]
     for path, delimiter in ((data / "snli/snli_dev.csv", ","), (data / "snli_cad/train.tsv", "\t")):
@@ -140,7 +148,9 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, tokenizer.token_to_id(BOS) or 0)]
+        single=f"{BOS} $A",
+        pair=f"{BOS} $A $B",
+        special_tokens=[(BOS, tokenizer.token_to_id(BOS) or 0)],
     )
     return tokenizer
 
@@ -190,7 +200,11 @@ def build_model(plan: Plan, tokenizer: Tokenizer) -> Any:
 
 def build_optimizers(model: Any, plan: Plan) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the layers, AdamW for the embedding and the norms."""
-    inside = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lm_head" not in n]
+    inside = [
+        p
+        for n, p in model.named_parameters()
+        if p.ndim == 2 and "embed" not in n and "lm_head" not in n
+    ]
     chosen = {id(p) for p in inside}
     rest = [p for p in model.parameters() if id(p) not in chosen]
     return [
@@ -200,7 +214,8 @@ def build_optimizers(model: Any, plan: Plan) -> list[torch.optim.Optimizer]:
 
 
 def lr_share(step: int, plan: Plan) -> float:
-    """In each cycle: warm up, hold the peak, then fall linearly to zero over the last `decay_share` of its steps."""
+    """In each cycle: warm up, hold the peak, then fall linearly to zero over the last `decay_share`
+    of its steps."""
     cycle, done = plan.cycle_at(step)
     decay_start = int(cycle.steps * (1 - cycle.decay_share))
     rise = min(1.0, (done + 1) / plan.warmup_steps)
@@ -222,17 +237,25 @@ def batch_at(tokens: np.ndarray, step: int, plan: Plan) -> torch.Tensor:
     epoch, index = divmod(step, per_epoch)
     rows = np.random.default_rng((SEED, epoch)).permutation(per_epoch * plan.batch_rows)
     chosen = rows[index * plan.batch_rows : (index + 1) * plan.batch_rows] * plan.context
-    return torch.from_numpy(np.stack([tokens[i : i + plan.context + 1] for i in chosen]).astype(np.int64))
+    return torch.from_numpy(
+        np.stack([tokens[i : i + plan.context + 1] for i in chosen]).astype(np.int64)
+    )
 
 
-def save_checkpoint(work: Path, step: int, model: Any, optimizers: list[torch.optim.Optimizer]) -> None:
+def save_checkpoint(
+    work: Path, step: int, model: Any, optimizers: list[torch.optim.Optimizer]
+) -> None:
     """Tensors and step in one safetensors file, replaced atomically."""
     tensors = {f"model.{k}": v for k, v in model.state_dict().items() if k != "lm_head.weight"}
     for i, optimizer in enumerate(optimizers):
         for key, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"opt.{i}.{key}.{name}": torch.as_tensor(value) for name, value in state.items()}
+            tensors |= {
+                f"opt.{i}.{key}.{name}": torch.as_tensor(value) for name, value in state.items()
+            }
     unfinished = work / "checkpoint.tmp"
-    save_file({k: v.contiguous() for k, v in tensors.items()}, unfinished, metadata={"step": str(step)})
+    save_file(
+        {k: v.contiguous() for k, v in tensors.items()}, unfinished, metadata={"step": str(step)}
+    )
     os.replace(unfinished, work / "checkpoint.safetensors")
 
 
@@ -244,7 +267,9 @@ def load_checkpoint(work: Path, model: Any, optimizers: list[torch.optim.Optimiz
     if not path.exists():
         return 0
     tensors = load_file(path)
-    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")}, strict=False)
+    model.load_state_dict(
+        {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}, strict=False
+    )
     for i, optimizer in enumerate(optimizers):
         saved = optimizer.state_dict()
         for key, value in tensors.items():
@@ -259,7 +284,9 @@ def load_checkpoint(work: Path, model: Any, optimizers: list[torch.optim.Optimiz
 def rewind_history(path: Path, step: int) -> None:
     """Drop entries after the checkpoint: those steps are done again."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    path.write_text("".join(line for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")
+    path.write_text(
+        "".join(line for line in lines if json.loads(line)["step"] <= step), encoding="utf-8"
+    )
 
 
 def mean_loss(model: Any, rows: torch.Tensor) -> torch.Tensor:
@@ -278,7 +305,9 @@ def train(data: Path, work: Path, plan: Plan, stop_after: int | None) -> None:
     rewind_history(work / "history.jsonl", first)
     compiled = torch.compile(partial(mean_loss, model))
     bases = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
-    print(f"parameters {sum(p.numel() for p in model.parameters()):,}; from step {first} of {plan.total_steps}")
+    print(
+        f"parameters {sum(p.numel() for p in model.parameters()):,}; from step {first} of {plan.total_steps}"
+    )
     started, losses = time.monotonic(), []
     for step in range(first, min(plan.total_steps, stop_after or plan.total_steps)):
         if step and plan.cycle_at(step)[1] == 0:
@@ -297,7 +326,11 @@ def train(data: Path, work: Path, plan: Plan, stop_after: int | None) -> None:
         done = step + 1
         if done % 20 == 0:
             speed = (done - first) * plan.batch_rows * plan.context / (time.monotonic() - started)
-            entry = {"step": done, "loss": round(float(np.mean(losses)), 4), "lr_share": round(lr_share(step, plan), 4)}
+            entry = {
+                "step": done,
+                "loss": round(float(np.mean(losses)), 4),
+                "lr_share": round(lr_share(step, plan), 4),
+            }
             with (work / "history.jsonl").open("a", encoding="utf-8") as history:
                 history.write(json.dumps(entry) + "\n")
             print(entry, f"{speed:.0f} tokens/s", flush=True)
@@ -307,7 +340,8 @@ def train(data: Path, work: Path, plan: Plan, stop_after: int | None) -> None:
 
 
 def bits_per_byte(model: Any, encode: Any, bos: int, texts: list[str], window: int = 512) -> float:
-    """Negative log2-likelihood of the texts over their UTF-8 bytes; each window opens with BOS, BOS is never scored."""
+    """Negative log2-likelihood of the texts over their UTF-8 bytes; each window opens with BOS, BOS
+    is never scored."""
     nats, size = 0.0, 0
     for text in texts:
         ids = encode(text)
@@ -355,20 +389,30 @@ def export(work: Path, out: Path, plan: Plan) -> None:
     config["dtype"] = "float32"
     (out / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=PAD, model_max_length=plan.context
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=PAD,
+        model_max_length=plan.context,
     ).save_pretrained(out)
     (out / "pretraining_history.jsonl").write_text((work / "history.jsonl").read_text())
     print(f"step {step}: {sum(p.numel() for p in model.parameters()):,} parameters in {out}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("command", choices=["train", "export", "measure"])
     parser.add_argument("--shared", type=Path, default=os.environ.get("FT_HARNESS_SHARED"))
     parser.add_argument("--work", type=Path, default=Path("pretraining"))
     parser.add_argument("--out", type=Path, help="model folder to write (export) or to measure")
-    parser.add_argument("--stop-after", type=int, help="stop after this step (the schedule stays that of the plan)")
-    parser.add_argument("--threads", type=int, default=2, help="1 where other work shares the machine")
+    parser.add_argument(
+        "--stop-after", type=int, help="stop after this step (the schedule stays that of the plan)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=2, help="1 where other work shares the machine"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     data = Path(arguments.shared) / "data"

@@ -1,7 +1,7 @@
 """What can go wrong, for a user: one class per exit code, three lines each, no traceback.
 
-A message says what happened and where, what was expected, and what to do next. The command line prints the three lines
-and exits with the class's `exit_code`; library users catch `FtHarnessError`.
+A message says what happened and where, what was expected, and what to do next. The command line
+prints the three lines and exits with the class's `exit_code`; library users catch `FtHarnessError`.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ class NonFiniteError(FtHarnessError):
 
 
 class ProblemsError(FtHarnessError):
-    """Several faults found by one check, reported together; the exit code is the smallest of theirs."""
+    """Several faults found by one check, reported together; the exit code is the smallest of
+    theirs."""
 
     def __init__(self, problems: Sequence[FtHarnessError]) -> None:
         first = problems[0]

@@ -1,4 +1,5 @@
-"""Several processes that share a training or an evaluation, as accelerate launch or torchrun start them."""
+"""Several processes that share a training or an evaluation, as accelerate launch or torchrun start
+them."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from ft_harness.errors import ConfigError
 
 T = TypeVar("T")
 ASKS_FOR_PARTS = "ACCELERATE_USE_FSDP"  # what accelerate's launcher sets
-_LONG = timedelta(weeks=52)  # one process may be done hours before another; a dead one is the launcher's to notice
+# one process may be done hours before another; the launcher notices a dead one
+_LONG = timedelta(weeks=52)
 
 
 def rank() -> int:
@@ -27,14 +29,16 @@ def count() -> int:
 
 
 def _number(name: str, alone: str) -> int:
-    """What the launcher says; `alone` where there is none.
+    """What the launcher says; `alone` without one.
 
     Raises:
         ConfigError: no number.
     """
     found = os.environ.get(name, alone)
     if not found.isdecimal():
-        raise ConfigError(f"the environment variable {name} is {found!r}", "a whole number", f"unset {name}")
+        raise ConfigError(
+            f"the environment variable {name} is {found!r}", "a whole number", f"unset {name}"
+        )
     return int(found)
 
 
@@ -48,7 +52,9 @@ def refuse_several(what: str, instead: str) -> None:
         ConfigError: there are several.
     """
     if count() > 1:
-        raise ConfigError(f"{what} was started in {count()} processes", "one process", f"run {instead} in several")
+        raise ConfigError(
+            f"{what} was started in {count()} processes", "one process", f"run {instead} in several"
+        )
 
 
 def in_parts() -> bool:
@@ -58,9 +64,12 @@ def in_parts() -> bool:
 
 @contextmanager
 def kept_from_libraries() -> Iterator[None]:
-    """Within it transformers and accelerate don't see what accelerate's launcher asks for: parts of a model, number
-    formats, compiling. The recipe says all that, and the adapter is that of any other launcher."""
-    asked = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("ACCELERATE_")}
+    """Within it transformers and accelerate don't see what accelerate's launcher asks for: parts of
+    a model, number formats, compiling. The recipe says all that, so that the adapter is the same
+    with any launcher."""
+    asked = {
+        name: os.environ.pop(name) for name in list(os.environ) if name.startswith("ACCELERATE_")
+    }
     try:
         yield
     finally:
@@ -87,7 +96,8 @@ def is_part(tensor: Any) -> bool:
 
 
 def begin() -> None:
-    """What several processes do first: each takes its own GPU, if there are some, and connects with the others."""
+    """What several processes do first: each takes its own GPU, if there are some, and connects with
+    the others."""
     import torch
 
     if count() > 1 and torch.cuda.is_available():
@@ -96,9 +106,10 @@ def begin() -> None:
 
 
 def connect() -> None:
-    """Let the processes speak with each other; nothing where there is one.
+    """Connect the processes with each other; a single one has nothing to connect.
 
-    Before accelerate does it, which waits for half an hour only and leaves the connection open at the end.
+    Before accelerate does it, which waits for half an hour only and leaves the connection open at
+    the end.
 
     Raises:
         ConfigError: the launcher left out how they find each other.
@@ -107,14 +118,18 @@ def connect() -> None:
     from torch import distributed
 
     if count() > 1 and not distributed.is_initialized():
-        missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+        missing = [
+            name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ
+        ]
         if missing:
             raise ConfigError(
                 f"WORLD_SIZE is {count()}, but the environment lacks {', '.join(missing)}",
                 "what torchrun or accelerate launch set; or one process",
                 "start with one of them, or unset WORLD_SIZE",
             )
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=_LONG)
+        distributed.init_process_group(
+            "nccl" if torch.cuda.is_available() else "gloo", timeout=_LONG
+        )
         atexit.register(distributed.destroy_process_group)
 
 
@@ -143,7 +158,8 @@ def from_all(value: T) -> list[T]:
 
 
 def add_up(tensors: Sequence[Any]) -> None:
-    """Replace tensors of one device by their sums over the processes, in one exchange for each dtype."""
+    """Replace tensors of one device by their sums over the processes, in one exchange for each
+    dtype."""
     if count() == 1 or not tensors:
         return
     import torch
@@ -153,38 +169,7 @@ def add_up(tensors: Sequence[Any]) -> None:
         alike = [tensor for tensor in tensors if tensor.dtype == dtype]
         flat: Any = torch.cat([tensor.reshape(-1) for tensor in alike])
         distributed.all_reduce(flat)
-        for tensor, part in zip(alike, flat.split([tensor.numel() for tensor in alike]), strict=True):
+        for tensor, part in zip(
+            alike, flat.split([tensor.numel() for tensor in alike]), strict=True
+        ):
             tensor.copy_(part.view_as(tensor))
-
-
-def join(lm: Any) -> None:
-    """Let lm-eval split the docs over the processes, for a model that was loaded before lm-eval saw it."""
-    if count() == 1:
-        return
-    import torch
-    from torch import distributed
-
-    connect()
-    lm._rank, lm._world_size = rank(), count()
-    if lm.device is None and torch.cuda.is_available():  # where lm-eval puts what it gathers
-        lm._device = torch.device("cuda", torch.cuda.current_device())
-    lm.all_gather, lm.gather_object, lm.barrier = _all_gather, _gather_object, distributed.barrier
-
-
-def _all_gather(tensor: Any) -> Any:
-    """The tensors of all processes by rank, one after the other."""
-    import torch
-    from torch import distributed
-
-    gathered = [torch.zeros_like(tensor) for _ in range(count())]
-    distributed.all_gather(gathered, tensor)
-    return torch.cat([part.reshape(-1) for part in gathered])
-
-
-def _gather_object(value: Any, dst: int = 0) -> list[Any] | None:
-    """The values of all processes by rank, in the process `dst`; None in the others."""
-    from torch import distributed
-
-    values: list[Any] | None = [None] * count() if rank() == dst else None
-    distributed.gather_object(value, values, dst=dst)
-    return values

@@ -27,11 +27,16 @@ def bank(train: str, validation: str, test: str, shared: str = "") -> Bank:
         return tuple(part.strip() for part in text.split("|") if part.strip())
 
     common = cut(shared)
-    return {"train": common + cut(train), "validation": common + cut(validation), "test": common + cut(test)}
+    return {
+        "train": common + cut(train),
+        "validation": common + cut(validation),
+        "test": common + cut(test),
+    }
 
 
 def rng_for(task: str, split: Split) -> random.Random:
-    """One stream per task and split, so that a change in one task leaves the other files as they are."""
+    """One stream per task and split, so that a change in one task leaves the other files as they
+    are."""
     return random.Random(f"{SEED}:{task}:{split}")
 
 
@@ -41,7 +46,9 @@ def fix_articles(text: str) -> str:
     def choose(match: re.Match[str]) -> str:
         article, word = match.group(1), match.group(2)
         lower = word.lower()
-        vowel = lower.startswith(_SAYS_AN) or (lower[0] in "aeiou" and not lower.startswith(_SAYS_A))
+        vowel = lower.startswith(_SAYS_AN) or (
+            lower[0] in "aeiou" and not lower.startswith(_SAYS_A)
+        )
         return f"{article}{'n' if vowel else ''} {word}"
 
     return _ARTICLE.sub(choose, text)
@@ -60,8 +67,9 @@ def finish(template: str, slots: Mapping[str, str]) -> str:
 def fresh(draw: Callable[[], list[Row]], seen: set[tuple[str, ...]]) -> list[Row]:
     """Draw a group of rows until none of its inputs is in `seen`, and note them there.
 
-    The last field of a row is its answer, so two rows with one input would repeat or contradict each other. A bank
-    that is too small would loop for ever, so this gives up loudly after `MAX_TRIES`.
+    The last field of a row is its answer, so two rows with one input would repeat or contradict
+    each other. A bank that is too small would loop for ever, so this gives up loudly after
+    `MAX_TRIES`.
     """
     for _ in range(MAX_TRIES):
         group = draw()

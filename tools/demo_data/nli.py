@@ -1,8 +1,10 @@
-"""Rows of `demo_nli`. In most of them a hypothesis is written once and gets three premises, one per label.
+"""Rows of `demo_nli`. In most of them a hypothesis is written once and gets three premises, one per
+label.
 
-So the hypothesis alone tells nothing about the label, and neither does a negation in it: denying a fact only swaps
-the premises for entailment and contradiction. Every third triple is made the other way round, one premise with three
-hypotheses, and carries the clues of hand-written pairs: that much a very small model can learn.
+So the hypothesis alone tells nothing about the label, and neither does a negation in it: denying a
+fact only swaps the premises for entailment and contradiction. Every third triple is made the other
+way round, one premise with three hypotheses, and carries the clues of hand-written pairs: that much
+a very small model can learn.
 """
 
 from __future__ import annotations
@@ -20,14 +22,16 @@ from demo_data.nli_templates import Wording
 LABELS = ("entailment", "neutral", "contradiction")
 NEGATED_SHARE = 0.3
 TOLD_EVERY = 3
-# How often a premise that does not confirm the fact names it all the same, of somebody or something else.
+# How often a premise that does not confirm the fact names it all the same, of somebody or something
+# else.
 DECOY_SHARE = 0.3
 Slots = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a claim needs: `shared` for hypothesis and premises, then the premise slots by relation to the claim."""
+    """What a claim needs: `shared` for hypothesis and premises, then the premise slots by relation
+    to the claim."""
 
     shared: Slots
     match: Slots
@@ -73,7 +77,8 @@ def _count(rng: random.Random, split: Split) -> Facts:
 
 
 def _sides(rng: random.Random, split: Split) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Indoor and outdoor places in random order: only a place from the other side surely rules a place out."""
+    """Indoor and outdoor places in random order: only a place from the other side surely rules a
+    place out."""
     sides = (words.INDOORS[split], words.OUTDOORS[split])
     return sides if rng.random() < 0.5 else sides[::-1]
 
@@ -127,7 +132,10 @@ def _category(rng: random.Random, split: Split) -> Facts:
 
 def _mood(rng: random.Random, split: Split) -> Facts:
     mood = rng.choice(words.MOODS[split])
-    ways = [(mood.first, mood.first_cues, mood.second_cues), (mood.second, mood.second_cues, mood.first_cues)]
+    ways = [
+        (mood.first, mood.first_cues, mood.second_cues),
+        (mood.second, mood.second_cues, mood.first_cues),
+    ]
     h, cues, counter_cues = rng.choice(ways)
     extra = {"thing": rng.choice(words.THINGS[split]), "garment": rng.choice(words.GARMENTS[split])}
     return Facts(
@@ -140,7 +148,10 @@ def _mood(rng: random.Random, split: Split) -> Facts:
 
 def _companion(rng: random.Random, split: Split) -> Facts:
     pair = words.COMPANY[split]
-    ways = [(pair.first, pair.first_cues, pair.second_cues), (pair.second, pair.second_cues, pair.first_cues)]
+    ways = [
+        (pair.first, pair.first_cues, pair.second_cues),
+        (pair.second, pair.second_cues, pair.first_cues),
+    ]
     h, cues, counter_cues = rng.choice(ways)
     return Facts(
         _who(rng, split) | {"h": h, "thing": rng.choice(words.THINGS[split])},
@@ -196,7 +207,9 @@ def _triple(rng: random.Random, split: Split, kind: int) -> list[Row]:
     wording, make_facts = KINDS[kind]
     facts = make_facts(rng, split)
     negated = rng.random() < NEGATED_SHARE
-    hypothesis = finish(rng.choice((wording.denials if negated else wording.claims)[split]), facts.shared)
+    hypothesis = finish(
+        rng.choice((wording.denials if negated else wording.claims)[split]), facts.shared
+    )
     entails, contradicts = (facts.clash, facts.match) if negated else (facts.match, facts.clash)
     return [
         {
@@ -223,7 +236,8 @@ def _told(rng: random.Random, split: Split) -> list[Row]:
 
 
 def rows(split: Split, size: int) -> list[Row]:
-    """`size` rows in shuffled order: whole triples, so that the labels are balanced to within one row."""
+    """`size` rows in shuffled order: whole triples, so that the labels are balanced to within one
+    row."""
     rng = rng_for("demo_nli", split)
     seen: set[tuple[str, ...]] = set()
     made: list[Row] = []

@@ -1,8 +1,9 @@
 """Premise frames and hypothesis templates for `demo_nli`, per kind of fact.
 
-A frame has one slot `x` for the fact that decides the label, and often a distractor. The same frame serves all three
-labels, so a frame tells nothing about the label. Slots: `p`, `p2` (people or animals), `ps` (plural), `act`, `thing`,
-`things`, `garment`, `animal`, `dcol`, `dn`, `dplace`, `d` (distractors), and `h` (what the hypothesis claims).
+A frame has one slot `x` for the fact that decides the label, and often a distractor. The same frame
+serves all three labels, so a frame tells nothing about the label. Slots: `p`, `p2` (people or
+animals), `ps` (plural), `act`, `thing`, `things`, `garment`, `animal`, `dcol`, `dn`, `dplace`, `d`
+(distractors), and `h` (what the hypothesis claims).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ Lines = dict[Split, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Wording:
-    """All texts for one kind of fact: premise frames, hypotheses that claim it and hypotheses that deny it."""
+    """All texts for one kind of fact: premise frames, hypotheses that claim it and hypotheses that
+    deny it."""
 
     frames: Lines
     claims: Lines
@@ -65,8 +67,14 @@ COUNT = Wording(
             "{x} {ps} walk past {dn} {things}.",
             "There are {dn} {things} and {x} {ps} in this picture.",
         ),
-        ("In front of {dn} {things} stand {x} {ps}.", "{x} {ps} have gathered around {dn} {things}."),
-        ("The photo shows {x} {ps} beside {dn} {things}.", "{x} {ps} wander between {dn} {things}."),
+        (
+            "In front of {dn} {things} stand {x} {ps}.",
+            "{x} {ps} have gathered around {dn} {things}.",
+        ),
+        (
+            "The photo shows {x} {ps} beside {dn} {things}.",
+            "{x} {ps} wander between {dn} {things}.",
+        ),
     ),
     claims=lines(
         ("There are exactly {h} {ps}.", "The number of {ps} is {h}."),
@@ -259,8 +267,9 @@ WORLD = Wording(
 )
 
 
-# Scenes told the way people tell them: one premise, three hypotheses. Their wording gives the label away to some
-# degree, as it does in hand-written pairs (a reason is often neutral, "nobody" often contradicts).
+# Scenes told the way people tell them: one premise, three hypotheses. Their wording gives the label
+# away to some degree, as it does in hand-written pairs (a reason is often neutral, "nobody" often
+# contradicts).
 TOLD_PREMISES = lines(
     (
         "{x}, the {p} is {act}.",
@@ -270,11 +279,19 @@ TOLD_PREMISES = lines(
         "We meet a(n) {p} {x}: still {act}.",
     ),
     ("The {p} keeps {act} {x}.", "A(n) {p}, observed by a(n) {p2}, is {act}."),
-    ("Not for the first time, a(n) {p} is {act} {x}.", "You notice a(n) {p} {act} as the {p2} passes."),
+    (
+        "Not for the first time, a(n) {p} is {act} {x}.",
+        "You notice a(n) {p} {act} as the {p2} passes.",
+    ),
 )
 TOLD_HYPOTHESES: dict[str, Lines] = {
     "entailment": lines(
-        ("Someone is {act}.", "A person is {act}.", "There is a(n) {p}.", "There is at least one person."),
+        (
+            "Someone is {act}.",
+            "A person is {act}.",
+            "There is a(n) {p}.",
+            "There is at least one person.",
+        ),
         ("There is someone {act}.", "At least one person is {act}."),
         ("There is a person {act}.", "There is someone, a(n) {p}."),
     ),
@@ -286,11 +303,24 @@ TOLD_HYPOTHESES: dict[str, Lines] = {
             "The {p} hopes to be paid for this.",
         ),
         ("The {p} is {act} because of a dare.", "The {p} hopes to learn something."),
-        ("The {p} is {act} because of a promise.", "The {p} is {act} for a grandson.", "The {p} hopes to be famous."),
+        (
+            "The {p} is {act} because of a promise.",
+            "The {p} is {act} for a grandson.",
+            "The {p} hopes to be famous.",
+        ),
     ),
     "contradiction": lines(
-        ("Nobody is {act}.", "There is nobody.", "The {p} is fast asleep.", "There is no {p} here."),
+        (
+            "Nobody is {act}.",
+            "There is nobody.",
+            "The {p} is fast asleep.",
+            "There is no {p} here.",
+        ),
         ("There is nobody {act}.", "The {p} is asleep in bed."),
-        ("Nobody is {act} at all.", "There is nobody, not even a(n) {p}.", "The {p} has been asleep for hours."),
+        (
+            "Nobody is {act} at all.",
+            "There is nobody, not even a(n) {p}.",
+            "The {p} has been asleep for hours.",
+        ),
     ),
 }

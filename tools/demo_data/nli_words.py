@@ -1,4 +1,5 @@
-"""Word banks for `demo_nli`. Every noun, cue and activity belongs to one split; colours and numbers are shared."""
+"""Word banks for `demo_nli`. Every noun, cue and activity belongs to one split; colours and numbers
+are shared."""
 
 from __future__ import annotations
 
@@ -138,7 +139,12 @@ MOODS: dict[Split, tuple[Opposites, ...]] = {
         Opposites(
             "happy",
             "sad",
-            ("grinning from ear to ear", "laughing out loud", "beaming with joy", "smiling broadly"),
+            (
+                "grinning from ear to ear",
+                "laughing out loud",
+                "beaming with joy",
+                "smiling broadly",
+            ),
             ("sobbing quietly", "wiping away tears", "crying over bad news", "close to tears"),
         ),
         Opposites(
@@ -167,7 +173,11 @@ MOODS: dict[Split, tuple[Opposites, ...]] = {
             "bored",
             "excited",
             ("sighing at the slow clock", "staring blankly at nothing", "fed up with the dullness"),
-            ("hopping up and down with eagerness", "buzzing with anticipation", "squealing with enthusiasm"),
+            (
+                "hopping up and down with eagerness",
+                "buzzing with anticipation",
+                "squealing with enthusiasm",
+            ),
         ),
     ),
 }
@@ -187,7 +197,11 @@ COMPANY: dict[Split, Opposites] = {
     "test": Opposites(
         "unaccompanied",
         "among others",
-        ("with not another soul in sight", "far from all human beings", "completely isolated from everybody"),
+        (
+            "with not another soul in sight",
+            "far from all human beings",
+            "completely isolated from everybody",
+        ),
         ("alongside several pals", "amid a group of strangers", "arm in arm with a partner"),
     ),
 }
@@ -195,7 +209,8 @@ COMPANY: dict[Split, Opposites] = {
 
 @dataclass(frozen=True)
 class World:
-    """A fact about weather or hour: how to state it, how to deny it, what shows it and what rules it out."""
+    """A fact about weather or hour: how to state it, how to deny it, what shows it and what rules
+    it out."""
 
     says: str
     denies: str

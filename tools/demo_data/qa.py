@@ -1,8 +1,9 @@
-"""Rows of `demo_qa`: short passages with several people, places and things, and a question about one of them.
+"""Rows of `demo_qa`: short passages with several people, places and things, and a question about
+one of them.
 
-The answer is copied from the passage, word for word. Half of the rows are cards, whose question repeats the words
-around the answer. The other half are stories, where the same words stand around every candidate and only the person
-or thing named in the question tells which is meant.
+The answer is copied from the passage, word for word. Half of the rows are cards, whose question
+repeats the words around the answer. The other half are stories, where the same words stand around
+every candidate and only the person or thing named in the question tells which is meant.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ BANKS: dict[str, Bank] = {
     "j": words.JOBS,
 }
 FILLER_SHARE = 0.4
-# How often a card's question is sure to ask for the first of two candidates: a cue that even a tiny model can learn.
+# How often a card's question is sure to ask for the first of two candidates: a cue that even a tiny
+# model can learn.
 FIRST_SHARE = 0.5
 
 
@@ -46,14 +48,25 @@ def _answer(slots: dict[str, str], keys: str) -> str:
 def _card(rng: random.Random, split: Split) -> list[Row]:
     passage, questions = rng.choice(CARDS[split])
     sets = _draw_slots(rng, split, 2)
-    slots = {f"{key}{index + 1}": value for index, chosen in enumerate(sets) for key, value in chosen.items()}
+    slots = {
+        f"{key}{index + 1}": value
+        for index, chosen in enumerate(sets)
+        for key, value in chosen.items()
+    }
     first = [pair for pair in questions if pair[1].endswith("1")]
     question, keys = rng.choice(first if rng.random() < FIRST_SHARE else questions)
-    return [{"passage": finish(passage, slots), "question": finish(question, slots), "answer": _answer(slots, keys)}]
+    return [
+        {
+            "passage": finish(passage, slots),
+            "question": finish(question, slots),
+            "answer": _answer(slots, keys),
+        }
+    ]
 
 
 def _story(rng: random.Random, split: Split) -> list[Row]:
-    """Two or three like clauses, with a closing sentence now and then and wherever they make one sentence only."""
+    """Two or three like clauses, with a closing sentence now and then and wherever they make one
+    sentence only."""
     sentence, questions = rng.choice(STORIES[split])
     join = rng.choice(JOINS[split])
     sets = _draw_slots(rng, split, join.count("{"))
@@ -62,7 +75,9 @@ def _story(rng: random.Random, split: Split) -> list[Row]:
         passage += " " + rng.choice(words.FILLERS[split])
     question, keys = rng.choice(questions)
     slots = rng.choice(sets)
-    return [{"passage": passage, "question": finish(question, slots), "answer": _answer(slots, keys)}]
+    return [
+        {"passage": passage, "question": finish(question, slots), "answer": _answer(slots, keys)}
+    ]
 
 
 def rows(split: Split, size: int) -> list[Row]:

@@ -1,8 +1,9 @@
-"""Whole-passage templates for `demo_qa` whose questions repeat the wording of one sentence: the regular half.
+"""Whole-passage templates for `demo_qa` whose questions repeat the wording of one sentence: the
+regular half.
 
-Slots carry a number, so that two fillers of one type never meet: `p1`, `p2` names, `t` things, `l` places, `w` towns,
-`d` weekdays, `m` months, `c` colours, `n` numbers, `a` animals, `f` foods, `j` jobs. After the passage stand pairs of
-a question and the slot that answers it.
+Slots carry a number, so that two fillers of one type never meet: `p1`, `p2` names, `t` things, `l`
+places, `w` towns, `d` weekdays, `m` months, `c` colours, `n` numbers, `a` animals, `f` foods, `j`
+jobs. After the passage stand pairs of a question and the slot that answers it.
 """
 
 from __future__ import annotations

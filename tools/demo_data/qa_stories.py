@@ -1,7 +1,8 @@
-"""Sentence templates for `demo_qa` where several people do the same kind of thing: find the right one.
+"""Sentence templates for `demo_qa` where several people do the same kind of thing: find the right
+one.
 
-One template gives two or three sentences with different fillers. Slots as in `qa_cards`, without numbers; the
-questions ask about one of the sentences.
+One template gives two or three sentences with different fillers. Slots as in `qa_cards`, without
+numbers; the questions ask about one of the sentences.
 """
 
 from __future__ import annotations
@@ -24,21 +25,40 @@ STORIES: dict[Split, tuple[Story, ...]] = {
         ("{p} lives in {w}", (("Where does {p} live?", "w"), ("Who lives in {w}?", "p"))),
         (
             "{p} bought {n} bags of {f}",
-            (("Who bought the {f}?", "p"), ("What did {p} buy?", "f"), ("How many bags did {p} buy?", "n")),
+            (
+                ("Who bought the {f}?", "p"),
+                ("What did {p} buy?", "f"),
+                ("How many bags did {p} buy?", "n"),
+            ),
         ),
-        ("{p} works as a(n) {j}", (("What is the job of {p}?", "j"), ("Who works as a(n) {j}?", "p"))),
+        (
+            "{p} works as a(n) {j}",
+            (("What is the job of {p}?", "j"), ("Who works as a(n) {j}?", "p")),
+        ),
         (
             "{p} has a(n) {c} {a}",
-            (("Which animal does {p} have?", "a"), ("What colour is the {a}?", "c"), ("Who has a(n) {a}?", "p")),
+            (
+                ("Which animal does {p} have?", "a"),
+                ("What colour is the {a}?", "c"),
+                ("Who has a(n) {a}?", "p"),
+            ),
         ),
         (
             "{p} hid the {t} behind the {l}",
-            (("Who hid the {t}?", "p"), ("What did {p} hide?", "t"), ("Where did {p} hide the {t}?", "l")),
+            (
+                ("Who hid the {t}?", "p"),
+                ("What did {p} hide?", "t"),
+                ("Where did {p} hide the {t}?", "l"),
+            ),
         ),
         ("{p} was born in {m}", (("When was {p} born?", "m"), ("Who was born in {m}?", "p"))),
         (
             "{p} visits the {l} on {d}",
-            (("When does {p} visit the {l}?", "d"), ("Where does {p} go on {d}?", "l"), ("Who visits the {l}?", "p")),
+            (
+                ("When does {p} visit the {l}?", "d"),
+                ("Where does {p} go on {d}?", "l"),
+                ("Who visits the {l}?", "p"),
+            ),
         ),
         (
             "{p} found {n} coins at the {l}",
@@ -50,26 +70,52 @@ STORIES: dict[Split, tuple[Story, ...]] = {
         ),
         (
             "{p} painted the {t} {c}",
-            (("What colour did {p} paint the {t}?", "c"), ("Who painted the {t}?", "p"), ("What did {p} paint?", "t")),
+            (
+                ("What colour did {p} paint the {t}?", "c"),
+                ("Who painted the {t}?", "p"),
+                ("What did {p} paint?", "t"),
+            ),
         ),
         ("{p} likes {f}", (("What does {p} like?", "f"), ("Who likes {f}?", "p"))),
         (
             "{p} sold a(n) {t} for {n} dollars",
-            (("What did {p} sell?", "t"), ("How many dollars did {p} get?", "n"), ("Who sold a(n) {t}?", "p")),
+            (
+                ("What did {p} sell?", "t"),
+                ("How many dollars did {p} get?", "n"),
+                ("Who sold a(n) {t}?", "p"),
+            ),
         ),
         (
             "{p} wears a(n) {c} cap and sits near the {l}",
-            (("What colour is the cap of {p}?", "c"), ("Where does {p} sit?", "l"), ("Who wears the {c} cap?", "p")),
+            (
+                ("What colour is the cap of {p}?", "c"),
+                ("Where does {p} sit?", "l"),
+                ("Who wears the {c} cap?", "p"),
+            ),
         ),
-        ("{p} walked {n} miles to {w}", (("How many miles did {p} walk?", "n"), ("Where did {p} walk to?", "w"))),
-        ("{p} wrote a letter from {w} in {m}", (("When did {p} write?", "m"), ("Where did {p} write from?", "w"))),
+        (
+            "{p} walked {n} miles to {w}",
+            (("How many miles did {p} walk?", "n"), ("Where did {p} walk to?", "w")),
+        ),
+        (
+            "{p} wrote a letter from {w} in {m}",
+            (("When did {p} write?", "m"), ("Where did {p} write from?", "w")),
+        ),
         (
             "{p} repaired the {t} on {d}",
-            (("What did {p} repair?", "t"), ("When did {p} repair the {t}?", "d"), ("Who repaired the {t}?", "p")),
+            (
+                ("What did {p} repair?", "t"),
+                ("When did {p} repair the {t}?", "d"),
+                ("Who repaired the {t}?", "p"),
+            ),
         ),
         (
             "{p} fed the {a} some {f}",
-            (("What did {p} feed?", "a"), ("What did the {a} eat?", "f"), ("Who fed the {a}?", "p")),
+            (
+                ("What did {p} feed?", "a"),
+                ("What did the {a} eat?", "f"),
+                ("Who fed the {a}?", "p"),
+            ),
         ),
         (
             "{p} planted {n} trees near the {l}",
@@ -79,10 +125,17 @@ STORIES: dict[Split, tuple[Story, ...]] = {
                 ("Who planted {n} trees?", "p"),
             ),
         ),
-        ("{p} dreamed of a(n) {c} {t}", (("What did {p} dream of?", "c t"), ("Who dreamed of a(n) {t}?", "p"))),
+        (
+            "{p} dreamed of a(n) {c} {t}",
+            (("What did {p} dream of?", "c t"), ("Who dreamed of a(n) {t}?", "p")),
+        ),
         (
             "{p} met a(n) {j} in {w}",
-            (("Whom did {p} meet?", "j"), ("Where did {p} meet the {j}?", "w"), ("Who met a(n) {j}?", "p")),
+            (
+                ("Whom did {p} meet?", "j"),
+                ("Where did {p} meet the {j}?", "w"),
+                ("Who met a(n) {j}?", "p"),
+            ),
         ),
         ("{p} is {n} years old", (("How old is {p}?", "n"), ("Who is {n} years old?", "p"))),
         (
@@ -97,21 +150,48 @@ STORIES: dict[Split, tuple[Story, ...]] = {
     "validation": (
         (
             "{p} prepared {f} in {w}",
-            (("What did {p} prepare?", "f"), ("Where did {p} prepare the {f}?", "w"), ("Who prepared the {f}?", "p")),
+            (
+                ("What did {p} prepare?", "f"),
+                ("Where did {p} prepare the {f}?", "w"),
+                ("Who prepared the {f}?", "p"),
+            ),
         ),
-        ("{p} borrowed a(n) {t} from the {l}", (("What did {p} borrow?", "t"), ("Who borrowed the {t}?", "p"))),
-        ("{p} drives a(n) {c} van", (("What colour is the van of {p}?", "c"), ("Who drives the {c} van?", "p"))),
-        ("{p} collected {n} shells", (("How many shells did {p} collect?", "n"), ("Who collected {n} shells?", "p"))),
+        (
+            "{p} borrowed a(n) {t} from the {l}",
+            (("What did {p} borrow?", "t"), ("Who borrowed the {t}?", "p")),
+        ),
+        (
+            "{p} drives a(n) {c} van",
+            (("What colour is the van of {p}?", "c"), ("Who drives the {c} van?", "p")),
+        ),
+        (
+            "{p} collected {n} shells",
+            (("How many shells did {p} collect?", "n"), ("Who collected {n} shells?", "p")),
+        ),
         (
             "{p} taught a(n) {a} to fetch a(n) {t}",
-            (("Which animal did {p} teach?", "a"), ("Who taught the {a}?", "p"), ("What does the {a} fetch?", "t")),
+            (
+                ("Which animal did {p} teach?", "a"),
+                ("Who taught the {a}?", "p"),
+                ("What does the {a} fetch?", "t"),
+            ),
         ),
         (
             "{p} moved to {w} in {m}",
-            (("When did {p} move?", "m"), ("Where did {p} move to?", "w"), ("Who moved to {w}?", "p")),
+            (
+                ("When did {p} move?", "m"),
+                ("Where did {p} move to?", "w"),
+                ("Who moved to {w}?", "p"),
+            ),
         ),
-        ("{p} used to be a(n) {j}", (("What did {p} use to be?", "j"), ("Who used to be a(n) {j}?", "p"))),
-        ("{p} waited {n} minutes at the {l}", (("Where did {p} wait?", "l"), ("How many minutes did {p} wait?", "n"))),
+        (
+            "{p} used to be a(n) {j}",
+            (("What did {p} use to be?", "j"), ("Who used to be a(n) {j}?", "p")),
+        ),
+        (
+            "{p} waited {n} minutes at the {l}",
+            (("Where did {p} wait?", "l"), ("How many minutes did {p} wait?", "n")),
+        ),
     ),
     "test": (
         (
@@ -134,16 +214,31 @@ STORIES: dict[Split, tuple[Story, ...]] = {
         ),
         (
             "{p} will travel to {w} in {m}",
-            (("When will {p} travel?", "m"), ("Where will {p} travel to?", "w"), ("Who will travel to {w}?", "p")),
+            (
+                ("When will {p} travel?", "m"),
+                ("Where will {p} travel to?", "w"),
+                ("Who will travel to {w}?", "p"),
+            ),
         ),
         (
             "{p} rescued a(n) {c} {a}",
-            (("Which animal did {p} rescue?", "a"), ("What colour was the {a}?", "c"), ("Who rescued the {a}?", "p")),
+            (
+                ("Which animal did {p} rescue?", "a"),
+                ("What colour was the {a}?", "c"),
+                ("Who rescued the {a}?", "p"),
+            ),
         ),
-        ("{p} ate {f} on {d}", (("What did {p} eat?", "f"), ("When did {p} eat {f}?", "d"), ("Who ate {f}?", "p"))),
+        (
+            "{p} ate {f} on {d}",
+            (("What did {p} eat?", "f"), ("When did {p} eat {f}?", "d"), ("Who ate {f}?", "p")),
+        ),
         (
             "{p} paid {n} euros for a(n) {t}",
-            (("How many euros did {p} pay?", "n"), ("What did {p} pay for?", "t"), ("Who paid for a(n) {t}?", "p")),
+            (
+                ("How many euros did {p} pay?", "n"),
+                ("What did {p} pay for?", "t"),
+                ("Who paid for a(n) {t}?", "p"),
+            ),
         ),
         (
             "{p} stopped a(n) {c} truck by the {l}",

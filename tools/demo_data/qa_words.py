@@ -1,11 +1,17 @@
-"""Word banks for `demo_qa`. Names, things, places and times belong to one split; colours and numbers are shared."""
+"""Word banks for `demo_qa`. Names, things, places and times belong to one split; colours and
+numbers are shared."""
 
 from __future__ import annotations
 
 from demo_data.common import bank
 
 COLOURS = bank("", "", "", shared="red|blue|green|yellow|black|white|grey|brown|orange|purple|pink")
-NUMBERS = bank("", "", "", shared="three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty")
+NUMBERS = bank(
+    "",
+    "",
+    "",
+    shared="three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty",
+)
 NAMES = bank(
     train="Anna|Ben|Clara|David|Emma|Frank|Grace|Henry|Irene|Jack|Kate|Leo|Maria|Nick|Olivia|Peter|Rosa|Sam|Tina|Victor"
     "|Wendy|Adam|Bella|Carl|Daisy|Edgar|Fiona|George|Hannah|Ivan|Julia|Karl|Linda|Max|Nora|Oscar|Paula|Ralph|Susan"

@@ -1,4 +1,5 @@
-"""Rows of `demo_sentiment`: short reviews, part plain, part turned round by negation, contrast or a verdict."""
+"""Rows of `demo_sentiment`: short reviews, part plain, part turned round by negation, contrast or a
+verdict."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from demo_data import sentiment_words as words
 from demo_data.common import Row, Split, finish, fresh, rng_for
 
 LABELS = ("negative", "positive")
-# Shares chosen so that single words give a useful but incomplete answer: see the baseline guard in the tests.
+# Shares chosen so that single words give a useful but incomplete answer: see the baseline guard in
+# the tests.
 KINDS = ("plain",) * 13 + ("negated",) * 3 + ("contrast",) * 2 + ("verdict",) * 2
 
 
@@ -19,7 +21,8 @@ def _aspect(word: str) -> tuple[str, str]:
 
 
 def _slots(rng: random.Random, split: Split, positive: bool) -> dict[str, str]:
-    """Draw every word a template may ask for. `o...` and `mild` carry the polarity against the label."""
+    """Draw every word a template may ask for. `o...` and `mild` carry the polarity against the
+    label."""
     domain = rng.choice(words.DOMAINS)
     own, other = (words.GOOD, words.BAD) if positive else (words.BAD, words.GOOD)
     special = domain.good if positive else domain.bad

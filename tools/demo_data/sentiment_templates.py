@@ -1,8 +1,10 @@
 """Sentence templates for `demo_sentiment`, grouped by what makes a row easy or hard.
 
-Slots: `thing`, `a1`/`was1` and `a2`/`was2` (an aspect and its verb), `tried`, `redo`, `who`, `when`; words of the
-row's own polarity `adj`, `adj2` (for the thing), `g1`, `g2` (for an aspect), `felt` (a verb); words of the opposite
-polarity `o1`, `o2`, `ofelt`; `mild`, a mild word of the opposite polarity that a negation turns round.
+Slots: `thing`, `a1`/`was1` and `a2`/`was2` (an aspect and its verb), `tried`, `redo`, `who`,
+    `when`; words of the
+row's own polarity `adj`, `adj2` (for the thing), `g1`, `g2` (for an aspect), `felt` (a verb); words
+of the opposite polarity `o1`, `o2`, `ofelt`; `mild`, a mild word of the opposite polarity that a
+negation turns round.
 """
 
 from __future__ import annotations

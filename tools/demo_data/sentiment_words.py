@@ -1,4 +1,5 @@
-"""Word banks for `demo_sentiment`. Nouns belong to one split; part of the evaluative words is shared."""
+"""Word banks for `demo_sentiment`. Nouns belong to one split; part of the evaluative words is
+shared."""
 
 from __future__ import annotations
 
@@ -33,9 +34,17 @@ BAD = bank(
     test="abysmal|ghastly|forgettable|shoddy|laughable|frustrating",
 )
 # Mild words: "not terrific" says little, "not good" says enough.
-MILD_GOOD = bank(shared="good|great|impressive|enjoyable", train="likeable", validation="pleasant", test="satisfying")
+MILD_GOOD = bank(
+    shared="good|great|impressive|enjoyable",
+    train="likeable",
+    validation="pleasant",
+    test="satisfying",
+)
 MILD_BAD = bank(
-    shared="bad|poor|disappointing|terrible", train="second-rate", validation="lacklustre", test="forgettable"
+    shared="bad|poor|disappointing|terrible",
+    train="second-rate",
+    validation="lacklustre",
+    test="forgettable",
 )
 
 LIKED = bank(
@@ -122,10 +131,16 @@ DOMAINS = (
             test="seasoning|garnish|texture|presentation|herbs*",
         ),
         good=bank(
-            shared="delicious|tasty|fresh", train="mouth-watering", validation="yummy", test="flavourful|appetising"
+            shared="delicious|tasty|fresh",
+            train="mouth-watering",
+            validation="yummy",
+            test="flavourful|appetising",
         ),
         bad=bank(
-            shared="bland|stale|greasy|soggy", train="overcooked|tasteless", validation="rubbery", test="inedible"
+            shared="bland|stale|greasy|soggy",
+            train="overcooked|tasteless",
+            validation="rubbery",
+            test="inedible",
         ),
     ),
     Domain(
@@ -142,9 +157,17 @@ DOMAINS = (
             test="kitchenette|balcony|furniture|heating|sheets*",
         ),
         good=bank(
-            shared="clean|comfortable|cosy|quiet", train="spotless", validation="homely", test="peaceful|inviting"
+            shared="clean|comfortable|cosy|quiet",
+            train="spotless",
+            validation="homely",
+            test="peaceful|inviting",
         ),
-        bad=bank(shared="dirty|noisy|cramped|smelly", train="grubby", validation="mouldy", test="filthy|gloomy"),
+        bad=bank(
+            shared="dirty|noisy|cramped|smelly",
+            train="grubby",
+            validation="mouldy",
+            test="filthy|gloomy",
+        ),
     ),
     Domain(
         tried="used",
@@ -166,7 +189,10 @@ DOMAINS = (
             test="professional|attentive",
         ),
         bad=bank(
-            shared="rude|slow|careless|unhelpful", train="dishonest", validation="sloppy", test="incompetent|chaotic"
+            shared="rude|slow|careless|unhelpful",
+            train="dishonest",
+            validation="sloppy",
+            test="incompetent|chaotic",
         ),
     ),
     Domain(
@@ -183,10 +209,16 @@ DOMAINS = (
             test="shape|durability|surface|weight|edges*",
         ),
         good=bank(
-            shared="reliable|sturdy|handy|useful", train="well-made", validation="versatile", test="durable|practical"
+            shared="reliable|sturdy|handy|useful",
+            train="well-made",
+            validation="versatile",
+            test="durable|practical",
         ),
         bad=bank(
-            shared="flimsy|useless|unreliable|fragile", train="wobbly", validation="clunky", test="defective|overpriced"
+            shared="flimsy|useless|unreliable|fragile",
+            train="wobbly",
+            validation="clunky",
+            test="defective|overpriced",
         ),
     ),
 )

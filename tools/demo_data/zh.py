@@ -1,8 +1,8 @@
 """Rows of `demo_zh`: short Chinese exercises with one short right answer.
 
-Some kinds follow a rule that can be learnt from other words (doubling, reversing, rewriting, finding a word in the
-sentence). Others need knowledge about the very word (antonyms, measure words, categories) and stay hard for words
-that tuning did not show.
+Some kinds follow a rule that can be learnt from other words (doubling, reversing, rewriting,
+finding a word in the sentence). Others need knowledge about the very word (antonyms, measure words,
+categories) and stay hard for words that tuning did not show.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ def _row(rng: random.Random, split: Split, kind: str) -> list[Row]:
 
 
 def rows(split: Split, size: int) -> list[Row]:
-    """`size` rows in shuffled order, every kind of exercise as often as the others to within one row."""
+    """`size` rows in shuffled order, every kind of exercise as often as the others to within one
+    row."""
     rng = rng_for("demo_zh", split)
     seen: set[tuple[str, ...]] = set()
     made: list[Row] = []

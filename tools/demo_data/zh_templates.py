@@ -6,7 +6,12 @@ from demo_data.common import Split
 
 TEMPLATES: dict[str, dict[Split, tuple[str, ...]]] = {
     "antonym": {
-        "train": ("写出“{x}”的反义词。", "“{x}”的反义词是什么？", "反义词练习：{x}", "请说出“{x}”的反义词。"),
+        "train": (
+            "写出“{x}”的反义词。",
+            "“{x}”的反义词是什么？",
+            "反义词练习：{x}",
+            "请说出“{x}”的反义词。",
+        ),
         "validation": ("“{x}”反过来说是？", "找一个词，跟“{x}”相反。"),
         "test": ("哪个词和“{x}”意思相反？", "与“{x}”意思相反的词："),
     },
@@ -41,7 +46,11 @@ TEMPLATES: dict[str, dict[Split, tuple[str, ...]]] = {
             "叠词练习：{x}",
         ),
         "validation": ("用AABB的样子写“{x}”。", "每个字说两遍：{x}"),
-        "test": ("“{x}”的AABB式怎么写？", "让“{x}”里的字一个一个叠起来。", "改写成四个字的叠词：{x}"),
+        "test": (
+            "“{x}”的AABB式怎么写？",
+            "让“{x}”里的字一个一个叠起来。",
+            "改写成四个字的叠词：{x}",
+        ),
     },
     "question": {
         "train": (
@@ -74,7 +83,10 @@ TEMPLATES: dict[str, dict[Split, tuple[str, ...]]] = {
             "那天{place}没有别人，只有{name}在{act}。只有谁在{act}？",
             "看，{name}到{place}来{act}了。谁来了？",
         ),
-        "test": ("今天{name}去{place}{act}。去{place}的是谁？", "听说{name}常到{place}{act}。说的是谁？"),
+        "test": (
+            "今天{name}去{place}{act}。去{place}的是谁？",
+            "听说{name}常到{place}{act}。说的是谁？",
+        ),
     },
     "where": {
         "train": (
@@ -83,8 +95,14 @@ TEMPLATES: dict[str, dict[Split, tuple[str, ...]]] = {
             "{name}和朋友在{place}{act}。他们在什么地方？",
             "在{place}，{name}正在{act}。这是在哪里？",
         ),
-        "validation": ("{name}从家里走到{place}，开始{act}。走到了哪里？", "看，{name}到{place}来{act}了。到了哪里？"),
-        "test": ("今天{name}去{place}{act}。要去哪儿？", "听说{name}常到{place}{act}。常到什么地方？"),
+        "validation": (
+            "{name}从家里走到{place}，开始{act}。走到了哪里？",
+            "看，{name}到{place}来{act}了。到了哪里？",
+        ),
+        "test": (
+            "今天{name}去{place}{act}。要去哪儿？",
+            "听说{name}常到{place}{act}。常到什么地方？",
+        ),
     },
     "count": {
         "train": (

@@ -1,4 +1,5 @@
-"""Word banks for `demo_zh`. A word belongs to one split; measure words, category names and numerals are shared."""
+"""Word banks for `demo_zh`. A word belongs to one split; measure words, category names and numerals
+are shared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Arguments -> one call -> text and exit code. The only room that prints; heavy imports happen inside commands."""
+"""Arguments -> one call -> text and exit code. The only room that prints; heavy imports happen
+inside commands."""
 
 from ft_harness.cli import experiments, reports, tasks  # noqa: F401  (their commands)
 from ft_harness.cli.app import app, main, tasks_app

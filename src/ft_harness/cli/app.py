@@ -23,21 +23,36 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-tasks_app = typer.Typer(help="List, show and find tasks.", no_args_is_help=True, rich_markup_mode=None)
-RecipeArgument = Annotated[Path, typer.Argument(help="recipe.yaml, or the adapter folder that holds it")]
-SetOption = Annotated[list[str], typer.Option("--set", help="replace a field: section.field=value (repeatable)")]
+tasks_app = typer.Typer(
+    help="List, show and find tasks.", no_args_is_help=True, rich_markup_mode=None
+)
+RecipeArgument = Annotated[
+    Path, typer.Argument(help="recipe.yaml, or the adapter folder that holds it")
+]
+SetOption = Annotated[
+    list[str], typer.Option("--set", help="replace a field: section.field=value (repeatable)")
+]
 OutOption = Annotated[Path, typer.Option("--out", help="working folder for adapters/ and results/")]
-NameOption = Annotated[str | None, typer.Option("--name", help="adapter name; default: the recipe's folder")]
+NameOption = Annotated[
+    str | None, typer.Option("--name", help="adapter name; default: the recipe's folder")
+]
 TaskOption = Annotated[str, typer.Option("--task", help="see ft-harness tasks list")]
-IncludeOption = Annotated[str | None, typer.Option("--include-path", help="a further folder with task YAMLs")]
-SourceOption = Annotated[str | None, typer.Option("--source", help="data source, instead of the task's own")]
-TrustOption = Annotated[bool, typer.Option("--trust-task-code", help="run the code that a task from elsewhere names")]
+IncludeOption = Annotated[
+    str | None, typer.Option("--include-path", help="a further folder with task YAMLs")
+]
+SourceOption = Annotated[
+    str | None, typer.Option("--source", help="data source, instead of the task's own")
+]
+TrustOption = Annotated[
+    bool, typer.Option("--trust-task-code", help="run the code that a task from elsewhere names")
+]
 HERE = Path()
 _STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 
 class Stopped(BaseException):
-    """SIGINT or SIGTERM arrived. Not KeyboardInterrupt: typer would end the command without a word."""
+    """SIGINT or SIGTERM arrived. Not KeyboardInterrupt: typer would end the command without a
+    word."""
 
 
 def say(line: str) -> None:
@@ -50,7 +65,9 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TQDM_DELAY", "2")  # bars, with the time that remains, for what takes longer than two seconds
+    os.environ.setdefault(
+        "TQDM_DELAY", "2"
+    )  # bars, with the time that remains, for what takes longer than two seconds
     os.environ.setdefault("TQDM_MININTERVAL", "0.5")
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.ERROR)
     logging.getLogger("ft_harness").setLevel(logging.WARNING)
@@ -79,6 +96,8 @@ def main() -> None:
         sys.exit(error.exit_code)
     except Stopped as stopped:
         (signum,) = stopped.args
-        say(f"{_STOPS[signum]}: finished evaluations and checkpoints are saved; run the same command again to go on:")
+        say(
+            f"{_STOPS[signum]}: finished evaluations and checkpoints are saved; run the same command again to go on:"
+        )
         say(shlex.join(["ft-harness", *sys.argv[1:]]))
         sys.exit(128 + signum)

@@ -25,7 +25,7 @@ from ft_harness.cli.app import (
 )
 
 if TYPE_CHECKING:
-    from ft_harness.aggregator import Study
+    from ft_harness.comparison.aggregator import Study
     from ft_harness.pipeline import Experiment
     from ft_harness.records import Evaluation
 
@@ -37,7 +37,12 @@ def command_line() -> str:
 
 
 def _experiment(
-    recipe: Path, settings: list[str], out: Path, name: str | None = None, *, trust_task_code: bool = False
+    recipe: Path,
+    settings: list[str],
+    out: Path,
+    name: str | None = None,
+    *,
+    trust_task_code: bool = False,
 ) -> Experiment:
     from ft_harness.pipeline import Experiment
     from ft_harness.recipe import check_name, experiment_name, load_recipe, recipe_file
@@ -47,20 +52,31 @@ def _experiment(
     return Experiment(chosen, loaded, recipe_file(recipe), out, command_line(), trust_task_code)
 
 
-_NUMBERS = ["Base", "Tuned", "Difference", "95 % interval", "p", "n", "Verdict"]  # columns of the table in the terminal
+_NUMBERS = [
+    "Base",
+    "Tuned",
+    "Difference",
+    "95 % interval",
+    "p",
+    "n",
+    "Verdict",
+]  # columns of the table in the terminal
 
 
 def print_study(study: Study, path: Path) -> None:
-    """The main metric of each comparison, the sentences of the primary ones, and the report's path."""
+    """The main metric of each comparison, the sentences of the primary ones, and the report's
+    path."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Column, Table
 
+    from ft_harness.comparison.features import TITLES, features_of
     from ft_harness.report import View, headline, leading, measured_cells, one_line, text_of
-    from ft_harness.study import TITLES, features_of
 
     features = leading(study, View())
-    table = Table(*(TITLES[name] for name in features), *(Column(name, no_wrap=True) for name in _NUMBERS))
+    table = Table(
+        *(TITLES[name] for name in features), *(Column(name, no_wrap=True) for name in _NUMBERS)
+    )
     for comparison in study.comparisons:
         row = headline(comparison.rows)
         found, cells = features_of(study, comparison, row), measured_cells(row)
@@ -71,7 +87,9 @@ def print_study(study: Study, path: Path) -> None:
     console = Console()
     console.width = max(console.width, 110)
     console.print(table)
-    print("\n".join([*map(one_line, study.sentences()), str(path)]))
+    from ft_harness.comparison.sentences import state_study
+
+    print("\n".join([*map(one_line, state_study(study)), str(path)]))
 
 
 def _print_scores(evaluations: list[Evaluation]) -> None:
@@ -85,18 +103,21 @@ def _print_scores(evaluations: list[Evaluation]) -> None:
 
 @app.command()
 def demo(out: OutOption = HERE) -> None:
-    """Score, tune and score again the bundled model on three bundled tasks; write results/reports/demo/report.md."""
+    """Score, tune and score again the bundled model on three bundled tasks; write
+    results/reports/demo/report.md."""
     from ft_harness.pipeline import demo_experiments, run
 
     print_study(*run(demo_experiments(out), "demo", say))
 
 
 @app.command()
-def init(name: str, task: TaskOption, include_path: IncludeOption = None, out: OutOption = HERE) -> None:
+def init(
+    name: str, task: TaskOption, include_path: IncludeOption = None, out: OutOption = HERE
+) -> None:
     """Write adapters/NAME/recipe.yaml, commented."""
     from ft_harness.paths import adapters_dir
     from ft_harness.recipe import check_name, write_new_recipe
-    from ft_harness.tasks import TaskSpec, find_task
+    from ft_harness.tasks.loading import TaskSpec, find_task
 
     find_task(TaskSpec(task, include_path))
     print(write_new_recipe(adapters_dir(out) / check_name(name), task, include_path))
@@ -106,7 +127,9 @@ class _DryRun(TyperCommand):
     """`--dry-run` alone is that of this machine: typer's options have a value always or never."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, ["--dry-run=0" if each == "--dry-run" else each for each in args])
+        return super().parse_args(
+            ctx, ["--dry-run=0" if each == "--dry-run" else each for each in args]
+        )
 
 
 @app.command(cls=_DryRun)
@@ -159,13 +182,15 @@ def train(
 def evaluate(
     recipe: RecipeArgument,
     adapter: Annotated[
-        list[Path], typer.Option("--adapter", help="adapter folder to score beside the base (repeatable)")
+        list[Path],
+        typer.Option("--adapter", help="adapter folder to score beside the base (repeatable)"),
     ] = [],  # noqa: B006
     set_: SetOption = [],  # noqa: B006
     out: OutOption = HERE,
     trust_task_code: TrustOption = False,
 ) -> None:
-    """Score the base model, and the adapters that are given, on a recipe's task and splits; one load for all."""
+    """Score the base model, and the adapters that are given, on a recipe's task and splits; one
+    load for all."""
     from ft_harness.evaluation import check_complete
     from ft_harness.pipeline import evaluate_only
 
@@ -179,35 +204,51 @@ def evaluate(
 
 @app.command()
 def rescore(
-    results: Annotated[list[Path], typer.Argument(help="folders with evaluations in or below them")],
-    task: Annotated[str | None, typer.Option("--task", help="a task that asks the same; default: their own")] = None,
+    results: Annotated[
+        list[Path], typer.Argument(help="folders with evaluations in or below them")
+    ],
+    task: Annotated[
+        str | None, typer.Option("--task", help="a task that asks the same; default: their own")
+    ] = None,
     include_path: IncludeOption = None,
     trust_task_code: TrustOption = False,
 ) -> None:
-    """Score saved responses again with a task's metrics as they are now, without a model; new evaluations."""
+    """Score saved responses again with a task's metrics as they are now, without a model; new
+    evaluations."""
     from ft_harness.evaluation import check_complete
+    from ft_harness.evaluation.rescore import Definition, score_again
     from ft_harness.records import load_records
-    from ft_harness.rescore import Definition, score_again
 
-    evaluations = score_again(load_records(results), Definition(task, include_path, trust_task_code))
+    evaluations = score_again(
+        load_records(results), Definition(task, include_path, trust_task_code)
+    )
     _print_scores(evaluations)
     check_complete(evaluations)
 
 
 @app.command()
 def power(
-    results: Annotated[Path | None, typer.Argument(help="a base evaluation, instead of --n and --base")] = None,
+    results: Annotated[
+        Path | None, typer.Argument(help="a base evaluation, instead of --n and --base")
+    ] = None,
     n: Annotated[int | None, typer.Option("--n", help="items of the test set")] = None,
     base: Annotated[float | None, typer.Option("--base", help="the base's score, 0 to 1")] = None,
-    metric: Annotated[str | None, typer.Option("--metric", help="default: acc, or the run's main metric")] = None,
-    effect: Annotated[float | None, typer.Option("--effect", help="a wished improvement: the items it needs")] = None,
-    correlation: Annotated[float, typer.Option("--correlation", help="of base and tuned over items; 0: careful")] = 0.0,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="default: acc, or the run's main metric")
+    ] = None,
+    effect: Annotated[
+        float | None, typer.Option("--effect", help="a wished improvement: the items it needs")
+    ] = None,
+    correlation: Annotated[
+        float, typer.Option("--correlation", help="of base and tuned over items; 0: careful")
+    ] = 0.0,
 ) -> None:
-    """The smallest improvement that a test set could show with 80 % power, and the items that a wished one needs."""
+    """The smallest improvement that a test set could show with 80 % power, and the items that a
+    wished one needs."""
+    from ft_harness.comparison.power import power_of_run, power_of_score
+    from ft_harness.comparison.sentences import state_power
     from ft_harness.errors import ConfigError
-    from ft_harness.power import power_of_run, power_of_score
-    from ft_harness.records import load_records
-    from ft_harness.sentences import describe, state_power
+    from ft_harness.records import describe_record, load_records
 
     if results is None and n is not None and base is not None:
         print("\n".join(state_power(power_of_score(metric or "acc", n, base, effect, correlation))))
@@ -221,27 +262,38 @@ def power(
     for evaluation in load_records([results]):
         if evaluation.record.adapter is None:
             lines = state_power(power_of_run(evaluation, metric, effect, correlation))
-            print("\n".join([f"{describe(evaluation.record)}:", *(f"  {line}" for line in lines)]))
+            print(
+                "\n".join(
+                    [f"{describe_record(evaluation.record)}:", *(f"  {line}" for line in lines)]
+                )
+            )
 
 
 @app.command()
 def check(
-    what: Annotated[list[str], typer.Argument(help="recipes (files or adapter folders) and names of tasks")],
+    what: Annotated[
+        list[str], typer.Argument(help="recipes (files or adapter folders) and names of tasks")
+    ],
     set_: SetOption = [],  # noqa: B006
     include_path: IncludeOption = None,
     trust_task_code: TrustOption = False,
-    baseline: Annotated[bool, typer.Option("--baseline", help="what the last text field alone gives away")] = False,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="what the last text field alone gives away")
+    ] = False,
     out: OutOption = HERE,
 ) -> None:
-    """Find every fault of recipes, tasks and data before compute is spent; --set data.source=FILE works for both."""
+    """Find every fault of recipes, tasks and data before compute is spent; --set data.source=FILE
+    works for both."""
     from ft_harness.pipeline import check_all
-    from ft_harness.preflight import task_spec
+    from ft_harness.pipeline.preflight import task_spec
     from ft_harness.recipe import recipe_of_task
 
     report = check_all(
         what,
         lambda path: _experiment(path, set_, out, trust_task_code=trust_task_code),
-        lambda name: task_spec(recipe_of_task(name, include_path, set_), trust_code=trust_task_code),
+        lambda name: task_spec(
+            recipe_of_task(name, include_path, set_), trust_code=trust_task_code
+        ),
         baseline=baseline,
     )
     print(f"{len(report)} things checked, no fault:")

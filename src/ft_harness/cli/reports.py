@@ -15,13 +15,15 @@ from ft_harness.cli.app import HERE, OutOption, app, say
 from ft_harness.cli.experiments import command_line, print_study
 
 if TYPE_CHECKING:
-    from ft_harness.aggregator import Study
+    from ft_harness.comparison.aggregator import Study
     from ft_harness.pipeline import Layout
 
 Options = dict[str, Any]
 _LAYOUT: dict[str, tuple[Any, Any]] = {
     "formats": (
-        Annotated[str, typer.Option("--format", metavar="LIST", help="some of md,html,tex,csv,json")],
+        Annotated[
+            str, typer.Option("--format", metavar="LIST", help="some of md,html,tex,csv,json")
+        ],
         "md,html",
     ),
     "rows": (
@@ -37,17 +39,25 @@ _LAYOUT: dict[str, tuple[Any, Any]] = {
         None,
     ),
     "columns": (
-        Annotated[str | None, typer.Option("--columns", metavar="NAME", help="one of these, side by side")],
+        Annotated[
+            str | None, typer.Option("--columns", metavar="NAME", help="one of these, side by side")
+        ],
         None,
     ),
     "metrics": (
-        Annotated[str | None, typer.Option("--metrics", metavar="LIST", help="metrics of the main table")],
+        Annotated[
+            str | None, typer.Option("--metrics", metavar="LIST", help="metrics of the main table")
+        ],
         None,
     ),
     "allow_mismatch": (
         Annotated[
             list[str],
-            typer.Option("--allow-mismatch", metavar="FIELD", help="a field that may differ, with a note (repeatable)"),
+            typer.Option(
+                "--allow-mismatch",
+                metavar="FIELD",
+                help="a field that may differ, with a note (repeatable)",
+            ),
         ],
         [],
     ),
@@ -65,7 +75,13 @@ _LAYOUT: dict[str, tuple[Any, Any]] = {
     "listed": (
         Annotated[
             int,
-            typer.Option("--explorer", metavar="N", min=0, max=20_000, help="most items in the page's case explorer"),
+            typer.Option(
+                "--explorer",
+                metavar="N",
+                min=0,
+                max=20_000,
+                help="most items in the page's case explorer",
+            ),
         ],
         20_000,
     ),
@@ -93,7 +109,7 @@ def _takes_layout(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _make_layout(given: Options) -> Layout:
-    from ft_harness.pairing import Terms, check_terms
+    from ft_harness.comparison.terms import Terms, check_terms
     from ft_harness.pipeline import Layout, check_formats
     from ft_harness.report import make_view
 
@@ -107,12 +123,14 @@ def _make_layout(given: Options) -> Layout:
 @_takes_layout
 def report(
     results: Annotated[
-        list[Path], typer.Argument(help="folders with evaluations in or below them, or lm-eval's own files")
+        list[Path],
+        typer.Argument(help="folders with evaluations in or below them, or lm-eval's own files"),
     ],
     layout: Options,
     name: NameOption = "report",
     slice_by: Annotated[
-        list[str], typer.Option("--slice-by", help="a field of the docs to slice the cases by (repeatable)")
+        list[str],
+        typer.Option("--slice-by", help="a field of the docs to slice the cases by (repeatable)"),
     ] = [],  # noqa: B006
     out: OutOption = HERE,
 ) -> None:
@@ -132,7 +150,8 @@ def compare(
     layout: Options,
     name: NameOption = "comparison",
     fail_on_regression: Annotated[
-        str | None, typer.Option(metavar="METRIC", help="exit 1 if this metric got worse or is undefined")
+        str | None,
+        typer.Option(metavar="METRIC", help="exit 1 if this metric got worse or is undefined"),
     ] = None,
     out: OutOption = HERE,
 ) -> None:
@@ -149,8 +168,9 @@ def compare(
 
 
 def _check_regression(study: Study, metric: str) -> None:
-    """End with exit code 1 where the metric got worse, or nobody can tell; say it where not every comparison has it."""
-    from ft_harness.sentences import state_verdict
+    """End with exit code 1 where the metric got worse, or nobody can tell; say it where not every
+    comparison has it."""
+    from ft_harness.comparison.sentences import state_verdict
 
     rows = [row for row in study.rows() if row.metric == metric and row.tuned_subject is not None]
     if len(rows) < len(study.comparisons):
@@ -164,7 +184,8 @@ def _check_regression(study: Study, metric: str) -> None:
 
 
 def _check_read(study: Study) -> None:
-    """A report that leaves out files which should hold an evaluation is not all that was asked for."""
+    """A report that leaves out files which should hold an evaluation is not all that was asked
+    for."""
     from ft_harness.errors import IncompleteError
 
     if study.unread:

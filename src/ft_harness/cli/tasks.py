@@ -14,16 +14,26 @@ from ft_harness.cli.app import IncludeOption, SourceOption, TrustOption, app, sa
 @app.command("init-task")
 def init_task(
     file: Annotated[Path, typer.Argument(help="csv, tsv, json, jsonl (.gz) or parquet")],
-    text: Annotated[str, typer.Option("--text", "--prompt", help="the column that the model reads")],
-    label: Annotated[str | None, typer.Option("--label", help="the column with one of 2 to 100 classes")] = None,
-    answer: Annotated[str | None, typer.Option("--answer", help="or the column with an answer in free text")] = None,
-    name: Annotated[str | None, typer.Option("--name", help="the task's name; default: <file>_custom")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="folder to write; default: task_yamls/<name>")] = None,
+    text: Annotated[
+        str, typer.Option("--text", "--prompt", help="the column that the model reads")
+    ],
+    label: Annotated[
+        str | None, typer.Option("--label", help="the column with one of 2 to 100 classes")
+    ] = None,
+    answer: Annotated[
+        str | None, typer.Option("--answer", help="or the column with an answer in free text")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="the task's name; default: <file>_custom")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="folder to write; default: task_yamls/<name>")
+    ] = None,
 ) -> None:
     """Write a task YAML and its README for a data file, and show three prompts."""
-    from ft_harness.init_task import inspect, write_task
     from ft_harness.pipeline import show_task
-    from ft_harness.tasks import TaskSpec
+    from ft_harness.tasks.loading import TaskSpec
+    from ft_harness.tasks.new_task import inspect, write_task
 
     task = inspect(file, text, label=label, answer=answer, name=name)
     path = write_task(task, out or Path("task_yamls") / task.name)
@@ -39,11 +49,17 @@ def init_task(
 
 
 @app.command(
-    "lm-eval", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    "lm-eval",
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    },
 )
 def lm_eval(context: typer.Context, trust_task_code: TrustOption = False) -> None:
-    """lm-eval's own command with its own arguments; knows our tasks and the models ft-causal and ft-seqcls."""
-    from ft_harness.lm_eval_command import run_lm_eval
+    """lm-eval's own command with its own arguments; knows our tasks and the models ft-causal and
+    ft-seqcls."""
+    from ft_harness.evaluation.lm_eval_command import run_lm_eval
 
     run_lm_eval(context.args, trust_code=trust_task_code)
 
@@ -53,7 +69,7 @@ def list_tasks(
     include_path: IncludeOption = None,
 ) -> None:
     """Shipped tasks (and a folder's): name, output type, data, file."""
-    from ft_harness import tasks
+    from ft_harness.tasks import loading as tasks
 
     for row in tasks.list_tasks(include_path):
         print("  ".join(f"{value:<22}" for value in row.values()).rstrip())
@@ -62,7 +78,9 @@ def list_tasks(
 @tasks_app.command("show")
 def show_task(
     name: str,
-    model: Annotated[str, typer.Option("--model", help="whose tokenizer marks the tokens")] = "bundled",
+    model: Annotated[
+        str, typer.Option("--model", help="whose tokenizer marks the tokens")
+    ] = "bundled",
     source: SourceOption = None,
     include_path: IncludeOption = None,
     trust_task_code: TrustOption = False,
@@ -70,10 +88,14 @@ def show_task(
 ) -> None:
     """Rendered prompts of a task, the trained tokens marked as [token]."""
     from ft_harness.pipeline import show_task
-    from ft_harness.tasks import TaskSpec
+    from ft_harness.tasks.loading import TaskSpec
 
     metadata = {"data_source": source} if source else {}
-    print("\n\n".join(show_task(TaskSpec(name, include_path, metadata, trust_task_code), model, count)))
+    print(
+        "\n\n".join(
+            show_task(TaskSpec(name, include_path, metadata, trust_task_code), model, count)
+        )
+    )
 
 
 @tasks_app.command("path")
@@ -86,7 +108,7 @@ def tasks_path() -> None:
 
 @app.command("path")
 def path(what: Annotated[str, typer.Argument(help="model")]) -> None:
-    """Where the bundled model lies."""
+    """Path of the bundled model."""
     from ft_harness.errors import ConfigError
     from ft_harness.paths import bundled_model_dir
 

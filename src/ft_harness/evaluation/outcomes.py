@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,13 @@ from numpy.typing import NDArray
 
 from ft_harness.evaluation.jobs import Job, ModelState
 from ft_harness.metrics import describe, find_metric
-from ft_harness.records import (
-    Sample,
-    Score,
-    item_hash,
-)
+from ft_harness.records import Sample, Score, item_hash
 from ft_harness.stats import score_interval
 
 
-def make_sample(job: Job, item: Mapping[str, Any], truncated: set[str], occurrences: Counter[str]) -> Sample:
+def make_sample(
+    job: Job, item: Mapping[str, Any], truncated: set[str], occurrences: Counter[str]
+) -> Sample:
     """lm-eval's sample of one doc as ours."""
     key = item_hash(item["doc"])
     occurrences[key] += 1
@@ -50,24 +49,33 @@ def make_sample(job: Job, item: Mapping[str, Any], truncated: set[str], occurren
 
 
 def _failure(item: Mapping[str, Any]) -> str | None:
-    """Why a request of a doc has no answer; read off what the model gave, before filters made something else of it."""
+    """Why a request of a doc has no answer; read off what the model gave, before filters made
+    something else of it."""
     given = (response for responses in item["resps"] for response in responses)
-    return next((reason for response in given if (reason := getattr(response, "failed", None))), None)
+    return next(
+        (reason for response in given if (reason := getattr(response, "failed", None))), None
+    )
 
 
 def _noted(responses: Sequence[Any], name: str) -> list[Any] | None:
-    """What the back-end noted on each response; None where it did not, or a filter made another text of one."""
+    """What the back-end noted on each response; None where it did not, or a filter made another
+    text of one."""
     values = [getattr(response, name, None) for response in responses]
     return None if not values or None in values else values
 
 
 def _response(response: Any) -> Any:
-    """A model's response as JSON knows it: the back-end's are tuples, floats and texts with attributes of their own."""
+    """A model's response as JSON knows it: the back-end's are tuples, floats and texts with
+    attributes of their own."""
     plain = {tuple: list, float: float, str: str}
-    return next((make(response) for kind, make in plain.items() if isinstance(response, kind)), response)
+    return next(
+        (make(response) for kind, make in plain.items() if isinstance(response, kind)), response
+    )
 
 
-def _answers(output_type: str, item: Mapping[str, Any], responses: list[Any]) -> tuple[str | None, str]:
+def _answers(
+    output_type: str, item: Mapping[str, Any], responses: list[Any]
+) -> tuple[str | None, str]:
     """(what the model answered, what was right), as text without the delimiter.
 
     Where only the likelihood of the right text was asked for, the model answered nothing: None.
@@ -78,7 +86,9 @@ def _answers(output_type: str, item: Mapping[str, Any], responses: list[Any]) ->
         gold = choices[target] if isinstance(target, int) else str(target)
         if not responses:
             return None, gold.strip()
-        return choices[int(np.argmax([response[0] for response in responses]))].strip(), gold.strip()
+        return choices[
+            int(np.argmax([response[0] for response in responses]))
+        ].strip(), gold.strip()
     right = str(next(iter(target), "") if isinstance(target, list) else target)
     if output_type == "loglikelihood":
         return None, right.strip()
@@ -104,14 +114,23 @@ def metric_values(samples: Sequence[Sample], metric: str) -> list[float | list[f
 
 def make_scores(state: ModelState, job: Job, samples: Sequence[Sample]) -> list[Score]:
     scores: list[Score] = []
-    languages = {language for sample in samples if isinstance(language := sample.doc.get("language"), str)}
+    languages = {
+        language for sample in samples if isinstance(language := sample.doc.get("language"), str)
+    }
     for name, higher_is_better in job.task.higher_is_better().items():
         metric = find_metric(name)
         scored = [sample for sample in samples if sample.scores.get(name) is not None]
         values = metric_values(scored, name)
-        rows = np.array(values, dtype=np.float64).reshape(len(values), -1) if values else np.empty((0, 1))
+        rows = (
+            np.array(values, dtype=np.float64).reshape(len(values), -1)
+            if values
+            else np.empty((0, 1))
+        )
         clusters = _clusters(job.settings.cluster, scored)
-        low, high = score_interval(rows, metric.aggregate, clusters, binary=metric.binary) or (None, None)
+        low, high = score_interval(rows, metric.aggregate, clusters, binary=metric.binary) or (
+            None,
+            None,
+        )
         scores.append(
             Score(
                 metric=name,
@@ -129,7 +148,7 @@ def make_scores(state: ModelState, job: Job, samples: Sequence[Sample]) -> list[
 
 
 def _clusters(field: str | None, samples: Sequence[Sample]) -> NDArray[np.int64] | None:
-    """Which cluster each item belongs to, from 0; None where each stands alone."""
+    """Which cluster each item belongs to, from 0; None where each item is its own."""
     texts = [str(sample.doc[field]) for sample in samples if field in sample.doc] if field else []
     if not texts or len(texts) < len(samples) or len(set(texts)) == len(texts):
         return None
@@ -138,10 +157,12 @@ def _clusters(field: str | None, samples: Sequence[Sample]) -> NDArray[np.int64]
 
 def _signature(state: ModelState, job: Job, metric: str, languages: Collection[str]) -> str:
     """The line of what made a score; `languages` are those that the docs name."""
-    from importlib.metadata import version
-
     settings = job.settings
-    texts = {describe(metric, language) for language in languages} if languages else {describe(metric, None)}
+    texts = (
+        {describe(metric, language) for language in languages}
+        if languages
+        else {describe(metric, None)}
+    )
     definitions = sorted(texts - {""})
     parts = {
         "metric": metric,

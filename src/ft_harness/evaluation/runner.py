@@ -10,14 +10,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ft_harness import processes
-from ft_harness.base_model import BaseModel
+import lm_eval
+
 from ft_harness.errors import IncompleteError, InputError, ResourceError
+from ft_harness.evaluation.backends import make_lm
+from ft_harness.evaluation.backends.recovery import Effort
+from ft_harness.evaluation.backends.store import ResponseStore
 from ft_harness.evaluation.jobs import Job, ModelState, evaluation_folder, finished
 from ft_harness.evaluation.outcomes import make_sample, make_scores, metric_values
 from ft_harness.metrics import find_metric
-from ft_harness.prompts import compiled_templates
-from ft_harness.provenance import package_versions, peak_gpu_bytes, peak_rss_bytes, snapshot
+from ft_harness.models.base_model import BaseModel
+from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.models.memory import peak_gpu_bytes, peak_rss_bytes
 from ft_harness.records import (
     RECORD_FILE,
     SAMPLES_FILE,
@@ -28,16 +32,14 @@ from ft_harness.records import (
     Sample,
     read_evaluation,
 )
-from ft_harness.score_table import write_scores
-from ft_harness.scoring import make_lm
-from ft_harness.scoring.recovery import Effort
-from ft_harness.scoring.store import ResponseStore
+from ft_harness.records.provenance import package_versions, snapshot
+from ft_harness.records.score_table import write_scores
 from ft_harness.storage import write_gzip_lines, write_text
 
 
 @dataclass(frozen=True)
 class _Share:
-    """What one process has to say of its share of an evaluation."""
+    """What one process reports of its share of an evaluation."""
 
     truncated: set[str]
     cost: Cost
@@ -48,9 +50,10 @@ class _Share:
 def evaluate(state: ModelState, jobs: Sequence[Job], results: Path) -> list[Evaluation]:
     """Score one model state on each job; finished evaluations are reused.
 
-    Responses are kept as they come in `responses-<state>.jsonl` beside the evaluations, so that one that was killed
-    goes on where it was, and a task with other metrics needs the model for nothing. Where memory was not enough for an
-    item, the evaluation is partial; the next call tries again what failed.
+    Responses are kept as they come, in `responses-<state>.jsonl` next to the evaluations, so that a
+    killed evaluation goes on where it was, and other metrics of the same task need no model. Where
+    memory was not enough for an item, the evaluation is partial; the next call tries again what
+    failed.
 
     Raises:
         NonFiniteError: the model gives NaN; nothing is written for that job.
@@ -65,7 +68,8 @@ def evaluate(state: ModelState, jobs: Sequence[Job], results: Path) -> list[Eval
 
 
 def score_once(base: BaseModel, job: Job) -> dict[str, float | None]:
-    """The task's metrics on one job's docs, as `evaluate` gives them, without intervals and with nothing kept.
+    """The task's metrics on one job's docs, as `evaluate` gives them, without intervals and with
+    nothing kept.
 
     Raises:
         NonFiniteError: the model gives NaN.
@@ -73,12 +77,16 @@ def score_once(base: BaseModel, job: Job) -> dict[str, float | None]:
     """
     lm = make_lm(base, job.settings.batch_size or 1, job.settings.seed or 0)
     samples = _make_samples(job, _run_lm_eval(lm, job), lm.truncated_prompts)
-    return {name: find_metric(name).value(metric_values(samples, name)) for name in job.task.higher_is_better()}
+    return {
+        name: find_metric(name).value(metric_values(samples, name))
+        for name in job.task.higher_is_better()
+    }
 
 
 @contextmanager
 def _decoding_as_asked(job: Job) -> Iterator[None]:
-    """The job's generation arguments in its task; the task's own again afterwards, for the jobs planned from it."""
+    """The job's generation arguments in its task; the task's own again afterwards, for the jobs
+    planned from it."""
     own = job.task.config.generation_kwargs
     if job.settings.generation_kwargs:
         job.task.set_config(key="generation_kwargs", value=job.settings.generation_kwargs)
@@ -89,12 +97,12 @@ def _decoding_as_asked(job: Job) -> Iterator[None]:
 
 
 def _run_lm_eval(lm: Any, job: Job) -> list[dict[str, Any]]:
-    """lm-eval's samples of one job; where several processes share it, those of all in the first and none elsewhere.
+    """lm-eval's samples of one job; where several processes share it, all of them in the first
+    process and none in the others.
 
-    `evaluate` rather than `simple_evaluate`: the latter gathers the whole environment into each result.
+    `evaluate` rather than `simple_evaluate`: the latter gathers the whole environment into each
+    result.
     """
-    import lm_eval
-
     name = job.task.config.task
     job.task.set_config(key="num_fewshot", value=job.settings.num_fewshot)
     if job.shots:
@@ -123,12 +131,15 @@ def check_complete(evaluations: Sequence[Evaluation]) -> None:
     partial = [each for each in evaluations if each.record.status != "complete"]
     if not partial:
         return
-    failed = {each.folder: [sample.failed for sample in each.samples() if sample.failed] for each in partial}
+    failed = {
+        each.folder: [sample.failed for sample in each.samples() if sample.failed]
+        for each in partial
+    }
     first, reasons = next(iter(failed.items()))
     raise IncompleteError(
         f"{sum(map(len, failed.values()))} items have no score, first in {first}: {reasons[0]}",
-        "memory for each item alone; what was scored is saved, marked as partial and compared with nothing",
-        "make room as said above, then run the same command again: only what failed is computed",
+        "memory for each item alone; what was scored is saved and marked as partial",
+        "free memory as said above, then run the same command again: only what failed is computed",
     )
 
 
@@ -138,14 +149,16 @@ def _response_state(state: ModelState, job: Job) -> dict[str, Any]:
     return {
         "model": info.model_dump(mode="json", exclude={"pretrained", "revision", "parameters"}),
         "adapter": state.adapter_identity,
-        "execution": settings.model_dump(mode="json", include={"back_end", "device", "max_length", "batch_size"}),
+        "execution": settings.model_dump(
+            mode="json", include={"back_end", "device", "max_length", "batch_size"}
+        ),
         "versions": package_versions(),
     }
 
 
 def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
     lm = make_lm(state.base, job.settings.batch_size or 1, job.settings.seed or 0)
-    processes.join(lm)
+    lm.join()
     if len(job.doc_ids) < lm.world_size:
         raise InputError(
             f"{job.eval_id}: {len(job.doc_ids)} docs for {lm.world_size} processes",
@@ -162,7 +175,7 @@ def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
         peak_gpu_bytes=peak_gpu_bytes(),
     )
     shares = lm.gather_object(_Share(lm.truncated_prompts, cost, lm.effort, lm.fallback))
-    if lm.rank == 0:
+    if shares is not None:  # the first process
         samples = _make_samples(job, raw, set().union(*(share.truncated for share in shares)))
         record = Record(
             eval_id=folder.name,
@@ -185,8 +198,8 @@ def _make_samples(job: Job, raw: Sequence[Mapping[str, Any]], truncated: set[str
     """lm-eval's samples as ours, in the order of the docs.
 
     Raises:
-        InputError: not one for each doc.
-        ResourceError: memory was enough for none.
+        InputError: their number is not that of the docs.
+        ResourceError: memory was not enough for any.
     """
     if len(raw) != len(job.doc_ids):
         raise InputError(
@@ -195,19 +208,21 @@ def _make_samples(job: Job, raw: Sequence[Mapping[str, Any]], truncated: set[str
             "a task with several filters can't be scored yet; leave one in filter_list",
         )
     occurrences: Counter[str] = Counter()
-    ordered = sorted(raw, key=lambda item: item["doc_id"])  # several processes hand them in one after the other
+    ordered = sorted(
+        raw, key=lambda item: item["doc_id"]
+    )  # several processes hand them in one after the other
     samples = [make_sample(job, item, truncated, occurrences) for item in ordered]
     if all(sample.failed for sample in samples):
         raise ResourceError(
             f"{job.eval_id}: no item could be scored, {samples[0].failed}",
             "memory for an item alone",
-            "make room as said above, then run the same command again",
+            "free memory as said above, then run the same command again",
         )
     return samples
 
 
 def _total(costs: Sequence[Cost]) -> Cost:
-    """The cost of all processes: time and memory of the one that had most, tokens of all."""
+    """The cost of all processes: the largest time and memory, the sum of the tokens."""
     gpu = [cost.peak_gpu_bytes for cost in costs if cost.peak_gpu_bytes is not None]
     return Cost(
         seconds=max(cost.seconds for cost in costs),

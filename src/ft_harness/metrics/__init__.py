@@ -1,10 +1,12 @@
 """Per-item scores and their aggregation, usable from any task YAML under the stock `lm_eval`.
 
-A metric gives each doc a number or a short list of statistics (counts); its aggregate is a function of the *sums* of
-these statistics and the number of docs. So intervals and paired tests resample sums and never score text again, and
-lm-eval's own aggregation (`!function ft_harness.metrics.aggregate_f1`, ...) is the same function.
+A metric gives each doc a number or a short list of statistics (counts); its aggregate is a function
+of the *sums* of these statistics and the number of docs. So intervals and paired tests resample
+sums and never score text again, and lm-eval's own aggregation (`!function
+ft_harness.metrics.aggregate_f1`, ...) is the same function.
 
-This room imports nothing of ours but `errors`, so that a task YAML needs only this package installed.
+This room imports nothing of ours but `errors`, so that a task YAML needs only this package
+installed.
 """
 
 from ft_harness.metrics.answers import match_answer, normalize_answer, score_answer

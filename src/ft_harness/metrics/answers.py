@@ -26,12 +26,14 @@ def _no_punctuation() -> dict[int, None]:
 
 
 def normalize_answer(text: str) -> str:
-    """SQuAD's normalisation for any script: folded case, no punctuation, no English articles, single blanks.
+    """SQuAD's normalisation for any script: folded case, no punctuation, no English articles,
+    single blanks.
 
-    A text that is nothing but an article or punctuation keeps it, so that the answers "A" and "The", or "+" and "-",
-    stay different.
+    A text that is nothing but an article or punctuation keeps it, so that the answers "A" and
+    "The", or "+" and "-", stay different.
 
-    Source: the official SQuAD evaluation script, which knows ASCII's punctuation and lower case only.
+    Source: the official SQuAD evaluation script, which knows ASCII's punctuation and lower case
+        only.
     """
     folded = unicodedata.normalize("NFC", text.casefold())
     plain = folded.translate(_no_punctuation())
@@ -40,7 +42,8 @@ def normalize_answer(text: str) -> str:
 
 
 def bag_f1(predicted: Sequence[str], gold: Sequence[str]) -> float:
-    """F1 of two bags of tokens; 1 if both are empty, 0 if one is. The operations of the official SQuAD script."""
+    """F1 of two bags of tokens; 1 if both are empty, 0 if one is. The operations of the official
+    SQuAD script."""
     if not predicted or not gold:
         return float(predicted == gold)
     shared = sum((Counter(predicted) & Counter(gold)).values())
@@ -51,7 +54,10 @@ def bag_f1(predicted: Sequence[str], gold: Sequence[str]) -> float:
 
 
 def best_of(
-    prediction: str, references: Sequence[str], normalize: Callable[[str], str], split: Callable[[str], list[str]]
+    prediction: str,
+    references: Sequence[str],
+    normalize: Callable[[str], str],
+    split: Callable[[str], list[str]],
 ) -> tuple[float, float]:
     """(exact match, token F1) of a prediction, each the largest over the references."""
     predicted = normalize(prediction)
@@ -62,7 +68,8 @@ def best_of(
 
 
 def match_answer(prediction: str, references: Sequence[str]) -> tuple[float, float]:
-    """(exact match, token F1) of a short answer under `normalize_answer`, each the largest over the references.
+    """(exact match, token F1) of a short answer under `normalize_answer`, each the largest over the
+    references.
 
     Chinese, kana, Thai and other text without blanks is compared character by character in the F1.
     """
@@ -87,7 +94,8 @@ def read_references(doc: dict[str, Any]) -> list[str]:
 
 
 def score_answer(doc: dict[str, Any], results: Sequence[str]) -> Scores:
-    """`process_results` of a generated short answer: doc has `answer`, a text or a list of accepted texts.
+    """`process_results` of a generated short answer: doc has `answer`, a text or a list of accepted
+    texts.
 
     Raises:
         InputError: as in `read_references`.
@@ -98,5 +106,6 @@ def score_answer(doc: dict[str, Any], results: Sequence[str]) -> Scores:
 
 
 def describe(name: str, language: str | None) -> str:
-    """The normaliser, and the official one, which `score_squad` has in its place under the same names."""
+    """The normaliser, and the official one, which `score_squad` has in its place under the same
+    names."""
     return NORMALIZER if name in ("exact_match", "token_f1") else ""

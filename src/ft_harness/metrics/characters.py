@@ -1,4 +1,5 @@
-"""Characters of any script: what is punctuation, what goes on a word, which scripts are written without blanks."""
+"""Characters of any script: what is punctuation, what goes on a word, which scripts are written
+without blanks."""
 
 from __future__ import annotations
 
@@ -8,8 +9,9 @@ import unicodedata
 from functools import cache
 
 _LAST = 0x1FFFF  # punctuation and combining marks lie in the first two planes
-# Scripts written without blanks between words: Thai to Lao, Tibetan to Burmese, Khmer, Tai, Balinese, Javanese, kana,
-# Bopomofo and the Chinese characters. Not Hangul: Korean is written with blanks.
+# Scripts written without blanks between words: Thai to Lao, Tibetan to Burmese, Khmer, Tai,
+# Balinese, Javanese, kana, Bopomofo and the Chinese characters. Not Hangul: Korean is written with
+# blanks.
 UNSPACED = (
     "\u0e00-\u0eff\u0f00-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u1b00-\u1b7f\ua980-\ua9df\u3005-\u3007"
     "\u3040-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -20,7 +22,9 @@ _TOKEN = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
 @cache
 def _of_category(letters: str) -> str:
     """All characters whose Unicode category begins with one of these letters."""
-    return "".join(char for char in map(chr, range(_LAST + 1)) if unicodedata.category(char)[0] in letters)
+    return "".join(
+        char for char in map(chr, range(_LAST + 1)) if unicodedata.category(char)[0] in letters
+    )
 
 
 @cache

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Statistics = list[float]
-Scores = dict[str, float | Statistics | None]  # metric -> what one doc gives it; None if it can't be scored
+Scores = dict[
+    str, float | Statistics | None
+]  # metric -> what one doc gives it; None if it can't be scored
 Sums = NDArray[np.float64]  # [..., K]: summed statistics, K per metric
 Values = NDArray[np.float64]  # [...]
 
@@ -22,7 +24,8 @@ class Metric:
 
     Attributes:
         aggregate: (sums [..., K], n: a number or [...]) -> values [...]; NaN where undefined.
-        scale: largest value (1; 2 for Brier's score, 100 for BLEU and chrF, infinite for perplexities).
+        scale: largest value (1; 2 for Brier's score, 100 for BLEU and chrF, infinite for
+            perplexities).
         digits: decimals that a report shows (of the per cent, where the largest value is 1).
         binary: each item is 0 or 1 and the value their mean.
         version: part of a score's identity; raise it when the same answers give another value.
@@ -37,11 +40,14 @@ class Metric:
     version: int = 1
 
     def value(self, statistics: Sequence[float | Statistics | None]) -> float | None:
-        """The metric over the items that have statistics; None for no such item or where it is undefined."""
+        """The metric over the items that have statistics; None for no such item or where it is
+        undefined."""
         scored = [item for item in statistics if item is not None]
         if not scored:
             return None
-        return self.value_of(add_up(np.array(scored, dtype=np.float64).reshape(len(scored), -1)), len(scored))
+        return self.value_of(
+            add_up(np.array(scored, dtype=np.float64).reshape(len(scored), -1)), len(scored)
+        )
 
     def value_of(self, sums: Sums, n: int) -> float | None:
         """The metric of n items from the sums [K] of their statistics; None as in `value`."""
@@ -54,8 +60,8 @@ class Metric:
 def add_up(rows: Sums) -> Sums:
     """Sums [K] of statistics [n, K], zeros for no items.
 
-    Items are added one after the other, as the official SQuAD scorer does: its figures come out to the last digit. So
-    does numpy with several columns, but not with one.
+    Items are added one after the other, as the official SQuAD scorer does: its figures come out to
+    the last digit. So does numpy with several columns, but not with one.
     """
     one_column = rows.shape[1] == 1 and len(rows) > 0
     sums: Sums = rows.cumsum(axis=0)[-1] if one_column else rows.sum(axis=0)

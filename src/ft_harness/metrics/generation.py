@@ -1,4 +1,5 @@
-"""Generated text before it is scored: where the answer ends, and whether it is empty, cut off or runs on."""
+"""Generated text before it is scored: where the answer ends, and whether it is empty, cut off or
+runs on."""
 
 from __future__ import annotations
 
@@ -6,7 +7,10 @@ import re
 
 from ft_harness.metrics.core import Metric, Scores, mean
 
-METRICS = [Metric(name, mean, higher_is_better=False, binary=True) for name in ("empty", "truncated", "run_on")]
+METRICS = [
+    Metric(name, mean, higher_is_better=False, binary=True)
+    for name in ("empty", "truncated", "run_on")
+]
 
 _SPEAKERS = "user|human|assistant|question|q|instruction|用户|用戶|指令|问题|問題"
 _MARKER = re.compile(
@@ -19,10 +23,10 @@ _MARKER = re.compile(
 def cut_run_on(text: str) -> tuple[str, bool]:
     """(the answer, whether the text goes on after it with another turn or question).
 
-    Another turn begins where a line begins with `USER:`, `Human:`, `ASSISTANT:`, `Question:`, `Q:`, `Instruction:`,
-    `### `, `用户：`, `指令：` or `问题：` (any case, either colon), or at `USER:` or `ASSISTANT:` in capitals
-    anywhere. The first one ends the answer; a text that begins with one has an empty answer. A text without one comes
-    back as it is.
+    Another turn begins where a line begins with `USER:`, `Human:`, `ASSISTANT:`, `Question:`, `Q:`,
+    `Instruction:`, `### `, `用户：`, `指令：` or `问题：` (any case, either colon), or at `USER:` or
+    `ASSISTANT:` in capitals anywhere. The first one ends the answer; a text that begins with one
+    has an empty answer. A text without one comes back as it is.
     """
     found = _MARKER.search(text)
     return (text, False) if found is None else (text[: found.start()].rstrip(), True)
@@ -31,8 +35,8 @@ def cut_run_on(text: str) -> tuple[str, bool]:
 def read_answer(text: str) -> tuple[str, Scores]:
     """(the answer cut at another turn, its scores `empty`, `truncated` and `run_on`).
 
-    Empty is an answer without a visible character. `truncated` is None where the back-end doesn't say whether it cut
-    the text at the longest allowed length (lm-eval's own models don't).
+    Empty is an answer without a visible character. `truncated` is None where the back-end doesn't
+    say whether it cut the text at the longest allowed length (lm-eval's own models don't).
     """
     answer, ran_on = cut_run_on(text)
     empty = not any(char.isprintable() and not char.isspace() for char in answer)

@@ -17,7 +17,8 @@ def _fold(text: str) -> str:
 
 
 def _word_pattern(word: str) -> str:
-    """A regular expression for a folded label word that neither begins nor ends within a longer word or number."""
+    """A regular expression for a folded label word that neither begins nor ends within a longer
+    word or number."""
     marks = re.escape(combining_marks())
     pattern = r"\s+".join(re.escape(part) for part in word.split())
     if word[0].isdigit():
@@ -31,7 +32,8 @@ def _word_pattern(word: str) -> str:
 
 @lru_cache(maxsize=256)
 def _matcher(words: tuple[str, ...]) -> tuple[re.Pattern[str], list[int]]:
-    """(what an answer that names one of the words begins with, the index of the word of each of its groups).
+    """(what an answer that names one of the words begins with, the index of the word of each of its
+    groups).
 
     Longer words come first. Empty words and words that two labels share are left out.
     """
@@ -46,10 +48,11 @@ def _matcher(words: tuple[str, ...]) -> tuple[re.Pattern[str], list[int]]:
 def parse_label(text: str, words: Sequence[str]) -> int | None:
     """Index of the label word that an answer is or begins with; None if it names none.
 
-    The answer ends where another turn begins (`cut_run_on`). Case, surrounding white space, quotes and punctuation of
-    any script count for nothing: "Yes, because ..." is "yes". A word must end where the label word ends ("yesterday" is
-    not "yes", 4.5 is not 4), but not in scripts written without blanks; of two words that fit the longer one wins
-    ("not entailment" over "not"). A word that two labels share names neither.
+    The answer ends where another turn begins (`cut_run_on`). Case, surrounding white space, quotes
+    and punctuation of any script count for nothing: "Yes, because ..." is "yes". A word must end
+    where the label word ends ("yesterday" is not "yes", 4.5 is not 4), but not in scripts written
+    without blanks; of two words that fit the longer one wins ("not entailment" over "not"). A word
+    that two labels share names neither.
     """
     pattern, indices = _matcher(tuple(words))
     found = pattern.match(_fold(cut_run_on(text)[0]))

@@ -1,4 +1,5 @@
-"""Scores of classification: one label a doc, by likelihood of the label words or read from a generated answer."""
+"""Scores of classification: one label a doc, by likelihood of the label words or read from a
+generated answer."""
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ from ft_harness.metrics.generation import METRICS as SHARES
 from ft_harness.metrics.generation import read_answer
 from ft_harness.metrics.label_words import parse_label
 
-_BIN_ENDS = [(index + 1) / 10 for index in range(9)]  # ten bins of equal width, each with its upper end
+_BIN_ENDS = [
+    (index + 1) / 10 for index in range(9)
+]  # ten bins of equal width, each with its upper end
 
 
 def _precision(sums: Sums, n: int) -> Values:
@@ -38,7 +41,8 @@ def _by_class(sums: Sums) -> Sums:
 
 
 def _macro(measure: Callable[[Sums, int], Values]) -> Callable[[Sums, int], Values]:
-    """Mean over the classes of the task that occur (gold or predicted), 0 where the measure is undefined for one.
+    """Mean over the classes of the task that occur (gold or predicted), 0 where the measure is
+    undefined for one.
 
     Source: scikit-learn's average="macro" over these classes with zero_division=0.
     """
@@ -69,7 +73,8 @@ def _mcc(sums: Sums, n: int) -> Values:
 
     Unreadable answers are predictions of one more class, which is never gold.
 
-    Source: Gorodkin (2004), R_K; scikit-learn's matthews_corrcoef, which gives 0 where it is undefined.
+    Source: Gorodkin (2004), R_K; scikit-learn's matthews_corrcoef, which gives 0 where it is
+        undefined.
     """
     counts = _by_class(sums)
     gold, predicted = counts[..., 0] + counts[..., 2], counts[..., 0] + counts[..., 1]
@@ -87,7 +92,11 @@ def _ece(sums: Sums, n: int) -> Values:
     return gaps / n
 
 
-PER_LABEL: dict[str, Callable[[Sums, int], Values]] = {"precision_": _precision, "recall_": _recall, "f1_": _f1}
+PER_LABEL: dict[str, Callable[[Sums, int], Values]] = {
+    "precision_": _precision,
+    "recall_": _recall,
+    "f1_": _f1,
+}
 _BY_CLASS = [
     Metric("balanced_acc", _balanced_acc),
     Metric("mcc", _mcc),
@@ -125,9 +134,11 @@ def predicted_choice(results: Sequence[tuple[float, bool]]) -> int:
 
 
 def label_statistics(gold: int, predicted: int | None, labels: Sequence[str]) -> Scores:
-    """Scores of one classified doc; `predicted` None (no readable answer) misses the gold class and gains no other.
+    """Scores of one classified doc; `predicted` None (no readable answer) misses the gold class and
+    gains no other.
 
-    Statistics are (tp, fp, fn) of one label, of all labels in a row, or (f1_micro) summed over the labels.
+    Statistics are (tp, fp, fn) of one label, of all labels in a row, or (f1_micro) summed over the
+    labels.
     """
     flat: Statistics = []
     scores: Scores = {"acc": float(predicted == gold)}
@@ -148,9 +159,10 @@ def label_statistics(gold: int, predicted: int | None, labels: Sequence[str]) ->
 def calibration_statistics(gold: int, log_likelihoods: Sequence[float]) -> Scores:
     """ECE's and Brier's part of one doc, from the log-likelihoods of the label words.
 
-    The probabilities are their softmax in float64. `ece`: confidence (the largest probability) minus 1 if it is the
-    gold label's, in the place of its bin, 0 in the nine others; bins are (0, 0.1], ..., (0.9, 1]. `brier`: the sum over
-    the labels of (probability - 1 if gold else 0)^2, between 0 and 2.
+    The probabilities are their softmax in float64. `ece`: confidence (the largest probability)
+    minus 1 if it is the gold label's, in the place of its bin, 0 in the nine others; bins are (0,
+    0.1], ..., (0.9, 1]. `brier`: the sum over the labels of (probability - 1 if gold else 0)^2,
+    between 0 and 2.
 
     Source: Guo et al. (2017), equation 3; Brier (1950), equation 2.
     """
@@ -166,7 +178,8 @@ def calibration_statistics(gold: int, log_likelihoods: Sequence[float]) -> Score
 
 
 def _check_labels(doc: dict[str, Any], given: int, what: str) -> None:
-    """A gold label of the task, and one result or word a label: else every score would be about the wrong labels."""
+    """A gold label of the task, and one result or word a label: else every score would be about the
+    wrong labels."""
     labels = doc["label_names"]
     if given != len(labels):
         raise InputError(
@@ -189,7 +202,9 @@ def label_metrics(labels: Sequence[str]) -> list[str]:
         InputError: the metrics of a label would have the name of an average.
     """
     averages = {metric.name for metric in METRICS}
-    taken = [label for label in labels if any(f"{prefix}{label}" in averages for prefix in PER_LABEL)]
+    taken = [
+        label for label in labels if any(f"{prefix}{label}" in averages for prefix in PER_LABEL)
+    ]
     if taken:
         raise InputError(
             f"labels named {', '.join(taken)}: f1_{taken[0]} is an average over the labels",
@@ -211,7 +226,8 @@ def label_answer_metrics(labels: Sequence[str]) -> list[str]:
 
 
 def score_label(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> Scores:
-    """`process_results` of a classification task: doc has `label` (index) and `label_names`; one result per label.
+    """`process_results` of a classification task: doc has `label` (index) and `label_names`; one
+    result per label.
 
     Raises:
         InputError: not one result per label, or a label that is none of the task's.
@@ -223,8 +239,8 @@ def score_label(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> S
 
 
 def score_label_answer(doc: dict[str, Any], results: Sequence[str]) -> Scores:
-    """`process_results` of the generated form: results[0] is the answer; doc has `label`, `label_names` and
-    `label_words`, the answer word of each label.
+    """`process_results` of the generated form: results[0] is the answer; doc has `label`,
+    `label_names` and `label_words`, the answer word of each label.
 
     An answer that names no label is wrong, and counted in `invalid`.
 
@@ -235,12 +251,17 @@ def score_label_answer(doc: dict[str, Any], results: Sequence[str]) -> Scores:
     answer, shares = read_answer(results[0])
     predicted = parse_label(answer, doc["label_words"])
     return (
-        label_statistics(doc["label"], predicted, doc["label_names"]) | {"invalid": float(predicted is None)} | shares
+        label_statistics(doc["label"], predicted, doc["label_names"])
+        | {"invalid": float(predicted is None)}
+        | shares
     )
 
 
-def confusion(golds: Sequence[int], predictions: Sequence[int | None], labels: Sequence[str]) -> NDArray[np.int64]:
-    """Counts [labels, labels + 1]: rows gold, columns predicted, the last one answers that name no label."""
+def confusion(
+    golds: Sequence[int], predictions: Sequence[int | None], labels: Sequence[str]
+) -> NDArray[np.int64]:
+    """Counts [labels, labels + 1]: rows gold, columns predicted, the last one answers that name no
+    label."""
     width = len(labels) + 1
     columns = [len(labels) if predicted is None else predicted for predicted in predictions]
     cells = np.array(golds, dtype=np.int64) * width + np.array(columns, dtype=np.int64)
@@ -248,7 +269,11 @@ def confusion(golds: Sequence[int], predictions: Sequence[int | None], labels: S
 
 
 def describe(name: str, language: str | None) -> str:
-    """What the names leave open: the bins of ECE, the sums of Brier's score, the averages' classes."""
+    """What the names leave open: the bins of ECE, the sums of Brier's score, the averages'
+    classes."""
     if name in ("f1_macro", "precision_macro", "recall_macro"):
         return "classes:occurring|undefined:0"
-    return {"ece": "bins:10|width:equal|confidence:softmax", "brier": "sum over labels|p:softmax"}.get(name, "")
+    return {
+        "ece": "bins:10|width:equal|confidence:softmax",
+        "brier": "sum over labels|p:softmax",
+    }.get(name, "")

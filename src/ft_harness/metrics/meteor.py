@@ -1,4 +1,5 @@
-"""METEOR by nltk, with the bundled synonym index in WordNet's place and tokenizers that need no downloaded data."""
+"""METEOR by nltk, with the bundled synonym index in WordNet's place and tokenizers that need no
+downloaded data."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from ft_harness.metrics.core import Metric, mean
 from ft_harness.metrics.wordnet import WORDS_IN_MEMORY, synonym_index
 
 METRICS = [Metric("meteor", mean)]
-# In place of the abbreviations that nltk's downloaded Punkt model has learnt: after these a full stop ends no sentence.
+# In place of the abbreviations that nltk's downloaded Punkt model has learnt: after these a full
+# stop ends no sentence.
 ABBREVIATIONS = frozenset(
     {
         "mr", "mrs", "ms", "dr", "prof", "st", "jr", "sr", "gen", "col", "sgt", "capt", "rev", "hon", "inc", "ltd",
@@ -26,11 +28,14 @@ _log = logging.getLogger(__name__)
 
 
 def meteor_score(prediction: str, references: Sequence[str]) -> float | None:
-    """METEOR of one item, 0-1, the best reference; None if no reference can be scored (see `why_no_meteor`).
+    """METEOR of one item, 0-1, the best reference; None if no reference can be scored (see
+    `why_no_meteor`).
 
-    Two identical texts score just below 1 (two words 0.9375): the penalty for one chunk of n words is 0.5 / n^3.
+    Two identical texts score just below 1 (two words 0.9375): the penalty for one chunk of n words
+    is 0.5 / n^3.
 
-    Source: nltk.translate.meteor_score (Lavie and Agarwal 2007; exact, stem and synonym matches, greedy from the end).
+    Source: nltk.translate.meteor_score (Lavie and Agarwal 2007; exact, stem and synonym matches,
+        greedy from the end).
     """
     if reason := why_no_meteor(references):
         _warn(reason)
@@ -59,7 +64,8 @@ def _is_latin_letter(character: str) -> bool:
 
 
 def meteor_words(text: str) -> list[str]:
-    """Words and punctuation as nltk's `word_tokenize` parts them, but for sentence ends after rare abbreviations."""
+    """Words and punctuation as nltk's `word_tokenize` parts them, but for sentence ends after rare
+    abbreviations."""
     sentences, tokenizer = _tokenizers()
     return [word for sentence in sentences.tokenize(text) for word in tokenizer.tokenize(sentence)]
 
@@ -83,7 +89,8 @@ def _tokenizers() -> tuple[Any, Any]:
 
 @cache
 def _stemmer() -> Any:
-    """nltk's Porter stemmer, which remembers the latest words: stemming takes most of METEOR's time."""
+    """nltk's Porter stemmer, which remembers the latest words: stemming takes most of METEOR's
+    time."""
     from nltk.stem.porter import PorterStemmer
 
     return SimpleNamespace(stem=lru_cache(WORDS_IN_MEMORY)(PorterStemmer().stem))
@@ -94,4 +101,6 @@ def describe(name: str, language: str | None) -> str:
     if name != "meteor":
         return ""
     synonyms = synonym_index().checksum[:8]
-    return f"tok:nltk-word|stem:porter|wordnet:3.0|synonyms:{synonyms}|refs:max|nltk:{version('nltk')}"
+    return (
+        f"tok:nltk-word|stem:porter|wordnet:3.0|synonyms:{synonyms}|refs:max|nltk:{version('nltk')}"
+    )

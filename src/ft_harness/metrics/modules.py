@@ -1,6 +1,8 @@
-"""The metrics as modules of Hugging Face's `evaluate`: `load_metric("bleu")` instead of `evaluate.load("bleu")`.
+"""The metrics as modules of Hugging Face's `evaluate`: `load_metric("bleu")` instead of
+`evaluate.load("bleu")`.
 
-Nothing is downloaded, and a module calls the very functions that score a task: the numbers are the same.
+Nothing is downloaded, and a module calls the very functions that score a task: the numbers are the
+same.
 """
 
 from __future__ import annotations
@@ -36,17 +38,20 @@ def load_metric(
     """A metric as an `evaluate.Metric`: `add`, `add_batch`, `compute`, `evaluate.combine`.
 
     Args:
-        name: `exact_match`, `token_f1`, `bleu`, `chrf`, `meteor`, `rouge` (all four) or one of its names; `squad`
-            (lists of answers, empty where there is none); `label` (all that is known of labels) or one of its names,
-            such as `acc`, `mcc`, `f1_macro`, `recall_<label>`; `ece`, `brier` (predictions are lists of one
-            log-likelihood a label); `token_ppl`, `byte_ppl`, `char_ppl` (predictions are log-likelihoods in nats,
-            references counts of units).
-        labels: names of the classes, for the label metrics: the task's, not those that happen to occur. Predictions and
-            references are names or indices; a prediction that is neither is an unreadable answer, and wrong.
+        name: `exact_match`, `token_f1`, `bleu`, `chrf`, `meteor`, `rouge` (all four) or one of its
+            names; `squad` (lists of answers, empty where there is none); `label` (all that is known
+            of labels) or one of its names, such as `acc`, `mcc`, `f1_macro`, `recall_<label>`;
+            `ece`, `brier` (predictions are lists of one log-likelihood a label); `token_ppl`,
+            `byte_ppl`, `char_ppl` (predictions are log-likelihoods in nats, references counts of
+            units).
+        labels: names of the classes, for the label metrics: the task's, not those that happen to
+            occur. Predictions and references are names or indices; a prediction that is neither is
+            an unreadable answer, and wrong.
         language: code that chooses BLEU's tokenizer.
         options: evaluate's own (`keep_in_memory`, `experiment_id`, `num_process`, ...).
 
-    `compute` gives {metric: value}; None where it is undefined. References are texts, or lists of texts.
+    `compute` gives {metric: value}; None where it is undefined. References are texts, or lists of
+    texts.
 
     Raises:
         InputError: no such metric, labels missing or given in vain.
@@ -61,30 +66,46 @@ def _item_scores(
     """(what one prediction and its reference give, the metrics that are asked for)."""
     if name in TEXT_MODULES or name in ROUGES:
         if labels is not None:
-            raise InputError(f"labels given for {name}", "labels for the label metrics only", "leave them out")
+            raise InputError(
+                f"labels given for {name}", "labels for the label metrics only", "leave them out"
+            )
         several = {"rouge": ROUGES, "squad": SQUAD_NAMES}
         return partial(_text_scores, name, language), list(several.get(name, (name,)))
     if name in COUNT_MODULES:
         return partial(_count_scores, name), [name]
     if labels is None and (name == LABEL_MODULE or name in label_metrics([])):
-        raise InputError(f"no labels for {name}", "the names of all classes of the task", "give labels=[...]")
+        raise InputError(
+            f"no labels for {name}", "the names of all classes of the task", "give labels=[...]"
+        )
     if name in CALIBRATION:
         return partial(_calibration_scores, list(labels or [])), [name]
     known = [known for known in label_metrics(labels or []) if known not in CALIBRATION]
     if name != LABEL_MODULE and name not in known:
-        choices = ", ".join([*TEXT_MODULES, *ROUGES, *COUNT_MODULES, LABEL_MODULE, *known, *CALIBRATION])
-        raise InputError(f"unknown metric {name}", f"one of {choices}", "name one of these; label metrics need labels")
+        choices = ", ".join(
+            [*TEXT_MODULES, *ROUGES, *COUNT_MODULES, LABEL_MODULE, *known, *CALIBRATION]
+        )
+        raise InputError(
+            f"unknown metric {name}",
+            f"one of {choices}",
+            "name one of these; label metrics need labels",
+        )
     return partial(_label_scores, list(labels or [])), known if name == LABEL_MODULE else [name]
 
 
-def _text_scores(name: str, language: str | None, prediction: str, reference: str | Sequence[str]) -> Scores:
+def _text_scores(
+    name: str, language: str | None, prediction: str, reference: str | Sequence[str]
+) -> Scores:
     references = [reference] if isinstance(reference, str) else list(reference)
     if name == "squad":
         return score_squad({"answers": references}, [prediction])
     if not references:
-        raise InputError("an item has no reference", "at least one text an item", "leave such items out")
+        raise InputError(
+            "an item has no reference", "at least one text an item", "leave such items out"
+        )
     if name in ("exact_match", "token_f1"):
-        return dict(zip(("exact_match", "token_f1"), match_answer(prediction, references), strict=True))
+        return dict(
+            zip(("exact_match", "token_f1"), match_answer(prediction, references), strict=True)
+        )
     if name == "bleu":
         return {name: bleu_statistics(prediction, references, language)}
     if name == "chrf":
@@ -96,11 +117,15 @@ def _text_scores(name: str, language: str | None, prediction: str, reference: st
 
 def _count_scores(name: str, log_likelihood: float, count: float) -> Scores:
     if not count > 0:
-        raise InputError(f"{name}: an item has {count:g} units", "at least one", "leave empty items out")
+        raise InputError(
+            f"{name}: an item has {count:g} units", "at least one", "leave empty items out"
+        )
     return {name: [log_likelihood, count]}
 
 
-def _calibration_scores(labels: list[str], log_likelihoods: Sequence[float], reference: str | float) -> Scores:
+def _calibration_scores(
+    labels: list[str], log_likelihoods: Sequence[float], reference: str | float
+) -> Scores:
     if len(log_likelihoods) != len(labels):
         raise InputError(
             f"an item has {len(log_likelihoods)} log-likelihoods for {len(labels)} labels",
@@ -111,14 +136,18 @@ def _calibration_scores(labels: list[str], log_likelihoods: Sequence[float], ref
 
 
 def _label_scores(labels: list[str], prediction: str | float, reference: str | float) -> Scores:
-    return label_statistics(_gold_index(reference, labels), _label_index(_whole(prediction), labels), labels)
+    return label_statistics(
+        _gold_index(reference, labels), _label_index(_whole(prediction), labels), labels
+    )
 
 
 def _gold_index(reference: str | float, labels: list[str]) -> int:
     gold = _label_index(_whole(reference), labels)
     if gold is None:
         raise InputError(
-            f"reference {_whole(reference)!r} is no label", f"one of {', '.join(labels)}", "mend the references"
+            f"reference {_whole(reference)!r} is no label",
+            f"one of {', '.join(labels)}",
+            "mend the references",
         )
     return gold
 
@@ -129,16 +158,22 @@ def _whole(given: str | float) -> str | float:
 
 
 def _label_index(given: str | float, labels: list[str]) -> int | None:
-    """Index of a label given by name, or by index where no name is a number; None if it is neither."""
+    """Index of a label given by name, or by index where no name is a number; None if it is
+    neither."""
     spelt = str(given)
     if spelt in labels:
         return labels.index(spelt)
-    is_index = spelt.isdecimal() and int(spelt) < len(labels) and not any(label.isdecimal() for label in labels)
+    is_index = (
+        spelt.isdecimal()
+        and int(spelt) < len(labels)
+        and not any(label.isdecimal() for label in labels)
+    )
     return int(spelt) if is_index else None
 
 
 def _inputs(name: str) -> list[tuple[Any, Any]]:
-    """Types of (prediction, reference) that a module takes; the first that holds what is given is chosen."""
+    """Types of (prediction, reference) that a module takes; the first that holds what is given is
+    chosen."""
     from datasets import Sequence as Several
     from datasets import Value
 
@@ -163,7 +198,12 @@ def _metric_class() -> type[evaluate.Metric]:
         """Per-item scores of the metrics room, aggregated by its own `Metric.value`."""
 
         def __init__(
-            self, name: str, score: Callable[[Any, Any], Scores], names: list[str], signature: str, **options: Any
+            self,
+            name: str,
+            score: Callable[[Any, Any], Scores],
+            names: list[str],
+            signature: str,
+            **options: Any,
         ) -> None:
             self._score, self._names, self._signature = score, names, signature
             self._name = name
@@ -176,11 +216,18 @@ def _metric_class() -> type[evaluate.Metric]:
                 description=self._signature,
                 citation="",
                 inputs_description="\n        predictions and references are lists of one length.\n",
-                features=[Features({"predictions": left, "references": right}) for left, right in pairs],
+                features=[
+                    Features({"predictions": left, "references": right}) for left, right in pairs
+                ],
             )
 
-        def _compute(self, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float | None]:
+        def _compute(
+            self, predictions: Sequence[Any], references: Sequence[Any]
+        ) -> dict[str, float | None]:
             items = [self._score(*pair) for pair in zip(predictions, references, strict=True)]
-            return {name: find_metric(name).value([item[name] for item in items]) for name in self._names}
+            return {
+                name: find_metric(name).value([item[name] for item in items])
+                for name in self._names
+            }
 
     return FtHarnessMetric

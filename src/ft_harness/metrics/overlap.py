@@ -1,4 +1,5 @@
-"""BLEU and chrF as sacrebleu computes them: sufficient statistics per item, the score from their sums."""
+"""BLEU and chrF as sacrebleu computes them: sufficient statistics per item, the score from their
+sums."""
 
 from __future__ import annotations
 
@@ -26,16 +27,20 @@ _log = logging.getLogger(__name__)
 
 
 def bleu_tokenizer(language: str | None) -> str:
-    """sacrebleu's tokenizer for a language code ("zh", "zh-TW"): 13a if there is none or it is not in `TOKENIZERS`."""
+    """sacrebleu's tokenizer for a language code ("zh", "zh-TW"): 13a if there is none or it is not
+    in `TOKENIZERS`."""
     code = (language or "").replace("_", "-").partition("-")[0].lower()
     return TOKENIZERS.get(code, DEFAULT_TOKENIZER)
 
 
-def bleu_statistics(prediction: str, references: Sequence[str], language: str | None = None) -> Statistics:
+def bleu_statistics(
+    prediction: str, references: Sequence[str], language: str | None = None
+) -> Statistics:
     """sacrebleu's counts of one item.
 
     Returns:
-        [words of the prediction, words of the reference next in length, matching n-grams of 1-4, n-grams of 1-4].
+        [words of the prediction, words of the reference next in length, matching n-grams of 1-4,
+        n-grams of 1-4].
     """
     if not language and any(map(_UNSPACED.search, references)):
         _warn_no_language()
@@ -52,7 +57,8 @@ def chrf_statistics(prediction: str, references: Sequence[str]) -> Statistics:
 
 
 def _item_statistics(metric: Any, prediction: str, references: Sequence[str]) -> Statistics:
-    # sacrebleu gives chrF's counts under no public name; its own significance tests read them here too.
+    # sacrebleu gives chrF's counts under no public name; its own significance tests read them here
+    # too.
     (counts,) = metric._extract_corpus_statistics([prediction], [[text] for text in references])
     return [float(count) for count in counts]
 
@@ -81,7 +87,8 @@ def _warn_no_language() -> None:
 
 
 def bleu_value(sums: Sums, n: int) -> Values:
-    """Corpus BLEU, 0-100: exponential smoothing, no effective order; 0 where no 4-gram exists or nothing matches.
+    """Corpus BLEU, 0-100: exponential smoothing, no effective order; 0 where no 4-gram exists or
+    nothing matches.
 
     Source: sacrebleu's `BLEU.compute_bleu`, for many corpora at once.
     """
@@ -97,7 +104,8 @@ def bleu_value(sums: Sums, n: int) -> Values:
 
 
 def chrf_value(sums: Sums, n: int) -> Values:
-    """Corpus chrF2, 0-100: F of the mean precision and the mean recall over the n-gram lengths that both sides have.
+    """Corpus chrF2, 0-100: F of the mean precision and the mean recall over the n-gram lengths that
+    both sides have.
 
     Source: sacrebleu's `CHRF._compute_f_score`, for many corpora at once.
     """
@@ -117,7 +125,11 @@ def describe(name: str, language: str | None, references: int | None = 1) -> str
     if name not in ("bleu", "chrf"):
         return ""
     metric = _bleu(bleu_tokenizer(language)) if name == "bleu" else _chrf()
-    return str(type(metric)._SIGNATURE_TYPE(vars(metric) | {"num_refs": -1 if references is None else references}))
+    return str(
+        type(metric)._SIGNATURE_TYPE(
+            vars(metric) | {"num_refs": -1 if references is None else references}
+        )
+    )
 
 
 METRICS = [Metric("bleu", bleu_value, scale=100.0), Metric("chrf", chrf_value, scale=100.0)]

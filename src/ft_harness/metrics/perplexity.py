@@ -1,7 +1,8 @@
 """Perplexities of an answer given its prompt, and of running text: per token, byte and character.
 
-The unit stands in the name. A perplexity of many docs is exp(-sum of log-likelihoods / sum of units), so a long doc
-weighs more than a short one; `item_ppl` alone is the plain mean of each doc's own perplexity.
+The unit stands in the name. A perplexity of many docs is exp(-sum of log-likelihoods / sum of
+units), so a long doc weighs more than a short one; `item_ppl` alone is the plain mean of each doc's
+own perplexity.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from ft_harness.metrics.core import Metric, Scores, Statistics, Sums, Values, ra
 
 
 def _perplexity(sums: Sums, n: int) -> Values:
-    """exp(-log-likelihood / units) of sums [..., 2]; NaN without units and beyond the range of a float."""
+    """exp(-log-likelihood / units) of sums [..., 2]; NaN without units and beyond the range of a
+    float."""
     with np.errstate(over="ignore"):
         values = np.exp(ratio(-sums[..., 0], sums[..., 1]))
     return np.where(np.isfinite(values), values, np.nan)
 
 
 def _item_mean(sums: Sums, n: int) -> Values:
-    """Mean over docs of sums [..., 2] (perplexities, docs whose perplexity is beyond a float): NaN if any is beyond."""
+    """Mean over docs of sums [..., 2] (perplexities, docs whose perplexity is beyond a float): NaN
+    if any is beyond."""
     return np.where(sums[..., 1] > 0, np.nan, sums[..., 0] / n)
 
 
@@ -43,7 +46,8 @@ _DEFINITIONS = {
 
 
 def describe(name: str, language: str | None) -> str:
-    """The formula and units of a perplexity, the same in every language; "" for any other metric."""
+    """The formula and units of a perplexity, the same in every language; "" for any other
+    metric."""
     return _DEFINITIONS.get(name, "")
 
 
@@ -67,19 +71,27 @@ def _score(text: str, log_likelihood: float, tokens: int | None) -> Scores:
             "a finite log-likelihood",
             "check the model's and the adapter's weights for NaN, or score in float32",
         )
-    units = {"token_ppl": tokens if text else 0, "byte_ppl": len(text.encode("utf-8")), "char_ppl": len(text)}
-    return {name: [float(log_likelihood), float(count)] if count else None for name, count in units.items()}
+    units = {
+        "token_ppl": tokens if text else 0,
+        "byte_ppl": len(text.encode("utf-8")),
+        "char_ppl": len(text),
+    }
+    return {
+        name: [float(log_likelihood), float(count)] if count else None
+        for name, count in units.items()
+    }
 
 
 def score_answer_ppl(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> Scores:
     """`process_results` of an answer's perplexity given its prompt (output_type loglikelihood).
 
-    Bytes and characters are those of the doc's `answer` (the first of several), without the blank before it. An empty
-    answer has no score. Token counts are known to ft-harness's own back-end only; under lm-eval's `hf` model
-    `token_ppl` and `item_ppl` are None.
+    Bytes and characters are those of the doc's `answer` (the first of several), without the blank
+    before it. An empty answer has no score. Token counts are known to ft-harness's own back-end
+    only; under lm-eval's `hf` model `token_ppl` and `item_ppl` are None.
 
     Args:
-        results: one (log-likelihood in nats, whether greedy), with the number of scored tokens as attribute `tokens`.
+        results: one (log-likelihood in nats, whether greedy), with the number of scored tokens as
+            attribute `tokens`.
 
     Raises:
         NonFiniteError: the log-likelihood is NaN or infinite.
@@ -92,9 +104,11 @@ def score_answer_ppl(doc: dict[str, Any], results: Sequence[tuple[float, bool]])
 
 
 def score_text_ppl(doc: dict[str, Any], results: Sequence[float]) -> Scores:
-    """`process_results` of a running text's perplexity (output_type loglikelihood_rolling) of the doc's `text`.
+    """`process_results` of a running text's perplexity (output_type loglikelihood_rolling) of the
+    doc's `text`.
 
-    An empty text has no score; `token_ppl` is None under lm-eval's `hf` model, as in `score_answer_ppl`.
+    An empty text has no score; `token_ppl` is None under lm-eval's `hf` model, as in
+    `score_answer_ppl`.
 
     Args:
         results: one log-likelihood in nats, with the number of scored tokens as attribute `tokens`.

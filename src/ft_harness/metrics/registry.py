@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ft_harness.errors import InputError
-from ft_harness.metrics import answers, generation, labels, meteor, overlap, perplexity, rouge, squad
+from ft_harness.metrics import (
+    answers,
+    generation,
+    labels,
+    meteor,
+    overlap,
+    perplexity,
+    rouge,
+    squad,
+)
 from ft_harness.metrics.core import Metric, Statistics
 
 _FAMILIES = (answers, generation, labels, meteor, overlap, perplexity, rouge, squad)
-_METRICS: dict[str, Metric] = {metric.name: metric for family in _FAMILIES for metric in family.METRICS}
+_METRICS: dict[str, Metric] = {
+    metric.name: metric for family in _FAMILIES for metric in family.METRICS
+}
 
 
 def find_metric(name: str) -> Metric:
@@ -24,7 +35,11 @@ def find_metric(name: str) -> Metric:
         if name.startswith(prefix) and len(name) > len(prefix):
             return Metric(name, aggregate)
     known = [*_METRICS, *(f"{prefix}<label>" for prefix in labels.PER_LABEL)]
-    raise InputError(f"unknown metric {name}", f"one of {', '.join(known)}", "change metric_list in the task's YAML")
+    raise InputError(
+        f"unknown metric {name}",
+        f"one of {', '.join(known)}",
+        "change metric_list in the task's YAML",
+    )
 
 
 def metric_versions(names: Sequence[str]) -> dict[str, int]:
@@ -34,7 +49,8 @@ def metric_versions(names: Sequence[str]) -> dict[str, int]:
         try:
             ours[name] = find_metric(name).version
         except InputError:
-            continue  # a metric of lm-eval's or of a stranger's code, which has an identity of its own
+            # a metric of lm-eval's or of a stranger's code, which has an identity of its own
+            continue
     return ours
 
 
@@ -48,9 +64,19 @@ def aggregation(name: str) -> Callable[[Sequence[float | Statistics | None]], fl
 
 
 def describe(name: str, language: str | None) -> str:
-    """What defines a metric beyond its name (normaliser, tokenizer, library and version); "" where it says all."""
+    """What defines a metric beyond its name (normaliser, tokenizer, library and version); "" where
+    it says all."""
     for family in _FAMILIES:
         text: str = family.describe(name, language) if hasattr(family, "describe") else ""
         if text:
             return text
     return ""
+
+
+DECIDING_METRICS = ("acc", "exact_match")  # 0/1 metrics that say whether an answer is right
+GRADED_METRICS = (
+    "token_f1",
+    "rougeL",
+    "meteor",
+)  # of tasks without one: how good an answer is, from 0 to 1
+BY_LABEL = "f1_macro"  # its statistics tell gold and predicted label of an item

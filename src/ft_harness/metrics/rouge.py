@@ -24,10 +24,11 @@ def _word() -> re.Pattern[str]:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in lower case: runs of letters and digits with their accents; all else parts words.
+    """The words of a text in lower case: runs of letters and digits with their accents; all else
+    parts words.
 
-    In scripts written without blanks each character is a word. For ASCII text these are the tokens of rouge-score's own
-    tokenizer without its stemmer.
+    In scripts written without blanks each character is a word. For ASCII text these are the tokens
+    of rouge-score's own tokenizer without its stemmer.
     """
     return _word().findall(unicodedata.normalize("NFC", text.lower()))
 
@@ -42,7 +43,8 @@ def _scorer() -> Any:
 def rouge_scores(prediction: str, references: Sequence[str]) -> dict[str, float]:
     """F-measure of each ROUGE, 0-1, the best reference for each; sentences of rougeLsum are lines.
 
-    As in rouge-score, a text without words (or, for rouge2, of one word) scores 0, also against itself.
+    As in rouge-score, a text without words (or, for rouge2, of one word) scores 0, also against
+    itself.
     """
     scores = _scorer().score_multi(references, prediction)
     return {name: float(scores[name].fmeasure) for name in NAMES}
@@ -53,4 +55,6 @@ def describe(name: str, language: str | None) -> str:
     if name not in NAMES:
         return ""
     lines = "|sentences:lines" if name == "rougeLsum" else ""
-    return f"f-measure|tok:unicode-words|stem:no{lines}|refs:max|rouge-score:{version('rouge-score')}"
+    return (
+        f"f-measure|tok:unicode-words|stem:no{lines}|refs:max|rouge-score:{version('rouge-score')}"
+    )

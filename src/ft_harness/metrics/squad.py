@@ -1,4 +1,5 @@
-"""SQuAD v1.1 and v2.0 as the official scorer has them, with the questions that have no answer apart."""
+"""SQuAD v1.1 and v2.0 as the official scorer has them, with the questions that have no answer
+apart."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ METRICS = [
     Metric("NoAns_exact", mean, binary=True),
     Metric("NoAns_f1", mean, binary=True),  # an empty gold answer is met or missed, nothing between
 ]
-# Normalised answers that say there is none. Not "none", "nothing", "unknown" or "impossible": some golds are just that.
+# Normalised answers that say there is none. Not "none", "nothing", "unknown" or "impossible": some
+# golds are just that.
 ABSTAINS = frozenset(
     {
         "unanswerable",
@@ -34,7 +36,8 @@ _PUNCTUATION = dict.fromkeys(map(ord, string.punctuation))
 
 
 def normalize_squad(text: str) -> str:
-    """The official normalisation: lower case, no ASCII punctuation, no English articles, single blanks.
+    """The official normalisation: lower case, no ASCII punctuation, no English articles, single
+    blanks.
 
     Source: `normalize_answer` of evaluate-v2.0.py (v1.1 has the same).
     """
@@ -42,7 +45,8 @@ def normalize_squad(text: str) -> str:
 
 
 def _read_golds(doc: dict[str, Any]) -> list[str]:
-    """The gold answers that are left after normalisation, as the official scorer takes them; [""] if there is none."""
+    """The gold answers that are left after normalisation, as the official scorer takes them; [""]
+    if there is none."""
     answers = doc["answers"]
     if not isinstance(answers, list | tuple) or not all(isinstance(text, str) for text in answers):
         raise InputError(
@@ -54,11 +58,12 @@ def _read_golds(doc: dict[str, Any]) -> list[str]:
 
 
 def score_squad(doc: dict[str, Any], results: Sequence[str]) -> Scores:
-    """`process_results` of SQuAD: doc has `answers`, a list of texts; an empty list means that there is no answer.
+    """`process_results` of SQuAD: doc has `answers`, a list of texts; an empty list means that
+    there is no answer.
 
-    `exact_match` and `token_f1` are the official scorer's; `HasAns_*` are None for a question without answer, `NoAns_*`
-    for one with answers. A prediction that says there is no answer (`ABSTAINS`) counts as the empty answer, unless a
-    gold answer says the same.
+    `exact_match` and `token_f1` are the official scorer's; `HasAns_*` are None for a question
+    without answer, `NoAns_*` for one with answers. A prediction that says there is no answer
+    (`ABSTAINS`) counts as the empty answer, unless a gold answer says the same.
 
     Raises:
         InputError: `answers` is no list of texts.

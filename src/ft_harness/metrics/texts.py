@@ -14,10 +14,11 @@ from ft_harness.metrics.rouge import rouge_scores
 
 
 def score_text(doc: dict[str, Any], results: Sequence[str]) -> Scores:
-    """`process_results` of open generation: doc has `answer`, a text or a list of references, and may have `language`.
+    """`process_results` of open generation: doc has `answer`, a text or a list of references, and
+    may have `language`.
 
-    `language` (a code such as "zh") chooses BLEU's tokenizer. An empty text scores 0 and stays in every mean; `meteor`
-    is None where the references hold no word in Latin letters.
+    `language` (a code such as "zh") chooses BLEU's tokenizer. An empty text scores 0 and stays in
+    every mean; `meteor` is None where the references hold no word in Latin letters.
 
     Raises:
         InputError: as in `read_references`.

@@ -1,7 +1,9 @@
-"""The synonyms that METEOR asks WordNet 3.0 for, from a compact index in the package: no nltk data, no network.
+"""The synonyms that METEOR asks WordNet 3.0 for, from a compact index in the package: no nltk data,
+no network.
 
-An index answers `synsets(word)` as nltk's `WordNetCorpusReader` does, as far as nltk's METEOR looks: every synset of
-the word or of a base form of it, with the names of its lemmas. Definitions, relations and senses are not in it.
+An index answers `synsets(word)` as nltk's `WordNetCorpusReader` does, as far as nltk's METEOR
+looks: every synset of the word or of a base form of it, with the names of its lemmas. Definitions,
+    relations and senses are not in it.
 `tools/make_synonym_index.py` builds it from WordNet's database files.
 """
 
@@ -71,9 +73,11 @@ class PartOfSpeech:
     suffixes: tuple[tuple[str, str], ...]
 
     def base_forms(self, word: str) -> Iterator[str]:
-        """The word itself, then its base forms: those of the exception list if it has them, else by the suffix rules.
+        """The word itself, then its base forms: those of the exception list if it has them, else by
+        the suffix rules.
 
-        Source: WordNet's morphy(7) as nltk's `WordNetCorpusReader._morphy` has it: suffix rules are applied once.
+        Source: WordNet's morphy(7) as nltk's `WordNetCorpusReader._morphy` has it: suffix rules are
+            applied once.
         """
         yield word
         if word in self.exceptions:
@@ -88,8 +92,8 @@ class SynonymIndex:
     """WordNet as nltk's METEOR uses it.
 
     Attributes:
-        synsets: word -> its synsets in all parts of speech (none for an unknown word); case is ignored. The latest
-            words are kept in memory.
+        synsets: word -> its synsets in all parts of speech (none for an unknown word); case is
+            ignored. The latest words are kept in memory.
         checksum: SHA-256 of the index's text.
     """
 
@@ -100,7 +104,9 @@ class SynonymIndex:
         sections = [section.split("\n") for section in text.removesuffix("\n").split("\n\n")]
         self._parts = [
             PartOfSpeech(_by_word(synsets), _exceptions(exceptions), _SUFFIXES[part])
-            for part, synsets, exceptions in zip(PARTS_OF_SPEECH, sections[::2], sections[1::2], strict=True)
+            for part, synsets, exceptions in zip(
+                PARTS_OF_SPEECH, sections[::2], sections[1::2], strict=True
+            )
         ]
         self.synsets = lru_cache(WORDS_IN_MEMORY)(self._find)
 

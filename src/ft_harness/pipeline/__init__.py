@@ -1,4 +1,5 @@
-"""base -> train -> tuned -> report: the only room that strings training, evaluation and report together."""
+"""base -> train -> tuned -> report: the only room that strings training, evaluation and report
+together."""
 
 from ft_harness.pipeline.checks import check_all, check_rows, show_task
 from ft_harness.pipeline.dry_run import dry_run

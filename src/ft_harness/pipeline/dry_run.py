@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ft_harness import preflight
-from ft_harness.amounts import duration
-from ft_harness.base_model import load_base_model, model_folder
+from ft_harness.comparison.amounts import duration
 from ft_harness.evaluation import chosen_docs
-from ft_harness.heads import plan_head
+from ft_harness.models.base_model import load_base_model, model_folder
+from ft_harness.models.heads import plan_head
 from ft_harness.paths import results_dir
+from ft_harness.pipeline import preflight
 from ft_harness.pipeline.experiment import Experiment, check_rates, training_problems
 from ft_harness.pipeline.forecast_lines import memory_lines, work_lines
-from ft_harness.preflight import Checked
-from ft_harness.training import TrainingPlan, build_training_set, describe_warmup, empty_base, make_forecast, time_steps
+from ft_harness.pipeline.preflight import Checked
+from ft_harness.training import (
+    TrainingPlan,
+    build_training_set,
+    describe_warmup,
+    empty_base,
+    make_forecast,
+    time_steps,
+)
 
 _GIB = 2**30
 
@@ -21,10 +28,12 @@ _GIB = 2**30
 def dry_run(experiment: Experiment, gpu: float | None = None) -> list[tuple[str, str]]:
     """(quantity, amount) of all that a run of the experiment will do and need; nothing is written.
 
-    Steps are timed where the weights are in a local folder and fit; else shapes are all that is needed of the model.
+    Steps are timed where the weights are in a local folder and fit; else shapes are all that is
+    needed of the model.
 
     Args:
-        gpu: GiB of a GPU that the run is meant for, which needn't be here; None: this machine's device.
+        gpu: GiB of a GPU that the run is meant for, which needn't be here; None: this machine's
+            device.
 
     Raises:
         FtHarnessError: what preflight finds.
@@ -32,8 +41,12 @@ def dry_run(experiment: Experiment, gpu: float | None = None) -> list[tuple[str,
     recipe, checked = experiment.recipe, _check(experiment, here=gpu is None)
     head = plan_head(recipe, checked.tasks.values())
     base = empty_base(recipe.model, head, gpu=gpu is not None)
-    data = build_training_set(checked.tasks, base, recipe, checked.training_hash, checked.form, experiment.folder)
-    forecast = make_forecast(TrainingPlan(recipe, base, data), None if gpu is None else round(gpu * _GIB))
+    data = build_training_set(
+        checked.tasks, base, recipe, checked.training_hash, checked.form, experiment.folder
+    )
+    forecast = make_forecast(
+        TrainingPlan(recipe, base, data), None if gpu is None else round(gpu * _GIB)
+    )
     warning = describe_warmup(recipe.train, len(data.examples))
     lines = [
         *_docs(experiment, checked, len(data.validation)),
@@ -50,7 +63,13 @@ def dry_run(experiment: Experiment, gpu: float | None = None) -> list[tuple[str,
         return [*lines, ("time", "not known: it may not fit")]
     loaded = load_base_model(recipe.model, head)
     seconds = time_steps(TrainingPlan(recipe, loaded, data))
-    return [*lines, ("time", f"about {duration(seconds)} of training, by two timed steps; evaluations come on top")]
+    return [
+        *lines,
+        (
+            "time",
+            f"about {duration(seconds)} of training, by two timed steps; evaluations come on top",
+        ),
+    ]
 
 
 def _check(experiment: Experiment, *, here: bool) -> Checked:
@@ -73,13 +92,19 @@ def _nearest(folder: Path) -> Path:
 
 def _docs(experiment: Experiment, checked: Checked, validated: int) -> list[tuple[str, str]]:
     """Docs of each split, and of those the ones that are scored."""
-    settings, protocols = experiment.recipe.eval, len(experiment.recipe.eval.protocols())
+    section, protocols = experiment.recipe.eval, len(experiment.recipe.eval.protocols())
     lines: list[tuple[str, str]] = []
     for split, task in checked.tasks.items():
         total = len(task.eval_docs)
-        uses = {"train": ["trained on"], "validation": [f"{validated:,} looked at in training"], "test": []}[split]
-        if split in settings.splits:
-            scored = f"{len(chosen_docs(total, split, settings)[0]):,} scored with base and tuned each"
+        uses = {
+            "train": ["trained on"],
+            "validation": [f"{validated:,} looked at in training"],
+            "test": [],
+        }[split]
+        if split in section.splits:
+            scored = (
+                f"{len(chosen_docs(total, split, section)[0]):,} scored with base and tuned each"
+            )
             uses.append(f"{scored}, in {protocols} ways" if protocols > 1 else scored)
         lines.append((f"docs, {split}", ", ".join([f"{total:,}", *uses])))
     return lines

@@ -1,4 +1,5 @@
-"""One adapter to be made and measured, and its stages: score the base, make the adapter, score it."""
+"""One adapter to be made and measured, and its stages: score the base, make the adapter, score
+it."""
 
 from __future__ import annotations
 
@@ -9,20 +10,22 @@ from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ft_harness import adapters, preflight, processes
-from ft_harness.base_model import BaseModel
-from ft_harness.data_report import DATA_REPORT_FILE
+from ft_harness import processes
+from ft_harness.data.data_report import DATA_REPORT_FILE
 from ft_harness.errors import FtHarnessError, ResourceError, raise_problems
 from ft_harness.evaluation import Job, ModelState, base_subject, evaluate, finished, plan_jobs
-from ft_harness.examples import prompt_of
-from ft_harness.heads import Texts, read_texts
+from ft_harness.models import adapters
+from ft_harness.models.base_model import BaseModel
+from ft_harness.models.heads import Texts, read_texts
 from ft_harness.paths import adapters_dir, bundled_recipe, results_dir
+from ft_harness.pipeline import preflight
 from ft_harness.pipeline.forecast_lines import summarise
+from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.training_scores import plan_scorer
-from ft_harness.preflight import Checked
 from ft_harness.recipe import Recipe, TrainSection, keep_recipe, load_recipe
 from ft_harness.records import Card, Evaluation
 from ft_harness.storage import locked, write_text
+from ft_harness.tasks.examples import prompt_of
 from ft_harness.training import (
     TrainingPlan,
     build_training_set,
@@ -85,14 +88,23 @@ class Stage:
     def training_plan(self) -> TrainingPlan:
         recipe, checked = self.experiment.recipe, self.checked
         folder = self.experiment.folder
-        data = build_training_set(checked.tasks, self.base, recipe, checked.task_hash, checked.form, folder)
+        data = build_training_set(
+            checked.tasks, self.base, recipe, checked.task_hash, checked.form, folder
+        )
         return TrainingPlan(recipe, self.base, data)
 
     def proof_prompts(self) -> list[str | Texts]:
-        """A few real prompts (a head's texts), on which the adapter must change what the model says."""
-        task, fields = next(iter(self.checked.tasks.values())), self.experiment.recipe.task.text_fields
+        """A few real prompts (a head's texts), on which the adapter must change what the model
+        says."""
+        task, fields = (
+            next(iter(self.checked.tasks.values())),
+            self.experiment.recipe.task.text_fields,
+        )
         docs = islice(task.eval_docs, _PROOF_PROMPTS)
-        return [read_texts(doc, fields, "") if fields else prompt_of(task, doc, self.checked.form) for doc in docs]
+        return [
+            read_texts(doc, fields, "") if fields else prompt_of(task, doc, self.checked.form)
+            for doc in docs
+        ]
 
 
 def check_experiment(experiment: Experiment, *, trains: bool) -> Checked:
@@ -109,7 +121,8 @@ def check_experiment(experiment: Experiment, *, trains: bool) -> Checked:
 
 
 def check_rates(settings: TrainSection, checked: Checked) -> Checked:
-    """What the learning rate comes to in as many steps as there are rows for; a warning goes into the report.
+    """What the learning rate comes to in as many steps as there are rows for; a warning goes into
+    the report.
 
     Raises:
         InputError: it is 0 in each of them.
@@ -135,14 +148,19 @@ def training_problems(experiment: Experiment, *, here: bool = True) -> list[FtHa
     ]
 
 
-def adapter_problems(experiment: Experiment, folder: Path, checked: Checked) -> list[FtHarnessError]:
+def adapter_problems(
+    experiment: Experiment, folder: Path, checked: Checked
+) -> list[FtHarnessError]:
     """Faults of an adapter beside the experiment's base, before that is loaded."""
     recipe = experiment.recipe
-    return adapters.problems(folder, checked.form, recipe.model, head=recipe.adapter.task_type == "SEQ_CLS")
+    return adapters.problems(
+        folder, checked.form, recipe.model, head=recipe.adapter.task_type == "SEQ_CLS"
+    )
 
 
 def prepare(experiment: Experiment) -> Checked:
-    """Preflight, then the recipe into its adapter folder: nothing is kept of a recipe that can't run."""
+    """Preflight, then the recipe into its adapter folder: nothing is kept of a recipe that can't
+    run."""
     checked = check_experiment(experiment, trains=True)
     if processes.rank() == 0:
         keep_recipe(experiment.source, experiment.recipe, experiment.folder)
@@ -150,10 +168,12 @@ def prepare(experiment: Experiment) -> Checked:
 
 
 def train_stage(stage: Stage, plan: TrainingPlan, say: Say) -> Card:
-    """Make the adapter, or find it finished. Of several processes the first one locks and writes its folder.
+    """Make the adapter, or find it finished. Of several processes the first one locks and writes
+    its folder.
 
     Raises:
-        InputError: the folder holds a finished adapter of another recipe, or another process works in it.
+        InputError: the folder holds a finished adapter of another recipe, or another process works
+            in it.
         ResourceError: memory or disk ran out; the last checkpoint is kept.
         NonFiniteError: the loss or gradient became NaN or infinite.
     """
@@ -162,7 +182,9 @@ def train_stage(stage: Stage, plan: TrainingPlan, say: Say) -> Card:
         return _train_along(stage, plan)
     with locked(experiment.folder) as died, resumable(experiment):
         if died is not None:
-            say(f"{experiment.name}: the last run (process {died}) ended without saving (killed, perhaps for memory)")
+            say(
+                f"{experiment.name}: the last run (process {died}) ended without saving (killed, perhaps for memory)"
+            )
         card = processes.from_first(finished_card(plan, experiment.folder))
         _keep_data_report(stage)
         if card is not None:
@@ -180,7 +202,8 @@ def train_stage(stage: Stage, plan: TrainingPlan, say: Say) -> Card:
 
 
 def _train_along(stage: Stage, plan: TrainingPlan) -> Card:
-    """What the processes behind the first one do: compute their rows; what they write is thrown away."""
+    """What the processes behind the first one do: compute their rows; what they write is thrown
+    away."""
     card = processes.from_first(None)
     if card is not None:
         return card
@@ -199,7 +222,9 @@ def resumable(experiment: Experiment) -> Iterator[None]:
     try:
         yield
     except ResourceError as error:
-        raise ResourceError(error.what, error.expected, f"{error.action}: {experiment.command}") from error
+        raise ResourceError(
+            error.what, error.expected, f"{error.action}: {experiment.command}"
+        ) from error
 
 
 def _keep_data_report(stage: Stage) -> None:
@@ -217,9 +242,14 @@ def score_base(stage: Stage, say: Say) -> list[Evaluation]:
 def score_adapter(stage: Stage, folder: Path, say: Say) -> list[Evaluation]:
     """Check the adapter, prove that it changes the base, and score it on the same docs."""
     prompts, merge = stage.proof_prompts(), stage.experiment.recipe.eval.merge
-    with adapters.attached(folder, stage.base, prompts, stage.checked.form, merge=merge) as (tuned, info):
+    with adapters.attached(folder, stage.base, prompts, stage.checked.form, merge=merge) as (
+        tuned,
+        info,
+    ):
         if info.merge_drift is not None:
-            say(f"{info.name}: merged into the base, which changes a logit by {info.merge_drift:.3g} at most")
+            say(
+                f"{info.name}: merged into the base, which changes a logit by {info.merge_drift:.3g} at most"
+            )
         state = ModelState(info.name, tuned, info)
         return _score(state, stage, say)
 
@@ -227,7 +257,11 @@ def score_adapter(stage: Stage, folder: Path, say: Say) -> list[Evaluation]:
 def _score(state: ModelState, stage: Stage, say: Say) -> list[Evaluation]:
     results, jobs = results_dir(stage.experiment.out), stage.jobs()
     for job in jobs:
-        known = "scored already" if finished(state, job, results) else f"scoring {len(job.doc_ids)} docs"
+        known = (
+            "scored already"
+            if finished(state, job, results)
+            else f"scoring {len(job.doc_ids)} docs"
+        )
         say(f"{state.subject}: {job.eval_id}, {known}")
     return evaluate(state, jobs, results)
 

@@ -1,4 +1,5 @@
-"""What a report adds to its cases: slices, the nearest training examples, and what a person wrote in cases.csv."""
+"""What a report adds to its cases: slices, the nearest training examples, and what a person wrote
+in cases.csv."""
 
 from __future__ import annotations
 
@@ -7,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ft_harness import cases
-from ft_harness.aggregator import Comparison, Study
+from ft_harness.comparison import cases
+from ft_harness.comparison.aggregator import Comparison, Study
 from ft_harness.errors import InputError
-from ft_harness.examples import answer_text
-from ft_harness.prompts import compiled_templates
+from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.records import Evaluation
 from ft_harness.storage import write_text
+from ft_harness.tasks.examples import answer_text
 
 if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
@@ -33,17 +34,22 @@ def explain(
     Args:
         folder: the report's, which may hold a cases.csv that a person has written in.
         slice_by: doc fields to slice by besides our own traits.
-        training: where it is known; else the nearest training examples are those that an earlier run kept.
+        training: where it is known; else the nearest training examples are those that an earlier
+            run kept.
 
     Raises:
-        InputError: samples or files can't be read, or a field of `slice_by` parts the items of no comparison.
+        InputError: samples or files can't be read, or a field of `slice_by` parts the items of no
+            comparison.
     """
     written = cases.read_cases(folder / cases.CASES_FILE)
     by_id = {(each.record.subject, each.record.eval_id): each for each in evaluations}
     comparisons: list[Comparison] = []
     for comparison in study.comparisons:
         if is_primary(comparison):
-            base, tuned = (by_id[record.subject, record.eval_id] for record in (comparison.base, comparison.tuned))
+            base, tuned = (
+                by_id[record.subject, record.eval_id]
+                for record in (comparison.base, comparison.tuned)
+            )
             found = cases.add_slices(comparison.cases, base, tuned, slice_by)
             nearest = _find_nearest(found, tuned, (training or {}).get(tuned.record.subject))
             found = cases.add_nearest(found, nearest) if nearest else found
@@ -65,15 +71,24 @@ def write_cases(study: Study, folder: Path) -> None:
         InputError: the one that is there can't be read; it is left as it is.
     """
     path = folder / cases.CASES_FILE
-    main = [comparison for comparison in study.comparisons if is_primary(comparison) and comparison.cases.cases]
-    sheets = [cases.Sheet(comparison.base, comparison.tuned, comparison.cases) for comparison in main]
+    main = [
+        comparison
+        for comparison in study.comparisons
+        if is_primary(comparison) and comparison.cases.cases
+    ]
+    sheets = [
+        cases.Sheet(comparison.base, comparison.tuned, comparison.cases) for comparison in main
+    ]
     written = cases.read_cases(path)
     if sheets or written.rows:
         write_text(path, cases.write_table(sheets, written))
 
 
-def _find_nearest(summary: cases.CaseSummary, tuned: Evaluation, task: ConfigurableTask | None) -> cases.Nearest | None:
-    """The nearest training examples of the sheet's cases, kept beside the tuned evaluation; None: not known."""
+def _find_nearest(
+    summary: cases.CaseSummary, tuned: Evaluation, task: ConfigurableTask | None
+) -> cases.Nearest | None:
+    """The nearest training examples of the sheet's cases, kept beside the tuned evaluation; None:
+    not known."""
     known, texts = cases.read_nearest(tuned.folder), cases.case_texts(summary)
     if task is None or (known and known.items.keys() >= texts.keys()):
         return known

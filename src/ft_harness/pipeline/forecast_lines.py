@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ft_harness.amounts import size
+from ft_harness.comparison.amounts import _rounded, counted, epochs, size, tokens
 from ft_harness.training import Alternative, Forecast
 
 _PARTS = {
@@ -18,10 +18,16 @@ _PARTS = {
 def work_lines(forecast: Forecast) -> list[tuple[str, str]]:
     """Steps, tokens and parameters."""
     work, batch = forecast.work, forecast.batch
-    shares = [f"{batch.batch} at once", *([f"{batch.accumulation} accumulated"] if batch.accumulation > 1 else [])]
+    shares = [
+        f"{batch.batch} at once",
+        *([f"{batch.accumulation} accumulated"] if batch.accumulation > 1 else []),
+    ]
     shares += [f"{batch.processes} processes"] if batch.processes > 1 else []
     return [
-        ("steps", f"{work.steps:,} of {batch.step} rows ({', '.join(shares)}), {epochs(work.epochs)}"),
+        (
+            "steps",
+            f"{work.steps:,} of {batch.step} rows ({', '.join(shares)}), {epochs(work.epochs)}",
+        ),
         ("tokens", f"{work.tokens_read:,} read, {counted(work.targets, work.target)} trained on"),
         ("trainable parameters", _trainable(forecast.trainable, forecast.parameters)),
     ]
@@ -35,26 +41,6 @@ def _trainable(trainable: int | None, parameters: int | None) -> str:
     return f"{trainable:,} beside {parameters:,} of the base ({_rounded(100 * trainable / parameters)} %)"
 
 
-def _rounded(value: float) -> str:
-    """Two digits, and all of those before the point."""
-    return f"{value:.2g}" if value < 9.5 else f"{value:,.0f}"
-
-
-def counted(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
-def epochs(value: float) -> str:
-    """So many epochs."""
-    shown = _rounded(value)
-    return f"{shown} epoch{'' if shown == '1' else 's'}"
-
-
-def tokens(count: int) -> str:
-    """So many tokens, of a million on in millions."""
-    return counted(count, "token") if count < 1e6 else f"{_rounded(count / 1e6)} M tokens"
-
-
 def memory_lines(forecast: Forecast) -> list[tuple[str, str]]:
     """The peak by part, whether it fits, and what needs less if not."""
     memory, device = forecast.memory, {"cpu": "memory", "cuda": "GPU memory"}[forecast.device]
@@ -63,10 +49,18 @@ def memory_lines(forecast: Forecast) -> list[tuple[str, str]]:
     parts = [(f"  {_PARTS[name]}", size(count)) for name, count in memory.footprint.parts().items()]
     own = [("  Python and libraries", size(memory.own))] if memory.own else []
     fits = "fits" if memory.fits else "MAY NOT FIT"
-    lines = [(f"{device}, peak", f"{size(memory.total)} of {size(memory.room)}: {fits}"), *parts, *own]
+    lines = [
+        (f"{device}, peak", f"{size(memory.total)} of {size(memory.room)}: {fits}"),
+        *parts,
+        *own,
+    ]
     if not memory.instead:
         return lines
-    return [*lines, ("what needs less", ""), *((f"  {_outcome(each)}", _options(each)) for each in memory.instead)]
+    return [
+        *lines,
+        ("what needs less", ""),
+        *((f"  {_outcome(each)}", _options(each)) for each in memory.instead),
+    ]
 
 
 def _outcome(alternative: Alternative) -> str:
@@ -75,7 +69,9 @@ def _outcome(alternative: Alternative) -> str:
 
 def _options(alternative: Alternative) -> str:
     """As the command line takes the settings."""
-    return " ".join(f"--set {name}={str(value).lower()}" for name, value in alternative.settings.items())
+    return " ".join(
+        f"--set {name}={str(value).lower()}" for name, value in alternative.settings.items()
+    )
 
 
 def summarise(forecast: Forecast) -> str:

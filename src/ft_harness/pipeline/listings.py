@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ft_harness.aggregator import Study
-from ft_harness.cases import MOST_LISTED, Listing, list_items
+from ft_harness.comparison.aggregator import Study
+from ft_harness.comparison.cases import MOST_LISTED, Listing, list_items
 from ft_harness.records import Evaluation
 from ft_harness.report import Explorer, main_comparisons, make_explorer
 
 
 def find_explorer(
-    study: Study, evaluations: Sequence[Evaluation], limit: int = MOST_LISTED, slice_by: Sequence[str] = ()
+    study: Study,
+    evaluations: Sequence[Evaluation],
+    limit: int = MOST_LISTED,
+    slice_by: Sequence[str] = (),
 ) -> Explorer | None:
-    """At most `limit` items of the main comparisons together, each with the same share; None for none.
+    """At most `limit` items of the main comparisons together, each with the same share; None for
+    none.
 
     Raises:
         InputError: samples can't be read.
@@ -23,9 +27,15 @@ def find_explorer(
     shares = share_out(limit, [sum((each.cases.counts or {}).values()) for each in compared])
     listed: list[Listing | None] = []
     for comparison, share in zip(compared, shares, strict=True):
-        base, tuned = (by_id[record.subject, record.eval_id] for record in (comparison.base, comparison.tuned))
+        base, tuned = (
+            by_id[record.subject, record.eval_id] for record in (comparison.base, comparison.tuned)
+        )
         listed.append(list_items(comparison.cases, base, tuned, share, slice_by) if share else None)
-    found = [(comparison, listing) for comparison, listing in zip(compared, listed, strict=True) if listing]
+    found = [
+        (comparison, listing)
+        for comparison, listing in zip(compared, listed, strict=True)
+        if listing
+    ]
     return make_explorer(study, found)
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ft_harness.aggregator import Comparison, Study
+from ft_harness.comparison.aggregator import Comparison, Study
+from ft_harness.comparison.pairing import pair_items
 from ft_harness.metrics import find_metric
-from ft_harness.pairing import pair_items
 from ft_harness.records import Evaluation
 from ft_harness.report import Outlier, Outliers, main_comparisons
 
@@ -29,12 +29,17 @@ def find_outliers(study: Study, evaluations: Sequence[Evaluation]) -> list[Outli
         names = {row.metric for row in comparison.rows}
         metric = next((name for name in _METRICS if name in names), None)
         if metric is not None:
-            base, tuned = (by_id[record.subject, record.eval_id] for record in (comparison.base, comparison.tuned))
+            base, tuned = (
+                by_id[record.subject, record.eval_id]
+                for record in (comparison.base, comparison.tuned)
+            )
             found += _find(comparison, metric, base, tuned)
     return found
 
 
-def _find(comparison: Comparison, metric: str, base: Evaluation, tuned: Evaluation) -> list[Outliers]:
+def _find(
+    comparison: Comparison, metric: str, base: Evaluation, tuned: Evaluation
+) -> list[Outliers]:
     pairs, _ = pair_items(base, tuned)
     before, after = pairs.statistics(metric)
     scored = np.flatnonzero(~(np.isnan(before[:, 0]) | np.isnan(after[:, 0])))
@@ -49,11 +54,21 @@ def _find(comparison: Comparison, metric: str, base: Evaluation, tuned: Evaluati
     told = dict(zip(np.flatnonzero(chosen).tolist(), zip(keys, texts, strict=True), strict=True))
     items = [_item(told[row], before[row], after[row]) for row in worst.tolist()]
     found = find_metric(metric)
-    base_rest, tuned_rest = (found.value_of(side[rest].sum(axis=0), len(rest)) for side in (before, after))
+    base_rest, tuned_rest = (
+        found.value_of(side[rest].sum(axis=0), len(rest)) for side in (before, after)
+    )
     share = float(after[worst, 0].sum() / after[scored, 0].sum()) if after[scored, 0].sum() else 0.0
     return [Outliers(comparison.tuned, metric, items, share, base_rest, tuned_rest)]
 
 
-def _item(told: tuple[str | None, str | None], before: NDArray[np.float64], after: NDArray[np.float64]) -> Outlier:
+def _item(
+    told: tuple[str | None, str | None], before: NDArray[np.float64], after: NDArray[np.float64]
+) -> Outlier:
     key, text = told
-    return Outlier(str(key), text or "", int(after[1]), -float(before[0] / before[1]), -float(after[0] / after[1]))
+    return Outlier(
+        str(key),
+        text or "",
+        int(after[1]),
+        -float(before[0] / before[1]),
+        -float(after[0] / after[1]),
+    )

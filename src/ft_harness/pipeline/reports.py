@@ -8,21 +8,24 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ft_harness import adapters, plots, report, sentences, storage
-from ft_harness.aggregator import MOST_SHOWN, AdapterRun, Study, aggregate, compare_all
-from ft_harness.cases import CASES_FILE, MOST_LISTED, read_cases
-from ft_harness.data_report import read_data_report
+from ft_harness import report, storage
+from ft_harness.comparison import sentences
+from ft_harness.comparison.aggregator import MOST_SHOWN, AdapterRun, Study, aggregate, compare_all
+from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED, read_cases
+from ft_harness.comparison.terms import Terms
+from ft_harness.data.data_report import read_data_report
 from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
-from ft_harness.pairing import Terms
+from ft_harness.models import adapters
 from ft_harness.paths import reports_dir
 from ft_harness.pipeline.explanations import explain, write_cases
 from ft_harness.pipeline.listings import find_explorer
 from ft_harness.pipeline.outliers import find_outliers
-from ft_harness.plots import Form
 from ft_harness.recipe import check_name
-from ft_harness.records import Evaluation, Found, find_records
+from ft_harness.records import Evaluation, Found, describe_record, find_records
+from ft_harness.records.score_table import check_whole, write_scores
 from ft_harness.report import View
-from ft_harness.score_table import check_whole, write_scores
+from ft_harness.report import figures as plots
+from ft_harness.report.figures import Form
 from ft_harness.storage import sha256_text, write_bytes, write_text
 
 FORMS: tuple[Form, ...] = ("png", "svg")
@@ -62,13 +65,20 @@ def check_formats(names: str) -> tuple[str, ...]:
     for name in formats:
         if name not in FORMATS:
             raise ConfigError(
-                f"unknown format {name!r}{suggest(name, FORMATS)}", f"some of {', '.join(FORMATS)}", "correct --format"
+                f"unknown format {name!r}{suggest(name, FORMATS)}",
+                f"some of {', '.join(FORMATS)}",
+                "correct --format",
             )
     return formats
 
 
 def report_only(
-    paths: Sequence[Path], out: Path, name: str, command: str, slice_by: Sequence[str] = (), layout: Layout = _USUAL
+    paths: Sequence[Path],
+    out: Path,
+    name: str,
+    command: str,
+    slice_by: Sequence[str] = (),
+    layout: Layout = _USUAL,
 ) -> tuple[Study, Path]:
     """A report from finished evaluations below the given folders.
 
@@ -77,7 +87,8 @@ def report_only(
 
     Raises:
         ConfigError: the layout asks for a metric that the study has not.
-        InputError: nothing is found, no base has a partner, or the cases.csv that is there can't be read.
+        InputError: nothing is found, no base has a partner, or the cases.csv that is there can't be
+            read.
         NotComparableError: base and tuned were not measured the same way.
     """
     folder = _check_folder(out, name)
@@ -86,7 +97,12 @@ def report_only(
     runs, missing = _find_runs(evaluations)
     terms = layout.terms
     study = aggregate(
-        evaluations, runs, name=name, command=command, allow_mismatch=terms.allow_mismatch, factors=terms.factors
+        evaluations,
+        runs,
+        name=name,
+        command=command,
+        allow_mismatch=terms.allow_mismatch,
+        factors=terms.factors,
     )
     notes = [*study.notes, *missing, *found.notes, *_note_unread(found)]
     study = study.model_copy(update={"notes": notes, "unread": found.unread})
@@ -99,19 +115,23 @@ def report_only(
             "score the base on the same recipe first; two models without an adapter: ft-harness compare BASE TUNED",
         )
     study = explain(study, evaluations, folder, slice_by)
-    explorer = find_explorer(study, evaluations, layout.listed, slice_by) if "html" in layout.formats else None
+    explorer = (
+        find_explorer(study, evaluations, layout.listed, slice_by)
+        if "html" in layout.formats
+        else None
+    )
     return study, write_report(study, folder, layout, find_outliers(study, evaluations), explorer)
 
 
 def compare_only(
     base: Path, tuned: Path, out: Path, name: str, command: str, layout: Layout = _USUAL
 ) -> tuple[Study, Path]:
-    """A report on two sides, whatever they are of: the first stands as base. Each is an evaluation, or several of
-    different tasks and splits.
+    """A report on two sides, whatever they are of: the first stands as base. Each is an evaluation,
+    or several of different tasks and splits.
 
     Raises:
-        InputError: a side holds no evaluation, several of one task and split, or nothing that the other one has; or the
-            cases.csv that is there can't be read.
+        InputError: a side holds no evaluation, several of one task and split, or nothing that the
+            other one has; or the cases.csv that is there can't be read.
         NotComparableError: they were not measured the same way.
     """
     folder = _check_folder(out, name)
@@ -129,7 +149,9 @@ def compare_only(
         *(note for side in (before, after) for note in (*side.notes, *_note_unread(side))),
     ]
     unread = [*before.unread, *after.unread]
-    study = Study(name=name, comparisons=compared, adapters=runs, notes=notes, command=command, unread=unread)
+    study = Study(
+        name=name, comparisons=compared, adapters=runs, notes=notes, command=command, unread=unread
+    )
     study = explain(study, sides, folder)
     explorer = find_explorer(study, sides, layout.listed) if "html" in layout.formats else None
     return study, write_report(study, folder, layout, find_outliers(study, sides), explorer)
@@ -144,7 +166,8 @@ def _check_folder(out: Path, name: str) -> Path:
 
 
 def _find(paths: Sequence[Path]) -> Found:
-    """All evaluations that are whole; the scores of those that lm-eval made are put in columns, as ours are at once.
+    """All evaluations that are whole; the scores of those that lm-eval made are put in columns, as
+    ours are at once.
 
     Raises:
         InputError: a path is missing, or nothing below one can be read.
@@ -156,14 +179,18 @@ def _find(paths: Sequence[Path]) -> Found:
         if evaluation.record.foreign:
             write_scores(evaluation)
         try:
-            if not evaluation.record.foreign and evaluation.record.status == "complete":  # foreign ones were read whole
+            if (
+                not evaluation.record.foreign and evaluation.record.status == "complete"
+            ):  # foreign ones were read whole
                 check_whole(evaluation)
             kept.append(evaluation)
         except InputError as error:
             faults.append(error.what)
     if not kept:
         raise InputError(
-            faults[0], "samples that can be read", "delete this evaluation's folder and run the same command again"
+            faults[0],
+            "samples that can be read",
+            "delete this evaluation's folder and run the same command again",
         )
     return replace(found, evaluations=kept, unread=[*found.unread, *faults])
 
@@ -177,7 +204,8 @@ _Pair = tuple[Evaluation, Evaluation]
 
 
 def _pair_sides(base: _Side, tuned: _Side) -> tuple[list[_Pair], list[str]]:
-    """(the only evaluation of each side, or those of equal task and split; a note for each that stays alone)."""
+    """(the only evaluation of each side, or those of equal task and split; a note for each that
+    stays alone)."""
     if len(base[1]) == len(tuned[1]) == 1:
         return [(base[1][0], tuned[1][0])], []
     left, right = _by_place(*base), _by_place(*tuned)
@@ -189,19 +217,29 @@ def _pair_sides(base: _Side, tuned: _Side) -> tuple[list[_Pair], list[str]]:
             "evaluate both on one task",
         )
     alone = [
-        each.record for side, other in ((left, right), (right, left)) for at, each in side.items() if at not in other
+        each.record
+        for side, other in ((left, right), (right, left))
+        for at, each in side.items()
+        if at not in other
     ]
     notes = [
-        f"{sentences.describe(record)}: the other side has no such task and split, not compared" for record in alone
+        f"{describe_record(record)}: the other side has no such task and split, not compared"
+        for record in alone
     ]
     return [(left[place], right[place]) for place in shared], notes
 
 
-def _by_place(path: Path, evaluations: Sequence[Evaluation]) -> dict[tuple[str | None, ...], Evaluation]:
+def _by_place(
+    path: Path, evaluations: Sequence[Evaluation]
+) -> dict[tuple[str | None, ...], Evaluation]:
     found: dict[tuple[str | None, ...], Evaluation] = {}
     for each in evaluations:
         record = each.record
-        place = record.settings.task, record.settings.split, record.foreign.filter if record.foreign else None
+        place = (
+            record.settings.task,
+            record.settings.split,
+            record.foreign.filter if record.foreign else None,
+        )
         if place in found:
             raise InputError(
                 f"{path}: {len(evaluations)} evaluations lie below it, several of them of {place[0]} ({place[1]})",
@@ -215,7 +253,9 @@ def _by_place(path: Path, evaluations: Sequence[Evaluation]) -> dict[tuple[str |
 def _find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], list[str]]:
     """The adapters whose folders are still what was scored, and a note for each other one."""
     scored = {
-        e.record.adapter.identity: e.record.adapter for e in evaluations if e.record.adapter and not e.record.foreign
+        e.record.adapter.identity: e.record.adapter
+        for e in evaluations
+        if e.record.adapter and not e.record.foreign
     }
     runs: list[AdapterRun] = []
     missing: list[str] = []
@@ -227,11 +267,14 @@ def _find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], lis
             earlier = adapters.read_lineage(folder)
             runs.append(AdapterRun(card=card, history=history, data=data, earlier=earlier))
         else:
-            missing.append(f"{info.name}: its adapter folder was not found here, so cost and loss curve are left out.")
+            missing.append(
+                f"{info.name}: its adapter folder was not found here, so cost and loss curve are left out."
+            )
     return runs, missing
 
 
-# --- files ---------------------------------------------------------------------------------------------------------
+# --- files
+# ---------------------------------------------------------------------------------------------------------
 
 
 def write_report(
@@ -241,8 +284,8 @@ def write_report(
     outliers: Sequence[report.Outliers] = (),
     explorer: report.Explorer | None = None,
 ) -> Path:
-    """Write the report in every format of the layout, rows.json, cases.csv and the figures; the path of the first
-    format.
+    """Write the report in every format of the layout, rows.json, cases.csv and the figures; the
+    path of the first format.
 
     Raises:
         ConfigError: the layout asks for a metric that the study has not.
@@ -254,9 +297,13 @@ def write_report(
     write_cases(study, folder)
     write_text(folder / "rows.json", report.rows_json(study))
     pages: dict[str, Callable[[], str]] = {
-        "md": lambda: report.markdown_page(document, {key: f"{stem}.png" for key, stem in stems.items()}),
+        "md": lambda: report.markdown_page(
+            document, {key: f"{stem}.png" for key, stem in stems.items()}
+        ),
         "html": lambda: report.html_page(document, images, explorer),
-        "tex": lambda: report.latex_page(document, {key: f"{stem}.png" for key, stem in stems.items()}),
+        "tex": lambda: report.latex_page(
+            document, {key: f"{stem}.png" for key, stem in stems.items()}
+        ),
         "json": lambda: report.json_page(document),
     }
     for name in layout.formats:
@@ -271,7 +318,8 @@ def write_report(
 
 
 def _write_figures(study: Study, folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
-    """Every figure as png and svg, its numbers beside it as csv; stems of the files, and svg images, by key."""
+    """Every figure as png and svg, its numbers beside it as csv; stems of the files, and svg
+    images, by key."""
     stems: dict[str, str] = {}
     images: dict[str, bytes] = {}
     for key, draw, numbers in _figures(study):
@@ -284,15 +332,21 @@ def _write_figures(study: Study, folder: Path) -> tuple[dict[str, str], dict[str
 
 
 def _stem(key: str) -> str:
-    """A file name that stays in its folder, whatever an adapter is called; two names never share one."""
+    """A file name that stays in its folder, whatever an adapter is called; two names never share
+    one."""
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", key.replace(":", "_", 1))[:_STEM]
     return safe if safe == key.replace(":", "_", 1) else f"{safe}-{sha256_text(key)[:8]}"
 
 
 def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
-    """(key, how it is drawn, its numbers as csv) of each figure that the study has something for."""
+    """(key, how it is drawn, its numbers as csv) of each figure that the study has something
+    for."""
     if scores := plots.score_rows(study):  # perplexities alone have no axis to stand on
-        yield "before_after", partial(plots.before_after, study), report.csv_text(plots.SCORE_COLUMNS, scores)
+        yield (
+            "before_after",
+            partial(plots.before_after, study),
+            report.csv_text(plots.SCORE_COLUMNS, scores),
+        )
     for run in study.adapters[:MOST_SHOWN]:
         rows = plots.curve_rows(run)
         numbers = report.csv_text(plots.curve_columns(run), rows)

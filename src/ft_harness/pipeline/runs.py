@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ft_harness import adapters, processes
-from ft_harness.aggregator import AdapterRun, Study, aggregate
-from ft_harness.base_model import BaseModel, load_base_model
-from ft_harness.cases import CASES_FILE, read_cases
+from ft_harness import processes
+from ft_harness.comparison.aggregator import AdapterRun, Study, aggregate
+from ft_harness.comparison.cases import CASES_FILE, read_cases
+from ft_harness.comparison.power import power_of_run
+from ft_harness.comparison.sentences import state_power
 from ft_harness.errors import InputError, raise_problems
 from ft_harness.evaluation import check_complete
-from ft_harness.heads import HEAD_FILE, find_init, plan_head
+from ft_harness.models import adapters
+from ft_harness.models.base_model import BaseModel, load_base_model
+from ft_harness.models.heads import HEAD_FILE, find_init, plan_head
 from ft_harness.paths import reports_dir
 from ft_harness.pipeline.experiment import (
     Experiment,
@@ -28,11 +31,9 @@ from ft_harness.pipeline.experiment import (
 from ft_harness.pipeline.explanations import explain
 from ft_harness.pipeline.listings import find_explorer
 from ft_harness.pipeline.outliers import find_outliers
+from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.reports import write_report
-from ft_harness.power import power_of_run
-from ft_harness.preflight import Checked
 from ft_harness.records import Card, Evaluation
-from ft_harness.sentences import state_power
 from ft_harness.storage import sha256_file
 from ft_harness.training import check_unfinished, finished_card, parent_of
 
@@ -46,11 +47,16 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
         The study and the path of its report.
 
     Raises:
-        IncompleteError: memory was not enough for some items; the report is there and leaves their evaluations out.
+        IncompleteError: memory was not enough for some items; the report is there and leaves their
+            evaluations out.
     """
-    processes.refuse_several("a whole run", "ft-harness train RECIPE, then ft-harness eval RECIPE --adapter FOLDER,")
+    processes.refuse_several(
+        "a whole run", "ft-harness train RECIPE, then ft-harness eval RECIPE --adapter FOLDER,"
+    )
     folder = reports_dir(experiments[0].out) / report_name
-    read_cases(folder / CASES_FILE)  # before anything is computed: a damaged one would end the run at its report
+    read_cases(
+        folder / CASES_FILE
+    )  # before anything is computed: a damaged one would end the run at its report
     checked = [prepare(experiment) for experiment in experiments]
     loaded: dict[str, BaseModel] = {}
     evaluations: list[Evaluation] = []
@@ -65,20 +71,28 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
         evaluations += of_base
         card = train_stage(stage, plan, say)
         evaluations += score_adapter(stage, experiment.folder, say)
-        history, earlier = adapters.read_history(experiment.folder), adapters.read_lineage(experiment.folder)
+        history, earlier = (
+            adapters.read_history(experiment.folder),
+            adapters.read_lineage(experiment.folder),
+        )
         runs.append(AdapterRun(card=card, history=history, data=found.data, earlier=earlier))
     first = experiments[0]
     study = aggregate(evaluations, runs, name=report_name, command=first.command)
-    training = {each.name: found.tasks["train"] for each, found in zip(experiments, checked, strict=True)}
+    training = {
+        each.name: found.tasks["train"] for each, found in zip(experiments, checked, strict=True)
+    }
     study = explain(study, evaluations, folder, training=training)
     explorer = find_explorer(study, evaluations)
-    path = write_report(study, folder, outliers=find_outliers(study, evaluations), explorer=explorer)
+    path = write_report(
+        study, folder, outliers=find_outliers(study, evaluations), explorer=explorer
+    )
     check_complete(evaluations)
     return study, path
 
 
 def _say_power(evaluations: Sequence[Evaluation], say: Say) -> None:
-    """Say what the scored items can show, before anything is trained; nothing where too few have a score."""
+    """Say what the scored items can show, before anything is trained; nothing where too few have a
+    score."""
     for evaluation in evaluations:
         if evaluation.record.settings.split == "train" or evaluation.record.status != "complete":
             continue
@@ -90,7 +104,8 @@ def _say_power(evaluations: Sequence[Evaluation], say: Say) -> None:
 
 
 def train_only(experiment: Experiment, say: Say) -> Card:
-    """Make the adapter of one experiment without scoring. Started in several processes, they share each step's rows."""
+    """Make the adapter of one experiment without scoring. Started in several processes, they share
+    each step's rows."""
     processes.begin()
     checked = prepare(experiment)
     stage = Stage(experiment, checked, _load_base({}, experiment, checked))
@@ -98,15 +113,18 @@ def train_only(experiment: Experiment, say: Say) -> Card:
 
 
 def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> list[Evaluation]:
-    """Score the base, and the adapters in these folders, without training; one load of the base serves all, but for
-    adapters whose classification heads were drawn differently: the base of each is one with its own head.
+    """Score the base, and the adapters in these folders, without training; one load of the base
+    serves all, but for adapters whose classification heads were drawn differently: the base of each
+    is one with its own head.
 
     Started in several processes, they share the docs.
     """
     processes.refuse_parts("ft-harness eval")
     processes.begin()
     checked = check_experiment(experiment, trains=False)
-    raise_problems([problem for folder in folders for problem in adapter_problems(experiment, folder, checked)])
+    raise_problems(
+        [problem for folder in folders for problem in adapter_problems(experiment, folder, checked)]
+    )
     loaded: dict[str, BaseModel] = {}
     evaluations: list[Evaluation] = []
     wanted: Sequence[Path | None] = folders or [None]
@@ -119,9 +137,13 @@ def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> 
 
 
 def _load_base(
-    loaded: dict[str, BaseModel], experiment: Experiment, checked: Checked, adapter: Path | None = None
+    loaded: dict[str, BaseModel],
+    experiment: Experiment,
+    checked: Checked,
+    adapter: Path | None = None,
 ) -> BaseModel:
-    """The base model with the head that the recipe asks for; loaded once for equal sections and equal heads.
+    """The base model with the head that the recipe asks for; loaded once for equal sections and
+    equal heads.
 
     Args:
         loaded: bases that there are already; this one is among them afterwards.
@@ -130,11 +152,15 @@ def _load_base(
     section = experiment.recipe.model
     plan = plan_head(experiment.recipe, checked.tasks.values())
     if plan is not None:
-        drawn_for = adapter or parent_of(experiment.recipe)  # a head that is trained on is the one that was drawn then
+        drawn_for = adapter or parent_of(
+            experiment.recipe
+        )  # a head that is trained on is the one that was drawn then
         given = drawn_for / HEAD_FILE if drawn_for else None
         init = given if given and given.is_file() else find_init(experiment.folder, plan)
         plan = replace(plan, init=init)
-    head = (replace(plan, init=None), sha256_file(plan.init) if plan.init else None) if plan else None
+    head = (
+        (replace(plan, init=None), sha256_file(plan.init) if plan.init else None) if plan else None
+    )
     key = f"{section.model_dump_json()} {head}"
     if key not in loaded:
         loaded[key] = load_base_model(section, plan)

@@ -1,4 +1,5 @@
-"""The task's own metrics during training: the prompts, back-end and metrics of `ft-harness eval`, on a few docs."""
+"""The task's own metrics during training: the prompts, back-end and metrics of `ft-harness eval`,
+on a few docs."""
 
 from __future__ import annotations
 
@@ -8,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ft_harness.base_model import BaseModel
+from ft_harness.data.files import Split
 from ft_harness.errors import ResourceError
 from ft_harness.evaluation import Job, plan_jobs, score_once
-from ft_harness.files import Split
-from ft_harness.out_of_memory import attempt
-from ft_harness.preflight import Checked
+from ft_harness.models.base_model import BaseModel
+from ft_harness.models.memory import attempt
+from ft_harness.pipeline.preflight import Checked
 from ft_harness.recipe import EvalSection, Recipe
 from ft_harness.training import EpochScorer
 
@@ -26,20 +27,24 @@ logger = logging.getLogger(__name__)
 def plan_scorer(recipe: Recipe, checked: Checked, base: BaseModel) -> EpochScorer | None:
     """What scores `train.eval_scores` validation docs zero-shot; None where none are asked for.
 
-    The sample is drawn with `train.seed`: `ft-harness eval --set eval.splits=[validation] --set eval.limit=N --set
-    eval.seed=SEED` gives the same numbers of the same weights.
+    The sample is drawn with `train.seed`: `ft-harness eval --set eval.splits=[validation] --set
+    eval.limit=N --set eval.seed=SEED` gives the same numbers of the same weights.
     """
     count, seed = recipe.train.eval_scores, recipe.train.seed
     if not count:
         return None
-    settings = EvalSection(splits=("validation",), limit=count, seed=seed)  # no field of eval decides an adapter
+    # of its own: no field of the recipe's eval section decides an adapter
+    section = EvalSection(splits=("validation",), limit=count, seed=seed)
     tasks: dict[Split, ConfigurableTask] = {"validation": checked.tasks["validation"]}
-    (job,) = plan_jobs(tasks, checked.task_hash, base, settings, checked.form)
-    return EpochScorer(lambda model: _score(replace(base, model=model), job), job.task.higher_is_better())
+    (job,) = plan_jobs(tasks, checked.task_hash, base, section, checked.form)
+    return EpochScorer(
+        lambda model: _score(replace(base, model=model), job), job.task.higher_is_better()
+    )
 
 
 def _score(base: BaseModel, job: Job) -> dict[str, float | None]:
-    """The metrics; all of them undefined where memory is not enough, which training itself need not know."""
+    """The metrics; all of them undefined where memory is not enough, which training itself need not
+    know."""
     try:
         with _weights_apart(base.model):
             found = attempt(lambda: score_once(base, job))

@@ -14,7 +14,8 @@ _AllWeights = ("peft_type", "task_type")  # the fields that training all weights
 
 
 class AdapterSection(Section):
-    """PEFT's LoraConfig, by its own field names; with `peft_type: null` all weights of the model are trained."""
+    """PEFT's LoraConfig, by its own field names; with `peft_type: null` all weights of the model
+    are trained."""
 
     refused: ClassVar[dict[str, str]] = {
         "alora_invocation_tokens": "it works from a phrase on that only some prompts hold, and scores would mix both",
@@ -40,7 +41,9 @@ class AdapterSection(Section):
         "velora_config": "its backward pass is an approximation that no check here covers",
     }
 
-    peft_type: Literal["LORA"] | None = Field(default="LORA", description="null: no adapter, all weights are trained")
+    peft_type: Literal["LORA"] | None = Field(
+        default="LORA", description="null: no adapter, all weights are trained"
+    )
     task_type: Literal["CAUSAL_LM", "SEQ_CLS"] = Field(
         default="CAUSAL_LM", description="SEQ_CLS: a classification head, for multiple_choice tasks"
     )
@@ -49,8 +52,12 @@ class AdapterSection(Section):
     lora_dropout: float = Field(default=0.05, ge=0, lt=1)
     target_modules: str | list[str] = "all-linear"
     exclude_modules: str | list[str] | None = None
-    modules_to_save: list[str] | None = Field(default=None, description="trained whole, beside a head's own modules")
-    bias: Literal["none", "all", "lora_only"] = Field(default="none", description="biases that are trained too")
+    modules_to_save: list[str] | None = Field(
+        default=None, description="trained whole, beside a head's own modules"
+    )
+    bias: Literal["none", "all", "lora_only"] = Field(
+        default="none", description="biases that are trained too"
+    )
     use_rslora: bool = Field(default=False, description="scale by lora_alpha / sqrt(r)")
     use_dora: bool = False
     lora_bias: bool = Field(default=False, description="a bias beside each B")
@@ -70,7 +77,11 @@ class AdapterSection(Section):
         """A field of LoRA means nothing where all weights are trained."""
         name = str(info.field_name)
         default = cls.model_fields[name].get_default(call_default_factory=True)
-        if name not in _AllWeights and info.data.get("peft_type", "LORA") is None and value != default:
+        if (
+            name not in _AllWeights
+            and info.data.get("peft_type", "LORA") is None
+            and value != default
+        ):
             raise ValueError("no field of LoRA where peft_type is null: all weights are trained")
         return value
 

@@ -27,7 +27,9 @@ def check_name(name: str) -> str:
         ConfigError: it could lead elsewhere.
     """
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"the name {name!r}", "letters, digits, '.', '_', '-'; at most 80", "use another name")
+        raise ConfigError(
+            f"the name {name!r}", "letters, digits, '.', '_', '-'; at most 80", "use another name"
+        )
     return name
 
 
@@ -37,19 +39,22 @@ def experiment_name(path: str | Path) -> str:
 
 
 def _written(recipe: Recipe) -> dict[str, Any]:
-    """The fields that were written down: a field left out stays left out, so that the task's own value holds."""
+    """The fields that were written down: a field left out stays left out, so that the task's own
+    value holds."""
     return recipe.model_dump(mode="json", exclude_unset=True)
 
 
 def _identity(recipe: Recipe) -> dict[str, Any]:
-    """What of it must be equal in one folder: what makes the adapter, and of the other sections what was written."""
+    """What of it must be equal in one folder: what makes the adapter, and of the other sections
+    what was written."""
     empty: dict[str, Any] = {name: {} for name in Recipe.model_fields}
     made = {"adapter": recipe.adapter.model_dump(mode="json"), "train": recipe.train.identity()}
     return {**empty, **_written(recipe), **made}
 
 
 def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> None:
-    """Put the recipe into its adapter folder if that is not its home: the file itself, or the fields with overrides.
+    """Put the recipe into its adapter folder if that is not its home: the file itself, or the
+    fields with overrides.
 
     Raises:
         InputError: the folder holds another recipe.
@@ -81,10 +86,14 @@ def write_new_recipe(folder: Path, task: str, include_path: str | None = None) -
     """
     target = folder / RECIPE_FILE
     if target.exists():
-        raise ConfigError(f"{target} exists", "a new name", "choose another name, or edit this recipe")
+        raise ConfigError(
+            f"{target} exists", "a new name", "choose another name, or edit this recipe"
+        )
     raise_problems(storage.problems(folder))
     text = bundled_recipe("template").read_text(encoding="utf-8")
-    place = f"\n  include_path: {json.dumps(include_path, ensure_ascii=False)}" if include_path else ""
+    place = (
+        f"\n  include_path: {json.dumps(include_path, ensure_ascii=False)}" if include_path else ""
+    )
     text = text.replace("  name: <task>", f"  name: {task}{place}", 1)
     write_text(target, text.replace("<name>", folder.name).replace("<task>", task))
     return target

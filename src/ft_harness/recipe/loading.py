@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from ft_harness.errors import ConfigError, raise_problems, suggest
 from ft_harness.recipe.adapter_section import AdapterSection
 from ft_harness.recipe.sections import Recipe
-from ft_harness.yaml_source import KeyPath, read_yaml
+from ft_harness.storage.strict_files import KeyPath, read_yaml
 
 RECIPE_FILE = "recipe.yaml"
 
@@ -34,28 +34,49 @@ def _known_fields(location: KeyPath) -> list[str]:
     return list(section.model_fields)
 
 
-def _problem(location: KeyPath, errors: Sequence[Any], places: Mapping[KeyPath, str]) -> ConfigError:
+def _problem(
+    location: KeyPath, errors: Sequence[Any], places: Mapping[KeyPath, str]
+) -> ConfigError:
     """What is wrong with one field; a field of several types has an error for each of them."""
     error = errors[0]
     name = ".".join(location)
-    place = next(places[location[:depth]] for depth in range(len(location), -1, -1) if location[:depth] in places)
-    if error["type"] == "extra_forbidden" and location[0] == "adapter" and location[-1] in AdapterSection.refused:
+    place = next(
+        places[location[:depth]]
+        for depth in range(len(location), -1, -1)
+        if location[:depth] in places
+    )
+    if (
+        error["type"] == "extra_forbidden"
+        and location[0] == "adapter"
+        and location[-1] in AdapterSection.refused
+    ):
         reason = AdapterSection.refused[location[-1]]
-        return ConfigError(f"{place}: {name} can't be used here: {reason}", "a field that can", "remove the key")
+        return ConfigError(
+            f"{place}: {name} can't be used here: {reason}", "a field that can", "remove the key"
+        )
     if error["type"] == "extra_forbidden":
         known = _known_fields(location)
         hint = suggest(location[-1], known)
         return ConfigError(
-            f"{place}: unknown key {name}{hint}", f"one of {', '.join(known)}", "rename or remove the key"
+            f"{place}: unknown key {name}{hint}",
+            f"one of {', '.join(known)}",
+            "rename or remove the key",
         )
     if error["type"] == "missing":
-        return ConfigError(f"{place}: {name} is missing", f"a value for {name}", "add it; see ft-harness init")
-    expected = " or ".join(dict.fromkeys(item["msg"].removeprefix("Value error, ") for item in errors))
-    return ConfigError(f"{place}: {name} is {repr(error['input'])[:80]}", expected, "change the value")
+        return ConfigError(
+            f"{place}: {name} is missing", f"a value for {name}", "add it; see ft-harness init"
+        )
+    expected = " or ".join(
+        dict.fromkeys(item["msg"].removeprefix("Value error, ") for item in errors)
+    )
+    return ConfigError(
+        f"{place}: {name} is {repr(error['input'])[:80]}", expected, "change the value"
+    )
 
 
 def _parse_override(setting: str) -> tuple[KeyPath, Any]:
-    """`a.b=c` -> (("a", "b"), c). Lists, mappings and null are read as YAML, all else is typed by its field.
+    """`a.b=c` -> (("a", "b"), c). Lists, mappings and null are read as YAML, all else is typed by
+    its field.
 
     Of whole sections `adapter=none` alone has a value.
     """
@@ -64,12 +85,18 @@ def _parse_override(setting: str) -> tuple[KeyPath, Any]:
     if setting == "adapter=none":
         return path, text
     if not separator or len(path) < 2:
-        raise ConfigError(f"--set {setting}", "section.field=value, like train.learning_rate=1e-4", "mend the option")
+        raise ConfigError(
+            f"--set {setting}",
+            "section.field=value, like train.learning_rate=1e-4",
+            "mend the option",
+        )
     if (text[:1] in "[{" and text) or text in ("null", "None"):
         try:
             return path, yaml.safe_load(text) if text != "None" else None
         except yaml.YAMLError as error:
-            raise ConfigError(f"--set {setting}: not valid YAML", "a list like [a, b]", "mend the option") from error
+            raise ConfigError(
+                f"--set {setting}: not valid YAML", "a list like [a, b]", "mend the option"
+            ) from error
     return path, text
 
 
@@ -77,7 +104,11 @@ def _override(content: dict[str, Any], path: KeyPath, value: Any) -> None:
     for name in path[:-1]:
         child = content.setdefault(name, {})
         if not isinstance(child, dict):
-            raise ConfigError(f"--set {'.'.join(path)}: {name} is no section", "section.field=value", "mend the option")
+            raise ConfigError(
+                f"--set {'.'.join(path)}: {name} is no section",
+                "section.field=value",
+                "mend the option",
+            )
         content = child
     content[path[-1]] = value
 
@@ -97,12 +128,15 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe (the file, or the adapter folder that holds it) and apply `a.b=c` overrides.
 
     Raises:
-        ConfigError: not readable, unknown or missing keys, wrong values; all of them at once, with line numbers.
+        ConfigError: not readable, unknown or missing keys, wrong values; all of them at once, with
+            line numbers.
     """
     file = recipe_file(path)
     content, lines = read_yaml(file, ConfigError)
     return _with_overrides(
-        content, {(): str(file)} | {path: f"{file}:{line}" for path, line in lines.items()}, overrides
+        content,
+        {(): str(file)} | {path: f"{file}:{line}" for path, line in lines.items()},
+        overrides,
     )
 
 
@@ -119,10 +153,14 @@ def recipe_of_task(name: str, include_path: str | None, overrides: Sequence[str]
                 "data.X or task.X",
                 f"check a recipe: ft-harness init NAME --task {name}",
             )
-    return _with_overrides({"task": {"name": name, "include_path": include_path}}, {(): f"task {name}"}, overrides)
+    return _with_overrides(
+        {"task": {"name": name, "include_path": include_path}}, {(): f"task {name}"}, overrides
+    )
 
 
-def _with_overrides(content: dict[str, Any], places: dict[KeyPath, str], overrides: Sequence[str]) -> Recipe:
+def _with_overrides(
+    content: dict[str, Any], places: dict[KeyPath, str], overrides: Sequence[str]
+) -> Recipe:
     for setting in overrides:
         key_path, value = _parse_override(setting)
         _override(content, key_path, value)

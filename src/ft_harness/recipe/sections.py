@@ -24,7 +24,9 @@ class ModelSection(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="'auto': as the checkpoint's config says"
     )
-    max_length: int | None = Field(default=None, ge=8, description="context in tokens; null: the model's own")
+    max_length: int | None = Field(
+        default=None, ge=8, description="context in tokens; null: the model's own"
+    )
     quantization: Literal["nf4", "int8"] | None = Field(
         default=None, description="4-bit or 8-bit weights through bitsandbytes; null: as stored"
     )
@@ -33,15 +35,22 @@ class ModelSection(Section):
 class TaskSection(Section):
     """The lm-eval task that is trained on and scored."""
 
-    name: str = Field(description="a task of `ft-harness tasks list`, or any lm-eval YAML task with a training split")
+    name: str = Field(
+        description="a task of `ft-harness tasks list`, or any lm-eval YAML task with a training split"
+    )
     include_path: str | None = Field(default=None, description="a further folder with task YAMLs")
-    apply_chat_template: bool = Field(default=False, description="prompts through the tokenizer's chat template")
-    system_instruction: str | None = Field(default=None, min_length=1, description="the chat's system message")
+    apply_chat_template: bool = Field(
+        default=False, description="prompts through the tokenizer's chat template"
+    )
+    system_instruction: str | None = Field(
+        default=None, min_length=1, description="the chat's system message"
+    )
     fewshot_as_multiturn: bool = Field(
         default=True, description="under a chat template, few-shot examples are turns of their own"
     )
     text_fields: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)] | None = Field(
-        default=None, description="doc fields that a head reads as text, or text and pair; null: the rendered prompt"
+        default=None,
+        description="doc fields that a head reads as text, or text and pair; null: the rendered prompt",
     )
 
     @field_validator("system_instruction")
@@ -49,14 +58,22 @@ class TaskSection(Section):
     def _check_instruction(cls, value: str | None, info: ValidationInfo) -> str | None:
         """Under plain prompts lm-eval would glue it to the question."""
         if value is not None and not info.data.get("apply_chat_template"):
-            raise ValueError("task.apply_chat_template: true beside it; plain prompts have the YAML's description")
+            raise ValueError(
+                "task.apply_chat_template: true beside it; plain prompts have the YAML's description"
+            )
         return value
 
     @field_validator("text_fields")
     @classmethod
-    def _check_text_fields(cls, value: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
-        if value is not None and (len(set(value)) < len(value) or info.data.get("apply_chat_template")):
-            raise ValueError("different fields, and no task.apply_chat_template, which renders a prompt")
+    def _check_text_fields(
+        cls, value: tuple[str, ...] | None, info: ValidationInfo
+    ) -> tuple[str, ...] | None:
+        if value is not None and (
+            len(set(value)) < len(value) or info.data.get("apply_chat_template")
+        ):
+            raise ValueError(
+                "different fields, and no task.apply_chat_template, which renders a prompt"
+            )
         return value
 
 
@@ -73,21 +90,28 @@ class Recipe(Section):
     @field_validator("adapter", mode="before")
     @classmethod
     def _read_none(cls, value: Any, info: ValidationInfo) -> Any:
-        """`adapter: none` trains all weights: with a head where one reads the task's text fields."""
+        """`adapter: none` trains all weights: with a head where one reads the task's text
+        fields."""
         if value != "none":
             return value
         task = info.data.get("task")
-        return {"peft_type": None, "task_type": "SEQ_CLS" if task and task.text_fields else "CAUSAL_LM"}
+        return {
+            "peft_type": None,
+            "task_type": "SEQ_CLS" if task and task.text_fields else "CAUSAL_LM",
+        }
 
     @field_validator("adapter")
     @classmethod
     def _check_adapter(cls, value: AdapterSection, info: ValidationInfo) -> AdapterSection:
-        """A causal model reads the rendered prompt; weights of few bits can't be trained themselves."""
+        """A causal model reads the rendered prompt; weights of few bits can't be trained
+        themselves."""
         task, model = info.data.get("task"), info.data.get("model")
         if task and task.text_fields and value.task_type != "SEQ_CLS":
             raise ValueError("task_type: SEQ_CLS where task.text_fields is set")
         if value.all_weights and model and model.quantization:
-            raise ValueError("peft_type: LORA where model.quantization is set: weights of 4 or 8 bits can't be trained")
+            raise ValueError(
+                "peft_type: LORA where model.quantization is set: weights of 4 or 8 bits can't be trained"
+            )
         return value
 
     @field_validator("train")
@@ -96,7 +120,9 @@ class Recipe(Section):
         """A head's targets are labels."""
         adapter = info.data.get("adapter")
         if adapter and adapter.task_type == "SEQ_CLS" and value.loss_on != "answer":
-            raise ValueError("loss_on: answer where adapter.task_type is SEQ_CLS: a head learns labels")
+            raise ValueError(
+                "loss_on: answer where adapter.task_type is SEQ_CLS: a head learns labels"
+            )
         return value
 
     @field_validator("eval")
@@ -108,7 +134,9 @@ class Recipe(Section):
             raise ValueError("num_fewshot: 0 where task.text_fields is set")
         adapter = info.data.get("adapter")
         if adapter and adapter.all_weights and value.merge:
-            raise ValueError("merge: false where all weights are trained: there is no adapter to merge")
+            raise ValueError(
+                "merge: false where all weights are trained: there is no adapter to merge"
+            )
         return value
 
     def resolved(self) -> dict[str, Any]:
@@ -121,7 +149,8 @@ class Recipe(Section):
         return {f"data_{name}": value for name, value in written.items()}
 
     def adapter_sections(self) -> dict[str, Any]:
-        """What makes the adapter, defaults filled in: neither how it is scored nor how its training is cut up."""
+        """What makes the adapter, defaults filled in: neither how it is scored nor how its training
+        is cut up."""
         sections = {name: section for name, section in self.resolved().items() if name != "eval"}
         return sections | {"train": self.train.identity()}
 

@@ -14,7 +14,8 @@ Scheduler = Literal[
     "cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_stable_decay", "reduce_lr_on_plateau", "greedy",
 ]  # fmt: skip
 
-# How the work is cut up and kept. These may differ between two stretches of one training; they don't make the adapter.
+# How the work is cut up and kept. These may differ between two stretches of one training; they
+# don't make the adapter.
 _EXECUTION = frozenset(
     {
         *("per_device_train_batch_size", "gradient_accumulation_steps", "gradient_checkpointing"),
@@ -24,9 +25,18 @@ _EXECUTION = frozenset(
 )
 # When validation is looked at, which changes nothing unless it steers.
 _LOOKING = frozenset(
-    {"eval_strategy", "eval_steps", "eval_scores", "metric_for_best_model", "early_stopping_threshold"}
+    {
+        "eval_strategy",
+        "eval_steps",
+        "eval_scores",
+        "metric_for_best_model",
+        "early_stopping_threshold",
+    }
 )
-STEERED_SCHEDULERS = ("reduce_lr_on_plateau", "greedy")  # they go by the evaluations' loss, and have no warm-up
+STEERED_SCHEDULERS = (
+    "reduce_lr_on_plateau",
+    "greedy",
+)  # they go by the evaluations' loss, and have no warm-up
 
 
 class TrainSection(Section):
@@ -39,29 +49,50 @@ class TrainSection(Section):
     gradient_accumulation_steps: int = Field(default=1, ge=1)
     lr_scheduler_type: Scheduler = "linear"
     lr_scheduler_kwargs: dict[str, Any] = Field(default_factory=dict)
-    warmup_steps: float = Field(default=0.05, ge=0, description="steps, or below 1 a share of all steps")
+    warmup_steps: float = Field(
+        default=0.05, ge=0, description="steps, or below 1 a share of all steps"
+    )
     weight_decay: float = Field(default=0.0, ge=0)
-    optim: str = Field(default="adamw_torch", description="an optimizer of transformers, as paged_adamw_8bit")
+    optim: str = Field(
+        default="adamw_torch", description="an optimizer of transformers, as paged_adamw_8bit"
+    )
     adam_beta1: float = Field(default=0.9, ge=0, lt=1)
     adam_beta2: float = Field(default=0.999, ge=0, lt=1)
     adam_epsilon: float = Field(default=1e-8, gt=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
-    gradient_checkpointing: bool = Field(default=False, description="less memory for activations, computed twice")
+    gradient_checkpointing: bool = Field(
+        default=False, description="less memory for activations, computed twice"
+    )
     loss_on: Literal["answer", "prompt_and_answer"] = "answer"
     loss_on_eos: bool | None = Field(default=None, description="null: for generated answers only")
-    continue_from: str | None = Field(default=None, description="folder of an adapter to go on from; null: a new one")
-    eval_strategy: Literal["no", "epoch", "steps"] = Field(default="epoch", description="when validation is looked at")
+    continue_from: str | None = Field(
+        default=None, description="folder of an adapter to go on from; null: a new one"
+    )
+    eval_strategy: Literal["no", "epoch", "steps"] = Field(
+        default="epoch", description="when validation is looked at"
+    )
     eval_steps: int | None = Field(
-        default=None, ge=1, validate_default=True, description="steps between evaluations, for eval_strategy steps"
+        default=None,
+        ge=1,
+        validate_default=True,
+        description="steps between evaluations, for eval_strategy steps",
     )
     eval_scores: int = Field(
-        default=0, ge=0, description="validation docs scored with the task's metrics at each evaluation; 0: loss alone"
+        default=0,
+        ge=0,
+        description="validation docs scored with the task's metrics at each evaluation; 0: loss alone",
     )
-    load_best_model_at_end: bool = Field(default=False, description="keep the best evaluation's weights, not the last")
+    load_best_model_at_end: bool = Field(
+        default=False, description="keep the best evaluation's weights, not the last"
+    )
     metric_for_best_model: str = Field(default="loss", description="loss, or a metric of the task")
-    early_stopping_patience: int | None = Field(default=None, ge=1, description="evaluations without a better one")
+    early_stopping_patience: int | None = Field(
+        default=None, ge=1, description="evaluations without a better one"
+    )
     early_stopping_threshold: float = Field(default=0.0, ge=0, description="what counts as better")
-    save_steps: float = Field(default=0.1, gt=0, description="between checkpoints: steps, or below 1 a share of all")
+    save_steps: float = Field(
+        default=0.1, gt=0, description="between checkpoints: steps, or below 1 a share of all"
+    )
     save_total_limit: int = Field(default=2, ge=1)
     report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
         default=(), description="trackers beside history.jsonl"
@@ -79,7 +110,9 @@ class TrainSection(Section):
     @classmethod
     def _check_steered(cls, value: str, info: ValidationInfo) -> str:
         if value == "no" and info.data.get("lr_scheduler_type") in STEERED_SCHEDULERS:
-            raise ValueError("epoch or steps: train.lr_scheduler_type goes by what evaluations find")
+            raise ValueError(
+                "epoch or steps: train.lr_scheduler_type goes by what evaluations find"
+            )
         return value
 
     @field_validator("eval_steps")
@@ -87,7 +120,9 @@ class TrainSection(Section):
     def _check_eval_steps(cls, value: int | None, info: ValidationInfo) -> int | None:
         asked = info.data.get("eval_strategy")
         if asked is not None and (asked == "steps") != (value is not None):
-            raise ValueError("a number of steps with train.eval_strategy: steps, and with that alone")
+            raise ValueError(
+                "a number of steps with train.eval_strategy: steps, and with that alone"
+            )
         return value
 
     @field_validator("eval_scores", "load_best_model_at_end", "early_stopping_patience")
@@ -104,7 +139,9 @@ class TrainSection(Section):
         if value != "loss" and not info.data.get("eval_scores"):
             raise ValueError("loss, or a metric of the task with train.eval_scores: N beside it")
         if value != "loss" and info.data.get("lr_scheduler_type") in STEERED_SCHEDULERS:
-            raise ValueError("loss: train.lr_scheduler_type goes by the same number, and by its fall")
+            raise ValueError(
+                "loss: train.lr_scheduler_type goes by the same number, and by its fall"
+            )
         return value
 
     @property
@@ -116,7 +153,9 @@ class TrainSection(Section):
     def steered(self) -> bool:
         """Whether validation decides something of the adapter; else it is only looked at."""
         stopped = self.early_stopping_patience is not None
-        return self.load_best_model_at_end or stopped or self.lr_scheduler_type in STEERED_SCHEDULERS
+        return (
+            self.load_best_model_at_end or stopped or self.lr_scheduler_type in STEERED_SCHEDULERS
+        )
 
     @property
     def effective_batch_size(self) -> int:
@@ -138,7 +177,10 @@ class TrainSection(Section):
         return self.model_dump(mode="json", include=set(self.execution_fields))
 
     def planned_steps(self, rows: int) -> int:
-        """Optimizer steps of a training on this many rows; the last step of an epoch may be a partial one."""
+        """Optimizer steps of a training on this many rows; the last step of an epoch may be a
+        partial one."""
         batches = math.ceil(rows / self.per_device_train_batch_size)
-        steps = math.ceil(self.num_train_epochs * math.ceil(batches / self.gradient_accumulation_steps))
+        steps = math.ceil(
+            self.num_train_epochs * math.ceil(batches / self.gradient_accumulation_steps)
+        )
         return self.max_steps or steps

@@ -1,10 +1,19 @@
-"""The record of one evaluation: its schema, and how evaluations on disk are read, ours and those of lm-eval's command.
+"""The record of one evaluation: its schema, and how evaluations on disk are read, ours and those of
+lm-eval's command.
 
-One evaluation is subject x task x split x shots x decoding x limit. Its folder `results/<subject>/<eval_id>/` holds
-`record.json` (the schema) and `samples.jsonl.gz` (one line a doc). A missing value is `null`; NaN is never written.
+One evaluation is subject x task x split x shots x decoding x limit. Its folder
+`results/<subject>/<eval_id>/` holds `record.json` (the schema) and `samples.jsonl.gz` (one line a
+doc). A missing value is `null`; NaN is never written.
 """
 
-from ft_harness.records.reading import Evaluation, Found, find_records, load_records, read_evaluation, read_kept
+from ft_harness.records.reading import (
+    Evaluation,
+    Found,
+    find_records,
+    load_records,
+    read_evaluation,
+    read_kept,
+)
 from ft_harness.records.schema import (
     RECORD_FILE,
     SAMPLES_FILE,
@@ -29,6 +38,7 @@ from ft_harness.records.schema import (
     SettingChange,
     Settings,
     TrainingCost,
+    describe_record,
     item_hash,
 )
 
@@ -58,6 +68,7 @@ __all__ = [
     "SettingChange",
     "Settings",
     "TrainingCost",
+    "describe_record",
     "find_records",
     "item_hash",
     "load_records",

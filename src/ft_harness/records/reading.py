@@ -12,9 +12,16 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from ft_harness.errors import InputError
-from ft_harness.records.lm_eval_files import Run, find_files, group_runs
-from ft_harness.records.lm_eval_output import read_runs
-from ft_harness.records.schema import RECORD_FILE, SAMPLES_FILE, SCHEMA_VERSION, Frozen, Record, Sample
+from ft_harness.records.lm_eval.files import Run, find_files, group_runs
+from ft_harness.records.lm_eval.output import read_runs
+from ft_harness.records.schema import (
+    RECORD_FILE,
+    SAMPLES_FILE,
+    SCHEMA_VERSION,
+    Frozen,
+    Record,
+    Sample,
+)
 
 _LONGEST_RECORD = 1 << 26  # bytes
 _REASON = 200  # characters
@@ -36,7 +43,9 @@ def read_kept(path: Path, kind: type[_Kept], what: str, action: str) -> _Kept | 
     try:
         return kind.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError) as error:
-        raise InputError(f"{path}: not {what} ({type(error).__name__})", f"{path.name} as written", action) from error
+        raise InputError(
+            f"{path}: not {what} ({type(error).__name__})", f"{path.name} as written", action
+        ) from error
 
 
 class Evaluation(Frozen):
@@ -72,7 +81,8 @@ class Found:
 
     Attributes:
         evaluations: sorted by folder, ours before lm-eval's; copies of one evaluation count once.
-        unread: a line for each file that should hold an evaluation and can't be read, with the reason.
+        unread: a line for each file that should hold an evaluation and can't be read, with the
+            reason.
         notes: a line for each file that was left out because a newer one takes its place.
     """
 
@@ -92,7 +102,11 @@ def read_evaluation(folder: Path) -> Evaluation:
         if path.stat().st_size > _LONGEST_RECORD:
             raise ValueError(f"more than {_LONGEST_RECORD:,} bytes")
         record = Record.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError) as error:  # pydantic's and json's errors are ValueErrors
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ) as error:  # pydantic's and json's errors are ValueErrors
         reason = str(error).splitlines()[0][:_REASON]
         raise InputError(
             f"{path}: not a record ({reason})",
@@ -137,11 +151,14 @@ def find_records(paths: Sequence[Path]) -> Found:
     unique: dict[tuple[str, str], Evaluation] = {}
     for evaluation in evaluations:
         unique.setdefault((evaluation.record.subject, evaluation.record.eval_id), evaluation)
-    return Found(list(unique.values()), list(dict.fromkeys(unread)), list(dict.fromkeys(foreign.notes)))
+    return Found(
+        list(unique.values()), list(dict.fromkeys(unread)), list(dict.fromkeys(foreign.notes))
+    )
 
 
 def load_records(paths: list[Path]) -> list[Evaluation]:
-    """Every evaluation in and below the given folders, as `find_records` finds them; one that can't be read is a fault.
+    """Every evaluation in and below the given folders, as `find_records` finds them; one that can't
+    be read is a fault.
 
     Raises:
         InputError: a path is missing, nothing is found below one, or something can't be read.
@@ -158,7 +175,11 @@ def load_records(paths: list[Path]) -> list[Evaluation]:
 
 def _nothing(path: Path, faults: Sequence[str]) -> InputError:
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    what = f"{faults[0]}{more}; nothing else is there to read" if faults else f"{path}: no evaluation found"
+    what = (
+        f"{faults[0]}{more}; nothing else is there to read"
+        if faults
+        else f"{path}: no evaluation found"
+    )
     return InputError(
         what,
         f"a folder with {RECORD_FILE} in it or below it, or what lm-eval writes with --log_samples --output_path",

@@ -19,7 +19,9 @@ SCORES_FILE = "scores.parquet"  # the same outcomes in columns, without texts of
 class Frozen(BaseModel):
     """A typed part of a record: unknown keys are refused, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
 
 class ModelInfo(Frozen):
@@ -29,10 +31,15 @@ class ModelInfo(Frozen):
     revision: str | None = None
     identity: str = Field(description="hash of configuration and weights, or the hub commit")
     dtype: str
-    quantization: str | None = Field(default=None, description="bits and compute dtype; null: not quantised")
-    parameters: int | None = Field(description="logical parameters of the base model; null: not known")
+    quantization: str | None = Field(
+        default=None, description="bits and compute dtype; null: not quantised"
+    )
+    parameters: int | None = Field(
+        description="logical parameters of the base model; null: not known"
+    )
     head: str | None = Field(
-        default=None, description="hash of the freshly drawn classification head; null: none was drawn"
+        default=None,
+        description="hash of the freshly drawn classification head; null: none was drawn",
     )
 
 
@@ -51,44 +58,65 @@ class AdapterInfo(Frozen):
     path: str
     identity: str = Field(description="sha256 over the adapter's weight and configuration files")
     trainable_parameters: int | None = Field(description="null: not known")
-    live_proof: LiveProof | None = Field(description="null: scored by another program, nothing was proven")
-    merge_drift: float | None = Field(
-        default=None, description="largest change of a logit by merging alone; null: scored unmerged"
+    live_proof: LiveProof | None = Field(
+        description="null: scored by another program, nothing was proven"
     )
-    unchecked: list[str] = Field(default_factory=list, description="what could not be checked, a sentence each")
+    merge_drift: float | None = Field(
+        default=None,
+        description="largest change of a logit by merging alone; null: scored unmerged",
+    )
+    unchecked: list[str] = Field(
+        default_factory=list, description="what could not be checked, a sentence each"
+    )
 
 
 class Settings(Frozen):
-    """Everything that makes a score, besides model and adapter. Two scores compare only if these are equal."""
+    """Everything that makes a score, besides model and adapter. Two scores compare only if these
+    are equal."""
 
     task: str
     task_version: str
-    task_hash: str = Field(description="hash of the task's definition: prompts, answers, stop rule, metrics")
+    task_hash: str = Field(
+        description="hash of the task's definition: prompts, answers, stop rule, metrics"
+    )
     request_hash: str | None = Field(
-        default=None, description="hash of the parts of the task that make its requests: no metrics; null: not known"
+        default=None,
+        description="hash of the parts of the task that make its requests: no metrics; null: not known",
     )
     data_hash: str = Field(description="hash of the docs that were scored, in order")
     split: Literal["train", "validation", "test"]
     num_fewshot: int
     fewshot_ids: list[int] | None = Field(
-        default=None, description="fixed few-shot rows of the train split, in order; null: a sample for each item"
+        default=None,
+        description="fixed few-shot rows of the train split, in order; null: a sample for each item",
     )
     fewshot_hash: str | None = Field(
-        default=None, description="hash of the rows that few-shot examples are taken from; null: zero-shot"
+        default=None,
+        description="hash of the rows that few-shot examples are taken from; null: zero-shot",
     )
-    fewshot_as_multiturn: bool | None = Field(default=None, description="null: zero-shot or no chat template")
+    fewshot_as_multiturn: bool | None = Field(
+        default=None, description="null: zero-shot or no chat template"
+    )
     limit: int | None
-    sample_seed: int | None = Field(description="seed of the sample of the split; null if the whole split was scored")
-    chat_template_hash: str | None = Field(description="hash of the template's text; null: plain prompts")
+    sample_seed: int | None = Field(
+        description="seed of the sample of the split; null if the whole split was scored"
+    )
+    chat_template_hash: str | None = Field(
+        description="hash of the template's text; null: plain prompts"
+    )
     system_instruction: str | None = Field(default=None, description="the chat's system message")
     text_fields: list[str] | None = Field(
-        default=None, description="doc fields that a classification head reads; null: the rendered prompt"
+        default=None,
+        description="doc fields that a classification head reads; null: the rendered prompt",
     )
     cluster: str | None = Field(
-        default=None, description="doc field of which equal values make a cluster of items; null: each item alone"
+        default=None,
+        description="doc field of which equal values make a cluster of items; null: each item alone",
     )
     generation_kwargs: dict[str, Any]
-    max_length: int | None = Field(description="of prompt and answer in tokens; null here and below: not known")
+    max_length: int | None = Field(
+        description="of prompt and answer in tokens; null here and below: not known"
+    )
     batch_size: int | None
     seed: int | None
     back_end: str = Field(description="lm-eval model that scored, and its softmax dtype")
@@ -104,7 +132,9 @@ class Score(Frozen):
     high: float | None
     n: int
     n_invalid: int = Field(description="docs whose answer could not be read or scored")
-    n_truncated: int = Field(description="docs whose prompt was cut from the left to fit the context")
+    n_truncated: int = Field(
+        description="docs whose prompt was cut from the left to fit the context"
+    )
     higher_is_better: bool
     signature: str = Field(description="human-readable line of what made the score")
 
@@ -122,23 +152,40 @@ class BackEndInfo(Frozen):
     """How the back-end answered; counts are requests, of which a doc may have several."""
 
     name: str
-    budget_bytes: int | None = Field(description="memory that a batch could take beside the weights; null: not planned")
-    fallback: str | None = Field(description="why it went the plain way; null: it did not, or nothing was computed")
+    budget_bytes: int | None = Field(
+        description="memory that a batch could take beside the weights; null: not planned"
+    )
+    fallback: str | None = Field(
+        description="why it went the plain way; null: it did not, or nothing was computed"
+    )
     processes: int = Field(default=1, description="that shared the docs")
     computed: int = Field(description="requests computed by the model")
-    reused: int = Field(description="requests answered from the response store; cost.tokens counts theirs too")
+    reused: int = Field(
+        description="requests answered from the response store; cost.tokens counts theirs too"
+    )
     failed: int = Field(description="requests that memory was not enough for, alone in a batch")
-    halvings: int = Field(description="how often a batch ran out of memory and the budget of its length was halved")
+    halvings: int = Field(
+        description="how often a batch ran out of memory and the budget of its length was halved"
+    )
 
 
 class ForeignOutput(Frozen):
-    """Where the record of another program's evaluation comes from, and what that program did not write down."""
+    """Where the record of another program's evaluation comes from, and what that program did not
+    write down."""
 
-    program: str = Field(description="name and version: what it does not say may differ between two versions")
+    program: str = Field(
+        description="name and version: what it does not say may differ between two versions"
+    )
     file: str
-    filter: str | None = Field(default=None, description="what lm-eval did to the responses; null: nothing")
-    unknown: list[str] = Field(description="fields of settings and model that are not known; what stands there is none")
-    unchecked: list[str] = Field(description="what our own evaluations check and this one does not, a sentence each")
+    filter: str | None = Field(
+        default=None, description="what lm-eval did to the responses; null: nothing"
+    )
+    unknown: list[str] = Field(
+        description="fields of settings and model that are not known; what stands there is none"
+    )
+    unchecked: list[str] = Field(
+        description="what our own evaluations check and this one does not, a sentence each"
+    )
 
 
 class Record(Frozen):
@@ -153,8 +200,12 @@ class Record(Frozen):
     settings: Settings
     scores: list[Score]
     cost: Cost | None = Field(description="null: scored by another program")
-    back_end: BackEndInfo | None = Field(default=None, description="null: written before this was kept")
-    rescored_from: str | None = Field(default=None, description="evaluation whose responses were scored again")
+    back_end: BackEndInfo | None = Field(
+        default=None, description="null: written before this was kept"
+    )
+    rescored_from: str | None = Field(
+        default=None, description="evaluation whose responses were scored again"
+    )
     provenance: dict[str, Any]
     foreign: ForeignOutput | None = Field(default=None, description="null: made by ft-harness")
 
@@ -164,8 +215,12 @@ class EpochSummary(Frozen):
 
     epoch: float = Field(description="epochs that were done at its end")
     loss: float = Field(description="mean training loss of its steps")
-    eval_loss: float | None = Field(default=None, description="of its last evaluation; null: none was made")
-    scores: dict[str, float | None] | None = Field(default=None, description="of its last evaluation; null: none")
+    eval_loss: float | None = Field(
+        default=None, description="of its last evaluation; null: none was made"
+    )
+    scores: dict[str, float | None] | None = Field(
+        default=None, description="of its last evaluation; null: none"
+    )
 
 
 class Ancestor(Frozen):
@@ -173,14 +228,19 @@ class Ancestor(Frozen):
 
     name: str
     identity: str = Field(description="hash of its weights and what decides how they act")
-    fingerprint: str | None = Field(description="of everything that made it; null here and below: made elsewhere")
+    fingerprint: str | None = Field(
+        description="of everything that made it; null here and below: made elsewhere"
+    )
     epochs: float | None
     steps: int | None
-    best_step: int | None = Field(default=None, description="step of the weights, where the best were kept")
+    best_step: int | None = Field(
+        default=None, description="step of the weights, where the best were kept"
+    )
 
 
 class SettingChange(Frozen):
-    """A setting of execution that changed on the way; the steps are those of the whole recipe all the same."""
+    """A setting of execution that changed on the way; the steps are those of the whole recipe all
+    the same."""
 
     step: int = Field(description="the first one with the new value")
     setting: str
@@ -191,23 +251,36 @@ class SettingChange(Frozen):
 class TrainingCost(Frozen):
     """What the training cost."""
 
-    seconds: float = Field(description="of all stretches of a training that was continued, evaluations included")
-    evaluation_seconds: float | None = Field(default=None, description="of these, on validation; null: not known")
-    tokens: int = Field(description="tokens of prompt and answer seen, padding not counted; by all processes")
+    seconds: float = Field(
+        description="of all stretches of a training that was continued, evaluations included"
+    )
+    evaluation_seconds: float | None = Field(
+        default=None, description="of these, on validation; null: not known"
+    )
+    tokens: int = Field(
+        description="tokens of prompt and answer seen, padding not counted; by all processes"
+    )
     tokens_per_second: float
     matmul_share: float | None = Field(
-        default=None, description="useful operations a second / those of a plain matrix product; null: not measured"
+        default=None,
+        description="useful operations a second / those of a plain matrix product; null: not measured",
     )
     processes: int = Field(default=1, description="that shared the training, in its last stretch")
-    resumed_from_step: int | None = Field(default=None, description="the last stretch began behind this step")
+    resumed_from_step: int | None = Field(
+        default=None, description="the last stretch began behind this step"
+    )
     peak_rss_bytes: int = Field(
         description="of the process that took most, in training's last stretch; but for Linux since its start"
     )
     peak_gpu_bytes: int | None = Field(description="likewise, in training alone; null: no GPU")
-    reserved_gpu_bytes: int | None = Field(default=None, description="peak kept by PyTorch; null: no GPU, or not known")
+    reserved_gpu_bytes: int | None = Field(
+        default=None, description="peak kept by PyTorch; null: no GPU, or not known"
+    )
     adapter_bytes: int
     hardware: str
-    precision: str | None = Field(default=None, description="number formats of the base and of what was trained")
+    precision: str | None = Field(
+        default=None, description="number formats of the base and of what was trained"
+    )
     micro_batch_changes: list[SettingChange] = Field(
         default=[], description="rows computed at once, where memory ran out"
     )
@@ -220,7 +293,9 @@ class TrainingCost(Frozen):
 class Probe(Frozen):
     """Ten steps on the same eight rows before training, undone afterwards."""
 
-    first: float | None = Field(description="loss per target before, without dropout; null here and below: not finite")
+    first: float | None = Field(
+        description="loss per target before, without dropout; null here and below: not finite"
+    )
     last: float | None
     verdict: Literal["falls", "stays", "rises", "no gradient", "near zero"]
 
@@ -236,8 +311,12 @@ class Card(Frozen):
     model: ModelInfo
     task_hash: str = Field(description="hash of the task's definition without its metrics")
     data_hash: str
-    validation_hash: str | None = Field(default=None, description="null: validation decided nothing of the adapter")
-    chat_template_hash: str | None = Field(description="hash of the template's text; null: plain prompts")
+    validation_hash: str | None = Field(
+        default=None, description="null: validation decided nothing of the adapter"
+    )
+    chat_template_hash: str | None = Field(
+        description="hash of the template's text; null: plain prompts"
+    )
     system_instruction: str | None = Field(default=None, description="the chat's system message")
     trainable_parameters: int
     examples: int
@@ -246,11 +325,18 @@ class Card(Frozen):
     steps: int
     final_loss: float = Field(description="mean training loss of the last tenth of the steps")
     best_step: int | None = Field(
-        default=None, description="step of the evaluation whose weights these are; null: the last step's"
+        default=None,
+        description="step of the evaluation whose weights these are; null: the last step's",
     )
-    best_value: float | None = Field(default=None, description="its train.metric_for_best_model on validation")
-    lineage: list[Ancestor] = Field(default=[], description="adapters that this one goes on from, oldest first")
-    probe: Probe | None = Field(default=None, description="null: the training was too short for one")
+    best_value: float | None = Field(
+        default=None, description="its train.metric_for_best_model on validation"
+    )
+    lineage: list[Ancestor] = Field(
+        default=[], description="adapters that this one goes on from, oldest first"
+    )
+    probe: Probe | None = Field(
+        default=None, description="null: the training was too short for one"
+    )
     cost: TrainingCost
     provenance: dict[str, Any]
     files: dict[str, str] = Field(description="file name -> sha256")
@@ -259,7 +345,11 @@ class Card(Frozen):
     def target(self) -> str:
         """What carries loss: a head has labels."""
         adapter = self.recipe.get("adapter")
-        return "label" if isinstance(adapter, dict) and adapter.get("task_type") == "SEQ_CLS" else "trained token"
+        return (
+            "label"
+            if isinstance(adapter, dict) and adapter.get("task_type") == "SEQ_CLS"
+            else "trained token"
+        )
 
 
 class HistoryEntry(Frozen):
@@ -267,17 +357,23 @@ class HistoryEntry(Frozen):
 
     step: int
     epoch: float
-    loss: float | None = Field(default=None, description="mean training loss per trained token since the last entry")
+    loss: float | None = Field(
+        default=None, description="mean training loss per trained token since the last entry"
+    )
     learning_rate: float | None = None
     grad_norm: float | None = None
-    eval_loss: float | None = Field(default=None, description="loss per trained token on the validation split")
+    eval_loss: float | None = Field(
+        default=None, description="loss per trained token on the validation split"
+    )
     scores: dict[str, float | None] | None = Field(
-        default=None, description="the task's metrics on train.eval_scores validation docs; null: none were scored"
+        default=None,
+        description="the task's metrics on train.eval_scores validation docs; null: none were scored",
     )
 
 
 class LineageEntry(HistoryEntry):
-    """One line of `adapters/<name>/lineage.jsonl`: the history of an adapter that this one goes on from."""
+    """One line of `adapters/<name>/lineage.jsonl`: the history of an adapter that this one goes on
+    from."""
 
     stretch: int = Field(description="which one of the card's lineage")
 
@@ -285,23 +381,30 @@ class LineageEntry(HistoryEntry):
 class Sample(Frozen):
     """The outcome for one doc: one line of `samples.jsonl.gz`."""
 
-    item_key: str = Field(description="doc hash + occurrence number: the same item in every evaluation")
+    item_key: str = Field(
+        description="doc hash + occurrence number: the same item in every evaluation"
+    )
     doc_id: int
     doc: dict[str, Any]
     prompt: str
     prompt_hash: str
     target: str
     target_hash: str
-    responses: list[Any] = Field(description="[log-likelihood, is_greedy] per choice, or the generated text")
+    responses: list[Any] = Field(
+        description="[log-likelihood, is_greedy] per choice, or the generated text"
+    )
     prediction: str | None
     invalid: bool
     truncated: bool
-    scores: dict[str, float | list[float] | None] = Field(description="all null where failed is not null")
+    scores: dict[str, float | list[float] | None] = Field(
+        description="all null where failed is not null"
+    )
     tokens: list[int] | None = Field(
         default=None, description="tokens that were scored, for each response; null: not counted"
     )
     unfinished: list[bool] | None = Field(
-        default=None, description="for each generated text, whether the limit of tokens ended it; null: not known"
+        default=None,
+        description="for each generated text, whether the limit of tokens ended it; null: not known",
     )
     failed: str | None = Field(default=None, description="why there is no response; null: there is")
 
@@ -309,3 +412,8 @@ class Sample(Frozen):
 def item_hash(doc: Mapping[str, Any]) -> str:
     """Hash of a doc's content: the same item in every evaluation, wherever it stands."""
     return sha256_text(json.dumps(doc, sort_keys=True, ensure_ascii=False, default=str))[:16]
+
+
+def describe_record(record: Record) -> str:
+    """Where one evaluation lies below the results folder."""
+    return f"{record.subject}/{record.eval_id}"

@@ -1,15 +1,32 @@
-"""The report's section on cases: what became of each item, where, and a few items of each kind to read."""
+"""The report's section on cases: what became of each item, where, and a few items of each kind to
+read."""
 
 from __future__ import annotations
 
-from ft_harness.aggregator import MOST_SHOWN, Comparison, Study
-from ft_harness.amounts import NONE, difference
-from ft_harness.cases import CASES_FILE, DECIDING_METRICS, THRESHOLD, Case, CaseSummary, Transition
+from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Study
+from ft_harness.comparison.amounts import NONE, difference
+from ft_harness.comparison.cases import (
+    CASES_FILE,
+    DECIDING_METRICS,
+    THRESHOLD,
+    Case,
+    CaseSummary,
+    Transition,
+)
+from ft_harness.comparison.features import name_of
 from ft_harness.report.cells import count
-from ft_harness.report.document import Block, Bullets, Cell, Heading, Number, Paragraph, Table, Verbatim
-from ft_harness.report.features import main_comparisons
+from ft_harness.report.document import (
+    Block,
+    Bullets,
+    Cell,
+    Heading,
+    Number,
+    Paragraph,
+    Table,
+    Verbatim,
+)
 from ft_harness.report.slice_section import LEGEND, slice_blocks
-from ft_harness.study import name_of
+from ft_harness.report.view import main_comparisons
 
 _UNCHANGED: tuple[Transition, ...] = (
     "still right",
@@ -22,7 +39,9 @@ def case_section(study: Study) -> list[Block]:
     """What became of the items of each main comparison, of as many as are read."""
     every = main_comparisons(study)
     compared = every[:MOST_SHOWN]
-    first = next((each for each in compared if each.cases.slices), None)  # under it stands the legend
+    first = next(
+        (each for each in compared if each.cases.slices), None
+    )  # under it stands the legend
     blocks = [block for each in compared for block in _cases(study, each, legend=each is first)]
     said = f"The first {MOST_SHOWN} of {len(every)} comparisons; the items of all stand in {CASES_FILE}."
     return [Paragraph(said), *blocks] if len(every) > MOST_SHOWN else blocks
@@ -33,11 +52,17 @@ def _cases(study: Study, comparison: Comparison, *, legend: bool) -> list[Block]
     summary = comparison.cases
     if summary.counts is None or summary.cases is None:
         return [Heading(3, title), Paragraph(summary.reason or "No cases.")]
-    blocks: list[Block] = [Heading(3, title), _transitions(summary, title), *slice_blocks(summary, title)]
+    blocks: list[Block] = [
+        Heading(3, title),
+        _transitions(summary, title),
+        *slice_blocks(summary, title),
+    ]
     blocks += [Paragraph(LEGEND)] if legend else []
     if summary.metric is not None and summary.metric not in DECIDING_METRICS:
         step = difference(summary.metric, THRESHOLD).removeprefix("+")
-        blocks.insert(2, Paragraph(f"Better or worse: {summary.metric} changed by at least {step} points."))
+        blocks.insert(
+            2, Paragraph(f"Better or worse: {summary.metric} changed by at least {step} points.")
+        )
     for transition, cases in summary.cases.items():
         shown = [case for case in cases if transition not in _UNCHANGED or case.why]
         if shown:
@@ -56,8 +81,13 @@ def _transitions(summary: CaseSummary, title: str) -> Table:
     if summary.by_gold is None:
         return Table("transitions", f"Transitions of {title}", header, [line], kinds)
     lines: list[list[Cell]] = [["all", *line]]
-    lines += [[gold, *(count(number) for number in found.values())] for gold, found in summary.by_gold.items()]
-    return Table("transitions", f"Transitions of {title}", ["Gold answer", *header], lines, f"t{kinds}")
+    lines += [
+        [gold, *(count(number) for number in found.values())]
+        for gold, found in summary.by_gold.items()
+    ]
+    return Table(
+        "transitions", f"Transitions of {title}", ["Gold answer", *header], lines, f"t{kinds}"
+    )
 
 
 def _case(case: Case) -> list[Block]:
@@ -102,7 +132,9 @@ def _remarks(case: Case) -> list[str]:
     if case.nearest:
         text = " / ".join(case.nearest.text.splitlines())
         share = f"{100 * case.nearest.similarity:.0f} %"
-        found.append(f"Nearest training example ({share} of the words in common, answer {case.nearest.answer}): {text}")
+        found.append(
+            f"Nearest training example ({share} of the words in common, answer {case.nearest.answer}): {text}"
+        )
     if case.tags:
         found.append(f"Slices: {'; '.join(case.tags)}")
     return found

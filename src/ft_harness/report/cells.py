@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ft_harness.aggregator import Row
-from ft_harness.amounts import NONE, amount, decimals, difference, interval, probability
+from ft_harness.comparison.aggregator import Row
+from ft_harness.comparison.amounts import NONE, amount, decimals, difference, interval, probability
 from ft_harness.report.document import Cell, Number, Span
 
 MEASURED = {

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ft_harness.aggregator import Study
+from ft_harness.comparison.aggregator import Study
+from ft_harness.comparison.sentences import state_study
 from ft_harness.report.case_section import case_section
 from ft_harness.report.cost_section import cost_section, size_section
 from ft_harness.report.data_section import data_section
 from ft_harness.report.document import Document, bullets, section
-from ft_harness.report.evidence_section import command_section, provenance_section, signature_section
-from ft_harness.report.features import View
+from ft_harness.report.evidence_section import (
+    command_section,
+    provenance_section,
+    signature_section,
+)
 from ft_harness.report.label_section import label_section
 from ft_harness.report.limits_section import limits_section
 from ft_harness.report.perplexity_section import Outliers, perplexity_section
@@ -23,12 +27,17 @@ from ft_harness.report.score_section import (
     split_section,
 )
 from ft_harness.report.training_section import training_section
+from ft_harness.report.view import View
 
 
-def build_document(study: Study, view: View | None = None, outliers: Sequence[Outliers] = ()) -> Document:
-    """The report of a study, from the sentences down to the software; sections without anything to say are left out.
+def build_document(
+    study: Study, view: View | None = None, outliers: Sequence[Outliers] = ()
+) -> Document:
+    """The report of a study, from the sentences down to the software; sections without anything to
+    say are left out.
 
-    `view` is what the main table shows, `outliers` are the items that weigh most in perplexities, where they are known.
+    `view` is what the main table shows, `outliers` are the items that weigh most in perplexities,
+    where they are known.
     """
     sections = {
         "Scores": score_section(study, view or View()),
@@ -51,4 +60,4 @@ def build_document(study: Study, view: View | None = None, outliers: Sequence[Ou
         "Provenance": provenance_section(study),
     }
     blocks = [block for title, found in sections.items() for block in section(title, found)]
-    return Document(study.name, [*bullets(study.sentences()), *blocks])
+    return Document(study.name, [*bullets(state_study(study)), *blocks])

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from ft_harness.aggregator import AdapterRun, Comparison, Row, Study
-from ft_harness.amounts import duration, size
+from ft_harness.comparison.aggregator import AdapterRun, Comparison, Row, Study
+from ft_harness.comparison.amounts import duration, size
+from ft_harness.comparison.features import name_of
 from ft_harness.records import TrainingCost
 from ft_harness.report.cells import MEASURED, UNDEFINED, count, measured_cells
 from ft_harness.report.document import Block, Cell, Figure, Number, Table
-from ft_harness.report.features import headline, main_comparisons
-from ft_harness.study import name_of
+from ft_harness.report.view import headline, main_comparisons
 
 _MOST_COLUMNS = 6
 _SHOWN = ("Base", "Tuned", "Difference", "95 % interval", "n")
 
 
 def cost_section(study: Study) -> list[Block]:
-    """One column an adapter, as there are few of them and many quantities; else one line an adapter."""
+    """One column an adapter, as there are few of them and many quantities; else one line an
+    adapter."""
     columns = [_cost_column(study, run) for run in study.adapters]
     if not columns:
         return []
@@ -26,12 +27,20 @@ def cost_section(study: Study) -> list[Block]:
         lines = [[name, *column.values()] for name, column in zip(names, columns, strict=True)]
         header = ["Adapter", *columns[0]]
     caption = "Score against training time, with 95 % intervals; the dotted line is the base"
-    return [Table("cost", "Cost", header, lines, "t" + "n" * (len(header) - 1)), Figure("cost", caption)]
+    return [
+        Table("cost", "Cost", header, lines, "t" + "n" * (len(header) - 1)),
+        Figure("cost", caption),
+    ]
 
 
 def timed(study: Study) -> list[tuple[float, Comparison, Row]]:
-    """(seconds of training, comparison, its deciding row) of tasks on which several adapters were scored."""
-    seconds = {run.card.name: run.card.cost.seconds for run in study.adapters if not _is_partial(run.card.cost)}
+    """(seconds of training, comparison, its deciding row) of tasks on which several adapters were
+    scored."""
+    seconds = {
+        run.card.name: run.card.cost.seconds
+        for run in study.adapters
+        if not _is_partial(run.card.cost)
+    }
     found = [each for each in main_comparisons(study) if each.tuned.subject in seconds]
     subjects: dict[tuple[str, str], set[str]] = {}
     for each in found:
@@ -41,7 +50,8 @@ def timed(study: Study) -> list[tuple[float, Comparison, Row]]:
 
 
 def _is_partial(cost: TrainingCost) -> bool:
-    """Whether the time is that of the last stretch alone, as in cards from before evaluations were timed."""
+    """Whether the time is that of the last stretch alone, as in cards from before evaluations were
+    timed."""
     return bool(cost.resumed_from_step) and cost.evaluation_seconds is None
 
 
@@ -53,17 +63,25 @@ def _resumed(cost: TrainingCost) -> str:
 
 
 def _matmul_share(cost: TrainingCost) -> Cell:
-    return UNDEFINED if cost.matmul_share is None else Number(f"{100 * cost.matmul_share:.0f} %", cost.matmul_share)
+    return (
+        UNDEFINED
+        if cost.matmul_share is None
+        else Number(f"{100 * cost.matmul_share:.0f} %", cost.matmul_share)
+    )
 
 
 def _cost_column(study: Study, run: AdapterRun) -> dict[str, Cell]:
     card, cost = run.card, run.card.cost
     total = (card.model.parameters or 0) + card.trainable_parameters
     part = card.trainable_parameters / total
-    scored = [comparison for comparison in study.comparisons if comparison.tuned.subject == card.name]
+    scored = [
+        comparison for comparison in study.comparisons if comparison.tuned.subject == card.name
+    ]
     return {
         "Training time": duration(cost.seconds) + _resumed(cost),
-        "Evaluations in it": UNDEFINED if cost.evaluation_seconds is None else duration(cost.evaluation_seconds),
+        "Evaluations in it": UNDEFINED
+        if cost.evaluation_seconds is None
+        else duration(cost.evaluation_seconds),
         "Training speed": f"{cost.tokens_per_second:,.0f} tokens/s",
         "Share of the matmul rate": _matmul_share(cost),
         "Parameters, base and adapter": count(total),
@@ -71,16 +89,23 @@ def _cost_column(study: Study, run: AdapterRun) -> dict[str, Cell]:
         "Trainable share": Number(f"{100 * part:.2f} %", part),
         "Peak memory of the process": size(cost.peak_rss_bytes),
         "Peak GPU memory": UNDEFINED if cost.peak_gpu_bytes is None else size(cost.peak_gpu_bytes),
-        "Peak GPU memory, reserved": UNDEFINED if cost.reserved_gpu_bytes is None else size(cost.reserved_gpu_bytes),
+        "Peak GPU memory, reserved": UNDEFINED
+        if cost.reserved_gpu_bytes is None
+        else size(cost.reserved_gpu_bytes),
         "Adapter size": size(cost.adapter_bytes),
-        "Scoring time, Base": duration(sum(each.base.cost.seconds for each in scored if each.base.cost)),
-        "Scoring time, Tuned": duration(sum(each.tuned.cost.seconds for each in scored if each.tuned.cost)),
+        "Scoring time, Base": duration(
+            sum(each.base.cost.seconds for each in scored if each.base.cost)
+        ),
+        "Scoring time, Tuned": duration(
+            sum(each.tuned.cost.seconds for each in scored if each.tuned.cost)
+        ),
         "Hardware": cost.hardware,
     }
 
 
 def size_section(study: Study) -> list[Block]:
-    """The score against the number of training examples, where adapters of one task differ in it."""
+    """The score against the number of training examples, where adapters of one task differ in
+    it."""
     measured = sized(study)
     if not measured:
         return []
@@ -91,22 +116,25 @@ def size_section(study: Study) -> list[Block]:
         lines.append([*names, count(int(examples)), *(cells[name] for name in _SHOWN)])
     header = ["Task", "Split", "Metric", "Adapter", "Examples", *_SHOWN]
     kinds = "ttttn" + "".join(MEASURED[name] for name in _SHOWN)
-    caption = (
-        "Score against the number of training examples; the band spans the 95 % intervals, the dotted line is the base"
-    )
+    caption = "Score against the number of training examples; the band spans the 95 % intervals, the dotted line is the base"
     return [Table("training_size", caption, header, lines, kinds), Figure("training_size", caption)]
 
 
 def sized(study: Study) -> list[tuple[float, Comparison, Row]]:
-    """(training examples, comparison, its deciding row), fewest first, of tasks with several training sizes."""
+    """(training examples, comparison, its deciding row), fewest first, of tasks with several
+    training sizes."""
     examples = {run.card.name: run.card.examples for run in study.adapters}
     found = [each for each in main_comparisons(study) if each.tuned.subject in examples]
     sizes: dict[tuple[str, str], set[int]] = {}
     for each in found:
         sizes.setdefault(_place(each), set()).add(examples[each.tuned.subject])
     several = [each for each in found if len(sizes[_place(each)]) > 1]
-    measured = [(float(examples[each.tuned.subject]), each, headline(each.rows)) for each in several]
-    return sorted(measured, key=lambda entry: (_place(entry[1]), entry[0], name_of(study, entry[1])))
+    measured = [
+        (float(examples[each.tuned.subject]), each, headline(each.rows)) for each in several
+    ]
+    return sorted(
+        measured, key=lambda entry: (_place(entry[1]), entry[0], name_of(study, entry[1]))
+    )
 
 
 def _place(comparison: Comparison) -> tuple[str, str]:

@@ -1,9 +1,10 @@
-"""The report's section on data: splits, what stands in several of them, and the numbers without it."""
+"""The report's section on data: splits, what stands in several of them, and the numbers without
+it."""
 
 from __future__ import annotations
 
-from ft_harness.aggregator import Row, Study
-from ft_harness.data_report import DataReport, SplitData, describe_findings
+from ft_harness.comparison.aggregator import Row, Study
+from ft_harness.data.data_report import DataReport, SplitData, describe_findings
 from ft_harness.report.cells import MEASURED, UNDEFINED, count, measured_cells, share
 from ft_harness.report.document import Block, Cell, Heading, Paragraph, Table, bullets
 
@@ -40,7 +41,11 @@ def data_section(study: Study) -> list[Block]:
     if not known:
         return []
     reports = [(", ".join(names), report) for report, names in known.values()]
-    lines = [[names, report.task, *_split_cells(data)] for names, report in reports for data in report.splits]
+    lines = [
+        [names, report.task, *_split_cells(data)]
+        for names, report in reports
+        for data in report.splits
+    ]
     found = [
         f"{names}: {line}" if len(reports) > 1 else line
         for names, report in reports
@@ -61,7 +66,14 @@ def _split_cells(data: SplitData) -> list[Cell]:
     if sizes:
         lengths = [count(value) for value in (sizes.p5, sizes.median, sizes.p95, sizes.longest)]
     bars: Cell = _bars(sizes.counts) if sizes else UNDEFINED
-    return [data.split, count(data.n), share(data.majority_share), share(data.random_share), *lengths, bars]
+    return [
+        data.split,
+        count(data.n),
+        share(data.majority_share),
+        share(data.random_share),
+        *lengths,
+        bars,
+    ]
 
 
 def _bars(counts: list[int]) -> str:
@@ -71,12 +83,15 @@ def _bars(counts: list[int]) -> str:
 
 
 def _affected(study: Study) -> list[Block]:
-    """The deciding metric of each comparison whose items also stand in the training split, with and without them."""
+    """The deciding metric of each comparison whose items also stand in the training split, with and
+    without them."""
     lines: list[list[Cell]] = []
     for comparison in study.comparisons:
         without = comparison.without
         if without:
-            whole = next(row for row in comparison.rows if row.metric == without.metric and row.tuned_subject)
+            whole = next(
+                row for row in comparison.rows if row.metric == without.metric and row.tuned_subject
+            )
             lines += [_row_cells(row) for row in (whole, without)]
     if not lines:
         return []
@@ -88,4 +103,10 @@ def _affected(study: Study) -> list[Block]:
 
 def _row_cells(row: Row) -> list[Cell]:
     cells = measured_cells(row)
-    return [row.tuned_subject or UNDEFINED, row.task, row.split, row.metric, *(cells[name] for name in _WHOLE_AND_REST)]
+    return [
+        row.tuned_subject or UNDEFINED,
+        row.task,
+        row.split,
+        row.metric,
+        *(cells[name] for name in _WHOLE_AND_REST),
+    ]

@@ -1,6 +1,8 @@
-"""A report before it has a format: typed blocks that every renderer understands, with all text still as it came.
+"""A report before it has a format: typed blocks that every renderer understands, with all text
+still as it came.
 
-A section is a function of the study that gives a list of blocks. No block holds markup: renderers escape every text.
+A section is a function of the study that gives a list of blocks. No block holds markup: renderers
+escape every text.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ft_harness.markdown import visible
+from ft_harness.storage.escaping import visible
 
 TEXT_LIMIT = 1000  # characters of a text on one line; more are cut, with a mark
 VERBATIM_LIMIT = 1200
@@ -38,7 +40,8 @@ Cell = str | Number | Span
 
 @dataclass(frozen=True)
 class Heading:
-    """Level 2 opens a section and stands in the contents; its text is ours. Levels 3 and 4 may hold any text."""
+    """Level 2 opens a section and stands in the contents; its text is ours. Levels 3 and 4 may hold
+    any text."""
 
     kind: ClassVar[str] = "heading"
     level: int
@@ -125,7 +128,8 @@ def text_of(cell: Cell) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""Text for a heading, a sentence or a cell: a line break is shown as `\n`, what can't be seen by its number."""
+    r"""Text for a heading, a sentence or a cell: a line break is shown as `\n`, what can't be seen
+    by its number."""
     return visible(text, TEXT_LIMIT).replace("\n", "\\n").replace("\t", "\\t")
 
 

@@ -1,4 +1,5 @@
-"""What made the numbers: signatures, commands, models, evaluations, recipes, software and hardware."""
+"""What made the numbers: signatures, commands, models, evaluations, recipes, software and
+hardware."""
 
 from __future__ import annotations
 
@@ -7,12 +8,21 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ft_harness.aggregator import MOST_SHOWN, Comparison, Study
+from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Study
+from ft_harness.comparison.features import name_of
 from ft_harness.records import AdapterInfo, Record
 from ft_harness.report.cells import UNDEFINED, count
-from ft_harness.report.document import Block, Cell, Heading, Number, Paragraph, Table, Verbatim, bullets
+from ft_harness.report.document import (
+    Block,
+    Cell,
+    Heading,
+    Number,
+    Paragraph,
+    Table,
+    Verbatim,
+    bullets,
+)
 from ft_harness.report.label_section import label_names
-from ft_harness.study import name_of
 
 _EVALUATION_COLUMNS = {
     "Subject": "t",
@@ -29,35 +39,56 @@ _EVALUATION_COLUMNS = {
     "Record": "t",
 }
 
-_QUANTISED = {"4bit": "load_in_4bit=True", "8bit": "load_in_8bit=True", "gptq": "gptqmodel=True"}  # as lm-eval says it
+_QUANTISED = {
+    "4bit": "load_in_4bit=True",
+    "8bit": "load_in_8bit=True",
+    "gptq": "gptqmodel=True",
+}  # as lm-eval says it
 
 
 def records_of(study: Study) -> list[Record]:
     """Base and tuned of each comparison in turn; a base scored once stands once."""
-    pairs = [record for comparison in study.comparisons for record in (comparison.base, comparison.tuned)]
+    pairs = [
+        record for comparison in study.comparisons for record in (comparison.base, comparison.tuned)
+    ]
     return list({(record.subject, record.eval_id): record for record in pairs}.values())
 
 
 def signature_section(study: Study) -> list[Block]:
-    """What made the scores, each line once; those of single labels differ from the macro average's in the name only."""
-    labels = {label for comparison in study.comparisons for label in label_names(comparison)} - {"macro"}
+    """What made the scores, each line once; those of single labels differ from the macro average's
+    in the name only."""
+    labels = {label for comparison in study.comparisons for label in label_names(comparison)} - {
+        "macro"
+    }
     per_label = {f"{kind}_{label}" for label in labels for kind in ("precision", "recall", "f1")}
-    scores = [score for record in records_of(study) for score in record.scores if score.metric not in per_label]
+    scores = [
+        score
+        for record in records_of(study)
+        for score in record.scores
+        if score.metric not in per_label
+    ]
     return bullets(list(dict.fromkeys(score.signature for score in scores)))
 
 
-# --- commands ------------------------------------------------------------------------------------------------------
+# --- commands
+# ------------------------------------------------------------------------------------------------------
 
 
 def command_section(study: Study) -> list[Block]:
-    """The command that makes the report again, and those that score base and tuned of each comparison."""
-    blocks: list[Block] = [Paragraph("The command that makes this report again:"), Verbatim(study.command)]
+    """The command that makes the report again, and those that score base and tuned of each
+    comparison."""
+    blocks: list[Block] = [
+        Paragraph("The command that makes this report again:"),
+        Verbatim(study.command),
+    ]
     commands: dict[str, list[str]] = {}
     for comparison in study.comparisons:
         title = f"{name_of(study, comparison)} ({comparison.tuned.settings.split})"
         commands.setdefault("\n".join(_commands(study, comparison)), []).append(title)
     if commands:
-        left = f", of the first {MOST_SHOWN} of {len(commands)}" if len(commands) > MOST_SHOWN else ""
+        left = (
+            f", of the first {MOST_SHOWN} of {len(commands)}" if len(commands) > MOST_SHOWN else ""
+        )
         said = f"Base and tuned of each comparison, scored again (finished evaluations are reused){left}:"
         blocks.append(Paragraph(said))
     for command, titles in list(commands.items())[:MOST_SHOWN]:
@@ -66,8 +97,8 @@ def command_section(study: Study) -> list[Block]:
 
 
 def _commands(study: Study, comparison: Comparison) -> list[str]:
-    """`ft-harness eval` on the adapter's recipe, which scores both sides; without a known recipe, lm-eval's own
-    arguments for each side."""
+    """`ft-harness eval` on the adapter's recipe, which scores both sides; without a known recipe,
+    lm-eval's own arguments for each side."""
     record = comparison.tuned
     settings, adapter = record.settings, record.adapter
     if adapter is None or all(run.card.name != adapter.name for run in study.adapters):
@@ -77,7 +108,11 @@ def _commands(study: Study, comparison: Comparison) -> list[str]:
         changed["limit"] = settings.limit
     elif settings.limit is not None:  # without one the recipe's own was not reached
         changed["train_limit"] = settings.limit
-    sets = [part for key, value in changed.items() for part in ("--set", f"eval.{key}={json.dumps(value)}")]
+    sets = [
+        part
+        for key, value in changed.items()
+        for part in ("--set", f"eval.{key}={json.dumps(value)}")
+    ]
     return [shlex.join(["ft-harness", "eval", adapter.path, "--adapter", adapter.path, *sets])]
 
 
@@ -93,21 +128,28 @@ def _lm_eval_command(record: Record) -> str:
     options = {
         "--seed": settings.seed,
         "--limit": settings.limit,
-        "--gen_kwargs": json.dumps(settings.generation_kwargs) if settings.generation_kwargs else None,
+        "--gen_kwargs": json.dumps(settings.generation_kwargs)
+        if settings.generation_kwargs
+        else None,
         "--system_instruction": settings.system_instruction,
     }
-    arguments += [part for key, value in options.items() if value is not None for part in (key, str(value))]
+    arguments += [
+        part for key, value in options.items() if value is not None for part in (key, str(value))
+    ]
     arguments += ["--apply_chat_template"] if settings.chat_template_hash else []
     return shlex.join(["ft-harness", "lm-eval", "run", *arguments])
 
 
-# --- provenance ----------------------------------------------------------------------------------------------------
+# --- provenance
+# ----------------------------------------------------------------------------------------------------
 
 
 def provenance_section(study: Study) -> list[Block]:
     records = records_of(study)
     recipes: list[dict[str, Cell]] = [dict(_flatten(run.card.recipe)) for run in study.adapters]
-    sources = [run.card.provenance for run in study.adapters] + [record.provenance for record in records]
+    sources = [run.card.provenance for run in study.adapters] + [
+        record.provenance for record in records
+    ]
     software: dict[str, dict[str, None]] = {}
     for key, value in (pair for source in sources for pair in _flatten(source)):
         software.setdefault(key, {})[value] = None
@@ -116,10 +158,24 @@ def provenance_section(study: Study) -> list[Block]:
     columns, kinds = list(_EVALUATION_COLUMNS), "".join(_EVALUATION_COLUMNS.values())
     evaluations = [_evaluation_cells(record) for record in records]
     tables = [
-        Table("models", "Models", ["Subject", "What", "Value"], _identities(records), "ttt", appendix=True),
+        Table(
+            "models",
+            "Models",
+            ["Subject", "What", "Value"],
+            _identities(records),
+            "ttt",
+            appendix=True,
+        ),
         Table("evaluations", "Evaluations", columns, evaluations, kinds, appendix=True),
         *_recipe_tables(names, recipes),
-        Table("software", "Software and hardware", ["What", "Training and scoring"], found, "tt", appendix=True),
+        Table(
+            "software",
+            "Software and hardware",
+            ["What", "Training and scoring"],
+            found,
+            "tt",
+            appendix=True,
+        ),
     ]
     return [block for table in tables if table.rows for block in (Heading(3, table.title), table)]
 
@@ -128,15 +184,24 @@ def _recipe_tables(names: list[str], recipes: list[dict[str, Cell]]) -> list[Tab
     """The settings that all recipes share, then those in which they differ, a line an adapter."""
     settings = dict.fromkeys(key for recipe in recipes for key in recipe)
     values = {key: [recipe.get(key, UNDEFINED) for recipe in recipes] for key in settings}
-    shared: list[list[Cell]] = [[key, found[0]] for key, found in values.items() if len(set(found)) == 1]
+    shared: list[list[Cell]] = [
+        [key, found[0]] for key, found in values.items() if len(set(found)) == 1
+    ]
     several = [key for key, found in values.items() if len(set(found)) > 1]
     lines: list[list[Cell]] = [
-        [name, *(values[key][place] for key in several)] for place, name in enumerate(names if several else [])
+        [name, *(values[key][place] for key in several)]
+        for place, name in enumerate(names if several else [])
     ]
     title = "Recipe" if len(names) == 1 else "What the recipes share"
     return [
         Table("recipes", title, ["Setting", "Value"], shared, "tt", appendix=True),
-        Table("differences", "Where the recipes differ", ["Adapter", *several], lines, "t" * (len(several) + 1)),
+        Table(
+            "differences",
+            "Where the recipes differ",
+            ["Adapter", *several],
+            lines,
+            "t" * (len(several) + 1),
+        ),
     ]
 
 
@@ -206,7 +271,8 @@ def _evaluation_cells(record: Record) -> list[Cell]:
 
 
 def _describe_back_end(record: Record) -> str:
-    """What scored, and what a reader must know of how: the plain way taken, requests reused or failed."""
+    """What scored, and what a reader must know of how: the plain way taken, requests reused or
+    failed."""
     found = record.back_end
     if found is None:
         return record.settings.back_end

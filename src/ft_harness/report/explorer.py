@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ft_harness.aggregator import Comparison, Study
-from ft_harness.amounts import amount
-from ft_harness.cases import DECIDING_METRICS, SHOWN_CHARACTERS, Item, Listing
-from ft_harness.cases.listing import cut
-from ft_harness.markdown import visible
+from ft_harness.comparison.aggregator import Comparison, Study
+from ft_harness.comparison.amounts import amount
+from ft_harness.comparison.cases import DECIDING_METRICS, SHOWN_CHARACTERS, Item, Listing
+from ft_harness.comparison.cases.listing import cut
+from ft_harness.comparison.features import name_of
 from ft_harness.report.case_section import answer_text
-from ft_harness.study import name_of
+from ft_harness.storage.escaping import visible
 
 Listed = tuple[Comparison, Listing]
 _GOLD = "gold answer"  # a kind of slice that the page lets be chosen by itself
@@ -27,9 +27,10 @@ class Explorer:
 
     Attributes:
         note: which items these are, and what of them is cut.
-        data: JSON that can stand in a script element. `texts` holds every text once; all else refers to it by number,
-            -1 for none. A group is a comparison: `name`, `cells`, `classes` and `slices` ([kind, [values]]) to choose
-            by, and `items`: [key, cell, prompt, gold, base answer, tuned answer, what is known of each, why, [slices]].
+        data: JSON that can stand in a script element. `texts` holds every text once; all else
+            refers to it by number, -1 for none. A group is a comparison: `name`, `cells`, `classes`
+            and `slices` ([kind, [values]]) to choose by, and `items`: [key, cell, prompt, gold,
+            base answer, tuned answer, what is known of each, why, [slices]].
     """
 
     kind: ClassVar[str] = "explorer"
@@ -44,13 +45,22 @@ def make_explorer(study: Study, listed: Sequence[Listed]) -> Explorer | None:
         return None
     texts = _Texts()
     groups = [_group(study, each, texts) for each in shown]
-    found = json.dumps({"texts": list(texts.numbers), "groups": groups}, ensure_ascii=False, separators=(",", ":"))
+    found = json.dumps(
+        {"texts": list(texts.numbers), "groups": groups}, ensure_ascii=False, separators=(",", ":")
+    )
     return Explorer(_note(shown), found.translate(_ESCAPES))
 
 
 def _note(shown: Sequence[Listed]) -> str:
-    listed, there = sum(len(listing.items) for _, listing in shown), sum(listing.n for _, listing in shown)
-    some = "" if listed == there else f", drawn from {there:,} (each comparison the same share, by the items' keys)"
+    listed, there = (
+        sum(len(listing.items) for _, listing in shown),
+        sum(listing.n for _, listing in shown),
+    )
+    some = (
+        ""
+        if listed == there
+        else f", drawn from {there:,} (each comparison the same share, by the items' keys)"
+    )
     less = f"Prompts and answers of more than {SHOWN_CHARACTERS} characters are cut in the middle"
     comparisons = "one comparison" if len(shown) == 1 else f"{len(shown)} comparisons"
     return f"{listed:,} items of {comparisons}{some}. {less}; samples.jsonl.gz of each evaluation holds them whole."
@@ -82,12 +92,18 @@ def _group(study: Study, listed: Listed, texts: _Texts) -> dict[str, Any]:
         for kind in kinds:
             if kind in item.slices:
                 values[kind].setdefault(item.slices[kind])
-    name, subject = f"{name_of(study, comparison)} ({comparison.base.settings.split})", comparison.tuned.subject
+    name, subject = (
+        f"{name_of(study, comparison)} ({comparison.base.settings.split})",
+        comparison.tuned.subject,
+    )
     return {
         "name": number(name if subject in name else f"{name}: {subject}"),
         "cells": [number(transition) for transition in summary.counts or {}],
         "classes": [number(cut(gold)) for gold in summary.by_gold or {}],
-        "slices": [[number(kind), [number(_tag(kind, value)) for value in found]] for kind, found in values.items()],
+        "slices": [
+            [number(kind), [number(_tag(kind, value)) for value in found]]
+            for kind, found in values.items()
+        ],
         "items": [_item(item, listing.metric, kinds, texts) for item in listing.items],
     }
 
@@ -97,7 +113,13 @@ def _item(item: Item, metric: str, kinds: Sequence[str], texts: _Texts) -> list[
     sides = (item.base, item.tuned)
     known = [_known(metric, side.score, side.margin) for side in sides]
     tags = [number(_tag(kind, item.slices[kind])) for kind in kinds if kind in item.slices]
-    names = [item.item_key, item.transition, item.prompt, item.gold, *(answer_text(side.text) for side in sides)]
+    names = [
+        item.item_key,
+        item.transition,
+        item.prompt,
+        item.gold,
+        *(answer_text(side.text) for side in sides),
+    ]
     return [*map(number, [*names, *known, item.why]), tags]
 
 
@@ -106,7 +128,10 @@ def _tag(kind: str, value: str) -> str:
 
 
 def _known(metric: str, score: float | None, margin: float | None) -> str | None:
-    """What stands beside an answer: a graded score, and by how much it was ahead of the second choice."""
-    told = [] if score is None or metric in DECIDING_METRICS else [f"{metric} {amount(metric, score)}"]
+    """What stands beside an answer: a graded score, and by how much it was ahead of the second
+    choice."""
+    told = (
+        [] if score is None or metric in DECIDING_METRICS else [f"{metric} {amount(metric, score)}"]
+    )
     told += [] if margin is None else [f"{margin:.2f} nats ahead"]
     return ", ".join(told) or None

@@ -1,7 +1,9 @@
-"""A figure as SVG inside the page: nothing but shapes, by an allow-list of elements, attributes and values.
+"""A figure as SVG inside the page: nothing but shapes, by an allow-list of elements, attributes and
+values.
 
-The page's policy forbids style attributes, so that each declaration becomes the attribute of the same name. Identifiers
-are those of the figure with a prefix of its own, and stay only where something refers to them.
+The page's policy forbids style attributes, so that each declaration becomes the attribute of the
+same name. Identifiers are those of the figure with a prefix of its own, and stay only where
+something refers to them.
 """
 
 from __future__ import annotations
@@ -14,43 +16,68 @@ from xml.etree import ElementTree
 _ELEMENTS = {"svg", "g", "defs", "clipPath", "path", "rect", "use"}
 _PLACES = {"d", "x", "y", "width", "height", "viewBox", "transform"}
 _LOOKS = {
-    *("fill", "fill-opacity", "fill-rule", "opacity", "stroke", "stroke-dasharray", "stroke-dashoffset"),
+    *(
+        "fill",
+        "fill-opacity",
+        "fill-rule",
+        "opacity",
+        "stroke",
+        "stroke-dasharray",
+        "stroke-dashoffset",
+    ),
     *("stroke-linecap", "stroke-linejoin", "stroke-miterlimit", "stroke-opacity", "stroke-width"),
 }
 _VALUE = re.compile(r"[\w\s#.,()%+-]*")
 _FUNCTION = re.compile(r"([A-Za-z-]+)\s*\(")
 _FUNCTIONS = {"matrix", "rotate", "scale", "translate"}
 _TARGET = re.compile(r"(?:url\()?#([\w.-]+)\)?")
-_USUAL = 'stroke-linejoin="round" stroke-linecap="butt"'  # matplotlib's style sheet, which is left out
+_USUAL = (
+    'stroke-linejoin="round" stroke-linecap="butt"'  # matplotlib's style sheet, which is left out
+)
 _DESCRIPTION = "The numbers drawn here are in the csv file of the figure, beside the report."
 
 
 def inline_svg(image: bytes, number: int, title: str) -> str:
-    """The markup of an svg image; `number` tells the page's figures apart, `title` is read to those who can't see it.
+    """The markup of an svg image; `number` tells the page's figures apart, `title` is read to those
+    who can't see it.
 
     It has no size of its own but the proportions of its view box.
     """
     root = ElementTree.fromstring(image)
     prefix = f"f{number}-"
-    kept = {target for element in root.iter() for name in ("href", "clip-path") if (target := _target(element, name))}
+    kept = {
+        target
+        for element in root.iter()
+        for name in ("href", "clip-path")
+        if (target := _target(element, name))
+    }
     parts = "".join(_markup(child, prefix, kept) for child in root)
-    box = "".join(f' viewBox="{escape(value)}"' for value in [root.get("viewBox", "")] if value and _is_plain(value))
+    box = "".join(
+        f' viewBox="{escape(value)}"'
+        for value in [root.get("viewBox", "")]
+        if value and _is_plain(value)
+    )
     names = f'role="img" aria-labelledby="{prefix}title" aria-describedby="{prefix}desc"'
     told = f'<title id="{prefix}title">{escape(title)}</title><desc id="{prefix}desc">{_DESCRIPTION}</desc>'
     return f"<svg{box} {names} {_USUAL}>{told}{parts}</svg>"
 
 
 def _markup(element: ElementTree.Element, prefix: str, kept: set[str]) -> str:
-    """An element and what is in it; nothing where it is not allowed. Letters are drawn as shapes, no text is kept."""
+    """An element and what is in it; nothing where it is not allowed. Letters are drawn as shapes,
+    no text is kept."""
     name = _local(element.tag)
     if name not in _ELEMENTS:
         return ""
-    attributes = "".join(f' {key}="{escape(value)}"' for key, value in _attributes(element, prefix, kept))
+    attributes = "".join(
+        f' {key}="{escape(value)}"' for key, value in _attributes(element, prefix, kept)
+    )
     inner = "".join(_markup(child, prefix, kept) for child in element)
     return f"<{name}{attributes}>{inner}</{name}>"
 
 
-def _attributes(element: ElementTree.Element, prefix: str, kept: set[str]) -> Iterator[tuple[str, str]]:
+def _attributes(
+    element: ElementTree.Element, prefix: str, kept: set[str]
+) -> Iterator[tuple[str, str]]:
     own = element.get("id")
     if own in kept:
         yield "id", f"{prefix}{own}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ft_harness.aggregator import MOST_SHOWN, Comparison, Study
+from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Study
+from ft_harness.comparison.features import name_of
 from ft_harness.report.cells import count, score
 from ft_harness.report.document import Block, Cell, Paragraph, Table
-from ft_harness.report.features import main_comparisons
-from ft_harness.study import name_of
+from ft_harness.report.view import main_comparisons
 
 _KINDS = ("precision", "recall", "f1")
 _MANY_LABELS = 12  # a wider matrix is no longer read
@@ -14,7 +14,11 @@ _MANY_LABELS = 12  # a wider matrix is no longer read
 
 def label_names(comparison: Comparison) -> list[str]:
     """Labels of a classification task: those with a recall."""
-    return [row.metric.removeprefix("recall_") for row in comparison.rows if row.metric.startswith("recall_")]
+    return [
+        row.metric.removeprefix("recall_")
+        for row in comparison.rows
+        if row.metric.startswith("recall_")
+    ]
 
 
 def label_section(study: Study) -> list[Block]:
@@ -24,9 +28,18 @@ def label_section(study: Study) -> list[Block]:
     kinds = [f"{kind.capitalize()}, {who}" for kind in _KINDS for who in ("Base", "Tuned")]
     header = ["Task", "Split", "Label", *kinds]
     scores = [Table("labels", "Scores by label", header, lines, "tttnnnnnn")] if lines else []
-    matrices = [block for name, comparison in compared[:MOST_SHOWN] for block in _confusion(name, comparison)]
+    matrices = [
+        block
+        for name, comparison in compared[:MOST_SHOWN]
+        for block in _confusion(name, comparison)
+    ]
     if matrices and len(compared) > MOST_SHOWN:
-        matrices.insert(0, Paragraph(f"Confusion matrices of the first {MOST_SHOWN} of {len(compared)} comparisons:"))
+        matrices.insert(
+            0,
+            Paragraph(
+                f"Confusion matrices of the first {MOST_SHOWN} of {len(compared)} comparisons:"
+            ),
+        )
     return [*scores, *matrices]
 
 
@@ -35,14 +48,22 @@ def _score_lines(name: str, comparison: Comparison) -> list[list[Cell]]:
     lines: list[list[Cell]] = []
     for label in label_names(comparison):
         metrics = [f"{kind}_{label}" for kind in _KINDS]
-        pairs = [(rows[metric].base, rows[metric].tuned) if metric in rows else (None, None) for metric in metrics]
-        scores = [score(metric, value) for metric, pair in zip(metrics, pairs, strict=True) for value in pair]
+        pairs = [
+            (rows[metric].base, rows[metric].tuned) if metric in rows else (None, None)
+            for metric in metrics
+        ]
+        scores = [
+            score(metric, value)
+            for metric, pair in zip(metrics, pairs, strict=True)
+            for value in pair
+        ]
         lines.append([name, comparison.base.settings.split, label, *scores])
     return lines
 
 
 def _confusion(name: str, comparison: Comparison) -> list[Block]:
-    """Counts by gold (rows) and predicted label (columns), base and tuned; unreadable answers where there are any."""
+    """Counts by gold (rows) and predicted label (columns), base and tuned; unreadable answers where
+    there are any."""
     found = comparison.confusion
     if found is None or len(found.labels) > _MANY_LABELS:
         return []
@@ -53,7 +74,9 @@ def _confusion(name: str, comparison: Comparison) -> list[Block]:
         for who, counts in (("Base", found.base), ("Tuned", found.tuned))
         for label, row in zip(found.labels, counts, strict=True)
     ]
-    title = f"{name} ({comparison.base.settings.split}): gold labels by row, predicted ones by column."
+    title = (
+        f"{name} ({comparison.base.settings.split}): gold labels by row, predicted ones by column."
+    )
     return [
         Paragraph(title),
         Table("confusion", title, ["", "Gold", *columns], lines, "tt" + "n" * len(columns)),

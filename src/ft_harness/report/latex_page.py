@@ -1,7 +1,8 @@
 r"""A document as LaTeX (booktabs): a whole report, and each table alone for `\input`.
 
-Nothing in a text can be a command: every special character is spelt. Characters that pdfLaTeX's fonts don't have pass
-through `\ftharnesschar`, which XeLaTeX and LuaLaTeX set as they are and pdfLaTeX by their number.
+Nothing in a text can be a command: every special character is spelt. Characters that pdfLaTeX's
+fonts don't have pass through `\ftharnesschar`, which XeLaTeX and LuaLaTeX set as they are and
+pdfLaTeX by their number.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ _NARROW = 24  # longest text of a column that is never broken
 
 
 def latex_page(document: Document, figures: Mapping[str, str]) -> str:
-    """The report as a file of its own; `figures` gives files that LaTeX can include, by key, or not at all."""
+    """The report as a file of its own; `figures` gives files that LaTeX can include, by key, or not
+    at all."""
     parts = [
         _PREAMBLE + _CHARACTER + r"\begin{document}",
         rf"\section*{{\LARGE {escape(document.title)}}}",
@@ -85,7 +87,8 @@ def latex_page(document: Document, figures: Mapping[str, str]) -> str:
 
 
 def latex_table(table: Table) -> str:
-    r"""One table for `\input` in a document that loads array and booktabs: a tabular, without float and caption."""
+    r"""One table for `\input` in a document that loads array and booktabs: a tabular, without float
+    and caption."""
     return f"% {table.name}: needs \\usepackage{{array,booktabs}}\n{_CHARACTER}{_tabular(table, 'tabular')}\n"
 
 
@@ -95,7 +98,10 @@ def escape(text: str) -> str:
 
 
 def _spell(text: str) -> str:
-    parts = [_spell_word(part) if _LONG_WORD.fullmatch(part) else _spell_all(part) for part in re.split(r"(\S+)", text)]
+    parts = [
+        _spell_word(part) if _LONG_WORD.fullmatch(part) else _spell_all(part)
+        for part in re.split(r"(\S+)", text)
+    ]
     return "".join(parts)
 
 
@@ -121,11 +127,21 @@ def _render(block: Block, figures: Mapping[str, str]) -> str:
             lines = "\n".join(rf"\item {{}}{escape(item)}" for item in items)
             return f"\\begin{{itemize}}\n{lines}\n\\end{{itemize}}"
         case Verbatim(text=text):
-            lines = "\\\\\n".join(rf"\mbox{{}}{_spell(line)}" for line in several_lines(text).split("\n"))
+            lines = "\\\\\n".join(
+                rf"\mbox{{}}{_spell(line)}" for line in several_lines(text).split("\n")
+            )
             return f"\\begin{{quote}}\\small\\ttfamily\n{lines}\n\\end{{quote}}"
         case Figure(key=key, caption=caption):
-            image = rf"\includegraphics[width=0.6\linewidth]{{{figures[key]}}}" if key in figures else ""
-            return f"\\begin{{center}}\n{image}\\\\\n\\small {escape(caption)}\n\\end{{center}}" if image else ""
+            image = (
+                rf"\includegraphics[width=0.6\linewidth]{{{figures[key]}}}"
+                if key in figures
+                else ""
+            )
+            return (
+                f"\\begin{{center}}\n{image}\\\\\n\\small {escape(caption)}\n\\end{{center}}"
+                if image
+                else ""
+            )
         case Table():
             return f"{{\\footnotesize\n{_tabular(block, 'longtable')}\n}}"
         case _:
@@ -147,7 +163,9 @@ def _tabular(table: Table, environment: str) -> str:
 
 def _columns(header: Sequence[str], rows: Sequence[Sequence[str]], kinds: str) -> str:
     """`l` and `r`; where the line would be too long, texts share what the numbers leave."""
-    widths = [max(len(one_line(cell)) for cell in column) for column in zip(header, *rows, strict=True)]
+    widths = [
+        max(len(one_line(cell)) for cell in column) for column in zip(header, *rows, strict=True)
+    ]
     if sum(widths) + 2 * len(widths) <= _WIDE:
         return "".join("l" if kind == "t" else "r" for kind in kinds)
     broken = [kind == "t" and width > _NARROW for kind, width in zip(kinds, widths, strict=True)]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ft_harness.aggregator import AdapterRun, Comparison, Study
+from ft_harness.comparison.aggregator import AdapterRun, Comparison, Study
+from ft_harness.comparison.features import features_of
 from ft_harness.report.document import Block, bullets
-from ft_harness.report.features import is_control, main_comparisons
 from ft_harness.report.training_section import steering
-from ft_harness.study import features_of
+from ft_harness.report.view import is_control, main_comparisons
 
 _WITHOUT_SPLIT = {
     "train": "the train split was not scored: whether the adapter learnt its examples by heart is not known.",
@@ -25,16 +25,24 @@ def limits_section(study: Study) -> list[Block]:
 def _by_task(study: Study) -> list[str]:
     """Splits that were left out, and items of those that were not."""
     lines: list[str] = []
-    for task in dict.fromkeys(comparison.tuned.settings.task for comparison in main_comparisons(study)):
+    for task in dict.fromkeys(
+        comparison.tuned.settings.task for comparison in main_comparisons(study)
+    ):
         of_task = [
-            comparison.tuned.settings for comparison in study.comparisons if comparison.tuned.settings.task == task
+            comparison.tuned.settings
+            for comparison in study.comparisons
+            if comparison.tuned.settings.task == task
         ]
         scored = {settings.split for settings in of_task}
-        lines += [f"{task}: {said}" for split, said in _WITHOUT_SPLIT.items() if split not in scored]
+        lines += [
+            f"{task}: {said}" for split, said in _WITHOUT_SPLIT.items() if split not in scored
+        ]
         limits = {(s.split, s.limit): s.sample_seed for s in of_task if s.limit is not None}
         for (split, limit), seed in limits.items():
             which = "the first items only" if seed is None else f"a sample, drawn with seed {seed}"
-            lines.append(f"{task}: at most {limit} items of the {split} split were scored, {which}.")
+            lines.append(
+                f"{task}: at most {limit} items of the {split} split were scored, {which}."
+            )
     return lines
 
 
@@ -43,7 +51,9 @@ def _by_adapter(study: Study) -> list[str]:
     lines: list[str] = []
     for subject in dict.fromkeys(comparison.tuned.subject for comparison in study.comparisons):
         if subject not in known:
-            lines.append(f"{subject}: its card was not at hand, so how it was trained and what that cost is not shown.")
+            lines.append(
+                f"{subject}: its card was not at hand, so how it was trained and what that cost is not shown."
+            )
             continue
         lines += [f"{subject}: {said}" for said in _of_adapter(known[subject])]
     return lines
@@ -56,20 +66,33 @@ def _of_adapter(run: AdapterRun) -> list[str]:
     if not any(entry.eval_loss is not None for entry in run.history):
         lines.append("no validation loss was measured during training.")
     if decided := steering(run):
-        lines.append(f"validation steered it ({decided}): its validation scores flatter it, those of test do not.")
+        lines.append(
+            f"validation steered it ({decided}): its validation scores flatter it, those of test do not."
+        )
     cost = run.card.cost
-    if cost.resumed_from_step and cost.evaluation_seconds is None:  # from before stretches were added up
-        lines.append("training was continued after a stop; time and speed leave out the steps before it.")
+    if (
+        cost.resumed_from_step and cost.evaluation_seconds is None
+    ):  # from before stretches were added up
+        lines.append(
+            "training was continued after a stop; time and speed leave out the steps before it."
+        )
     return lines
 
 
 def _of_the_whole(study: Study) -> list[str]:
     lines: list[str] = []
-    seeds = [_seeds(study, task) for task in {each.tuned.settings.task for each in main_comparisons(study)}]
+    seeds = [
+        _seeds(study, task)
+        for task in {each.tuned.settings.task for each in main_comparisons(study)}
+    ]
     if all(len(found) < 2 for found in seeds):
-        lines.append("One training seed: the intervals are about the choice of items, and say nothing of other seeds.")
+        lines.append(
+            "One training seed: the intervals are about the choice of items, and say nothing of other seeds."
+        )
     if not any(is_control(study, comparison) for comparison in study.comparisons):
-        lines.append("No control task was scored: what the training cost on other tasks is not known.")
+        lines.append(
+            "No control task was scored: what the training cost on other tasks is not known."
+        )
     if _samples_answers(study.comparisons):
         lines.append("Answers were sampled once: how much another draw would change is not known.")
     return lines
@@ -81,4 +104,6 @@ def _seeds(study: Study, task: str) -> set[str]:
 
 
 def _samples_answers(comparisons: list[Comparison]) -> bool:
-    return any(each.tuned.settings.generation_kwargs.get("do_sample") is True for each in comparisons)
+    return any(
+        each.tuned.settings.generation_kwargs.get("do_sample") is True for each in comparisons
+    )

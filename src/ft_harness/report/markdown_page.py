@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from ft_harness.markdown import fenced, inline, table
 from ft_harness.report.document import (
     VERBATIM_LIMIT,
     Block,
@@ -17,10 +16,12 @@ from ft_harness.report.document import (
     Verbatim,
     text_of,
 )
+from ft_harness.storage.escaping import fenced, inline, table
 
 
 def markdown_page(document: Document, figures: Mapping[str, str]) -> str:
-    """The page; `figures` gives the files by key, relative to the page. A missing one is left out."""
+    """The page; `figures` gives the files by key, relative to the page. A missing one is left
+    out."""
     parts = [f"# {inline(document.title)}", *(_render(block, figures) for block in document.blocks)]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ft_harness.aggregator import Study
-from ft_harness.amounts import NONE, amount
+from ft_harness.comparison.aggregator import Study
+from ft_harness.comparison.amounts import NONE, amount
+from ft_harness.comparison.features import name_of
 from ft_harness.records import Record
 from ft_harness.report.cells import count
 from ft_harness.report.document import Block, Cell, Heading, Number, Paragraph, Table
-from ft_harness.report.features import main_comparisons
-from ft_harness.study import name_of
+from ft_harness.report.view import main_comparisons
 
 _TEXT = 160  # characters of an item's text
 
@@ -52,14 +52,19 @@ def perplexity_section(study: Study, outliers: Sequence[Outliers]) -> list[Block
         block
         for comparison in main_comparisons(study)
         for found in outliers
-        if (found.tuned.subject, found.tuned.eval_id) == (comparison.tuned.subject, comparison.tuned.eval_id)
-        for block in _outliers(f"{name_of(study, comparison)} ({comparison.tuned.settings.split})", found)
+        if (found.tuned.subject, found.tuned.eval_id)
+        == (comparison.tuned.subject, comparison.tuned.eval_id)
+        for block in _outliers(
+            f"{name_of(study, comparison)} ({comparison.tuned.settings.split})", found
+        )
     ]
 
 
 def _outliers(title: str, found: Outliers) -> list[Block]:
     unit = found.metric.removesuffix("_ppl")
-    before, after = (amount(found.metric, value) for value in (found.base_without, found.tuned_without))
+    before, after = (
+        amount(found.metric, value) for value in (found.base_without, found.tuned_without)
+    )
     said = (
         f"The {len(found.items)} items with the largest loss per {unit} after tuning hold {100 * found.share:.1f} % of "
         f"all loss. Without them {found.metric} is {before} before and {after} after."
@@ -69,7 +74,9 @@ def _outliers(title: str, found: Outliers) -> list[Block]:
         for item in found.items
     ]
     header = ["Item", f"{unit.capitalize()}s", "Loss, Base", "Loss, Tuned", "Text"]
-    table = Table("outliers", f"Items with the largest loss per {unit}, {title}", header, lines, "tnnnt")
+    table = Table(
+        "outliers", f"Items with the largest loss per {unit}, {title}", header, lines, "tnnnt"
+    )
     return [Heading(3, title), Paragraph(said), table]
 
 

@@ -1,17 +1,36 @@
-"""Before and after: the main table, other arrangements of it, other splits, other metrics and other tasks."""
+"""Before and after: the main table, other arrangements of it, other splits, other metrics and other
+tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ft_harness.aggregator import MOST_SHOWN, Comparison, Row, Study
-from ft_harness.amounts import NONE, decimals
-from ft_harness.report.cells import MEASURED, UNDEFINED, change, count, measured_cells, score, span_of
-from ft_harness.report.document import Block, Cell, Figure, Heading, Number, Paragraph, Table, bullets, text_of
-from ft_harness.report.features import View, determines, headline, is_control, leading, main_comparisons
+from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Row, Study
+from ft_harness.comparison.amounts import NONE, decimals
+from ft_harness.comparison.features import TITLES, features_of, name_of, varying
+from ft_harness.report.cells import (
+    MEASURED,
+    UNDEFINED,
+    change,
+    count,
+    measured_cells,
+    score,
+    span_of,
+)
+from ft_harness.report.document import (
+    Block,
+    Cell,
+    Figure,
+    Heading,
+    Number,
+    Paragraph,
+    Table,
+    bullets,
+    text_of,
+)
 from ft_harness.report.label_section import label_names
-from ft_harness.study import TITLES, features_of, name_of, varying
+from ft_harness.report.view import View, determines, headline, is_control, leading, main_comparisons
 
 _SPLITS = ("train", "validation", "test")
 _SIDE_BY_SIDE = 6  # values of a feature that still fit beside each other
@@ -38,18 +57,27 @@ def score_section(study: Study, view: View) -> list[Block]:
         table = _pivot(study, chosen, view, "scores", "Scores before and after")
     else:
         table = _main_table(study, chosen, leading(study, view))
-    return [table, Paragraph(_LEGEND), *_footnotes(study, chosen), Figure("before_after", _caption(study))]
+    return [
+        table,
+        Paragraph(_LEGEND),
+        *_footnotes(study, chosen),
+        Figure("before_after", _caption(study)),
+    ]
 
 
 def _caption(study: Study) -> str:
     """The figure's caption, which says so where it does not show all."""
-    primary = sum(any(row.primary and row.tuned_subject is not None for row in each.rows) for each in study.comparisons)
+    primary = sum(
+        any(row.primary and row.tuned_subject is not None for row in each.rows)
+        for each in study.comparisons
+    )
     left = f"; the first {MOST_SHOWN} of {primary} comparisons, all are in before_after.csv"
     return _CAPTION + (left if primary > MOST_SHOWN else "")
 
 
 def _footnotes(study: Study, chosen: Chosen) -> list[Block]:
-    """What is not equal on both sides of the rows shown, or could not be held against each other."""
+    """What is not equal on both sides of the rows shown, or could not be held against each
+    other."""
     found: dict[str, dict[str, None]] = {}
     for each, row in chosen:
         for note in row.footnotes:
@@ -58,13 +86,16 @@ def _footnotes(study: Study, chosen: Chosen) -> list[Block]:
 
 
 def _choose(study: Study, view: View) -> Chosen:
-    """The rows of the main table: primary ones with their majority class, or what the view asks for."""
+    """The rows of the main table: primary ones with their majority class, or what the view asks
+    for."""
     arranged = bool(view.rows or view.columns)
     chosen: Chosen = []
     for comparison in study.comparisons if arranged else main_comparisons(study):
         if view.metrics:
             rows = [
-                row for row in comparison.rows if row.metric in view.metrics and (row.tuned_subject or not arranged)
+                row
+                for row in comparison.rows
+                if row.metric in view.metrics and (row.tuned_subject or not arranged)
             ]
         elif arranged:
             rows = [headline(comparison.rows)]
@@ -75,17 +106,23 @@ def _choose(study: Study, view: View) -> Chosen:
 
 
 def _primary_rows(comparison: Comparison) -> list[Row]:
-    """The primary row, the same without items that stand in the training split, and the majority class."""
+    """The primary row, the same without items that stand in the training split, and the majority
+    class."""
     primary = [row for row in comparison.rows if row.primary and row.tuned_subject is not None]
     metrics = {row.metric for row in primary}
-    majority = [row for row in comparison.rows if row.tuned_subject is None and row.metric in metrics]
+    majority = [
+        row for row in comparison.rows if row.tuned_subject is None and row.metric in metrics
+    ]
     return [*primary, *([comparison.without] if comparison.without else []), *majority]
 
 
 def _main_table(study: Study, chosen: Chosen, features: list[str]) -> Table:
-    """As `_long_table`; exploratory rows that were asked for are marked, and have a p that isn't adjusted."""
+    """As `_long_table`; exploratory rows that were asked for are marked, and have a p that isn't
+    adjusted."""
     names = "scores", "Scores before and after"
-    asked = [not row.primary and row.verdict is not None and row != each.without for each, row in chosen]
+    asked = [
+        not row.primary and row.verdict is not None and row != each.without for each, row in chosen
+    ]
     if not any(asked):
         return _long_table(study, chosen, features, names, _WITHOUT_P)
     table = _long_table(study, chosen, features, names, list(MEASURED))
@@ -97,7 +134,11 @@ def _main_table(study: Study, chosen: Chosen, features: list[str]) -> Table:
 
 
 def _long_table(
-    study: Study, chosen: Chosen, features: list[str], names: tuple[str, str], measured: Sequence[str]
+    study: Study,
+    chosen: Chosen,
+    features: list[str],
+    names: tuple[str, str],
+    measured: Sequence[str],
 ) -> Table:
     """A line a row: its features, then its numbers. `names`: of the file, and the title."""
     lines: list[list[Cell]] = []
@@ -105,12 +146,15 @@ def _long_table(
         found, cells = features_of(study, comparison, row), measured_cells(row)
         lines.append([*(found[name] for name in features), *(cells[name] for name in measured)])
     header = [*(TITLES[name] for name in features), *measured]
-    return Table(*names, header, lines, "t" * len(features) + "".join(MEASURED[name] for name in measured))
+    return Table(
+        *names, header, lines, "t" * len(features) + "".join(MEASURED[name] for name in measured)
+    )
 
 
 def _pivot(study: Study, chosen: Chosen, view: View, name: str, title: str) -> Table:
-    """A line for each combination of the leading features, with base, tuned and difference for each value of the
-    feature in the columns. No number is a mean of several: whatever tells two rows apart leads a line."""
+    """A line for each combination of the leading features, with base, tuned and difference for each
+    value of the feature in the columns. No number is a mean of several: whatever tells two rows
+    apart leads a line."""
     assert view.columns
     features = leading(study, view)
     cells: dict[tuple[str, ...], dict[str, Row]] = {}
@@ -125,7 +169,10 @@ def _pivot(study: Study, chosen: Chosen, view: View, name: str, title: str) -> T
         for line, by_value in cells.items()
     ]
     word = TITLES[view.columns].lower()
-    shown = [value if view.columns in ("split", "metric", "adapter", "task") else f"{word} {value}" for value in values]
+    shown = [
+        value if view.columns in ("split", "metric", "adapter", "task") else f"{word} {value}"
+        for value in values
+    ]
     header = [f"{value}: {what}" for value in shown for what in ("Base", "Tuned", "Difference")]
     return Table(
         name,
@@ -144,13 +191,18 @@ def _pivot_cells(row: Row | None) -> list[Cell]:
 
 
 def side_by_side_section(study: Study) -> list[Block]:
-    """For each feature that varies, a table with its values beside each other; of two that vary together, one."""
+    """For each feature that varies, a table with its values beside each other; of two that vary
+    together, one."""
     chosen = [(each, headline(each.rows)) for each in main_comparisons(study)]
     blocks: list[Block] = []
     shown: list[str] = []
     for feature in varying(study):
         values = {features_of(study, comparison)[feature] for comparison, _ in chosen}
-        same = [other for other in shown if determines(study, other, feature) and determines(study, feature, other)]
+        same = [
+            other
+            for other in shown
+            if determines(study, other, feature) and determines(study, feature, other)
+        ]
         if 1 < len(values) <= _SIDE_BY_SIDE and not same:
             shown.append(feature)
             title = f"By {TITLES[feature].lower()}"
@@ -160,23 +212,33 @@ def side_by_side_section(study: Study) -> list[Block]:
 
 
 def split_section(study: Study) -> list[Block]:
-    """Base, tuned and difference of the deciding metric in a line of its own, with a column a split; of what was scored
-    on several splits."""
+    """Base, tuned and difference of the deciding metric in a line of its own, with a column a
+    split; of what was scored on several splits."""
     found: dict[tuple[str, str], dict[str, Row]] = {}
     for comparison in study.comparisons:
         deciding = headline(comparison.rows)
-        found.setdefault((name_of(study, comparison), deciding.metric), {})[deciding.split] = deciding
+        found.setdefault((name_of(study, comparison), deciding.metric), {})[deciding.split] = (
+            deciding
+        )
     several = {names: by_split for names, by_split in found.items() if len(by_split) > 1}
     splits = [split for split in _SPLITS if any(split in by_split for by_split in several.values())]
     lines: list[list[Cell]] = []
     for names, by_split in several.items():
         cells = {split: measured_cells(row) for split, row in by_split.items()}
         lines += [
-            [*names, what, *(cells[split][what] if split in cells else UNDEFINED for split in splits)]
+            [
+                *names,
+                what,
+                *(cells[split][what] if split in cells else UNDEFINED for split in splits),
+            ]
             for what in ("Base", "Tuned", "Difference", "n")
         ]
     header = ["Task", "Metric", "", *(split.capitalize() for split in splits)]
-    return [Table("splits", "Scores by split", header, lines, "ttt" + "n" * len(splits))] if lines else []
+    return (
+        [Table("splits", "Scores by split", header, lines, "ttt" + "n" * len(splits))]
+        if lines
+        else []
+    )
 
 
 def metric_section(study: Study) -> list[Block]:
@@ -186,43 +248,91 @@ def metric_section(study: Study) -> list[Block]:
         return []
     names = ("metrics", "All metrics before and after")
     table = _long_table(study, chosen, leading(study, View()), names, list(MEASURED))
-    return [table, *_methods(chosen), Paragraph("All metrics of all splits, with what made them, are in rows.json.")]
+    return [
+        table,
+        *_methods(chosen),
+        Paragraph("All metrics of all splits, with what made them, are in rows.json."),
+    ]
 
 
 def _methods(chosen: Chosen) -> list[Block]:
-    """How the intervals and p of each metric were found, and on how many clusters of items they rest."""
+    """How the intervals and p of each metric were found, and on how many clusters of items they
+    rest."""
     found: dict[tuple[str, ...], Cell] = {}
     for _, row in chosen:
         if row.interval_method or row.p_method:
-            found[row.task, row.metric, row.interval_method or NONE, row.p_method or NONE] = count(row.n_clusters)
+            found[row.task, row.metric, row.interval_method or NONE, row.p_method or NONE] = count(
+                row.n_clusters
+            )
     lines: list[list[Cell]] = [[*key, clusters] for key, clusters in found.items()]
     header = ["Task", "Metric", "Interval", "p", "Clusters"]
     title = "How intervals and p were found"
-    return [Heading(3, title), Table("methods", title, header, lines, "ttttn", appendix=True)] if lines else []
+    return (
+        [Heading(3, title), Table("methods", title, header, lines, "ttttn", appendix=True)]
+        if lines
+        else []
+    )
 
 
 def seed_section(study: Study) -> list[Block]:
-    """Adapters that differ in their training seed only: each one's difference, and what the seeds add to the error."""
+    """Adapters that differ in their training seed only: each one's difference, and what the seeds
+    add to the error."""
     lines: list[list[Cell]] = []
     for found in study.repeats:
         names: list[Cell] = [found.task, found.split, found.metric]
         sides = zip(found.subjects, found.seeds, found.deltas, strict=True)
         lines += [
-            [*names, subject, Number(str(seed), seed), change(found.metric, delta), UNDEFINED, UNDEFINED, UNDEFINED]
+            [
+                *names,
+                subject,
+                Number(str(seed), seed),
+                change(found.metric, delta),
+                UNDEFINED,
+                UNDEFINED,
+                UNDEFINED,
+            ]
             for subject, seed, delta in sides
         ]
-        span, digits = span_of(found.metric, found.low, found.high), decimals(found.metric, found.low, found.high)
+        span, digits = (
+            span_of(found.metric, found.low, found.high),
+            decimals(found.metric, found.low, found.high),
+        )
         errors = (score(found.metric, error) for error in (found.seed_deviation, found.test_error))
-        lines.append([*names, "mean", count(len(found.seeds)), change(found.metric, found.mean, digits), span, *errors])
-    header = ["Task", "Split", "Metric", "Adapter", "Seed", "Difference", "95 % interval", "SD of seeds", "SE of items"]
+        lines.append(
+            [
+                *names,
+                "mean",
+                count(len(found.seeds)),
+                change(found.metric, found.mean, digits),
+                span,
+                *errors,
+            ]
+        )
+    header = [
+        "Task",
+        "Split",
+        "Metric",
+        "Adapter",
+        "Seed",
+        "Difference",
+        "95 % interval",
+        "SD of seeds",
+        "SE of items",
+    ]
     said = "The interval is for other seeds and other items alike; in the line of the mean, Seed is how many there are."
     return (
-        [Table("seeds", "Differences by training seed", header, lines, "ttttnninn"), Paragraph(said)] if lines else []
+        [
+            Table("seeds", "Differences by training seed", header, lines, "ttttnninn"),
+            Paragraph(said),
+        ]
+        if lines
+        else []
     )
 
 
 def _overall_rows(comparison: Comparison) -> list[Row]:
-    """The rows that are not about one label, unless it is the primary metric; the majority class is among them."""
+    """The rows that are not about one label, unless it is the primary metric; the majority class is
+    among them."""
     labels = [label for label in label_names(comparison) if label != "macro"]
     per_label = {f"{kind}_{label}" for label in labels for kind in ("precision", "recall", "f1")}
     return [row for row in comparison.rows if row.primary or row.metric not in per_label]
@@ -234,6 +344,8 @@ def forgetting_section(study: Study) -> list[Block]:
     if not chosen:
         return []
     features = list(dict.fromkeys(["adapter", *leading(study, View())]))
-    said = "Tasks that the adapter was not trained on: worse here is what the training cost elsewhere."
+    said = (
+        "Tasks that the adapter was not trained on: worse here is what the training cost elsewhere."
+    )
     table = _long_table(study, chosen, features, ("forgetting", "Control tasks"), list(MEASURED))
     return [Paragraph(said), table]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ft_harness.amounts import decimals
-from ft_harness.cases import MIN_ITEMS, CaseSummary, Slice, Transition
+from ft_harness.comparison.amounts import decimals
+from ft_harness.comparison.cases import MIN_ITEMS, CaseSummary, Slice, Transition
 from ft_harness.report.cells import chance, change, count, score, span_of
 from ft_harness.report.document import Block, Cell, Paragraph, Table
 
@@ -17,25 +17,41 @@ LEGEND = (
 
 
 def slice_blocks(summary: CaseSummary, title: str) -> list[Block]:
-    """A sentence, the slices that lost or gained, and all others to be looked up; nothing where none were made."""
+    """A sentence, the slices that lost or gained, and all others to be looked up; nothing where
+    none were made."""
     slices = summary.slices
     if not slices or summary.metric is None:
         return []
     tested = [each for each in slices if each.verdict]
     lost = sorted((each for each in tested if each.verdict == "lost"), key=_change)
-    gained = sorted((each for each in tested if each.verdict == "gained"), key=_change, reverse=True)
+    gained = sorted(
+        (each for each in tested if each.verdict == "gained"), key=_change, reverse=True
+    )
     others = [each for each in slices if each.verdict not in ("lost", "gained")]
-    some = f" of {summary.n_sliced:,} items drawn" if summary.n_sliced and summary.n_sliced < _count(summary) else ""
+    some = (
+        f" of {summary.n_sliced:,} items drawn"
+        if summary.n_sliced and summary.n_sliced < _count(summary)
+        else ""
+    )
     sentence = f"Of {len(tested)} tested slices{some} {len(gained)} gained, {len(lost)} lost"
     sentence += f" and {len(tested) - len(gained) - len(lost)} show no evidence of a difference."
-    blocks: list[Block] = [Paragraph(sentence if tested else "There are too few items to test a slice.")]
+    blocks: list[Block] = [
+        Paragraph(sentence if tested else "There are too few items to test a slice.")
+    ]
     if lost or gained:
-        blocks.append(_table(summary, [*lost, *gained], ("slices", f"Slices that lost or gained, {title}")))
+        blocks.append(
+            _table(summary, [*lost, *gained], ("slices", f"Slices that lost or gained, {title}"))
+        )
     if others:
         blocks.append(Paragraph("All other slices:"))
-        blocks.append(_table(summary, others, ("other_slices", f"Other slices of {title}"), appendix=True))
+        blocks.append(
+            _table(summary, others, ("other_slices", f"Other slices of {title}"), appendix=True)
+        )
     kinds = [[kind, definition] for kind, definition in summary.definitions.items()]
-    return [*blocks, Table("slice_kinds", f"What the slices of {title} are", ["Slice", "By"], kinds, "tt", True)]
+    return [
+        *blocks,
+        Table("slice_kinds", f"What the slices of {title} are", ["Slice", "By"], kinds, "tt", True),
+    ]
 
 
 def _count(summary: CaseSummary) -> int:
@@ -46,7 +62,9 @@ def _change(found: Slice) -> float:
     return found.delta or 0.0
 
 
-def _table(summary: CaseSummary, slices: list[Slice], name: tuple[str, str], *, appendix: bool = False) -> Table:
+def _table(
+    summary: CaseSummary, slices: list[Slice], name: tuple[str, str], *, appendix: bool = False
+) -> Table:
     metric = summary.metric or ""
     changed = [transition for transition in _CHANGED if transition in (summary.counts or {})]
     header = ["Slice", "n", "Base", "Tuned", "Difference", "95 % interval", "p (Holm)"]

@@ -1,4 +1,5 @@
-"""The tables of a document as data: CSV for spreadsheets, JSON for programs. Numbers are unrounded, undefined is empty.
+"""The tables of a document as data: CSV for spreadsheets, JSON for programs. Numbers are unrounded,
+undefined is empty.
 
 Scores and differences between 0 and 1 stay so, as in `rows.json`; intervals are two columns.
 """
@@ -12,8 +13,17 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ft_harness.amounts import NONE
-from ft_harness.report.document import Bullets, Cell, Document, Number, Span, Table, one_line, text_of
+from ft_harness.comparison.amounts import NONE
+from ft_harness.report.document import (
+    Bullets,
+    Cell,
+    Document,
+    Number,
+    Span,
+    Table,
+    one_line,
+    text_of,
+)
 
 _FORMULA = re.compile(r"[\s\ufeff'\"]*[=+\-@\t\r]")  # what a spreadsheet would take for a formula
 Value = str | float | None
@@ -26,12 +36,15 @@ def table_names(document: Document) -> list[tuple[str, Table]]:
     for table in document.tables():
         assert table.name
         seen[table.name] = seen.get(table.name, 0) + 1
-        named.append((table.name if seen[table.name] == 1 else f"{table.name}_{seen[table.name]}", table))
+        named.append(
+            (table.name if seen[table.name] == 1 else f"{table.name}_{seen[table.name]}", table)
+        )
     return named
 
 
 def csv_table(table: Table) -> str:
-    """One table as CSV: a header, then a line a row; text that a spreadsheet would compute starts with `'`."""
+    """One table as CSV: a header, then a line a row; text that a spreadsheet would compute starts
+    with `'`."""
     return csv_text(data_header(table), data_rows(table))
 
 
@@ -53,12 +66,20 @@ def _safe(value: Value) -> Value:
 def data_header(table: Table) -> list[str]:
     """The columns of the data: an interval gives two."""
     pairs = zip(table.header, table.kinds, strict=True)
-    return [name for title, kind in pairs for name in ([f"{title}, low", f"{title}, high"] if kind == "i" else [title])]
+    return [
+        name
+        for title, kind in pairs
+        for name in ([f"{title}, low", f"{title}, high"] if kind == "i" else [title])
+    ]
 
 
 def data_rows(table: Table) -> list[list[Value]]:
     return [
-        [value for cell, kind in zip(row, table.kinds, strict=True) for value in _values(cell, kind)]
+        [
+            value
+            for cell, kind in zip(row, table.kinds, strict=True)
+            for value in _values(cell, kind)
+        ]
         for row in table.rows
     ]
 
@@ -80,7 +101,12 @@ def json_page(document: Document) -> str:
         "title": document.title,
         "sentences": first.items if isinstance(first, Bullets) else [],
         "tables": [
-            {"name": name, "title": table.title, "header": data_header(table), "rows": data_rows(table)}
+            {
+                "name": name,
+                "title": table.title,
+                "header": data_header(table),
+                "rows": data_rows(table),
+            }
             for name, table in table_names(document)
         ],
     }

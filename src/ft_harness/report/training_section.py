@@ -1,10 +1,11 @@
-"""How each adapter's training went: what it learnt from, how the losses and scores ran, and what validation decided."""
+"""How each adapter's training went: what it learnt from, how the losses and scores ran, and what
+validation decided."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ft_harness.aggregator import MOST_SHOWN, AdapterRun, Study
+from ft_harness.comparison.aggregator import MOST_SHOWN, AdapterRun, Study
 from ft_harness.report.cells import UNDEFINED, score
 from ft_harness.report.document import Block, Cell, Figure, Heading, Number, Paragraph, Table
 
@@ -12,8 +13,13 @@ _MOST_SCORES = 6  # columns of a table that is still read; the figure's csv has 
 
 
 def training_section(study: Study) -> list[Block]:
-    """Each adapter's training in a few sentences and by epoch, and the learning curves of as many as are looked at."""
-    return [block for number, run in enumerate(study.adapters) for block in _training(run, drawn=number < MOST_SHOWN)]
+    """Each adapter's training in a few sentences and by epoch, and the learning curves of as many
+    as are looked at."""
+    return [
+        block
+        for number, run in enumerate(study.adapters)
+        for block in _training(run, drawn=number < MOST_SHOWN)
+    ]
 
 
 def steering(run: AdapterRun) -> str | None:
@@ -22,7 +28,9 @@ def steering(run: AdapterRun) -> str | None:
     metric = train.get("metric_for_best_model")
     decided: list[str] = []
     if card.best_step is not None and card.best_value is not None:
-        decided.append(f"the weights of step {card.best_step:,} are kept (best {metric}, {card.best_value:.3g})")
+        decided.append(
+            f"the weights of step {card.best_step:,} are kept (best {metric}, {card.best_value:.3g})"
+        )
     if train.get("early_stopping_patience"):
         patience = train["early_stopping_patience"]
         decided.append(f"{patience} evaluations without a better {metric} would end the training")
@@ -56,16 +64,24 @@ def _lineage(run: AdapterRun) -> list[str]:
         return []
     earlier = [
         f"{each.name} ({'made elsewhere' if each.steps is None else f'{each.steps:,} steps'}"
-        + (f", of which the weights of step {each.best_step:,} were kept)" if each.best_step else ")")
+        + (
+            f", of which the weights of step {each.best_step:,} were kept)"
+            if each.best_step
+            else ")"
+        )
         for each in run.card.lineage
     ]
     stretches = ", ".join([*earlier, f"{run.card.name} ({run.card.steps:,} steps)"])
-    return [f"Trained on in stretches, each with an optimizer and a schedule of its own: {stretches}."]
+    return [
+        f"Trained on in stretches, each with an optimizer and a schedule of its own: {stretches}."
+    ]
 
 
 def _epochs(run: AdapterRun) -> list[Block]:
     epochs = run.card.cost.epochs
-    metrics = list(dict.fromkeys(metric for epoch in epochs for metric in epoch.scores or {}))[:_MOST_SCORES]
+    metrics = list(dict.fromkeys(metric for epoch in epochs for metric in epoch.scores or {}))[
+        :_MOST_SCORES
+    ]
     if len(epochs) < 2 and not metrics:
         return []
     lines: list[list[Cell]] = [

@@ -1,4 +1,5 @@
-"""What a test set can show: the smallest effect found with 80 % power at alpha 0.05, two-sided; the items needed."""
+"""What a test set can show: the smallest effect found with 80 % power at alpha 0.05, two-sided; the
+items needed."""
 
 from __future__ import annotations
 
@@ -21,12 +22,16 @@ _STEPS = 40  # halvings of an effect: to 1e-12 of the scale
 
 @dataclass(frozen=True)
 class Spread:
-    """How the paired difference of one item varies, as far as it is known before there is a tuned model.
+    """How the paired difference of one item varies, as far as it is known before there is a tuned
+    model.
 
     Attributes:
-        deviation: standard deviation of the base's numbers per item (of the influence, where the metric is no mean).
-        correlation: of base and tuned over items; 0: as unlike as two models that know nothing of each other.
-        design_effect: how many times the variance grows because items come in clusters; 1: each item alone.
+        deviation: standard deviation of the base's numbers per item (of the influence, where the
+            metric is no mean).
+        correlation: of base and tuned over items; 0: as unlike as two models that know nothing of
+            each other.
+        design_effect: how many times the variance grows because items come in clusters; 1: each
+            item alone.
     """
 
     deviation: float
@@ -40,13 +45,15 @@ class Spread:
 
 
 def detectable_effect(differences: Array, n: int, scale: float = 1.0) -> float | None:
-    """Smallest difference that this test set shows with 80 % power, from the observed paired differences.
+    """Smallest difference that this test set shows with 80 % power, from the observed paired
+    differences.
 
-    Normal approximation from the spread of the differences' influence [units], which for a mean over items are the
-    items' own differences; units are items or whole clusters. `scale` is the largest difference of an item. At least
-    the share e of the n items must change for a mean difference e x scale, so that the effect is never put below
-    scale x (1.96 + 0.84)^2 / n, however few items changed here; never above `scale` either. None for fewer than six
-    items or units: no difference among so few can reach p < 0.05; None too where the spread is undefined, or zero
+    Normal approximation from the spread of the differences' influence [units], which for a mean
+    over items are the items' own differences; units are items or whole clusters. `scale` is the
+    largest difference of an item. At least the share e of the n items must change for a mean
+    difference e x scale, so that the effect is never put below scale x (1.96 + 0.84)^2 / n, however
+    few items changed here; never above `scale` either. None for fewer than six items or units: no
+    difference among so few can reach p < 0.05; None too where the spread is undefined, or zero
     without a largest difference.
     """
     if min(n, len(differences)) < MIN_PAIRS:
@@ -60,7 +67,8 @@ def detectable_effect(differences: Array, n: int, scale: float = 1.0) -> float |
 
 
 def detectable_mean(n: int, spread: Spread) -> float | None:
-    """Smallest mean difference of n items that is found with 80 % power; None for fewer than six."""
+    """Smallest mean difference of n items that is found with 80 % power; None for fewer than
+    six."""
     return _Z * spread.of_difference / math.sqrt(n) if n >= MIN_PAIRS else None
 
 
@@ -70,10 +78,11 @@ def needed_for_mean(effect: float, spread: Spread) -> int:
 
 
 def changed_shares(base: float, effect: float, correlation: float) -> tuple[float, float]:
-    """(share of items gained, share lost) when a share of right answers rises from `base` by `effect`.
+    """(share of items gained, share lost) when a share of right answers rises from `base` by
+    `effect`.
 
-    The items' answers before and after have this correlation, or the largest below it that these shares allow; effect
-    is negative for a fall.
+    The items' answers before and after have this correlation, or the largest below it that these
+    shares allow; effect is negative for a fall.
     """
     tuned = base + effect
     shared = correlation * math.sqrt(max(0.0, base * (1 - base) * tuned * (1 - tuned)))
@@ -82,9 +91,11 @@ def changed_shares(base: float, effect: float, correlation: float) -> tuple[floa
 
 
 def share_power(n: int, gained: float, lost: float) -> float:
-    """Chance that McNemar's exact test finds p < 0.05 in the direction of the effect; exact, no approximation.
+    """Chance that McNemar's exact test finds p < 0.05 in the direction of the effect; exact, no
+    approximation.
 
-    Summed over how many of n items change, each time the chance of so many gained among them that the test rejects.
+    Summed over how many of n items change, each time the chance of so many gained among them that
+    the test rejects.
     """
     changed = gained + lost
     if changed == 0 or n == 0:
@@ -97,7 +108,8 @@ def share_power(n: int, gained: float, lost: float) -> float:
 
 
 def _rejects(counts: Counts, share: float) -> Array:
-    """Chance that of each count of changed items so few are changes for the worse, of this share, that p < 0.05."""
+    """Chance that of each count of changed items so few are changes for the worse, of this share,
+    that p < 0.05."""
     most = np.minimum(counts, np.floor(counts / 2 - Z_INTERVAL * np.sqrt(counts) / 2).clip(-1) + 2)
     for _ in range(5):  # the normal approximation is less than three off
         too_many = (most >= 0) & (2 * bdtr(most.clip(0), counts, 0.5) >= ALPHA)
@@ -109,12 +121,17 @@ def _items(n: int, design_effect: float) -> int:
     return math.floor(n / design_effect)
 
 
-def detectable_share(n: int, base: float, correlation: float = 0.0, design_effect: float = 1.0) -> float | None:
-    """Smallest rise of a share of right answers that n items show with 80 % power; None if not even the rise to 1 is
-    found. Halving: power grows with the effect but for steps of the exact test."""
+def detectable_share(
+    n: int, base: float, correlation: float = 0.0, design_effect: float = 1.0
+) -> float | None:
+    """Smallest rise of a share of right answers that n items show with 80 % power; None if not even
+    the rise to 1 is found. Halving: power grows with the effect but for steps of the exact test."""
 
     def is_found(effect: float) -> bool:
-        return share_power(_items(n, design_effect), *changed_shares(base, effect, correlation)) >= POWER
+        return (
+            share_power(_items(n, design_effect), *changed_shares(base, effect, correlation))
+            >= POWER
+        )
 
     low, high = 0.0, 1 - base
     if not is_found(high):
@@ -125,11 +142,13 @@ def detectable_share(n: int, base: float, correlation: float = 0.0, design_effec
     return high
 
 
-def needed_for_share(effect: float, base: float, correlation: float = 0.0, design_effect: float = 1.0) -> int | None:
+def needed_for_share(
+    effect: float, base: float, correlation: float = 0.0, design_effect: float = 1.0
+) -> int | None:
     """Items among which a change of a share of right answers by `effect` is found with 80 % power.
 
-    None if base + effect is no share, or ten million items are not enough. Exact tests go in steps, so that a few
-    items more may find a little less again.
+    None if base + effect is no share, or ten million items are not enough. Exact tests go in steps,
+    so that a few items more may find a little less again.
     """
     if not 0 <= base + effect <= 1 or effect == 0:
         return None

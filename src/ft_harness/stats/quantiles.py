@@ -1,4 +1,5 @@
-"""What all intervals and tests share: the level, and quantiles of the normal and of Student's distribution."""
+"""What all intervals and tests share: the level, and quantiles of the normal and of Student's
+distribution."""
 
 from __future__ import annotations
 
@@ -13,5 +14,6 @@ Z_POWER = 0.8416212335729143  # normal quantile of 0.80
 
 
 def t_interval(degrees: float) -> float:
-    """Student's quantile of 0.975; it exceeds the normal one, much so for few degrees of freedom."""
+    """Student's quantile of 0.975; it exceeds the normal one, much so for few degrees of
+    freedom."""
     return float(stdtrit(degrees, 1 - ALPHA / 2))

@@ -1,4 +1,5 @@
-"""Several trainings of one recipe that differ in their seed: the spread of training apart from that of the test set."""
+"""Several trainings of one recipe that differ in their seed: the spread of training apart from that
+of the test set."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ class SeedSpread:
     Attributes:
         mean: of the seeds' differences from the base.
         seed_deviation: standard deviation of the differences over seeds, on these items.
-        test_error: standard error of the mean difference from the choice of items, the seeds as they are.
+        test_error: standard error of the mean difference from the choice of items, the seeds as
+            they are.
         interval: 95 %, for other items and other seeds alike; None where undefined.
     """
 
@@ -31,13 +33,15 @@ class SeedSpread:
 def seed_spread(deltas: Array, influences: Array) -> SeedSpread | None:
     """The spread of differences [S] of S training seeds from the base, scored on the same items.
 
-    `influences` [S, units] is what each unit adds to each difference (items' own differences, for a mean). Items and
-    seeds are both taken as drawn at random: the variance of the mean is (M_units + M_seeds - M_rest) / (S x units),
-    with the mean squares of a two-way layout, no part taken as less than nothing, and Satterthwaite's degrees of
-    freedom.
-    With two seeds the interval is rightly very wide where seeds matter. None for fewer than two seeds or units.
+    `influences` [S, units] is what each unit adds to each difference (items' own differences, for a
+    mean). Items and seeds are both taken as drawn at random: the variance of the mean is (M_units +
+    M_seeds - M_rest) / (S x units), with the mean squares of a two-way layout, no part taken as
+    less than nothing, and Satterthwaite's degrees of freedom.
+    With two seeds the interval is rightly very wide where seeds matter. None for fewer than two
+    seeds or units.
 
-    Source: Searle, Casella and McCulloch (1992), Variance Components, chapter 4; Satterthwaite (1946).
+    Source: Searle, Casella and McCulloch (1992), Variance Components, chapter 4; Satterthwaite
+        (1946).
     """
     seeds, units = influences.shape
     if seeds < 2 or units < 2 or not np.isfinite(influences).all():
@@ -60,7 +64,8 @@ def seed_spread(deltas: Array, influences: Array) -> SeedSpread | None:
 
 
 def _degrees(of_seeds: float, of_units: float, of_rest: float, seeds: int, units: int) -> float:
-    """Degrees of freedom of the sum of mean squares that `seed_spread` uses, at least those of the fewer."""
+    """Degrees of freedom of the sum of mean squares that `seed_spread` uses, at least those of the
+    fewer."""
     parts = [(max(of_seeds, of_rest), seeds - 1), (max(of_units, of_rest), units - 1)]
     total = parts[0][0] + parts[1][0] - of_rest
     spread = sum(square**2 / degrees for square, degrees in parts)

@@ -1,4 +1,5 @@
-"""Scores of zeros and ones: one share, the difference of two paired shares, items alone or in clusters."""
+"""Scores of zeros and ones: one share, the difference of two paired shares, items alone or in
+clusters."""
 
 from __future__ import annotations
 
@@ -23,23 +24,34 @@ def wilson_interval(successes: int, n: int) -> Interval | None:
         return None
     share, z_squared = successes / n, Z_INTERVAL**2
     centre = (share + z_squared / (2 * n)) / (1 + z_squared / n)
-    half = Z_INTERVAL * math.sqrt(share * (1 - share) / n + z_squared / (4 * n * n)) / (1 + z_squared / n)
-    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # holds the share despite rounding
+    half = (
+        Z_INTERVAL
+        * math.sqrt(share * (1 - share) / n + z_squared / (4 * n * n))
+        / (1 + z_squared / n)
+    )
+    return max(0.0, min(share, centre - half)), min(
+        1.0, max(share, centre + half)
+    )  # holds the share despite rounding
 
 
 def mcnemar_exact(gained: int, lost: int) -> float:
-    """Two-sided exact p that items are as likely gained (wrong -> right) as lost (right -> wrong); 1 if none changed.
+    """Two-sided exact p that items are as likely gained (wrong -> right) as lost (right -> wrong);
+    1 if none changed.
 
     Source: McNemar (1947); the binomial test of the discordant pairs against one half.
     """
     return min(1.0, 2 * float(bdtr(min(gained, lost), gained + lost, 0.5)))
 
 
-def paired_interval(gained: float, lost: float, n: float, quantile: float = Z_INTERVAL) -> Interval | None:
-    """95 % interval of (gained - lost) / n, the difference of two 0/1 scores of the same n items. None for no items.
+def paired_interval(
+    gained: float, lost: float, n: float, quantile: float = Z_INTERVAL
+) -> Interval | None:
+    """95 % interval of (gained - lost) / n, the difference of two 0/1 scores of the same n items.
+    None for no items.
 
-    It excludes 0 exactly if McNemar's test without continuity correction gives p < 0.05, and has a width even if no
-    item changed. Counts need not be whole: `clustered_paired_interval` gives effective ones.
+    It excludes 0 exactly if McNemar's test without continuity correction gives p < 0.05, and has a
+    width even if no item changed. Counts need not be whole: `clustered_paired_interval` gives
+    effective ones.
 
     Source: Tango (1998), Statistics in Medicine 17:891-908, the score interval; found by halving.
     """
@@ -47,7 +59,8 @@ def paired_interval(gained: float, lost: float, n: float, quantile: float = Z_IN
         return None
 
     def is_outside(difference: float) -> bool:
-        """Whether the score test rejects this difference; `share_lost` is the likeliest one under it (equation 8)."""
+        """Whether the score test rejects this difference; `share_lost` is the likeliest one under
+        it (equation 8)."""
         b = -gained - lost + (2 * n - gained + lost) * difference
         c = -lost * difference * (1 - difference)
         share_lost = (math.sqrt(max(0.0, b * b - 8 * n * c)) - b) / (4 * n)
@@ -67,9 +80,10 @@ def paired_interval(gained: float, lost: float, n: float, quantile: float = Z_IN
 def clustered_flip_p(changes: NDArray[np.float64], clusters: NDArray[np.int64]) -> float:
     """Two-sided exact p that base and tuned are exchangeable, cluster by cluster.
 
-    `changes` [n] is 1 for an item gained, -1 for one lost, 0 otherwise; `clusters` [n] numbers its cluster from 0. A
-    cluster's changes have their signs flipped together. With one item a cluster this is McNemar's exact test. 1 if
-    nothing changed; exact down to about 1e-15, the rounding of the Fourier transform that convolves the distributions.
+    `changes` [n] is 1 for an item gained, -1 for one lost, 0 otherwise; `clusters` [n] numbers its
+    cluster from 0. A cluster's changes have their signs flipped together. With one item a cluster
+    this is McNemar's exact test. 1 if nothing changed; exact down to about 1e-15, the rounding of
+    the Fourier transform that convolves the distributions.
     """
     totals = np.bincount(clusters, weights=changes)
     sizes, counts = np.unique(np.abs(totals[totals != 0]).astype(np.int64), return_counts=True)
@@ -91,12 +105,15 @@ def _coin_flips(count: int) -> NDArray[np.float64]:
     return np.diff(below, prepend=0.0)
 
 
-def clustered_paired_interval(changes: NDArray[np.float64], clusters: NDArray[np.int64]) -> Interval | None:
-    """95 % interval of the mean change where items come in clusters, arguments as in `clustered_flip_p`.
+def clustered_paired_interval(
+    changes: NDArray[np.float64], clusters: NDArray[np.int64]
+) -> Interval | None:
+    """95 % interval of the mean change where items come in clusters, arguments as in
+    `clustered_flip_p`.
 
-    Tango's interval of the effective counts: items are divided by the design effect, the variance of the mean over
-    clusters by that over items (never below 1), and the quantile is Student's for the number of clusters. None for
-    fewer than two clusters.
+    Tango's interval of the effective counts: items are divided by the design effect, the variance
+    of the mean over clusters by that over items (never below 1), and the quantile is Student's for
+    the number of clusters. None for fewer than two clusters.
 
     Source: Rao and Scott (1992), effective counts from the design effect; Tango (1998).
     """
@@ -105,7 +122,12 @@ def clustered_paired_interval(changes: NDArray[np.float64], clusters: NDArray[np
         return None
     centred = changes - changes.mean()
     by_item = float((centred**2).sum()) / (n - 1)
-    by_cluster = float((np.bincount(clusters, weights=centred) ** 2).sum()) / n * n_clusters / (n_clusters - 1)
+    by_cluster = (
+        float((np.bincount(clusters, weights=centred) ** 2).sum())
+        / n
+        * n_clusters
+        / (n_clusters - 1)
+    )
     effect = max(1.0, by_cluster / by_item) if by_item > 0 else 1.0
     gained, lost = float((changes > 0).sum()), float((changes < 0).sum())
     return paired_interval(gained / effect, lost / effect, n / effect, t_interval(n_clusters - 1))

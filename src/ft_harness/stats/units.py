@@ -1,7 +1,7 @@
 """What resampling draws: items, or whole clusters of items, gathered by equal statistics.
 
-Units with equal statistics are interchangeable, so drawing how often each *distinct* row occurs has exactly the
-distribution of drawing units, is faster, and doesn't depend on their order.
+Units with equal statistics are interchangeable, so drawing how often each *distinct* row occurs has
+exactly the distribution of drawing units, is faster, and doesn't depend on their order.
 """
 
 from __future__ import annotations
@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
-Aggregate = Callable[[Array, Any], Array]  # (sums [..., K], items: a number or [...]) -> values [...]; NaN: undefined
+Aggregate = Callable[
+    [Array, Any], Array
+]  # (sums [..., K], items: a number or [...]) -> values [...]; NaN: undefined
 
 _CHUNK_CELLS = 1 << 20  # drawn counts held at a time: 8 MB
 _MAX_DISTINCT = 5_000  # rows beyond which units are drawn in blocks
 _BLOCKS = 2_000
 _BLOCK_SEED = 0
-_MULTINOMIAL_COST = 5  # drawing one cell of a multinomial takes as long as drawing this many units one by one
+_MULTINOMIAL_COST = (
+    5  # drawing one cell of a multinomial takes as long as drawing this many units one by one
+)
 _MIXERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))  # splitmix64
 
 
@@ -44,23 +48,26 @@ class Units:
 
 @dataclass(frozen=True, eq=False)
 class PairedUnits:
-    """Units with both sides of each item: `units.rows` hold [base, tuned, items], `width` statistics a side."""
+    """Units with both sides of each item: `units.rows` hold [base, tuned, items], `width`
+    statistics a side."""
 
     units: Units
     width: int
 
 
 def pair_units(base: Array, tuned: Array, clusters: Counts | None = None) -> PairedUnits:
-    """The units of statistics [n, K] of both sides, the same item in the same row; clusters as in `make_units`."""
+    """The units of statistics [n, K] of both sides, the same item in the same row; clusters as in
+    `make_units`."""
     return PairedUnits(make_units((base, tuned), clusters), base.shape[1])
 
 
 def make_units(statistics: Sequence[Array], clusters: Counts | None) -> Units:
-    """The units of items, whose statistics [n, K] stand in one array or beside each other in several.
+    """The units of items, whose statistics [n, K] stand in one array or beside each other in
+    several.
 
-    `clusters` [n] numbers each item's cluster from 0; None: each item alone. Where more than 5,000 rows differ, units
-    are put together at random into 2,000 blocks, which are then the units: resampling and swapping blocks whole is as
-    valid, and its cost no longer grows with the items.
+    `clusters` [n] numbers each item's cluster from 0; None: each item alone. Where more than 5,000
+    rows differ, units are put together at random into 2,000 blocks, which are then the units:
+    resampling and swapping blocks whole is as valid, and its cost no longer grows with the items.
     """
     rows = np.column_stack([*statistics, np.ones(len(statistics[0]))])
     if clusters is not None:
@@ -80,8 +87,8 @@ def _sum_groups(rows: Array, groups: Counts) -> Array:
 def _distinct(rows: Array) -> tuple[Array, Counts]:
     """Distinct rows and how often each occurs, in an order that depends on the rows alone.
 
-    Rows are told apart by a 64-bit hash, and sorted for good where two different ones share it: numpy's own sorting of
-    whole rows takes a hundred times as long.
+    Rows are told apart by a 64-bit hash, and sorted for good where two different ones share it:
+    numpy's own sorting of whole rows takes a hundred times as long.
     """
     hashes = np.zeros(len(rows), dtype=np.uint64)
     for column in rows.T:
@@ -90,7 +97,9 @@ def _distinct(rows: Array) -> tuple[Array, Counts]:
             hashes ^= hashes >> np.uint64(shift)
             hashes *= mixer
         hashes ^= hashes >> np.uint64(31)
-    _, first, inverse, counts = np.unique(hashes, return_index=True, return_inverse=True, return_counts=True)
+    _, first, inverse, counts = np.unique(
+        hashes, return_index=True, return_inverse=True, return_counts=True
+    )
     found = rows[first]
     if all(np.array_equal(found[inverse, index], rows[:, index]) for index in range(rows.shape[1])):
         return found, counts
@@ -111,7 +120,9 @@ def draw_sums(units: Units, rounds: int, seed: int) -> Array:
     rows, number = units.rows, units.number
     if len(rows) * _MULTINOMIAL_COST <= number:
         chances = units.counts / number
-        drawn = (generator.multinomial(number, chances, size) for size in chunk_sizes(rounds, len(rows)))
+        drawn = (
+            generator.multinomial(number, chances, size) for size in chunk_sizes(rounds, len(rows))
+        )
     else:
         rows = np.repeat(rows, units.counts, axis=0)
         drawn = (_draw_one_by_one(generator, number, size) for size in chunk_sizes(rounds, number))
@@ -126,9 +137,11 @@ def _draw_one_by_one(generator: np.random.Generator, number: int, rounds: int) -
 
 
 def draw_swaps(counts: Counts, changes: Array, rounds: int, seed: int) -> Iterator[Array]:
-    """How far the sums move where each unit swaps sides with probability one half: [some rounds, K] at a time.
+    """How far the sums move where each unit swaps sides with probability one half: [some rounds, K]
+    at a time.
 
-    `changes` [D, K] is what a swap of one unit of each row moves, `counts` [D] how many units have the row.
+    `changes` [D, K] is what a swap of one unit of each row moves, `counts` [D] how many units have
+    the row.
     """
     generator = np.random.default_rng(seed)
     moving = changes.any(axis=1)
@@ -139,16 +152,22 @@ def draw_swaps(counts: Counts, changes: Array, rounds: int, seed: int) -> Iterat
         return
     changes = np.repeat(changes, counts, axis=0)
     width = len(changes)
-    row_bytes = -(-width // 64) * 8  # whole words, so that rounds don't depend on how many are drawn at a time
+    row_bytes = (
+        -(-width // 64) * 8
+    )  # whole words, so that rounds don't depend on how many are drawn at a time
     for size in chunk_sizes(rounds, width):
-        bits = np.frombuffer(generator.bytes(size * row_bytes), dtype=np.uint8).reshape(size, row_bytes)
+        bits = np.frombuffer(generator.bytes(size * row_bytes), dtype=np.uint8).reshape(
+            size, row_bytes
+        )
         yield np.unpackbits(bits, axis=1, count=width).astype(np.float64) @ changes
 
 
 def influence(statistics: Array, aggregate: Aggregate, clusters: Counts | None = None) -> Array:
-    """What each unit adds to an aggregate: jackknife pseudo-values [units], clusters in the order of their numbers.
+    """What each unit adds to an aggregate: jackknife pseudo-values [units], clusters in the order
+    of their numbers.
 
-    For a mean over items these are the items' own numbers. NaN where the aggregate without a unit is undefined.
+    For a mean over items these are the items' own numbers. NaN where the aggregate without a unit
+    is undefined.
 
     Source: Tukey (1958): N x value of all - (N - 1) x value without the unit.
     """

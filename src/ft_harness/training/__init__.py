@@ -3,6 +3,7 @@
 `train` takes a `TrainingPlan` (recipe, base, data); `loop` has the steps.
 """
 
+from ft_harness.tasks.head_examples import HeadExample, build_head_examples, describe_head_examples
 from ft_harness.training.checkpoints import check_unfinished
 from ft_harness.training.distributed import sharding_problems
 from ft_harness.training.forecast import (
@@ -14,7 +15,6 @@ from ft_harness.training.forecast import (
     make_forecast,
     time_steps,
 )
-from ft_harness.training.heads import HeadExample, build_head_examples, describe_head_examples
 from ft_harness.training.hyperparameters import (
     describe_warmup,
     hyperparameter_problems,

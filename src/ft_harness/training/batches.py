@@ -1,7 +1,9 @@
-"""Which rows make a step and how a step is cut into batches: rows of like length together, the same steps however cut.
+"""Which rows make a step and how a step is cut into batches: rows of like length together, the same
+steps however cut.
 
-A step is the effective batch: the rows between two updates of the weights. Its rows depend on the seed, the epoch
-and the effective batch alone, so that another micro-batch, or as many processes more as rows less, learns the same.
+A step is the effective batch: the rows between two updates of the weights. Its rows depend on the
+seed, the epoch and the effective batch alone, so that another micro-batch, or as many processes
+more as rows less, learns the same.
 """
 
 from __future__ import annotations
@@ -40,8 +42,9 @@ class Share:
 def steps_of_epoch(lengths: Sequence[int], step: int, seed: int, epoch: int) -> list[list[int]]:
     """The row numbers of each step of an epoch, each row once.
 
-    Rows are drawn at random into groups of steps; in a group they are sorted by length and cut into steps, the longest
-    row of a step first; the order of the steps is drawn at random. The rows that fill no whole step are the last step.
+    Rows are drawn at random into groups of steps; in a group they are sorted by length and cut into
+    steps, the longest row of a step first; the order of the steps is drawn at random. The rows that
+    fill no whole step are the last step.
     """
     draw = random.Random(f"{seed}/{epoch}")
     rows = list(range(len(lengths)))
@@ -63,8 +66,8 @@ def _longest_first(rows: Sequence[int], lengths: Sequence[int]) -> list[int]:
 class StepSampler:
     """Batches of row numbers for one process, a step behind the other; PyTorch's `batch_sampler`.
 
-    Each process has the same number of batches. Where rows are fewer than processes, at the end of an epoch, a
-    process gets a batch of no rows.
+    Each process has the same number of batches. Where rows are fewer than processes, at the end of
+    an epoch, a process gets a batch of no rows.
     """
 
     def __init__(self, lengths: Sequence[int], share: Share, seed: int) -> None:
@@ -75,7 +78,9 @@ class StepSampler:
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self._lengths), self._share.step)
-        return whole * self._share.accumulation + -(-rest // (self._share.batch * self._share.processes))
+        return whole * self._share.accumulation + -(
+            -rest // (self._share.batch * self._share.processes)
+        )
 
     def __iter__(self) -> Iterator[list[int]]:
         share = self._share
@@ -86,7 +91,11 @@ class StepSampler:
 
 
 def step_loader(
-    examples: Sequence[Any], collate: Callable[[Sequence[Any]], Any], sampler: StepSampler, *, pin: bool
+    examples: Sequence[Any],
+    collate: Callable[[Sequence[Any]], Any],
+    sampler: StepSampler,
+    *,
+    pin: bool,
 ) -> DataLoader[Any]:
     """The batches of a training on the CPU, in the sampler's order.
 

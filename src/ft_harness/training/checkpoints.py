@@ -1,4 +1,5 @@
-"""Checkpoints of an unfinished adapter: there whole or not at all, and verified before one is used or older ones go."""
+"""Checkpoints of an unfinished adapter: there whole or not at all, and verified before one is used
+or older ones go."""
 
 from __future__ import annotations
 
@@ -16,8 +17,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from ft_harness import processes
-from ft_harness.adapters import HISTORY_FILE, read_history
-from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, ResourceError, StorageLostError
+from ft_harness.errors import (
+    FtHarnessError,
+    InputError,
+    NonFiniteError,
+    ResourceError,
+    StorageLostError,
+)
+from ft_harness.models.adapters import HISTORY_FILE, read_history
 from ft_harness.recipe import differences
 from ft_harness.records import Frozen, Probe, SettingChange, read_kept
 from ft_harness.storage import (
@@ -53,7 +60,8 @@ class _File(Frozen):
 
 
 class _Manifest(Frozen):
-    """`MANIFEST.json`: what a whole checkpoint consists of; `seal` is the hash of all else in it."""
+    """`MANIFEST.json`: what a whole checkpoint consists of; `seal` is the hash of all else in
+    it."""
 
     step: int
     plan_hash: str
@@ -81,18 +89,23 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def seal(checkpoint: Path, step: int, plan_hash: str) -> None:
     """Write the manifest of a checkpoint whose files are all there."""
-    files = {name: _File(bytes=path.stat().st_size, sha256=sha256_file(path)) for name, path in _files(checkpoint)}
+    files = {
+        name: _File(bytes=path.stat().st_size, sha256=sha256_file(path))
+        for name, path in _files(checkpoint)
+    }
     manifest = _Manifest(step=step, plan_hash=plan_hash, files=files)
     sealed = manifest.model_copy(update={"seal": manifest.hash()})
     write_text(checkpoint / MANIFEST_FILE, sealed.model_dump_json(indent=2) + "\n")
 
 
 def fault_of(checkpoint: Path, plan_hash: str) -> str | None:
-    """The first file that keeps a checkpoint from being used, and why; None: it is whole and of this plan."""
+    """The first file that keeps a checkpoint from being used, and why; None: it is whole and of
+    this plan."""
     try:
         manifest = _Manifest.model_validate_json((checkpoint / MANIFEST_FILE).read_bytes())
     except (OSError, ValidationError) as error:
-        return f"{MANIFEST_FILE} {'is missing' if isinstance(error, FileNotFoundError) else 'is damaged'}"
+        fault = "missing" if isinstance(error, FileNotFoundError) else "damaged"
+        return f"{MANIFEST_FILE} is {fault}"
     if manifest.seal != manifest.hash():
         return f"{MANIFEST_FILE} is damaged"
     if (manifest.step, manifest.plan_hash) != (step_of(checkpoint), plan_hash):
@@ -163,11 +176,14 @@ class CheckpointFolder:
         Raises:
             InputError: the file is damaged.
         """
-        return read_kept(self.path / PROBE_FILE, Probe, "a probe", "delete it: the card tells of no probe then")
+        return read_kept(
+            self.path / PROBE_FILE, Probe, "a probe", "delete it: the card tells of no probe then"
+        )
 
     @contextmanager
     def named_in_faults(self) -> Iterator[None]:
-        """A number that is not finite, or memory or disk that ran out: say that a checkpoint is kept, if there is one.
+        """A number that is not finite, or memory or disk that ran out: say that a checkpoint is
+        kept, if there is one.
 
         Raises:
             NonFiniteError, ResourceError: those that are raised inside.
@@ -209,7 +225,8 @@ class CheckpointFolder:
 
     @contextmanager
     def writing(self, rescue: Callable[[str], None]) -> Iterator[None]:
-        """While a checkpoint is written: nothing unfinished is left behind, and a fault says what is kept.
+        """While a checkpoint is written: nothing unfinished is left behind, and a fault says what
+        is kept.
 
         Args:
             rescue: writes the weights into another folder, if this one is lost.
@@ -222,7 +239,8 @@ class CheckpointFolder:
             yield
         except FtHarnessError:
             raise
-        except Exception as error:  # the system, torch and safetensors have one each for a write that fails
+        except Exception as error:
+            # the system, torch and safetensors have one each for a write that fails
             if self._disk_is_full(error):
                 raise ResourceError(
                     f"{self.path}: the disk is full, the checkpoint was not saved",
@@ -234,7 +252,8 @@ class CheckpointFolder:
             copy = tempfile.mkdtemp(prefix="ft-harness-")
             rescue(copy)
             raise StorageLostError(
-                f"{self.path}: can't be written ({error.strerror}); emergency copy of the weights in {copy}",
+                f"{self.path}: can't be written ({error.strerror}); "
+                f"emergency copy of the weights in {copy}",
                 "the adapter's folder to stay writable during the run",
                 "restore the folder, then run the same command again",
             ) from error
@@ -250,7 +269,10 @@ class CheckpointFolder:
 
 def found_in(path: Path) -> list[Path]:
     """The checkpoints of a folder, the newest last."""
-    return sorted((each for each in path.glob(f"{_PREFIX}*") if each.name[len(_PREFIX) :].isdigit()), key=step_of)
+    return sorted(
+        (each for each in path.glob(f"{_PREFIX}*") if each.name[len(_PREFIX) :].isdigit()),
+        key=step_of,
+    )
 
 
 def _read_plan(path: Path) -> dict[str, Any] | None:
@@ -276,15 +298,18 @@ def check_unfinished(plan: TrainingPlan, folder: Path) -> None:
         raise InputError(
             f"{path}: the unfinished training there differs ({'; '.join(found)})",
             "the recipe, base and data that it was started with",
-            f"undo the change, use --name NEW for a new folder, or delete {path} to train this one from the beginning",
+            "undo the change, use --name NEW for a new folder, "
+            f"or delete {path} to train this one from the beginning",
         )
 
 
 def open_checkpoints(plan: TrainingPlan, folder: Path) -> CheckpointFolder:
-    """The checkpoints of an adapter's folder, and where to go on; without any, the history begins anew.
+    """The checkpoints of an adapter's folder, and where to go on; without any, the history begins
+    anew.
 
     Raises:
-        InputError: they are another training's, or there are some and none can be used; nothing is deleted then.
+        InputError: they are another training's, or there are some and none can be used; nothing is
+            deleted then.
     """
     path, settings = folder / CHECKPOINTS, plan.recipe.train
     execution = settings.execution() | {"processes": processes.count()}
@@ -311,10 +336,14 @@ def _usable(path: Path, plan_hash: str, *, keeps_best: bool) -> Path:
     """The newest checkpoint that is whole, and the best one that it rests on with it."""
     faults: list[str] = []
     for checkpoint in reversed(found_in(path)):
-        fault = fault_of(checkpoint, plan_hash) or (_fault_of_best(checkpoint, plan_hash) if keeps_best else None)
+        fault = fault_of(checkpoint, plan_hash) or (
+            _fault_of_best(checkpoint, plan_hash) if keeps_best else None
+        )
         if fault is None:
             if faults:
-                logger.warning("%s: skipped, %s; going on from %s", path, "; ".join(faults), checkpoint.name)
+                logger.warning(
+                    "%s: skipped, %s; going on from %s", path, "; ".join(faults), checkpoint.name
+                )
             return checkpoint
         faults.append(f"{checkpoint.name}: {fault}")
     raise InputError(
@@ -337,7 +366,9 @@ def _read_changes(path: Path) -> list[SettingChange]:
     file = path / CHANGES_FILE
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     try:
-        return [SettingChange.model_validate_json(line) for line in lines if line.endswith("}")]  # the last may be torn
+        return [
+            SettingChange.model_validate_json(line) for line in lines if line.endswith("}")
+        ]  # the last may be torn
     except ValidationError as error:
         raise InputError(
             f"{file}: not the changes of a training ({type(error).__name__})",
@@ -351,15 +382,24 @@ def _changes_since(path: Path, after: Mapping[str, Any], step: int) -> list[Sett
     stored = _read_plan(path)
     before = stored["execution"] if stored else {}
     changed = [name for name in sorted(before.keys() & after.keys()) if before[name] != after[name]]
-    return [SettingChange(step=step, setting=name, before=before[name], after=after[name]) for name in changed]
+    return [
+        SettingChange(step=step, setting=name, before=before[name], after=after[name])
+        for name in changed
+    ]
 
 
 def _rewind_history(folder: Path, step: int) -> None:
     """Drop entries after the checkpoint: those steps are done again."""
-    path, kept = folder / HISTORY_FILE, [entry for entry in read_history(folder) if entry.step <= step]
+    path, kept = (
+        folder / HISTORY_FILE,
+        [entry for entry in read_history(folder) if entry.step <= step],
+    )
     lost = step - len({entry.step for entry in kept if entry.loss is not None})
     if lost:
         logger.warning(
-            "%s: lacks %d of the %d steps before the checkpoint; the learning curve has a gap", path, lost, step
+            "%s: lacks %d of the %d steps before the checkpoint; the learning curve has a gap",
+            path,
+            lost,
+            step,
         )
     write_text(path, "".join(f"{entry.model_dump_json(exclude_none=True)}\n" for entry in kept))

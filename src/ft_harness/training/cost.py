@@ -1,4 +1,5 @@
-"""What a training cost, for its card: time, tokens, memory, and how much of the machine's speed was used."""
+"""What a training cost, for its card: time, tokens, memory, and how much of the machine's speed was
+used."""
 
 from __future__ import annotations
 
@@ -14,9 +15,10 @@ from peft.utils import ModulesToSaveWrapper
 from transformers.pytorch_utils import Conv1D
 
 from ft_harness import processes
-from ft_harness.adapters import weights_file
-from ft_harness.provenance import hardware, peak_gpu_bytes, peak_rss_bytes, reserved_gpu_bytes
+from ft_harness.models.adapters import weights_file
+from ft_harness.models.memory import peak_gpu_bytes, peak_rss_bytes, reserved_gpu_bytes
 from ft_harness.records import TrainingCost
+from ft_harness.records.provenance import hardware
 from ft_harness.training.plan import TrainingSet
 from ft_harness.training.progress import Spent
 
@@ -26,7 +28,8 @@ _TIMED_SECONDS = 0.2
 
 @cache
 def matmul_rate(device: str, dtype: str) -> float:
-    """Floating-point operations a second in products of square matrices: 2 n^3 for the quickest in 0.2 s."""
+    """Floating-point operations a second in products of square matrices: 2 n^3 for the quickest in
+    0.2 s."""
     side = _SIDES[device]
     left = torch.ones(side, side, device=device, dtype=getattr(torch, dtype))
     best, started = float("inf"), time.perf_counter()
@@ -41,25 +44,38 @@ def matmul_rate(device: str, dtype: str) -> float:
 
 
 def useful_flops(model: Any, tokens: float, targets: float) -> float:
-    """Floating-point operations of learning from so many tokens, of which `targets` go through the output head.
+    """Floating-point operations of learning from so many tokens, of which `targets` go through the
+    output head.
 
-    A product with a weight takes 2 operations a number forward and 2 backward, for the gradient of its input; 2 more
-    where the weight itself is trained. Padding, attention's own products, norms and what is computed twice don't count.
+    A product with a weight takes 2 operations a number forward and 2 backward, for the gradient of
+    its input; 2 more where the weight itself is trained. Padding, attention's own products, norms
+    and what is computed twice don't count.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     head, total = base.get_output_embeddings(), 0.0
     of_head = set(head.modules()) if head is not None else set()
     wrappers = [module for module in model.modules() if isinstance(module, ModulesToSaveWrapper)]
-    idle = {inner for wrapper in wrappers for inner in wrapper.original_module.modules()}  # a copy is trained
+    idle = {
+        inner for wrapper in wrappers for inner in wrapper.original_module.modules()
+    }  # a copy is trained
     for module in set(model.modules()) - idle:
         if isinstance(module, (torch.nn.Linear, Conv1D)):
-            size = module.nf * module.nx if isinstance(module, Conv1D) else module.in_features * module.out_features
-            total += (6 if module.weight.requires_grad else 4) * size * (targets if module in of_head else tokens)
+            size = (
+                module.nf * module.nx
+                if isinstance(module, Conv1D)
+                else module.in_features * module.out_features
+            )
+            total += (
+                (6 if module.weight.requires_grad else 4)
+                * size
+                * (targets if module in of_head else tokens)
+            )
     return total
 
 
 class Meter:
-    """Counts time and tokens of a training, over all its stretches: each checkpoint keeps what they cost so far.
+    """Counts time and tokens of a training, over all its stretches: each checkpoint keeps what they
+    cost so far.
 
     Attributes:
         tokens: read by all processes in this stretch.
@@ -93,7 +109,8 @@ class Meter:
             seconds=before.seconds + seconds,
             evaluation_seconds=before.evaluation_seconds + self._evaluated,
             tokens=before.tokens + self.tokens,
-            process_seconds=before.process_seconds + (seconds - self._evaluated) * processes.count(),
+            process_seconds=before.process_seconds
+            + (seconds - self._evaluated) * processes.count(),
         )
 
 
@@ -109,7 +126,9 @@ def largest_peaks() -> dict[str, int | None]:
     return {name: max(peaks, default=None) for name, peaks in known.items()}
 
 
-def measure_cost(spent: Spent, model: Any, data: TrainingSet, folder: Path, known: Mapping[str, Any]) -> TrainingCost:
+def measure_cost(
+    spent: Spent, model: Any, data: TrainingSet, folder: Path, known: Mapping[str, Any]
+) -> TrainingCost:
     """The cost of a training that has just ended, and whose weights are in the folder.
 
     Args:

@@ -54,7 +54,8 @@ def sharding_problems(recipe: Recipe) -> list[FtHarnessError]:
     here."""
     return _parts_problems(recipe) + [
         ConfigError(
-            f"the launcher shares out one model over the processes ({name}), which is not done here",
+            f"the launcher shares out one model over the processes ({name}), "
+            "which is not done here",
             "a whole model in each process",
             "start with torchrun or accelerate launch --multi_gpu, and set model.quantization "
             "where memory is short; or train elsewhere and score the adapter here",
@@ -71,7 +72,9 @@ def _parts_problems(recipe: Recipe) -> list[FtHarnessError]:
         return []
     faults = []
     if processes.count() == 1:
-        faults.append(("there is one process", "several processes", "start several, or leave FSDP out"))
+        faults.append(
+            ("there is one process", "several processes", "start several, or leave FSDP out")
+        )
     if recipe.model.quantization is not None:
         what = f"model.quantization is {recipe.model.quantization}"
         action = "leave quantization out, or start with torchrun"
@@ -84,7 +87,9 @@ def _parts_problems(recipe: Recipe) -> list[FtHarnessError]:
             action = "change accelerate's configuration"
             faults.append((f"{name.lower()} is {found}", expected, action))
     asked = f"the launcher asks for one model in parts ({ASKS_FOR_PARTS})"
-    return [ConfigError(f"{asked}, but {what}", expected, action) for what, expected, action in faults]
+    return [
+        ConfigError(f"{asked}, but {what}", expected, action) for what, expected, action in faults
+    ]
 
 
 # --- rows and gradients of a step ---------------------------------------------------------------
@@ -105,8 +110,10 @@ def share_out(recipe: Recipe) -> Share:
     if batch % several == 0:
         return Share(batch // several, accumulation, several, processes.rank())
     raise ConfigError(
-        f"steps of {batch} x {accumulation} rows can't be shared out evenly over {several} processes",
-        f"train.gradient_accumulation_steps or train.per_device_train_batch_size as a multiple of {several}",
+        f"steps of {batch} x {accumulation} rows "
+        f"can't be shared out evenly over {several} processes",
+        "train.gradient_accumulation_steps or train.per_device_train_batch_size "
+        f"as a multiple of {several}",
         "change one of the two, or the number of processes",
     )
 
@@ -179,14 +186,17 @@ def _layers(model: Any) -> list[Any]:
     classes = os.environ.get("FSDP_TRANSFORMER_CLS_TO_WRAP", "").split(",")
     named = [kind.strip() for kind in classes if kind.strip()]
     kinds = named or sorted(base._no_split_modules or ())
-    layers = [module for module in base.modules() if module is not base and type(module).__name__ in kinds]
+    layers = [
+        module for module in base.modules() if module is not base and type(module).__name__ in kinds
+    ]
     found = {type(module).__name__ for module in layers}
     missing = [kind for kind in named if kind not in found]
     if missing or not layers:
         asked = ", ".join(missing or kinds) or "(unknown)"
         raise ConfigError(
             f"the model has no layers of the kind {asked} to be held in parts",
-            "fsdp_transformer_layer_cls_to_wrap: the class of the model's layers, as LlamaDecoderLayer",
+            "fsdp_transformer_layer_cls_to_wrap: the class of the model's layers, "
+            "as LlamaDecoderLayer",
             "change accelerate's configuration",
         )
     return layers

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from ft_harness.errors import NonFiniteError, ResourceError
-from ft_harness.out_of_memory import attempt, is_out_of_memory
+from ft_harness.models.memory import attempt, is_out_of_memory
 from ft_harness.training.numerics import random_state, restore_random_state
 
 Batch = dict[str, Any]
@@ -31,7 +31,9 @@ logger = logging.getLogger(__name__)
 # --- numbers that are not finite ----------------------------------------------------------------
 
 
-def not_finite(what: str, step: int, learning_rate: float, rows: Sequence[int] = ()) -> NonFiniteError:
+def not_finite(
+    what: str, step: int, learning_rate: float, rows: Sequence[int] = ()
+) -> NonFiniteError:
     """The fault of a step; `rows` are those of the train split that it was computed from."""
     more = ", ..." if len(rows) > _MOST_NAMED else ""
     named = ", ".join(map(str, rows[:_MOST_NAMED])) + more
@@ -93,7 +95,9 @@ class Stops:
         """Signals wait for `leave`; only the main thread gets any. An ignored one stays ignored."""
         if threading.current_thread() is threading.main_thread():
             known = {number: signal.getsignal(number) for number in _SIGNALS}
-            self._before = {number: handler for number, handler in known.items() if handler != signal.SIG_IGN}
+            self._before = {
+                number: handler for number, handler in known.items() if handler != signal.SIG_IGN
+            }
         for number in self._before:
             signal.signal(number, self._arrived)
         try:
@@ -122,7 +126,10 @@ class Stops:
         self.requested = number
         for each in self._before:
             signal.signal(each, signal.SIG_DFL)  # a second one leaves at once
-        logger.warning("stopping: a checkpoint is saved after this step; a second signal leaves at once without it")
+        logger.warning(
+            "stopping: a checkpoint is saved after this step; "
+            "a second signal leaves at once without it"
+        )
         if self._cutting:
             raise CutShort
 

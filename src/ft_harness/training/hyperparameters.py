@@ -12,9 +12,9 @@ from transformers import Trainer, TrainingArguments, get_scheduler
 from transformers.trainer_pt_utils import get_parameter_names
 from transformers.training_args import OptimizerNames
 
-from ft_harness.adapters import dora_problems
-from ft_harness.base_model import empty_model, load_config, stored_dtype
 from ft_harness.errors import FtHarnessError, InputError, suggest
+from ft_harness.models.adapters import dora_problems
+from ft_harness.models.base_model import empty_model, load_config, stored_dtype
 from ft_harness.recipe import AdapterSection, Recipe, TrainSection
 from ft_harness.recipe.train_section import STEERED_SCHEDULERS
 from ft_harness.training.checkpoints import MANIFEST_FILE
@@ -24,8 +24,10 @@ CHECKPOINTING = {"use_reentrant": False}  # the other kind needs inputs that car
 _OPTIMIZER_FIELDS = {
     "learning_rate", "weight_decay", "optim", "adam_beta1", "adam_beta2", "adam_epsilon",
 }  # fmt: skip
-_NOT_DECAYED = [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)"]  # as transformers has it
-_WITHOUT_KWARGS = ("constant", "constant_with_warmup")  # transformers passes over what they are given
+# names of weights that do not decay, as transformers has them
+_NOT_DECAYED = [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)"]
+# transformers passes over what these are given
+_WITHOUT_KWARGS = ("constant", "constant_with_warmup")
 _TRIED_STEPS = 100  # of a schedule, where the recipe doesn't say how many it has
 _USUAL_RATE = 1e-3  # every optimizer takes it
 ALL = "all of its weights"
@@ -37,7 +39,9 @@ def make_optimizer(settings: TrainSection, model: torch.nn.Module) -> torch.opti
     Made before an `Accelerator`, whose shared state transformers' arguments begin anew.
     """
     on_cpu = next(model.parameters()).device.type == "cpu"
-    given = TrainingArguments(**settings.model_dump(include=_OPTIMIZER_FIELDS), use_cpu=on_cpu, report_to="none")
+    given = TrainingArguments(
+        **settings.model_dump(include=_OPTIMIZER_FIELDS), use_cpu=on_cpu, report_to="none"
+    )
     kind, options = Trainer.get_optimizer_cls_and_kwargs(given, model)
     names = set(get_parameter_names(model, [torch.nn.LayerNorm], _NOT_DECAYED))
     trained = [(name, each) for name, each in model.named_parameters() if each.requires_grad]
@@ -56,7 +60,8 @@ def make_optimizer(settings: TrainSection, model: torch.nn.Module) -> torch.opti
 
 
 def _keep_embeddings_exact(model: torch.nn.Module) -> None:
-    """The states of embeddings, of which most rows have no gradient, need 32 bits (bitsandbytes' own advice)."""
+    """The states of embeddings, of which most rows have no gradient, need 32 bits (bitsandbytes'
+    own advice)."""
     import bitsandbytes  # which has made the optimizer: needed by nobody else
 
     manager = bitsandbytes.optim.GlobalOptimManager.get_instance()
@@ -68,7 +73,9 @@ def _keep_embeddings_exact(model: torch.nn.Module) -> None:
 def make_schedule(settings: TrainSection, optimizer: torch.optim.Optimizer, steps: int) -> Any:
     """The recipe's schedule of the optimizer's learning rate in a training of so many steps."""
     kwargs = dict(settings.lr_scheduler_kwargs)
-    return get_scheduler(settings.lr_scheduler_type, optimizer, warmup_steps(settings, steps), steps, kwargs)
+    return get_scheduler(
+        settings.lr_scheduler_type, optimizer, warmup_steps(settings, steps), steps, kwargs
+    )
 
 
 def warmup_steps(settings: TrainSection, steps: int) -> int:
@@ -81,7 +88,8 @@ def hyperparameter_problems(recipe: Recipe, *, here: bool = True) -> list[FtHarn
     """Faults of the training's hyperparameters that show before a model is loaded.
 
     Args:
-        here: on this machine's device; else on a GPU, where whether the optimizer can take a step is not tried.
+        here: on this machine's device; else on a GPU, where whether the optimizer can take a step
+            is not tried.
     """
     eight_bits = recipe.model.quantization == "int8"
     return [
@@ -90,7 +98,11 @@ def hyperparameter_problems(recipe: Recipe, *, here: bool = True) -> list[FtHarn
         *_dtype_problems(recipe),
         *_checkpointing_problems(recipe),
         *_checkpoint_problems(recipe),
-        *(dora_problems("adapter.use_dora") if here and recipe.adapter.use_dora and eight_bits else []),
+        *(
+            dora_problems("adapter.use_dora")
+            if here and recipe.adapter.use_dora and eight_bits
+            else []
+        ),
     ]
 
 
@@ -99,16 +111,23 @@ def _reason(error: Exception) -> str:
 
 
 def _optimizer_problems(settings: TrainSection, *, here: bool) -> list[FtHarnessError]:
-    """An optimizer that transformers doesn't know, or that can't take a step here: tried on a small matrix."""
+    """An optimizer that transformers doesn't know, or that can't take a step here: tried on a small
+    matrix."""
     names = [name.value for name in OptimizerNames]
     if settings.optim not in names:
-        what = f"train.optim {settings.optim!r}: transformers has no such optimizer{suggest(settings.optim, names)}"
+        hint = suggest(settings.optim, names)
+        what = f"train.optim {settings.optim!r}: transformers has no such optimizer{hint}"
         return [InputError(what, f"one of {', '.join(names)}", "change train.optim")]
     if not here or (reason := _fails(settings, settings.learning_rate)) is None:
         return []
     if _fails(settings, _USUAL_RATE) is None:
-        what = f"train.learning_rate {settings.learning_rate:g}: {settings.optim} can't take a step with it ({reason})"
-        return [InputError(what, "a learning rate that float32 has room for", "lower train.learning_rate")]
+        rate = f"train.learning_rate {settings.learning_rate:g}"
+        what = f"{rate}: {settings.optim} can't take a step with it ({reason})"
+        return [
+            InputError(
+                what, "a learning rate that float32 has room for", "lower train.learning_rate"
+            )
+        ]
     return [
         InputError(
             f"train.optim {settings.optim}: it can't take a step here ({reason})",
@@ -122,7 +141,8 @@ def _fails(settings: TrainSection, learning_rate: float) -> str | None:
     """Why the optimizer can't take a step; None: it can."""
     try:
         _try_step(settings, learning_rate)
-    except Exception as error:  # packages raise whatever they like for hardware or packages that they miss
+    except Exception as error:
+        # packages raise whatever they like for hardware or packages that they miss
         return _reason(error)
     return None
 
@@ -142,10 +162,11 @@ def _schedule_problems(settings: TrainSection) -> list[FtHarnessError]:
         if kind in _WITHOUT_KWARGS and given:
             raise TypeError("it takes none")
         _bare_schedule(settings, settings.max_steps or _TRIED_STEPS)
-    except Exception as error:  # a constructor's TypeError or ValueError, or whatever a wrong type leads to
+    except Exception as error:  # TypeError, ValueError, or whatever a wrong type leads to
         return [
             InputError(
-                f"train.lr_scheduler_kwargs {given}: {kind} can't be made with them ({_reason(error)})",
+                f"train.lr_scheduler_kwargs {given}: {kind} can't be made with them "
+                f"({_reason(error)})",
                 f"keyword arguments of transformers' schedule {kind}",
                 "change train.lr_scheduler_kwargs",
             )
@@ -169,9 +190,14 @@ def _rates(settings: TrainSection, steps: int) -> Iterator[float]:
 
 
 def rate_problems(settings: TrainSection, rows: int) -> list[FtHarnessError]:
-    """A schedule, sound in itself, whose learning rate is 0 in every step of a training on this many rows."""
+    """A schedule, sound in itself, whose learning rate is 0 in every step of a training on this
+    many rows."""
     steps = settings.planned_steps(rows)
-    if not steps or settings.lr_scheduler_type in STEERED_SCHEDULERS or any(_rates(settings, steps)):
+    if (
+        not steps
+        or settings.lr_scheduler_type in STEERED_SCHEDULERS
+        or any(_rates(settings, steps))
+    ):
         return []
     return [
         InputError(
@@ -188,11 +214,15 @@ def describe_warmup(settings: TrainSection, rows: int) -> str | None:
     warm = warmup_steps(settings, steps)
     if settings.lr_scheduler_type in ("constant", *STEERED_SCHEDULERS) or warm < steps or not steps:
         return None
-    return f"WARNING: train.warmup_steps is {warm} of {steps} steps: the full learning rate is never reached"
+    return (
+        f"WARNING: train.warmup_steps is {warm} of {steps} steps: "
+        "the full learning rate is never reached"
+    )
 
 
 def trained_of_base(adapter: AdapterSection) -> str | None:
-    """Which weights of the base's own are trained, in words; None: only those that PEFT adds, which are in float32."""
+    """Which weights of the base's own are trained, in words; None: only those that PEFT adds, which
+    are in float32."""
     if adapter.all_weights:
         return ALL
     if adapter.modules_to_save:
@@ -201,8 +231,8 @@ def trained_of_base(adapter: AdapterSection) -> str | None:
 
 
 def _dtype_problems(recipe: Recipe) -> list[FtHarnessError]:
-    """Weights of the base's own are trained in float32 only; a model that can't be read is the base model's own
-    fault."""
+    """Weights of the base's own are trained in float32 only; a model that can't be read is the base
+    model's own fault."""
     own = trained_of_base(recipe.adapter)
     if own is None:
         return []
@@ -254,6 +284,7 @@ def _checkpointing_problems(recipe: Recipe) -> list[FtHarnessError]:
         InputError(
             f"train.gradient_checkpointing: {type(empty).__name__} doesn't support it",
             "an architecture of which transformers can compute activations twice",
-            "leave train.gradient_checkpointing out, with a smaller train.per_device_train_batch_size",
+            "leave train.gradient_checkpointing out, "
+            "with a smaller train.per_device_train_batch_size",
         )
     ]

@@ -1,7 +1,7 @@
 """The training loop, from the first step or a checkpoint to the last step.
 
     rows of a step -> loss and gradients, batch by batch -> finite? -> optimizer, schedule -> log
-    -> evaluation, where one is due -> checkpoint, where one is due -> leave, if a signal asked for it
+    -> evaluation and checkpoint, where they are due -> leave, where a signal asked for it
 
 The loss of a step is the mean over all of its targets, however it is cut into batches and shared
 out over processes. A run that is stopped anywhere and continued does what one does that is not:
@@ -206,7 +206,8 @@ class Loop:
         """Memory ran out: fewer rows are computed at once from here on."""
         step = self.progress.step + 1
         logger.warning(
-            "memory ran out in step %d with %d rows at once; the step is done again with %d, which stays so",
+            "memory ran out in step %d with %d rows at once; "
+            "the step is done again with %d, which stays so",
             *(step, before, after),
         )
         change = SettingChange(step=step, setting=MICRO_BATCH, before=before, after=after)

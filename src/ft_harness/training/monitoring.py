@@ -19,12 +19,12 @@ from accelerate.tracking import TensorBoardTracker, TrackioTracker, WandBTracker
 from tqdm.auto import tqdm
 
 from ft_harness import processes
-from ft_harness.adapters import HISTORY_FILE
 from ft_harness.errors import FtHarnessError, InputError
-from ft_harness.provenance import redact
+from ft_harness.models.adapters import HISTORY_FILE
 from ft_harness.recipe import Recipe
 from ft_harness.records import HistoryEntry
 from ft_harness.storage import append_line
+from ft_harness.storage.redaction import redact
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +150,9 @@ class Tracker:
         else:
             self._inner.store_init_configuration(self._config)
 
-    def _try(self, act: Callable[[], None], failed: str = "failed and is left out from here on") -> None:
+    def _try(
+        self, act: Callable[[], None], failed: str = "failed and is left out from here on"
+    ) -> None:
         try:
             with _defaults(self._folder):
                 act()

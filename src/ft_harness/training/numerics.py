@@ -15,7 +15,7 @@ import torch
 from peft.tuners.lora.layer import Linear, LoraVariant
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from ft_harness.base_model import SIXTEEN_BITS, BaseModel
+from ft_harness.models.base_model import SIXTEEN_BITS, BaseModel
 
 _ADAPTER = "default"  # PEFT's name of the only adapter
 _SHORT = 256  # tokens; from here on PyTorch's kernel is as quick in bfloat16 (decision 016)
@@ -94,7 +94,9 @@ def quick_attention() -> Iterator[None]:
     """
     usual = ALL_ATTENTION_FUNCTIONS["sdpa"]
 
-    def attend(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **more: Any) -> tuple[Any, None]:
+    def attend(
+        module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **more: Any
+    ) -> tuple[Any, None]:
         """query, key and value are [B, heads, T, D], the result [B, T, heads, D]."""
         if not _is_slow(query, learns=any(each.requires_grad for each in (query, key, value))):
             found: tuple[Any, None] = usual(module, query, key, value, attention_mask, **more)

@@ -10,17 +10,23 @@ from typing import Any
 
 from lm_eval.api.task import ConfigurableTask
 
-from ft_harness.adapters import CARD_FILE, read_card
-from ft_harness.base_model import BaseModel
+from ft_harness.data.files import Split
 from ft_harness.errors import InputError
-from ft_harness.examples import Example, build_examples, examples_hash, train_prompts, trains_eos
-from ft_harness.files import Split
 from ft_harness.metrics import metric_versions
-from ft_harness.prompts import PLAIN, PromptForm
+from ft_harness.models.adapters import CARD_FILE, read_card
+from ft_harness.models.base_model import BaseModel
+from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.recipe import Recipe, differences
 from ft_harness.records import Ancestor, Card, ModelInfo, item_hash
 from ft_harness.storage import canonical_json, sha256_text
-from ft_harness.training.heads import HeadExample, build_head_examples, head_examples_hash
+from ft_harness.tasks.examples import (
+    Example,
+    build_examples,
+    examples_hash,
+    train_prompts,
+    trains_eos,
+)
+from ft_harness.tasks.head_examples import HeadExample, build_head_examples, head_examples_hash
 from ft_harness.training.lineage import find_lineage
 
 TRAINING_VERSION = 1  # raise it when the same recipe, base and rows give another adapter
@@ -35,7 +41,8 @@ class TrainingSet:
     Attributes:
         examples: rows of the train split, for a causal model or for a head.
         validation: rows for the loss per epoch, none of them trained on.
-        validation_hash: hash of all validation docs, where they decide something of the adapter; else None.
+        validation_hash: hash of all validation docs, where they decide something of the adapter;
+            else None.
         lineage: the adapters that training goes on from, oldest first.
         form: how the prompts are rendered.
     """
@@ -81,10 +88,12 @@ def build_training_set(
     """Examples of the train split and of (at most 500 docs of) validation.
 
     Args:
-        folder: of the adapter that is made; what it goes on from is in its card when it is finished.
+        folder: of the adapter that is made; what it goes on from is in its card when it is
+            finished.
 
     Raises:
-        InputError: the docs can't be turned into examples, or the adapter to go on from is not there.
+        InputError: the docs can't be turned into examples, or the adapter to go on from is not
+            there.
     """
     eos = trains_eos(tasks["train"], recipe.train.loss_on_eos)
 
@@ -93,7 +102,9 @@ def build_training_set(
             return []
         task, docs = tasks[split], list(tasks[split].eval_docs)[:limit]
         if base.head is not None:
-            return build_head_examples(task, docs, base.tokenizer, base.max_length, base.head.plan, form)
+            return build_head_examples(
+                task, docs, base.tokenizer, base.max_length, base.head.plan, form
+            )
         rows = build_examples(task, docs, base.tokenizer, base.max_length, eos=eos, form=form)
         return train_prompts(rows) if recipe.train.loss_on == "prompt_and_answer" else rows
 
@@ -110,7 +121,8 @@ def build_training_set(
 
 
 def _steering(task: ConfigurableTask, recipe: Recipe) -> list[Any]:
-    """What decides which weights are kept: the validation docs, and the metric they are judged by."""
+    """What decides which weights are kept: the validation docs, and the metric they are judged
+    by."""
     return [*map(item_hash, task.eval_docs), metric_versions([recipe.train.metric_for_best_model])]
 
 
@@ -121,12 +133,15 @@ def check_trained(data: TrainingSet) -> None:
         InputError: there are no rows, or one has no target.
     """
     if not data.examples:
-        raise InputError("the training split is empty", "at least one training row", "check data.source")
+        raise InputError(
+            "the training split is empty", "at least one training row", "check data.source"
+        )
     causal, _ = split_kinds(data.examples)
     empty = [number for number, example in enumerate(causal) if not example.answer_ids]
     if empty:
         raise InputError(
-            f"{len(empty)} of {len(causal)} training rows have no trained token (the first is row {empty[0]})",
+            f"{len(empty)} of {len(causal)} training rows have no trained token "
+            f"(the first is row {empty[0]})",
             "a token that carries loss in every row",
             "fix the answers of these rows",
         )
@@ -134,7 +149,8 @@ def check_trained(data: TrainingSet) -> None:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """One training to be done: the recipe, the base that it starts from, the rows that it learns."""
+    """One training to be done: the recipe, the base that it starts from, the rows that it
+    learns."""
 
     recipe: Recipe
     base: BaseModel
@@ -165,7 +181,8 @@ def _made_of(recipe: Recipe, model: ModelInfo, learnt: TrainingSet | Card) -> di
 
 
 def finished_card(plan: TrainingPlan, folder: Path) -> Card | None:
-    """The card of the adapter if it is finished and made of the same things; None if it is still to be trained.
+    """The card of the adapter if it is finished and made of the same things; None if it is still to
+    be trained.
 
     Raises:
         InputError: a finished adapter that is made of other things; it is never overwritten.
@@ -181,5 +198,6 @@ def finished_card(plan: TrainingPlan, folder: Path) -> Card | None:
     raise InputError(
         f"{folder}: holds a finished adapter that differs ({'; '.join(found)})",
         "the same recipe, base and data as the finished adapter's",
-        f"use --name NEW for a new folder, undo the change, or delete {CARD_FILE} to train this one again",
+        "use --name NEW for a new folder, undo the change, "
+        f"or delete {CARD_FILE} to train this one again",
     )

@@ -1,4 +1,5 @@
-"""A few steps on the same rows before training: a loss that doesn't fall there falls nowhere. They are undone."""
+"""A few steps on the same rows before training: a loss that doesn't fall there falls nowhere. They
+are undone."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import torch
 from accelerate.utils import send_to_device
 
 from ft_harness import processes
-from ft_harness.out_of_memory import attempt
+from ft_harness.models.memory import attempt
 from ft_harness.recipe import Recipe
 from ft_harness.records import Probe
 from ft_harness.training.hyperparameters import make_optimizer
@@ -28,21 +29,26 @@ _SMALL = 1e-3  # a relative change of the loss that says nothing
 _NOTHING_TO_LEARN = 0.01  # nats for a target
 _CAUSES = {
     "rises": "train.learning_rate is too high for this adapter: try a tenth of it",
-    "stays": "train.learning_rate is too low for this adapter, or what it targets has no say: try ten times as much",
-    "no gradient": "no gradient reaches what is trained: look at adapter.target_modules and at the tokens that carry "
-    "loss (ft-harness check shows them)",
-    "near zero": "the loss is near zero from the start: the prompt may hold the answer, or the base knows it already "
-    "(ft-harness tasks show prints training text)",
+    "stays": "train.learning_rate is too low for this adapter, or what it targets has no say: "
+    "try ten times as much",
+    "no gradient": "no gradient reaches what is trained: look at adapter.target_modules "
+    "and at the tokens that carry loss (ft-harness check shows them)",
+    "near zero": "the loss is near zero from the start: the prompt may hold the answer, "
+    "or the base knows it already (ft-harness tasks show prints training text)",
 }
 logger = logging.getLogger(__name__)
 
 
 def probe_first(plan: TrainingPlan, model: Any, objective: Objective) -> Probe | None:
-    """Probe a training that is long enough to be worth it, and warn where the loss does not fall; else None."""
+    """Probe a training that is long enough to be worth it, and warn where the loss does not fall;
+    else None."""
     worth = is_worth(plan.recipe, len(plan.data.examples))
     found = probe(plan, model, objective) if worth else None
     if found is not None and found.verdict != "falls":
-        shown = [f"{value:.4g}" if value is not None else "no number" for value in (found.first, found.last)]
+        shown = [
+            f"{value:.4g}" if value is not None else "no number"
+            for value in (found.first, found.last)
+        ]
         logger.warning(
             "%d steps on the same %d rows don't lower the loss (%s, then %s); likely %s",
             *(STEPS, ROWS, *shown, _CAUSES[found.verdict]),
@@ -53,11 +59,15 @@ def probe_first(plan: TrainingPlan, model: Any, objective: Objective) -> Probe |
 def is_worth(recipe: Recipe, rows: int) -> bool:
     """Whether a training is long enough: the probe takes at most a twentieth of it."""
     steps = recipe.train.planned_steps(rows)
-    return steps >= LEAST_STEPS and SHARE * steps * min(recipe.train.effective_batch_size, rows) >= STEPS * ROWS
+    return (
+        steps >= LEAST_STEPS
+        and SHARE * steps * min(recipe.train.effective_batch_size, rows) >= STEPS * ROWS
+    )
 
 
 def probe(plan: TrainingPlan, model: Any, objective: Objective) -> Probe | None:
-    """Take ten steps with the recipe's optimizer and learning rate on eight of the shorter rows, and undo them.
+    """Take ten steps with the recipe's optimizer and learning rate on eight of the shorter rows,
+    and undo them.
 
     Weights, gradients and random generators are as before, to the bit.
 
@@ -77,7 +87,9 @@ def probe(plan: TrainingPlan, model: Any, objective: Objective) -> Probe | None:
                 parameter.grad = None
 
 
-def _probe(plan: TrainingPlan, model: Any, objective: Objective, rows: Sequence[Any]) -> Probe | None:
+def _probe(
+    plan: TrainingPlan, model: Any, objective: Objective, rows: Sequence[Any]
+) -> Probe | None:
     settings, base, started = plan.recipe.train, plan.base, time.monotonic()
     optimizer = make_optimizer(settings, model)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]

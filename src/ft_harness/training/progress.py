@@ -1,4 +1,5 @@
-"""How far a training is: what a checkpoint knows beside weights, optimizer, schedule and random generators."""
+"""How far a training is: what a checkpoint knows beside weights, optimizer, schedule and random
+generators."""
 
 from __future__ import annotations
 

@@ -11,10 +11,11 @@ from typing import Any
 from accelerate.utils import set_seed
 
 from ft_harness import processes
-from ft_harness.adapters import file_hashes, read_history, write_card
-from ft_harness.heads import write_init
-from ft_harness.provenance import reset_peaks, snapshot
+from ft_harness.models.adapters import file_hashes, read_history, write_card
+from ft_harness.models.heads import write_init
+from ft_harness.models.memory import reset_peaks
 from ft_harness.records import Card, HistoryEntry
+from ft_harness.records.provenance import snapshot
 from ft_harness.training.adapter_model import save_weights, trained_model
 from ft_harness.training.checkpoints import CHECKPOINTS, open_checkpoints
 from ft_harness.training.cost import largest_peaks, measure_cost
@@ -82,7 +83,9 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
     return made
 
 
-def _card(plan: TrainingPlan, folder: Path, history: Sequence[HistoryEntry], found: Mapping[str, Any]) -> Card:
+def _card(
+    plan: TrainingPlan, folder: Path, history: Sequence[HistoryEntry], found: Mapping[str, Any]
+) -> Card:
     """The card of what was trained; `found` are its fields that only the training knows."""
     losses = [entry for entry in history if entry.loss is not None]
     data = plan.data

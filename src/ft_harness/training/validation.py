@@ -16,9 +16,9 @@ import torch
 from accelerate.utils import send_to_device
 
 from ft_harness import processes
-from ft_harness.base_model import BaseModel
 from ft_harness.errors import InputError
-from ft_harness.out_of_memory import attempt
+from ft_harness.models.base_model import BaseModel
+from ft_harness.models.memory import attempt
 from ft_harness.recipe import TrainSection
 from ft_harness.records import EpochSummary, HistoryEntry
 from ft_harness.training.batches import Share
@@ -49,17 +49,21 @@ class EpochScorer:
         """Every metric; None where it is undefined."""
         found = self.score_epoch(model)
         values = {name: found.get(name) for name in self.higher_is_better}
-        finite = {name for name, value in values.items() if value is not None and math.isfinite(value)}
+        finite = {
+            name for name, value in values.items() if value is not None and math.isfinite(value)
+        }
         return {name: value if name in finite else None for name, value in values.items()}
 
 
-def validation_loss(base: BaseModel, model: Any, objective: Objective, rows: Sequence[Any], share: Share) -> float:
+def validation_loss(
+    base: BaseModel, model: Any, objective: Objective, rows: Sequence[Any], share: Share
+) -> float:
     """The loss summed over all targets of the rows, divided by their number; nats, whatever the
     batches.
 
-    Rows of one length share a batch. A batch that memory is not enough for is halved; training's own
-    stay as they are. Every process takes part in as many batches, some of them without rows: a base
-    in parts is computed by all.
+    Rows of one length share a batch. A batch that memory is not enough for is halved; training's
+    own stay as they are. Every process takes part in as many batches, some of them without rows: a
+    base in parts is computed by all.
     """
     order = sorted(range(len(rows)), key=lambda number: len(rows[number].input_ids))
     mine = [rows[number] for number in order[share.rank :: share.processes]]
@@ -94,7 +98,9 @@ def _sums(base: BaseModel, model: Any, objective: Objective, rows: Sequence[Any]
     return first + second
 
 
-def load_best(model: Any, progress: Progress, settings: TrainSection, checkpoints: Path) -> dict[str, Any]:
+def load_best(
+    model: Any, progress: Progress, settings: TrainSection, checkpoints: Path
+) -> dict[str, Any]:
     """Give the model the weights of its best evaluation.
 
     Returns:

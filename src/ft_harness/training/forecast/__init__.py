@@ -10,4 +10,12 @@ from ft_harness.training.forecast.forecast import (
     time_steps,
 )
 
-__all__ = ["Alternative", "Forecast", "Work", "count_work", "empty_base", "make_forecast", "time_steps"]
+__all__ = [
+    "Alternative",
+    "Forecast",
+    "Work",
+    "count_work",
+    "empty_base",
+    "make_forecast",
+    "time_steps",
+]

@@ -1,7 +1,8 @@
-"""Memory of a training step by part, counted from shapes: the step is run on tensors without contents.
+"""Memory of a training step by part, counted from shapes: the step is run on tensors without
+contents.
 
-PyTorch's fake tensors know shape, dtype and device, so that the model's own forward and backward say what is made and
-how long it is kept; nothing is computed and no weights are needed.
+PyTorch's fake tensors know shape, dtype and device, so that the model's own forward and backward
+say what is made and how long it is kept; nothing is computed and no weights are needed.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ft_harness.adapters import lora_config
-from ft_harness.base_model import BaseModel, empty_model
+from ft_harness.models.adapters import lora_config
+from ft_harness.models.base_model import BaseModel, empty_model
 from ft_harness.recipe import Recipe
 from ft_harness.training.adapter_model import set_up
 from ft_harness.training.numerics import autocast
@@ -29,7 +30,9 @@ _INDEXING = {
     *(_ATEN.index.Tensor, _ATEN.index_put.default, _ATEN.index_put_.default),
     _ATEN._index_put_impl_.default,
 }
-_NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # a weight, its share of the block's scale, and of that scale's own
+_NF4_BYTES = (
+    0.5 + 1 / 64 + 4 / (64 * 256)
+)  # a weight, its share of the block's scale, and of that scale's own
 _STATES = {
     "schedule_free_sgd": 4.0,
     "sgd": 0.0,
@@ -41,7 +44,10 @@ _STATES = {
     "ademamix": 12.0,
 }  # bytes a trained parameter: 4 for each moment; the first name that fits
 _ADAM_STATES = 8.0  # two float32 moments
-_FEWER_BITS = {"8bit": (1 + 4 / 256) / 4, "4bit": (0.5 + 4 / 128) / 4}  # with a block's scale, in place of a float32
+_FEWER_BITS = {
+    "8bit": (1 + 4 / 256) / 4,
+    "4bit": (0.5 + 4 / 128) / 4,
+}  # with a block's scale, in place of a float32
 
 
 @dataclass(frozen=True)
@@ -49,9 +55,11 @@ class Footprint:
     """Peak bytes of a training step by part; what Python and its libraries take is none of them.
 
     Attributes:
-        weights: of the base, as held (packed, where quantised); where all weights are trained, those kept to put back.
+        weights: of the base, as held (packed, where quantised); where all weights are trained,
+            those kept to put back.
         adapter: what is trained.
-        gradients: of what is trained, with the copy that a batch done again starts from while batches accumulate.
+        gradients: of what is trained, with the copy that a batch done again starts from while
+            batches accumulate.
         optimizer: its states.
         activations: what forward keeps for backward, and both work with.
         logits: of the targets' positions, and what the loss makes of them.
@@ -73,7 +81,8 @@ class Footprint:
 
 
 class Counted(NamedTuple):
-    """A footprint with the parameters it rests on, as the architecture has them: packing hides some."""
+    """A footprint with the parameters it rests on, as the architecture has them: packing hides
+    some."""
 
     footprint: Footprint
     parameters: int
@@ -81,7 +90,8 @@ class Counted(NamedTuple):
 
 
 def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counted:
-    """What a step of the recipe takes, from the base's configuration and the rows of its largest batch.
+    """What a step of the recipe takes, from the base's configuration and the rows of its largest
+    batch.
 
     Args:
         base: loaded or not: its model is not touched.
@@ -95,7 +105,9 @@ def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counte
     labels = len(base.head.plan.labels) if base.head else None
     empty = empty_model(recipe.model, head=base.head is not None, labels=labels).to(dtype)
     if empty.config.pad_token_id is None:
-        empty.config.pad_token_id = base.tokenizer.pad_token_id  # a head finds each row's last token by it
+        empty.config.pad_token_id = (
+            base.tokenizer.pad_token_id
+        )  # a head finds each row's last token by it
     weights = _weight_bytes(empty, recipe.model.quantization)
     parameters = empty.num_parameters()
     model = _trained(recipe, base, empty)
@@ -104,9 +116,13 @@ def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counte
     if recipe.adapter.all_weights:
         weights = trained_bytes if base.device == "cpu" else 0
     accumulates = recipe.train.gradient_accumulation_steps > 1
-    peak = _run_empty(model, batch, base, (objective.summed_loss, objective.count(batch)), accumulates=accumulates)
+    peak = _run_empty(
+        model, batch, base, (objective.summed_loss, objective.count(batch)), accumulates=accumulates
+    )
     numbers = sum(parameter.numel() for parameter in trained)
-    made = peak[False] if accumulates else max(peak[False] - trained_bytes, 0)  # gradients have a part of their own
+    made = (
+        peak[False] if accumulates else max(peak[False] - trained_bytes, 0)
+    )  # gradients have a part of their own
     footprint = Footprint(
         weights=weights,
         adapter=trained_bytes,
@@ -124,7 +140,9 @@ def _trained(recipe: Recipe, base: BaseModel, empty: Any) -> Any:
         model = empty.requires_grad_(True)
     else:
         with torch.device("meta"):
-            model = get_peft_model(empty, lora_config(recipe.adapter, base.head.modules if base.head else ()))
+            model = get_peft_model(
+                empty, lora_config(recipe.adapter, base.head.modules if base.head else ())
+            )
     return set_up(recipe, model, empty)
 
 
@@ -140,7 +158,9 @@ def _weight_bytes(model: Any, quantization: str | None) -> int:
     if quantization is None:
         return int(sum(parameter.nbytes for parameter in model.parameters()))
     small: float = sum(weight.numel() for weight in packed.values()) * each[quantization]
-    large = int(sum(parameter.nbytes for parameter in model.parameters() if id(parameter) not in packed))
+    large = int(
+        sum(parameter.nbytes for parameter in model.parameters() if id(parameter) not in packed)
+    )
     return round(small) + large
 
 
@@ -161,7 +181,9 @@ def _run_empty(
     """
     summed_loss, targets = loss
     vocabulary = getattr(model.config.get_text_config(decoder=True), "vocab_size", 0)
-    device = base.device if torch.cuda.is_available() else "cpu"  # a GPU that isn't here: tensors of a CPU stand for it
+    device = (
+        base.device if torch.cuda.is_available() else "cpu"
+    )  # a GPU that isn't here: tensors of a CPU stand for it
     with FakeTensorMode() as mode:
         _give_device(model, device)
         inputs = {name: mode.from_tensor(values).to(device) for name, values in batch.items()}
@@ -178,25 +200,31 @@ def _run_empty(
 
 
 def _give_device(model: Any, device: str) -> None:
-    """Put every parameter and buffer of a model on the meta device onto a fake one, tied ones once."""
+    """Put every parameter and buffer of a model on the meta device onto a fake one, tied ones
+    once."""
     moved: dict[int, Any] = {}
 
     def on_device(tensor: torch.Tensor) -> Any:
         if id(tensor) not in moved:
             empty = torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
             is_weight = isinstance(tensor, torch.nn.Parameter)
-            moved[id(tensor)] = torch.nn.Parameter(empty, tensor.requires_grad) if is_weight else empty
+            moved[id(tensor)] = (
+                torch.nn.Parameter(empty, tensor.requires_grad) if is_weight else empty
+            )
         return moved[id(tensor)]
 
     kept = [*model.parameters(), *model.buffers()]  # no id is used twice
     for module in model.modules():
         for held in (module._parameters, module._buffers):
-            held.update({name: on_device(tensor) for name, tensor in held.items() if tensor is not None})
+            held.update(
+                {name: on_device(tensor) for name, tensor in held.items() if tensor is not None}
+            )
     del kept
 
 
 class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Books the memory of every tensor that is made until it is gone; a boolean index has `targets` places.
+    """Books the memory of every tensor that is made until it is gone; a boolean index has `targets`
+    places.
 
     Attributes:
         peak: most bytes at once: {of logits: True, of all else: False}.
@@ -223,10 +251,13 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return made
 
     def _places(self, index: torch.Tensor | None) -> list[torch.Tensor | None]:
-        """A boolean index as as many whole numbers as there are targets, for each of its dimensions."""
+        """A boolean index as as many whole numbers as there are targets, for each of its
+        dimensions."""
         if index is None or index.dtype != torch.bool:
             return [index]
-        return [torch.zeros(self._targets, dtype=torch.long, device=index.device) for _ in index.shape]
+        return [
+            torch.zeros(self._targets, dtype=torch.long, device=index.device) for _ in index.shape
+        ]
 
     def _book(self, tensor: torch.Tensor) -> None:
         storage = tensor.untyped_storage()

@@ -13,8 +13,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 from accelerate.utils import send_to_device
 
-from ft_harness import processes, quantization
-from ft_harness.base_model import (
+from ft_harness import processes
+from ft_harness.errors import ConfigError, FtHarnessError
+from ft_harness.models import quantization
+from ft_harness.models.base_model import (
     SIXTEEN_BITS,
     BaseModel,
     empty_model,
@@ -24,12 +26,11 @@ from ft_harness.base_model import (
     load_tokenizer,
     stored_dtype,
 )
-from ft_harness.errors import ConfigError, FtHarnessError
-from ft_harness.examples import Example
-from ft_harness.heads import Head, HeadPlan, own_modules
-from ft_harness.provenance import free_memory_bytes, rss_bytes
+from ft_harness.models.heads import Head, HeadPlan, own_modules
+from ft_harness.models.memory import free_memory_bytes, rss_bytes
 from ft_harness.recipe import ModelSection, Recipe
 from ft_harness.records import ModelInfo
+from ft_harness.tasks.examples import Example
 from ft_harness.training.adapter_model import trained_model
 from ft_harness.training.batches import Share, StepSampler, steps_of_epoch
 from ft_harness.training.distributed import share_out
@@ -111,7 +112,8 @@ class Forecast:
 
     Attributes:
         batch: how the rows of a step are shared out.
-        parameters, trainable: as the architecture has them, also where weights are packed; None: not known.
+        parameters, trainable: as the architecture has them, also where weights are packed; None:
+            not known.
         memory: None: the architecture can't be run on shapes alone.
     """
 
@@ -123,8 +125,11 @@ class Forecast:
     memory: Memory | None
 
 
-def empty_base(section: ModelSection, plan: HeadPlan | None, *, gpu: bool | None = None) -> BaseModel:
-    """A base model without weights, on the device that it would be loaded onto: tokenizer, configuration and shapes.
+def empty_base(
+    section: ModelSection, plan: HeadPlan | None, *, gpu: bool | None = None
+) -> BaseModel:
+    """A base model without weights, on the device that it would be loaded onto: tokenizer,
+    configuration and shapes.
 
     Args:
         gpu: as on a GPU that computes in bfloat16, which needn't be here; None: as here.
@@ -167,7 +172,11 @@ def count_work(recipe: Recipe, rows: Rows) -> Work:
     lengths = [len(row.input_ids) for row in rows]
     targets = [row.trained_tokens if isinstance(row, Example) else 1 for row in rows]
     whole, rest = divmod(steps, of_epoch)
-    last = [row for rows_of in steps_of_epoch(lengths, step, settings.seed, whole)[:rest] for row in rows_of]
+    last = [
+        row
+        for rows_of in steps_of_epoch(lengths, step, settings.seed, whole)[:rest]
+        for row in rows_of
+    ]
     return Work(
         steps,
         steps / of_epoch,
@@ -198,7 +207,9 @@ def make_forecast(plan: TrainingPlan, room: int | None = None) -> Forecast:
     except Exception as error:  # a model's own code, which looks at contents that aren't there
         logger.info("memory can't be foreseen: %s", error)
         return Forecast(work, share, base.device, base.info.parameters, None, None)
-    memory = _memory(counted.footprint, base) if room is None else Memory(counted.footprint, 0, room)
+    memory = (
+        _memory(counted.footprint, base) if room is None else Memory(counted.footprint, 0, room)
+    )
     if not memory.fits:
         memory = replace(memory, instead=_instead(plan, memory))
     return Forecast(work, share, base.device, counted.parameters, counted.trainable, memory)
@@ -212,7 +223,8 @@ def _memory(footprint: Footprint, base: BaseModel) -> Memory:
 
 
 def _instead(plan: TrainingPlan, memory: Memory) -> list[Alternative]:
-    """Settings that need less memory: each alone, and where none is enough together, up to the first that is."""
+    """Settings that need less memory: each alone, and where none is enough together, up to the
+    first that is."""
     single = _smaller(plan.recipe, plan.data.examples)
     found = [_counted_with(each, plan, memory) for each in single]
     found = [each for each in found if each.total < memory.total]
@@ -249,7 +261,8 @@ def _changed(recipe: Recipe, settings: Settings) -> Recipe:
 
 
 def _smaller(recipe: Recipe, rows: Rows) -> list[Settings]:
-    """Settings for the same steps in less memory, or nearly the same; those that change the adapter least first."""
+    """Settings for the same steps in less memory, or nearly the same; those that change the adapter
+    least first."""
     train = recipe.train
     found: list[Settings] = [*_micro_batches(recipe)]
     if not train.gradient_checkpointing:
@@ -269,7 +282,10 @@ def _micro_batches(recipe: Recipe) -> Iterator[Settings]:
     batch, step = recipe.train.per_device_train_batch_size, recipe.train.effective_batch_size
     while batch > 1:
         batch = next(rows for rows in range(batch // 2, 0, -1) if step % rows == 0)
-        settings = {"train.per_device_train_batch_size": batch, "train.gradient_accumulation_steps": step // batch}
+        settings = {
+            "train.per_device_train_batch_size": batch,
+            "train.gradient_accumulation_steps": step // batch,
+        }
         try:
             share_out(_changed(recipe, settings))
         except ConfigError:  # several processes can't share these out
@@ -294,8 +310,8 @@ def _cut(row: Example, most: int) -> Example:
 
 
 def time_steps(plan: TrainingPlan) -> float:
-    """Seconds that the training of a loaded base will take, from a few steps on a middling batch, in the number formats
-    and with the checkpointing and the optimizer of the training.
+    """Seconds that the training of a loaded base will take, from a few steps on a middling batch,
+    in the number formats and with the checkpointing and the optimizer of the training.
 
     The base is left as it was, and so are the random generators.
     """
@@ -311,7 +327,8 @@ def time_steps(plan: TrainingPlan) -> float:
 
 
 def _time_batch(plan: TrainingPlan, model: Any, rows: Sequence[Any]) -> tuple[float, float]:
-    """Mean seconds of (forward and backward, the optimizer's step) on these rows, after one of each that warms up."""
+    """Mean seconds of (forward and backward, the optimizer's step) on these rows, after one of each
+    that warms up."""
     base, objective, spent = plan.base, make_objective(plan.base), []
     optimizer = make_optimizer(plan.recipe.train, model)
 
@@ -342,7 +359,9 @@ def largest_batch(recipe: Recipe, rows: Sequence[Any], share: Share) -> list[Any
     found: list[int] = []
     for epoch in range(min(math.ceil(steps / of_epoch), _EPOCHS_PLANNED)):
         sampler.set_epoch(epoch)
-        planned = islice(sampler, (steps - epoch * of_epoch) * share.accumulation)  # the last step may have fewer
+        planned = islice(
+            sampler, (steps - epoch * of_epoch) * share.accumulation
+        )  # the last step may have fewer
         found = max([found, *planned], key=lambda batch: padded_tokens(batch, lengths))
     return [rows[number] for number in found]
 

@@ -1,0 +1,123 @@
+"""Scores, differences, intervals, p, times and sizes as tables and sentences show them: every
+number is rounded here, once."""
+
+from __future__ import annotations
+
+import math
+
+from ft_harness.metrics import find_metric
+from ft_harness.stats import ALPHA
+
+NONE = "-"
+_CARRIED = 200  # units of the last decimal that an interval may be wide: 20 points with one decimal
+_MOST_DECIMALS = 6
+_SAME, _ZERO = (
+    1e-9,
+    1e-12,
+)  # relative and absolute difference up to which two ends of an interval are one number
+
+
+def _factor(metric: str) -> float:
+    return 100.0 if find_metric(metric).scale == 1 else 1.0
+
+
+def decimals(metric: str, low: float | None, high: float | None) -> int:
+    """Decimals of all numbers of a row, by the interval of its difference.
+
+    As many as the metric has, fewer where the interval is wider than 200 units of the last one,
+    more where an end would look like the other one, or like 0 though the interval leaves out 0.
+    """
+    digits = find_metric(metric).digits
+    if low is None or high is None or math.isclose(low, high, rel_tol=_SAME, abs_tol=_ZERO):
+        return digits
+    below, above = _factor(metric) * low, _factor(metric) * high
+    digits = max(0, min(digits, math.floor(math.log10(_CARRIED / (above - below)))))
+    while digits < _MOST_DECIMALS and _hides(
+        round(below, digits), round(above, digits), below, above
+    ):
+        digits += 1
+    return digits
+
+
+def _hides(shown_low: float, shown_high: float, low: float, high: float) -> bool:
+    """Whether rounding makes one number of both ends, or puts 0 into an interval that leaves it
+    out."""
+    return shown_low == shown_high or (low > 0 and shown_low == 0) or (high < 0 and shown_high == 0)
+
+
+def amount(metric: str, value: float | None, digits: int | None = None) -> str:
+    """A score: per cent for metrics between 0 and 1; with the metric's own decimals if none are
+    given."""
+    if value is None:
+        return NONE
+    found = find_metric(metric)
+    shown = f"{_factor(metric) * value:z.{found.digits if digits is None else digits}f}"
+    return f"{shown} %" if found.scale == 1 else shown
+
+
+def difference(metric: str, delta: float | None, digits: int | None = None) -> str:
+    """A signed difference: percentage points for metrics between 0 and 1."""
+    if delta is None:
+        return NONE
+    return (
+        f"{_factor(metric) * delta:+z.{find_metric(metric).digits if digits is None else digits}f}"
+    )
+
+
+def interval(metric: str, low: float | None, high: float | None) -> str:
+    """Both ends; one number where they are the same."""
+    if low is None or high is None:
+        return NONE
+    digits = decimals(metric, low, high)
+    ends = difference(metric, low, digits), difference(metric, high, digits)
+    return f"{ends[0]}, no width" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+
+
+def probability(p: float | None) -> str:
+    """With as many digits as put it on its side of 0.05."""
+    if p is None:
+        return NONE
+    if p < 0.001:
+        return "< 0.001"
+    digits = 3 if p < 0.1 else 2
+    while (round(p, digits) < ALPHA) != (p < ALPHA):
+        digits += 1
+    return f"{p:.{digits}f}"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(count: int | None) -> str:
+    """Bytes in binary units."""
+    if count is None:
+        return NONE
+    value, units = float(count), ["KiB", "MiB", "GiB"]
+    unit = "B"
+    while value >= 1024 and units:
+        value, unit = value / 1024, units.pop(0)
+    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def _rounded(value: float) -> str:
+    """Two digits, and all of those before the point."""
+    return f"{value:.2g}" if value < 9.5 else f"{value:,.0f}"
+
+
+def counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def epochs(value: float) -> str:
+    """So many epochs."""
+    shown = _rounded(value)
+    return f"{shown} epoch{'' if shown == '1' else 's'}"
+
+
+def tokens(count: int) -> str:
+    """So many tokens, of a million on in millions."""
+    return counted(count, "token") if count < 1e6 else f"{_rounded(count / 1e6)} M tokens"

@@ -1,0 +1,74 @@
+"""What became of each item from base to tuned: how many were corrected or broken, where, and a few
+to read."""
+
+from ft_harness.comparison.cases.listing import (
+    MOST_LISTED,
+    SHOWN_CHARACTERS,
+    Answer,
+    Item,
+    Listing,
+    list_items,
+)
+from ft_harness.comparison.cases.nearest import (
+    NEAREST_FILE,
+    Nearest,
+    add_nearest,
+    case_texts,
+    find_nearest,
+    read_nearest,
+)
+from ft_harness.comparison.cases.sheets import (
+    Case,
+    CaseSummary,
+    Choice,
+    NearestExample,
+    add_slices,
+    find_cases,
+    list_cases,
+)
+from ft_harness.comparison.cases.slices import MIN_ITEMS, Slice
+from ft_harness.comparison.cases.table import CASES_FILE, Sheet, Written, read_cases, write_table
+from ft_harness.comparison.cases.traits import field_kind
+from ft_harness.comparison.cases.transitions import (
+    THRESHOLD,
+    ConfusionPair,
+    Transition,
+    count_confusion,
+)
+from ft_harness.metrics.registry import BY_LABEL, DECIDING_METRICS
+
+__all__ = [
+    "BY_LABEL",
+    "CASES_FILE",
+    "DECIDING_METRICS",
+    "MIN_ITEMS",
+    "MOST_LISTED",
+    "NEAREST_FILE",
+    "SHOWN_CHARACTERS",
+    "THRESHOLD",
+    "Answer",
+    "Case",
+    "CaseSummary",
+    "Choice",
+    "ConfusionPair",
+    "Item",
+    "Listing",
+    "Nearest",
+    "NearestExample",
+    "Sheet",
+    "Slice",
+    "Transition",
+    "Written",
+    "add_nearest",
+    "add_slices",
+    "case_texts",
+    "count_confusion",
+    "field_kind",
+    "find_cases",
+    "find_nearest",
+    "list_cases",
+    "list_items",
+    "read_cases",
+    "read_nearest",
+    "write_table",
+]

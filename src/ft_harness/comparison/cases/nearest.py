@@ -1,0 +1,93 @@
+"""The training example that is nearest to each case, kept beside the tuned evaluation for later
+reports."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ft_harness.comparison.cases.sheets import CaseSummary, NearestExample, change_cases, list_cases
+from ft_harness.comparison.cases.traits import content_words, show_fields
+from ft_harness.records import Frozen, read_kept
+
+NEAREST_FILE = "nearest_training.json"
+Doc = dict[str, Any]
+_TEXT_LIMIT = 2000  # characters of a training example that are kept
+
+
+class Nearest(Frozen):
+    """`nearest_training.json`."""
+
+    schema_version: Literal[1] = 1
+    n_training: int = Field(description="training docs that were looked at")
+    items: dict[str, NearestExample | None] = Field(
+        description="item key -> its nearest; null: no word in common"
+    )
+
+
+def find_nearest(
+    texts: Mapping[str, Mapping[str, str]], training: Iterable[Doc], answer: Callable[[Doc], str]
+) -> Nearest:
+    """The training doc whose set of content words has the largest Jaccard index with that of each
+    item's texts.
+
+    Of equally near ones the first counts. Training docs are read one by one and not kept.
+
+    Args:
+        texts: item key -> its text fields; training docs have fields of the same names.
+        answer: the right answer of a training doc.
+    """
+    wanted = {key: content_words(join_texts(fields)) for key, fields in texts.items()}
+    names = next(iter(texts.values()), {}).keys()
+    having: defaultdict[str, list[str]] = defaultdict(list)
+    for key, words in wanted.items():
+        for word in words:
+            having[word].append(key)
+    best: dict[str, tuple[float, Doc]] = {}
+    count = 0
+    for doc in training:
+        count += 1
+        words = content_words(join_texts(show_fields(doc, names)))
+        shared = Counter(key for word in words & having.keys() for key in having[word])
+        for key, common in shared.items():
+            similarity = common / (len(words) + len(wanted[key]) - common)
+            if key not in best or similarity > best[key][0]:
+                best[key] = similarity, doc
+    items: dict[str, NearestExample | None] = dict.fromkeys(wanted)
+    for key, (similarity, doc) in best.items():
+        text = join_texts(show_fields(doc, names))[:_TEXT_LIMIT]
+        items[key] = NearestExample(text=text, answer=answer(doc), similarity=similarity)
+    return Nearest(n_training=count, items=items)
+
+
+def join_texts(texts: Mapping[str, str]) -> str:
+    return "\n".join(texts.values())
+
+
+def case_texts(summary: CaseSummary) -> dict[str, dict[str, str]]:
+    """Item key -> text fields of each case that has any."""
+    return {case.item_key: case.texts for _, case in list_cases(summary) if case.texts}
+
+
+def add_nearest(summary: CaseSummary, nearest: Nearest) -> CaseSummary:
+    """The summary with the nearest training example of each case, as far as it is known."""
+    return change_cases(
+        summary,
+        lambda case: case.model_copy(
+            update={"nearest": nearest.items.get(case.item_key, case.nearest)}
+        ),
+    )
+
+
+def read_nearest(folder: Path) -> Nearest | None:
+    """What was kept in an evaluation's folder; None where nothing was.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    action = "delete it and run the same command again"
+    return read_kept(folder / NEAREST_FILE, Nearest, "the nearest training examples", action)

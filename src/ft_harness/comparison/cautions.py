@@ -1,0 +1,165 @@
+"""What must be said beside a verdict, since the numbers alone don't tell it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from ft_harness import stats
+from ft_harness.comparison import sentences
+from ft_harness.comparison.measurement import Majority
+from ft_harness.comparison.pairing import Pairs
+from ft_harness.comparison.study import Row
+from ft_harness.metrics import find_metric
+from ft_harness.records import Evaluation, Record
+
+# of a metric's largest value: by how much a gain on train must certainly exceed that on other items
+_FAR = 0.05
+
+
+def find_cautions(
+    headline: Row, sides: tuple[Evaluation, Evaluation], pairs: Pairs, majority: Majority | None
+) -> list[str]:
+    """The sentences that one comparison asks for by itself; `sides` are base and tuned, `pairs`
+    their items."""
+    base, tuned = pairs.texts("prediction")
+    golds, _ = pairs.texts("target")
+    found: list[str | None] = [
+        sentences.remark_same(sides[0].record) if _is_same(*sides) else None,
+        sentences.remark_unscored(len(pairs) - headline.n, len(pairs))
+        if headline.n < len(pairs)
+        else None,
+        sentences.remark_majority(majority.share, majority.interval) if majority else None,
+    ]
+    if any(
+        answer is not None for answer in chain(base, tuned)
+    ):  # else only the likelihood of a text was asked for
+        found += [sentences.remark_empty("base", base), sentences.remark_empty("tuned", tuned)]
+    found += [
+        sentences.remark_cut(who)
+        for who, side in zip(("base", "tuned"), sides, strict=True)
+        if _is_cut_throughout(side)
+    ]
+    found.append(sentences.remark_collapse(base, tuned, [str(gold) for gold in golds]))
+    return [remark for remark in found if remark]
+
+
+def _is_same(base: Evaluation, tuned: Evaluation) -> bool:
+    """Whether both sides were read from one place."""
+    if base.record.foreign and tuned.record.foreign:
+        return (base.record.foreign.file, base.record.eval_id) == (
+            tuned.record.foreign.file,
+            tuned.record.eval_id,
+        )
+    return base.folder.resolve() == tuned.folder.resolve()
+
+
+def _is_cut_throughout(evaluation: Evaluation) -> bool:
+    """Whether the limit of tokens ended every generated answer; reads no further than to the first
+    that it did not."""
+    samples = (sample for sample in evaluation.samples() if sample.failed is None)
+    first = next(samples, None)
+    if first is None or not first.unfinished:
+        return False
+    return all(sample.unfinished and all(sample.unfinished) for sample in chain([first], samples))
+
+
+def place_of(tuned: Record) -> tuple[Any, ...]:
+    """What evaluations of one adapter on several splits of one task have in common."""
+    settings = tuned.settings
+    decoding = repr(sorted(settings.generation_kwargs.items()))
+    return (
+        tuned.subject,
+        settings.task,
+        settings.num_fewshot,
+        decoding,
+        repr(settings.text_fields),
+        tuned.model.quantization,
+    )
+
+
+def find_context(
+    headline: Row,
+    tuned: Record,
+    same_place: Sequence[tuple[Record, Row]],
+    recipes: Mapping[str, dict[str, Any]],
+) -> list[str]:
+    """The sentences that other splits in the same place, and the adapter's recipe, ask for.
+
+    Args:
+        same_place: tuned record and deciding row of each split that was compared there.
+        recipes: of the adapters whose cards are known.
+    """
+    found = [
+        find_choosing(
+            tuned, recipes.get(tuned.subject), [record.settings.split for record, _ in same_place]
+        )
+    ]
+    if tuned.settings.split != "train":
+        trained = (row for record, row in same_place if record.settings.split == "train")
+        found += [
+            find_overfitting(row, headline) for row in trained if row.metric == headline.metric
+        ]
+    return [remark for remark in found if remark]
+
+
+def find_overfitting(trained: Row, tested: Row) -> str | None:
+    """A warning if training gained far more on the split that it was made from than on another one.
+
+    Far more: the 95 % interval of gain on train minus gain elsewhere (each tuned minus base, in the
+    better direction) lies wholly above 5 % of the metric's largest value; of perplexities above
+    0.05 of the logarithm.
+    """
+    there, here = _gain(trained), _gain(tested)
+    if there is None or here is None or stats.independent_difference(there, here)[0] <= _FAR:
+        return None
+    return sentences.remark_overfitting(trained.metric, trained, tested)
+
+
+def _gain(row: Row) -> stats.Estimate | None:
+    """What tuning gained, as a share of the metric's largest value, and its interval; None:
+    undefined."""
+    metric = find_metric(row.metric)
+    if row.base is None or row.delta is None or row.low is None or row.high is None:
+        return None
+    changes = [row.low, row.delta, row.high]
+    if not math.isinf(metric.scale):
+        changes = [change / metric.scale for change in changes]
+    elif row.base > 0 and row.low > -row.base:
+        changes = [math.log1p(change / row.base) for change in changes]
+    else:
+        return None
+    low, delta, high = (
+        changes if metric.higher_is_better else [-change for change in reversed(changes)]
+    )
+    return delta, (low, high)
+
+
+def find_choosing(
+    tuned: Record, recipe: Mapping[str, Any] | None, splits: Sequence[str]
+) -> str | None:
+    """A warning that validation items were used for choosing, or may have been; `splits` are those
+    that were scored of the same adapter and task, `recipe` that of the adapter's card."""
+    settings = tuned.settings
+    how = (
+        _choice(recipe or {})
+        if (recipe or {}).get("task", {}).get("name") == settings.task
+        else None
+    )
+    if settings.split == "validation" or (
+        settings.split == "test" and how and "validation" in splits
+    ):
+        return sentences.remark_choosing(how, settings.split)
+    return None
+
+
+def _choice(recipe: Mapping[str, Any]) -> str | None:
+    """What the training decided by its validation split."""
+    train = recipe.get("train", {})
+    ways = {
+        "the best checkpoint was kept": train.get("load_best_model_at_end"),
+        "it was stopped early": train.get("early_stopping_patience"),
+    }
+    return ", ".join(way for way, is_used in ways.items() if is_used) or None

@@ -1,0 +1,174 @@
+"""What tells the comparisons of a study apart: the columns of its tables, the names in its
+sentences."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from typing import Any
+
+from ft_harness.comparison.amounts import NONE
+from ft_harness.comparison.study import Comparison, Row, Study
+from ft_harness.records import Record
+
+TITLES = {
+    "model": "Model",
+    "task": "Task",
+    "adapter": "Adapter",
+    "shots": "Shots",
+    "decoding": "Decoding",
+    "input": "Input",
+    "quantization": "Quantisation",
+    "limit": "Items",
+    "seed": "Training seed",
+    "split": "Split",
+    "metric": "Metric",
+}
+
+
+_ARROW = " -> "  # from base to tuned, where a study varies it
+_ALWAYS = ("task", "split", "metric")
+_SETTINGS = tuple(
+    feature for feature in TITLES if feature not in _ALWAYS
+)  # columns where they vary
+
+
+def features_of(study: Study, comparison: Comparison, row: Row | None = None) -> dict[str, str]:
+    """Feature -> value as text, of a comparison; with a row, its split and metric too."""
+    record, arguments = comparison.tuned, _varied_arguments(_Same(study))
+    after = _varied(record, arguments)
+    before = (
+        _varied(comparison.base, arguments)
+        if any(each.footnotes for each in comparison.rows)
+        else after
+    )
+    train: Any = recipe_of(study, comparison).get("train")
+    found = {
+        **{name: _both(before[name], after[name]) for name in before},
+        "adapter": record.subject,
+        "limit": "all" if record.settings.limit is None else str(record.settings.limit),
+        "seed": str(train["seed"]) if isinstance(train, dict) and "seed" in train else NONE,
+        "split": record.settings.split,
+    }
+    return found | ({"split": row.split, "metric": _metric_name(row)} if row else {})
+
+
+def recipe_of(study: Study, comparison: Comparison) -> dict[str, Any]:
+    """The recipe in the card of the tuned side; empty where it is not known."""
+    return _recipes(_Same(study)).get(comparison.tuned.subject, {})
+
+
+def _varied(record: Record, arguments: Mapping[str, Collection[str]]) -> dict[str, str]:
+    """What a study may vary between base and tuned on purpose; `arguments` of generation are those
+    that it varies."""
+    settings = record.settings
+    return {
+        "model": record.model.pretrained,
+        "task": settings.task,
+        "shots": str(settings.num_fewshot),
+        "decoding": _decoding(settings.generation_kwargs, arguments[settings.task]),
+        "input": ", ".join(settings.text_fields) if settings.text_fields else "prompt",
+        "quantization": record.model.quantization or "none",
+    }
+
+
+def _both(base: str, tuned: str) -> str:
+    return tuned if base == tuned else f"{base}{_ARROW}{tuned}"
+
+
+def _decoding(arguments: dict[str, Any], told: Collection[str]) -> str:
+    """The arguments that tell one way of decoding from another; all, where there is but one way."""
+    shown = [
+        f"{key}={_show(value)}"
+        for key, value in sorted(arguments.items())
+        if not told or key in told
+    ]
+    return ", ".join(shown) or "as the task says"
+
+
+def _show(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _metric_name(row: Row) -> str:
+    return f"{row.metric}, majority class" if row.tuned_subject is None else row.metric
+
+
+class _Same:
+    """A study as a key: equal to itself alone, since comparing what is in it would take longer than
+    what is cached."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+
+    def __hash__(self) -> int:
+        return id(self.study)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.study is self.study
+
+
+@lru_cache(maxsize=2)
+def _recipes(key: _Same) -> dict[str, dict[str, Any]]:
+    """Adapter -> the recipe in its card."""
+    return {run.card.name: run.card.recipe for run in reversed(key.study.adapters)}
+
+
+@lru_cache(maxsize=2)
+def _varied_arguments(key: _Same) -> dict[str, set[str]]:
+    """Task -> the arguments of generation that are not the same in all its evaluations."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for comparison in key.study.comparisons:
+        for settings in (comparison.base.settings, comparison.tuned.settings):
+            shown = {name: _show(value) for name, value in settings.generation_kwargs.items()}
+            if shown not in (ways := found.setdefault(settings.task, [])):
+                ways.append(shown)
+    return {
+        task: {name for way in ways for name in way if len({each.get(name) for each in ways}) > 1}
+        for task, ways in found.items()
+    }
+
+
+@lru_cache(maxsize=2)
+def _known_values(key: _Same) -> dict[tuple[str, str, str], set[str]]:
+    """(task, split, feature) -> its known values."""
+    found: dict[tuple[str, str, str], set[str]] = {}
+    for comparison in key.study.comparisons:
+        features = features_of(key.study, comparison)
+        for name in _SETTINGS:
+            values = found.setdefault((features["task"], features["split"], name), set())
+            values |= {features[name]} - {NONE}
+    return found
+
+
+def varying(study: Study, task: str | None = None) -> list[str]:
+    """The features of which several known values stand on one split of one task, of any task or of
+    this one."""
+    found = _known_values(_Same(study))
+    several = {
+        name for (of, _, name), values in found.items() if task in (None, of) and len(values) > 1
+    }
+    several |= {
+        name
+        for (of, _, name), values in found.items()
+        if task in (None, of) and any(_ARROW in each for each in values)
+    }
+    return [name for name in _SETTINGS if name in several]
+
+
+def name_of(study: Study, comparison: Comparison) -> str:
+    """The task; with what tells its comparisons apart where there are several on one of its
+    splits."""
+    return ", ".join([features_of(study, comparison)["task"], *tell_apart(study, comparison)])
+
+
+def tell_apart(study: Study, comparison: Comparison) -> list[str]:
+    """What tells a comparison apart from others of its task, or its base from its tuned side;
+    nothing where all is the same."""
+    features = features_of(study, comparison)
+    words = {"shots": "{}-shot", "limit": "{} items", "seed": "seed {}", "decoding": "decoding {}"}
+    words |= {"input": "input {}", "quantization": "quantisation {}"}
+    return [
+        words.get(name, "{}").format(features[name]) for name in varying(study, features["task"])
+    ]

@@ -1,0 +1,222 @@
+"""The numbers of one comparison: values, differences, intervals and p, from the statistics of
+paired items."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ft_harness import stats
+from ft_harness.comparison.pairing import Pairs
+from ft_harness.metrics import Metric, add_up, find_metric
+
+Array = NDArray[np.float64]
+_Columns = tuple[
+    str | None, str | None
+]  # of base and of tuned: where a metric's statistics are kept
+_Scored = tuple[Array, Array, NDArray[np.int64] | None]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Base and tuned value of a metric and what is known of their difference; None where undefined.
+
+    Attributes:
+        n: items with a score on both sides.
+        clusters: how many clusters these items make; None: each item stands alone.
+        interval: 95 % interval of delta.
+        interval_method, p_method: the rules for interval and p.
+    """
+
+    base: float | None
+    tuned: float | None
+    n: int
+    clusters: int | None
+    delta: float | None = None
+    interval: stats.Interval | None = None
+    p: float | None = None
+    interval_method: str | None = None
+    p_method: str | None = None
+
+
+@dataclass(frozen=True)
+class Majority:
+    """What always giving the most frequent gold label scores.
+
+    Attributes:
+        share: of the items that have this label.
+        interval: 95 % interval of the tuned model's score minus this share, item by item; None:
+            undefined.
+    """
+
+    share: float
+    interval: stats.Interval | None
+
+
+class Measurement:
+    """The metrics of paired items; what several metrics rest on is read and counted once."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
+        self._units: dict[_Columns, stats.PairedUnits] = {}
+        self._sums: dict[_Columns, tuple[Array, Array]] = {}
+        self._scored: tuple[_Columns, _Scored] | None = (
+            None  # of the last metric: its neighbours often share it
+        )
+        self._unscored: dict[_Columns, tuple[int, int]] = {}
+
+    @cached_property
+    def _clusters(self) -> NDArray[np.int64] | None:
+        return self.pairs.clusters
+
+    def _columns(self, name: str) -> _Columns:
+        return self.pairs.base.columns.get(name), self.pairs.tuned.columns.get(name)
+
+    def scored(self, name: str) -> _Scored:
+        """Statistics of base and tuned [n, K] of the items that have them on both sides, and the
+        items' clusters."""
+        key = self._columns(name)
+        if self._scored is None or self._scored[0] != key:
+            self._scored = key, self._read(name)
+        return self._scored[1]
+
+    def _add_up(self, name: str) -> tuple[Array, Array]:
+        """Sums [K] of the statistics of base and of tuned."""
+        key = self._columns(name)
+        if key not in self._sums:
+            base, tuned, _ = self.scored(name)
+            self._sums[key] = add_up(base), add_up(tuned)
+        return self._sums[key]
+
+    def _read(self, name: str) -> _Scored:
+        base, tuned = self.pairs.statistics(name)
+        missing = np.isnan(base[:, 0]), np.isnan(tuned[:, 0])
+        kept = ~(missing[0] | missing[1])
+        alike = int((missing[0] & missing[1]).sum())
+        self._unscored[self._columns(name)] = (
+            int(missing[0].sum()) - alike,
+            int(missing[1].sum()) - alike,
+        )
+        if base.shape[1] != tuned.shape[1]:  # one side has no score at all
+            return np.empty((0, 1)), np.empty((0, 1)), None
+        clusters = self._clusters
+        if not kept.all():
+            base, tuned = base[kept], tuned[kept]
+            clusters = (
+                None if clusters is None else np.unique(clusters[kept], return_inverse=True)[1]
+            )
+        alone = clusters is not None and len(clusters) == clusters.max(initial=-1) + 1
+        return base, tuned, None if alone else clusters
+
+    def unscored(self, name: str) -> tuple[int, int]:
+        """Items without a score that the other side has one for: of base, of tuned.
+
+        What neither side has is no fault of either: an exact match among the answerable questions,
+        a text without tokens.
+        """
+        key = self._columns(name)
+        if key not in self._unscored:
+            self.scored(name)
+        return self._unscored[key]
+
+    def difference(self, name: str) -> Difference:
+        """What became of one metric from base to tuned."""
+        metric = find_metric(name)
+        base, tuned, clusters = self.scored(name)
+        number = None if clusters is None else int(clusters.max()) + 1
+        before, after = (metric.value_of(sums, len(base)) for sums in self._add_up(name))
+        if before is None or after is None:
+            return Difference(before, after, len(base), number)
+        measured = Difference(before, after, len(base), number, after - before)
+        if metric.binary:
+            return _exact(measured, tuned[:, 0] - base[:, 0], clusters)
+        key = self._columns(name)
+        if key not in self._units:
+            self._units[key] = stats.pair_units(base, tuned, clusters)
+        return _resampled(measured, metric, self._units[key])
+
+    def detectable(self, name: str) -> float | None:
+        """The smallest difference that these items could have shown."""
+        metric = find_metric(name)
+        base, _, _ = self.scored(name)
+        changes = self.influence(name)
+        return (
+            None if changes is None else stats.detectable_effect(changes, len(base), metric.scale)
+        )
+
+    def influence(self, name: str) -> Array | None:
+        """What each item (or cluster, in the order of first items) adds to the difference [units];
+        None: undefined."""
+        aggregate = find_metric(name).aggregate
+        base, tuned, clusters = self.scored(name)
+        if len(base) < 2:
+            return None
+        changes = stats.influence(tuned, aggregate, clusters) - stats.influence(
+            base, aggregate, clusters
+        )
+        return changes if np.isfinite(changes).all() else None
+
+    def majority(self, name: str) -> Majority | None:
+        """What always answering the most frequent gold label scores, on the items that this 0/1
+        metric rests on; None for no items."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        before, after = self.pairs.statistics(name)
+        kept = ~(np.isnan(before[:, 0]) | np.isnan(after[:, 0]))
+        golds = self.pairs.columns("target")[0].filter(pa.array(kept))
+        counted = pc.value_counts(golds)
+        if not len(counted):
+            return None
+        place = int(np.argmax(counted.field("counts").to_numpy()))
+        label, count = counted.field("values")[place], counted.field("counts")[place].as_py()
+        _, tuned, clusters = self.scored(name)
+        right = pc.equal(golds, label).to_numpy().astype(np.float64)
+        return Majority(count / len(golds), _exact_interval(tuned[:, 0] - right, clusters))
+
+
+def _exact(measured: Difference, changes: Array, clusters: NDArray[np.int64] | None) -> Difference:
+    """Interval and p of zeros and ones."""
+    if clusters is None:
+        p = stats.mcnemar_exact(int((changes > 0).sum()), int((changes < 0).sum()))
+        methods = "Tango's score interval", "McNemar's exact test"
+    else:
+        p = stats.clustered_flip_p(changes, clusters)
+        methods = "Tango's score interval, design effect of clusters", "exact swaps of clusters"
+    interval = _exact_interval(changes, clusters)
+    return replace(
+        measured, interval=interval, p=p, interval_method=methods[0], p_method=methods[1]
+    )
+
+
+def _exact_interval(changes: Array, clusters: NDArray[np.int64] | None) -> stats.Interval | None:
+    if clusters is not None:
+        return stats.clustered_paired_interval(changes, clusters)
+    return stats.paired_interval(int((changes > 0).sum()), int((changes < 0).sum()), len(changes))
+
+
+def _resampled(measured: Difference, metric: Metric, pairs: stats.PairedUnits) -> Difference:
+    """Interval and p by resampling; of metrics without a largest value (perplexities) on the scale
+    of their logarithm, the interval given as difference from the observed base."""
+    units = "clusters" if measured.clusters else "items"
+    is_ratio = math.isinf(metric.scale)
+    aggregate = partial(_log_value, metric) if is_ratio else metric.aggregate
+    interval, p = stats.paired_bootstrap(pairs, aggregate), stats.permutation_p(pairs, aggregate)
+    if is_ratio and interval is not None and measured.base is not None:
+        interval = measured.base * math.expm1(interval[0]), measured.base * math.expm1(interval[1])
+    scale = ", log ratio" if is_ratio else ""
+    return replace(
+        measured,
+        interval=interval,
+        p=p,
+        interval_method=f"paired bootstrap of {units}{scale}",
+        p_method=f"permutation of {units}{scale}",
+    )
+
+
+def _log_value(metric: Metric, sums: Array, n: object) -> Array:
+    return np.log(metric.aggregate(sums, n))

@@ -1,0 +1,185 @@
+"""Which evaluations belong together, whether they may be compared, and their items paired one by
+one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ft_harness.comparison.terms import _STRICT, FACTORS, Mismatch, Terms, _filter, find_mismatches
+from ft_harness.errors import InputError
+from ft_harness.records import Evaluation, Record, Sample, describe_record
+from ft_harness.records.score_table import Outcomes, find_samples, read_outcomes
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
+def match_evaluations(
+    evaluations: Sequence[Evaluation], terms: Terms = _STRICT
+) -> tuple[list[tuple[Evaluation, Evaluation]], list[str]]:
+    """Each adapter's evaluation with the base evaluation most like it, and a note for each that
+    stays alone.
+
+    A place is model, task, split, shots, limit and filter, without what is a declared factor.
+    """
+    bases = [evaluation for evaluation in evaluations if evaluation.record.adapter is None]
+    by_place: dict[tuple[Any, ...], list[Evaluation]] = {}
+    for base in bases:
+        by_place.setdefault(_place(base.record, terms), []).append(base)
+    matched, notes = [], []
+    for tuned in evaluations:
+        if tuned.record.adapter is None:
+            continue
+        partners = by_place.get(_place(tuned.record, terms), [])
+        if partners:
+            matched.append(
+                (
+                    min(partners, key=lambda base: len(find_mismatches(base.record, tuned.record))),
+                    tuned,
+                )
+            )
+        else:
+            notes.append(
+                f"{describe_record(tuned.record)}: no base model was scored in this place, not compared"
+            )
+    used = {id(base) for base, _ in matched}
+    alone = [base.record for base in bases if id(base) not in used]
+    notes += [
+        f"{describe_record(record)}: no adapter was scored in this place, not compared"
+        for record in alone
+    ]
+    return matched, notes
+
+
+def _place(record: Record, terms: Terms) -> tuple[Any, ...]:
+    settings = record.settings
+    free = {field for factor in terms.factors for field in FACTORS[factor]}
+    model = None if "model" in free else record.model.identity
+    shots = None if "num_fewshot" in free else settings.num_fewshot
+    return model, settings.task, settings.split, shots, settings.limit, _filter(record)
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """The items that base and tuned both have, in the order of the base's samples.
+
+    Attributes:
+        base_rows, tuned_rows: [items], where each item stands in the outcomes of its side.
+    """
+
+    base: Outcomes
+    tuned: Outcomes
+    base_rows: Rows
+    tuned_rows: Rows
+
+    def __len__(self) -> int:
+        return len(self.base_rows)
+
+    def texts(self, column: str) -> tuple[list[str | None], list[str | None]]:
+        """A column of text of base and of tuned."""
+        before, after = self.columns(column)
+        shown: list[str | None] = before.to_pylist()
+        return shown, shown if before.equals(after) else after.to_pylist()
+
+    def columns(self, column: str) -> tuple[Any, Any]:
+        """As `texts`, as pyarrow keeps them."""
+        sides = (self.base, self.base_rows), (self.tuned, self.tuned_rows)
+        before, after = (
+            outcomes.texts.column(column)
+            if _is_all(rows, len(outcomes.texts))
+            else outcomes.texts.column(column).take(rows)
+            for outcomes, rows in sides
+        )
+        return before, after
+
+    @property
+    def clusters(self) -> Rows | None:
+        """The number of each item's cluster, from 0; None where the task names none, or no two
+        items share one."""
+        import pyarrow.compute as pc
+
+        column = self.base.texts.column("cluster").take(self.base_rows)
+        if column.null_count:
+            return None
+        numbers = pc.dictionary_encode(column.combine_chunks()).indices.to_numpy().astype(np.int64)
+        return None if len(numbers) == numbers.max(initial=-1) + 1 else numbers
+
+    def statistics(self, metric: str) -> tuple[Array, Array]:
+        """[items, K] of base and of tuned; a row of NaN where a side has no score."""
+        before, after = self.base.statistics(metric), self.tuned.statistics(metric)
+        return (
+            before if _is_all(self.base_rows, len(before)) else before[self.base_rows],
+            after if _is_all(self.tuned_rows, len(after)) else after[self.tuned_rows],
+        )
+
+    def only(self, kept: NDArray[np.bool_]) -> Pairs:
+        """These of the items [items]."""
+        return replace(self, base_rows=self.base_rows[kept], tuned_rows=self.tuned_rows[kept])
+
+
+def _is_all(rows: Rows, n: int) -> bool:
+    """Whether these are all of n rows in their order, so that a million need not be put in order
+    again."""
+    return len(rows) == n and bool((rows == np.arange(n)).all())
+
+
+def pair_items(base: Evaluation, tuned: Evaluation) -> tuple[Pairs, dict[str, Mismatch]]:
+    """The items that both have, paired by key, and what differs of them.
+
+    Raises:
+        InputError: samples can't be read, or repeat an item key.
+    """
+    import pyarrow.compute as pc
+
+    left, right = _read_unique(base), _read_unique(tuned)
+    found = pc.index_in(left.texts.column("item_key"), value_set=right.texts.column("item_key"))
+    base_rows = np.flatnonzero(found.is_valid().to_numpy())
+    pairs = Pairs(left, right, base_rows, found.drop_null().to_numpy().astype(np.int64))
+    found = {}
+    if not len(left.texts) == len(right.texts) == len(pairs):
+        sides = (
+            f"{len(side.texts)} ({len(side.texts) - len(pairs)} only here)"
+            for side in (left, right)
+        )
+        found["items"] = Mismatch("items", *sides)
+    for field in ("prompt_hash", "target_hash"):
+        found |= _differing_texts(field, pairs)
+    return pairs, found
+
+
+def _differing_texts(field: str, pairs: Pairs) -> dict[str, Mismatch]:
+    if (columns := pairs.columns(field))[0].equals(columns[1]):
+        return {}
+    before, after = pairs.texts(field)
+    differing = [row for row, (b, t) in enumerate(zip(before, after, strict=True)) if b != t]
+    first = differing[0]
+    key = pairs.only(np.arange(len(pairs)) == first).texts("item_key")[0][0]
+    where = f"{field} of {len(differing)} of {len(pairs)} items, first {key}"
+    return {field: Mismatch(where, repr(before[first]), repr(after[first]))}
+
+
+def _read_unique(evaluation: Evaluation) -> Outcomes:
+    import pyarrow.compute as pc
+
+    outcomes = read_outcomes(evaluation)
+    repeated = len(outcomes.texts) - pc.count_distinct(outcomes.texts.column("item_key")).as_py()
+    if repeated:
+        raise InputError(
+            f"{evaluation.folder}: {repeated} samples repeat the item_key of another",
+            "one sample per item",
+            "delete this evaluation's folder and run the same command again",
+        )
+    return outcomes
+
+
+def read_samples(
+    base: Evaluation, tuned: Evaluation, keys: Collection[str]
+) -> list[tuple[Sample, Sample]]:
+    """Both samples of these items, sorted by item key."""
+    before, after = find_samples(base, keys), find_samples(tuned, keys)
+    return [(before[key], after[key]) for key in sorted(keys)]

@@ -1,0 +1,183 @@
+"""What a test set can show, before anything is trained: from a number of items, or from a finished
+base evaluation."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ft_harness import stats
+from ft_harness.comparison.cases import DECIDING_METRICS
+from ft_harness.comparison.pairing import Pairs
+from ft_harness.errors import ConfigError, InputError
+from ft_harness.metrics import Metric, add_up, find_metric
+from ft_harness.records import Evaluation, Frozen
+from ft_harness.records.score_table import read_outcomes
+
+Array = NDArray[np.float64]
+
+
+class Power(Frozen):
+    """What n items can show of one metric, with 80 % power at 5 %, two-sided."""
+
+    metric: str
+    n: int
+    n_clusters: int | None = Field(
+        description="clusters of the base run's items; null: each item alone, or no run"
+    )
+    base: float
+    correlation: float = Field(
+        description="assumed, of the items' base and tuned scores; 0: independent"
+    )
+    detectable: float | None = Field(
+        description="smallest improvement that is found; null: none would be"
+    )
+    effect: float | None = Field(description="the improvement asked about")
+    needed: int | None = Field(
+        description="items in which `effect` is found; null: none asked about, or never"
+    )
+
+
+def power_of_score(
+    metric: str, n: int, base: float, effect: float | None = None, correlation: float = 0.0
+) -> Power:
+    """For a metric whose items are 0 or 1, from the base's score alone.
+
+    Raises:
+        ConfigError: the metric needs a base run, or a number lies outside its range.
+    """
+    found = find_metric(metric)
+    if not found.binary:
+        raise ConfigError(
+            f"{metric} of single items is not 0 or 1, so its spread is not known from the score",
+            "a finished base evaluation",
+            "give its folder instead of --n and --base",
+        )
+    _check(n, base, effect, correlation)
+    detectable, needed = _power_of_share(found, n, base, effect, stats.Spread(0.0, correlation))
+    return Power(
+        metric=metric,
+        n=n,
+        n_clusters=None,
+        base=base,
+        correlation=correlation,
+        detectable=detectable,
+        effect=effect,
+        needed=needed,
+    )
+
+
+def power_of_run(
+    evaluation: Evaluation,
+    metric: str | None = None,
+    effect: float | None = None,
+    correlation: float = 0.0,
+) -> Power:
+    """For any metric (default: acc or exact_match, else the first), from the items of a finished
+    base evaluation.
+
+    Raises:
+        InputError: the evaluation has no such metric, or no spread can be told from its items.
+        ConfigError: a number lies outside its range.
+    """
+    names = [score.metric for score in evaluation.record.scores]
+    name = metric or next(
+        (each for each in DECIDING_METRICS if each in names), names[0] if names else ""
+    )
+    outcomes = read_outcomes(evaluation)
+    statistics = outcomes.statistics(name)
+    kept = ~np.isnan(statistics[:, 0])
+    statistics, rows = statistics[kept], np.flatnonzero(kept)
+    clusters = Pairs(outcomes, outcomes, rows, rows).clusters
+    if name not in names or len(statistics) < stats.MIN_PAIRS:
+        raise InputError(
+            f"{evaluation.folder}: {len(statistics)} items with a score of {name or 'any metric'}",
+            f"at least {stats.MIN_PAIRS}, of one of {', '.join(names)}",
+            "name another with --metric, or score more items",
+        )
+    found = find_metric(name)
+    base, n = found.value_of(add_up(statistics), len(statistics)), len(statistics)
+    spread = _spread(found, statistics, clusters, correlation)
+    if base is None or not math.isfinite(spread.deviation * spread.design_effect):
+        raise InputError(
+            f"{evaluation.folder}: {name} is undefined", "a number", "name another with --metric"
+        )
+    _check(n, base if found.binary else 0.5, effect, correlation)
+    detectable, needed = (_power_of_share if found.binary else _power_of_mean)(
+        found, n, base, effect, spread
+    )
+    return Power(
+        metric=name,
+        n=n,
+        n_clusters=None if clusters is None else int(clusters.max()) + 1,
+        base=base,
+        correlation=correlation,
+        detectable=detectable,
+        effect=effect,
+        needed=needed,
+    )
+
+
+def _check(n: int, base: float, effect: float | None, correlation: float) -> None:
+    wrong = {
+        f"--n is {n}": n < 1,
+        f"--base is {base}": not 0 <= base <= 1,
+        f"--effect is {effect}": effect is not None and not 0 < effect < math.inf,
+        f"--correlation is {correlation}": not 0 <= correlation < 1,
+    }
+    if any(wrong.values()):
+        raise ConfigError(
+            ", ".join(what for what, is_wrong in wrong.items() if is_wrong),
+            "a base score from 0 to 1, items and effect above 0, a correlation from 0 to below 1",
+            "see ft-harness power --help",
+        )
+
+
+def _spread(
+    metric: Metric, statistics: Array, clusters: NDArray[np.int64] | None, correlation: float
+) -> stats.Spread:
+    """Of one item's influence; on the scale of the logarithm for metrics without a largest
+    value."""
+    aggregate = partial(_log_value, metric) if math.isinf(metric.scale) else metric.aggregate
+    alone = stats.influence(statistics, aggregate)
+    deviation = float(np.std(alone, ddof=1))
+    if clusters is None or deviation == 0:
+        return stats.Spread(deviation, correlation)
+    together = stats.influence(statistics, aggregate, clusters)
+    effect = float(np.var(together, ddof=1)) / len(together) / (deviation**2 / len(alone))
+    return stats.Spread(deviation, correlation, max(1.0, effect))
+
+
+def _log_value(metric: Metric, sums: Array, n: Any) -> Array:
+    return np.log(metric.aggregate(sums, n))
+
+
+def _power_of_share(
+    metric: Metric, n: int, base: float, effect: float | None, spread: stats.Spread
+) -> tuple[float | None, int | None]:
+    """(smallest improvement that is found, items needed for `effect`) of scores of 0 and 1."""
+    right, terms = (
+        base if metric.higher_is_better else 1 - base,
+        (spread.correlation, spread.design_effect),
+    )
+    needed = stats.needed_for_share(effect, right, *terms) if effect else None
+    return stats.detectable_share(n, right, *terms), needed
+
+
+def _power_of_mean(
+    metric: Metric, n: int, base: float, effect: float | None, spread: stats.Spread
+) -> tuple[float | None, int | None]:
+    """As `_power_of_share`, of any other metric."""
+    found = stats.detectable_mean(n, spread) or None  # items that are all alike tell of no spread
+    wished = effect
+    if math.isinf(
+        metric.scale
+    ):  # an improvement is a fall: base x (1 - exp(-difference of logarithms))
+        found = None if found is None else -base * math.expm1(-found)
+        wished = None if effect is None or effect >= base else -math.log1p(-effect / base)
+    return found, stats.needed_for_mean(wished, spread) if wished and found else None

@@ -1,0 +1,117 @@
+"""A study as typed rows: what a report shows, before any of it is drawn or worded, and what tells
+its parts apart."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ft_harness.comparison.cases import CaseSummary, ConfusionPair
+from ft_harness.comparison.repeats import Repeats
+from ft_harness.data.data_report import DataReport
+from ft_harness.records import Card, Frozen, HistoryEntry, Record
+
+Verdict = Literal["improved", "worse", "no evidence"]
+MOST_SHOWN = (
+    30  # comparisons in figures, case sheets and confusion matrices; tables and files hold all
+)
+
+
+class Row(Frozen):
+    """One before/after number: an object of `rows.json`. Full precision; None where undefined."""
+
+    task: str
+    split: str
+    metric: str
+    base_subject: str
+    tuned_subject: str | None
+    base_settings: dict[str, Any]
+    tuned_settings: dict[str, Any] | None
+    base: float | None
+    tuned: float | None = Field(description="null in the row of the majority class")
+    delta: float | None = Field(description="tuned minus base")
+    low: float | None = Field(description="lower end of the paired 95 % interval of delta")
+    high: float | None
+    p: float | None
+    p_adjusted: float | None = Field(
+        description="Holm over the primary rows; null for exploratory rows"
+    )
+    primary: bool
+    n: int
+    verdict: Verdict | None
+    n_clusters: int | None = Field(
+        default=None, description="clusters that the n items make; null: each item alone"
+    )
+    interval_method: str | None = None
+    p_method: str | None = None
+    n_items: int | None = Field(default=None, description="items that base or tuned has; null: n")
+    footnotes: list[str] = Field(
+        default=[],
+        description="declared factors, accepted differences, and what could not be held against each other",
+    )
+
+
+class Comparison(Frozen):
+    """One task on one split: base and tuned records, their rows, cases and sentence."""
+
+    base: Record
+    tuned: Record
+    rows: list[Row] = Field(
+        description="the majority class (classification), then one row a metric"
+    )
+    detectable: float | None = Field(
+        description="smallest difference of the primary metric found with 80 % power"
+    )
+    sentence: str = Field(description="the plain sentence of the primary metric")
+    cases: CaseSummary
+    confusion: ConfusionPair | None = Field(
+        default=None, description="gold against predicted labels; null: no classification"
+    )
+    without: Row | None = Field(
+        default=None,
+        description="the deciding metric without the items that also stand in the training split, exactly or nearly; "
+        "null: there are none, or the adapter has no data report",
+    )
+
+
+class AdapterRun(Frozen):
+    """One adapter: what it is made of, how its training went, and what its data is (None: not
+    known)."""
+
+    card: Card
+    history: list[HistoryEntry]
+    data: DataReport | None = None
+    earlier: list[list[HistoryEntry]] = Field(
+        default=[],
+        description="histories of the card's lineage, in its order; one made elsewhere is empty",
+    )
+
+
+class Study(Frozen):
+    """Everything a report shows."""
+
+    name: str
+    comparisons: list[Comparison] = Field(
+        description="sorted by task, then test, validation, train"
+    )
+    adapters: list[AdapterRun]
+    notes: list[str] = Field(
+        description="what a reader must know: overlap, invalid, truncated, mismatches allowed"
+    )
+    command: str = Field(description="the command that makes this report again")
+    repeats: list[Repeats] = Field(
+        default=[], description="one for each recipe that was trained with several seeds"
+    )
+    unread: list[str] = Field(
+        default=[], description="files that should hold an evaluation and could not be read"
+    )
+
+    def rows(self) -> list[Row]:
+        """All rows, in the order of `rows.json`; those without overlapping items follow their
+        comparison's."""
+        return [
+            row
+            for comparison in self.comparisons
+            for row in [*comparison.rows, *([comparison.without] if comparison.without else [])]
+        ]

@@ -1,0 +1,231 @@
+"""Which evaluations may be compared: declared factors may differ, all else must be equal."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ft_harness.errors import ConfigError, NotComparableError, suggest
+from ft_harness.records import Record, Settings, describe_record
+
+EXECUTION = ("batch_size", "device")  # may differ, and is noted: changes scores by rounding only
+
+
+# Hashes of the docs in their order and of a part of the task: items, prompts and targets are
+# compared one by one.
+_MAY_DIFFER = {*EXECUTION, "data_hash", "request_hash"}
+
+
+FACTORS: dict[str, tuple[str, ...]] = {
+    "shots": ("num_fewshot", "fewshot_ids", "fewshot_hash", "fewshot_as_multiturn", "prompt_hash"),
+    "decoding": ("generation_kwargs",),
+    "quantization": ("quantization",),
+    "prompt": (
+        *(
+            "task",
+            "task_version",
+            "task_hash",
+            "chat_template_hash",
+            "system_instruction",
+            "fewshot_as_multiturn",
+        ),
+        "prompt_hash",
+    ),
+    "model": ("model",),
+    "head": ("head", "text_fields", "back_end", "prompt_hash"),
+}  # what a study may vary on purpose -> the fields that may differ then
+
+
+_OF_ITEMS = ("items", "prompt_hash", "target_hash")
+_IN_SIGNATURES = {
+    "task",
+    "shots",
+    "back-end",
+    "dtype",
+    "max_length",
+}  # parts that are compared as settings
+_SHOWN = 48  # characters of a value in a message
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """What is not the same on both sides."""
+
+    field: str
+    base: str
+    tuned: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: base {self.base}, tuned {self.tuned}"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On which terms numbers may stand side by side though not all is equal.
+
+    Attributes:
+        factors: of `FACTORS`, what the study varies on purpose.
+        allow_mismatch: further fields that may differ; `metric` stands for the signatures of all
+            metrics.
+    """
+
+    factors: tuple[str, ...] = ()
+    allow_mismatch: tuple[str, ...] = ()
+
+    def factor_of(self, key: str) -> str | None:
+        """The declared factor that a field belongs to."""
+        return next((factor for factor in self.factors if key in FACTORS[factor]), None)
+
+    def allows(self, key: str) -> bool:
+        named = key in self.allow_mismatch or key.partition(" ")[0] in self.allow_mismatch
+        return named or self.factor_of(key) is not None
+
+    def footnotes(
+        self, base: Record, tuned: Record, mismatches: dict[str, Mismatch]
+    ) -> Iterator[str]:
+        """A line for each difference that stands beside the numbers, and one for what neither side
+        tells."""
+        for key, mismatch in mismatches.items():
+            factor = self.factor_of(key)
+            yield (
+                f"declared factor {factor}, {mismatch}"
+                if factor
+                else f"accepted difference, {mismatch}"
+            )
+        unknown = find_unknown(base, tuned)
+        if unknown and base.foreign:
+            yield f"{base.foreign.program} does not say, so that equality was not checked: {', '.join(unknown)}"
+
+
+_STRICT = Terms()
+
+
+def check_terms(terms: Terms) -> None:
+    """Every factor must be one of `FACTORS`, and every field that may differ one that is held
+    against the other side's.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    given: list[tuple[str, str, str, Collection[str]]] = [
+        ("--factor", "factor", name, FACTORS) for name in terms.factors
+    ]
+    fields = _fields()
+    given += [
+        ("--allow-mismatch", "field", name.partition(" ")[0], fields)
+        for name in terms.allow_mismatch
+    ]
+    for option, what, name, known in given:
+        if name not in known:
+            raise ConfigError(
+                f"unknown {what} {name!r}{suggest(name, known)}",
+                f"one of {', '.join(known)}",
+                f"correct {option}",
+            )
+
+
+def _fields() -> Collection[str]:
+    """What may be accepted as different by name."""
+    settings = [field for field in Settings.model_fields if field not in _MAY_DIFFER]
+    return [
+        *_OF_ITEMS,
+        "metric",
+        "status",
+        "model",
+        "dtype",
+        "quantization",
+        "head",
+        "filter",
+        *settings,
+    ]
+
+
+def _filter(record: Record) -> str | None:
+    return record.foreign.filter if record.foreign else None
+
+
+def conditions_of(record: Record) -> dict[str, Any]:
+    """Everything that makes a record's scores, besides the adapter; what is not known is None."""
+    found = _stated(record)
+    return found | dict.fromkeys(set(_unknown(record)) & found.keys())
+
+
+def _unknown(record: Record) -> list[str]:
+    return record.foreign.unknown if record.foreign else []
+
+
+def find_unknown(base: Record, tuned: Record) -> list[str]:
+    """What neither side tells, where one version of one program made both: there it need not
+    differ."""
+    if not base.foreign or not tuned.foreign or base.foreign.program != tuned.foreign.program:
+        return []
+    return [key for key in base.foreign.unknown if key in tuned.foreign.unknown]
+
+
+def _stated(record: Record) -> dict[str, Any]:
+    model = record.model
+    precision = {
+        "model": model.identity,
+        "dtype": model.dtype,
+        "quantization": model.quantization,
+        "head": model.head,
+    }
+    return precision | record.settings.model_dump() | {"filter": _filter(record)}
+
+
+def find_mismatches(base: Record, tuned: Record) -> dict[str, Mismatch]:
+    """What the records say and must be equal, by field; what one side does not say is not equal to
+    anything."""
+    left, right = (
+        _stated(record)
+        | {f"metric {score.metric}": _own_signature(score.signature) for score in record.scores}
+        for record in (base, tuned)
+    )
+    unknown, same = (set(_unknown(base)), set(_unknown(tuned))), set(find_unknown(base, tuned))
+    found: dict[str, Mismatch] = {}
+    for key in left | right:
+        sides = zip((left, right), unknown, strict=True)
+        before, after = (
+            "unknown" if key in hidden else repr(side.get(key)) for side, hidden in sides
+        )
+        if key not in _MAY_DIFFER | same and (before != after or before == "unknown"):
+            found[key] = Mismatch(key, before, after)
+    if {base.status, tuned.status} != {"complete"}:
+        found["status"] = Mismatch("status", repr(base.status), repr(tuned.status))
+    return found
+
+
+def _own_signature(signature: str) -> str:
+    """A signature without the settings in it, which are compared by themselves."""
+    return "|".join(
+        part for part in signature.split("|") if part.partition(":")[0] not in _IN_SIGNATURES
+    )
+
+
+def check_comparable(base: Record, tuned: Record, refused: Sequence[Mismatch]) -> None:
+    """
+    Raises:
+        NotComparableError: there is something to refuse; it shows what, in a column for each side.
+    """
+    if refused:
+        raise NotComparableError(
+            f"{describe_record(base)} and {describe_record(tuned)} were not measured the same way:{_show(refused)}",
+            "equal settings, items, prompts, targets and metric signatures on both sides",
+            "evaluate both again with the same settings, or name each difference to accept with --allow-mismatch, "
+            "or what the study varies with --factor",
+        )
+
+
+def _show(mismatches: Sequence[Mismatch]) -> str:
+    """A line a field, its values in two columns."""
+    table = [
+        ("", "base", "tuned"),
+        *((each.field, _cut(each.base), _cut(each.tuned)) for each in mismatches),
+    ]
+    first, second = (max(len(row[column]) for row in table) for column in (0, 1))
+    return "".join(f"\n  {field:{first}}  {base:{second}}  {tuned}" for field, base, tuned in table)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 2]} …"

@@ -1,0 +1,168 @@
+"""Where docs come from: hub, local files, bundled data; sampled and split deterministically.
+
+`load_splits` is the `custom_dataset` of our task YAMLs, under ft-harness and the stock `lm_eval`
+alike. lm-eval passes the task's metadata, all model arguments and `dataset_kwargs` as one flat
+keyword call; the loader reads `data` (the YAML's options), `data_*` (replacements) and `test_all`,
+and ignores the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ft_harness.data.arrow_file import ArrowFile, select_rows
+from ft_harness.data.docs import DocReader, RowLoss
+from ft_harness.data.files import SPLITS, Row, Rows, Split, is_data_file, read_file, split_files
+from ft_harness.data.options import DataOptions, merge_options
+from ft_harness.data.sampling import Indices, Pool, sample_splits
+from ft_harness.errors import InputError
+from ft_harness.paths import BUNDLED, bundled_data_dir
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+LOADER_VERSION = 1  # raise it when the same source and options give other docs or splits
+__all__ = ["LOADER_VERSION", "DataOptions", "RowLoss", "load_splits", "row_losses"]
+_log = logging.getLogger(__name__)
+
+
+def load_splits(data: Mapping[str, Any], test_all: bool = False, **metadata: Any) -> DatasetDict:
+    """The splits train, validation and test of a task.
+
+    Split membership, sampling and derived splits are pure functions of (rows, options): disjoint by
+    construction and the same in every process. A split the source lacks is carved out of another
+    one (10 % unless its size is given). The docs lie in a memory-mapped file; `row_losses` says
+    which rows did not become docs.
+
+    Args:
+        data: `DataOptions` as written in the task's YAML.
+        test_all: put every row into test; the other splits exist and are empty.
+        **metadata: whatever lm-eval hands over; `data_<option>` replaces an option.
+
+    Raises:
+        InputError: no such source, options that exclude each other or can't apply, broken rows
+            (file and line), missing columns, labels outside the choices, null fields, empty splits.
+    """
+    from datasets import DatasetDict
+
+    options = merge_options(data, metadata)
+    options = options.without_sampling() if test_all else options
+    reader = DocReader(options)
+    dataset, rows = _gather(reader, _read_source(options))
+    if not len(dataset):
+        raise InputError(
+            f"{options.source}: no rows with a label to keep and a value in every field",
+            "rows that become docs",
+            "check data.drop_labels and data.columns",
+        )
+    if test_all:
+        chosen = {split: np.arange(len(dataset) if split == "test" else 0) for split in SPLITS}
+    else:
+        labels = reader.labels.of_rows() if options.stratified or options.balanced else None
+        groups = reader.groups.of_rows() if options.group_by else None
+        chosen = sample_splits(Pool(rows, labels, reader.labels.names, groups), options)
+    splits = DatasetDict(
+        {split: select_rows(dataset, indices) for split, indices in chosen.items()}
+    )
+    splits.row_losses = tuple(reader.losses)
+    return splits
+
+
+def row_losses(splits: DatasetDict) -> tuple[RowLoss, ...]:
+    """What `load_splits` counted while reading: one entry for each file or split of the source.
+
+    Nothing for splits that another loader made.
+    """
+    return getattr(splits, "row_losses", ())
+
+
+def _gather(
+    reader: DocReader, source: Mapping[Split, Rows]
+) -> tuple[Dataset, dict[Split, Indices]]:
+    """All docs of the source in one memory-mapped data set, and the row numbers of each split."""
+    from datasets import Dataset
+    from tqdm import tqdm
+
+    spans: dict[Split, Indices] = {}
+    with ArrowFile() as file:
+        for split, rows in source.items():
+            start = len(file)
+            for place, doc in tqdm(
+                reader.read(rows), desc=f"Reading {rows.where}", unit=" rows", delay=2
+            ):
+                file.append(place, doc)
+            spans[split] = np.arange(start, len(file))
+        return (file.dataset() if len(file) else Dataset.from_dict({})), spans
+
+
+def _read_source(options: DataOptions) -> dict[Split, Rows]:
+    """Rows of each split that the source has."""
+    if options.source is None:
+        raise InputError(
+            "the task names no data source", "a hub id, file or folder", "--set data.source=..."
+        )
+    bundled = options.source.startswith(f"{BUNDLED}/")
+    path = (
+        bundled_data_dir(options.source.removeprefix(f"{BUNDLED}/"))
+        if bundled
+        else Path(options.source).expanduser()
+    )
+    if path.is_dir():
+        return _read_folder(path, options)
+    if path.is_file():
+        return {"train": read_file(path, options.column_names)}
+    is_path = (
+        path.is_absolute() or options.source.startswith((".", "~")) or options.source.count("/") > 1
+    )
+    if is_path or is_data_file(path):
+        raise InputError(
+            f"{options.source}: no such file or folder", "an existing source", "check data.source"
+        )
+    return _read_hub(options)
+
+
+def _read_folder(folder: Path, options: DataOptions) -> dict[Split, Rows]:
+    found = split_files(folder)
+    if not found:
+        raise InputError(
+            f"{folder}: no data file of a split",
+            "files named train, validation (dev) or test (csv, tsv, txt, json, jsonl or parquet)",
+            "rename the files, or give one file as data.source",
+        )
+    return {split: read_file(path, options.column_names) for split, path in found.items()}
+
+
+def _read_hub(options: DataOptions) -> dict[Split, Rows]:
+    from datasets import load_dataset
+
+    try:
+        loaded = load_dataset(options.source, options.name, revision=options.revision)
+    # the hub client raises many types; all mean that the data is not available
+    except Exception as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise InputError(
+            f"{options.source}: can't be loaded from the hub ({reason})",
+            "a data set of the hub or an existing local path",
+            "check the name and the network, or use a local file: --set data.source=FILE",
+        ) from error
+    return {
+        split: _hub_rows(f"{options.source}[{split}]", loaded[split])
+        for split in SPLITS
+        if split in loaded and len(loaded[split])
+    }
+
+
+def _hub_rows(where: str, dataset: Dataset) -> Rows:
+    def read() -> Iterator[tuple[str, Row]]:
+        index = 0
+        for table in dataset.with_format("arrow").iter(batch_size=1000):
+            for row in table.to_pylist():
+                yield f"{where}, row {index}", row
+                index += 1
+
+    return Rows(where, read)

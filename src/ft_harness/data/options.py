@@ -1,0 +1,216 @@
+"""Options of the data loader: one type for a task YAML's `data`, a recipe's data section and
+`data_*` metadata."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from ft_harness.data.files import SPLITS, Split
+from ft_harness.errors import InputError, raise_problems
+
+_log = logging.getLogger(__name__)
+_PREFIX = "data_"
+_SHARES = re.compile(r"[1-9]\d?(/[1-9]\d?){1,2}")
+Size = int | float | None
+
+
+class DataOptions(BaseModel):
+    """Options of the loader: the `data` of a task YAML, and a recipe's data section (which replaces
+    single ones)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    source: str | None = Field(default=None, description="hub id, file, folder, or bundled/<name>")
+    name: str | None = Field(default=None, description="configuration of a hub data set")
+    revision: str | None = Field(default=None, description="hub branch, tag or commit")
+    columns: dict[str, list[str]] | None = Field(
+        default=None,
+        description="field of the task -> column names accepted for it, first match wins",
+    )
+    optional: list[str] = Field(
+        default=[], description="fields that a source or row may lack: an empty text then"
+    )
+    column_names: list[str] | None = Field(
+        default=None, description="names of the columns of a file without a header"
+    )
+    labels: list[str] | None = Field(default=None, description="class names in index order")
+    drop_labels: list[int | str] = Field(
+        default=[], description="rows with these raw labels are left out (SNLI's -1)"
+    )
+    train_size: Size = Field(
+        default=None, description="rows (int) or share (float up to 1); null: all"
+    )
+    validation_size: Size = None
+    test_size: Size = None
+    stratified: bool = Field(default=False, description="samples keep the shares of the labels")
+    seed: int = Field(default=0, ge=0)
+    label_words: list[str] | None = Field(
+        default=None, description="answer word of each label, added to each doc"
+    )
+    language: str | None = Field(
+        default=None, description="language of the texts, added to each doc"
+    )
+    balanced: bool = Field(
+        default=False, description="samples hold equally many rows of each label"
+    )
+    first: bool = Field(
+        default=False, description="samples are the first rows in file order, not seeded ones"
+    )
+    group_by: str | None = Field(
+        default=None, description="column whose groups no derived split cuts apart"
+    )
+    split: str | None = Field(
+        default=None, description="'80/20' or '70/10/20': splits derived from one pool of rows"
+    )
+    skip_bad_rows: bool = Field(
+        default=False, description="leave out and count rows with a null or empty field"
+    )
+
+    @field_validator("train_size", "validation_size", "test_size", mode="before")
+    @classmethod
+    def _read_size(cls, value: Any) -> Any:
+        """A text with a point or exponent (from --set) is a share; a share is at most 1."""
+        if isinstance(value, bool):
+            raise ValueError("Input should be a number of rows or a share")
+        if isinstance(value, str) and set(value.lower()) & set(".e"):
+            value = float(value)
+        if isinstance(value, float) and value > 1:
+            raise ValueError("a share is at most 1; a number of rows has no decimals")
+        return value
+
+    @field_validator("split")
+    @classmethod
+    def _check_shares(cls, value: str | None) -> str | None:
+        if value is not None and (
+            not _SHARES.fullmatch(value) or sum(map(int, value.split("/"))) != 100
+        ):
+            raise ValueError(
+                "two or three whole percentages that sum to 100, like 80/20 or 70/10/20"
+            )
+        return value
+
+    def shares(self) -> dict[Split, int]:
+        """Percentages of `split` for train, validation (0 where there are two numbers) and test."""
+        numbers = [int(number) for number in (self.split or "").split("/")]
+        return dict(
+            zip(
+                SPLITS,
+                numbers if len(numbers) == len(SPLITS) else (numbers[0], 0, numbers[1]),
+                strict=True,
+            )
+        )
+
+    def size(self, split: Split) -> Size:
+        """The `<split>_size` option."""
+        size: Size = getattr(self, f"{split}_size")
+        return size
+
+    def without_sampling(self) -> DataOptions:
+        """The same source and fields, but nothing that chooses rows: for `test_all`."""
+        unset = dict.fromkeys(("train_size", "validation_size", "test_size", "split"))
+        return self.model_copy(
+            update={**unset, "stratified": False, "balanced": False, "first": False}
+        )
+
+
+def merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataOptions:
+    """The task's options, replaced by those of the metadata (`data_<option>`).
+
+    Raises:
+        InputError: an unknown option or a wrong value; options that exclude each other (all of them
+            at once).
+    """
+    replaced = {
+        key.removeprefix(_PREFIX): value
+        for key, value in metadata.items()
+        if key.startswith(_PREFIX)
+    }
+    known = {f"{_PREFIX}{name}" for name in DataOptions.model_fields} | {"test_all"}
+    for key in metadata:
+        close = get_close_matches(key, known, n=1, cutoff=0.8)
+        if close and key not in known:
+            _log.warning(
+                "metadata %s is not an option of the data loader; did you mean %s?", key, close[0]
+            )
+    fields = DataOptions.model_fields
+    usable = {name: value for name, value in replaced.items() if name in fields}
+    try:
+        options = DataOptions.model_validate({**data, **usable})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"data option {name}: {first['msg']}",
+            f"options {', '.join(fields)}",
+            "fix the task's YAML or the recipe",
+        ) from error
+    raise_problems([*_word_problems(options), *_conflicts(options)])
+    return options
+
+
+def _word_problems(options: DataOptions) -> list[InputError]:
+    """Labels and label words that are empty, listed twice or do not pair up."""
+    problems: list[InputError] = []
+    for name, words in (("labels", options.labels), ("label_words", options.label_words)):
+        fault = _fault_of_words(words) if words is not None else None
+        if fault:
+            problems.append(
+                InputError(
+                    f"data.{name}: {fault}", "two or more different words", f"fix data.{name}"
+                )
+            )
+    if options.label_words is not None and len(options.label_words) != len(options.labels or []):
+        problems.append(
+            InputError(
+                f"data.label_words: {len(options.label_words)} words "
+                f"for {len(options.labels or [])} labels",
+                "one word for each of data.labels, in their order",
+                "fix data.label_words",
+            )
+        )
+    return problems
+
+
+def _fault_of_words(words: Sequence[str]) -> str | None:
+    stripped = [word.strip() for word in words]
+    if not all(stripped):
+        return f"number {stripped.index('') + 1} is empty"
+    twice = next((word for word in stripped if stripped.count(word) > 1), None)
+    if twice is not None:
+        return f"{twice!r} is listed twice"
+    return f"{len(words)} given" if len(words) < 2 else None
+
+
+def _conflicts(options: DataOptions) -> list[InputError]:
+    """Options that exclude each other."""
+    pairs = [
+        ("first", "stratified", "the first rows are not a draw"),
+        ("first", "balanced", "the first rows are not a draw"),
+        ("stratified", "balanced", "equal numbers are no shares of the source"),
+        ("stratified", "group_by", "whole groups can't keep the shares of the labels"),
+    ]
+    problems = [
+        InputError(
+            f"data.{one} and data.{other} exclude each other",
+            f"one of the two: {why}",
+            "leave one out",
+        )
+        for one, other, why in pairs
+        if getattr(options, one) and getattr(options, other)
+    ]
+    if options.split and not options.shares()["validation"] and options.validation_size is not None:
+        problems.append(
+            InputError(
+                f"data.validation_size with data.split {options.split}, "
+                "whose validation split is empty",
+                "three percentages, like 70/10/20",
+                "leave data.validation_size out, or name its share in data.split",
+            )
+        )
+    return problems

@@ -1,0 +1,429 @@
+"""Which docs of one split also occur in another: equal but for case, blanks and the order of
+options, or nearly equal.
+
+Exact duplicates are found by hash. Near duplicates are pairs whose sets of shingles (runs of
+characters) have a Jaccard index of at least 0.8, found by MinHash: of each text the 256 smallest
+hashes are kept, so that memory grows by about a kilobyte a text however long it is. Texts of up to
+256 distinct shingles are compared exactly; beyond, the index is an estimate with a standard error
+of at most 0.025 at the threshold.
+
+Source: Broder (1997), On the resemblance and containment of documents. docs/overlap.md has the
+    definitions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+NEAR = 0.8  # Jaccard index from which two texts are near duplicates
+NEAR_FIELD = (
+    0.5  # below this index of any text field they are not: the same passage with another question
+)
+SKETCH = 256  # hashes kept of a text
+SHINGLE, SHINGLE_SPACELESS = 8, 3  # characters
+_SAMPLE = 300  # texts of a split from which the template is read
+_MIN_SAMPLE = 20  # fewer texts don't show what is template and what is content
+_MOST_CANDIDATES = 100  # texts that one text is compared with, the likeliest first
+_CHUNK = 1000  # texts looked up together
+_SHOWN = 0.9  # of the docs must show a text field in their prompts for it to be compared by itself
+_MIN_FIELD = 2  # a field of one character is an answer's letter, not content
+_ROUNDING = 1e-9
+_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no character is lost
+_PUNCTUATION = re.compile(r"[^\w\s]+")
+_WORD = re.compile(r"\w+")
+# Scripts without blanks between words: Thai, Lao, Burmese, Khmer, Chinese and Japanese (Korean
+# writes blanks).
+_SPACELESS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+
+Hashes = NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One doc as it is compared.
+
+    Attributes:
+        key: hash of the doc's content, as evaluations have it.
+        prompt: what the model reads.
+        answer: the right answer's text.
+        doc: its fields; lists of texts that the prompt shows are options, whose order doesn't
+            count.
+        choices: number of choices or labels; None for an answer in free text.
+    """
+
+    key: str
+    prompt: str
+    answer: str
+    doc: Mapping[str, Any]
+    choices: int | None = None
+
+
+class Items(Protocol):
+    """The docs of a split, read one by one as often as asked for: they need not be in memory
+    together."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> Item: ...
+
+    def __iter__(self) -> Iterator[Item]: ...
+
+
+class SplitOverlap(BaseModel):
+    """The docs of one split that also occur in another one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    split: str
+    against: str
+    n: int = Field(description="docs of the split")
+    n_exact: int = Field(
+        description="docs whose prompt is there, but for case, blanks and the order of options"
+    )
+    n_same_answer: int = Field(
+        description="of these, docs whose prompt has the same answer there too"
+    )
+    n_near: int = Field(
+        description="further docs that are nearly there: Jaccard index of at least 0.8"
+    )
+    items: list[str] = Field(description="hashes of the exact and near docs' content, sorted")
+
+    @property
+    def n_affected(self) -> int:
+        """Docs that are there, exactly or nearly."""
+        return self.n_exact + self.n_near
+
+
+class Sketches:
+    """The smallest hashes of many texts, in one array; `ends` says where each text's end, after a
+    0."""
+
+    def __init__(self, sketches: Iterable[Hashes]) -> None:
+        parts = [np.empty(0, np.uint32), *sketches]
+        self.hashes: Hashes = np.concatenate(parts)
+        self.ends = np.cumsum([len(part) for part in parts]).tolist()
+
+    def __getitem__(self, number: int) -> Hashes:
+        """Those of one text, ascending."""
+        return self.hashes[self.ends[number] : self.ends[number + 1]]
+
+
+@dataclass(frozen=True)
+class Prints:
+    """What is kept of a split's docs.
+
+    Attributes:
+        keys: of the items.
+        prompts: of each doc, the digests under which its prompt may be found elsewhere.
+        pairs: the same of prompt and answer together.
+        texts: sketches of the prompts.
+        fields: sketches of each text field that is compared by itself.
+    """
+
+    keys: list[str]
+    prompts: list[list[bytes]]
+    pairs: list[list[bytes]]
+    texts: Sketches
+    fields: list[Sketches]
+
+    @property
+    def n_repeated(self) -> int:
+        """Docs whose prompt an earlier doc of the same split has."""
+        return len(self.prompts) - len({prompts[0] for prompts in self.prompts})
+
+
+def plain(text: str) -> str:
+    """The text without what doesn't count for equality: NFKC, case folded, white space
+    collapsed."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _digest(*parts: str) -> bytes:
+    return hashlib.blake2b(
+        "\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16
+    ).digest()
+
+
+def _option_parts(item: Item, prompt: str) -> list[str]:
+    """What a prompt with options holds, whatever their order; [] for a prompt without options.
+
+    The options as a set, the other fields as they are, and the prompt's words as a bag: the
+    fields distinguish "is a larger than b?" from "is b larger than a?", the words what no field
+    shows.
+    """
+    values = [
+        part
+        for value in item.doc.values()
+        for part in (value.values() if isinstance(value, dict) else [value])
+    ]
+    lists = [
+        value
+        for value in values
+        if isinstance(value, list)
+        and len(value) > 1
+        and all(isinstance(text, str) for text in value)
+    ]
+    options = sorted(
+        plain(text)
+        for texts in lists
+        if all(plain(text) in prompt for text in texts)
+        for text in texts
+    )
+    texts = [plain(value) for value in item.doc.values() if isinstance(value, str)]
+    fields = [
+        text for text in texts if len(text) >= _MIN_FIELD and text in prompt and text not in options
+    ]
+    return [*options, "", *fields, "", *sorted(_WORD.findall(prompt))] if options and fields else []
+
+
+def text_fields(item: Item) -> list[str]:
+    """Names of the doc's text fields that appear in the prompt, in the prompt's order."""
+    prompt = plain(item.prompt)
+    found = {
+        name: prompt.find(plain(value))
+        for name, value in item.doc.items()
+        if isinstance(value, str)
+    }
+    shown = [
+        name
+        for name, place in found.items()
+        if place >= 0 and len(plain(item.doc[name])) >= _MIN_FIELD
+    ]
+    return sorted(shown, key=lambda name: found[name])
+
+
+@dataclass(frozen=True)
+class Shingler:
+    """Turns texts into sketches.
+
+    Attributes:
+        size: characters of a shingle.
+        template: hashes of shingles in more than half of the texts: the prompt's own words, not the
+            docs'.
+        fields: text fields that are compared by themselves; none where prompts show only one.
+    """
+
+    size: int
+    template: Hashes
+    fields: tuple[str, ...] = ()
+
+    def sketch(self, text: str) -> Hashes:
+        """The smallest hashes of a text's shingles, ascending; the template's are left out."""
+        hashes = self.shingles(text)
+        if len(self.template):
+            places = np.searchsorted(self.template, hashes)
+            hashes = hashes[self.template[np.minimum(places, len(self.template) - 1)] != hashes]
+        return hashes[:SKETCH]
+
+    def shingles(self, text: str) -> Hashes:
+        """Distinct hashes of a text's shingles, ascending; a shorter text is one shingle."""
+        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(
+            np.uint64
+        )
+        if not len(codes):
+            return np.empty(0, np.uint32)
+        size = min(self.size, len(codes))
+        count = len(codes) - size + 1
+        hashes = np.full(count, size, np.uint64)
+        for place in range(size):
+            hashes = hashes * _BASE + codes[place : place + count]
+        for factor in (
+            np.uint64(0xFF51AFD7ED558CCD),
+            np.uint64(0xC4CEB9FE1A85EC53),
+        ):  # MurmurHash3's finalizer
+            hashes = (hashes ^ (hashes >> np.uint64(33))) * factor
+        shortened = (hashes >> np.uint64(32)).astype(np.uint32)
+        shortened.sort()
+        is_first: NDArray[np.bool_] = np.append(True, shortened[1:] != shortened[:-1])
+        return shortened[is_first]
+
+    def read(self, items: Iterable[Item]) -> Prints:
+        """The prints of a split's docs, in their order."""
+        keys: list[str] = []
+        digests: list[list[bytes]] = []
+        pairs: list[list[bytes]] = []
+        sketches: list[list[Hashes]] = []
+        for item in items:
+            prompt, answer = plain(item.prompt), plain(item.answer)
+            forms = [[prompt], *([options] if (options := _option_parts(item, prompt)) else [])]
+            keys.append(item.key)
+            digests.append([_digest(*form) for form in forms])
+            pairs.append([_digest(*form, "", answer) for form in forms])
+            compared = [prompt, *(plain(str(item.doc.get(name) or "")) for name in self.fields)]
+            sketches.append([self.sketch(_unpunctuated(text)) for text in compared])
+        texts, *fields = (
+            Sketches(parts[place] for parts in sketches) for place in range(1 + len(self.fields))
+        )
+        return Prints(keys, digests, pairs, texts, fields)
+
+
+def _unpunctuated(text: str) -> str:
+    return " ".join(_PUNCTUATION.sub("", text).split())
+
+
+def find_shingler(splits: Iterable[Items]) -> Shingler:
+    """The shingler for these splits: shorter shingles for scripts without blanks, and the template.
+
+    It looks at up to 300 docs of each split, evenly spread.
+    """
+    sample = [item for items in splits for item in _spread(items)]
+    texts = [_unpunctuated(plain(item.prompt)) for item in sample]
+    shown = find_fields(sample)
+    fields = tuple(shown) if len(shown) > 1 else ()
+    spaceless = sum(len(_SPACELESS.findall(text)) for text in texts)
+    size = SHINGLE_SPACELESS if spaceless > sum(map(len, texts)) / 2 else SHINGLE
+    shingler = Shingler(size, np.empty(0, np.uint32), fields)
+    distinct = list(dict.fromkeys(texts))
+    if len(distinct) < _MIN_SAMPLE:
+        return shingler
+    hashes, counts = np.unique(
+        np.concatenate([shingler.shingles(text) for text in distinct]), return_counts=True
+    )
+    return Shingler(size, hashes[counts > len(distinct) / 2], fields)
+
+
+def find_fields(items: Iterable[Item]) -> list[str]:
+    """Text fields that nearly all of these docs show in their prompts, in the order of the first
+    prompt."""
+    shown = [text_fields(item) for item in items]
+    counts = Counter(name for names in shown for name in names)
+    return [name for name in (shown[0] if shown else []) if counts[name] >= _SHOWN * len(shown)]
+
+
+def _spread(items: Items) -> Iterator[Item]:
+    step = max(1, math.ceil(len(items) / _SAMPLE))
+    return (items[number] for number in range(0, len(items), step))
+
+
+class Index:
+    """A split that docs are looked up in."""
+
+    def __init__(self, prints: Prints) -> None:
+        self._prints = prints
+        self._prompts = {digest for digests in prints.prompts for digest in digests}
+        self._pairs = {digest for digests in prints.pairs for digest in digests}
+        numbers = np.repeat(
+            np.arange(len(prints.keys), dtype=np.uint64), np.diff(prints.texts.ends)
+        )
+        postings = (
+            prints.texts.hashes.astype(np.uint64) << np.uint64(32)
+        ) | numbers  # hash, then number of the text
+        postings.sort()
+        self._numbers = (postings & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+        self._hashes, starts = np.unique(
+            (postings >> np.uint64(32)).astype(np.uint32), return_index=True
+        )
+        self._starts = np.append(starts, len(postings))  # of each hash's texts among the numbers
+
+    def has_prompt(self, digests: Iterable[bytes]) -> bool:
+        return not self._prompts.isdisjoint(digests)
+
+    def has_pair(self, digests: Iterable[bytes]) -> bool:
+        return not self._pairs.isdisjoint(digests)
+
+    def find_near(self, prints: Prints) -> Iterator[bool]:
+        """For each doc, whether one is here whose prompt has at least 0.8 of the shingles of both
+        in common, and each text field 0.5."""
+        for first in range(0, len(prints.keys), _CHUNK):
+            ends = prints.texts.ends[first : first + _CHUNK + 1]
+            hashes = prints.texts.hashes[ends[0] : ends[-1]]
+            order = np.argsort(hashes)  # looked up in ascending order: many times faster
+            places = np.empty(len(hashes), np.int64)
+            places[order] = np.searchsorted(self._hashes, hashes[order])
+            known = (
+                self._hashes.take(places, mode="clip") == hashes
+                if len(self._hashes)
+                else np.zeros(len(hashes), bool)
+            )
+            for number, (start, end) in enumerate(
+                pairwise(end - ends[0] for end in ends), start=first
+            ):
+                candidates = self._candidates(
+                    hashes[start:end], places[start:end][known[start:end]]
+                )
+                yield any(self._is_near(prints, number, int(other)) for other in candidates)
+
+    def _is_near(self, prints: Prints, number: int, other: int) -> bool:
+        if jaccard(prints.texts[number], self._prints.texts[other]) < NEAR - _ROUNDING:
+            return False
+        fields = [
+            (theirs[number], ours[other])
+            for theirs, ours in zip(prints.fields, self._prints.fields, strict=True)
+        ]
+        return all(
+            jaccard(*pair) >= NEAR_FIELD - _ROUNDING for pair in fields if any(map(len, pair))
+        )
+
+    def _candidates(self, sketch: Hashes, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Texts that may be near, the likeliest first; `places` are those of the sketch's hashes
+        that are here at all.
+
+        A near text has all but `spare` of the sketch's hashes, and so most of any half of them. The
+        half that is rarest here names few candidates.
+        """
+        spare = len(sketch) - math.ceil(NEAR * len(sketch) - _ROUNDING)
+        missing = len(sketch) - len(places)
+        if not len(places) or missing > spare:
+            return np.empty(0, np.int64)
+        starts, ends = self._starts[places], self._starts[places + 1]
+        rarest = np.argsort(ends - starts, kind="stable")[: max(spare + 1, len(sketch) // 2)]
+        found = np.concatenate([self._numbers[starts[place] : ends[place]] for place in rarest])
+        shared = np.bincount(found)
+        candidates = np.flatnonzero(shared >= len(rarest) + missing - spare)
+        return candidates[np.argsort(-shared[candidates], kind="stable")][:_MOST_CANDIDATES]
+
+
+def jaccard(left: Hashes, right: Hashes) -> float:
+    """Jaccard index of two texts by their sketches; exact where neither is full, 0 where both are
+    empty.
+
+    Of the smallest hashes of both texts together, the share that both have (Broder 1997, theorem
+    1).
+    """
+    union = np.union1d(left, right)[:SKETCH]
+    if not len(union):
+        return 0.0
+    common = np.intersect1d(left, right, assume_unique=True)
+    return float((common <= union[-1]).sum()) / len(union)
+
+
+def compare(split: str, prints: Prints, against: str, index: Index) -> SplitOverlap:
+    """The docs of a split that also occur in the indexed one."""
+    from tqdm import tqdm
+
+    exact, same, near = 0, 0, 0
+    affected: set[str] = set()
+    found = tqdm(
+        index.find_near(prints), desc=f"Looking for {split} in {against}", total=len(prints.keys)
+    )
+    for key, prompts, pairs, is_near in zip(
+        prints.keys, prints.prompts, prints.pairs, found, strict=True
+    ):
+        is_exact = index.has_prompt(prompts)
+        if is_exact or is_near:
+            exact, near = exact + is_exact, near + (not is_exact)
+            same += is_exact and index.has_pair(pairs)
+            affected.add(key)
+    return SplitOverlap(
+        split=split,
+        against=against,
+        n=len(prints.keys),
+        n_exact=exact,
+        n_same_answer=same,
+        n_near=near,
+        items=sorted(affected),
+    )

@@ -1,0 +1,31 @@
+"""What the back-end answers lm-eval, with what only it knows for the metrics: tokens scored, and
+texts that were cut.
+
+These are attributes of the returned tuple, float and str, so that lm-eval handles them as its own.
+`failed` says why there is no answer, on a placeholder that no score counts; else it is None.
+"""
+
+from __future__ import annotations
+
+
+class ScoredAnswer(tuple[float, bool]):
+    """(log-likelihood in nats, whether greedy decoding gives it) of an answer of `tokens`
+    tokens."""
+
+    tokens: int
+    failed: str | None = None
+
+
+class ScoredText(float):
+    """Log-likelihood in nats of a running text of `tokens` tokens."""
+
+    tokens: int
+    failed: str | None = None
+
+
+class GeneratedText(str):
+    """A generated answer; `truncated` if neither EOS nor a stop string ended it within max_gen_toks
+    tokens."""
+
+    truncated: bool
+    failed: str | None = None

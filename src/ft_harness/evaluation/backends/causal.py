@@ -1,0 +1,303 @@
+"""The lm-eval model `ft-causal`: lm-eval's own tokenisation and truncation, log-likelihoods and
+texts by this room."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+from ft_harness.errors import ConfigError, InputError, ResourceError, raise_problems
+from ft_harness.evaluation.backends.answers import GeneratedText, ScoredAnswer, ScoredText
+from ft_harness.evaluation.backends.decoding import no_room
+from ft_harness.evaluation.backends.distributed import DistributedLM
+from ft_harness.evaluation.backends.generation import Continuation, Generator, Prompt
+from ft_harness.evaluation.backends.planning import Query, cut, rows_at_most
+from ft_harness.evaluation.backends.recovery import Effort
+from ft_harness.evaluation.backends.scorer import Scorer
+from ft_harness.evaluation.backends.store import ResponseStore
+from ft_harness.models import base_model, quantization
+from ft_harness.models.adapters import adapter_folder, attach, base_of
+from ft_harness.models.base_model import BaseModel, describe, model_folder
+from ft_harness.models.lm_eval_private import HookedHFLM
+from ft_harness.recipe import ModelSection
+
+BACK_END = "ft-causal (softmax float32)"
+_UNSERVED = {
+    "mixed_precision_dtype",
+    "think_end_token",
+    "autogptq",
+    "gptqmodel",
+    "delta",
+    "gguf_file",
+}  # of `hf`
+_PROOF = (
+    "The film was good.",
+    "A child reads a book.",
+)  # no doc is known when lm-eval makes a model
+_PROOF_LENGTH = 64
+Texts = tuple[str, str] | None
+Request = tuple[Texts, list[int], list[int]]  # (context, answer) as texts, then as tokens
+
+
+def named_base(peft: str | None) -> str:
+    """The base model of an adapter that is named alone.
+
+    Raises:
+        ConfigError: none is named.
+        InputError: the adapter doesn't say.
+    """
+    if peft is None:
+        raise ConfigError(
+            "no model is named", "pretrained=... or peft=... among the model arguments", "add one"
+        )
+    return base_of(adapter_folder(peft))
+
+
+class CausalLM(DistributedLM, HookedHFLM):
+    """lm-eval's `hf` with log-likelihoods and generation of our own.
+
+    Attributes:
+        truncated_prompts: those that were cut from the left.
+        scored_tokens: of all requests, prompts counted for each answer.
+    """
+
+    def __init__(
+        self,
+        pretrained: Any = None,
+        batch_size: int | str | None = None,
+        seed: int = 1234,
+        quantization: str | None = None,
+        **options: Any,
+    ) -> None:
+        """As lm-eval's `hf`, but for `batch_size`: prompts of a batch at most; None or "auto": as
+        memory allows.
+
+        Args:
+            pretrained: also 'bundled', or None: the base that the adapter (`peft`) names.
+            seed: of sampled decoding.
+            quantization: nf4 or int8; None: as stored.
+        """
+        if unserved := sorted(_UNSERVED & options.keys()):
+            raise ConfigError(
+                f"ft-causal has no model argument {unserved[0]}",
+                "its own arguments, or lm-eval's for hf",
+                "remove it",
+            )
+        self._quantization = quantization
+        pretrained = named_base(options.get("peft")) if pretrained is None else pretrained
+        pretrained = model_folder(pretrained) if isinstance(pretrained, str) else pretrained
+        super().__init__(pretrained=pretrained, batch_size=1, **options)
+        most = rows_at_most(batch_size)
+        name = pretrained if isinstance(pretrained, str) else self.model.name_or_path
+        self.scorer = Scorer(self.model, name, self.tokenizer.pad_token_id or 0, most)
+        self.generator = Generator(self.scorer, self.tokenizer, seed)
+        self.truncated_prompts: set[str] = set()
+        self.scored_tokens = 0
+
+    def create_model(
+        self, pretrained: str, *, peft: str | None = None, dtype: Any = "auto", **options: Any
+    ) -> None:
+        """As lm-eval's, but quantised if asked for, and with a checked adapter and the vocabulary
+        as it is (lm-eval has no model argument for the first, and cuts a padded vocabulary before
+        it loads an adapter).
+
+        Raises:
+            InputError: another quantisation than nf4 and int8, a model that reads and writes apart,
+                or an adapter that doesn't fit.
+        """
+        loading = {"dtype": dtype}
+        if self._quantization:
+            section = quantization.section_of(self._quantization, pretrained, str(dtype))
+            raise_problems(base_model.problems(section))
+            loading |= quantization.options(section)
+            del loading["device_map"]  # lm-eval's own
+        super().create_model(pretrained, **{**options, **loading})
+        quantization.settle(self.model)
+        if getattr(self.model.config, "is_encoder_decoder", False):
+            raise InputError(
+                f"{pretrained}: an encoder-decoder", "a causal language model", "use --model hf"
+            )
+        if peft:
+            section = ModelSection(pretrained=pretrained, revision=options.get("revision"))
+            base = BaseModel(
+                self.model,
+                self.tokenizer,
+                describe(section, self.model),
+                _PROOF_LENGTH,
+                self.device,
+            )
+            tuned, _ = attach(adapter_folder(peft), base, _PROOF, form=None)
+            self.replace_model(tuned.model)
+
+    @property
+    def fallback(self) -> str | None:
+        """Why prompts are computed for each answer (the plain way), where they are; else None."""
+        return self.scorer.fallback
+
+    @property
+    def store(self) -> ResponseStore | None:
+        """Responses that are not computed again. With a store, a request that memory is not enough
+        for is answered by a placeholder whose `failed` says so; without one, it is an error."""
+        return self.scorer.store
+
+    @store.setter
+    def store(self, store: ResponseStore | None) -> None:
+        self.scorer.store = store
+
+    @property
+    def effort(self) -> Effort:
+        """What was done to answer so far."""
+        return self.scorer.effort
+
+    @property
+    def budget_bytes(self) -> int:
+        """What a batch may take on top of the weights."""
+        return self.scorer.budget.free
+
+    def _fail(self, tokens: int) -> str:
+        """What is said of a request of `tokens` tokens that memory was not enough for.
+
+        Raises:
+            ResourceError: nothing takes note of failures.
+        """
+        advice = "lower model.max_length or max_gen_toks, or set model.quantization"
+        if self.store is None:
+            raise ResourceError(
+                f"{self.scorer.name}: out of memory with one request of {tokens} tokens",
+                "memory for each request alone",
+                advice,
+            )
+        return f"out of memory with {tokens} tokens; {advice}"
+
+    # --- log-likelihoods
+
+    def _query(self, request: Request) -> Query:
+        """A request as it is scored, counted.
+
+        Raises:
+            InputError: no token to score or to score after, or an answer that is longer than the
+                context.
+        """
+        texts, context, answer = request
+        shown = f"{(texts or ('', ''))[1][:80]!r}"
+        if not context or not answer:
+            raise InputError(
+                f"{shown} has {len(answer)} tokens of its own after {len(context)} of its prompt",
+                "at least one of each: an answer that merges with the prompt can't be scored",
+                "change the answer, the end of doc_to_text or target_delimiter",
+            )
+        if len(answer) > self.max_length:
+            raise InputError(
+                f"an answer has {len(answer)} tokens, the context {self.max_length}: {shown}",
+                "answers that fit the context",
+                "shorten the answers or raise model.max_length",
+            )
+        query = cut(context, answer, self.max_length)
+        self.scored_tokens += len(query.stem) + len(answer)
+        if texts is not None and len(query.stem) < len(context):
+            self.truncated_prompts.add(texts[0])
+        return query
+
+    def score_tokens(self, requests: Sequence[Request]) -> list[ScoredAnswer]:
+        queries = [self._query(request) for request in requests]
+        scores = self.scorer.score(queries)
+        results: list[ScoredAnswer] = []
+        for (texts, _, answer), query, score in zip(requests, queries, scores, strict=True):
+            result = ScoredAnswer(score or (0.0, False))
+            result.tokens = len(answer)
+            result.failed = None if score else self._fail(len(query.stem) + len(query.answer))
+            results.append(result)
+            if texts is not None:
+                self.cache_hook.add_partial("loglikelihood", texts, result)
+        return results
+
+    def _windows(self, text: str) -> list[Request]:
+        """Each window of a running text: lm-eval's own cut, every token of the text scored once.
+
+        The text is encoded without special tokens: the first window opens with BOS (EOS where there
+        is none).
+        """
+        ids: list[int] = self.tok_encode(text, add_special_tokens=False)
+        own = ids[1:] if ids[:1] == [self.prefix_token_id] else ids
+        pairs = get_rolling_token_windows(own, self.prefix_token_id, self.max_length, context_len=1)
+        return [(None, *make_disjoint_window(pair)) for pair in pairs]
+
+    def loglikelihood_rolling(
+        self, requests: list[Any], disable_tqdm: bool = False
+    ) -> list[ScoredText]:
+        """Log-likelihoods of whole texts, windows of all texts batched together. An empty text has
+        0 tokens.
+
+        lm-eval's own method encodes a text with special tokens, and so scores BOS given BOS.
+        """
+        windows = [self._windows(request.args[0]) for request in requests]
+        scored = iter(self.score_tokens([window for text in windows for window in text]))
+        results: list[ScoredText] = []
+        for request, text in zip(requests, windows, strict=True):
+            parts = [next(scored) for _ in text]
+            result = ScoredText(math.fsum(log_likelihood for log_likelihood, _ in parts))
+            result.tokens = sum(part.tokens for part in parts)
+            result.failed = next((part.failed for part in parts if part.failed), None)
+            results.append(result)
+            self.cache_hook.add_partial("loglikelihood_rolling", request.args, result)
+        return results
+
+    # --- generation
+
+    def generate_until(
+        self, requests: list[Any], disable_tqdm: bool = False
+    ) -> list[GeneratedText]:
+        """Texts that go on after the prompts, up to EOS, a stop string or `max_gen_toks` tokens."""
+        prompts = [self._prompt(*request.args) for request in requests]
+        texts = self.generator.generate(prompts)
+        results: list[GeneratedText] = []
+        for request, prompt, found in zip(requests, prompts, texts, strict=True):
+            text = found or Continuation("", 0, False)
+            result = GeneratedText(text.text)
+            result.truncated = text.truncated
+            result.failed = None if found else self._fail(len(prompt.ids) + prompt.most)
+            results.append(result)
+            self.scored_tokens += len(prompt.ids) + text.tokens
+            self.cache_hook.add_partial("generate_until", request.args, result)
+        return results
+
+    def _prompt(self, text: str, arguments: dict[str, Any]) -> Prompt:
+        """A prompt's tokens, cut from the left to leave room for the answer, with its settings.
+
+        Raises:
+            InputError: no room for a prompt.
+        """
+        settings = dict(normalize_gen_kwargs(arguments, self.max_gen_toks))
+        eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
+        stop = handle_stop_sequences(settings.pop("until", None), eos=eos)
+        most = settings.pop("max_gen_toks")
+        if most >= self.max_length:
+            raise no_room(most, self.max_length)
+        ids: list[int] = self.tok_encode(text)
+        room = self.max_length - most
+        if len(ids) > room:
+            self.truncated_prompts.add(text)
+        return Prompt(text, tuple(ids[-room:]), tuple(filter(None, stop)), most, settings)
+
+
+def make_causal_lm(base: BaseModel, batch_size: int | None = None, seed: int = 1234) -> CausalLM:
+    """`ft-causal` over a loaded base model, with or without adapter.
+
+    Args:
+        batch_size: prompts of a batch at most; None: as memory allows.
+        seed: of sampled decoding.
+    """
+    lm = CausalLM(
+        pretrained=base.model,
+        tokenizer=base.tokenizer,
+        max_length=base.max_length,
+        device=base.device,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    lm.scorer.name = base.info.pretrained
+    return lm

@@ -1,0 +1,121 @@
+"""Generation arguments of a recipe, which override its task's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from lm_eval.api.task import ConfigurableTask
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ft_harness.data.files import Split
+from ft_harness.errors import InputError, suggest
+from ft_harness.recipe import Protocol
+
+_Count = Annotated[int, Field(ge=1)]
+_Share = Annotated[float, Field(gt=0, le=1)]
+_SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
+
+
+class Decoding(BaseModel):
+    """Arguments of lm-eval (`until`, `max_gen_toks`) and of transformers' generate that choose
+    tokens; not those that change what comes back, such as num_return_sequences."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    until: str | list[str] | None = None
+    max_gen_toks: _Count | None = None
+    do_sample: bool | None = None
+    temperature: Annotated[float, Field(ge=0)] | None = None
+    top_k: Annotated[int, Field(ge=0)] | None = None
+    top_p: _Share | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    typical_p: _Share | None = None
+    epsilon_cutoff: Annotated[float, Field(ge=0, lt=1)] | None = None
+    eta_cutoff: Annotated[float, Field(ge=0, lt=1)] | None = None
+    num_beams: _Count | None = None
+    length_penalty: float | None = None
+    early_stopping: bool | Literal["never"] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0)] | None = None
+    no_repeat_ngram_size: Annotated[int, Field(ge=0)] | None = None
+
+
+def problems(
+    tasks: Mapping[Split, ConfigurableTask], protocols: Sequence[Protocol]
+) -> list[InputError]:
+    """Decoding for a task that generates nothing; arguments that are unknown, out of range, or
+    without effect."""
+    asked = sorted({name for protocol in protocols for name in protocol.decoding})
+    if not asked:
+        return []
+    still = [
+        task.config.task.partition("@")[0]
+        for task in tasks.values()
+        if task.OUTPUT_TYPE != "generate_until"
+    ]
+    if still:
+        return [
+            InputError(
+                f"{still[0]}: eval.generation_kwargs sets {', '.join(asked)}, "
+                "but the task generates nothing",
+                "no generation_kwargs for tasks that are scored by likelihood",
+                "leave eval.generation_kwargs out, or take a task that generates "
+                "(most families have one that ends in _gen)",
+            )
+        ]
+    own = next(iter(tasks.values())).config.generation_kwargs or {}
+    found = {str(fault): fault for each in protocols for fault in _faults(each.decoding, own)}
+    return list(found.values())
+
+
+def room_problems(
+    tasks: Mapping[Split, ConfigurableTask], protocols: Sequence[Protocol], context: int
+) -> list[InputError]:
+    """Answers that may be as long as the context, so that no prompt fits before them.
+
+    Args:
+        context: what the model reads, in tokens.
+    """
+    own = next(iter(tasks.values())).config.generation_kwargs or {}
+    longest = max(int({**own, **each.decoding}.get("max_gen_toks", 0)) for each in protocols)
+    return [no_room(longest, context)] if longest >= context else []
+
+
+def no_room(answer: int, context: int) -> InputError:
+    return InputError(
+        f"max_gen_toks is {answer}, the context {context} tokens",
+        "room for the prompt and the answer",
+        "lower max_gen_toks in the task's generation_kwargs or in eval.generation_kwargs",
+    )
+
+
+def _faults(decoding: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[InputError]:
+    """What is wrong with one decoding over the task's own arguments."""
+    try:
+        Decoding.model_validate(decoding)
+    except ValidationError as error:
+        for each in error.errors():
+            name = str(each["loc"][0])
+            names = Decoding.model_fields
+            said = (
+                f"is {decoding[name]!r}"
+                if name in names
+                else f"is no argument of decoding{suggest(name, names)}"
+            )
+            right = each["msg"] if name in names else ", ".join(names)
+            yield InputError(f"eval.generation_kwargs: {name} {said}", right, "correct it")
+        return
+    samples, temperature = ({**own, **decoding}.get(name) for name in ("do_sample", "temperature"))
+    idle = [name for name in _SAMPLING if decoding.get(name) and not samples]
+    if idle:
+        yield InputError(
+            f"eval.generation_kwargs: {', '.join(idle)} would do nothing, since nothing is sampled",
+            "do_sample: true next to it",
+            "add it, or leave the rest out",
+        )
+    if samples and temperature == 0:
+        yield InputError(
+            "eval.generation_kwargs: sampled at temperature 0",
+            "a temperature above 0",
+            "correct it",
+        )

@@ -1,0 +1,291 @@
+"""Texts by transformers' `generate`: batches of prompts of similar length, greedy, with beams, or
+sampled by seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+import torch
+from transformers import StoppingCriteriaList
+
+from ft_harness.evaluation.backends.planning import Size, Tokens
+from ft_harness.evaluation.backends.recovery import Allowance, complete
+from ft_harness.evaluation.backends.scorer import Scorer
+from ft_harness.evaluation.backends.store import Ledger
+from ft_harness.storage import canonical_json
+
+_BROKEN = "\ufffd"  # what bytes that are no UTF-8 decode to
+
+# Settings that forbid or punish repetition: transformers counts the padding too.
+_REPETITION = {"no_repeat_ngram_size", "repetition_penalty"}
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is continued, and how.
+
+    Attributes:
+        ids: the prompt's tokens, at least one.
+        stop: strings that end an answer and are no part of it.
+        most: tokens that may be generated.
+        settings: other arguments of `generate`.
+    """
+
+    text: str
+    ids: Tokens
+    stop: tuple[str, ...]
+    most: int
+    settings: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """Prompts of one kind may share a batch."""
+        return canonical_json([self.stop, self.most, self.settings])
+
+    @property
+    def sampled(self) -> bool:
+        return bool(self.settings.get("do_sample"))
+
+
+class Continuation(NamedTuple):
+    """A generated text, cut before its first stop string.
+
+    Attributes:
+        tokens: generated, without EOS and what comes after.
+        truncated: it came to the most tokens without EOS or a stop string.
+    """
+
+    text: str
+    tokens: int
+    truncated: bool
+
+
+class Generator:
+    """Continues prompts.
+
+    A greedy or beam answer is the same in any batch up to float rounding: in float32 it differs
+    where two tokens are equally likely to six digits, in 16 bits more often. A sampled one is drawn
+    alone, with a seed of its own, and so is the same for any batch size.
+    """
+
+    def __init__(self, scorer: Scorer, tokenizer: Any, seed: int) -> None:
+        """`scorer`: its model, and what it knows of the architecture and of memory."""
+        self.scorer = scorer
+        self.tokenizer = tokenizer
+        self.seed = seed
+        self.allowance = Allowance(scorer.effort)
+
+    def generate(self, prompts: Sequence[Prompt]) -> list[Continuation | None]:
+        """The continuation of each prompt, in their order; None where memory was not enough for it
+        alone.
+
+        What the scorer's store holds is not generated again.
+
+        Raises:
+            NonFiniteError: a logit is NaN.
+        """
+        kinds: defaultdict[str, list[int]] = defaultdict(list)
+        for number, prompt in enumerate(prompts):
+            kinds[prompt.kind].append(number)
+        shared = self._shared()
+        ledger = Ledger(self.scorer.store, (self._request(prompt, shared) for prompt in prompts))
+        work = _PromptWork(self, prompts)
+        batches = (batch for numbers in kinds.values() for batch in work.anew(numbers))
+        responses = complete(batches, work, ledger, self.allowance)
+        found = (responses[number] for number in range(len(prompts)))
+        return [None if response is None else Continuation(*response) for response in found]
+
+    def _shared(self) -> str:
+        """What all answers depend on besides the model state: generation settings of the model,
+        tokens that end."""
+        settings = self.scorer.model.generation_config.to_diff_dict()
+        settings.pop("transformers_version", None)
+        return canonical_json(
+            [settings, sorted(self._ends()), sorted(self.tokenizer.all_special_ids)]
+        )
+
+    def _request(self, prompt: Prompt, shared: str) -> str:
+        """A text that says all of a request; a sampled one's seed comes from its text."""
+        drawn = f"|{self.seed}|{prompt.text}" if prompt.sampled else ""
+        return f"generate|{shared}|{prompt.kind}|{prompt.ids}{drawn}"
+
+    def batches(self, prompts: Sequence[Prompt], numbers: Sequence[int]) -> list[list[int]]:
+        """Numbers of the prompts of each batch, all of one kind: longest first, and of one length
+        where the model can't be padded or padding would count as text; sampled ones alone."""
+        most = self.scorer.most
+        pads = self.scorer.traits.pads and not any(
+            _REPETITION & prompts[number].settings.keys() for number in numbers
+        )
+        batches: list[list[int]] = []
+        width = 0
+        for number in sorted(numbers, key=lambda number: len(prompts[number].ids), reverse=True):
+            prompt = prompts[number]
+            count = len(batches[-1]) + 1 if batches else 1
+            alike = bool(batches) and (pads or len(prompt.ids) == width) and not prompt.sampled
+            if alike and (most is None or count <= most) and self._fits(count, width, prompt):
+                batches[-1].append(number)
+            else:
+                batches.append([number])
+                width = len(prompt.ids)
+        return batches
+
+    def cost(self, count: int, width: int, prompt: Prompt) -> tuple[int, int]:
+        """(tokens, bytes) of `count` prompts of `width` tokens like this one."""
+        rows = count * (prompt.settings.get("num_beams") or 1)
+        length = width + prompt.most
+        return length, self.scorer.budget.needs_generation(Size(rows, length, 0, rows))
+
+    def _fits(self, count: int, width: int, prompt: Prompt) -> bool:
+        length, needed = self.cost(count, width, prompt)
+        return needed <= self.scorer.budget.free and self.allowance.allows(length, needed)
+
+    def extend(self, prompts: Sequence[Prompt]) -> list[Continuation]:
+        """Continuations of one batch, whose prompts are of one kind."""
+        first, width = prompts[0], max(len(prompt.ids) for prompt in prompts)
+        pad, ends = self.scorer.pad, sorted(self._ends())
+        rows = [[pad] * (width - len(prompt.ids)) + list(prompt.ids) for prompt in prompts]
+        seen = [[0] * (width - len(prompt.ids)) + [1] * len(prompt.ids) for prompt in prompts]
+        with torch.no_grad():
+            output = self.scorer.model.generate(
+                input_ids=torch.tensor(rows, device=self.scorer.model.device),
+                attention_mask=torch.tensor(seen, device=self.scorer.model.device),
+                max_new_tokens=first.most,
+                stopping_criteria=self._criteria(first.stop, width),
+                logits_processor=[self._refuse_nan],
+                pad_token_id=pad,
+                eos_token_id=ends or None,
+                **_decoding(first.settings),
+            )
+        return [self._read(ids, first.stop) for ids in output[:, width:].tolist()]
+
+    def _refuse_nan(self, ids: Any, scores: Any) -> Any:
+        """A logits processor: scores [B, V] pass unchanged."""
+        if scores.isnan().any():
+            raise self.scorer.not_finite("logit")
+        return scores
+
+    def _ends(self) -> set[int]:
+        """Tokens that end a text: the model's and the tokenizer's EOS."""
+        own = self.scorer.model.generation_config.eos_token_id
+        ends = {self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
+        return {end for end in ends if end is not None}
+
+    def _criteria(self, stop: Sequence[str], start: int) -> Any:
+        """Stopping criteria that end each row whose newest text holds a stop string."""
+        reach = _reach(stop)
+
+        def stopped(ids: Any, scores: Any, **options: Any) -> Any:
+            windows = ids[:, start:][:, -reach:].tolist()
+            texts = zip(windows, self.tokenizer.batch_decode(windows), strict=True)
+            ends = [
+                any(word in text for word in stop) or self._hidden(window, text, stop) is not None
+                for window, text in texts
+            ]
+            return torch.tensor(ends, device=ids.device)
+
+        return StoppingCriteriaList([stopped] if stop else [])
+
+    def _hidden(self, ids: Sequence[int], text: str, stop: Sequence[str]) -> int | None:
+        """The first token of a stop string that `text`, decoded from all of `ids`, hides; else None.
+
+        Byte tokens that are no UTF-8 together, as where a text begins inside a character, all
+        decode to U+FFFD, also those among them that spell a stop string such as a line break.
+        """
+        reach = _reach(stop)
+        for first in range(1, len(ids)) if _BROKEN in text else ():
+            later = self.tokenizer.decode(ids[first : first + reach])
+            if any(word in later for word in stop):
+                return first
+        return None
+
+    def _read(self, ids: Sequence[int], stop: Sequence[str]) -> Continuation:
+        """The text of generated tokens up to the first end token, without special tokens, cut
+        before a stop string.
+
+        An end token that is an ordinary word for the tokenizer stays in the text, as in lm-eval.
+        """
+        ends = self._ends()
+        own = list(takewhile(lambda token: token not in ends, ids))
+        ended = len(own) < len(ids)
+        shown = [*own, *ids[len(own) : len(own) + 1]]
+        text = str(self.tokenizer.decode(shown, skip_special_tokens=True))
+        spelt = self.tokenizer.decode(
+            own, skip_special_tokens=False
+        )  # a stop string may be a special token
+        cut = min((at for word in stop if (at := text.find(word)) >= 0), default=None)
+        if cut is None and (first := self._hidden(own, text, stop)) is not None:
+            before = self.tokenizer.decode(own[:first], skip_special_tokens=True)
+            return Continuation(str(before), len(own), False)
+        stopped = cut is not None or any(word in spelt for word in stop)
+        return Continuation(text[:cut], len(own), not ended and not stopped)
+
+
+class _PromptWork:
+    """Numbered prompts on their way through `generate`, as `complete` computes them."""
+
+    def __init__(self, generator: Generator, prompts: Sequence[Prompt]) -> None:
+        self._generator = generator
+        self._prompts = prompts
+        self._occurrences: list[int] = []  # of the same text and settings, up to each prompt
+        asked: Counter[tuple[str, str]] = Counter()
+        for prompt in prompts:
+            asked[prompt.text, prompt.kind] += 1
+            self._occurrences.append(asked[prompt.text, prompt.kind])
+
+    def numbers(self, batch: list[int]) -> list[int]:
+        return batch
+
+    def cost(self, batch: list[int]) -> tuple[int, int]:
+        first = self._prompts[batch[0]]  # the longest
+        return self._generator.cost(len(batch), len(first.ids), first)
+
+    def compute(self, batch: list[int]) -> dict[int, Continuation]:
+        """Greedy or with beams; sampled with a seed of the prompt, its settings and how often they
+        came before."""
+        prompts = [self._prompts[number] for number in batch]
+        if not prompts[0].sampled:
+            return dict(zip(batch, self._generator.extend(prompts), strict=True))
+        (prompt,), (number,) = prompts, batch
+        with _seeded(
+            f"{self._generator.seed}|{self._occurrences[number]}|{prompt.kind}|{prompt.text}"
+        ):
+            return {number: self._generator.extend(prompts)[0]}
+
+    def split(self, batch: list[int]) -> list[list[int]]:
+        return self._generator.batches(self._prompts, batch) if len(batch) > 1 else []
+
+    def anew(self, numbers: Sequence[int]) -> list[list[int]]:
+        return self._generator.batches(self._prompts, numbers)
+
+
+def _reach(stop: Sequence[str]) -> int:
+    """Tokens within which a stop string lies that ends now.
+
+    A token has at least one byte, so these are as many as it has bytes; a few more let words and
+    characters of several tokens decode whole.
+    """
+    return max((len(word.encode()) for word in stop), default=0) + 4
+
+
+def _decoding(settings: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of `generate`; without sampling no temperature, of which transformers would
+    warn."""
+    sampled = bool(settings.get("do_sample"))
+    return {key: value for key, value in settings.items() if sampled or key != "temperature"}
+
+
+@contextmanager
+def _seeded(item: str) -> Iterator[None]:
+    """Random numbers that depend on `item` alone; torch's own go on after it as if nothing had been
+    drawn."""
+    with torch.random.fork_rng():
+        torch.manual_seed(
+            int.from_bytes(hashlib.sha256(item.encode()).digest()[:8], "big", signed=True)
+        )
+        yield

@@ -1,0 +1,41 @@
+"""Our back-ends among lm-eval's models, by the names that `--model` takes."""
+
+from __future__ import annotations
+
+from lm_eval.api.registry import model_registry, register_model
+
+from ft_harness.evaluation.backends.causal import BACK_END, CausalLM, make_causal_lm
+from ft_harness.evaluation.backends.classifier import HEAD_BACK_END, ClassifierLM
+from ft_harness.models.base_model import BaseModel
+
+MODELS: dict[str, type[CausalLM | ClassifierLM]] = {
+    "ft-causal": CausalLM,
+    "ft-seqcls": ClassifierLM,
+}
+
+
+def back_end(base: BaseModel) -> str:
+    """The back-end that answers for a loaded base, and its softmax dtype."""
+    return BACK_END if base.head is None else HEAD_BACK_END
+
+
+def make_lm(
+    base: BaseModel, batch_size: int | None = None, seed: int = 1234
+) -> CausalLM | ClassifierLM:
+    """The lm-eval model of a loaded base, with or without adapter: `ft-causal`, or `ft-seqcls` for
+    a base with a head.
+
+    Args:
+        batch_size: prompts of a batch at most; None: as memory allows.
+        seed: of sampled decoding.
+    """
+    if base.head is None:
+        return make_causal_lm(base, batch_size, seed)
+    return ClassifierLM(base, batch_size)
+
+
+def register_models() -> None:
+    """Make our back-ends known to lm-eval; a second call changes nothing."""
+    for name, back_end_class in MODELS.items():
+        if name not in model_registry:
+            register_model(name)(back_end_class)

@@ -1,0 +1,180 @@
+"""Saved responses scored again, with other metrics, by the task as it is now; no model is
+loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from lm_eval.api.task import ConfigurableTask
+from lm_eval.utils import hash_string
+
+from ft_harness.errors import InputError
+from ft_harness.evaluation import (
+    Job,
+    ModelState,
+    evaluation_folder,
+    make_scores,
+    plain_scores,
+    read_finished,
+    request_hash,
+    write_evaluation,
+)
+from ft_harness.evaluation.backends import GeneratedText, ScoredAnswer, ScoredText
+from ft_harness.models.base_model import BaseModel
+from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.records import Evaluation, Record, Sample
+from ft_harness.records.provenance import package_versions
+from ft_harness.tasks.loading import TaskSpec, find_task, load_task_over, task_hash
+
+
+@dataclass(frozen=True)
+class Definition:
+    """Which definition scores saved responses.
+
+    Attributes:
+        name: the task's; None: each evaluation's own task, as it is now.
+        include_path: a further folder with task YAMLs.
+        trust_code: run the code that a task of this folder names.
+    """
+
+    name: str | None = None
+    include_path: str | None = None
+    trust_code: bool = False
+
+
+def score_again(evaluations: Sequence[Evaluation], definition: Definition) -> list[Evaluation]:
+    """New evaluations next to the old ones, made of their docs and responses; what was made before
+    is reused.
+
+    An evaluation of which the task has not changed is given back as it is.
+
+    Raises:
+        ConfigError: no such task.
+        InputError: the task's prompts, choices or right answers are not those of the saved samples,
+            or it filters responses.
+        PolicyError: a task from elsewhere would run code.
+    """
+    return [_score_again(evaluation, definition) for evaluation in evaluations]
+
+
+def _score_again(evaluation: Evaluation, definition: Definition) -> Evaluation:
+    record = evaluation.record
+    if record.foreign:
+        raise InputError(
+            f"{record.foreign.file}: made by {record.foreign.program}",
+            "evaluations made by ft-harness",
+            "score the model here: ft-harness eval, or ft-harness eval RECIPE --adapter FOLDER",
+        )
+    samples = list(evaluation.samples())
+    name = definition.name or record.settings.task
+    spec = TaskSpec(name, definition.include_path, trust_code=definition.trust_code)
+    task = load_task_over(spec, record.settings.split, samples[0].doc)
+    changed = {
+        "task": name,
+        "task_version": str(task.VERSION),
+        "task_hash": task_hash(find_task(spec), trust_code=definition.trust_code),
+    }
+    job = Job(
+        task, record.settings.model_copy(update=changed), [sample.doc_id for sample in samples]
+    )
+    if job.settings == record.settings:
+        return evaluation
+    base = BaseModel(
+        None, None, record.model, record.settings.max_length or 0, record.settings.device
+    )
+    state = ModelState(record.subject, base, record.adapter)
+    made_by = {**record.provenance["packages"], "ft-harness": package_versions()["ft-harness"]}
+    folder = evaluation_folder(state, job, evaluation.folder.parent.parent, made_by)
+    known = read_finished(folder)
+    if known is not None:
+        return known
+    with compiled_templates():
+        scored = [_score(task, sample, record) for sample in samples]
+    new = record.model_copy(
+        update={
+            "eval_id": folder.name,
+            "settings": job.settings,
+            "scores": make_scores(state, job, scored),
+            "rescored_from": record.eval_id,
+        }
+    )
+    write_evaluation(folder, new, scored)
+    return Evaluation(folder=folder, record=new)
+
+
+def _score(task: ConfigurableTask, sample: Sample, record: Record) -> Sample:
+    """A sample with the scores that the task gives its responses."""
+    problems = _differences(task, sample, record)
+    if problems:
+        raise InputError(
+            f"{record.eval_id}, doc {sample.doc_id}: {problems[0]}",
+            "a task that asks the same and differs in its metrics only",
+            "score the model on it with ft-harness eval, which reuses the responses it has",
+        )
+    if sample.failed:
+        return sample.model_copy(update={"scores": dict.fromkeys(task.higher_is_better())})
+    scores = plain_scores(task.process_results(sample.doc, _responses(task, sample)))
+    return sample.model_copy(update={"scores": scores, "invalid": scores.get("invalid") == 1.0})
+
+
+def _responses(task: ConfigurableTask, sample: Sample) -> list[Any]:
+    """The responses as the back-end gave them, with what it noted on them."""
+    kinds = {"generate_until": GeneratedText, "loglikelihood_rolling": ScoredText}
+    made = [kinds.get(task.OUTPUT_TYPE, ScoredAnswer)(response) for response in sample.responses]
+    for name, notes in (("tokens", sample.tokens), ("truncated", sample.unfinished)):
+        for response, note in zip(made, notes or (), strict=False):
+            setattr(response, name, note)
+    return made
+
+
+def _differences(task: ConfigurableTask, sample: Sample, record: Record) -> list[str]:
+    """In what a task asks something else than what a sample answers."""
+    found: list[str] = []
+    if task.config.filter_list:
+        found.append("the task filters responses, and only what its filters left is saved")
+    if task.OUTPUT_TYPE == "generate_until":
+        stop = (task.config.generation_kwargs or {}).get("until")
+        before = record.settings.generation_kwargs.get("until")
+        if stop != before:
+            found.append(f"it stops at {stop}, the saved answers at {before}")
+    target = task.doc_to_target(sample.doc)
+    if hash_string(str(target)) != sample.target_hash:
+        found.append(f"the right answer is {target!r} now")
+    if not _same_prompt(task, sample, record):
+        found.append("the prompt is another one now")
+    if task.OUTPUT_TYPE == "multiple_choice":
+        found += _other_choices(
+            [str(choice).strip() for choice in task.doc_to_choice(sample.doc)], target, sample
+        )
+    if not found and record.settings.request_hash not in (None, request_hash(task)):
+        found.append("its prompts, delimiters, examples or decoding are written in another way")
+    return found
+
+
+def _same_prompt(task: ConfigurableTask, sample: Sample, record: Record) -> bool:
+    """Whether a doc's prompt is the saved one; with few-shot examples or a chat template, whether
+    the doc's own text is in it (the rest came from the training split and the tokenizer)."""
+    settings = record.settings
+    if task.OUTPUT_TYPE == "loglikelihood_rolling":
+        return str(hash_string(task.doc_to_target(sample.doc))) == sample.prompt_hash
+    if settings.num_fewshot or settings.chat_template_hash:
+        return str(task.doc_to_text(sample.doc)).strip() in sample.prompt
+    prompt = task.fewshot_context(sample.doc, 0, gen_prefix=task.doc_to_prefix(sample.doc))
+    return str(hash_string(prompt)) == sample.prompt_hash
+
+
+def _other_choices(choices: list[str], target: Any, sample: Sample) -> list[str]:
+    """A line if the choices are not those that were scored, as far as the right one and the
+    likeliest one show."""
+    gold = choices[target] if isinstance(target, int) else str(target).strip()
+    likeliest = (
+        int(np.argmax([response[0] for response in sample.responses])) if sample.responses else None
+    )
+    same = gold == sample.target and (
+        likeliest is None
+        or (len(choices) == len(sample.responses) and choices[likeliest] == sample.prediction)
+    )
+    return [] if same else [f"the choices are {', '.join(choices)} now"]

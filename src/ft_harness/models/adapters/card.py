@@ -1,0 +1,152 @@
+"""Our own files of an adapter folder: card and history, the hashes of what decides what the adapter
+does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from pydantic import ValidationError
+
+from ft_harness.errors import InputError
+from ft_harness.models.heads import HEAD_FILE
+from ft_harness.records import Card, HistoryEntry, LineageEntry, read_kept
+from ft_harness.storage import canonical_json, sha256_file, sha256_text, write_text
+from ft_harness.storage.strict_files import read_json
+
+CARD_FILE = "card.json"
+HISTORY_FILE = "history.jsonl"
+LINEAGE_FILE = "lineage.jsonl"
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+MODEL_FILE = (
+    "model.safetensors"  # in place of an adapter's weights, where all of the model's were trained
+)
+MODEL_CONFIG_FILE = "config.json"
+_KEPT_FILES = (WEIGHTS_FILE, CONFIG_FILE, HEAD_FILE, MODEL_FILE, MODEL_CONFIG_FILE)
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Write `card.json`, the last file of a finished adapter."""
+    write_text(folder / CARD_FILE, card.model_dump_json(indent=2) + "\n")
+
+
+def read_card(folder: Path) -> Card | None:
+    """The card, or None where there is none (an unfinished adapter, or one made by another
+    trainer).
+
+    Raises:
+        InputError: the card is damaged.
+    """
+    return read_kept(folder / CARD_FILE, Card, "a card", "delete it and train again")
+
+
+def adapter_folder(name: str) -> Path:
+    """The folder of an adapter: one here, else the hub's, fetched into its cache.
+
+    Raises:
+        InputError: neither.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja"]))
+    except Exception as error:  # the hub client raises many types
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise InputError(
+            f"{name}: no such adapter folder, and none on the hub ({reason})",
+            "a PEFT adapter folder",
+            "check the path",
+        ) from error
+
+
+def base_of(folder: Path) -> str:
+    """The base model that an adapter was trained on, by its card, else by PEFT's configuration.
+
+    Raises:
+        InputError: neither names one.
+    """
+    card, path = read_card(folder), folder / CONFIG_FILE
+    if card is not None:
+        return card.model.pretrained
+    named = read_json(path).get("base_model_name_or_path") if path.is_file() else None
+    if not named:
+        raise InputError(
+            f"{folder}: nothing names its base model",
+            "base_model_name_or_path",
+            "give pretrained= too",
+        )
+    return str(named)
+
+
+def read_history(folder: Path) -> list[HistoryEntry]:
+    """The training history; a torn last line (a killed run) is left out.
+
+    Raises:
+        InputError: another line is damaged.
+    """
+    path = folder / HISTORY_FILE
+    *lines, torn = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    entries: list[HistoryEntry] = []
+    for number, line in enumerate([*lines, torn], start=1):
+        try:
+            entries.append(HistoryEntry.model_validate_json(line))
+        except ValidationError as error:
+            if number > len(lines):
+                break
+            raise InputError(
+                f"{path}: line {number} is damaged",
+                "a history entry on each line",
+                "restore it, or delete that line",
+            ) from error
+    return entries
+
+
+def read_lineage(folder: Path) -> list[list[HistoryEntry]]:
+    """The histories of the adapters that this one goes on from, in the order of its card's lineage;
+    one that another trainer made is empty.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    card, path = read_card(folder), folder / LINEAGE_FILE
+    stretches: list[list[HistoryEntry]] = [[] for _ in card.lineage] if card else []
+    try:
+        for line in (
+            path.read_text(encoding="utf-8").splitlines() if stretches and path.exists() else []
+        ):
+            entry = LineageEntry.model_validate_json(line)
+            stretches[entry.stretch].append(HistoryEntry(**entry.model_dump(exclude={"stretch"})))
+    except (ValidationError, IndexError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: damaged",
+            "a history entry on each line",
+            "delete it: the curve is shorter then",
+        ) from error
+    return stretches
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """sha256 of the files that decide what the adapter does."""
+    return {name: sha256_file(folder / name) for name in _KEPT_FILES if (folder / name).exists()}
+
+
+def weights_file(folder: Path) -> Path:
+    """The file of trained weights in a finished folder or a checkpoint: an adapter's, or all of a
+    model's."""
+    adapter, model = folder / WEIGHTS_FILE, folder / MODEL_FILE
+    return model if model.is_file() and not adapter.is_file() else adapter
+
+
+def identity(folder: Path) -> str:
+    """One hash over the adapter's weights and configuration (PEFT writes sets in any order)."""
+    weights = weights_file(folder)
+    name = MODEL_CONFIG_FILE if weights.name == MODEL_FILE else CONFIG_FILE
+    config = json.loads((folder / name).read_text(encoding="utf-8"))
+    ordered = {
+        key: sorted(value) if isinstance(value, list) else value for key, value in config.items()
+    }
+    return f"sha256:{sha256_text(sha256_file(weights) + canonical_json(ordered))[:32]}"

@@ -1,0 +1,203 @@
+"""A recipe's adapter section as PEFT's LoraConfig, and whether it finds its modules in the base
+before anything is scored or trained."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
+from transformers.pytorch_utils import Conv1D
+
+from ft_harness.errors import InputError, suggest
+from ft_harness.models.heads import SEQ_CLS, own_modules
+from ft_harness.recipe import AdapterSection
+
+_ALL = "all-linear"
+
+
+def lora_config(adapter: AdapterSection, head_modules: Sequence[str] = ()) -> Any:
+    """PEFT's configuration of an adapter.
+
+    Args:
+        head_modules: modules of a classification head, which are trained and saved whole.
+
+    Raises:
+        ValueError: fields that PEFT doesn't take together.
+    """
+    values = adapter.model_dump(exclude={"peft_type", "modules_to_save"})
+    whole = [
+        *head_modules,
+        *(name for name in adapter.modules_to_save or () if name not in head_modules),
+    ]
+    return LoraConfig(**values, modules_to_save=whole or None)
+
+
+def target_problems(adapter: AdapterSection, empty: Any) -> list[InputError]:
+    """Modules, parameters and tokens of a recipe's adapter that the model lacks, or that PEFT has
+    no adapter for.
+
+    Args:
+        empty: the model on the meta device; it is used up.
+    """
+    if adapter.all_weights:
+        return []
+    if found := [
+        *_layers_of_all(adapter, empty),
+        *_missing_modules(adapter, empty),
+        *_missing_tokens(adapter, empty),
+    ]:
+        return found
+    linear, head = _linear_names(empty), own_modules(empty) if adapter.task_type == SEQ_CLS else ()
+    try:
+        with warnings.catch_warnings(action="ignore"):  # said again where the adapter is made
+            model = get_peft_model(empty, lora_config(adapter, head), low_cpu_mem_usage=True)
+    except Exception as error:  # PEFT raises bare types for what it can't do
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        return [_fault("target_modules", adapter.target_modules, reason, linear)]
+    return _unused_patterns(adapter, model)
+
+
+def dora_problems(where: str) -> list[InputError]:
+    """DoRA reads the base's weights themselves; on a CPU, PEFT's reading of 8-bit ones loses their
+    scales.
+
+    Args:
+        where: what asks for it.
+    """
+    if torch.cuda.is_available():
+        return []
+    return [
+        InputError(
+            f"{where}: bitsandbytes loses the scales of weights in 8 bits on a CPU when DoRA reads them",
+            "DoRA on a base in 4, 16 or 32 bits, or on a GPU",
+            "use model.quantization: nf4 or null, or an adapter without use_dora",
+        )
+    ]
+
+
+def _layers_of_all(adapter: AdapterSection, empty: Any) -> list[InputError]:
+    """Layers can be chosen for modules that are named one by one."""
+    asked = [
+        name
+        for name in ("layers_to_transform", "layers_pattern")
+        if getattr(adapter, name) is not None
+    ]
+    if not asked or not isinstance(adapter.target_modules, str):
+        return []
+    return [
+        InputError(
+            f"adapter.{asked[0]} beside target_modules {adapter.target_modules!r}: PEFT takes it for a list alone",
+            f"a list of module names, as [{', '.join(_linear_names(empty)[:12])}]",
+            f"list the modules in adapter.target_modules, or leave adapter.{asked[0]} out",
+        )
+    ]
+
+
+def _missing_modules(adapter: AdapterSection, empty: Any) -> list[InputError]:
+    """Names that stand nowhere in the model; PEFT would train the others and pass over a misspelt
+    one."""
+    modules = [name for name, _ in empty.named_modules() if name]
+    parameters = [name for name, _ in empty.named_parameters()]
+    linear = _linear_names(empty)
+    children = sorted(
+        {name.rpartition(".")[2] for name in modules if not name.rpartition(".")[2].isdigit()}
+    )
+    found = []
+    for field, names, known in (
+        ("target_modules", modules, linear),
+        ("exclude_modules", modules, linear),
+        ("modules_to_save", modules, children),
+        ("target_parameters", parameters, []),
+    ):
+        asked = getattr(adapter, field)
+        if isinstance(asked, str):
+            fault = None if asked == _ALL else _unmatched(asked, names)
+            found += [_fault(field, asked, fault, [])] if fault else []
+            continue
+        missing = [name for name in asked or () if not _stands_in(name, names)]
+        what = (
+            "the model has no such parameter"
+            if field == "target_parameters"
+            else "the model has no such module"
+        )
+        found += [_fault(field, name, what + suggest(name, known), known) for name in missing]
+    return found
+
+
+def _unmatched(expression: str, names: Iterable[str]) -> str | None:
+    """What is wrong with a regular expression for module names."""
+    try:
+        found = any(re.fullmatch(expression, name) for name in names)
+    except re.error as error:
+        return f"not a regular expression ({error})"
+    return None if found else "the model has no such module"
+
+
+def _missing_tokens(adapter: AdapterSection, empty: Any) -> list[InputError]:
+    """Tokens to be trained that the embedding has no row for."""
+    asked = adapter.trainable_token_indices or []
+    chosen = (
+        [token for tokens in asked.values() for token in tokens]
+        if isinstance(asked, dict)
+        else asked
+    )
+    rows = empty.get_input_embeddings().weight.shape[0]
+    return [
+        InputError(
+            f"adapter.trainable_token_indices: {token} is no token of the model",
+            f"numbers below {rows}, the rows of its embedding",
+            "change adapter.trainable_token_indices",
+        )
+        for token in chosen
+        if token >= rows
+    ][:1]
+
+
+def _unused_patterns(adapter: AdapterSection, model: Any) -> list[InputError]:
+    """Names in `rank_pattern` and `alpha_pattern` that match no adapted module; PEFT would use `r`
+    and `lora_alpha`."""
+    names = [
+        name
+        for name, module in model.base_model.model.named_modules()
+        if isinstance(module, BaseTunerLayer)
+    ]
+    return [
+        _fault(field, pattern, "matches no module that has an adapter", [])
+        for field in ("rank_pattern", "alpha_pattern")
+        for pattern in getattr(adapter, field)
+        if not any(
+            re.match(rf"(.*\.)?({pattern})$", name) for name in names
+        )  # PEFT's get_pattern_key
+    ]
+
+
+def _stands_in(name: str, names: list[str]) -> bool:
+    """PEFT's rule for a list: whole names or their ends."""
+    return any(each == name or each.endswith(f".{name}") for each in names)
+
+
+def _linear_names(empty: Any) -> list[str]:
+    """Last names of the modules that LoRA is usually made for, sorted."""
+    kinds = (torch.nn.Linear, Conv1D)
+    return sorted(
+        {
+            name.rpartition(".")[2]
+            for name, module in empty.named_modules()
+            if isinstance(module, kinds)
+        }
+    )
+
+
+def _fault(field: str, asked: str | list[str], what: str, known: list[str]) -> InputError:
+    every = f"'{_ALL}', " if field == "target_modules" else ""
+    return InputError(
+        f"adapter.{field} {asked!r}: {what}",
+        f"{every}a regular expression, or names in this model"
+        + (f", as {', '.join(known[:12])}" if known else ""),
+        f"change adapter.{field}",
+    )

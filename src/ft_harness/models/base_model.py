@@ -1,0 +1,302 @@
+"""How a base model and its tokenizer are loaded: training and scoring alike. Safetensors only, no
+remote code."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
+
+from ft_harness import processes
+from ft_harness.errors import FtHarnessError, InputError, NonFiniteError
+from ft_harness.models import folder as model_files
+from ft_harness.models import heads, quantization
+from ft_harness.models.heads import Head, HeadPlan
+from ft_harness.paths import BUNDLED, bundled_model_dir
+from ft_harness.recipe import ModelSection
+from ft_harness.records import ModelInfo
+from ft_harness.storage import sha256_once, sha256_text
+
+_NUMBERED_BEHIND_PADDING = {
+    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "xmod", "data2vec-text", "mpnet",
+    "ibert", "longformer", "bigbird_roberta", "luke", "mluke", "esm",
+}  # fmt: skip
+SIXTEEN_BITS = ("bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A loaded base model.
+
+    Attributes:
+        model: a transformers causal language model in evaluation mode, or one with a classification
+            head.
+        max_length: context in tokens.
+        head: the classification head; None: a causal language model.
+    """
+
+    model: Any
+    tokenizer: Any
+    info: ModelInfo
+    max_length: int
+    device: str
+    head: Head | None = None
+
+
+def model_folder(pretrained: str) -> str:
+    """What transformers is given: the bundled folder, a local folder, or a hub id."""
+    return str(bundled_model_dir()) if pretrained == BUNDLED else os.path.expanduser(pretrained)
+
+
+def problems(
+    section: ModelSection, *, head: bool = False, here: bool = True
+) -> list[FtHarnessError]:
+    """Faults that show before weights are loaded: a folder that is missing, damaged or leads
+    elsewhere, and weights that can't be quantised as asked.
+
+    Args:
+        head: the model is used with a classification head.
+        here: on this machine's device; else on a GPU.
+    """
+    folder = Path(model_folder(section.pretrained)).expanduser()
+    looks_local = (
+        folder.is_absolute()
+        or section.pretrained.startswith((".", "~"))
+        or section.pretrained.count("/") > 1
+    )
+    if folder.is_dir():
+        if found := model_files.problems(folder):
+            return found
+    elif looks_local:
+        return [
+            InputError(
+                f"{folder}: no such model folder",
+                "a Hugging Face model folder",
+                "check model.pretrained",
+            )
+        ]
+    try:
+        return [*quantization.problems(section, empty_model(section, head=head), here=here)]
+    except InputError as error:
+        return [error]
+
+
+def identity(folder: str, commit: str | None) -> str:
+    """Hash of a local folder's configuration, weights and tokenizer, or the commit of a hub
+    model."""
+    path = Path(folder)
+    if not path.is_dir():
+        return f"commit:{commit}"
+    names = [
+        "config.json",
+        "tokenizer.json",
+        *sorted(file.name for file in path.glob("*.safetensors")),
+    ]
+    parts = [f"{name}:{sha256_once(path / name)}" for name in names if (path / name).is_file()]
+    return f"sha256:{sha256_text('|'.join(parts))[:32]}"
+
+
+def _hub_options(section: ModelSection) -> dict[str, Any]:
+    return {"revision": section.revision or "main", "trust_remote_code": False}
+
+
+def _unloadable(section: ModelSection, error: Exception) -> InputError:
+    reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+    return InputError(
+        f"{section.pretrained}: the model can't be loaded ({reason})",
+        "a causal language model with whole safetensors files, and its tokenizer",
+        "check the folder or the hub id; fetch damaged files again",
+    )
+
+
+def load_tokenizer(section: ModelSection) -> Any:
+    """The base model's tokenizer, with a padding token.
+
+    Raises:
+        InputError: not loadable.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            model_folder(section.pretrained), **_hub_options(section)
+        )
+    except Exception as error:  # transformers and the hub client raise many types here
+        raise _unloadable(section, error) from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    return tokenizer
+
+
+def empty_model(section: ModelSection, *, head: bool = False, labels: int | None = None) -> Any:
+    """The model on the meta device, from its configuration alone: names and shapes, no weights.
+
+    Args:
+        head: with a classification head.
+        labels: of the head; None: as many as the configuration has.
+
+    Raises:
+        InputError: not loadable.
+    """
+    factory = AutoModelForSequenceClassification if head else AutoModelForCausalLM
+    try:
+        config = AutoConfig.from_pretrained(
+            model_folder(section.pretrained), **_hub_options(section)
+        )
+        if labels is not None:
+            config.num_labels = labels
+        with torch.device("meta"):
+            return factory.from_config(config, trust_remote_code=False)
+    except Exception as error:  # transformers and the hub client raise many types here
+        raise _unloadable(section, error) from error
+
+
+def sixteen_bits() -> str:
+    """The format of 16-bit weights here: bfloat16 where the hardware computes in it, else float16
+    on a GPU, which has that, and float32 on a CPU, which has neither."""
+    if torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    found: dict[str, Any] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # older versions of torch can't tell
+    return (
+        "bfloat16"
+        if any(has for name, has in found.items() if name.endswith("bf16"))
+        else "float32"
+    )
+
+
+def stored_dtype(config: Any) -> str:
+    """The dtype that a checkpoint says its weights have; float32 where it says nothing."""
+    return str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
+
+
+def fitting_dtype(section: ModelSection) -> str:
+    """The dtype that weights are loaded in: the section's; with `auto` the checkpoint's, 16 bits as
+    the hardware has them.
+
+    Raises:
+        InputError: no configuration.
+    """
+    if section.dtype != "auto":
+        return section.dtype
+    return sixteen_bits() if stored_dtype(load_config(section)) in SIXTEEN_BITS else "auto"
+
+
+def _load_model(
+    section: ModelSection, plan: HeadPlan | None, tokenizer: Any
+) -> tuple[Any, Head | None]:
+    folder, head = model_folder(section.pretrained), None
+    options = {
+        "dtype": fitting_dtype(section),
+        **quantization.options(section),
+        **_hub_options(section),
+    }
+    try:
+        with processes.kept_from_libraries():
+            if plan is not None:
+                model, head = heads.load(
+                    folder, plan, tokenizer, {"use_safetensors": True, **options}
+                )
+            else:
+                model = AutoModelForCausalLM.from_pretrained(
+                    folder, use_safetensors=True, **options
+                )
+    except FtHarnessError:
+        raise
+    except Exception as error:  # transformers, safetensors and the hub client raise many types here
+        raise _unloadable(section, error) from error
+    quantization.settle(model)
+    return model, head
+
+
+def _check_finite(model: Any, section: ModelSection) -> None:
+    if quantization.describe(model):
+        quantization.check_finite(section, model_folder(section.pretrained))
+    name = section.pretrained
+    for key, tensor in model.named_parameters():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise NonFiniteError(
+                f"{name}: the weight {key} holds NaN or infinity",
+                "finite weights",
+                "fetch or make the model again",
+            )
+
+
+def _context(section: ModelSection, config: Any) -> int:
+    """Tokens that the model reads: the recipe's, at most its own.
+
+    RoBERTa and its kin number positions from behind the padding token's id, and so read fewer than
+    they have.
+    """
+    own = getattr(config, "max_position_embeddings", None) or 2048
+    if config.model_type in _NUMBERED_BEHIND_PADDING:
+        own -= config.pad_token_id + 1
+    return min(section.max_length or own, own)
+
+
+def load_config(section: ModelSection) -> Any:
+    """The base model's transformers configuration.
+
+    Raises:
+        InputError: not loadable.
+    """
+    try:
+        return AutoConfig.from_pretrained(model_folder(section.pretrained), **_hub_options(section))
+    except Exception as error:  # transformers and the hub client raise many types here
+        raise _unloadable(section, error) from error
+
+
+def load_context(section: ModelSection) -> int:
+    """The context in tokens, from the configuration alone.
+
+    Raises:
+        InputError: not loadable.
+    """
+    return _context(section, load_config(section))
+
+
+def describe(section: ModelSection, model: Any, head: Head | None = None) -> ModelInfo:
+    """What a loaded model is, as records and cards say it."""
+    return ModelInfo(
+        pretrained=section.pretrained,
+        revision=section.revision,
+        identity=identity(
+            model_folder(section.pretrained), getattr(model.config, "_commit_hash", None)
+        ),
+        dtype=str(model.dtype).removeprefix("torch."),
+        quantization=quantization.describe(model),
+        parameters=model.num_parameters(),
+        head=head.identity if head else None,
+    )
+
+
+def load_base_model(section: ModelSection, plan: HeadPlan | None = None) -> BaseModel:
+    """Load the base model of a recipe onto the GPU if there is one, else the CPU; one to be held in
+    parts onto the CPU.
+
+    Args:
+        plan: the classification head that it is loaded with; None: a causal language model.
+
+    Raises:
+        InputError: not loadable.
+        NonFiniteError: a weight is NaN or infinite.
+    """
+    tokenizer = load_tokenizer(section)
+    model, head = _load_model(section, plan, tokenizer)
+    _check_finite(model, section)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    info = describe(section, model, head)
+    max_length = _context(section, model.config)
+    if (
+        info.quantization is None and not processes.in_parts()
+    ):  # a quantised one was put there at once
+        model = model.to(device)
+    return BaseModel(model.eval(), tokenizer, info, max_length, device, head)

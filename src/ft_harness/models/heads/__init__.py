@@ -1,0 +1,50 @@
+"""Classification heads: labels, modules, freshly drawn weights, and the texts that they read.
+
+A head that the checkpoint lacks is drawn when the base model is loaded and belongs to it from then
+on: the base of a tuned head is the base model with that very head, else its score could not be
+    repeated.
+"""
+
+from ft_harness.models.heads.inputs import (
+    HeadInput,
+    Texts,
+    encode_texts,
+    make_batch,
+    read_logits,
+    read_texts,
+)
+from ft_harness.models.heads.plan import check_labels, claims_head, class_names, plan_head, problems
+from ft_harness.models.heads.types import SEQ_CLS, Head, HeadPlan
+from ft_harness.models.heads.weights import (
+    HEAD_FILE,
+    check_adapter,
+    find_init,
+    init_metadata,
+    load,
+    own_modules,
+    write_init,
+)
+
+__all__ = [
+    "HEAD_FILE",
+    "SEQ_CLS",
+    "Head",
+    "HeadInput",
+    "HeadPlan",
+    "Texts",
+    "check_adapter",
+    "check_labels",
+    "claims_head",
+    "class_names",
+    "encode_texts",
+    "find_init",
+    "init_metadata",
+    "load",
+    "make_batch",
+    "own_modules",
+    "plan_head",
+    "problems",
+    "read_logits",
+    "read_texts",
+    "write_init",
+]

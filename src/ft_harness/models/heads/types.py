@@ -1,0 +1,46 @@
+"""What a classification head is: its labels, the fields that it reads, its drawn weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SEQ_CLS = "SEQ_CLS"
+
+
+@dataclass(frozen=True)
+class HeadPlan:
+    """The head that a task needs.
+
+    Attributes:
+        labels: a name for each class, in the order of the task's choices.
+        choices: the answers of the task, in the same order: other names of the classes.
+        text_fields: doc fields that are read as text, or as text and text pair; None: the rendered
+            prompt.
+        seed: of freshly drawn weights.
+        init: the file whose weights are taken in place of drawn ones.
+    """
+
+    labels: tuple[str, ...]
+    choices: tuple[str, ...]
+    text_fields: tuple[str, ...] | None = None
+    seed: int = 0
+    init: Path | None = None
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head of a loaded base model.
+
+    Attributes:
+        modules: full names of its modules; an adapter trains and saves them whole.
+        drawn: those of them that the checkpoint lacks.
+        identity: hash of the drawn weights; None where all stand in the checkpoint.
+        reads_types: the model tells the texts of a pair apart by token type ids.
+    """
+
+    plan: HeadPlan
+    modules: tuple[str, ...]
+    drawn: tuple[str, ...]
+    identity: str | None
+    reads_types: bool

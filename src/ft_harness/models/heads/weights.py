@@ -1,0 +1,292 @@
+"""A head's weights: found in the checkpoint or drawn, kept in a file beside the adapter, checked
+when one is scored."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from ft_harness.errors import InputError
+from ft_harness.models.heads.plan import check_trained
+from ft_harness.models.heads.types import Head, HeadPlan
+from ft_harness.storage import sha256_text, write_bytes
+
+HEAD_FILE = "head_init.safetensors"
+_POOLER = re.compile(r"(^|\.)[^.]*pool[^.]*$")
+_HUB = ("revision", "trust_remote_code")
+
+
+def load(
+    folder: str, plan: HeadPlan, tokenizer: Any, options: Mapping[str, Any]
+) -> tuple[Any, Head]:
+    """A transformers sequence classification model; what the checkpoint lacks of its head is drawn.
+
+    The head computes in float32 whatever the base's dtype, and is never quantised.
+
+    Args:
+        options: of `from_pretrained`.
+
+    Raises:
+        InputError: labels that are not the task's, missing weights that belong to no head, or no
+            padding token.
+    """
+    config = AutoConfig.from_pretrained(
+        folder, **{key: options[key] for key in _HUB if key in options}
+    )
+    check_trained(config, plan)
+    _prepare_config(config, plan, tokenizer)
+    quantization = options.get("quantization_config")
+    if quantization is not None:
+        quantization.llm_int8_skip_modules = _unquantised(config)
+    model, report = AutoModelForSequenceClassification.from_pretrained(
+        folder, config=config, output_loading_info=True, **options
+    )
+    drawn = _absent(model, report["missing_keys"], folder)
+    modules = tuple(sorted({*own_modules(model), *drawn}))
+    for name in modules:
+        _compute_in_float32(model.get_submodule(name))
+    _fill(model, drawn, plan)
+    identity = _hash(_tensors(model, drawn)) if drawn else None
+    return model, Head(
+        plan, modules, drawn, identity, (getattr(config, "type_vocab_size", None) or 0) > 1
+    )
+
+
+def _prepare_config(config: Any, plan: HeadPlan, tokenizer: Any) -> None:
+    """Put labels and padding into the configuration: by its padding token a decoder finds the last
+    token of a row."""
+    if tokenizer.pad_token_id is None:
+        raise InputError(
+            "the tokenizer has no padding, EOS or unknown token",
+            "a token that fills up the shorter rows of a batch",
+            "add a pad_token to the tokenizer",
+        )
+    config.id2label = dict(enumerate(plan.labels))
+    config.label2id = {name: i for i, name in enumerate(plan.labels)}
+    config.problem_type = "single_label_classification"
+    for part in (config, config.get_text_config()):
+        part.pad_token_id = tokenizer.pad_token_id
+        part.use_cache = False
+
+
+def _unquantised(config: Any) -> list[str]:
+    """Modules of the head, and what may be one, by the architecture alone."""
+    with torch.device("meta"):
+        model = AutoModelForSequenceClassification.from_config(config)
+    return [
+        *own_modules(model),
+        *(name for name, _ in model.named_modules() if _POOLER.search(name)),
+    ]
+
+
+def own_modules(model: Any) -> tuple[str, ...]:
+    """Names of the modules with weights that stand beside the backbone of a sequence classification
+    model."""
+    children = (
+        (name, child) for name, child in model.named_children() if name != model.base_model_prefix
+    )
+    return tuple(name for name, child in children if any(True for _ in child.parameters()))
+
+
+def _absent(model: Any, missing: Iterable[str], folder: str) -> tuple[str, ...]:
+    """The largest modules of which the checkpoint has no weight at all, sorted.
+
+    Raises:
+        InputError: weights of the backbone are missing, beyond a pooler.
+    """
+    lacking = set(missing)
+    found = {_outermost(model, key.rpartition(".")[0], lacking) for key in lacking}
+    heads = own_modules(model)
+    strange = sorted(name for name in found if name not in heads and not _POOLER.search(name))
+    if strange:
+        raise InputError(
+            f"{folder}: the checkpoint lacks the weights of {', '.join(strange[:3])}",
+            "all weights but those of a classification head",
+            "fetch the model again",
+        )
+    return tuple(sorted(found))
+
+
+def _outermost(model: Any, name: str, lacking: set[str]) -> str:
+    """The outermost module around `name` of which every weight is missing; `name` itself if it has
+    one left."""
+    parts = name.split(".")
+    for depth in range(1, len(parts)):
+        outer = ".".join(parts[:depth])
+        if {
+            f"{outer}.{key}" for key, _ in model.get_submodule(outer).named_parameters()
+        } <= lacking:
+            return outer
+    return name
+
+
+def _compute_in_float32(module: Any) -> None:
+    """Half precision is too coarse for the small steps by which a head learns; what it reads is
+    widened to match."""
+
+    def widen(_: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(value.float() for value in inputs)
+
+    module.float()
+    module.register_forward_pre_hook(widen)
+
+
+def _parameters(model: Any, drawn: Iterable[str]) -> dict[str, Any]:
+    """The drawn parameters by their full names, sorted."""
+    found = {
+        f"{name}.{key}": p
+        for name in drawn
+        for key, p in model.get_submodule(name).named_parameters()
+    }
+    return dict(sorted(found.items()))
+
+
+def _tensors(model: Any, drawn: Iterable[str]) -> dict[str, Any]:
+    return {
+        key: parameter.detach().cpu().contiguous()
+        for key, parameter in _parameters(model, drawn).items()
+    }
+
+
+def _fill(model: Any, drawn: tuple[str, ...], plan: HeadPlan) -> None:
+    """Weights from the plan's file, or drawn as transformers does: N(0, initializer_range), biases
+    0, norms 1.
+
+    Drawn in float32 on the CPU from a generator of its own, so that they depend on the seed and the
+    shapes alone.
+    """
+    parameters = _parameters(model, drawn)
+    stored = read_init(plan.init) if plan.init else None
+    if stored is not None and {k: v.shape for k, v in stored.items()} != {
+        k: p.shape for k, p in parameters.items()
+    }:
+        raise InputError(
+            f"{plan.init}: holds {', '.join(stored) or 'nothing'}, of other names or shapes than this base's head",
+            ", ".join(parameters) or "no file: the checkpoint has a trained head",
+            "use the base model and the task that the head was drawn for",
+        )
+    spread = getattr(model.config.get_text_config(), "initializer_range", None) or 0.02
+    generator = torch.Generator().manual_seed(plan.seed)
+    with torch.no_grad():
+        for key, parameter in parameters.items():
+            if stored is not None:
+                parameter.copy_(stored[key])
+            elif parameter.dim() > 1:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread)
+            else:
+                parameter.fill_(0.0 if key.endswith("bias") else 1.0)
+
+
+def _hash(tensors: Mapping[str, Any]) -> str:
+    parts = [
+        f"{key}:{tuple(value.shape)}:{value.numpy().tobytes().hex()}"
+        for key, value in sorted(tensors.items())
+    ]
+    return f"sha256:{sha256_text('|'.join(parts))[:32]}"
+
+
+# --- the file of drawn weights
+# ---------------------------------------------------------------------------------------
+
+
+def write_init(folder: Path, model: Any, head: Head) -> None:
+    """Write the drawn weights of a loaded base into an adapter's folder; nothing where none were
+    drawn."""
+    if head.drawn:
+        write_bytes(folder / HEAD_FILE, save(_tensors(model, head.drawn), _about(head.plan)))
+
+
+def _about(plan: HeadPlan) -> dict[str, str]:
+    return {"seed": str(plan.seed), "labels": json.dumps(plan.labels)}
+
+
+def init_metadata(path: Path) -> dict[str, str]:
+    """What a file of drawn weights says of itself: `seed` and `labels` (a JSON list).
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from error
+
+
+def find_init(folder: Path, plan: HeadPlan) -> Path | None:
+    """The file of drawn weights in an adapter's own folder, if it was drawn for this plan; None:
+    draw anew."""
+    path = folder / HEAD_FILE
+    return path if path.is_file() and init_metadata(path) == _about(plan) else None
+
+
+def read_init(path: Path) -> dict[str, Any]:
+    """The drawn weights of a file.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    try:
+        tensors: dict[str, Any] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from error
+    return tensors
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{path}: damaged ({error})",
+        "a whole safetensors file",
+        "restore it, or train the adapter again",
+    )
+
+
+# --- adapters
+# --------------------------------------------------------------------------------------------------------
+
+
+def check_adapter(folder: Path, config: Mapping[str, Any], head: Head | None) -> list[str]:
+    """An adapter's head must be trained, from the very one that the base has; what can't be
+    checked, a line each.
+
+    Args:
+        config: the adapter's PEFT configuration.
+        head: of the loaded base; None: a causal language model.
+
+    Raises:
+        InputError: the adapter lacks the head, or was trained from another freshly drawn one.
+    """
+    if head is None:
+        return []
+    saved = config.get("modules_to_save") or []
+    untrained = [
+        name for name in head.drawn if not any(f".{name}".endswith(f".{each}") for each in saved)
+    ]
+    if untrained:
+        raise InputError(
+            f"{folder}: the adapter has no weights of the head's {', '.join(untrained)}, which would stay as drawn",
+            "a trained classification head in the adapter",
+            f"train it with task_type=SEQ_CLS and modules_to_save={list(head.modules)}",
+        )
+    path = folder / HEAD_FILE
+    if not path.is_file():
+        return (
+            [f"the head that it was trained from: the folder has no {HEAD_FILE}"]
+            if head.drawn
+            else []
+        )
+    if _hash(read_init(path)) != head.identity:
+        raise InputError(
+            f"{path}: another head than the base was loaded with ({head.identity or 'a trained one'})",
+            "one freshly drawn head for base and adapter",
+            "score this adapter by itself: ft-harness eval RECIPE --adapter FOLDER",
+        )
+    return []

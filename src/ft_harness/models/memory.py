@@ -1,0 +1,124 @@
+"""Memory that ran out: how it is recognised, and a try that may fail for it; for scoring and
+training alike."""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import resource
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+import torch
+
+from ft_harness import processes
+
+# As PyTorch (CUDA, HIP, XPU and MPS), cuBLAS, cuDNN, its CPU allocator and Gaudi say it. cuDNN
+# calls what it finds no workspace for "not supported", as accelerate knows too.
+_FORMS = (
+    "out of memory",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+    "cudnn error: cudnn_status_not_supported",
+    "defaultcpuallocator",
+    "pt_devmem allocation failed",
+)
+T = TypeVar("T")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device or the machine has no memory left.
+
+    Source: the messages of PyTorch and those in accelerate's `should_reduce_batch_size`, which
+        misses some.
+    """
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(form in str(error).lower() for form in _FORMS)
+
+
+def free_memory() -> None:
+    """Give back what a failed try has left behind."""
+    gc.collect(1)  # cycles of the failed try are young; the whole heap takes half a second
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def attempt(compute: Callable[[], T]) -> T | None:
+    """What `compute` gives; None if memory ran out, of which as much as possible is free again.
+
+    Where processes hold parts of one model the error is raised: they compute together, and none can
+    try again alone.
+    """
+    try:
+        return compute()
+    except Exception as error:
+        if not is_out_of_memory(error) or processes.in_parts():
+            raise
+    free_memory()  # not above: until the except block is left, the traceback holds the tensors
+    return None
+
+
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
+
+
+def reset_peaks() -> None:
+    """Count peaks of memory from now on; that of resident memory only where the system can
+    (Linux)."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        switch = os.open(
+            "/proc/self/clear_refs", os.O_WRONLY
+        )  # the kernel's own, no file that `storage` would write
+        try:
+            os.write(switch, b"5")
+        finally:
+            os.close(switch)
+
+
+def peak_rss_bytes() -> int:
+    """Peak resident memory of this process since `reset_peaks`, or its start, as the operating
+    system counts it."""
+    status = Path(
+        "/proc/self/status"
+    )  # of this program alone; `getrusage` knows that of the one that started it too
+    for line in status.read_text(encoding="utf-8").splitlines() if status.is_file() else ():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
+
+
+def rss_bytes() -> int:
+    """Resident memory of this process now."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def free_memory_bytes(device: str) -> int:
+    """Memory that this process could still take on a device ("cpu" or "cuda"): on a GPU that which
+    is free, or kept by PyTorch for later; else what the machine, or the limit set for a container,
+    has left."""
+    if device == "cuda":
+        free, _ = torch.cuda.mem_get_info()
+        return int(free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
+    available = int(psutil.virtual_memory().available)
+    limit, used = (_CONTROL_GROUP / name for name in ("memory.max", "memory.current"))
+    try:
+        return min(available, int(limit.read_text()) - int(used.read_text()))
+    except (OSError, ValueError):  # no container, or one that says "max"
+        return available
+
+
+def peak_gpu_bytes() -> int | None:
+    """Peak GPU memory allocated by this process since the last reset; None without a GPU."""
+    return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else None
+
+
+def reserved_gpu_bytes() -> int | None:
+    """Peak GPU memory that PyTorch kept for this process, handed out or not; None without a GPU."""
+    return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_available() else None

@@ -1,0 +1,1 @@
+"""What plain lm-eval wrote -> records and samples."""

@@ -1,0 +1,228 @@
+"""Evaluations that lm-eval's own command wrote (`--log_samples --output_path`), as records of ours.
+
+Each task and filter of a run becomes a record and samples as we write them, in a temporary folder
+(`TMPDIR` says where) that goes when the process ends: what reads evaluations needs to know no other
+form. Scores are made of the samples anew; where they don't come to what the results file says, the
+evaluation is left out.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from ft_harness.records.lm_eval.files import Run, read_results
+from ft_harness.records.lm_eval.samples import Lines
+from ft_harness.records.lm_eval.scores import Totals
+from ft_harness.records.lm_eval.settings import TaskRun, describe_run, names_apart
+from ft_harness.records.schema import SAMPLES_FILE, Record, Sample
+from ft_harness.storage import write_gzip_lines
+
+_numbers = count()
+_FEW = 3  # metrics named in a note
+_PLAIN = ("none", "")
+_UNCHECKED = [
+    "whether prompts were cut to fit the context",
+    "whether the limit of tokens ended generated answers",
+]
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """The records of some runs with the folders that hold their samples; `unread` and `notes` as
+    those of `Found`."""
+
+    made: list[tuple[Path, Record]] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="ft-harness-results-")
+
+
+def read_runs(runs: Sequence[Run]) -> Foreign:
+    """All that these runs hold; of several runs of one model, task and protocol in one folder the
+    newest whole one.
+
+    Args:
+        runs: newest first, of each folder.
+    """
+    from tqdm import tqdm
+
+    found = Foreign()
+    done: dict[tuple[Any, ...], str] = {}
+    size = sum(path.stat().st_size for run in runs for _, path in run.samples)
+    with tqdm(
+        total=size, unit="B", unit_scale=True, desc="Reading lm-eval's samples", disable=not runs
+    ) as progress:
+        for run in runs:
+            for task_run, path in _tasks(run, found):
+                earlier = done.get(task_run.place)
+                if earlier is not None:
+                    found.notes.append(
+                        f"{path}: left out, {earlier} is newer and of the same model, task and protocol"
+                    )
+                    progress.update(path.stat().st_size)
+                    continue
+                try:
+                    found.made.extend(_read_task(task_run, path, progress.update, found.notes))
+                    done[task_run.place] = path.name
+                except (OSError, ValueError) as error:
+                    found.unread.append(f"{path}: {error}")
+    return replace(found, made=_tell_apart(found.made))
+
+
+def _tell_apart(made: Sequence[tuple[Path, Record]]) -> list[tuple[Path, Record]]:
+    """The same records, with longer names for adapters or models that are not one though their
+    paths end alike."""
+    paths: dict[str, dict[str, None]] = {}
+    for _, record in made:
+        paths.setdefault(record.subject, {})[_path_of(record)] = None
+    names = {
+        subject: names_apart(list(found)) for subject, found in paths.items() if len(found) > 1
+    }
+    return [
+        (
+            folder,
+            _rename(record, names[record.subject][_path_of(record)])
+            if record.subject in names
+            else record,
+        )
+        for folder, record in made
+    ]
+
+
+def _path_of(record: Record) -> str:
+    return record.adapter.path if record.adapter else record.model.pretrained
+
+
+def _rename(record: Record, name: str) -> Record:
+    if record.adapter is None:
+        return record.model_copy(update={"subject": f"base--{name}"})
+    return record.model_copy(
+        update={"subject": name, "adapter": record.adapter.model_copy(update={"name": name})}
+    )
+
+
+def _tasks(run: Run, found: Foreign) -> Iterator[tuple[TaskRun, Path]]:
+    """Each task of a run with its samples."""
+    samples = dict(run.samples)
+    content: Any = {}
+    if run.results is not None:
+        try:
+            content = read_results(run.results)
+        except (OSError, ValueError) as error:
+            found.unread.append(f"{run.results}: {error}")
+            found.unread.extend(
+                f"{path}: its results file can't be read" for path in samples.values()
+            )
+            return
+        groups = content.get("group_subtasks")
+        inner = (
+            {name for name, tasks in groups.items() if tasks} if isinstance(groups, dict) else set()
+        )
+        known = [name for name in content["results"] if name not in inner]
+        missing = [name for name in known if name not in samples]
+        found.unread.extend(
+            f"{run.results}: {name} has no samples beside it, run lm_eval with --log_samples"
+            for name in missing
+        )
+        strangers = [path for name, path in samples.items() if name not in content["results"]]
+        found.unread.extend(
+            f"{path}: its results file does not name this task" for path in strangers
+        )
+        samples = {name: path for name, path in samples.items() if name in known}
+    for name, path in samples.items():
+        try:
+            yield describe_run(run, name, content), path
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            found.unread.append(
+                f"{run.results or path}: {name}: not as lm-eval writes it ({type(error).__name__})"
+            )
+
+
+def _read_task(
+    task_run: TaskRun, path: Path, tick: Callable[[int], object], notes: list[str]
+) -> list[tuple[Path, Record]]:
+    """A record for each filter of a samples file.
+
+    Raises:
+        ValueError: it can't be read, is not whole, or not of these results.
+    """
+    lines = Lines(path, None, task_run.output_type, tick)
+    made = [_read_filter(task_run, lines, notes)]
+    for name in list(lines.filters)[1:]:
+        made.append(
+            _read_filter(task_run, Lines(path, name, task_run.output_type, lambda _: None), notes)
+        )
+    return made
+
+
+def _read_filter(task_run: TaskRun, lines: Lines, notes: list[str]) -> tuple[Path, Record]:
+    folder = Path(_folder().name) / str(next(_numbers))
+    totals = Totals(task_run.higher_is_better, task_run.settings.cluster)
+    try:
+        write_gzip_lines(
+            folder / SAMPLES_FILE, (sample.model_dump_json() for sample in _add(lines, totals))
+        )
+        wanted = "none" if lines.wanted is None else lines.wanted
+        _check_whole(task_run, totals.items)
+        kept, dropped = totals.check(task_run.values(wanted))
+    except ValueError:
+        with suppress(OSError):
+            (folder / SAMPLES_FILE).unlink(missing_ok=True)
+        raise
+    reasons = lines.odd_metrics | dropped
+    if reasons:
+        shown = [f"{name} ({reason})" for name, reason in list(reasons.items())[:_FEW]]
+        more = f", and {len(reasons) - _FEW} more" if len(reasons) > _FEW else ""
+        notes.append(f"{lines.path}: not compared: {', '.join(shown)}{more}")
+    return folder, _make_record(task_run, lines, totals, kept)
+
+
+def _add(lines: Lines, totals: Totals) -> Iterator[Sample]:
+    for sample in lines:
+        totals.add(sample)
+        yield sample
+
+
+def _check_whole(task_run: TaskRun, items: int) -> None:
+    if not items:
+        raise ValueError("no samples in it")
+    if task_run.effective is not None and items != task_run.effective:
+        raise ValueError(f"{items} samples, the results are of {task_run.effective}: not whole")
+
+
+def _make_record(task_run: TaskRun, lines: Lines, totals: Totals, metrics: Sequence[str]) -> Record:
+    name = None if lines.wanted in _PLAIN else lines.wanted
+    several = f"-{lines.wanted}" if len(lines.filters) > 1 or name else ""
+    shots = f"-{task_run.settings.num_fewshot}shot" if task_run.settings.num_fewshot else ""
+    settings = task_run.settings.model_copy(update={"data_hash": totals.digest()})
+    foreign = task_run.foreign.model_copy(
+        update={
+            "file": str(lines.path),
+            "filter": name,
+            "unchecked": _UNCHECKED,
+        }
+    )
+    signature = task_run.signature(name)
+    return Record(
+        eval_id=f"{settings.task}@{settings.split}{shots}{several}-{lines.digest[:12]}",
+        status="complete",
+        subject=task_run.subject,
+        model=task_run.model,
+        adapter=task_run.adapter,
+        settings=settings,
+        scores=[totals.score(metric, f"metric:{metric}|{signature}") for metric in metrics],
+        cost=None,
+        provenance=task_run.provenance,
+        foreign=foreign,
+    )

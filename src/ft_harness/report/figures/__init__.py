@@ -1,0 +1,31 @@
+"""Typed rows -> figures, as bytes, and the numbers that stand in them."""
+
+from ft_harness.report.figures.curves import (
+    CURVE_COLUMNS,
+    curve_columns,
+    curve_rows,
+    learning_curves,
+)
+from ft_harness.report.figures.scores import SCORE_COLUMNS, before_after, score_rows
+from ft_harness.report.figures.style import Form
+from ft_harness.report.figures.tradeoffs import (
+    TRADEOFF_COLUMNS,
+    score_by_cost,
+    score_by_size,
+    tradeoff_rows,
+)
+
+__all__ = [
+    "CURVE_COLUMNS",
+    "SCORE_COLUMNS",
+    "TRADEOFF_COLUMNS",
+    "Form",
+    "before_after",
+    "curve_columns",
+    "curve_rows",
+    "learning_curves",
+    "score_by_cost",
+    "score_by_size",
+    "score_rows",
+    "tradeoff_rows",
+]

@@ -1,0 +1,158 @@
+"""The before/after dot plot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Row, Study
+from ft_harness.metrics import find_metric
+from ft_harness.records import Record
+from ft_harness.report.figures.style import (
+    BASE,
+    GREY,
+    TUNED,
+    Form,
+    Value,
+    find_score,
+    render,
+    shorten,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SCORE_COLUMNS = ["task", "split", "adapter", "metric", "who", "value", "low", "high", "n"]
+
+
+def before_after(study: Study, form: Form) -> bytes:
+    """The primary metric of each comparison that has one: base and tuned with 95 % intervals, from
+    0 to 100 %.
+
+    A comparison is a row, from top to bottom, as many as fit a page; its majority class is a tick.
+    An undefined value is named, not drawn; a perplexity, which has no largest value, is left to the
+    table.
+    """
+    compared = _compared(study)[:MOST_SHOWN]
+    return render(lambda figure: _draw(figure, compared), 0.8 + 0.8 * max(1, len(compared)), form)
+
+
+def score_rows(study: Study) -> list[list[Value]]:
+    """The figure's numbers, 0 to 1 (or as far as the metric goes), with the columns
+    `SCORE_COLUMNS`."""
+    lines: list[list[Value]] = []
+    for comparison, row in _compared(study):
+        names: list[Value] = [row.task, row.split, comparison.tuned.subject, row.metric]
+        for who, value, record in (
+            ("base", row.base, comparison.base),
+            ("tuned", row.tuned, comparison.tuned),
+        ):
+            low, high = _interval(record, row.metric)
+            lines.append([*names, who, value, low, high, row.n])
+        lines += [
+            [*names, "majority class", value, None, None, row.n]
+            for value in _majority(comparison, row)
+        ]
+    return lines
+
+
+def _compared(study: Study) -> list[tuple[Comparison, Row]]:
+    return [
+        (comparison, row)
+        for comparison in study.comparisons
+        for row in comparison.rows
+        if row.primary
+        and row.tuned_subject is not None
+        and math.isfinite(find_metric(row.metric).scale)
+    ]
+
+
+def _majority(comparison: Comparison, row: Row) -> list[float]:
+    return [
+        other.base
+        for other in comparison.rows
+        if other.tuned_subject is None and other.metric == row.metric and other.base is not None
+    ]
+
+
+def _draw(figure: Figure, compared: Sequence[tuple[Comparison, Row]]) -> None:
+    axes = figure.subplots()
+    for place, (comparison, row) in enumerate(compared):
+        _draw_row(axes, place, comparison, row)
+    axes.set_xlim(0, 100)
+    axes.set_ylim(max(1, len(compared)) - 0.45, -0.55)
+    axes.set_xlabel("score (%), bars: 95 % interval")
+    axes.set_yticks(
+        range(len(compared)), [_row_name(comparison, row) for comparison, row in compared]
+    )
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _row_name(comparison: Comparison, row: Row) -> str:
+    task, adapter, metric = (
+        shorten(name) for name in (row.task, comparison.tuned.subject, row.metric)
+    )
+    shots = comparison.tuned.settings.num_fewshot
+    return f"{task} ({row.split})\n{adapter}, {shots}-shot\n{metric}, n = {row.n}"
+
+
+def _draw_row(axes: Axes, place: int, comparison: Comparison, row: Row) -> None:
+    """Base above tuned, so that their intervals don't hide each other; beside them the numbers, in
+    the same order."""
+    scale = 100 / find_metric(row.metric).scale
+    heights = (place - 0.22, place + 0.02)
+    if row.base is not None and row.tuned is not None:
+        axes.plot([scale * row.base, scale * row.tuned], heights, color=GREY, linewidth=1, zorder=2)
+    sides = (
+        ("Base", row.base, comparison.base, BASE, "o"),
+        ("Tuned", row.tuned, comparison.tuned, TUNED, "s"),
+    )
+    for height, (name, value, record, colour, marker) in zip(heights, sides, strict=True):
+        low, high = _interval(record, row.metric)
+        if low is not None and high is not None:
+            axes.hlines(height, scale * low, scale * high, color=colour, linewidth=2, zorder=3)
+        if value is not None:
+            axes.plot(
+                scale * value,
+                height,
+                color=colour,
+                marker=marker,
+                markersize=7,
+                clip_on=False,
+                zorder=4,
+            )
+        _write_beside(
+            axes,
+            height,
+            f"{name} undefined" if value is None else f"{name} {scale * value:.1f}",
+            colour,
+        )
+    for value in _majority(comparison, row):
+        axes.vlines(
+            scale * value, place - 0.36, place + 0.36, color=GREY, linewidth=1.5, linestyle=":"
+        )
+        _write_beside(axes, place + 0.26, f"Majority {scale * value:.1f}", GREY)
+
+
+def _interval(record: Record, metric: str) -> tuple[float | None, float | None]:
+    """Of the score alone; a percentile interval of the bootstrap need not contain the value."""
+    found = find_score(record, metric)
+    return (found.low, found.high) if found else (None, None)
+
+
+def _write_beside(axes: Axes, height: float, text: str, colour: str) -> None:
+    edge = axes.get_yaxis_transform()
+    axes.annotate(
+        text,
+        (1, height),
+        (10, 0),
+        xycoords=edge,
+        textcoords="offset points",
+        color=colour,
+        va="center",
+    )

@@ -1,0 +1,86 @@
+"""How every figure looks, and how it becomes bytes: equal input gives equal bytes.
+
+No date, no program name, fixed ids, no user style. Colours are Okabe and Ito's, which stay apart
+for colour-blind readers; shapes differ too, for print.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from ft_harness.metrics import find_metric
+from ft_harness.records import Record, Score
+from ft_harness.storage.escaping import visible
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Form = Literal["png", "svg"]
+Value = str | float | None
+BASE, TUNED, GREY = "#0072B2", "#D55E00", "#595959"
+LABEL_GAP = 0.08  # of the axes' height: two labels at the right edge stay readable
+_METADATA: dict[Form, dict[str, Any]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+}
+_STYLE = {
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.dpi": 200,
+    "font.size": 10,
+    "savefig.dpi": 200,
+    "svg.hashsalt": "ft-harness",
+    "text.parse_math": False,
+}
+_WIDTH = 7.0  # inches: a text column of a paper or of a README
+_NAME_LIMIT = 28  # characters: room for the axis stays
+
+
+def render(draw: Callable[[Figure], None], height: float, form: Form) -> bytes:
+    """The bytes of one figure; a `Figure` of its own draws with Agg and leaves pyplot alone."""
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    with style.context(["default", _STYLE]):
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        draw(figure)
+        stream = io.BytesIO()
+        figure.savefig(stream, format=form, metadata=_METADATA[form])
+    return stream.getvalue()
+
+
+def shorten(name: str) -> str:
+    """A name from outside, on one line and with nothing that can't be seen."""
+    shown = visible(name.replace("\n", " "), 2 * _NAME_LIMIT)
+    return shown if len(shown) <= _NAME_LIMIT else f"{shown[: _NAME_LIMIT - 1]}…"
+
+
+def find_score(record: Record, metric: str) -> Score | None:
+    return next((score for score in record.scores if score.metric == metric), None)
+
+
+def axis_scale(metric: str) -> tuple[float, str]:
+    """What a score is multiplied by, and the words of its axis: per cent where the largest value is
+    1."""
+    scale = find_metric(metric).scale
+    return (100.0, f"{metric} (%)") if scale == 1 else (1.0, metric)
+
+
+def label_ends(axes: Axes, ends: list[tuple[str, str, float]], gap: float = LABEL_GAP) -> None:
+    """(name, colour, last value) at the right edge, each at the height of its value, moved apart
+    where they are closer than `gap`, a share of the axes' height."""
+    low, high = axes.get_ylim()
+    named = sorted(((last - low) / (high - low), name, colour) for name, colour, last in ends)
+    shown: list[float] = []
+    for height, _, _ in named:
+        shown.append(height if not shown else max(height, shown[-1] + gap))
+    excess = (sum(shown) - sum(height for height, _, _ in named)) / max(1, len(named))
+    for height, (_, name, colour) in zip(shown, named, strict=True):
+        axes.text(1.01, height - excess, name, transform=axes.transAxes, color=colour, va="center")
+
+
+def write_nothing(axes: Axes, said: str) -> None:
+    axes.text(0.5, 0.5, said, transform=axes.transAxes, ha="center", color=GREY)

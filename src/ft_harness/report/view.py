@@ -1,0 +1,124 @@
+"""Which features of its comparisons a study's main table shows as rows and as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ft_harness.comparison.cases import DECIDING_METRICS
+from ft_harness.comparison.features import TITLES, features_of, recipe_of, varying
+from ft_harness.comparison.study import Comparison, Row, Study
+from ft_harness.errors import ConfigError, suggest
+
+
+@dataclass(frozen=True)
+class View:
+    """What the main table shows.
+
+    Attributes:
+        rows: features that lead each line, in this order; those that are missing but vary follow.
+        columns: a feature whose values stand side by side; None: a line a number.
+        metrics: the metrics shown; none: the primary one of each comparison.
+        watched: a metric that is looked at beside the table, and must be one of the study's.
+    """
+
+    rows: tuple[str, ...] = ()
+    columns: str | None = None
+    metrics: tuple[str, ...] = ()
+    watched: str | None = None
+
+
+def make_view(rows: str | None, columns: str | None, metrics: str | None) -> View:
+    """The view of comma-separated names.
+
+    Raises:
+        ConfigError: a feature is unknown or stands in rows and columns.
+    """
+    chosen, shown = _split(rows), _split(metrics)
+    for name in [*chosen, *([columns] if columns else [])]:
+        if name not in TITLES:
+            raise ConfigError(
+                f"unknown feature {name!r} for rows or columns{suggest(name, TITLES)}",
+                f"one of {', '.join(TITLES)}",
+                "correct --rows or --columns",
+            )
+    if columns in chosen:
+        raise ConfigError(
+            f"{columns!r} stands in rows and in columns",
+            "one place for each",
+            "leave one of them out",
+        )
+    return View(rows=chosen, columns=columns, metrics=shown)
+
+
+def _split(names: str | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in (names or "").split(",") if name.strip()))
+
+
+def check_metrics(study: Study, view: View) -> None:
+    """Every metric of the view must be one of the study's.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    known = list(dict.fromkeys(row.metric for row in study.rows()))
+    options = dict.fromkeys(view.metrics, "--metrics") | (
+        {view.watched: "--fail-on-regression"} if view.watched else {}
+    )
+    for metric, option in options.items():
+        if metric not in known:
+            raise ConfigError(
+                f"no comparison has the metric {metric!r}{suggest(metric, known)}",
+                f"some of {', '.join(known)}",
+                f"correct {option}",
+            )
+
+
+def leading(study: Study, view: View) -> list[str]:
+    """The features that lead a line of the main table: those asked for, then whatever tells two
+    lines apart.
+
+    What the values in the columns tell by themselves (of each adapter its seed) leads no line.
+    """
+    told = [
+        name
+        for name in varying(study)
+        if not view.columns or not determines(study, view.columns, name)
+    ]
+    needed = ["task", *told, "split", "metric"]
+    asked = [*view.rows, *(name for name in needed if name not in view.rows)]
+    return [name for name in asked if name != view.columns]
+
+
+def determines(study: Study, known: str, name: str) -> bool:
+    """Whether each value of one feature goes with one value of another; never so for splits and
+    metrics."""
+    if known in ("split", "metric"):
+        return False
+    found: dict[str, set[str]] = {}
+    for comparison in study.comparisons:
+        features = features_of(study, comparison)
+        found.setdefault(features[known], set()).add(features[name])
+    return all(len(values) == 1 for values in found.values())
+
+
+def is_control(study: Study, comparison: Comparison) -> bool:
+    """Whether the task is another than the adapter was trained on, where its card tells that."""
+    task = recipe_of(study, comparison).get("task")
+    trained_on = task.get("name") if isinstance(task, dict) else None
+    return bool(trained_on) and comparison.tuned.settings.task != trained_on
+
+
+def main_comparisons(study: Study) -> list[Comparison]:
+    """Those with a primary metric, on the task that the adapter was trained on (on any, if there is
+    no such)."""
+    primary = [each for each in study.comparisons if any(row.primary for row in each.rows)]
+    return [each for each in primary if not is_control(study, each)] or primary
+
+
+def headline(rows: Sequence[Row]) -> Row:
+    """The deciding row of a comparison: the primary one, else 0/1 scores, else the first."""
+    measured = [row for row in rows if row.tuned_subject is not None]
+    primary = [row for row in measured if row.primary]
+    deciding = [row for metric in DECIDING_METRICS for row in measured if row.metric == metric]
+    return [*primary, *deciding, *measured][0]

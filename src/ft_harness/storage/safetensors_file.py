@@ -1,0 +1,96 @@
+"""What a safetensors file says it holds, by its header and held against its size; no tensor is
+read."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ft_harness.errors import InputError
+
+_MAX_HEADER = 100_000_000  # bytes, as the safetensors library has it
+_BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
+    "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64, "C64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """What the header says of one tensor: its type as safetensors names it ("F32") and its
+    shape."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def _damaged(path: Path, what: str) -> InputError:
+    return InputError(
+        f"{path}: damaged ({what})", "a whole safetensors file", "fetch or make the file again"
+    )
+
+
+def _read_json(path: Path) -> tuple[dict[str, Any], int]:
+    """(the header, bytes of tensors after it)."""
+    size = path.stat().st_size
+    with path.open("rb") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        if size < 8 or length > min(size - 8, _MAX_HEADER):
+            raise _damaged(path, f"a header of {length} bytes in a file of {size}")
+        try:
+            header = json.loads(handle.read(length))
+        except (ValueError, RecursionError) as error:
+            raise _damaged(path, "the header is no JSON") from error
+    if not isinstance(header, dict):
+        raise _damaged(path, "the header is no JSON object")
+    return header, size - 8 - length
+
+
+def _span(path: Path, name: str, entry: Any) -> tuple[TensorInfo, int, int]:
+    """One tensor, and where its bytes begin and end."""
+    try:
+        dtype, shape, (begin, end) = (
+            str(entry["dtype"]),
+            tuple(entry["shape"]),
+            entry["data_offsets"],
+        )
+        bits = math.prod(shape) * _BITS[dtype]
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"the header's entry {name[:80]} can't be read") from error
+    if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
+        raise _damaged(path, f"the header's entry {name[:80]} can't be read")
+    if end - begin != -(-bits // 8):
+        raise _damaged(
+            path, f"{name[:80]} has {end - begin} bytes, {-(-bits // 8)} expected for its shape"
+        )
+    return TensorInfo(dtype, shape), begin, end
+
+
+def read_header(path: Path) -> dict[str, TensorInfo]:
+    """Every tensor that the file holds; no tensor is read.
+
+    Raises:
+        InputError: a header that is too long or no JSON, tensors whose bytes don't fit their
+            shapes, overlap or leave gaps, or a file that is shorter or longer than what it
+            declares.
+    """
+    try:
+        header, held = _read_json(path)
+    except OSError as error:
+        raise _damaged(path, str(error.strerror)) from error
+    spans = [
+        (name, *_span(path, name, entry))
+        for name, entry in header.items()
+        if name != "__metadata__"
+    ]
+    position = 0
+    for name, _, begin, end in sorted(spans, key=lambda span: (span[2], span[3])):
+        if begin != position:
+            raise _damaged(path, f"the bytes of {name[:80]} begin at {begin}, {position} expected")
+        position = end
+    if position != held:
+        raise _damaged(path, f"{held} bytes of tensors, {position} declared")
+    return {name: info for name, info, _, _ in spans}

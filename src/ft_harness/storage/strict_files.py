@@ -1,0 +1,175 @@
+"""Strict YAML: safe types only, no duplicate keys, bounded in size, and the line of every key for
+messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ft_harness.errors import FtHarnessError, InputError
+
+KeyPath = tuple[str, ...]
+LARGEST_FILE = 1_000_000  # bytes
+MOST_NODES = 10_000  # values and keys, each alias counted with all that it stands for
+DEEPEST = 50
+
+
+_SafeLoader: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+
+
+class _StrictLoader(_SafeLoader):  # type: ignore[misc]
+    """SafeLoader that refuses duplicate keys and reads `!function name` as the text of its name."""
+
+
+def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, Hashable):
+            raise yaml.constructor.ConstructorError(
+                None, None, "a key is a list or mapping", key_node.start_mark
+            )
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key!r} stands twice", key_node.start_mark
+            )
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+# Dates stay text: nothing here wants them, and JSON has none.
+_StrictLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
+_StrictLoader.add_constructor("!function", lambda loader, node: f"!function {node.value}")
+
+
+def _key_lines(node: yaml.Node | None, prefix: KeyPath = ()) -> dict[KeyPath, int]:
+    lines: dict[KeyPath, int] = {}
+    if isinstance(node, yaml.MappingNode):
+        for key_node, value_node in node.value:
+            path = (*prefix, str(key_node.value))
+            lines[path] = key_node.start_mark.line + 1
+            lines |= _key_lines(value_node, path)
+    return lines
+
+
+def _count_events(text: str, loader: Any) -> None:
+    """Count nodes and depth on the stream of events, before anything is built: a few lines of
+    aliases can stand for millions of values.
+
+    Raises:
+        ValueError: more than `MOST_NODES` or deeper than `DEEPEST`.
+        yaml.YAMLError: `loader` can't read it, and found so before a bound was exceeded.
+    """
+    behind: dict[str | None, int] = {}  # anchor -> nodes that it stands for
+    open_: list[
+        tuple[str | None, int]
+    ] = []  # (anchor, nodes before it) of the collections not yet closed
+    nodes = 0
+    for event in yaml.parse(text, Loader=loader):
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_.pop()
+            behind[anchor] = nodes - before
+        elif isinstance(event, yaml.AliasEvent):
+            nodes += behind.get(event.anchor, 1)
+        elif isinstance(event, yaml.NodeEvent):
+            nodes += 1
+            if isinstance(event, yaml.CollectionStartEvent):
+                open_.append((event.anchor, nodes))
+        if nodes > MOST_NODES:
+            raise ValueError(f"more than {MOST_NODES} values, aliases counted out")
+        if len(open_) > DEEPEST:
+            raise ValueError(f"more than {DEEPEST} levels deep")
+
+
+def _check_bounds(text: str) -> None:
+    """Refuse a text with too many values or too many levels, see `_count_events`.
+
+    Some releases of libyaml have a limit of their own on nesting, and find it exceeded while they read
+    ahead of their events. PyYAML's reader in Python has none, but is too slow to read every file with.
+    """
+    try:
+        _count_events(text, _SafeLoader)
+    except yaml.YAMLError:
+        with suppress(yaml.YAMLError):
+            _count_events(text, yaml.SafeLoader)
+        raise
+
+
+def _read_text(path: Path) -> str:
+    size = path.stat().st_size
+    if size > LARGEST_FILE:
+        raise OSError(
+            f"{size} bytes, more than the {LARGEST_FILE} that a file of settings may have"
+        )
+    return path.read_text(encoding="utf-8")
+
+
+def _parse(text: str) -> tuple[Any, dict[KeyPath, int]]:
+    loader = _StrictLoader(text)
+    try:
+        node = loader.get_single_node()
+        lines = _key_lines(node)  # before merges, which construction would write into the node
+        return loader.construct_document(node) if node else None, lines
+    finally:
+        loader.dispose()
+
+
+def read_yaml(
+    path: Path, error_type: type[FtHarnessError] = InputError
+) -> tuple[dict[str, Any], dict[KeyPath, int]]:
+    """(content, line of each key path) of a YAML file that holds one mapping.
+
+    Raises:
+        error_type: the file is missing, too large or too deep, not UTF-8, not YAML, has a key
+            twice, or is no mapping.
+    """
+    try:
+        text = _read_text(path)
+        _check_bounds(text)
+        content, lines = _parse(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise error_type(
+            f"{path}: can't be read ({error})", "a UTF-8 YAML file", "check the path"
+        ) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise error_type(
+            f"{where}: not valid YAML ({reason})", "valid YAML", "mend this line"
+        ) from error
+    if not isinstance(content, dict):
+        raise error_type(
+            f"{path}: holds no mapping", "keys and values, like 'task: ...'", "see ft-harness init"
+        )
+    return content, lines
+
+
+_MAX_JSON = 64 << 20  # bytes
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        InputError: too large, not readable or no JSON object.
+    """
+    try:
+        size = path.stat().st_size
+        content = json.loads(path.read_text(encoding="utf-8")) if size <= _MAX_JSON else None
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{path}: no JSON object", "a whole file", "fetch or make the folder again"
+        )
+    return content

@@ -1,0 +1,3 @@
+"""Tasks: found, checked and created; few-shot examples; docs -> token ids and loss mask.
+
+A heavy wing, but for `tasks.listing`: others import from its modules."""

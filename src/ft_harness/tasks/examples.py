@@ -1,0 +1,326 @@
+"""A task's docs -> token ids and loss mask, at the very boundaries that lm-eval scores.
+
+Text comes from the lm-eval task object itself (`fewshot_context`, `construct_requests`), ids from
+lm-eval's own encoding code, so that training and scoring cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.task import ConfigurableTask
+from tqdm import tqdm
+
+from ft_harness.errors import InputError
+from ft_harness.models.encoding import Encoder
+from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.models.prompts import PLAIN, PromptForm
+from ft_harness.storage import canonical_json, sha256_text
+
+_PROMPTS: WeakKeyDictionary[ConfigurableTask, dict[tuple[PromptForm, str], str]] = (
+    WeakKeyDictionary()
+)
+_BATCH = 1000  # docs that are tokenised together
+_CUT_SHARE = 0.05  # of cut prompts, above which `check` warns
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training row.
+
+    Attributes:
+        context_ids: the prompt's tokens, BOS included where the tokenizer adds it; cut from the
+            left to fit.
+        answer_ids: the answer's tokens, all of which carry loss; EOS last where it is trained.
+        truncated: the prompt was cut.
+        on_prompt: the prompt's tokens carry loss too; its first one, BOS where there is one, is
+            only read.
+    """
+
+    context_ids: list[int]
+    answer_ids: list[int]
+    truncated: bool
+    on_prompt: bool = False
+
+    @property
+    def input_ids(self) -> list[int]:
+        """What the model reads, T tokens: everything but the last token."""
+        return [*self.context_ids, *self.answer_ids][:-1]
+
+    @property
+    def labels(self) -> list[int]:
+        """The target of each of the T positions; -100 where no loss is due."""
+        prompt = self.context_ids[1:] if self.on_prompt else [-100] * (len(self.context_ids) - 1)
+        return prompt + self.answer_ids
+
+    @property
+    def trained_tokens(self) -> int:
+        """Tokens that carry loss."""
+        return len(self.answer_ids) + (len(self.context_ids) - 1 if self.on_prompt else 0)
+
+
+def prompt_of(task: ConfigurableTask, doc: dict[str, Any], form: PromptForm = PLAIN) -> str:
+    """The zero-shot prompt of a doc, as lm-eval builds it; rendered once a task object."""
+    rendered = _PROMPTS.setdefault(task, {})
+    key = (form, repr(doc))
+    if key not in rendered:
+        rendered[key] = form.render(task, doc)
+    return rendered[key]
+
+
+def answer_text(task: ConfigurableTask, doc: dict[str, Any]) -> str:
+    """The first right answer of a doc, as text.
+
+    Raises:
+        InputError: the gold label is outside the choices.
+    """
+    target = task.doc_to_target(doc)
+    target = target[0] if isinstance(target, list) else target
+    if task.config.doc_to_choice is None:
+        return str(target)
+    choices = task.doc_to_choice(doc)
+    if isinstance(target, str) and target in choices:
+        return target
+    if isinstance(target, int) and 0 <= target < len(choices):
+        return str(choices[target])
+    raise InputError(
+        f"{task.config.task}: label {target!r} is not among the choices",
+        f"one of {choices}, or an index",
+        "mend the data, or name the labels in data.labels",
+    )
+
+
+class _Row(NamedTuple):
+    """Prompt and answer as text; `request` is what lm-eval scores, None for a generated answer."""
+
+    prompt: str
+    answer: str
+    request: Instance | None
+
+    def texts(self) -> tuple[str, str]:
+        """What lm-eval's code will encode: it moves white space from the prompt's end into a scored
+        answer."""
+        return (
+            self.prompt if self.request is None else self.prompt.rstrip(),
+            self.prompt + self.answer,
+        )
+
+
+def _gold_request(
+    task: ConfigurableTask, doc: dict[str, Any], prompt: str, form: PromptForm
+) -> Instance:
+    requests = task.construct_requests(
+        doc,
+        prompt,
+        metadata=(task.config.task, 0, 1),
+        apply_chat_template=form.apply_chat_template,
+        chat_template=form.chat_template,
+    )
+    if not isinstance(requests, list):
+        return requests
+    return requests[task.doc_to_choice(doc).index(answer_text(task, doc))]
+
+
+def _row(task: ConfigurableTask, doc: dict[str, Any], form: PromptForm) -> _Row:
+    prompt = prompt_of(task, doc, form)
+    if prompt != prompt.rstrip() and not form.apply_chat_template:
+        raise InputError(
+            f"{task.config.task}: a prompt ends in white space ({prompt[-20:]!r})",
+            "a prompt that ends in text; the blank belongs to target_delimiter",
+            "trim doc_to_text in the task's YAML",
+        )
+    if task.OUTPUT_TYPE == "generate_until":
+        return _Row(prompt, f"{form.delimiter(task)}{answer_text(task, doc)}", None)
+    request = _gold_request(task, doc, prompt, form)
+    return _Row(prompt, request.args[1], request)
+
+
+def _encode(
+    task: ConfigurableTask, rows: Sequence[_Row], encoder: Encoder
+) -> list[tuple[list[int], list[int]]]:
+    """(context ids, answer ids) of each row."""
+    encoder.prepare(text for row in rows for text in row.texts())
+    scored = [row.request for row in rows if row.request is not None]
+    encoded = encoder.encode_scored(scored) or [
+        encoder.encode_generated(row.prompt, row.answer) for row in rows
+    ]
+    for row, ids in zip(rows, encoded, strict=True):
+        _check_boundary(task, encoder, (row.prompt, row.answer), ids)
+    return encoded
+
+
+def _check_boundary(
+    task: ConfigurableTask,
+    encoder: Encoder,
+    texts: tuple[str, str],
+    ids: tuple[list[int], list[int]],
+) -> None:
+    prompt, answer = texts
+    context, continuation = ids
+    if prompt and encoder.tok_encode(prompt + answer) != [*context, *continuation]:
+        raise InputError(
+            f"{task.config.task}: the tokens of prompt and answer merge at {prompt[-20:]!r} + {answer[:20]!r}",
+            "a boundary that is one for the tokenizer too",
+            "change the end of doc_to_text (of the chat template, if one is applied) or target_delimiter",
+        )
+    if not continuation:
+        raise InputError(
+            f"{task.config.task}: an answer has no tokens ({answer!r})",
+            "a non-empty answer",
+            "mend the data",
+        )
+
+
+def trains_eos(task: ConfigurableTask, loss_on_eos: bool | None) -> bool:
+    """Whether EOS carries loss: for generated answers, not for label words scored by likelihood,
+    unless overridden."""
+    return task.OUTPUT_TYPE == "generate_until" if loss_on_eos is None else loss_on_eos
+
+
+def _closing(task: ConfigurableTask, tokenizer: Any, form: PromptForm) -> list[int]:
+    """The tokens that end a generated answer: EOS, or what the chat template and the stop of
+    generation ask for."""
+    if form.closing_ids is not None:
+        return list(form.closing_ids)
+    if tokenizer.eos_token_id is None:
+        raise InputError(
+            f"{task.config.task}: answers must end in EOS, and the tokenizer has none",
+            "a tokenizer with an EOS token",
+            "use another model, or --set train.loss_on_eos=false",
+        )
+    return [int(tokenizer.eos_token_id)]
+
+
+def _check_ends(
+    task: ConfigurableTask, tokenizer: Any, ids: tuple[list[int], list[int]], closing: list[int]
+) -> None:
+    """BOS once at the start; the closing token once in the answer."""
+    context, answer = ids
+    bos = tokenizer.bos_token_id
+    if bos is not None and context[:1] == [bos] and bos in context[1:3]:
+        raise InputError(
+            f"{task.config.task}: a prompt starts with BOS twice ({tokenizer.decode(context[:6])!r})",
+            "BOS once: from the tokenizer or from the chat template",
+            "take BOS out of the chat template or the prompt",
+        )
+    if closing and answer.count(closing[-1]) > 1:
+        raise InputError(
+            f"{task.config.task}: an answer holds {tokenizer.decode(closing[-1:])!r} before its end",
+            "answers without the token that ends them",
+            "take it out of the data",
+        )
+
+
+def _batches(docs: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    left = iter(docs)
+    while batch := list(islice(left, _BATCH)):
+        yield batch
+
+
+def build_examples(
+    task: ConfigurableTask,
+    docs: Iterable[dict[str, Any]],
+    tokenizer: Any,
+    max_length: int,
+    *,
+    eos: bool,
+    form: PromptForm = PLAIN,
+) -> list[Example]:
+    """One training row for each doc; equal prompts with equal answers share one.
+
+    Too long rows lose tokens of the prompt, from the left, until the model reads at most
+    `max_length` tokens: lm-eval's own rule. The answer is never cut.
+
+    Args:
+        eos: put EOS (a chat model: what closes its turn) behind the answer and train it.
+
+    Raises:
+        InputError: a plain prompt ends in white space, tokens merge at the boundary, BOS or EOS
+            stands twice, a label is outside the choices, or an answer has no tokens or alone
+            exceeds the context.
+    """
+    encoder = Encoder(tokenizer)
+    closing = _closing(task, tokenizer, form) if eos else []
+    known: dict[tuple[str, str], Example] = {}
+    examples: list[Example] = []
+    with compiled_templates():
+        for batch in _batches(tqdm(docs, desc="Building examples")):
+            rows = [_row(task, doc, form) for doc in batch]
+            fresh = {row[:2]: row for row in rows if row[:2] not in known}
+            for key, (context, answer) in zip(
+                fresh, _encode(task, list(fresh.values()), encoder), strict=True
+            ):
+                _check_ends(task, tokenizer, (context, answer + closing), closing)
+                if len(answer + closing) > max_length:
+                    number = len(examples) + [row[:2] for row in rows].index(key)
+                    raise _too_long(
+                        f"{task.config.task}: row {number}", len(answer + closing), max_length
+                    )
+                known[key] = _cut(context, answer + closing, max_length)
+            examples += [known[row[:2]] for row in rows]
+    return examples
+
+
+def _too_long(where: str, answer: int, context: int) -> InputError:
+    return InputError(
+        f"{where}: an answer has {answer} tokens, the context {context}",
+        "answers that fit the context",
+        "raise model.max_length or shorten the answers",
+    )
+
+
+def _cut(context: list[int], answer: list[int], max_length: int) -> Example:
+    room = max_length + 1 - len(answer)
+    return Example(context[-room:], answer, truncated=len(context) > room)
+
+
+def train_prompts(examples: Sequence[Example]) -> list[Example]:
+    """The same rows with loss on the prompts too; equal rows share one, as before."""
+    known: dict[int, Example] = {}
+    return [known.setdefault(id(example), replace(example, on_prompt=True)) for example in examples]
+
+
+def examples_hash(examples: Sequence[Example]) -> str:
+    """Hash of all token ids, in order: equal for equal prompts, data, tokenizer and truncation."""
+    return sha256_text(canonical_json([[e.context_ids, e.answer_ids] for e in examples]))[:16]
+
+
+def describe_examples(examples: Sequence[Example], eos: bool) -> str:
+    """What is trained on, in one line, with a warning where many prompts are cut.
+
+    Raises:
+        InputError: there are no rows.
+    """
+    if not examples:
+        raise InputError(
+            "the training split is empty", "at least one training row", "check data.source"
+        )
+    tokens, cut = (
+        sum(example.trained_tokens for example in examples),
+        sum(example.truncated for example in examples),
+    )
+    lengths = [len(example.input_ids) for example in examples]
+    share = cut / len(examples)
+    where = " (prompts too)" if examples[0].on_prompt else ""
+    warning = (
+        "; WARNING: raise model.max_length or shorten the prompts" if share > _CUT_SHARE else ""
+    )
+    return (
+        f"{len(examples)} training rows of {min(lengths)} / {statistics.median(lengths):g} / {max(lengths)} tokens "
+        f"(min / median / max), {tokens} trained tokens{where}, EOS {'trained in each' if eos else 'not trained'}, "
+        f"{cut} prompts cut ({share:.1%}){warning}"
+    )
+
+
+def mark_trained(example: Example, tokenizer: Any) -> str:
+    """The row's text with every token that carries loss in square brackets."""
+    ids = [*example.context_ids, *example.answer_ids]
+    read = len(ids) - example.trained_tokens
+    trained = "".join(f"[{tokenizer.decode([token])}]" for token in ids[read:])
+    return f"{tokenizer.decode(ids[:read])}{trained}"

@@ -1,0 +1,273 @@
+"""Figures: valid and repeatable bytes, honest axes, no surprise from odd data."""
+
+from __future__ import annotations
+
+import io
+import re
+from xml.etree import ElementTree
+
+import matplotlib
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from ft_harness.comparison.aggregator import Study
+from ft_harness.records import HistoryEntry
+from ft_harness.report import sized, timed
+from ft_harness.report.figures import (
+    CURVE_COLUMNS,
+    SCORE_COLUMNS,
+    TRADEOFF_COLUMNS,
+    Form,
+    before_after,
+    curve_rows,
+    curves,
+    learning_curves,
+    score_by_cost,
+    score_by_size,
+    score_rows,
+    scores,
+    style,
+    tradeoff_rows,
+    tradeoffs,
+)
+from tests.builders.study import (
+    make_adapter,
+    make_comparison,
+    make_row,
+    make_study,
+    make_varied_study,
+)
+
+EMPTY = Study(name="empty", comparisons=[], adapters=[], notes=[], command="ft-harness report")
+HOSTILE = "$x_{y$ <script>alert(1)</script> -- \u202e\x1b]0;x\x07"
+
+
+def study_of(task: str, base: float | None, tuned: float | None) -> Study:
+    row = make_row(task, "test", "acc", (base, tuned), primary=True, tuned_subject=task)
+    return EMPTY.model_copy(
+        update={"comparisons": [make_comparison(task, "test", {"acc": (base, tuned)}, [row])]}
+    )
+
+
+def drawn(study: Study) -> Figure:
+    figure = Figure()
+    scores._draw(figure, scores._compared(study))
+    return figure
+
+
+def texts(figure: Figure) -> list[str]:
+    (axes,) = figure.axes
+    return [text.get_text() for text in [*axes.texts, *axes.get_yticklabels()]]
+
+
+def assert_valid(data: bytes, form: Form) -> None:
+    if form == "png":
+        height, width, _ = imread(io.BytesIO(data), format="png").shape
+        assert (width, height > 100) == (1400, True)
+        assert b"Software" not in data
+    else:
+        tags = {element.tag.rpartition("}")[2] for element in ElementTree.fromstring(data).iter()}
+        assert "path" in tags
+        assert tags.isdisjoint({"script", "date", "creator", "a", "image", "foreignObject"})
+
+
+@pytest.mark.parametrize("form", ["png", "svg"])
+@pytest.mark.parametrize(
+    "study", [make_study(), EMPTY, study_of(HOSTILE, 0.0, 1.0), study_of("undefined", None, 0.5)]
+)
+def test_before_after_is_valid_and_repeatable(study, form):
+    first = before_after(study, form)
+    assert_valid(first, form)
+    assert first == before_after(study, form)
+
+
+@pytest.mark.parametrize("form", ["png", "svg"])
+@pytest.mark.parametrize("kept", [slice(None), slice(0), slice(0, 1), slice(-1, None)])
+def test_learning_curves_are_valid_and_repeatable(kept, form):
+    run = make_adapter("snli_lora", "snli_custom")
+    run = run.model_copy(update={"history": run.history[kept]})
+    first = learning_curves(run, form)
+    assert_valid(first, form)
+    assert first == learning_curves(run, form)
+
+
+@pytest.mark.parametrize("form", ["png", "svg"])
+def test_the_readers_own_style_changes_nothing(form):
+    usual = before_after(make_study(), form)
+    with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 9, "svg.hashsalt": "other"}):
+        assert before_after(make_study(), form) == usual
+
+
+@pytest.mark.parametrize("study", [make_study(), EMPTY, study_of("narrow", 0.501, 0.502)])
+def test_the_axis_runs_from_0_to_100(study):
+    (axes,) = drawn(study).axes
+    assert axes.get_xlim() == (0, 100)
+
+
+def test_a_perplexity_is_left_to_the_table():
+    row = make_row("ppl", "test", "token_ppl", (120.0, 8.0), primary=True, tuned_subject="ppl")
+    comparison = make_comparison("ppl", "test", {"token_ppl": (120.0, 8.0)}, [row])
+    assert before_after(
+        EMPTY.model_copy(update={"comparisons": [comparison]}), "png"
+    ) == before_after(EMPTY, "png")
+
+
+def test_every_test_row_is_named_with_its_numbers():
+    # 39.12, 73.12 and 33.67 % are the accuracies of make_study, 10.34 and 31.41 % its exact matches
+    shown = texts(drawn(make_study()))
+    assert shown[:5] == ["Base 39.1", "Tuned 73.1", "Majority 33.7", "Base 10.3", "Tuned 31.4"]
+    assert shown[5:] == [
+        "snli_custom (test)\nsnli_lora, 0-shot\nacc, n = 300",
+        "squad_custom (test)\nsquad_lora, 0-shot\nexact_match, n = 300",
+    ]
+
+
+def test_long_and_odd_names_are_short_and_visible():
+    assert texts(drawn(study_of("a" * 27 + "bc\n", 0.1, 0.2)))[-1].startswith(
+        f"{'a' * 27}… (test)\n"
+    )
+    assert texts(drawn(study_of("a\nb\x1b", 0.1, 0.2)))[-1].startswith("a b\\x1b (test)\n")
+
+
+def test_an_undefined_score_is_named_not_drawn():
+    figure = drawn(study_of("undefined", None, 0.5))
+    assert texts(figure)[:2] == ["Base undefined", "Tuned 50.0"]
+    assert len(figure.axes[0].lines) == 1  # the tuned dot; no base dot and no line between
+
+
+def test_an_interval_beside_its_value_is_drawn():
+    # a percentile interval of the bootstrap need not contain the value
+    study = study_of("beside", 0.5, 0.6)
+    score = study.comparisons[0].base.scores[0].model_copy(update={"low": 0.52, "high": 0.58})
+    record = study.comparisons[0].base.model_copy(update={"scores": [score]})
+    comparison = study.comparisons[0].model_copy(update={"base": record})
+    segments = (
+        drawn(study.model_copy(update={"comparisons": [comparison]}))
+        .axes[0]
+        .collections[0]
+        .get_segments()
+    )
+    assert [point[0] for point in segments[0]] == [pytest.approx(52), pytest.approx(58)]
+
+
+def test_the_majority_tick_belongs_to_the_primary_metric():
+    study = study_of("macro", 0.4, 0.6)
+    other = make_row("macro", "test", "f1_macro", (0.2, None), tuned_subject=None)
+    comparison = study.comparisons[0].model_copy(
+        update={"rows": [other, *study.comparisons[0].rows]}
+    )
+    assert "Majority 20.0" not in texts(
+        drawn(study.model_copy(update={"comparisons": [comparison]}))
+    )
+
+
+def curves_of(history: list[HistoryEntry]) -> Figure:
+    figure = Figure()
+    curves._draw(
+        figure, make_adapter("snli_lora", "snli_custom").model_copy(update={"history": history})
+    )
+    return figure
+
+
+def test_close_labels_of_the_loss_curve_are_moved_apart():
+    history = [
+        HistoryEntry(step=step, epoch=1, loss=0.5 - step / 1000, eval_loss=0.5 - step / 1000)
+        for step in (1, 100)
+    ]
+    (axes,) = curves_of(history).axes
+    heights = {text.get_text(): text.get_position()[1] for text in axes.texts}
+    assert abs(heights["training"] - heights["validation"]) == pytest.approx(style.LABEL_GAP)
+
+
+def test_an_empty_history_says_so():
+    (axes,) = curves_of([]).axes
+    assert [text.get_text() for text in axes.texts] == ["no loss was recorded"]
+
+
+def test_learning_rate_and_gradient_norm_stand_under_the_loss():
+    history = [
+        HistoryEntry(step=step, epoch=1, loss=1.0, learning_rate=1e-3, grad_norm=2.0)
+        for step in (1, 2)
+    ]
+    figure = curves_of(history)
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        "loss\n(nats per trained token)",
+        "learning rate",
+        "gradient norm",
+    ]
+    assert [list(axes.lines[0].get_ydata()) for axes in figure.axes] == [
+        [1.0, 1.0],
+        [1e-3, 1e-3],
+        [2.0, 2.0],
+    ]
+    assert [axes.get_ylim()[0] for axes in figure.axes[1:]] == [0, 0]
+
+
+@pytest.mark.parametrize("form", ["png", "svg"])
+@pytest.mark.parametrize("draw", [score_by_size, score_by_cost])
+@pytest.mark.parametrize("study", [make_varied_study(), EMPTY])
+def test_tradeoffs_are_valid_and_repeatable(study, draw, form):
+    first = draw(sized(study), form)
+    assert_valid(first, form)
+    assert first == draw(sized(study), form)
+
+
+def test_score_by_training_time_names_the_adapters():
+    figure = Figure()
+    tradeoffs._draw_panel(figure.subplots(), timed(make_varied_study()), curve=False)
+    shown = [text.get_text() for text in figure.axes[0].texts]
+    assert shown == [
+        "Base 40.0",
+        *(f"{name}, {shots}-shot" for name in ("small", "large") for shots in (0, 3)),
+    ]
+    # make_varied_study: 60 s and 240 s of training
+    assert [line.get_xdata()[0] for line in figure.axes[0].lines[1:]] == [60, 60, 240, 240]
+
+
+def test_score_by_training_size_is_a_line_through_the_means():
+    figure = Figure()
+    tradeoffs._draw_panel(figure.subplots(), sized(make_varied_study()), curve=True)
+    (line,) = [
+        line
+        for line in figure.axes[0].lines
+        if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"
+    ]
+    assert list(line.get_xdata()) == [100, 400]
+    assert list(line.get_ydata()) == pytest.approx(
+        [52.5, 67.5]
+    )  # means of 50 and 55, and of 70 and 65
+    assert figure.axes[0].get_xscale() == "log"
+
+
+def test_a_curve_over_training_sizes_is_of_one_number_of_shots():
+    # make_varied_study has 0 and 3 shots: a panel each, against one panel of points by cost
+    curves, points = (
+        float(re.search(rb'height="([\d.]+)pt"', draw(measured(make_varied_study()), "svg"))[1])
+        for draw, measured in ((score_by_size, sized), (score_by_cost, timed))
+    )
+    assert curves == pytest.approx(2 * points)
+
+
+def test_one_adapter_a_task_gives_nothing_to_trade_off():
+    assert sized(make_study()) == timed(make_study()) == []
+
+
+def test_the_numbers_of_every_figure_are_at_hand():
+    study = make_varied_study()
+    first, second, *_ = score_rows(study)
+    # make_score: the interval is from 0.05 below the value to 0.04 above
+    small = ["snli_custom", "test", "small", "acc"]
+    assert dict(zip(SCORE_COLUMNS, first, strict=True)) == dict(
+        zip(
+            SCORE_COLUMNS,
+            [*small, "base", 0.4, pytest.approx(0.35), pytest.approx(0.44), 300],
+            strict=True,
+        )
+    )
+    assert second[4:6] == ["tuned", 0.5]
+    assert score_rows(make_study())[2][4:6] == ["majority class", 0.3367]
+    (entry, *_) = curve_rows(study.adapters[0])
+    assert dict(zip(CURVE_COLUMNS, entry, strict=True))["learning_rate"] == 2e-4
+    spent = dict(zip(TRADEOFF_COLUMNS, tradeoff_rows(timed(study))[0], strict=True))
+    assert (spent["spent"], spent["base"], spent["tuned"]) == (60.0, 0.4, 0.5)
