@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ft_harness import processes
-from ft_harness.models.adapters import file_hashes, read_history, write_card
+from ft_harness.models.adapters import AdapterFolder, read_history, write_card
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.heads import write_init
 from ft_harness.models.memory import reset_peaks
@@ -138,7 +138,7 @@ def _card(
         final_loss=_mean_loss(losses[-max(1, len(losses) // 10) :]),
         lineage=list(data.lineage),
         provenance=snapshot(),
-        files=file_hashes(folder),
+        files=AdapterFolder(folder).hashes,
         **found,
     )
 

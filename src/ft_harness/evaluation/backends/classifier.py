@@ -40,6 +40,7 @@ from ft_harness.models.heads import (
     read_texts,
 )
 from ft_harness.recipe import ModelSection
+from ft_harness.records import SEQ_CLS
 
 HEAD_BACK_END = "ft-seqcls (softmax float32)"
 _OPTIONS = (
@@ -157,7 +158,7 @@ class _Classifier(_Above):  # type: ignore[misc]
             raise InputError(
                 f"{self.base.info.pretrained}: ft-seqcls answers from a classification head, there is none",
                 "a base that was loaded with a head",
-                "use ft-causal, or adapter.task_type: SEQ_CLS",
+                f"use ft-causal, or adapter.task_type: {SEQ_CLS}",
             )
         self.head = self.base.head
         self.tokenizer = self.base.tokenizer
@@ -395,7 +396,7 @@ def _count_outputs(path: Path) -> int:
     if not outputs:
         raise InputError(
             f"{path}: no classification head in it",
-            "an adapter of the task type SEQ_CLS",
+            f"an adapter of the task type {SEQ_CLS}",
             "use ft-causal for it",
         )
     return int(min(outputs))
