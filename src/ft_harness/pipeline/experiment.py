@@ -15,6 +15,7 @@ from ft_harness.data.data_report import DATA_REPORT_FILE
 from ft_harness.errors import FtHarnessError, ResourceError, raise_problems
 from ft_harness.evaluation import Job, ModelState, base_subject, evaluate, finished, plan_jobs
 from ft_harness.models import adapters
+from ft_harness.models.adapters import AdapterFolder
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.heads import Texts, read_texts
 from ft_harness.paths import adapters_dir, bundled_recipe, results_dir
@@ -149,13 +150,11 @@ def training_problems(experiment: Experiment, *, here: bool = True) -> list[FtHa
 
 
 def adapter_problems(
-    experiment: Experiment, folder: Path, checked: Checked
+    experiment: Experiment, adapter: AdapterFolder, checked: Checked
 ) -> list[FtHarnessError]:
-    """Faults of an adapter beside the experiment's base, before that is loaded."""
+    """Faults of an adapter for the experiment's base, before that is loaded."""
     recipe = experiment.recipe
-    return adapters.problems(
-        folder, checked.form, recipe.model, head=recipe.adapter.task_type == "SEQ_CLS"
-    )
+    return adapters.problems(adapter, checked.form, recipe.model, head=recipe.adapter.has_head)
 
 
 def prepare(experiment: Experiment) -> Checked:
@@ -239,10 +238,10 @@ def score_base(stage: Stage, say: Say) -> list[Evaluation]:
     return _score(stage.base_state(), stage, say)
 
 
-def score_adapter(stage: Stage, folder: Path, say: Say) -> list[Evaluation]:
+def score_adapter(stage: Stage, adapter: AdapterFolder, say: Say) -> list[Evaluation]:
     """Check the adapter, prove that it changes the base, and score it on the same docs."""
     prompts, merge = stage.proof_prompts(), stage.experiment.recipe.eval.merge
-    with adapters.attached(folder, stage.base, prompts, stage.checked.form, merge=merge) as (
+    with adapters.attached(adapter, stage.base, prompts, stage.checked.form, merge=merge) as (
         tuned,
         info,
     ):

@@ -11,7 +11,7 @@ from typing import Any
 from accelerate.utils import set_seed
 
 from ft_harness import processes
-from ft_harness.models.adapters import file_hashes, read_history, write_card
+from ft_harness.models.adapters import AdapterFolder, read_history, write_card
 from ft_harness.models.heads import write_init
 from ft_harness.models.memory import reset_peaks
 from ft_harness.records import Card, HistoryEntry
@@ -107,7 +107,7 @@ def _card(
         final_loss=_mean_loss(losses[-max(1, len(losses) // 10) :]),
         lineage=list(data.lineage),
         provenance=snapshot(),
-        files=file_hashes(folder),
+        files=AdapterFolder(folder).hashes,
         **found,
     )
 
