@@ -17,8 +17,8 @@ from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.runs import run
 from ft_harness.recipe import load_recipe
 from ft_harness.records import load_records
-from ft_harness.tasks.examples import build_examples, trains_eos
 from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.examples import build_examples, trains_eos
 from ft_harness.tasks.loading import load_tasks
 
 REPOSITORY = Path(__file__).parents[2]

@@ -136,7 +136,11 @@ def test_a_recipes_stop_strings_are_tried(ft, tmp_path: Path, model_folder: Path
     assert code == 0, err
     assert "a stop string" not in out
     code, out, err = ft(
-        "check", "adapters/my", *words, "--set", "eval.generation_kwargs={max_gen_toks: 16, until: [',']}"
+        "check",
+        "adapters/my",
+        *words,
+        "--set",
+        "eval.generation_kwargs={max_gen_toks: 16, until: [',']}",
     )
     assert code == 0, err
     assert "1 of 12 right answers of train" in out

@@ -17,13 +17,20 @@ from ft_harness.evaluation import chosen_docs
 from ft_harness.models.base_model import load_context, load_tokenizer
 from ft_harness.models.encoding import Encoder
 from ft_harness.models.heads import HeadPlan, plan_head
-from ft_harness.models.prompts import compiled_templates
+from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.pipeline import preflight
 from ft_harness.pipeline.experiment import Experiment, read_experiment
 from ft_harness.pipeline.gold_answers import check_gold
 from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.stages import check_experiment
-from ft_harness.recipe import EvalSection, ModelSection, Recipe, recipe_file, recipe_of_task
+from ft_harness.recipe import (
+    EvalSection,
+    ModelSection,
+    Protocol,
+    Recipe,
+    recipe_file,
+    recipe_of_task,
+)
 from ft_harness.tasks.definition import TaskDefinition, find_task
 from ft_harness.tasks.examples import (
     Example,
@@ -139,7 +146,7 @@ def check_tokens(experiment: Experiment, checked: Checked) -> Findings:
     if cut := cut_notice(examples):
         findings.notices.append(cut)
     for split, protocol in product(recipe.eval.splits, recipe.eval.protocols()):
-        findings.add(check_prompts(checked, split, protocol, tokenizer, context))
+        findings.add(check_prompts(checked, split, recipe.eval, protocol, (tokenizer, context)))
     findings.facts = list(dict.fromkeys(findings.facts))  # decodings of the same prompts
     findings.notices = list(
         dict.fromkeys([*findings.notices, *_check_length(recipe, task, examples)])
@@ -219,29 +226,34 @@ def pair_notices(tokenizer: Any, text_fields: Sequence[str] | None) -> list[Noti
 
 
 def check_prompts(
-    checked: Checked, split: Split, settings: EvalSection, tokenizer: Any, context: int
+    checked: Checked,
+    split: Split,
+    section: EvalSection,
+    protocol: Protocol,
+    reader: tuple[Any, int],
 ) -> Findings:
     """How long the first prompts of a split are, few-shot examples included, and how many of them
     will be cut.
 
     Args:
-        settings: one protocol.
+        reader: the model's tokenizer and its context in tokens.
     """
+    tokenizer, context = reader
     task, encoder = checked.tasks[split], Encoder(tokenizer)
     if task.OUTPUT_TYPE == "loglikelihood_rolling":
         return Findings(facts=[f"{split}: running text is read in windows of {context} tokens"])
-    shots = find_shots(task, settings)
+    shots = find_shots(task, protocol)
     if shots:
-        shots.install(task, settings.seed)
-    chosen = chosen_docs(len(task.eval_docs), split, settings)[0][:_PROMPTS_LOOKED_AT]
+        shots.install(task, section.seed)
+    chosen = chosen_docs(len(task.eval_docs), split, section)[0][:_PROMPTS_LOOKED_AT]
     room = context - int(
-        {**(task.config.generation_kwargs or {}), **settings.decoding}.get("max_gen_toks", 0)
+        {**(task.config.generation_kwargs or {}), **protocol.decoding}.get("max_gen_toks", 0)
     )
     with compiled_templates():
-        prompts = [checked.form.render(task, task.eval_docs[i], settings.shots) for i in chosen]
+        prompts = [checked.form.render(task, task.eval_docs[i], protocol.shots) for i in chosen]
     lengths = [len(encoder.tok_encode(prompt)) for prompt in prompts]
     cut = sum(length > room for length in lengths)
-    behind = f" after {settings.shots} examples" if settings.shots else ""
+    behind = f" after {protocol.shots} examples" if protocol.shots else ""
     line = (
         f"{split}: {cut} of the first {len(lengths)} prompts will be cut (longest {max(lengths)} "
         f"tokens of {room}{behind})"

@@ -16,6 +16,7 @@ from ft_harness.pipeline.preflight import Checked, Scope
 from ft_harness.pipeline.stages import check_rates, training_problems
 from ft_harness.tasks.row_checks import Findings
 from ft_harness.training import (
+    TrainingPlan,
     build_training_set,
     describe_warmup,
     empty_base,
@@ -40,13 +41,14 @@ def estimate(experiment: Experiment, gpu: float | None = None) -> list[tuple[str
         FtHarnessError: what preflight finds.
     """
     recipe, checked = experiment.recipe, _check(experiment, here=gpu is None)
-    plan = plan_head(recipe, checked.tasks.values())
-    base = empty_base(recipe.model, plan, gpu=gpu is not None)
+    head = plan_head(recipe, checked.tasks.values())
+    base = empty_base(recipe.model, head, gpu=gpu is not None)
     identity = checked.definition.training_hash
     data = build_training_set(
         checked.tasks, base, recipe, identity, checked.form, experiment.folder
     )
-    forecast = make_forecast(recipe, base, data, None if gpu is None else round(gpu * _GIB))
+    room = None if gpu is None else round(gpu * _GIB)
+    forecast = make_forecast(TrainingPlan(recipe, base, data), room)
     warning = describe_warmup(recipe.train, len(data.examples))
     lines = [
         *_docs(experiment, checked, len(data.validation)),
@@ -61,7 +63,8 @@ def estimate(experiment: Experiment, gpu: float | None = None) -> list[tuple[str
         return [*lines, ("time", "not known: no weights of a hub model are fetched for this")]
     if forecast.memory is not None and not forecast.memory.fits:
         return [*lines, ("time", "not known: it may not fit")]
-    seconds = time_steps(recipe, load_base_model(recipe.model, plan), data)
+    loaded = load_base_model(recipe.model, head)
+    seconds = time_steps(TrainingPlan(recipe, loaded, data))
     return [
         *lines,
         (
@@ -87,7 +90,7 @@ def _nearest(folder: Path) -> Path:
 
 def _docs(experiment: Experiment, checked: Checked, validated: int) -> list[tuple[str, str]]:
     """Docs of each split, and of those the ones that are scored."""
-    settings, protocols = experiment.recipe.eval, len(experiment.recipe.eval.protocols())
+    section, protocols = experiment.recipe.eval, len(experiment.recipe.eval.protocols())
     lines: list[tuple[str, str]] = []
     for split, task in checked.tasks.items():
         total = len(task.eval_docs)
@@ -96,9 +99,9 @@ def _docs(experiment: Experiment, checked: Checked, validated: int) -> list[tupl
             "validation": [f"{validated:,} looked at in training"],
             "test": [],
         }[split]
-        if split in settings.splits:
+        if split in section.splits:
             scored = (
-                f"{len(chosen_docs(total, split, settings)[0]):,} scored with base and tuned each"
+                f"{len(chosen_docs(total, split, section)[0]):,} scored with base and tuned each"
             )
             uses.append(f"{scored}, in {protocols} ways" if protocols > 1 else scored)
         lines.append((f"docs, {split}", ", ".join([f"{total:,}", *uses])))

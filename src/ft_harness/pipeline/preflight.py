@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 from lm_eval.api.task import ConfigurableTask
@@ -24,7 +23,7 @@ from ft_harness.evaluation.backends import decoding
 from ft_harness.models import adapters, base_model, heads
 from ft_harness.models.prompts import PLAIN, PromptForm, prompt_form
 from ft_harness.pipeline.gold_answers import check_gold
-from ft_harness.recipe import EvalSection, Recipe
+from ft_harness.recipe import Protocol, Recipe
 from ft_harness.tasks import fewshot
 from ft_harness.tasks.checks import definition_problems
 from ft_harness.tasks.definition import TaskDefinition, find_task
@@ -131,7 +130,7 @@ def _count_metrics(loaded: Mapping[Split, ConfigurableTask]) -> int:
 def _check_model(recipe: Recipe, *, trains: bool, here: bool) -> list[FtHarnessError]:
     """Faults of the base model's folder and quantisation, and of the modules that an adapter is to
     be made for."""
-    head = recipe.adapter.task_type == heads.SEQ_CLS
+    head = recipe.adapter.has_head
     found = base_model.problems(recipe.model, head=head, here=here)
     if found or not trains:
         return found
@@ -175,10 +174,10 @@ def _check_room(
 ) -> list[FtHarnessError]:
     """No room for the prompt next to an answer; scores during training are made with the task's own
     decoding."""
-    asked = [recipe.eval, *([EvalSection()] if trains and recipe.train.eval_scores else [])]
+    during = [Protocol()] if trains and recipe.train.eval_scores else []
+    asked = [*recipe.eval.protocols(), *during]
     context = base_model.load_context(recipe.model)
-    faults = (fault for each in asked for fault in decoding.room_problems(loaded, each, context))
-    return [*islice(faults, 1)]
+    return [*decoding.room_problems(loaded, asked, context)]
 
 
 def check(
@@ -230,13 +229,13 @@ def _check_loaded(recipe: Recipe, checked: Checked, scope: Scope) -> None:
     faults = findings.faults
     faults += training_problems(loaded["train"]) if scope.trains else []
     faults += _check_validation(recipe, loaded) if scope.trains else []
-    faults += decoding.problems(loaded, recipe.eval)
+    faults += decoding.problems(loaded, recipe.eval.protocols())
     rows = check_rows(loaded, form, privacy=scope.privacy)
     findings.add(rows)
     # Few-shot examples are rendered from the same rows: their faults are those above.
     faults += [] if rows.faults else fewshot.problems(loaded, recipe.eval)
     faults += [] if faults else _check_room(recipe, loaded, trains=scope.trains)
-    if recipe.adapter.task_type == heads.SEQ_CLS:
+    if recipe.adapter.has_head:
         config = None if faults else base_model.load_config(recipe.model)
         faults += heads.problems(recipe, loaded.values(), config)
 

@@ -9,8 +9,10 @@ from typing import Any
 
 from ft_harness.errors import FtHarnessError, InputError, PolicyError
 from ft_harness.metrics import find_metric
+from ft_harness.models.trust import TRUST_FLAG
+from ft_harness.paths import is_installed
 from ft_harness.tasks.definition import TaskDefinition
-from ft_harness.tasks.listing import TRUST_FLAG, TaskFile, is_trusted
+from ft_harness.tasks.listing import TaskFile
 from ft_harness.tasks.task_yaml import key_problems, loader_problems
 
 # What anyone's task may name: the loader, and what scores and aggregates.
@@ -42,7 +44,7 @@ def code_problems(definition: TaskDefinition) -> list[PolicyError]:
     """Code that a task from elsewhere would run: functions other than our loader, scores and
     aggregations, loading scripts, metrics of the hub. None for tasks of ours and of lm-eval, and
     where the code is trusted."""
-    if definition.trust_code or is_trusted(definition.path):
+    if definition.trust_code or is_installed(definition.path):
         return []
     return [
         PolicyError(
@@ -52,7 +54,7 @@ def code_problems(definition: TaskDefinition) -> list[PolicyError]:
             f"read the code, then pass {TRUST_FLAG}",
         )
         for file in definition.files
-        if not is_trusted(file.path)
+        if not is_installed(file.path)
         for code in _code_of(file)
     ]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from lm_eval.tasks import TaskManager
-from lm_eval.tasks._yaml_loader import _import_func_in_yml
 
 from ft_harness.data import LOADER_VERSION
 from ft_harness.data.files import SPLITS, Split
 from ft_harness.errors import ConfigError, InputError, suggest
 from ft_harness.metrics import metric_versions
+from ft_harness.models.lm_eval_private import import_function
 from ft_harness.storage import canonical_json, sha256_file, sha256_text
 from ft_harness.tasks.listing import TaskFile, TaskReader, merge, task_files
 
@@ -116,7 +116,7 @@ class TaskDefinition:
 def _import_functions(value: Any, folder: Path) -> Any:
     """Keys are left alone: lm-eval has no use for a function there."""
     if isinstance(value, str) and value.startswith(_FUNCTION):
-        return _import_func_in_yml(value.removeprefix(_FUNCTION), folder)
+        return import_function(value.removeprefix(_FUNCTION), folder)
     if isinstance(value, Mapping):
         return {key: _import_functions(part, folder) for key, part in value.items()}
     if isinstance(value, list):

@@ -6,15 +6,13 @@ The one light module of the wing: listing tasks loads neither torch nor lm-eval.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ft_harness.errors import InputError, PolicyError
-from ft_harness.paths import task_yamls_dir
+from ft_harness.models.trust import TRUST_FLAG
+from ft_harness.paths import is_installed, task_yamls_dir
 from ft_harness.storage.strict_files import KeyPath, read_yaml
-
-TRUST_FLAG = "--trust-task-code"
 
 
 class TaskFile(NamedTuple):
@@ -46,7 +44,7 @@ class TaskReader:
             PolicyError: a YAML from elsewhere includes a file outside its own folder; that file is
                 not read.
         """
-        anywhere = trust_code or is_trusted(path)
+        anywhere = trust_code or is_installed(path)
         return tuple(self._follow(path, None if anywhere else path.resolve().parent, ()))
 
     def _follow(
@@ -57,7 +55,7 @@ class TaskReader:
             raise InputError(
                 f"{path}: includes itself", "includes without a circle", "remove one include"
             )
-        if within and not resolved.is_relative_to(within) and not is_trusted(path):
+        if within and not resolved.is_relative_to(within) and not is_installed(path):
             raise PolicyError(
                 f"{including[-1]}: includes {path}, which lies outside its folder",
                 f"files in or below {within}",
@@ -68,15 +66,6 @@ class TaskReader:
         for name in [named] if isinstance(named, str) else named:
             yield from self._follow(path.parent / str(name), within, (*including, resolved))
         yield file
-
-
-def is_trusted(path: Path) -> bool:
-    """Whether a YAML is one of ours or of lm-eval's own, so that the code it names is installed
-    code."""
-    lm_eval = find_spec("lm_eval")
-    places = lm_eval.submodule_search_locations if lm_eval else None
-    folders = [task_yamls_dir(), *map(Path, places or [])]
-    return any(path.resolve().is_relative_to(folder.resolve()) for folder in folders)
 
 
 def merge(files: Sequence[TaskFile]) -> dict[str, Any]:

@@ -8,8 +8,6 @@ from typing import Any
 from datasets import Dataset, DatasetDict
 from jinja2 import UndefinedError
 from jinja2.exceptions import SecurityError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from lm_eval import utils
 from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.data import load_splits
@@ -21,6 +19,7 @@ from ft_harness.errors import (
     first_line,
     raise_problems,
 )
+from ft_harness.models.trust import trusting
 from ft_harness.tasks.checks import definition_problems
 from ft_harness.tasks.definition import SPLIT_KEYS, TaskDefinition
 from ft_harness.tasks.mock_answers import mock_problems
@@ -71,22 +70,7 @@ def _split_configuration(config: Mapping[str, Any], name: str, split: str) -> di
     }
 
 
-def sandbox_templates() -> None:
-    """Render lm-eval's templates in jinja's sandbox: a task's prompt is text, not a way into
-    Python."""
-    if isinstance(utils.env, ImmutableSandboxedEnvironment):
-        return
-    sandbox = ImmutableSandboxedEnvironment(
-        loader=utils.env.loader,
-        undefined=utils.env.undefined,
-        keep_trailing_newline=utils.env.keep_trailing_newline,
-    )
-    sandbox.filters.update(utils.env.filters)
-    utils.env = sandbox
-
-
 def _build(config: dict[str, Any], name: str) -> ConfigurableTask:
-    sandbox_templates()
     try:
         return RenderedTask(config=config)
     except FtHarnessError:
@@ -140,11 +124,13 @@ def load_tasks(
         InputError: the YAML, its data, templates, choices or metrics are at fault.
         PolicyError: a task from elsewhere would run code.
     """
-    config = _base_configuration(definition)
     tasks: dict[Split, ConfigurableTask] = {}
-    for split in splits:
-        tasks[split] = _build(_split_configuration(config, definition.name, split), definition.name)
-        config["custom_dataset"] = _already_loaded(tasks[split].dataset)
+    with trusting(definition.trust_code):
+        config = _base_configuration(definition)
+        for split in splits:
+            settings = _split_configuration(config, definition.name, split)
+            tasks[split] = _build(settings, definition.name)
+            config["custom_dataset"] = _already_loaded(tasks[split].dataset)
     for task in list(tasks.values())[:1]:
         raise_problems([*cluster_problems(task), *mock_problems(task)])
     return tasks
@@ -158,7 +144,8 @@ def load_task_over(
     Raises:
         FtHarnessError: as in `load_tasks`.
     """
-    config = _base_configuration(definition)
+    with trusting(definition.trust_code):
+        config = _base_configuration(definition)
     rows = Dataset.from_list([doc])
     names = {
         name
@@ -170,7 +157,8 @@ def load_task_over(
         "dataset_kwargs": {},
     }
     config.pop("process_docs", None)  # they are docs already
-    return _build(_split_configuration(config, definition.name, split), definition.name)
+    with trusting(definition.trust_code):
+        return _build(_split_configuration(config, definition.name, split), definition.name)
 
 
 def training_problems(task: ConfigurableTask) -> list[InputError]:
