@@ -117,7 +117,7 @@ def _check_source(task: ConfigurableTask, count: int) -> None:
     if source is not None and source == task.config.test_split:
         raise InputError(
             f"{name}: the few-shot examples of the split {split} would come from that split itself",
-            "scored splits other than that of the examples",
+            "scored splits that the examples don't come from",
             "--set 'eval.splits=[validation,test]', or eval.num_fewshot=0",
         )
     if source is not None and source != task.config.training_split:
@@ -130,7 +130,7 @@ def _check_source(task: ConfigurableTask, count: int) -> None:
 
 def _scored_rows(task: ConfigurableTask, rows: list[Doc]) -> set[int]:
     """Positions of the rows that ask a question of the scored split, whatever the case, the white
-    space, the answer and fields such as an id: the question would still precede itself.
+    space, the answer and fields such as an id: the question would still precede itself."""
     with compiled_templates():
         scored = {_question(task, doc, task.config) for doc in task.eval_docs}
         return {
