@@ -247,7 +247,7 @@ def check(
         ),
     )
     counts = [_count(len(found.faults), "fault"), _count(len(found.notices), "warning")]
-    print(f"{counts[0]}, {counts[1]}, {_count(len(found.facts), 'thing')} looked at")
+    print(f"{counts[0]}, {counts[1]}, {len(found.facts)} things looked at")
     for notice in found.notices:
         print(f"  warning: {notice.what}\n       do: {notice.action}")
     for fact in found.facts:
@@ -256,5 +256,5 @@ def check(
 
 
 def _count(number: int, noun: str) -> str:
-    """ "no fault", "1 warning", "18 things"."""
+    """ "no fault", "1 warning", "3 warnings"."""
     return f"{number or 'no'} {noun}{'' if number < 2 else 's'}"
