@@ -83,7 +83,7 @@ def init(
 
 
 class _DryRun(TyperCommand):
-    """`--dry-run` without a value plans for this machine: an option of typer takes a value always or
+    """`--dry-run` without a value plans for this machine; typer's options take a value always or
     never."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

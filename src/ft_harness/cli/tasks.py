@@ -101,7 +101,7 @@ def tasks_path() -> None:
 
 @app.command("path")
 def path(what: Annotated[str, typer.Argument(help="model")]) -> None:
-    """Path of the bundled model."""
+    """Where the bundled model is."""
     if what != "model":
         raise ConfigError(f"nothing named {what} is bundled", "model", "ft-harness path model")
     print(bundled_model_dir())

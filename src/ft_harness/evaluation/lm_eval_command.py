@@ -58,7 +58,12 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
             folders = [given] if isinstance(given, str) else list(given)
             parsed.include_path = [str(task_yamls_dir()), *folders]
             if not trust_code:
-                raise_problems(_code(_strangers(folders, settings.get("tasks") or [])))
+                reader = TaskReader()
+                named = [
+                    TaskDefinition(path.stem, reader.follow(path))
+                    for path in _strangers(folders, settings.get("tasks") or [])
+                ]
+                raise_problems([fault for task in named for fault in code_problems(task)])
         try:
             execute(parsed)
         except FtHarnessError:
@@ -124,13 +129,6 @@ def _strangers(folders: Sequence[str], tasks: str | Sequence[str]) -> list[Path]
         file for path in given if path.suffix == ".yaml" for file in path.parent.glob(path.name)
     ]
     return files + [path for folder in folders for path in sorted(Path(folder).rglob("*.yaml"))]
-
-
-def _code(paths: Sequence[Path]) -> list[PolicyError]:
-    """Code that tasks from elsewhere would run."""
-    reader = TaskReader()
-    read = (TaskDefinition(path.stem, reader.follow(path)) for path in paths)
-    return [fault for definition in read for fault in code_problems(definition)]
 
 
 def _stopped(error: Exception) -> InputError | PolicyError:

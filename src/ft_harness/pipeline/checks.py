@@ -146,7 +146,7 @@ def check_tokens(experiment: Experiment, checked: Checked) -> Findings:
     if cut := cut_notice(examples):
         findings.notices.append(cut)
     for split, protocol in product(recipe.eval.splits, recipe.eval.protocols()):
-        findings.add(check_prompts(checked, split, recipe.eval, protocol, tokenizer, context))
+        findings.add(check_prompts(checked, split, recipe.eval, protocol, (tokenizer, context)))
     findings.facts = list(dict.fromkeys(findings.facts))  # decodings of the same prompts
     findings.notices = list(
         dict.fromkeys([*findings.notices, *_check_length(recipe, task, examples)])
@@ -230,11 +230,15 @@ def check_prompts(
     split: Split,
     section: EvalSection,
     protocol: Protocol,
-    tokenizer: Any,
-    context: int,
+    reader: tuple[Any, int],
 ) -> Findings:
     """How long the first prompts of a split are, few-shot examples included, and how many of them
-    will be cut."""
+    will be cut.
+
+    Args:
+        reader: the model's tokenizer and its context in tokens.
+    """
+    tokenizer, context = reader
     task, encoder = checked.tasks[split], Encoder(tokenizer)
     if task.OUTPUT_TYPE == "loglikelihood_rolling":
         return Findings(facts=[f"{split}: running text is read in windows of {context} tokens"])

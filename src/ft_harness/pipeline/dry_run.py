@@ -47,9 +47,8 @@ def estimate(experiment: Experiment, gpu: float | None = None) -> list[tuple[str
     data = build_training_set(
         checked.tasks, base, recipe, identity, checked.form, experiment.folder
     )
-    forecast = make_forecast(
-        TrainingPlan(recipe, base, data), None if gpu is None else round(gpu * _GIB)
-    )
+    room = None if gpu is None else round(gpu * _GIB)
+    forecast = make_forecast(TrainingPlan(recipe, base, data), room)
     warning = describe_warmup(recipe.train, len(data.examples))
     lines = [
         *_docs(experiment, checked, len(data.validation)),

@@ -130,7 +130,7 @@ def _count_metrics(loaded: Mapping[Split, ConfigurableTask]) -> int:
 def _check_model(recipe: Recipe, *, trains: bool, here: bool) -> list[FtHarnessError]:
     """Faults of the base model's folder and quantisation, and of the modules that an adapter is to
     be made for."""
-    head = recipe.adapter.task_type == heads.SEQ_CLS
+    head = recipe.adapter.has_head
     found = base_model.problems(recipe.model, head=head, here=here)
     if found or not trains:
         return found
@@ -174,10 +174,8 @@ def _check_room(
 ) -> list[FtHarnessError]:
     """No room for the prompt next to an answer; scores during training are made with the task's own
     decoding."""
-    asked = [
-        *recipe.eval.protocols(),
-        *([Protocol()] if trains and recipe.train.eval_scores else []),
-    ]
+    during = [Protocol()] if trains and recipe.train.eval_scores else []
+    asked = [*recipe.eval.protocols(), *during]
     context = base_model.load_context(recipe.model)
     return [*decoding.room_problems(loaded, asked, context)]
 
@@ -237,7 +235,7 @@ def _check_loaded(recipe: Recipe, checked: Checked, scope: Scope) -> None:
     # Few-shot examples are rendered from the same rows: their faults are those above.
     faults += [] if rows.faults else fewshot.problems(loaded, recipe.eval)
     faults += [] if faults else _check_room(recipe, loaded, trains=scope.trains)
-    if recipe.adapter.task_type == heads.SEQ_CLS:
+    if recipe.adapter.has_head:
         config = None if faults else base_model.load_config(recipe.model)
         faults += heads.problems(recipe, loaded.values(), config)
 

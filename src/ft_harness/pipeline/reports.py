@@ -280,8 +280,9 @@ def _find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], lis
     missing: list[str] = []
     for info in scored.values():
         folder = Path(info.path)
-        card = adapters.read_card(folder) if folder.is_dir() else None
-        if card is not None and adapters.identity(folder) == info.identity:
+        adapter = adapters.AdapterFolder(folder)
+        card = adapter.card
+        if card is not None and adapter.identity == info.identity:
             history, data = adapters.read_history(folder), read_data_report(folder)
             earlier = adapters.read_lineage(folder)
             runs.append(AdapterRun(card=card, history=history, data=data, earlier=earlier))

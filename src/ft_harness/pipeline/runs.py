@@ -16,6 +16,7 @@ from ft_harness.errors import InputError, raise_problems
 from ft_harness.evaluation import check_complete
 from ft_harness.evaluation.rescore import Definition, score_again
 from ft_harness.models import adapters
+from ft_harness.models.adapters import AdapterFolder
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.heads import HEAD_FILE, find_init, plan_head
 from ft_harness.models.lm_eval_private import compiled_templates
@@ -72,7 +73,7 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
         _say_power(of_base, say)
         evaluations += of_base
         card = train_stage(stage, plan, say)
-        evaluations += score_adapter(stage, experiment.folder, say)
+        evaluations += score_adapter(stage, AdapterFolder(experiment.folder), say)
         history, earlier = (
             adapters.read_history(experiment.folder),
             adapters.read_lineage(experiment.folder),
@@ -133,17 +134,19 @@ def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> 
     processes.refuse_parts("ft-harness eval")
     processes.begin()
     checked = check_experiment(experiment, trains=False)
+    found = [AdapterFolder(folder) for folder in folders]
     raise_problems(
-        [problem for folder in folders for problem in adapter_problems(experiment, folder, checked)]
+        [problem for one in found for problem in adapter_problems(experiment, one, checked)]
     )
     loaded: dict[str, BaseModel] = {}
     evaluations: list[Evaluation] = []
-    wanted: Sequence[Path | None] = folders or [None]
-    for folder in wanted:
+    wanted: Sequence[AdapterFolder | None] = found or [None]
+    for adapter in wanted:
         known = set(loaded)
-        stage = Stage(experiment, checked, _load_base(loaded, experiment, checked, folder))
+        drawn_for = adapter.path if adapter else None
+        stage = Stage(experiment, checked, _load_base(loaded, experiment, checked, drawn_for))
         evaluations += score_base(stage, say) if set(loaded) > known else []
-        evaluations += score_adapter(stage, folder, say) if folder else []
+        evaluations += score_adapter(stage, adapter, say) if adapter else []
     return evaluations
 
 

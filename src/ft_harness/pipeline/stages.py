@@ -14,6 +14,7 @@ from ft_harness.data.data_report import DATA_REPORT_FILE
 from ft_harness.errors import FtHarnessError, Notice, ResourceError, raise_problems
 from ft_harness.evaluation import Job, ModelState, base_subject, evaluate, finished, plan_jobs
 from ft_harness.models import adapters
+from ft_harness.models.adapters import AdapterFolder
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.heads import Texts, read_texts
 from ft_harness.paths import results_dir
@@ -65,8 +66,14 @@ class Stage:
 
     def training_plan(self) -> TrainingPlan:
         recipe, checked = self.experiment.recipe, self.checked
-        identity, folder = checked.definition.training_hash, self.experiment.folder
-        data = build_training_set(checked.tasks, self.base, recipe, identity, checked.form, folder)
+        data = build_training_set(
+            checked.tasks,
+            self.base,
+            recipe,
+            checked.definition.training_hash,
+            checked.form,
+            self.experiment.folder,
+        )
         return TrainingPlan(recipe, self.base, data)
 
     def proof_prompts(self) -> list[str | Texts]:
@@ -138,13 +145,11 @@ def training_problems(experiment: Experiment, *, here: bool = True) -> list[FtHa
 
 
 def adapter_problems(
-    experiment: Experiment, folder: Path, checked: Checked
+    experiment: Experiment, adapter: AdapterFolder, checked: Checked
 ) -> list[FtHarnessError]:
-    """Faults of an adapter next to the experiment's base, before that is loaded."""
+    """Faults of an adapter for the experiment's base, before that is loaded."""
     recipe = experiment.recipe
-    return adapters.problems(
-        folder, checked.form, recipe.model, head=recipe.adapter.task_type == "SEQ_CLS"
-    )
+    return adapters.problems(adapter, checked.form, recipe.model, head=recipe.adapter.has_head)
 
 
 def prepare(experiment: Experiment) -> Checked:
@@ -229,10 +234,10 @@ def score_base(stage: Stage, say: Say) -> list[Evaluation]:
     return _score(stage.base_state(), stage, say)
 
 
-def score_adapter(stage: Stage, folder: Path, say: Say) -> list[Evaluation]:
+def score_adapter(stage: Stage, adapter: AdapterFolder, say: Say) -> list[Evaluation]:
     """Check the adapter, prove that it changes the base, and score it on the same docs."""
     prompts, merge = stage.proof_prompts(), stage.experiment.recipe.eval.merge
-    with adapters.attached(folder, stage.base, prompts, stage.checked.form, merge=merge) as (
+    with adapters.attached(adapter, stage.base, prompts, stage.checked.form, merge=merge) as (
         tuned,
         info,
     ):

@@ -70,8 +70,8 @@ def _find_shots(task: ConfigurableTask, protocol: Protocol) -> Shots:
     ids = protocol.example_rows(len(pool))
     if ids is not None and not 0 <= min(ids) <= max(ids) < len(pool):
         raise InputError(
-            f"{name}: eval.fewshot_ids {protocol.examples!r} names a row that the training "
-            "split doesn't have",
+            f"{name}: eval.fewshot_ids {protocol.examples!r} names a row that the training split "
+            "doesn't have",
             f"rows of the {len(pool)} of the training split, counted from 0",
             "change eval.fewshot_ids, or raise data.train_size",
         )
@@ -89,7 +89,8 @@ def _find_shots(task: ConfigurableTask, protocol: Protocol) -> Shots:
     if len(rows) < protocol.shots:
         raise InputError(
             f"{name}: {protocol.shots} few-shot examples are asked for, {len(rows)} of "
-            f"{len(pool)} training rows can be shown ({len(scored)} are scored too)",
+            f"{len(pool)} training "
+            f"rows can be shown ({len(scored)} are scored too)",
             "at least as many training rows as few-shot examples",
             "lower eval.num_fewshot, or raise data.train_size",
         )

@@ -128,8 +128,8 @@ def load_tasks(
     with trusting(definition.trust_code):
         config = _base_configuration(definition)
         for split in splits:
-            wanted = _split_configuration(config, definition.name, split)
-            tasks[split] = _build(wanted, definition.name)
+            settings = _split_configuration(config, definition.name, split)
+            tasks[split] = _build(settings, definition.name)
             config["custom_dataset"] = _already_loaded(tasks[split].dataset)
     for task in list(tasks.values())[:1]:
         raise_problems([*cluster_problems(task), *mock_problems(task)])
