@@ -90,7 +90,7 @@ class Stage:
         recipe, checked = self.experiment.recipe, self.checked
         folder = self.experiment.folder
         data = build_training_set(
-            checked.tasks, self.base, recipe, checked.task_hash, checked.form, folder
+            checked.tasks, self.base, recipe, checked.training_hash, checked.form, folder
         )
         return TrainingPlan(recipe, self.base, data)
 
