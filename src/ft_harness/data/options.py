@@ -54,7 +54,9 @@ class DataOptions(BaseModel):
     rows: str | None = Field(
         default=None, description="path of the list of rows in a .json file, like data.items"
     )
-    worksheet: str | None = Field(default=None, description="sheet of an Excel workbook; null: first")
+    worksheet: str | None = Field(
+        default=None, description="sheet of an Excel workbook; null: first"
+    )
     label_files: dict[str, str] | None = Field(
         default=None,
         description="label -> file (a row a line) or folder (a row a file) of its texts, "

@@ -72,7 +72,9 @@ def _with_lora(recipe: Recipe, base: BaseModel) -> Any:
         raise not_float32(base.info.pretrained, base.info.dtype, own)
     torch.manual_seed(recipe.train.seed)
     try:
-        return get_peft_model(base.model, lora_config(recipe.adapter, base.head.modules if base.head else ()))
+        return get_peft_model(
+            base.model, lora_config(recipe.adapter, base.head.modules if base.head else ())
+        )
     except ValueError as error:
         raise InputError(
             f"adapter.target_modules {recipe.adapter.target_modules!r}: {str(error).splitlines()[0]}",
@@ -90,8 +92,12 @@ def _all_weights(base: BaseModel) -> Any:
 def save_weights(model: Any, base: BaseModel, folder: Path) -> None:
     """Write what was trained into the adapter's folder: PEFT's files, or a whole model that transformers loads."""
     if model is base.model:
-        model.save_pretrained(folder, max_shard_size="1000GB")  # one file, whose hash the card keeps
+        model.save_pretrained(
+            folder, max_shard_size="1000GB"
+        )  # one file, whose hash the card keeps
         base.tokenizer.save_pretrained(folder)
         return
     model.save_pretrained(folder, safe_serialization=True)
-    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card, with a path of this machine
+    (folder / "README.md").unlink(
+        missing_ok=True
+    )  # PEFT's empty model card, with a path of this machine

@@ -19,7 +19,9 @@ def quick_attention() -> Iterator[None]:
 
     usual = ALL_ATTENTION_FUNCTIONS["sdpa"]
 
-    def attend(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **more: Any) -> tuple[Any, None]:
+    def attend(
+        module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **more: Any
+    ) -> tuple[Any, None]:
         """query, key and value are [B, heads, T, D], the result [B, T, heads, D]."""
         if not _is_slow(query, learns=any(tensor.requires_grad for tensor in (query, key, value))):
             found: tuple[Any, None] = usual(module, query, key, value, attention_mask, **more)

@@ -76,7 +76,9 @@ class StepSampler:
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self._lengths), self._share.step)
-        return whole * self._share.accumulation + -(-rest // (self._share.batch * self._share.processes))
+        return whole * self._share.accumulation + -(
+            -rest // (self._share.batch * self._share.processes)
+        )
 
     def __iter__(self) -> Iterator[list[int]]:
         share = self._share
@@ -94,11 +96,18 @@ def step_loader(trainer: Trainer, examples: Sequence[Any]) -> Any:
     from accelerate.data_loader import DataLoaderShard  # type: ignore[import-untyped]
 
     given = trainer.args
-    share = Share(given.train_batch_size, given.gradient_accumulation_steps, given.world_size, rank=given.process_index)
+    share = Share(
+        given.train_batch_size,
+        given.gradient_accumulation_steps,
+        given.world_size,
+        rank=given.process_index,
+    )
     return DataLoaderShard(
         examples,
         device=trainer.accelerator.device,
-        batch_sampler=StepSampler([len(example.input_ids) for example in examples], share, given.seed),
+        batch_sampler=StepSampler(
+            [len(example.input_ids) for example in examples], share, given.seed
+        ),
         collate_fn=trainer.data_collator,
         pin_memory=given.dataloader_pin_memory,
     )

@@ -87,7 +87,10 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def seal(checkpoint: Path, step: int, plan_hash: str) -> None:
     """Write the manifest of a checkpoint whose files are all there."""
-    files = {name: _File(bytes=path.stat().st_size, sha256=sha256_file(path)) for name, path in _files(checkpoint)}
+    files = {
+        name: _File(bytes=path.stat().st_size, sha256=sha256_file(path))
+        for name, path in _files(checkpoint)
+    }
     manifest = _Manifest(step=step, plan_hash=plan_hash, files=files)
     sealed = manifest.model_copy(update={"seal": manifest.hash()})
     write_text(checkpoint / MANIFEST_FILE, sealed.model_dump_json(indent=2) + "\n")
@@ -167,7 +170,9 @@ class CheckpointFolder:
         Raises:
             InputError: the file is damaged.
         """
-        return read_kept(self.path / PROBE_FILE, Probe, "a probe", "delete it: the card tells of no probe then")
+        return read_kept(
+            self.path / PROBE_FILE, Probe, "a probe", "delete it: the card tells of no probe then"
+        )
 
     @contextmanager
     def named_in_faults(self) -> Iterator[None]:
@@ -226,7 +231,9 @@ class CheckpointFolder:
             yield
         except FtHarnessError:
             raise
-        except Exception as error:  # the system, torch and safetensors have one each for a write that fails
+        except (
+            Exception
+        ) as error:  # the system, torch and safetensors have one each for a write that fails
             if self._disk_is_full(error):
                 raise ResourceError(
                     f"{self.path}: the disk is full, the checkpoint was not saved",
@@ -254,7 +261,10 @@ class CheckpointFolder:
 
 def found_in(path: Path) -> list[Path]:
     """The checkpoints of a folder, the newest last."""
-    return sorted((each for each in path.glob(f"{_PREFIX}*") if each.name[len(_PREFIX) :].isdigit()), key=step_of)
+    return sorted(
+        (each for each in path.glob(f"{_PREFIX}*") if each.name[len(_PREFIX) :].isdigit()),
+        key=step_of,
+    )
 
 
 def _read_plan(path: Path) -> dict[str, Any] | None:
@@ -275,7 +285,9 @@ def check_unfinished(folder: Path, recipe: Recipe, base: BaseModel, data: Traini
     stored = _read_plan(path)
     if stored is None or not found_in(path):
         return
-    found = differences(stored["identity"], json.loads(canonical_json(make_plan(recipe, base, data))))
+    found = differences(
+        stored["identity"], json.loads(canonical_json(make_plan(recipe, base, data)))
+    )
     if found:
         raise InputError(
             f"{path}: the unfinished training there differs ({'; '.join(found)})",
@@ -284,7 +296,9 @@ def check_unfinished(folder: Path, recipe: Recipe, base: BaseModel, data: Traini
         )
 
 
-def open_checkpoints(folder: Path, recipe: Recipe, base: BaseModel, data: TrainingSet) -> CheckpointFolder:
+def open_checkpoints(
+    folder: Path, recipe: Recipe, base: BaseModel, data: TrainingSet
+) -> CheckpointFolder:
     """The checkpoints of an adapter's folder, and where to go on; without any, the history begins anew.
 
     Raises:
@@ -315,10 +329,14 @@ def _usable(path: Path, plan_hash: str, *, keeps_best: bool) -> Path:
     """The newest checkpoint that is whole, and the best one that it rests on with it."""
     faults: list[str] = []
     for checkpoint in reversed(found_in(path)):
-        fault = fault_of(checkpoint, plan_hash) or (_fault_of_best(checkpoint, plan_hash) if keeps_best else None)
+        fault = fault_of(checkpoint, plan_hash) or (
+            _fault_of_best(checkpoint, plan_hash) if keeps_best else None
+        )
         if fault is None:
             if faults:
-                logger.warning("%s: skipped, %s; going on from %s", path, "; ".join(faults), checkpoint.name)
+                logger.warning(
+                    "%s: skipped, %s; going on from %s", path, "; ".join(faults), checkpoint.name
+                )
             return checkpoint
         faults.append(f"{checkpoint.name}: {fault}")
     raise InputError(
@@ -342,7 +360,9 @@ def _read_changes(path: Path) -> list[SettingChange]:
     file = path / CHANGES_FILE
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     try:
-        return [SettingChange.model_validate_json(line) for line in lines if line.endswith("}")]  # the last may be torn
+        return [
+            SettingChange.model_validate_json(line) for line in lines if line.endswith("}")
+        ]  # the last may be torn
     except ValidationError as error:
         raise InputError(
             f"{file}: not the changes of a training ({type(error).__name__})",
@@ -356,15 +376,24 @@ def _changes_since(path: Path, after: Mapping[str, Any], step: int) -> list[Sett
     stored = _read_plan(path)
     before = stored["execution"] if stored else {}
     changed = [name for name in sorted(before.keys() & after.keys()) if before[name] != after[name]]
-    return [SettingChange(step=step, setting=name, before=before[name], after=after[name]) for name in changed]
+    return [
+        SettingChange(step=step, setting=name, before=before[name], after=after[name])
+        for name in changed
+    ]
 
 
 def _rewind_history(folder: Path, step: int) -> None:
     """Drop entries after the checkpoint: those steps are done again."""
-    path, kept = folder / HISTORY_FILE, [entry for entry in read_history(folder) if entry.step <= step]
+    path, kept = (
+        folder / HISTORY_FILE,
+        [entry for entry in read_history(folder) if entry.step <= step],
+    )
     lost = step - len({entry.step for entry in kept if entry.loss is not None})
     if lost:
         logger.warning(
-            "%s: lacks %d of the %d steps before the checkpoint; the learning curve has a gap", path, lost, step
+            "%s: lacks %d of the %d steps before the checkpoint; the learning curve has a gap",
+            path,
+            lost,
+            step,
         )
     write_text(path, "".join(f"{entry.model_dump_json(exclude_none=True)}\n" for entry in kept))

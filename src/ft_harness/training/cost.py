@@ -51,11 +51,21 @@ def useful_flops(model: Any, tokens: float, targets: float) -> float:
     head, total = base.get_output_embeddings(), 0.0
     of_head = set(head.modules()) if head is not None else set()
     wrappers = [module for module in model.modules() if isinstance(module, ModulesToSaveWrapper)]
-    idle = {inner for wrapper in wrappers for inner in wrapper.original_module.modules()}  # a copy is trained
+    idle = {
+        inner for wrapper in wrappers for inner in wrapper.original_module.modules()
+    }  # a copy is trained
     for module in set(model.modules()) - idle:
         if isinstance(module, (torch.nn.Linear, Conv1D)):
-            size = module.nf * module.nx if isinstance(module, Conv1D) else module.in_features * module.out_features
-            total += (6 if module.weight.requires_grad else 4) * size * (targets if module in of_head else tokens)
+            size = (
+                module.nf * module.nx
+                if isinstance(module, Conv1D)
+                else module.in_features * module.out_features
+            )
+            total += (
+                (6 if module.weight.requires_grad else 4)
+                * size
+                * (targets if module in of_head else tokens)
+            )
     return total
 
 
@@ -69,7 +79,12 @@ def add_meter(trainer: Any) -> Any:
         process added up."""
 
         def __init__(self) -> None:
-            self.earlier = {"seconds": 0.0, "evaluation_seconds": 0.0, "tokens": 0, "process_seconds": 0.0}
+            self.earlier = {
+                "seconds": 0.0,
+                "evaluation_seconds": 0.0,
+                "tokens": 0,
+                "process_seconds": 0.0,
+            }
             self.evaluation_seconds = 0.0
             self._ended: float | None = None
             self._started = self._step_ended = time.monotonic()
@@ -121,7 +136,9 @@ def largest_peaks() -> dict[str, int | None]:
     return {name: max(peaks, default=None) for name, peaks in known.items()}
 
 
-def measure_cost(meter: Any, model: Any, data: TrainingSet, folder: Path, known: Mapping[str, Any]) -> TrainingCost:
+def measure_cost(
+    meter: Any, model: Any, data: TrainingSet, folder: Path, known: Mapping[str, Any]
+) -> TrainingCost:
     """The cost of a training that has just ended, and whose weights are in the folder.
 
     Args:

@@ -10,7 +10,9 @@ from ft_harness.errors import NonFiniteError
 _MOST_NAMED = 32  # rows of a batch
 
 
-def not_finite(what: str, step: int, learning_rate: float, rows: Sequence[int] = ()) -> NonFiniteError:
+def not_finite(
+    what: str, step: int, learning_rate: float, rows: Sequence[int] = ()
+) -> NonFiniteError:
     """The fault of a step; `rows` are those of the train split that it was computed from."""
     named = ", ".join(map(str, rows[:_MOST_NAMED])) + (", ..." if len(rows) > _MOST_NAMED else "")
     where = f"; rows {named} of the train split" if rows else ""

@@ -21,7 +21,9 @@ from ft_harness.training.precision import autocast
 if TYPE_CHECKING:
     import torch
 
-_NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # a weight, its share of the block's scale, and of that scale's own
+_NF4_BYTES = (
+    0.5 + 1 / 64 + 4 / (64 * 256)
+)  # a weight, its share of the block's scale, and of that scale's own
 _STATES = {
     "schedule_free_sgd": 4.0,
     "sgd": 0.0,
@@ -33,7 +35,10 @@ _STATES = {
     "ademamix": 12.0,
 }  # bytes a trained parameter: 4 for each moment; the first name that fits
 _ADAM_STATES = 8.0  # two float32 moments
-_FEWER_BITS = {"8bit": (1 + 4 / 256) / 4, "4bit": (0.5 + 4 / 128) / 4}  # with a block's scale, in place of a float32
+_FEWER_BITS = {
+    "8bit": (1 + 4 / 256) / 4,
+    "4bit": (0.5 + 4 / 128) / 4,
+}  # with a block's scale, in place of a float32
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,9 @@ def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counte
     labels = len(base.head.plan.labels) if base.head else None
     empty = empty_model(recipe.model, head=base.head is not None, labels=labels).to(dtype)
     if empty.config.pad_token_id is None:
-        empty.config.pad_token_id = base.tokenizer.pad_token_id  # a head finds each row's last token by it
+        empty.config.pad_token_id = (
+            base.tokenizer.pad_token_id
+        )  # a head finds each row's last token by it
     weights = _weight_bytes(empty, recipe.model.quantization)
     parameters = empty.num_parameters()
     model = _trained(recipe, base, empty)
@@ -98,9 +105,13 @@ def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counte
     if recipe.adapter.all_weights:
         weights = trained_bytes if base.device == "cpu" else 0
     accumulates = recipe.train.gradient_accumulation_steps > 1
-    peak = _run_empty(model, batch, base, (objective.summed_loss, objective.count(batch)), accumulates=accumulates)
+    peak = _run_empty(
+        model, batch, base, (objective.summed_loss, objective.count(batch)), accumulates=accumulates
+    )
     numbers = sum(parameter.numel() for parameter in trained)
-    made = peak[False] if accumulates else max(peak[False] - trained_bytes, 0)  # gradients have a part of their own
+    made = (
+        peak[False] if accumulates else max(peak[False] - trained_bytes, 0)
+    )  # gradients have a part of their own
     footprint = Footprint(
         weights=weights,
         adapter=trained_bytes,
@@ -121,7 +132,9 @@ def _trained(recipe: Recipe, base: BaseModel, empty: Any) -> Any:
         model = empty.requires_grad_(True)
     else:
         with torch.device("meta"):
-            model = get_peft_model(empty, lora_config(recipe.adapter, base.head.modules if base.head else ()))
+            model = get_peft_model(
+                empty, lora_config(recipe.adapter, base.head.modules if base.head else ())
+            )
     return set_up(recipe, model, empty)
 
 
@@ -139,7 +152,9 @@ def _weight_bytes(model: Any, quantization: str | None) -> int:
     if quantization is None:
         return int(sum(parameter.nbytes for parameter in model.parameters()))
     small: float = sum(weight.numel() for weight in packed.values()) * each[quantization]
-    large = int(sum(parameter.nbytes for parameter in model.parameters() if id(parameter) not in packed))
+    large = int(
+        sum(parameter.nbytes for parameter in model.parameters() if id(parameter) not in packed)
+    )
     return round(small) + large
 
 
@@ -163,7 +178,9 @@ def _run_empty(
 
     summed_loss, targets = loss
     vocabulary = getattr(model.config.get_text_config(decoder=True), "vocab_size", 0)
-    device = base.device if torch.cuda.is_available() else "cpu"  # a GPU that isn't here: tensors of a CPU stand for it
+    device = (
+        base.device if torch.cuda.is_available() else "cpu"
+    )  # a GPU that isn't here: tensors of a CPU stand for it
     with FakeTensorMode() as mode:
         _give_device(model, device)
         inputs = {name: mode.from_tensor(values).to(device) for name, values in batch.items()}
@@ -189,13 +206,17 @@ def _give_device(model: Any, device: str) -> None:
         if id(tensor) not in moved:
             empty = torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
             is_weight = isinstance(tensor, torch.nn.Parameter)
-            moved[id(tensor)] = torch.nn.Parameter(empty, tensor.requires_grad) if is_weight else empty
+            moved[id(tensor)] = (
+                torch.nn.Parameter(empty, tensor.requires_grad) if is_weight else empty
+            )
         return moved[id(tensor)]
 
     kept = [*model.parameters(), *model.buffers()]  # no id is used twice
     for module in model.modules():
         for held in (module._parameters, module._buffers):
-            held.update({name: on_device(tensor) for name, tensor in held.items() if tensor is not None})
+            held.update(
+                {name: on_device(tensor) for name, tensor in held.items() if tensor is not None}
+            )
     del kept
 
 
@@ -205,7 +226,12 @@ def _ledger_class() -> type:
     from torch.utils._pytree import tree_leaves
 
     aten = torch.ops.aten
-    indexing = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
+    indexing = {
+        aten.index.Tensor,
+        aten.index_put.default,
+        aten.index_put_.default,
+        aten._index_put_impl_.default,
+    }
 
     class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Books the memory of every tensor that is made until it is gone; a boolean index has `targets` places.
@@ -222,7 +248,9 @@ def _ledger_class() -> type:
             self._now = {True: 0, False: 0}
             self.peak = {True: 0, False: 0}
 
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
             if func is aten._local_scalar_dense.default and args[0].dtype == torch.bool:
                 return False  # a mask is made, as for rows of which some are padded
             if func in indexing:
@@ -238,7 +266,10 @@ def _ledger_class() -> type:
             """A boolean index as as many whole numbers as there are targets, for each of its dimensions."""
             if index is None or index.dtype != torch.bool:
                 return [index]
-            return [torch.zeros(self._targets, dtype=torch.long, device=index.device) for _ in index.shape]
+            return [
+                torch.zeros(self._targets, dtype=torch.long, device=index.device)
+                for _ in index.shape
+            ]
 
         def _book(self, tensor: torch.Tensor) -> None:
             storage = tensor.untyped_storage()

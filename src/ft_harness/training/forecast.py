@@ -124,7 +124,9 @@ class Forecast:
     memory: Memory | None
 
 
-def empty_base(section: ModelSection, plan: HeadPlan | None, *, gpu: bool | None = None) -> BaseModel:
+def empty_base(
+    section: ModelSection, plan: HeadPlan | None, *, gpu: bool | None = None
+) -> BaseModel:
     """A base model without weights, on the device that it would be loaded onto: tokenizer, configuration and shapes.
 
     Args:
@@ -167,7 +169,10 @@ def share_of(recipe: Recipe) -> Share:
     """How the recipe's steps are shared out over the processes that there are."""
     train = share_out(recipe).train
     return Share(
-        train.per_device_train_batch_size, train.gradient_accumulation_steps, processes.count(), processes.rank()
+        train.per_device_train_batch_size,
+        train.gradient_accumulation_steps,
+        processes.count(),
+        processes.rank(),
     )
 
 
@@ -178,7 +183,11 @@ def count_work(recipe: Recipe, rows: Rows) -> Work:
     lengths = [len(row.input_ids) for row in rows]
     targets = [row.trained_tokens if isinstance(row, Example) else 1 for row in rows]
     whole, rest = divmod(steps, of_epoch)
-    last = [row for rows_of in steps_of_epoch(lengths, step, settings.seed, whole)[:rest] for row in rows_of]
+    last = [
+        row
+        for rows_of in steps_of_epoch(lengths, step, settings.seed, whole)[:rest]
+        for row in rows_of
+    ]
     return Work(
         steps,
         steps / of_epoch,
@@ -188,7 +197,9 @@ def count_work(recipe: Recipe, rows: Rows) -> Work:
     )
 
 
-def make_forecast(recipe: Recipe, base: BaseModel, data: TrainingSet, room: int | None = None) -> Forecast:
+def make_forecast(
+    recipe: Recipe, base: BaseModel, data: TrainingSet, room: int | None = None
+) -> Forecast:
     """What the training of a recipe on these rows will do and need.
 
     Args:
@@ -209,7 +220,9 @@ def make_forecast(recipe: Recipe, base: BaseModel, data: TrainingSet, room: int 
     except Exception as error:  # a model's own code, which looks at contents that aren't there
         logger.info("memory can't be foreseen: %s", error)
         return Forecast(work, share, base.device, base.info.parameters, None, None)
-    memory = _memory(counted.footprint, base) if room is None else Memory(counted.footprint, 0, room)
+    memory = (
+        _memory(counted.footprint, base) if room is None else Memory(counted.footprint, 0, room)
+    )
     if not memory.fits:
         memory = replace(memory, instead=_instead(recipe, base, data, memory))
     return Forecast(work, share, base.device, counted.parameters, counted.trainable, memory)
@@ -222,7 +235,9 @@ def _memory(footprint: Footprint, base: BaseModel) -> Memory:
     return Memory(footprint, 0, free_memory_bytes(base.device) + held)
 
 
-def _instead(recipe: Recipe, base: BaseModel, data: TrainingSet, memory: Memory) -> list[Alternative]:
+def _instead(
+    recipe: Recipe, base: BaseModel, data: TrainingSet, memory: Memory
+) -> list[Alternative]:
     """Settings that need less memory: each alone, and where none is enough together, up to the first that is."""
     single = _smaller(recipe, data.examples)
     found = [_counted_with(each, recipe, base, data, memory) for each in single]
@@ -282,7 +297,10 @@ def _micro_batches(recipe: Recipe) -> Iterator[Settings]:
     batch, step = recipe.train.per_device_train_batch_size, recipe.train.effective_batch_size
     while batch > 1:
         batch = next(rows for rows in range(batch // 2, 0, -1) if step % rows == 0)
-        settings = {"train.per_device_train_batch_size": batch, "train.gradient_accumulation_steps": step // batch}
+        settings = {
+            "train.per_device_train_batch_size": batch,
+            "train.gradient_accumulation_steps": step // batch,
+        }
         try:
             share_of(_changed(recipe, settings))
         except ConfigError:  # several processes can't share these out
@@ -315,7 +333,10 @@ def time_steps(recipe: Recipe, base: BaseModel, data: TrainingSet) -> float:
 
     rows, share = data.examples, share_of(recipe)
     lengths = [len(row.input_ids) for row in rows]
-    batches = sorted(StepSampler(lengths, share, recipe.train.seed), key=lambda batch: padded_tokens(batch, lengths))
+    batches = sorted(
+        StepSampler(lengths, share, recipe.train.seed),
+        key=lambda batch: padded_tokens(batch, lengths),
+    )
     middle = [rows[number] for number in batches[len(batches) // 2]]
     with draws_undone(), trained_model(recipe, base) as model:
         learning, stepping = _time_batch(recipe, base, model, middle)
@@ -323,7 +344,9 @@ def time_steps(recipe: Recipe, base: BaseModel, data: TrainingSet) -> float:
     return learning / read * work.tokens_read / share.processes + stepping * work.steps
 
 
-def _time_batch(recipe: Recipe, base: BaseModel, model: Any, rows: Sequence[Any]) -> tuple[float, float]:
+def _time_batch(
+    recipe: Recipe, base: BaseModel, model: Any, rows: Sequence[Any]
+) -> tuple[float, float]:
     """Mean seconds of (forward and backward, the optimizer's step) on these rows, after one of each that warms up."""
     import torch
     from transformers import Trainer
@@ -332,7 +355,9 @@ def _time_batch(recipe: Recipe, base: BaseModel, model: Any, rows: Sequence[Any]
     with TemporaryDirectory(prefix="ft-harness-") as folder:
         arguments = training_arguments(recipe, Path(folder), base, validate=False)
     kind, options = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
-    optimizer = kind([parameter for parameter in model.parameters() if parameter.requires_grad], **options)
+    optimizer = kind(
+        [parameter for parameter in model.parameters() if parameter.requires_grad], **options
+    )
 
     def now() -> float:
         if base.device == "cuda":
@@ -361,7 +386,9 @@ def largest_batch(recipe: Recipe, rows: Sequence[Any], share: Share) -> list[Any
     found: list[int] = []
     for epoch in range(min(math.ceil(steps / of_epoch), _EPOCHS_PLANNED)):
         sampler.set_epoch(epoch)
-        planned = islice(sampler, (steps - epoch * of_epoch) * share.accumulation)  # the last step may have fewer
+        planned = islice(
+            sampler, (steps - epoch * of_epoch) * share.accumulation
+        )  # the last step may have fewer
         found = max([found, *planned], key=lambda batch: padded_tokens(batch, lengths))
     return [rows[number] for number in found]
 

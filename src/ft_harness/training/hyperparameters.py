@@ -15,7 +15,10 @@ from ft_harness.training.arguments import optimizer_options
 from ft_harness.training.checkpoints import MANIFEST_FILE
 from ft_harness.training.lineage import parent_of
 
-_WITHOUT_KWARGS = ("constant", "constant_with_warmup")  # transformers passes over what they are given
+_WITHOUT_KWARGS = (
+    "constant",
+    "constant_with_warmup",
+)  # transformers passes over what they are given
 _TRIED_STEPS = 100  # of a schedule, where the recipe doesn't say how many it has
 _USUAL_RATE = 1e-3  # every optimizer takes it
 ALL = "all of its weights"
@@ -34,7 +37,11 @@ def hyperparameter_problems(recipe: Recipe, *, here: bool = True) -> list[FtHarn
         *_dtype_problems(recipe),
         *_checkpointing_problems(recipe),
         *_checkpoint_problems(recipe),
-        *(dora_problems("adapter.use_dora") if here and recipe.adapter.use_dora and eight_bits else []),
+        *(
+            dora_problems("adapter.use_dora")
+            if here and recipe.adapter.use_dora and eight_bits
+            else []
+        ),
     ]
 
 
@@ -54,7 +61,11 @@ def _optimizer_problems(settings: TrainSection, *, here: bool) -> list[FtHarness
         return []
     if _fails(settings, _USUAL_RATE) is None:
         what = f"train.learning_rate {settings.learning_rate:g}: {settings.optim} can't take a step with it ({reason})"
-        return [InputError(what, "a learning rate that float32 has room for", "lower train.learning_rate")]
+        return [
+            InputError(
+                what, "a learning rate that float32 has room for", "lower train.learning_rate"
+            )
+        ]
     return [
         InputError(
             f"train.optim {settings.optim}: it can't take a step here ({reason})",
@@ -68,7 +79,9 @@ def _fails(settings: TrainSection, learning_rate: float) -> str | None:
     """Why the optimizer can't take a step; None: it can."""
     try:
         _try_step(settings, learning_rate)
-    except Exception as error:  # packages raise whatever they like for hardware or packages that they miss
+    except (
+        Exception
+    ) as error:  # packages raise whatever they like for hardware or packages that they miss
         return _reason(error)
     return None
 
@@ -79,7 +92,10 @@ def _try_step(settings: TrainSection, learning_rate: float) -> None:
     from transformers import Trainer, TrainingArguments
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    options = optimizer_options(settings) | {"lr_scheduler_type": "constant", "lr_scheduler_kwargs": {}}
+    options = optimizer_options(settings) | {
+        "lr_scheduler_type": "constant",
+        "lr_scheduler_kwargs": {},
+    }
     options["learning_rate"] = learning_rate
     arguments = TrainingArguments(**options, report_to="none", use_cpu=device == "cpu")
     kind, given = Trainer.get_optimizer_cls_and_kwargs(arguments)
@@ -95,7 +111,9 @@ def _schedule_problems(settings: TrainSection) -> list[FtHarnessError]:
         if kind in _WITHOUT_KWARGS and given:
             raise TypeError("it takes none")
         _make_schedule(settings, settings.max_steps or _TRIED_STEPS)
-    except Exception as error:  # a constructor's TypeError or ValueError, or whatever a wrong type leads to
+    except (
+        Exception
+    ) as error:  # a constructor's TypeError or ValueError, or whatever a wrong type leads to
         return [
             InputError(
                 f"train.lr_scheduler_kwargs {given}: {kind} can't be made with them ({_reason(error)})",
@@ -128,7 +146,11 @@ def _rates(settings: TrainSection, steps: int) -> Iterator[float]:
 def rate_problems(settings: TrainSection, rows: int) -> list[FtHarnessError]:
     """A schedule, sound in itself, whose learning rate is 0 in every step of a training on this many rows."""
     steps = settings.planned_steps(rows)
-    if not steps or settings.lr_scheduler_type in STEERED_SCHEDULERS or any(_rates(settings, steps)):
+    if (
+        not steps
+        or settings.lr_scheduler_type in STEERED_SCHEDULERS
+        or any(_rates(settings, steps))
+    ):
         return []
     return [
         InputError(
@@ -152,7 +174,9 @@ def warmup_steps(settings: TrainSection, steps: int) -> int:
     """Steps of warm-up in a training of `steps`, as transformers counts them: a share is rounded up."""
     from transformers import TrainingArguments
 
-    counted: int = TrainingArguments.get_warmup_steps(settings, steps)  # it reads nothing but warmup_steps
+    counted: int = TrainingArguments.get_warmup_steps(
+        settings, steps
+    )  # it reads nothing but warmup_steps
     return counted
 
 

@@ -14,7 +14,16 @@ from ft_harness.storage import write_text
 from ft_harness.storage.strict_files import read_json
 
 _SHOWN = 5  # differences between two adapters
-_SHAPE = ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "lora_bias", "fan_in_fan_out")
+_SHAPE = (
+    "r",
+    "lora_alpha",
+    "rank_pattern",
+    "alpha_pattern",
+    "use_rslora",
+    "use_dora",
+    "lora_bias",
+    "fan_in_fan_out",
+)
 
 
 def parent_of(recipe: Recipe) -> Path | None:
@@ -35,7 +44,11 @@ def find_lineage(recipe: Recipe, folder: Path | None) -> list[Ancestor]:
         return []
     if not parent.is_dir():
         card = adapters.read_card(folder) if folder else None
-        if card is not None and card.lineage and card.recipe["train"]["continue_from"] == recipe.train.continue_from:
+        if (
+            card is not None
+            and card.lineage
+            and card.recipe["train"]["continue_from"] == recipe.train.continue_from
+        ):
             return card.lineage
         raise _missing(parent)
     card, history = adapters.read_card(parent), adapters.read_history(parent)
@@ -60,13 +73,17 @@ def parent_problems(recipe: Recipe, folder: Path) -> list[FtHarnessError]:
         return []
     if not parent.is_dir():
         return [_missing(parent)]
-    found = adapters.problems(parent, None, recipe.model, head=recipe.adapter.task_type == "SEQ_CLS")
+    found = adapters.problems(
+        parent, None, recipe.model, head=recipe.adapter.task_type == "SEQ_CLS"
+    )
     return found or _other_shape(recipe, parent)
 
 
 def _missing(parent: Path) -> InputError:
     return InputError(
-        f"train.continue_from {parent}: no such folder", "the folder of a finished adapter", "check the path"
+        f"train.continue_from {parent}: no such folder",
+        "the folder of a finished adapter",
+        "check the path",
     )
 
 
@@ -75,13 +92,18 @@ def _other_shape(recipe: Recipe, parent: Path) -> list[FtHarnessError]:
     whole = adapters.weights_file(parent).name == MODEL_FILE
     if whole or recipe.adapter.all_weights:
         there, here = (
-            {"peft_type": None if all_weights else "LORA"} for all_weights in (whole, recipe.adapter.all_weights)
+            {"peft_type": None if all_weights else "LORA"}
+            for all_weights in (whole, recipe.adapter.all_weights)
         )
     else:
         written, section = read_json(parent / CONFIG_FILE), recipe.adapter.model_dump(mode="json")
-        there, here = ({name: values.get(name) or None for name in _SHAPE} for values in (written, section))
+        there, here = (
+            {name: values.get(name) or None for name in _SHAPE} for values in (written, section)
+        )
     differences = [
-        f"adapter.{name}: {there[name]!r} there, {here[name]!r} here" for name in there if there[name] != here[name]
+        f"adapter.{name}: {there[name]!r} there, {here[name]!r} here"
+        for name in there
+        if there[name] != here[name]
     ]
     return [_other(str(parent), differences)] if differences else []
 

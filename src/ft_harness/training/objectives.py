@@ -73,7 +73,9 @@ def make_head_collate(pad_token_id: int, head: Head) -> Callable[[Sequence[HeadE
     import torch
 
     def collate(batch: Sequence[HeadExample]) -> Batch:
-        rows = [example.row for example in batch] or [HeadInput([pad_token_id], None, truncated=False)]
+        rows = [example.row for example in batch] or [
+            HeadInput([pad_token_id], None, truncated=False)
+        ]
         inputs = make_batch(rows, pad_token_id, types=head.reads_types)
         return {**inputs, "labels": torch.tensor([example.label for example in batch] or [-100])}
 

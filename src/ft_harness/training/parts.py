@@ -17,10 +17,18 @@ from ft_harness.recipe import Recipe
 _BY_CLASS = "TRANSFORMER_BASED_WRAP"
 _SETTINGS = {  # of accelerate's launcher: (what holds where it is silent, what is done here, in its configuration)
     "FSDP_VERSION": ("1", "2", "fsdp_version: 2"),
-    "FSDP_RESHARD_AFTER_FORWARD": ("true", "true", "fsdp_reshard_after_forward: true"),  # else all hold all layers soon
+    "FSDP_RESHARD_AFTER_FORWARD": (
+        "true",
+        "true",
+        "fsdp_reshard_after_forward: true",
+    ),  # else all hold all layers soon
     "FSDP_OFFLOAD_PARAMS": ("false", "false", "fsdp_offload_params: false"),
     "FSDP_AUTO_WRAP_POLICY": (_BY_CLASS, _BY_CLASS, f"fsdp_auto_wrap_policy: {_BY_CLASS}"),
-    "FSDP_ACTIVATION_CHECKPOINTING": ("false", "false", "train.gradient_checkpointing: true in the recipe instead"),
+    "FSDP_ACTIVATION_CHECKPOINTING": (
+        "false",
+        "false",
+        "train.gradient_checkpointing: true in the recipe instead",
+    ),
 }
 
 
@@ -30,17 +38,31 @@ def parts_problems(recipe: Recipe) -> list[FtHarnessError]:
         return []
     faults = []
     if processes.count() == 1:
-        faults.append(("there is one process", "several processes", "start several, or leave FSDP out"))
+        faults.append(
+            ("there is one process", "several processes", "start several, or leave FSDP out")
+        )
     if recipe.model.quantization is not None:
         what = f"model.quantization is {recipe.model.quantization}"
-        faults.append((what, "a base that is not quantised", "leave quantization out, or start with torchrun"))
+        faults.append(
+            (what, "a base that is not quantised", "leave quantization out, or start with torchrun")
+        )
     if recipe.adapter.all_weights:
-        faults.append(("all weights are trained", "LoRA over a frozen base", "use LoRA, or start with torchrun"))
+        faults.append(
+            (
+                "all weights are trained",
+                "LoRA over a frozen base",
+                "use LoRA, or start with torchrun",
+            )
+        )
     for name, (silent, done, expected) in _SETTINGS.items():
         if (found := os.environ.get(name, silent)).lower() != done.lower():
-            faults.append((f"{name.lower()} is {found}", expected, "change accelerate's configuration"))
+            faults.append(
+                (f"{name.lower()} is {found}", expected, "change accelerate's configuration")
+            )
     asked = f"the launcher asks for one model in parts ({ASKS_FOR_PARTS})"
-    return [ConfigError(f"{asked}, but {what}", expected, action) for what, expected, action in faults]
+    return [
+        ConfigError(f"{asked}, but {what}", expected, action) for what, expected, action in faults
+    ]
 
 
 def place(model: Any, device: str) -> None:
@@ -77,9 +99,15 @@ def _layers(model: Any) -> list[Any]:
         ConfigError: there are none, or none of a kind that is named.
     """
     base = model.get_base_model()
-    named = [kind.strip() for kind in os.environ.get("FSDP_TRANSFORMER_CLS_TO_WRAP", "").split(",") if kind.strip()]
+    named = [
+        kind.strip()
+        for kind in os.environ.get("FSDP_TRANSFORMER_CLS_TO_WRAP", "").split(",")
+        if kind.strip()
+    ]
     kinds = named or sorted(base._no_split_modules or ())
-    layers = [module for module in base.modules() if module is not base and type(module).__name__ in kinds]
+    layers = [
+        module for module in base.modules() if module is not base and type(module).__name__ in kinds
+    ]
     found = {type(module).__name__ for module in layers}
     missing = [kind for kind in named if kind not in found]
     if missing or not layers:

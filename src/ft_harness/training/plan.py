@@ -101,7 +101,9 @@ def build_training_set(
             return []
         task, docs = tasks[split], list(tasks[split].eval_docs)[:limit]
         if base.head is not None:
-            return build_head_examples(task, docs, base.tokenizer, base.max_length, base.head.plan, form)
+            return build_head_examples(
+                task, docs, base.tokenizer, base.max_length, base.head.plan, form
+            )
         rows = build_examples(task, docs, base.tokenizer, base.max_length, eos=eos, form=form)
         return train_prompts(rows) if recipe.train.loss_on == "prompt_and_answer" else rows
 
@@ -129,7 +131,9 @@ def check_trained(data: TrainingSet) -> None:
         InputError: there are no rows, or one has no target.
     """
     if not data.examples:
-        raise InputError("the training split is empty", "at least one training row", "check data.source")
+        raise InputError(
+            "the training split is empty", "at least one training row", "check data.source"
+        )
     causal, _ = split_kinds(data.examples)
     empty = [number for number, example in enumerate(causal) if not example.answer_ids]
     if empty:

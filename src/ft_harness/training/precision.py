@@ -27,7 +27,11 @@ def compute_in_base_dtype(model: Any) -> int:
     quick = _quick_product()
     changed = 0
     for module in model.modules():
-        if type(module) is not Linear or _ADAPTER in module.lora_variant or module.lora_bias[_ADAPTER]:
+        if (
+            type(module) is not Linear
+            or _ADAPTER in module.lora_variant
+            or module.lora_bias[_ADAPTER]
+        ):
             continue
         if str(module.base_layer.weight.dtype).removeprefix("torch.") in SIXTEEN_BITS:
             module.lora_variant[_ADAPTER] = quick
@@ -44,11 +48,17 @@ def _quick_product() -> Any:
         """x -> W x + scaling * B A dropout(x), the last two products and the sum in one dtype, that of x."""
 
         @staticmethod
-        def forward(module: Any, active_adapter: str, x: Any, result: Any, **_: Any) -> torch.Tensor:
+        def forward(
+            module: Any, active_adapter: str, x: Any, result: Any, **_: Any
+        ) -> torch.Tensor:
             narrow = module.lora_A[active_adapter].weight.to(x.dtype)
             wide = module.lora_B[active_adapter].weight.to(x.dtype)
-            inner = torch.nn.functional.linear(module.lora_dropout[active_adapter](x), narrow).flatten(0, -2)
-            summed = torch.addmm(result.flatten(0, -2), inner, wide.t(), alpha=module.scaling[active_adapter])
+            inner = torch.nn.functional.linear(
+                module.lora_dropout[active_adapter](x), narrow
+            ).flatten(0, -2)
+            summed = torch.addmm(
+                result.flatten(0, -2), inner, wide.t(), alpha=module.scaling[active_adapter]
+            )
             return summed.view(result.shape)
 
     return QuickProduct()
@@ -72,6 +82,8 @@ def autocast(base: BaseModel, device: str | None = None) -> AbstractContextManag
 
 def describe_precision(base: BaseModel, model: Any) -> str:
     """In which formats an adapter is trained, as "base bfloat16, trained weights float32"."""
-    trained = sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.requires_grad})
+    trained = sorted(
+        {str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.requires_grad}
+    )
     kept = base.info.quantization or base.info.dtype
     return f"base {kept}, trained weights {' and '.join(trained)}"

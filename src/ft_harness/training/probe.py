@@ -32,11 +32,16 @@ _CAUSES = {
 logger = logging.getLogger(__name__)
 
 
-def probe_first(trainer: Any, recipe: Recipe, objective: Objective, rows: Sequence[Any]) -> Probe | None:
+def probe_first(
+    trainer: Any, recipe: Recipe, objective: Objective, rows: Sequence[Any]
+) -> Probe | None:
     """Probe a training that is long enough to be worth it, and warn where the loss does not fall; else None."""
     found = probe(trainer, objective, rows) if is_worth(recipe, len(rows)) else None
     if found is not None and found.verdict != "falls":
-        shown = [f"{value:.4g}" if value is not None else "no number" for value in (found.first, found.last)]
+        shown = [
+            f"{value:.4g}" if value is not None else "no number"
+            for value in (found.first, found.last)
+        ]
         logger.warning(
             "%d steps on the same %d rows don't lower the loss (%s, then %s); likely %s",
             *(STEPS, ROWS, *shown, _CAUSES[found.verdict]),
@@ -47,7 +52,10 @@ def probe_first(trainer: Any, recipe: Recipe, objective: Objective, rows: Sequen
 def is_worth(recipe: Recipe, rows: int) -> bool:
     """Whether a training is long enough: the probe takes at most a twentieth of it."""
     steps = recipe.train.planned_steps(rows)
-    return steps >= LEAST_STEPS and SHARE * steps * min(recipe.train.effective_batch_size, rows) >= STEPS * ROWS
+    return (
+        steps >= LEAST_STEPS
+        and SHARE * steps * min(recipe.train.effective_batch_size, rows) >= STEPS * ROWS
+    )
 
 
 def probe(trainer: Any, objective: Objective, rows: Sequence[Any]) -> Probe | None:
@@ -70,7 +78,9 @@ def probe(trainer: Any, objective: Objective, rows: Sequence[Any]) -> Probe | No
                 parameter.grad = None
 
 
-def _probe(trainer: Any, objective: Objective, batch: dict[str, Any], trained: Sequence[Any]) -> Probe | None:
+def _probe(
+    trainer: Any, objective: Objective, batch: dict[str, Any], trained: Sequence[Any]
+) -> Probe | None:
     import torch
 
     made, options = trainer.get_optimizer_cls_and_kwargs(trainer.args, trainer.model)

@@ -15,7 +15,11 @@ class RandomState:
     def __init__(self) -> None:
         import torch
 
-        self._python, self._numpy, self._torch = random.getstate(), np.random.get_state(), torch.get_rng_state()
+        self._python, self._numpy, self._torch = (
+            random.getstate(),
+            np.random.get_state(),
+            torch.get_rng_state(),
+        )
         self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
 
     def restore(self) -> None:

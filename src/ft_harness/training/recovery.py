@@ -38,7 +38,9 @@ def cut(batch: Batch, rows: int) -> list[Batch]:
     """Parts of at most so many rows each."""
     every = count_rows(batch)
     return [
-        {name: values[start : start + rows] for name, values in batch.items()}  # all are tensors [B, ...]
+        {
+            name: values[start : start + rows] for name, values in batch.items()
+        }  # all are tensors [B, ...]
         for start in range(0, every, rows)
     ]
 

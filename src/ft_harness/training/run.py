@@ -44,7 +44,13 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback
 
 
-def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path, scorer: EpochScorer | None = None) -> Card:
+def train(
+    recipe: Recipe,
+    base: BaseModel,
+    data: TrainingSet,
+    folder: Path,
+    scorer: EpochScorer | None = None,
+) -> Card:
     """Train one adapter into its folder, or go on from its newest whole checkpoint; the base is left as it was.
 
     Raises:
@@ -71,7 +77,9 @@ def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path, scor
         if checkpoint is None:
             start_from_parent(recipe, model)
         with processes.kept_from_libraries():
-            trainer = sharing(validating(trainer_class(objective, guards), recipe, objective, scorer))(
+            trainer = sharing(
+                validating(trainer_class(objective, guards), recipe, objective, scorer)
+            )(
                 model=model,
                 args=training_arguments(own, folder, base, validate=bool(data.validation)),
                 train_dataset=data.examples,
@@ -96,7 +104,12 @@ def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path, scor
             history = read_history(folder)
             cost = measure_cost(meter, model, data, folder, {**known, "epochs": epochs_of(history)})
             trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
-            found = {**best, "trainable_parameters": trained, "probe": checkpoints.read_probe(), "cost": cost}
+            found = {
+                **best,
+                "trainable_parameters": trained,
+                "probe": checkpoints.read_probe(),
+                "cost": cost,
+            }
             card = _card(recipe, base, data, folder, history, found)
             write_card(folder, card)
             shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
@@ -107,7 +120,11 @@ def train(recipe: Recipe, base: BaseModel, data: TrainingSet, folder: Path, scor
 def _watching(recipe: Recipe, folder: Path, scorer: EpochScorer | None) -> list[TrainerCallback]:
     """What the Trainer tells of its steps and evaluations."""
     metrics = scorer.higher_is_better if scorer else ()
-    return [history_callback(folder, metrics), *evaluation_callbacks(recipe), *tracker_callbacks(recipe, folder)]
+    return [
+        history_callback(folder, metrics),
+        *evaluation_callbacks(recipe),
+        *tracker_callbacks(recipe, folder),
+    ]
 
 
 def _card(

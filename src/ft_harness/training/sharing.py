@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from transformers import Trainer
 
 
-_REFUSED = ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM", "ACCELERATE_USE_PARALLELISM_CONFIG")
+_REFUSED = (
+    "ACCELERATE_USE_DEEPSPEED",
+    "ACCELERATE_USE_MEGATRON_LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG",
+)
 
 
 def sharding_problems(recipe: Recipe) -> list[FtHarnessError]:
@@ -76,23 +80,32 @@ def sharing(learning: type[Trainer]) -> type[Trainer]:
         def create_accelerator_and_postprocess(self) -> None:
             """The gradients are added up here: no wrapper is needed."""
             super().create_accelerator_and_postprocess()
-            self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
+            self.accelerator.prepare_model = partial(
+                self.accelerator.prepare_model, evaluation_mode=True
+            )
 
         def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
             """Targets of the step, in all processes; the others' tokens are counted as read with them."""
             own = sum(int(batch["attention_mask"].sum()) for batch in batch_samples)
-            found = torch.tensor([super()._get_num_items_in_batch(batch_samples, device), own], device=self.args.device)
+            found = torch.tensor(
+                [super()._get_num_items_in_batch(batch_samples, device), own],
+                device=self.args.device,
+            )
             processes.add_up([found])
             targets, tokens = found.tolist()
             self.read_tokens += tokens - own
             return targets
 
-        def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        def training_step(
+            self, model: Any, inputs: Any, num_items_in_batch: Any = None
+        ) -> torch.Tensor:
             self._draw_anew()
             loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
             if self.accelerator.sync_gradients:
                 add_gradients(self.model)
-            return loss * processes.count()  # the Trainer logs the mean over processes; each has a part of the sum
+            return (
+                loss * processes.count()
+            )  # the Trainer logs the mean over processes; each has a part of the sum
 
         def _draw_anew(self) -> None:
             """Dropout of its own for each batch of each process, which a continued run draws again."""

@@ -36,7 +36,9 @@ class Stops:
         """Signals wait for `leave`; only the main thread gets any. One that is ignored stays so."""
         if threading.current_thread() is threading.main_thread():
             known = {number: signal.getsignal(number) for number in _SIGNALS}
-            self._before = {number: handler for number, handler in known.items() if handler != signal.SIG_IGN}
+            self._before = {
+                number: handler for number, handler in known.items() if handler != signal.SIG_IGN
+            }
         for number in self._before:
             signal.signal(number, self._arrived)
         try:
@@ -64,7 +66,9 @@ class Stops:
         self.requested = number
         for each in self._before:
             signal.signal(each, signal.SIG_DFL)  # a second one leaves at once
-        logger.warning("stopping: a checkpoint is saved after this step; a second signal leaves at once without it")
+        logger.warning(
+            "stopping: a checkpoint is saved after this step; a second signal leaves at once without it"
+        )
         if self._cutting:
             raise CutShort
 

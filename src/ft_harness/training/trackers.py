@@ -35,7 +35,11 @@ _WANDB = {
 }  # where the user's environment says nothing else
 
 
-_PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",), "trackio": ("trackio",)}
+_PACKAGES = {
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "wandb": ("wandb",),
+    "trackio": ("trackio",),
+}
 
 
 def tracker_problems(recipe: Recipe) -> list[FtHarnessError]:
@@ -91,7 +95,11 @@ class _ShownArguments:
 @contextmanager
 def _defaults(folder: Path) -> Iterator[None]:
     """Weights & Biases stays on this machine and in the adapter's folder, unless the user's environment differs."""
-    added = {name: value for name, value in {**_WANDB, "WANDB_DIR": str(folder)}.items() if name not in os.environ}
+    added = {
+        name: value
+        for name, value in {**_WANDB, "WANDB_DIR": str(folder)}.items()
+        if name not in os.environ
+    }
     os.environ.update(added)
     try:
         yield
@@ -133,7 +141,9 @@ def tracker_callbacks(recipe: Recipe, folder: Path) -> list[TrainerCallback]:
                     self.inner = _make(INTEGRATION_TO_CALLBACK[self.name], folder)
             except Exception as error:
                 logger.warning(
-                    "%s can't be started (%s); history.jsonl holds everything", self.name, redact(str(error))
+                    "%s can't be started (%s); history.jsonl holds everything",
+                    self.name,
+                    redact(str(error)),
                 )
             self._tell("on_train_begin", state, control)
 

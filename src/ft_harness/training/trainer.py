@@ -54,7 +54,11 @@ def _learning(objective: Objective) -> type[Trainer]:
         read_tokens = 0
 
         def compute_loss(
-            self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+            self,
+            model: Any,
+            inputs: dict[str, Any],
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
         ) -> Any:
             loss = objective.mean_loss(model, inputs, num_items_in_batch)
             return (loss, {}) if return_outputs else loss
@@ -67,7 +71,9 @@ def _learning(objective: Objective) -> type[Trainer]:
             """Rows of like length together, the same steps however they are cut."""
             return step_loader(self, self.train_dataset)
 
-        def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        def training_step(
+            self, model: Any, inputs: Any, num_items_in_batch: Any = None
+        ) -> torch.Tensor:
             self.read_tokens += int(inputs["attention_mask"].sum())
             loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
             return loss
@@ -85,7 +91,9 @@ def _checking(learning: type[Trainer], guards: Guards) -> type[Trainer]:
         _step = -1
         _step_batches: tuple[Any, ...] = ()
 
-        def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        def training_step(
+            self, model: Any, inputs: Any, num_items_in_batch: Any = None
+        ) -> torch.Tensor:
             if self._step != self.state.global_step:
                 self._step, self._step_batches = self.state.global_step, ()
             self._step_batches += (inputs,)
@@ -97,9 +105,13 @@ def _checking(learning: type[Trainer], guards: Guards) -> type[Trainer]:
                     raise self._not_finite("loss", [part])
                 return loss
 
-            if self.args.world_size > 1:  # the others would wait for gradients of parts that they don't have
+            if (
+                self.args.world_size > 1
+            ):  # the others would wait for gradients of parts that they don't have
                 return gradients_of(inputs)
-            trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+            trained = [
+                parameter for parameter in self.model.parameters() if parameter.requires_grad
+            ]
             return guards.micro_batches.compute(inputs, gradients_of, trained, self._note_smaller)
 
         def _note_smaller(self, before: int, after: int) -> None:
@@ -108,7 +120,9 @@ def _checking(learning: type[Trainer], guards: Guards) -> type[Trainer]:
                 "memory ran out in step %d with %d rows at once; the step is done again with %d, which stays so",
                 *(step, before, after),
             )
-            guards.checkpoints.note(SettingChange(step=step, setting=MICRO_BATCH, before=before, after=after))
+            guards.checkpoints.note(
+                SettingChange(step=step, setting=MICRO_BATCH, before=before, after=after)
+            )
 
         def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
             """The gradient's norm, before the optimizer uses it; None for a step that loss scaling leaves out."""
@@ -138,7 +152,11 @@ def _continuing(checking: type[Trainer], guards: Guards) -> type[Trainer]:
         _saved_step = -1
 
         def _get_output_dir(self, trial: Any) -> str:
-            return str(guards.checkpoints.unfinished) if self._saving else super()._get_output_dir(trial)
+            return (
+                str(guards.checkpoints.unfinished)
+                if self._saving
+                else super()._get_output_dir(trial)
+            )
 
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
             """Finite weights only, whole or not at all."""
@@ -154,15 +172,23 @@ def _continuing(checking: type[Trainer], guards: Guards) -> type[Trainer]:
                     self.accelerator.wait_for_everyone()
             finally:
                 self._saving = False
-                self.state.best_model_checkpoint = None  # a path in the unfinished folder; its step says as much
+                self.state.best_model_checkpoint = (
+                    None  # a path in the unfinished folder; its step says as much
+                )
             self._saved_step = step
 
         def _init_training_state(self, max_steps: int, *given: Any) -> tuple[int, int]:
             done: tuple[int, int] = super()._init_training_state(max_steps, *given)
-            self.state.compute_steps(self.args, max_steps)  # not those of the checkpoint, which may be others
-            for callback in self.callback_handler.callbacks:  # one that the checkpoint's version did not have
+            self.state.compute_steps(
+                self.args, max_steps
+            )  # not those of the checkpoint, which may be others
+            for (
+                callback
+            ) in self.callback_handler.callbacks:  # one that the checkpoint's version did not have
                 if isinstance(callback, ExportableState):
-                    self.state.stateful_callbacks.setdefault(type(callback).__name__, callback.state())
+                    self.state.stateful_callbacks.setdefault(
+                        type(callback).__name__, callback.state()
+                    )
             self._catching_up = self.state.global_step > 0
             return done
 
@@ -195,7 +221,9 @@ def _stopping(continuing: type[Trainer], guards: Guards) -> type[Trainer]:
             stored = self.state.stateful_callbacks["TrainerControl"]["args"]
             self.control.should_training_stop = stored["should_training_stop"]
             if stored["should_evaluate"]:
-                self._load_rng_state(str(guards.checkpoints.start))  # the checkpoint that follows keeps it
+                self._load_rng_state(
+                    str(guards.checkpoints.start)
+                )  # the checkpoint that follows keeps it
                 self.control.should_evaluate = self.control.should_save = True
                 self._maybe_log_save_evaluate(
                     self._tr_loss, None, self.model_wrapped, None, self.state.epoch, None, 0.0
@@ -236,5 +264,7 @@ def _is_stopping(trainer: Any, stops: Stops) -> bool:
     arrived = stops.requested is not None
     if trainer.args.world_size == 1:
         return arrived
-    everywhere = trainer.accelerator.gather(torch.tensor([float(arrived)], device=trainer.args.device))
+    everywhere = trainer.accelerator.gather(
+        torch.tensor([float(arrived)], device=trainer.args.device)
+    )
     return bool(everywhere.any())

@@ -55,7 +55,9 @@ def undisturbed(model: Any) -> Iterator[None]:
                 module.training = mode
 
 
-def validation_loss(trainer: Any, objective: Objective, rows: Sequence[Any], batch_size: int) -> float:
+def validation_loss(
+    trainer: Any, objective: Objective, rows: Sequence[Any], batch_size: int
+) -> float:
     """The loss summed over all targets of the rows, divided by their number; nats, whatever the batches.
 
     Rows of one length share a batch. A batch that memory is not enough for is halved; training's own stay as they are.
@@ -68,7 +70,9 @@ def validation_loss(trainer: Any, objective: Objective, rows: Sequence[Any], bat
     mine = order[trainer.args.process_index :: several]
     total = torch.zeros(2, dtype=torch.float64)  # loss, targets
     for start in range(0, -(-len(order) // several), batch_size):
-        total += _sums(trainer, objective, [rows[number] for number in mine[start : start + batch_size]])
+        total += _sums(
+            trainer, objective, [rows[number] for number in mine[start : start + batch_size]]
+        )
     everywhere = trainer.accelerator.reduce(total.to(trainer.args.device), "sum")
     return float(everywhere[0] / everywhere[1])
 
@@ -89,7 +93,11 @@ def _sums(trainer: Any, objective: Objective, rows: Sequence[Any]) -> Any:
         return compute()
     found = attempt(compute)
     half = len(rows) // 2
-    return found if found is not None else sum(_sums(trainer, objective, part) for part in (rows[:half], rows[half:]))
+    return (
+        found
+        if found is not None
+        else sum(_sums(trainer, objective, part) for part in (rows[:half], rows[half:]))
+    )
 
 
 def validating(
@@ -106,11 +114,18 @@ def validating(
                 size = self.args.per_device_eval_batch_size
                 metrics = {"eval_loss": validation_loss(self, objective, self.eval_dataset, size)}
                 if not math.isfinite(metrics["eval_loss"]):
-                    raise not_finite("validation loss", self.state.global_step, self._get_learning_rate())
+                    raise not_finite(
+                        "validation loss", self.state.global_step, self._get_learning_rate()
+                    )
                 scores = scorer.score_epoch(self.model) if scorer else {}
-            metrics |= {f"eval_{name}": math.nan if value is None else value for name, value in scores.items()}
+            metrics |= {
+                f"eval_{name}": math.nan if value is None else value
+                for name, value in scores.items()
+            }
             self.log({name: value for name, value in metrics.items() if math.isfinite(value)})
-            self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+            self.control: Any = self.callback_handler.on_evaluate(
+                self.args, self.state, self.control, metrics
+            )
             return metrics
 
         def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
@@ -156,7 +171,9 @@ def evaluation_callbacks(recipe: Recipe) -> list[TrainerCallback]:
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             stored = state.stateful_callbacks.get(type(self).__name__)
             if isinstance(stored, dict):
-                self.early_stopping_patience_counter = stored["attributes"]["early_stopping_patience_counter"]
+                self.early_stopping_patience_counter = stored["attributes"][
+                    "early_stopping_patience_counter"
+                ]
 
     stopping = [EarlyStopping(settings.early_stopping_patience, settings.early_stopping_threshold)]
     return [EvaluateBeforeSaving(), *(stopping if settings.early_stopping_patience else [])]
