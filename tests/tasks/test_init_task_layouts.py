@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
 from tests.builders.command import assert_three_lines
 
 COUNT = 40  # rows of each imitation
@@ -28,7 +29,7 @@ def repeated(*lines: str, end: str = "\n", encoding: str = "utf-8") -> bytes:
 
 def docs_of(name: str, folder: Path) -> list[tuple[str, str]]:
     """(prompt, answer) of all docs, sorted."""
-    tasks = load_tasks(TaskSpec(name, str(folder)), ["train", "validation", "test"])
+    tasks = load_tasks(find_task(name, str(folder)), ["train", "validation", "test"])
     found = []
     for task in tasks.values():
         for doc in task.eval_docs:
