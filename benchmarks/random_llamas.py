@@ -107,9 +107,9 @@ def squad_requests(data: Path, items: int) -> list[Any]:
 def make_side(side: str, model: Any, tokenizer: Any, batch_size: int) -> Any:
     from lm_eval.models.huggingface import HFLM
 
-    from ft_harness.evaluation.backends import causal_class
+    from ft_harness.evaluation.backends import CausalLM
 
     options = {"pretrained": model, "tokenizer": tokenizer, "max_length": CONTEXT, "device": "cpu"}
     if side == "ours":
-        return causal_class()(batch_size=batch_size, **options)
+        return CausalLM(batch_size=batch_size, **options)
     return HFLM(batch_size=batch_size, softmax_dtype="float32", **options)

@@ -14,9 +14,8 @@ from ft_harness.errors import ConfigError
 
 T = TypeVar("T")
 ASKS_FOR_PARTS = "ACCELERATE_USE_FSDP"  # what accelerate's launcher sets
-_LONG = timedelta(
-    weeks=52
-)  # one process may be done hours before another; a dead one is the launcher's to notice
+# one process may be done hours before another; the launcher notices a dead one
+_LONG = timedelta(weeks=52)
 
 
 def rank() -> int:
@@ -30,7 +29,7 @@ def count() -> int:
 
 
 def _number(name: str, alone: str) -> int:
-    """What the launcher says; `alone` where there is none.
+    """What the launcher says; `alone` without one.
 
     Raises:
         ConfigError: no number.
@@ -66,8 +65,8 @@ def in_parts() -> bool:
 @contextmanager
 def kept_from_libraries() -> Iterator[None]:
     """Within it transformers and accelerate don't see what accelerate's launcher asks for: parts of
-    a model, number formats, compiling. The recipe says all that, and the adapter is that of any
-    other launcher."""
+    a model, number formats, compiling. The recipe says all that, so that the adapter is the same
+    with any launcher."""
     asked = {
         name: os.environ.pop(name) for name in list(os.environ) if name.startswith("ACCELERATE_")
     }
@@ -107,7 +106,7 @@ def begin() -> None:
 
 
 def connect() -> None:
-    """Let the processes speak with each other; nothing where there is one.
+    """Connect the processes with each other; a single one has nothing to connect.
 
     Before accelerate does it, which waits for half an hour only and leaves the connection open at
     the end.
@@ -174,37 +173,3 @@ def add_up(tensors: Sequence[Any]) -> None:
             alike, flat.split([tensor.numel() for tensor in alike]), strict=True
         ):
             tensor.copy_(part.view_as(tensor))
-
-
-def join(lm: Any) -> None:
-    """Let lm-eval split the docs over the processes, for a model that was loaded before lm-eval saw
-    it."""
-    if count() == 1:
-        return
-    import torch
-    from torch import distributed
-
-    connect()
-    lm._rank, lm._world_size = rank(), count()
-    if lm.device is None and torch.cuda.is_available():  # where lm-eval puts what it gathers
-        lm._device = torch.device("cuda", torch.cuda.current_device())
-    lm.all_gather, lm.gather_object, lm.barrier = _all_gather, _gather_object, distributed.barrier
-
-
-def _all_gather(tensor: Any) -> Any:
-    """The tensors of all processes by rank, one after the other."""
-    import torch
-    from torch import distributed
-
-    gathered = [torch.zeros_like(tensor) for _ in range(count())]
-    distributed.all_gather(gathered, tensor)
-    return torch.cat([part.reshape(-1) for part in gathered])
-
-
-def _gather_object(value: Any, dst: int = 0) -> list[Any] | None:
-    """The values of all processes by rank, in the process `dst`; None in the others."""
-    from torch import distributed
-
-    values: list[Any] | None = [None] * count() if rank() == dst else None
-    distributed.gather_object(value, values, dst=dst)
-    return values

@@ -16,10 +16,11 @@ import torch
 import transformers
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from packaging.version import Version
 from peft import LoraConfig, get_peft_model
 
 from ft_harness.errors import InputError, NonFiniteError
-from ft_harness.evaluation.backends import causal_class, make_causal_lm, memory
+from ft_harness.evaluation.backends import CausalLM, make_causal_lm, memory
 from ft_harness.evaluation.backends.memory import budget_of, measure
 from tests.builders.tiny import build_tokenizer
 
@@ -41,11 +42,14 @@ QUICK = (
     "qwen2_moe",
     "opt",
 )
+NEW_NAMES = Version(transformers.__version__) >= Version(
+    "5.24"
+)  # `past_key_values` became `cache`, also in Mamba
 PLAIN = {
     "mistral": "more than 16 tokens",
     "gpt_neo": "more than 8 tokens",
     "longrope": "more than 24 tokens",
-    "mamba": "no past_key_values, position_ids",
+    "mamba": "no position_ids" if NEW_NAMES else "no past_key_values, position_ids",
     "bloom": "no position_ids",
     "falcon": "ALiBi",
     "recurrent": "linear_attention",
@@ -134,7 +138,7 @@ def ours(
     max_length: int = LENGTH,
     **options: Any,
 ) -> Any:
-    return causal_class()(
+    return CausalLM(
         pretrained=model,
         tokenizer=tokenizer,
         max_length=max_length,

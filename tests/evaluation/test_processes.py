@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ft_harness import processes
+from ft_harness.evaluation.backends import CausalLM
 from ft_harness.records import Evaluation, load_records
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import write_jsonl
@@ -83,7 +83,7 @@ def test_two_processes_give_the_record_of_one(ft, recipe: Path, tmp_path: Path):
 
 
 def test_fewer_docs_than_processes_are_refused(ft, recipe: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(processes, "join", lambda lm: setattr(lm, "_world_size", 2))
+    monkeypatch.setattr(CausalLM, "world_size", 2)
     code, _, err = ft("eval", recipe, "--set", "eval.limit=1")
     assert code == 3
     assert_three_lines(err, "1 docs for 2 processes")

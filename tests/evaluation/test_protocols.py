@@ -37,7 +37,7 @@ def scored(model_folder: Path, questions: Path, out: Path, **settings):
     section = EvalSection(splits=SPLITS, batch_size=4, **settings)
     base = load_base_model(ModelSection(pretrained=str(model_folder)))
     tasks = load_tasks(TaskSpec("demo_qa", metadata={"data_source": str(questions)}), SPLITS)
-    assert decoding.problems(tasks, section) == []
+    assert decoding.problems(tasks, section.protocols()) == []
     return evaluate(ModelState("base", base), plan_jobs(tasks, "hash", base, section), out)
 
 

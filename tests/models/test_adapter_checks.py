@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ft_harness.errors import FtHarnessError, InputError, ProblemsError, raise_problems
-from ft_harness.evaluation.backends import causal_class, make_lm
+from ft_harness.evaluation.backends import CausalLM, make_lm
 from ft_harness.models import adapters, base_model
 from ft_harness.models.adapters import AdapterFolder, attached, problems, target_problems
 from ft_harness.models.base_model import BaseModel, load_base_model
@@ -211,9 +211,7 @@ def test_the_lm_eval_model_checks_its_adapter_and_keeps_a_padded_vocabulary(
     model.save_pretrained(folder)
     assert len(AutoTokenizer.from_pretrained(folder)) == 320
     made = make_adapter(folder, tmp_path / "fits")
-    lm = causal_class().create_from_arg_string(
-        f"pretrained={folder},peft={made}", {"device": "cpu"}
-    )
+    lm = CausalLM.create_from_arg_string(f"pretrained={folder},peft={made}", {"device": "cpu"})
     assert lm.model.get_input_embeddings().weight.shape[0] == 352
     base = load_base_model(ModelSection(pretrained=str(folder)))
     with attached(made, base, PROMPTS) as (tuned, _):
@@ -221,7 +219,7 @@ def test_the_lm_eval_model_checks_its_adapter_and_keeps_a_padded_vocabulary(
         assert torch.equal(likelihoods(lm), likelihoods(make_lm(tuned)))
     change_weights(made, lambda tensors: dict(list(tensors.items())[1:]))
     with pytest.raises(InputError, match="1 keys don't match"):
-        causal_class().create_from_arg_string(f"pretrained={folder},peft={made}", {"device": "cpu"})
+        CausalLM.create_from_arg_string(f"pretrained={folder},peft={made}", {"device": "cpu"})
 
 
 # --- the table of bad adapters

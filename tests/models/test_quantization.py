@@ -14,15 +14,14 @@ from safetensors.torch import load_file, save_file
 
 from ft_harness.errors import InputError, NonFiniteError
 from ft_harness.evaluation import ModelState, base_subject, fingerprint, plan_jobs
-from ft_harness.evaluation.backends import causal_class, make_lm
+from ft_harness.evaluation.backends import CausalLM, make_lm
 from ft_harness.models import base_model, quantization
 from ft_harness.models.adapters import attached, read_card
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.recipe import EvalSection, ModelSection, Recipe
 from ft_harness.records import load_records
 from ft_harness.tasks.loading import TaskSpec, load_tasks
-from ft_harness.training import build_training_set, train
-from ft_harness.training.plan import fingerprint as training_fingerprint
+from ft_harness.training import TrainingPlan, build_training_set, train
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import build_tokenizer
 
@@ -296,9 +295,7 @@ def test_int8_scores_agree_with_hf_within_half_precision(int8: BaseModel, wide: 
 
 
 def test_quantization_is_a_model_argument(wide: Path, nf4: BaseModel):
-    lm = causal_class().create_from_arg_string(
-        f"pretrained={wide},quantization=nf4", {"device": "cpu"}
-    )
+    lm = CausalLM.create_from_arg_string(f"pretrained={wide},quantization=nf4", {"device": "cpu"})
     assert quantization.describe(lm.model) == "nf4, double quantised, compute float32"
     torch.testing.assert_close(likelihoods(lm), likelihoods(make_lm(nf4, 4, 0)), atol=1e-5, rtol=0)
 
@@ -306,12 +303,12 @@ def test_quantization_is_a_model_argument(wide: Path, nf4: BaseModel):
 @pytest.mark.parametrize("arguments", ["quantization=nf5", "quantization=nf4,dtype=half"])
 def test_a_wrong_model_argument_is_named(arguments: str, wide: Path):
     with pytest.raises(InputError, match=r"quantization=nf"):
-        causal_class().create_from_arg_string(f"pretrained={wide},{arguments}", {"device": "cpu"})
+        CausalLM.create_from_arg_string(f"pretrained={wide},{arguments}", {"device": "cpu"})
 
 
 def test_the_model_argument_refuses_odd_dimensions_too(model_folder: Path):
     with pytest.raises(InputError, match="k_proj"):
-        causal_class().create_from_arg_string(
+        CausalLM.create_from_arg_string(
             f"pretrained={model_folder},quantization=nf4", {"device": "cpu"}
         )
 
@@ -350,9 +347,9 @@ def make_recipe(wide: Path, reviews: Path, kind: str | None) -> Recipe:
 def train_on(base: BaseModel, recipe: Recipe, folder: Path) -> dict[str, torch.Tensor]:
     spec = TaskSpec("demo_sentiment", metadata=recipe.task_metadata())
     data = build_training_set(load_tasks(spec, ["train", "validation"]), base, recipe, "task")
-    card = train(recipe, base, data, folder)
+    card = train(TrainingPlan(recipe, base, data), folder)
     assert card.model.quantization == base.info.quantization
-    assert card.fingerprint == training_fingerprint(recipe, base, data)
+    assert card.fingerprint == TrainingPlan(recipe, base, data).fingerprint
     return load_file(folder / "adapter_model.safetensors")
 
 

@@ -178,7 +178,8 @@ def test_overrides_are_typed_by_their_field(
 )
 def test_fixed_fewshot_rows_say_how_many_they_are(ids: str, total: int, rows, tmp_path: Path):
     settings = load_recipe(write(tmp_path), [f"eval.fewshot_ids={ids}"]).eval
-    assert settings.fewshot_rows(total) == rows
+    (protocol,) = settings.protocols()
+    assert protocol.example_rows(total) == rows
     assert settings.num_fewshot == len(rows or [])
 
 
@@ -394,7 +395,7 @@ def test_a_new_recipe_loads_and_is_not_written_over(tmp_path: Path):
 def test_lists_of_shots_and_decodings_are_protocols_in_order(tmp_path: Path):
     text = "eval: {num_fewshot: [0, 3], fewshot_ids: last:3, generation_kwargs: [{}, {num_beams: 4}]}\n"
     settings = load_recipe(write(tmp_path, MINIMAL + text)).eval
-    found = [(each.shots, each.decoding, each.fewshot_ids) for each in settings.protocols()]
+    found = [(each.shots, each.decoding, each.examples) for each in settings.protocols()]
     assert found == [
         (0, {}, None),
         (0, {"num_beams": 4}, None),

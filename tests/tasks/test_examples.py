@@ -9,7 +9,7 @@ import pytest
 from ft_harness.errors import InputError
 from ft_harness.models import encoding
 from ft_harness.models.encoding import Encoder
-from ft_harness.models.prompts import compiled_templates
+from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.tasks import examples
 from ft_harness.tasks.examples import (
     Example,

@@ -11,7 +11,7 @@ from ft_harness.evaluation import Job, ModelState, evaluate, fingerprint, plan_j
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.paths import task_yamls_dir
 from ft_harness.pipeline.preflight import check
-from ft_harness.recipe import EvalSection, ModelSection, Recipe
+from ft_harness.recipe import EvalSection, ModelSection, Protocol, Recipe
 from ft_harness.tasks import fewshot
 from ft_harness.tasks.loading import TaskSpec, load_tasks
 from tests.builders.tiny import review_rows, write_jsonl
@@ -199,7 +199,7 @@ def test_a_row_with_another_id_is_the_same_item(tmp_path: Path):
     task = load_tasks(TaskSpec("squad_custom", metadata={"data_source": str(tmp_path)}), ["test"])[
         "test"
     ]
-    assert fewshot.find_shots(task, settings_of(num_fewshot=2)).left_out == 1
+    assert fewshot.find_shots(task, Protocol(shots=2)).left_out == 1
 
 
 def test_another_answer_to_a_scored_question_is_left_out_too(tmp_path: Path):
@@ -221,7 +221,7 @@ def test_another_answer_to_a_scored_question_is_left_out_too(tmp_path: Path):
     task = load_tasks(TaskSpec("squad_custom", metadata={"data_source": str(tmp_path)}), ["test"])[
         "test"
     ]
-    shots = fewshot.find_shots(task, settings_of(num_fewshot=2))
+    shots = fewshot.find_shots(task, Protocol(shots=2))
     assert (shots.left_out, len(shots.rows)) == (1, 4)
 
 
@@ -255,7 +255,7 @@ def test_everything_in_test_leaves_no_examples(reviews: Path):
     metadata = {"data_source": str(reviews), "test_all": True}
     task = load_tasks(TaskSpec("demo_sentiment", metadata=metadata), ["test"])["test"]
     with pytest.raises(InputError, match="0 of 0 training rows"):
-        fewshot.find_shots(task, settings_of(num_fewshot=1))
+        fewshot.find_shots(task, Protocol(shots=1))
 
 
 def test_running_text_has_no_examples(tmp_path: Path):
@@ -265,7 +265,7 @@ def test_running_text_has_no_examples(tmp_path: Path):
         TaskSpec("text_ppl_custom", metadata={"data_source": str(tmp_path)}), ["test"]
     )["test"]
     with pytest.raises(InputError, match="running text"):
-        fewshot.find_shots(task, settings_of(num_fewshot=1))
+        fewshot.find_shots(task, Protocol(shots=1))
 
 
 def test_examples_of_another_split_than_train_are_refused(reviews: Path, tmp_path: Path):
@@ -279,4 +279,4 @@ def test_examples_of_another_split_than_train_are_refused(reviews: Path, tmp_pat
     )
     task = load_tasks(TaskSpec("other", include_path=str(tmp_path)), ["test"])["test"]
     with pytest.raises(InputError, match="come from the split validation"):
-        fewshot.find_shots(task, settings_of(num_fewshot=1))
+        fewshot.find_shots(task, Protocol(shots=1))

@@ -11,13 +11,15 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from ft_harness.models.base_model import load_base_model
 from ft_harness.recipe import Recipe
 from ft_harness.training.adapter_model import trained_model
-from ft_harness.training.attention import quick_attention
+from ft_harness.training.numerics import quick_attention
 
 WIDTH = 8  # of a head
 USUAL = ALL_ATTENTION_FUNCTIONS["sdpa"]
 
 
-def draw(tokens: int, dtype: torch.dtype = torch.bfloat16, *, learns: bool = True) -> list[torch.Tensor]:
+def draw(
+    tokens: int, dtype: torch.dtype = torch.bfloat16, *, learns: bool = True
+) -> list[torch.Tensor]:
     """Query, key and value [1, 2, tokens, 8]."""
     dice = torch.Generator().manual_seed(tokens)
     drawn = [torch.randn(1, 2, tokens, WIDTH, generator=dice).mul(2).to(dtype) for _ in range(3)]
@@ -27,7 +29,13 @@ def draw(tokens: int, dtype: torch.dtype = torch.bfloat16, *, learns: bool = Tru
 def masks(tokens: int) -> list[torch.Tensor | None]:
     """Causal: left to `is_causal`, as booleans, as numbers to be added."""
     allowed = torch.ones(tokens, tokens, dtype=torch.bool).tril()[None, None]
-    return [None, allowed, torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(torch.bfloat16).min).bfloat16()]
+    return [
+        None,
+        allowed,
+        torch.zeros(allowed.shape)
+        .masked_fill(~allowed, torch.finfo(torch.bfloat16).min)
+        .bfloat16(),
+    ]
 
 
 def by_hand(inputs: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -43,7 +51,9 @@ def by_hand(inputs: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor
     return result, [query.grad, key.grad, value.grad]
 
 
-def attend(function: Callable[..., Any], inputs: list[torch.Tensor], mask: torch.Tensor | None) -> list[torch.Tensor]:
+def attend(
+    function: Callable[..., Any], inputs: list[torch.Tensor], mask: torch.Tensor | None
+) -> list[torch.Tensor]:
     """The result and the three gradients, in float64."""
     module = torch.nn.Module()
     module.is_causal = True
@@ -55,7 +65,9 @@ def attend(function: Callable[..., Any], inputs: list[torch.Tensor], mask: torch
 
 
 def distance(found: list[torch.Tensor], exact: list[torch.Tensor]) -> float:
-    return sum(float((one - other).norm() / other.norm()) for one, other in zip(found, exact, strict=True))
+    return sum(
+        float((one - other).norm() / other.norm()) for one, other in zip(found, exact, strict=True)
+    )
 
 
 @pytest.mark.parametrize("kind", range(3))
@@ -74,7 +86,9 @@ def test_short_rows_attend_as_by_hand(kind: int):
     ("tokens", "dtype", "learns"),
     [(256, torch.bfloat16, True), (12, torch.float32, True), (12, torch.bfloat16, False)],
 )
-def test_long_rows_exact_ones_and_scoring_are_left_alone(tokens: int, dtype: torch.dtype, learns: bool):
+def test_long_rows_exact_ones_and_scoring_are_left_alone(
+    tokens: int, dtype: torch.dtype, learns: bool
+):
     seen: list[torch.dtype] = []
 
     def watched(module: Any, query: torch.Tensor, *given: Any, **more: Any) -> Any:
@@ -84,7 +98,9 @@ def test_long_rows_exact_ones_and_scoring_are_left_alone(tokens: int, dtype: tor
     ALL_ATTENTION_FUNCTIONS["sdpa"] = watched
     try:
         with quick_attention():
-            ALL_ATTENTION_FUNCTIONS["sdpa"](torch.nn.Module(), *draw(tokens, dtype, learns=learns), None)
+            ALL_ATTENTION_FUNCTIONS["sdpa"](
+                torch.nn.Module(), *draw(tokens, dtype, learns=learns), None
+            )
             ALL_ATTENTION_FUNCTIONS["sdpa"](torch.nn.Module(), *draw(12), None)
         assert ALL_ATTENTION_FUNCTIONS["sdpa"] is watched
     finally:
@@ -102,7 +118,10 @@ def test_a_model_in_training_attends_so_whichever_of_its_parts_learn(
     model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """With LoRA on the values alone nothing is learnt through the first layer's queries. Two layers, grouped heads."""
-    sections = {"model": {"pretrained": str(model_folder), "dtype": "bfloat16"}, "task": {"name": "demo_sentiment"}}
+    sections = {
+        "model": {"pretrained": str(model_folder), "dtype": "bfloat16"},
+        "task": {"name": "demo_sentiment"},
+    }
     recipe = Recipe.model_validate(sections | {"adapter": {"target_modules": ["v_proj"]}})
     base, ids = load_base_model(recipe.model), torch.tensor([[5, 6, 7, 8]])
     seen, kernel = [], torch.nn.functional.scaled_dot_product_attention

@@ -16,7 +16,7 @@ from ft_harness.models.adapters import identity, read_card, read_history, read_l
 from ft_harness.models.base_model import load_base_model
 from ft_harness.recipe import Recipe
 from ft_harness.tasks.loading import TaskSpec, load_tasks
-from ft_harness.training import build_training_set, train
+from ft_harness.training import TrainingPlan, build_training_set, train
 from tests.builders.command import assert_three_lines
 from tests.builders.interruptions import kill_at_step
 from tests.builders.tiny import save_model
@@ -32,7 +32,9 @@ def write(tmp_path: Path, model_folder: Path, reviews: Path):
             "model": {"pretrained": str(model_folder)},
             "task": {"name": "demo_sentiment"},
             "data": {"source": str(reviews)},
-            "adapter": adapter if isinstance(adapter, str) else {"r": 4, "lora_alpha": 8} | (adapter or {}),
+            "adapter": adapter
+            if isinstance(adapter, str)
+            else {"r": 4, "lora_alpha": 8} | (adapter or {}),
             "train": usual | train,
             "eval": {"splits": ["test"], "limit": 8},
         } | others
@@ -59,7 +61,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, reviews
     folder = tmp_path_factory.mktemp("adapters") / "first"
     base = load_base_model(recipe.model)
     tasks = load_tasks(TaskSpec("demo_sentiment", metadata=recipe.task_metadata()), ["train"])
-    train(recipe, base, build_training_set(tasks, base, recipe, "task"), folder)
+    train(TrainingPlan(recipe, base, build_training_set(tasks, base, recipe, "task")), folder)
     return folder
 
 
@@ -83,7 +85,11 @@ def test_one_and_one_and_three_epochs(ft, write, tmp_path: Path):
     assert code == 0, error
     folders = [path.parent for path in (first, second, third)]
     cards = [read_card(folder) for folder in folders]
-    assert [[each.name for each in card.lineage] for card in cards] == [[], ["first"], ["first", "second"]]
+    assert [[each.name for each in card.lineage] for card in cards] == [
+        [],
+        ["first"],
+        ["first", "second"],
+    ]
     parents = cards[2].lineage
     assert [(each.epochs, each.steps) for each in parents] == [(1.0, 4), (1.0, 4)]
     assert [each.identity for each in parents] == [identity(folder) for folder in folders[:2]]
@@ -115,7 +121,12 @@ def test_the_start_is_the_parents_last_state(ft, write, monkeypatch, adapter):
     first = write("first", {}, adapter)
     second = write(
         "second",
-        {"continue_from": "adapters/first", "learning_rate": 1e-30, "max_steps": 1, "lr_scheduler_type": "constant"},
+        {
+            "continue_from": "adapters/first",
+            "learning_rate": 1e-30,
+            "max_steps": 1,
+            "lr_scheduler_type": "constant",
+        },
         adapter,
     )
     assert ft("train", first)[0] == 0
@@ -133,7 +144,9 @@ def test_the_start_is_the_parents_last_state(ft, write, monkeypatch, adapter):
 def test_a_head_of_another_seed_is_carried_over(ft, write):
     """The base of a head is the base with the head that was drawn first, whatever the seed says now."""
     first = write("first", {"seed": 1}, {"task_type": "SEQ_CLS"})
-    second = write("second", {"seed": 2, "continue_from": "adapters/first"}, {"task_type": "SEQ_CLS"})
+    second = write(
+        "second", {"seed": 2, "continue_from": "adapters/first"}, {"task_type": "SEQ_CLS"}
+    )
     assert [ft("train", path)[0] for path in (first, second)] == [0, 0]
     assert equal(*(load_file(path.parent / "head_init.safetensors") for path in (first, second)))
 
@@ -163,9 +176,13 @@ def test_a_continued_run_that_is_killed_goes_on_from_its_checkpoint(ft, write, p
         ("none", "adapter.peft_type: 'LORA' there, None here"),
     ],
 )
-def test_another_shape_is_refused_before_a_model_is_loaded(ft, write, parent, monkeypatch, adapter, message: str):
+def test_another_shape_is_refused_before_a_model_is_loaded(
+    ft, write, parent, monkeypatch, adapter, message: str
+):
     second = write("second", {"continue_from": str(parent)}, adapter)
-    monkeypatch.setattr("ft_harness.pipeline.runs.load_base_model", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(
+        "ft_harness.pipeline.runs.load_base_model", lambda *_: pytest.fail("a model was loaded")
+    )
     code, _, error = ft("train", second)
     assert code == 3
     assert_three_lines(error)
@@ -177,20 +194,26 @@ def test_other_modules_are_refused_with_their_tensors(ft, write, parent):
     code, _, error = ft("train", second)
     assert code == 3
     assert_three_lines(error)
-    assert "down_proj.lora_A.weight: 4x64 there, none here" in error  # of two layers: 2 * 6 modules * (A and B)
+    assert (
+        "down_proj.lora_A.weight: 4x64 there, none here" in error
+    )  # of two layers: 2 * 6 modules * (A and B)
     assert "19 more" in error  # 24 differences, 5 of them shown
     assert read_card(second.parent) is None
 
 
 def test_another_base_is_refused(ft, write, parent, tmp_path: Path):
     other = save_model(tmp_path / "other", seed=1)
-    code, _, error = ft("train", write("second", {"continue_from": str(parent)}, model={"pretrained": str(other)}))
+    code, _, error = ft(
+        "train", write("second", {"continue_from": str(parent)}, model={"pretrained": str(other)})
+    )
     assert code == 3
     assert "asked to run on" in error
 
 
 @pytest.mark.parametrize("there", [False, True])
-def test_a_parent_that_is_missing_or_unfinished_is_refused(ft, write, tmp_path: Path, no_model, there: bool):
+def test_a_parent_that_is_missing_or_unfinished_is_refused(
+    ft, write, tmp_path: Path, no_model, there: bool
+):
     if there:
         write("first", {})
     code, _, error = ft("train", write("second", {"continue_from": "adapters/first"}))

@@ -24,21 +24,21 @@ from ft_harness.tasks.examples import Example
 from ft_harness.training import (
     Forecast,
     HeadExample,
+    TrainingPlan,
     TrainingSet,
     Work,
     count_work,
     empty_base,
-    footprint,
-    forecast,
     hyperparameters,
     make_forecast,
-    precision,
+    numerics,
     run,
     time_steps,
     train,
 )
 from ft_harness.training.adapter_model import trained_model
 from ft_harness.training.batches import Share, StepSampler
+from ft_harness.training.forecast import footprint, forecast
 from ft_harness.training.objectives import make_objective
 from tests.builders.command import assert_three_lines
 
@@ -53,12 +53,16 @@ def recipe_of(model_folder: Path, **sections) -> Recipe:
     for name in ("adapter", "train"):
         given[name] = given[name] | sections.pop(name, {})
     model = {"pretrained": str(model_folder)} | sections.pop("model", {})
-    return Recipe.model_validate({"model": model, "task": {"name": "demo_sentiment"}} | given | sections)
+    return Recipe.model_validate(
+        {"model": model, "task": {"name": "demo_sentiment"}} | given | sections
+    )
 
 
 def rows_of(count: int, length: int, answer: int = 2) -> list[Example]:
     """Rows of so many tokens to read."""
-    return [Example([5] * (length + 1 - answer), [7] * answer, truncated=False) for _ in range(count)]
+    return [
+        Example([5] * (length + 1 - answer), [7] * answer, truncated=False) for _ in range(count)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +80,9 @@ def count(recipe: Recipe, rows: list[Example]) -> footprint.Counted:
 def test_parts_by_hand_from_the_configuration_alone(unweighted: Path):
     found = count(recipe_of(unweighted), rows_of(8, 20))
     vocabulary = empty_base(recipe_of(unweighted).model, None).model.config.vocab_size
-    parameters = LINEAR + 2 * vocabulary * 32 + 5 * 32  # embeddings, untied head, two norms a layer and one at the end
+    parameters = (
+        LINEAR + 2 * vocabulary * 32 + 5 * 32
+    )  # embeddings, untied head, two norms a layer and one at the end
     assert (found.parameters, found.trainable) == (parameters, TRAINED)
     assert found.footprint.weights == 4 * parameters
     assert found.footprint.adapter == found.footprint.gradients == 4 * TRAINED
@@ -90,8 +96,16 @@ def test_parts_by_hand_from_the_configuration_alone(unweighted: Path):
         ({"train": {"gradient_accumulation_steps": 2}}, "gradients", 2 * 4 * TRAINED),
         ({"train": {"optim": "paged_adamw_8bit"}}, "optimizer", 8 * TRAINED * (1 + 4 / 256) / 4),
         ({"train": {"optim": "sgd"}}, "optimizer", 0),
-        ({"train": {"optim": "adamw_torch_4bit"}}, "optimizer", 8 * TRAINED * (0.5 + 4 / 128) / 4),  # torchao: 128 each
-        ({"train": {"optim": "schedule_free_sgd"}}, "optimizer", 4 * TRAINED),  # the weights where they would be
+        (
+            {"train": {"optim": "adamw_torch_4bit"}},
+            "optimizer",
+            8 * TRAINED * (0.5 + 4 / 128) / 4,
+        ),  # torchao: 128 each
+        (
+            {"train": {"optim": "schedule_free_sgd"}},
+            "optimizer",
+            4 * TRAINED,
+        ),  # the weights where they would be
     ],
 )
 def test_parts_follow_the_recipe(unweighted: Path, sections, part: str, expected):
@@ -110,16 +124,25 @@ def test_states_are_those_of_the_optimizers_themselves(name: str, tmp_path: Path
     side = 256
     weight = torch.nn.Parameter(torch.zeros(side, side))
     weight.grad = torch.ones_like(weight)
-    kind, options = Trainer.get_optimizer_cls_and_kwargs(TrainingArguments(str(tmp_path), optim=name, use_cpu=True))
+    kind, options = Trainer.get_optimizer_cls_and_kwargs(
+        TrainingArguments(str(tmp_path), optim=name, use_cpu=True)
+    )
     optimizer = kind([weight], **options)
     optimizer.step()
     held = [(key, value) for states in optimizer.state.values() for key, value in states.items()]
-    sizes = [value.nbytes for key, value in held if isinstance(value, torch.Tensor) and "qmap" not in key]
-    assert footprint._state_bytes(name) * side**2 == pytest.approx(sum(sizes), rel=0.01, abs=0.1 * side**2)
+    sizes = [
+        value.nbytes for key, value in held if isinstance(value, torch.Tensor) and "qmap" not in key
+    ]
+    assert footprint._state_bytes(name) * side**2 == pytest.approx(
+        sum(sizes), rel=0.01, abs=0.1 * side**2
+    )
 
 
 def test_all_weights_are_trained_beside_a_copy_to_put_back(unweighted: Path):
-    found = count(Recipe.model_validate(recipe_of(unweighted).model_dump() | {"adapter": "none"}), rows_of(8, 20))
+    found = count(
+        Recipe.model_validate(recipe_of(unweighted).model_dump() | {"adapter": "none"}),
+        rows_of(8, 20),
+    )
     parts = found.footprint
     assert found.trainable == found.parameters
     assert parts.weights == parts.adapter == parts.gradients == 4 * found.parameters
@@ -128,7 +151,8 @@ def test_all_weights_are_trained_beside_a_copy_to_put_back(unweighted: Path):
 def test_packed_weights_take_their_bits_and_hide_no_parameter(unweighted: Path):
     """nf4: half a byte a number, a byte of scale for 64, and 4 bytes for 256 of those; the head is not packed."""
     plain, packed = (
-        count(recipe_of(unweighted, model=model), rows_of(8, 20)) for model in ({}, {"quantization": "nf4"})
+        count(recipe_of(unweighted, model=model), rows_of(8, 20))
+        for model in ({}, {"quantization": "nf4"})
     )
     saved = plain.footprint.weights - packed.footprint.weights
     assert saved == pytest.approx(LINEAR * (4 - 0.5 - 1 / 64 - 4 / (64 * 256)), abs=1)
@@ -143,7 +167,9 @@ def profiled_peak(recipe: Recipe, rows: list[Example]) -> int:
         batch = objective.collate(rows)
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
             objective.summed_loss(model, batch, batch.pop("labels")).backward()
-    events = [each for each in watched.profiler.kineto_results.events() if each.name() == "[memory]"]
+    events = [
+        each for each in watched.profiler.kineto_results.events() if each.name() == "[memory]"
+    ]
     now = peak = 0
     for event in sorted(events, key=lambda each: each.start_ns()):
         now += event.nbytes()
@@ -151,7 +177,9 @@ def profiled_peak(recipe: Recipe, rows: list[Example]) -> int:
     return peak
 
 
-@pytest.mark.parametrize("settings", [{}, {"gradient_checkpointing": True}, {"loss_on": "prompt_and_answer"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"gradient_checkpointing": True}, {"loss_on": "prompt_and_answer"}]
+)
 @pytest.mark.parametrize(("count_rows", "padded", "length"), [(7, 1, 100), (3, 2, 60)])
 def test_what_a_step_makes_is_what_the_profiler_sees(
     model_folder: Path, settings, count_rows: int, padded: int, length: int
@@ -166,7 +194,7 @@ def test_what_a_step_makes_is_what_the_profiler_sees(
 
 def test_the_ledger_by_hand():
     """4,000 and 4,000 bytes live together, then one of them with 2,000: 8,000 at most; logits are as wide as V."""
-    ledger = footprint._ledger_class()([], vocabulary=500, targets=3)
+    ledger = footprint._Ledger([], vocabulary=500, targets=3)
     with ledger:
         one = torch.zeros(1000)
         two = one + 1
@@ -224,7 +252,7 @@ def test_a_head_has_as_many_rows_as_the_task_has_labels(unweighted: Path):
 def test_the_largest_batch_is_the_one_with_most_tokens(model_folder: Path):
     rows = rows_of(8, 10) + rows_of(8, 90) + rows_of(16, 20)
     recipe = recipe_of(model_folder, train={"num_train_epochs": 1})
-    found = forecast.largest_batch(recipe, rows, forecast.share_of(recipe))
+    found = forecast.largest_batch(recipe, rows, forecast.share_out(recipe))
     assert [len(row.input_ids) for row in found] == [90] * 8  # four steps are sorted together
 
 
@@ -238,15 +266,18 @@ def test_only_planned_steps_have_a_largest_batch(model_folder: Path):
 
 
 def test_what_does_not_fit_says_what_needs_less(unweighted: Path, monkeypatch: pytest.MonkeyPatch):
-    recipe, data = recipe_of(unweighted, train={"loss_on": "prompt_and_answer"}), data_of(rows_of(32, 128))
+    recipe, data = (
+        recipe_of(unweighted, train={"loss_on": "prompt_and_answer"}),
+        data_of(rows_of(32, 128)),
+    )
     base = empty_base(recipe.model, None)
     monkeypatch.setattr(forecast, "rss_bytes", lambda: 10 * KIB)
-    found = make_forecast(recipe, base, data).memory
+    found = make_forecast(TrainingPlan(recipe, base, data)).memory
     assert found.own == 10 * KIB
     assert found.fits
     assert found.instead == []
     monkeypatch.setattr(forecast, "free_memory_bytes", lambda _: found.total - 10 * KIB)
-    tight = make_forecast(recipe, base, data).memory
+    tight = make_forecast(TrainingPlan(recipe, base, data)).memory
     assert tight.room == tight.total
     assert not tight.fits  # the count may be 15 % short
     batch, accumulation = "train.per_device_train_batch_size", "train.gradient_accumulation_steps"
@@ -260,37 +291,56 @@ def test_what_does_not_fit_says_what_needs_less(unweighted: Path, monkeypatch: p
     assert halves == sorted(halves, reverse=True)
     assert halves[0] < tight.total
     assert all(each.fits == (each.total * 1.15 <= tight.room) for each in tight.instead)
-    smaller = recipe_of(unweighted, train={"loss_on": "prompt_and_answer", "gradient_checkpointing": True})
-    assert make_forecast(smaller, base, data).memory.total == tight.instead[3].total
+    smaller = recipe_of(
+        unweighted, train={"loss_on": "prompt_and_answer", "gradient_checkpointing": True}
+    )
+    assert make_forecast(TrainingPlan(smaller, base, data)).memory.total == tight.instead[3].total
 
 
 def test_where_no_setting_is_enough_they_are_taken_together(unweighted: Path):
     recipe, data = recipe_of(unweighted), data_of(rows_of(32, 128))
     base = empty_base(recipe.model, None, gpu=True)
-    least = min(each.total for each in make_forecast(recipe, base, data, room=1).memory.instead[:6])
-    found = make_forecast(recipe, base, data, room=round(0.9 * least)).memory.instead
+    least = min(
+        each.total
+        for each in make_forecast(TrainingPlan(recipe, base, data), room=1).memory.instead[:6]
+    )
+    found = make_forecast(TrainingPlan(recipe, base, data), room=round(0.9 * least)).memory.instead
     assert [each.fits for each in found] == [False] * (len(found) - 1) + [True]
     one_row = {"train.per_device_train_batch_size": 1, "train.gradient_accumulation_steps": 8}
     assert found[6].settings == one_row | {"train.gradient_checkpointing": True}
     assert found[-1].settings.items() > found[6].settings.items() or len(found) == 7
     changed = recipe_of(unweighted, train=_fields(found[6].settings, "train"))
-    assert make_forecast(changed, base, data, room=1).memory.total == found[6].total
+    assert make_forecast(TrainingPlan(changed, base, data), room=1).memory.total == found[6].total
 
 
 def _fields(settings: dict[str, object], section: str) -> dict[str, object]:
     return {
-        name.removeprefix(f"{section}."): value for name, value in settings.items() if name.startswith(f"{section}.")
+        name.removeprefix(f"{section}."): value
+        for name, value in settings.items()
+        if name.startswith(f"{section}.")
     }
 
 
 @pytest.mark.parametrize(
     ("batch", "accumulation", "halves"),
-    [(12, 1, [6, 3, 1]), (5, 1, [1]), (10, 1, [5, 2, 1]), (6, 2, [3, 1]), (5, 2, [2, 1]), (1, 8, [])],
+    [
+        (12, 1, [6, 3, 1]),
+        (5, 1, [1]),
+        (10, 1, [5, 2, 1]),
+        (6, 2, [3, 1]),
+        (5, 2, [2, 1]),
+        (1, 8, []),
+    ],
 )
-def test_any_batch_is_halved_down_to_one_row(batch: int, accumulation: int, halves: list[int], model_folder: Path):
+def test_any_batch_is_halved_down_to_one_row(
+    batch: int, accumulation: int, halves: list[int], model_folder: Path
+):
     """The rows of a step stay: a micro-batch divides them."""
     train = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
-    found = [list(each.values()) for each in forecast._micro_batches(recipe_of(model_folder, train=train))]
+    found = [
+        list(each.values())
+        for each in forecast._micro_batches(recipe_of(model_folder, train=train))
+    ]
     assert found == [[rows, batch * accumulation // rows] for rows in halves]
 
 
@@ -303,27 +353,36 @@ def test_a_gpu_elsewhere_computes_in_sixteen_bits(unweighted: Path):
     assert (here.info.dtype, there.info.dtype, there.device) == ("float32", "bfloat16", "cuda")
     rows = rows_of(8, 20)
     numbers = here.info.parameters - LINEAR
-    weights = [footprint.count_memory(packed, base, rows).footprint.weights for base in (here, there)]
+    weights = [
+        footprint.count_memory(packed, base, rows).footprint.weights for base in (here, there)
+    ]
     assert weights[0] - weights[1] == 2 * numbers
-    found = make_forecast(packed, there, data_of(rows), room=10**9).memory
+    found = make_forecast(TrainingPlan(packed, there, data_of(rows)), room=10**9).memory
     assert (found.own, found.room, found.fits) == (0, 10**9, True)
 
 
-def test_an_architecture_that_looks_at_contents_is_said_not_to_be_foreseen(unweighted: Path, monkeypatch):
+def test_an_architecture_that_looks_at_contents_is_said_not_to_be_foreseen(
+    unweighted: Path, monkeypatch
+):
     def fail(*_: object) -> None:
         raise RuntimeError("no contents")
 
     monkeypatch.setattr(forecast, "count_memory", fail)
     recipe = recipe_of(unweighted)
-    found = make_forecast(recipe, empty_base(recipe.model, None), data_of(rows_of(8, 20)))
+    found = make_forecast(
+        TrainingPlan(recipe, empty_base(recipe.model, None), data_of(rows_of(8, 20)))
+    )
     assert (found.memory, found.trainable, found.work.steps) == (None, None, 2)
 
 
 def test_timing_leaves_the_base_and_the_random_generators_as_they_were(model_folder: Path):
     recipe = recipe_of(model_folder, adapter={"lora_dropout": 0.3})
     base = load_base_model(recipe.model)
-    before, state = {key: value.clone() for key, value in base.model.state_dict().items()}, torch.get_rng_state()
-    assert 0 < time_steps(recipe, base, data_of(rows_of(20, 30))) < 60
+    before, state = (
+        {key: value.clone() for key, value in base.model.state_dict().items()},
+        torch.get_rng_state(),
+    )
+    assert 0 < time_steps(TrainingPlan(recipe, base, data_of(rows_of(20, 30)))) < 60
     after = base.model.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) for key in before)
@@ -337,7 +396,7 @@ def test_time_by_hand(model_folder: Path, monkeypatch: pytest.MonkeyPatch):
     base = load_base_model(recipe.model)
     clock = iter([0, 100, 200, *(200 + 5 * turn + at for turn in (1, 2) for at in (0, 2, 2.5))])
     monkeypatch.setattr(forecast, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    found = time_steps(recipe, base, data_of(rows_of(20, 30)))
+    found = time_steps(TrainingPlan(recipe, base, data_of(rows_of(20, 30))))
     assert found == pytest.approx(10 + 3)
 
 
@@ -353,11 +412,17 @@ def seen_of(model) -> dict[str, object]:
     return {
         "training": all(module.training for module in model.modules()),
         "checkpointing": inner.is_activation_checkpointing,
-        "products": sum(bool(module.lora_variant) for module in model.modules() if hasattr(module, "lora_variant")),
+        "products": sum(
+            bool(module.lora_variant)
+            for module in model.modules()
+            if hasattr(module, "lora_variant")
+        ),
     }
 
 
-def test_a_model_is_timed_as_it_is_trained(half, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_model_is_timed_as_it_is_trained(
+    half, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """Both are looked at where their loss is made; 7 linear layers in each of two have 16-bit products."""
     seen: list[dict[str, object]] = []
 
@@ -373,32 +438,36 @@ def test_a_model_is_timed_as_it_is_trained(half, model_folder: Path, tmp_path: P
     monkeypatch.setattr(forecast, "make_objective", watching)
     monkeypatch.setattr(run, "make_objective", watching)
     recipe = recipe_of(model_folder, train={"gradient_checkpointing": True, "max_steps": 1})
-    time_steps(recipe, half, data_of(rows_of(8, 20)))
+    time_steps(TrainingPlan(recipe, half, data_of(rows_of(8, 20))))
     timed = list(seen)
     seen.clear()
-    train(recipe, half, data_of(rows_of(8, 20)), tmp_path / "a")
+    train(TrainingPlan(recipe, half, data_of(rows_of(8, 20))), tmp_path / "a")
     assert timed == [{"training": True, "checkpointing": True, "products": 14}] * 3
     assert seen == timed[:1]
     assert not half.model.is_activation_checkpointing
 
 
-def test_the_optimizer_is_timed_with_the_recipes_own(model_folder: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_optimizer_is_timed_with_the_recipes_own(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
     steps = []
     monkeypatch.setattr(torch.optim.SGD, "step", lambda self: steps.append(self.defaults["lr"]))
     recipe = recipe_of(model_folder, train={"optim": "sgd", "learning_rate": 0.25})
-    time_steps(recipe, load_base_model(recipe.model), data_of(rows_of(8, 20)))
+    time_steps(TrainingPlan(recipe, load_base_model(recipe.model), data_of(rows_of(8, 20))))
     assert steps == [0.25] * 3
 
 
 def test_autocast_is_that_of_a_gpu_in_bfloat16(half):
-    assert not precision.is_autocast(half)
-    with precision.autocast(half):
+    assert not numerics.is_autocast(half)
+    with numerics.autocast(half):
         assert not torch.is_autocast_enabled("cpu")
     on_gpu = replace(half, device="cuda")
-    assert precision.is_autocast(on_gpu)
-    with precision.autocast(on_gpu, "cpu"):
+    assert numerics.is_autocast(on_gpu)
+    with numerics.autocast(on_gpu, "cpu"):
         assert torch.is_autocast_enabled("cpu")
-    assert not precision.is_autocast(replace(on_gpu, info=half.info.model_copy(update={"dtype": "float32"})))
+    assert not numerics.is_autocast(
+        replace(on_gpu, info=half.info.model_copy(update={"dtype": "float32"}))
+    )
 
 
 @pytest.mark.parametrize(
@@ -431,7 +500,9 @@ def test_a_forecast_in_a_line_advises_what_fits():
         memory.with_settings({"train.gradient_checkpointing": True}, parts),
         memory.with_settings({"model.quantization": "nf4", "model.max_length": 64}, small),
     ]
-    said = forecast_lines.summarise(Forecast(work, Share(8), "cuda", 1, 1, replace(memory, instead=instead)))
+    said = forecast_lines.summarise(
+        Forecast(work, Share(8), "cuda", 1, 1, replace(memory, instead=instead))
+    )
     assert said == (
         "1 step of 8 rows, 2.5 M tokens to read, peak about 1.0 GiB of 1.0 GiB; WARNING: it may not fit "
         "(512.0 MiB: fits with --set model.quantization=nf4 --set model.max_length=64)"
@@ -453,7 +524,9 @@ def lines_of(out: str) -> dict[str, str]:
     return {re.split(" {2,}", line.strip(), maxsplit=1)[0]: line[28:] for line in out.splitlines()}
 
 
-def test_a_dry_run_says_it_all_and_writes_nothing(ft, model_folder: Path, reviews: Path, tmp_path: Path):
+def test_a_dry_run_says_it_all_and_writes_nothing(
+    ft, model_folder: Path, reviews: Path, tmp_path: Path
+):
     path = write_recipe(tmp_path, model_folder, reviews)
     before = sorted(tmp_path.rglob("*"))
     code, out, _ = ft("run", path, "--name", "mine", "--dry-run")
@@ -464,13 +537,23 @@ def test_a_dry_run_says_it_all_and_writes_nothing(ft, model_folder: Path, review
     assert lines["steps"] == "16 of 8 rows (4 at once, 2 accumulated), 2 epochs"
     assert lines["memory, peak"].endswith(": fits")
     assert lines["time"].startswith("about ")
-    assert {"weights of the base", "activations", "logits", "Python and libraries", "tokens"} <= lines.keys()
+    assert {
+        "weights of the base",
+        "activations",
+        "logits",
+        "Python and libraries",
+        "tokens",
+    } <= lines.keys()
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_dry_run_looks_whether_its_folders_could_be_written(ft, model_folder: Path, reviews: Path, tmp_path: Path):
+def test_a_dry_run_looks_whether_its_folders_could_be_written(
+    ft, model_folder: Path, reviews: Path, tmp_path: Path
+):
     (tmp_path / "adapters").write_text("a file where a folder has to be")
-    code, _, err = ft("run", write_recipe(tmp_path, model_folder, reviews), "--name", "mine", "--dry-run")
+    code, _, err = ft(
+        "run", write_recipe(tmp_path, model_folder, reviews), "--name", "mine", "--dry-run"
+    )
     assert (code, "adapters: can't be written" in err) == (2, True)
 
 
@@ -479,7 +562,9 @@ def test_a_dry_run_that_may_not_fit_shows_what_does(
 ):
     monkeypatch.setattr(forecast, "rss_bytes", lambda: 0)
     monkeypatch.setattr(forecast, "free_memory_bytes", lambda _: 1000 * KIB)
-    code, out, _ = ft("run", write_recipe(tmp_path, model_folder, reviews), "--name", "mine", "--dry-run")
+    code, out, _ = ft(
+        "run", write_recipe(tmp_path, model_folder, reviews), "--name", "mine", "--dry-run"
+    )
     assert code == 0
     lines = out.splitlines()
     peak = next(line for line in lines if line.startswith("memory, peak"))
@@ -487,15 +572,24 @@ def test_a_dry_run_that_may_not_fit_shows_what_does(
     assert lines[-1].split("  ")[-1] == "not known: it may not fit"
     advice = lines[lines.index("what needs less") + 1 : -1]
     found = [
-        re.fullmatch(r"  (\S+ [KM]iB): (fits|may not fit) {2,}(--set \S+=\S+(?: --set \S+=\S+)*)", line)
+        re.fullmatch(
+            r"  (\S+ [KM]iB): (fits|may not fit) {2,}(--set \S+=\S+(?: --set \S+=\S+)*)", line
+        )
         for line in advice
     ]
     assert all(found), advice
     kib = [float(each[1].split()[0]) * {"K": 1, "M": 1024}[each[1].split()[1][0]] for each in found]
     assert [each[2] == "fits" for each in found] == [size * 1.15 <= 1000 for size in kib]
     assert {each[2] for each in found} == {"fits", "may not fit"}
-    assert found[0][3] == "--set train.per_device_train_batch_size=2 --set train.gradient_accumulation_steps=4"
-    settings = [word for word in next(each[3] for each in found if each[2] == "fits").split() if word != "--set"]
+    assert (
+        found[0][3]
+        == "--set train.per_device_train_batch_size=2 --set train.gradient_accumulation_steps=4"
+    )
+    settings = [
+        word
+        for word in next(each[3] for each in found if each[2] == "fits").split()
+        if word != "--set"
+    ]
     options = [word for setting in settings for word in ("--set", setting)]
     code, out, _ = ft("run", tmp_path / "recipe.yaml", "--name", "mine", "--dry-run", *options)
     assert (code, "MAY NOT FIT" in out) == (0, False)
@@ -505,11 +599,15 @@ def test_a_long_quantity_stays_apart_from_its_amount(
     ft, model_folder: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(pipeline, "dry_run", lambda *_: [("q" * 40, "1 GiB"), ("short", "2 GiB")])
-    _, out, _ = ft("run", write_recipe(tmp_path, model_folder, reviews), "--name", "mine", "--dry-run")
+    _, out, _ = ft(
+        "run", write_recipe(tmp_path, model_folder, reviews), "--name", "mine", "--dry-run"
+    )
     assert out.splitlines() == ["q" * 40 + "  1 GiB", "short" + " " * 23 + "2 GiB"]
 
 
-def test_a_dry_run_for_a_gpu_elsewhere(ft, model_folder: Path, reviews: Path, tmp_path: Path, monkeypatch):
+def test_a_dry_run_for_a_gpu_elsewhere(
+    ft, model_folder: Path, reviews: Path, tmp_path: Path, monkeypatch
+):
     """What only this CPU can't do is not refused; how long it takes is not known here."""
     monkeypatch.setattr(hyperparameters, "_try_step", _refuse)
     monkeypatch.setattr(quantization, "_odd_modules", lambda *_: ["lm (3)"])
@@ -529,11 +627,23 @@ def _refuse(*_: object) -> None:
     raise RuntimeError("no kernel for this device")
 
 
-def test_a_dry_run_looks_at_the_learning_rate_of_each_step(ft, model_folder: Path, reviews: Path, tmp_path: Path):
-    command = ("run", write_recipe(tmp_path, model_folder, reviews), "--name", "mine", "--dry-run", "--set")
+def test_a_dry_run_looks_at_the_learning_rate_of_each_step(
+    ft, model_folder: Path, reviews: Path, tmp_path: Path
+):
+    command = (
+        "run",
+        write_recipe(tmp_path, model_folder, reviews),
+        "--name",
+        "mine",
+        "--dry-run",
+        "--set",
+    )
     code, _, err = ft(*command, "train.max_steps=1", "--set", "train.warmup_steps=1")
     assert code == 3
     assert_three_lines(err, "train.learning_rate: 0 in each of the 1 steps")
     code, out, _ = ft(*command, "train.max_steps=3", "--set", "train.warmup_steps=3")
     assert code == 0
-    assert "WARNING: train.warmup_steps is 3 of 3 steps: the full learning rate is never reached" in out
+    assert (
+        "WARNING: train.warmup_steps is 3 of 3 steps: the full learning rate is never reached"
+        in out
+    )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import get_scheduler, modeling_utils
+from transformers import Trainer, TrainingArguments, get_scheduler, modeling_utils
 from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
 
@@ -19,9 +19,15 @@ from ft_harness.models.adapters import attached, identity, read_history
 from ft_harness.models.base_model import load_base_model
 from ft_harness.models.heads import plan_head
 from ft_harness.recipe import Recipe
-from ft_harness.training import describe_warmup, hyperparameter_problems, rate_problems, train
+from ft_harness.training import (
+    TrainingPlan,
+    describe_warmup,
+    hyperparameter_problems,
+    rate_problems,
+    train,
+)
 from ft_harness.training.adapter_model import adapter_model
-from ft_harness.training.arguments import training_arguments
+from ft_harness.training.hyperparameters import make_optimizer, warmup_steps
 from tests.builders.command import assert_three_lines
 from tests.builders.interruptions import kill_at_step
 from tests.builders.tiny import write_jsonl
@@ -33,7 +39,9 @@ ADAPTER = {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0}
 @pytest.fixture(scope="module")
 def bench(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     folder = save_llama(tmp_path_factory.mktemp("models") / "tiny")
-    recipe = Recipe.model_validate({"model": {"pretrained": str(folder)}, "task": {"name": "demo_sentiment"}})
+    recipe = Recipe.model_validate(
+        {"model": {"pretrained": str(folder)}, "task": {"name": "demo_sentiment"}}
+    )
     return Bench(load_base_model(recipe.model), folder, str(reviews))
 
 
@@ -71,8 +79,14 @@ RATES: dict[str, tuple[dict[str, Any], dict[int, float]]] = {
 @pytest.mark.parametrize("name", RATES)
 def test_learning_rates(name: str, bench: Bench, tmp_path: Path):
     settings, expected = RATES[name]
-    bench.train(tmp_path / "a", ADAPTER, max_steps=10, learning_rate=1e-3, eval_strategy="no", **settings)
-    found = {entry.step: entry.learning_rate for entry in read_history(tmp_path / "a") if entry.loss is not None}
+    bench.train(
+        tmp_path / "a", ADAPTER, max_steps=10, learning_rate=1e-3, eval_strategy="no", **settings
+    )
+    found = {
+        entry.step: entry.learning_rate
+        for entry in read_history(tmp_path / "a")
+        if entry.loss is not None
+    }
     assert len(found) == 10
     assert {step: found[step] for step in expected} == pytest.approx(expected, abs=1e-12)
 
@@ -80,27 +94,54 @@ def test_learning_rates(name: str, bench: Bench, tmp_path: Path):
 def test_a_rate_that_falls_where_evaluations_stop_improving(bench: Bench, tmp_path: Path):
     """No loss is better by 99.9 %: halved at each evaluation but the first, which is the best so far."""
     kwargs = {"patience": 0, "factor": 0.5, "threshold": 0.999}
-    settings = {"max_steps": None, "num_train_epochs": 4, "per_device_train_batch_size": 32, "learning_rate": 1e-3}
+    settings = {
+        "max_steps": None,
+        "num_train_epochs": 4,
+        "per_device_train_batch_size": 32,
+        "learning_rate": 1e-3,
+    }
     bench.train(
-        tmp_path / "a", ADAPTER, lr_scheduler_type="reduce_lr_on_plateau", lr_scheduler_kwargs=kwargs, **settings
+        tmp_path / "a",
+        ADAPTER,
+        lr_scheduler_type="reduce_lr_on_plateau",
+        lr_scheduler_kwargs=kwargs,
+        **settings,
     )
-    rates = [entry.learning_rate for entry in read_history(tmp_path / "a") if entry.loss is not None]
+    rates = [
+        entry.learning_rate for entry in read_history(tmp_path / "a") if entry.loss is not None
+    ]
     assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 1e-3, 5e-4, 5e-4, 2.5e-4, 2.5e-4])
 
 
 def test_a_greedy_rate_goes_by_the_evaluations(bench: Bench, tmp_path: Path):
     """As transformers' own schedule, given the losses that the history holds."""
-    settings = {"max_steps": None, "num_train_epochs": 4, "per_device_train_batch_size": 64, "learning_rate": 1e-3}
-    bench.train(tmp_path / "a", ADAPTER, lr_scheduler_type="greedy", lr_scheduler_kwargs={"patience": 0}, **settings)
+    settings = {
+        "max_steps": None,
+        "num_train_epochs": 4,
+        "per_device_train_batch_size": 64,
+        "learning_rate": 1e-3,
+    }
+    bench.train(
+        tmp_path / "a",
+        ADAPTER,
+        lr_scheduler_type="greedy",
+        lr_scheduler_kwargs={"patience": 0},
+        **settings,
+    )
     history = read_history(tmp_path / "a")
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
-    schedule, expected = get_scheduler("greedy", optimizer, scheduler_specific_kwargs={"patience": 0}), []
+    schedule, expected = (
+        get_scheduler("greedy", optimizer, scheduler_specific_kwargs={"patience": 0}),
+        [],
+    )
     for entry in history:
         if entry.eval_loss is not None:
             schedule.step(entry.eval_loss)
         else:
             expected.append(optimizer.param_groups[0]["lr"])
-    assert [entry.learning_rate for entry in history if entry.loss is not None] == pytest.approx(expected)
+    assert [entry.learning_rate for entry in history if entry.loss is not None] == pytest.approx(
+        expected
+    )
     assert len(set(expected)) > 1
 
 
@@ -110,7 +151,9 @@ def test_every_schedule_of_transformers_can_be_asked_for(bench: Bench):
         "warmup_stable_decay": {"num_decay_steps": 5},
     }  # fmt: skip
     for kind in SchedulerType:
-        recipe = bench.recipe(ADAPTER, lr_scheduler_type=kind.value, lr_scheduler_kwargs=needed.get(kind.value, {}))
+        recipe = bench.recipe(
+            ADAPTER, lr_scheduler_type=kind.value, lr_scheduler_kwargs=needed.get(kind.value, {})
+        )
         assert hyperparameter_problems(recipe) == [], kind
 
 
@@ -127,7 +170,9 @@ def test_every_schedule_of_transformers_can_be_asked_for(bench: Bench):
         ("reduce_lr_on_plateau", {"factor": 2}, "Factor"),
     ],
 )
-def test_arguments_that_a_schedule_does_not_take(kind: str, kwargs: dict[str, Any], words: str, bench: Bench):
+def test_arguments_that_a_schedule_does_not_take(
+    kind: str, kwargs: dict[str, Any], words: str, bench: Bench
+):
     recipe = bench.recipe(ADAPTER, lr_scheduler_type=kind, lr_scheduler_kwargs=kwargs)
     (found,) = hyperparameter_problems(recipe)
     assert "train.lr_scheduler_kwargs" in found.what
@@ -144,7 +189,10 @@ WARMING_UP: list[tuple[dict[str, Any], str | None]] = [  # 43 rows: 6 steps of 8
     ({"num_train_epochs": 2}, None),  # 12 steps, one of warm-up
     ({"num_train_epochs": 2, "warmup_steps": 11}, None),
     ({"num_train_epochs": 2, "warmup_steps": 12}, "WARNING: train.warmup_steps is 12 of 12 steps"),
-    ({"num_train_epochs": 2, "warmup_steps": 500}, "WARNING: train.warmup_steps is 500 of 12 steps"),
+    (
+        {"num_train_epochs": 2, "warmup_steps": 500},
+        "WARNING: train.warmup_steps is 500 of 12 steps",
+    ),
     ({"num_train_epochs": 2, "warmup_steps": 500, "lr_scheduler_type": "constant"}, None),
     ({"num_train_epochs": 2, "warmup_steps": 500, "lr_scheduler_type": "greedy"}, None),
     ({"num_train_epochs": 0.1, "warmup_steps": 0}, None),
@@ -152,7 +200,9 @@ WARMING_UP: list[tuple[dict[str, Any], str | None]] = [  # 43 rows: 6 steps of 8
 
 
 @pytest.mark.parametrize(("settings", "warning"), WARMING_UP, ids=str)
-def test_a_warm_up_that_never_ends_is_pointed_out(settings: dict[str, Any], warning: str | None, bench: Bench):
+def test_a_warm_up_that_never_ends_is_pointed_out(
+    settings: dict[str, Any], warning: str | None, bench: Bench
+):
     recipe = bench.recipe(ADAPTER, max_steps=None, **settings)
     assert rate_problems(recipe.train, 43) == []
     found = describe_warmup(recipe.train, 43)
@@ -160,7 +210,9 @@ def test_a_warm_up_that_never_ends_is_pointed_out(settings: dict[str, Any], warn
     assert str(found).startswith(str(warning))
 
 
-@pytest.mark.parametrize("settings", [{"num_train_epochs": 0.1}, {"max_steps": 1, "warmup_steps": 3}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{"num_train_epochs": 0.1}, {"max_steps": 1, "warmup_steps": 3}], ids=str
+)
 def test_steps_that_all_have_rate_0_are_refused(settings: dict[str, Any], bench: Bench):
     """A tenth of 6 steps is one, whose rate is that of the schedule after none: 0."""
     recipe = bench.recipe(ADAPTER, **{"max_steps": None} | settings)
@@ -179,7 +231,9 @@ def write_recipe(folder: Path, bench: Bench, rest: str, task: str = "demo_sentim
 
 def test_the_warm_up_is_looked_at_by_check_and_run(bench: Bench, tmp_path: Path, ft):
     recipe = write_recipe(
-        tmp_path, bench, "adapter: {r: 4}\ntrain: {max_steps: 2, warmup_steps: 9}\neval: {splits: [test]}\n"
+        tmp_path,
+        bench,
+        "adapter: {r: 4}\ntrain: {max_steps: 2, warmup_steps: 9}\neval: {splits: [test]}\n",
     )
     code, out, _ = ft("check", recipe)
     assert (code, "WARNING: train.warmup_steps is 9 of 2 steps" in out) == (0, True)
@@ -194,16 +248,68 @@ def test_the_warm_up_is_looked_at_by_check_and_run(bench: Bench, tmp_path: Path,
 # --- optimizer -------------------------------------------------------------------------------------------------------
 
 
-def test_fields_reach_transformers_arguments(bench: Bench, tmp_path: Path):
+def test_fields_are_those_of_transformers_arguments_and_reach_the_optimizer(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     settings = {
         "learning_rate": 3e-4, "num_train_epochs": 5.0, "max_steps": 77, "per_device_train_batch_size": 3,
         "gradient_accumulation_steps": 2, "lr_scheduler_type": "cosine", "lr_scheduler_kwargs": {"num_cycles": 1.5},
         "warmup_steps": 7, "weight_decay": 0.1, "optim": "adafactor", "adam_beta1": 0.8, "adam_beta2": 0.95,
         "adam_epsilon": 1e-6, "max_grad_norm": 0.3, "gradient_checkpointing": True, "seed": 11,
     }  # fmt: skip
-    made = training_arguments(bench.recipe(ADAPTER, **settings), tmp_path, bench.base, validate=True)
-    assert {name: getattr(made, name) for name in settings} == settings
-    assert made.activation_checkpointing_kwargs == {"use_reentrant": False}
+    known = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none", **settings)
+    assert {name: getattr(known, name) for name in settings} == settings
+    seen, original = [], Trainer.get_optimizer_cls_and_kwargs
+
+    def watched(arguments: TrainingArguments, model: torch.nn.Module) -> Any:
+        seen.append(arguments)
+        return original(arguments, model)
+
+    monkeypatch.setattr(Trainer, "get_optimizer_cls_and_kwargs", watched)
+    make_optimizer(bench.recipe(ADAPTER, **settings).train, torch.nn.Linear(2, 2))
+    of_optimizer = (
+        "learning_rate",
+        "weight_decay",
+        "optim",
+        "adam_beta1",
+        "adam_beta2",
+        "adam_epsilon",
+    )
+    (made,) = seen
+    assert {name: getattr(made, name) for name in of_optimizer} == {
+        name: settings[name] for name in of_optimizer
+    }
+
+
+@pytest.mark.parametrize("kind", ["linear", "cosine", "constant_with_warmup"])
+@pytest.mark.parametrize("warmup", [0, 0.05, 0.31, 1, 7, 500])
+def test_steps_of_warm_up_are_those_of_transformers(
+    kind: str, warmup: float, tmp_path: Path, bench: Bench
+):
+    known = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none", warmup_steps=warmup)
+    settings = bench.recipe(ADAPTER, warmup_steps=warmup, lr_scheduler_type=kind).train
+    assert [warmup_steps(settings, steps) for steps in range(1, 50)] == [
+        known.get_warmup_steps(steps) for steps in range(1, 50)
+    ]
+
+
+def test_biases_and_norms_do_not_decay(bench: Bench, tmp_path: Path):
+    """The groups that transformers' Trainer makes of the same model."""
+    recipe = bench.recipe("none", weight_decay=0.3)
+    with adapter_model(recipe, bench.base) as model:
+        model.lm_head.bias = torch.nn.Parameter(torch.zeros(1))  # Llama itself has none
+        try:
+            arguments = TrainingArguments(
+                str(tmp_path), use_cpu=True, report_to="none", weight_decay=0.3
+            )
+            expected = Trainer(model, arguments).create_optimizer().param_groups
+            found = make_optimizer(recipe.train, model).param_groups
+        finally:
+            model.lm_head.bias = None
+        assert [group["weight_decay"] for group in found] == [0.3, 0.0]
+        assert all(group["params"] for group in found)
+        for mine, theirs in zip(found, expected, strict=True):
+            assert list(map(id, mine["params"])) == list(map(id, theirs["params"]))
 
 
 def test_gradients_are_clipped(bench: Bench, tmp_path: Path):
@@ -214,10 +320,15 @@ def test_gradients_are_clipped(bench: Bench, tmp_path: Path):
     }  # fmt: skip
     with adapter_model(bench.recipe(ADAPTER, **settings), bench.base) as model:
         start = {
-            name.replace(".default", ""): p.detach().clone() for name, p in model.named_parameters() if "lora" in name
+            name.replace(".default", ""): p.detach().clone()
+            for name, p in model.named_parameters()
+            if "lora" in name
         }
     bench.train(tmp_path / "a", ADAPTER, **settings)
-    moved = sum(float((weight - start[name]).pow(2).sum()) for name, weight in trained(tmp_path / "a").items())
+    moved = sum(
+        float((weight - start[name]).pow(2).sum())
+        for name, weight in trained(tmp_path / "a").items()
+    )
     assert read_history(tmp_path / "a")[0].grad_norm > 0.01
     assert math.sqrt(moved) == pytest.approx(0.02, rel=1e-3)
 
@@ -231,12 +342,16 @@ def test_weight_decay(bench: Bench, tmp_path: Path):
     }  # fmt: skip
     with adapter_model(bench.recipe(ADAPTER, **settings), bench.base) as model:
         start = {
-            name.replace(".default", ""): p.detach().clone() for name, p in model.named_parameters() if "lora_A" in name
+            name.replace(".default", ""): p.detach().clone()
+            for name, p in model.named_parameters()
+            if "lora_A" in name
         }
     bench.train(tmp_path / "a", ADAPTER, **settings)
     after = trained(tmp_path / "a")
     assert len(start) == 14  # seven modules in each of two layers
-    assert all(torch.allclose(after[name], weight * 0.95, atol=1e-7) for name, weight in start.items())
+    assert all(
+        torch.allclose(after[name], weight * 0.95, atol=1e-7) for name, weight in start.items()
+    )
 
 
 RUN_HERE = {
@@ -254,7 +369,9 @@ def test_an_optimizer_takes_a_step_here_or_is_refused_with_the_reason(name: str,
     assert all(f"train.optim {name}: it can't take a step here (" in each.what for each in found)
 
 
-def test_an_optimizer_that_is_made_but_fails_at_its_step_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+def test_an_optimizer_that_is_made_but_fails_at_its_step_is_refused(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("no kernel for this device")
 
@@ -266,12 +383,16 @@ def test_an_optimizer_that_is_made_but_fails_at_its_step_is_refused(bench: Bench
 def test_a_learning_rate_that_no_optimizer_can_take_is_named(bench: Bench):
     """AdamW divides it by 1 - 0.9: 1e39 is beyond float32's 3.4e38."""
     (found,) = hyperparameter_problems(bench.recipe(ADAPTER, learning_rate=1e38))
-    assert found.what.startswith("train.learning_rate 1e+38: adamw_torch can't take a step with it (")
+    assert found.what.startswith(
+        "train.learning_rate 1e+38: adamw_torch can't take a step with it ("
+    )
 
 
 @pytest.mark.parametrize("name", ["adafactor", "paged_adamw_8bit", "lion_32bit"])
 def test_training_with_another_optimizer(name: str, bench: Bench, tmp_path: Path):
-    bench.train(tmp_path / "a", ADAPTER, optim=name, max_steps=8, eval_strategy="no", learning_rate=0.01)
+    bench.train(
+        tmp_path / "a", ADAPTER, optim=name, max_steps=8, eval_strategy="no", learning_rate=0.01
+    )
     found = losses(tmp_path / "a")
     assert len(found) == 8
     assert found[-1] < found[0] - 0.5
@@ -291,7 +412,9 @@ def test_a_killed_training_in_8_bits_continues_to_the_same(
     assert identity(tmp_path / "whole") == identity(tmp_path / "killed")
 
 
-def test_what_cannot_run_ends_a_training_before_it_loads_a_model(bench: Bench, tmp_path: Path, ft, no_model):
+def test_what_cannot_run_ends_a_training_before_it_loads_a_model(
+    bench: Bench, tmp_path: Path, ft, no_model
+):
     recipe = tmp_path / "adapters" / "x" / "recipe.yaml"
     recipe.parent.mkdir(parents=True)
     recipe.write_text(
@@ -302,7 +425,11 @@ def test_what_cannot_run_ends_a_training_before_it_loads_a_model(bench: Bench, t
     )
     code, _, err = ft("train", recipe)
     assert code == 3
-    for words in ("did you mean adamw_torch", "train.lr_scheduler_kwargs", "adapter.modules_to_save 'lm_heads'"):
+    for words in (
+        "did you mean adamw_torch",
+        "train.lr_scheduler_kwargs",
+        "adapter.modules_to_save 'lm_heads'",
+    ):
         assert words in err
 
 
@@ -322,7 +449,9 @@ def test_a_seed_makes_the_adapter(bench: Bench, tmp_path: Path):
 # --- activations computed twice --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("section", [ADAPTER | {"lora_dropout": 0.2}, ADAPTER | {"use_dora": True}, "none"], ids=str)
+@pytest.mark.parametrize(
+    "section", [ADAPTER | {"lora_dropout": 0.2}, ADAPTER | {"use_dora": True}, "none"], ids=str
+)
 def test_gradient_checkpointing_changes_no_number(
     section: Any, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -365,23 +494,36 @@ FEW_BITS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "output head": ({"modules_to_save": ["lm_head"]}, {}),
     "activations twice": ({}, {"gradient_checkpointing": True}),
     "head": ({"task_type": "SEQ_CLS"}, {"optim": "paged_adamw_8bit"}),
-    "head, dora, activations twice": ({"task_type": "SEQ_CLS", "use_dora": True}, {"gradient_checkpointing": True}),
+    "head, dora, activations twice": (
+        {"task_type": "SEQ_CLS", "use_dora": True},
+        {"gradient_checkpointing": True},
+    ),
 }
 
 
 @pytest.mark.parametrize("bits", ["nf4", "int8"])
 @pytest.mark.parametrize("name", FEW_BITS)
-def test_quantised_bases_are_trained_and_left_as_they_were(name: str, bits: str, bench: Bench, tmp_path: Path):
+def test_quantised_bases_are_trained_and_left_as_they_were(
+    name: str, bits: str, bench: Bench, tmp_path: Path
+):
     section, settings = FEW_BITS[name]
     if bits == "int8" and section.get("use_dora") and not torch.cuda.is_available():
         pytest.skip("refused on a CPU")
-    recipe = bench.recipe(ADAPTER | section, max_steps=6, eval_strategy="no", learning_rate=0.01, **settings)
-    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"quantization": bits})})
+    recipe = bench.recipe(
+        ADAPTER | section, max_steps=6, eval_strategy="no", learning_rate=0.01, **settings
+    )
+    recipe = recipe.model_copy(
+        update={"model": recipe.model.model_copy(update={"quantization": bits})}
+    )
     base = load_base_model(recipe.model, plan_head(recipe, bench.tasks.values()))
-    before = {key: tensor.clone() for key, tensor in base.model.state_dict().items() if torch.is_tensor(tensor)}
+    before = {
+        key: tensor.clone()
+        for key, tensor in base.model.state_dict().items()
+        if torch.is_tensor(tensor)
+    }
     own = Bench(base, bench.model_folder, bench.source)
     own.__dict__["tasks"] = bench.tasks
-    train(recipe, base, own.training_set(recipe), tmp_path / "a")
+    train(TrainingPlan(recipe, base, own.training_set(recipe)), tmp_path / "a")
     assert losses(tmp_path / "a")[-1] < losses(tmp_path / "a")[0]
     after = base.model.state_dict()
     assert all(torch.equal(tensor, after[key]) for key, tensor in before.items())
@@ -392,14 +534,21 @@ def test_quantised_bases_are_trained_and_left_as_they_were(name: str, bits: str,
     assert set(norms) == {base.model.dtype}  # not widened, as they are scored
 
 
-def test_dora_on_8_bits_is_refused_on_a_cpu(bench: Bench, foreign_dora: Path, monkeypatch: pytest.MonkeyPatch):
+def test_dora_on_8_bits_is_refused_on_a_cpu(
+    bench: Bench, foreign_dora: Path, monkeypatch: pytest.MonkeyPatch
+):
     recipe = bench.recipe(ADAPTER | {"use_dora": True})
-    eight = recipe.model_copy(update={"model": recipe.model.model_copy(update={"quantization": "int8"})})
+    eight = recipe.model_copy(
+        update={"model": recipe.model.model_copy(update={"quantization": "int8"})}
+    )
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     (found,) = hyperparameter_problems(eight)
     assert "adapter.use_dora: bitsandbytes loses" in found.what
     assert hyperparameter_problems(recipe) == []
-    with pytest.raises(InputError, match="use_dora"), attached(foreign_dora, load_base_model(eight.model), PROMPTS):
+    with (
+        pytest.raises(InputError, match="use_dora"),
+        attached(foreign_dora, load_base_model(eight.model), PROMPTS),
+    ):
         pass
 
 
@@ -415,7 +564,7 @@ def test_all_weights_in_few_bits_are_refused(bench: Bench, tmp_path: Path):
     quantised = recipe.model.model_copy(update={"quantization": "int8"})
     base = load_base_model(quantised)
     with pytest.raises(InputError, match="to train all of its weights"):
-        train(recipe, base, bench.training_set(recipe), tmp_path / "a")
+        train(TrainingPlan(recipe, base, bench.training_set(recipe)), tmp_path / "a")
 
 
 # --- scores during training ------------------------------------------------------------------------------------------
@@ -424,10 +573,16 @@ def test_all_weights_in_few_bits_are_refused(bench: Bench, tmp_path: Path):
 def test_answers_scored_during_training_need_room_too(bench: Bench, tmp_path: Path, ft, no_model):
     """Such scores use the task's own decoding, 8 tokens, whatever eval.generation_kwargs say."""
     for split, count in (("train", 4), ("validation", 2), ("test", 2)):
-        rows = [{"passage": f"a film {split}", "question": f"what {i}", "answer": "warm"} for i in range(count)]
+        rows = [
+            {"passage": f"a film {split}", "question": f"what {i}", "answer": "warm"}
+            for i in range(count)
+        ]
         write_jsonl(tmp_path / "data" / f"{split}.jsonl", rows)
     recipe = write_recipe(
-        tmp_path, bench, "adapter: {r: 4}\neval: {splits: [test], generation_kwargs: {max_gen_toks: 2}}\n", "demo_qa"
+        tmp_path,
+        bench,
+        "adapter: {r: 4}\neval: {splits: [test], generation_kwargs: {max_gen_toks: 2}}\n",
+        "demo_qa",
     )
     settings = ("--set", f"data.source={tmp_path / 'data'}", "--set", "model.max_length=8")
     code, _, err = ft("check", recipe, *settings)

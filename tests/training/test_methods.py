@@ -16,7 +16,12 @@ import pytest
 import torch
 from peft import LoraConfig
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from ft_harness.errors import ConfigError, InputError, NonFiniteError
 from ft_harness.models import adapters
@@ -26,7 +31,15 @@ from ft_harness.models.heads import plan_head
 from ft_harness.recipe import AdapterSection, Recipe, load_recipe
 from ft_harness.tasks.examples import Example, describe_examples, mark_trained, train_prompts
 from ft_harness.tasks.loading import TaskSpec, load_tasks
-from ft_harness.training import TrainingSet, build_training_set, finished_card, hyperparameter_problems, run, train
+from ft_harness.training import (
+    TrainingPlan,
+    TrainingSet,
+    build_training_set,
+    finished_card,
+    hyperparameter_problems,
+    run,
+    train,
+)
 from ft_harness.training.adapter_model import adapter_model
 from tests.builders.interruptions import kill_at_step
 from tests.builders.tiny import build_tokenizer, write_jsonl
@@ -59,11 +72,16 @@ class Bench:
     @cached_property
     def tasks(self) -> dict[Any, Any]:
         return load_tasks(
-            TaskSpec("demo_sentiment", metadata={"data_source": self.source}), ["train", "validation", "test"]
+            TaskSpec("demo_sentiment", metadata={"data_source": self.source}),
+            ["train", "validation", "test"],
         )
 
     def recipe(self, adapter: Any, **train_settings: Any) -> Recipe:
-        settings = {"max_steps": 3, "per_device_train_batch_size": 8, "learning_rate": 0.02} | train_settings
+        settings = {
+            "max_steps": 3,
+            "per_device_train_batch_size": 8,
+            "learning_rate": 0.02,
+        } | train_settings
         return Recipe.model_validate(
             {
                 "model": {"pretrained": str(self.model_folder)},
@@ -79,7 +97,7 @@ class Bench:
 
     def train(self, folder: Path, adapter: Any, **train_settings: Any):
         recipe = self.recipe(adapter, **train_settings)
-        return train(recipe, self.base, self.training_set(recipe), folder)
+        return train(TrainingPlan(recipe, self.base, self.training_set(recipe)), folder)
 
     def logits(self, model: Any) -> torch.Tensor:
         """Of every position of a few prompts."""
@@ -93,7 +111,9 @@ class Bench:
 
     def is_as(self, before: dict[str, torch.Tensor]) -> bool:
         after = self.base.model.state_dict()
-        return before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+        return before.keys() == after.keys() and all(
+            torch.equal(before[name], after[name]) for name in before
+        )
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +121,12 @@ def benches(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[boo
     """Models whose embedding and output head are one matrix, or two."""
     made = {}
     for tied in (False, True):
-        folder = save_llama(tmp_path_factory.mktemp("models") / f"tied-{tied}", tie_word_embeddings=tied)
-        recipe = Recipe.model_validate({"model": {"pretrained": str(folder)}, "task": {"name": "demo_sentiment"}})
+        folder = save_llama(
+            tmp_path_factory.mktemp("models") / f"tied-{tied}", tie_word_embeddings=tied
+        )
+        recipe = Recipe.model_validate(
+            {"model": {"pretrained": str(folder)}, "task": {"name": "demo_sentiment"}}
+        )
         made[tied] = Bench(load_base_model(recipe.model), folder, str(reviews))
     return made
 
@@ -148,7 +172,9 @@ def test_every_field_of_peft_is_taken_or_refused_with_its_reason():
 def test_a_refused_field_is_named_with_its_reason(tmp_path: Path):
     path = tmp_path / "recipe.yaml"
     path.write_text("task: {name: demo_sentiment}\nadapter:\n  r: 4\n  eva_config: {rho: 2}\n")
-    with pytest.raises(ConfigError, match="eva_config can't be used here: its start needs a pass over data") as caught:
+    with pytest.raises(
+        ConfigError, match="eva_config can't be used here: its start needs a pass over data"
+    ) as caught:
         load_recipe(path)
     assert "recipe.yaml:4" in caught.value.what
 
@@ -185,10 +211,15 @@ ON_TIED = ("embedding", "adapted output head", "some tokens", "tied on")
 
 
 @pytest.mark.parametrize(
-    ("name", "tied"), [(name, False) for name in OPTIONS if name != "tied on"] + [(name, True) for name in ON_TIED]
+    ("name", "tied"),
+    [(name, False) for name in OPTIONS if name != "tied on"] + [(name, True) for name in ON_TIED],
 )
 def test_what_was_trained_is_what_is_scored(
-    name: str, tied: bool, benches: dict[bool, Bench], tmp_path: Path, trained_logits: list[torch.Tensor]
+    name: str,
+    tied: bool,
+    benches: dict[bool, Bench],
+    tmp_path: Path,
+    trained_logits: list[torch.Tensor],
 ):
     bench = benches[tied]
     before, untuned = bench.state(), bench.logits(bench.base.model)
@@ -220,13 +251,19 @@ def test_an_option_does_what_peft_does_with_it(bench: Bench):
     made = adapters.lora_config(AdapterSection.model_validate(section))
     sets = ("target_modules", "exclude_modules")
     assert {
-        name: sorted(value) if name in sets else value for name, value in made.to_dict().items() if name in section
+        name: sorted(value) if name in sets else value
+        for name, value in made.to_dict().items()
+        if name in section
     } == section
-    assert set(section) | {"lora_bias", "peft_type", "task_type"} == set(AdapterSection.model_fields)
+    assert set(section) | {"lora_bias", "peft_type", "task_type"} == set(
+        AdapterSection.model_fields
+    )
 
 
 def test_a_heads_modules_are_saved_beside_those_asked_for():
-    made = adapters.lora_config(AdapterSection(task_type="SEQ_CLS", modules_to_save=["norm", "score"]), ["score"])
+    made = adapters.lora_config(
+        AdapterSection(task_type="SEQ_CLS", modules_to_save=["norm", "score"]), ["score"]
+    )
     assert made.modules_to_save == ["score", "norm"]
 
 
@@ -260,21 +297,32 @@ def test_options_that_do_not_fit_the_model_are_found_before_it_is_loaded(name: s
 
 def test_none_is_read_as_all_weights_of_words_or_of_a_head():
     words = Recipe.model_validate({"task": {"name": "t"}, "adapter": "none"})
-    head = Recipe.model_validate({"task": {"name": "t", "text_fields": ["text"]}, "adapter": "none"})
+    head = Recipe.model_validate(
+        {"task": {"name": "t", "text_fields": ["text"]}, "adapter": "none"}
+    )
     assert (words.adapter.peft_type, words.adapter.task_type) == (None, "CAUSAL_LM")
     assert (head.adapter.peft_type, head.adapter.task_type) == (None, "SEQ_CLS")
     assert Recipe.model_validate(words.resolved()) == words  # as a card keeps it
     long = {"peft_type": None, "task_type": "SEQ_CLS"}
-    assert Recipe.model_validate({"task": {"name": "t", "text_fields": ["text"]}, "adapter": long}) == head
+    assert (
+        Recipe.model_validate({"task": {"name": "t", "text_fields": ["text"]}, "adapter": long})
+        == head
+    )
 
 
 @pytest.mark.parametrize(
     ("sections", "words"),
     [
         ({"adapter": {"peft_type": None, "r": 4}}, "no field of LoRA where peft_type is null"),
-        ({"adapter": "none", "model": {"quantization": "nf4"}}, "weights of 4 or 8 bits can't be trained"),
+        (
+            {"adapter": "none", "model": {"quantization": "nf4"}},
+            "weights of 4 or 8 bits can't be trained",
+        ),
         ({"adapter": "none", "eval": {"merge": True}}, "there is no adapter to merge"),
-        ({"adapter": {"task_type": "SEQ_CLS"}, "train": {"loss_on": "prompt_and_answer"}}, "a head learns labels"),
+        (
+            {"adapter": {"task_type": "SEQ_CLS"}, "train": {"loss_on": "prompt_and_answer"}},
+            "a head learns labels",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(sections: dict[str, Any], words: str):
@@ -293,9 +341,15 @@ def test_all_weights_are_trained_saved_and_scored(
     assert not any(p.requires_grad for p in bench.base.model.parameters())
     assert card.trainable_parameters == bench.base.info.parameters
     assert set(card.files) == {"model.safetensors", "config.json"}
-    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "a")  # as lm-eval's hf does with pretrained=FOLDER
+    loaded = AutoModelForCausalLM.from_pretrained(
+        tmp_path / "a"
+    )  # as lm-eval's hf does with pretrained=FOLDER
     assert (bench.logits(loaded) - trained_logits[0]).abs().max() < 1e-6
-    moved = [name for name, tensor in loaded.state_dict().items() if not torch.equal(tensor, before[name])]
+    moved = [
+        name
+        for name, tensor in loaded.state_dict().items()
+        if not torch.equal(tensor, before[name])
+    ]
     assert len(moved) == len(before)
     assert adapters.problems(tmp_path / "a", None, bench.recipe("none").model) == []
     with attached(tmp_path / "a", bench.base, PROMPTS) as (tuned, info):
@@ -306,7 +360,10 @@ def test_all_weights_are_trained_saved_and_scored(
     assert bench.is_as(before)
     assert torch.equal(bench.logits(bench.base.model), untuned)
     recipe = bench.recipe("none")
-    assert finished_card(tmp_path / "a", recipe, bench.base, bench.training_set(recipe)) == card
+    assert (
+        finished_card(TrainingPlan(recipe, bench.base, bench.training_set(recipe)), tmp_path / "a")
+        == card
+    )
 
 
 def test_an_error_while_all_weights_are_attached_leaves_the_base_as_it_was(
@@ -314,19 +371,30 @@ def test_an_error_while_all_weights_are_attached_leaves_the_base_as_it_was(
 ):
     shutil.copytree(whole, tmp_path / "a")
     before = bench.state()
-    with pytest.raises(RuntimeError, match="in between"), attached(tmp_path / "a", bench.base, PROMPTS):
+    with (
+        pytest.raises(RuntimeError, match="in between"),
+        attached(tmp_path / "a", bench.base, PROMPTS),
+    ):
         raise RuntimeError("in between")
     assert bench.is_as(before)
-    save_file(before, tmp_path / "a" / "model.safetensors", {"format": "pt"})  # the base's own weights
+    save_file(
+        before, tmp_path / "a" / "model.safetensors", {"format": "pt"}
+    )  # the base's own weights
     forget_hash(tmp_path / "a")
-    with pytest.raises(InputError, match="changes no logit"), attached(tmp_path / "a", bench.base, PROMPTS):
+    with (
+        pytest.raises(InputError, match="changes no logit"),
+        attached(tmp_path / "a", bench.base, PROMPTS),
+    ):
         pass
 
     def fail(*_: Any) -> None:
         raise RuntimeError("while it is proven")
 
     monkeypatch.setattr(live, "_prove_live", fail)
-    with pytest.raises(RuntimeError, match="while it is proven"), attached(whole, bench.base, PROMPTS):
+    with (
+        pytest.raises(RuntimeError, match="while it is proven"),
+        attached(whole, bench.base, PROMPTS),
+    ):
         pass
     assert bench.is_as(before)
 
@@ -338,15 +406,39 @@ def forget_hash(folder: Path) -> None:
 
 def change(folder: Path, edit) -> None:
     path = folder / "model.safetensors"
-    save_file({name: value.contiguous() for name, value in edit(load_file(path)).items()}, path, {"format": "pt"})
+    save_file(
+        {name: value.contiguous() for name, value in edit(load_file(path)).items()},
+        path,
+        {"format": "pt"},
+    )
 
 
 BAD_WHOLE = {
-    "changed": (lambda f: change(f, lambda t: {k: v + 1 for k, v in t.items()}), "not the file that the card", False),
-    "NaN": (lambda f: change(f, lambda t: {k: v * float("nan") for k, v in t.items()}), "holds NaN", True),
-    "a weight less": (lambda f: change(f, lambda t: dict(list(t.items())[1:])), "1 weights don't match", True),
-    "a weight more": (lambda f: change(f, lambda t: t | {"extra": torch.ones(1)}), "1 weights don't match", True),
-    "another shape": (lambda f: change(f, lambda t: t | {"lm_head.weight": torch.ones(4, 4)}), "lm_head.weight", True),
+    "changed": (
+        lambda f: change(f, lambda t: {k: v + 1 for k, v in t.items()}),
+        "not the file that the card",
+        False,
+    ),
+    "NaN": (
+        lambda f: change(f, lambda t: {k: v * float("nan") for k, v in t.items()}),
+        "holds NaN",
+        True,
+    ),
+    "a weight less": (
+        lambda f: change(f, lambda t: dict(list(t.items())[1:])),
+        "1 weights don't match",
+        True,
+    ),
+    "a weight more": (
+        lambda f: change(f, lambda t: t | {"extra": torch.ones(1)}),
+        "1 weights don't match",
+        True,
+    ),
+    "another shape": (
+        lambda f: change(f, lambda t: t | {"lm_head.weight": torch.ones(4, 4)}),
+        "lm_head.weight",
+        True,
+    ),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "no model.safetensors", True),
 }
 
@@ -368,7 +460,10 @@ def test_damaged_whole_models_are_refused(name: str, bench: Bench, whole: Path, 
 
 
 def test_all_weights_of_another_base_are_refused(benches: dict[bool, Bench], whole: Path):
-    with pytest.raises(InputError, match="asked to run on"), attached(whole, benches[True].base, PROMPTS):
+    with (
+        pytest.raises(InputError, match="asked to run on"),
+        attached(whole, benches[True].base, PROMPTS),
+    ):
         pass
 
 
@@ -384,7 +479,9 @@ def test_a_killed_training_of_all_weights_continues_to_the_same(
     card = bench.train(tmp_path / "killed", "none", **settings)
     assert card.cost.resumed_from_step == 4
     assert identity(tmp_path / "whole") == identity(tmp_path / "killed")
-    assert [entry.step for entry in read_history(tmp_path / "killed") if entry.loss is not None] == list(range(1, 9))
+    assert [
+        entry.step for entry in read_history(tmp_path / "killed") if entry.loss is not None
+    ] == list(range(1, 9))
 
 
 def test_all_weights_of_a_model_in_16_bits_are_refused_before_it_is_loaded(
@@ -403,23 +500,31 @@ def test_all_weights_of_a_model_in_16_bits_are_refused_before_it_is_loaded(
     assert code == 3
     assert "loaded in bfloat16, to train all of its weights" in err
     base = load_base_model(
-        Recipe.model_validate({"model": {"pretrained": str(tmp_path / "half")}, "task": {"name": "t"}}).model
+        Recipe.model_validate(
+            {"model": {"pretrained": str(tmp_path / "half")}, "task": {"name": "t"}}
+        ).model
     )
     with pytest.raises(InputError, match="loaded in bfloat16"):
         Bench(base, tmp_path / "half", str(reviews)).train(tmp_path / "a", "none")
 
 
-@pytest.mark.parametrize("field", [{"modules_to_save": ["lm_head"]}, {"bias": "lora_only"}], ids=str)
-def test_the_bases_own_weights_are_not_trained_in_16_bits(field: dict[str, Any], bench: Bench, tmp_path: Path):
+@pytest.mark.parametrize(
+    "field", [{"modules_to_save": ["lm_head"]}, {"bias": "lora_only"}], ids=str
+)
+def test_the_bases_own_weights_are_not_trained_in_16_bits(
+    field: dict[str, Any], bench: Bench, tmp_path: Path
+):
     recipe = bench.recipe({"r": 4} | field)
     assert hyperparameter_problems(recipe) == []
-    half = recipe.model_copy(update={"model": recipe.model.model_copy(update={"dtype": "bfloat16"})})
+    half = recipe.model_copy(
+        update={"model": recipe.model.model_copy(update={"dtype": "bfloat16"})}
+    )
     (found,) = hyperparameter_problems(half)
     assert f"loaded in bfloat16, to train adapter.{next(iter(field))}" in found.what
     base = load_base_model(half.model)
     before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
     with pytest.raises(InputError, match="loaded in bfloat16, to train adapter"):
-        train(half, base, bench.training_set(recipe), tmp_path / "a")
+        train(TrainingPlan(half, base, bench.training_set(recipe)), tmp_path / "a")
     assert Bench(base, bench.model_folder, "").is_as(before)
 
 
@@ -440,7 +545,9 @@ def test_all_that_is_trained_over_16_bits_is_float32(bench: Bench):
     assert tried == len(OPTIONS) - 8  # two with biases, six with modules_to_save
 
 
-def test_a_run_of_all_weights_from_recipe_to_report(bench: Bench, tmp_path: Path, ft, reviews: Path):
+def test_a_run_of_all_weights_from_recipe_to_report(
+    bench: Bench, tmp_path: Path, ft, reviews: Path
+):
     recipe = tmp_path / "adapters" / "all" / "recipe.yaml"
     recipe.parent.mkdir(parents=True)
     recipe.write_text(
@@ -459,16 +566,31 @@ def test_a_run_of_all_weights_from_recipe_to_report(bench: Bench, tmp_path: Path
     assert code == 0
     assert "the adapter is finished already" in out + err
     code, out, err = ft(
-        "eval", recipe, "--adapter", recipe.parent, "--out", tmp_path / "other", "--set", "eval.limit=8"
+        "eval",
+        recipe,
+        "--adapter",
+        recipe.parent,
+        "--out",
+        tmp_path / "other",
+        "--set",
+        "eval.limit=8",
     )
     assert code == 0, err
-    (record,) = [json.loads(path.read_text()) for path in (tmp_path / "other").rglob("all/*/record.json")]
+    (record,) = [
+        json.loads(path.read_text()) for path in (tmp_path / "other").rglob("all/*/record.json")
+    ]
     assert record["adapter"]["identity"] == identity(recipe.parent)
-    assert record["adapter"]["trainable_parameters"] == record["model"]["parameters"] == card.trainable_parameters
+    assert (
+        record["adapter"]["trainable_parameters"]
+        == record["model"]["parameters"]
+        == card.trainable_parameters
+    )
 
 
 @pytest.mark.parametrize("fields", [None, ["text"]])
-def test_all_weights_with_a_head(fields: list[str] | None, bench: Bench, tmp_path: Path, reviews: Path):
+def test_all_weights_with_a_head(
+    fields: list[str] | None, bench: Bench, tmp_path: Path, reviews: Path
+):
     recipe = Recipe.model_validate(
         {
             "model": {"pretrained": str(bench.model_folder)},
@@ -478,11 +600,13 @@ def test_all_weights_with_a_head(fields: list[str] | None, bench: Bench, tmp_pat
             "train": {"max_steps": 3, "learning_rate": 0.01},
         }
     )
-    tasks = load_tasks(TaskSpec("demo_sentiment", metadata=recipe.task_metadata()), ["train", "validation", "test"])
+    tasks = load_tasks(
+        TaskSpec("demo_sentiment", metadata=recipe.task_metadata()), ["train", "validation", "test"]
+    )
     base = load_base_model(recipe.model, plan_head(recipe, tasks.values()))
     before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
     data = build_training_set(tasks, base, recipe, "task")
-    card = train(recipe, base, data, tmp_path / "a")
+    card = train(TrainingPlan(recipe, base, data), tmp_path / "a")
     assert set(card.files) == {"model.safetensors", "config.json", "head_init.safetensors"}
     after = base.model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -501,12 +625,20 @@ def test_all_weights_with_a_head(fields: list[str] | None, bench: Bench, tmp_pat
 
 def test_a_too_long_answer_is_named_with_its_split_and_row(bench: Bench, tmp_path: Path):
     for split, last in (("train", "warm"), ("validation", "the film was good and the cast was")):
-        rows = [{"passage": "a film", "question": "what", "answer": answer} for answer in ("cold", last)]
+        rows = [
+            {"passage": "a film", "question": "what", "answer": answer} for answer in ("cold", last)
+        ]
         write_jsonl(tmp_path / f"{split}.jsonl", rows)
-    write_jsonl(tmp_path / "test.jsonl", [{"passage": "a film", "question": "what", "answer": "warm"}])
-    tasks = load_tasks(TaskSpec("demo_qa", metadata={"data_source": str(tmp_path)}), ["train", "validation"])
+    write_jsonl(
+        tmp_path / "test.jsonl", [{"passage": "a film", "question": "what", "answer": "warm"}]
+    )
+    tasks = load_tasks(
+        TaskSpec("demo_qa", metadata={"data_source": str(tmp_path)}), ["train", "validation"]
+    )
     base = dataclasses.replace(bench.base, max_length=6)
-    with pytest.raises(InputError, match=r"demo_qa@validation: row 1: an answer has 9 tokens, the context 6"):
+    with pytest.raises(
+        InputError, match=r"demo_qa@validation: row 1: an answer has 9 tokens, the context 6"
+    ):
         build_training_set(tasks, base, bench.recipe({"r": 4}), "task")
 
 
@@ -533,16 +665,23 @@ def test_rows_that_are_one_stay_one_with_loss_on_the_prompt():
 
 def test_tokens_that_carry_loss_are_shown_in_brackets(bench: Bench):
     ids = bench.base.tokenizer("the film")["input_ids"]
-    example = Example(ids, bench.base.tokenizer(" was", add_special_tokens=False)["input_ids"], truncated=False)
+    example = Example(
+        ids, bench.base.tokenizer(" was", add_special_tokens=False)["input_ids"], truncated=False
+    )
     (whole,) = train_prompts([example])
     assert mark_trained(example, bench.base.tokenizer).startswith("<s>the film[")
     assert mark_trained(whole, bench.base.tokenizer).startswith("<s>[")
 
 
-def test_loss_on_the_prompt_is_cross_entropy_over_all_tokens_but_the_first(bench: Bench, tmp_path: Path):
+def test_loss_on_the_prompt_is_cross_entropy_over_all_tokens_but_the_first(
+    bench: Bench, tmp_path: Path
+):
     """The first step's loss against transformers' own causal loss on the same rows."""
     recipe = bench.recipe(
-        {"lora_dropout": 0.0}, loss_on="prompt_and_answer", per_device_train_batch_size=64, max_steps=1
+        {"lora_dropout": 0.0},
+        loss_on="prompt_and_answer",
+        per_device_train_batch_size=64,
+        max_steps=1,
     )
     data = bench.training_set(recipe)
     total, count = 0.0, 0
@@ -552,6 +691,6 @@ def test_loss_on_the_prompt_is_cross_entropy_over_all_tokens_but_the_first(bench
             tokens = ids.shape[1] - 1
             total += float(bench.base.model(input_ids=ids, labels=ids).loss) * tokens
             count += tokens
-    card = train(recipe, bench.base, data, tmp_path / "a")
+    card = train(TrainingPlan(recipe, bench.base, data), tmp_path / "a")
     assert data.trained_tokens == card.trained_tokens == count
     assert read_history(tmp_path / "a")[0].loss == pytest.approx(total / count, abs=1e-4)

@@ -12,11 +12,11 @@ from ft_harness.models.adapters import read_card
 from ft_harness.models.base_model import BaseModel, fitting_dtype, load_base_model, sixteen_bits
 from ft_harness.recipe import Recipe
 from ft_harness.tasks.examples import Example
-from ft_harness.training import TrainingSet, train
+from ft_harness.training import TrainingPlan, TrainingSet, train
 from ft_harness.training.adapter_model import adapter_model
 from ft_harness.training.batches import steps_of_epoch
+from ft_harness.training.numerics import compute_in_base_dtype, describe_precision
 from ft_harness.training.objectives import make_objective
-from ft_harness.training.precision import compute_in_base_dtype, describe_precision
 
 RATE = 0.05
 
@@ -27,7 +27,13 @@ def base(model_folder: Path) -> BaseModel:
 
 
 def make_recipe(folder: Path, dtype: str = "auto", **settings) -> Recipe:
-    plain = {"learning_rate": RATE, "optim": "sgd", "lr_scheduler_type": "constant", "warmup_steps": 0, "seed": 5}
+    plain = {
+        "learning_rate": RATE,
+        "optim": "sgd",
+        "lr_scheduler_type": "constant",
+        "warmup_steps": 0,
+        "seed": 5,
+    }
     return Recipe.model_validate(
         {
             "model": {"pretrained": str(folder), "dtype": dtype},
@@ -45,14 +51,20 @@ def make_examples(count: int) -> list[Example]:
     def ids(length: int) -> list[int]:
         return torch.randint(4, 300, (length,), generator=draw).tolist()
 
-    return [Example(ids(4 + 7 * row % 10), ids(1 + row % 3), truncated=False) for row in range(count)]
+    return [
+        Example(ids(4 + 7 * row % 10), ids(1 + row % 3), truncated=False) for row in range(count)
+    ]
 
 
-def learn_by_hand(recipe: Recipe, base: BaseModel, examples: list[Example]) -> dict[str, torch.Tensor]:
+def learn_by_hand(
+    recipe: Recipe, base: BaseModel, examples: list[Example]
+) -> dict[str, torch.Tensor]:
     """Plain gradient descent, row by row without padding, from the full logits; the mean over the tokens of a step."""
     lengths = [len(example.input_ids) for example in examples]
     with adapter_model(recipe, base) as model:
-        trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        trained = {
+            name: weight for name, weight in model.named_parameters() if weight.requires_grad
+        }
         for epoch in range(2):
             for step in steps_of_epoch(lengths, 8, recipe.train.seed, epoch):
                 losses = []
@@ -65,7 +77,10 @@ def learn_by_hand(recipe: Recipe, base: BaseModel, examples: list[Example]) -> d
                 with torch.no_grad():
                     for weight, gradient in zip(trained.values(), gradients, strict=True):
                         weight -= RATE * gradient
-        return {name.replace(".default", ""): weight.detach().clone() for name, weight in trained.items()}
+        return {
+            name.replace(".default", ""): weight.detach().clone()
+            for name, weight in trained.items()
+        }
 
 
 def test_a_step_learns_the_same_however_it_is_cut(base: BaseModel, tmp_path: Path):
@@ -76,18 +91,25 @@ def test_a_step_learns_the_same_however_it_is_cut(base: BaseModel, tmp_path: Pat
     for batch, accumulation in ((8, 1), (4, 2), (2, 4), (1, 8)):
         cut = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
         folder = tmp_path / f"{batch}x{accumulation}"
-        card = train(make_recipe(Path(base.info.pretrained), **cut), base, data, folder)
+        card = train(
+            TrainingPlan(make_recipe(Path(base.info.pretrained), **cut), base, data), folder
+        )
         assert card.steps == 6
         found = load_file(folder / "adapter_model.safetensors")
         assert found.keys() == expected.keys()
         moved = max(float(found[name].abs().max()) for name in found if "lora_B" in name)
         assert moved > 1e-3  # lora_B starts at zero
-        assert max(float((found[name] - expected[name]).abs().max()) for name in found) < 1e-6, (batch, accumulation)
+        assert max(float((found[name] - expected[name]).abs().max()) for name in found) < 1e-6, (
+            batch,
+            accumulation,
+        )
 
 
 def test_a_batch_is_as_wide_as_its_longest_row(base: BaseModel):
     objective = make_objective(base)
-    batch = objective.collate([Example([5, 6, 7], [8], truncated=False), Example([9], [10, 11], truncated=False)])
+    batch = objective.collate(
+        [Example([5, 6, 7], [8], truncated=False), Example([9], [10, 11], truncated=False)]
+    )
     pad = base.tokenizer.pad_token_id
     # all but the last token is read; the label of a position is the token behind it
     assert batch["input_ids"].tolist() == [[5, 6, 7], [9, 10, pad]]
@@ -121,7 +143,11 @@ def gradients(base: BaseModel, recipe: Recipe, *, quick: bool) -> tuple[float, t
         changed = compute_in_base_dtype(model) if quick else 0
         loss = objective.summed_loss(model, batch, batch.pop("labels"))
         loss.backward()
-        assert {weight.dtype for weight in weights} == {weight.grad.dtype for weight in weights} == {torch.float32}
+        assert (
+            {weight.dtype for weight in weights}
+            == {weight.grad.dtype for weight in weights}
+            == {torch.float32}
+        )
         return loss.item(), torch.cat([weight.grad.flatten() for weight in weights]), changed
 
 
@@ -141,7 +167,9 @@ def test_float32_and_other_kinds_of_lora_stay_as_peft_has_them(base: BaseModel, 
     assert gradients(base, recipe, quick=True)[2] == 0
     half = load_base_model(make_recipe(model_folder, "bfloat16").model)
     for other in ("use_dora", "lora_bias"):
-        kind = recipe.model_copy(update={"adapter": recipe.adapter.model_copy(update={other: True})})
+        kind = recipe.model_copy(
+            update={"adapter": recipe.adapter.model_copy(update={other: True})}
+        )
         with adapter_model(kind, half) as model:
             assert compute_in_base_dtype(model) == 0
 
@@ -149,11 +177,13 @@ def test_float32_and_other_kinds_of_lora_stay_as_peft_has_them(base: BaseModel, 
 def test_the_card_says_the_number_formats(model_folder: Path, tmp_path: Path):
     recipe = make_recipe(model_folder, "bfloat16", num_train_epochs=1)
     half = load_base_model(recipe.model)
-    train(recipe, half, TrainingSet(make_examples(8), [], "task"), tmp_path / "a")
+    train(TrainingPlan(recipe, half, TrainingSet(make_examples(8), [], "task")), tmp_path / "a")
     assert read_card(tmp_path / "a").cost.precision == "base bfloat16, trained weights float32"
     stored = load_file(tmp_path / "a" / "adapter_model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float32}
-    quantised = BaseModel(half.model, half.tokenizer, half.info.model_copy(update={"quantization": "nf4"}), 8, "cpu")
+    quantised = BaseModel(
+        half.model, half.tokenizer, half.info.model_copy(update={"quantization": "nf4"}), 8, "cpu"
+    )
     with adapter_model(recipe, half) as model:
         assert describe_precision(quantised, model) == "base nf4, trained weights float32"
 
@@ -167,11 +197,15 @@ def test_the_card_says_the_number_formats(model_folder: Path, tmp_path: Path):
         (False, False, {"avx512_bf16": False, "avx512_f": True}, "float32"),
     ],
 )
-def test_the_16_bits_of_the_hardware(monkeypatch: pytest.MonkeyPatch, cuda: bool, cuda_bf16: bool, cpu, expected: str):
+def test_the_16_bits_of_the_hardware(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, cuda_bf16: bool, cpu, expected: str
+):
     """A T4 emulates bfloat16, slowly, and torch counts that as support unless told otherwise."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(
-        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or cuda_bf16
+        torch.cuda,
+        "is_bf16_supported",
+        lambda including_emulation=True: including_emulation or cuda_bf16,
     )
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: cpu)
     assert sixteen_bits() == expected

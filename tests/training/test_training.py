@@ -15,7 +15,7 @@ from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.recipe import Recipe
 from ft_harness.tasks.examples import Example
 from ft_harness.tasks.loading import TaskSpec, load_tasks
-from ft_harness.training import TrainingSet, build_training_set, finished_card, train
+from ft_harness.training import TrainingPlan, TrainingSet, build_training_set, finished_card, train
 from ft_harness.training.objectives import make_collate
 from tests.builders.interruptions import kill_at_step
 
@@ -29,7 +29,11 @@ class Bench:
     source: str
 
     def recipe(self, **train_settings) -> Recipe:
-        settings = {"num_train_epochs": 2, "per_device_train_batch_size": 8, "learning_rate": 0.01} | train_settings
+        settings = {
+            "num_train_epochs": 2,
+            "per_device_train_batch_size": 8,
+            "learning_rate": 0.01,
+        } | train_settings
         return Recipe.model_validate(
             {
                 "model": {"pretrained": str(self.model_folder)},
@@ -41,19 +45,24 @@ class Bench:
         )
 
     def training_set(self, recipe: Recipe) -> TrainingSet:
-        tasks = load_tasks(TaskSpec("demo_sentiment", metadata=recipe.task_metadata()), ["train", "validation", "test"])
+        tasks = load_tasks(
+            TaskSpec("demo_sentiment", metadata=recipe.task_metadata()),
+            ["train", "validation", "test"],
+        )
         return build_training_set(tasks, self.base, recipe, "task")
 
 
 @pytest.fixture(scope="module")
 def bench(model_folder: Path, reviews: Path) -> Bench:
-    recipe = Recipe.model_validate({"model": {"pretrained": str(model_folder)}, "task": {"name": "demo_sentiment"}})
+    recipe = Recipe.model_validate(
+        {"model": {"pretrained": str(model_folder)}, "task": {"name": "demo_sentiment"}}
+    )
     return Bench(load_base_model(recipe.model), model_folder, str(reviews))
 
 
 def train_into(bench: Bench, folder: Path, **settings):
     recipe = bench.recipe(**settings)
-    return train(recipe, bench.base, bench.training_set(recipe), folder)
+    return train(TrainingPlan(recipe, bench.base, bench.training_set(recipe)), folder)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -85,7 +94,9 @@ def test_an_adapter_folder_says_what_it_is_made_of(bench: Bench, tmp_path: Path)
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_a_killed_run_continues_to_the_same_weights(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_killed_run_continues_to_the_same_weights(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     train_into(bench, tmp_path / "whole", gradient_accumulation_steps=2)
     kill_at_step(6, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
@@ -93,19 +104,25 @@ def test_a_killed_run_continues_to_the_same_weights(bench: Bench, tmp_path: Path
     assert read_card(tmp_path / "killed") is None
     monkeypatch.undo()
     card = train_into(bench, tmp_path / "killed", gradient_accumulation_steps=2)
-    assert card.cost.resumed_from_step == 5  # a checkpoint each tenth of 64 / 8 / 2 * 2 = 8 steps, so each step
+    assert (
+        card.cost.resumed_from_step == 5
+    )  # a checkpoint each tenth of 64 / 8 / 2 * 2 = 8 steps, so each step
     assert largest_difference(tmp_path / "whole", tmp_path / "killed") == 0.0
     assert identity(tmp_path / "whole") == identity(tmp_path / "killed")
     steps = [entry.step for entry in read_history(tmp_path / "killed") if entry.loss is not None]
     assert steps == list(range(1, 9))
 
 
-def test_a_damaged_newest_checkpoint_is_passed_over(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_damaged_newest_checkpoint_is_passed_over(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     kill_at_step(20, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         train_into(bench, tmp_path / "a", num_train_epochs=3)
     monkeypatch.undo()
-    (tmp_path / "a" / "checkpoints" / "checkpoint-18" / "optimizer.pt").unlink()  # each ceil(24 / 10) = 3 steps
+    (
+        tmp_path / "a" / "checkpoints" / "checkpoint-18" / "optimizer.pt"
+    ).unlink()  # each ceil(24 / 10) = 3 steps
     assert train_into(bench, tmp_path / "a", num_train_epochs=3).cost.resumed_from_step == 15
 
 
@@ -113,9 +130,13 @@ def test_accumulation_does_not_change_the_gradient(bench: Bench, tmp_path: Path)
     settings = {"num_train_epochs": 1, "max_grad_norm": 1e9}
     recipes = {"one": (8, 1), "two": (4, 2), "eight": (1, 8)}
     for name, (batch, accumulation) in recipes.items():
-        recipe = bench.recipe(**settings, per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation)
-        recipe = recipe.model_copy(update={"adapter": recipe.adapter.model_copy(update={"lora_dropout": 0.0})})
-        train(recipe, bench.base, bench.training_set(recipe), tmp_path / name)
+        recipe = bench.recipe(
+            **settings, per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation
+        )
+        recipe = recipe.model_copy(
+            update={"adapter": recipe.adapter.model_copy(update={"lora_dropout": 0.0})}
+        )
+        train(TrainingPlan(recipe, bench.base, bench.training_set(recipe)), tmp_path / name)
     assert largest_difference(tmp_path / "one", tmp_path / "two") < 1e-5
     assert largest_difference(tmp_path / "one", tmp_path / "eight") < 1e-5
 
@@ -131,18 +152,23 @@ def test_the_first_loss_that_is_not_finite_stops_training(bench: Bench, tmp_path
 def test_a_finished_adapter_is_reused_and_never_overwritten(bench: Bench, tmp_path: Path):
     card = train_into(bench, tmp_path / "a", num_train_epochs=1)
     recipe = bench.recipe(num_train_epochs=1)
-    assert finished_card(tmp_path / "a", recipe, bench.base, bench.training_set(recipe)) == card
+    assert (
+        finished_card(TrainingPlan(recipe, bench.base, bench.training_set(recipe)), tmp_path / "a")
+        == card
+    )
     other = bench.recipe(num_train_epochs=1, learning_rate=0.02)
     with pytest.raises(InputError, match=r"recipe\.train\.learning_rate: 0\.01 -> 0\.02") as caught:
-        finished_card(tmp_path / "a", other, bench.base, bench.training_set(other))
+        finished_card(TrainingPlan(other, bench.base, bench.training_set(other)), tmp_path / "a")
     assert "--name" in caught.value.action
 
 
 def test_unknown_target_modules_are_named(bench: Bench, tmp_path: Path):
     recipe = bench.recipe()
-    recipe = recipe.model_copy(update={"adapter": recipe.adapter.model_copy(update={"target_modules": ["nothing"]})})
+    recipe = recipe.model_copy(
+        update={"adapter": recipe.adapter.model_copy(update={"target_modules": ["nothing"]})}
+    )
     with pytest.raises(InputError, match="target_modules"):
-        train(recipe, bench.base, bench.training_set(recipe), tmp_path / "a")
+        train(TrainingPlan(recipe, bench.base, bench.training_set(recipe)), tmp_path / "a")
 
 
 def test_an_adapter_of_a_version_with_fewer_fields_is_still_finished(bench: Bench, tmp_path: Path):
@@ -150,12 +176,19 @@ def test_an_adapter_of_a_version_with_fewer_fields_is_still_finished(bench: Benc
     recipe = bench.recipe()
     card = train_into(bench, tmp_path / "a")
     adapter = {key: value for key, value in card.recipe["adapter"].items() if key != "use_rslora"}
-    older = card.model_copy(update={"recipe": {**card.recipe, "adapter": adapter}, "fingerprint": "of another version"})
+    older = card.model_copy(
+        update={"recipe": {**card.recipe, "adapter": adapter}, "fingerprint": "of another version"}
+    )
     write_card(tmp_path / "a", older)
-    assert finished_card(tmp_path / "a", recipe, bench.base, bench.training_set(recipe)) == older
-    other = recipe.model_copy(update={"adapter": recipe.adapter.model_copy(update={"use_rslora": True})})
+    assert (
+        finished_card(TrainingPlan(recipe, bench.base, bench.training_set(recipe)), tmp_path / "a")
+        == older
+    )
+    other = recipe.model_copy(
+        update={"adapter": recipe.adapter.model_copy(update={"use_rslora": True})}
+    )
     with pytest.raises(InputError, match=r"recipe\.adapter\.use_rslora: False -> True"):
-        finished_card(tmp_path / "a", other, bench.base, bench.training_set(other))
+        finished_card(TrainingPlan(other, bench.base, bench.training_set(other)), tmp_path / "a")
 
 
 def test_rows_without_targets_are_refused(bench: Bench, tmp_path: Path):
@@ -163,12 +196,15 @@ def test_rows_without_targets_are_refused(bench: Bench, tmp_path: Path):
     recipe = bench.recipe()
     data = bench.training_set(recipe)
     with pytest.raises(InputError, match="the training split is empty"):
-        train(recipe, bench.base, replace(data, examples=[]), tmp_path / "a")
+        train(TrainingPlan(recipe, bench.base, replace(data, examples=[])), tmp_path / "a")
     masked = [replace(example, answer_ids=[]) for example in data.examples[:2]]
     with pytest.raises(
         InputError, match=r"2 of 64 training rows have no trained token \(the first is row 0\)"
     ) as caught:
-        train(recipe, bench.base, replace(data, examples=[*masked, *data.examples[2:]]), tmp_path / "a")
+        train(
+            TrainingPlan(recipe, bench.base, replace(data, examples=[*masked, *data.examples[2:]])),
+            tmp_path / "a",
+        )
     assert caught.value.exit_code == 3
     assert not (tmp_path / "a").exists()
 
@@ -176,6 +212,8 @@ def test_rows_without_targets_are_refused(bench: Bench, tmp_path: Path):
 def test_eos_carries_loss_where_it_pads_too():
     """The usual collators mask every pad token, and with it the end of the answer: the model never stops."""
     collate = make_collate(2)  # EOS is the pad token
-    batch = collate([Example([1, 5], [6, 2], truncated=False), Example([1, 5, 7, 8], [6, 2], truncated=False)])
+    batch = collate(
+        [Example([1, 5], [6, 2], truncated=False), Example([1, 5, 7, 8], [6, 2], truncated=False)]
+    )
     assert batch["input_ids"].tolist() == [[1, 5, 6, 2, 2], [1, 5, 7, 8, 6]]
     assert batch["labels"].tolist() == [[-100, 6, 2, -100, -100], [-100, -100, -100, 6, 2]]

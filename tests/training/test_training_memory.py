@@ -14,11 +14,19 @@ from ft_harness.errors import ResourceError
 from ft_harness.models.adapters import read_history
 from ft_harness.models.base_model import load_base_model
 from ft_harness.recipe import Recipe
-from ft_harness.training import recovery, run
-from ft_harness.training.recovery import MicroBatches, Snapshot, cut
+from ft_harness.training import guards, run
+from ft_harness.training.guards import MicroBatches, Snapshot, cut
 from tests.builders.command import assert_three_lines
 from tests.models.test_out_of_memory import FORMS
-from tests.training.test_never_lost import Bench, Killed, at_batch, kill, names, recipe_file, weights
+from tests.training.test_never_lost import (
+    Bench,
+    Killed,
+    at_batch,
+    kill,
+    names,
+    recipe_file,
+    weights,
+)
 
 __all__ = ["recipe_file"]  # a fixture
 # ten rows in steps of 4 x 2: one whole window, and one of a single batch of two rows; so 2 steps, 3 batches an epoch
@@ -28,7 +36,9 @@ BATCHES = 6
 
 @pytest.fixture(scope="module")
 def bench(model_folder: Path, reviews: Path) -> Bench:
-    recipe = Recipe.model_validate({"model": {"pretrained": str(model_folder)}, "task": {"name": "demo_sentiment"}})
+    recipe = Recipe.model_validate(
+        {"model": {"pretrained": str(model_folder)}, "task": {"name": "demo_sentiment"}}
+    )
     return Bench(load_base_model(recipe.model), model_folder, str(reviews))
 
 
@@ -46,7 +56,9 @@ class Memory:
     `too_much` is asked with (rows, number of the forward pass of training).
     """
 
-    def __init__(self, patched: pytest.MonkeyPatch, too_much: Callable, error: Exception = FORMS["class"]) -> None:
+    def __init__(
+        self, patched: pytest.MonkeyPatch, too_much: Callable, error: Exception = FORMS["class"]
+    ) -> None:
         self.rows: list[int] = []
         self.refusals = 0
         original = run.make_objective
@@ -91,7 +103,9 @@ def losses_of(folder: Path) -> list[float]:
     return [entry.loss for entry in read_history(folder) if entry.loss is not None]
 
 
-def test_memory_that_runs_out_at_any_batch_changes_no_step(bench: Bench, clean: Path, tmp_path: Path):
+def test_memory_that_runs_out_at_any_batch_changes_no_step(
+    bench: Bench, clean: Path, tmp_path: Path
+):
     """At each batch in turn, until there is none left: no step lost or done twice, the smaller size kept."""
     assert steps_of(clean) == [1, 2, 3, 4]
     number, refused = 0, True
@@ -117,7 +131,9 @@ def test_memory_that_runs_out_at_any_batch_changes_no_step(bench: Bench, clean: 
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_the_message_is_met_with_smaller_parts(form: str, bench: Bench, clean: Path, tmp_path: Path):
+def test_every_form_of_the_message_is_met_with_smaller_parts(
+    form: str, bench: Bench, clean: Path, tmp_path: Path
+):
     with pytest.MonkeyPatch.context() as patched:
         memory = Memory(patched, lambda rows, _: rows > 1, FORMS[form])
         card = bench.train(tmp_path / "a", **SETTINGS)
@@ -166,7 +182,9 @@ def test_parts_hold_each_row_once():
     assert torch.equal(torch.cat([part["input_ids"] for part in parts]), batch["input_ids"])
 
 
-def test_a_row_that_does_not_fit_alone_ends_the_run_and_keeps_the_checkpoint(bench: Bench, tmp_path: Path):
+def test_a_row_that_does_not_fit_alone_ends_the_run_and_keeps_the_checkpoint(
+    bench: Bench, tmp_path: Path
+):
     with pytest.MonkeyPatch.context() as patched:
         memory = Memory(patched, lambda rows, count: count > 3)  # from step 3 on
         with pytest.raises(ResourceError) as caught:
@@ -182,13 +200,17 @@ def test_a_row_that_does_not_fit_alone_ends_the_run_and_keeps_the_checkpoint(ben
 
 def test_the_command_names_itself_to_go_on(ft, recipe_file: Path):
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(recovery, "attempt", lambda compute: None)
+        patched.setattr(guards, "attempt", lambda compute: None)
         code, _, err = ft("train", recipe_file, "--set", "train.seed=3")
     assert code == 5
-    assert_three_lines(err, f"then run the same command again: ft-harness train {recipe_file} --set train.seed=3")
+    assert_three_lines(
+        err, f"then run the same command again: ft-harness train {recipe_file} --set train.seed=3"
+    )
 
 
-def test_a_continued_run_begins_with_the_smaller_size_and_tells_of_it(bench: Bench, clean: Path, tmp_path: Path):
+def test_a_continued_run_begins_with_the_smaller_size_and_tells_of_it(
+    bench: Bench, clean: Path, tmp_path: Path
+):
     with pytest.MonkeyPatch.context() as patched:
         at_batch(7, patched, kill)
         Memory(patched, lambda rows, count: count == 1)
@@ -199,7 +221,9 @@ def test_a_continued_run_begins_with_the_smaller_size_and_tells_of_it(bench: Ben
         card = bench.train(tmp_path / "a", **SETTINGS)
     assert max(memory.rows) == 2
     assert card.cost.resumed_from_step is not None
-    assert [(each.step, each.before, each.after) for each in card.cost.micro_batch_changes] == [(1, 4, 2)]
+    assert [(each.step, each.before, each.after) for each in card.cost.micro_batch_changes] == [
+        (1, 4, 2)
+    ]
     assert largest_difference(tmp_path / "a", clean) < 1e-6
 
 
@@ -229,7 +253,9 @@ def test_memory_for_an_evaluation_is_no_matter_of_training(
     assert measured == pytest.approx(expected, abs=1e-5)
 
 
-def test_memory_for_the_optimizer_can_not_be_split(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_memory_for_the_optimizer_can_not_be_split(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     def step(optimizer, closure=None):
         raise FORMS["class"]
 
@@ -242,7 +268,9 @@ def test_memory_for_the_optimizer_can_not_be_split(bench: Bench, tmp_path: Path,
 
 def test_another_error_is_not_taken_for_it(bench: Bench, tmp_path: Path):
     with pytest.MonkeyPatch.context() as patched:
-        memory = Memory(patched, lambda rows, _: True, RuntimeError("CUDA error: device-side assert triggered"))
+        memory = Memory(
+            patched, lambda rows, _: True, RuntimeError("CUDA error: device-side assert triggered")
+        )
         with pytest.raises(RuntimeError, match="device-side assert"):
             bench.train(tmp_path / "a", **SETTINGS)
     assert memory.refusals == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,9 +22,11 @@ from ft_harness.pipeline.training_scores import plan_scorer
 from ft_harness.recipe import Recipe
 from ft_harness.records import HistoryEntry, load_records
 from ft_harness.tasks.loading import TaskSpec, load_tasks
-from ft_harness.training import EpochScorer, build_training_set, train, validation
+from ft_harness.training import EpochScorer, TrainingPlan, build_training_set, loop, train
+from ft_harness.training.batches import Share
+from ft_harness.training.numerics import undisturbed
 from ft_harness.training.objectives import Objective
-from ft_harness.training.validation import epochs_of, undisturbed, validation_loss
+from ft_harness.training.validation import epochs_of, validation_loss
 from tests.builders.command import assert_three_lines
 from tests.builders.interruptions import kill_at_step
 from tests.builders.tiny import review_rows, write_jsonl
@@ -52,7 +53,11 @@ class Bench:
         recipe = self.recipe(**train_settings)
         checked = self.checked(recipe)
         data = build_training_set(checked.tasks, self.base, recipe, "task")
-        return train(recipe, self.base, data, folder, scorer or plan_scorer(recipe, checked, self.base))
+        return train(
+            TrainingPlan(recipe, self.base, data),
+            folder,
+            scorer or plan_scorer(recipe, checked, self.base),
+        )
 
     def checked(self, recipe: Recipe) -> Checked:
         spec = TaskSpec("demo_sentiment", metadata=recipe.task_metadata())
@@ -96,24 +101,20 @@ def assert_equal_weights(left: Path, right: Path) -> None:
 def test_the_loss_is_over_all_targets_whatever_the_batches(batch_size: int):
     """Rows with 1, 3 and 4 targets, their losses in sum 3, 3 and 2 nats: (3 + 3 + 2) / (1 + 3 + 4) = 1. The mean of the
     means of single rows would be (3 + 1 + 0.5) / 3 = 1.5."""
-    rows = [SimpleNamespace(input_ids=[0] * n, loss=loss) for n, loss in ((1, 3.0), (3, 3.0), (4, 2.0))]
+    rows = [
+        SimpleNamespace(input_ids=[0] * n, loss=loss) for n, loss in ((1, 3.0), (3, 3.0), (4, 2.0))
+    ]
     objective = Objective(
         collate=lambda batch: {"rows": batch, "labels": sum(len(row.input_ids) for row in batch)},
-        summed_loss=lambda model, inputs, labels: torch.tensor(sum(row.loss for row in inputs["rows"])),
+        summed_loss=lambda model, inputs, labels: torch.tensor(
+            sum(row.loss for row in inputs["rows"])
+        ),
         count=lambda batch: batch["labels"],
     )
-    assert validation_loss(fake_trainer(), objective, rows, batch_size) == 1.0
+    assert validation_loss(ON_CPU, None, objective, rows, Share(batch_size)) == 1.0
 
 
-def fake_trainer() -> SimpleNamespace:
-    """What `validation_loss` asks of a Trainer."""
-    return SimpleNamespace(
-        args=SimpleNamespace(process_index=0, world_size=1, device="cpu"),
-        accelerator=SimpleNamespace(reduce=lambda tensor, reduction: tensor),
-        model=None,
-        _prepare_inputs=lambda batch: batch,
-        compute_loss_context_manager=nullcontext,
-    )
+ON_CPU = SimpleNamespace(device="cpu")  # what `validation_loss` asks of a base
 
 
 def test_a_batch_that_memory_is_not_enough_for_is_halved():
@@ -125,9 +126,11 @@ def test_a_batch_that_memory_is_not_enough_for_is_halved():
             raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
         return torch.tensor(2.0 * labels)
 
-    objective = Objective(lambda batch: {"labels": len(batch)}, summed_loss, lambda batch: batch["labels"])
+    objective = Objective(
+        lambda batch: {"labels": len(batch)}, summed_loss, lambda batch: batch["labels"]
+    )
     rows = [SimpleNamespace(input_ids=[0]) for _ in range(4)]
-    assert validation_loss(fake_trainer(), objective, rows, 4) == 2.0
+    assert validation_loss(ON_CPU, None, objective, rows, Share(4)) == 2.0
     assert sizes == [4, 2, 2]
 
 
@@ -141,16 +144,22 @@ def test_the_loss_in_the_history_is_that_of_a_plain_loop(bench: Bench, tmp_path:
     with attached(tmp_path / "a", bench.base, ["the film"]) as (tuned, _), torch.no_grad():
         for row in rows:
             logits = tuned.model(torch.tensor([row.input_ids])).logits[0].double()
-            losses = torch.nn.functional.cross_entropy(logits, torch.tensor(row.labels), reduction="none")
+            losses = torch.nn.functional.cross_entropy(
+                logits, torch.tensor(row.labels), reduction="none"
+            )
             total += float(losses.sum())
             targets += sum(label != -100 for label in row.labels)
     assert targets > len(rows) == 16
-    (found,) = [entry.eval_loss for entry in read_history(tmp_path / "a") if entry.eval_loss is not None]
+    (found,) = [
+        entry.eval_loss for entry in read_history(tmp_path / "a") if entry.eval_loss is not None
+    ]
     assert found == pytest.approx(total / targets, rel=1e-5)
 
 
-def test_a_validation_loss_that_is_not_finite_ends_the_training(bench: Bench, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(validation, "validation_loss", lambda *_: float("nan"))
+def test_a_validation_loss_that_is_not_finite_ends_the_training(
+    bench: Bench, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setattr(loop, "validation_loss", lambda *_: float("nan"))
     with pytest.raises(NonFiniteError, match="validation loss is not finite at step 8"):
         bench.train(tmp_path / "a", num_train_epochs=1)
     assert read_card(tmp_path / "a") is None
@@ -180,15 +189,22 @@ def test_looking_leaves_modes_and_random_numbers_as_they_were():
         ({"eval_strategy": "no"}, []),
     ],
 )
-def test_when_validation_is_looked_at(bench: Bench, tmp_path: Path, settings: dict, steps: list[int]):
+def test_when_validation_is_looked_at(
+    bench: Bench, tmp_path: Path, settings: dict, steps: list[int]
+):
     bench.train(tmp_path / "a", **settings)
-    assert [entry.step for entry in read_history(tmp_path / "a") if entry.eval_loss is not None] == steps
+    assert [
+        entry.step for entry in read_history(tmp_path / "a") if entry.eval_loss is not None
+    ] == steps
 
 
 def test_without_validation_docs_nothing_is_looked_at(bench: Bench, tmp_path: Path):
     recipe = bench.recipe(num_train_epochs=1)
     tasks = {"train": bench.checked(recipe).tasks["train"]}
-    train(recipe, bench.base, build_training_set(tasks, bench.base, recipe, "task"), tmp_path / "a")
+    train(
+        TrainingPlan(recipe, bench.base, build_training_set(tasks, bench.base, recipe, "task")),
+        tmp_path / "a",
+    )
     assert all(entry.eval_loss is None for entry in read_history(tmp_path / "a"))
 
 
@@ -212,7 +228,10 @@ def test_the_card_has_loss_and_scores_by_epoch(bench: Bench, tmp_path: Path):
 def test_epochs_by_hand():
     """Losses 4 and 2 in the first epoch, 1 in the half one after it."""
     entries = [(0.5, 4.0), (1.0, 2.0), (1.5, 1.0)]
-    history = [HistoryEntry(step=step, epoch=epoch, loss=loss) for step, (epoch, loss) in enumerate(entries, start=1)]
+    history = [
+        HistoryEntry(step=step, epoch=epoch, loss=loss)
+        for step, (epoch, loss) in enumerate(entries, start=1)
+    ]
     history.insert(2, HistoryEntry(step=2, epoch=1.0, eval_loss=2.5))
     assert [(each.epoch, each.loss, each.eval_loss) for each in epochs_of(history)] == [
         (1.0, 3.0, 2.5),
@@ -228,7 +247,12 @@ def test_epochs_by_hand():
 def test_scores_are_those_of_eval_afterwards(ft, tmp_path: Path, sections: dict, head: bool):
     """The last evaluation's metrics, and `ft-harness eval` on the same docs in a load of its own."""
     adapter = {"r": 4, "lora_alpha": 8, "task_type": "SEQ_CLS" if head else "CAUSAL_LM"}
-    train_settings = {"num_train_epochs": 1, "per_device_train_batch_size": 8, "learning_rate": 0.01, "seed": 3}
+    train_settings = {
+        "num_train_epochs": 1,
+        "per_device_train_batch_size": 8,
+        "learning_rate": 0.01,
+        "seed": 3,
+    }
     recipe = {**sections, "adapter": adapter, "train": {**train_settings, "eval_scores": 10}}
     source = tmp_path / "adapters" / "a" / "recipe.yaml"
     source.parent.mkdir(parents=True)
@@ -246,7 +270,9 @@ def test_scores_are_those_of_eval_afterwards(ft, tmp_path: Path, sections: dict,
     assert {"acc", "mcc", "f1_macro"} <= found.keys()
 
 
-def test_memory_that_is_not_enough_for_scores_stops_nothing(bench: Bench, tmp_path: Path, monkeypatch, caplog):
+def test_memory_that_is_not_enough_for_scores_stops_nothing(
+    bench: Bench, tmp_path: Path, monkeypatch, caplog
+):
     faults = [RuntimeError("CUDA out of memory"), ResourceError("one request", "memory", "less")]
     left = iter(faults)
 
@@ -267,7 +293,9 @@ def test_memory_that_is_not_enough_for_scores_stops_nothing(bench: Bench, tmp_pa
 def test_scores_do_not_depend_on_the_eval_section(bench: Bench):
     """What may choose the weights must not rest on what is no part of the adapter."""
     recipe = bench.recipe(eval_scores=5)
-    other = recipe.model_copy(update={"eval": recipe.eval.model_copy(update={"seed": 9, "limit": 1, "num_fewshot": 2})})
+    other = recipe.model_copy(
+        update={"eval": recipe.eval.model_copy(update={"seed": 9, "limit": 1, "num_fewshot": 2})}
+    )
     seen = []
     for each in (recipe, other):
         scorer = plan_scorer(each, bench.checked(each), bench.base)
@@ -294,12 +322,24 @@ class Watched:
     def _score(self, model) -> dict[str, float | None]:
         from peft import get_peft_model_state_dict
 
-        self.seen.append({key: tensor.clone() for key, tensor in get_peft_model_state_dict(model).items()})
+        self.seen.append(
+            {key: tensor.clone() for key, tensor in get_peft_model_state_dict(model).items()}
+        )
         return {"acc": self.values[len(self.seen) - 1]}
 
 
-EVALUATED = {"num_train_epochs": 1.25, "eval_strategy": "steps", "eval_steps": 3, "eval_scores": 4, "save_steps": 5}
-CHOSEN = EVALUATED | {"load_best_model_at_end": True, "metric_for_best_model": "acc", "save_total_limit": 1}
+EVALUATED = {
+    "num_train_epochs": 1.25,
+    "eval_strategy": "steps",
+    "eval_steps": 3,
+    "eval_scores": 4,
+    "save_steps": 5,
+}
+CHOSEN = EVALUATED | {
+    "load_best_model_at_end": True,
+    "metric_for_best_model": "acc",
+    "save_total_limit": 1,
+}
 
 
 @pytest.mark.parametrize(("higher", "best"), [(True, 6), (False, 9)])
@@ -318,7 +358,10 @@ def test_by_default_the_last_weights_are_kept(bench: Bench, tmp_path: Path):
     watched = Watched([0.5, 0.9, 0.1, 0.6])
     card = bench.train(tmp_path / "a", watched.scorer(), **EVALUATED)
     assert (card.best_step, card.best_value) == (None, None)
-    assert all(torch.equal(tensor, watched.seen[-1][key]) for key, tensor in weights(tmp_path / "a").items())
+    assert all(
+        torch.equal(tensor, watched.seen[-1][key])
+        for key, tensor in weights(tmp_path / "a").items()
+    )
 
 
 def test_a_best_one_that_is_never_defined_is_an_error(bench: Bench, tmp_path: Path):
@@ -329,22 +372,39 @@ def test_a_best_one_that_is_never_defined_is_an_error(bench: Bench, tmp_path: Pa
 @pytest.mark.parametrize(
     ("values", "threshold", "steps"),
     [
-        ([0.5, 0.9, 0.8, 0.7, 1.0], 0.0, 12),  # 0.8 and 0.7 are two evaluations without a better one
+        (
+            [0.5, 0.9, 0.8, 0.7, 1.0],
+            0.0,
+            12,
+        ),  # 0.8 and 0.7 are two evaluations without a better one
         ([0.5, 0.9, 0.8, 0.95, 0.9, 0.9], 0.0, 18),  # 0.95 starts the count again
         ([0.5, 0.9, 0.95, 0.99], 0.2, 12),  # better, but by less than counts
         ([0.5, 0.9, None, 0.7], 0.0, 12),  # undefined is not better
     ],
 )
-def test_patience_ends_the_training(bench: Bench, tmp_path: Path, values: list, threshold: float, steps: int):
-    stopped = {"early_stopping_patience": 2, "early_stopping_threshold": threshold, "metric_for_best_model": "acc"}
+def test_patience_ends_the_training(
+    bench: Bench, tmp_path: Path, values: list, threshold: float, steps: int
+):
+    stopped = {
+        "early_stopping_patience": 2,
+        "early_stopping_threshold": threshold,
+        "metric_for_best_model": "acc",
+    }
     settings = EVALUATED | {"num_train_epochs": 3} | stopped
     assert bench.train(tmp_path / "a", fixed_scores(values), **settings).steps == steps
 
 
 @pytest.mark.parametrize("killed_at", [4, 7, 10, 12])
-def test_a_killed_run_keeps_its_patience_and_its_best(bench: Bench, tmp_path: Path, monkeypatch, killed_at: int):
+def test_a_killed_run_keeps_its_patience_and_its_best(
+    bench: Bench, tmp_path: Path, monkeypatch, killed_at: int
+):
     """acc 0.5, 0.9, 0.8, 0.7 at steps 3, 6, 9, 12: stopped after 12 with the weights of 6, wherever it was killed."""
-    settings = CHOSEN | {"num_train_epochs": 3, "early_stopping_patience": 2, "save_steps": 1, "save_total_limit": 1}
+    settings = CHOSEN | {
+        "num_train_epochs": 3,
+        "early_stopping_patience": 2,
+        "save_steps": 1,
+        "save_total_limit": 1,
+    }
     values = {3: 0.5, 6: 0.9, 9: 0.8, 12: 0.7, 15: 1.0}
 
     def scorer() -> EpochScorer:
@@ -377,16 +437,28 @@ def test_a_killed_run_keeps_its_patience_and_its_best(bench: Bench, tmp_path: Pa
         ({"eval_strategy": "steps"}, "train.eval_steps is None"),
         ({"eval_steps": 5}, "train.eval_steps is 5"),
         ({"eval_strategy": "no", "eval_scores": 5}, "train.eval_scores is 5"),
-        ({"eval_strategy": "no", "load_best_model_at_end": True}, "train.load_best_model_at_end is True"),
-        ({"eval_strategy": "no", "early_stopping_patience": 1}, "train.early_stopping_patience is 1"),
+        (
+            {"eval_strategy": "no", "load_best_model_at_end": True},
+            "train.load_best_model_at_end is True",
+        ),
+        (
+            {"eval_strategy": "no", "early_stopping_patience": 1},
+            "train.early_stopping_patience is 1",
+        ),
         ({"metric_for_best_model": "acc"}, "train.metric_for_best_model is 'acc'"),
         (
-            {"metric_for_best_model": "acc", "eval_scores": 5, "lr_scheduler_type": "reduce_lr_on_plateau"},
+            {
+                "metric_for_best_model": "acc",
+                "eval_scores": 5,
+                "lr_scheduler_type": "reduce_lr_on_plateau",
+            },
             "train.metric_for_best_model is 'acc'",
         ),
     ],
 )
-def test_settings_that_do_not_go_together(ft, tmp_path: Path, no_model, settings_file, settings: dict, message: str):
+def test_settings_that_do_not_go_together(
+    ft, tmp_path: Path, no_model, settings_file, settings: dict, message: str
+):
     code, _, error = ft("train", settings_file(train=settings))
     assert code == 2
     assert message in error
@@ -406,7 +478,11 @@ def settings_file(tmp_path: Path, sections: dict):
 
 
 def test_a_metric_that_the_task_has_not_is_refused(ft, no_model, settings_file):
-    train_settings = {"eval_scores": 5, "load_best_model_at_end": True, "metric_for_best_model": "accuracy"}
+    train_settings = {
+        "eval_scores": 5,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "accuracy",
+    }
     code, _, error = ft("train", settings_file(train=train_settings))
     assert code == 2
     assert "train.metric_for_best_model is 'accuracy'" in error
@@ -414,14 +490,20 @@ def test_a_metric_that_the_task_has_not_is_refused(ft, no_model, settings_file):
 
 
 @pytest.mark.parametrize(
-    "steered", [{"load_best_model_at_end": True}, {"eval_scores": 5}, {"early_stopping_patience": 2}]
+    "steered",
+    [{"load_best_model_at_end": True}, {"eval_scores": 5}, {"early_stopping_patience": 2}],
 )
-def test_a_missing_validation_split_is_refused(ft, no_model, settings_file, tmp_path: Path, steered: dict):
+def test_a_missing_validation_split_is_refused(
+    ft, no_model, settings_file, tmp_path: Path, steered: dict
+):
     folder = tmp_path / "data"
     write_jsonl(folder / "train.jsonl", review_rows(8))
     write_jsonl(folder / "test.jsonl", review_rows(8, start=50))
     write_jsonl(folder / "validation.jsonl", [])
-    code, _, error = ft("train", settings_file(data={"source": str(folder)}, eval={"splits": ["test"]}, train=steered))
+    code, _, error = ft(
+        "train",
+        settings_file(data={"source": str(folder)}, eval={"splits": ["test"]}, train=steered),
+    )
     assert code == 3
     assert_three_lines(error)
     assert "validation" in error
@@ -435,9 +517,15 @@ def test_validation_docs_that_steer_are_part_of_the_adapter(bench: Bench, tmp_pa
     hashes = []
     for steered in (False, True):
         recipe = bench.recipe(load_best_model_at_end=steered)
-        other = recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": str(folder)})})
+        other = recipe.model_copy(
+            update={"data": recipe.data.model_copy(update={"source": str(folder)})}
+        )
         for each in (recipe, other):
-            hashes.append(build_training_set(bench.checked(each).tasks, bench.base, each, "task").validation_hash)
+            hashes.append(
+                build_training_set(
+                    bench.checked(each).tasks, bench.base, each, "task"
+                ).validation_hash
+            )
     assert hashes[:2] == [None, None]
     assert hashes[2] != hashes[3]
     assert None not in hashes[2:]

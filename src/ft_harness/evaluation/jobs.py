@@ -14,7 +14,7 @@ from ft_harness.data.files import Split
 from ft_harness.evaluation.backends import back_end
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.prompts import PLAIN, PromptForm
-from ft_harness.recipe import EvalSection
+from ft_harness.recipe import EvalSection, Protocol
 from ft_harness.records import (
     RECORD_FILE,
     SAMPLES_FILE,
@@ -31,8 +31,9 @@ from ft_harness.tasks.fewshot import Shots, find_shots
 SCORING_VERSION = 1  # raise it when the same model and settings give other scores
 _PROGRAMS = ("lm-eval", "transformers", "peft", "torch")  # whose release may change a score
 _REQUEST_KEYS = (
-    "output_type", "doc_to_text", "doc_to_target", "doc_to_choice", "target_delimiter", "description", "gen_prefix",
-    "fewshot_delimiter", "fewshot_config", "fewshot_split", "generation_kwargs", "process_docs", "filter_list",
+    "output_type", "doc_to_text", "doc_to_target", "doc_to_choice", "target_delimiter",
+    "description", "gen_prefix", "fewshot_delimiter", "fewshot_config", "fewshot_split",
+    "generation_kwargs", "process_docs", "filter_list",
 )  # fmt: skip
 
 
@@ -86,17 +87,17 @@ def base_subject(pretrained: str) -> str:
     return f"base--{plain[:80]}"
 
 
-def chosen_docs(total: int, split: Split, settings: EvalSection) -> tuple[list[int], bool]:
+def chosen_docs(total: int, split: Split, section: EvalSection) -> tuple[list[int], bool]:
     """(sorted indices of the docs to score, whether they are a sample)."""
     limits = [
         limit
-        for limit in (settings.limit, settings.train_limit if split == "train" else None)
+        for limit in (section.limit, section.train_limit if split == "train" else None)
         if limit
     ]
     count = min([total, *limits])
     if count == total:
         return list(range(total)), False
-    chosen = np.random.default_rng(settings.seed).permutation(total)[:count]
+    chosen = np.random.default_rng(section.seed).permutation(total)[:count]
     return sorted(chosen.tolist()), True
 
 
@@ -105,7 +106,7 @@ def _docs_hash(docs: Iterable[Mapping[str, Any]]) -> str:
 
 
 def request_hash(task: ConfigurableTask) -> str:
-    """Hash of what makes a task's requests; its metrics are no part of that."""
+    """Hash of what makes a task's requests, which its metrics don't."""
     values = {key: getattr(task.config, key, None) for key in _REQUEST_KEYS}
     code = {
         key: f"{v.__module__}.{v.__qualname__}" if callable(v) else str(v)
@@ -118,65 +119,69 @@ def plan_jobs(
     tasks: Mapping[Split, ConfigurableTask],
     task_hash: str,
     base: BaseModel,
-    settings: EvalSection,
+    section: EvalSection,
     form: PromptForm = PLAIN,
 ) -> list[Job]:
-    """One job a split, number of shots and decoding, with everything that makes its scores.
+    """One job a split and protocol, with everything that makes its scores.
 
     Raises:
         InputError: few-shot examples can't be taken from the training split without showing a
             scored item.
     """
-    protocols = settings.protocols()
-    return [
-        _plan_job(task, split, task_hash, base, protocol, form)
-        for split, task in tasks.items()
-        for protocol in protocols
-    ]
+    same: dict[str, Any] = {
+        "task_hash": task_hash,
+        "limit": section.limit,
+        "batch_size": section.batch_size,
+        "seed": section.seed,
+        "chat_template_hash": form.chat_template_hash,
+        "system_instruction": form.system_instruction,
+        "text_fields": list(base.head.plan.text_fields or ()) or None if base.head else None,
+        "max_length": base.max_length,
+        "back_end": back_end(base),
+        "device": base.device,
+    }
+    jobs: list[Job] = []
+    for split, task in tasks.items():
+        doc_ids, sampled = chosen_docs(len(task.eval_docs), split, section)
+        docs = {
+            **same,
+            **_describe_task(task),
+            "split": split,
+            "data_hash": _docs_hash(task.eval_docs[i] for i in doc_ids),
+            "sample_seed": section.seed if sampled else None,
+        }
+        for protocol in section.protocols():
+            shots = find_shots(task, protocol)
+            settings = Settings(**docs, **_describe_protocol(task, protocol, shots, form))
+            jobs.append(Job(task, settings, doc_ids, form, shots))
+    return jobs
 
 
-def _plan_job(
-    task: ConfigurableTask,
-    split: Split,
-    task_hash: str,
-    base: BaseModel,
-    settings: EvalSection,
-    form: PromptForm,
-) -> Job:
-    """The job of one split and one protocol."""
-    name = task.config.task.partition("@")[0]
-    doc_ids, sampled = chosen_docs(len(task.eval_docs), split, settings)
-    generated = task.OUTPUT_TYPE == "generate_until"
-    shots = find_shots(task, settings)
-    fixed = Settings(
-        task=name,
-        task_version=str(task.VERSION),
-        task_hash=task_hash,
-        request_hash=request_hash(task),
-        data_hash=_docs_hash(task.eval_docs[i] for i in doc_ids),
-        split=split,
-        num_fewshot=settings.shots,
-        fewshot_ids=shots.ids if shots else None,
-        fewshot_hash=_docs_hash(shots.rows) if shots else None,
-        fewshot_as_multiturn=form.fewshot_as_multiturn
-        if shots and form.apply_chat_template
-        else None,
-        limit=settings.limit,
-        sample_seed=settings.seed if sampled else None,
-        chat_template_hash=form.chat_template_hash,
-        system_instruction=form.system_instruction,
-        cluster=(task.config.metadata or {}).get("cluster"),
-        text_fields=list(base.head.plan.text_fields or ()) or None if base.head else None,
-        generation_kwargs={**(task.config.generation_kwargs or {}), **settings.decoding}
-        if generated
+def _describe_task(task: ConfigurableTask) -> dict[str, Any]:
+    """What a record says of a task."""
+    return {
+        "task": task.config.task.partition("@")[0],
+        "task_version": str(task.VERSION),
+        "request_hash": request_hash(task),
+        "cluster": (task.config.metadata or {}).get("cluster"),
+    }
+
+
+def _describe_protocol(
+    task: ConfigurableTask, protocol: Protocol, shots: Shots | None, form: PromptForm
+) -> dict[str, Any]:
+    """What a record says of a protocol, under which a task is asked."""
+    chat = shots is not None and form.apply_chat_template
+    own = task.config.generation_kwargs or {}
+    return {
+        "num_fewshot": protocol.shots,
+        "fewshot_ids": shots.ids if shots else None,
+        "fewshot_hash": _docs_hash(shots.rows) if shots else None,
+        "fewshot_as_multiturn": form.fewshot_as_multiturn if chat else None,
+        "generation_kwargs": {**own, **protocol.decoding}
+        if task.OUTPUT_TYPE == "generate_until"
         else {},
-        max_length=base.max_length,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        back_end=back_end(base),
-        device=base.device,
-    )
-    return Job(task, fixed, doc_ids, form, shots)
+    }
 
 
 def fingerprint(state: ModelState, job: Job, packages: Mapping[str, str] | None = None) -> str:

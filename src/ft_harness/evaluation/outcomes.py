@@ -148,7 +148,7 @@ def make_scores(state: ModelState, job: Job, samples: Sequence[Sample]) -> list[
 
 
 def _clusters(field: str | None, samples: Sequence[Sample]) -> NDArray[np.int64] | None:
-    """Which cluster each item belongs to, from 0; None where each stands alone."""
+    """Which cluster each item belongs to, from 0; None where each item is its own."""
     texts = [str(sample.doc[field]) for sample in samples if field in sample.doc] if field else []
     if not texts or len(texts) < len(samples) or len(set(texts)) == len(texts):
         return None

@@ -24,7 +24,7 @@ from ft_harness.evaluation import (
 )
 from ft_harness.evaluation.backends import GeneratedText, ScoredAnswer, ScoredText
 from ft_harness.models.base_model import BaseModel
-from ft_harness.models.prompts import compiled_templates
+from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.records import Evaluation, Record, Sample
 from ft_harness.records.provenance import package_versions
 from ft_harness.tasks.loading import TaskSpec, find_task, load_task_over, task_hash
@@ -35,7 +35,7 @@ class Definition:
     """Which definition scores saved responses.
 
     Attributes:
-        name: the task's; None: that of each evaluation, as it is now.
+        name: the task's; None: each evaluation's own task, as it is now.
         include_path: a further folder with task YAMLs.
         trust_code: run the code that a task of this folder names.
     """
@@ -46,7 +46,7 @@ class Definition:
 
 
 def score_again(evaluations: Sequence[Evaluation], definition: Definition) -> list[Evaluation]:
-    """New evaluations beside the old ones, made of their docs and responses; what was made before
+    """New evaluations next to the old ones, made of their docs and responses; what was made before
     is reused.
 
     An evaluation of which the task has not changed is given back as it is.
@@ -112,7 +112,7 @@ def _score(task: ConfigurableTask, sample: Sample, record: Record) -> Sample:
         raise InputError(
             f"{record.eval_id}, doc {sample.doc_id}: {problems[0]}",
             "a task that asks the same and differs in its metrics only",
-            "score the model on it: ft-harness eval; what it was asked before comes from the response store",
+            "score the model on it with ft-harness eval, which reuses the responses it has",
         )
     if sample.failed:
         return sample.model_copy(update={"scores": dict.fromkeys(task.higher_is_better())})
@@ -137,10 +137,9 @@ def _differences(task: ConfigurableTask, sample: Sample, record: Record) -> list
         found.append("the task filters responses, and only what its filters left is saved")
     if task.OUTPUT_TYPE == "generate_until":
         stop = (task.config.generation_kwargs or {}).get("until")
-        if stop != record.settings.generation_kwargs.get("until"):
-            found.append(
-                f"it stops at {stop}, the saved answers at {record.settings.generation_kwargs.get('until')}"
-            )
+        before = record.settings.generation_kwargs.get("until")
+        if stop != before:
+            found.append(f"it stops at {stop}, the saved answers at {before}")
     target = task.doc_to_target(sample.doc)
     if hash_string(str(target)) != sample.target_hash:
         found.append(f"the right answer is {target!r} now")
@@ -157,7 +156,7 @@ def _differences(task: ConfigurableTask, sample: Sample, record: Record) -> list
 
 def _same_prompt(task: ConfigurableTask, sample: Sample, record: Record) -> bool:
     """Whether a doc's prompt is the saved one; with few-shot examples or a chat template, whether
-    the doc's own text stands in it (the rest came from the training split and the tokenizer)."""
+    the doc's own text is in it (the rest came from the training split and the tokenizer)."""
     settings = record.settings
     if task.OUTPUT_TYPE == "loglikelihood_rolling":
         return str(hash_string(task.doc_to_target(sample.doc))) == sample.prompt_hash
@@ -169,7 +168,7 @@ def _same_prompt(task: ConfigurableTask, sample: Sample, record: Record) -> bool
 
 def _other_choices(choices: list[str], target: Any, sample: Sample) -> list[str]:
     """A line if the choices are not those that were scored, as far as the right one and the
-    likeliest one tell."""
+    likeliest one show."""
     gold = choices[target] if isinstance(target, int) else str(target).strip()
     likeliest = (
         int(np.argmax([response[0] for response in sample.responses])) if sample.responses else None

@@ -12,7 +12,6 @@ from typing import Any
 
 import lm_eval
 
-from ft_harness import processes
 from ft_harness.errors import IncompleteError, InputError, ResourceError
 from ft_harness.evaluation.backends import make_lm
 from ft_harness.evaluation.backends.recovery import Effort
@@ -21,8 +20,8 @@ from ft_harness.evaluation.jobs import Job, ModelState, evaluation_folder, finis
 from ft_harness.evaluation.outcomes import make_sample, make_scores, metric_values
 from ft_harness.metrics import find_metric
 from ft_harness.models.base_model import BaseModel
+from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.models.memory import peak_gpu_bytes, peak_rss_bytes
-from ft_harness.models.prompts import compiled_templates
 from ft_harness.records import (
     RECORD_FILE,
     SAMPLES_FILE,
@@ -40,7 +39,7 @@ from ft_harness.storage import write_gzip_lines, write_text
 
 @dataclass(frozen=True)
 class _Share:
-    """What one process has to say of its share of an evaluation."""
+    """What one process reports of its share of an evaluation."""
 
     truncated: set[str]
     cost: Cost
@@ -51,10 +50,10 @@ class _Share:
 def evaluate(state: ModelState, jobs: Sequence[Job], results: Path) -> list[Evaluation]:
     """Score one model state on each job; finished evaluations are reused.
 
-    Responses are kept as they come in `responses-<state>.jsonl` beside the evaluations, so that one
-    that was killed goes on where it was, and a task with other metrics needs the model for nothing.
-    Where memory was not enough for an item, the evaluation is partial; the next call tries again
-    what failed.
+    Responses are kept as they come, in `responses-<state>.jsonl` next to the evaluations, so that a
+    killed evaluation goes on where it was, and other metrics of the same task need no model. Where
+    memory was not enough for an item, the evaluation is partial; the next call tries again what
+    failed.
 
     Raises:
         NonFiniteError: the model gives NaN; nothing is written for that job.
@@ -98,8 +97,8 @@ def _decoding_as_asked(job: Job) -> Iterator[None]:
 
 
 def _run_lm_eval(lm: Any, job: Job) -> list[dict[str, Any]]:
-    """lm-eval's samples of one job; where several processes share it, those of all in the first and
-    none elsewhere.
+    """lm-eval's samples of one job; where several processes share it, all of them in the first
+    process and none in the others.
 
     `evaluate` rather than `simple_evaluate`: the latter gathers the whole environment into each
     result.
@@ -139,8 +138,8 @@ def check_complete(evaluations: Sequence[Evaluation]) -> None:
     first, reasons = next(iter(failed.items()))
     raise IncompleteError(
         f"{sum(map(len, failed.values()))} items have no score, first in {first}: {reasons[0]}",
-        "memory for each item alone; what was scored is saved, marked as partial and compared with nothing",
-        "make room as said above, then run the same command again: only what failed is computed",
+        "memory for each item alone; what was scored is saved and marked as partial",
+        "free memory as said above, then run the same command again: only what failed is computed",
     )
 
 
@@ -159,7 +158,7 @@ def _response_state(state: ModelState, job: Job) -> dict[str, Any]:
 
 def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
     lm = make_lm(state.base, job.settings.batch_size or 1, job.settings.seed or 0)
-    processes.join(lm)
+    lm.join()
     if len(job.doc_ids) < lm.world_size:
         raise InputError(
             f"{job.eval_id}: {len(job.doc_ids)} docs for {lm.world_size} processes",
@@ -176,7 +175,7 @@ def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
         peak_gpu_bytes=peak_gpu_bytes(),
     )
     shares = lm.gather_object(_Share(lm.truncated_prompts, cost, lm.effort, lm.fallback))
-    if lm.rank == 0:
+    if shares is not None:  # the first process
         samples = _make_samples(job, raw, set().union(*(share.truncated for share in shares)))
         record = Record(
             eval_id=folder.name,
@@ -199,8 +198,8 @@ def _make_samples(job: Job, raw: Sequence[Mapping[str, Any]], truncated: set[str
     """lm-eval's samples as ours, in the order of the docs.
 
     Raises:
-        InputError: not one for each doc.
-        ResourceError: memory was enough for none.
+        InputError: their number is not that of the docs.
+        ResourceError: memory was not enough for any.
     """
     if len(raw) != len(job.doc_ids):
         raise InputError(
@@ -217,13 +216,13 @@ def _make_samples(job: Job, raw: Sequence[Mapping[str, Any]], truncated: set[str
         raise ResourceError(
             f"{job.eval_id}: no item could be scored, {samples[0].failed}",
             "memory for an item alone",
-            "make room as said above, then run the same command again",
+            "free memory as said above, then run the same command again",
         )
     return samples
 
 
 def _total(costs: Sequence[Cost]) -> Cost:
-    """The cost of all processes: time and memory of the one that had most, tokens of all."""
+    """The cost of all processes: the largest time and memory, the sum of the tokens."""
     gpu = [cost.peak_gpu_bytes for cost in costs if cost.peak_gpu_bytes is not None]
     return Cost(
         seconds=max(cost.seconds for cost in costs),

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lm_eval.api.instance import Instance
-from lm_eval.api.model import TemplateLM
-from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import has_bos_prefix
+
+from ft_harness.models.lm_eval_private import RequestEncoder
 
 
 class BatchTokenizer:
@@ -44,21 +43,16 @@ class BatchTokenizer:
         self._encoded.clear()
 
 
-class Encoder:
-    """lm-eval's own tokenisation of requests, without a model.
+class Encoder(RequestEncoder):
+    """lm-eval's own tokenisation of requests, of whole batches of texts at once."""
 
-    The methods are those of lm-eval's `hf` model, called on this object in its place.
-    """
-
-    backend = "causal"
-    add_bos_token = None
+    tokenizer: BatchTokenizer
 
     def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = BatchTokenizer(tokenizer)
-        bos = tokenizer.bos_token_id
-        self.prefix_token_id = int(
-            bos if bos is not None else tokenizer.eos_token_id
-        )  # an empty context, to lm-eval
+        bos = tokenizer.bos_token_id  # an empty context, to lm-eval
+        super().__init__(
+            BatchTokenizer(tokenizer), int(bos if bos is not None else tokenizer.eos_token_id)
+        )
 
     def prepare(self, strings: Iterable[str]) -> None:
         """Encode in two batches what lm-eval's code will ask for; whatever else it asks for is
@@ -70,25 +64,6 @@ class Encoder:
         )
         starting = [string for string in distinct if has_bos_prefix(string, bos)]
         self.tokenizer.encode_batch(starting, add_special_tokens=False)
-
-    def tok_encode(self, string: str, add_special_tokens: bool | None = None) -> list[int]:
-        ids: list[int] = HFLM.tok_encode(self, string, add_special_tokens=add_special_tokens)
-        return ids
-
-    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        pair: tuple[list[int], list[int]] = TemplateLM._encode_pair(self, context, continuation)
-        return pair
-
-    def _loglikelihood_tokens(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:
-        return [(context, continuation) for _, context, continuation in requests]
-
-    def encode_scored(self, requests: list[Instance]) -> list[tuple[list[int], list[int]]]:
-        """(context ids, continuation ids) of log-likelihood requests, exactly as lm-eval scores
-        them."""
-        encoded: list[tuple[list[int], list[int]]] = TemplateLM.loglikelihood(
-            self, requests, disable_tqdm=True
-        )
-        return encoded
 
     def encode_generated(self, prompt: str, answer: str) -> tuple[list[int], list[int]]:
         """(prompt ids, ids that the answer adds to them)."""

@@ -133,7 +133,7 @@ def _sizes(folder: Path, config: Mapping[str, Any], tensors: int) -> list[FtHarn
         if value > most:
             return [
                 InputError(
-                    f"{folder / 'config.json'}: {name} is {value}; the files hold {tensors} tensors",
+                    f"{folder / 'config.json'}: {name} is {value} for {tensors} tensors",
                     f"at most {most}",
                     "fetch the model again from a place you trust",
                 )

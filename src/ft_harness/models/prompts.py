@@ -3,22 +3,19 @@ alike."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from types import SimpleNamespace
+from functools import partial
 from typing import Any
 
 from jinja2 import TemplateError
-from lm_eval import utils
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.api.utils import ends_with_whitespace
-from lm_eval.models.huggingface import HFLM
 from transformers import AutoConfig, GenerationConfig
 
 from ft_harness.errors import InputError
 from ft_harness.models.base_model import load_tokenizer, model_folder
+from ft_harness.models.lm_eval_private import render_chat
 from ft_harness.recipe import ModelSection, TaskSection
 from ft_harness.storage import sha256_text
 
@@ -108,13 +105,12 @@ def prompt_form(section: TaskSection, model: ModelSection) -> PromptForm:
             "a chat model's tokenizer where task.apply_chat_template is true",
             "use a chat model, or --set task.apply_chat_template=false",
         ) from error
-    lm = SimpleNamespace(tokenizer=tokenizer, chat_template_args={})
     try:
         closing = _closing_ids(tokenizer, _stop_ids(tokenizer, model))
     except TemplateError as error:
         raise _refused(model.pretrained, error) from error
     return PromptForm(
-        chat_template=partial(HFLM.apply_chat_template, lm),
+        chat_template=partial(render_chat, tokenizer),
         chat_template_hash=sha256_text(template)[:16],
         system_instruction=section.system_instruction,
         fewshot_as_multiturn=section.fewshot_as_multiturn,
@@ -175,14 +171,3 @@ def _notes(tokenizer: Any, template: str, section: TaskSection) -> tuple[str, ..
             [] if kept else ["the template has no system role: task.system_instruction is left out"]
         )
     return tuple(notes)
-
-
-@contextmanager
-def compiled_templates() -> Iterator[None]:
-    """lm-eval compiles a task's templates anew for each doc; within this context, once."""
-    compile_template = utils.env.from_string
-    utils.env.from_string = lru_cache(maxsize=256)(compile_template)
-    try:
-        yield
-    finally:
-        utils.env.from_string = compile_template

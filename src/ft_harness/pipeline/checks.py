@@ -14,11 +14,11 @@ from ft_harness.evaluation import chosen_docs
 from ft_harness.models.base_model import load_context, load_tokenizer
 from ft_harness.models.encoding import Encoder
 from ft_harness.models.heads import HeadPlan, plan_head
-from ft_harness.models.prompts import compiled_templates
+from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.pipeline import preflight
 from ft_harness.pipeline.experiment import Experiment, check_experiment
 from ft_harness.pipeline.preflight import Checked
-from ft_harness.recipe import EvalSection, ModelSection, Recipe, recipe_file
+from ft_harness.recipe import EvalSection, ModelSection, Protocol, Recipe, recipe_file
 from ft_harness.tasks.examples import (
     Example,
     build_examples,
@@ -55,7 +55,7 @@ def check_rows(experiment: Experiment, checked: Checked) -> list[str]:
     examples = train_prompts(examples) if recipe.train.loss_on == "prompt_and_answer" else examples
     lines = [describe_examples(examples, eos), describe_work(recipe, checked, examples)]
     lines += [
-        describe_prompts(checked, split, protocol, tokenizer, context)
+        describe_prompts(checked, split, recipe.eval, protocol, tokenizer, context)
         for split, protocol in product(recipe.eval.splits, recipe.eval.protocols())
     ]
     return list(dict.fromkeys(lines))  # decodings of the same prompts
@@ -104,31 +104,32 @@ def describe_pairs(tokenizer: Any, text_fields: Sequence[str] | None) -> str | N
 
 
 def describe_prompts(
-    checked: Checked, split: Split, settings: EvalSection, tokenizer: Any, context: int
+    checked: Checked,
+    split: Split,
+    section: EvalSection,
+    protocol: Protocol,
+    tokenizer: Any,
+    context: int,
 ) -> str:
     """How long the first prompts of a split are, few-shot examples included, and how many of them
-    will be cut.
-
-    Args:
-        settings: one protocol.
-    """
+    will be cut."""
     task, encoder = checked.tasks[split], Encoder(tokenizer)
     if task.OUTPUT_TYPE == "loglikelihood_rolling":
         return f"{split}: running text is read in windows of {context} tokens"
-    shots = find_shots(task, settings)
+    shots = find_shots(task, protocol)
     if shots:
-        shots.install(task, settings.seed)
-    chosen = chosen_docs(len(task.eval_docs), split, settings)[0][:_PROMPTS_LOOKED_AT]
+        shots.install(task, section.seed)
+    chosen = chosen_docs(len(task.eval_docs), split, section)[0][:_PROMPTS_LOOKED_AT]
     room = context - int(
-        {**(task.config.generation_kwargs or {}), **settings.decoding}.get("max_gen_toks", 0)
+        {**(task.config.generation_kwargs or {}), **protocol.decoding}.get("max_gen_toks", 0)
     )
     with compiled_templates():
-        prompts = [checked.form.render(task, task.eval_docs[i], settings.shots) for i in chosen]
+        prompts = [checked.form.render(task, task.eval_docs[i], protocol.shots) for i in chosen]
     lengths = [len(encoder.tok_encode(prompt)) for prompt in prompts]
     cut = sum(length > room for length in lengths)
     warning = "; WARNING: fewer eval.num_fewshot or a larger model.max_length" if cut else ""
     found = f"{cut} of the first {len(lengths)} prompts will be cut"
-    behind = f" behind {settings.shots} examples" if settings.shots else ""
+    behind = f" behind {protocol.shots} examples" if protocol.shots else ""
     return f"{split}: {found} (longest {max(lengths)} tokens of {room}{behind}){warning}"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ft_harness.comparison import cases
 from ft_harness.comparison.aggregator import Comparison, Study
 from ft_harness.errors import InputError
-from ft_harness.models.prompts import compiled_templates
+from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.records import Evaluation
 from ft_harness.storage import write_text
 from ft_harness.tasks.examples import answer_text

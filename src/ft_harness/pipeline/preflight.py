@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +20,9 @@ from ft_harness.errors import (
 )
 from ft_harness.evaluation.backends import decoding
 from ft_harness.models import adapters, base_model, heads
-from ft_harness.models.prompts import PLAIN, PromptForm, compiled_templates, prompt_form
-from ft_harness.recipe import EvalSection, Recipe
+from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.models.prompts import PLAIN, PromptForm, prompt_form
+from ft_harness.recipe import Protocol, Recipe
 from ft_harness.tasks import fewshot
 from ft_harness.tasks import loading as tasks
 from ft_harness.tasks.checks import prompt_problems
@@ -157,10 +157,12 @@ def _check_room(
 ) -> list[FtHarnessError]:
     """No room for the prompt beside an answer; scores during training are made with the task's own
     decoding."""
-    asked = [recipe.eval, *([EvalSection()] if trains and recipe.train.eval_scores else [])]
+    asked = [
+        *recipe.eval.protocols(),
+        *([Protocol()] if trains and recipe.train.eval_scores else []),
+    ]
     context = base_model.load_context(recipe.model)
-    faults = (fault for each in asked for fault in decoding.room_problems(loaded, each, context))
-    return [*islice(faults, 1)]
+    return [*decoding.room_problems(loaded, asked, context)]
 
 
 def check(
@@ -200,7 +202,7 @@ def check(
         problems += tasks.training_problems(loaded["train"]) if trains else []
         problems += _check_validation(recipe, loaded) if trains else []
         problems += fewshot.problems(loaded, recipe.eval)
-        problems += decoding.problems(loaded, recipe.eval)
+        problems += decoding.problems(loaded, recipe.eval.protocols())
         problems += _check_docs(loaded, form)
         problems += [] if problems else _check_room(recipe, loaded, trains=trains)
         if recipe.adapter.has_head:

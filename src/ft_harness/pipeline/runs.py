@@ -64,13 +64,13 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
     runs: list[AdapterRun] = []
     for experiment, found in zip(experiments, checked, strict=True):
         stage = Stage(experiment, found, _load_base(loaded, experiment, found))
-        data = stage.training_set()  # before anything is scored: its faults are the recipe's
-        if finished_card(experiment.folder, experiment.recipe, stage.base, data) is None:
-            check_unfinished(experiment.folder, experiment.recipe, stage.base, data)
+        plan = stage.training_plan()  # before anything is scored: its faults are the recipe's
+        if finished_card(plan, experiment.folder) is None:
+            check_unfinished(plan, experiment.folder)
         of_base = score_base(stage, say)
         _say_power(of_base, say)
         evaluations += of_base
-        card = train_stage(stage, data, say)
+        card = train_stage(stage, plan, say)
         evaluations += score_adapter(stage, AdapterFolder(experiment.folder), say)
         history, earlier = (
             adapters.read_history(experiment.folder),
@@ -110,7 +110,7 @@ def train_only(experiment: Experiment, say: Say) -> Card:
     processes.begin()
     checked = prepare(experiment)
     stage = Stage(experiment, checked, _load_base({}, experiment, checked))
-    return train_stage(stage, stage.training_set(), say)
+    return train_stage(stage, stage.training_plan(), say)
 
 
 def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> list[Evaluation]:

@@ -33,11 +33,10 @@ def plan_scorer(recipe: Recipe, checked: Checked, base: BaseModel) -> EpochScore
     count, seed = recipe.train.eval_scores, recipe.train.seed
     if not count:
         return None
-    settings = EvalSection(
-        splits=("validation",), limit=count, seed=seed
-    )  # no field of eval decides an adapter
+    # of its own: no field of the recipe's eval section decides an adapter
+    section = EvalSection(splits=("validation",), limit=count, seed=seed)
     tasks: dict[Split, ConfigurableTask] = {"validation": checked.tasks["validation"]}
-    (job,) = plan_jobs(tasks, checked.task_hash, base, settings, checked.form)
+    (job,) = plan_jobs(tasks, checked.task_hash, base, section, checked.form)
     return EpochScorer(
         lambda model: _score(replace(base, model=model), job), job.task.higher_is_better()
     )

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ft_harness.data.files import SPLITS, Split
+from ft_harness.recipe.protocol import Protocol
 from ft_harness.recipe.section import Section
 
 _ROWS = re.compile(r"(?:first|last):([1-9]\d{0,5})")
@@ -75,46 +76,14 @@ class EvalSection(Section):
             raise ValueError("each value of the list once")
         return value
 
-    @property
-    def shots(self) -> int:
-        """Few-shot examples of one protocol."""
-        assert isinstance(self.num_fewshot, int), "one of protocols() is meant"
-        return self.num_fewshot
-
-    @property
-    def decoding(self) -> dict[str, Any]:
-        """Generation arguments of one protocol."""
-        assert isinstance(self.generation_kwargs, dict), "one of protocols() is meant"
-        return self.generation_kwargs
-
-    def protocols(self) -> list[EvalSection]:
-        """Every number of shots with every decoding, one section each, in the order they were
-        written."""
-        shots = self.num_fewshot if isinstance(self.num_fewshot, tuple) else (self.num_fewshot,)
-        decodings = (
-            self.generation_kwargs
-            if isinstance(self.generation_kwargs, tuple)
-            else (self.generation_kwargs,)
-        )
+    def protocols(self) -> list[Protocol]:
+        """Every number of shots with every decoding, in the order they were written."""
+        shots, decodings = self.num_fewshot, self.generation_kwargs
         return [
-            self.model_copy(
-                update={
-                    "num_fewshot": count,
-                    "generation_kwargs": decoding,
-                    "fewshot_ids": self.fewshot_ids if count else None,
-                }
-            )
-            for count in shots
-            for decoding in decodings
+            Protocol(count, self.fewshot_ids if count else None, decoding)
+            for count in (shots if isinstance(shots, tuple) else (shots,))
+            for decoding in (decodings if isinstance(decodings, tuple) else (decodings,))
         ]
-
-    def fewshot_rows(self, total: int) -> list[int] | None:
-        """Indices of the fixed few-shot rows in a train split of `total` rows, which may lack them;
-        None: a sample."""
-        if not isinstance(self.fewshot_ids, str):
-            return list(self.fewshot_ids) if self.fewshot_ids else None
-        start = 0 if self.fewshot_ids.startswith("first") else total - self.shots
-        return list(range(start, start + self.shots))
 
 
 def _count_rows(ids: Any) -> int:

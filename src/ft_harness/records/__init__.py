@@ -6,6 +6,16 @@ One evaluation is subject x task x split x shots x decoding x limit. Its folder
 doc). A missing value is `null`; NaN is never written.
 """
 
+from ft_harness.records.cards import (
+    Ancestor,
+    Card,
+    EpochSummary,
+    HistoryEntry,
+    LineageEntry,
+    Probe,
+    SettingChange,
+    TrainingCost,
+)
 from ft_harness.records.reading import (
     Evaluation,
     Found,
@@ -21,24 +31,16 @@ from ft_harness.records.schema import (
     SCORES_FILE,
     SEQ_CLS,
     AdapterInfo,
-    Ancestor,
     BackEndInfo,
-    Card,
     Cost,
-    EpochSummary,
     ForeignOutput,
     Frozen,
-    HistoryEntry,
-    LineageEntry,
     LiveProof,
     ModelInfo,
-    Probe,
     Record,
     Sample,
     Score,
-    SettingChange,
     Settings,
-    TrainingCost,
     describe_record,
     item_hash,
 )

@@ -1,10 +1,11 @@
-"""Strict YAML: safe types only, no duplicate keys, bounded in size, and the line of every key for
-messages."""
+"""Strict YAML and JSON: safe types only, no duplicate keys, bounded in size; of YAML the line of
+every key, for messages."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Hashable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,9 @@ from ft_harness.errors import FtHarnessError, InputError
 
 KeyPath = tuple[str, ...]
 LARGEST_FILE = 1_000_000  # bytes
-MOST_NODES = 10_000  # values and keys, each alias counted with all that it stands for
+MOST_NODES = 10_000  # values and keys, each alias counted with everything it refers to
 DEEPEST = 50
-
-
+_MAX_JSON = 64 << 20  # bytes
 _SafeLoader: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 
@@ -35,7 +35,7 @@ def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[
             )
         if key in seen:
             raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} stands twice", key_node.start_mark
+                None, None, f"the key {key!r} is listed twice", key_node.start_mark
             )
         seen.add(key)
     return loader.construct_mapping(node, deep=True)
@@ -60,19 +60,19 @@ def _key_lines(node: yaml.Node | None, prefix: KeyPath = ()) -> dict[KeyPath, in
     return lines
 
 
-def _check_bounds(text: str) -> None:
+def _count_events(text: str, loader: Any) -> None:
     """Count nodes and depth on the stream of events, before anything is built: a few lines of
-    aliases can stand for millions of values.
+    aliases can expand to millions of values.
 
     Raises:
         ValueError: more than `MOST_NODES` or deeper than `DEEPEST`.
+        yaml.YAMLError: `loader` can't read it, and found so before a bound was exceeded.
     """
-    behind: dict[str | None, int] = {}  # anchor -> nodes that it stands for
-    open_: list[
-        tuple[str | None, int]
-    ] = []  # (anchor, nodes before it) of the collections not yet closed
+    behind: dict[str | None, int] = {}  # anchor -> nodes that it expands to
+    # (anchor, nodes before it) of the collections that are not yet closed
+    open_: list[tuple[str | None, int]] = []
     nodes = 0
-    for event in yaml.parse(text, Loader=_SafeLoader):
+    for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.CollectionEndEvent):
             anchor, before = open_.pop()
             behind[anchor] = nodes - before
@@ -88,13 +88,18 @@ def _check_bounds(text: str) -> None:
             raise ValueError(f"more than {DEEPEST} levels deep")
 
 
-def _read_text(path: Path) -> str:
-    size = path.stat().st_size
-    if size > LARGEST_FILE:
-        raise OSError(
-            f"{size} bytes, more than the {LARGEST_FILE} that a file of settings may have"
-        )
-    return path.read_text(encoding="utf-8")
+def _check_bounds(text: str) -> None:
+    """Refuse a text with too many values or too many levels, see `_count_events`.
+
+    Some releases of libyaml have a limit of their own on nesting, and find it exceeded while they
+    read ahead of their events. PyYAML's reader in Python has none, but is too slow for every file.
+    """
+    try:
+        _count_events(text, _SafeLoader)
+    except yaml.YAMLError:
+        with suppress(yaml.YAMLError):
+            _count_events(text, yaml.SafeLoader)
+        raise
 
 
 def _parse(text: str) -> tuple[Any, dict[KeyPath, int]]:
@@ -117,7 +122,10 @@ def read_yaml(
             twice, or is no mapping.
     """
     try:
-        text = _read_text(path)
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            raise OSError(f"{size} bytes, more than the {LARGEST_FILE} allowed for settings")
+        text = path.read_text(encoding="utf-8")
         _check_bounds(text)
         content, lines = _parse(text)
     except (OSError, UnicodeDecodeError) as error:
@@ -129,16 +137,13 @@ def read_yaml(
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise error_type(
-            f"{where}: not valid YAML ({reason})", "valid YAML", "mend this line"
+            f"{where}: not valid YAML ({reason})", "valid YAML", "fix this line"
         ) from error
     if not isinstance(content, dict):
         raise error_type(
             f"{path}: holds no mapping", "keys and values, like 'task: ...'", "see ft-harness init"
         )
     return content, lines
-
-
-_MAX_JSON = 64 << 20  # bytes
 
 
 def read_bytes(path: Path) -> bytes:

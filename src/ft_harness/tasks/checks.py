@@ -7,7 +7,6 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +16,16 @@ from lm_eval.config.task import TaskConfig
 from ft_harness.data.options import DataOptions
 from ft_harness.errors import FtHarnessError, InputError, PolicyError, suggest
 from ft_harness.metrics import find_metric
-from ft_harness.paths import task_yamls_dir
+from ft_harness.models.trust import TRUST_FLAG
+from ft_harness.paths import is_installed
 from ft_harness.storage.strict_files import KeyPath, read_yaml
 
-TRUST_FLAG = "--trust-task-code"
 LOADER = "!function ft_harness.data.load_splits"
 # What a task of anybody's may name: the loader, and what scores and aggregates.
 _OUR_CODE = re.compile(r"!function ft_harness\.(data\.load_splits|metrics\.(score|aggregate)_\w+)")
 _MOCK_DOCS = 3
 _SEARCHED_DOCS = 200
 _WRONG_TEXTS = ("a wrong answer", "", "\x00 ?? 。\n")
-
-
-def is_trusted(path: Path) -> bool:
-    """Whether a YAML is one of ours or of lm-eval's own, so that the code it names is installed
-    code."""
-    lm_eval = find_spec("lm_eval")
-    places = lm_eval.submodule_search_locations if lm_eval else None
-    folders = [task_yamls_dir(), *map(Path, places or [])]
-    return any(path.resolve().is_relative_to(folder.resolve()) for folder in folders)
 
 
 def files_of(path: Path, *, trust_code: bool = False) -> list[Path]:
@@ -46,7 +36,7 @@ def files_of(path: Path, *, trust_code: bool = False) -> list[Path]:
         PolicyError: a stranger's YAML includes a file outside its own folder; that file is not
             read.
     """
-    anywhere = trust_code or is_trusted(path)
+    anywhere = trust_code or is_installed(path)
     return list(_follow(path.resolve(), None if anywhere else path.resolve().parent, ()))
 
 
@@ -55,7 +45,7 @@ def _follow(path: Path, within: Path | None, including: Sequence[Path]) -> Itera
         raise InputError(
             f"{path}: includes itself", "includes without a circle", "remove one include"
         )
-    if within and not path.is_relative_to(within) and not is_trusted(path):
+    if within and not path.is_relative_to(within) and not is_installed(path):
         raise PolicyError(
             f"{including[-1]}: includes {path}, which lies outside its folder",
             f"files in or below {within}",
@@ -81,7 +71,7 @@ def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for part in value.values():
+        for part in (*value, *value.values()):
             yield from _texts(part)
     elif isinstance(value, list):
         for part in value:
@@ -91,7 +81,7 @@ def _texts(value: Any) -> Iterator[str]:
 def code_problems(path: Path) -> list[PolicyError]:
     """Code that a stranger's task would run: functions other than our loader, scores and
     aggregations, loading scripts, metrics of the hub. None for tasks of ours and of lm-eval."""
-    if is_trusted(path):
+    if is_installed(path):
         return []
     found: list[tuple[Path, str]] = []
     for file in files_of(path):
@@ -118,7 +108,7 @@ def code_problems(path: Path) -> list[PolicyError]:
             f"read the code, then pass {TRUST_FLAG}",
         )
         for file, code in found
-        if not is_trusted(file)
+        if not is_installed(file)
     ]
 
 

@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from ft_harness.errors import InputError
 from ft_harness.models.encoding import Encoder
-from ft_harness.models.prompts import PLAIN, PromptForm, compiled_templates
+from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.storage import canonical_json, sha256_text
 
 _PROMPTS: WeakKeyDictionary[ConfigurableTask, dict[tuple[PromptForm, str], str]] = (

@@ -14,8 +14,8 @@ from lm_eval.api.task import ConfigurableTask
 from ft_harness.data.files import Split
 from ft_harness.data.overlap import plain
 from ft_harness.errors import InputError
-from ft_harness.models.prompts import compiled_templates
-from ft_harness.recipe import EvalSection
+from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.recipe import EvalSection, Protocol
 
 Doc = Mapping[str, Any]
 
@@ -47,33 +47,30 @@ class Shots:
 _FOUND: WeakKeyDictionary[ConfigurableTask, dict[Any, Shots]] = WeakKeyDictionary()
 
 
-def find_shots(task: ConfigurableTask, settings: EvalSection) -> Shots | None:
+def find_shots(task: ConfigurableTask, protocol: Protocol) -> Shots | None:
     """Where the few-shot examples of one task object come from; None for zero-shot. Looked up once
     a task object.
-
-    Args:
-        settings: one protocol.
 
     Raises:
         InputError: they would come from another split than train or from the scored one, fixed rows
             are scored too or don't exist, or the pool is smaller than the shots.
     """
-    if not settings.shots:
+    if not protocol.shots:
         return None
     found = _FOUND.setdefault(task, {})
-    key = (settings.shots, settings.fewshot_ids)
+    key = (protocol.shots, protocol.examples)
     if key not in found:
-        found[key] = _find_shots(task, settings)
+        found[key] = _find_shots(task, protocol)
     return found[key]
 
 
-def _find_shots(task: ConfigurableTask, settings: EvalSection) -> Shots:
-    _check_source(task, settings.shots)
+def _find_shots(task: ConfigurableTask, protocol: Protocol) -> Shots:
+    _check_source(task, protocol.shots)
     pool, name = list(task.fewshot_docs()), task.config.task
-    ids = settings.fewshot_rows(len(pool))
+    ids = protocol.example_rows(len(pool))
     if ids is not None and not 0 <= min(ids) <= max(ids) < len(pool):
         raise InputError(
-            f"{name}: eval.fewshot_ids {settings.fewshot_ids!r} names a row that the training split doesn't have",
+            f"{name}: eval.fewshot_ids {protocol.examples!r} names a row that the training split doesn't have",
             f"rows of the {len(pool)} of the training split, counted from 0",
             "change eval.fewshot_ids, or raise data.train_size",
         )
@@ -87,9 +84,9 @@ def _find_shots(task: ConfigurableTask, settings: EvalSection) -> Shots:
             )
         return Shots([pool[i] for i in ids], ids, left_out=0)
     rows = [row for index, row in enumerate(pool) if index not in scored]
-    if len(rows) < settings.shots:
+    if len(rows) < protocol.shots:
         raise InputError(
-            f"{name}: {settings.shots} few-shot examples are asked for, {len(rows)} of {len(pool)} training "
+            f"{name}: {protocol.shots} few-shot examples are asked for, {len(rows)} of {len(pool)} training "
             f"rows can be shown ({len(scored)} are scored too)",
             "at least as many training rows as few-shot examples",
             "lower eval.num_fewshot, or raise data.train_size",
@@ -157,10 +154,10 @@ def _question(task: ConfigurableTask, doc: Doc, form: Any) -> str:
     return plain(texts[0]) or plain(texts[1])
 
 
-def problems(tasks: Mapping[Split, ConfigurableTask], settings: EvalSection) -> list[InputError]:
+def problems(tasks: Mapping[Split, ConfigurableTask], section: EvalSection) -> list[InputError]:
     """Why few-shot examples can't be shown for the scored splits."""
     found: list[InputError] = []
-    for split, protocol in product(settings.splits, settings.protocols()):
+    for split, protocol in product(section.splits, section.protocols()):
         try:
             find_shots(tasks[split], protocol)
         except InputError as error:
@@ -169,10 +166,10 @@ def problems(tasks: Mapping[Split, ConfigurableTask], settings: EvalSection) -> 
     return found
 
 
-def describe(tasks: Mapping[Split, ConfigurableTask], settings: EvalSection) -> list[str]:
+def describe(tasks: Mapping[Split, ConfigurableTask], section: EvalSection) -> list[str]:
     """A line for each scored split: where its few-shot examples come from."""
     lines: list[str] = []
-    for split, protocol in product(settings.splits, settings.protocols()):
+    for split, protocol in product(section.splits, section.protocols()):
         shots = find_shots(tasks[split], protocol)
         if shots is None:
             continue

@@ -13,11 +13,8 @@ from typing import Any
 from datasets import Dataset, DatasetDict
 from jinja2 import UndefinedError
 from jinja2.exceptions import SecurityError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from lm_eval import utils
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
-from lm_eval.tasks._yaml_loader import load_yaml
 
 from ft_harness.data import LOADER_VERSION, load_splits
 from ft_harness.data.files import SPLITS, Split
@@ -30,6 +27,8 @@ from ft_harness.errors import (
     suggest,
 )
 from ft_harness.metrics import metric_versions
+from ft_harness.models.lm_eval_private import load_yaml
+from ft_harness.models.trust import trusting
 from ft_harness.paths import task_yamls_dir
 from ft_harness.storage import canonical_json, sha256_file, sha256_text
 from ft_harness.storage.strict_files import read_yaml
@@ -210,22 +209,7 @@ def _split_config(config: Mapping[str, Any], name: str, split: str) -> dict[str,
     }
 
 
-def sandbox_templates() -> None:
-    """Render lm-eval's templates in jinja's sandbox: a task's prompt is text, not a way into
-    Python."""
-    if isinstance(utils.env, ImmutableSandboxedEnvironment):
-        return
-    sandbox = ImmutableSandboxedEnvironment(
-        loader=utils.env.loader,
-        undefined=utils.env.undefined,
-        keep_trailing_newline=utils.env.keep_trailing_newline,
-    )
-    sandbox.filters.update(utils.env.filters)
-    utils.env = sandbox
-
-
 def _build(config: dict[str, Any], name: str) -> ConfigurableTask:
-    sandbox_templates()
     try:
         return ConfigurableTask(config=config)
     except FtHarnessError:
@@ -277,11 +261,12 @@ def load_tasks(spec: TaskSpec, splits: Sequence[Split]) -> dict[Split, Configura
         InputError: the YAML, its data, templates, choices or metrics are at fault.
         PolicyError: a task from elsewhere would run code.
     """
-    config = _base_config(spec, _checked_path(spec))
-    tasks: dict[Split, ConfigurableTask] = {}
-    for split in splits:
-        tasks[split] = _build(_split_config(config, spec.name, split), spec.name)
-        config["custom_dataset"] = _already_loaded(tasks[split].dataset)
+    path, tasks = _checked_path(spec), dict[Split, ConfigurableTask]()
+    with trusting(spec.trust_code):
+        config = _base_config(spec, path)
+        for split in splits:
+            tasks[split] = _build(_split_config(config, spec.name, split), spec.name)
+            config["custom_dataset"] = _already_loaded(tasks[split].dataset)
     for task in list(tasks.values())[:1]:
         raise_problems([*choice_problems(task), *cluster_problems(task), *mock_problems(task)])
     return tasks
@@ -293,7 +278,9 @@ def load_task_over(spec: TaskSpec, split: Split, doc: dict[str, Any]) -> Configu
     Raises:
         FtHarnessError: as in `load_tasks`.
     """
-    config = _base_config(spec, _checked_path(spec))
+    path = _checked_path(spec)
+    with trusting(spec.trust_code):
+        config = _base_config(spec, path)
     rows = Dataset.from_list([doc])
     names = {
         name
@@ -305,7 +292,8 @@ def load_task_over(spec: TaskSpec, split: Split, doc: dict[str, Any]) -> Configu
         "dataset_kwargs": {},
     }
     config.pop("process_docs", None)  # they are docs already
-    return _build(_split_config(config, spec.name, split), spec.name)
+    with trusting(spec.trust_code):
+        return _build(_split_config(config, spec.name, split), spec.name)
 
 
 def _checked_path(spec: TaskSpec) -> Path:

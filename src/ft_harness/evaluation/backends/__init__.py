@@ -2,18 +2,18 @@
 computed once. `ft-seqcls`: a classification head, each doc computed once for all its choices."""
 
 from ft_harness.evaluation.backends.answers import GeneratedText, ScoredAnswer, ScoredText
-from ft_harness.evaluation.backends.causal import BACK_END, causal_class, make_causal_lm
-from ft_harness.evaluation.backends.classifier import classifier_class
+from ft_harness.evaluation.backends.causal import BACK_END, CausalLM, make_causal_lm
+from ft_harness.evaluation.backends.classifier import ClassifierLM
 from ft_harness.evaluation.backends.registration import back_end, make_lm, register_models
 
 __all__ = [
     "BACK_END",
+    "CausalLM",
+    "ClassifierLM",
     "GeneratedText",
     "ScoredAnswer",
     "ScoredText",
     "back_end",
-    "causal_class",
-    "classifier_class",
     "make_causal_lm",
     "make_lm",
     "register_models",

@@ -1,9 +1,8 @@
-"""What the back-end answers lm-eval, telling the metrics what only it knows: tokens scored, and
+"""What the back-end answers lm-eval, with what only it knows for the metrics: tokens scored, and
 texts that were cut.
 
 These are attributes of the returned tuple, float and str, so that lm-eval handles them as its own.
-`failed` says why there is no answer, and stands on a placeholder that is in no score; else it is
-None.
+`failed` says why there is no answer, on a placeholder that no score counts; else it is None.
 """
 
 from __future__ import annotations

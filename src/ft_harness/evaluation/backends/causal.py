@@ -5,17 +5,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
-from lm_eval.models.huggingface import HFLM
-from lm_eval.models.huggingface import HFLM as _Above
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from ft_harness.errors import ConfigError, InputError, ResourceError, raise_problems
 from ft_harness.evaluation.backends.answers import GeneratedText, ScoredAnswer, ScoredText
 from ft_harness.evaluation.backends.decoding import no_room
+from ft_harness.evaluation.backends.distributed import DistributedLM
 from ft_harness.evaluation.backends.generation import Continuation, Generator, Prompt
 from ft_harness.evaluation.backends.planning import Query, cut, rows_at_most
 from ft_harness.evaluation.backends.recovery import Effort
@@ -24,6 +22,7 @@ from ft_harness.evaluation.backends.store import ResponseStore
 from ft_harness.models import base_model, quantization
 from ft_harness.models.adapters import AdapterFolder, adapter_folder, attach
 from ft_harness.models.base_model import BaseModel, describe, model_folder
+from ft_harness.models.lm_eval_private import HookedHFLM
 from ft_harness.recipe import ModelSection
 
 BACK_END = "ft-causal (softmax float32)"
@@ -64,9 +63,8 @@ def _keep_weights(model: Any) -> None:
     model.tie_weights = lambda *_, **__: None
 
 
-class _Causal(_Above):  # type: ignore[misc]
-    """Methods laid over those of lm-eval's `hf` model, from which loading, tokens and templates
-    stay.
+class CausalLM(DistributedLM, HookedHFLM):
+    """lm-eval's `hf` with log-likelihoods and generation of our own.
 
     Attributes:
         truncated_prompts: those that were cut from the left.
@@ -92,7 +90,7 @@ class _Causal(_Above):  # type: ignore[misc]
         if unserved := sorted(_UNSERVED & options.keys()):
             raise ConfigError(
                 f"ft-causal has no model argument {unserved[0]}",
-                "those of its own and of lm-eval's hf",
+                "its own arguments, or lm-eval's for hf",
                 "remove it",
             )
         self._quantization = quantization
@@ -109,7 +107,7 @@ class _Causal(_Above):  # type: ignore[misc]
         self.truncated_prompts: set[str] = set()
         self.scored_tokens = 0
 
-    def _create_model(
+    def create_model(
         self, pretrained: str, *, peft: str | None = None, dtype: Any = "auto", **options: Any
     ) -> None:
         """As lm-eval's, but quantised if asked for, and with a checked adapter and the vocabulary
@@ -126,7 +124,7 @@ class _Causal(_Above):  # type: ignore[misc]
             raise_problems(base_model.problems(section))
             loading |= quantization.options(section)
             del loading["device_map"]  # lm-eval's own
-        super()._create_model(pretrained, **{**options, **loading})
+        super().create_model(pretrained, **{**options, **loading})
         quantization.settle(self.model)
         if getattr(self.model.config, "is_encoder_decoder", False):
             raise InputError(
@@ -142,8 +140,8 @@ class _Causal(_Above):  # type: ignore[misc]
                 self.device,
             )
             tuned, _ = attach(adapter_folder(peft), base, _PROOF, form=None)
-            self._model: Any = tuned.model
-        _keep_weights(self._model)
+            self.replace_model(tuned.model)
+        _keep_weights(self.model)
 
     @property
     def fallback(self) -> str | None:
@@ -167,7 +165,7 @@ class _Causal(_Above):  # type: ignore[misc]
 
     @property
     def budget_bytes(self) -> int:
-        """What a batch may take beside the weights."""
+        """What a batch may take on top of the weights."""
         return self.scorer.budget.free
 
     def _fail(self, tokens: int) -> str:
@@ -186,7 +184,6 @@ class _Causal(_Above):  # type: ignore[misc]
         return f"out of memory with {tokens} tokens; {advice}"
 
     # --- log-likelihoods
-    # -------------------------------------------------------------------------------------------
 
     def _query(self, request: Request) -> Query:
         """A request as it is scored, counted.
@@ -200,7 +197,7 @@ class _Causal(_Above):  # type: ignore[misc]
         if not context or not answer:
             raise InputError(
                 f"{shown} has {len(answer)} tokens of its own after {len(context)} of its prompt",
-                "at least one of each: an answer whose tokens merge with the prompt's end can't be scored",
+                "at least one of each: an answer that merges with the prompt can't be scored",
                 "change the answer, the end of doc_to_text or target_delimiter",
             )
         if len(answer) > self.max_length:
@@ -215,14 +212,7 @@ class _Causal(_Above):  # type: ignore[misc]
             self.truncated_prompts.add(texts[0])
         return query
 
-    def _loglikelihood_tokens(
-        self,
-        requests: Sequence[Request],
-        disable_tqdm: bool = False,
-        override_bs: int | None = None,
-    ) -> list[ScoredAnswer]:
-        """Called by lm-eval's `loglikelihood`, which has made tokens of the texts; the last two
-        change nothing."""
+    def score_tokens(self, requests: Sequence[Request]) -> list[ScoredAnswer]:
         queries = [self._query(request) for request in requests]
         scores = self.scorer.score(queries)
         results: list[ScoredAnswer] = []
@@ -255,7 +245,7 @@ class _Causal(_Above):  # type: ignore[misc]
         lm-eval's own method encodes a text with special tokens, and so scores BOS given BOS.
         """
         windows = [self._windows(request.args[0]) for request in requests]
-        scored = iter(self._loglikelihood_tokens([window for text in windows for window in text]))
+        scored = iter(self.score_tokens([window for text in windows for window in text]))
         results: list[ScoredText] = []
         for request, text in zip(requests, windows, strict=True):
             parts = [next(scored) for _ in text]
@@ -267,7 +257,6 @@ class _Causal(_Above):  # type: ignore[misc]
         return results
 
     # --- generation
-    # ------------------------------------------------------------------------------------------------
 
     def generate_until(
         self, requests: list[Any], disable_tqdm: bool = False
@@ -305,24 +294,14 @@ class _Causal(_Above):  # type: ignore[misc]
         return Prompt(text, tuple(ids[-room:]), tuple(filter(None, stop)), most, settings)
 
 
-@cache
-def causal_class() -> type[_Causal]:
-    """The class of `ft-causal`, made when lm-eval is first needed."""
-
-    class CausalLM(_Causal, HFLM):  # type: ignore[misc]
-        """lm-eval's `hf` with log-likelihoods and generation of our own."""
-
-    return CausalLM
-
-
-def make_causal_lm(base: BaseModel, batch_size: int | None = None, seed: int = 1234) -> _Causal:
+def make_causal_lm(base: BaseModel, batch_size: int | None = None, seed: int = 1234) -> CausalLM:
     """`ft-causal` over a loaded base model, with or without adapter.
 
     Args:
         batch_size: prompts of a batch at most; None: as memory allows.
         seed: of sampled decoding.
     """
-    lm = causal_class()(
+    lm = CausalLM(
         pretrained=base.model,
         tokenizer=base.tokenizer,
         max_length=base.max_length,

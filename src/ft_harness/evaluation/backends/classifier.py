@@ -7,20 +7,16 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
-from lm_eval.api.model import LM, TemplateLM
-from lm_eval.api.model import LM as _Above
-from lm_eval.models.huggingface import HFLM
 from safetensors import SafetensorError, safe_open
 
 from ft_harness.errors import ConfigError, InputError, NonFiniteError, ResourceError
 from ft_harness.evaluation.backends.answers import ScoredAnswer
 from ft_harness.evaluation.backends.causal import named_base
+from ft_harness.evaluation.backends.distributed import DistributedLM
 from ft_harness.evaluation.backends.memory import budget_of
 from ft_harness.evaluation.backends.planning import Size, rows_at_most
 from ft_harness.evaluation.backends.recovery import Allowance, Effort, complete
@@ -39,6 +35,7 @@ from ft_harness.models.heads import (
     read_logits,
     read_texts,
 )
+from ft_harness.models.lm_eval_private import chat_template_of, render_chat
 from ft_harness.recipe import ModelSection
 from ft_harness.records import SEQ_CLS
 
@@ -113,12 +110,12 @@ class _HeadWork:
         return needed <= self._budget.free and self._allowance.allows(width, needed)
 
 
-class _Classifier(_Above):  # type: ignore[misc]
+class ClassifierLM(DistributedLM):
     """Answers log-likelihood requests of multiple-choice items by the log-softmax of a head's
     logits.
 
     Attributes:
-        truncated_prompts: those of docs whose texts were cut.
+        truncated_prompts: prompts of docs whose texts were cut.
         scored_tokens: read, each doc's once.
         fallback: None; there is one way only.
         effort: what was done to answer so far.
@@ -142,7 +139,7 @@ class _Classifier(_Above):  # type: ignore[misc]
                 with a head.
             batch_size: docs of a batch at most; None or "auto": as memory allows.
             max_batch_size: lm-eval passes it; without meaning here.
-            device: that of the loaded model, if not None.
+            device: where to score; None: the device of the loaded model.
             options: peft, text_fields (names joined by +), max_length, dtype, quantization,
                 revision.
         """
@@ -156,7 +153,7 @@ class _Classifier(_Above):  # type: ignore[misc]
         )
         if self.base.head is None:
             raise InputError(
-                f"{self.base.info.pretrained}: ft-seqcls answers from a classification head, there is none",
+                f"{self.base.info.pretrained}: no classification head, which ft-seqcls needs",
                 "a base that was loaded with a head",
                 f"use ft-causal, or adapter.task_type: {SEQ_CLS}",
             )
@@ -170,12 +167,17 @@ class _Classifier(_Above):  # type: ignore[misc]
         self._allowance = Allowance(self.effort)
 
     @property
+    def device(self) -> torch.device:
+        """Where lm-eval puts what several processes gather."""
+        device: torch.device = self.base.model.device
+        return device
+
+    @property
     def budget_bytes(self) -> int:
-        """What a batch may take beside the weights."""
+        """What a batch may take on top of the weights."""
         return budget_of(self.base.model).free
 
     # --- requests
-    # ------------------------------------------------------------------------------------------------
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[ScoredAnswer]:
         """(log-probability of the choice, whether it is the likeliest) of each request; a doc is
@@ -211,7 +213,8 @@ class _Classifier(_Above):  # type: ignore[misc]
         scores = responses[number]
         if scores is None and self.store is None:
             raise ResourceError(
-                f"{self.base.info.pretrained}: out of memory with one doc of {len(rows[number].ids)} tokens",
+                f"{self.base.info.pretrained}: out of memory with one doc "
+                f"of {len(rows[number].ids)} tokens",
                 "memory for each doc alone",
                 "lower model.max_length, or set model.quantization",
             )
@@ -235,7 +238,8 @@ class _Classifier(_Above):  # type: ignore[misc]
         labels, prompts = self.head.plan.labels, {request.args[0] for request in choices.values()}
         if sorted(choices) != list(range(len(labels))) or len(prompts) > 1:
             raise InputError(
-                f"{first.task_name}: an item asks about {len(choices)} answers after {len(prompts)} prompts, "
+                f"{first.task_name}: an item asks about {len(choices)} answers "
+                f"after {len(prompts)} prompts, "
                 f"the head has {len(labels)} labels ({', '.join(labels)})",
                 "multiple-choice items with one request for each label",
                 "use a multiple_choice task with as many choices (and without acc_mutual_info)",
@@ -269,49 +273,22 @@ class _Classifier(_Above):  # type: ignore[misc]
             "use ft-causal for it",
         )
 
-    # --- several processes: lm-eval's own
-    # ---------------------------------------------------------------------------
-
-    def all_gather(self, tensor: Any) -> Any:
-        return HFLM.all_gather(self, tensor)
-
-    def gather_object(self, obj: Any, dst: int = 0) -> Any:
-        return HFLM.gather_object(self, obj, dst)
-
-    def barrier(self) -> None:
-        HFLM.barrier(self)
-
     # --- chat templates: lm-eval's own
-    # ---------------------------------------------------------------------------
 
     @property
     def tokenizer_name(self) -> str:
         return str(self.tokenizer.name_or_path).replace("/", "__")
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
-        text: str | None = TemplateLM.chat_template(self, chat_template)
-        return text
+        return chat_template_of(self, chat_template)
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
-        own = SimpleNamespace(tokenizer=self.tokenizer, chat_template_args={})
-        text: str = HFLM.apply_chat_template(own, chat_history, add_generation_prompt)
-        return text
-
-
-@cache
-def classifier_class() -> type[_Classifier]:
-    """The class of `ft-seqcls`, made when lm-eval is first needed."""
-
-    class ClassifierLM(_Classifier, LM):  # type: ignore[misc]
-        """An lm-eval model over a classification head."""
-
-    return ClassifierLM
+        return render_chat(self.tokenizer, chat_history, add_generation_prompt)
 
 
 # --- from lm-eval's model_args
-# ---------------------------------------------------------------------------------------
 
 
 def _is_there(device: str) -> bool:
@@ -385,11 +362,12 @@ def _count_outputs(path: Path) -> int:
     whole.
 
     Raises:
-        InputError: there are none, or the file is damaged.
+        InputError: no such matrix, or the file is damaged.
     """
     try:
         with safe_open(path, "pt") as file:
-            shapes = [file.get_slice(key).get_shape() for key in file.keys() if ".lora_" not in key]  # noqa: SIM118
+            keys = [key for key in file.keys() if ".lora_" not in key]  # noqa: SIM118
+            shapes = [file.get_slice(key).get_shape() for key in keys]
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: damaged ({error})", "a whole file", "train it again") from error
     outputs = [shape[0] for shape in shapes if len(shape) == 2]

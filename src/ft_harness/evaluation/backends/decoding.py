@@ -1,8 +1,8 @@
-"""Generation arguments that a recipe lays over those of its task."""
+"""Generation arguments of a recipe, which override its task's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from lm_eval.api.task import ConfigurableTask
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ft_harness.data.files import Split
 from ft_harness.errors import InputError, suggest
-from ft_harness.recipe import EvalSection
+from ft_harness.recipe import Protocol
 
 _Count = Annotated[int, Field(ge=1)]
 _Share = Annotated[float, Field(gt=0, le=1)]
@@ -40,10 +40,12 @@ class Decoding(BaseModel):
     no_repeat_ngram_size: Annotated[int, Field(ge=0)] | None = None
 
 
-def problems(tasks: Mapping[Split, ConfigurableTask], settings: EvalSection) -> list[InputError]:
-    """Decoding of a task that generates nothing; arguments that are none, have no sense, or would
-    do nothing."""
-    asked = sorted({name for protocol in settings.protocols() for name in protocol.decoding})
+def problems(
+    tasks: Mapping[Split, ConfigurableTask], protocols: Sequence[Protocol]
+) -> list[InputError]:
+    """Decoding for a task that generates nothing; arguments that are unknown, out of range, or
+    without effect."""
+    asked = sorted({name for protocol in protocols for name in protocol.decoding})
     if not asked:
         return []
     still = [
@@ -54,20 +56,20 @@ def problems(tasks: Mapping[Split, ConfigurableTask], settings: EvalSection) -> 
     if still:
         return [
             InputError(
-                f"{still[0]}: eval.generation_kwargs sets {', '.join(asked)}, but the task generates nothing",
+                f"{still[0]}: eval.generation_kwargs sets {', '.join(asked)}, "
+                "but the task generates nothing",
                 "no generation_kwargs for tasks that are scored by likelihood",
-                "leave eval.generation_kwargs out, or take a task that generates (most families have one ending _gen)",
+                "leave eval.generation_kwargs out, or take a task that generates "
+                "(most families have one that ends in _gen)",
             )
         ]
     own = next(iter(tasks.values())).config.generation_kwargs or {}
-    found = {
-        str(fault): fault for each in settings.protocols() for fault in _faults(each.decoding, own)
-    }
+    found = {str(fault): fault for each in protocols for fault in _faults(each.decoding, own)}
     return list(found.values())
 
 
 def room_problems(
-    tasks: Mapping[Split, ConfigurableTask], settings: EvalSection, context: int
+    tasks: Mapping[Split, ConfigurableTask], protocols: Sequence[Protocol], context: int
 ) -> list[InputError]:
     """Answers that may be as long as the context, so that no prompt fits before them.
 
@@ -75,9 +77,7 @@ def room_problems(
         context: what the model reads, in tokens.
     """
     own = next(iter(tasks.values())).config.generation_kwargs or {}
-    longest = max(
-        int({**own, **each.decoding}.get("max_gen_toks", 0)) for each in settings.protocols()
-    )
+    longest = max(int({**own, **each.decoding}.get("max_gen_toks", 0)) for each in protocols)
     return [no_room(longest, context)] if longest >= context else []
 
 
@@ -110,7 +110,7 @@ def _faults(decoding: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Inp
     if idle:
         yield InputError(
             f"eval.generation_kwargs: {', '.join(idle)} would do nothing, since nothing is sampled",
-            "do_sample: true beside it",
+            "do_sample: true next to it",
             "add it, or leave the rest out",
         )
     if samples and temperature == 0:

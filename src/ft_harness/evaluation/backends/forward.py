@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
 from ft_harness.evaluation.backends.planning import Batch, Row, Tokens
+from ft_harness.evaluation.backends.traits import cache_argument
 
 _SOFTMAX_BYTES = 32 << 20  # of logits that are turned into log-probabilities at once
 
@@ -33,34 +33,28 @@ class Inputs(NamedTuple):
     mask: Any = None
 
 
-@cache
-def _prefix_layer() -> Any:
-    """A cache layer that keeps the first keys it is given and joins them to the later ones of any
-    number of rows."""
+class PrefixLayer(DynamicLayer):  # type: ignore[misc]
+    """A cache layer that keeps the first keys it is given, [1, heads, P, width], and joins them to
+    the later ones of any number of rows."""
 
-    class PrefixLayer(DynamicLayer):  # type: ignore[misc]
-        """[1, heads, P, width], read and never grown."""
-
-        def update(
-            self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any
-        ) -> tuple[Any, Any]:
-            if not self.is_initialized:
-                return super().update(key_states, value_states)  # type: ignore[no-any-return]
-            rows = key_states.shape[0]
-            keys = torch.cat([self.keys.expand(rows, -1, -1, -1), key_states], dim=-2)
-            return keys, torch.cat([self.values.expand(rows, -1, -1, -1), value_states], dim=-2)
-
-    return PrefixLayer
+    def update(
+        self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any
+    ) -> tuple[Any, Any]:
+        if not self.is_initialized:
+            return super().update(key_states, value_states)  # type: ignore[no-any-return]
+        rows = key_states.shape[0]
+        keys = torch.cat([self.keys.expand(rows, -1, -1, -1), key_states], dim=-2)
+        return keys, torch.cat([self.values.expand(rows, -1, -1, -1), value_states], dim=-2)
 
 
 def read_prefix(model: Any, prefix: Tokens) -> Any:
     """The cache of a prefix, which any number of batches may read; None for an empty one."""
     if not prefix:
         return None
-    cached = Cache(layer_class_to_replicate=_prefix_layer())
+    cached = Cache(layer_class_to_replicate=PrefixLayer)
     ids = torch.tensor([prefix], device=model.device)
     with torch.no_grad():
-        model(input_ids=ids, past_key_values=cached, use_cache=True, logits_to_keep=1)
+        model(input_ids=ids, **{cache_argument(): cached}, use_cache=True, logits_to_keep=1)
     return cached
 
 
@@ -113,7 +107,7 @@ def logits_of(model: Any, inputs: Inputs, cached: Any, keeps: bool) -> Any:
             "position_ids": inputs.positions.to(model.device),
         }
     if cached is not None:
-        options |= {"past_key_values": cached, "use_cache": True}
+        options |= {cache_argument(): cached, "use_cache": True}
     elif keeps:
         options["use_cache"] = False
     ids, keep = inputs.ids.to(model.device), inputs.keep.to(model.device)

@@ -22,8 +22,7 @@ from ft_harness.storage import canonical_json
 
 _BROKEN = "\ufffd"  # what bytes that are no UTF-8 decode to
 
-# Settings that forbid or punish what stands in the row already: transformers counts the padding
-# too.
+# Settings that forbid or punish repetition: transformers counts the padding too.
 _REPETITION = {"no_repeat_ngram_size", "repetition_penalty"}
 
 
@@ -193,8 +192,7 @@ class Generator:
         return StoppingCriteriaList([stopped] if stop else [])
 
     def _hidden(self, ids: Sequence[int], text: str, stop: Sequence[str]) -> int | None:
-        """The token from which on a stop string shows that `text`, decoded from `ids`, lacks; None:
-        there is none.
+        """The first token of a stop string that `text`, decoded from all of `ids`, hides; else None.
 
         Byte tokens that are no UTF-8 together, as where a text begins inside a character, all
         decode to U+FFFD, also those among them that spell a stop string such as a line break.

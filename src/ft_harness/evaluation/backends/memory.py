@@ -10,9 +10,8 @@ from weakref import WeakKeyDictionary
 from ft_harness.evaluation.backends.planning import Size
 from ft_harness.models.memory import free_memory_bytes
 
-FREE_SHARE = (
-    0.5  # of the free memory that a batch may take: the formula knows the large tensors only
-)
+# of the free memory, that a batch may take: the formula knows the large tensors only
+FREE_SHARE = 0.5
 CPU_BYTES = 256 << 20  # more rows at once than this holds are not faster on a CPU
 _FLOAT = 4
 _MEASURED: WeakKeyDictionary[Any, Budget] = WeakKeyDictionary()
@@ -38,7 +37,7 @@ class Budget:
     layers: int
 
     def needs(self, size: Size) -> int:
-        """Peak bytes of scoring a batch, beside the weights."""
+        """Peak bytes of scoring a batch, on top of the weights."""
         keys = size.prefix + size.width
         attention = size.rows * (keys * self.key + size.width * keys * self.score)
         return size.rows * size.width * self.token + attention + size.kept * self.logits

@@ -16,10 +16,9 @@ from typing import NamedTuple
 MIN_SHARED = 8  # tokens; sharing fewer saves less than the attention mask of it costs
 # prompts; fewer share a row rather than a cached prefix, which would make small batches of them
 MIN_GROUP = 8
-ROOM = 256  # tokens of a row, or
-# times its longest prompt: a prompt is computed again beyond that, as attention grows with the
-# square
-STRETCH = 3
+# tokens of a row, or times its longest prompt: beyond that a prompt is computed again, as attention
+# grows with the square of the length
+ROOM, STRETCH = 256, 3
 
 Tokens = tuple[int, ...]
 
@@ -99,7 +98,7 @@ class Row:
 
 
 def _alike(first: Tokens, second: Tokens) -> int:
-    """With how many tokens both begin."""
+    """How many tokens both begin with."""
     parts = (i for i, (one, other) in enumerate(zip(first, second, strict=False)) if one != other)
     return next(parts, min(len(first), len(second)))
 
@@ -220,7 +219,7 @@ class Size(NamedTuple):
 def make_batches(
     prefix: Tokens, rows: Sequence[Row], fits: Callable[[Size], bool], most: int | None = None
 ) -> list[Batch]:
-    """Batches of rows, longest first; a row that fits nowhere stands alone.
+    """Batches of rows, longest first; a row that fits nowhere is a batch of its own.
 
     Args:
         fits: whether memory is enough for a batch.

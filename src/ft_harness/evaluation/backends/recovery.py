@@ -113,12 +113,12 @@ def complete(
     """The response of each request by number; None where memory was not enough for it alone.
 
     A batch of which all is stored is not computed. One of which a part is stored is computed whole,
-    so that its numbers are those of a run that was never interrupted; but where memory ran out
+    so that its numbers equal an uninterrupted run; but where memory ran out
     before, only what is missing.
 
     Args:
         allowance: what `work` plans its batches by too.
-        effort: where requests are counted; None: that of the allowance.
+        effort: where requests are counted; None: the allowance's.
     """
     effort = effort or allowance.effort
     responses: dict[int, Any] = {}

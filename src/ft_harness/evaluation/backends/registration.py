@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from lm_eval.api.registry import model_registry, register_model
 
-from ft_harness.evaluation.backends.causal import BACK_END, causal_class, make_causal_lm
-from ft_harness.evaluation.backends.classifier import HEAD_BACK_END, classifier_class
+from ft_harness.evaluation.backends.causal import BACK_END, CausalLM, make_causal_lm
+from ft_harness.evaluation.backends.classifier import HEAD_BACK_END, ClassifierLM
 from ft_harness.models.base_model import BaseModel
 
-MODELS: dict[str, Callable[[], type]] = {"ft-causal": causal_class, "ft-seqcls": classifier_class}
+MODELS: dict[str, type[CausalLM | ClassifierLM]] = {
+    "ft-causal": CausalLM,
+    "ft-seqcls": ClassifierLM,
+}
 
 
 def back_end(base: BaseModel) -> str:
@@ -19,7 +19,9 @@ def back_end(base: BaseModel) -> str:
     return BACK_END if base.head is None else HEAD_BACK_END
 
 
-def make_lm(base: BaseModel, batch_size: int | None = None, seed: int = 1234) -> Any:
+def make_lm(
+    base: BaseModel, batch_size: int | None = None, seed: int = 1234
+) -> CausalLM | ClassifierLM:
     """The lm-eval model of a loaded base, with or without adapter: `ft-causal`, or `ft-seqcls` for
     a base with a head.
 
@@ -29,11 +31,11 @@ def make_lm(base: BaseModel, batch_size: int | None = None, seed: int = 1234) ->
     """
     if base.head is None:
         return make_causal_lm(base, batch_size, seed)
-    return classifier_class()(base, batch_size)
+    return ClassifierLM(base, batch_size)
 
 
 def register_models() -> None:
-    """Make lm-eval know our back-ends; a second call changes nothing."""
-    for name, make in MODELS.items():
+    """Make our back-ends known to lm-eval; a second call changes nothing."""
+    for name, back_end_class in MODELS.items():
         if name not in model_registry:
-            register_model(name)(make())
+            register_model(name)(back_end_class)

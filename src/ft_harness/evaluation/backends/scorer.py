@@ -118,7 +118,7 @@ class Scorer:
         return fits
 
     def plan(self, queries: Sequence[Query], traits: Traits) -> Iterator[Batch]:
-        """The batches in which queries are scored; those of one prefix follow each other."""
+        """The batches in which queries are scored, one prefix after the other."""
         fits = self.fitting(traits)
         near, far = self._by_reach(queries, traits)
         prefixes = shared_prefixes([query.stem for _, query in near]) if traits.shares else {}
@@ -149,13 +149,12 @@ class Scorer:
         return near, far
 
     # --- the check
-    # ---------------------------------------------------------------------------------------------------
 
     def _check(self, queries: Sequence[Query]) -> None:
         """Score a few made-up queries each way; take back what differs from plain rows with all
         logits kept.
 
-        Signatures and configurations can't tell everything: a model may ignore a mask or cut hidden
+        Signatures and configurations don't show everything: a model may ignore a mask or cut hidden
         states its own way. Errors count as differences here, and come up again from the plain way
         where they are real.
         """
@@ -184,7 +183,7 @@ class Scorer:
             raise ResourceError(
                 f"{self.name}: out of memory with a dozen tokens",
                 "memory for the model and the scores of a short prompt",
-                "end other programs that use this memory, or use a smaller model or model.quantization",
+                "end other programs that use this memory, or set model.quantization",
             )
         return [responses[number] for number in range(len(queries))]
 
@@ -197,7 +196,8 @@ class Scorer:
         except ResourceError:
             raise
         except Exception as error:  # whatever a model raises when it is given our masks
-            return f"the check raised {type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}"
+            reason = str(error).splitlines()[0][:120] if str(error) else ""
+            return f"the check raised {type(error).__name__}: {reason}"
         tolerance = (
             TOLERANCE
             if self.model.dtype.itemsize >= 4 and not _is_int8(self.model)
@@ -210,7 +210,8 @@ class Scorer:
         ]
         if all(abs(ours - right) <= tolerance for ours, right in pairs):
             return None
-        return f"the check's log-likelihoods differ by {max(abs(ours - right) for ours, right in pairs):.2g} nats"
+        largest = max(abs(ours - right) for ours, right in pairs)
+        return f"the check's log-likelihoods differ by {largest:.2g} nats"
 
 
 def _is_int8(model: Any) -> bool:

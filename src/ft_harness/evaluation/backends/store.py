@@ -88,7 +88,7 @@ class ResponseStore:
         return sha256_text(f"{self.state}|{request}")[:_KEY_LENGTH]
 
     def __contains__(self, key: str) -> bool:
-        """Whether a key has a line, be it that of a failure."""
+        """Whether a key has a line, a failure's included."""
         return key in self._known
 
     def __getitem__(self, key: str) -> Response | None:
