@@ -1,21 +1,55 @@
-# make demo   sets everything up, then scores, tunes and scores again the bundled model on the bundled data
-# make test   sets everything up, then checks style and types and runs the tests
+# make demo         sets everything up, then scores, tunes and scores again the bundled model on the bundled data
+# make test         sets everything up, then checks style and types and runs the essential tests
+# make test-all     the same with all tests
+# make test-newest  the same with the newest releases that pyproject.toml allows, in an environment of its own
+# make lock         writes the releases of that environment into constraints.txt
 PYTHON ?= python3
 VENV ?= .venv
+LOCK ?= constraints.txt
 READY = $(VENV)/.ready
+NEWEST = .venv-newest
 
-.PHONY: demo test
+# The one release that never follows the newest: later ones may be at hand with CUDA only, which is
+# gigabytes that a CPU has no use for.
+TORCH = torch==2.13.0
+
+# Of all tests, those that this expression of pytest selects by their markers.
+MARKED ?=
+
+# pip builds packages in environments of their own, which take constraints from these variables alone:
+# the first up to pip 25.2, the second from 25.3 on.
+LOCKED = $(if $(LOCK),PIP_CONSTRAINT=$(LOCK) PIP_BUILD_CONSTRAINT=$(LOCK))
+PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+.PHONY: demo lint test test-all test-newest lock
 demo: $(READY)
 	$(VENV)/bin/ft-harness demo
 
-test: $(READY)
+lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-$(READY): pyproject.toml constraints.txt
+test: lint
+	$(PYTEST) -m 'not slow'
+
+test-all: lint
+	$(PYTEST) $(if $(MARKED),-m '$(MARKED)')
+
+test-newest:
+	rm -rf $(NEWEST)
+	$(MAKE) VENV=$(NEWEST) LOCK= test-all
+
+# pip itself comes with Python, and a build of torch ("+cpu") with the index.
+lock:
+	rm -rf $(NEWEST)
+	$(MAKE) VENV=$(NEWEST) LOCK= $(NEWEST)/.ready
+	$(NEWEST)/bin/pip list --format=freeze --exclude-editable --exclude pip >$(NEWEST)/releases
+	{ echo '# Written by `make lock`: all that the Makefile installs. Users get what pyproject.toml allows.'; \
+	  sed 's/+.*//' $(NEWEST)/releases; } >constraints.txt
+
+$(READY): pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(LOCKED) $(VENV)/bin/pip install --quiet --editable '.[dev]' $(TORCH)
 	@touch $(READY)

@@ -14,7 +14,7 @@ import pytest
 import scipy.optimize
 import scipy.stats
 
-from ft_harness.comparison import sentences
+from ft_harness.comparison import remarks, sentences
 from ft_harness.comparison.aggregator import AdapterRun, Row, Study, aggregate, compare
 from ft_harness.comparison.amounts import interval, probability
 from ft_harness.comparison.cautions import find_overfitting
@@ -71,7 +71,6 @@ def find_row(rows: Sequence[Row], metric: str) -> Row:
 
 
 # --- rows
-# ---------------------------------------------------------------------------------------------------------
 
 
 def test_rows_of_a_classification(write: Write) -> None:
@@ -277,7 +276,6 @@ def test_no_items_at_all(write: Write) -> None:
 
 
 # --- what may be compared
-# -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -399,7 +397,6 @@ def test_evaluations_without_a_common_metric_are_refused(write: Write) -> None:
 
 
 # --- studies
-# ------------------------------------------------------------------------------------------------------
 
 
 def test_every_adapter_meets_its_base_on_every_split(write: Write) -> None:
@@ -519,7 +516,6 @@ def test_bad_items_are_noted(write: Write) -> None:
 
 
 # --- clusters, perplexities, training seeds
-# ---------------------------------------------------------------------------
 
 
 def in_clusters(samples: Sequence[Sample], size: int) -> list[Sample]:
@@ -702,7 +698,6 @@ def test_what_differs_in_more_than_the_seed_is_not_put_together(write: Write) ->
 
 
 # --- items that also stand in the training split
-# -------------------------------------------------------------------
 
 
 def make_data(items: Sequence[str], **changes: Any) -> DataReport:
@@ -817,7 +812,7 @@ def test_a_data_report_counts_for_its_own_adapter_and_task_only(write: Write) ->
 def test_other_docs_than_the_data_report_knows_are_noted(write: Write) -> None:
     note = (
         "nli/demo_nli@{split}: the adapter's data report is not of these {split} docs; "
-        "whether they also occur among the training docs was not looked at"
+        "whether they also occur among the training docs was not checked"
     )
     data = make_data(["item0000"])
     assert study_of(make_pair(write, 20, 8, 14, data_hash="data-2"), data).notes == [
@@ -831,7 +826,6 @@ def test_other_docs_than_the_data_report_knows_are_noted(write: Write) -> None:
 
 
 # --- verdicts and sentences
-# ---------------------------------------------------------------------------------------
 
 
 def test_sentence_of_an_improvement(write: Write) -> None:
@@ -974,7 +968,7 @@ def test_when_a_model_counts_as_collapsed(
     answers: list[str | None], golds: list[str], collapsed: bool
 ) -> None:
     base: list[str | None] = ["a"] * len(answers)
-    assert (sentences.remark_collapse(base, answers, golds) is not None) == collapsed
+    assert (remarks.remark_collapse(base, answers, golds) is not None) == collapsed
 
 
 def test_empty_answers_are_said(write: Write) -> None:
@@ -1074,7 +1068,7 @@ def test_overfitting_is_said_by_an_interval(
     if said:
         assert tested.sentence.endswith(
             "The tuned model scores 100.0 % on the training examples and 55.0 % here, +50.0 points and +5.0 points "
-            "against its base: much of what it gained is learnt by heart (overfitting)."
+            "against its base: much of the gain is memorisation (overfitting)."
         )
 
 
@@ -1113,7 +1107,7 @@ EARLY = {"load_best_model_at_end": False, "early_stopping_patience": 3}
             ["validation"],
             None,
             "",
-            "These are validation items: where they helped to choose anything, new items would",
+            "These are validation items: if they were used to choose anything, new items would",
         ),
         (
             ["validation"],
@@ -1132,7 +1126,7 @@ EARLY = {"load_best_model_at_end": False, "early_stopping_patience": 3}
             ["test", "validation"],
             BEST,
             "demo_nli",
-            "this number is a fair one, those on validation are not.",
+            "this number is unbiased, those on validation are not.",
         ),
         (["test", "validation"], {}, "demo_nli", None),
         (["test"], BEST, "demo_nli", None),

@@ -73,7 +73,6 @@ def write_why(
 
 
 # --- nearest training examples
-# --------------------------------------------------------------------------------------
 
 
 def test_the_nearest_training_example_has_most_words_in_common() -> None:
@@ -159,7 +158,6 @@ def test_damaged_nearest_examples_are_named(evaluations: list[Evaluation], tmp_p
 
 
 # --- cases.csv
-# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -326,7 +324,7 @@ def test_a_row_that_stands_twice_loses_neither_text(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"base,tuned,item_key\nb,t,i\n", "no column why"),
-        (b"base,tuned,item_key,why,why\nb,t,i,x,y\n", "a column name stands twice"),
+        (b"base,tuned,item_key,why,why\nb,t,i,x,y\n", "a column name is there twice"),
         ("base,tuned,item_key,why\nb,t,i,größer\n".encode("cp1252"), "can't be read"),
         (b"", "no column base, tuned, item_key, why"),
     ],
@@ -342,7 +340,6 @@ def test_a_table_that_can_not_be_merged_is_refused_and_left_alone(
 
 
 # --- the report
-# -----------------------------------------------------------------------------------------------------
 
 
 def test_the_report_names_the_slices_that_lost_and_gained(
@@ -418,7 +415,6 @@ def test_few_items_give_no_tested_slices(tmp_path: Path) -> None:
 
 
 # --- the command
-# ----------------------------------------------------------------------------------------------------
 
 
 def test_slice_by_reaches_the_report(ft: Any, evaluations: list[Evaluation]) -> None:

@@ -57,7 +57,6 @@ def headline(rows: list[Row]) -> Row:
 
 
 # --- items
-# -----------------------------------------------------------------------------------------------------------
 
 
 def test_shuffled_and_renumbered_samples_pair_rightly(tmp_path: Path):
@@ -138,7 +137,6 @@ def test_an_adapter_that_changes_no_score_is_noted(tmp_path: Path):
 
 
 # --- settings
-# --------------------------------------------------------------------------------------------------------
 
 
 def put(*path: str, value: object) -> Change:
@@ -248,7 +246,6 @@ def test_generation_arguments_are_compared(tmp_path: Path):
 
 
 # --- what is not said
-# ------------------------------------------------------------------------------------------------
 
 
 def test_what_one_side_does_not_say_is_not_equal(tmp_path: Path):
@@ -277,7 +274,7 @@ def test_what_neither_side_says_is_a_footnote_for_one_version_only(tmp_path: Pat
     assert conditions_of(base.record)["max_length"] is None
     row = headline(compare(base, same).rows)
     assert row.footnotes == [
-        "lm-eval 0.4.9 does not say, so that equality was not checked: weights, max_length"
+        "lm-eval 0.4.9 does not record weights, max_length: equality was not checked"
     ]
     assert refuse(base, other)["max_length"] == ["unknown", "unknown"]
     assert find_mismatches(base.record, same.record) == {}
@@ -296,7 +293,6 @@ def test_our_record_says_more_than_lm_evals(tmp_path: Path):
 
 
 # --- declared factors
-# ------------------------------------------------------------------------------------------------
 
 
 def write(folder: Path, record: Record, predictions: list[int], prompt: str = "") -> Evaluation:

@@ -97,7 +97,6 @@ def test_power_of_a_mean_by_hand_and_by_simulation() -> None:
 
 
 # --- forecasts
-# ------------------------------------------------------------------------------------------------------
 
 
 def test_the_forecast_of_a_run_is_that_of_its_score(tmp_path: Path) -> None:

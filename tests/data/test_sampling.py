@@ -222,13 +222,13 @@ def test_a_balanced_split_of_a_given_size_is_derived_balanced():
 
 def test_a_number_that_the_other_splits_do_not_leave_is_refused():
     error = refused(
-        "data.train_size is 9, but 8 of 10 rows are left by the other splits",
+        "data.train_size is 9, but the other splits leave 8 of 10 rows",
         pool_of(10),
         train_size=9,
     )
     assert error.expected == "at most 8 rows"
     refused(
-        "data.train_size is 0.9, but 8 of 10 rows are left by the other splits",
+        "data.train_size is 0.9, but the other splits leave 8 of 10 rows",
         pool_of(10),
         train_size=0.9,
     )

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow  # a tool of developers, which no command of users takes part in
 TOOL = Path(__file__).parents[2] / "tools" / "pretrain_demo_model.py"
 
 

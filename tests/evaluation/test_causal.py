@@ -16,6 +16,7 @@ import torch
 import transformers
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from packaging.version import Version
 from peft import LoraConfig, get_peft_model
 
 from ft_harness.errors import InputError, NonFiniteError
@@ -41,11 +42,14 @@ QUICK = (
     "qwen2_moe",
     "opt",
 )
+NEW_NAMES = Version(transformers.__version__) >= Version(
+    "5.24"
+)  # `past_key_values` became `cache`, also in Mamba
 PLAIN = {
     "mistral": "more than 16 tokens",
     "gpt_neo": "more than 8 tokens",
     "longrope": "more than 24 tokens",
-    "mamba": "no past_key_values, position_ids",
+    "mamba": "no position_ids" if NEW_NAMES else "no past_key_values, position_ids",
     "bloom": "no position_ids",
     "falcon": "ALiBi",
     "recurrent": "linear_attention",

@@ -25,7 +25,7 @@ from ft_harness.records import read_evaluation
 from ft_harness.storage import sha256_text
 from ft_harness.tasks.examples import build_examples, prompt_of
 from ft_harness.tasks.loading import TaskSpec, load_tasks
-from ft_harness.training import TrainingSet, build_training_set, finished_card, train
+from ft_harness.training import TrainingPlan, TrainingSet, build_training_set, finished_card, train
 from tests.builders.tiny import build_tokenizer, write_jsonl
 
 TURNS = (
@@ -333,7 +333,7 @@ def test_an_adapter_keeps_to_the_template_it_was_trained_with(questions: Path, t
     )
     form, changed = form_of(folder), form_of(other)
     data = training_set(recipe, base, questions, form)
-    card = train(recipe, base, data, tmp_path / "a")
+    card = train(TrainingPlan(recipe, base, data), tmp_path / "a")
     assert card.chat_template_hash == sha256_text(template_of())[:16]
     assert problems(tmp_path / "a", form) == []
     for asked, name in ((changed, changed.chat_template_hash), (PLAIN, "none")):
@@ -352,7 +352,7 @@ def test_an_adapter_keeps_to_the_template_it_was_trained_with(questions: Path, t
     data_changed = training_set(recipe, base, questions, changed)
     assert data_changed.data_hash == data.data_hash
     with pytest.raises(InputError, match="chat_template_hash: "):
-        finished_card(tmp_path / "a", recipe, base, data_changed)
+        finished_card(TrainingPlan(recipe, base, data_changed), tmp_path / "a")
 
 
 def test_training_does_not_go_on_under_another_template(
@@ -368,16 +368,18 @@ def test_training_does_not_go_on_under_another_template(
     data = training_set(recipe, base, questions, form_of(folder))
     monkeypatch.setattr(run, "read_history", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, base, data, tmp_path / "a")  # killed after its last step, before the card
+        train(
+            TrainingPlan(recipe, base, data), tmp_path / "a"
+        )  # killed after its last step, before the card
     (folder / "chat_template.jinja").write_text(template_of() + "{# another #}")
     changed = training_set(recipe, base, questions, form_of(folder))
     with pytest.raises(
         InputError,
         match=r"unfinished training there differs \(chat_template_hash: '\w+' -> '\w+'\)",
     ):
-        train(recipe, base, changed, tmp_path / "a")
+        train(TrainingPlan(recipe, base, changed), tmp_path / "a")
     monkeypatch.undo()
-    assert train(recipe, base, data, tmp_path / "a").cost.resumed_from_step == 2
+    assert train(TrainingPlan(recipe, base, data), tmp_path / "a").cost.resumed_from_step == 2
 
 
 def test_the_template_makes_the_identity_of_a_score(questions: Path, tmp_path: Path):

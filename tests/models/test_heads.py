@@ -26,7 +26,7 @@ from ft_harness.pipeline import checks
 from ft_harness.recipe import ModelSection, Recipe
 from ft_harness.records import load_records
 from ft_harness.tasks.loading import TaskSpec, load_tasks
-from ft_harness.training import build_training_set, finished_card, train
+from ft_harness.training import TrainingPlan, build_training_set, finished_card, train
 from tests.builders.command import assert_three_lines
 from tests.builders.interruptions import kill_at_step
 from tests.builders.records import make_record
@@ -600,9 +600,9 @@ def test_a_head_is_trained_and_saved_whole(backbones: dict[str, Path], pairs: Pa
     base = load(backbones["distilbert"], dataclasses.replace(PLAN, seed=0))
     before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
     data = training_of(recipe, base)
-    card = train(recipe, base, data, tmp_path / "a")
-    # r * (in + out) of q, k, v, out (4 * 64) and lin1, lin2 (2 * 96) in two layers: 4 * 448 * 2 =
-    # 3584; pre_classifier 32 * 32 + 32, classifier 3 * 32 + 3: 1155
+    card = train(TrainingPlan(recipe, base, data), tmp_path / "a")
+    # r * (in + out) of q, k, v, out (4 * 64) and lin1, lin2 (2 * 96) in two layers: 4 * 448 * 2 = 3584;
+    # pre_classifier 32 * 32 + 32, classifier 3 * 32 + 3: 1155
     assert card.trainable_parameters == 3584 + 1155
     assert (card.trained_tokens, card.examples, card.model.head) == (48, 48, base.info.head)
     assert set(card.files) == {"adapter_model.safetensors", "adapter_config.json", HEAD_FILE}
@@ -626,10 +626,10 @@ def test_a_head_is_trained_and_saved_whole(backbones: dict[str, Path], pairs: Pa
         1.0986, abs=0.05
     )  # ln 3: three labels, a head that knows nothing
     assert [entry.step for entry in history if entry.eval_loss is not None] == [6, 12]
-    assert finished_card(tmp_path / "a", recipe, base, data) == card
+    assert finished_card(TrainingPlan(recipe, base, data), tmp_path / "a") == card
     other = load(backbones["distilbert"], dataclasses.replace(PLAN, seed=7))
     with pytest.raises(InputError, match="head: "):
-        finished_card(tmp_path / "a", recipe, other, training_of(recipe, other))
+        finished_card(TrainingPlan(recipe, other, training_of(recipe, other)), tmp_path / "a")
 
 
 @pytest.mark.parametrize("kind", ["llama"])
@@ -646,7 +646,7 @@ def test_the_step_is_the_same_however_it_is_cut(
             "warmup_steps": 0.0,
         }
         recipe = recipe_of(backbones[kind], pairs, train=settings | cut)
-        train(recipe, base, training_of(recipe, base), tmp_path / str(batch))
+        train(TrainingPlan(recipe, base, training_of(recipe, base)), tmp_path / str(batch))
     losses = [adapters.read_history(tmp_path / name)[0] for name in ("8", "4", "2")]
     assert [entry.loss for entry in losses] == pytest.approx([losses[0].loss] * 3, abs=1e-6)
     assert [entry.grad_norm for entry in losses] == pytest.approx(
@@ -660,12 +660,12 @@ def test_a_killed_training_goes_on_to_the_same_head(
     recipe = recipe_of(backbones["bert"], pairs, adapter={"lora_dropout": 0.1})
     base = load(backbones["bert"], dataclasses.replace(PLAN, seed=0))
     data = training_of(recipe, base)
-    train(recipe, base, data, tmp_path / "whole")
+    train(TrainingPlan(recipe, base, data), tmp_path / "whole")
     kill_at_step(7, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, base, data, tmp_path / "killed")
+        train(TrainingPlan(recipe, base, data), tmp_path / "killed")
     monkeypatch.undo()
-    assert train(recipe, base, data, tmp_path / "killed").cost.resumed_from_step == 6
+    assert train(TrainingPlan(recipe, base, data), tmp_path / "killed").cost.resumed_from_step == 6
     assert difference(tmp_path / "whole", tmp_path / "killed") == 0.0
 
 
@@ -680,7 +680,7 @@ def tuned(
     folder = tmp_path_factory.mktemp("tuned") / "bert"
     recipe = recipe_of(backbones["bert"], pairs)
     base = load(backbones["bert"], dataclasses.replace(PLAN, seed=0))
-    train(recipe, base, training_of(recipe, base), folder)
+    train(TrainingPlan(recipe, base, training_of(recipe, base)), folder)
     return folder
 
 
@@ -760,7 +760,7 @@ def test_a_head_on_a_quantised_base_is_trained_and_scored(
     )
     base = load(backbones["llama"], dataclasses.replace(PLAN, seed=0), quantization="nf4")
     before = make_lm(base, 2).loglikelihood(requests_of(PAIRS))
-    card = train(recipe, base, training_of(recipe, base), tmp_path / "a")
+    card = train(TrainingPlan(recipe, base, training_of(recipe, base)), tmp_path / "a")
     assert card.model.quantization.startswith("nf4")
     assert load_file(tmp_path / "a" / "adapter_model.safetensors")[
         "base_model.model.score.weight"

@@ -50,7 +50,6 @@ def rows_of(folder: Path, name: str = "report") -> list[dict[str, Any]]:
 
 
 # --- what is read
-# -----------------------------------------------------------------------------------------------------
 
 
 def test_the_report_on_plain_lm_eval_output(ft, both: Path, tmp_path: Path):
@@ -65,9 +64,7 @@ def test_the_report_on_plain_lm_eval_output(ft, both: Path, tmp_path: Path):
     assert row["p"] == pytest.approx(
         2 * (math.comb(10, 0) + math.comb(10, 1) + math.comb(10, 2)) / 2**10
     )
-    assert row["footnotes"] == [
-        "lm-eval 0.4.13 does not say, so that equality was not checked: weights"
-    ]
+    assert row["footnotes"] == ["lm-eval 0.4.13 does not record weights: equality was not checked"]
     text = (tmp_path / "results/reports/report/report.md").read_text()
     assert "scored by" in text
     assert "whether they change what it says" in text
@@ -308,7 +305,6 @@ def test_our_own_evaluation_and_the_stock_command_agree_on_every_item(
 
 
 # --- repaired at the door
-# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, "N/A", None, 10**400])
@@ -445,7 +441,6 @@ def test_samples_alone_leave_their_settings_unknown(tmp_path: Path):
 
 
 # --- broken and hostile
-# -----------------------------------------------------------------------------------------------
 
 
 def truncate(file: Path) -> None:

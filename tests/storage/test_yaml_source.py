@@ -56,8 +56,8 @@ def test_a_merge_key_is_refused_with_its_line(tmp_path: Path):
     [
         ("a: 1\nb: [1, 2\nc: 3\n", ":3", "not valid YAML"),
         ("a: 1\n\ta: 2\n", ":2", "not valid YAML"),
-        ("a: 1\nb: 2\na: 3\n", ":3", "the key 'a' stands twice"),
-        ("s:\n  a: 1\n  a: 1\n", ":3", "the key 'a' stands twice"),
+        ("a: 1\nb: 2\na: 3\n", ":3", "the key 'a' is listed twice"),
+        ("s:\n  a: 1\n  a: 1\n", ":3", "the key 'a' is listed twice"),
         ("a: 1\n? [x, y]\n: 2\n", ":2", "a key is a list or mapping"),
         (
             "a: 1\nb: !!python/object/apply:os.getcwd []\n",
@@ -67,6 +67,8 @@ def test_a_merge_key_is_refused_with_its_line(tmp_path: Path):
         ("a: !!int abc\n", "", "invalid literal"),
         ("a: \x00\n", "", "characters are not allowed"),
         ("[" * 5000, "", "more than 50 levels deep"),
+        ("a: " + "{b: " * 5000, "", "more than 50 levels deep"),
+        ("- " * 5000, "", "more than 50 levels deep"),
         ("a: [" + "1," * 10_000 + "]\n", "", "more than 10000 values"),
         ("- a\n- b\n", "", "holds no mapping"),
         ("", "", "holds no mapping"),
@@ -122,6 +124,24 @@ def test_the_largest_legal_file_is_read_quickly(tmp_path: Path):
     started = time.monotonic()
     content, _ = read_yaml(path)
     assert len(content) == 4_900
+    assert time.monotonic() - started < 8
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: '" + "x " * 490_000,
+        "[" * 990_000,
+        "".join(f"k{i}: {'x' * 180}\n" for i in range(4_900)) + "a: [",
+    ],
+    ids=["quote", "depth", "end"],
+)
+def test_a_large_file_that_is_not_yaml_is_refused_quickly(text: str, tmp_path: Path):
+    path = write(tmp_path, text)
+    assert path.stat().st_size > 900_000
+    started = time.monotonic()
+    with pytest.raises(InputError, match="not valid YAML"):
+        read_yaml(path)
     assert time.monotonic() - started < 8
 
 

@@ -158,7 +158,7 @@ FAULTS = {
     "a key twice": (
         MINE + "task: mine\n",
         3,
-        "mine.yaml:16: not valid YAML (the key 'task' stands twice)",
+        "mine.yaml:16: not valid YAML (the key 'task' is listed twice)",
     ),
     "an unknown key": (
         MINE + "doc_to_txt: x\n",

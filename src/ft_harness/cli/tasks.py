@@ -108,7 +108,7 @@ def tasks_path() -> None:
 
 @app.command("path")
 def path(what: Annotated[str, typer.Argument(help="model")]) -> None:
-    """Where the bundled model lies."""
+    """Path of the bundled model."""
     from ft_harness.errors import ConfigError
     from ft_harness.paths import bundled_model_dir
 

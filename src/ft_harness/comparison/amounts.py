@@ -11,10 +11,8 @@ from ft_harness.stats import ALPHA
 NONE = "-"
 _CARRIED = 200  # units of the last decimal that an interval may be wide: 20 points with one decimal
 _MOST_DECIMALS = 6
-_SAME, _ZERO = (
-    1e-9,
-    1e-12,
-)  # relative and absolute difference up to which two ends of an interval are one number
+# relative and absolute difference up to which two ends of an interval are one number
+_SAME, _ZERO = 1e-9, 1e-12
 
 
 def _factor(metric: str) -> float:
@@ -103,8 +101,8 @@ def size(count: int | None) -> str:
     return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
-def _rounded(value: float) -> str:
-    """Two digits, and all of those before the point."""
+def rounded(value: float) -> str:
+    """Two significant digits, and all of those before the point."""
     return f"{value:.2g}" if value < 9.5 else f"{value:,.0f}"
 
 
@@ -114,10 +112,10 @@ def counted(number: int, thing: str) -> str:
 
 def epochs(value: float) -> str:
     """So many epochs."""
-    shown = _rounded(value)
+    shown = rounded(value)
     return f"{shown} epoch{'' if shown == '1' else 's'}"
 
 
 def tokens(count: int) -> str:
     """So many tokens, of a million on in millions."""
-    return counted(count, "token") if count < 1e6 else f"{_rounded(count / 1e6)} M tokens"
+    return counted(count, "token") if count < 1e6 else f"{rounded(count / 1e6)} M tokens"

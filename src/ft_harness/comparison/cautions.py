@@ -1,4 +1,4 @@
-"""What must be said beside a verdict, since the numbers alone don't tell it."""
+"""What must be said next to a verdict, since the numbers alone don't show it."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from itertools import chain
 from typing import Any
 
 from ft_harness import stats
-from ft_harness.comparison import sentences
+from ft_harness.comparison import remarks
 from ft_harness.comparison.measurement import Majority
 from ft_harness.comparison.pairing import Pairs
 from ft_harness.comparison.study import Row
 from ft_harness.metrics import find_metric
 from ft_harness.records import Evaluation, Record
 
-# of a metric's largest value: by how much a gain on train must certainly exceed that on other items
+# share of a metric's largest value by which the gain on train must certainly exceed another gain
 _FAR = 0.05
 
 
 def find_cautions(
     headline: Row, sides: tuple[Evaluation, Evaluation], pairs: Pairs, majority: Majority | None
 ) -> list[str]:
-    """The sentences that one comparison asks for by itself; `sides` are base and tuned, `pairs`
+    """The sentences that one comparison needs by itself; `sides` are base and tuned, `pairs`
     their items."""
     base, tuned = pairs.texts("prediction")
     golds, _ = pairs.texts("target")
     found: list[str | None] = [
-        sentences.remark_same(sides[0].record) if _is_same(*sides) else None,
-        sentences.remark_unscored(len(pairs) - headline.n, len(pairs))
+        remarks.remark_same(sides[0].record) if _is_same(*sides) else None,
+        remarks.remark_unscored(len(pairs) - headline.n, len(pairs))
         if headline.n < len(pairs)
         else None,
-        sentences.remark_majority(majority.share, majority.interval) if majority else None,
+        remarks.remark_majority(majority.share, majority.interval) if majority else None,
     ]
     if any(
         answer is not None for answer in chain(base, tuned)
     ):  # else only the likelihood of a text was asked for
-        found += [sentences.remark_empty("base", base), sentences.remark_empty("tuned", tuned)]
+        found += [remarks.remark_empty("base", base), remarks.remark_empty("tuned", tuned)]
     found += [
-        sentences.remark_cut(who)
+        remarks.remark_cut(who)
         for who, side in zip(("base", "tuned"), sides, strict=True)
         if _is_cut_throughout(side)
     ]
-    found.append(sentences.remark_collapse(base, tuned, [str(gold) for gold in golds]))
+    found.append(remarks.remark_collapse(base, tuned, [str(gold) for gold in golds]))
     return [remark for remark in found if remark]
 
 
@@ -86,10 +86,10 @@ def find_context(
     same_place: Sequence[tuple[Record, Row]],
     recipes: Mapping[str, dict[str, Any]],
 ) -> list[str]:
-    """The sentences that other splits in the same place, and the adapter's recipe, ask for.
+    """The sentences that other splits in the same place, and the adapter's recipe, call for.
 
     Args:
-        same_place: tuned record and deciding row of each split that was compared there.
+        same_place: tuned record and headline of each split that was compared there.
         recipes: of the adapters whose cards are known.
     """
     found = [
@@ -115,7 +115,7 @@ def find_overfitting(trained: Row, tested: Row) -> str | None:
     there, here = _gain(trained), _gain(tested)
     if there is None or here is None or stats.independent_difference(there, here)[0] <= _FAR:
         return None
-    return sentences.remark_overfitting(trained.metric, trained, tested)
+    return remarks.remark_overfitting(trained.metric, trained, tested)
 
 
 def _gain(row: Row) -> stats.Estimate | None:
@@ -151,7 +151,7 @@ def find_choosing(
     if settings.split == "validation" or (
         settings.split == "test" and how and "validation" in splits
     ):
-        return sentences.remark_choosing(how, settings.split)
+        return remarks.remark_choosing(how, settings.split)
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ft_harness.comparison.terms import _STRICT, FACTORS, Mismatch, Terms, _filter, find_mismatches
+from ft_harness.comparison.terms import FACTORS, STRICT, Mismatch, Terms, filter_of, find_mismatches
 from ft_harness.errors import InputError
 from ft_harness.records import Evaluation, Record, Sample, describe_record
 from ft_harness.records.score_table import Outcomes, find_samples, read_outcomes
@@ -20,10 +20,10 @@ Rows = NDArray[np.int64]
 
 
 def match_evaluations(
-    evaluations: Sequence[Evaluation], terms: Terms = _STRICT
+    evaluations: Sequence[Evaluation], terms: Terms = STRICT
 ) -> tuple[list[tuple[Evaluation, Evaluation]], list[str]]:
     """Each adapter's evaluation with the base evaluation most like it, and a note for each that
-    stays alone.
+    is left without a partner.
 
     A place is model, task, split, shots, limit and filter, without what is a declared factor.
     """
@@ -37,16 +37,13 @@ def match_evaluations(
             continue
         partners = by_place.get(_place(tuned.record, terms), [])
         if partners:
-            matched.append(
-                (
-                    min(partners, key=lambda base: len(find_mismatches(base.record, tuned.record))),
-                    tuned,
-                )
+            closest = min(
+                partners, key=lambda base: len(find_mismatches(base.record, tuned.record))
             )
+            matched.append((closest, tuned))
         else:
-            notes.append(
-                f"{describe_record(tuned.record)}: no base model was scored in this place, not compared"
-            )
+            who = describe_record(tuned.record)
+            notes.append(f"{who}: no base model was scored in this place, not compared")
     used = {id(base) for base, _ in matched}
     alone = [base.record for base in bases if id(base) not in used]
     notes += [
@@ -61,7 +58,7 @@ def _place(record: Record, terms: Terms) -> tuple[Any, ...]:
     free = {field for factor in terms.factors for field in FACTORS[factor]}
     model = None if "model" in free else record.model.identity
     shots = None if "num_fewshot" in free else settings.num_fewshot
-    return model, settings.task, settings.split, shots, settings.limit, _filter(record)
+    return model, settings.task, settings.split, shots, settings.limit, filter_of(record)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +66,7 @@ class Pairs:
     """The items that base and tuned both have, in the order of the base's samples.
 
     Attributes:
-        base_rows, tuned_rows: [items], where each item stands in the outcomes of its side.
+        base_rows, tuned_rows: [items], the row of each item in the outcomes of its side.
     """
 
     base: Outcomes

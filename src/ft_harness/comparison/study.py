@@ -1,5 +1,4 @@
-"""A study as typed rows: what a report shows, before any of it is drawn or worded, and what tells
-its parts apart."""
+"""A study as typed rows: what a report shows, before any of it is drawn."""
 
 from __future__ import annotations
 
@@ -10,12 +9,11 @@ from pydantic import Field
 from ft_harness.comparison.cases import CaseSummary, ConfusionPair
 from ft_harness.comparison.repeats import Repeats
 from ft_harness.data.data_report import DataReport
+from ft_harness.metrics.registry import DECIDING_METRICS
 from ft_harness.records import Card, Frozen, HistoryEntry, Record
 
 Verdict = Literal["improved", "worse", "no evidence"]
-MOST_SHOWN = (
-    30  # comparisons in figures, case sheets and confusion matrices; tables and files hold all
-)
+MOST_SHOWN = 30  # comparisons in figures, case sheets and confusion matrices; tables hold all
 
 
 class Row(Frozen):
@@ -48,12 +46,12 @@ class Row(Frozen):
     n_items: int | None = Field(default=None, description="items that base or tuned has; null: n")
     footnotes: list[str] = Field(
         default=[],
-        description="declared factors, accepted differences, and what could not be held against each other",
+        description="declared factors, accepted differences, and what could not be compared",
     )
 
 
 class Comparison(Frozen):
-    """One task on one split: base and tuned records, their rows, cases and sentence."""
+    """One task on one split: base and tuned records, their rows, cases and words."""
 
     base: Record
     tuned: Record
@@ -61,18 +59,34 @@ class Comparison(Frozen):
         description="the majority class (classification), then one row a metric"
     )
     detectable: float | None = Field(
-        description="smallest difference of the primary metric found with 80 % power"
+        description="smallest difference of the headline's metric found with 80 % power"
     )
-    sentence: str = Field(description="the plain sentence of the primary metric")
+    finding: str = Field(description="the plain sentence of the headline")
+    cautions: list[str] = Field(
+        default=[], description="what must be said next to the finding, a sentence or two each"
+    )
     cases: CaseSummary
     confusion: ConfusionPair | None = Field(
         default=None, description="gold against predicted labels; null: no classification"
     )
     without: Row | None = Field(
         default=None,
-        description="the deciding metric without the items that also stand in the training split, exactly or nearly; "
-        "null: there are none, or the adapter has no data report",
+        description="the headline without the items that also occur in the training split, exactly "
+        "or nearly; null: there are none, or the adapter has no data report",
     )
+
+    @property
+    def sentence(self) -> str:
+        """The finding and its cautions."""
+        return " ".join([self.finding, *self.cautions])
+
+    @property
+    def headline(self) -> Row:
+        """The row that answers the question: the primary one, else 0/1 scores, else the first."""
+        measured = [row for row in self.rows if row.tuned_subject is not None]
+        primary = [row for row in measured if row.primary]
+        deciding = [row for name in DECIDING_METRICS for row in measured if row.metric == name]
+        return [*primary, *deciding, *measured][0]
 
 
 class AdapterRun(Frozen):
@@ -89,7 +103,8 @@ class AdapterRun(Frozen):
 
 
 class Study(Frozen):
-    """Everything a report shows."""
+    """Everything a report shows. Two studies are equal only if they are one object, so that what
+    is derived from a study can be kept by it: comparing contents would take longer than that."""
 
     name: str
     comparisons: list[Comparison] = Field(
@@ -106,6 +121,9 @@ class Study(Frozen):
     unread: list[str] = Field(
         default=[], description="files that should hold an evaluation and could not be read"
     )
+
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
 
     def rows(self) -> list[Row]:
         """All rows, in the order of `rows.json`; those without overlapping items follow their

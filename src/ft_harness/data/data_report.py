@@ -1,5 +1,4 @@
-"""What the data of a run is: sizes, labels, lengths, and what stands in several splits or twice in
-one."""
+"""The data of a run: sizes, labels, lengths, and items that occur in several splits or twice."""
 
 from __future__ import annotations
 
@@ -85,7 +84,7 @@ class DataReport(Frozen):
     lost: list[LostRows] = Field(description="files of which rows were left out")
 
     def overlap(self, split: str) -> SplitOverlap | None:
-        """What of a split also stands in the training split; None for the training split itself."""
+        """The overlap of a split with the training split; None for the training split itself."""
         found = (each for each in self.overlaps if (each.split, each.against) == (split, "train"))
         return next(found, None)
 
@@ -95,7 +94,7 @@ class DataReport(Frozen):
 
 @dataclass
 class _Tally:
-    """What is counted while the docs of a split pass by on their way to being compared."""
+    """Counts of a split, taken while its docs are read for comparison."""
 
     keys: list[str] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
@@ -182,18 +181,13 @@ def make_data_report(
 
 
 def read_data_report(folder: Path) -> DataReport | None:
-    """The report in an adapter's folder; None where there is none (an adapter made by another
-    trainer).
+    """The report in an adapter's folder; None if it has none (an adapter of another trainer).
 
     Raises:
         InputError: it is damaged.
     """
     action = "delete it and run the same command again"
     return read_kept(folder / DATA_REPORT_FILE, DataReport, "a data report", action)
-
-
-# --- in words
-# -------------------------------------------------------------------------------------------------------
 
 
 def describe_data(report: DataReport) -> list[str]:
@@ -204,8 +198,7 @@ def describe_data(report: DataReport) -> list[str]:
 
 
 def describe_findings(report: DataReport) -> list[str]:
-    """What a reader must know: overlap with the training split, also if there is none; repeated
-    docs; rows left out."""
+    """Overlap with the training split (stated even if zero), repeated docs, rows left out."""
     shown = [
         overlap for overlap in report.overlaps if overlap.against == "train" or overlap.n_affected
     ]
@@ -225,13 +218,14 @@ def describe_findings(report: DataReport) -> list[str]:
 
 
 def state_overlap(overlap: SplitOverlap) -> str:
-    """One line: how many docs of a split stand in another."""
+    """One line: how many docs of a split occur in another."""
     if not overlap.n_affected:
         return f"no item of {overlap.split} occurs in {overlap.against}, exact or near"
     against = "training" if overlap.against == "train" else overlap.against
     return (
-        f"{overlap.n_affected} of {overlap.n} {overlap.split} docs also occur among the {against} docs: "
-        f"{overlap.n_exact} exact ({overlap.n_same_answer} with the same answer), {overlap.n_near} near"
+        f"{overlap.n_affected} of {overlap.n} {overlap.split} docs also occur among the {against} "
+        f"docs: {overlap.n_exact} exact ({overlap.n_same_answer} with the same answer), "
+        f"{overlap.n_near} near"
     )
 
 
@@ -255,19 +249,16 @@ def _describe_split(data: SplitData) -> str:
     return ", ".join(parts)
 
 
-# --- what one field alone gives away
-# --------------------------------------------------------------------------------
-
-
 def describe_baseline(train: Items, test: Items) -> str:
-    """What the prompt's last text field alone gives away, in a line."""
+    """How well the prompt's last text field alone predicts the answer, in a line."""
     if not len(train) or not len(test) or any(item.choices is None for item in (train[0], test[0])):
         return "no baseline of the last text field: answers in free text, or a split without docs"
     names = find_fields(train[number] for number in range(min(_SAMPLE, len(train))))
     if len(names) < 2:
         return "no baseline of the last text field: the prompts show fewer than two"
     share = last_field_accuracy(train, test, names[-1])
-    return f"a bag of words of the field {names[-1]} alone, trained on train: {100 * share:.1f} % right"
+    field = f"a bag of words of the field {names[-1]} alone"
+    return f"{field}, trained on train: {100 * share:.1f} % right"
 
 
 def last_field_accuracy(train: Items, test: Items, name: str) -> float:

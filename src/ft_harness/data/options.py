@@ -6,12 +6,15 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ft_harness.data.files import SPLITS, Split
+from ft_harness.data.labels import alike
+from ft_harness.data.layout import Layout, LineFormat
 from ft_harness.errors import InputError, raise_problems
 
 _log = logging.getLogger(__name__)
@@ -31,13 +34,33 @@ class DataOptions(BaseModel):
     revision: str | None = Field(default=None, description="hub branch, tag or commit")
     columns: dict[str, list[str]] | None = Field(
         default=None,
-        description="field of the task -> column names accepted for it, first match wins",
+        description="field of the task -> columns accepted for it, first match wins, "
+        "the field's own name last",
     )
     optional: list[str] = Field(
         default=[], description="fields that a source or row may lack: an empty text then"
     )
     column_names: list[str] | None = Field(
         default=None, description="names of the columns of a file without a header"
+    )
+    delimiter: str | None = Field(
+        default=None, min_length=1, max_length=1, description="what separates the cells of a line"
+    )
+    line_format: str | None = Field(
+        default=None,
+        description="fields of a line and what is between them: '{label}:{sub} {text}'",
+    )
+    encoding: str | None = Field(default=None, description="of text files; null: UTF-8")
+    rows: str | None = Field(
+        default=None, description="path of the list of rows in a .json file, like data.items"
+    )
+    worksheet: str | None = Field(
+        default=None, description="sheet of an Excel workbook; null: first"
+    )
+    label_files: dict[str, str] | None = Field(
+        default=None,
+        description="label -> file (a row a line) or folder (a row a file) of its texts, "
+        "relative to the source",
     )
     labels: list[str] | None = Field(default=None, description="class names in index order")
     drop_labels: list[int | str] = Field(
@@ -95,6 +118,30 @@ class DataOptions(BaseModel):
             )
         return value
 
+    @field_validator("encoding")
+    @classmethod
+    def _check_encoding(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                value.encode("ascii").decode("ascii")
+                "".encode(value)
+            except (LookupError, ValueError) as error:
+                raise ValueError("an encoding that Python knows, like latin-1") from error
+        return value
+
+    @field_validator("line_format")
+    @classmethod
+    def _check_line_format(cls, value: str | None) -> str | None:
+        if value is not None:
+            LineFormat(value)
+        return value
+
+    def layout(self) -> Layout:
+        """How the source's files are to be read."""
+        return Layout(
+            **{part.name: getattr(self, part.name) for part in fields(Layout)},
+        )
+
     def shares(self) -> dict[Split, int]:
         """Percentages of `split` for train, validation (0 where there are two numbers) and test."""
         numbers = [int(number) for number in (self.split or "").split("/")]
@@ -120,7 +167,7 @@ class DataOptions(BaseModel):
 
 
 def merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataOptions:
-    """The task's options, with those of the metadata (`data_<option>`) in their place.
+    """The task's options, replaced by those of the metadata (`data_<option>`).
 
     Raises:
         InputError: an unknown option or a wrong value; options that exclude each other (all of them
@@ -148,29 +195,47 @@ def merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataO
         raise InputError(
             f"data option {name}: {first['msg']}",
             f"options {', '.join(fields)}",
-            "mend the task's YAML or the recipe",
+            "fix the task's YAML or the recipe",
         ) from error
     raise_problems([*_word_problems(options), *_conflicts(options)])
     return options
 
 
 def _word_problems(options: DataOptions) -> list[InputError]:
-    """Labels and label words that are empty, stand twice or do not pair up."""
+    """Labels and label words that are empty, listed twice, read alike or do not pair up."""
     problems: list[InputError] = []
     for name, words in (("labels", options.labels), ("label_words", options.label_words)):
         fault = _fault_of_words(words) if words is not None else None
         if fault:
             problems.append(
                 InputError(
-                    f"data.{name}: {fault}", "two or more different words", f"mend data.{name}"
+                    f"data.{name}: {fault}", "two or more different words", f"fix data.{name}"
                 )
             )
-    if options.label_words is not None and len(options.label_words) != len(options.labels or []):
+    words = options.label_words
+    if words is None:
+        twins = alike(options.labels or [])
+        if twins and not problems:
+            _log.warning(
+                "data.labels: %r and %r differ only in case or invisible characters; "
+                "generated answers can't tell them apart (data.label_words sets other words)",
+                *twins,
+            )
+        return problems
+    if len(words) != len(options.labels or []):
         problems.append(
             InputError(
-                f"data.label_words: {len(options.label_words)} words for {len(options.labels or [])} labels",
+                f"data.label_words: {len(words)} words for {len(options.labels or [])} labels",
                 "one word for each of data.labels, in their order",
-                "mend data.label_words",
+                "fix data.label_words",
+            )
+        )
+    if (twins := alike(words)) and not problems:
+        problems.append(
+            InputError(
+                f"data.label_words: {twins[0]!r} and {twins[1]!r} are read as the same answer",
+                "words that differ in more than case and invisible characters",
+                "fix data.label_words",
             )
         )
     return problems
@@ -182,17 +247,19 @@ def _fault_of_words(words: Sequence[str]) -> str | None:
         return f"number {stripped.index('') + 1} is empty"
     twice = next((word for word in stripped if stripped.count(word) > 1), None)
     if twice is not None:
-        return f"{twice!r} stands twice"
+        return f"{twice!r} is listed twice"
     return f"{len(words)} given" if len(words) < 2 else None
 
 
 def _conflicts(options: DataOptions) -> list[InputError]:
-    """Options that can't hold together."""
+    """Options that exclude each other."""
     pairs = [
-        ("first", "stratified", "the first rows are what they are"),
-        ("first", "balanced", "the first rows are what they are"),
+        ("first", "stratified", "the first rows are not a draw"),
+        ("first", "balanced", "the first rows are not a draw"),
         ("stratified", "balanced", "equal numbers are no shares of the source"),
         ("stratified", "group_by", "whole groups can't keep the shares of the labels"),
+        ("line_format", "column_names", "the format names the columns"),
+        ("line_format", "delimiter", "the format says what is between the columns"),
     ]
     problems = [
         InputError(
@@ -206,7 +273,8 @@ def _conflicts(options: DataOptions) -> list[InputError]:
     if options.split and not options.shares()["validation"] and options.validation_size is not None:
         problems.append(
             InputError(
-                f"data.validation_size with data.split {options.split}: its validation split is empty",
+                f"data.validation_size with data.split {options.split}, "
+                "whose validation split is empty",
                 "three percentages, like 70/10/20",
                 "leave data.validation_size out, or name its share in data.split",
             )

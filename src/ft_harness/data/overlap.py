@@ -1,4 +1,4 @@
-"""Which docs of one split also stand in another: equal but for case, blanks and the order of
+"""Which docs of one split also occur in another: equal but for case, blanks and the order of
 options, or nearly equal.
 
 Exact duplicates are found by hash. Near duplicates are pairs whose sets of shingles (runs of
@@ -34,7 +34,7 @@ NEAR_FIELD = (
 SKETCH = 256  # hashes kept of a text
 SHINGLE, SHINGLE_SPACELESS = 8, 3  # characters
 _SAMPLE = 300  # texts of a split from which the template is read
-_MIN_SAMPLE = 20  # of fewer texts can't be told what is template and what is content
+_MIN_SAMPLE = 20  # fewer texts don't show what is template and what is content
 _MOST_CANDIDATES = 100  # texts that one text is compared with, the likeliest first
 _CHUNK = 1000  # texts looked up together
 _SHOWN = 0.9  # of the docs must show a text field in their prompts for it to be compared by itself
@@ -60,7 +60,7 @@ class Item:
         key: hash of the doc's content, as evaluations have it.
         prompt: what the model reads.
         answer: the right answer's text.
-        doc: its fields; lists of texts that stand in the prompt are options, whose order doesn't
+        doc: its fields; lists of texts that the prompt shows are options, whose order doesn't
             count.
         choices: number of choices or labels; None for an answer in free text.
     """
@@ -84,7 +84,7 @@ class Items(Protocol):
 
 
 class SplitOverlap(BaseModel):
-    """The docs of one split that also stand in another one."""
+    """The docs of one split that also occur in another one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -128,7 +128,7 @@ class Prints:
 
     Attributes:
         keys: of the items.
-        prompts: of each doc, the digests under which its prompt may stand elsewhere.
+        prompts: of each doc, the digests under which its prompt may be found elsewhere.
         pairs: the same of prompt and answer together.
         texts: sketches of the prompts.
         fields: sketches of each text field that is compared by itself.
@@ -161,8 +161,8 @@ def _digest(*parts: str) -> bytes:
 def _option_parts(item: Item, prompt: str) -> list[str]:
     """What a prompt with options holds, whatever their order; [] for a prompt without options.
 
-    The options as a set, the other fields as they stand, and the prompt's words as a bag: the
-    fields tell "is a larger than b?" from "is b larger than a?", the words tell what no field
+    The options as a set, the other fields as they are, and the prompt's words as a bag: the
+    fields distinguish "is a larger than b?" from "is b larger than a?", the words what no field
     shows.
     """
     values = [
@@ -191,7 +191,7 @@ def _option_parts(item: Item, prompt: str) -> list[str]:
 
 
 def text_fields(item: Item) -> list[str]:
-    """Names of the doc's text fields that stand in the prompt, in the prompt's order."""
+    """Names of the doc's text fields that appear in the prompt, in the prompt's order."""
     prompt = plain(item.prompt)
     found = {
         name: prompt.find(plain(value))
@@ -402,7 +402,7 @@ def jaccard(left: Hashes, right: Hashes) -> float:
 
 
 def compare(split: str, prints: Prints, against: str, index: Index) -> SplitOverlap:
-    """The docs of a split that also stand in the indexed one."""
+    """The docs of a split that also occur in the indexed one."""
     from tqdm import tqdm
 
     exact, same, near = 0, 0, 0

@@ -32,7 +32,7 @@ class Pool:
         rows: row numbers of each split of the source, ascending; a split it lacks is absent or
             empty.
         labels: label code of each row [N]; needed by `stratified` and `balanced` only.
-        label_names: what the codes stand for.
+        label_names: the label of each code.
         groups: group code of each row [N]; needed by `group_by` only.
     """
 
@@ -50,7 +50,7 @@ def sample_splits(pool: Pool, options: DataOptions) -> dict[Split, Indices]:
     from each split.
 
     Raises:
-        InputError: sizes that can't be had, a class too small for a balanced sample, or an empty
+        InputError: impossible sizes, a class too small for a balanced sample, or an empty
             split.
     """
     donor = next(split for split in SPLITS if len(pool.rows.get(split, ())))
@@ -145,7 +145,7 @@ def _sample(
     count = _count(size, total, split)
     if count > len(rows) and size is not None:
         raise InputError(
-            f"data.{split}_size is {size}, but {len(rows)} of {total} rows are left by the other splits",
+            f"data.{split}_size is {size}, but the other splits leave {len(rows)} of {total} rows",
             f"at most {len(rows)} rows",
             f"lower data.{split}_size or the sizes of the other splits",
         )
@@ -227,7 +227,8 @@ def _multiple(size: Size, count: int, pool: Pool, split: Split) -> int:
         return below
     if count % classes:
         raise InputError(
-            f"data.{split}_size asks for {count} rows, which {classes} labels can't share equally (data.balanced)",
+            f"data.{split}_size asks for {count} rows, "
+            f"which {classes} labels can't share equally (data.balanced)",
             f"a multiple of {classes}, like {below or classes} or {below + classes}",
             f"change data.{split}_size",
         )

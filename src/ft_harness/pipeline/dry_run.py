@@ -14,6 +14,7 @@ from ft_harness.pipeline.experiment import Experiment, check_rates, training_pro
 from ft_harness.pipeline.forecast_lines import memory_lines, work_lines
 from ft_harness.pipeline.preflight import Checked
 from ft_harness.training import (
+    TrainingPlan,
     build_training_set,
     describe_warmup,
     empty_base,
@@ -38,12 +39,14 @@ def dry_run(experiment: Experiment, gpu: float | None = None) -> list[tuple[str,
         FtHarnessError: what preflight finds.
     """
     recipe, checked = experiment.recipe, _check(experiment, here=gpu is None)
-    plan = plan_head(recipe, checked.tasks.values())
-    base = empty_base(recipe.model, plan, gpu=gpu is not None)
+    head = plan_head(recipe, checked.tasks.values())
+    base = empty_base(recipe.model, head, gpu=gpu is not None)
     data = build_training_set(
         checked.tasks, base, recipe, checked.training_hash, checked.form, experiment.folder
     )
-    forecast = make_forecast(recipe, base, data, None if gpu is None else round(gpu * _GIB))
+    forecast = make_forecast(
+        TrainingPlan(recipe, base, data), None if gpu is None else round(gpu * _GIB)
+    )
     warning = describe_warmup(recipe.train, len(data.examples))
     lines = [
         *_docs(experiment, checked, len(data.validation)),
@@ -58,7 +61,8 @@ def dry_run(experiment: Experiment, gpu: float | None = None) -> list[tuple[str,
         return [*lines, ("time", "not known: no weights of a hub model are fetched for this")]
     if forecast.memory is not None and not forecast.memory.fits:
         return [*lines, ("time", "not known: it may not fit")]
-    seconds = time_steps(recipe, load_base_model(recipe.model, plan), data)
+    loaded = load_base_model(recipe.model, head)
+    seconds = time_steps(TrainingPlan(recipe, loaded, data))
     return [
         *lines,
         (

@@ -15,6 +15,7 @@ from ft_harness.data.data_report import DATA_REPORT_FILE
 from ft_harness.errors import FtHarnessError, ResourceError, raise_problems
 from ft_harness.evaluation import Job, ModelState, base_subject, evaluate, finished, plan_jobs
 from ft_harness.models import adapters
+from ft_harness.models.adapters import AdapterFolder
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.heads import Texts, read_texts
 from ft_harness.paths import adapters_dir, bundled_recipe, results_dir
@@ -27,7 +28,7 @@ from ft_harness.records import Card, Evaluation
 from ft_harness.storage import locked, write_text
 from ft_harness.tasks.examples import prompt_of
 from ft_harness.training import (
-    TrainingSet,
+    TrainingPlan,
     build_training_set,
     describe_warmup,
     finished_card,
@@ -85,12 +86,13 @@ class Stage:
     def base_state(self) -> ModelState:
         return ModelState(base_subject(self.experiment.recipe.model.pretrained), self.base)
 
-    def training_set(self) -> TrainingSet:
-        checked = self.checked
-        recipe, folder = self.experiment.recipe, self.experiment.folder
-        return build_training_set(
-            checked.tasks, self.base, recipe, checked.training_hash, checked.form, folder
+    def training_plan(self) -> TrainingPlan:
+        recipe, checked = self.experiment.recipe, self.checked
+        folder = self.experiment.folder
+        data = build_training_set(
+            checked.tasks, self.base, recipe, checked.task_hash, checked.form, folder
         )
+        return TrainingPlan(recipe, self.base, data)
 
     def proof_prompts(self) -> list[str | Texts]:
         """A few real prompts (a head's texts), on which the adapter must change what the model
@@ -148,13 +150,11 @@ def training_problems(experiment: Experiment, *, here: bool = True) -> list[FtHa
 
 
 def adapter_problems(
-    experiment: Experiment, folder: Path, checked: Checked
+    experiment: Experiment, adapter: AdapterFolder, checked: Checked
 ) -> list[FtHarnessError]:
-    """Faults of an adapter beside the experiment's base, before that is loaded."""
+    """Faults of an adapter for the experiment's base, before that is loaded."""
     recipe = experiment.recipe
-    return adapters.problems(
-        folder, checked.form, recipe.model, head=recipe.adapter.task_type == "SEQ_CLS"
-    )
+    return adapters.problems(adapter, checked.form, recipe.model, head=recipe.adapter.has_head)
 
 
 def prepare(experiment: Experiment) -> Checked:
@@ -166,7 +166,7 @@ def prepare(experiment: Experiment) -> Checked:
     return checked
 
 
-def train_stage(stage: Stage, data: TrainingSet, say: Say) -> Card:
+def train_stage(stage: Stage, plan: TrainingPlan, say: Say) -> Card:
     """Make the adapter, or find it finished. Of several processes the first one locks and writes
     its folder.
 
@@ -176,17 +176,15 @@ def train_stage(stage: Stage, data: TrainingSet, say: Say) -> Card:
         ResourceError: memory or disk ran out; the last checkpoint is kept.
         NonFiniteError: the loss or gradient became NaN or infinite.
     """
-    experiment = stage.experiment
+    experiment, data = stage.experiment, plan.data
     if processes.rank() > 0:
-        return _train_along(stage, data)
+        return _train_along(stage, plan)
     with locked(experiment.folder) as died, resumable(experiment):
         if died is not None:
             say(
                 f"{experiment.name}: the last run (process {died}) ended without saving (killed, perhaps for memory)"
             )
-        card = processes.from_first(
-            finished_card(experiment.folder, experiment.recipe, stage.base, data)
-        )
+        card = processes.from_first(finished_card(plan, experiment.folder))
         _keep_data_report(stage)
         if card is not None:
             say(f"{experiment.name}: the adapter is finished already")
@@ -195,14 +193,14 @@ def train_stage(stage: Stage, data: TrainingSet, say: Say) -> Card:
         cut = sum(example.truncated for example in data.examples)
         trained += f", {cut} cut to fit the context" if cut else ""
         say(f"{experiment.name}: training on {len(data.examples)} examples ({trained})")
-        say(f"{experiment.name}: {summarise(make_forecast(experiment.recipe, stage.base, data))}")
+        say(f"{experiment.name}: {summarise(make_forecast(plan))}")
         if warning := describe_warmup(experiment.recipe.train, len(data.examples)):
             say(f"{experiment.name}: {warning}")
         scorer = plan_scorer(experiment.recipe, stage.checked, stage.base)
-        return train(experiment.recipe, stage.base, data, experiment.folder, scorer)
+        return train(plan, experiment.folder, scorer)
 
 
-def _train_along(stage: Stage, data: TrainingSet) -> Card:
+def _train_along(stage: Stage, plan: TrainingPlan) -> Card:
     """What the processes behind the first one do: compute their rows; what they write is thrown
     away."""
     card = processes.from_first(None)
@@ -210,9 +208,7 @@ def _train_along(stage: Stage, data: TrainingSet) -> Card:
         return card
     scorer = plan_scorer(stage.experiment.recipe, stage.checked, stage.base)
     with TemporaryDirectory(prefix="ft-harness-") as folder:
-        return train(
-            stage.experiment.recipe, stage.base, data, Path(folder) / stage.experiment.name, scorer
-        )
+        return train(plan, Path(folder) / stage.experiment.name, scorer)
 
 
 @contextmanager
@@ -242,10 +238,10 @@ def score_base(stage: Stage, say: Say) -> list[Evaluation]:
     return _score(stage.base_state(), stage, say)
 
 
-def score_adapter(stage: Stage, folder: Path, say: Say) -> list[Evaluation]:
+def score_adapter(stage: Stage, adapter: AdapterFolder, say: Say) -> list[Evaluation]:
     """Check the adapter, prove that it changes the base, and score it on the same docs."""
     prompts, merge = stage.proof_prompts(), stage.experiment.recipe.eval.merge
-    with adapters.attached(folder, stage.base, prompts, stage.checked.form, merge=merge) as (
+    with adapters.attached(adapter, stage.base, prompts, stage.checked.form, merge=merge) as (
         tuned,
         info,
     ):

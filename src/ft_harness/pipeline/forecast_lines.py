@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ft_harness.comparison.amounts import _rounded, counted, epochs, size, tokens
+from ft_harness.comparison.amounts import counted, epochs, rounded, size, tokens
 from ft_harness.training import Alternative, Forecast
 
 _PARTS = {
@@ -38,7 +38,7 @@ def _trainable(trainable: int | None, parameters: int | None) -> str:
         return "not known"
     if trainable == parameters:
         return f"all {trainable:,}"
-    return f"{trainable:,} beside {parameters:,} of the base ({_rounded(100 * trainable / parameters)} %)"
+    return f"{trainable:,} beside {parameters:,} of the base ({rounded(100 * trainable / parameters)} %)"
 
 
 def memory_lines(forecast: Forecast) -> list[tuple[str, str]]:

@@ -112,7 +112,7 @@ def check_task(spec: TaskSpec, *, baseline: bool = False) -> list[str]:
 def _check_model(recipe: Recipe, *, trains: bool, here: bool) -> list[FtHarnessError]:
     """Faults of the base model's folder and quantisation, and of the modules that an adapter is to
     be made for."""
-    head = recipe.adapter.task_type == "SEQ_CLS"
+    head = recipe.adapter.has_head
     found = base_model.problems(recipe.model, head=head, here=here)
     if found or not trains:
         return found
@@ -205,7 +205,7 @@ def check(
         problems += decoding.problems(loaded, recipe.eval.protocols())
         problems += _check_docs(loaded, form)
         problems += [] if problems else _check_room(recipe, loaded, trains=trains)
-        if recipe.adapter.task_type == heads.SEQ_CLS:
+        if recipe.adapter.has_head:
             config = None if problems else base_model.load_config(recipe.model)
             problems += heads.problems(recipe, loaded.values(), config)
     except ProblemsError as error:

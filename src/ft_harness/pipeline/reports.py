@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from ft_harness import report, storage
-from ft_harness.comparison import sentences
+from ft_harness.comparison import remarks
 from ft_harness.comparison.aggregator import MOST_SHOWN, AdapterRun, Study, aggregate, compare_all
 from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED, read_cases
 from ft_harness.comparison.terms import Terms
@@ -143,7 +143,7 @@ def compare_only(
     footnotes = [note for each in compared for note in each.rows[-1].footnotes]
     notes = [
         *dict.fromkeys(footnotes),
-        *(note for each in sides for note in sentences.note_bad_items(each.record)),
+        *(note for each in sides for note in remarks.note_bad_items(each.record)),
         *missing,
         *alone,
         *(note for side in (before, after) for note in (*side.notes, *_note_unread(side))),
@@ -261,8 +261,9 @@ def _find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], lis
     missing: list[str] = []
     for info in scored.values():
         folder = Path(info.path)
-        card = adapters.read_card(folder) if folder.is_dir() else None
-        if card is not None and adapters.identity(folder) == info.identity:
+        adapter = adapters.AdapterFolder(folder)
+        card = adapter.card
+        if card is not None and adapter.identity == info.identity:
             history, data = adapters.read_history(folder), read_data_report(folder)
             earlier = adapters.read_lineage(folder)
             runs.append(AdapterRun(card=card, history=history, data=data, earlier=earlier))

@@ -14,6 +14,7 @@ from ft_harness.comparison.sentences import state_power
 from ft_harness.errors import InputError, raise_problems
 from ft_harness.evaluation import check_complete
 from ft_harness.models import adapters
+from ft_harness.models.adapters import AdapterFolder
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.heads import HEAD_FILE, find_init, plan_head
 from ft_harness.paths import reports_dir
@@ -63,14 +64,14 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
     runs: list[AdapterRun] = []
     for experiment, found in zip(experiments, checked, strict=True):
         stage = Stage(experiment, found, _load_base(loaded, experiment, found))
-        data = stage.training_set()  # before anything is scored: its faults are the recipe's
-        if finished_card(experiment.folder, experiment.recipe, stage.base, data) is None:
-            check_unfinished(experiment.folder, experiment.recipe, stage.base, data)
+        plan = stage.training_plan()  # before anything is scored: its faults are the recipe's
+        if finished_card(plan, experiment.folder) is None:
+            check_unfinished(plan, experiment.folder)
         of_base = score_base(stage, say)
         _say_power(of_base, say)
         evaluations += of_base
-        card = train_stage(stage, data, say)
-        evaluations += score_adapter(stage, experiment.folder, say)
+        card = train_stage(stage, plan, say)
+        evaluations += score_adapter(stage, AdapterFolder(experiment.folder), say)
         history, earlier = (
             adapters.read_history(experiment.folder),
             adapters.read_lineage(experiment.folder),
@@ -109,7 +110,7 @@ def train_only(experiment: Experiment, say: Say) -> Card:
     processes.begin()
     checked = prepare(experiment)
     stage = Stage(experiment, checked, _load_base({}, experiment, checked))
-    return train_stage(stage, stage.training_set(), say)
+    return train_stage(stage, stage.training_plan(), say)
 
 
 def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> list[Evaluation]:
@@ -122,17 +123,19 @@ def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> 
     processes.refuse_parts("ft-harness eval")
     processes.begin()
     checked = check_experiment(experiment, trains=False)
+    found = [AdapterFolder(folder) for folder in folders]
     raise_problems(
-        [problem for folder in folders for problem in adapter_problems(experiment, folder, checked)]
+        [problem for one in found for problem in adapter_problems(experiment, one, checked)]
     )
     loaded: dict[str, BaseModel] = {}
     evaluations: list[Evaluation] = []
-    wanted: Sequence[Path | None] = folders or [None]
-    for folder in wanted:
+    wanted: Sequence[AdapterFolder | None] = found or [None]
+    for adapter in wanted:
         known = set(loaded)
-        stage = Stage(experiment, checked, _load_base(loaded, experiment, checked, folder))
+        drawn_for = adapter.path if adapter else None
+        stage = Stage(experiment, checked, _load_base(loaded, experiment, checked, drawn_for))
         evaluations += score_base(stage, say) if set(loaded) > known else []
-        evaluations += score_adapter(stage, folder, say) if folder else []
+        evaluations += score_adapter(stage, adapter, say) if adapter else []
     return evaluations
 
 

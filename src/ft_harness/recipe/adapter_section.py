@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from ft_harness.recipe.section import Section
+from ft_harness.records import SEQ_CLS
 
 _Rank = Annotated[int, Field(ge=1, le=1024)]
 _Index = Annotated[int, Field(ge=0)]
@@ -45,7 +46,8 @@ class AdapterSection(Section):
         default="LORA", description="null: no adapter, all weights are trained"
     )
     task_type: Literal["CAUSAL_LM", "SEQ_CLS"] = Field(
-        default="CAUSAL_LM", description="SEQ_CLS: a classification head, for multiple_choice tasks"
+        default="CAUSAL_LM",
+        description=f"{SEQ_CLS}: a classification head, for multiple_choice tasks",
     )
     r: _Rank = 16
     lora_alpha: int = Field(default=32, ge=1)
@@ -84,6 +86,11 @@ class AdapterSection(Section):
         ):
             raise ValueError("no field of LoRA where peft_type is null: all weights are trained")
         return value
+
+    @property
+    def has_head(self) -> bool:
+        """Whether a classification head is trained."""
+        return self.task_type == SEQ_CLS
 
     @property
     def all_weights(self) -> bool:

@@ -11,6 +11,7 @@ from ft_harness.recipe.adapter_section import AdapterSection
 from ft_harness.recipe.eval_section import EvalSection
 from ft_harness.recipe.section import Section
 from ft_harness.recipe.train_section import TrainSection
+from ft_harness.records import SEQ_CLS
 from ft_harness.storage import canonical_json, sha256_text
 
 FINGERPRINT_VERSION = "recipe-3"
@@ -97,7 +98,7 @@ class Recipe(Section):
         task = info.data.get("task")
         return {
             "peft_type": None,
-            "task_type": "SEQ_CLS" if task and task.text_fields else "CAUSAL_LM",
+            "task_type": SEQ_CLS if task and task.text_fields else "CAUSAL_LM",
         }
 
     @field_validator("adapter")
@@ -106,8 +107,8 @@ class Recipe(Section):
         """A causal model reads the rendered prompt; weights of few bits can't be trained
         themselves."""
         task, model = info.data.get("task"), info.data.get("model")
-        if task and task.text_fields and value.task_type != "SEQ_CLS":
-            raise ValueError("task_type: SEQ_CLS where task.text_fields is set")
+        if task and task.text_fields and not value.has_head:
+            raise ValueError(f"task_type: {SEQ_CLS} where task.text_fields is set")
         if value.all_weights and model and model.quantization:
             raise ValueError(
                 "peft_type: LORA where model.quantization is set: weights of 4 or 8 bits can't be trained"
@@ -119,9 +120,9 @@ class Recipe(Section):
     def _check_loss(cls, value: TrainSection, info: ValidationInfo) -> TrainSection:
         """A head's targets are labels."""
         adapter = info.data.get("adapter")
-        if adapter and adapter.task_type == "SEQ_CLS" and value.loss_on != "answer":
+        if adapter and adapter.has_head and value.loss_on != "answer":
             raise ValueError(
-                "loss_on: answer where adapter.task_type is SEQ_CLS: a head learns labels"
+                f"loss_on: answer where adapter.task_type is {SEQ_CLS}: a head learns labels"
             )
         return value
 

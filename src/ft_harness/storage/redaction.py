@@ -1,4 +1,4 @@
-"""Secrets are taken out of everything that is written."""
+"""Secrets are removed from everything that is written."""
 
 from __future__ import annotations
 
@@ -13,17 +13,13 @@ from typing import Any, TextIO, cast
 _SECRET_NAME = re.compile(
     r"TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIAL|(?:^|_)(?:PAT|AUTH)(?:_|$)", re.IGNORECASE
 )
-
-
 # A token begins a word, or follows a JSON escape like \n. A URL's user part ends where its host's
-# path, its query or a JSON string does, so that nothing but the secret is taken out of a JSON text.
+# path, its query or a JSON string does, so that nothing but the secret is removed from a JSON text.
 _SECRET_SHAPE = re.compile(
     r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt]))"
     r"(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,})"
     r"""|(?<=://)[^/?#\s:@"'<>\\]+(?::[^/?#\s"'<>\\]*)?(?=@)"""
 )
-
-
 _SHORTEST_SECRET = 8
 REDACTED = "[redacted]"
 _LEARNT: set[str] = set()

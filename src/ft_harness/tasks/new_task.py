@@ -26,8 +26,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,59}")
 _WHOLE = re.compile(r"(-?\d+)\.0+")
 _SHOWN = 3  # rows that a message names
 _GENERATED = (
-    "exact_match", "token_f1", "bleu", "chrf", "rouge1", "rouge2", "rougeL", "rougeLsum", "meteor", "empty",
-    "truncated", "run_on",
+    "exact_match", "token_f1", "bleu", "chrf", "rouge1", "rouge2", "rougeL", "rougeLsum", "meteor",
+    "empty", "truncated", "run_on",
 )  # fmt: skip
 _HEAD = """# {title}
 #
@@ -66,8 +66,8 @@ _README = """# {name}
 | | |
 |---|---|
 | source | {source}, {rows} rows |
-| licence | that of your data |
-| splits | 10 % validation and 10 % test are carved out of the file, the rest trains; or `--set data.split=80/20` |
+| licence | the licence of your data |
+| splits | {splits} |
 | fields | {fields} |
 | metrics | {metrics} |
 
@@ -79,8 +79,10 @@ Known scores: none yet.
 
 Changelog: 1.0 first version.
 """
-
-
+_SPLITS = (
+    "10 % validation and 10 % test are carved out of the file, the rest trains; "
+    "or `--set data.split=80/20`"
+)
 _SCRIPTS = {  # language -> (its letters, the share of all letters that they exceed)
     "ja": ("[\u3040-\u30ff]", 0.1),
     "zh": ("[\u3400-\u9fff]", 0.5),
@@ -163,9 +165,10 @@ def inspect(
     column = label or answer
     if column is None or (label and answer):
         raise ConfigError(
-            "a task needs one answer column", "--text COLUMN --label COLUMN, or --prompt COLUMN --answer COLUMN",
+            "a task needs one answer column",
+            "--text COLUMN --label COLUMN, or --prompt COLUMN --answer COLUMN",
             "name --label for classes, --answer for free text",
-        )  # fmt: skip
+        )
     chosen = task_name(file, name)
     if not file.is_file():
         raise InputError(
@@ -232,7 +235,7 @@ def _empty_cells(column: str, places: Sequence[str]) -> InputError:
     return InputError(
         f"{', '.join(places[:_SHOWN])}{more}: the column {column} is empty",
         "a value in every row",
-        "mend or remove the rows",
+        "fix or remove the rows",
     )
 
 
@@ -277,7 +280,7 @@ def _labels(survey: _Survey, column: str) -> list[str]:
         )
     if len(counts) * 2 > survey.rows:
         raise InputError(
-            f"{where} has {len(counts)} different values in {survey.rows} rows and looks like free text",
+            f"{where} has {len(counts)} different values in {survey.rows} rows: free text?",
             "a few classes, each in several rows",
             "use --answer for free text, or name another column",
         )
@@ -291,7 +294,7 @@ def _labels(survey: _Survey, column: str) -> list[str]:
         raise InputError(
             f"{where} has labels that differ in blanks only",
             "one spelling a class",
-            "mend the rows",
+            "fix the rows",
         )
     numbers = {word: _number(word) for word in counts}
     if None in numbers.values():
@@ -340,12 +343,12 @@ def _quoted(value: Any) -> str:
     return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
 
 
-def _text_field(task: NewTask, wished: str) -> str:
+def _text_field(task: NewTask, preferred: str) -> str:
     """A name for the text's field that no other column of the file has."""
     taken = set(task.columns) - {task.text_column}
     return next(
         name
-        for name in (wished, *(f"{wished}_{i}" for i in range(1, len(taken) + 2)))
+        for name in (preferred, *(f"{preferred}_{i}" for i in range(1, len(taken) + 2)))
         if name not in taken
     )
 
@@ -405,7 +408,9 @@ def render_task(task: NewTask) -> dict[str, str]:
         title=inline(title),
         source=inline(str(task.source)),
         rows=task.rows,
-        fields=f"`{field}` (column {inline(task.text_column)}), `{answer}` (column {inline(task.answer_column)})",
+        splits=_SPLITS,
+        fields=f"`{field}` (column {inline(task.text_column)}), "
+        f"`{answer}` (column {inline(task.answer_column)})",
         metrics=inline(", ".join(names[:40])) + (", ..." if len(names) > 40 else ""),
         prompt=inline(" / ".join(sample)),
         answer=inline(shown),
@@ -419,21 +424,21 @@ def write_task(task: NewTask, folder: Path) -> Path:
     path.
 
     Raises:
-        ConfigError: the folder lies inside the installed package, can't be written, or holds one of
+        ConfigError: the folder is inside the installed package, can't be written, or holds one of
             the files.
         InputError: the task can't be built from the file.
     """
     files = render_task(task)
     if folder.resolve().is_relative_to(PACKAGE):
         raise ConfigError(
-            f"{folder} lies inside the installed package",
+            f"{folder} is inside the installed package",
             "a folder of yours",
             "choose another --out",
         )
-    standing = [folder / name for name in files if (folder / name).exists()]
-    if standing:
+    existing = [folder / name for name in files if (folder / name).exists()]
+    if existing:
         raise ConfigError(
-            f"{standing[0]} exists", "a new folder or name", "remove it, or use --name or --out"
+            f"{existing[0]} exists", "a new folder or name", "remove it, or use --name or --out"
         )
     with tempfile.TemporaryDirectory() as trial:
         yaml = f"{task.name}.yaml"

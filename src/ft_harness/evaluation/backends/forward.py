@@ -12,6 +12,7 @@ import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
 from ft_harness.evaluation.backends.planning import Batch, Row, Tokens
+from ft_harness.evaluation.backends.traits import cache_argument
 
 _SOFTMAX_BYTES = 32 << 20  # of logits that are turned into log-probabilities at once
 
@@ -53,7 +54,7 @@ def read_prefix(model: Any, prefix: Tokens) -> Any:
     cached = Cache(layer_class_to_replicate=PrefixLayer)
     ids = torch.tensor([prefix], device=model.device)
     with torch.no_grad():
-        model(input_ids=ids, past_key_values=cached, use_cache=True, logits_to_keep=1)
+        model(input_ids=ids, **{cache_argument(): cached}, use_cache=True, logits_to_keep=1)
     return cached
 
 
@@ -106,7 +107,7 @@ def logits_of(model: Any, inputs: Inputs, cached: Any, keeps: bool) -> Any:
             "position_ids": inputs.positions.to(model.device),
         }
     if cached is not None:
-        options |= {"past_key_values": cached, "use_cache": True}
+        options |= {cache_argument(): cached, "use_cache": True}
     elif keeps:
         options["use_cache"] = False
     ids, keep = inputs.ids.to(model.device), inputs.keep.to(model.device)

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
 from typing import Any
 
+from packaging.version import Version
 from transformers.cache_utils import get_layer_types_and_kwargs
 
-_NEEDED = {"attention_mask", "position_ids", "past_key_values", "use_cache", "logits_to_keep"}
+_NEEDED = {"attention_mask", "position_ids", "use_cache", "logits_to_keep"}
 _LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
 _KERNELS = {
     "sdpa",
@@ -40,6 +43,12 @@ class Traits:
     reason: str | None
 
 
+@cache
+def cache_argument() -> str:
+    """The argument of `forward` that takes a cache; transformers 5.24 gave it another name."""
+    return "cache" if Version(version("transformers")) >= Version("5.24") else "past_key_values"
+
+
 def _layer_types(config: Any) -> set[str]:
     return set(get_layer_types_and_kwargs(config)[0])
 
@@ -66,7 +75,7 @@ def _stretched(config: Any) -> list[int]:
 
 def _obstacle(model: Any, config: Any, parameters: set[str]) -> str | None:
     """Why rows of this model can't share tokens; None if nothing speaks against it."""
-    if lacking := sorted(_NEEDED - parameters):
+    if lacking := sorted({*_NEEDED, cache_argument()} - parameters):
         return f"{type(model).__name__}.forward has no {', '.join(lacking)}"
     if unknown := sorted(_layer_types(config) - _LAYERS):
         return f"layers of type {', '.join(unknown)}"

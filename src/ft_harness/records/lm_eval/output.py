@@ -67,9 +67,8 @@ def read_runs(runs: Sequence[Run]) -> Foreign:
             for task_run, path in _tasks(run, found):
                 earlier = done.get(task_run.place)
                 if earlier is not None:
-                    found.notes.append(
-                        f"{path}: left out, {earlier} is newer and of the same model, task and protocol"
-                    )
+                    newer = f"{earlier} is newer and of the same model, task and protocol"
+                    found.notes.append(f"{path}: left out, {newer}")
                     progress.update(path.stat().st_size)
                     continue
                 try:
@@ -77,10 +76,10 @@ def read_runs(runs: Sequence[Run]) -> Foreign:
                     done[task_run.place] = path.name
                 except (OSError, ValueError) as error:
                     found.unread.append(f"{path}: {error}")
-    return replace(found, made=_tell_apart(found.made))
+    return replace(found, made=_rename_twins(found.made))
 
 
-def _tell_apart(made: Sequence[tuple[Path, Record]]) -> list[tuple[Path, Record]]:
+def _rename_twins(made: Sequence[tuple[Path, Record]]) -> list[tuple[Path, Record]]:
     """The same records, with longer names for adapters or models that are not one though their
     paths end alike."""
     paths: dict[str, dict[str, None]] = {}
@@ -132,7 +131,7 @@ def _tasks(run: Run, found: Foreign) -> Iterator[tuple[TaskRun, Path]]:
         known = [name for name in content["results"] if name not in inner]
         missing = [name for name in known if name not in samples]
         found.unread.extend(
-            f"{run.results}: {name} has no samples beside it, run lm_eval with --log_samples"
+            f"{run.results}: {name} has no samples next to it, run lm_eval with --log_samples"
             for name in missing
         )
         strangers = [path for name, path in samples.items() if name not in content["results"]]

@@ -1,6 +1,6 @@
 """The samples that lm-eval wrote, one line a doc and filter, as ours: repaired once, here.
 
-Numbers stand there as texts, NaN is bare, requests are objects with numbered keys. What is no
+Numbers are written as texts, NaN is bare, requests are objects with numbered keys. What is no
 number becomes null.
 """
 
@@ -32,7 +32,7 @@ class Lines:
 
     Attributes:
         output_type: lm-eval's; None: each line shows it.
-        tick: told of the bytes of each line.
+        tick: is given the bytes of each line.
         filters: the filters met so far, in their order.
         odd_metrics: metric -> why it can't be compared, met so far.
         digest: of all lines, after they were read.
@@ -122,9 +122,8 @@ class Lines:
 
     def _scores(self, item: Mapping[str, Any]) -> Scores:
         names = item.get("metrics")
-        if not isinstance(
-            names, list
-        ):  # of before lm-eval 0.4.5: whatever else stands there is a metric
+        if not isinstance(names, list):
+            # written before lm-eval 0.4.5: every other key is a metric
             names = [name for name in item if name not in _FIELDS]
         scores: Scores = {}
         for name in map(str, names):
@@ -144,7 +143,7 @@ _FIELDS = (
 def _check_unicode(item: Any) -> None:
     """
     Raises:
-        ValueError: half of a pair of surrogates stands alone, so that the text can't be written.
+        ValueError: half of a pair of surrogates is alone, so that the text can't be written.
     """
     try:
         json.dumps(item, ensure_ascii=False).encode("utf-8")

@@ -1,7 +1,7 @@
 """Scores from samples that another program wrote: added up as they come, and held against what that
 program said.
 
-Of zeros and ones that stand alone the sums are all that an interval needs; other statistics are
+Of zeros and ones without clusters the sums are all that an interval needs; other statistics are
 held, metrics with the same ones sharing them.
 """
 
@@ -115,7 +115,7 @@ class Totals:
         """(metrics to compare, metric -> why it is none).
 
         Args:
-            stated: what the results file says; empty where there is none.
+            stated: what the results file says; empty without one.
 
         Raises:
             ValueError: a mean is another than what is stated, so that these are not the samples of
@@ -139,7 +139,7 @@ class Totals:
             elif len(self._sums[name]) == 1:
                 raise ValueError(
                     f"{name} of these samples is {value:.6g}, the results say {stated[name]:.6g}: "
-                    "not the samples of these results, or items without an answer that lm-eval scored"
+                    "not the samples of these results, or lm-eval scored items without an answer"
                 )
             else:
                 self._odd[name] = (

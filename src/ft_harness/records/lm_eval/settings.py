@@ -53,7 +53,7 @@ _PROVENANCE = (
 
 @dataclass(frozen=True)
 class TaskRun:
-    """One task of a run, as far as its results file tells.
+    """One task of a run, as far as its results file says.
 
     Attributes:
         place: what a newer run must share to take this one's place.
@@ -107,7 +107,7 @@ def describe_run(run: Run, task: str, content: Mapping[str, Any]) -> TaskRun:
     """One task of a run.
 
     Args:
-        content: of the results file; empty where there is none.
+        content: of the results file; empty without one.
 
     Raises:
         KeyError, TypeError, ValueError, AttributeError: it is not as lm-eval writes it.
@@ -125,11 +125,11 @@ def describe_run(run: Run, task: str, content: Mapping[str, Any]) -> TaskRun:
         for key, value in _object(_object(content, "results"), task).items()
         if "_stderr" not in key
     }
-    told = (settings.split, settings.num_fewshot, settings.limit, settings.chat_template_hash)
+    protocol = (settings.split, settings.num_fewshot, settings.limit, settings.chat_template_hash)
     kwargs = canonical_json(settings.generation_kwargs)
     whose = subject, adapter and adapter.path, model.pretrained
     return TaskRun(
-        place=(run.folder, *whose, model.dtype, model.quantization, task, *told, kwargs),
+        place=(run.folder, *whose, model.dtype, model.quantization, task, *protocol, kwargs),
         subject=subject,
         model=model,
         adapter=adapter,
@@ -187,8 +187,8 @@ def _join(parts: Sequence[str]) -> str:
 
 
 def names_apart(paths: Sequence[str]) -> dict[str, str]:
-    """A name for each of several paths that end alike: as many of their last parts as tell them
-    apart."""
+    """A name for each of several paths that end alike: as many of their last parts as it takes to
+    distinguish them."""
     depth = 2
     while len({tuple(_parts(path)[-depth:]) for path in paths}) < len(paths) and depth < max(
         map(len, paths)

@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
+
+import torch
+from accelerate.utils import send_to_device
 
 from ft_harness import processes
 from ft_harness.errors import ConfigError, FtHarnessError
@@ -31,14 +32,13 @@ from ft_harness.recipe import ModelSection, Recipe
 from ft_harness.records import ModelInfo
 from ft_harness.tasks.examples import Example
 from ft_harness.training.adapter_model import trained_model
-from ft_harness.training.arguments import training_arguments
 from ft_harness.training.batches import Share, StepSampler, steps_of_epoch
-from ft_harness.training.footprint import Footprint, count_memory
+from ft_harness.training.distributed import share_out
+from ft_harness.training.forecast.footprint import Footprint, count_memory
+from ft_harness.training.hyperparameters import make_optimizer
+from ft_harness.training.numerics import autocast, draws_undone
 from ft_harness.training.objectives import make_objective
-from ft_harness.training.plan import Rows, TrainingSet
-from ft_harness.training.precision import autocast
-from ft_harness.training.random_state import draws_undone
-from ft_harness.training.sharing import share_out
+from ft_harness.training.plan import Rows, TrainingPlan
 
 TOLERANCE = 1.15  # how far a measured peak may lie above the count
 _EPOCHS_PLANNED = 5  # each has batches of its own; more find none that is much larger
@@ -112,7 +112,8 @@ class Forecast:
 
     Attributes:
         batch: how the rows of a step are shared out.
-        parameters, trainable: as the architecture has them, also where weights are packed; None: not known.
+        parameters, trainable: as the architecture has them, also where weights are packed; None:
+            not known.
         memory: None: the architecture can't be run on shapes alone.
     """
 
@@ -127,7 +128,8 @@ class Forecast:
 def empty_base(
     section: ModelSection, plan: HeadPlan | None, *, gpu: bool | None = None
 ) -> BaseModel:
-    """A base model without weights, on the device that it would be loaded onto: tokenizer, configuration and shapes.
+    """A base model without weights, on the device that it would be loaded onto: tokenizer,
+    configuration and shapes.
 
     Args:
         gpu: as on a GPU that computes in bfloat16, which needn't be here; None: as here.
@@ -135,8 +137,6 @@ def empty_base(
     Raises:
         InputError: tokenizer or configuration can't be loaded.
     """
-    import torch
-
     tokenizer, config = load_tokenizer(section), load_config(section)
     model = empty_model(section, head=plan is not None, labels=len(plan.labels) if plan else None)
     info = ModelInfo(
@@ -165,17 +165,6 @@ def _dtype_of(section: ModelSection, config: Any, *, elsewhere: bool) -> str:
     return stored if (fitting := fitting_dtype(section)) == "auto" else fitting
 
 
-def share_of(recipe: Recipe) -> Share:
-    """How the recipe's steps are shared out over the processes that there are."""
-    train = share_out(recipe).train
-    return Share(
-        train.per_device_train_batch_size,
-        train.gradient_accumulation_steps,
-        processes.count(),
-        processes.rank(),
-    )
-
-
 def count_work(recipe: Recipe, rows: Rows) -> Work:
     """Steps, epochs and tokens of a training on these rows."""
     settings, step = recipe.train, recipe.train.effective_batch_size
@@ -197,24 +186,22 @@ def count_work(recipe: Recipe, rows: Rows) -> Work:
     )
 
 
-def make_forecast(
-    recipe: Recipe, base: BaseModel, data: TrainingSet, room: int | None = None
-) -> Forecast:
-    """What the training of a recipe on these rows will do and need.
+def make_forecast(plan: TrainingPlan, room: int | None = None) -> Forecast:
+    """What a training will do and need.
 
     Args:
-        base: loaded, or `empty_base`.
+        plan: whose base is loaded, or `empty_base`.
         room: bytes that a GPU elsewhere has; None: what is free here.
 
     Raises:
         InputError: the base's configuration can't be loaded.
     """
-    share = share_of(recipe)
-    work = count_work(recipe, data.examples)
+    recipe, base, rows = plan.recipe, plan.base, plan.data.examples
+    share, work = share_out(recipe), count_work(recipe, rows)
     if processes.in_parts():  # what a process holds of them is not counted
         return Forecast(work, share, base.device, base.info.parameters, None, None)
     try:
-        counted = count_memory(recipe, base, largest_batch(recipe, data.examples, share))
+        counted = count_memory(recipe, base, largest_batch(recipe, rows, share))
     except FtHarnessError:
         raise
     except Exception as error:  # a model's own code, which looks at contents that aren't there
@@ -224,7 +211,7 @@ def make_forecast(
         _memory(counted.footprint, base) if room is None else Memory(counted.footprint, 0, room)
     )
     if not memory.fits:
-        memory = replace(memory, instead=_instead(recipe, base, data, memory))
+        memory = replace(memory, instead=_instead(plan, memory))
     return Forecast(work, share, base.device, counted.parameters, counted.trainable, memory)
 
 
@@ -235,28 +222,25 @@ def _memory(footprint: Footprint, base: BaseModel) -> Memory:
     return Memory(footprint, 0, free_memory_bytes(base.device) + held)
 
 
-def _instead(
-    recipe: Recipe, base: BaseModel, data: TrainingSet, memory: Memory
-) -> list[Alternative]:
-    """Settings that need less memory: each alone, and where none is enough together, up to the first that is."""
-    single = _smaller(recipe, data.examples)
-    found = [_counted_with(each, recipe, base, data, memory) for each in single]
+def _instead(plan: TrainingPlan, memory: Memory) -> list[Alternative]:
+    """Settings that need less memory: each alone, and where none is enough together, up to the
+    first that is."""
+    single = _smaller(plan.recipe, plan.data.examples)
+    found = [_counted_with(each, plan, memory) for each in single]
     found = [each for each in found if each.total < memory.total]
     if any(each.fits for each in found):
         return found
     for settings in _together(single):
-        found.append(_counted_with(settings, recipe, base, data, memory))
+        found.append(_counted_with(settings, plan, memory))
         if found[-1].fits:
             break
     return found
 
 
-def _counted_with(
-    settings: Settings, recipe: Recipe, base: BaseModel, data: TrainingSet, memory: Memory
-) -> Alternative:
+def _counted_with(settings: Settings, plan: TrainingPlan, memory: Memory) -> Alternative:
     """What the recipe needs with other settings."""
-    changed = _changed(recipe, settings)
-    rows = largest_batch(changed, data.examples, share_of(changed))
+    base, changed = plan.base, _changed(plan.recipe, settings)
+    rows = largest_batch(changed, plan.data.examples, share_out(changed))
     if "train.loss_on" in settings:
         rows = [replace(row, on_prompt=False) for row in rows]
     if "model.max_length" in settings:
@@ -277,7 +261,8 @@ def _changed(recipe: Recipe, settings: Settings) -> Recipe:
 
 
 def _smaller(recipe: Recipe, rows: Rows) -> list[Settings]:
-    """Settings for the same steps in less memory, or nearly the same; those that change the adapter least first."""
+    """Settings for the same steps in less memory, or nearly the same; those that change the adapter
+    least first."""
     train = recipe.train
     found: list[Settings] = [*_micro_batches(recipe)]
     if not train.gradient_checkpointing:
@@ -302,7 +287,7 @@ def _micro_batches(recipe: Recipe) -> Iterator[Settings]:
             "train.gradient_accumulation_steps": step // batch,
         }
         try:
-            share_of(_changed(recipe, settings))
+            share_out(_changed(recipe, settings))
         except ConfigError:  # several processes can't share these out
             continue
         yield settings
@@ -324,40 +309,28 @@ def _cut(row: Example, most: int) -> Example:
     return replace(row, context_ids=row.context_ids[-max(1, most + 1 - len(row.answer_ids)) :])
 
 
-def time_steps(recipe: Recipe, base: BaseModel, data: TrainingSet) -> float:
-    """Seconds that the training of a loaded base will take, from a few steps on a middling batch, in the number formats
-    and with the checkpointing and the optimizer of the training.
+def time_steps(plan: TrainingPlan) -> float:
+    """Seconds that the training of a loaded base will take, from a few steps on a middling batch,
+    in the number formats and with the checkpointing and the optimizer of the training.
 
     The base is left as it was, and so are the random generators.
     """
-
-    rows, share = data.examples, share_of(recipe)
+    recipe, rows, share = plan.recipe, plan.data.examples, share_out(plan.recipe)
     lengths = [len(row.input_ids) for row in rows]
-    batches = sorted(
-        StepSampler(lengths, share, recipe.train.seed),
-        key=lambda batch: padded_tokens(batch, lengths),
-    )
+    sampler = StepSampler(lengths, share, recipe.train.seed)
+    batches = sorted(sampler, key=lambda batch: padded_tokens(batch, lengths))
     middle = [rows[number] for number in batches[len(batches) // 2]]
-    with draws_undone(), trained_model(recipe, base) as model:
-        learning, stepping = _time_batch(recipe, base, model, middle)
+    with draws_undone(), trained_model(recipe, plan.base) as model:
+        learning, stepping = _time_batch(plan, model, middle)
     work, read = count_work(recipe, rows), sum(len(row.input_ids) for row in middle)
     return learning / read * work.tokens_read / share.processes + stepping * work.steps
 
 
-def _time_batch(
-    recipe: Recipe, base: BaseModel, model: Any, rows: Sequence[Any]
-) -> tuple[float, float]:
-    """Mean seconds of (forward and backward, the optimizer's step) on these rows, after one of each that warms up."""
-    import torch
-    from transformers import Trainer
-
-    objective, spent = make_objective(base), []
-    with TemporaryDirectory(prefix="ft-harness-") as folder:
-        arguments = training_arguments(recipe, Path(folder), base, validate=False)
-    kind, options = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
-    optimizer = kind(
-        [parameter for parameter in model.parameters() if parameter.requires_grad], **options
-    )
+def _time_batch(plan: TrainingPlan, model: Any, rows: Sequence[Any]) -> tuple[float, float]:
+    """Mean seconds of (forward and backward, the optimizer's step) on these rows, after one of each
+    that warms up."""
+    base, objective, spent = plan.base, make_objective(plan.base), []
+    optimizer = make_optimizer(plan.recipe.train, model)
 
     def now() -> float:
         if base.device == "cuda":
@@ -365,11 +338,11 @@ def _time_batch(
         return time.monotonic()
 
     for _ in range(_TIMED_STEPS + 1):
-        inputs = {name: values.to(base.device) for name, values in objective.collate(rows).items()}
+        inputs = send_to_device(objective.collate(rows), base.device)
         started = now()
         with autocast(base):
-            loss: Any = objective.mean_loss(model, inputs)
-        loss.backward()
+            loss = objective.mean_loss(model, inputs)
+        loss.backward()  # type: ignore[no-untyped-call]
         learnt = now()
         optimizer.step()
         spent.append((learnt - started, now() - learnt))

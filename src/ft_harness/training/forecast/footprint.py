@@ -1,7 +1,8 @@
-"""Memory of a training step by part, counted from shapes: the step is run on tensors without contents.
+"""Memory of a training step by part, counted from shapes: the step is run on tensors without
+contents.
 
-PyTorch's fake tensors know shape, dtype and device, so that the model's own forward and backward say what is made and
-how long it is kept; nothing is computed and no weights are needed.
+PyTorch's fake tensors know shape, dtype and device, so that the model's own forward and backward
+say what is made and how long it is kept; nothing is computed and no weights are needed.
 """
 
 from __future__ import annotations
@@ -9,18 +10,26 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import torch
+from peft import get_peft_model
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from ft_harness.models.adapters import lora_config
 from ft_harness.models.base_model import BaseModel, empty_model
 from ft_harness.recipe import Recipe
 from ft_harness.training.adapter_model import set_up
+from ft_harness.training.numerics import autocast
 from ft_harness.training.objectives import Batch, make_objective
-from ft_harness.training.precision import autocast
 
-if TYPE_CHECKING:
-    import torch
-
+_ATEN = torch.ops.aten
+_INDEXING = {
+    *(_ATEN.index.Tensor, _ATEN.index_put.default, _ATEN.index_put_.default),
+    _ATEN._index_put_impl_.default,
+}
 _NF4_BYTES = (
     0.5 + 1 / 64 + 4 / (64 * 256)
 )  # a weight, its share of the block's scale, and of that scale's own
@@ -46,9 +55,11 @@ class Footprint:
     """Peak bytes of a training step by part; what Python and its libraries take is none of them.
 
     Attributes:
-        weights: of the base, as held (packed, where quantised); where all weights are trained, those kept to put back.
+        weights: of the base, as held (packed, where quantised); where all weights are trained,
+            those kept to put back.
         adapter: what is trained.
-        gradients: of what is trained, with the copy that a batch done again starts from while batches accumulate.
+        gradients: of what is trained, with the copy that a batch done again starts from while
+            batches accumulate.
         optimizer: its states.
         activations: what forward keeps for backward, and both work with.
         logits: of the targets' positions, and what the loss makes of them.
@@ -70,7 +81,8 @@ class Footprint:
 
 
 class Counted(NamedTuple):
-    """A footprint with the parameters it rests on, as the architecture has them: packing hides some."""
+    """A footprint with the parameters it rests on, as the architecture has them: packing hides
+    some."""
 
     footprint: Footprint
     parameters: int
@@ -78,7 +90,8 @@ class Counted(NamedTuple):
 
 
 def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counted:
-    """What a step of the recipe takes, from the base's configuration and the rows of its largest batch.
+    """What a step of the recipe takes, from the base's configuration and the rows of its largest
+    batch.
 
     Args:
         base: loaded or not: its model is not touched.
@@ -86,8 +99,6 @@ def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counte
     Raises:
         InputError: the base's configuration can't be loaded.
     """
-    import torch
-
     objective = make_objective(base)
     batch = objective.collate(rows)
     dtype = getattr(torch, base.info.dtype)
@@ -124,10 +135,7 @@ def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counte
 
 
 def _trained(recipe: Recipe, base: BaseModel, empty: Any) -> Any:
-    """The empty model with what the recipe trains of it, as the Trainer has it."""
-    import torch
-    from peft import get_peft_model
-
+    """The empty model with what the recipe trains of it, as its training has it."""
     if recipe.adapter.all_weights:
         model = empty.requires_grad_(True)
     else:
@@ -140,8 +148,6 @@ def _trained(recipe: Recipe, base: BaseModel, empty: Any) -> Any:
 
 def _weight_bytes(model: Any, quantization: str | None) -> int:
     """Bytes of all weights, tied ones once; every linear layer but the output head is packed."""
-    import torch
-
     head = model.get_output_embeddings()
     packed = {
         id(module.weight): module.weight
@@ -173,9 +179,6 @@ def _run_empty(
         loss: the summed loss, and the number of its targets.
         accumulates: gradients of another batch are there already, and none of the bytes.
     """
-    import torch
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
     summed_loss, targets = loss
     vocabulary = getattr(model.config.get_text_config(decoder=True), "vocab_size", 0)
     device = (
@@ -190,16 +193,15 @@ def _run_empty(
             for parameter in [each for each in known if each.requires_grad]:
                 parameter.grad = torch.zeros_like(parameter)
                 known.append(parameter.grad)
-        ledger = _ledger_class()(known, vocabulary, targets)
+        ledger = _Ledger(known, vocabulary, targets)
         with ledger, autocast(base, device):
             summed_loss(model, inputs, labels).backward()
     return dict(ledger.peak)
 
 
 def _give_device(model: Any, device: str) -> None:
-    """Put every parameter and buffer of a model on the meta device onto a fake one, tied ones once."""
-    import torch
-
+    """Put every parameter and buffer of a model on the meta device onto a fake one, tied ones
+    once."""
     moved: dict[int, Any] = {}
 
     def on_device(tensor: torch.Tensor) -> Any:
@@ -220,71 +222,55 @@ def _give_device(model: Any, device: str) -> None:
     del kept
 
 
-def _ledger_class() -> type:
-    import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils._pytree import tree_leaves
+class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Books the memory of every tensor that is made until it is gone; a boolean index has `targets`
+    places.
 
-    aten = torch.ops.aten
-    indexing = {
-        aten.index.Tensor,
-        aten.index_put.default,
-        aten.index_put_.default,
-        aten._index_put_impl_.default,
-    }
+    Attributes:
+        peak: most bytes at once: {of logits: True, of all else: False}.
+    """
 
-    class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
-        """Books the memory of every tensor that is made until it is gone; a boolean index has `targets` places.
+    def __init__(self, known: Iterable[torch.Tensor], vocabulary: int, targets: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._known = {tensor.untyped_storage()._cdata for tensor in known}
+        self._vocabulary, self._targets = vocabulary, targets
+        self._alive: dict[int, tuple[bool, int]] = {}
+        self._now = {True: 0, False: 0}
+        self.peak = {True: 0, False: 0}
 
-        Attributes:
-            peak: most bytes at once: {of logits: True, of all else: False}.
-        """
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is _ATEN._local_scalar_dense.default and args[0].dtype == torch.bool:
+            return False  # a mask is made, as for rows of which some are padded
+        if func in _INDEXING:
+            places = [place for index in args[1] for place in self._places(index)]
+            args = (args[0], places, *args[2:])
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, torch.Tensor):
+                self._book(tensor)
+        return made
 
-        def __init__(self, known: Iterable[torch.Tensor], vocabulary: int, targets: int) -> None:
-            super().__init__()  # type: ignore[no-untyped-call]
-            self._known = {tensor.untyped_storage()._cdata for tensor in known}
-            self._vocabulary, self._targets = vocabulary, targets
-            self._alive: dict[int, tuple[bool, int]] = {}
-            self._now = {True: 0, False: 0}
-            self.peak = {True: 0, False: 0}
+    def _places(self, index: torch.Tensor | None) -> list[torch.Tensor | None]:
+        """A boolean index as as many whole numbers as there are targets, for each of its
+        dimensions."""
+        if index is None or index.dtype != torch.bool:
+            return [index]
+        return [
+            torch.zeros(self._targets, dtype=torch.long, device=index.device) for _ in index.shape
+        ]
 
-        def __torch_dispatch__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            if func is aten._local_scalar_dense.default and args[0].dtype == torch.bool:
-                return False  # a mask is made, as for rows of which some are padded
-            if func in indexing:
-                places = [place for index in args[1] for place in self._places(index)]
-                args = (args[0], places, *args[2:])
-            made = func(*args, **(kwargs or {}))
-            for tensor in tree_leaves(made):
-                if isinstance(tensor, torch.Tensor):
-                    self._book(tensor)
-            return made
+    def _book(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._known or key in self._alive:
+            return
+        is_logits = tensor.ndim > 1 and tensor.shape[-1] == self._vocabulary
+        self._alive[key] = is_logits, storage.nbytes()
+        self._now[is_logits] += storage.nbytes()
+        if sum(self._now.values()) > sum(self.peak.values()):
+            self.peak = dict(self._now)
+        weakref.finalize(storage, self._leave, key)
 
-        def _places(self, index: torch.Tensor | None) -> list[torch.Tensor | None]:
-            """A boolean index as as many whole numbers as there are targets, for each of its dimensions."""
-            if index is None or index.dtype != torch.bool:
-                return [index]
-            return [
-                torch.zeros(self._targets, dtype=torch.long, device=index.device)
-                for _ in index.shape
-            ]
-
-        def _book(self, tensor: torch.Tensor) -> None:
-            storage = tensor.untyped_storage()
-            key = storage._cdata
-            if key in self._known or key in self._alive:
-                return
-            is_logits = tensor.ndim > 1 and tensor.shape[-1] == self._vocabulary
-            self._alive[key] = is_logits, storage.nbytes()
-            self._now[is_logits] += storage.nbytes()
-            if sum(self._now.values()) > sum(self.peak.values()):
-                self.peak = dict(self._now)
-            weakref.finalize(storage, self._leave, key)
-
-        def _leave(self, key: int) -> None:
-            is_logits, size = self._alive.pop(key)
-            self._now[is_logits] -= size
-
-    return Ledger
+    def _leave(self, key: int) -> None:
+        is_logits, size = self._alive.pop(key)
+        self._now[is_logits] -= size
