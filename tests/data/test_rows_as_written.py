@@ -440,7 +440,9 @@ def test_what_a_file_cannot_follow_is_refused(
 
 
 def test_layouts_are_no_business_of_the_hub():
-    with pytest.raises(InputError, match=r"data\.encoding does not apply to the hub data set org/x"):
+    with pytest.raises(
+        InputError, match=r"data\.encoding does not apply to the hub data set org/x"
+    ):
         load_splits({"source": "org/x", "encoding": "latin-1"})
 
 
