@@ -65,11 +65,12 @@ def test_a_key_that_first_appears_in_the_second_row_is_a_column(tmp_path: Path):
 
 
 def test_the_shipped_task_reads_inputs_of_later_rows(tmp_path: Path):
-    from ft_harness.tasks.loading import TaskSpec, load_tasks
+    from ft_harness.tasks.definition import find_task
+    from ft_harness.tasks.loading import load_tasks
 
     path = write_lines(tmp_path / "a.jsonl", OPTIONAL * 20)
     metadata = {"data_source": str(path), "test_all": True}
-    task = load_tasks(TaskSpec("instruction_custom", metadata=metadata), ["test"])["test"]
+    task = load_tasks(find_task("instruction_custom", metadata=metadata), ["test"])["test"]
     prompts = [task.doc_to_text(doc) for doc in task.eval_docs]
     assert [("word" in prompt) for prompt in prompts] == [False, True, False] * 20
 

@@ -35,7 +35,6 @@ PARTS = {  # what -> its parameters
     TemplateLM.loglikelihood: "self requests disable_tqdm",
     TemplateLM.chat_template: "self chat_template",
     HFLM._loglikelihood_tokens: "self requests disable_tqdm override_bs",
-    _yaml_loader.load_yaml: "path resolve_func recursive _seen",
     HarnessCLI.parse_args: "self",
     HarnessCLI.execute: "self args",
     utils.apply_template: "template doc",

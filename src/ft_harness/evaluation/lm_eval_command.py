@@ -27,7 +27,8 @@ from ft_harness.models.trust import trusting
 from ft_harness.paths import task_yamls_dir
 from ft_harness.storage import learn_secrets, redacted_output
 from ft_harness.tasks.checks import code_problems
-from ft_harness.tasks.loading import task_files
+from ft_harness.tasks.definition import TaskDefinition
+from ft_harness.tasks.listing import TaskReader, task_files
 
 _NOT_FOUND = "Tasks not found: "
 _CACHES = ("use_cache", "cache_requests")
@@ -57,8 +58,12 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
             folders = [given] if isinstance(given, str) else list(given)
             parsed.include_path = [str(task_yamls_dir()), *folders]
             if not trust_code:
-                named = _strangers(folders, settings.get("tasks") or [])
-                raise_problems([fault for path in named for fault in code_problems(path)])
+                reader = TaskReader()
+                named = [
+                    TaskDefinition(path.stem, reader.follow(path))
+                    for path in _strangers(folders, settings.get("tasks") or [])
+                ]
+                raise_problems([fault for task in named for fault in code_problems(task)])
         try:
             execute(parsed)
         except FtHarnessError:

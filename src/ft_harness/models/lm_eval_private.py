@@ -141,15 +141,6 @@ def compiled_templates() -> Iterator[None]:
         utils.env.from_string = compile_template
 
 
-# --- task YAMLs: the public TaskManager loads by name only, after reading lm-eval's 14,000 files
-
-
-def load_yaml(path: Path) -> dict[str, Any]:
-    """A task's configuration as lm-eval reads it: includes followed, functions resolved."""
-    config: dict[str, Any] = _yaml_loader.load_yaml(path)
-    return config
-
-
 # --- where lm-eval would run code that a file names, all of it: each is replaced by one that refuses
 # what is not allowed, whatever led there
 
