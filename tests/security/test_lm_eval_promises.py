@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from ft_harness.cli.app import say
+from ft_harness.models import templates
 from ft_harness.storage import redact_values
 from tests.builders.command import assert_three_lines
+from tests.builders.tiny import write_jsonl
 
 pytestmark = pytest.mark.usefixtures("small_index")
 TOKEN = "hf_CANARYabcdefghijklmnopqrst"
@@ -92,6 +94,53 @@ def test_lm_eval_that_fails_to_save_and_goes_on(
     assert_three_lines(err, "could not write its files")
 
 
+ROWS = [{"text": f"t {i}", "answers": ["a"]} for i in range(30)]
+TASK = """\
+task: b
+dataset_path: json
+dataset_kwargs: {data_files: {test: DATA}}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{text}}"
+doc_to_target: "{{answers[0]}}"
+generation_kwargs: {max_gen_toks: 2}
+metric_list: [{metric: exact_match}]
+"""
+ENDLESS = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("", "", "row 20 (counted from 0): doc_to_target: a template names a field"),
+        (
+            "{{answers[0]}}",
+            "{{1 // (text | length - 4)}}",
+            "row 10 (counted from 0): doc_to_target",
+        ),
+        (
+            "{{text}}",
+            "{{text.__class__}}",
+            "row 0 (counted from 0): doc_to_text: a template reaches",
+        ),
+        ("{{text}}", "{% if text == 't 7' %}" + ENDLESS + "{% endif %}", "row 7 (counted from 0)"),
+    ],
+)
+def test_a_template_that_fails_on_a_row(
+    old: str, new: str, words: str, ft: Any, command: list[str], tmp_path: Path, monkeypatch: Any
+):
+    monkeypatch.setattr(templates, "RENDER_SECONDS", 0.5)
+    rows = [*ROWS[:20], ROWS[20] | {"answers": []}, *ROWS[21:]]
+    write_jsonl(tmp_path / "d.jsonl", rows)
+    text = TASK.replace("DATA", str(tmp_path / "d.jsonl"))
+    (tmp_path / "b.yaml").write_text(text.replace(old, new) if old else text)
+    command[command.index("demo_sentiment")] = "b.yaml"
+    command[command.index("--limit") + 1] = "30"
+    code, _, err = ft(*command)
+    assert code in (3, 4), err
+    assert_three_lines(err, f"b, {words}")
+
+
 @pytest.mark.parametrize("content", [None, "- a list\n", "a: [\n"])
 def test_a_configuration_that_cannot_be_read(
     content: str | None, ft: Any, command: list[str], tmp_path: Path
@@ -130,7 +179,8 @@ def test_no_secret_in_files_log_and_table(
     assert code == 0, err
     assert "CANARY" not in out + err + texts_below(tmp_path / "out")
     assert "[redacted]" in texts_below(tmp_path / "out")
-    (samples,) = (tmp_path / "out").rglob("samples_demo_sentiment_*.jsonl")  # a name is no secret
+    # a name that a secret is part of is no secret
+    assert list((tmp_path / "out").rglob("samples_demo_sentiment_*.jsonl"))
     (results,) = (tmp_path / "out").rglob("results_*.json")
     found = json.loads(results.read_text())
     assert found["configs"]["demo_sentiment"]["task"] == "demo_sentiment"

@@ -44,11 +44,10 @@ def checkpoint(
     with monkeypatch.context() as killing:
         kill_at_step(3, killing)
         assert ft("train", recipe)[0] != 0
-    newest = max(
+    return max(
         (recipe.parent / "checkpoints").glob("checkpoint-*"),
         key=lambda path: int(path.name.rpartition("-")[2]),
     )
-    return newest
 
 
 def seal_again(checkpoint: Path) -> None:
