@@ -151,9 +151,8 @@ def import_function(name: str, folder: Path) -> Any:
     Raises:
         PolicyError: it is neither ours nor installed code, nor trusted.
     """
-    ours = trust.our_function(name)
-    if ours is not None:
-        return ours
+    if trust.is_ours(name):
+        return trust.our_function(name)
     trust.check_code(f"!function {name}", Path(folder))
     return _import_function(name, folder)
 
