@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import logging
 import math
+import pickle
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -24,7 +26,7 @@ from accelerate import Accelerator
 from accelerate.utils import send_to_device
 
 from ft_harness import processes
-from ft_harness.errors import FtHarnessError
+from ft_harness.errors import FtHarnessError, PolicyError
 from ft_harness.recipe.train_section import STEERED_SCHEDULERS
 from ft_harness.records import HistoryEntry, SettingChange
 from ft_harness.storage import write_text
@@ -55,10 +57,12 @@ from ft_harness.training.numerics import (
 )
 from ft_harness.training.objectives import Objective
 from ft_harness.training.plan import TrainingPlan
-from ft_harness.training.progress import PROGRESS_FILE, Progress, read_progress
+from ft_harness.training.progress import PROGRESS_FILE, Progress, not_this_training, read_progress
 from ft_harness.training.validation import EpochScorer, Scores, validation_loss
 
 OPTIMIZER_FILE, SCHEDULE_FILE, RANDOM_FILE = "optimizer.pt", "scheduler.pt", "rng_state.pth"
+# of Adam and its kin, by PyTorch's and bitsandbytes' names: one number a parameter
+_MOMENTS = {"exp_avg", "exp_avg_sq", "state1", "state2"}
 logger = logging.getLogger(__name__)
 
 
@@ -314,16 +318,51 @@ class Loop:
         self.accelerator.wait_for_everyone()
 
     def _restore(self, checkpoint: Path) -> None:
-        """Go back to a step that was saved."""
+        """Go back to a step that was saved.
+
+        Raises:
+            InputError: a file is not the state of this training.
+            PolicyError: a file would run code.
+        """
         load_weights(self.model, checkpoint)
-        self.optimizer.load_state_dict(_load(checkpoint / OPTIMIZER_FILE))
-        self.schedule.load_state_dict(_load(checkpoint / SCHEDULE_FILE))
-        generators = _load(checkpoint / RANDOM_FILE)
-        if len(generators) == self.share.processes:  # else each batch's own seed is all that counts
-            restore_random_state(generators[self.share.rank])
+        with _restoring(checkpoint, OPTIMIZER_FILE) as state:
+            self.optimizer.load_state_dict(state)
+            _check_shapes(self.optimizer)
+        with _restoring(checkpoint, SCHEDULE_FILE) as state:
+            if state.keys() != self.schedule.state_dict().keys():
+                raise KeyError(SCHEDULE_FILE)
+            self.schedule.load_state_dict(state)
+        with _restoring(checkpoint, RANDOM_FILE) as states:
+            if any(state.keys() != random_state().keys() for state in states) or not states:
+                raise KeyError(RANDOM_FILE)
+            if len(states) == self.share.processes:  # else each batch's own seed is all that counts
+                restore_random_state(states[self.share.rank])
         self.progress = read_progress(checkpoint)
 
 
-def _load(file: Path) -> Any:
-    """Tensors, numbers and strings; no code of the file's is run."""
-    return torch.load(file, map_location="cpu", weights_only=True)
+@contextmanager
+def _restoring(checkpoint: Path, name: str) -> Iterator[Any]:
+    """The tensors, numbers and strings of a file, to be restored within; no code of the file's is
+    run."""
+    try:
+        yield torch.load(checkpoint / name, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise PolicyError(
+            f"{checkpoint / name}: a pickle that would run code",
+            "tensors, numbers and strings; no flag allows more",
+            f"remove {checkpoint}, then run the same command again",
+        ) from error
+    except Exception as error:  # whatever PyTorch raises for a state of another form
+        raise not_this_training(checkpoint, name) from error
+
+
+def _check_shapes(optimizer: Any) -> None:
+    """PyTorch takes moments of any shape, and fails at the next step.
+
+    Raises:
+        ValueError: a moment is not of its parameter's shape.
+    """
+    for parameter, state in optimizer.state.items():
+        for name in _MOMENTS & state.keys():
+            if state[name].shape != parameter.shape:
+                raise ValueError(f"{name}: {tuple(state[name].shape)}")
