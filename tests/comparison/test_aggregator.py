@@ -19,6 +19,7 @@ from ft_harness.comparison.aggregator import AdapterRun, Row, Study, aggregate, 
 from ft_harness.comparison.amounts import interval, probability
 from ft_harness.comparison.cautions import find_overfitting
 from ft_harness.comparison.sentences import state_study
+from ft_harness.comparison.terms import Terms
 from ft_harness.data.data_report import DataReport, SplitData
 from ft_harness.data.overlap import SplitOverlap
 from ft_harness.errors import InputError, NotComparableError
@@ -200,7 +201,7 @@ def test_items_that_one_side_has_no_score_for_are_refused(write: Write) -> None:
         NotComparableError, match=r"\n  items without a score of acc  0 of 20  1 of 20"
     ):
         compare(*pair)
-    study = aggregate(pair, name="n", command="c", allow_mismatch=["items"])
+    study = aggregate(pair, name="n", command="c", terms=Terms(allow_mismatch=("items",)))
     accuracy = find_row(study.rows(), "acc")
     assert (accuracy.n, accuracy.n_items, find_row(study.rows(), "f1_macro").n) == (18, 20, 20)
     assert study.notes == [
@@ -473,8 +474,8 @@ def test_differences_are_accepted_by_name_only_and_noted(write: Write) -> None:
     short, _ = make_pair(write, 20, 8, 14, max_length=256)
     _, tuned = make_pair(write, 20, 8, 14)
     with pytest.raises(NotComparableError, match=r"\n  max_length  256 +512"):
-        aggregate([short, tuned], name="n", command="c", allow_mismatch=["seed"])
-    notes = aggregate([short, tuned], name="n", command="c", allow_mismatch=["max_length"]).notes
+        aggregate([short, tuned], name="n", command="c", terms=Terms(allow_mismatch=("seed",)))
+    notes = aggregate([short, tuned], name="n", command="c", terms=Terms(allow_mismatch=("max_length",))).notes
     assert notes == [
         "nli/demo_nli@test: accepted difference from its base, max_length: base 256, tuned 512"
     ]

@@ -341,12 +341,12 @@ def test_an_equal_partner_goes_before_one_that_differs_in_the_factor(shots, tmp_
     equal = write(
         tmp_path / "e", make_record(num_fewshot=3, fewshot_hash="rows-1"), BASE, "3 shots "
     )
-    matched, notes = match_evaluations([base, equal, tuned], Terms(factors=("shots",)))
+    matched, _, notes = match_evaluations([base, equal, tuned], Terms(factors=("shots",)))
     assert matched == [(equal, tuned)]
     assert notes == [
         "base--bundled/demo_nli@test: no adapter was scored in this place, not compared"
     ]
-    study = aggregate([base, tuned], name="n", command="c", factors=["shots"])
+    study = aggregate([base, tuned], name="n", command="c", terms=Terms(factors=("shots",)))
     assert len(study.comparisons) == 1
 
 

@@ -178,7 +178,7 @@ def _check_regression(study: Study, metric: str) -> None:
         say(f"{metric} was scored on {places} only: no other comparison was judged.")
     failed = [row for row in rows if row.verdict == "worse" or row.delta is None]
     for row in failed:
-        say(state_verdict(row, None, adjusted=len(study.comparisons) > 1))
+        say(state_verdict(row, None))
     if failed:
         raise typer.Exit(1)
 

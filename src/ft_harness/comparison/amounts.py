@@ -5,31 +5,41 @@ from __future__ import annotations
 
 import math
 
+from ft_harness.errors import InputError
 from ft_harness.metrics import find_metric
 from ft_harness.stats import ALPHA
 
 NONE = "-"
-_CARRIED = 200  # units of the last decimal that an interval may be wide: 20 points with one decimal
 _MOST_DECIMALS = 6
+_FOREIGN_DIGITS = 4  # of a metric that only another program knows
 # relative and absolute difference up to which two ends of an interval are one number
 _SAME, _ZERO = 1e-9, 1e-12
 
 
+def scale_of(metric: str) -> float | None:
+    """A metric's largest value; None: another program's, of which none is known."""
+    try:
+        return find_metric(metric).scale
+    except InputError:
+        return None
+
+
 def _factor(metric: str) -> float:
-    return 100.0 if find_metric(metric).scale == 1 else 1.0
+    return 100.0 if scale_of(metric) == 1 else 1.0
+
+
+def _usual_digits(metric: str) -> int:
+    return _FOREIGN_DIGITS if scale_of(metric) is None else find_metric(metric).digits
 
 
 def decimals(metric: str, low: float | None, high: float | None) -> int:
-    """Decimals of all numbers of a row, by the interval of its difference.
-
-    As many as the metric has, fewer where the interval is wider than 200 units of the last one,
-    more where an end would look like the other one, or like 0 though the interval leaves out 0.
-    """
-    digits = find_metric(metric).digits
+    """Decimals of all numbers of a row: those of its metric, so that one score looks the same in
+    every row and table; more only where an end of the interval of its difference would look like
+    the other one, or like 0 though the interval leaves out 0."""
+    digits = _usual_digits(metric)
     if low is None or high is None or math.isclose(low, high, rel_tol=_SAME, abs_tol=_ZERO):
         return digits
     below, above = _factor(metric) * low, _factor(metric) * high
-    digits = max(0, min(digits, math.floor(math.log10(_CARRIED / (above - below)))))
     while digits < _MOST_DECIMALS and _hides(
         round(below, digits), round(above, digits), below, above
     ):
@@ -48,18 +58,26 @@ def amount(metric: str, value: float | None, digits: int | None = None) -> str:
     given."""
     if value is None:
         return NONE
-    found = find_metric(metric)
-    shown = f"{_factor(metric) * value:z.{found.digits if digits is None else digits}f}"
-    return f"{shown} %" if found.scale == 1 else shown
+    shown = f"{_factor(metric) * value:z.{_usual_digits(metric) if digits is None else digits}f}"
+    return f"{shown} %" if scale_of(metric) == 1 else shown
 
 
 def difference(metric: str, delta: float | None, digits: int | None = None) -> str:
     """A signed difference: percentage points for metrics between 0 and 1."""
     if delta is None:
         return NONE
-    return (
-        f"{_factor(metric) * delta:+z.{find_metric(metric).digits if digits is None else digits}f}"
-    )
+    return f"{_factor(metric) * delta:+z.{_usual_digits(metric) if digits is None else digits}f}"
+
+
+def shown_delta(
+    metric: str, base: float | None, tuned: float | None, digits: int | None = None
+) -> float | None:
+    """Tuned minus base as a reader subtracts them: from the digits that are shown."""
+    if base is None or tuned is None:
+        return None
+    places = _usual_digits(metric) if digits is None else digits
+    before, after = (round(_factor(metric) * value, places) for value in (base, tuned))
+    return round(after - before, places) / _factor(metric)
 
 
 def interval(metric: str, low: float | None, high: float | None) -> str:
