@@ -4,6 +4,7 @@ number is rounded here, once."""
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 from ft_harness.errors import InputError
 from ft_harness.metrics import find_metric
@@ -80,12 +81,42 @@ def shown_delta(
     return round(after - before, places) / _factor(metric)
 
 
-def interval(metric: str, low: float | None, high: float | None) -> str:
+class Numbers(Protocol):
+    """What a row shows: both scores, and the interval of their difference."""
+
+    @property
+    def metric(self) -> str: ...
+    @property
+    def base(self) -> float | None: ...
+    @property
+    def tuned(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
+def digits_of(row: Numbers) -> int:
+    """Decimals of all numbers of a row: as `decimals`, and more where the difference of the shown
+    scores would lie outside its own shown interval."""
+    digits = decimals(row.metric, row.low, row.high)
+    if row.low is None or row.high is None or row.base is None or row.tuned is None:
+        return digits
+    factor = _factor(row.metric)
+    while digits < _MOST_DECIMALS:
+        delta = round((shown_delta(row.metric, row.base, row.tuned, digits) or 0) * factor, digits)
+        if round(row.low * factor, digits) <= delta <= round(row.high * factor, digits):
+            break
+        digits += 1
+    return digits
+
+
+def interval(metric: str, low: float | None, high: float | None, digits: int | None = None) -> str:
     """Both ends; one number where they are the same."""
     if low is None or high is None:
         return NONE
-    digits = decimals(metric, low, high)
-    ends = difference(metric, low, digits), difference(metric, high, digits)
+    places = decimals(metric, low, high) if digits is None else digits
+    ends = difference(metric, low, places), difference(metric, high, places)
     return f"{ends[0]}, no width" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
 
 

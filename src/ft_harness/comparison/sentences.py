@@ -10,6 +10,7 @@ from ft_harness.comparison.amounts import (
     counted,
     decimals,
     difference,
+    digits_of,
     interval,
     probability,
     scale_of,
@@ -68,34 +69,37 @@ def state_verdict(row: Row, detectable: float | None, *, seeds: int | None = Non
     place = f"on {row.task} ({row.split}, {_count_paired(row)}{clusters})"
     if row.delta is None:
         return f"No difference can be stated: {word} {place} is undefined."
-    numbers = state_numbers(row, seeds)
     if row.verdict == "no evidence":
-        return (
-            f"No evidence of a difference: {word} {place} {numbers}{_state_limit(row, detectable)}."
-        )
-    what = f"{word[0].upper()}{word[1:]} {place}"
+        limit = _state_limit(row, detectable)
+        return f"No evidence of a difference: {word} {place} {state_numbers(row, seeds)}{limit}."
+    before, after, change, certainty = _numbers(row, seeds)
+    verb = "got worse," if row.verdict == "worse" else "improved"
+    said = f"{word[0].upper()}{word[1:]} {place} {verb} from {before} to {after}"
     if row.verdict == "improved, not above majority":
-        return f"{what} improved, but not above the majority class: {numbers}."
-    return f"{what} {'improved' if row.verdict == 'improved' else 'got worse'}: {numbers}."
+        said += ", but not above the majority class"
+    return f"{said}: {change} ({certainty})."
 
 
 def state_numbers(row: Row, seeds: int | None = None) -> str:
     """Both scores, their difference, its interval and p, and on how many seeds they rest."""
-    metric, digits = row.metric, decimals(row.metric, row.low, row.high)
+    before, after, change, certainty = _numbers(row, seeds)
+    return f"{before} -> {after} ({change}, {certainty})"
+
+
+def _numbers(row: Row, seeds: int | None) -> tuple[str, str, str, str]:
+    """(base, tuned, their difference, how sure it is)."""
+    metric, digits = row.metric, digits_of(row)
     before, after = amount(metric, row.base, digits), amount(metric, row.tuned, digits)
     change = f"{state_change(metric, change_of(row), digits)}{_state_ratio(row)}"
-    parts = [change, state_interval(metric, row.low, row.high), _state_p(row)]
+    certainty = f"{state_interval(metric, row.low, row.high, digits)}, {_state_p(row)}"
     if seeds is not None:
-        parts[-1] += (
-            f" with {'one training seed' if seeds == 1 else f'1 of {seeds} training seeds'}"
-        )
-    return f"{before} -> {after} ({', '.join(parts)})"
+        certainty += f", {'one training seed' if seeds == 1 else f'1 of {seeds} training seeds'}"
+    return before, after, change, certainty
 
 
 def change_of(row: Row) -> float:
     """The difference of the scores as they are shown."""
-    digits = decimals(row.metric, row.low, row.high)
-    return shown_delta(row.metric, row.base, row.tuned, digits) or 0.0
+    return shown_delta(row.metric, row.base, row.tuned, digits_of(row)) or 0.0
 
 
 def _state_nothing_changed(comparison: Comparison, row: Row) -> str | None:
@@ -220,10 +224,12 @@ def _count_paired(row: Row) -> str:
     return count_items(row.n) if all_items <= row.n else f"{row.n} of {count_items(all_items)}"
 
 
-def state_interval(metric: str, low: float | None, high: float | None) -> str:
+def state_interval(
+    metric: str, low: float | None, high: float | None, digits: int | None = None
+) -> str:
     if low is None or high is None:
         return "interval undefined"
-    return f"95 % interval {interval(metric, low, high)}"
+    return f"95 % interval {interval(metric, low, high, digits)}"
 
 
 def _state_p(row: Row) -> str:
