@@ -56,8 +56,8 @@ def test_a_merge_key_is_refused_with_its_line(tmp_path: Path):
     [
         ("a: 1\nb: [1, 2\nc: 3\n", ":3", "not valid YAML"),
         ("a: 1\n\ta: 2\n", ":2", "not valid YAML"),
-        ("a: 1\nb: 2\na: 3\n", ":3", "the key 'a' stands twice"),
-        ("s:\n  a: 1\n  a: 1\n", ":3", "the key 'a' stands twice"),
+        ("a: 1\nb: 2\na: 3\n", ":3", "the key 'a' is listed twice"),
+        ("s:\n  a: 1\n  a: 1\n", ":3", "the key 'a' is listed twice"),
         ("a: 1\n? [x, y]\n: 2\n", ":2", "a key is a list or mapping"),
         (
             "a: 1\nb: !!python/object/apply:os.getcwd []\n",

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ft_harness import cli
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
 from tests.builders.command import assert_three_lines
 
 WORDS = ["good", "bad"]
@@ -44,7 +45,7 @@ def write(path: Path, rows: list[dict]) -> Path:
 
 
 def task_of(name: str, folder: Path):
-    return load_tasks(TaskSpec(name, str(folder)), ["train", "validation", "test"])
+    return load_tasks(find_task(name, str(folder)), ["train", "validation", "test"])
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "json", "jsonl", "parquet"])

@@ -26,7 +26,8 @@ from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.recipe import Recipe
 from ft_harness.records import Card
 from ft_harness.storage import DROPPED
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import (
     TrainingPlan,
     TrainingSet,
@@ -86,7 +87,7 @@ class Bench:
 
     def training_set(self, recipe: Recipe, start: int = 0) -> TrainingSet:
         tasks = load_tasks(
-            TaskSpec("demo_sentiment", metadata=recipe.task_metadata()),
+            find_task("demo_sentiment", metadata=recipe.task_metadata()),
             ["train", "validation", "test"],
         )
         data = build_training_set(tasks, self.base, recipe, "task")

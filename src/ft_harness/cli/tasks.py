@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from ft_harness.cli.app import IncludeOption, SourceOption, TrustOption, app, say, tasks_app
+from ft_harness.errors import ConfigError
+from ft_harness.paths import bundled_model_dir, task_yamls_dir
 
 
 @app.command("init-task")
@@ -31,8 +33,7 @@ def init_task(
     ] = None,
 ) -> None:
     """Write a task YAML and its README for a data file, and show three prompts."""
-    from ft_harness.pipeline import show_task
-    from ft_harness.tasks.loading import TaskSpec
+    from ft_harness.pipeline.checks import find_task, show_task
     from ft_harness.tasks.new_task import inspect, write_task
 
     task = inspect(file, text, label=label, answer=answer, name=name)
@@ -42,7 +43,7 @@ def init_task(
         say(f"warning: {note}")
     folder = str(path.parent)
     print("\nThree prompts, the answer's tokens marked as [token]:\n")
-    print("\n\n".join(show_task(TaskSpec(task.name, folder), "bundled", 3)))
+    print("\n\n".join(show_task(find_task(task.name, folder), "bundled", 3)))
     where = shlex.join([task.name, "--include-path", folder])
     print(f"\nNext:\n    ft-harness check {where}\n    ft-harness init {task.name} --task {where}")
     print(f"    ft-harness run {Path('adapters') / task.name}")
@@ -65,13 +66,11 @@ def lm_eval(context: typer.Context, trust_task_code: TrustOption = False) -> Non
 
 
 @tasks_app.command("list")
-def list_tasks(
-    include_path: IncludeOption = None,
-) -> None:
+def list_all(include_path: IncludeOption = None) -> None:
     """Shipped tasks (and a folder's): name, output type, data, file."""
-    from ft_harness.tasks import loading as tasks
+    from ft_harness.tasks.listing import list_tasks
 
-    for row in tasks.list_tasks(include_path):
+    for row in list_tasks(include_path):
         print("  ".join(f"{value:<22}" for value in row.values()).rstrip())
 
 
@@ -87,31 +86,22 @@ def show_task(
     count: Annotated[int, typer.Option("--count", min=1, help="docs to show")] = 3,
 ) -> None:
     """Rendered prompts of a task, the trained tokens marked as [token]."""
-    from ft_harness.pipeline import show_task
-    from ft_harness.tasks.loading import TaskSpec
+    from ft_harness.pipeline.checks import find_task, show_task
 
     metadata = {"data_source": source} if source else {}
-    print(
-        "\n\n".join(
-            show_task(TaskSpec(name, include_path, metadata, trust_task_code), model, count)
-        )
-    )
+    task = find_task(name, include_path, metadata, trust_task_code)
+    print("\n\n".join(show_task(task, model, count)))
 
 
 @tasks_app.command("path")
 def tasks_path() -> None:
     """The folder for lm_eval's --include_path."""
-    from ft_harness.paths import task_yamls_dir
-
     print(task_yamls_dir())
 
 
 @app.command("path")
 def path(what: Annotated[str, typer.Argument(help="model")]) -> None:
-    """Path of the bundled model."""
-    from ft_harness.errors import ConfigError
-    from ft_harness.paths import bundled_model_dir
-
+    """Where the bundled model is."""
     if what != "model":
         raise ConfigError(f"nothing named {what} is bundled", "model", "ft-harness path model")
     print(bundled_model_dir())

@@ -27,7 +27,7 @@ class Difference:
 
     Attributes:
         n: items with a score on both sides.
-        clusters: how many clusters these items make; None: each item stands alone.
+        clusters: how many clusters these items make; None: no clusters.
         interval: 95 % interval of delta.
         interval_method, p_method: the rules for interval and p.
     """

@@ -88,7 +88,7 @@ def read_references(doc: dict[str, Any]) -> list[str]:
         raise InputError(
             f"a doc's answer is {answer!r}",
             "a text, a number, or a list of accepted ones",
-            "mend the column that data.columns maps to answer",
+            "fix the column that data.columns maps to answer",
         )
     return [str(text) for text in listed]
 

@@ -24,9 +24,9 @@ def cut_run_on(text: str) -> tuple[str, bool]:
     """(the answer, whether the text goes on after it with another turn or question).
 
     Another turn begins where a line begins with `USER:`, `Human:`, `ASSISTANT:`, `Question:`, `Q:`,
-    `Instruction:`, `### `, `用户：`, `指令：` or `问题：` (any case, either colon), or at `USER:` or
-    `ASSISTANT:` in capitals anywhere. The first one ends the answer; a text that begins with one
-    has an empty answer. A text without one comes back as it is.
+    `Instruction:`, `### `, `用户：`, `指令：` or `问题：` (any case, either colon),
+    or at `USER:` or `ASSISTANT:` in capitals anywhere. The first one ends the answer; a text that
+    begins with one has an empty answer. A text without one comes back as it is.
     """
     found = _MARKER.search(text)
     return (text, False) if found is None else (text[: found.start()].rstrip(), True)

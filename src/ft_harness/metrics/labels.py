@@ -185,13 +185,13 @@ def _check_labels(doc: dict[str, Any], given: int, what: str) -> None:
         raise InputError(
             f"{given} {what} for the {len(labels)} labels {', '.join(labels)}",
             "one for each label, in the order of the labels",
-            "mend doc_to_choice, or data.labels and data.label_words, in the task's YAML",
+            "fix doc_to_choice, or data.labels and data.label_words, in the task's YAML",
         )
     if doc["label"] not in range(len(labels)):
         raise InputError(
             f"a doc's label is {doc['label']!r}",
             f"an index from 0 to {len(labels) - 1}: {', '.join(labels)}",
-            "mend the row, or leave it out with data.drop_labels",
+            "fix the row, or leave it out with data.drop_labels",
         )
 
 

@@ -19,9 +19,9 @@ METRICS = [Metric("meteor", mean)]
 # stop ends no sentence.
 ABBREVIATIONS = frozenset(
     {
-        "mr", "mrs", "ms", "dr", "prof", "st", "jr", "sr", "gen", "col", "sgt", "capt", "rev", "hon", "inc", "ltd",
-        "co", "corp", "no", "vs", "etc", "e.g", "i.e", "u.s", "a.m", "p.m", "jan", "feb", "mar", "apr", "jun", "jul",
-        "aug", "sep", "sept", "oct", "nov", "dec",
+        "mr", "mrs", "ms", "dr", "prof", "st", "jr", "sr", "gen", "col", "sgt", "capt", "rev",
+        "hon", "inc", "ltd", "co", "corp", "no", "vs", "etc", "e.g", "i.e", "u.s", "a.m", "p.m",
+        "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec",
     }
 )  # fmt: skip
 _log = logging.getLogger(__name__)
@@ -56,7 +56,10 @@ def why_no_meteor(references: Sequence[str]) -> str | None:
     """Why METEOR gives these references no number; None if it does."""
     if any(_is_latin_letter(character) for text in references for character in text):
         return None
-    return "METEOR: null where the reference has no word in Latin letters; its stems and synonyms are English"
+    return (
+        "METEOR: null where the reference has no word in Latin letters; "
+        "its stems and synonyms are English"
+    )
 
 
 def _is_latin_letter(character: str) -> bool:

@@ -8,7 +8,7 @@ same.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ft_harness.errors import InputError
@@ -17,7 +17,7 @@ from ft_harness.metrics.core import Scores
 from ft_harness.metrics.labels import calibration_statistics, label_metrics, label_statistics
 from ft_harness.metrics.meteor import meteor_score
 from ft_harness.metrics.overlap import bleu_statistics, chrf_statistics
-from ft_harness.metrics.registry import describe, find_metric
+from ft_harness.metrics.registry import describe
 from ft_harness.metrics.rouge import NAMES as ROUGES
 from ft_harness.metrics.rouge import rouge_scores
 from ft_harness.metrics.squad import score_squad
@@ -56,8 +56,18 @@ def load_metric(
     Raises:
         InputError: no such metric, labels missing or given in vain.
     """
+    from ft_harness.metrics import evaluate_metric as kinds  # it imports evaluate: seconds
+
     score, names = _item_scores(name, labels, language)
-    return _metric_class()(name, score, names, describe(name, language), **options)
+    if name == "squad":
+        inputs = kinds.ANSWER_LISTS
+    elif name in (*TEXT_MODULES, *ROUGES):
+        inputs = kinds.TEXTS
+    elif name in COUNT_MODULES:
+        inputs = kinds.COUNTS
+    else:
+        inputs = kinds.LOG_LIKELIHOODS if name in CALIBRATION else kinds.LABELS
+    return kinds.EvaluateMetric(name, score, names, describe(name, language), inputs, **options)
 
 
 def _item_scores(
@@ -130,7 +140,7 @@ def _calibration_scores(
         raise InputError(
             f"an item has {len(log_likelihoods)} log-likelihoods for {len(labels)} labels",
             "one a label, in the order of labels",
-            "mend the predictions",
+            "fix the predictions",
         )
     return calibration_statistics(_gold_index(reference, labels), log_likelihoods)
 
@@ -147,7 +157,7 @@ def _gold_index(reference: str | float, labels: list[str]) -> int:
         raise InputError(
             f"reference {_whole(reference)!r} is no label",
             f"one of {', '.join(labels)}",
-            "mend the references",
+            "fix the references",
         )
     return gold
 
@@ -169,65 +179,3 @@ def _label_index(given: str | float, labels: list[str]) -> int | None:
         and not any(label.isdecimal() for label in labels)
     )
     return int(spelt) if is_index else None
-
-
-def _inputs(name: str) -> list[tuple[Any, Any]]:
-    """Types of (prediction, reference) that a module takes; the first that holds what is given is
-    chosen."""
-    from datasets import Sequence as Several
-    from datasets import Value
-
-    text, number = Value("string"), Value("float64")
-    if name == "squad":
-        return [(text, Several(text))]
-    if name in (*TEXT_MODULES, *ROUGES):
-        return [(text, text), (text, Several(text))]
-    if name in COUNT_MODULES:
-        return [(number, number)]
-    prediction = Several(number) if name in CALIBRATION else None
-    return [(prediction or kind, kind) for kind in (text, number)]
-
-
-@cache
-def _metric_class() -> type[evaluate.Metric]:
-    """The subclass of `evaluate.Metric`; made here because `import evaluate` takes seconds."""
-    import evaluate
-    from datasets import Features
-
-    class FtHarnessMetric(evaluate.Metric):  # type: ignore[misc]
-        """Per-item scores of the metrics room, aggregated by its own `Metric.value`."""
-
-        def __init__(
-            self,
-            name: str,
-            score: Callable[[Any, Any], Scores],
-            names: list[str],
-            signature: str,
-            **options: Any,
-        ) -> None:
-            self._score, self._names, self._signature = score, names, signature
-            self._name = name
-            super().__init__(config_name=name, **options)
-            self.info.module_name = name  # the prefix of evaluate.combine
-
-        def _info(self) -> evaluate.MetricInfo:
-            pairs = _inputs(self._name)
-            return evaluate.MetricInfo(
-                description=self._signature,
-                citation="",
-                inputs_description="\n        predictions and references are lists of one length.\n",
-                features=[
-                    Features({"predictions": left, "references": right}) for left, right in pairs
-                ],
-            )
-
-        def _compute(
-            self, predictions: Sequence[Any], references: Sequence[Any]
-        ) -> dict[str, float | None]:
-            items = [self._score(*pair) for pair in zip(predictions, references, strict=True)]
-            return {
-                name: find_metric(name).value([item[name] for item in items])
-                for name in self._names
-            }
-
-    return FtHarnessMetric

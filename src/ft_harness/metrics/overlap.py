@@ -57,8 +57,7 @@ def chrf_statistics(prediction: str, references: Sequence[str]) -> Statistics:
 
 
 def _item_statistics(metric: Any, prediction: str, references: Sequence[str]) -> Statistics:
-    # sacrebleu gives chrF's counts under no public name; its own significance tests read them here
-    # too.
+    # sacrebleu has no public name for chrF's counts; its own significance tests read them here.
     (counts,) = metric._extract_corpus_statistics([prediction], [[text] for text in references])
     return [float(count) for count in counts]
 
@@ -81,8 +80,8 @@ def _chrf() -> Any:
 def _warn_no_language() -> None:
     """Once in a process."""
     _log.warning(
-        "BLEU: references in a script without blanks, but no language is named, so a sentence counts as one word; "
-        "set data.language (zh, ja, ...)"
+        "BLEU: references in a script without blanks, but no language is named, so a sentence "
+        "counts as one word; set data.language (zh, ja, ...)"
     )
 
 

@@ -1,6 +1,6 @@
 """Perplexities of an answer given its prompt, and of running text: per token, byte and character.
 
-The unit stands in the name. A perplexity of many docs is exp(-sum of log-likelihoods / sum of
+The name says the unit. A perplexity of many docs is exp(-sum of log-likelihoods / sum of
 units), so a long doc weighs more than a short one; `item_ppl` alone is the plain mean of each doc's
 own perplexity.
 """
@@ -34,9 +34,12 @@ def _item_mean(sums: Sums, n: int) -> Values:
 METRICS = [
     Metric(name, aggregate, higher_is_better=False, scale=math.inf, digits=2)
     for name, aggregate in {
-        "token_ppl": _perplexity, "item_ppl": _item_mean, "byte_ppl": _perplexity, "char_ppl": _perplexity,
+        "token_ppl": _perplexity,
+        "item_ppl": _item_mean,
+        "byte_ppl": _perplexity,
+        "char_ppl": _perplexity,
     }.items()
-]  # fmt: skip
+]
 _DEFINITIONS = {
     "token_ppl": "exp(-sum ll / sum tokens), tokens of the answer or text, no BOS or EOS",
     "item_ppl": "mean over docs of exp(-ll / tokens), tokens of the answer, no BOS or EOS",

@@ -79,4 +79,4 @@ GRADED_METRICS = (
     "rougeL",
     "meteor",
 )  # of tasks without one: how good an answer is, from 0 to 1
-BY_LABEL = "f1_macro"  # its statistics tell gold and predicted label of an item
+BY_LABEL = "f1_macro"  # its statistics hold an item's gold and predicted label

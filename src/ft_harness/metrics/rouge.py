@@ -51,7 +51,7 @@ def rouge_scores(prediction: str, references: Sequence[str]) -> dict[str, float]
 
 
 def describe(name: str, language: str | None) -> str:
-    """What rouge-score is told; the same for every language."""
+    """The settings of rouge-score, the same for every language."""
     if name not in NAMES:
         return ""
     lines = "|sentences:lines" if name == "rougeLsum" else ""

@@ -43,7 +43,7 @@ class Lemma:
     text: str
 
     def name(self) -> str:
-        """The word; "_" stands for a blank."""
+        """The word, with "_" for a blank."""
         return self.text
 
 

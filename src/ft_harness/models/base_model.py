@@ -27,8 +27,8 @@ from ft_harness.records import ModelInfo
 from ft_harness.storage import sha256_once, sha256_text
 
 _NUMBERED_BEHIND_PADDING = {
-    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "xmod", "data2vec-text", "mpnet",
-    "ibert", "longformer", "bigbird_roberta", "luke", "mluke", "esm",
+    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "xmod",
+    "data2vec-text", "mpnet", "ibert", "longformer", "bigbird_roberta", "luke", "mluke", "esm",
 }  # fmt: skip
 SIXTEEN_BITS = ("bfloat16", "float16")
 
@@ -163,14 +163,10 @@ def sixteen_bits() -> str:
     on a GPU, which has that, and float32 on a CPU, which has neither."""
     if torch.cuda.is_available():
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    found: dict[str, Any] = getattr(
-        torch.cpu, "get_capabilities", dict
-    )()  # older versions of torch can't tell
-    return (
-        "bfloat16"
-        if any(has for name, has in found.items() if name.endswith("bf16"))
-        else "float32"
-    )
+    # older versions of torch don't know
+    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    has_bf16 = any(has for name, has in found.items() if name.endswith("bf16"))
+    return "bfloat16" if has_bf16 else "float32"
 
 
 def stored_dtype(config: Any) -> str:
@@ -279,8 +275,8 @@ def describe(section: ModelSection, model: Any, head: Head | None = None) -> Mod
 
 
 def load_base_model(section: ModelSection, plan: HeadPlan | None = None) -> BaseModel:
-    """Load the base model of a recipe onto the GPU if there is one, else the CPU; one to be held in
-    parts onto the CPU.
+    """Load the base model of a recipe onto the GPU if there is one, else the CPU; where processes
+    hold parts of it, onto the CPU.
 
     Args:
         plan: the classification head that it is loaded with; None: a causal language model.
@@ -295,8 +291,7 @@ def load_base_model(section: ModelSection, plan: HeadPlan | None = None) -> Base
     device = "cuda" if torch.cuda.is_available() else "cpu"
     info = describe(section, model, head)
     max_length = _context(section, model.config)
-    if (
-        info.quantization is None and not processes.in_parts()
-    ):  # a quantised one was put there at once
+    # a quantised model is there already
+    if info.quantization is None and not processes.in_parts():
         model = model.to(device)
     return BaseModel(model.eval(), tokenizer, info, max_length, device, head)

@@ -1,5 +1,4 @@
-"""A local model folder before anything of it is loaded: what is missing, damaged, or leads out of
-it."""
+"""A local model folder before it is loaded: what is missing, damaged, or leads out of it."""
 
 from __future__ import annotations
 
@@ -51,7 +50,8 @@ def problems(folder: Path) -> list[FtHarnessError]:
             InputError(
                 f"{folder}: no safetensors weights",
                 "model.safetensors (pickled weights are not loaded)",
-                "convert: AutoModelForCausalLM.from_pretrained(...).save_pretrained(...) in a place you trust",
+                "convert: AutoModelForCausalLM.from_pretrained(...).save_pretrained(...), "
+                "where you trust them",
             )
         ]
     found = leaving([*sorted(folder.glob("*.json")), *weights])
@@ -71,14 +71,15 @@ def _header(path: Path) -> list[FtHarnessError]:
 
 
 def _own_code(folder: Path) -> list[FtHarnessError]:
-    """An architecture that only the folder's own code knows; named beside one that transformers
-    knows, it isn't run."""
+    """An architecture that only the folder's own code knows; where transformers knows it too, that
+    code isn't run."""
     config = read_json(folder / "config.json")
     if "auto_map" not in config or config.get("model_type") in CONFIG_MAPPING:
         return []
     return [
         PolicyError(
-            f"{folder / 'config.json'}: auto_map names code of the folder ({str(config['auto_map'])[:80]})",
+            f"{folder / 'config.json'}: auto_map names code of the folder "
+            f"({str(config['auto_map'])[:80]})",
             "an architecture that transformers has; no flag runs a model's own code",
             "use a model whose model_type transformers knows, or a newer transformers",
         )
@@ -86,7 +87,7 @@ def _own_code(folder: Path) -> list[FtHarnessError]:
 
 
 def _index(folder: Path) -> list[FtHarnessError]:
-    """The index of a model in several files: plain names of files that are there."""
+    """The index of a model in several files: plain names of files in the folder."""
     if not (folder / _INDEX).is_file():
         return []
     names = read_json(folder / _INDEX).get("weight_map")

@@ -24,7 +24,8 @@ class EvalSection(Section):
     ) = Field(default=0, description="few-shot examples; a list: each number is scored")
     fewshot_ids: str | tuple[Annotated[int, Field(ge=0, strict=True)], ...] | None = Field(
         default=None,
-        description="fixed rows of the train split: first:5, last:3, or indices; null: a seeded sample",
+        description="fixed rows of the train split: first:5, last:3, or indices; null: a seeded "
+        "sample",
     )
     generation_kwargs: (
         dict[str, Any] | Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ft_harness.records.schema import SCHEMA_VERSION, Frozen, ModelInfo
+from ft_harness.records.schema import SCHEMA_VERSION, SEQ_CLS, Frozen, ModelInfo
 
 
 class EpochSummary(Frozen):
@@ -146,7 +146,7 @@ class Card(Frozen):
         adapter = self.recipe.get("adapter")
         return (
             "label"
-            if isinstance(adapter, dict) and adapter.get("task_type") == "SEQ_CLS"
+            if isinstance(adapter, dict) and adapter.get("task_type") == SEQ_CLS
             else "trained token"
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,7 @@ from ft_harness.storage import sha256_text
 SCHEMA_VERSION: Literal[1] = 1
 RECORD_FILE = "record.json"
 SAMPLES_FILE = "samples.jsonl.gz"
+SEQ_CLS: Final = "SEQ_CLS"  # the task type of an adapter that trains a classification head
 SCORES_FILE = "scores.parquet"  # the same outcomes in columns, without texts of docs and prompts
 
 

@@ -1,5 +1,5 @@
-"""What a test set can show: the smallest effect found with 80 % power at alpha 0.05, two-sided; the
-items needed."""
+"""Power of a test set: the smallest effect found with 80 % power at alpha 0.05, two-sided, and the
+number of items that an effect needs."""
 
 from __future__ import annotations
 
@@ -22,16 +22,13 @@ _STEPS = 40  # halvings of an effect: to 1e-12 of the scale
 
 @dataclass(frozen=True)
 class Spread:
-    """How the paired difference of one item varies, as far as it is known before there is a tuned
-    model.
+    """The variation of one item's paired difference, before there is a tuned model.
 
     Attributes:
-        deviation: standard deviation of the base's numbers per item (of the influence, where the
-            metric is no mean).
-        correlation: of base and tuned over items; 0: as unlike as two models that know nothing of
-            each other.
-        design_effect: how many times the variance grows because items come in clusters; 1: each
-            item alone.
+        deviation: standard deviation of the base's scores per item (of their influence, where the
+            metric is not a mean).
+        correlation: of base and tuned scores over items; 0: as for two independent models.
+        design_effect: the factor by which clusters increase the variance; 1: no clusters.
     """
 
     deviation: float
@@ -153,12 +150,12 @@ def needed_for_share(
     if not 0 <= base + effect <= 1 or effect == 0:
         return None
     gained, lost = changed_shares(base, effect, correlation)
-    found = _first(lambda n: share_power(n, gained, lost) >= POWER)
+    found = _smallest(lambda n: share_power(n, gained, lost) >= POWER)
     return None if found is None else math.ceil(found * design_effect)
 
 
-def _first(holds: Callable[[int], bool]) -> int | None:
-    """The least number, doubled and halved for, of which a growing condition holds."""
+def _smallest(holds: Callable[[int], bool]) -> int | None:
+    """Smallest integer that satisfies a monotone condition; None beyond ten million."""
     high = MIN_PAIRS
     while not holds(high):
         if high > _MOST_ITEMS:

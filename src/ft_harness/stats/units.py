@@ -62,8 +62,7 @@ def pair_units(base: Array, tuned: Array, clusters: Counts | None = None) -> Pai
 
 
 def make_units(statistics: Sequence[Array], clusters: Counts | None) -> Units:
-    """The units of items, whose statistics [n, K] stand in one array or beside each other in
-    several.
+    """The units of items, whose statistics [n, K] are in one array or, for two sides, in two.
 
     `clusters` [n] numbers each item's cluster from 0; None: each item alone. Where more than 5,000
     rows differ, units are put together at random into 2,000 blocks, which are then the units:
@@ -87,8 +86,8 @@ def _sum_groups(rows: Array, groups: Counts) -> Array:
 def _distinct(rows: Array) -> tuple[Array, Counts]:
     """Distinct rows and how often each occurs, in an order that depends on the rows alone.
 
-    Rows are told apart by a 64-bit hash, and sorted for good where two different ones share it:
-    numpy's own sorting of whole rows takes a hundred times as long.
+    Rows are compared by a 64-bit hash, and sorted whole only where two different ones share it:
+    numpy's sorting of whole rows takes a hundred times as long.
     """
     hashes = np.zeros(len(rows), dtype=np.uint64)
     for column in rows.T:

@@ -60,7 +60,7 @@ def inline(text: str) -> str:
     1000 characters.
 
     Escapes don't stop renderers that look for mentions, addresses and formulas after parsing, so
-    the characters these need (`@`, `$`, `://`, `www.`) stand in code spans of their own.
+    the characters these need (`@`, `$`, `://`, `www.`) appear in code spans of their own.
     """
     escaped = _DOUBLED.sub(r"\\\1", visible(text, _INLINE_LIMIT).translate(_ESCAPES))
     return _LIVE.sub(r"`\g<0>`", escaped)

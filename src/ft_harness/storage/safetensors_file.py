@@ -1,5 +1,4 @@
-"""What a safetensors file says it holds, by its header and held against its size; no tensor is
-read."""
+"""The tensors that a safetensors file declares, checked against its size; no tensor is read."""
 
 from __future__ import annotations
 
@@ -13,8 +12,9 @@ from ft_harness.errors import InputError
 
 _MAX_HEADER = 100_000_000  # bytes, as the safetensors library has it
 _BITS = {
-    "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
-    "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64, "C64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,
+    "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32,
+    "I64": 64, "U64": 64, "F64": 64, "C64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
 }  # fmt: skip
 
 

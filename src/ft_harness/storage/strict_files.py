@@ -1,5 +1,5 @@
-"""Strict YAML: safe types only, no duplicate keys, bounded in size, and the line of every key for
-messages."""
+"""Strict YAML and JSON: safe types only, no duplicate keys, bounded in size; of YAML the line of
+every key, for messages."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from ft_harness.errors import FtHarnessError, InputError
 
 KeyPath = tuple[str, ...]
 LARGEST_FILE = 1_000_000  # bytes
-MOST_NODES = 10_000  # values and keys, each alias counted with all that it stands for
+MOST_NODES = 10_000  # values and keys, each alias counted with everything it refers to
 DEEPEST = 50
-
-
+_MAX_JSON = 64 << 20  # bytes
 _SafeLoader: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 
@@ -36,7 +35,7 @@ def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[
             )
         if key in seen:
             raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} stands twice", key_node.start_mark
+                None, None, f"the key {key!r} is listed twice", key_node.start_mark
             )
         seen.add(key)
     return loader.construct_mapping(node, deep=True)
@@ -63,16 +62,15 @@ def _key_lines(node: yaml.Node | None, prefix: KeyPath = ()) -> dict[KeyPath, in
 
 def _count_events(text: str, loader: Any) -> None:
     """Count nodes and depth on the stream of events, before anything is built: a few lines of
-    aliases can stand for millions of values.
+    aliases can expand to millions of values.
 
     Raises:
         ValueError: more than `MOST_NODES` or deeper than `DEEPEST`.
         yaml.YAMLError: `loader` can't read it, and found so before a bound was exceeded.
     """
-    behind: dict[str | None, int] = {}  # anchor -> nodes that it stands for
-    open_: list[
-        tuple[str | None, int]
-    ] = []  # (anchor, nodes before it) of the collections not yet closed
+    behind: dict[str | None, int] = {}  # anchor -> nodes that it expands to
+    # (anchor, nodes before it) of the collections that are not yet closed
+    open_: list[tuple[str | None, int]] = []
     nodes = 0
     for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.CollectionEndEvent):
@@ -93,8 +91,8 @@ def _count_events(text: str, loader: Any) -> None:
 def _check_bounds(text: str) -> None:
     """Refuse a text with too many values or too many levels, see `_count_events`.
 
-    Some releases of libyaml have a limit of their own on nesting, and find it exceeded while they read
-    ahead of their events. PyYAML's reader in Python has none, but is too slow to read every file with.
+    Some releases of libyaml have a limit of their own on nesting, and find it exceeded while they
+    read ahead of their events. PyYAML's reader in Python has none, but is too slow for every file.
     """
     try:
         _count_events(text, _SafeLoader)
@@ -102,15 +100,6 @@ def _check_bounds(text: str) -> None:
         with suppress(yaml.YAMLError):
             _count_events(text, yaml.SafeLoader)
         raise
-
-
-def _read_text(path: Path) -> str:
-    size = path.stat().st_size
-    if size > LARGEST_FILE:
-        raise OSError(
-            f"{size} bytes, more than the {LARGEST_FILE} that a file of settings may have"
-        )
-    return path.read_text(encoding="utf-8")
 
 
 def _parse(text: str) -> tuple[Any, dict[KeyPath, int]]:
@@ -133,7 +122,10 @@ def read_yaml(
             twice, or is no mapping.
     """
     try:
-        text = _read_text(path)
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            raise OSError(f"{size} bytes, more than the {LARGEST_FILE} allowed for settings")
+        text = path.read_text(encoding="utf-8")
         _check_bounds(text)
         content, lines = _parse(text)
     except (OSError, UnicodeDecodeError) as error:
@@ -145,7 +137,7 @@ def read_yaml(
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise error_type(
-            f"{where}: not valid YAML ({reason})", "valid YAML", "mend this line"
+            f"{where}: not valid YAML ({reason})", "valid YAML", "fix this line"
         ) from error
     if not isinstance(content, dict):
         raise error_type(
@@ -154,7 +146,33 @@ def read_yaml(
     return content, lines
 
 
-_MAX_JSON = 64 << 20  # bytes
+def read_bytes(path: Path) -> bytes:
+    """The content of a regular file; a pipe or a device, which may never end, is not opened.
+
+    Raises:
+        InputError: too large, not readable or no regular file.
+    """
+    try:
+        if path.is_file() and path.stat().st_size <= _MAX_JSON:
+            return path.read_bytes()
+    except OSError:
+        pass
+    raise _no_object(path)
+
+
+def parse_json(path: Path, content: bytes) -> dict[str, Any]:
+    """The JSON object that a file's content is.
+
+    Raises:
+        InputError: no JSON object.
+    """
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise _no_object(path)
+    return value
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -163,13 +181,8 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         InputError: too large, not readable or no JSON object.
     """
-    try:
-        size = path.stat().st_size
-        content = json.loads(path.read_text(encoding="utf-8")) if size <= _MAX_JSON else None
-    except (OSError, ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        raise InputError(
-            f"{path}: no JSON object", "a whole file", "fetch or make the folder again"
-        )
-    return content
+    return parse_json(path, read_bytes(path))
+
+
+def _no_object(path: Path) -> InputError:
+    return InputError(f"{path}: no JSON object", "a whole file", "fetch or make the folder again")

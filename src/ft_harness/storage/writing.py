@@ -8,6 +8,7 @@ the redaction of secrets, and JSON never holds NaN.
 from __future__ import annotations
 
 import errno
+import fcntl
 import gzip
 import os
 import shutil
@@ -106,8 +107,6 @@ def append_lines(path: Path, lines: Iterable[str]) -> None:
 
     An unfinished last line, which a killed process left, is cut off first.
     """
-    import fcntl
-
     content = redact("".join(f"{line}\n" for line in lines)).encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -216,8 +215,6 @@ def locked(folder: Path) -> Iterator[str | None]:
     Raises:
         InputError: another running process holds it.
     """
-    import fcntl
-
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_FILE
     with path.open("a+", encoding="utf-8") as lock:

@@ -19,7 +19,9 @@ from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
 from ft_harness.paths import PACKAGE
 from ft_harness.storage import write_text
 from ft_harness.storage.escaping import inline
-from ft_harness.tasks.loading import TaskSpec, load_tasks, task_files
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.listing import task_files
+from ft_harness.tasks.loading import load_tasks
 
 MOST_CLASSES = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,59}")
@@ -443,7 +445,7 @@ def write_task(task: NewTask, folder: Path) -> Path:
     with tempfile.TemporaryDirectory() as trial:
         yaml = f"{task.name}.yaml"
         write_text(Path(trial) / yaml, files[yaml])
-        load_tasks(TaskSpec(task.name, trial), SPLITS)
+        load_tasks(find_task(task.name, trial), SPLITS)
     raise_problems(storage.problems(folder))
     for name, text in files.items():
         write_text(folder / name, text)

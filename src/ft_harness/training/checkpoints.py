@@ -26,7 +26,7 @@ from ft_harness.errors import (
 )
 from ft_harness.models.adapters import HISTORY_FILE, read_history
 from ft_harness.recipe import differences
-from ft_harness.records import Frozen, Probe, SettingChange, read_kept
+from ft_harness.records import Frozen, SettingChange
 from ft_harness.storage import (
     DROPPED,
     append_line,
@@ -44,7 +44,6 @@ from ft_harness.training.progress import PROGRESS_FILE, read_progress
 CHECKPOINTS = "checkpoints"
 PLAN_FILE = "plan.json"
 CHANGES_FILE = "changes.jsonl"
-PROBE_FILE = "probe.json"
 MANIFEST_FILE = "MANIFEST.json"
 MICRO_BATCH = "micro_batch"  # the setting that changes where memory runs out
 _PREFIX = "checkpoint-"
@@ -164,21 +163,6 @@ class CheckpointFolder:
         """Keep a change on disk: a run that is killed and continued tells of it too."""
         self.changes.append(change)
         append_line(self.path / CHANGES_FILE, change.model_dump_json())
-
-    def keep_probe(self, probe: Probe | None) -> None:
-        """Keep on disk what the probe before training found: a continued run makes none."""
-        if probe is not None:
-            write_text(self.path / PROBE_FILE, probe.model_dump_json())
-
-    def read_probe(self) -> Probe | None:
-        """What the probe found; None: none was made.
-
-        Raises:
-            InputError: the file is damaged.
-        """
-        return read_kept(
-            self.path / PROBE_FILE, Probe, "a probe", "delete it: the card tells of no probe then"
-        )
 
     @contextmanager
     def named_in_faults(self) -> Iterator[None]:

@@ -275,7 +275,7 @@ def _checkpointing_problems(recipe: Recipe) -> list[FtHarnessError]:
     if not recipe.train.gradient_checkpointing:
         return []
     try:
-        empty: Any = empty_model(recipe.model, head=recipe.adapter.task_type == "SEQ_CLS")
+        empty: Any = empty_model(recipe.model, head=recipe.adapter.has_head)
     except InputError:
         return []
     if empty.supports_gradient_checkpointing:

@@ -54,10 +54,11 @@ def find_lineage(recipe: Recipe, folder: Path | None) -> list[Ancestor]:
         ):
             return card.lineage
         raise _missing(parent)
-    card, history = adapters.read_card(parent), adapters.read_history(parent)
+    read, history = adapters.AdapterFolder(parent), adapters.read_history(parent)
+    card = read.card
     own = Ancestor(
         name=parent.resolve().name,
-        identity=adapters.identity(parent),
+        identity=read.identity,
         fingerprint=card.fingerprint if card else None,
         epochs=history[-1].epoch if card and history else None,
         steps=card.steps if card else None,
@@ -78,9 +79,7 @@ def parent_problems(recipe: Recipe, folder: Path) -> list[FtHarnessError]:
         return []
     if not parent.is_dir():
         return [_missing(parent)]
-    found = adapters.problems(
-        parent, None, recipe.model, head=recipe.adapter.task_type == "SEQ_CLS"
-    )
+    found = adapters.problems(parent, None, recipe.model, head=recipe.adapter.has_head)
     return found or _other_shape(recipe, parent)
 
 

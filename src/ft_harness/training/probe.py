@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,12 +16,14 @@ from accelerate.utils import send_to_device
 from ft_harness import processes
 from ft_harness.models.memory import attempt
 from ft_harness.recipe import Recipe
-from ft_harness.records import Probe
+from ft_harness.records import Probe, read_kept
+from ft_harness.storage import write_text
 from ft_harness.training.hyperparameters import make_optimizer
 from ft_harness.training.numerics import autocast, undisturbed
 from ft_harness.training.objectives import Objective
 from ft_harness.training.plan import TrainingPlan
 
+PROBE_FILE = "probe.json"
 STEPS, ROWS = 10, 8
 LEAST_STEPS = 50  # of the training; fewer are soon seen as they are
 SHARE = 0.05  # of the training's rows that the probe may read
@@ -54,6 +57,22 @@ def probe_first(plan: TrainingPlan, model: Any, objective: Objective) -> Probe |
             *(STEPS, ROWS, *shown, _CAUSES[found.verdict]),
         )
     return found
+
+
+def keep_probe(folder: Path, probe: Probe | None) -> None:
+    """Keep what was found next to the checkpoints: a continued run makes no probe."""
+    if probe is not None:
+        write_text(folder / PROBE_FILE, probe.model_dump_json())
+
+
+def read_probe(folder: Path) -> Probe | None:
+    """What was found; None: no probe was made.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    action = "delete it: the card has no probe then"
+    return read_kept(folder / PROBE_FILE, Probe, "a probe", action)
 
 
 def is_worth(recipe: Recipe, rows: int) -> bool:

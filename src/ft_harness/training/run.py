@@ -11,7 +11,7 @@ from typing import Any
 from accelerate.utils import set_seed
 
 from ft_harness import processes
-from ft_harness.models.adapters import file_hashes, read_history, write_card
+from ft_harness.models.adapters import AdapterFolder, read_history, write_card
 from ft_harness.models.heads import write_init
 from ft_harness.models.memory import reset_peaks
 from ft_harness.records import Card, HistoryEntry
@@ -26,7 +26,7 @@ from ft_harness.training.monitoring import Monitor
 from ft_harness.training.numerics import describe_precision
 from ft_harness.training.objectives import make_objective
 from ft_harness.training.plan import TRAINING_VERSION, TrainingPlan, check_trained
-from ft_harness.training.probe import probe_first
+from ft_harness.training.probe import keep_probe, probe_first, read_probe
 from ft_harness.training.validation import EpochScorer, epochs_of, load_best
 
 
@@ -60,7 +60,7 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
         set_seed(recipe.train.seed)
         with processes.kept_from_libraries():
             if checkpoints.start is None:
-                checkpoints.keep_probe(probe_first(plan, model, objective))
+                keep_probe(checkpoints.path, probe_first(plan, model, objective))
             loop = Loop(plan, model, objective, checkpoints, Monitor(recipe, folder), scorer)
         loop.run()
         known = {"precision": precision, **largest_peaks(), **checkpoints.record()}
@@ -73,7 +73,7 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
             known |= {"epochs": epochs_of(history)}
             found |= {
                 "trainable_parameters": sum(each.numel() for each in loop.trained),
-                "probe": checkpoints.read_probe(),
+                "probe": read_probe(checkpoints.path),
                 "cost": measure_cost(loop.meter.spent(), model, plan.data, folder, known),
             }
             card = _card(plan, folder, history, found)
@@ -107,7 +107,7 @@ def _card(
         final_loss=_mean_loss(losses[-max(1, len(losses) // 10) :]),
         lineage=list(data.lineage),
         provenance=snapshot(),
-        files=file_hashes(folder),
+        files=AdapterFolder(folder).hashes,
         **found,
     )
 

@@ -20,7 +20,7 @@ from ft_harness.evaluation.backends.recovery import Effort
 from ft_harness.evaluation.backends.scorer import Scorer
 from ft_harness.evaluation.backends.store import ResponseStore
 from ft_harness.models import base_model, quantization
-from ft_harness.models.adapters import adapter_folder, attach, base_of
+from ft_harness.models.adapters import AdapterFolder, adapter_folder, attach
 from ft_harness.models.base_model import BaseModel, describe, model_folder
 from ft_harness.models.lm_eval_private import HookedHFLM
 from ft_harness.recipe import ModelSection
@@ -54,7 +54,13 @@ def named_base(peft: str | None) -> str:
         raise ConfigError(
             "no model is named", "pretrained=... or peft=... among the model arguments", "add one"
         )
-    return base_of(adapter_folder(peft))
+    return AdapterFolder(adapter_folder(peft)).base_name
+
+
+def _keep_weights(model: Any) -> None:
+    """lm-eval's constructor ties the weights of each model that it is given, also of one that was
+    loaded with weights of its own for both; until it is through, that does nothing."""
+    model.tie_weights = lambda *_, **__: None
 
 
 class CausalLM(DistributedLM, HookedHFLM):
@@ -90,7 +96,10 @@ class CausalLM(DistributedLM, HookedHFLM):
         self._quantization = quantization
         pretrained = named_base(options.get("peft")) if pretrained is None else pretrained
         pretrained = model_folder(pretrained) if isinstance(pretrained, str) else pretrained
+        if not isinstance(pretrained, str):
+            _keep_weights(pretrained)
         super().__init__(pretrained=pretrained, batch_size=1, **options)
+        del self.model.tie_weights
         most = rows_at_most(batch_size)
         name = pretrained if isinstance(pretrained, str) else self.model.name_or_path
         self.scorer = Scorer(self.model, name, self.tokenizer.pad_token_id or 0, most)
@@ -132,6 +141,7 @@ class CausalLM(DistributedLM, HookedHFLM):
             )
             tuned, _ = attach(adapter_folder(peft), base, _PROOF, form=None)
             self.replace_model(tuned.model)
+        _keep_weights(self.model)
 
     @property
     def fallback(self) -> str | None:

@@ -1,4 +1,4 @@
-"""The adapter folder: card, integrity, identity of the base, live-proof."""
+"""The adapter folder: read once, checked against its base, attached and proven live."""
 
 from ft_harness.models.adapters.card import (
     CARD_FILE,
@@ -8,9 +8,6 @@ from ft_harness.models.adapters.card import (
     MODEL_FILE,
     WEIGHTS_FILE,
     adapter_folder,
-    base_of,
-    file_hashes,
-    identity,
     read_card,
     read_history,
     read_lineage,
@@ -18,6 +15,7 @@ from ft_harness.models.adapters.card import (
     write_card,
 )
 from ft_harness.models.adapters.fit import read_tensors
+from ft_harness.models.adapters.folder import AdapterFolder, identity
 from ft_harness.models.adapters.integrity import problems
 from ft_harness.models.adapters.live import attach, attached
 from ft_harness.models.adapters.originals import Originals, put_back, remember
@@ -30,13 +28,12 @@ __all__ = [
     "LINEAGE_FILE",
     "MODEL_FILE",
     "WEIGHTS_FILE",
+    "AdapterFolder",
     "Originals",
     "adapter_folder",
     "attach",
     "attached",
-    "base_of",
     "dora_problems",
-    "file_hashes",
     "identity",
     "lora_config",
     "problems",

@@ -1,9 +1,7 @@
-"""Our own files of an adapter folder: card and history, the hashes of what decides what the adapter
-does."""
+"""Our own files of an adapter folder: card, history and lineage; names of all its files."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -12,19 +10,16 @@ from pydantic import ValidationError
 from ft_harness.errors import InputError
 from ft_harness.models.heads import HEAD_FILE
 from ft_harness.records import Card, HistoryEntry, LineageEntry, read_kept
-from ft_harness.storage import canonical_json, sha256_file, sha256_text, write_text
-from ft_harness.storage.strict_files import read_json
+from ft_harness.storage import write_text
 
 CARD_FILE = "card.json"
 HISTORY_FILE = "history.jsonl"
 LINEAGE_FILE = "lineage.jsonl"
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
-MODEL_FILE = (
-    "model.safetensors"  # in place of an adapter's weights, where all of the model's were trained
-)
+MODEL_FILE = "model.safetensors"  # in an adapter's place, where all weights were trained
 MODEL_CONFIG_FILE = "config.json"
-_KEPT_FILES = (WEIGHTS_FILE, CONFIG_FILE, HEAD_FILE, MODEL_FILE, MODEL_CONFIG_FILE)
+KEPT_FILES = (WEIGHTS_FILE, CONFIG_FILE, HEAD_FILE, MODEL_FILE, MODEL_CONFIG_FILE)
 
 
 def write_card(folder: Path, card: Card) -> None:
@@ -61,25 +56,6 @@ def adapter_folder(name: str) -> Path:
             "a PEFT adapter folder",
             "check the path",
         ) from error
-
-
-def base_of(folder: Path) -> str:
-    """The base model that an adapter was trained on, by its card, else by PEFT's configuration.
-
-    Raises:
-        InputError: neither names one.
-    """
-    card, path = read_card(folder), folder / CONFIG_FILE
-    if card is not None:
-        return card.model.pretrained
-    named = read_json(path).get("base_model_name_or_path") if path.is_file() else None
-    if not named:
-        raise InputError(
-            f"{folder}: nothing names its base model",
-            "base_model_name_or_path",
-            "give pretrained= too",
-        )
-    return str(named)
 
 
 def read_history(folder: Path) -> list[HistoryEntry]:
@@ -129,24 +105,8 @@ def read_lineage(folder: Path) -> list[list[HistoryEntry]]:
     return stretches
 
 
-def file_hashes(folder: Path) -> dict[str, str]:
-    """sha256 of the files that decide what the adapter does."""
-    return {name: sha256_file(folder / name) for name in _KEPT_FILES if (folder / name).exists()}
-
-
 def weights_file(folder: Path) -> Path:
     """The file of trained weights in a finished folder or a checkpoint: an adapter's, or all of a
     model's."""
     adapter, model = folder / WEIGHTS_FILE, folder / MODEL_FILE
     return model if model.is_file() and not adapter.is_file() else adapter
-
-
-def identity(folder: Path) -> str:
-    """One hash over the adapter's weights and configuration (PEFT writes sets in any order)."""
-    weights = weights_file(folder)
-    name = MODEL_CONFIG_FILE if weights.name == MODEL_FILE else CONFIG_FILE
-    config = json.loads((folder / name).read_text(encoding="utf-8"))
-    ordered = {
-        key: sorted(value) if isinstance(value, list) else value for key, value in config.items()
-    }
-    return f"sha256:{sha256_text(sha256_file(weights) + canonical_json(ordered))[:32]}"

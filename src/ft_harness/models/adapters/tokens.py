@@ -31,7 +31,7 @@ _TEXTS = (
 def compare(
     folder: Path, tokenizer: Any, rows: int, form: PromptForm | None
 ) -> tuple[list[FtHarnessError], list[str]]:
-    """(faults, what could not be checked) of the folder's tokenizer beside the base's.
+    """(faults, what could not be checked) of the folder's tokenizer compared with the base's.
 
     Args:
         tokenizer: the base's.
@@ -109,7 +109,7 @@ def _fault(path: Path, what: str, tokens: list[str]) -> InputError:
     return InputError(
         f"{path}: {what} (as {tokens[0][:40]!r})",
         "the tokenizer of the base; its vocabulary is neither cut nor grown",
-        "use the base it was trained on, or merge the adapter where it was trained and score the merged model",
+        "use the base it was trained on, or score a merged model",
     )
 
 
@@ -128,6 +128,6 @@ def _other_template(folder: Path, form: PromptForm) -> list[FtHarnessError]:
             f"{folder}: brings another chat template ({sha256_text(own)[:16]}) than the base's "
             f"({form.chat_template_hash})",
             "prompts of the form that the adapter was trained on",
-            "use a base folder with the adapter's template, or --set task.apply_chat_template=false",
+            "give the base folder the adapter's template, or set task.apply_chat_template=false",
         )
     ]

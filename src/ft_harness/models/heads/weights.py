@@ -1,5 +1,5 @@
-"""A head's weights: found in the checkpoint or drawn, kept in a file beside the adapter, checked
-when one is scored."""
+"""A head's weights: found in the checkpoint or drawn, kept in a file in the adapter's folder, and
+checked when one is scored."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from ft_harness.errors import InputError
 from ft_harness.models.heads.plan import check_trained
 from ft_harness.models.heads.types import Head, HeadPlan
+from ft_harness.records import SEQ_CLS
 from ft_harness.storage import sha256_text, write_bytes
 
 HEAD_FILE = "head_init.safetensors"
@@ -88,8 +89,8 @@ def _unquantised(config: Any) -> list[str]:
 
 
 def own_modules(model: Any) -> tuple[str, ...]:
-    """Names of the modules with weights that stand beside the backbone of a sequence classification
-    model."""
+    """Names of the modules with weights of a sequence classification model that are not in its
+    backbone."""
     children = (
         (name, child) for name, child in model.named_children() if name != model.base_model_prefix
     )
@@ -169,7 +170,8 @@ def _fill(model: Any, drawn: tuple[str, ...], plan: HeadPlan) -> None:
         k: p.shape for k, p in parameters.items()
     }:
         raise InputError(
-            f"{plan.init}: holds {', '.join(stored) or 'nothing'}, of other names or shapes than this base's head",
+            f"{plan.init}: holds {', '.join(stored) or 'nothing'}, "
+            "of other names or shapes than this base's head",
             ", ".join(parameters) or "no file: the checkpoint has a trained head",
             "use the base model and the task that the head was drawn for",
         )
@@ -193,8 +195,7 @@ def _hash(tensors: Mapping[str, Any]) -> str:
     return f"sha256:{sha256_text('|'.join(parts))[:32]}"
 
 
-# --- the file of drawn weights
-# ---------------------------------------------------------------------------------------
+# --- the file of drawn weights ---
 
 
 def write_init(folder: Path, model: Any, head: Head) -> None:
@@ -209,7 +210,7 @@ def _about(plan: HeadPlan) -> dict[str, str]:
 
 
 def init_metadata(path: Path) -> dict[str, str]:
-    """What a file of drawn weights says of itself: `seed` and `labels` (a JSON list).
+    """The metadata of a file of drawn weights: `seed` and `labels` (a JSON list).
 
     Raises:
         InputError: the file is damaged.
@@ -249,8 +250,7 @@ def _damaged(path: Path, error: Exception) -> InputError:
     )
 
 
-# --- adapters
-# --------------------------------------------------------------------------------------------------------
+# --- adapters ---
 
 
 def check_adapter(folder: Path, config: Mapping[str, Any], head: Head | None) -> list[str]:
@@ -272,9 +272,10 @@ def check_adapter(folder: Path, config: Mapping[str, Any], head: Head | None) ->
     ]
     if untrained:
         raise InputError(
-            f"{folder}: the adapter has no weights of the head's {', '.join(untrained)}, which would stay as drawn",
+            f"{folder}: the adapter has no weights of the head's {', '.join(untrained)}, "
+            "which would stay as drawn",
             "a trained classification head in the adapter",
-            f"train it with task_type=SEQ_CLS and modules_to_save={list(head.modules)}",
+            f"train it with task_type={SEQ_CLS} and modules_to_save={list(head.modules)}",
         )
     path = folder / HEAD_FILE
     if not path.is_file():
@@ -285,7 +286,8 @@ def check_adapter(folder: Path, config: Mapping[str, Any], head: Head | None) ->
         )
     if _hash(read_init(path)) != head.identity:
         raise InputError(
-            f"{path}: another head than the base was loaded with ({head.identity or 'a trained one'})",
+            f"{path}: not the head that the base was loaded with "
+            f"({head.identity or 'a trained one'})",
             "one freshly drawn head for base and adapter",
             "score this adapter by itself: ft-harness eval RECIPE --adapter FOLDER",
         )
