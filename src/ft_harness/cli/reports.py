@@ -88,6 +88,13 @@ _LAYOUT: dict[str, tuple[Any, Any]] = {
         ],
         20_000,
     ),
+    "holm": (
+        Annotated[
+            bool,
+            typer.Option("--holm", help="adjust p over the deciding comparisons of this report"),
+        ],
+        False,
+    ),
 }  # options of every command that writes a report: type and default
 NameOption = Annotated[str, typer.Option("--name", help="name of the report's folder")]
 

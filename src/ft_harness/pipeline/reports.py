@@ -76,7 +76,8 @@ def make_layout(options: Mapping[str, Any]) -> Layout:
     view = report.make_view(options["rows"], options["columns"], options["metrics"])
     terms = Terms(tuple(options["factor"]), tuple(options["allow_mismatch"]))
     check_terms(terms)
-    return Layout(check_formats(options["formats"]), view, terms, options["listed"])
+    formats = check_formats(options["formats"])
+    return Layout(formats, view, terms, options["listed"], holm=options["holm"])
 
 
 def check_formats(names: str) -> tuple[str, ...]:
