@@ -93,7 +93,7 @@ class Loop:
         rows = plan.data.examples
         self.share = share_out(plan.recipe)
         self.steps = self.settings.planned_steps(len(rows))
-        self.steps_of_epoch = math.ceil(len(rows) / self.share.step)
+        self.steps_per_epoch = math.ceil(len(rows) / self.share.step)
         lengths = [len(row.input_ids) for row in rows]
         self.sampler = StepSampler(lengths, self.share, self.settings.seed)
         pin = plan.base.device == "cuda"
@@ -127,10 +127,10 @@ class Loop:
                     self._close_step(evaluate=True, save=True)
                 while not self.progress.is_complete:
                     self._run_epoch()
+                check_weights(self.model, self.progress.step, self._rate())
+                self.meter.stop()
             finally:
                 self.monitor.end()
-            check_weights(self.model, self.progress.step, self._rate())
-            self.meter.stop()
 
     def _run_epoch(self) -> None:
         """Take the steps of the present epoch that are left, or those up to the last of all."""
@@ -141,7 +141,7 @@ class Loop:
 
     def _batches_of_steps(self) -> Iterator[list[Batch]]:
         """The batches of each step that is left of the present epoch."""
-        epoch, done = divmod(self.progress.step, self.steps_of_epoch)
+        epoch, done = divmod(self.progress.step, self.steps_per_epoch)
         self.sampler.set_epoch(epoch)
         if done == 0:
             batches = iter(self.loader)
@@ -158,7 +158,7 @@ class Loop:
         """Learn from the rows of one step, in all processes; then close it."""
         targets, tokens = self._count(batches)
         batches = send_to_device(batches, self.accelerator.device)
-        losses = [self._learn(batch, targets, turn) for turn, batch in enumerate(batches)]
+        losses = [self.learn(batch, targets, turn) for turn, batch in enumerate(batches)]
         loss = sum(losses[1:], losses[0])
         processes.add_up([loss])
         add_gradients(self.trained)
@@ -184,7 +184,7 @@ class Loop:
         tokens = sum(int(batch["attention_mask"].sum()) for batch in batches)
         return sum_counts([targets, tokens], self.accelerator.device)
 
-    def _learn(self, batch: Batch, targets: int, turn: int) -> torch.Tensor:
+    def learn(self, batch: Batch, targets: int, turn: int) -> torch.Tensor:
         """Add a batch's gradients to those of the step; its part of the step's loss.
 
         Args:
@@ -227,7 +227,7 @@ class Loop:
 
     def _epoch(self) -> float:
         """How many epochs are done, by batches."""
-        whole, steps = divmod(self.progress.step, self.steps_of_epoch)
+        whole, steps = divmod(self.progress.step, self.steps_per_epoch)
         return round(whole + steps * self.share.accumulation / len(self.sampler), 6)
 
     # --- after a step ---------------------------------------------------------------------------
@@ -235,7 +235,7 @@ class Loop:
     def _is_evaluation_due(self) -> bool:
         if not self.plan.data.validation or self.settings.eval_strategy == "no":
             return False
-        every = self.settings.eval_steps or self.steps_of_epoch
+        every = self.settings.eval_steps or self.steps_per_epoch
         return self.progress.is_complete or self.progress.step % every == 0
 
     def _is_checkpoint_due(self) -> bool:
