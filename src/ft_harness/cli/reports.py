@@ -88,6 +88,13 @@ _LAYOUT: dict[str, tuple[Any, Any]] = {
         ],
         20_000,
     ),
+    "holm": (
+        Annotated[
+            bool,
+            typer.Option("--holm", help="adjust p over the deciding comparisons of this report"),
+        ],
+        False,
+    ),
 }  # options of every command that writes a report: type and default
 NameOption = Annotated[str, typer.Option("--name", help="name of the report's folder")]
 
@@ -178,7 +185,7 @@ def _check_regression(study: Study, metric: str) -> None:
         say(f"{metric} was scored on {places} only: no other comparison was judged.")
     failed = [row for row in rows if row.verdict == "worse" or row.delta is None]
     for row in failed:
-        say(state_verdict(row, None, adjusted=len(study.comparisons) > 1))
+        say(state_verdict(row, None))
     if failed:
         raise typer.Exit(1)
 

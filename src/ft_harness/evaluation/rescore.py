@@ -100,6 +100,7 @@ def _score_again(evaluation: Evaluation, definition: Definition) -> Evaluation:
             "settings": job.settings,
             "scores": make_scores(state, job, scored),
             "rescored_from": record.eval_id,
+            "primary_metric": (task.config.metadata or {}).get("primary_metric"),
         }
     )
     write_evaluation(folder, new, scored)

@@ -20,6 +20,7 @@ from ft_harness.errors import (
     suggest,
 )
 from ft_harness.evaluation.backends import decoding
+from ft_harness.evaluation.jobs import declared_primary
 from ft_harness.models import adapters, base_model, heads
 from ft_harness.models.prompts import PLAIN, PromptForm, prompt_form
 from ft_harness.pipeline.gold_answers import check_gold
@@ -230,6 +231,7 @@ def _check_loaded(recipe: Recipe, checked: Checked, scope: Scope) -> None:
     faults += training_problems(loaded["train"]) if scope.trains else []
     faults += _check_validation(recipe, loaded) if scope.trains else []
     faults += decoding.problems(loaded, recipe.eval.protocols())
+    faults += _check_primary(recipe, loaded)
     rows = check_rows(loaded, form, privacy=scope.privacy)
     findings.add(rows)
     # Few-shot examples are rendered from the same rows: their faults are those above.
@@ -238,6 +240,24 @@ def _check_loaded(recipe: Recipe, checked: Checked, scope: Scope) -> None:
     if recipe.adapter.has_head:
         config = None if faults else base_model.load_config(recipe.model)
         faults += heads.problems(recipe, loaded.values(), config)
+
+
+def _check_primary(
+    recipe: Recipe, loaded: Mapping[Split, ConfigurableTask]
+) -> list[FtHarnessError]:
+    """A declared primary metric that the task does not score."""
+    task = next(iter(loaded.values()))
+    declared, known = declared_primary(task, recipe.eval), list(task.higher_is_better())
+    if declared is None or declared in known:
+        return []
+    where = "eval.primary_metric" if recipe.eval.primary_metric else "metadata.primary_metric"
+    return [
+        InputError(
+            f"{where}: {task.config.task} does not score {declared!r}{suggest(declared, known)}",
+            f"one of {', '.join(known)}",
+            f"change {where}, or add the metric to the task's metric_list",
+        )
+    ]
 
 
 def _facts(recipe: Recipe, checked: Checked, folders: Sequence[Path]) -> list[str]:

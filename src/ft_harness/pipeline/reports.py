@@ -11,8 +11,16 @@ from typing import Any
 
 from ft_harness import report, storage
 from ft_harness.comparison import remarks
-from ft_harness.comparison.aggregator import MOST_SHOWN, AdapterRun, Study, aggregate, compare_all
+from ft_harness.comparison.aggregator import (
+    MOST_SHOWN,
+    AdapterRun,
+    Question,
+    Study,
+    aggregate,
+    compare_all,
+)
 from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED, read_cases
+from ft_harness.comparison.families import list_families
 from ft_harness.comparison.terms import Terms, check_terms
 from ft_harness.data.data_report import read_data_report
 from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
@@ -42,12 +50,18 @@ class Layout:
         view: what the main table shows.
         terms: what may differ between base and tuned, and is noted.
         listed: how many items the page's case explorer holds at most.
+        holm: p is adjusted over the deciding comparisons of this report.
     """
 
     formats: tuple[str, ...] = USUAL_FORMATS
     view: View = View()  # noqa: RUF009
     terms: Terms = Terms()  # noqa: RUF009
     listed: int = MOST_LISTED
+    holm: bool = False
+
+    def question(self) -> Question:
+        """What the comparison is asked: the view's metrics lead everywhere."""
+        return Question(self.view.metrics, self.holm)
 
 
 _USUAL = Layout()
@@ -62,7 +76,8 @@ def make_layout(options: Mapping[str, Any]) -> Layout:
     view = report.make_view(options["rows"], options["columns"], options["metrics"])
     terms = Terms(tuple(options["factor"]), tuple(options["allow_mismatch"]))
     check_terms(terms)
-    return Layout(check_formats(options["formats"]), view, terms, options["listed"])
+    formats = check_formats(options["formats"])
+    return Layout(formats, view, terms, options["listed"], holm=options["holm"])
 
 
 def check_formats(names: str) -> tuple[str, ...]:
@@ -105,18 +120,18 @@ def report_only(
     found = _find(paths)
     evaluations = found.evaluations
     runs, missing = _find_runs(evaluations)
-    terms = layout.terms
     study = aggregate(
         evaluations,
         runs,
         name=name,
         command=command,
-        allow_mismatch=terms.allow_mismatch,
-        factors=terms.factors,
+        terms=layout.terms,
+        question=layout.question(),
     )
     notes = [*study.notes, *missing, *found.notes, *_note_unread(found)]
     study = study.model_copy(update={"notes": notes, "unread": found.unread})
-    if not study.comparisons:
+    has_adapters = any(evaluation.record.adapter for evaluation in evaluations)
+    if not study.comparisons and (has_adapters or not study.untuned):
         reasons = [*found.unread, *study.notes]
         why = f" ({reasons[0]})" if reasons else ""
         raise InputError(
@@ -150,8 +165,8 @@ def compare_only(
     before, after = _find([base]), _find([tuned])
     pairs, alone = _pair_sides((base, before.evaluations), (tuned, after.evaluations))
     sides = [each for pair in pairs for each in pair]
-    compared = compare_all(pairs, layout.terms)
     runs, missing = _find_runs(sides)
+    compared = compare_all(pairs, layout.terms, runs, layout.question())
     footnotes = [note for each in compared for note in each.rows[-1].footnotes]
     notes = [
         *dict.fromkeys(footnotes),
@@ -162,7 +177,13 @@ def compare_only(
     ]
     unread = [*before.unread, *after.unread]
     study = Study(
-        name=name, comparisons=compared, adapters=runs, notes=notes, command=command, unread=unread
+        name=name,
+        comparisons=compared,
+        adapters=runs,
+        notes=notes,
+        command=command,
+        unread=unread,
+        families=list_families(compared, layout.holm),
     )
     study = explain(study, sides, folder)
     explorer = find_explorer(study, sides, layout.listed) if "html" in layout.formats else None

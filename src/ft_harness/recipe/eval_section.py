@@ -36,6 +36,11 @@ class EvalSection(Section):
     train_limit: int = Field(
         default=1000, ge=1, description="the train split is scored on a seeded sample of this size"
     )
+    primary_metric: str | None = Field(
+        default=None,
+        min_length=1,
+        description="metric that decides; null: the task's primary_metric, else what fits its type",
+    )
     merge: bool = Field(default=False, description="score adapters merged into the base's weights")
     limit: int | None = Field(
         default=None, ge=1, description="docs of each split, a seeded sample; null: all"

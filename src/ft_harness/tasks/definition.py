@@ -78,6 +78,11 @@ class TaskDefinition:
         return self._hash(kept, {})
 
     def _hash(self, content: Mapping[str, Any], metrics: Mapping[str, int]) -> str:
+        metadata = content.get("metadata")
+        if isinstance(metadata, Mapping) and "primary_metric" in metadata:
+            # it says which score is read first, and makes none
+            kept = {key: value for key, value in metadata.items() if key != "primary_metric"}
+            content = {**content, "metadata": kept}
         text = canonical_json(content)
         modules = sorted(set(re.findall(r"!function ([\w.]+)\.\w+", text)))
         foreign = [self.path.parent / f"{module.replace('.', '/')}.py" for module in modules]
