@@ -268,7 +268,7 @@ def test_a_prompt_may_end_in_white_space_under_a_template(questions: Path, tmp_p
 def test_a_template_that_writes_bos_twice_is_refused(questions: Path, tmp_path: Path):
     folder = save_chat_model(tmp_path / "m", "{{ bos_token }}" + template_of(bos=True))
     task = task_of("demo_qa", questions)["train"]
-    with pytest.raises(InputError, match="BOS twice"):
+    with pytest.raises(InputError, match="two BOS"):
         build_examples(
             task, task.eval_docs, build_tokenizer("bpe_bos"), 256, eos=True, form=form_of(folder)
         )

@@ -61,7 +61,9 @@ def test_the_largest_losses_per_token_are_found(scored: list[Evaluation]):
 def test_nothing_is_found_where_nothing_is_scored(tmp_path: Path):
     scored = [write(tmp_path / "base", None, BASE), write(tmp_path / "tuned", "mine", [None] * 7)]
     assert (
-        find_outliers(aggregate(scored, name="x", command="x", terms=Terms(allow_mismatch=("items",))), scored)
+        find_outliers(
+            aggregate(scored, name="x", command="x", terms=Terms(allow_mismatch=("items",))), scored
+        )
         == []
     )
 

@@ -160,7 +160,7 @@ def test_templates_are_compiled_once_and_lm_eval_is_left_as_it_was():
 
 def test_bos_twice_is_refused(tmp_path: Path):
     task, tokenizer = user_task(tmp_path, "<s><s>{{q}}"), build_tokenizer("bpe_bos")
-    with pytest.raises(InputError, match="BOS twice") as caught:
+    with pytest.raises(InputError, match="two BOS") as caught:
         build_examples(task, task.eval_docs, tokenizer, 64, eos=True)
     assert caught.value.exit_code == 3
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from ft_harness.errors import ConfigError, InputError, PolicyError, ProblemsError
-from ft_harness.paths import task_yamls_dir
+from ft_harness.paths import is_installed, task_yamls_dir
 from ft_harness.pipeline.checks import CheckOptions, check_all
 from ft_harness.tasks.checks import code_problems, metric_problems
 from ft_harness.tasks.definition import find_task
-from ft_harness.tasks.listing import TaskReader, is_trusted, list_tasks, merge
+from ft_harness.tasks.listing import TaskReader, list_tasks, merge
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.mock_answers import mock_problems
 from tests.builders.command import assert_three_lines
@@ -469,9 +469,9 @@ def test_ours_and_lm_evals_own_are_trusted(folder: Path):
 
     built_in = Path(lm_eval.__file__).parent / "tasks" / "gsm8k" / "gsm8k.yaml"
     assert built_in.is_file()
-    assert is_trusted(DEMO)
-    assert is_trusted(built_in)
-    assert not is_trusted(put(folder, MINE))
+    assert is_installed(DEMO)
+    assert is_installed(built_in)
+    assert not is_installed(put(folder, MINE))
     assert code_problems(find_task("demo_sentiment")) == []
 
 

@@ -153,14 +153,14 @@ def test_a_continued_training_adds_up_its_stretches(
     assert whole.tokens_per_second == pytest.approx(
         whole.tokens / (whole.seconds - whole.evaluation_seconds)
     )
-    original = Loop._learn
+    original = Loop.learn
 
     def stopping(self, *given):
         if self.progress.step == 2:
             raise KeyboardInterrupt
         return original(self, *given)
 
-    monkeypatch.setattr(Loop, "_learn", stopping)
+    monkeypatch.setattr(Loop, "learn", stopping)
     with pytest.raises(KeyboardInterrupt):
         train(TrainingPlan(recipe, base, training_set(recipe, base)), tmp_path / "parts")
     monkeypatch.undo()

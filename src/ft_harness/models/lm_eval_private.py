@@ -23,7 +23,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import CachingLM, TemplateLM
 from lm_eval.caching import cache
 from lm_eval.models.huggingface import HFLM
-from lm_eval.tasks import _yaml_loader
+from lm_eval.tasks import _factory, _yaml_loader
 
 from ft_harness.errors import PolicyError
 from ft_harness.models import transformers_private, trust  # noqa: F401  # the former replaces too
@@ -151,9 +151,8 @@ def import_function(name: str, folder: Path) -> Any:
     Raises:
         PolicyError: it is neither ours nor installed code, nor trusted.
     """
-    ours = trust.our_function(name)
-    if ours is not None:
-        return ours
+    if trust.is_ours(name):
+        return trust.our_function(name)
     trust.check_code(f"!function {name}", Path(folder))
     return _import_function(name, folder)
 
@@ -242,3 +241,13 @@ def saving_with(tracker: type) -> Iterator[None]:
         yield
     finally:
         loggers.EvaluationTracker = before
+
+
+@contextmanager
+def building_with(task_class: type) -> Iterator[None]:
+    """Within it task YAMLs become tasks of this class, wherever lm-eval builds them."""
+    before, _factory.ConfigurableTask = _factory.ConfigurableTask, task_class
+    try:
+        yield
+    finally:
+        _factory.ConfigurableTask = before

@@ -3,20 +3,18 @@ code from elsewhere."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ft_harness.errors import FtHarnessError, InputError, PolicyError
 from ft_harness.metrics import find_metric
-from ft_harness.models.trust import TRUST_FLAG
+from ft_harness.models.trust import TRUST_FLAG, is_ours
 from ft_harness.paths import is_installed
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.listing import TaskFile
 from ft_harness.tasks.task_yaml import key_problems, loader_problems
 
-# What anyone's task may name: the loader, and what scores and aggregates.
-_OUR_CODE = re.compile(r"!function ft_harness\.(data\.load_splits|metrics\.(score|aggregate)_\w+)")
+_FUNCTION = "!function "
 
 
 def definition_problems(definition: TaskDefinition) -> list[FtHarnessError]:
@@ -63,8 +61,8 @@ def _code_of(file: TaskFile) -> Iterator[str]:
     content = file.content
     # lm-eval prefers a module next to the YAML to the installed one
     shadowed = (file.path.resolve().parent / "ft_harness").exists()
-    named = dict.fromkeys(text for text in _texts(content) if text.startswith("!function "))
-    yield from (text for text in named if shadowed or not _OUR_CODE.fullmatch(text))
+    named = dict.fromkeys(text for text in _texts(content) if text.startswith(_FUNCTION))
+    yield from (text for text in named if shadowed or not is_ours(text.removeprefix(_FUNCTION)))
     if str(content.get("dataset_path", "")).endswith(".py"):
         yield f"dataset_path: {content['dataset_path']}"
     arguments = content.get("dataset_kwargs")

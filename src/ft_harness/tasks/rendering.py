@@ -44,7 +44,7 @@ class RenderedTask(ConfigurableTask):  # type: ignore[misc]
 
     def doc_to_text(self, doc: Any, doc_to_text: Any = None) -> Any:
         """The question as text; an index of the choices where whole prompts are compared."""
-        text = _render("doc_to_text", super().doc_to_text, doc, doc_to_text)
+        text = render_field("doc_to_text", super().doc_to_text, doc, doc_to_text)
         if isinstance(text, str) or (
             isinstance(text, int) and self.config.doc_to_choice is not None
         ):
@@ -55,7 +55,7 @@ class RenderedTask(ConfigurableTask):  # type: ignore[misc]
 
     def doc_to_choice(self, doc: Any, doc_to_choice: Any = None) -> list[str]:
         """The choices as texts."""
-        choices = _render("doc_to_choice", super().doc_to_choice, doc, doc_to_choice)
+        choices = render_field("doc_to_choice", super().doc_to_choice, doc, doc_to_choice)
         if not isinstance(choices, list | tuple) or not choices:
             raise _unusable("doc_to_choice", choices, "a list of choices")
         if all(type(choice) is str for choice in choices):
@@ -69,7 +69,7 @@ class RenderedTask(ConfigurableTask):  # type: ignore[misc]
         """The right answer: a text or several; with choices the index of the right one, or of
         several."""
         template = self.config.doc_to_target if doc_to_target is None else doc_to_target
-        target = _render("doc_to_target", super().doc_to_target, doc, doc_to_target)
+        target = render_field("doc_to_target", super().doc_to_target, doc, doc_to_target)
         listed = list(target) if isinstance(target, list | tuple) else [target]
         if not listed:
             raise _unusable("doc_to_target", target, "at least one right answer")
@@ -140,7 +140,7 @@ class RenderedTask(ConfigurableTask):  # type: ignore[misc]
         return super().build_qa_turn(c=c, a=first, **parts)
 
 
-def _render(name: str, render: Callable[..., Any], doc: Any, template: Any) -> Any:
+def render_field(name: str, render: Callable[..., Any], doc: Any, template: Any) -> Any:
     """What a field or template gives for a doc.
 
     Raises:

@@ -21,6 +21,7 @@ from ft_harness.models.heads.weights import (
     find_init,
     init_metadata,
     load,
+    misfits,
     own_modules,
     write_init,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "init_metadata",
     "load",
     "make_batch",
+    "misfits",
     "own_modules",
     "plan_head",
     "problems",

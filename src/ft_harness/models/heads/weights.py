@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from ft_harness.errors import InputError
+from ft_harness.errors import FtHarnessError, InputError, raise_problems
 from ft_harness.models.heads.plan import check_trained
 from ft_harness.models.heads.types import Head, HeadPlan
 from ft_harness.records import SEQ_CLS
@@ -50,7 +50,8 @@ def load(
     model, report = AutoModelForSequenceClassification.from_pretrained(
         folder, config=config, output_loading_info=True, **options
     )
-    drawn = _absent(model, report["missing_keys"], folder)
+    raise_problems(misfits(folder, model, report, head=True))
+    drawn = _absent(model, report["missing_keys"])
     modules = tuple(sorted({*own_modules(model), *drawn}))
     for name in modules:
         _compute_in_float32(model.get_submodule(name))
@@ -97,23 +98,52 @@ def own_modules(model: Any) -> tuple[str, ...]:
     return tuple(name for name, child in children if any(True for _ in child.parameters()))
 
 
-def _absent(model: Any, missing: Iterable[str], folder: str) -> tuple[str, ...]:
-    """The largest modules of which the checkpoint has no weight at all, sorted.
-
-    Raises:
-        InputError: weights of the backbone are missing, beyond a pooler.
-    """
+def _absent(model: Any, missing: Iterable[str]) -> tuple[str, ...]:
+    """The largest modules of which the checkpoint has no weight at all, sorted."""
     lacking = set(missing)
-    found = {_outermost(model, key.rpartition(".")[0], lacking) for key in lacking}
-    heads = own_modules(model)
-    strange = sorted(name for name in found if name not in heads and not _POOLER.search(name))
-    if strange:
-        raise InputError(
-            f"{folder}: the checkpoint lacks the weights of {', '.join(strange[:3])}",
-            "all weights but those of a classification head",
-            "fetch the model again",
-        )
-    return tuple(sorted(found))
+    return tuple(sorted({_outermost(model, key.rpartition(".")[0], lacking) for key in lacking}))
+
+
+def misfits(
+    name: str, model: Any, report: Mapping[str, Any], *, head: bool
+) -> list[FtHarnessError]:
+    """Tensors of a checkpoint that aren't those of the model, by transformers' report of loading:
+    missing, of other shapes, or of no use.
+
+    Args:
+        name: of the model, for the message.
+        head: with a classification head, which a checkpoint may lack, as it may have another.
+    """
+    heads = own_modules(model) if head else ()
+    missing = sorted(
+        module
+        for module in _absent(model, report["missing_keys"])
+        if not (head and (module in heads or _POOLER.search(module)))
+    )
+    shapes = sorted(str(each[0]) for each in report["mismatched_keys"])
+    backbone = f"{model.base_model_prefix}."
+    unused = sorted(
+        key
+        for key in report["unexpected_keys"]
+        if not (head and not key.startswith(backbone))
+        and not _POOLER.search(key.rpartition(".")[0])
+    )
+    for found, what in (
+        (missing, "the checkpoint lacks the weights of"),
+        (shapes, "config.json has other shapes than the checkpoint's"),
+        (unused, "config.json has no place for the checkpoint's"),
+    ):
+        if found:
+            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+            return [
+                InputError(
+                    f"{name}: {what} {', '.join(found[:3])}{more}",
+                    "exactly the tensors that config.json describes"
+                    + (", but for a classification head" if head else ""),
+                    "fetch the model again, or give config.json the sizes that the weights have",
+                )
+            ]
+    return []
 
 
 def _outermost(model: Any, name: str, lacking: set[str]) -> str:
@@ -286,7 +316,7 @@ def check_adapter(folder: Path, config: Mapping[str, Any], head: Head | None) ->
         )
     if _hash(read_init(path)) != head.identity:
         raise InputError(
-            f"{path}: not the head that the base was loaded with "
+            f"{path}: another head than the base was loaded with "
             f"({head.identity or 'a trained one'})",
             "one freshly drawn head for base and adapter",
             "score this adapter by itself: ft-harness eval RECIPE --adapter FOLDER",

@@ -181,7 +181,7 @@ class Totals:
             1
         ]
         clusters = None if numbers.max(initial=-1) + 1 == len(rows) else numbers
-        return score_interval(rows, metric.aggregate, clusters, binary=metric.binary)
+        return None if metric.descriptive else score_interval(rows, metric, clusters)
 
 
 def _is_close(value: float | None, stated: float) -> bool:
