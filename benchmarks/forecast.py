@@ -29,7 +29,7 @@ from training import prepare
 def run_alone(options: argparse.Namespace) -> dict[str, Any]:
     """Forecast and train once."""
     from ft_harness.models.memory import peak_rss_bytes, reset_peaks, rss_bytes
-    from ft_harness.training import make_forecast, train
+    from ft_harness.training import TrainingPlan, make_forecast, train
 
     with tempfile.TemporaryDirectory() as folder:
         stage = prepare(Path(folder), options)
@@ -42,12 +42,13 @@ def run_alone(options: argparse.Namespace) -> dict[str, Any]:
             }
         )
         recipe = experiment.recipe.model_copy(update={"train": train_section})
-        data = stage.training_set()
+        data = stage.training_plan().data
         data = replace(data, examples=data.examples[: options.rows], validation=[])
-        forecast = make_forecast(recipe, stage.base, data).memory
+        plan = TrainingPlan(recipe, stage.base, data)
+        forecast = make_forecast(plan).memory
         reset_peaks()
         before = rss_bytes() / 2**20
-        train(recipe, stage.base, data, experiment.folder)
+        train(plan, experiment.folder)
         peak = peak_rss_bytes() / 2**20
     parts = forecast.footprint.parts()
     made = (

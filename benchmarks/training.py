@@ -57,7 +57,8 @@ def prepare(folder: Path, options: argparse.Namespace) -> Any:
     """An experiment on a saved random model, checked, its base loaded: the stage that all sides
     start from."""
     from ft_harness.models.base_model import load_base_model
-    from ft_harness.pipeline.experiment import Experiment, Stage, check_experiment
+    from ft_harness.pipeline.experiment import Experiment
+    from ft_harness.pipeline.stages import Stage, check_experiment
     from ft_harness.recipe import load_recipe
 
     (name,) = options.models
@@ -88,10 +89,9 @@ def train_ours(stage: Any, rows: list[Any]) -> Work:
 
     from ft_harness.training import train
 
-    experiment = stage.experiment
-    data = replace(stage.training_set(), examples=rows, validation=[])
-
-    return lambda: train(experiment.recipe, stage.base, data, experiment.folder), None
+    plan = stage.training_plan()
+    plan = replace(plan, data=replace(plan.data, examples=rows, validation=[]))
+    return lambda: train(plan, stage.experiment.folder), None
 
 
 def _lora() -> Any:
@@ -223,7 +223,7 @@ def run_alone(options: argparse.Namespace) -> dict[str, float]:
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         stage = prepare(Path(folder), options)
-        examples = stage.training_set().examples
+        examples = stage.training_plan().data.examples
         rows, held_out = examples[: options.rows], examples[options.rows :]
         work, tuned = MAKERS[options.alone](stage, rows)
         reset_peaks()

@@ -86,6 +86,19 @@ def ft(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 @pytest.fixture
+def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """lm-eval's own tasks are left out: reading 14,000 files takes longer than all these tests."""
+    from lm_eval.tasks import TaskManager
+
+    whole = TaskManager.__init__
+    monkeypatch.setattr(
+        TaskManager, "__init__", lambda self, **given: whole(self, include_defaults=False, **given)
+    )
+    # its log handler would hold the stderr of the first test, which is closed in the second
+    monkeypatch.setattr("lm_eval.utils.setup_logging", lambda: None)
+
+
+@pytest.fixture
 def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test fails where a model is loaded."""
     monkeypatch.setattr(runs, "load_base_model", lambda _: pytest.fail("a model was loaded"))

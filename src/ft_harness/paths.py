@@ -3,6 +3,8 @@ in."""
 
 from __future__ import annotations
 
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 BUNDLED = "bundled"
@@ -13,6 +15,19 @@ def task_yamls_dir() -> Path:
     """The shipped task YAMLs: beside the installed package, else in the checkout."""
     installed = PACKAGE / "task_yamls"
     return installed if installed.is_dir() else PACKAGE.parents[1] / "task_yamls"
+
+
+@cache
+def _code_folders() -> list[Path]:
+    """Folders whose task YAMLs are installed code: ours and lm-eval's own."""
+    lm_eval = find_spec("lm_eval")
+    places = lm_eval.submodule_search_locations if lm_eval else None
+    return [folder.resolve() for folder in (task_yamls_dir(), *map(Path, places or []))]
+
+
+def is_installed(path: Path) -> bool:
+    """Whether a task's file is one of ours or of lm-eval's, so that its code is installed code."""
+    return any(path.resolve().is_relative_to(folder) for folder in _code_folders())
 
 
 def bundled_model_dir() -> Path:

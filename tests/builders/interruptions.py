@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from ft_harness.training import callbacks
+from ft_harness.training import monitoring
 
 
 def kill_at_step(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interrupt training when the history of this step would be written."""
-    original = callbacks.append_line
+    original = monitoring.append_line
 
     def interrupt(path: Path, line: str) -> None:
         if json.loads(line)["step"] == step:
             raise KeyboardInterrupt
         original(path, line)
 
-    monkeypatch.setattr(callbacks, "append_line", interrupt)
+    monkeypatch.setattr(monitoring, "append_line", interrupt)

@@ -130,6 +130,7 @@ def make_row(task: str, split: str, metric: str, values: Values, **changes: Any)
         "primary": False,
         "n": 300,
         "verdict": None if delta is None else "no evidence",
+        "family": "trained task" if changes.get("primary") else None,
     }
     return Row.model_validate(fields | changes)
 
@@ -185,7 +186,7 @@ def make_comparison(
         ),
         rows=rows,
         detectable=0.08,
-        sentence=f"Something changed on {task} ({split}, 300 items).",
+        finding=f"Something changed on {task} ({split}, 300 items).",
         cases=make_cases(),
     )
 
@@ -438,7 +439,7 @@ def make_hostile(payload: str) -> tuple[Study, dict[str, str]]:
     confusion = ConfusionPair(labels=[payload], base=[[1, 2]], tuned=[[3, 0]])
     tuned = make_hostile_record(comparison.tuned, payload)
     changed = {
-        "sentence": payload,
+        "finding": payload,
         "cases": make_hostile_case(payload),
         "tuned": tuned,
         "confusion": confusion,

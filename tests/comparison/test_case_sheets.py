@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ft_harness import pipeline, report
+from ft_harness import report
 from ft_harness.comparison.aggregator import Study, aggregate
 from ft_harness.comparison.cases import (
     CASES_FILE,
@@ -27,6 +27,7 @@ from ft_harness.comparison.cases import (
 )
 from ft_harness.errors import InputError
 from ft_harness.pipeline.explanations import explain, write_cases
+from ft_harness.pipeline.runs import demo
 from ft_harness.records import Evaluation
 from ft_harness.storage.escaping import guard_formula, unguard_formula
 from tests.builders.cases import nli_pair, nli_sample, summarize, write_pair
@@ -73,7 +74,6 @@ def write_why(
 
 
 # --- nearest training examples
-# --------------------------------------------------------------------------------------
 
 
 def test_the_nearest_training_example_has_most_words_in_common() -> None:
@@ -111,7 +111,7 @@ class Task:
         self.read = 0
 
     @property
-    def eval_docs(self) -> list[dict[str, Any]]:
+    def docs(self) -> list[dict[str, Any]]:
         self.read += 1
         return [
             {
@@ -121,12 +121,12 @@ class Task:
             }
         ]
 
+    def answer(self, doc: dict[str, Any]) -> str:
+        return str(doc["label"])
+
 
 @pytest.fixture
-def task(monkeypatch: pytest.MonkeyPatch) -> Task:
-    monkeypatch.setattr(
-        "ft_harness.pipeline.explanations.answer_text", lambda task, doc: doc["label"]
-    )
+def task() -> Task:
     return Task()
 
 
@@ -159,7 +159,6 @@ def test_damaged_nearest_examples_are_named(evaluations: list[Evaluation], tmp_p
 
 
 # --- cases.csv
-# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -326,7 +325,7 @@ def test_a_row_that_stands_twice_loses_neither_text(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"base,tuned,item_key\nb,t,i\n", "no column why"),
-        (b"base,tuned,item_key,why,why\nb,t,i,x,y\n", "a column name stands twice"),
+        (b"base,tuned,item_key,why,why\nb,t,i,x,y\n", "a column name is there twice"),
         ("base,tuned,item_key,why\nb,t,i,größer\n".encode("cp1252"), "can't be read"),
         (b"", "no column base, tuned, item_key, why"),
     ],
@@ -342,7 +341,6 @@ def test_a_table_that_can_not_be_merged_is_refused_and_left_alone(
 
 
 # --- the report
-# -----------------------------------------------------------------------------------------------------
 
 
 def test_the_report_names_the_slices_that_lost_and_gained(
@@ -418,7 +416,6 @@ def test_few_items_give_no_tested_slices(tmp_path: Path) -> None:
 
 
 # --- the command
-# ----------------------------------------------------------------------------------------------------
 
 
 def test_slice_by_reaches_the_report(ft: Any, evaluations: list[Evaluation]) -> None:
@@ -446,4 +443,4 @@ def test_a_damaged_table_stops_a_run_before_anything_is_computed(
     folder.mkdir(parents=True)
     save(folder, "base;tuned\n")
     with pytest.raises(InputError, match="no column item_key, why"):
-        pipeline.run(pipeline.demo_experiments(tmp_path), "demo", lambda line: None)
+        demo(tmp_path, lambda line: None)

@@ -199,7 +199,6 @@ def test_equal_runs_give_equal_bytes_whatever_the_names(form):
 
 
 # --- the report
-# ----------------------------------------------------------------------------------------------------
 
 
 def page(run: AdapterRun) -> str:

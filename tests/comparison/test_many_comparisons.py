@@ -27,7 +27,7 @@ def make_many(count: int = COUNT) -> Study:
             "snli_custom", "test", "acc", values, primary=True, tuned_subject=name, verdict=verdict
         )
         found = make_comparison("snli_custom", "test", {"acc": values}, [row], adapter=name)
-        comparisons.append(found.model_copy(update={"sentence": f"Said of {name}."}))
+        comparisons.append(found.model_copy(update={"finding": f"Said of {name}."}))
         runs.append(make_adapter(name, "snli_custom"))
     return Study(
         name="Many", comparisons=comparisons, adapters=runs, notes=[], command="ft-harness report x"

@@ -72,9 +72,7 @@ def test_the_detectable_rise_is_found_with_80_percent(
 def test_needed_items_are_the_inverse_of_the_detectable_rise() -> None:
     effect = detectable_share(500, 0.6)
     assert effect is not None
-    assert needed_for_share(effect, 0.6) == pytest.approx(
-        500, abs=12
-    )  # the test goes in steps
+    assert needed_for_share(effect, 0.6) == pytest.approx(500, abs=12)  # the test goes in steps
     assert needed_for_share(effect, 0.6, design_effect=2.0) == pytest.approx(1000, abs=24)
     assert needed_for_share(0.5, 0.6) is None
     assert detectable_share(20, 0.99) is None
@@ -97,7 +95,6 @@ def test_power_of_a_mean_by_hand_and_by_simulation() -> None:
 
 
 # --- forecasts
-# ------------------------------------------------------------------------------------------------------
 
 
 def test_the_forecast_of_a_run_is_that_of_its_score(tmp_path: Path) -> None:

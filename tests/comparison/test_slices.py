@@ -32,7 +32,6 @@ def text_sample(**doc: Any) -> Sample:
 
 
 # --- traits
-# ---------------------------------------------------------------------------------------------------------
 
 
 def test_content_words_are_folded_and_without_function_words_and_punctuation() -> None:
@@ -166,7 +165,6 @@ def test_text_fields_are_those_of_the_prompt_but_for_the_answers_own() -> None:
 
 
 # --- quarters
-# -------------------------------------------------------------------------------------------------------
 
 
 def test_numbers_are_cut_into_quarters_and_equal_ones_are_never_parted() -> None:
@@ -198,7 +196,6 @@ def test_quarters_are_named_so_that_they_can_be_told_apart() -> None:
 
 
 # --- slices
-# ---------------------------------------------------------------------------------------------------------
 
 
 def find(slices: list[Slice] | None, kind: str) -> dict[str, Slice]:

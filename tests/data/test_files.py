@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ft_harness.data import files
+from ft_harness.data import text_files
 from ft_harness.data.files import read_file, split_files
+from ft_harness.data.layout import Layout
 from ft_harness.errors import InputError
 
 ROWS = [{"text": "a film", "label": "1"}, {"text": 'a "good", film', "label": "0"}]
@@ -101,7 +102,7 @@ def test_parquet(tmp_path: Path):
 
 def test_a_table_without_a_header(tmp_path: Path):
     path = write(tmp_path, "train.tsv", "a film\t1\nno film\t0\n")
-    assert list(read_file(path, ["text", "label"])) == [
+    assert list(read_file(path, Layout(column_names=["text", "label"]))) == [
         (f"{path}:1", {"text": "a film", "label": "1"}),
         (f"{path}:2", {"text": "no film", "label": "0"}),
     ]
@@ -218,7 +219,7 @@ def test_a_row_of_five_megabytes_is_data(name: str, frame: str, tmp_path: Path):
 def test_a_longer_row_is_refused_with_its_line(
     name: str, content: str, line: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(files, "MAX_CHARACTERS", 30)
+    monkeypatch.setattr(text_files, "MAX_CHARACTERS", 30)
     path = write(tmp_path, name, content)
     with pytest.raises(InputError) as caught:
         list(read_file(path))
@@ -271,7 +272,7 @@ def test_a_wrong_delimiter_is_named(
 ):
     path = write(tmp_path, name, content)
     with pytest.raises(InputError) as caught:
-        list(read_file(path, names))
+        list(read_file(path, Layout(column_names=names)))
     assert caught.value.what.startswith(str(path))
     assert expected in caught.value.what
     assert ".tsv" in caught.value.action or names

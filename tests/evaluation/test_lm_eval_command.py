@@ -17,17 +17,7 @@ from tests.builders.tiny import review_rows, save_model, write_jsonl
 CODE = "task: stranger\ndataset_path: json\ncustom_dataset: !function evil.load\n"
 
 
-@pytest.fixture(autouse=True)
-def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    """lm-eval's own tasks are left out: reading 14,000 files takes longer than all these tests."""
-    from lm_eval.tasks import TaskManager
-
-    whole = TaskManager.__init__
-    monkeypatch.setattr(
-        TaskManager, "__init__", lambda self, **given: whole(self, include_defaults=False, **given)
-    )
-    # its log handler would hold the stderr of the first test, which is closed in the second
-    monkeypatch.setattr("lm_eval.utils.setup_logging", lambda: None)
+pytestmark = pytest.mark.usefixtures("small_index")
 
 
 def samples(folder: Path) -> list[dict]:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from ft_harness.errors import FtHarnessError, InputError, ProblemsError, raise_problems
 from ft_harness.evaluation.backends import CausalLM, make_lm
 from ft_harness.models import adapters, base_model
-from ft_harness.models.adapters import attached, problems, target_problems
+from ft_harness.models.adapters import AdapterFolder, attached, problems, target_problems
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.recipe import AdapterSection, ModelSection
@@ -515,7 +515,7 @@ def test_hub_names_and_revisions(
     from ft_harness.models.adapters.integrity import BaseName, other_base
 
     change_config(adapter, base_model_name_or_path=named, revision=revision)
-    found, notes = other_base(adapter, BaseName("lab/m", asked, f"commit:{A}"))
+    found, notes = other_base(AdapterFolder(adapter), BaseName("lab/m", asked, f"commit:{A}"))
     assert bool(found) == refused
     assert words in (found[0].what if found else notes[0])
 

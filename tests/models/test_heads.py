@@ -25,8 +25,9 @@ from ft_harness.models.heads import HEAD_FILE, HeadPlan, check_labels, encode_te
 from ft_harness.pipeline import checks
 from ft_harness.recipe import ModelSection, Recipe
 from ft_harness.records import load_records
-from ft_harness.tasks.loading import TaskSpec, load_tasks
-from ft_harness.training import build_training_set, finished_card, train
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
+from ft_harness.training import TrainingPlan, build_training_set, finished_card, train
 from tests.builders.command import assert_three_lines
 from tests.builders.interruptions import kill_at_step
 from tests.builders.records import make_record
@@ -258,7 +259,7 @@ def test_another_head_is_another_state(backbones: dict[str, Path], pairs: Path):
     from ft_harness.evaluation import ModelState, fingerprint, plan_jobs
     from ft_harness.recipe import EvalSection
 
-    tasks = load_tasks(TaskSpec("snli_custom", metadata={"data_source": str(pairs)}), ["test"])
+    tasks = load_tasks(find_task("snli_custom", metadata={"data_source": str(pairs)}), ["test"])
     prints = set()
     for plan in (
         PLAN,
@@ -349,7 +350,7 @@ def test_a_permuted_head_is_refused_before_and_when_it_is_loaded(
     with pytest.raises(InputError, match="in another order"):
         load(tmp_path)
     recipe = recipe_of(tmp_path, pairs)
-    tasks = load_tasks(TaskSpec("snli_custom", metadata=recipe.task_metadata()), ["test"])
+    tasks = load_tasks(find_task("snli_custom", metadata=recipe.task_metadata()), ["test"])
     from transformers import AutoConfig
 
     (problem,) = heads.problems(recipe, tasks.values(), AutoConfig.from_pretrained(tmp_path))
@@ -561,10 +562,10 @@ def test_preflight_finds_what_a_head_can_not_do(backbones: dict[str, Path], pair
     }
     for words, (name, fields) in wrong.items():
         recipe = recipe_of(backbones["bert"], pairs, task={"name": name, "text_fields": fields})
-        tasks = load_tasks(TaskSpec(name, metadata=metadata), ["train"])
+        tasks = load_tasks(find_task(name, metadata=metadata), ["train"])
         (problem,) = heads.problems(recipe, tasks.values(), None)
         assert words in problem.what
-    task = load_tasks(TaskSpec("snli_custom", metadata=metadata), ["train"])["train"]
+    task = load_tasks(find_task("snli_custom", metadata=metadata), ["train"])["train"]
     choices = [["yes", "maybe", "no"], ["yes", "no", "maybe"]]
     changing = SimpleNamespace(
         config=task.config, OUTPUT_TYPE=task.OUTPUT_TYPE, eval_docs=list(task.eval_docs)[:2],
@@ -580,7 +581,7 @@ def test_preflight_finds_what_a_head_can_not_do(backbones: dict[str, Path], pair
 
 def training_of(recipe: Recipe, base: BaseModel):
     tasks = load_tasks(
-        TaskSpec("snli_custom", metadata=recipe.task_metadata()), ["train", "validation", "test"]
+        find_task("snli_custom", metadata=recipe.task_metadata()), ["train", "validation", "test"]
     )
     return build_training_set(tasks, base, recipe, "task")
 
@@ -600,9 +601,9 @@ def test_a_head_is_trained_and_saved_whole(backbones: dict[str, Path], pairs: Pa
     base = load(backbones["distilbert"], dataclasses.replace(PLAN, seed=0))
     before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
     data = training_of(recipe, base)
-    card = train(recipe, base, data, tmp_path / "a")
-    # r * (in + out) of q, k, v, out (4 * 64) and lin1, lin2 (2 * 96) in two layers: 4 * 448 * 2 =
-    # 3584; pre_classifier 32 * 32 + 32, classifier 3 * 32 + 3: 1155
+    card = train(TrainingPlan(recipe, base, data), tmp_path / "a")
+    # r * (in + out) of q, k, v, out (4 * 64) and lin1, lin2 (2 * 96) in two layers: 4 * 448 * 2 = 3584;
+    # pre_classifier 32 * 32 + 32, classifier 3 * 32 + 3: 1155
     assert card.trainable_parameters == 3584 + 1155
     assert (card.trained_tokens, card.examples, card.model.head) == (48, 48, base.info.head)
     assert set(card.files) == {"adapter_model.safetensors", "adapter_config.json", HEAD_FILE}
@@ -626,10 +627,10 @@ def test_a_head_is_trained_and_saved_whole(backbones: dict[str, Path], pairs: Pa
         1.0986, abs=0.05
     )  # ln 3: three labels, a head that knows nothing
     assert [entry.step for entry in history if entry.eval_loss is not None] == [6, 12]
-    assert finished_card(tmp_path / "a", recipe, base, data) == card
+    assert finished_card(TrainingPlan(recipe, base, data), tmp_path / "a") == card
     other = load(backbones["distilbert"], dataclasses.replace(PLAN, seed=7))
     with pytest.raises(InputError, match="head: "):
-        finished_card(tmp_path / "a", recipe, other, training_of(recipe, other))
+        finished_card(TrainingPlan(recipe, other, training_of(recipe, other)), tmp_path / "a")
 
 
 @pytest.mark.parametrize("kind", ["llama"])
@@ -646,7 +647,7 @@ def test_the_step_is_the_same_however_it_is_cut(
             "warmup_steps": 0.0,
         }
         recipe = recipe_of(backbones[kind], pairs, train=settings | cut)
-        train(recipe, base, training_of(recipe, base), tmp_path / str(batch))
+        train(TrainingPlan(recipe, base, training_of(recipe, base)), tmp_path / str(batch))
     losses = [adapters.read_history(tmp_path / name)[0] for name in ("8", "4", "2")]
     assert [entry.loss for entry in losses] == pytest.approx([losses[0].loss] * 3, abs=1e-6)
     assert [entry.grad_norm for entry in losses] == pytest.approx(
@@ -660,12 +661,12 @@ def test_a_killed_training_goes_on_to_the_same_head(
     recipe = recipe_of(backbones["bert"], pairs, adapter={"lora_dropout": 0.1})
     base = load(backbones["bert"], dataclasses.replace(PLAN, seed=0))
     data = training_of(recipe, base)
-    train(recipe, base, data, tmp_path / "whole")
+    train(TrainingPlan(recipe, base, data), tmp_path / "whole")
     kill_at_step(7, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, base, data, tmp_path / "killed")
+        train(TrainingPlan(recipe, base, data), tmp_path / "killed")
     monkeypatch.undo()
-    assert train(recipe, base, data, tmp_path / "killed").cost.resumed_from_step == 6
+    assert train(TrainingPlan(recipe, base, data), tmp_path / "killed").cost.resumed_from_step == 6
     assert difference(tmp_path / "whole", tmp_path / "killed") == 0.0
 
 
@@ -680,7 +681,7 @@ def tuned(
     folder = tmp_path_factory.mktemp("tuned") / "bert"
     recipe = recipe_of(backbones["bert"], pairs)
     base = load(backbones["bert"], dataclasses.replace(PLAN, seed=0))
-    train(recipe, base, training_of(recipe, base), folder)
+    train(TrainingPlan(recipe, base, training_of(recipe, base)), folder)
     return folder
 
 
@@ -760,7 +761,7 @@ def test_a_head_on_a_quantised_base_is_trained_and_scored(
     )
     base = load(backbones["llama"], dataclasses.replace(PLAN, seed=0), quantization="nf4")
     before = make_lm(base, 2).loglikelihood(requests_of(PAIRS))
-    card = train(recipe, base, training_of(recipe, base), tmp_path / "a")
+    card = train(TrainingPlan(recipe, base, training_of(recipe, base)), tmp_path / "a")
     assert card.model.quantization.startswith("nf4")
     assert load_file(tmp_path / "a" / "adapter_model.safetensors")[
         "base_model.model.score.weight"
@@ -824,7 +825,7 @@ def test_lm_eval_itself_gives_the_same_samples(
 
     metadata = {"data_source": str(pairs)}
     base = load(backbones["bert"], dataclasses.replace(PLAN, init=tuned / HEAD_FILE))
-    tasks = load_tasks(TaskSpec("snli_custom", metadata=metadata), ["test"])
+    tasks = load_tasks(find_task("snli_custom", metadata=metadata), ["test"])
     jobs = plan_jobs(tasks, "hash", base, EvalSection(splits=("test",), batch_size=4))
     with attached(tuned, base, PAIRS) as (model, info):
         (ours,) = evaluate(ModelState("bert", model, info), jobs, tmp_path)
@@ -914,9 +915,10 @@ def test_the_base_row_is_the_same_in_another_process(backbones: dict[str, Path])
 
 def test_texts_that_nothing_parts_are_pointed_out():
     plain, encoder = build_tokenizer("bpe_plain"), pair_tokenizer("bert")
-    assert "nothing between" in checks.describe_pairs(plain, ("premise", "hypothesis"))
-    assert checks.describe_pairs(encoder, ("premise", "hypothesis")) is None
-    assert checks.describe_pairs(plain, None) is None
+    (notice,) = checks.pair_notices(plain, ("premise", "hypothesis"))
+    assert "nothing between premise and hypothesis" in notice.what
+    assert checks.pair_notices(encoder, ("premise", "hypothesis")) == []
+    assert checks.pair_notices(plain, None) == []
     assert (
         make_batch(encode_texts(encoder, [("a", "b")], 9), 0, types=True)["token_type_ids"].sum()
         == 2
@@ -932,7 +934,7 @@ def test_the_recipes_of_the_page_are_recipes():
     blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     assert len(blocks) == 3
     for block in blocks:
-        assert Recipe.model_validate(yaml.safe_load(block)).adapter.task_type == heads.SEQ_CLS
+        assert Recipe.model_validate(yaml.safe_load(block)).adapter.has_head
 
 
 def test_the_pages_distilbert_recipe_is_checked_and_trained(

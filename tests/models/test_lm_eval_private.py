@@ -14,13 +14,17 @@ from typing import Any
 
 import pytest
 from jinja2 import Environment
-from lm_eval import utils
+from lm_eval import evaluator, utils
 from lm_eval._cli import HarnessCLI
+from lm_eval._cli.run import Run
 from lm_eval.api.model import LM, TemplateLM
+from lm_eval.caching import cache
+from lm_eval.loggers import EvaluationTracker
 from lm_eval.models.huggingface import HFLM
-from lm_eval.tasks import _yaml_loader
+from lm_eval.tasks import _factory, _yaml_loader
 
 import ft_harness
+from ft_harness.models import lm_eval_private
 
 PACKAGE = Path(ft_harness.__file__).parent
 PRIVATE = PACKAGE / "models" / "lm_eval_private.py"
@@ -31,10 +35,16 @@ PARTS = {  # what -> its parameters
     TemplateLM.loglikelihood: "self requests disable_tqdm",
     TemplateLM.chat_template: "self chat_template",
     HFLM._loglikelihood_tokens: "self requests disable_tqdm override_bs",
-    _yaml_loader.load_yaml: "path resolve_func recursive _seen",
     HarnessCLI.parse_args: "self",
     HarnessCLI.execute: "self args",
     utils.apply_template: "template doc",
+    lm_eval_private._import_function: "qual base_dir",
+    lm_eval_private._load_any_module: "module_path",
+    lm_eval_private._import_any_function: "loader node yaml_path",
+    lm_eval_private._get_any_metric: "name hf_evaluate_metric",
+    lm_eval_private._get_any_prompt: "prompt_id dataset_name subset_name",
+    EvaluationTracker.save_results_aggregated: "self results samples",
+    EvaluationTracker.save_results_samples: "self task_name samples",
 }
 
 
@@ -58,6 +68,18 @@ def test_what_the_hooks_rest_on():
 def test_templates_are_rendered_by_one_environment():
     assert isinstance(utils.env, Environment)
     assert inspect.getsource(utils.apply_template).count("env.from_string(template)") == 1
+
+
+def test_what_is_replaced_is_looked_up_when_it_is_called():
+    assert "dill.loads(" in inspect.getsource(cache.load_from_cache)
+    assert "class Loader(_Base)" in inspect.getsource(_yaml_loader._make_loader)
+    assert "_import_func_in_yml(spec, base_dir)" in inspect.getsource(_yaml_loader)
+    assert "_load_module_with_cache(" in inspect.getsource(lm_eval_private._import_function)
+    assert "lm_eval.api.model.CachingLM(" in inspect.getsource(evaluator)
+    assert inspect.getsource(_factory).count("= ConfigurableTask(config=") >= 1
+    running = inspect.getsource(Run._execute)
+    assert "from lm_eval.loggers import EvaluationTracker" in running
+    assert "evaluation_tracker.save_results_samples(" in running
 
 
 def test_the_command_reads_its_arguments_from_the_interpreter():
@@ -111,8 +133,9 @@ def test_they_are_used_in_one_file():
 
 def test_every_one_is_watched():
     watched = {part.__name__ for part in PARTS} | {"_create_model", "env", "HarnessCLI"}
+    watched |= {"dill", "_Base", "EvaluationTracker", "ConfigurableTask"}
     used = {name.rpartition(".")[2] for name in private_uses(PRIVATE)}
-    assert used <= watched | {"_yaml_loader"}
+    assert used <= watched | {"_yaml_loader", "_factory"}
 
 
 def test_a_model_shares_docs_by_these():

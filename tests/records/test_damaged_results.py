@@ -71,7 +71,7 @@ def test_fewer_samples_than_were_scored_on_both_sides_are_no_comparison(ft, resu
         shorten(results / name, 30)
     code, _, err = ft("compare", results / "base", results / "good")
     assert code == 3
-    assert "30 samples, the record's scores rest on 40" in err
+    assert "30 samples, the scores rest on 40" in err
 
 
 def test_the_reason_is_told_where_nothing_is_left_to_compare(ft, results: Path):

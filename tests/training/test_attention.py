@@ -11,7 +11,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from ft_harness.models.base_model import load_base_model
 from ft_harness.recipe import Recipe
 from ft_harness.training.adapter_model import trained_model
-from ft_harness.training.attention import quick_attention
+from ft_harness.training.numerics import quick_attention
 
 WIDTH = 8  # of a head
 USUAL = ALL_ATTENTION_FUNCTIONS["sdpa"]

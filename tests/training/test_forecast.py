@@ -13,7 +13,6 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import Trainer, TrainingArguments
 
-from ft_harness import pipeline
 from ft_harness.comparison import amounts
 from ft_harness.models import quantization
 from ft_harness.models.base_model import load_base_model
@@ -24,21 +23,21 @@ from ft_harness.tasks.examples import Example
 from ft_harness.training import (
     Forecast,
     HeadExample,
+    TrainingPlan,
     TrainingSet,
     Work,
     count_work,
     empty_base,
-    footprint,
-    forecast,
     hyperparameters,
     make_forecast,
-    precision,
+    numerics,
     run,
     time_steps,
     train,
 )
 from ft_harness.training.adapter_model import trained_model
 from ft_harness.training.batches import Share, StepSampler
+from ft_harness.training.forecast import footprint, forecast
 from ft_harness.training.objectives import make_objective
 from tests.builders.command import assert_three_lines
 
@@ -194,7 +193,7 @@ def test_what_a_step_makes_is_what_the_profiler_sees(
 
 def test_the_ledger_by_hand():
     """4,000 and 4,000 bytes live together, then one of them with 2,000: 8,000 at most; logits are as wide as V."""
-    ledger = footprint._ledger_class()([], vocabulary=500, targets=3)
+    ledger = footprint._Ledger([], vocabulary=500, targets=3)
     with ledger:
         one = torch.zeros(1000)
         two = one + 1
@@ -252,7 +251,7 @@ def test_a_head_has_as_many_rows_as_the_task_has_labels(unweighted: Path):
 def test_the_largest_batch_is_the_one_with_most_tokens(model_folder: Path):
     rows = rows_of(8, 10) + rows_of(8, 90) + rows_of(16, 20)
     recipe = recipe_of(model_folder, train={"num_train_epochs": 1})
-    found = forecast.largest_batch(recipe, rows, forecast.share_of(recipe))
+    found = forecast.largest_batch(recipe, rows, forecast.share_out(recipe))
     assert [len(row.input_ids) for row in found] == [90] * 8  # four steps are sorted together
 
 
@@ -272,12 +271,12 @@ def test_what_does_not_fit_says_what_needs_less(unweighted: Path, monkeypatch: p
     )
     base = empty_base(recipe.model, None)
     monkeypatch.setattr(forecast, "rss_bytes", lambda: 10 * KIB)
-    found = make_forecast(recipe, base, data).memory
+    found = make_forecast(TrainingPlan(recipe, base, data)).memory
     assert found.own == 10 * KIB
     assert found.fits
     assert found.instead == []
     monkeypatch.setattr(forecast, "free_memory_bytes", lambda _: found.total - 10 * KIB)
-    tight = make_forecast(recipe, base, data).memory
+    tight = make_forecast(TrainingPlan(recipe, base, data)).memory
     assert tight.room == tight.total
     assert not tight.fits  # the count may be 15 % short
     batch, accumulation = "train.per_device_train_batch_size", "train.gradient_accumulation_steps"
@@ -294,20 +293,23 @@ def test_what_does_not_fit_says_what_needs_less(unweighted: Path, monkeypatch: p
     smaller = recipe_of(
         unweighted, train={"loss_on": "prompt_and_answer", "gradient_checkpointing": True}
     )
-    assert make_forecast(smaller, base, data).memory.total == tight.instead[3].total
+    assert make_forecast(TrainingPlan(smaller, base, data)).memory.total == tight.instead[3].total
 
 
 def test_where_no_setting_is_enough_they_are_taken_together(unweighted: Path):
     recipe, data = recipe_of(unweighted), data_of(rows_of(32, 128))
     base = empty_base(recipe.model, None, gpu=True)
-    least = min(each.total for each in make_forecast(recipe, base, data, room=1).memory.instead[:6])
-    found = make_forecast(recipe, base, data, room=round(0.9 * least)).memory.instead
+    least = min(
+        each.total
+        for each in make_forecast(TrainingPlan(recipe, base, data), room=1).memory.instead[:6]
+    )
+    found = make_forecast(TrainingPlan(recipe, base, data), room=round(0.9 * least)).memory.instead
     assert [each.fits for each in found] == [False] * (len(found) - 1) + [True]
     one_row = {"train.per_device_train_batch_size": 1, "train.gradient_accumulation_steps": 8}
     assert found[6].settings == one_row | {"train.gradient_checkpointing": True}
     assert found[-1].settings.items() > found[6].settings.items() or len(found) == 7
     changed = recipe_of(unweighted, train=_fields(found[6].settings, "train"))
-    assert make_forecast(changed, base, data, room=1).memory.total == found[6].total
+    assert make_forecast(TrainingPlan(changed, base, data), room=1).memory.total == found[6].total
 
 
 def _fields(settings: dict[str, object], section: str) -> dict[str, object]:
@@ -354,7 +356,7 @@ def test_a_gpu_elsewhere_computes_in_sixteen_bits(unweighted: Path):
         footprint.count_memory(packed, base, rows).footprint.weights for base in (here, there)
     ]
     assert weights[0] - weights[1] == 2 * numbers
-    found = make_forecast(packed, there, data_of(rows), room=10**9).memory
+    found = make_forecast(TrainingPlan(packed, there, data_of(rows)), room=10**9).memory
     assert (found.own, found.room, found.fits) == (0, 10**9, True)
 
 
@@ -366,7 +368,9 @@ def test_an_architecture_that_looks_at_contents_is_said_not_to_be_foreseen(
 
     monkeypatch.setattr(forecast, "count_memory", fail)
     recipe = recipe_of(unweighted)
-    found = make_forecast(recipe, empty_base(recipe.model, None), data_of(rows_of(8, 20)))
+    found = make_forecast(
+        TrainingPlan(recipe, empty_base(recipe.model, None), data_of(rows_of(8, 20)))
+    )
     assert (found.memory, found.trainable, found.work.steps) == (None, None, 2)
 
 
@@ -377,7 +381,7 @@ def test_timing_leaves_the_base_and_the_random_generators_as_they_were(model_fol
         {key: value.clone() for key, value in base.model.state_dict().items()},
         torch.get_rng_state(),
     )
-    assert 0 < time_steps(recipe, base, data_of(rows_of(20, 30))) < 60
+    assert 0 < time_steps(TrainingPlan(recipe, base, data_of(rows_of(20, 30)))) < 60
     after = base.model.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) for key in before)
@@ -391,7 +395,7 @@ def test_time_by_hand(model_folder: Path, monkeypatch: pytest.MonkeyPatch):
     base = load_base_model(recipe.model)
     clock = iter([0, 100, 200, *(200 + 5 * turn + at for turn in (1, 2) for at in (0, 2, 2.5))])
     monkeypatch.setattr(forecast, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    found = time_steps(recipe, base, data_of(rows_of(20, 30)))
+    found = time_steps(TrainingPlan(recipe, base, data_of(rows_of(20, 30))))
     assert found == pytest.approx(10 + 3)
 
 
@@ -433,10 +437,10 @@ def test_a_model_is_timed_as_it_is_trained(
     monkeypatch.setattr(forecast, "make_objective", watching)
     monkeypatch.setattr(run, "make_objective", watching)
     recipe = recipe_of(model_folder, train={"gradient_checkpointing": True, "max_steps": 1})
-    time_steps(recipe, half, data_of(rows_of(8, 20)))
+    time_steps(TrainingPlan(recipe, half, data_of(rows_of(8, 20))))
     timed = list(seen)
     seen.clear()
-    train(recipe, half, data_of(rows_of(8, 20)), tmp_path / "a")
+    train(TrainingPlan(recipe, half, data_of(rows_of(8, 20))), tmp_path / "a")
     assert timed == [{"training": True, "checkpointing": True, "products": 14}] * 3
     assert seen == timed[:1]
     assert not half.model.is_activation_checkpointing
@@ -448,19 +452,19 @@ def test_the_optimizer_is_timed_with_the_recipes_own(
     steps = []
     monkeypatch.setattr(torch.optim.SGD, "step", lambda self: steps.append(self.defaults["lr"]))
     recipe = recipe_of(model_folder, train={"optim": "sgd", "learning_rate": 0.25})
-    time_steps(recipe, load_base_model(recipe.model), data_of(rows_of(8, 20)))
+    time_steps(TrainingPlan(recipe, load_base_model(recipe.model), data_of(rows_of(8, 20))))
     assert steps == [0.25] * 3
 
 
 def test_autocast_is_that_of_a_gpu_in_bfloat16(half):
-    assert not precision.is_autocast(half)
-    with precision.autocast(half):
+    assert not numerics.is_autocast(half)
+    with numerics.autocast(half):
         assert not torch.is_autocast_enabled("cpu")
     on_gpu = replace(half, device="cuda")
-    assert precision.is_autocast(on_gpu)
-    with precision.autocast(on_gpu, "cpu"):
+    assert numerics.is_autocast(on_gpu)
+    with numerics.autocast(on_gpu, "cpu"):
         assert torch.is_autocast_enabled("cpu")
-    assert not precision.is_autocast(
+    assert not numerics.is_autocast(
         replace(on_gpu, info=half.info.model_copy(update={"dtype": "float32"}))
     )
 
@@ -593,7 +597,9 @@ def test_a_dry_run_that_may_not_fit_shows_what_does(
 def test_a_long_quantity_stays_apart_from_its_amount(
     ft, model_folder: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(pipeline, "dry_run", lambda *_: [("q" * 40, "1 GiB"), ("short", "2 GiB")])
+    monkeypatch.setattr(
+        "ft_harness.pipeline.dry_run.estimate", lambda *_: [("q" * 40, "1 GiB"), ("short", "2 GiB")]
+    )
     _, out, _ = ft(
         "run", write_recipe(tmp_path, model_folder, reviews), "--name", "mine", "--dry-run"
     )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import get_scheduler, modeling_utils
+from transformers import Trainer, TrainingArguments, get_scheduler, modeling_utils
 from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
 
@@ -19,9 +19,15 @@ from ft_harness.models.adapters import attached, identity, read_history
 from ft_harness.models.base_model import load_base_model
 from ft_harness.models.heads import plan_head
 from ft_harness.recipe import Recipe
-from ft_harness.training import describe_warmup, hyperparameter_problems, rate_problems, train
+from ft_harness.training import (
+    TrainingPlan,
+    describe_warmup,
+    hyperparameter_problems,
+    rate_problems,
+    train,
+)
 from ft_harness.training.adapter_model import adapter_model
-from ft_harness.training.arguments import training_arguments
+from ft_harness.training.hyperparameters import make_optimizer, warmup_steps
 from tests.builders.command import assert_three_lines
 from tests.builders.interruptions import kill_at_step
 from tests.builders.tiny import write_jsonl
@@ -242,18 +248,68 @@ def test_the_warm_up_is_looked_at_by_check_and_run(bench: Bench, tmp_path: Path,
 # --- optimizer -------------------------------------------------------------------------------------------------------
 
 
-def test_fields_reach_transformers_arguments(bench: Bench, tmp_path: Path):
+def test_fields_are_those_of_transformers_arguments_and_reach_the_optimizer(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     settings = {
         "learning_rate": 3e-4, "num_train_epochs": 5.0, "max_steps": 77, "per_device_train_batch_size": 3,
         "gradient_accumulation_steps": 2, "lr_scheduler_type": "cosine", "lr_scheduler_kwargs": {"num_cycles": 1.5},
         "warmup_steps": 7, "weight_decay": 0.1, "optim": "adafactor", "adam_beta1": 0.8, "adam_beta2": 0.95,
         "adam_epsilon": 1e-6, "max_grad_norm": 0.3, "gradient_checkpointing": True, "seed": 11,
     }  # fmt: skip
-    made = training_arguments(
-        bench.recipe(ADAPTER, **settings), tmp_path, bench.base, validate=True
+    known = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none", **settings)
+    assert {name: getattr(known, name) for name in settings} == settings
+    seen, original = [], Trainer.get_optimizer_cls_and_kwargs
+
+    def watched(arguments: TrainingArguments, model: torch.nn.Module) -> Any:
+        seen.append(arguments)
+        return original(arguments, model)
+
+    monkeypatch.setattr(Trainer, "get_optimizer_cls_and_kwargs", watched)
+    make_optimizer(bench.recipe(ADAPTER, **settings).train, torch.nn.Linear(2, 2))
+    of_optimizer = (
+        "learning_rate",
+        "weight_decay",
+        "optim",
+        "adam_beta1",
+        "adam_beta2",
+        "adam_epsilon",
     )
-    assert {name: getattr(made, name) for name in settings} == settings
-    assert made.activation_checkpointing_kwargs == {"use_reentrant": False}
+    (made,) = seen
+    assert {name: getattr(made, name) for name in of_optimizer} == {
+        name: settings[name] for name in of_optimizer
+    }
+
+
+@pytest.mark.parametrize("kind", ["linear", "cosine", "constant_with_warmup"])
+@pytest.mark.parametrize("warmup", [0, 0.05, 0.31, 1, 7, 500])
+def test_steps_of_warm_up_are_those_of_transformers(
+    kind: str, warmup: float, tmp_path: Path, bench: Bench
+):
+    known = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none", warmup_steps=warmup)
+    settings = bench.recipe(ADAPTER, warmup_steps=warmup, lr_scheduler_type=kind).train
+    assert [warmup_steps(settings, steps) for steps in range(1, 50)] == [
+        known.get_warmup_steps(steps) for steps in range(1, 50)
+    ]
+
+
+def test_biases_and_norms_do_not_decay(bench: Bench, tmp_path: Path):
+    """The groups that transformers' Trainer makes of the same model."""
+    recipe = bench.recipe("none", weight_decay=0.3)
+    with adapter_model(recipe, bench.base) as model:
+        model.lm_head.bias = torch.nn.Parameter(torch.zeros(1))  # Llama itself has none
+        try:
+            arguments = TrainingArguments(
+                str(tmp_path), use_cpu=True, report_to="none", weight_decay=0.3
+            )
+            expected = Trainer(model, arguments).create_optimizer().param_groups
+            found = make_optimizer(recipe.train, model).param_groups
+        finally:
+            model.lm_head.bias = None
+        assert [group["weight_decay"] for group in found] == [0.3, 0.0]
+        assert all(group["params"] for group in found)
+        for mine, theirs in zip(found, expected, strict=True):
+            assert list(map(id, mine["params"])) == list(map(id, theirs["params"]))
 
 
 def test_gradients_are_clipped(bench: Bench, tmp_path: Path):
@@ -467,7 +523,7 @@ def test_quantised_bases_are_trained_and_left_as_they_were(
     }
     own = Bench(base, bench.model_folder, bench.source)
     own.__dict__["tasks"] = bench.tasks
-    train(recipe, base, own.training_set(recipe), tmp_path / "a")
+    train(TrainingPlan(recipe, base, own.training_set(recipe)), tmp_path / "a")
     assert losses(tmp_path / "a")[-1] < losses(tmp_path / "a")[0]
     after = base.model.state_dict()
     assert all(torch.equal(tensor, after[key]) for key, tensor in before.items())
@@ -508,7 +564,7 @@ def test_all_weights_in_few_bits_are_refused(bench: Bench, tmp_path: Path):
     quantised = recipe.model.model_copy(update={"quantization": "int8"})
     base = load_base_model(quantised)
     with pytest.raises(InputError, match="to train all of its weights"):
-        train(recipe, base, bench.training_set(recipe), tmp_path / "a")
+        train(TrainingPlan(recipe, base, bench.training_set(recipe)), tmp_path / "a")
 
 
 # --- scores during training ------------------------------------------------------------------------------------------

@@ -29,9 +29,11 @@ from ft_harness.models.adapters import attached, identity, live, read_card, read
 from ft_harness.models.base_model import BaseModel, empty_model, load_base_model
 from ft_harness.models.heads import plan_head
 from ft_harness.recipe import AdapterSection, Recipe, load_recipe
+from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.examples import Example, describe_examples, mark_trained, train_prompts
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import (
+    TrainingPlan,
     TrainingSet,
     build_training_set,
     finished_card,
@@ -71,7 +73,7 @@ class Bench:
     @cached_property
     def tasks(self) -> dict[Any, Any]:
         return load_tasks(
-            TaskSpec("demo_sentiment", metadata={"data_source": self.source}),
+            find_task("demo_sentiment", metadata={"data_source": self.source}),
             ["train", "validation", "test"],
         )
 
@@ -96,7 +98,7 @@ class Bench:
 
     def train(self, folder: Path, adapter: Any, **train_settings: Any):
         recipe = self.recipe(adapter, **train_settings)
-        return train(recipe, self.base, self.training_set(recipe), folder)
+        return train(TrainingPlan(recipe, self.base, self.training_set(recipe)), folder)
 
     def logits(self, model: Any) -> torch.Tensor:
         """Of every position of a few prompts."""
@@ -359,7 +361,10 @@ def test_all_weights_are_trained_saved_and_scored(
     assert bench.is_as(before)
     assert torch.equal(bench.logits(bench.base.model), untuned)
     recipe = bench.recipe("none")
-    assert finished_card(tmp_path / "a", recipe, bench.base, bench.training_set(recipe)) == card
+    assert (
+        finished_card(TrainingPlan(recipe, bench.base, bench.training_set(recipe)), tmp_path / "a")
+        == card
+    )
 
 
 def test_an_error_while_all_weights_are_attached_leaves_the_base_as_it_was(
@@ -520,7 +525,7 @@ def test_the_bases_own_weights_are_not_trained_in_16_bits(
     base = load_base_model(half.model)
     before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
     with pytest.raises(InputError, match="loaded in bfloat16, to train adapter"):
-        train(half, base, bench.training_set(recipe), tmp_path / "a")
+        train(TrainingPlan(half, base, bench.training_set(recipe)), tmp_path / "a")
     assert Bench(base, bench.model_folder, "").is_as(before)
 
 
@@ -597,12 +602,13 @@ def test_all_weights_with_a_head(
         }
     )
     tasks = load_tasks(
-        TaskSpec("demo_sentiment", metadata=recipe.task_metadata()), ["train", "validation", "test"]
+        find_task("demo_sentiment", metadata=recipe.task_metadata()),
+        ["train", "validation", "test"],
     )
     base = load_base_model(recipe.model, plan_head(recipe, tasks.values()))
     before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
     data = build_training_set(tasks, base, recipe, "task")
-    card = train(recipe, base, data, tmp_path / "a")
+    card = train(TrainingPlan(recipe, base, data), tmp_path / "a")
     assert set(card.files) == {"model.safetensors", "config.json", "head_init.safetensors"}
     after = base.model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -629,7 +635,7 @@ def test_a_too_long_answer_is_named_with_its_split_and_row(bench: Bench, tmp_pat
         tmp_path / "test.jsonl", [{"passage": "a film", "question": "what", "answer": "warm"}]
     )
     tasks = load_tasks(
-        TaskSpec("demo_qa", metadata={"data_source": str(tmp_path)}), ["train", "validation"]
+        find_task("demo_qa", metadata={"data_source": str(tmp_path)}), ["train", "validation"]
     )
     base = dataclasses.replace(bench.base, max_length=6)
     with pytest.raises(
@@ -687,6 +693,6 @@ def test_loss_on_the_prompt_is_cross_entropy_over_all_tokens_but_the_first(
             tokens = ids.shape[1] - 1
             total += float(bench.base.model(input_ids=ids, labels=ids).loss) * tokens
             count += tokens
-    card = train(recipe, bench.base, data, tmp_path / "a")
+    card = train(TrainingPlan(recipe, bench.base, data), tmp_path / "a")
     assert data.trained_tokens == card.trained_tokens == count
     assert read_history(tmp_path / "a")[0].loss == pytest.approx(total / count, abs=1e-4)

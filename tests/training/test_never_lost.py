@@ -26,8 +26,18 @@ from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.recipe import Recipe
 from ft_harness.records import Card
 from ft_harness.storage import DROPPED
-from ft_harness.tasks.loading import TaskSpec, load_tasks
-from ft_harness.training import TrainingSet, build_training_set, checkpoints, run, signals, train
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
+from ft_harness.training import (
+    TrainingPlan,
+    TrainingSet,
+    build_training_set,
+    checkpoints,
+    guards,
+    run,
+    train,
+)
+from ft_harness.training.loop import Loop
 from tests.builders.command import assert_three_lines
 
 # 10 rows in steps of 2 x 2: two whole windows and one of a single batch, so 3 steps an epoch, 5 batches; two epochs
@@ -38,9 +48,9 @@ FILES = (
         "adapter_config.json",
         "adapter_model.safetensors",
         "optimizer.pt",
-        "rng_state.pth",
+        "progress.json",
     ),
-    *("scheduler.pt", "trainer_state.json", "training_args.bin"),
+    *("rng_state.pth", "scheduler.pt"),
 )
 
 
@@ -78,7 +88,7 @@ class Bench:
 
     def training_set(self, recipe: Recipe, start: int = 0) -> TrainingSet:
         tasks = load_tasks(
-            TaskSpec("demo_sentiment", metadata=recipe.task_metadata()),
+            find_task("demo_sentiment", metadata=recipe.task_metadata()),
             ["train", "validation", "test"],
         )
         data = build_training_set(tasks, self.base, recipe, "task")
@@ -88,7 +98,7 @@ class Bench:
 
     def train(self, folder: Path, start: int = 0, **settings) -> Card:
         recipe = self.recipe(**settings)
-        return train(recipe, self.base, self.training_set(recipe, start), folder)
+        return train(TrainingPlan(recipe, self.base, self.training_set(recipe, start)), folder)
 
 
 @pytest.fixture(scope="module")
@@ -207,11 +217,11 @@ class Death:
 
 
 def save(folder: checkpoints.CheckpointFolder, step: int) -> None:
-    """What the Trainer's save comes to, with three small files."""
+    """What a save of the loop comes to, with three small files."""
     with folder.writing(pytest.fail):
         place = folder.unfinished / f"checkpoint-{step}"
         place.mkdir(parents=True)
-        for name in ("adapter_model.safetensors", "optimizer.pt", "trainer_state.json"):
+        for name in ("adapter_model.safetensors", "optimizer.pt", "progress.json"):
             (place / name).write_text(f"{name} of {step}")
         folder.put(step, None)
 
@@ -241,9 +251,9 @@ def test_killed_anywhere_in_a_save_leaves_a_whole_checkpoint(again: bool, tmp_pa
     assert number > 15  # files, syncs, renames, deletions
 
 
-def test_killed_between_the_files_of_the_trainer(bench: Bench, whole: Path, tmp_path: Path):
-    """Four of a checkpoint are written by torch.save: killed before the first and the last of the third checkpoint."""
-    for number in (9, 12):
+def test_killed_between_the_files_of_a_checkpoint(bench: Bench, whole: Path, tmp_path: Path):
+    """Three of a checkpoint are written by torch.save: killed before the first and the last of the third checkpoint."""
+    for number in (7, 9):
         with pytest.MonkeyPatch.context() as patched:
             Writes(patched, number, Killed())
             with pytest.raises(Killed):
@@ -278,7 +288,7 @@ def test_a_full_disk_keeps_the_checkpoints_before_and_goes_on_when_there_is_room
     error: Exception, bench: Bench, whole: Path, tmp_path: Path
 ):
     with pytest.MonkeyPatch.context() as patched:
-        Writes(patched, 10, error)  # four files a checkpoint: in the third
+        Writes(patched, 8, error)  # three files a checkpoint: in the third
         with pytest.raises(ResourceError, match="the disk is full") as caught:
             bench.train(tmp_path / "a")
     assert caught.value.exit_code == 5
@@ -354,17 +364,15 @@ def flip(path: Path) -> None:
 
 def opened(bench: Bench, folder: Path, **settings) -> checkpoints.CheckpointFolder:
     recipe = bench.recipe(**{"save_total_limit": 3} | settings)
-    return checkpoints.open_checkpoints(folder, recipe, bench.base, bench.training_set(recipe))
+    return checkpoints.open_checkpoints(
+        TrainingPlan(recipe, bench.base, bench.training_set(recipe)), folder
+    )
 
 
 def test_a_checkpoint_with_a_damaged_file_is_named_and_skipped(
     bench: Bench, killed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
-    assert sorted(
-        path.name
-        for path in (killed / "checkpoints/checkpoint-4").iterdir()
-        if path.name != "README.md"
-    ) == [*FILES]
+    assert names(killed, "checkpoints/checkpoint-4") == [*FILES]
     recipe = bench.recipe(save_total_limit=3)
     data = bench.training_set(recipe)
     for name in FILES:
@@ -373,7 +381,9 @@ def test_a_checkpoint_with_a_damaged_file_is_named_and_skipped(
             damage(folder / "checkpoints/checkpoint-4" / name)
             caplog.clear()
             assert (
-                checkpoints.open_checkpoints(folder, recipe, bench.base, data).start.name
+                checkpoints.open_checkpoints(
+                    TrainingPlan(recipe, bench.base, data), folder
+                ).start.name
                 == "checkpoint-3"
             )
             (warning,) = caplog.messages
@@ -503,7 +513,7 @@ def test_another_micro_batch_goes_on_with_the_same_steps(bench: Bench, tmp_path:
 
 
 def test_save_steps_of_the_continued_run_hold(bench: Bench, killed: Path, tmp_path: Path):
-    """The Trainer would go on with those that its checkpoint names: 1."""
+    """Not those of the run that was killed: 1."""
     folder = shutil.copytree(killed, tmp_path / "a")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(run, "save_weights", lambda *_: (_ for _ in ()).throw(Killed))
@@ -522,7 +532,7 @@ def test_save_steps_of_the_continued_run_hold(bench: Bench, killed: Path, tmp_pa
 def test_a_run_that_was_killed_after_its_last_step_does_no_further_one(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """In the middle of an epoch the Trainer would do a step more than asked for."""
+    """In the middle of an epoch, whose rows are not all read."""
     bench.train(tmp_path / "whole", max_steps=4)
 
     def end(*given, **options):
@@ -546,8 +556,8 @@ def test_the_best_checkpoint_is_kept_and_looked_at(bench: Bench, tmp_path: Path)
         "num_train_epochs": 3,
     }
     kill_at_batch(bench, tmp_path / "a", 15, **settings)  # in step 9, two epochs evaluated
-    state = json.loads((tmp_path / "a/checkpoints/checkpoint-8/trainer_state.json").read_text())
-    best = state["best_global_step"]
+    progress = json.loads((tmp_path / "a/checkpoints/checkpoint-8/progress.json").read_text())
+    best = progress["best_step"]
     assert best in (3, 6)
     assert names(tmp_path / "a") == [f"checkpoint-{best}", "checkpoint-8", "plan.json"]
     truncate(tmp_path / f"a/checkpoints/checkpoint-{best}/adapter_model.safetensors")
@@ -622,9 +632,31 @@ def test_a_signal_in_an_evaluation_does_not_wait_for_it(
     assert_same(tmp_path / "a", whole)
 
 
+def test_killed_while_an_evaluation_is_made_up_for(
+    bench: Bench, whole: Path, tmp_path: Path, stopping: None, monkeypatch: pytest.MonkeyPatch
+):
+    """Its line is in the history, the checkpoint still says that it is due: it is there once."""
+
+    def send(model, loss):
+        signal.raise_signal(signal.SIGTERM)
+        return loss
+
+    with pytest.MonkeyPatch.context() as patched:
+        at_batch(5, patched, send)  # the last of an epoch
+        with pytest.raises(Stopped):
+            bench.train(tmp_path / "a", save_steps=100)
+    monkeypatch.setattr(Loop, "_save", lambda loop: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        bench.train(tmp_path / "a", save_steps=100)
+    assert [entry.step for entry in read_history(tmp_path / "a")] == [1, 2, 3, 3]
+    monkeypatch.undo()
+    bench.train(tmp_path / "a", save_steps=100)
+    assert_same(tmp_path / "a", whole)
+
+
 TWICE = """
 import os, signal, sys, time
-from ft_harness.training.signals import Stops
+from ft_harness.training.guards import Stops
 stops = Stops()
 with stops.deferred():
     os.kill(os.getpid(), signal.SIGTERM)
@@ -646,7 +678,7 @@ def test_a_second_signal_leaves_at_once():
 def test_an_ignored_signal_stays_ignored():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        stops = signals.Stops()
+        stops = guards.Stops()
         with stops.deferred():
             signal.raise_signal(signal.SIGINT)
         assert stops.requested is None
@@ -721,7 +753,7 @@ def test_the_rows_of_a_bad_batch_are_those_that_were_in_it(bench: Bench, tmp_pat
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(run, "make_objective", make)
         with pytest.raises(NonFiniteError, match="; rows 7 of the train split"):
-            train(recipe, bench.base, data, tmp_path / "a")
+            train(TrainingPlan(recipe, bench.base, data), tmp_path / "a")
 
 
 def test_weights_that_are_not_finite_are_not_saved(bench: Bench, tmp_path: Path):

@@ -12,11 +12,11 @@ from ft_harness.models.adapters import read_card
 from ft_harness.models.base_model import BaseModel, fitting_dtype, load_base_model, sixteen_bits
 from ft_harness.recipe import Recipe
 from ft_harness.tasks.examples import Example
-from ft_harness.training import TrainingSet, train
+from ft_harness.training import TrainingPlan, TrainingSet, train
 from ft_harness.training.adapter_model import adapter_model
 from ft_harness.training.batches import steps_of_epoch
+from ft_harness.training.numerics import compute_in_base_dtype, describe_precision
 from ft_harness.training.objectives import make_objective
-from ft_harness.training.precision import compute_in_base_dtype, describe_precision
 
 RATE = 0.05
 
@@ -91,7 +91,9 @@ def test_a_step_learns_the_same_however_it_is_cut(base: BaseModel, tmp_path: Pat
     for batch, accumulation in ((8, 1), (4, 2), (2, 4), (1, 8)):
         cut = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
         folder = tmp_path / f"{batch}x{accumulation}"
-        card = train(make_recipe(Path(base.info.pretrained), **cut), base, data, folder)
+        card = train(
+            TrainingPlan(make_recipe(Path(base.info.pretrained), **cut), base, data), folder
+        )
         assert card.steps == 6
         found = load_file(folder / "adapter_model.safetensors")
         assert found.keys() == expected.keys()
@@ -175,7 +177,7 @@ def test_float32_and_other_kinds_of_lora_stay_as_peft_has_them(base: BaseModel, 
 def test_the_card_says_the_number_formats(model_folder: Path, tmp_path: Path):
     recipe = make_recipe(model_folder, "bfloat16", num_train_epochs=1)
     half = load_base_model(recipe.model)
-    train(recipe, half, TrainingSet(make_examples(8), [], "task"), tmp_path / "a")
+    train(TrainingPlan(recipe, half, TrainingSet(make_examples(8), [], "task")), tmp_path / "a")
     assert read_card(tmp_path / "a").cost.precision == "base bfloat16, trained weights float32"
     stored = load_file(tmp_path / "a" / "adapter_model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float32}

@@ -14,9 +14,12 @@ from ft_harness.models.adapters import read_card
 from ft_harness.models.base_model import load_base_model
 from ft_harness.models.memory import peak_rss_bytes, rss_bytes
 from ft_harness.recipe import Recipe
-from ft_harness.tasks.loading import TaskSpec, load_tasks
-from ft_harness.training import build_training_set, cost, probe, run, train
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
+from ft_harness.training import TrainingPlan, build_training_set, cost, probe, run, train
 from ft_harness.training.adapter_model import adapter_model
+from ft_harness.training.loop import Loop
+from ft_harness.training.progress import Spent
 
 
 def recipe_of(model_folder: Path, reviews: Path, **settings) -> Recipe:
@@ -45,7 +48,7 @@ def base(model_folder: Path, reviews: Path):
 
 def training_set(recipe: Recipe, base):
     tasks = load_tasks(
-        TaskSpec("demo_sentiment", metadata=recipe.task_metadata()), ["train", "validation"]
+        find_task("demo_sentiment", metadata=recipe.task_metadata()), ["train", "validation"]
     )
     return build_training_set(tasks, base, recipe, "task")
 
@@ -55,11 +58,14 @@ def test_the_adapter_is_the_same_to_the_bit_with_and_without_the_probe(
 ):
     """100 steps of 16 rows are 1600 rows, of which ten steps on eight rows are a twentieth."""
     recipe = recipe_of(model_folder, reviews)
-    found = train(recipe, base, training_set(recipe, base), tmp_path / "with").probe
+    found = train(TrainingPlan(recipe, base, training_set(recipe, base)), tmp_path / "with").probe
     assert found.verdict == "falls"
     assert found.last < 0.99 * found.first
     monkeypatch.setattr(probe, "SHARE", 0.0499)
-    assert train(recipe, base, training_set(recipe, base), tmp_path / "without").probe is None
+    assert (
+        train(TrainingPlan(recipe, base, training_set(recipe, base)), tmp_path / "without").probe
+        is None
+    )
     left, right = (
         load_file(tmp_path / name / "adapter_model.safetensors") for name in ("with", "without")
     )
@@ -75,7 +81,7 @@ def test_all_processes_leave_the_probe_where_one_is_slow(
     both = SimpleNamespace(from_all=lambda slow: told.append(slow) or [slow, len(told) == 3])
     monkeypatch.setattr(probe, "processes", both)
     recipe = recipe_of(model_folder, reviews)
-    assert train(recipe, base, training_set(recipe, base), tmp_path).probe is None
+    assert train(TrainingPlan(recipe, base, training_set(recipe, base)), tmp_path).probe is None
     assert told == [False] * 3
 
 
@@ -93,13 +99,13 @@ def test_a_loss_that_does_not_fall_is_told_with_its_likely_cause(
     recipe = recipe_of(model_folder, reviews, **settings)
     found = []
 
-    def stop(trainer, *given):
-        found.append(probe.probe_first(trainer, *given))
+    def stop(*given):
+        found.append(probe.probe_first(*given))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "probe_first", stop)
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, base, training_set(recipe, base), tmp_path / "a")
+        train(TrainingPlan(recipe, base, training_set(recipe, base)), tmp_path / "a")
     assert found[0].verdict == verdict
     (line,) = [record.getMessage() for record in caplog.records if record.name == probe.__name__]
     assert cause in line
@@ -139,7 +145,7 @@ def test_a_continued_training_adds_up_its_stretches(
 ):
     settings = {"max_steps": 4, "num_train_epochs": 1, "save_steps": 1, "eval_strategy": "epoch"}
     recipe = recipe_of(model_folder, reviews, **settings)
-    whole = train(recipe, base, training_set(recipe, base), tmp_path / "whole").cost
+    whole = train(TrainingPlan(recipe, base, training_set(recipe, base)), tmp_path / "whole").cost
     assert whole.tokens == sum(
         len(row.input_ids) for row in training_set(recipe, base).examples
     )  # 64 rows, 4 steps
@@ -147,22 +153,18 @@ def test_a_continued_training_adds_up_its_stretches(
     assert whole.tokens_per_second == pytest.approx(
         whole.tokens / (whole.seconds - whole.evaluation_seconds)
     )
-    original = run.trainer_class
+    original = Loop.learn
 
-    def stopping(objective, guards):
-        class Stopping(original(objective, guards)):
-            def training_step(self, *given, **more):
-                if self.state.global_step == 2:
-                    raise KeyboardInterrupt
-                return super().training_step(*given, **more)
+    def stopping(self, *given):
+        if self.progress.step == 2:
+            raise KeyboardInterrupt
+        return original(self, *given)
 
-        return Stopping
-
-    monkeypatch.setattr(run, "trainer_class", stopping)
+    monkeypatch.setattr(Loop, "learn", stopping)
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, base, training_set(recipe, base), tmp_path / "parts")
+        train(TrainingPlan(recipe, base, training_set(recipe, base)), tmp_path / "parts")
     monkeypatch.undo()
-    parts = train(recipe, base, training_set(recipe, base), tmp_path / "parts").cost
+    parts = train(TrainingPlan(recipe, base, training_set(recipe, base)), tmp_path / "parts").cost
     assert (parts.tokens, parts.resumed_from_step) == (whole.tokens, 2)
 
 
@@ -174,9 +176,9 @@ def test_a_continued_training_keeps_what_the_probe_said(
     with monkeypatch.context() as patched:
         patched.setattr(run, "save_weights", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            train(recipe, base, training_set(recipe, base), tmp_path / "stopped")
-    stopped = train(recipe, base, training_set(recipe, base), tmp_path / "stopped")
-    whole = train(recipe, base, training_set(recipe, base), tmp_path / "whole")
+            train(TrainingPlan(recipe, base, training_set(recipe, base)), tmp_path / "stopped")
+    stopped = train(TrainingPlan(recipe, base, training_set(recipe, base)), tmp_path / "stopped")
+    whole = train(TrainingPlan(recipe, base, training_set(recipe, base)), tmp_path / "whole")
     assert stopped.cost.resumed_from_step == 4
     assert stopped.probe == whole.probe
     assert stopped.probe is not None
@@ -192,23 +194,22 @@ def test_a_share_of_the_speed_is_of_the_processes_that_there_were(
     monkeypatch.setattr(cost, "matmul_rate", lambda *_: 4e9)
     monkeypatch.setattr(cost, "useful_flops", lambda *_: 40e9)
     (tmp_path / "adapter_model.safetensors").write_bytes(b"12345")
-    stored = None
+    stored = Spent()
     for several, seconds, evaluated in (("2", 10.0, 2.0), ("1", 4.0, 0.0)):
         monkeypatch.setenv("WORLD_SIZE", several)
-        meter = cost.add_meter(SimpleNamespace(read_tokens=30, add_callback=lambda _: None))
-        meter.on_train_begin(
-            None, SimpleNamespace(stateful_callbacks={"Meter": stored}, global_step=0), None
-        )
+        meter = cost.Meter(stored)
+        meter.tokens += 30
         clock[0] += seconds - evaluated
-        meter.on_step_end(None, None, None)
-        clock[0] += evaluated
-        meter.on_evaluate(None, None, None)
-        stored = meter.state()
-        meter.on_train_end(None, None, None)
+        with meter.evaluating():
+            clock[0] += evaluated
+        stored = meter.spent()
+        meter.stop()
+        clock[0] += 100  # what follows is no training
+        assert meter.spent() == stored
     model = SimpleNamespace(device=torch.device("cpu"), dtype=torch.float32)
     data = SimpleNamespace(examples=[SimpleNamespace(input_ids=[0] * 30)], trained_tokens=7)
     found = cost.measure_cost(
-        meter, model, data, tmp_path, {"peak_rss_bytes": 1, "peak_gpu_bytes": None}
+        stored, model, data, tmp_path, {"peak_rss_bytes": 1, "peak_gpu_bytes": None}
     )
     assert (found.seconds, found.evaluation_seconds, found.tokens) == (14.0, 2.0, 60)
     assert found.tokens_per_second == 60 / 12
@@ -227,7 +228,9 @@ def test_peak_memory_is_that_of_training(base, model_folder: Path, reviews: Path
     before = peak_rss_bytes()
     assert before > rss_bytes() + (300 << 20)
     recipe = recipe_of(model_folder, reviews, max_steps=1)
-    found = train(recipe, base, training_set(recipe, base), tmp_path / "a").cost.peak_rss_bytes
+    found = train(
+        TrainingPlan(recipe, base, training_set(recipe, base)), tmp_path / "a"
+    ).cost.peak_rss_bytes
     assert rss_bytes() - (50 << 20) < found < before - (200 << 20)
 
 

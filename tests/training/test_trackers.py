@@ -1,6 +1,6 @@
 """Trackers: what they are given, what they are not, and that nothing depends on them.
 
-The packages are stood in for by small ones of the same interface, as transformers' callbacks use it; where TensorBoard
+The packages are stood in for by small ones of the same interface, as accelerate's trackers use it; where TensorBoard
 itself is installed, its files are read too.
 """
 
@@ -19,49 +19,44 @@ from safetensors.torch import load_file
 
 from ft_harness.models.adapters import read_history
 from ft_harness.recipe import Recipe
-from ft_harness.training import trackers
-from ft_harness.training.trackers import shown_config, tracker_problems
+from ft_harness.training import monitoring
+from ft_harness.training.monitoring import shown_config, tracker_problems
 from tests.builders.command import assert_three_lines
 
 SECRET = "hf_" + "a1B2" * 8
 STUBS = {
     "wandb/__init__.py": """
 import os
-import re
 run, calls = None, []
 class Config(dict):
     def update(self, values, allow_val_change=False):
         calls.append(("config", values))
 class Run:
-    id, name, summary = "1", "n", {}
-    def _label(self, **labels): pass
+    def log(self, values, step=None):
+        if os.environ.get("STUB_FAILS"): raise ConnectionError("no route to " + os.environ["HF_TOKEN"])
+        calls.append(("log", values, step))
+    def finish(self): calls.append(("finish",))
+    def log_artifact(self, *_, **__): raise AssertionError("nothing is uploaded")
 config = Config()
 def init(**options):
     global run
     run = Run()
     calls.append(("init", options, {k: v for k, v in os.environ.items() if k.startswith("WANDB")}))
-def define_metric(*names, **options): pass
-def log(values):
-    if os.environ.get("STUB_FAILS"): raise ConnectionError("no route to " + os.environ["HF_TOKEN"])
-    calls.append(("log", values))
+    return run
 def watch(*_, **__): raise AssertionError("the model is not shown")
-def termwarn(*_, **__): pass
 """,
-    "wandb/sdk/__init__.py": "",
-    "wandb/sdk/lib/__init__.py": "",
-    "wandb/sdk/lib/config_util.py": "class ConfigError(Exception): pass\n",
     "trackio.py": """
-from contextvars import ContextVar
-from types import SimpleNamespace
-__version__, calls = "1.0", []
-context_vars = SimpleNamespace(current_space_id=ContextVar("space", default=None))
+calls = []
 class Config(dict):
     def update(self, values, allow_val_change=False):
         calls.append(("config", values))
 config = Config()
-def init(**options): calls.append(("init", options))
-def log(values): calls.append(("log", values))
-def finish(): calls.append(("finish",))
+class Run:
+    def log(self, values, step=None): calls.append(("log", values, step))
+    def finish(self): calls.append(("finish",))
+def init(**options):
+    calls.append(("init", options))
+    return Run()
 def freeze(**options): raise AssertionError("nothing is published")
 sync = freeze
 """,
@@ -70,7 +65,7 @@ calls = []
 class SummaryWriter:
     def __init__(self, log_dir=None): calls.append(("init", log_dir))
     def add_text(self, name, text, step=None): calls.append(("text", name, text))
-    def add_scalar(self, name, value, step): calls.append(("scalar", name, value, step))
+    def add_scalar(self, name, value, global_step): calls.append(("scalar", name, value, global_step))
     def flush(self): pass
     def close(self): calls.append(("close",))
 """,
@@ -87,10 +82,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setitem(
         sys.modules, "tensorboard", None
-    )  # as if it were not there: transformers takes tensorboardX
-    monkeypatch.setattr(
-        "transformers.integrations.integration_utils.is_tensorboard_available", lambda: True
-    )
+    )  # as if it were not there: accelerate takes tensorboardX
     monkeypatch.setenv("HF_TOKEN", SECRET)
     for name in [name for name in os.environ if name.startswith("WANDB")]:
         monkeypatch.delenv(name)
@@ -139,6 +131,12 @@ def test_numbers_and_the_recipe_reach_all_three(
         logged = [call[1] for call in calls if call[0] == "log"]
         assert [values["train/loss"] for values in logged if "train/loss" in values] == losses
         assert [values["eval/acc"] for values in logged if "eval/acc" in values] == accuracy
+        assert [call[2] for call in calls if call[0] == "log" and "train/loss" in call[1]] == [
+            1,
+            2,
+            3,
+        ]
+        assert calls[-1] == ("finish",)
         (config,) = (call[1] for call in calls if call[0] == "config")
         assert config["train"]["max_steps"] == 3
     scalars = [call[1:] for call in tensorboardX.calls if call[0] == "scalar"]
@@ -154,6 +152,7 @@ def test_numbers_and_the_recipe_reach_all_three(
         environment["WANDB_X_DISABLE_META"] == "true"
     )  # W&B would keep the command line, paths and host
     assert Path(environment["WANDB_DIR"]).resolve() == path.parent
+    assert Path(wandb.calls[0][1].pop("dir")).resolve() == path.parent
     assert trackio.calls[0][1]["space_id"] is None
     assert not [name for name in os.environ if name.startswith("WANDB")]  # ours are gone again
     told = json.dumps([wandb.calls[0][1], wandb.calls[1:], trackio.calls, tensorboardX.calls[1:]])
@@ -208,7 +207,7 @@ def test_by_default_nothing_is_tracked(ft, write, packages):
 def test_a_missing_package_is_refused_before_a_model_is_loaded(
     ft, write, no_model, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(trackers, "find_spec", lambda _: None)
+    monkeypatch.setattr(monitoring, "find_spec", lambda _: None)
     code, _, error = ft("train", write("tracked", ["trackio"]))
     assert code == 3
     assert_three_lines(error)
@@ -218,7 +217,7 @@ def test_a_missing_package_is_refused_before_a_model_is_loaded(
 
 def test_problems_name_each_missing_package(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
-        trackers, "find_spec", lambda name: object() if name == "tensorboardX" else None
+        monitoring, "find_spec", lambda name: object() if name == "tensorboardX" else None
     )
     recipe = Recipe.model_validate(
         {"task": {"name": "t"}, "train": {"report_to": ["tensorboard", "wandb", "trackio"]}}

@@ -13,9 +13,10 @@ from ft_harness.errors import InputError, NonFiniteError
 from ft_harness.models.adapters import identity, read_card, read_history, write_card
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.recipe import Recipe
+from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.examples import Example
-from ft_harness.tasks.loading import TaskSpec, load_tasks
-from ft_harness.training import TrainingSet, build_training_set, finished_card, train
+from ft_harness.tasks.loading import load_tasks
+from ft_harness.training import TrainingPlan, TrainingSet, build_training_set, finished_card, train
 from ft_harness.training.objectives import make_collate
 from tests.builders.interruptions import kill_at_step
 
@@ -46,7 +47,7 @@ class Bench:
 
     def training_set(self, recipe: Recipe) -> TrainingSet:
         tasks = load_tasks(
-            TaskSpec("demo_sentiment", metadata=recipe.task_metadata()),
+            find_task("demo_sentiment", metadata=recipe.task_metadata()),
             ["train", "validation", "test"],
         )
         return build_training_set(tasks, self.base, recipe, "task")
@@ -62,7 +63,7 @@ def bench(model_folder: Path, reviews: Path) -> Bench:
 
 def train_into(bench: Bench, folder: Path, **settings):
     recipe = bench.recipe(**settings)
-    return train(recipe, bench.base, bench.training_set(recipe), folder)
+    return train(TrainingPlan(recipe, bench.base, bench.training_set(recipe)), folder)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -136,7 +137,7 @@ def test_accumulation_does_not_change_the_gradient(bench: Bench, tmp_path: Path)
         recipe = recipe.model_copy(
             update={"adapter": recipe.adapter.model_copy(update={"lora_dropout": 0.0})}
         )
-        train(recipe, bench.base, bench.training_set(recipe), tmp_path / name)
+        train(TrainingPlan(recipe, bench.base, bench.training_set(recipe)), tmp_path / name)
     assert largest_difference(tmp_path / "one", tmp_path / "two") < 1e-5
     assert largest_difference(tmp_path / "one", tmp_path / "eight") < 1e-5
 
@@ -152,10 +153,13 @@ def test_the_first_loss_that_is_not_finite_stops_training(bench: Bench, tmp_path
 def test_a_finished_adapter_is_reused_and_never_overwritten(bench: Bench, tmp_path: Path):
     card = train_into(bench, tmp_path / "a", num_train_epochs=1)
     recipe = bench.recipe(num_train_epochs=1)
-    assert finished_card(tmp_path / "a", recipe, bench.base, bench.training_set(recipe)) == card
+    assert (
+        finished_card(TrainingPlan(recipe, bench.base, bench.training_set(recipe)), tmp_path / "a")
+        == card
+    )
     other = bench.recipe(num_train_epochs=1, learning_rate=0.02)
     with pytest.raises(InputError, match=r"recipe\.train\.learning_rate: 0\.01 -> 0\.02") as caught:
-        finished_card(tmp_path / "a", other, bench.base, bench.training_set(other))
+        finished_card(TrainingPlan(other, bench.base, bench.training_set(other)), tmp_path / "a")
     assert "--name" in caught.value.action
 
 
@@ -165,7 +169,7 @@ def test_unknown_target_modules_are_named(bench: Bench, tmp_path: Path):
         update={"adapter": recipe.adapter.model_copy(update={"target_modules": ["nothing"]})}
     )
     with pytest.raises(InputError, match="target_modules"):
-        train(recipe, bench.base, bench.training_set(recipe), tmp_path / "a")
+        train(TrainingPlan(recipe, bench.base, bench.training_set(recipe)), tmp_path / "a")
 
 
 def test_an_adapter_of_a_version_with_fewer_fields_is_still_finished(bench: Bench, tmp_path: Path):
@@ -177,12 +181,15 @@ def test_an_adapter_of_a_version_with_fewer_fields_is_still_finished(bench: Benc
         update={"recipe": {**card.recipe, "adapter": adapter}, "fingerprint": "of another version"}
     )
     write_card(tmp_path / "a", older)
-    assert finished_card(tmp_path / "a", recipe, bench.base, bench.training_set(recipe)) == older
+    assert (
+        finished_card(TrainingPlan(recipe, bench.base, bench.training_set(recipe)), tmp_path / "a")
+        == older
+    )
     other = recipe.model_copy(
         update={"adapter": recipe.adapter.model_copy(update={"use_rslora": True})}
     )
     with pytest.raises(InputError, match=r"recipe\.adapter\.use_rslora: False -> True"):
-        finished_card(tmp_path / "a", other, bench.base, bench.training_set(other))
+        finished_card(TrainingPlan(other, bench.base, bench.training_set(other)), tmp_path / "a")
 
 
 def test_rows_without_targets_are_refused(bench: Bench, tmp_path: Path):
@@ -190,15 +197,13 @@ def test_rows_without_targets_are_refused(bench: Bench, tmp_path: Path):
     recipe = bench.recipe()
     data = bench.training_set(recipe)
     with pytest.raises(InputError, match="the training split is empty"):
-        train(recipe, bench.base, replace(data, examples=[]), tmp_path / "a")
+        train(TrainingPlan(recipe, bench.base, replace(data, examples=[])), tmp_path / "a")
     masked = [replace(example, answer_ids=[]) for example in data.examples[:2]]
     with pytest.raises(
         InputError, match=r"2 of 64 training rows have no trained token \(the first is row 0\)"
     ) as caught:
         train(
-            recipe,
-            bench.base,
-            replace(data, examples=[*masked, *data.examples[2:]]),
+            TrainingPlan(recipe, bench.base, replace(data, examples=[*masked, *data.examples[2:]])),
             tmp_path / "a",
         )
     assert caught.value.exit_code == 3

@@ -14,8 +14,8 @@ from ft_harness.errors import ResourceError
 from ft_harness.models.adapters import read_history
 from ft_harness.models.base_model import load_base_model
 from ft_harness.recipe import Recipe
-from ft_harness.training import recovery, run
-from ft_harness.training.recovery import MicroBatches, Snapshot, cut
+from ft_harness.training import guards, run
+from ft_harness.training.guards import MicroBatches, Snapshot, cut
 from tests.builders.command import assert_three_lines
 from tests.models.test_out_of_memory import FORMS
 from tests.training.test_never_lost import (
@@ -200,7 +200,7 @@ def test_a_row_that_does_not_fit_alone_ends_the_run_and_keeps_the_checkpoint(
 
 def test_the_command_names_itself_to_go_on(ft, recipe_file: Path):
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(recovery, "attempt", lambda compute: None)
+        patched.setattr(guards, "attempt", lambda compute: None)
         code, _, err = ft("train", recipe_file, "--set", "train.seed=3")
     assert code == 5
     assert_three_lines(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,9 +16,17 @@ from ft_harness.models.adapters import read_card, read_history, weights_file
 from ft_harness.models.base_model import load_base_model
 from ft_harness.recipe import Recipe
 from ft_harness.tasks.examples import Example
-from ft_harness.training import TrainingSet, empty_base, make_forecast, parts, run, train
-from ft_harness.training.parts import place
-from ft_harness.training.sharing import sharding_problems, share_out, sharing
+from ft_harness.training import (
+    TrainingPlan,
+    TrainingSet,
+    distributed,
+    empty_base,
+    make_forecast,
+    train,
+)
+from ft_harness.training.batches import Share
+from ft_harness.training.distributed import place, seed_batch, sharding_problems, share_out
+from ft_harness.training.loop import Loop
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import review_rows, save_backbone, write_jsonl
 from tests.evaluation.test_processes import launch
@@ -54,19 +61,16 @@ def largest_difference(a: Path, b: Path) -> float:
 STOPPING = """
 import os
 from ft_harness.cli import main
-from ft_harness.training import run
+from ft_harness.training.loop import Loop
 
-whole = run.trainer_class
+whole = Loop.learn
 
-def stopping(objective, guards):
-    class Stopping(whole(objective, guards)):
-        def training_step(self, *given, **more):
-            if self.state.global_step == 3:
-                os._exit(9)
-            return super().training_step(*given, **more)
-    return Stopping
+def stopping(self, *given):
+    if self.progress.step == 3:
+        os._exit(9)
+    return whole(self, *given)
 
-run.trainer_class = stopping
+Loop.learn = stopping
 main()
 """
 
@@ -118,19 +122,15 @@ def test_all_weights_begun_by_one_process_are_ended_by_two(
         "mine",
         *(part for each in settings for part in ("--set", each)),
     )
-    whole = run.trainer_class
+    whole = Loop.learn
 
-    def stopping(objective, guards):
-        class Stopping(whole(objective, guards)):
-            def training_step(self, *given, **more):
-                if self.state.global_step == 3:
-                    raise KeyboardInterrupt
-                return super().training_step(*given, **more)
-
-        return Stopping
+    def stopping(self, *given):
+        if self.progress.step == 3:
+            raise KeyboardInterrupt
+        return whole(self, *given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(run, "trainer_class", stopping)
+        patched.setattr(Loop, "learn", stopping)
         assert ft(*command, "--out", tmp_path / "two")[0] == 130
     done = launch(*command, "--out", tmp_path / "two")
     assert done.returncode == 0, done.stderr
@@ -144,18 +144,6 @@ def test_all_weights_begun_by_one_process_are_ended_by_two(
     assert shared.cost.adapter_bytes == weights_file(two).stat().st_size
 
 
-class Stub:
-    """As much of a Trainer as draws random numbers."""
-
-    def __init__(self, step: int) -> None:
-        self.state = SimpleNamespace(global_step=step)
-        self.args = SimpleNamespace(seed=0)
-        self.accelerator = SimpleNamespace(sync_gradients=False)
-
-    def training_step(self, model, inputs, num_items_in_batch=None):
-        return torch.rand(())
-
-
 def test_each_batch_of_each_process_draws_its_own_dropout_whenever_it_begins(
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -163,8 +151,11 @@ def test_each_batch_of_each_process_draws_its_own_dropout_whenever_it_begins(
 
     def draw(rank: int, step: int, turns: int) -> list[float]:
         monkeypatch.setenv("RANK", str(rank))
-        trainer = sharing(Stub)(step)
-        return [float(trainer.training_step(None, {})) for _ in range(turns)]
+        found = []
+        for turn in range(turns):
+            seed_batch(0, step, turn)
+            found.append(float(torch.rand(())))
+        return found
 
     drawn = draw(0, 3, 2) + draw(1, 3, 2) + draw(0, 4, 2)
     assert len(set(drawn)) == 6
@@ -186,8 +177,8 @@ def test_the_effective_batch_is_shared_out(
     several: int, given, shared, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("WORLD_SIZE", str(several))
-    train = share_out(_recipe(*given)).train
-    assert (train.per_device_train_batch_size, train.gradient_accumulation_steps) == shared
+    share = share_out(_recipe(*given))
+    assert (share.batch, share.accumulation) == shared
 
 
 def test_a_step_that_cannot_be_shared_out_evenly_is_refused(monkeypatch: pytest.MonkeyPatch):
@@ -235,10 +226,10 @@ def test_a_model_shared_out_over_gpus_is_refused_without_the_command(
     )
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     with pytest.raises(ConfigError, match="ACCELERATE_USE_DEEPSPEED"):
-        train(recipe, base, data, tmp_path / "mine")
+        train(TrainingPlan(recipe, base, data), tmp_path / "mine")
     assert not (tmp_path / "mine").exists()
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "false")
-    assert share_out(_recipe(4, 2)) == _recipe(4, 2)
+    assert share_out(_recipe(4, 2)) == Share(4, 2)
 
 
 @pytest.mark.parametrize(
@@ -325,10 +316,10 @@ def test_a_model_without_layers_of_a_named_kind_is_not_held_in_parts(
 def test_layers_within_layers_are_found_but_not_the_whole_model(monkeypatch: pytest.MonkeyPatch):
     model = Wrapped("Linear")
     whole, (alone, inner) = model.base, model.base
-    assert parts._layers(model) == [alone, inner[0]]
+    assert distributed._layers(model) == [alone, inner[0]]
     monkeypatch.setenv("FSDP_TRANSFORMER_CLS_TO_WRAP", " Linear ,Sequential")
-    assert parts._layers(model) == [alone, inner, inner[0]]
-    assert whole not in parts._layers(model)
+    assert distributed._layers(model) == [alone, inner, inner[0]]
+    assert whole not in distributed._layers(model)
 
 
 def test_the_number_formats_are_the_recipes_whatever_the_launcher_says(
@@ -351,14 +342,14 @@ def test_memory_of_a_base_in_parts_is_not_foretold(
     )
     rows = [Example([4, 5, 6], [7], truncated=False)] * 9
     base, data = empty_base(recipe.model, None), TrainingSet(rows, [], "task")
-    assert make_forecast(recipe, base, data).memory is not None
+    assert make_forecast(TrainingPlan(recipe, base, data)).memory is not None
     for name, value in {
         "WORLD_SIZE": "2",
         "ACCELERATE_USE_FSDP": "true",
         "FSDP_VERSION": "2",
     }.items():
         monkeypatch.setenv(name, value)
-    found = make_forecast(recipe, base, data)
+    found = make_forecast(TrainingPlan(recipe, base, data))
     assert (found.memory, found.work.steps) == (None, 4)
 
 
@@ -419,7 +410,8 @@ def telling(model, device, place=run.place):
     print("waits", distributed.group.WORLD._get_backend(torch.device("cpu")).options._timeout.days, flush=True)
     place(model, device)
     parts = [p for p in model.parameters() if hasattr(p, "to_local")]
-    print(f"holds {sum(p.to_local().numel() for p in parts)} of {sum(p.numel() for p in parts)}", flush=True)
+    held = f"holds {sum(p.to_local().numel() for p in parts)} of {sum(p.numel() for p in parts)}"
+    print(held + "\\n", end="", flush=True)  # in one piece: the other process writes too
 
 run.place = telling
 main()

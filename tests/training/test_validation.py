@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,10 +21,14 @@ from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.training_scores import plan_scorer
 from ft_harness.recipe import Recipe
 from ft_harness.records import HistoryEntry, load_records
-from ft_harness.tasks.loading import TaskSpec, load_tasks
-from ft_harness.training import EpochScorer, build_training_set, train, validation
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
+from ft_harness.tasks.row_checks import Findings
+from ft_harness.training import EpochScorer, TrainingPlan, build_training_set, loop, train
+from ft_harness.training.batches import Share
+from ft_harness.training.numerics import undisturbed
 from ft_harness.training.objectives import Objective
-from ft_harness.training.validation import epochs_of, undisturbed, validation_loss
+from ft_harness.training.validation import epochs_of, validation_loss
 from tests.builders.command import assert_three_lines
 from tests.builders.interruptions import kill_at_step
 from tests.builders.tiny import review_rows, write_jsonl
@@ -53,12 +56,14 @@ class Bench:
         checked = self.checked(recipe)
         data = build_training_set(checked.tasks, self.base, recipe, "task")
         return train(
-            recipe, self.base, data, folder, scorer or plan_scorer(recipe, checked, self.base)
+            TrainingPlan(recipe, self.base, data),
+            folder,
+            scorer or plan_scorer(recipe, checked, self.base),
         )
 
     def checked(self, recipe: Recipe) -> Checked:
-        spec = TaskSpec("demo_sentiment", metadata=recipe.task_metadata())
-        return Checked(load_tasks(spec, ["train", "validation", "test"]), "task", "task", [])
+        spec = find_task("demo_sentiment", metadata=recipe.task_metadata())
+        return Checked(spec, load_tasks(spec, ["train", "validation", "test"]), Findings())
 
 
 @pytest.fixture(scope="module")
@@ -108,18 +113,10 @@ def test_the_loss_is_over_all_targets_whatever_the_batches(batch_size: int):
         ),
         count=lambda batch: batch["labels"],
     )
-    assert validation_loss(fake_trainer(), objective, rows, batch_size) == 1.0
+    assert validation_loss(ON_CPU, None, objective, rows, Share(batch_size)) == 1.0
 
 
-def fake_trainer() -> SimpleNamespace:
-    """What `validation_loss` asks of a Trainer."""
-    return SimpleNamespace(
-        args=SimpleNamespace(process_index=0, world_size=1, device="cpu"),
-        accelerator=SimpleNamespace(reduce=lambda tensor, reduction: tensor),
-        model=None,
-        _prepare_inputs=lambda batch: batch,
-        compute_loss_context_manager=nullcontext,
-    )
+ON_CPU = SimpleNamespace(device="cpu")  # what `validation_loss` asks of a base
 
 
 def test_a_batch_that_memory_is_not_enough_for_is_halved():
@@ -135,7 +132,7 @@ def test_a_batch_that_memory_is_not_enough_for_is_halved():
         lambda batch: {"labels": len(batch)}, summed_loss, lambda batch: batch["labels"]
     )
     rows = [SimpleNamespace(input_ids=[0]) for _ in range(4)]
-    assert validation_loss(fake_trainer(), objective, rows, 4) == 2.0
+    assert validation_loss(ON_CPU, None, objective, rows, Share(4)) == 2.0
     assert sizes == [4, 2, 2]
 
 
@@ -164,7 +161,7 @@ def test_the_loss_in_the_history_is_that_of_a_plain_loop(bench: Bench, tmp_path:
 def test_a_validation_loss_that_is_not_finite_ends_the_training(
     bench: Bench, tmp_path: Path, monkeypatch
 ):
-    monkeypatch.setattr(validation, "validation_loss", lambda *_: float("nan"))
+    monkeypatch.setattr(loop, "validation_loss", lambda *_: float("nan"))
     with pytest.raises(NonFiniteError, match="validation loss is not finite at step 8"):
         bench.train(tmp_path / "a", num_train_epochs=1)
     assert read_card(tmp_path / "a") is None
@@ -206,7 +203,10 @@ def test_when_validation_is_looked_at(
 def test_without_validation_docs_nothing_is_looked_at(bench: Bench, tmp_path: Path):
     recipe = bench.recipe(num_train_epochs=1)
     tasks = {"train": bench.checked(recipe).tasks["train"]}
-    train(recipe, bench.base, build_training_set(tasks, bench.base, recipe, "task"), tmp_path / "a")
+    train(
+        TrainingPlan(recipe, bench.base, build_training_set(tasks, bench.base, recipe, "task")),
+        tmp_path / "a",
+    )
     assert all(entry.eval_loss is None for entry in read_history(tmp_path / "a"))
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ft_harness.errors import FtHarnessError
+from ft_harness.storage import redact
 
 app = typer.Typer(
     help="Did the fine-tuning help, by how much, and how sure are we?",
@@ -56,7 +57,7 @@ class Stopped(BaseException):
 
 
 def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(redact(line), file=sys.stderr, flush=True)
 
 
 def _quiet_libraries() -> None:
@@ -97,7 +98,8 @@ def main() -> None:
     except Stopped as stopped:
         (signum,) = stopped.args
         say(
-            f"{_STOPS[signum]}: finished evaluations and checkpoints are saved; run the same command again to go on:"
+            f"{_STOPS[signum]}: finished evaluations and checkpoints are saved; run the same "
+            "command again to go on:"
         )
         say(shlex.join(["ft-harness", *sys.argv[1:]]))
         sys.exit(128 + signum)

@@ -1,4 +1,26 @@
-"""Records -> comparable pairs -> measurements -> a study: cases, slices, repeats, power, sentences,
-cautions, verdicts.
+"""Records -> comparable pairs -> measurements -> a study.
 
-Needs neither torch nor lm-eval."""
+```text
+ records.Evaluation (record + samples)
+    | terms    which differences between base and tuned are tolerated
+    v
+ pairing.Pairs             the items that both sides have, in one order
+    | measurement
+    v
+ Difference                one metric on these items: base, tuned, delta, interval, p
+    | rows
+    v
+ study.Row                 a Difference with its names and verdict: one object of rows.json
+    | cautions, sentences, cases
+    v
+ study.Comparison          the rows of one base and one tuned evaluation, in words
+    | families, repeats, features
+    v
+ study.Study               everything a report shows
+```
+
+Five words carry a number on this way and none of them has a second name: a `Difference` is
+anonymous, a `Row` says of what it is, a `Comparison` holds the rows of one pair of evaluations,
+its `headline` is the row that answers the question, a `Study` holds the comparisons.
+This wing needs neither torch nor lm-eval.
+"""

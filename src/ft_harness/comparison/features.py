@@ -1,4 +1,4 @@
-"""What tells the comparisons of a study apart: the columns of its tables, the names in its
+"""What distinguishes the comparisons of a study: the columns of its tables, the names in its
 sentences."""
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 from ft_harness.comparison.amounts import NONE
 from ft_harness.comparison.study import Comparison, Row, Study
+from ft_harness.comparison.terms import filter_of
 from ft_harness.records import Record
 
 TITLES = {
@@ -21,22 +22,23 @@ TITLES = {
     "input": "Input",
     "quantization": "Quantisation",
     "limit": "Items",
+    "filter": "Filter",
     "seed": "Training seed",
+    "eval_seed": "Eval seed",
+    "evaluation": "Evaluation",
     "split": "Split",
     "metric": "Metric",
 }
-
-
 _ARROW = " -> "  # from base to tuned, where a study varies it
 _ALWAYS = ("task", "split", "metric")
-_SETTINGS = tuple(
-    feature for feature in TITLES if feature not in _ALWAYS
-)  # columns where they vary
+# shown as columns where they vary
+_SETTINGS = tuple(feature for feature in TITLES if feature not in _ALWAYS)
+_LAST_RESORT = "evaluation"  # shown only where nothing else distinguishes two comparisons
 
 
 def features_of(study: Study, comparison: Comparison, row: Row | None = None) -> dict[str, str]:
     """Feature -> value as text, of a comparison; with a row, its split and metric too."""
-    record, arguments = comparison.tuned, _varied_arguments(_Same(study))
+    record, arguments = comparison.tuned, _varied_arguments(study)
     after = _varied(record, arguments)
     before = (
         _varied(comparison.base, arguments)
@@ -48,7 +50,10 @@ def features_of(study: Study, comparison: Comparison, row: Row | None = None) ->
         **{name: _both(before[name], after[name]) for name in before},
         "adapter": record.subject,
         "limit": "all" if record.settings.limit is None else str(record.settings.limit),
+        "filter": filter_of(record) or "none",
         "seed": str(train["seed"]) if isinstance(train, dict) and "seed" in train else NONE,
+        "eval_seed": NONE if record.settings.seed is None else str(record.settings.seed),
+        "evaluation": record.eval_id,
         "split": record.settings.split,
     }
     return found | ({"split": row.split, "metric": _metric_name(row)} if row else {})
@@ -56,7 +61,7 @@ def features_of(study: Study, comparison: Comparison, row: Row | None = None) ->
 
 def recipe_of(study: Study, comparison: Comparison) -> dict[str, Any]:
     """The recipe in the card of the tuned side; empty where it is not known."""
-    return _recipes(_Same(study)).get(comparison.tuned.subject, {})
+    return _recipes(study).get(comparison.tuned.subject, {})
 
 
 def _varied(record: Record, arguments: Mapping[str, Collection[str]]) -> dict[str, str]:
@@ -77,12 +82,12 @@ def _both(base: str, tuned: str) -> str:
     return tuned if base == tuned else f"{base}{_ARROW}{tuned}"
 
 
-def _decoding(arguments: dict[str, Any], told: Collection[str]) -> str:
-    """The arguments that tell one way of decoding from another; all, where there is but one way."""
+def _decoding(arguments: dict[str, Any], varied: Collection[str]) -> str:
+    """The arguments that distinguish ways of decoding; all, where there is only one way."""
     shown = [
         f"{key}={_show(value)}"
         for key, value in sorted(arguments.items())
-        if not told or key in told
+        if not varied or key in varied
     ]
     return ", ".join(shown) or "as the task says"
 
@@ -95,31 +100,17 @@ def _metric_name(row: Row) -> str:
     return f"{row.metric}, majority class" if row.tuned_subject is None else row.metric
 
 
-class _Same:
-    """A study as a key: equal to itself alone, since comparing what is in it would take longer than
-    what is cached."""
-
-    def __init__(self, study: Study) -> None:
-        self.study = study
-
-    def __hash__(self) -> int:
-        return id(self.study)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.study is self.study
-
-
 @lru_cache(maxsize=2)
-def _recipes(key: _Same) -> dict[str, dict[str, Any]]:
+def _recipes(study: Study) -> dict[str, dict[str, Any]]:
     """Adapter -> the recipe in its card."""
-    return {run.card.name: run.card.recipe for run in reversed(key.study.adapters)}
+    return {run.card.name: run.card.recipe for run in reversed(study.adapters)}
 
 
 @lru_cache(maxsize=2)
-def _varied_arguments(key: _Same) -> dict[str, set[str]]:
+def _varied_arguments(study: Study) -> dict[str, set[str]]:
     """Task -> the arguments of generation that are not the same in all its evaluations."""
     found: dict[str, list[dict[str, str]]] = {}
-    for comparison in key.study.comparisons:
+    for comparison in study.comparisons:
         for settings in (comparison.base.settings, comparison.tuned.settings):
             shown = {name: _show(value) for name, value in settings.generation_kwargs.items()}
             if shown not in (ways := found.setdefault(settings.task, [])):
@@ -131,11 +122,11 @@ def _varied_arguments(key: _Same) -> dict[str, set[str]]:
 
 
 @lru_cache(maxsize=2)
-def _known_values(key: _Same) -> dict[tuple[str, str, str], set[str]]:
+def _known_values(study: Study) -> dict[tuple[str, str, str], set[str]]:
     """(task, split, feature) -> its known values."""
     found: dict[tuple[str, str, str], set[str]] = {}
-    for comparison in key.study.comparisons:
-        features = features_of(key.study, comparison)
+    for comparison in study.comparisons:
+        features = features_of(study, comparison)
         for name in _SETTINGS:
             values = found.setdefault((features["task"], features["split"], name), set())
             values |= {features[name]} - {NONE}
@@ -143,31 +134,42 @@ def _known_values(key: _Same) -> dict[tuple[str, str, str], set[str]]:
 
 
 def varying(study: Study, task: str | None = None) -> list[str]:
-    """The features of which several known values stand on one split of one task, of any task or of
-    this one."""
-    found = _known_values(_Same(study))
+    """The features that have several known values on one split of one task: of any task, or of
+    this one. No two comparisons share all of them: where nothing else distinguishes two, their
+    evaluations' names do."""
+    found = _known_values(study)
     several = {
-        name for (of, _, name), values in found.items() if task in (None, of) and len(values) > 1
-    }
-    several |= {
         name
         for (of, _, name), values in found.items()
-        if task in (None, of) and any(_ARROW in each for each in values)
+        if task in (None, of) and (len(values) > 1 or any(_ARROW in each for each in values))
     }
-    return [name for name in _SETTINGS if name in several]
+    shown = [name for name in _SETTINGS if name in several and name != _LAST_RESORT]
+    twins = _have_twins(study, tuple(shown), task)
+    return [*shown, _LAST_RESORT] if twins else shown
+
+
+@lru_cache(maxsize=64)
+def _have_twins(study: Study, shown: tuple[str, ...], task: str | None) -> bool:
+    """Whether two comparisons of one task and split have equal values of the features shown."""
+    keys = [
+        tuple(features[name] for name in ("task", "split", *shown))
+        for features in (features_of(study, each) for each in study.comparisons)
+        if task in (None, features["task"])
+    ]
+    return len(set(keys)) < len(keys)
 
 
 def name_of(study: Study, comparison: Comparison) -> str:
-    """The task; with what tells its comparisons apart where there are several on one of its
-    splits."""
+    """The task; with what distinguishes its comparisons where a split has several."""
     return ", ".join([features_of(study, comparison)["task"], *tell_apart(study, comparison)])
 
 
 def tell_apart(study: Study, comparison: Comparison) -> list[str]:
-    """What tells a comparison apart from others of its task, or its base from its tuned side;
+    """What distinguishes a comparison from others of its task, or its base from its tuned side;
     nothing where all is the same."""
     features = features_of(study, comparison)
-    words = {"shots": "{}-shot", "limit": "{} items", "seed": "seed {}", "decoding": "decoding {}"}
+    words = {"filter": "filter {}", "eval_seed": "eval seed {}", "evaluation": "{}"}
+    words |= {"shots": "{}-shot", "limit": "{} items", "seed": "seed {}", "decoding": "decoding {}"}
     words |= {"input": "input {}", "quantization": "quantisation {}"}
     return [
         words.get(name, "{}").format(features[name]) for name in varying(study, features["task"])

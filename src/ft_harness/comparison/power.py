@@ -1,4 +1,4 @@
-"""What a test set can show, before anything is trained: from a number of items, or from a finished
+"""What a test set can show before anything is trained: from a number of items, or from a finished
 base evaluation."""
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ft_harness import stats
-from ft_harness.comparison.cases import DECIDING_METRICS
 from ft_harness.comparison.pairing import Pairs
 from ft_harness.errors import ConfigError, InputError
 from ft_harness.metrics import Metric, add_up, find_metric
+from ft_harness.metrics.registry import DECIDING_METRICS
 from ft_harness.records import Evaluation, Frozen
 from ft_harness.records.score_table import read_outcomes
 
@@ -32,7 +32,7 @@ class Power(Frozen):
     )
     base: float
     correlation: float = Field(
-        description="assumed, of the items' base and tuned scores; 0: independent"
+        description="assumed, of an item's base and tuned scores; 0: independent"
     )
     detectable: float | None = Field(
         description="smallest improvement that is found; null: none would be"
@@ -82,7 +82,7 @@ def power_of_run(
     base evaluation.
 
     Raises:
-        InputError: the evaluation has no such metric, or no spread can be told from its items.
+        InputError: the evaluation has no such metric, or its items show no spread.
         ConfigError: a number lies outside its range.
     """
     names = [score.metric for score in evaluation.record.scores]
@@ -173,11 +173,10 @@ def _power_of_mean(
     metric: Metric, n: int, base: float, effect: float | None, spread: stats.Spread
 ) -> tuple[float | None, int | None]:
     """As `_power_of_share`, of any other metric."""
-    found = stats.detectable_mean(n, spread) or None  # items that are all alike tell of no spread
-    wished = effect
-    if math.isinf(
-        metric.scale
-    ):  # an improvement is a fall: base x (1 - exp(-difference of logarithms))
+    found = stats.detectable_mean(n, spread) or None  # equal items show no spread
+    target = effect
+    if math.isinf(metric.scale):
+        # an improvement is a fall: base x (1 - exp(-difference of logarithms))
         found = None if found is None else -base * math.expm1(-found)
-        wished = None if effect is None or effect >= base else -math.log1p(-effect / base)
-    return found, stats.needed_for_mean(wished, spread) if wished and found else None
+        target = None if effect is None or effect >= base else -math.log1p(-effect / base)
+    return found, stats.needed_for_mean(target, spread) if target and found else None

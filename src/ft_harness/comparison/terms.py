@@ -16,35 +16,20 @@ EXECUTION = ("batch_size", "device")  # may differ, and is noted: changes scores
 # compared one by one.
 _MAY_DIFFER = {*EXECUTION, "data_hash", "request_hash"}
 
-
 FACTORS: dict[str, tuple[str, ...]] = {
     "shots": ("num_fewshot", "fewshot_ids", "fewshot_hash", "fewshot_as_multiturn", "prompt_hash"),
-    "decoding": ("generation_kwargs",),
+    "decoding": ("generation_kwargs", "generation_hash"),
     "quantization": ("quantization",),
     "prompt": (
-        *(
-            "task",
-            "task_version",
-            "task_hash",
-            "chat_template_hash",
-            "system_instruction",
-            "fewshot_as_multiturn",
-        ),
-        "prompt_hash",
+        *("task", "task_version", "task_hash", "chat_template_hash", "system_instruction"),
+        *("fewshot_as_multiturn", "prompt_hash"),
     ),
     "model": ("model",),
     "head": ("head", "text_fields", "back_end", "prompt_hash"),
 }  # what a study may vary on purpose -> the fields that may differ then
-
-
 _OF_ITEMS = ("items", "prompt_hash", "target_hash")
-_IN_SIGNATURES = {
-    "task",
-    "shots",
-    "back-end",
-    "dtype",
-    "max_length",
-}  # parts that are compared as settings
+# parts of a signature that are compared as settings
+_IN_SIGNATURES = {"task", "shots", "back-end", "dtype", "max_length"}
 _SHOWN = 48  # characters of a value in a message
 
 
@@ -62,7 +47,7 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Terms:
-    """On which terms numbers may stand side by side though not all is equal.
+    """Which differences between base and tuned are tolerated.
 
     Attributes:
         factors: of `FACTORS`, what the study varies on purpose.
@@ -84,8 +69,7 @@ class Terms:
     def footnotes(
         self, base: Record, tuned: Record, mismatches: dict[str, Mismatch]
     ) -> Iterator[str]:
-        """A line for each difference that stands beside the numbers, and one for what neither side
-        tells."""
+        """A line for each tolerated difference, and one for what neither side states."""
         for key, mismatch in mismatches.items():
             factor = self.factor_of(key)
             yield (
@@ -95,15 +79,16 @@ class Terms:
             )
         unknown = find_unknown(base, tuned)
         if unknown and base.foreign:
-            yield f"{base.foreign.program} does not say, so that equality was not checked: {', '.join(unknown)}"
+            said = ", ".join(unknown)
+            yield f"{base.foreign.program} does not record {said}: equality was not checked"
 
 
-_STRICT = Terms()
+STRICT = Terms()
 
 
 def check_terms(terms: Terms) -> None:
-    """Every factor must be one of `FACTORS`, and every field that may differ one that is held
-    against the other side's.
+    """Every factor must be one of `FACTORS`, and every field that may differ one that is
+    compared.
 
     Raises:
         ConfigError: one is not.
@@ -141,7 +126,7 @@ def _fields() -> Collection[str]:
     ]
 
 
-def _filter(record: Record) -> str | None:
+def filter_of(record: Record) -> str | None:
     return record.foreign.filter if record.foreign else None
 
 
@@ -156,7 +141,7 @@ def _unknown(record: Record) -> list[str]:
 
 
 def find_unknown(base: Record, tuned: Record) -> list[str]:
-    """What neither side tells, where one version of one program made both: there it need not
+    """What neither side states, where one version of one program made both: there it need not
     differ."""
     if not base.foreign or not tuned.foreign or base.foreign.program != tuned.foreign.program:
         return []
@@ -171,12 +156,12 @@ def _stated(record: Record) -> dict[str, Any]:
         "quantization": model.quantization,
         "head": model.head,
     }
-    return precision | record.settings.model_dump() | {"filter": _filter(record)}
+    return precision | record.settings.model_dump() | {"filter": filter_of(record)}
 
 
 def find_mismatches(base: Record, tuned: Record) -> dict[str, Mismatch]:
-    """What the records say and must be equal, by field; what one side does not say is not equal to
-    anything."""
+    """What the records state and must be equal, by field; what one side does not state is equal to
+    nothing."""
     left, right = (
         _stated(record)
         | {f"metric {score.metric}": _own_signature(score.signature) for score in record.scores}
@@ -209,11 +194,12 @@ def check_comparable(base: Record, tuned: Record, refused: Sequence[Mismatch]) -
         NotComparableError: there is something to refuse; it shows what, in a column for each side.
     """
     if refused:
+        sides = f"{describe_record(base)} and {describe_record(tuned)}"
         raise NotComparableError(
-            f"{describe_record(base)} and {describe_record(tuned)} were not measured the same way:{_show(refused)}",
+            f"{sides} were not measured the same way:{_show(refused)}",
             "equal settings, items, prompts, targets and metric signatures on both sides",
-            "evaluate both again with the same settings, or name each difference to accept with --allow-mismatch, "
-            "or what the study varies with --factor",
+            "evaluate both again with the same settings, or name each difference to accept with "
+            "--allow-mismatch, or what the study varies with --factor",
         )
 
 

@@ -5,18 +5,22 @@ The files are kept in a temporary folder (see `TMPDIR`) that is removed when the
 
 from __future__ import annotations
 
+import json
 import tempfile
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ft_harness.errors import InputError, ResourceError
+from ft_harness.errors import ResourceError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -35,18 +39,41 @@ def _new_path() -> Path:
     return Path(_folder().name) / f"{next(_numbers)}.arrow"
 
 
-class ArrowFile:
-    """An Arrow file that docs are appended to; the columns are those of the first doc.
+@dataclass
+class JsonText:
+    """Feature of a column that is stored as JSON and read as the values themselves: numbers of
+    several types, numbers of any size, objects of several shapes, as no Arrow type holds them.
 
-    Types are found batch by batch and widened where a later batch needs it (int -> float, empty
-    list -> list of texts), so that they equal those of the whole column. Equal docs make equal
-    bytes.
+    It takes the form of a feature type of the datasets library, whose own `Json` rounds floats and
+    refuses integers beyond 64 bits.
+    """
+
+    id: str | None = field(default=None, repr=False)
+    dtype: ClassVar[str] = "large_string"
+    _type: str = field(default="JsonText", init=False, repr=False)
+
+    def __call__(self) -> Any:
+        return _json_type()
+
+    def encode_example(self, value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False)
+
+    def decode_example(self, value: str | None, token_per_repo_id: Any = None) -> Any:
+        return None if value is None else json.loads(value)
+
+
+class ArrowFile:
+    """An Arrow file that docs are appended to; values come out as they went in.
+
+    Types are found batch by batch. A later batch may add columns and may turn an empty list or null
+    into another type; a column whose values fit no single type (an int next to a float, an int
+    beyond 64 bits, objects with different keys) is stored as JSON. Equal docs make equal bytes.
     """
 
     def __init__(self) -> None:
         self._path = _new_path()
         self._columns: dict[str, list[Any]] = {}
-        self._places: list[str] = []
+        self._pending = 0
         self._characters = 0
         self._schema: Any = None
         self._writer: Any = None
@@ -68,41 +95,43 @@ class ArrowFile:
             self._close()
         self._path.unlink(missing_ok=True)
 
-    def append(self, place: str, doc: dict[str, Any]) -> None:
-        """Add one doc; fields that the first doc lacks are left out, those that this one lacks are
-        null.
+    def append(self, doc: dict[str, Any]) -> None:
+        """Add one doc; fields that it lacks are null.
 
         Raises:
-            InputError: the values of a field fit no common type.
             ResourceError: the temporary folder has no room.
         """
-        if not self._rows:
-            self._columns = {name: [] for name in doc}
-        for name, values in self._columns.items():
-            value = doc.get(name)
-            values.append(value)
+        columns = self._columns
+        for name, value in doc.items():
+            if name not in columns:
+                columns[name] = [None] * self._pending
+            columns[name].append(value)
             self._characters += len(value) if isinstance(value, str) else 0
-        self._places.append(place)
+        self._pending += 1
+        if len(doc) < len(columns):
+            for values in columns.values():
+                if len(values) < self._pending:
+                    values.append(None)
         self._rows += 1
-        if len(self._places) >= _BATCH_ROWS or self._characters >= _BATCH_CHARACTERS:
+        if self._pending >= _BATCH_ROWS or self._characters >= _BATCH_CHARACTERS:
             self._write_batch()
 
     def _write_batch(self) -> None:
         import pyarrow
 
-        if not self._places:
+        if not self._pending:
             return
+        known = {} if self._schema is None else {part.name: part.type for part in self._schema}
+        arrays = {
+            name: _to_array(values, known.get(name)) for name, values in self._columns.items()
+        }
+        types = {
+            name: _common_type(known.get(name, pyarrow.null()), array.type)
+            for name, array in arrays.items()
+        }
         try:
-            table = pyarrow.Table.from_pydict(self._columns)
-            self._fit_schema(table.schema)
-            self._writer.write_table(table.cast(self._schema))
-        except (pyarrow.ArrowException, TypeError, OverflowError) as error:
-            raise InputError(
-                f"{self._places[0]} to {self._places[-1]}: "
-                f"a column holds values of different kinds ({error})",
-                "one kind a column",
-                "fix the rows",
-            ) from error
+            self._fit_schema(pyarrow.schema(list(types.items())))
+            self._write(arrays)
         except OSError as error:
             raise ResourceError(
                 f"{self._path}: can't be written ({error})",
@@ -110,17 +139,26 @@ class ArrowFile:
                 "free space, or name a folder with room in TMPDIR",
             ) from error
         self._columns = {name: [] for name in self._columns}
-        self._places = []
+        self._pending = 0
         self._characters = 0
 
-    def _fit_schema(self, schema: Any) -> None:
-        """Open the file, or write it anew where its types are too narrow for this schema."""
+    def _write(self, arrays: Mapping[str, Any]) -> None:
+        """Write columns of equal length in the types of the file; those it lacks are null."""
+        import pyarrow
+
+        length = len(next(iter(arrays.values())))
+        columns = [
+            _convert(arrays.get(part.name, pyarrow.nulls(length)), part.type)
+            for part in self._schema
+        ]
+        self._writer.write_table(pyarrow.Table.from_arrays(columns, schema=self._schema))
+
+    def _fit_schema(self, wider: Any) -> None:
+        """Open the file, or write it anew where its types are too narrow."""
         import pyarrow
 
         if self._schema is None:
-            self._open(schema)
-            return
-        wider = pyarrow.unify_schemas([self._schema, schema], promote_options="permissive")
+            self._open(wider)
         if wider == self._schema:
             return
         self._close()
@@ -128,7 +166,7 @@ class ArrowFile:
         self._open(wider)
         with pyarrow.memory_map(str(narrow)) as source, pyarrow.ipc.open_stream(source) as batches:
             for batch in batches:
-                self._writer.write_table(pyarrow.Table.from_batches([batch]).cast(wider))
+                self._write(dict(zip(batch.schema.names, batch.columns, strict=True)))
         narrow.unlink()
 
     def _open(self, schema: Any) -> None:
@@ -148,14 +186,107 @@ class ArrowFile:
         """All docs appended so far, memory-mapped; the file is complete then.
 
         Raises:
-            InputError: the values of a field fit no common type.
             ResourceError: the temporary folder has no room.
         """
-        from datasets import Dataset
+        from datasets import Dataset, DatasetInfo, Features
 
         self._write_batch()
         self._close()
-        return Dataset.from_file(str(self._path))
+        _register_json_text()
+        features = Features.from_arrow_schema(self._schema)
+        for part in self._schema:
+            if part.type == _json_type():
+                features[part.name] = JsonText()
+        return Dataset.from_file(str(self._path), info=DatasetInfo(features=features))
+
+
+@cache
+def _register_json_text() -> None:
+    """Make the feature known to the datasets library, which warns if that is done twice."""
+    from datasets.features.features import register_feature
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "experimental": a test watches what it does
+        register_feature(JsonText, "JsonText")
+
+
+def _json_type() -> Any:
+    """The Arrow type of columns that hold JSON; no other column has it."""
+    import pyarrow
+
+    return pyarrow.large_string()
+
+
+def _to_array(values: list[Any], known: Any) -> Any:
+    """The values as an Arrow array, of JSON where that alone keeps them as they are."""
+    import pyarrow
+
+    if known != _json_type():
+        try:
+            array = pyarrow.array(values)
+        except (pyarrow.ArrowException, TypeError, OverflowError):
+            pass  # no Arrow type holds them all
+        else:
+            if _is_exact(array, values):
+                return array
+    return _to_json(values)
+
+
+def _to_json(values: Iterable[Any]) -> Any:
+    import pyarrow
+
+    texts = [
+        None if value is None else json.dumps(value, ensure_ascii=False, default=str)
+        for value in values
+    ]
+    return pyarrow.array(texts, _json_type())
+
+
+def _is_exact(array: Any, values: Sequence[Any]) -> bool:
+    """Whether the array gives back the values as they are: it turns ints next to floats into
+    floats, and gives objects the keys of all."""
+    from pyarrow import types
+
+    inner = array.type
+    while types.is_list(inner):
+        inner = inner.value_type
+    if types.is_string(inner) or types.is_int64(inner) or types.is_boolean(inner):
+        return True
+    return types.is_null(inner) or all(
+        json.dumps(one, default=str) == json.dumps(other, default=str)
+        for one, other in zip(array.to_pylist(), values, strict=True)
+    )
+
+
+def _common_type(one: Any, other: Any) -> Any:
+    """The type that holds the values of both as they are: the JSON type if no other does."""
+    import pyarrow
+    from pyarrow import types
+
+    if one == other or types.is_null(other):
+        return one
+    if types.is_null(one):
+        return other
+    if types.is_list(one) and types.is_list(other):
+        inner = _common_type(one.value_type, other.value_type)
+        return _json_type() if inner == _json_type() else pyarrow.list_(inner)
+    if types.is_struct(one) and types.is_struct(other):
+        names = [part.name for part in one]
+        inners = [_common_type(a.type, b.type) for a, b in zip(one, other, strict=False)]
+        if names == [part.name for part in other] and _json_type() not in inners:
+            return pyarrow.struct(list(zip(names, inners, strict=True)))
+    return _json_type()
+
+
+def _convert(array: Any, kind: Any) -> Any:
+    import pyarrow
+    from pyarrow import types
+
+    if array.type == kind:
+        return array
+    if types.is_null(array.type):
+        return pyarrow.nulls(len(array), kind)
+    return _to_json(array.to_pylist()) if kind == _json_type() else array.cast(kind)
 
 
 def select_rows(dataset: Dataset, indices: NDArray[np.int64]) -> Dataset:

@@ -4,9 +4,8 @@ its place."""
 from __future__ import annotations
 
 import logging
-import re
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,25 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ft_harness.data.files import Row, Rows
+from ft_harness.data.labels import LabelIndex, plain_label
 from ft_harness.data.options import DataOptions
+from ft_harness.data.values import (
+    ABSENT,
+    find_value,
+    kind_of,
+    missing,
+    read_fields,
+    read_value,
+)
 from ft_harness.errors import InputError
 
 _log = logging.getLogger(__name__)
 LABEL, LABEL_NAMES, LABEL_WORDS, LANGUAGE, ANSWERS, ID = (
     "label", "label_names", "label_words", "language", "answers", "id",
 )  # fmt: skip
-_KINDS = {
-    str: "text",
-    bool: "true/false",
-    int: "number",
-    float: "number",
-    dict: "object",
-    type(None): "null",
-}
-_HALF = re.compile("[\ud800-\udfff]")
-_WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")
-_MOST_DIGITS = 9
 _LISTED = 5
+_SCALARS = (str, int, float, bool)
+_SEARCHED = 1000  # rows after which a field that none of them has is called missing
 
 
 @dataclass(frozen=True)
@@ -72,29 +71,46 @@ class Codes:
         return np.array(self._rows, dtype=np.int64)
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Where the values of a doc stand in the rows of one part of the source; no fields: all columns
-    are taken."""
-
-    fields: dict[str, str]
-    group: str | None
-
-
 @dataclass
-class _Tally:
-    """Counts of one part of a source, taken while its rows are read."""
+class _Part:
+    """One part of a source while its rows are read: counts, and what its rows showed.
 
+    Attributes:
+        labels: finds the index of a label; None without `data.labels`.
+        stated: names that the part states for the numbers in its label column.
+        sources: field -> its column, and the place where that was first read.
+        absent: fields that no row has had yet.
+        row: the latest.
+        plans: keys of a row -> the columns of all fields.
+    """
+
+    where: str
     rows: int = 0
     dropped: int = 0
     bad: int = 0
     bad_places: list[str] = field(default_factory=list)
     fault: str = ""
+    labels: LabelIndex | None = None
+    stated: Sequence[str] = ()
+    sources: dict[str, tuple[str, str]] = field(default_factory=dict)
+    absent: set[str] = field(default_factory=set)
+    row: Row = field(default_factory=dict)
+    plans: dict[tuple[str, ...], list[tuple[str, str]]] = field(default_factory=dict)
+
+    def first_fault(self) -> str:
+        """`file:2: the field text is null`, and how many rows have such a fault, with the first
+        of their places."""
+        places = ", ".join(self.bad_places) + ", ..." * (self.bad > len(self.bad_places))
+        more = f" ({self.bad} rows with null or empty fields: {places})" if self.bad > 1 else ""
+        return f"{self.bad_places[0]}: {self.fault}{more}"
 
 
 class DocReader:
     """Turns rows into docs, one part of a source after another, and keeps what sampling needs of
     each doc.
+
+    Args:
+        replaced: options that the recipe or the command line gave, not the task's YAML.
 
     Attributes:
         labels: label of each doc, kept for `stratified` and `balanced`.
@@ -102,13 +118,24 @@ class DocReader:
         losses: what each part lost.
     """
 
-    def __init__(self, options: DataOptions) -> None:
+    def __init__(self, options: DataOptions, replaced: Sequence[str] = ()) -> None:
         self.labels = Codes(options.labels or ())
         self.groups = Codes()
         self.losses: list[RowLoss] = []
         self._options = options
-        self._dropped = {_plain_label(label) for label in options.drop_labels}
+        self._replaced = replaced
+        self._dropped = {plain_label(label) for label in options.drop_labels}
         self._kinds: dict[str, tuple[str, str]] = {}
+        self._settled: dict[str, Any] = {}  # type or object last found to fit, by field
+        wanted = {name: [*columns] for name, columns in (options.columns or {}).items()}
+        for name in options.optional if wanted else ():
+            wanted.setdefault(name, [])
+        if options.labels is not None and wanted:
+            wanted.setdefault(LABEL, [])
+        # a mapping that is given comes before a column that has the field's own name
+        self._accepted = {
+            name: list(dict.fromkeys((*columns, name))) for name, columns in wanted.items()
+        }
 
     def read(self, rows: Rows) -> Iterator[tuple[str, Row]]:
         """(place, doc) of each row that is kept, in order.
@@ -118,85 +145,185 @@ class DocReader:
                 half characters, a label outside the choices, values of different kinds in a field,
                 or a duplicate id.
         """
-        tally = _Tally()
+        part = self._start(rows)
         ids = array("q")
-        for place, row, doc in self._kept(rows, tally):
+        for place, row, doc in self._kept(rows, part):
             if row.get(ID) is not None:
                 ids.append(hash(_hashable(row[ID])))
             self._check_kinds(doc, place)
             yield place, doc
-        if not tally.rows:
+        if not part.rows:
             raise InputError(f"{rows.where}: no rows", "at least one row", "check the file")
-        if tally.bad and not self._options.skip_bad_rows:
+        self._check_absent(part)
+        self._warn_of_unused(part)
+        if part.bad and not self._options.skip_bad_rows:
             raise InputError(
-                _first_fault(tally),
+                part.first_fault(),
                 "a value in every field",
-                "fix or remove the rows, or leave them out and count them: data.skip_bad_rows=true",
+                "fix or remove the rows, leave them out and count them (data.skip_bad_rows=true), "
+                "or say which fields may be missing (data.optional)",
             )
         hashes = np.array(ids)
         hashes.sort()  # in place: no second array of a row's size
         if (hashes[1:] == hashes[:-1]).any() and self._options.group_by != ID:
             self._check_ids(rows)
-        self._note_losses(rows.where, tally)
+        self._note_losses(part)
 
-    def _note_losses(self, where: str, tally: _Tally) -> None:
-        self.losses.append(RowLoss(where, tally.rows, tally.dropped, tally.bad))
-        if tally.dropped:
-            _log.info("%s: %d of %d rows dropped for their label", where, tally.dropped, tally.rows)
-        if tally.bad:
-            _log.warning(
-                "%s: %d of %d rows left out (%s)", where, tally.bad, tally.rows, _first_fault(tally)
+    def _start(self, rows: Rows) -> _Part:
+        part = _Part(rows.where)
+        required = set(self._accepted or ([LABEL] if self._options.labels is not None else []))
+        part.absent = required - set(self._options.optional)
+        stated = rows.label_names()
+        column = next((name for name in self._accepted.get(LABEL, [LABEL]) if name in stated), None)
+        part.stated = stated[column] if column is not None else ()
+        if self._options.labels is not None:
+            part.labels = LabelIndex(self._options.labels, part.stated)
+        return part
+
+    def _note_losses(self, part: _Part) -> None:
+        self.losses.append(RowLoss(part.where, part.rows, part.dropped, part.bad))
+        if part.dropped:
+            _log.info(
+                "%s: %d of %d rows dropped for their label", part.where, part.dropped, part.rows
             )
-        if tally.dropped + tally.bad == tally.rows:
-            reason = "is whole" if tally.bad else "has a label to keep"
-            _log.warning("%s: no row %s; this split is taken from another one", where, reason)
+        if part.bad:
+            lost = part.first_fault()
+            _log.warning("%s: %d of %d rows left out (%s)", part.where, part.bad, part.rows, lost)
+        if part.dropped + part.bad == part.rows:
+            reason = "is complete" if part.bad else "has a label to keep"
+            _log.warning("%s: no row %s; this split is taken from another one", part.where, reason)
 
-    def _kept(self, rows: Rows, tally: _Tally) -> Iterator[tuple[str, Row, Row]]:
+    def _kept(self, rows: Rows, part: _Part) -> Iterator[tuple[str, Row, Row]]:
         """(place, row, doc) of the rows that become docs; after a bad row only faults are looked
         for."""
-        layout: _Layout | None = None
+        options = self._options
         for place, row in rows:
-            layout = layout or self._lay_out(rows.where, row)
-            tally.rows += 1
-            doc = (
-                {name: row.get(column) for name, column in layout.fields.items()}
-                if layout.fields
-                else dict(row)
-            )
-            if LABEL in doc and self._dropped and _plain_label(doc[LABEL]) in self._dropped:
-                tally.dropped += 1
+            part.rows, part.row = part.rows + 1, row
+            doc = self._fields_of(row, place, part)
+            if part.absent:
+                part.absent -= doc.keys()
+                if part.rows >= _SEARCHED:
+                    self._check_absent(part)
+                doc |= dict.fromkeys(part.absent)
+            if options.labels is not None:
+                doc.setdefault(LABEL, None)
+            if LABEL in doc and self._dropped and self._is_dropped(doc[LABEL], part):
+                part.dropped += 1
                 continue
-            extras = {name: doc.pop(name, None) or "" for name in self._options.optional}
-            fault = _missing_value(
-                doc if layout.group is None else {**doc, layout.group: row.get(layout.group)}
-            )
+            extras = {
+                name: read_value(doc.pop(name, None), place, name) for name in options.optional
+            }
+            fault = read_fields(doc, place)
+            group = self._group_of(row, doc, part.where) if options.group_by else None
+            if group is not None:
+                fault = fault or missing(*group)
             if fault:
-                tally.bad += 1
-                tally.fault = tally.fault or fault
-                tally.bad_places += [place] if len(tally.bad_places) < _LISTED else []
-            if fault or (tally.bad and not self._options.skip_bad_rows):
+                part.bad += 1
+                part.fault = part.fault or fault
+                part.bad_places += [place] if len(part.bad_places) < _LISTED else []
+            if fault or (part.bad and not options.skip_bad_rows):
                 continue
-            doc |= extras
-            self._complete(doc, place)
-            if layout.group is not None:
-                self.groups.add(row[layout.group])
+            doc |= {name: "" if value is None else value for name, value in extras.items()}
+            self._complete(doc, place, part)
+            if group is not None:
+                self.groups.add(group[1])
             yield place, row, doc
 
-    def _complete(self, doc: Row, place: str) -> None:
-        """Check the texts of a doc, make its label an index and its answers a list, add what the
-        options add."""
-        for name, value in doc.items():
-            if _has_half(value):
-                raise InputError(
-                    f"{place}: the field {name} holds half a character (a lone surrogate)",
-                    "whole Unicode characters",
-                    "fix the escapes like \\ud83d of the row",
+    def _fields_of(self, row: Row, place: str, part: _Part) -> Row:
+        """The fields that the task declares, as far as the row has them; without a declaration all
+        columns.
+
+        Raises:
+            InputError: a field is in this column here and was in another one before.
+        """
+        if not self._accepted:
+            return dict(row)
+        keys = tuple(row)
+        if keys in part.plans:
+            return {name: row[column] for name, column in part.plans[keys]}
+        doc: Row = {}
+        for name, accepted in self._accepted.items():
+            for column in accepted:
+                value = row.get(column, ABSENT)
+                if value is ABSENT:
+                    value = find_value(row, column) if "." in column else ABSENT
+                if value is ABSENT:
+                    continue
+                known, first = part.sources.setdefault(name, (column, place))
+                if known != column:
+                    raise InputError(
+                        f"{place}: the field {name} is in the column {column}, "
+                        f"but in {known} at {first}",
+                        "one column for a field in all rows",
+                        f"--set 'data.columns={{{name}: [column]}}', or rename the keys",
+                    )
+                doc[name] = value
+                break
+            else:
+                if name in part.sources:
+                    doc[name] = None
+        found = [(name, part.sources[name][0]) for name in doc]
+        if len(found) == len(self._accepted) and all(column in row for _, column in found):
+            part.plans[keys] = found
+        return doc
+
+    def _check_absent(self, part: _Part) -> None:
+        """Refuse a field that no row has had."""
+        for name in sorted(part.absent):
+            raise InputError(
+                f"{part.where}: no column for the field {name} "
+                f"(columns: {', '.join(map(str, part.row))})",
+                f"one of {', '.join(self._accepted.get(name, [name]))}",
+                "--set 'data.columns={field: [column]}', or data.column_names without a header",
+            )
+
+    def _warn_of_unused(self, part: _Part) -> None:
+        """Warn of a column that the user's own `data.columns` names and no row has."""
+        given = (self._options.columns or {}) if "columns" in self._replaced else {}
+        for name, columns in given.items():
+            used = part.sources.get(name, (None, ""))[0]
+            if columns and used not in columns:
+                _log.warning(
+                    "%s: no column %s, which data.columns names for the field %s; %s",
+                    part.where,
+                    " or ".join(columns),
+                    name,
+                    f"the column {used} is used" if used else "the field is empty",
                 )
+
+    def _is_dropped(self, raw: Any, part: _Part) -> bool:
+        names = part.stated if type(raw) is int and 0 <= raw < len(part.stated) else ()
+        return plain_label(raw) in self._dropped or (
+            bool(names) and plain_label(names[raw]) in self._dropped
+        )
+
+    def _group_of(self, row: Row, doc: Row, where: str) -> tuple[str, Any]:
+        """The column that `group_by` names, or a field of that name, and the row's value in it."""
+        name = self._options.group_by
+        assert name is not None
+        if name in row or (name not in doc and self.groups.names):
+            return name, row.get(name)
+        if name not in doc:
+            raise InputError(
+                f"{where}: no column {name} to group by (columns: {', '.join(map(str, row))})",
+                "a column of the source",
+                "change data.group_by, or leave it out",
+            )
+        return name, doc[name]
+
+    def _complete(self, doc: Row, place: str, part: _Part) -> None:
+        """Make the label an index and the answers a list, and add what the options add."""
         options = self._options
-        if isinstance(doc.get(ANSWERS), dict):
-            doc[ANSWERS] = list(dict.fromkeys(doc[ANSWERS].get("text") or []))
-        if options.labels is not None:
-            doc[LABEL] = label_index(doc[LABEL], options.labels, place)
+        if ANSWERS in doc:
+            doc[ANSWERS] = _read_answers(doc[ANSWERS], place)
+        if (options.stratified or options.balanced) and LABEL not in doc:
+            raise InputError(
+                f"{part.where}: no label to sample by (fields: {', '.join(map(str, doc))})",
+                "a field named label",
+                "--set 'data.columns={label: [column]}', or drop data.stratified and data.balanced",
+            )
+        if part.labels is not None:
+            doc[LABEL] = part.labels.find(doc[LABEL], place)
             doc[LABEL_NAMES] = options.labels
         if options.label_words is not None:
             doc[LABEL_WORDS] = options.label_words
@@ -205,38 +332,20 @@ class DocReader:
         if options.stratified or options.balanced:
             self.labels.add(doc[LABEL] if options.labels is None else options.labels[doc[LABEL]])
 
-    def _lay_out(self, where: str, row: Row) -> _Layout:
-        """Field -> column for the fields that the task declares, and the group's column."""
-        options = self._options
-        fields = _match_columns(where, row, options)
-        if (options.stratified or options.balanced) and LABEL not in (fields or row):
-            raise InputError(
-                f"{where}: no label to sample by (fields: {', '.join(map(str, fields or row))})",
-                "a field named label",
-                "--set 'data.columns={label: [column]}', or drop data.stratified and data.balanced",
-            )
-        group = options.group_by
-        if group is not None and group not in row:
-            group = fields.get(group)
-            if group is None:
-                raise InputError(
-                    f"{where}: no column {options.group_by} to group by "
-                    f"(columns: {', '.join(map(str, row))})",
-                    "a column of the source",
-                    "change data.group_by, or leave it out",
-                )
-        return _Layout(fields, group)
-
     def _check_kinds(self, doc: Row, place: str) -> None:
         """Refuse a field that is a text here and a number there: one of the two is a mistake."""
         for name, value in doc.items():
-            kind = _kind(value)
+            settled = self._settled.get(name)
+            if settled is not None and (type(value) is settled or value is settled):
+                continue
+            kind = kind_of(value)
             known, first = self._kinds.get(name, ("null", place))
             if " and " in kind:
                 raise InputError(
                     f"{place}: the field {name} is a {kind}", "one kind a list", "fix the row"
                 )
             if kind == known or known.startswith(kind):
+                self._settled[name] = type(value) if type(value) in _SCALARS else value
                 continue
             if known != "null" and not kind.startswith(known):
                 raise InputError(
@@ -251,14 +360,13 @@ class DocReader:
         places: dict[Any, str] = {}
         twice: list[str] = []
         again = DocReader(self._options)
-        for place, row, _ in again._kept(rows, _Tally()):
+        for place, row, _ in again._kept(rows, again._start(rows)):
             if row.get(ID) is None:
                 continue
             name = _hashable(row[ID])
             if name in places:
-                twice.append(
-                    f"{place}: duplicate id {str(name)[:80]!r}, first used at {places[name]}"
-                )
+                first = places[name]
+                twice.append(f"{place}: duplicate id {str(name)[:80]!r}, first used at {first}")
             places.setdefault(name, place)
         if twice:
             raise InputError(
@@ -268,104 +376,29 @@ class DocReader:
             )
 
 
-def _first_fault(tally: _Tally) -> str:
-    """`file:2: the field text is null`, and how many rows have such a fault, with the first of
-    their places."""
-    places = ", ".join(tally.bad_places) + ", ..." * (tally.bad > len(tally.bad_places))
-    more = f" ({tally.bad} rows with null or empty fields: {places})" if tally.bad > 1 else ""
-    return f"{tally.bad_places[0]}: {tally.fault}{more}"
-
-
-def _match_columns(where: str, row: Row, options: DataOptions) -> dict[str, str]:
-    """Field -> the source's column, for the fields that the task declares; {} where it declares
-    none."""
-    matched: dict[str, str] = {}
-    wanted = dict(options.columns or {})
-    if options.labels is not None:
-        wanted.setdefault(LABEL, [])
-    for name, accepted in wanted.items():
-        column = next((known for known in (name, *accepted) if known in row), None)
-        if column is None and name in options.optional:
-            continue
-        if column is None:
-            raise InputError(
-                f"{where}: no column for the field {name} (columns: {', '.join(map(str, row))})",
-                f"one of {', '.join(dict.fromkeys((name, *accepted)))}",
-                "--set 'data.columns={field: [column]}', or data.column_names without a header",
-            )
-        matched[name] = column
-    return matched if options.columns else {}
-
-
-def _missing_value(doc: Mapping[str, Any]) -> str:
-    """The first field that is null or holds nothing but white space, in words; "" if there is none.
-
-    An empty list is a value: a question without an answer.
-    """
-    for name, value in doc.items():
-        if value is None:
-            return f"the field {name} is null"
-        if isinstance(value, str) and (not value or value.isspace()):
-            return f"the field {name} is empty"
-    return ""
-
-
-def _has_half(value: Any) -> bool:
-    if isinstance(value, str):
-        return not value.isascii() and _HALF.search(value) is not None
-    if isinstance(value, dict):
-        return any(map(_has_half, value)) or any(map(_has_half, value.values()))
-    return isinstance(value, list) and any(map(_has_half, value))
-
-
-def _kind(value: Any) -> str:
-    """What a value is, in words; an empty list is a "list", which any list may follow."""
-    known = _KINDS.get(type(value))
-    if known is not None:
-        return known
-    if not isinstance(value, list):
-        return type(value).__name__
-    kinds = {_kind(item) for item in value if item is not None}
-    widest = sorted(
-        kind
-        for kind in kinds
-        if not any(other != kind and other.startswith(kind) for other in kinds)
-    )
-    return f"list of {' and '.join(widest)}" if widest else "list"
-
-
 def _hashable(value: Any) -> Any:
     return value if isinstance(value, str | int | float) else repr(value)
 
 
-def _plain_label(raw: Any) -> str:
-    """A raw label as text; 1.0 and "1.0", as pandas writes whole numbers beside gaps, are "1"."""
-    text = str(raw)
-    whole = _WHOLE_NUMBER.fullmatch(text)
-    return whole.group(1) if whole else text
-
-
-def label_index(raw: Any, labels: Sequence[str], place: str) -> int:
-    """Index of a label given as its name, its number, or (two labels only) as false and true.
+def _read_answers(value: Any, place: str) -> Any:
+    """The texts of answers in SQuAD's shapes, `{"text": [...], ...}` or `[{"text": ...}, ...]`,
+    each once; other values as they are.
 
     Raises:
-        InputError: none of these.
+        InputError: a shape without `text`, which would pass for a question without an answer.
     """
-    for text in dict.fromkeys((str(raw), _plain_label(raw))):
-        if text in labels:
-            return labels.index(text)
-    truth = str(raw).casefold()
-    if truth in ("false", "true"):
-        names = [label.casefold() for label in labels]
-        if truth in names:
-            return names.index(truth)
-        if len(labels) == 2:
-            return int(truth == "true")
-    number = _plain_label(raw)
-    if number.isdecimal() and len(number) <= _MOST_DIGITS and int(number) < len(labels):
-        return int(number)
-    raise InputError(
-        f"{place}: label {str(raw)[:80]!r} is not among the choices",
-        f"one of {', '.join(labels)}, or 0 to {len(labels) - 1}",
-        "fix the row, or leave such rows out with data.drop_labels",
-    )
+    listed = [value] if isinstance(value, dict) else value
+    nested = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    if not nested:
+        return value
+    texts: list[Any] = []
+    for each in nested:
+        if "text" not in each:
+            raise InputError(
+                f"{place}: {ANSWERS} holds {', '.join(map(str, each)) or 'nothing'}, and no text",
+                "answers with a key text: a list of texts, empty where there is no answer",
+                "rename the key in the data, or map another column: data.columns={answers: [...]}",
+            )
+        found = each["text"]
+        texts += found if isinstance(found, list) else [found] if found is not None else []
+    return list(dict.fromkeys(texts))

@@ -9,7 +9,7 @@ and ignores the rest.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from ft_harness.data.arrow_file import ArrowFile, select_rows
 from ft_harness.data.docs import DocReader, RowLoss
 from ft_harness.data.files import SPLITS, Row, Rows, Split, is_data_file, read_file, split_files
+from ft_harness.data.label_files import read_label_files
 from ft_harness.data.options import DataOptions, merge_options
 from ft_harness.data.sampling import Indices, Pool, sample_splits
 from ft_harness.errors import InputError
@@ -26,7 +27,7 @@ from ft_harness.paths import BUNDLED, bundled_data_dir
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-LOADER_VERSION = 1  # raise it when the same source and options give other docs or splits
+LOADER_VERSION = 2  # raise it when the same source and options give other docs or splits
 __all__ = ["LOADER_VERSION", "DataOptions", "RowLoss", "load_splits", "row_losses"]
 _log = logging.getLogger(__name__)
 
@@ -52,8 +53,10 @@ def load_splits(data: Mapping[str, Any], test_all: bool = False, **metadata: Any
 
     options = merge_options(data, metadata)
     options = options.without_sampling() if test_all else options
-    reader = DocReader(options)
-    dataset, rows = _gather(reader, _read_source(options))
+    replaced = [name.removeprefix("data_") for name in metadata]
+    reader = DocReader(options, replaced)
+    _warn_of_hub_options(options, replaced)
+    dataset, rows = _gather(reader, read_source(options))
     if not len(dataset):
         raise InputError(
             f"{options.source}: no rows with a label to keep and a value in every field",
@@ -92,38 +95,72 @@ def _gather(
     with ArrowFile() as file:
         for split, rows in source.items():
             start = len(file)
-            for place, doc in tqdm(
+            for _, doc in tqdm(
                 reader.read(rows), desc=f"Reading {rows.where}", unit=" rows", delay=2
             ):
-                file.append(place, doc)
+                file.append(doc)
             spans[split] = np.arange(start, len(file))
         return (file.dataset() if len(file) else Dataset.from_dict({})), spans
 
 
-def _read_source(options: DataOptions) -> dict[Split, Rows]:
-    """Rows of each split that the source has."""
+def _local_path(source: str) -> Path:
+    if source.startswith(f"{BUNDLED}/"):
+        return bundled_data_dir(source.removeprefix(f"{BUNDLED}/"))
+    return Path(source).expanduser()
+
+
+def read_source(options: DataOptions) -> dict[Split, Rows]:
+    """Rows of each split that the source has.
+
+    Raises:
+        InputError: no such source, a folder without the files of a split, or options that the
+            source's files can't follow.
+    """
     if options.source is None:
         raise InputError(
             "the task names no data source", "a hub id, file or folder", "--set data.source=..."
         )
-    bundled = options.source.startswith(f"{BUNDLED}/")
-    path = (
-        bundled_data_dir(options.source.removeprefix(f"{BUNDLED}/"))
-        if bundled
-        else Path(options.source).expanduser()
-    )
+    path = _local_path(options.source)
+    if options.label_files is not None and path.is_dir():
+        return read_label_files(path, options.label_files, options.layout())
     if path.is_dir():
         return _read_folder(path, options)
-    if path.is_file():
-        return {"train": read_file(path, options.column_names)}
+    if path.is_file() and options.label_files is None:
+        return {"train": read_file(path, options.layout())}
     is_path = (
         path.is_absolute() or options.source.startswith((".", "~")) or options.source.count("/") > 1
     )
-    if is_path or is_data_file(path):
+    if is_path or is_data_file(path) or options.label_files is not None:
+        folder = "the folder of data.label_files" if options.label_files else "an existing source"
         raise InputError(
-            f"{options.source}: no such file or folder", "an existing source", "check data.source"
+            f"{options.source}: no such file or folder"
+            if not path.is_file()
+            else f"{options.source}: data.label_files needs a folder",
+            folder,
+            "check data.source",
+        )
+    if given := options.layout().given():
+        raise InputError(
+            f"data.{given[0]} does not apply to the hub data set {options.source}",
+            "a local file",
+            f"leave data.{given[0]} out, or check data.source",
         )
     return _read_hub(options)
+
+
+def _warn_of_hub_options(options: DataOptions, replaced: Sequence[str]) -> None:
+    """Name and revision of a hub data set that a local source has no use for."""
+    for name in ("name", "revision"):
+        value = getattr(options, name)
+        if value is not None and name in replaced and options.source:
+            path = _local_path(options.source)
+            if path.exists():
+                _log.warning(
+                    "data.%s is for data sets of the hub; %s is local, %s is not used",
+                    name,
+                    options.source,
+                    value,
+                )
 
 
 def _read_folder(folder: Path, options: DataOptions) -> dict[Split, Rows]:
@@ -132,9 +169,10 @@ def _read_folder(folder: Path, options: DataOptions) -> dict[Split, Rows]:
         raise InputError(
             f"{folder}: no data file of a split",
             "files named train, validation (dev) or test (csv, tsv, txt, json, jsonl or parquet)",
-            "rename the files, or give one file as data.source",
+            "rename the files, give one file as data.source, or a file for each label in "
+            "data.label_files",
         )
-    return {split: read_file(path, options.column_names) for split, path in found.items()}
+    return {split: read_file(path, options.layout()) for split, path in found.items()}
 
 
 def _read_hub(options: DataOptions) -> dict[Split, Rows]:
@@ -161,8 +199,12 @@ def _hub_rows(where: str, dataset: Dataset) -> Rows:
     def read() -> Iterator[tuple[str, Row]]:
         index = 0
         for table in dataset.with_format("arrow").iter(batch_size=1000):
-            for row in table.to_pylist():
+            for row in table.to_pylist(maps_as_pydicts="strict"):
                 yield f"{where}, row {index}", row
                 index += 1
 
-    return Rows(where, read)
+    def label_names() -> dict[str, list[str]]:
+        stated = {name: getattr(part, "names", None) for name, part in dataset.features.items()}
+        return {name: list(names) for name, names in stated.items() if isinstance(names, list)}
+
+    return Rows(where, read, label_names)

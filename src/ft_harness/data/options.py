@@ -6,12 +6,15 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ft_harness.data.files import SPLITS, Split
+from ft_harness.data.labels import alike
+from ft_harness.data.layout import Layout, LineFormat
 from ft_harness.errors import InputError, raise_problems
 
 _log = logging.getLogger(__name__)
@@ -31,13 +34,33 @@ class DataOptions(BaseModel):
     revision: str | None = Field(default=None, description="hub branch, tag or commit")
     columns: dict[str, list[str]] | None = Field(
         default=None,
-        description="field of the task -> column names accepted for it, first match wins",
+        description="field of the task -> columns accepted for it, first match wins, "
+        "the field's own name last",
     )
     optional: list[str] = Field(
         default=[], description="fields that a source or row may lack: an empty text then"
     )
     column_names: list[str] | None = Field(
         default=None, description="names of the columns of a file without a header"
+    )
+    delimiter: str | None = Field(
+        default=None, min_length=1, max_length=1, description="what separates the cells of a line"
+    )
+    line_format: str | None = Field(
+        default=None,
+        description="fields of a line and what is between them: '{label}:{sub} {text}'",
+    )
+    encoding: str | None = Field(default=None, description="of text files; null: UTF-8")
+    rows: str | None = Field(
+        default=None, description="path of the list of rows in a .json file, like data.items"
+    )
+    worksheet: str | None = Field(
+        default=None, description="sheet of an Excel workbook; null: first"
+    )
+    label_files: dict[str, str] | None = Field(
+        default=None,
+        description="label -> file (a row a line) or folder (a row a file) of its texts, "
+        "relative to the source",
     )
     labels: list[str] | None = Field(default=None, description="class names in index order")
     drop_labels: list[int | str] = Field(
@@ -94,6 +117,30 @@ class DataOptions(BaseModel):
                 "two or three whole percentages that sum to 100, like 80/20 or 70/10/20"
             )
         return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _check_encoding(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                value.encode("ascii").decode("ascii")
+                "".encode(value)
+            except (LookupError, ValueError) as error:
+                raise ValueError("an encoding that Python knows, like latin-1") from error
+        return value
+
+    @field_validator("line_format")
+    @classmethod
+    def _check_line_format(cls, value: str | None) -> str | None:
+        if value is not None:
+            LineFormat(value)
+        return value
+
+    def layout(self) -> Layout:
+        """How the source's files are to be read."""
+        return Layout(
+            **{part.name: getattr(self, part.name) for part in fields(Layout)},
+        )
 
     def shares(self) -> dict[Split, int]:
         """Percentages of `split` for train, validation (0 where there are two numbers) and test."""
@@ -155,7 +202,7 @@ def merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataO
 
 
 def _word_problems(options: DataOptions) -> list[InputError]:
-    """Labels and label words that are empty, listed twice or do not pair up."""
+    """Labels and label words that are empty, listed twice, read alike or do not pair up."""
     problems: list[InputError] = []
     for name, words in (("labels", options.labels), ("label_words", options.label_words)):
         fault = _fault_of_words(words) if words is not None else None
@@ -165,12 +212,29 @@ def _word_problems(options: DataOptions) -> list[InputError]:
                     f"data.{name}: {fault}", "two or more different words", f"fix data.{name}"
                 )
             )
-    if options.label_words is not None and len(options.label_words) != len(options.labels or []):
+    words = options.label_words
+    if words is None:
+        twins = alike(options.labels or [])
+        if twins and not problems:
+            _log.warning(
+                "data.labels: %r and %r differ only in case or invisible characters; "
+                "generated answers can't tell them apart (data.label_words sets other words)",
+                *twins,
+            )
+        return problems
+    if len(words) != len(options.labels or []):
         problems.append(
             InputError(
-                f"data.label_words: {len(options.label_words)} words "
-                f"for {len(options.labels or [])} labels",
+                f"data.label_words: {len(words)} words for {len(options.labels or [])} labels",
                 "one word for each of data.labels, in their order",
+                "fix data.label_words",
+            )
+        )
+    if (twins := alike(words)) and not problems:
+        problems.append(
+            InputError(
+                f"data.label_words: {twins[0]!r} and {twins[1]!r} are read as the same answer",
+                "words that differ in more than case and invisible characters",
                 "fix data.label_words",
             )
         )
@@ -194,6 +258,8 @@ def _conflicts(options: DataOptions) -> list[InputError]:
         ("first", "balanced", "the first rows are not a draw"),
         ("stratified", "balanced", "equal numbers are no shares of the source"),
         ("stratified", "group_by", "whole groups can't keep the shares of the labels"),
+        ("line_format", "column_names", "the format names the columns"),
+        ("line_format", "delimiter", "the format says what is between the columns"),
     ]
     problems = [
         InputError(

@@ -1,24 +1,38 @@
 """lm-eval's own command, with our model back-ends registered and our tasks known without
-`--include_path`."""
+`--include_path`, and with the promises of our own commands."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lm_eval.config.evaluate_config import EvaluatorConfig
-from lm_eval.utils import setup_logging
+from lm_eval.utils import setup_logging, simple_parse_args_string
 
-from ft_harness.errors import FtHarnessError, InputError, raise_problems, suggest
+from ft_harness.errors import (
+    ConfigError,
+    FtHarnessError,
+    InputError,
+    PolicyError,
+    raise_problems,
+    suggest,
+)
 from ft_harness.evaluation.backends import register_models
-from ft_harness.models.lm_eval_private import parse_command, sandbox_templates
+from ft_harness.evaluation.lm_eval_files import CheckedTracker, output_problems
+from ft_harness.models.lm_eval_private import building_with, parse_command, saving_with
+from ft_harness.models.trust import trusting
 from ft_harness.paths import task_yamls_dir
+from ft_harness.storage import learn_secrets, redacted_output
 from ft_harness.tasks.checks import code_problems
-from ft_harness.tasks.loading import task_files
+from ft_harness.tasks.definition import TaskDefinition
+from ft_harness.tasks.listing import TaskReader, task_files
+from ft_harness.tasks.named_rows import NamedRowsTask
 
 _NOT_FOUND = "Tasks not found: "
+_CACHES = ("use_cache", "cache_requests")
+_CODE = "trust_remote_code"
 
 
 def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
@@ -28,47 +42,93 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
         trust_code: run the code that YAMLs from elsewhere name.
 
     Raises:
+        ConfigError: arguments that can't be kept to, or an output folder that can't be written.
         InputError: no such task, or a YAML is broken.
-        PolicyError: a YAML from elsewhere names code of its own.
+        PolicyError: code of a task from elsewhere or of a model would run.
     """
-    setup_logging()
-    register_models()
-    sandbox_templates()
     parsed, execute = parse_command(arguments)
-    if hasattr(parsed, "include_path"):  # run, ls tasks, validate
-        parsed.include_path = [str(task_yamls_dir()), *_folders(parsed)]
-        if not trust_code:
-            raise_problems(
-                [problem for path in _strangers(parsed) for problem in code_problems(path)]
-            )
+    settings = _settings(parsed)
+    learn_secrets(settings.get("model_args") or {})
+    with (
+        redacted_output(),
+        trusting(trust_code),
+        building_with(NamedRowsTask),
+        saving_with(CheckedTracker),
+    ):
+        setup_logging()
+        register_models()
+        raise_problems(_problems(settings))
+        if hasattr(parsed, "include_path"):  # run, ls tasks, validate
+            given = settings.get("include_path") or []
+            folders = [given] if isinstance(given, str) else list(given)
+            parsed.include_path = [str(task_yamls_dir()), *folders]
+            if not trust_code:
+                reader = TaskReader()
+                named = [
+                    TaskDefinition(path.stem, reader.follow(path))
+                    for path in _strangers(folders, settings.get("tasks") or [])
+                ]
+                raise_problems([fault for task in named for fault in code_problems(task)])
+        try:
+            execute(parsed)
+        except FtHarnessError:
+            raise
+        except Exception as error:  # lm-eval checks few of its arguments
+            raise _stopped(error) from error
+
+
+def _settings(parsed: Namespace) -> dict[str, Any]:
+    """The arguments over those of lm-eval's own configuration file.
+
+    Raises:
+        ConfigError: the file is missing, or no mapping.
+    """
+    given = {key: value for key, value in vars(parsed).items() if value or value == 0}
+    config = given.get("config")
     try:
-        execute(parsed)
-    except FtHarnessError:
-        raise
-    except Exception as error:  # lm-eval checks few of its arguments
-        raise _stopped(error) from error
+        written = EvaluatorConfig.load_yaml_config(config) if config else {}
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"--config {config}: can't be read ({str(error).splitlines()[0][:200]})",
+            "a YAML file with arguments of lm-eval run",
+            "check the path",
+        ) from error
+    settings: dict[str, Any] = {**written, **given}
+    if isinstance(settings.get("model_args"), str):
+        settings["model_args"] = simple_parse_args_string(settings["model_args"])
+    return settings
 
 
-def _folders(parsed: Namespace) -> list[str]:
-    """The user's folders of task YAMLs: of the arguments, else of lm-eval's own configuration
-    file."""
-    config = getattr(parsed, "config", None)
-    written: dict[str, Any] = EvaluatorConfig.load_yaml_config(config) if config else {}
-    given = parsed.include_path or written.get("include_path") or []
-    return [given] if isinstance(given, str) else list(given)
+def _problems(settings: Mapping[str, Any]) -> list[FtHarnessError]:
+    """Arguments under which a promise would be broken."""
+    problems: list[FtHarnessError] = [
+        ConfigError(
+            f"--{name}: lm-eval's cache knows neither the adapter nor the prompt's tokens, "
+            "and is a file that runs code when it is read",
+            "answers of the model itself",
+            "leave it out; ft-harness eval keeps answers in a store of its own",
+        )
+        for name in _CACHES
+        if settings.get(name)
+    ]
+    if settings.get(_CODE) or (settings.get("model_args") or {}).get(_CODE):
+        problems.append(
+            PolicyError(
+                f"{_CODE}: code of a model or data set would run",
+                "models and data sets without code of their own; no flag allows it",
+                "leave it out, or use lm_eval itself at your own risk",
+            )
+        )
+    if settings.get("output_path"):
+        problems += output_problems(str(settings["output_path"]))
+    return problems
 
 
-def _strangers(parsed: Namespace) -> list[Path]:
+def _strangers(folders: Sequence[str], tasks: str | Sequence[str]) -> list[Path]:
     """YAMLs that are not shipped: of the include path, and those that are given as files or
     folders."""
-    _, *folders = parsed.include_path
-    tasks = getattr(parsed, "tasks", None) or []
-    names = (
-        tasks.split(",")
-        if isinstance(tasks, str)
-        else [name for task in tasks for name in task.split(",")]
-    )
-    given = [Path(name) for name in names]
+    listed = [tasks] if isinstance(tasks, str) else tasks
+    given = [Path(name) for task in listed if isinstance(task, str) for name in task.split(",")]
     files = [file for path in given if path.is_dir() for file in path.glob("*.yaml")]
     files += [
         file for path in given if path.suffix == ".yaml" for file in path.parent.glob(path.name)

@@ -3,12 +3,15 @@ remote code."""
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -17,7 +20,7 @@ from transformers import (
 )
 
 from ft_harness import processes
-from ft_harness.errors import FtHarnessError, InputError, NonFiniteError
+from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, raise_problems
 from ft_harness.models import folder as model_files
 from ft_harness.models import heads, quantization
 from ft_harness.models.heads import Head, HeadPlan
@@ -25,11 +28,20 @@ from ft_harness.paths import BUNDLED, bundled_model_dir
 from ft_harness.recipe import ModelSection
 from ft_harness.records import ModelInfo
 from ft_harness.storage import sha256_once, sha256_text
+from ft_harness.storage.safetensors_file import read_header
 
 _NUMBERED_BEHIND_PADDING = {
-    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "xmod", "data2vec-text", "mpnet",
-    "ibert", "longformer", "bigbird_roberta", "luke", "mluke", "esm",
+    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "xmod",
+    "data2vec-text", "mpnet", "ibert", "longformer", "bigbird_roberta", "luke", "mluke", "esm",
 }  # fmt: skip
+# everything that decides which tokens a text has and what the model says after them
+_IDENTIFYING = {
+    "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "bpe.codes",
+    "chat_template.json",
+}  # fmt: skip
+_IDENTIFYING_SUFFIXES = {".safetensors", ".model", ".jinja", ".tiktoken", ".vocab", ".bpe"}
+_USUAL_CONTEXT = 2048  # where neither recipe nor architecture has a length
 SIXTEEN_BITS = ("bfloat16", "float16")
 
 
@@ -42,6 +54,7 @@ class BaseModel:
             head.
         max_length: context in tokens.
         head: the classification head; None: a causal language model.
+        ends: tokens that end an answer, besides the model's and the tokenizer's: an adapter's own.
     """
 
     model: Any
@@ -50,6 +63,7 @@ class BaseModel:
     max_length: int
     device: str
     head: Head | None = None
+    ends: tuple[int, ...] = ()
 
 
 def model_folder(pretrained: str) -> str:
@@ -85,23 +99,73 @@ def problems(
             )
         ]
     try:
-        return [*quantization.problems(section, empty_model(section, head=head), here=here)]
+        empty = empty_model(section, head=head)
+        found = [*quantization.problems(section, empty, here=here)]
+        return found or (_misfits(section, folder, head=head) if folder.is_dir() else [])
     except InputError as error:
         return [error]
 
 
+def _misfits(section: ModelSection, folder: Path, *, head: bool) -> list[FtHarnessError]:
+    """Tensors that the configuration has and the files lack, and the other way round, by
+    transformers' own matching of names; no weight is read but those that should be tied."""
+    config = load_config(section)
+    if getattr(config, "quantization_config", None):
+        return []  # stored under other names and shapes; looked at when it is loaded
+    factory = AutoModelForSequenceClassification if head else AutoModelForCausalLM
+    logging.disable(logging.WARNING)  # of transformers: the same, in a table
+    try:
+        model, report = factory.from_pretrained(
+            str(folder), device_map="meta", use_safetensors=True, output_loading_info=True,
+            ignore_mismatched_sizes=True, **_hub_options(section),
+        )  # fmt: skip
+    except Exception as error:  # transformers and safetensors raise many types here
+        raise _unloadable(section, error) from error
+    finally:
+        logging.disable(logging.NOTSET)
+    return heads.misfits(section.pretrained, model, report, head=head) or _tied_in_files(
+        section.pretrained, model, model_files.weight_files(folder)
+    )
+
+
+def _tied_in_files(name: str, model: Any, files: Sequence[Path]) -> list[FtHarnessError]:
+    """Two tensors that the files hold with different values though the configuration ties them:
+    programs differ in which one they use."""
+    held = {key: path for path in files for key in read_header(path)}
+    for left, right in (getattr(model, "all_tied_weights_keys", None) or {}).items():
+        if left in held and right in held and not _equal(held, left, right):
+            return [_tied_apart(name, left, right)]
+    return []
+
+
+def _tied_apart(name: str, left: str, right: str) -> InputError:
+    return InputError(
+        f"{name}: {left} and {right} differ, and config.json says that they are tied",
+        "one tensor for both, or a configuration that doesn't tie them",
+        'if the model has a head of its own, put "tie_word_embeddings": false into config.json',
+    )
+
+
+def _equal(held: Mapping[str, Path], left: str, right: str) -> bool:
+    tensors = []
+    for key in (left, right):
+        with safe_open(held[key], framework="pt") as file:
+            tensors.append(file.get_tensor(key))
+    return torch.equal(*tensors)
+
+
 def identity(folder: str, commit: str | None) -> str:
-    """Hash of a local folder's configuration, weights and tokenizer, or the commit of a hub
-    model."""
+    """Hash of a local folder's configuration, weights and tokenizer with all its settings, or the
+    commit of a hub model. (What it generates with is part of an evaluation's settings.)"""
     path = Path(folder)
     if not path.is_dir():
         return f"commit:{commit}"
-    names = [
-        "config.json",
-        "tokenizer.json",
-        *sorted(file.name for file in path.glob("*.safetensors")),
-    ]
-    parts = [f"{name}:{sha256_once(path / name)}" for name in names if (path / name).is_file()]
+    files = sorted(
+        file
+        for file in path.iterdir()
+        if file.is_file() and (file.name in _IDENTIFYING or file.suffix in _IDENTIFYING_SUFFIXES)
+    )
+    parts = [f"{file.name}:{sha256_once(file)}" for file in files]
     return f"sha256:{sha256_text('|'.join(parts))[:32]}"
 
 
@@ -163,14 +227,10 @@ def sixteen_bits() -> str:
     on a GPU, which has that, and float32 on a CPU, which has neither."""
     if torch.cuda.is_available():
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    found: dict[str, Any] = getattr(
-        torch.cpu, "get_capabilities", dict
-    )()  # older versions of torch can't tell
-    return (
-        "bfloat16"
-        if any(has for name, has in found.items() if name.endswith("bf16"))
-        else "float32"
-    )
+    # older versions of torch don't know
+    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    has_bf16 = any(has for name, has in found.items() if name.endswith("bf16"))
+    return "bfloat16" if has_bf16 else "float32"
 
 
 def stored_dtype(config: Any) -> str:
@@ -206,15 +266,47 @@ def _load_model(
                     folder, plan, tokenizer, {"use_safetensors": True, **options}
                 )
             else:
-                model = AutoModelForCausalLM.from_pretrained(
-                    folder, use_safetensors=True, **options
+                model, report = AutoModelForCausalLM.from_pretrained(
+                    folder, use_safetensors=True, output_loading_info=True, **options
                 )
+                raise_problems(heads.misfits(section.pretrained, model, report, head=False))
     except FtHarnessError:
         raise
     except Exception as error:  # transformers, safetensors and the hub client raise many types here
         raise _unloadable(section, error) from error
+    raise_problems(loaded_problems(section, model))
     quantization.settle(model)
     return model, head
+
+
+def generation_settings(model: Any) -> dict[str, Any]:
+    """What a model's own settings say of generation, where it differs from transformers' defaults:
+    penalties, sampling, end tokens."""
+    settings: dict[str, Any] = model.generation_config.to_diff_dict()
+    settings.pop("transformers_version", None)
+    return settings
+
+
+def loaded_problems(section: ModelSection, model: Any) -> list[FtHarnessError]:
+    """Faults of a model that transformers has loaded, which for one of the hub show only now: an
+    adapter within it, or tied weights that differ."""
+    name = section.pretrained
+    if getattr(model, "_hf_peft_config_loaded", False):
+        return [
+            InputError(
+                f"{name}: transformers has loaded an adapter with it",
+                "a base model alone",
+                "give the base that the adapter names as model.pretrained",
+            )
+        ]
+    if quantization.describe(model):
+        return []
+    # where both are in the files, transformers loads them apart with a warning
+    tied = getattr(model.config, "tie_word_embeddings", False) and model._tied_weights_keys
+    reading, writing = model.get_input_embeddings(), model.get_output_embeddings()
+    if tied and writing is not None and not torch.equal(reading.weight, writing.weight):
+        return [_tied_apart(name, "the embedding", "the output head")]
+    return []
 
 
 def _check_finite(model: Any, section: ModelSection) -> None:
@@ -231,14 +323,18 @@ def _check_finite(model: Any, section: ModelSection) -> None:
 
 
 def _context(section: ModelSection, config: Any) -> int:
-    """Tokens that the model reads: the recipe's, at most its own.
+    """Tokens that the model reads: the recipe's, at most the architecture's own where it has a
+    limit.
 
     RoBERTa and its kin number positions from behind the padding token's id, and so read fewer than
     they have.
     """
-    own = getattr(config, "max_position_embeddings", None) or 2048
-    if config.model_type in _NUMBERED_BEHIND_PADDING:
-        own -= config.pad_token_id + 1
+    text = config.get_text_config(decoder=True)
+    own = getattr(text, "max_position_embeddings", None)
+    if not isinstance(own, int) or own < 1:  # as with ALiBi: any number of tokens can be read
+        return section.max_length or _USUAL_CONTEXT
+    if text.model_type in _NUMBERED_BEHIND_PADDING:
+        own -= text.pad_token_id + 1
     return min(section.max_length or own, own)
 
 
@@ -279,8 +375,8 @@ def describe(section: ModelSection, model: Any, head: Head | None = None) -> Mod
 
 
 def load_base_model(section: ModelSection, plan: HeadPlan | None = None) -> BaseModel:
-    """Load the base model of a recipe onto the GPU if there is one, else the CPU; one to be held in
-    parts onto the CPU.
+    """Load the base model of a recipe onto the GPU if there is one, else the CPU; where processes
+    hold parts of it, onto the CPU.
 
     Args:
         plan: the classification head that it is loaded with; None: a causal language model.
@@ -295,8 +391,7 @@ def load_base_model(section: ModelSection, plan: HeadPlan | None = None) -> Base
     device = "cuda" if torch.cuda.is_available() else "cpu"
     info = describe(section, model, head)
     max_length = _context(section, model.config)
-    if (
-        info.quantization is None and not processes.in_parts()
-    ):  # a quantised one was put there at once
+    # a quantised model is there already
+    if info.quantization is None and not processes.in_parts():
         model = model.to(device)
     return BaseModel(model.eval(), tokenizer, info, max_length, device, head)

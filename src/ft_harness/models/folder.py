@@ -1,9 +1,11 @@
-"""A local model folder before anything of it is loaded: what is missing, damaged, or leads out of
-it."""
+"""A local model folder before it is loaded: what is missing, damaged, or leads out of it."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from transformers import CONFIG_MAPPING
 
@@ -12,6 +14,10 @@ from ft_harness.storage.safetensors_file import read_header
 from ft_harness.storage.strict_files import read_json
 
 _INDEX = "model.safetensors.index.json"
+# a layer has a tensor of its own, except where a few layers are used again and again
+_FEWEST_LAYERS = 200
+_COUNTS_LAYERS = re.compile(r"layers?$|blocks?$|depths?$|experts$|groups$")
+_LARGEST_SIZE = 1 << 31  # tokens, positions or dimensions
 
 
 def leaves(path: Path) -> bool:
@@ -45,19 +51,22 @@ def problems(folder: Path) -> list[FtHarnessError]:
                 f"{folder}: no config.json", "a Hugging Face model folder", "check model.pretrained"
             )
         ]
+    if found := _strange_files(folder):
+        return found
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         return [
             InputError(
                 f"{folder}: no safetensors weights",
                 "model.safetensors (pickled weights are not loaded)",
-                "convert: AutoModelForCausalLM.from_pretrained(...).save_pretrained(...) in a place you trust",
+                "convert: AutoModelForCausalLM.from_pretrained(...).save_pretrained(...), "
+                "where you trust them",
             )
         ]
     found = leaving([*sorted(folder.glob("*.json")), *weights])
     if found:
         return found
-    for check in (_own_code, _index, *(lambda _, path=path: _header(path) for path in weights)):
+    for check in (_own_code, _index, _headers):
         try:
             found += check(folder)
         except InputError as error:
@@ -65,20 +74,95 @@ def problems(folder: Path) -> list[FtHarnessError]:
     return found
 
 
-def _header(path: Path) -> list[FtHarnessError]:
-    read_header(path)
+def _strange_files(folder: Path) -> list[FtHarnessError]:
+    """Pipes and devices, which are never opened, and an adapter's files, which transformers would
+    load into the base without a word."""
+    for path in sorted(folder.iterdir()):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            return [
+                InputError(f"{path}: no regular file", "files and folders", "remove or replace it")
+            ]
+        if path.name.startswith("adapter_") and path.suffix in (".json", ".safetensors", ".bin"):
+            return [
+                InputError(
+                    f"{path}: an adapter's file in the base model's folder",
+                    "the base model alone: transformers would add the adapter to it",
+                    "move the adapter_* files to a folder of their own, and give it as the adapter",
+                )
+            ]
     return []
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The weight files that transformers loads: one file, or those that the index names.
+
+    Raises:
+        InputError: the index is damaged.
+    """
+    index = folder / _INDEX
+    if (folder / "model.safetensors").is_file() or not index.is_file():
+        return sorted(folder.glob("model.safetensors")) or sorted(folder.glob("*.safetensors"))
+    names = read_json(index).get("weight_map")
+    return [folder / name for name in sorted(set(names.values()))] if names else []
+
+
+def _headers(folder: Path) -> list[FtHarnessError]:
+    """Every header; no tensor in two files, and no size in the configuration that the files can't
+    have."""
+    for path in sorted(folder.glob("*.safetensors")):
+        read_header(path)
+    held: dict[str, Path] = {}
+    for path in weight_files(folder):
+        for name in read_header(path):
+            if name in held:
+                return [
+                    InputError(
+                        f"{path}: holds {name[:80]}, which {held[name].name} holds too",
+                        "each tensor in one file",
+                        "fetch or make the model again",
+                    )
+                ]
+            held[name] = path
+    return _sizes(folder, read_json(folder / "config.json"), len(held))
+
+
+def _sizes(folder: Path, config: Mapping[str, Any], tensors: int) -> list[FtHarnessError]:
+    """Sizes that would take time or memory before the weights show that they are wrong."""
+    for name, value in _integers(config):
+        most = max(_FEWEST_LAYERS, tensors) if _COUNTS_LAYERS.search(name) else _LARGEST_SIZE
+        if value > most:
+            return [
+                InputError(
+                    f"{folder / 'config.json'}: {name} is {value} for {tensors} tensors",
+                    f"at most {most}",
+                    "fetch the model again from a place you trust",
+                )
+            ]
+    return []
+
+
+def _integers(value: Any, name: str = "") -> Iterator[tuple[str, int]]:
+    """Every integer in a configuration, with the name of the field that it is in."""
+    if type(value) is int:
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _integers(each, str(key))
+    elif isinstance(value, list):
+        for each in value:
+            yield from _integers(each, name)
+
+
 def _own_code(folder: Path) -> list[FtHarnessError]:
-    """An architecture that only the folder's own code knows; named beside one that transformers
-    knows, it isn't run."""
+    """An architecture that only the folder's own code knows; where transformers knows it too, that
+    code isn't run."""
     config = read_json(folder / "config.json")
     if "auto_map" not in config or config.get("model_type") in CONFIG_MAPPING:
         return []
     return [
         PolicyError(
-            f"{folder / 'config.json'}: auto_map names code of the folder ({str(config['auto_map'])[:80]})",
+            f"{folder / 'config.json'}: auto_map names code of the folder "
+            f"({str(config['auto_map'])[:80]})",
             "an architecture that transformers has; no flag runs a model's own code",
             "use a model whose model_type transformers knows, or a newer transformers",
         )
@@ -86,7 +170,7 @@ def _own_code(folder: Path) -> list[FtHarnessError]:
 
 
 def _index(folder: Path) -> list[FtHarnessError]:
-    """The index of a model in several files: plain names of files that are there."""
+    """The index of a model in several files: plain names of files in the folder."""
     if not (folder / _INDEX).is_file():
         return []
     names = read_json(folder / _INDEX).get("weight_map")

@@ -1,5 +1,5 @@
-"""Memory that ran out: how it is recognised, and a try that may fail for it; for scoring and
-training alike."""
+"""How much memory is used and free; how running out of it is recognised, and tried again. For
+scoring and training alike."""
 
 from __future__ import annotations
 
@@ -67,14 +67,12 @@ _CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 def reset_peaks() -> None:
-    """Count peaks of memory from now on; that of resident memory only where the system can
-    (Linux)."""
+    """Count peaks of memory from now on; of resident memory only where the system can (Linux)."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):
-        switch = os.open(
-            "/proc/self/clear_refs", os.O_WRONLY
-        )  # the kernel's own, no file that `storage` would write
+        # a switch of the kernel, not a file that `storage` would write
+        switch = os.open("/proc/self/clear_refs", os.O_WRONLY)
         try:
             os.write(switch, b"5")
         finally:
@@ -84,9 +82,8 @@ def reset_peaks() -> None:
 def peak_rss_bytes() -> int:
     """Peak resident memory of this process since `reset_peaks`, or its start, as the operating
     system counts it."""
-    status = Path(
-        "/proc/self/status"
-    )  # of this program alone; `getrusage` knows that of the one that started it too
+    # of this program alone; `getrusage` counts the program that started it too
+    status = Path("/proc/self/status")
     for line in status.read_text(encoding="utf-8").splitlines() if status.is_file() else ():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -100,7 +97,7 @@ def rss_bytes() -> int:
 
 
 def free_memory_bytes(device: str) -> int:
-    """Memory that this process could still take on a device ("cpu" or "cuda"): on a GPU that which
+    """Memory that this process could still take on a device ("cpu" or "cuda"): on a GPU what
     is free, or kept by PyTorch for later; else what the machine, or the limit set for a container,
     has left."""
     if device == "cuda":

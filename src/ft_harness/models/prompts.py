@@ -24,7 +24,7 @@ _MARK = "ft-harness-answer"
 
 @dataclass(frozen=True, eq=False)
 class PromptForm:
-    """What lm-eval is told about prompts, under its own names; `PLAIN` is plain text.
+    """How lm-eval is asked to render prompts, in its own names; `PLAIN` is plain text.
 
     Attributes:
         chat_template: messages -> text, as lm-eval's `hf` model has it; None: plain text.
@@ -68,7 +68,7 @@ class PromptForm:
         return prompt
 
     def delimiter(self, task: ConfigurableTask) -> str:
-        """What stands between prompt and answer: under a chat template nothing, unless a
+        """The text between prompt and answer: under a chat template nothing, unless a
         `gen_prefix` starts the answer (lm-eval's rule in `construct_requests`)."""
         prefix, usual = task.config.gen_prefix, str(task.config.target_delimiter)
         if not self.apply_chat_template:
@@ -153,7 +153,7 @@ def _closing_ids(tokenizer: Any, stops: set[int]) -> tuple[int, ...] | None:
 
 
 def _notes(tokenizer: Any, template: str, section: TaskSection) -> tuple[str, ...]:
-    """What the template does behind the recipe's back."""
+    """What the template does without being asked."""
     notes = (
         ["the template writes today's date: prompts differ from day to day"]
         if "strftime_now" in template

@@ -32,7 +32,7 @@ def compute_dtype(section: ModelSection) -> str:
 
 
 def options(section: ModelSection) -> dict[str, Any]:
-    """What `from_pretrained` is given beside the model; empty for a section without
+    """What else `from_pretrained` is given; empty for a section without
     quantisation."""
     if section.quantization is None:
         return {}
@@ -85,18 +85,17 @@ def describe(model: Any) -> str | None:
     if config.load_in_8bit:
         return f"int8, outliers above {config.llm_int8_threshold:g} in 16 bits"
     double = "double quantised, " if config.bnb_4bit_use_double_quant else ""
-    return f"{config.bnb_4bit_quant_type}, {double}compute {str(config.bnb_4bit_compute_dtype).removeprefix('torch.')}"
+    dtype = str(config.bnb_4bit_compute_dtype).removeprefix("torch.")
+    return f"{config.bnb_4bit_quant_type}, {double}compute {dtype}"
 
 
 def settle(model: Any) -> None:
     """Keep a quantised model's weights as they were loaded.
 
     On CPUs with bfloat16 instructions bitsandbytes packs 4-bit weights anew at the first forward
-    pass without
-    gradients: from then on it computes in bfloat16 whatever was asked for, rounds the scales, and
-        passes no gradient
-    on, so that an adapter trained after its base was scored would differ from one trained before,
-    or learn nothing.
+    pass without gradients: from then on it computes in bfloat16 whatever was asked for, rounds the
+    scales, and passes no gradient on, so that an adapter trained after its base was scored would
+    differ from one trained before, or learn nothing.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -117,13 +116,14 @@ def _stored_problems(section: ModelSection, found: dict[str, Any]) -> list[Input
             InputError(
                 f"{section.pretrained}: its weights are quantised by {method[:40]}",
                 "unquantised weights, or bitsandbytes' 4 or 8 bits",
-                "use the unquantised model, with model.quantization: nf4 or int8 where memory is short",
+                "use the unquantised model, with model.quantization: nf4 or int8 to save memory",
             )
         ]
     if section.quantization is not None:
         return [
             InputError(
-                f"{section.pretrained}: its weights are quantised already, model.quantization asks for it once more",
+                f"{section.pretrained}: its weights are quantised already, "
+                "model.quantization asks for it again",
                 "one of the two",
                 "leave model.quantization out, or use the unquantised model",
             )
@@ -132,8 +132,7 @@ def _stored_problems(section: ModelSection, found: dict[str, Any]) -> list[Input
 
 
 def problems(section: ModelSection, empty: Any, *, here: bool = True) -> list[InputError]:
-    """What speaks against the quantisation that a model brings or is given, by its configuration
-    and shapes.
+    """Faults of the quantisation that a model has or is given, by its configuration and shapes.
 
     Args:
         empty: the model on the meta device.
@@ -150,7 +149,8 @@ def problems(section: ModelSection, empty: Any, *, here: bool = True) -> list[In
         return []
     return [
         InputError(
-            f"{section.pretrained}: {len(odd)} modules can't be held in 4 bits on a CPU, first {', '.join(odd[:3])}",
+            f"{section.pretrained}: {len(odd)} modules can't be held in 4 bits on a CPU, "
+            f"first {', '.join(odd[:3])}",
             f"output dimensions that are multiples of {CPU_MULTIPLE}",
             "run it on a GPU, or with --set model.quantization=int8 or null",
         )
@@ -170,8 +170,8 @@ def _odd_modules(empty: Any, skipped: list[str] | None) -> list[str]:
 
 
 def check_finite(section: ModelSection, folder: str) -> None:
-    """Look at the stored weights, tensor by tensor: rounding to few bits may hide a NaN, how
-    depends on the hardware.
+    """Check the stored weights, tensor by tensor: rounding to few bits may hide a NaN, depending on
+    the hardware.
 
     Raises:
         NonFiniteError: a weight is NaN or infinite.

@@ -11,6 +11,7 @@ from ft_harness.recipe.adapter_section import AdapterSection
 from ft_harness.recipe.eval_section import EvalSection
 from ft_harness.recipe.section import Section
 from ft_harness.recipe.train_section import TrainSection
+from ft_harness.records import SEQ_CLS
 from ft_harness.storage import canonical_json, sha256_text
 
 FINGERPRINT_VERSION = "recipe-3"
@@ -36,7 +37,8 @@ class TaskSection(Section):
     """The lm-eval task that is trained on and scored."""
 
     name: str = Field(
-        description="a task of `ft-harness tasks list`, or any lm-eval YAML task with a training split"
+        description="a task of `ft-harness tasks list`, or any lm-eval YAML task with a training "
+        "split"
     )
     include_path: str | None = Field(default=None, description="a further folder with task YAMLs")
     apply_chat_template: bool = Field(
@@ -50,7 +52,8 @@ class TaskSection(Section):
     )
     text_fields: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)] | None = Field(
         default=None,
-        description="doc fields that a head reads as text, or text and pair; null: the rendered prompt",
+        description="doc fields that a head reads as text, or text and pair; null: the rendered "
+        "prompt",
     )
 
     @field_validator("system_instruction")
@@ -59,7 +62,7 @@ class TaskSection(Section):
         """Under plain prompts lm-eval would glue it to the question."""
         if value is not None and not info.data.get("apply_chat_template"):
             raise ValueError(
-                "task.apply_chat_template: true beside it; plain prompts have the YAML's description"
+                "task.apply_chat_template: true as well; plain prompts have the YAML's description"
             )
         return value
 
@@ -97,7 +100,7 @@ class Recipe(Section):
         task = info.data.get("task")
         return {
             "peft_type": None,
-            "task_type": "SEQ_CLS" if task and task.text_fields else "CAUSAL_LM",
+            "task_type": SEQ_CLS if task and task.text_fields else "CAUSAL_LM",
         }
 
     @field_validator("adapter")
@@ -106,11 +109,12 @@ class Recipe(Section):
         """A causal model reads the rendered prompt; weights of few bits can't be trained
         themselves."""
         task, model = info.data.get("task"), info.data.get("model")
-        if task and task.text_fields and value.task_type != "SEQ_CLS":
-            raise ValueError("task_type: SEQ_CLS where task.text_fields is set")
+        if task and task.text_fields and not value.has_head:
+            raise ValueError(f"task_type: {SEQ_CLS} where task.text_fields is set")
         if value.all_weights and model and model.quantization:
             raise ValueError(
-                "peft_type: LORA where model.quantization is set: weights of 4 or 8 bits can't be trained"
+                "peft_type: LORA where model.quantization is set: weights of 4 or 8 bits can't be "
+                "trained"
             )
         return value
 
@@ -119,9 +123,9 @@ class Recipe(Section):
     def _check_loss(cls, value: TrainSection, info: ValidationInfo) -> TrainSection:
         """A head's targets are labels."""
         adapter = info.data.get("adapter")
-        if adapter and adapter.task_type == "SEQ_CLS" and value.loss_on != "answer":
+        if adapter and adapter.has_head and value.loss_on != "answer":
             raise ValueError(
-                "loss_on: answer where adapter.task_type is SEQ_CLS: a head learns labels"
+                f"loss_on: answer where adapter.task_type is {SEQ_CLS}: a head learns labels"
             )
         return value
 

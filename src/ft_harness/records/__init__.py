@@ -6,6 +6,16 @@ One evaluation is subject x task x split x shots x decoding x limit. Its folder
 doc). A missing value is `null`; NaN is never written.
 """
 
+from ft_harness.records.cards import (
+    Ancestor,
+    Card,
+    EpochSummary,
+    HistoryEntry,
+    LineageEntry,
+    Probe,
+    SettingChange,
+    TrainingCost,
+)
 from ft_harness.records.reading import (
     Evaluation,
     Found,
@@ -19,25 +29,18 @@ from ft_harness.records.schema import (
     SAMPLES_FILE,
     SCHEMA_VERSION,
     SCORES_FILE,
+    SEQ_CLS,
     AdapterInfo,
-    Ancestor,
     BackEndInfo,
-    Card,
     Cost,
-    EpochSummary,
     ForeignOutput,
     Frozen,
-    HistoryEntry,
-    LineageEntry,
     LiveProof,
     ModelInfo,
-    Probe,
     Record,
     Sample,
     Score,
-    SettingChange,
     Settings,
-    TrainingCost,
     describe_record,
     item_hash,
 )
@@ -47,6 +50,7 @@ __all__ = [
     "SAMPLES_FILE",
     "SCHEMA_VERSION",
     "SCORES_FILE",
+    "SEQ_CLS",
     "AdapterInfo",
     "Ancestor",
     "BackEndInfo",

@@ -165,9 +165,10 @@ def load_records(paths: list[Path]) -> list[Evaluation]:
     """
     found = find_records(paths)
     if found.unread:
+        ours = f"{RECORD_FILE} of schema version {SCHEMA_VERSION}"
         raise InputError(
             found.unread[0],
-            f"{RECORD_FILE} of schema version {SCHEMA_VERSION}, or what lm-eval writes with --log_samples",
+            f"{ours}, or what lm-eval writes with --log_samples",
             "leave this file out, or delete it and evaluate again",
         )
     return found.evaluations
@@ -182,6 +183,6 @@ def _nothing(path: Path, faults: Sequence[str]) -> InputError:
     )
     return InputError(
         what,
-        f"a folder with {RECORD_FILE} in it or below it, or what lm-eval writes with --log_samples --output_path",
+        f"a folder with {RECORD_FILE} in or below it, or what lm-eval writes with --log_samples",
         "give a results folder, or run ft-harness eval or lm_eval first",
     )

@@ -1,10 +1,10 @@
-"""The schema of records, samples, cards and histories."""
+"""The schema of records and samples."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,7 @@ from ft_harness.storage import sha256_text
 SCHEMA_VERSION: Literal[1] = 1
 RECORD_FILE = "record.json"
 SAMPLES_FILE = "samples.jsonl.gz"
+SEQ_CLS: Final = "SEQ_CLS"  # the task type of an adapter that trains a classification head
 SCORES_FILE = "scores.parquet"  # the same outcomes in columns, without texts of docs and prompts
 
 
@@ -61,6 +62,10 @@ class AdapterInfo(Frozen):
     live_proof: LiveProof | None = Field(
         description="null: scored by another program, nothing was proven"
     )
+    ends: list[int] = Field(
+        default_factory=list,
+        description="tokens that end an answer too: the end tokens of the adapter's own tokenizer",
+    )
     merge_drift: float | None = Field(
         default=None,
         description="largest change of a logit by merging alone; null: scored unmerged",
@@ -81,14 +86,14 @@ class Settings(Frozen):
     )
     request_hash: str | None = Field(
         default=None,
-        description="hash of the parts of the task that make its requests: no metrics; null: not known",
+        description="hash of what makes the task's requests: no metrics; null: not known",
     )
     data_hash: str = Field(description="hash of the docs that were scored, in order")
     split: Literal["train", "validation", "test"]
     num_fewshot: int
     fewshot_ids: list[int] | None = Field(
         default=None,
-        description="fixed few-shot rows of the train split, in order; null: a sample for each item",
+        description="fixed few-shot rows of the train split, in order; null: sampled per item",
     )
     fewshot_hash: str | None = Field(
         default=None,
@@ -111,9 +116,13 @@ class Settings(Frozen):
     )
     cluster: str | None = Field(
         default=None,
-        description="doc field of which equal values make a cluster of items; null: each item alone",
+        description="doc field whose equal values make a cluster; null: each item alone",
     )
     generation_kwargs: dict[str, Any]
+    generation_hash: str | None = Field(
+        default=None,
+        description="hash of the model's own generation settings; null: nothing is generated",
+    )
     max_length: int | None = Field(
         description="of prompt and answer in tokens; null here and below: not known"
     )
@@ -137,6 +146,10 @@ class Score(Frozen):
     )
     higher_is_better: bool
     signature: str = Field(description="human-readable line of what made the score")
+    is_stated: bool = Field(
+        default=False,
+        description="another program's number as it stated it: the samples hold nothing to make it",
+    )
 
 
 class Cost(Frozen):
@@ -153,7 +166,7 @@ class BackEndInfo(Frozen):
 
     name: str
     budget_bytes: int | None = Field(
-        description="memory that a batch could take beside the weights; null: not planned"
+        description="memory that a batch could take next to the weights; null: not planned"
     )
     fallback: str | None = Field(
         description="why it went the plain way; null: it did not, or nothing was computed"
@@ -181,10 +194,13 @@ class ForeignOutput(Frozen):
         default=None, description="what lm-eval did to the responses; null: nothing"
     )
     unknown: list[str] = Field(
-        description="fields of settings and model that are not known; what stands there is none"
+        description="fields of settings and model that are not known; their values mean nothing"
     )
     unchecked: list[str] = Field(
         description="what our own evaluations check and this one does not, a sentence each"
+    )
+    several_right: int = Field(
+        default=0, description="items with more than one right choice: no majority class then"
     )
 
 
@@ -208,174 +224,9 @@ class Record(Frozen):
     )
     provenance: dict[str, Any]
     foreign: ForeignOutput | None = Field(default=None, description="null: made by ft-harness")
-
-
-class EpochSummary(Frozen):
-    """One epoch of a training, the last of which may be a part."""
-
-    epoch: float = Field(description="epochs that were done at its end")
-    loss: float = Field(description="mean training loss of its steps")
-    eval_loss: float | None = Field(
-        default=None, description="of its last evaluation; null: none was made"
+    primary_metric: str | None = Field(
+        default=None, description="that the recipe or the task declares; null: none is declared"
     )
-    scores: dict[str, float | None] | None = Field(
-        default=None, description="of its last evaluation; null: none"
-    )
-
-
-class Ancestor(Frozen):
-    """An adapter that another was continued from."""
-
-    name: str
-    identity: str = Field(description="hash of its weights and what decides how they act")
-    fingerprint: str | None = Field(
-        description="of everything that made it; null here and below: made elsewhere"
-    )
-    epochs: float | None
-    steps: int | None
-    best_step: int | None = Field(
-        default=None, description="step of the weights, where the best were kept"
-    )
-
-
-class SettingChange(Frozen):
-    """A setting of execution that changed on the way; the steps are those of the whole recipe all
-    the same."""
-
-    step: int = Field(description="the first one with the new value")
-    setting: str
-    before: Any
-    after: Any
-
-
-class TrainingCost(Frozen):
-    """What the training cost."""
-
-    seconds: float = Field(
-        description="of all stretches of a training that was continued, evaluations included"
-    )
-    evaluation_seconds: float | None = Field(
-        default=None, description="of these, on validation; null: not known"
-    )
-    tokens: int = Field(
-        description="tokens of prompt and answer seen, padding not counted; by all processes"
-    )
-    tokens_per_second: float
-    matmul_share: float | None = Field(
-        default=None,
-        description="useful operations a second / those of a plain matrix product; null: not measured",
-    )
-    processes: int = Field(default=1, description="that shared the training, in its last stretch")
-    resumed_from_step: int | None = Field(
-        default=None, description="the last stretch began behind this step"
-    )
-    peak_rss_bytes: int = Field(
-        description="of the process that took most, in training's last stretch; but for Linux since its start"
-    )
-    peak_gpu_bytes: int | None = Field(description="likewise, in training alone; null: no GPU")
-    reserved_gpu_bytes: int | None = Field(
-        default=None, description="peak kept by PyTorch; null: no GPU, or not known"
-    )
-    adapter_bytes: int
-    hardware: str
-    precision: str | None = Field(
-        default=None, description="number formats of the base and of what was trained"
-    )
-    micro_batch_changes: list[SettingChange] = Field(
-        default=[], description="rows computed at once, where memory ran out"
-    )
-    resumed_with: list[SettingChange] = Field(
-        default=[], description="settings of execution that a resumed run changed"
-    )
-    epochs: list[EpochSummary] = Field(default=[], description="loss and scores by epoch")
-
-
-class Probe(Frozen):
-    """Ten steps on the same eight rows before training, undone afterwards."""
-
-    first: float | None = Field(
-        description="loss per target before, without dropout; null here and below: not finite"
-    )
-    last: float | None
-    verdict: Literal["falls", "stays", "rises", "no gradient", "near zero"]
-
-
-class Card(Frozen):
-    """`adapters/<name>/card.json`: what an adapter is made of."""
-
-    schema_version: Literal[1] = SCHEMA_VERSION
-    name: str
-    recipe: dict[str, Any] = Field(description="the recipe with every default filled in")
-    fingerprint: str = Field(description="hash of everything that makes the adapter")
-    training_version: int = Field(default=1, description="of the training's own code")
-    model: ModelInfo
-    task_hash: str = Field(description="hash of the task's definition without its metrics")
-    data_hash: str
-    validation_hash: str | None = Field(
-        default=None, description="null: validation decided nothing of the adapter"
-    )
-    chat_template_hash: str | None = Field(
-        description="hash of the template's text; null: plain prompts"
-    )
-    system_instruction: str | None = Field(default=None, description="the chat's system message")
-    trainable_parameters: int
-    examples: int
-    truncated_examples: int = Field(description="examples whose prompt was cut from the left")
-    trained_tokens: int = Field(description="tokens that carry loss, once over the examples")
-    steps: int
-    final_loss: float = Field(description="mean training loss of the last tenth of the steps")
-    best_step: int | None = Field(
-        default=None,
-        description="step of the evaluation whose weights these are; null: the last step's",
-    )
-    best_value: float | None = Field(
-        default=None, description="its train.metric_for_best_model on validation"
-    )
-    lineage: list[Ancestor] = Field(
-        default=[], description="adapters that this one goes on from, oldest first"
-    )
-    probe: Probe | None = Field(
-        default=None, description="null: the training was too short for one"
-    )
-    cost: TrainingCost
-    provenance: dict[str, Any]
-    files: dict[str, str] = Field(description="file name -> sha256")
-
-    @property
-    def target(self) -> str:
-        """What carries loss: a head has labels."""
-        adapter = self.recipe.get("adapter")
-        return (
-            "label"
-            if isinstance(adapter, dict) and adapter.get("task_type") == "SEQ_CLS"
-            else "trained token"
-        )
-
-
-class HistoryEntry(Frozen):
-    """One line of `adapters/<name>/history.jsonl`."""
-
-    step: int
-    epoch: float
-    loss: float | None = Field(
-        default=None, description="mean training loss per trained token since the last entry"
-    )
-    learning_rate: float | None = None
-    grad_norm: float | None = None
-    eval_loss: float | None = Field(
-        default=None, description="loss per trained token on the validation split"
-    )
-    scores: dict[str, float | None] | None = Field(
-        default=None,
-        description="the task's metrics on train.eval_scores validation docs; null: none were scored",
-    )
-
-
-class LineageEntry(HistoryEntry):
-    """One line of `adapters/<name>/lineage.jsonl`: the history of an adapter that this one goes on
-    from."""
-
-    stretch: int = Field(description="which one of the card's lineage")
 
 
 class Sample(Frozen):
@@ -388,7 +239,7 @@ class Sample(Frozen):
     doc: dict[str, Any]
     prompt: str
     prompt_hash: str
-    target: str
+    target: str = Field(description="the right answer; of several the first")
     target_hash: str
     responses: list[Any] = Field(
         description="[log-likelihood, is_greedy] per choice, or the generated text"
@@ -399,18 +250,21 @@ class Sample(Frozen):
     scores: dict[str, float | list[float] | None] = Field(
         description="all null where failed is not null"
     )
+    targets: list[str] | None = Field(
+        default=None, description="all right answers, where an item may have several"
+    )
     tokens: list[int] | None = Field(
         default=None, description="tokens that were scored, for each response; null: not counted"
     )
     unfinished: list[bool] | None = Field(
         default=None,
-        description="for each generated text, whether the limit of tokens ended it; null: not known",
+        description="for each generated text, whether the token limit ended it; null: not known",
     )
     failed: str | None = Field(default=None, description="why there is no response; null: there is")
 
 
 def item_hash(doc: Mapping[str, Any]) -> str:
-    """Hash of a doc's content: the same item in every evaluation, wherever it stands."""
+    """Hash of a doc's content: the same item in every evaluation, whatever its position."""
     return sha256_text(json.dumps(doc, sort_keys=True, ensure_ascii=False, default=str))[:16]
 
 

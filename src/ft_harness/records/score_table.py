@@ -4,7 +4,7 @@ compared.
 Columns are `item_key`, `prompt_hash`, `target_hash`, `target`, `prediction`, `cluster` (a hash of
 the doc field that the record's settings name, else null) and the statistics: float64 lists, all NaN
 for an item without a score. Metrics that rest on the same statistics share a column, named after
-the first of them; the file's metadata tells which (`metrics`), of which samples file it is
+the first of them; the file's metadata says which (`metrics`), of which samples file it is
 (`samples_sha256`), and at which bytes of that file the gzip members of 1,000 samples each begin
 (`members`). Nothing is in it that the samples don't hold.
 """
@@ -87,7 +87,7 @@ def check_whole(evaluation: Evaluation) -> None:
     scored = max((score.n for score in evaluation.record.scores), default=0)
     if items < scored:
         raise InputError(
-            f"{evaluation.folder / SAMPLES_FILE}: {items} samples, the record's scores rest on {scored}",
+            f"{evaluation.folder / SAMPLES_FILE}: {items} samples, the scores rest on {scored}",
             "a sample for each doc that was scored",
             "delete this evaluation's folder and run the same command again",
         )
@@ -95,7 +95,7 @@ def check_whole(evaluation: Evaluation) -> None:
 
 def _open(evaluation: Evaluation) -> tuple[Any, Mapping[bytes, bytes]] | None:
     """(scores.parquet, its metadata); None if it is missing, damaged, or of other samples than
-    those beside it."""
+    those next to it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -173,7 +173,7 @@ def _member_starts(path: Path, samples: int) -> list[int] | None:
 
 
 def write_scores(evaluation: Evaluation) -> None:
-    """Write scores.parquet beside the samples, from the samples as they were written (and secrets
+    """Write scores.parquet next to the samples, from the samples as they were written (and secrets
     redacted)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -221,9 +221,9 @@ def _cluster(sample: Sample, field: str | None, folder: Path) -> str | None:
         return None
     if field not in sample.doc:
         raise InputError(
-            f"{folder}: the docs have no field '{field}', by which the task says that items belong together",
+            f"{folder}: the docs have no field '{field}', the task's metadata.cluster",
             f"one of {', '.join(sample.doc)}",
-            "mend metadata.cluster in the task's YAML and evaluate again",
+            "correct metadata.cluster in the task's YAML and evaluate again",
         )
     return sha256(str(sample.doc[field]).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 

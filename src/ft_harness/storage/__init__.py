@@ -6,7 +6,13 @@ the redaction. Strict readers and the escaping are imported from their modules.
 """
 
 from ft_harness.storage.hashing import canonical_json, sha256_file, sha256_once, sha256_text
-from ft_harness.storage.redaction import REDACTED, redact
+from ft_harness.storage.redaction import (
+    REDACTED,
+    learn_secrets,
+    redact,
+    redact_values,
+    redacted_output,
+)
 from ft_harness.storage.writing import (
     DROPPED,
     GZIP_LINES,
@@ -33,10 +39,13 @@ __all__ = [
     "canonical_json",
     "drop_folder",
     "free_bytes",
+    "learn_secrets",
     "locked",
     "problems",
     "put_folder",
     "redact",
+    "redact_values",
+    "redacted_output",
     "sha256_file",
     "sha256_once",
     "sha256_text",

@@ -5,23 +5,40 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any, TextIO, cast
 
-_SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASSWORD", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIAL|(?:^|_)(?:PAT|AUTH)(?:_|$)", re.IGNORECASE
+)
 # A token begins a word, or follows a JSON escape like \n. A URL's user part ends where its host's
 # path, its query or a JSON string does, so that nothing but the secret is removed from a JSON text.
 _SECRET_SHAPE = re.compile(
-    r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt]))(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,})"
+    r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt]))"
+    r"(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,})"
     r"""|(?<=://)[^/?#\s:@"'<>\\]+(?::[^/?#\s"'<>\\]*)?(?=@)"""
 )
 _SHORTEST_SECRET = 8
 REDACTED = "[redacted]"
+_LEARNT: set[str] = set()
+
+
+def learn_secrets(options: Mapping[str, Any]) -> None:
+    """Remember the values of options whose name says that they are secret, to redact them."""
+    _LEARNT.update(
+        value
+        for name, value in options.items()
+        if isinstance(value, str) and _SECRET_NAME.search(name)
+    )
 
 
 def _known_secrets() -> list[str]:
-    """Values of environment variables whose name says that they are secret, as text and in JSON,
-    longest first."""
+    """Values of environment variables and options whose name says that they are secret, as text and
+    in JSON, longest first."""
     values = [value for name, value in os.environ.items() if _SECRET_NAME.search(name)]
-    known = {value for value in values if len(value) >= _SHORTEST_SECRET}
+    known = {value for value in (*values, *_LEARNT) if len(value) >= _SHORTEST_SECRET}
     known |= {json.dumps(value, ensure_ascii=False)[1:-1] for value in known}
     return sorted(known, key=len, reverse=True)
 
@@ -31,3 +48,40 @@ def redact(text: str) -> str:
     for secret in _known_secrets():
         text = text.replace(secret, REDACTED)
     return _SECRET_SHAPE.sub(REDACTED, text)
+
+
+def redact_values(value: Any, names: Collection[str] = ()) -> Any:
+    """The same structure, secrets taken out of its texts.
+
+    Keys and numbers stay, and so do the texts that are one of `names`: an identifier that a secret
+    happens to be part of is none.
+    """
+    if isinstance(value, str):
+        return value if value in names else redact(value)
+    if isinstance(value, Mapping):
+        return {key: redact_values(part, names) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(redact_values(part, names) for part in value)
+    return value
+
+
+class _RedactedStream:
+    """A text stream that writes without secrets, and is the other one in all else."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(redact(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def redacted_output() -> Iterator[None]:
+    """What is printed within it, and logged by handlers made within it, has no secrets."""
+    out, err = (cast(TextIO, _RedactedStream(stream)) for stream in (sys.stdout, sys.stderr))
+    with redirect_stdout(out), redirect_stderr(err):
+        yield

@@ -11,6 +11,7 @@ from typing import Any
 from ft_harness.errors import InputError
 
 _MAX_HEADER = 100_000_000  # bytes, as the safetensors library has it
+_MAX_DIMENSIONS, _MAX_NUMBER = 64, 1 << 63
 _BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,
     "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32,
@@ -27,6 +28,20 @@ class TensorInfo:
     shape: tuple[int, ...]
 
 
+class _TwiceError(ValueError):
+    """A key that a JSON object has twice."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, of which Python would keep the last of two equal keys."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _TwiceError(key)
+        found[key] = value
+    return found
+
+
 def _damaged(path: Path, what: str) -> InputError:
     return InputError(
         f"{path}: damaged ({what})", "a whole safetensors file", "fetch or make the file again"
@@ -41,7 +56,9 @@ def _read_json(path: Path) -> tuple[dict[str, Any], int]:
         if size < 8 or length > min(size - 8, _MAX_HEADER):
             raise _damaged(path, f"a header of {length} bytes in a file of {size}")
         try:
-            header = json.loads(handle.read(length))
+            header = json.loads(handle.read(length), object_pairs_hook=_once)
+        except _TwiceError as error:
+            raise _damaged(path, f"the header has {str(error)[:80]} twice") from error
         except (ValueError, RecursionError) as error:
             raise _damaged(path, "the header is no JSON") from error
     if not isinstance(header, dict):
@@ -52,16 +69,18 @@ def _read_json(path: Path) -> tuple[dict[str, Any], int]:
 def _span(path: Path, name: str, entry: Any) -> tuple[TensorInfo, int, int]:
     """One tensor, and where its bytes begin and end."""
     try:
-        dtype, shape, (begin, end) = (
-            str(entry["dtype"]),
-            tuple(entry["shape"]),
-            entry["data_offsets"],
-        )
-        bits = math.prod(shape) * _BITS[dtype]
+        dtype, shape = str(entry["dtype"]), tuple(entry["shape"])
+        begin, end = entry["data_offsets"]
+        bits = _BITS[dtype]
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"the header's entry {name[:80]} can't be read") from error
-    if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
+    # before they are multiplied: a number times a text is a long text
+    numbers = (*shape, begin, end)
+    if len(shape) > _MAX_DIMENSIONS or not all(
+        type(number) is int and 0 <= number < _MAX_NUMBER for number in numbers
+    ):
         raise _damaged(path, f"the header's entry {name[:80]} can't be read")
+    bits *= math.prod(shape)
     if end - begin != -(-bits // 8):
         raise _damaged(
             path, f"{name[:80]} has {end - begin} bytes, {-(-bits // 8)} expected for its shape"
@@ -78,6 +97,8 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
             declares.
     """
     try:
+        if not path.is_file():  # a pipe would never end
+            raise _damaged(path, "missing, or no regular file")
         header, held = _read_json(path)
     except OSError as error:
         raise _damaged(path, str(error.strerror)) from error

@@ -91,8 +91,8 @@ def _count_events(text: str, loader: Any) -> None:
 def _check_bounds(text: str) -> None:
     """Refuse a text with too many values or too many levels, see `_count_events`.
 
-    Some releases of libyaml have their own limit on nesting, and exceed it while they read ahead of
-    their events. PyYAML's reader in Python has none, but is too slow to read every file with.
+    Some releases of libyaml have a limit of their own on nesting, and find it exceeded while they
+    read ahead of their events. PyYAML's reader in Python has none, but is too slow for every file.
     """
     try:
         _count_events(text, _SafeLoader)
@@ -146,19 +146,43 @@ def read_yaml(
     return content, lines
 
 
+def read_bytes(path: Path) -> bytes:
+    """The content of a regular file; a pipe or a device, which may never end, is not opened.
+
+    Raises:
+        InputError: too large, not readable or no regular file.
+    """
+    try:
+        if path.is_file() and path.stat().st_size <= _MAX_JSON:
+            return path.read_bytes()
+    except OSError:
+        pass
+    raise _no_object(path)
+
+
+def parse_json(path: Path, content: bytes) -> dict[str, Any]:
+    """The JSON object that a file's content is.
+
+    Raises:
+        InputError: no JSON object.
+    """
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise _no_object(path)
+    return value
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file.
 
     Raises:
         InputError: too large, not readable or no JSON object.
     """
-    try:
-        size = path.stat().st_size
-        content = json.loads(path.read_text(encoding="utf-8")) if size <= _MAX_JSON else None
-    except (OSError, ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        raise InputError(
-            f"{path}: no JSON object", "a whole file", "fetch or make the folder again"
-        )
-    return content
+    return parse_json(path, read_bytes(path))
+
+
+def _no_object(path: Path) -> InputError:
+    return InputError(f"{path}: no JSON object", "a whole file", "fetch or make the folder again")

@@ -1,7 +1,11 @@
-"""Recipe -> adapter folder."""
+"""Recipe -> adapter folder: the objectives, the loop, its guards, checkpoints, forecast and cost.
+
+`train` takes a `TrainingPlan` (recipe, base, data); `loop` has the steps.
+"""
 
 from ft_harness.tasks.head_examples import HeadExample, build_head_examples, describe_head_examples
 from ft_harness.training.checkpoints import check_unfinished
+from ft_harness.training.distributed import sharding_problems
 from ft_harness.training.forecast import (
     Alternative,
     Forecast,
@@ -17,10 +21,9 @@ from ft_harness.training.hyperparameters import (
     rate_problems,
 )
 from ft_harness.training.lineage import parent_of, parent_problems
-from ft_harness.training.plan import TrainingSet, build_training_set, finished_card
+from ft_harness.training.monitoring import tracker_problems
+from ft_harness.training.plan import TrainingPlan, TrainingSet, build_training_set, finished_card
 from ft_harness.training.run import train
-from ft_harness.training.sharing import sharding_problems
-from ft_harness.training.trackers import tracker_problems
 from ft_harness.training.validation import EpochScorer
 
 __all__ = [
@@ -28,6 +31,7 @@ __all__ = [
     "EpochScorer",
     "Forecast",
     "HeadExample",
+    "TrainingPlan",
     "TrainingSet",
     "Work",
     "build_head_examples",

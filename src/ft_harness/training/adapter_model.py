@@ -1,4 +1,5 @@
-"""A base model -> the model that is trained: PEFT's LoRA with the head's modules where there is one, or all weights."""
+"""A base model -> the model that is trained: PEFT's LoRA with the head's modules where there is
+one, or all weights."""
 
 from __future__ import annotations
 
@@ -7,23 +8,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+from peft import get_peft_model
+
 from ft_harness.errors import InputError
 from ft_harness.models.adapters import lora_config, put_back, remember
 from ft_harness.models.base_model import BaseModel
 from ft_harness.recipe import Recipe
-from ft_harness.training.arguments import CHECKPOINTING
-from ft_harness.training.attention import quick_attention
-from ft_harness.training.hyperparameters import ALL, not_float32, trained_of_base
-from ft_harness.training.precision import compute_in_base_dtype
+from ft_harness.training.hyperparameters import ALL, CHECKPOINTING, not_float32, trained_of_base
+from ft_harness.training.numerics import compute_in_base_dtype, quick_attention
 
 
 @contextmanager
 def adapter_model(recipe: Recipe, base: BaseModel) -> Iterator[Any]:
-    """The base with freshly drawn adapter weights, or with all its weights to be trained; on leaving, the base is as it
-    was, to the bit.
+    """The base with freshly drawn adapter weights, or with all its weights to be trained; on
+    leaving, the base is as it was, to the bit.
 
     Raises:
-        InputError: target modules that the model lacks, or weights of its own to be trained that aren't in float32.
+        InputError: target modules that the model lacks, or weights of its own to be trained that
+            aren't in float32.
     """
     originals = remember(base.model, all_weights=recipe.adapter.all_weights)
     model = base.model
@@ -51,7 +54,8 @@ def trained_model(recipe: Recipe, base: BaseModel) -> Iterator[Any]:
 
 
 def set_up(recipe: Recipe, model: Any, of_base: Any) -> Any:
-    """The model in training mode, in the number formats and with the checkpointing that it is trained in.
+    """The model in training mode, in the number formats and with the checkpointing that it is
+    trained in.
 
     Args:
         model: with its adapter.
@@ -64,18 +68,18 @@ def set_up(recipe: Recipe, model: Any, of_base: Any) -> Any:
 
 
 def _with_lora(recipe: Recipe, base: BaseModel) -> Any:
-    import torch
-    from peft import get_peft_model
-
     own = trained_of_base(recipe.adapter)
     if own and base.info.dtype != "float32":
         raise not_float32(base.info.pretrained, base.info.dtype, own)
     torch.manual_seed(recipe.train.seed)
     try:
-        return get_peft_model(base.model, lora_config(recipe.adapter, base.head.modules if base.head else ()))
+        return get_peft_model(
+            base.model, lora_config(recipe.adapter, base.head.modules if base.head else ())
+        )
     except ValueError as error:
         raise InputError(
-            f"adapter.target_modules {recipe.adapter.target_modules!r}: {str(error).splitlines()[0]}",
+            f"adapter.target_modules {recipe.adapter.target_modules!r}: "
+            f"{str(error).splitlines()[0]}",
             "'all-linear' or names of modules of this model",
             "change adapter.target_modules",
         ) from error
@@ -87,11 +91,19 @@ def _all_weights(base: BaseModel) -> Any:
     return base.model.requires_grad_(True)
 
 
+def write_weights(model: Any, folder: Path) -> None:
+    """Write what was trained, in one file: PEFT's, or a whole model's that transformers loads."""
+    if hasattr(model, "peft_config"):
+        model.save_pretrained(folder)
+        (folder / "README.md").unlink(
+            missing_ok=True
+        )  # PEFT's empty model card, with a path of this machine
+    else:
+        model.save_pretrained(folder, max_shard_size="1000GB")
+
+
 def save_weights(model: Any, base: BaseModel, folder: Path) -> None:
-    """Write what was trained into the adapter's folder: PEFT's files, or a whole model that transformers loads."""
+    """Write what was trained into the adapter's folder; a whole model with its tokenizer."""
+    write_weights(model, folder)
     if model is base.model:
-        model.save_pretrained(folder, max_shard_size="1000GB")  # one file, whose hash the card keeps
         base.tokenizer.save_pretrained(folder)
-        return
-    model.save_pretrained(folder, safe_serialization=True)
-    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card, with a path of this machine

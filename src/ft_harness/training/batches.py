@@ -1,18 +1,19 @@
-"""Which rows make a step and how a step is cut into batches: rows of like length together, the same steps however cut.
+"""Which rows make a step and how a step is cut into batches: rows of like length together, the same
+steps however cut.
 
-A step is the effective batch: the rows between two updates of the weights. Its rows depend on the seed, the epoch
-and the effective batch alone, so that another micro-batch, or as many processes more as rows less, learns the same.
+A step is the effective batch: the rows between two updates of the weights. Its rows depend on the
+seed, the epoch and the effective batch alone, so that another micro-batch, or as many processes
+more as rows less, learns the same.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from transformers import Trainer
+from torch.utils.data import DataLoader
 
 _STEPS_SORTED_TOGETHER = 4  # more saves little padding and mixes rows less (decision 016)
 
@@ -41,8 +42,9 @@ class Share:
 def steps_of_epoch(lengths: Sequence[int], step: int, seed: int, epoch: int) -> list[list[int]]:
     """The row numbers of each step of an epoch, each row once.
 
-    Rows are drawn at random into groups of steps; in a group they are sorted by length and cut into steps, the longest
-    row of a step first; the order of the steps is drawn at random. The rows that fill no whole step are the last step.
+    Rows are drawn at random into groups of steps; in a group they are sorted by length and cut into
+    steps, the longest row of a step first; the order of the steps is drawn at random. The rows that
+    fill no whole step are the last step.
     """
     draw = random.Random(f"{seed}/{epoch}")
     rows = list(range(len(lengths)))
@@ -64,8 +66,8 @@ def _longest_first(rows: Sequence[int], lengths: Sequence[int]) -> list[int]:
 class StepSampler:
     """Batches of row numbers for one process, a step behind the other; PyTorch's `batch_sampler`.
 
-    Each process has the same number of batches. Where rows are fewer than processes, at the end of an epoch, a
-    process gets a batch of no rows.
+    Each process has the same number of batches. Where rows are fewer than processes, at the end of
+    an epoch, a process gets a batch of no rows.
     """
 
     def __init__(self, lengths: Sequence[int], share: Share, seed: int) -> None:
@@ -76,7 +78,9 @@ class StepSampler:
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self._lengths), self._share.step)
-        return whole * self._share.accumulation + -(-rest // (self._share.batch * self._share.processes))
+        return whole * self._share.accumulation + -(
+            -rest // (self._share.batch * self._share.processes)
+        )
 
     def __iter__(self) -> Iterator[list[int]]:
         share = self._share
@@ -86,19 +90,19 @@ class StepSampler:
                 yield rows[start : start + at_once][share.rank :: share.processes]
 
 
-def step_loader(trainer: Trainer, examples: Sequence[Any]) -> Any:
-    """accelerate's `DataLoaderShard` with the batches of a training, in `StepSampler`'s order.
+def step_loader(
+    examples: Sequence[Any],
+    collate: Callable[[Sequence[Any]], Any],
+    sampler: StepSampler,
+    *,
+    pin: bool,
+) -> DataLoader[Any]:
+    """The batches of a training on the CPU, in the sampler's order.
 
-    accelerate's own preparation would repeat rows of the first step where the last one can't be shared out evenly.
+    accelerate's own preparation of a loader would repeat rows of the first step where the last one
+    can't be shared out evenly.
+
+    Args:
+        pin: memory from which a GPU copies quickly.
     """
-    from accelerate.data_loader import DataLoaderShard  # type: ignore[import-untyped]
-
-    given = trainer.args
-    share = Share(given.train_batch_size, given.gradient_accumulation_steps, given.world_size, rank=given.process_index)
-    return DataLoaderShard(
-        examples,
-        device=trainer.accelerator.device,
-        batch_sampler=StepSampler([len(example.input_ids) for example in examples], share, given.seed),
-        collate_fn=trainer.data_collator,
-        pin_memory=given.dataloader_pin_memory,
-    )
+    return DataLoader(examples, batch_sampler=sampler, collate_fn=collate, pin_memory=pin)  # type: ignore[arg-type]

@@ -1,4 +1,5 @@
-"""Checkpoints of an unfinished adapter: there whole or not at all, and verified before one is used or older ones go."""
+"""Checkpoints of an unfinished adapter: there whole or not at all, and verified before one is used
+or older ones go."""
 
 from __future__ import annotations
 
@@ -24,9 +25,8 @@ from ft_harness.errors import (
     StorageLostError,
 )
 from ft_harness.models.adapters import HISTORY_FILE, read_history
-from ft_harness.models.base_model import BaseModel
-from ft_harness.recipe import Recipe, differences
-from ft_harness.records import Frozen, Probe, SettingChange, read_kept
+from ft_harness.recipe import differences
+from ft_harness.records import Frozen, SettingChange
 from ft_harness.storage import (
     DROPPED,
     append_line,
@@ -38,16 +38,16 @@ from ft_harness.storage import (
     sha256_text,
     write_text,
 )
-from ft_harness.training.plan import TrainingSet, fingerprint, make_plan
+from ft_harness.training.plan import TrainingPlan
+from ft_harness.training.progress import PROGRESS_FILE, read_progress
 
 CHECKPOINTS = "checkpoints"
 PLAN_FILE = "plan.json"
 CHANGES_FILE = "changes.jsonl"
-PROBE_FILE = "probe.json"
 MANIFEST_FILE = "MANIFEST.json"
 MICRO_BATCH = "micro_batch"  # the setting that changes where memory runs out
 _PREFIX = "checkpoint-"
-_UNFINISHED = ".unfinished"  # where the Trainer writes
+_UNFINISHED = ".unfinished"  # where a checkpoint is written
 _LITTLE = 1 << 20  # bytes that are free on a disk that is called full
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,8 @@ class _File(Frozen):
 
 
 class _Manifest(Frozen):
-    """`MANIFEST.json`: what a whole checkpoint consists of; `seal` is the hash of all else in it."""
+    """`MANIFEST.json`: what a whole checkpoint consists of; `seal` is the hash of all else in
+    it."""
 
     step: int
     plan_hash: str
@@ -87,23 +88,30 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def seal(checkpoint: Path, step: int, plan_hash: str) -> None:
     """Write the manifest of a checkpoint whose files are all there."""
-    files = {name: _File(bytes=path.stat().st_size, sha256=sha256_file(path)) for name, path in _files(checkpoint)}
+    files = {
+        name: _File(bytes=path.stat().st_size, sha256=sha256_file(path))
+        for name, path in _files(checkpoint)
+    }
     manifest = _Manifest(step=step, plan_hash=plan_hash, files=files)
     sealed = manifest.model_copy(update={"seal": manifest.hash()})
     write_text(checkpoint / MANIFEST_FILE, sealed.model_dump_json(indent=2) + "\n")
 
 
 def fault_of(checkpoint: Path, plan_hash: str) -> str | None:
-    """The first file that keeps a checkpoint from being used, and why; None: it is whole and of this plan."""
+    """The first file that keeps a checkpoint from being used, and why; None: it is whole and of
+    this plan."""
     try:
         manifest = _Manifest.model_validate_json((checkpoint / MANIFEST_FILE).read_bytes())
     except (OSError, ValidationError) as error:
-        return f"{MANIFEST_FILE} {'is missing' if isinstance(error, FileNotFoundError) else 'is damaged'}"
+        fault = "missing" if isinstance(error, FileNotFoundError) else "damaged"
+        return f"{MANIFEST_FILE} is {fault}"
     if manifest.seal != manifest.hash():
         return f"{MANIFEST_FILE} is damaged"
     if (manifest.step, manifest.plan_hash) != (step_of(checkpoint), plan_hash):
         return f"{MANIFEST_FILE} is of another training"
     there = dict(_files(checkpoint))
+    if PROGRESS_FILE not in manifest.files:
+        return f"{PROGRESS_FILE} is missing"
     for name, known in manifest.files.items():
         if name not in there:
             return f"{name} is missing"
@@ -156,22 +164,10 @@ class CheckpointFolder:
         self.changes.append(change)
         append_line(self.path / CHANGES_FILE, change.model_dump_json())
 
-    def keep_probe(self, probe: Probe | None) -> None:
-        """Keep on disk what the probe before training found: a continued run makes none."""
-        if probe is not None:
-            write_text(self.path / PROBE_FILE, probe.model_dump_json())
-
-    def read_probe(self) -> Probe | None:
-        """What the probe found; None: none was made.
-
-        Raises:
-            InputError: the file is damaged.
-        """
-        return read_kept(self.path / PROBE_FILE, Probe, "a probe", "delete it: the card tells of no probe then")
-
     @contextmanager
     def named_in_faults(self) -> Iterator[None]:
-        """A number that is not finite, or memory or disk that ran out: say that a checkpoint is kept, if there is one.
+        """A number that is not finite, or memory or disk that ran out: say that a checkpoint is
+        kept, if there is one.
 
         Raises:
             NonFiniteError, ResourceError: those that are raised inside.
@@ -213,7 +209,8 @@ class CheckpointFolder:
 
     @contextmanager
     def writing(self, rescue: Callable[[str], None]) -> Iterator[None]:
-        """While a checkpoint is written: nothing unfinished is left behind, and a fault says what is kept.
+        """While a checkpoint is written: nothing unfinished is left behind, and a fault says what
+        is kept.
 
         Args:
             rescue: writes the weights into another folder, if this one is lost.
@@ -226,7 +223,8 @@ class CheckpointFolder:
             yield
         except FtHarnessError:
             raise
-        except Exception as error:  # the system, torch and safetensors have one each for a write that fails
+        except Exception as error:
+            # the system, torch and safetensors have one each for a write that fails
             if self._disk_is_full(error):
                 raise ResourceError(
                     f"{self.path}: the disk is full, the checkpoint was not saved",
@@ -238,7 +236,8 @@ class CheckpointFolder:
             copy = tempfile.mkdtemp(prefix="ft-harness-")
             rescue(copy)
             raise StorageLostError(
-                f"{self.path}: can't be written ({error.strerror}); emergency copy of the weights in {copy}",
+                f"{self.path}: can't be written ({error.strerror}); "
+                f"emergency copy of the weights in {copy}",
                 "the adapter's folder to stay writable during the run",
                 "restore the folder, then run the same command again",
             ) from error
@@ -254,7 +253,10 @@ class CheckpointFolder:
 
 def found_in(path: Path) -> list[Path]:
     """The checkpoints of a folder, the newest last."""
-    return sorted((each for each in path.glob(f"{_PREFIX}*") if each.name[len(_PREFIX) :].isdigit()), key=step_of)
+    return sorted(
+        (each for each in path.glob(f"{_PREFIX}*") if each.name[len(_PREFIX) :].isdigit()),
+        key=step_of,
+    )
 
 
 def _read_plan(path: Path) -> dict[str, Any] | None:
@@ -265,7 +267,7 @@ def _read_plan(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def check_unfinished(folder: Path, recipe: Recipe, base: BaseModel, data: TrainingSet) -> None:
+def check_unfinished(plan: TrainingPlan, folder: Path) -> None:
     """Refuse to go on with an unfinished training that was made of other things.
 
     Raises:
@@ -275,39 +277,42 @@ def check_unfinished(folder: Path, recipe: Recipe, base: BaseModel, data: Traini
     stored = _read_plan(path)
     if stored is None or not found_in(path):
         return
-    found = differences(stored["identity"], json.loads(canonical_json(make_plan(recipe, base, data))))
+    found = differences(stored["identity"], json.loads(canonical_json(plan.identity())))
     if found:
         raise InputError(
             f"{path}: the unfinished training there differs ({'; '.join(found)})",
             "the recipe, base and data that it was started with",
-            f"undo the change, use --name NEW for a new folder, or delete {path} to train this one from the beginning",
+            "undo the change, use --name NEW for a new folder, "
+            f"or delete {path} to train this one from the beginning",
         )
 
 
-def open_checkpoints(folder: Path, recipe: Recipe, base: BaseModel, data: TrainingSet) -> CheckpointFolder:
-    """The checkpoints of an adapter's folder, and where to go on; without any, the history begins anew.
+def open_checkpoints(plan: TrainingPlan, folder: Path) -> CheckpointFolder:
+    """The checkpoints of an adapter's folder, and where to go on; without any, the history begins
+    anew.
 
     Raises:
-        InputError: they are another training's, or there are some and none can be used; nothing is deleted then.
+        InputError: they are another training's, or there are some and none can be used; nothing is
+            deleted then.
     """
-    path, limit = folder / CHECKPOINTS, recipe.train.save_total_limit
-    execution = recipe.train.execution() | {"processes": processes.count()}
-    check_unfinished(folder, recipe, base, data)
-    plan, plan_hash = make_plan(recipe, base, data), fingerprint(recipe, base, data)
+    path, settings = folder / CHECKPOINTS, plan.recipe.train
+    execution = settings.execution() | {"processes": processes.count()}
+    check_unfinished(plan, folder)
     for left in (path / _UNFINISHED, *path.glob(f"{DROPPED}*")):
         shutil.rmtree(left, ignore_errors=True)
-    written = canonical_json({"identity": plan, "execution": execution})
+    written = canonical_json({"identity": plan.identity(), "execution": execution})
     if not found_in(path):
         shutil.rmtree(path, ignore_errors=True)
         write_text(folder / HISTORY_FILE, "")
         write_text(path / PLAN_FILE, written)
-        return CheckpointFolder(path, plan_hash, limit)
-    start = _usable(path, plan_hash, keeps_best=recipe.train.load_best_model_at_end)
-    opened = CheckpointFolder(path, plan_hash, limit, start, _read_changes(path))
+        return CheckpointFolder(path, plan.fingerprint, settings.save_total_limit)
+    start = _usable(path, plan.fingerprint, keeps_best=settings.load_best_model_at_end)
+    changes = _read_changes(path)
+    opened = CheckpointFolder(path, plan.fingerprint, settings.save_total_limit, start, changes)
     for change in _changes_since(path, execution, step_of(start) + 1):
         opened.note(change)
     write_text(path / PLAN_FILE, written)
-    _rewind_history(folder, step_of(start))
+    _rewind_history(folder, start)
     return opened
 
 
@@ -315,10 +320,14 @@ def _usable(path: Path, plan_hash: str, *, keeps_best: bool) -> Path:
     """The newest checkpoint that is whole, and the best one that it rests on with it."""
     faults: list[str] = []
     for checkpoint in reversed(found_in(path)):
-        fault = fault_of(checkpoint, plan_hash) or (_fault_of_best(checkpoint, plan_hash) if keeps_best else None)
+        fault = fault_of(checkpoint, plan_hash) or (
+            _fault_of_best(checkpoint, plan_hash) if keeps_best else None
+        )
         if fault is None:
             if faults:
-                logger.warning("%s: skipped, %s; going on from %s", path, "; ".join(faults), checkpoint.name)
+                logger.warning(
+                    "%s: skipped, %s; going on from %s", path, "; ".join(faults), checkpoint.name
+                )
             return checkpoint
         faults.append(f"{checkpoint.name}: {fault}")
     raise InputError(
@@ -329,8 +338,7 @@ def _usable(path: Path, plan_hash: str, *, keeps_best: bool) -> Path:
 
 
 def _fault_of_best(checkpoint: Path, plan_hash: str) -> str | None:
-    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    best = state["best_global_step"]
+    best = read_progress(checkpoint).best_step
     if not best or best == step_of(checkpoint):
         return None
     other = at_step(checkpoint.parent, best)
@@ -342,7 +350,9 @@ def _read_changes(path: Path) -> list[SettingChange]:
     file = path / CHANGES_FILE
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     try:
-        return [SettingChange.model_validate_json(line) for line in lines if line.endswith("}")]  # the last may be torn
+        return [
+            SettingChange.model_validate_json(line) for line in lines if line.endswith("}")
+        ]  # the last may be torn
     except ValidationError as error:
         raise InputError(
             f"{file}: not the changes of a training ({type(error).__name__})",
@@ -356,15 +366,27 @@ def _changes_since(path: Path, after: Mapping[str, Any], step: int) -> list[Sett
     stored = _read_plan(path)
     before = stored["execution"] if stored else {}
     changed = [name for name in sorted(before.keys() & after.keys()) if before[name] != after[name]]
-    return [SettingChange(step=step, setting=name, before=before[name], after=after[name]) for name in changed]
+    return [
+        SettingChange(step=step, setting=name, before=before[name], after=after[name])
+        for name in changed
+    ]
 
 
-def _rewind_history(folder: Path, step: int) -> None:
-    """Drop entries after the checkpoint: those steps are done again."""
-    path, kept = folder / HISTORY_FILE, [entry for entry in read_history(folder) if entry.step <= step]
+def _rewind_history(folder: Path, start: Path) -> None:
+    """Drop what came after the checkpoint, and an evaluation that it still asks for: all that is
+    done again."""
+    path, step, entries = folder / HISTORY_FILE, step_of(start), read_history(folder)
+    due = read_progress(start).evaluation_due
+    kept = [
+        entry
+        for entry in entries
+        if entry.step <= step and not (due and entry.step == step and entry.eval_loss is not None)
+    ]
     lost = step - len({entry.step for entry in kept if entry.loss is not None})
     if lost:
         logger.warning(
-            "%s: lacks %d of the %d steps before the checkpoint; the learning curve has a gap", path, lost, step
+            "%s: lacks %d of the %d steps before the checkpoint; the learning curve has a gap",
+            *(path, lost, step),
         )
-    write_text(path, "".join(f"{entry.model_dump_json(exclude_none=True)}\n" for entry in kept))
+    lines = (entry.model_dump_json(exclude_none=True) for entry in kept)
+    write_text(path, "".join(f"{line}\n" for line in lines))

@@ -1,12 +1,18 @@
-"""What a training cost, for its card: time, tokens, memory, and how much of the machine's speed was used."""
+"""What a training cost, for its card: time, tokens, memory, and how much of the machine's speed was
+used."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import torch
+from peft.utils import ModulesToSaveWrapper
+from transformers.pytorch_utils import Conv1D
 
 from ft_harness import processes
 from ft_harness.models.adapters import weights_file
@@ -14,6 +20,7 @@ from ft_harness.models.memory import peak_gpu_bytes, peak_rss_bytes, reserved_gp
 from ft_harness.records import TrainingCost
 from ft_harness.records.provenance import hardware
 from ft_harness.training.plan import TrainingSet
+from ft_harness.training.progress import Spent
 
 _SIDES = {"cpu": 1024, "cuda": 4096}  # of the square matrices whose product is timed
 _TIMED_SECONDS = 0.2
@@ -21,9 +28,8 @@ _TIMED_SECONDS = 0.2
 
 @cache
 def matmul_rate(device: str, dtype: str) -> float:
-    """Floating-point operations a second in products of square matrices: 2 n^3 for the quickest in 0.2 s."""
-    import torch
-
+    """Floating-point operations a second in products of square matrices: 2 n^3 for the quickest in
+    0.2 s."""
     side = _SIDES[device]
     left = torch.ones(side, side, device=device, dtype=getattr(torch, dtype))
     best, started = float("inf"), time.perf_counter()
@@ -38,75 +44,74 @@ def matmul_rate(device: str, dtype: str) -> float:
 
 
 def useful_flops(model: Any, tokens: float, targets: float) -> float:
-    """Floating-point operations of learning from so many tokens, of which `targets` go through the output head.
+    """Floating-point operations of learning from so many tokens, of which `targets` go through the
+    output head.
 
-    A product with a weight takes 2 operations a number forward and 2 backward, for the gradient of its input; 2 more
-    where the weight itself is trained. Padding, attention's own products, norms and what is computed twice don't count.
+    A product with a weight takes 2 operations a number forward and 2 backward, for the gradient of
+    its input; 2 more where the weight itself is trained. Padding, attention's own products, norms
+    and what is computed twice don't count.
     """
-    import torch
-    from peft.utils import ModulesToSaveWrapper
-    from transformers.pytorch_utils import Conv1D
-
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     head, total = base.get_output_embeddings(), 0.0
     of_head = set(head.modules()) if head is not None else set()
     wrappers = [module for module in model.modules() if isinstance(module, ModulesToSaveWrapper)]
-    idle = {inner for wrapper in wrappers for inner in wrapper.original_module.modules()}  # a copy is trained
+    idle = {
+        inner for wrapper in wrappers for inner in wrapper.original_module.modules()
+    }  # a copy is trained
     for module in set(model.modules()) - idle:
         if isinstance(module, (torch.nn.Linear, Conv1D)):
-            size = module.nf * module.nx if isinstance(module, Conv1D) else module.in_features * module.out_features
-            total += (6 if module.weight.requires_grad else 4) * size * (targets if module in of_head else tokens)
+            size = (
+                module.nf * module.nx
+                if isinstance(module, Conv1D)
+                else module.in_features * module.out_features
+            )
+            total += (
+                (6 if module.weight.requires_grad else 4)
+                * size
+                * (targets if module in of_head else tokens)
+            )
     return total
 
 
-def add_meter(trainer: Any) -> Any:
-    """Let a Trainer count its time and tokens over all stretches: each checkpoint keeps what they cost so far."""
-    from transformers import TrainerCallback
-    from transformers.trainer_callback import ExportableState
+class Meter:
+    """Counts time and tokens of a training, over all its stretches: each checkpoint keeps what they
+    cost so far.
 
-    class Meter(TrainerCallback, ExportableState):  # type: ignore[misc]
-        """Seconds, of which `evaluation_seconds`, tokens read by all processes, and the seconds of learning of each
-        process added up."""
+    Attributes:
+        tokens: read by all processes in this stretch.
+    """
 
-        def __init__(self) -> None:
-            self.earlier = {"seconds": 0.0, "evaluation_seconds": 0.0, "tokens": 0, "process_seconds": 0.0}
-            self.evaluation_seconds = 0.0
-            self._ended: float | None = None
-            self._started = self._step_ended = time.monotonic()
+    def __init__(self, earlier: Spent) -> None:
+        self.tokens = 0
+        self._earlier = earlier
+        self._evaluated = 0.0
+        self._started = time.monotonic()
+        self._ended: float | None = None
 
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            stored = state.stateful_callbacks.get(type(self).__name__)
-            if isinstance(stored, dict):
-                self.earlier |= stored["attributes"]
-            self._started = self._step_ended = time.monotonic()
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Time that is none of learning."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._evaluated += time.monotonic() - started
 
-        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self._ended = time.monotonic()
+    def stop(self) -> None:
+        """The last step is done."""
+        self._ended = time.monotonic()
 
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self._step_ended = time.monotonic()
-
-        def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            """An evaluation follows upon its step."""
-            self.evaluation_seconds += time.monotonic() - self._step_ended
-
-        def spent(self) -> dict[str, Any]:
-            """What all stretches cost up to now."""
-            seconds = (self._ended or time.monotonic()) - self._started
-            here = {
-                "seconds": seconds,
-                "evaluation_seconds": self.evaluation_seconds,
-                "tokens": trainer.read_tokens,
-                "process_seconds": (seconds - self.evaluation_seconds) * processes.count(),
-            }
-            return {name: self.earlier[name] + value for name, value in here.items()}
-
-        def state(self) -> dict[str, Any]:
-            return {"args": {}, "attributes": self.spent()}
-
-    meter = Meter()
-    trainer.add_callback(meter)
-    return meter
+    def spent(self) -> Spent:
+        """What all stretches cost up to now."""
+        seconds = (self._ended or time.monotonic()) - self._started
+        before = self._earlier
+        return Spent(
+            seconds=before.seconds + seconds,
+            evaluation_seconds=before.evaluation_seconds + self._evaluated,
+            tokens=before.tokens + self.tokens,
+            process_seconds=before.process_seconds
+            + (seconds - self._evaluated) * processes.count(),
+        )
 
 
 def largest_peaks() -> dict[str, int | None]:
@@ -121,23 +126,25 @@ def largest_peaks() -> dict[str, int | None]:
     return {name: max(peaks, default=None) for name, peaks in known.items()}
 
 
-def measure_cost(meter: Any, model: Any, data: TrainingSet, folder: Path, known: Mapping[str, Any]) -> TrainingCost:
+def measure_cost(
+    spent: Spent, model: Any, data: TrainingSet, folder: Path, known: Mapping[str, Any]
+) -> TrainingCost:
     """The cost of a training that has just ended, and whose weights are in the folder.
 
     Args:
         known: further fields of the cost, the peaks of memory among them.
     """
-    spent = meter.spent()
-    process_seconds = spent.pop("process_seconds")
-    learning = spent["seconds"] - spent["evaluation_seconds"]
+    learning = spent.seconds - spent.evaluation_seconds
     read_once = sum(len(row.input_ids) for row in data.examples)
-    targets = data.trained_tokens * spent["tokens"] / read_once
+    targets = data.trained_tokens * spent.tokens / read_once
     device, dtype = model.device.type, str(model.dtype).removeprefix("torch.")
-    operations = useful_flops(model, spent["tokens"], targets)
+    operations = useful_flops(model, spent.tokens, targets)
     return TrainingCost(
-        **spent,
-        tokens_per_second=spent["tokens"] / learning,
-        matmul_share=operations / process_seconds / matmul_rate(device, dtype),
+        seconds=spent.seconds,
+        evaluation_seconds=spent.evaluation_seconds,
+        tokens=spent.tokens,
+        tokens_per_second=spent.tokens / learning,
+        matmul_share=operations / spent.process_seconds / matmul_rate(device, dtype),
         processes=processes.count(),
         adapter_bytes=weights_file(folder).stat().st_size,
         hardware=hardware(),

@@ -1,31 +1,95 @@
-"""What of a recipe's training can't run here, or would learn nothing: its optimizer, its schedule, and what they ask of
-the base model."""
+"""A recipe's optimizer and learning rates, as transformers makes them; and what of its
+hyperparameters can't run here, or would learn nothing."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
+
+import torch
+from transformers import Trainer, TrainingArguments, get_scheduler
+from transformers.trainer_pt_utils import get_parameter_names
+from transformers.training_args import OptimizerNames
 
 from ft_harness.errors import FtHarnessError, InputError, suggest
 from ft_harness.models.adapters import dora_problems
 from ft_harness.models.base_model import empty_model, load_config, stored_dtype
 from ft_harness.recipe import AdapterSection, Recipe, TrainSection
 from ft_harness.recipe.train_section import STEERED_SCHEDULERS
-from ft_harness.training.arguments import optimizer_options
 from ft_harness.training.checkpoints import MANIFEST_FILE
 from ft_harness.training.lineage import parent_of
 
-_WITHOUT_KWARGS = ("constant", "constant_with_warmup")  # transformers passes over what they are given
+CHECKPOINTING = {"use_reentrant": False}  # the other kind needs inputs that carry gradients
+_OPTIMIZER_FIELDS = {
+    "learning_rate", "weight_decay", "optim", "adam_beta1", "adam_beta2", "adam_epsilon",
+}  # fmt: skip
+# names of weights that do not decay, as transformers has them
+_NOT_DECAYED = [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)"]
+# transformers passes over what these are given
+_WITHOUT_KWARGS = ("constant", "constant_with_warmup")
 _TRIED_STEPS = 100  # of a schedule, where the recipe doesn't say how many it has
 _USUAL_RATE = 1e-3  # every optimizer takes it
 ALL = "all of its weights"
+
+
+def make_optimizer(settings: TrainSection, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """The recipe's optimizer over what a model trains; biases and norms do not decay.
+
+    Made before an `Accelerator`, whose shared state transformers' arguments begin anew.
+    """
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    given = TrainingArguments(
+        **settings.model_dump(include=_OPTIMIZER_FIELDS), use_cpu=on_cpu, report_to="none"
+    )
+    kind, options = Trainer.get_optimizer_cls_and_kwargs(given, model)
+    names = set(get_parameter_names(model, [torch.nn.LayerNorm], _NOT_DECAYED))
+    trained = [(name, each) for name, each in model.named_parameters() if each.requires_grad]
+    decayed = [each for name, each in trained if name in names]
+    others = [each for name, each in trained if name not in names]
+    optimizer: torch.optim.Optimizer = kind(
+        [
+            {"params": decayed, "weight_decay": settings.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ],
+        **options,
+    )
+    if "bitsandbytes" in str(kind) and options.get("optim_bits") == 8:
+        _keep_embeddings_exact(model)
+    return optimizer
+
+
+def _keep_embeddings_exact(model: torch.nn.Module) -> None:
+    """The states of embeddings, of which most rows have no gradient, need 32 bits (bitsandbytes'
+    own advice)."""
+    import bitsandbytes  # which has made the optimizer: needed by nobody else
+
+    manager = bitsandbytes.optim.GlobalOptimManager.get_instance()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Embedding):
+            manager.register_module_override(module, "weight", {"optim_bits": 32})
+
+
+def make_schedule(settings: TrainSection, optimizer: torch.optim.Optimizer, steps: int) -> Any:
+    """The recipe's schedule of the optimizer's learning rate in a training of so many steps."""
+    kwargs = dict(settings.lr_scheduler_kwargs)
+    return get_scheduler(
+        settings.lr_scheduler_type, optimizer, warmup_steps(settings, steps), steps, kwargs
+    )
+
+
+def warmup_steps(settings: TrainSection, steps: int) -> int:
+    """Steps of warm-up in a training of `steps`; a share is rounded up."""
+    warm = settings.warmup_steps
+    return int(warm) if warm >= 1 else math.ceil(steps * warm)
 
 
 def hyperparameter_problems(recipe: Recipe, *, here: bool = True) -> list[FtHarnessError]:
     """Faults of the training's hyperparameters that show before a model is loaded.
 
     Args:
-        here: on this machine's device; else on a GPU, where whether the optimizer can take a step is not tried.
+        here: on this machine's device; else on a GPU, where whether the optimizer can take a step
+            is not tried.
     """
     eight_bits = recipe.model.quantization == "int8"
     return [
@@ -34,7 +98,11 @@ def hyperparameter_problems(recipe: Recipe, *, here: bool = True) -> list[FtHarn
         *_dtype_problems(recipe),
         *_checkpointing_problems(recipe),
         *_checkpoint_problems(recipe),
-        *(dora_problems("adapter.use_dora") if here and recipe.adapter.use_dora and eight_bits else []),
+        *(
+            dora_problems("adapter.use_dora")
+            if here and recipe.adapter.use_dora and eight_bits
+            else []
+        ),
     ]
 
 
@@ -43,18 +111,23 @@ def _reason(error: Exception) -> str:
 
 
 def _optimizer_problems(settings: TrainSection, *, here: bool) -> list[FtHarnessError]:
-    """An optimizer that transformers doesn't know, or that can't take a step here: tried on a small matrix."""
-    from transformers.training_args import OptimizerNames
-
+    """An optimizer that transformers doesn't know, or that can't take a step here: tried on a small
+    matrix."""
     names = [name.value for name in OptimizerNames]
     if settings.optim not in names:
-        what = f"train.optim {settings.optim!r}: transformers has no such optimizer{suggest(settings.optim, names)}"
+        hint = suggest(settings.optim, names)
+        what = f"train.optim {settings.optim!r}: transformers has no such optimizer{hint}"
         return [InputError(what, f"one of {', '.join(names)}", "change train.optim")]
     if not here or (reason := _fails(settings, settings.learning_rate)) is None:
         return []
     if _fails(settings, _USUAL_RATE) is None:
-        what = f"train.learning_rate {settings.learning_rate:g}: {settings.optim} can't take a step with it ({reason})"
-        return [InputError(what, "a learning rate that float32 has room for", "lower train.learning_rate")]
+        rate = f"train.learning_rate {settings.learning_rate:g}"
+        what = f"{rate}: {settings.optim} can't take a step with it ({reason})"
+        return [
+            InputError(
+                what, "a learning rate that float32 has room for", "lower train.learning_rate"
+            )
+        ]
     return [
         InputError(
             f"train.optim {settings.optim}: it can't take a step here ({reason})",
@@ -68,24 +141,18 @@ def _fails(settings: TrainSection, learning_rate: float) -> str | None:
     """Why the optimizer can't take a step; None: it can."""
     try:
         _try_step(settings, learning_rate)
-    except Exception as error:  # packages raise whatever they like for hardware or packages that they miss
+    except Exception as error:
+        # packages raise whatever they like for hardware or packages that they miss
         return _reason(error)
     return None
 
 
 def _try_step(settings: TrainSection, learning_rate: float) -> None:
     """One step of the optimizer on a matrix that is large enough to be held in 8 bits."""
-    import torch
-    from transformers import Trainer, TrainingArguments
-
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    options = optimizer_options(settings) | {"lr_scheduler_type": "constant", "lr_scheduler_kwargs": {}}
-    options["learning_rate"] = learning_rate
-    arguments = TrainingArguments(**options, report_to="none", use_cpu=device == "cpu")
-    kind, given = Trainer.get_optimizer_cls_and_kwargs(arguments)
-    weight = torch.nn.Parameter(torch.zeros(64, 64, device=device))
-    weight.grad = torch.ones_like(weight)
-    kind([weight], **given).step()
+    matrix = torch.nn.Linear(64, 64, bias=False, device=device)
+    matrix.weight.grad = torch.ones_like(matrix.weight)
+    make_optimizer(settings.model_copy(update={"learning_rate": learning_rate}), matrix).step()
 
 
 def _schedule_problems(settings: TrainSection) -> list[FtHarnessError]:
@@ -94,11 +161,12 @@ def _schedule_problems(settings: TrainSection) -> list[FtHarnessError]:
     try:
         if kind in _WITHOUT_KWARGS and given:
             raise TypeError("it takes none")
-        _make_schedule(settings, settings.max_steps or _TRIED_STEPS)
-    except Exception as error:  # a constructor's TypeError or ValueError, or whatever a wrong type leads to
+        _bare_schedule(settings, settings.max_steps or _TRIED_STEPS)
+    except Exception as error:  # TypeError, ValueError, or whatever a wrong type leads to
         return [
             InputError(
-                f"train.lr_scheduler_kwargs {given}: {kind} can't be made with them ({_reason(error)})",
+                f"train.lr_scheduler_kwargs {given}: {kind} can't be made with them "
+                f"({_reason(error)})",
                 f"keyword arguments of transformers' schedule {kind}",
                 "change train.lr_scheduler_kwargs",
             )
@@ -106,19 +174,15 @@ def _schedule_problems(settings: TrainSection) -> list[FtHarnessError]:
     return []
 
 
-def _make_schedule(settings: TrainSection, steps: int) -> tuple[Any, Any]:
+def _bare_schedule(settings: TrainSection, steps: int) -> tuple[torch.optim.Optimizer, Any]:
     """(an optimizer of nothing, the schedule of its learning rate)."""
-    import torch
-    from transformers import get_scheduler
-
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=settings.learning_rate)
-    kind, kwargs = settings.lr_scheduler_type, dict(settings.lr_scheduler_kwargs)
-    return optimizer, get_scheduler(kind, optimizer, warmup_steps(settings, steps), steps, kwargs)
+    return optimizer, make_schedule(settings, optimizer, steps)
 
 
 def _rates(settings: TrainSection, steps: int) -> Iterator[float]:
     """The learning rate of each step."""
-    optimizer, schedule = _make_schedule(settings, steps)
+    optimizer, schedule = _bare_schedule(settings, steps)
     for _ in range(steps):
         yield optimizer.param_groups[0]["lr"]
         optimizer.step()
@@ -126,9 +190,14 @@ def _rates(settings: TrainSection, steps: int) -> Iterator[float]:
 
 
 def rate_problems(settings: TrainSection, rows: int) -> list[FtHarnessError]:
-    """A schedule, sound in itself, whose learning rate is 0 in every step of a training on this many rows."""
+    """A schedule, sound in itself, whose learning rate is 0 in every step of a training on this
+    many rows."""
     steps = settings.planned_steps(rows)
-    if not steps or settings.lr_scheduler_type in STEERED_SCHEDULERS or any(_rates(settings, steps)):
+    if (
+        not steps
+        or settings.lr_scheduler_type in STEERED_SCHEDULERS
+        or any(_rates(settings, steps))
+    ):
         return []
     return [
         InputError(
@@ -145,19 +214,15 @@ def describe_warmup(settings: TrainSection, rows: int) -> str | None:
     warm = warmup_steps(settings, steps)
     if settings.lr_scheduler_type in ("constant", *STEERED_SCHEDULERS) or warm < steps or not steps:
         return None
-    return f"WARNING: train.warmup_steps is {warm} of {steps} steps: the full learning rate is never reached"
-
-
-def warmup_steps(settings: TrainSection, steps: int) -> int:
-    """Steps of warm-up in a training of `steps`, as transformers counts them: a share is rounded up."""
-    from transformers import TrainingArguments
-
-    counted: int = TrainingArguments.get_warmup_steps(settings, steps)  # it reads nothing but warmup_steps
-    return counted
+    return (
+        f"WARNING: train.warmup_steps is {warm} of {steps} steps: "
+        "the full learning rate is never reached"
+    )
 
 
 def trained_of_base(adapter: AdapterSection) -> str | None:
-    """Which weights of the base's own are trained, in words; None: only those that PEFT adds, which are in float32."""
+    """Which weights of the base's own are trained, in words; None: only those that PEFT adds, which
+    are in float32."""
     if adapter.all_weights:
         return ALL
     if adapter.modules_to_save:
@@ -166,8 +231,8 @@ def trained_of_base(adapter: AdapterSection) -> str | None:
 
 
 def _dtype_problems(recipe: Recipe) -> list[FtHarnessError]:
-    """Weights of the base's own are trained in float32 only; a model that can't be read is the base model's own
-    fault."""
+    """Weights of the base's own are trained in float32 only; a model that can't be read is the base
+    model's own fault."""
     own = trained_of_base(recipe.adapter)
     if own is None:
         return []
@@ -210,7 +275,7 @@ def _checkpointing_problems(recipe: Recipe) -> list[FtHarnessError]:
     if not recipe.train.gradient_checkpointing:
         return []
     try:
-        empty: Any = empty_model(recipe.model, head=recipe.adapter.task_type == "SEQ_CLS")
+        empty: Any = empty_model(recipe.model, head=recipe.adapter.has_head)
     except InputError:
         return []
     if empty.supports_gradient_checkpointing:
@@ -219,6 +284,7 @@ def _checkpointing_problems(recipe: Recipe) -> list[FtHarnessError]:
         InputError(
             f"train.gradient_checkpointing: {type(empty).__name__} doesn't support it",
             "an architecture of which transformers can compute activations twice",
-            "leave train.gradient_checkpointing out, with a smaller train.per_device_train_batch_size",
+            "leave train.gradient_checkpointing out, "
+            "with a smaller train.per_device_train_batch_size",
         )
     ]

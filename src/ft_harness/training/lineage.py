@@ -1,9 +1,12 @@
-"""Going on from a finished adapter: its weights are the start, its history stays with what comes of it."""
+"""Going on from a finished adapter: its weights are the start, its history stays with what comes of
+it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+
+from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
 from ft_harness.errors import FtHarnessError, InputError
 from ft_harness.models import adapters
@@ -14,7 +17,15 @@ from ft_harness.storage import write_text
 from ft_harness.storage.strict_files import read_json
 
 _SHOWN = 5  # differences between two adapters
-_SHAPE = ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "lora_bias", "fan_in_fan_out")
+_SHAPE = (
+    "r",
+    "lora_alpha",
+    "rank_pattern",
+    "alpha_pattern",
+    "use_rslora",
+    "use_dora",
+    "lora_bias",
+)
 
 
 def parent_of(recipe: Recipe) -> Path | None:
@@ -24,8 +35,8 @@ def parent_of(recipe: Recipe) -> Path | None:
 
 
 def find_lineage(recipe: Recipe, folder: Path | None) -> list[Ancestor]:
-    """The adapters before this one, oldest first. Where the parent's folder is gone, those that the card of this one's
-    folder names, if it is finished.
+    """The adapters before this one, oldest first. Where the parent's folder is gone, those that the
+    card of this one's folder names, if it is finished.
 
     Raises:
         InputError: there is no such folder, and no card.
@@ -35,13 +46,18 @@ def find_lineage(recipe: Recipe, folder: Path | None) -> list[Ancestor]:
         return []
     if not parent.is_dir():
         card = adapters.read_card(folder) if folder else None
-        if card is not None and card.lineage and card.recipe["train"]["continue_from"] == recipe.train.continue_from:
+        if (
+            card is not None
+            and card.lineage
+            and card.recipe["train"]["continue_from"] == recipe.train.continue_from
+        ):
             return card.lineage
         raise _missing(parent)
-    card, history = adapters.read_card(parent), adapters.read_history(parent)
+    read, history = adapters.AdapterFolder(parent), adapters.read_history(parent)
+    card = read.card
     own = Ancestor(
         name=parent.resolve().name,
-        identity=adapters.identity(parent),
+        identity=read.identity,
         fingerprint=card.fingerprint if card else None,
         epochs=history[-1].epoch if card and history else None,
         steps=card.steps if card else None,
@@ -51,37 +67,47 @@ def find_lineage(recipe: Recipe, folder: Path | None) -> list[Ancestor]:
 
 
 def parent_problems(recipe: Recipe, folder: Path) -> list[FtHarnessError]:
-    """Faults of the adapter to go on from that show before a model is loaded; none where `folder` is finished.
+    """Faults of the adapter to go on from that show before a model is loaded; none where `folder`
+    is finished.
 
-    The prompts may have another form than the parent's were: what it learns from here on is this recipe's.
+    The prompts may have another form than the parent's were: what it learns from here on is this
+    recipe's.
     """
     parent = parent_of(recipe)
     if parent is None or adapters.read_card(folder) is not None:
         return []
     if not parent.is_dir():
         return [_missing(parent)]
-    found = adapters.problems(parent, None, recipe.model, head=recipe.adapter.task_type == "SEQ_CLS")
+    found = adapters.problems(parent, None, recipe.model, head=recipe.adapter.has_head)
     return found or _other_shape(recipe, parent)
 
 
 def _missing(parent: Path) -> InputError:
     return InputError(
-        f"train.continue_from {parent}: no such folder", "the folder of a finished adapter", "check the path"
+        f"train.continue_from {parent}: no such folder",
+        "the folder of a finished adapter",
+        "check the path",
     )
 
 
 def _other_shape(recipe: Recipe, parent: Path) -> list[FtHarnessError]:
-    """What makes another function of the same tensors; the tensors themselves are compared when the model is there."""
+    """What makes another function of the same tensors; the tensors themselves are compared when the
+    model is there."""
     whole = adapters.weights_file(parent).name == MODEL_FILE
     if whole or recipe.adapter.all_weights:
         there, here = (
-            {"peft_type": None if all_weights else "LORA"} for all_weights in (whole, recipe.adapter.all_weights)
+            {"peft_type": None if all_weights else "LORA"}
+            for all_weights in (whole, recipe.adapter.all_weights)
         )
     else:
         written, section = read_json(parent / CONFIG_FILE), recipe.adapter.model_dump(mode="json")
-        there, here = ({name: values.get(name) or None for name in _SHAPE} for values in (written, section))
+        there, here = (
+            {name: values.get(name) or None for name in _SHAPE} for values in (written, section)
+        )
     differences = [
-        f"adapter.{name}: {there[name]!r} there, {here[name]!r} here" for name in there if there[name] != here[name]
+        f"adapter.{name}: {there[name]!r} there, {here[name]!r} here"
+        for name in there
+        if there[name] != here[name]
     ]
     return [_other(str(parent), differences)] if differences else []
 
@@ -97,7 +123,8 @@ def _other(what: str, differences: list[str]) -> InputError:
 
 
 def keep_histories(recipe: Recipe, folder: Path) -> None:
-    """Copy the histories of all adapters before this one into its folder: its curve is drawn when theirs are gone."""
+    """Copy the histories of all adapters before this one into its folder: its curve is drawn when
+    theirs are gone."""
     parent = parent_of(recipe)
     if parent is None or not parent.is_dir():
         return
@@ -122,13 +149,12 @@ def start_from_parent(recipe: Recipe, model: Any) -> None:
 
 
 def load_weights(model: Any, folder: Path) -> None:
-    """The trained weights of a folder, an adapter's or a whole model's, into a model of the same shape.
+    """The trained weights of a folder, an adapter's or a whole model's, into a model of the same
+    shape.
 
     Raises:
         InputError: keys or shapes differ; nothing is loaded.
     """
-    from peft import get_peft_model_state_dict, set_peft_model_state_dict
-
     adapted = hasattr(model, "peft_config")
     path = folder / (WEIGHTS_FILE if adapted else MODEL_FILE)
     tensors = adapters.read_tensors(path)

@@ -1,4 +1,4 @@
-"""What an adapter is trained on, and the plan that tells whether a folder holds this adapter or another."""
+"""What an adapter is trained on, and what says whether a folder holds this adapter or another."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.data.files import Split
 from ft_harness.errors import InputError
@@ -27,10 +29,6 @@ from ft_harness.tasks.examples import (
 from ft_harness.tasks.head_examples import HeadExample, build_head_examples, head_examples_hash
 from ft_harness.training.lineage import find_lineage
 
-if TYPE_CHECKING:
-    from lm_eval.api.task import ConfigurableTask
-
-
 TRAINING_VERSION = 1  # raise it when the same recipe, base and rows give another adapter
 _VALIDATION_ROWS = 500
 Rows = list[Example] | list[HeadExample]
@@ -43,7 +41,8 @@ class TrainingSet:
     Attributes:
         examples: rows of the train split, for a causal model or for a head.
         validation: rows for the loss per epoch, none of them trained on.
-        validation_hash: hash of all validation docs, where they decide something of the adapter; else None.
+        validation_hash: hash of all validation docs, where they decide something of the adapter;
+            else None.
         lineage: the adapters that training goes on from, oldest first.
         form: how the prompts are rendered.
     """
@@ -89,10 +88,12 @@ def build_training_set(
     """Examples of the train split and of (at most 500 docs of) validation.
 
     Args:
-        folder: of the adapter that is made; what it goes on from stands in its card when it is finished.
+        folder: of the adapter that is made; what it goes on from is in its card when it is
+            finished.
 
     Raises:
-        InputError: the docs can't be turned into examples, or the adapter to go on from is not there.
+        InputError: the docs can't be turned into examples, or the adapter to go on from is not
+            there.
     """
     eos = trains_eos(tasks["train"], recipe.train.loss_on_eos)
 
@@ -101,7 +102,9 @@ def build_training_set(
             return []
         task, docs = tasks[split], list(tasks[split].eval_docs)[:limit]
         if base.head is not None:
-            return build_head_examples(task, docs, base.tokenizer, base.max_length, base.head.plan, form)
+            return build_head_examples(
+                task, docs, base.tokenizer, base.max_length, base.head.plan, form
+            )
         rows = build_examples(task, docs, base.tokenizer, base.max_length, eos=eos, form=form)
         return train_prompts(rows) if recipe.train.loss_on == "prompt_and_answer" else rows
 
@@ -118,34 +121,53 @@ def build_training_set(
 
 
 def _steering(task: ConfigurableTask, recipe: Recipe) -> list[Any]:
-    """What decides which weights are kept: the validation docs, and the metric they are judged by."""
+    """What decides which weights are kept: the validation docs, and the metric they are judged
+    by."""
     return [*map(item_hash, task.eval_docs), metric_versions([recipe.train.metric_for_best_model])]
 
 
 def check_trained(data: TrainingSet) -> None:
-    """Refuse rows from which nothing would be learnt; the Trainer would show a loss of 0 and end well.
+    """Refuse rows from which nothing would be learnt; its loss would be 0 and the run end well.
 
     Raises:
         InputError: there are no rows, or one has no target.
     """
     if not data.examples:
-        raise InputError("the training split is empty", "at least one training row", "check data.source")
+        raise InputError(
+            "the training split is empty", "at least one training row", "check data.source"
+        )
     causal, _ = split_kinds(data.examples)
     empty = [number for number, example in enumerate(causal) if not example.answer_ids]
     if empty:
         raise InputError(
-            f"{len(empty)} of {len(causal)} training rows have no trained token (the first is row {empty[0]})",
+            f"{len(empty)} of {len(causal)} training rows have no trained token "
+            f"(the first is row {empty[0]})",
             "a token that carries loss in every row",
-            "mend the answers of these rows",
+            "fix the answers of these rows",
         )
 
 
-def make_plan(recipe: Recipe, base: BaseModel, data: TrainingSet) -> dict[str, Any]:
-    """Everything that makes the adapter; equal plans give equal adapters."""
-    return {"training_version": TRAINING_VERSION, **_plan(recipe, base.info, data)}
+@dataclass(frozen=True)
+class TrainingPlan:
+    """One training to be done: the recipe, the base that it starts from, the rows that it
+    learns."""
+
+    recipe: Recipe
+    base: BaseModel
+    data: TrainingSet
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that makes the adapter; equal identities give equal adapters."""
+        made_of = _made_of(self.recipe, self.base.info, self.data)
+        return {"training_version": TRAINING_VERSION, **made_of}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of everything that makes the adapter: recipe, base, task and the very token ids."""
+        return sha256_text(canonical_json(self.identity()))
 
 
-def _plan(recipe: Recipe, model: ModelInfo, learnt: TrainingSet | Card) -> dict[str, Any]:
+def _made_of(recipe: Recipe, model: ModelInfo, learnt: TrainingSet | Card) -> dict[str, Any]:
     return {
         "recipe": recipe.adapter_sections(),
         "base": model.identity,
@@ -158,13 +180,9 @@ def _plan(recipe: Recipe, model: ModelInfo, learnt: TrainingSet | Card) -> dict[
     }
 
 
-def fingerprint(recipe: Recipe, base: BaseModel, data: TrainingSet) -> str:
-    """Hash of everything that makes the adapter: recipe, base, task and the very token ids."""
-    return sha256_text(canonical_json(make_plan(recipe, base, data)))
-
-
-def finished_card(folder: Path, recipe: Recipe, base: BaseModel, data: TrainingSet) -> Card | None:
-    """The card of the adapter if it is finished and made of the same things; None if it is still to be trained.
+def finished_card(plan: TrainingPlan, folder: Path) -> Card | None:
+    """The card of the adapter if it is finished and made of the same things; None if it is still to
+    be trained.
 
     Raises:
         InputError: a finished adapter that is made of other things; it is never overwritten.
@@ -173,12 +191,13 @@ def finished_card(folder: Path, recipe: Recipe, base: BaseModel, data: TrainingS
     if card is None:
         return None
     recorded = Recipe.model_validate(card.recipe)  # fields it did not know have their default
-    made_of = {"training_version": card.training_version, **_plan(recorded, card.model, card)}
-    found = differences(made_of, make_plan(recipe, base, data))
+    made_of = {"training_version": card.training_version, **_made_of(recorded, card.model, card)}
+    found = differences(made_of, plan.identity())
     if not found:
         return card
     raise InputError(
         f"{folder}: holds a finished adapter that differs ({'; '.join(found)})",
         "the same recipe, base and data as the finished adapter's",
-        f"use --name NEW for a new folder, undo the change, or delete {CARD_FILE} to train this one again",
+        "use --name NEW for a new folder, undo the change, "
+        f"or delete {CARD_FILE} to train this one again",
     )

@@ -1,4 +1,5 @@
-"""A few steps on the same rows before training: a loss that doesn't fall there falls nowhere. They are undone."""
+"""A few steps on the same rows before training: a loss that doesn't fall there falls nowhere. They
+are undone."""
 
 from __future__ import annotations
 
@@ -6,15 +7,23 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+import torch
+from accelerate.utils import send_to_device
 
 from ft_harness import processes
 from ft_harness.models.memory import attempt
 from ft_harness.recipe import Recipe
-from ft_harness.records import Probe
+from ft_harness.records import Probe, read_kept
+from ft_harness.storage import write_text
+from ft_harness.training.hyperparameters import make_optimizer
+from ft_harness.training.numerics import autocast, undisturbed
 from ft_harness.training.objectives import Objective
-from ft_harness.training.validation import undisturbed
+from ft_harness.training.plan import TrainingPlan
 
+PROBE_FILE = "probe.json"
 STEPS, ROWS = 10, 8
 LEAST_STEPS = 50  # of the training; fewer are soon seen as they are
 SHARE = 0.05  # of the training's rows that the probe may read
@@ -23,20 +32,26 @@ _SMALL = 1e-3  # a relative change of the loss that says nothing
 _NOTHING_TO_LEARN = 0.01  # nats for a target
 _CAUSES = {
     "rises": "train.learning_rate is too high for this adapter: try a tenth of it",
-    "stays": "train.learning_rate is too low for this adapter, or what it targets has no say: try ten times as much",
-    "no gradient": "no gradient reaches what is trained: look at adapter.target_modules and at the tokens that carry "
-    "loss (ft-harness check shows them)",
-    "near zero": "the loss is near zero from the start: the prompt may hold the answer, or the base knows it already "
-    "(ft-harness tasks show prints training text)",
+    "stays": "train.learning_rate is too low for this adapter, or what it targets has no say: "
+    "try ten times as much",
+    "no gradient": "no gradient reaches what is trained: look at adapter.target_modules "
+    "and at the tokens that carry loss (ft-harness check shows them)",
+    "near zero": "the loss is near zero from the start: the prompt may hold the answer, "
+    "or the base knows it already (ft-harness tasks show prints training text)",
 }
 logger = logging.getLogger(__name__)
 
 
-def probe_first(trainer: Any, recipe: Recipe, objective: Objective, rows: Sequence[Any]) -> Probe | None:
-    """Probe a training that is long enough to be worth it, and warn where the loss does not fall; else None."""
-    found = probe(trainer, objective, rows) if is_worth(recipe, len(rows)) else None
+def probe_first(plan: TrainingPlan, model: Any, objective: Objective) -> Probe | None:
+    """Probe a training that is long enough to be worth it, and warn where the loss does not fall;
+    else None."""
+    worth = is_worth(plan.recipe, len(plan.data.examples))
+    found = probe(plan, model, objective) if worth else None
     if found is not None and found.verdict != "falls":
-        shown = [f"{value:.4g}" if value is not None else "no number" for value in (found.first, found.last)]
+        shown = [
+            f"{value:.4g}" if value is not None else "no number"
+            for value in (found.first, found.last)
+        ]
         logger.warning(
             "%d steps on the same %d rows don't lower the loss (%s, then %s); likely %s",
             *(STEPS, ROWS, *shown, _CAUSES[found.verdict]),
@@ -44,53 +59,75 @@ def probe_first(trainer: Any, recipe: Recipe, objective: Objective, rows: Sequen
     return found
 
 
+def keep_probe(folder: Path, probe: Probe | None) -> None:
+    """Keep what was found next to the checkpoints: a continued run makes no probe."""
+    if probe is not None:
+        write_text(folder / PROBE_FILE, probe.model_dump_json())
+
+
+def read_probe(folder: Path) -> Probe | None:
+    """What was found; None: no probe was made.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    action = "delete it: the card has no probe then"
+    return read_kept(folder / PROBE_FILE, Probe, "a probe", action)
+
+
 def is_worth(recipe: Recipe, rows: int) -> bool:
     """Whether a training is long enough: the probe takes at most a twentieth of it."""
     steps = recipe.train.planned_steps(rows)
-    return steps >= LEAST_STEPS and SHARE * steps * min(recipe.train.effective_batch_size, rows) >= STEPS * ROWS
+    return (
+        steps >= LEAST_STEPS
+        and SHARE * steps * min(recipe.train.effective_batch_size, rows) >= STEPS * ROWS
+    )
 
 
-def probe(trainer: Any, objective: Objective, rows: Sequence[Any]) -> Probe | None:
-    """Take ten steps with the recipe's optimizer and learning rate on eight of the shorter rows, and undo them.
+def probe(plan: TrainingPlan, model: Any, objective: Objective) -> Probe | None:
+    """Take ten steps with the recipe's optimizer and learning rate on eight of the shorter rows,
+    and undo them.
 
     Weights, gradients and random generators are as before, to the bit.
 
     Returns:
-        The loss before and after, without dropout; None: time or memory was not enough to tell.
+        The loss before and after, without dropout; None: time or memory was not enough to say.
     """
-    few = sorted(rows, key=lambda row: len(row.input_ids))[len(rows) // 4 :][:ROWS]
-    trained = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
+    rows = sorted(plan.data.examples, key=lambda row: len(row.input_ids))
+    few = rows[len(rows) // 4 :][:ROWS]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     before = [parameter.detach().clone() for parameter in trained]
-    with undisturbed(trainer.model):
+    with undisturbed(model):
         try:
-            return attempt(lambda: _probe(trainer, objective, objective.collate(few), trained))
+            return attempt(lambda: _probe(plan, model, objective, few))
         finally:
             for parameter, value in zip(trained, before, strict=True):
                 parameter.data.copy_(value)
                 parameter.grad = None
 
 
-def _probe(trainer: Any, objective: Objective, batch: dict[str, Any], trained: Sequence[Any]) -> Probe | None:
-    import torch
+def _probe(
+    plan: TrainingPlan, model: Any, objective: Objective, rows: Sequence[Any]
+) -> Probe | None:
+    settings, base, started = plan.recipe.train, plan.base, time.monotonic()
+    optimizer = make_optimizer(settings, model)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    batch = send_to_device(objective.collate(rows), base.device)
 
-    made, options = trainer.get_optimizer_cls_and_kwargs(trainer.args, trainer.model)
-    optimizer, started = made(trained, **options), time.monotonic()
-
-    def loss_of() -> Any:
-        inputs = trainer._prepare_inputs(dict(batch))
-        with trainer.compute_loss_context_manager():
-            return objective.mean_loss(trainer.model, inputs)
+    def loss_of() -> torch.Tensor:
+        with autocast(base):
+            return objective.mean_loss(model, dict(batch))
 
     def measured() -> float:
-        trainer.model.eval()
+        model.eval()
         with torch.no_grad():
             return float(loss_of())
 
     first, gradient = measured(), 0.0
-    trainer.model.train()
+    model.train()
     for step in range(STEPS):
-        loss_of().backward()
-        norm = torch.nn.utils.clip_grad_norm_(trained, trainer.args.max_grad_norm)
+        loss_of().backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(trained, settings.max_grad_norm)
         gradient = float(norm) if step == 0 else gradient
         optimizer.step()
         optimizer.zero_grad()

@@ -16,9 +16,8 @@ from ft_harness.records import Evaluation, Sample
 from ft_harness.records.score_table import scan_samples
 
 MOST_LISTED = 20_000
-SHOWN_CHARACTERS = (
-    600  # of a prompt or an answer; the question stands at a prompt's end, so that its middle goes
-)
+# of a prompt or an answer; a prompt ends in its question, so the middle is what is cut
+SHOWN_CHARACTERS = 600
 _KEPT_START = 150
 
 

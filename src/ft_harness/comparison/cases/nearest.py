@@ -1,4 +1,4 @@
-"""The training example that is nearest to each case, kept beside the tuned evaluation for later
+"""The training example that is nearest to each case, kept with the tuned evaluation for later
 reports."""
 
 from __future__ import annotations

@@ -260,7 +260,6 @@ def _read_words(samples: Iterable[Sample]) -> dict[str, str]:
 
 
 # --- what is known of the cases beyond their samples
-# ----------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)

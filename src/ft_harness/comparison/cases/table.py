@@ -83,8 +83,8 @@ class Sheet:
 
 
 def read_cases(path: Path) -> Written:
-    """What stands in a cases.csv, empty where there is none. A file that a spreadsheet saved with
-    semicolons or tabs is read too; a row that stands twice is one with both texts.
+    """The content of a cases.csv; nothing where the file is missing. A file that a spreadsheet
+    saved with semicolons or tabs is read too; a row that is there twice is one with both texts.
 
     Raises:
         InputError: the file isn't UTF-8, or has lost one of the columns base, tuned, item_key and
@@ -105,13 +105,14 @@ def read_cases(path: Path) -> Written:
         lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=_find_delimiter(text)))
     except csv.Error as error:
         raise InputError(
-            f"{path}: not valid csv ({error})", "closed quotes", "mend the row"
+            f"{path}: not valid csv ({error})", "closed quotes", "correct the row"
         ) from error
     header = [unguard_formula(name) for name in lines[0]] if lines else []
     missing = [name for name in (*_KEY, _WHY) if name not in header]
     if missing or len(set(header)) < len(header):
+        fault = f"no column {', '.join(missing)}" if missing else "a column name is there twice"
         raise InputError(
-            f"{path}: {'no column ' + ', '.join(missing) if missing else 'a column name stands twice'}",
+            f"{path}: {fault}",
             f"the columns {', '.join((*_KEY, _WHY))}, each once",
             "give the columns their names again, or move the file away",
         )

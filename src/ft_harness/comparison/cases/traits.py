@@ -19,12 +19,14 @@ from ft_harness.records import Sample
 
 _LOOKED_AT = 300  # samples from which the text fields are read
 _FUNCTION_WORDS = """
-    a about after all also am an and any are as at be because been before being both but by can could did do does
-    doing down each few for from had has have having he her here hers him his how i if in into is it its itself just
-    may me might more most my no nor not of off on once only or other our ours out over own s same she should so some
-    such t than that the their theirs them then there these they this those through to too under until up very was we
-    were what when where which while who whom whose why will with would you your yours
-    的 了 在 是 和 与 與 及 之 也 而 者 其 有 为 為 以 于 於 这 這 那 他 她 它 我 你 们 們 就 都 不 吗 嗎 呢 吧
+    a about after all also am an and any are as at be because been before being both but by can
+    could did do does doing down each few for from had has have having he her here hers him his
+    how i if in into is it its itself just may me might more most my no nor not of off on once
+    only or other our ours out over own s same she should so some such t than that the their
+    theirs them then there these they this those through to too under until up very was we were
+    what when where which while who whom whose why will with would you your yours
+    的 了 在 是 和 与 與 及 之 也 而 者 其 有 为 為 以 于
+    於 这 這 那 他 她 它 我 你 们 們 就 都 不 吗 嗎 呢 吧
 """
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|nobody|nothing|nowhere|neither|nor|cannot|without)\b|n['’]t\b"
@@ -37,15 +39,16 @@ _NUMBER = re.compile(
 )
 _QUESTIONS = {  # the earliest one in the question counts; of two in one place the first of the list
     "how many or much": r"\bhow (?:many|much)\b|多少|[几幾][个個何位次年天]",
-    "when": r"\bwhen\b|\b(?:what|which) (?:year|date|day|month|century|decade|time)\b|何[时時年日]|什[么麼][时時]候",
+    "when": r"\bwhen\b|\b(?:what|which) (?:year|date|day|month|century|decade|time)\b"
+    r"|何[时時年日]|什[么麼][时時]候",
     "where": r"\bwhere\b|何[处處地]|[哪][里裡裏]|什[么麼]地方",
     "who": r"\bwho(?:m|se)?\b|[谁誰孰]|何人",
     "why": r"\bwhy\b|[为為]什[么麼]|[为為]何|何[故以]",
     "which": r"\bwhich\b|哪",
     "how": r"\bhow\b|怎|如何",
     "what": r"\bwhat\b|什[么麼]|何",
-    "yes or no": r"^(?:is|are|was|were|am|do|does|did|has|have|had|can|could|will|would|shall|should|may|might|must)\b"
-    r"|[吗嗎]",
+    "yes or no": r"^(?:is|are|was|were|am|do|does|did|has|have|had"
+    r"|can|could|will|would|shall|should|may|might|must)\b|[吗嗎]",
 }
 _QUESTION = re.compile(
     "|".join(f"(?P<q{number}>{pattern})" for number, pattern in enumerate(_QUESTIONS.values()))
@@ -70,7 +73,7 @@ def content_words(text: str) -> set[str]:
 
 
 def find_text_fields(samples: Iterable[Sample]) -> list[str]:
-    """Doc fields that are texts and stand in nearly all prompts, in the prompt's order; not the
+    """Doc fields that are texts and occur in nearly all prompts, in the prompt's order; not the
     answer's own field."""
     looked_at = list(islice(samples, _LOOKED_AT))
     items = [
@@ -163,7 +166,7 @@ def list_traits(fields: Sequence[str], further: Sequence[str] = ()) -> list[Trai
         traits.append(
             Trait(
                 "word overlap",
-                f"share of the content words of {focus} that also stand in {fields[0]}",
+                f"share of the content words of {focus} that also occur in {fields[0]}",
                 lambda sample: overlap_share(
                     str(sample.doc.get(fields[0]) or ""), str(sample.doc.get(focus) or "")
                 ),
@@ -180,7 +183,7 @@ def field_kind(name: str) -> str:
 
 
 def _text_traits(field: str) -> list[Trait]:
-    """Traits of one text field, which stands last in the prompt: the hypothesis, the question, or
+    """Traits of one text field, which comes last in the prompt: the hypothesis, the question, or
     all there is."""
 
     def text(sample: Sample) -> str:
@@ -206,7 +209,7 @@ def _text_traits(field: str) -> list[Trait]:
 
 
 def overlap_share(first: str, last: str) -> float | None:
-    """Share of the last text's content words that also stand in the first; None where it has
+    """Share of the last text's content words that also occur in the first; None where it has
     none."""
     words = content_words(last)
     return len(words & content_words(first)) / len(words) if words else None

@@ -37,6 +37,7 @@ from ft_harness.models.heads import (
 )
 from ft_harness.models.lm_eval_private import chat_template_of, render_chat
 from ft_harness.recipe import ModelSection
+from ft_harness.records import SEQ_CLS
 
 HEAD_BACK_END = "ft-seqcls (softmax float32)"
 _OPTIONS = (
@@ -154,7 +155,7 @@ class ClassifierLM(DistributedLM):
             raise InputError(
                 f"{self.base.info.pretrained}: no classification head, which ft-seqcls needs",
                 "a base that was loaded with a head",
-                "use ft-causal, or adapter.task_type: SEQ_CLS",
+                f"use ft-causal, or adapter.task_type: {SEQ_CLS}",
             )
         self.head = self.base.head
         self.tokenizer = self.base.tokenizer
@@ -373,7 +374,7 @@ def _count_outputs(path: Path) -> int:
     if not outputs:
         raise InputError(
             f"{path}: no classification head in it",
-            "an adapter of the task type SEQ_CLS",
+            f"an adapter of the task type {SEQ_CLS}",
             "use ft-causal for it",
         )
     return int(min(outputs))

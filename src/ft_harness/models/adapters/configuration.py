@@ -6,18 +6,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import peft
+from peft import PeftConfig
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
 from ft_harness.errors import FtHarnessError, InputError, PolicyError
-from ft_harness.models.adapters.card import CONFIG_FILE
-from ft_harness.storage.strict_files import read_json
+from ft_harness.records.adapter_files import CONFIG_FILE
+from ft_harness.records.adapter_folder import AdapterFolder
 
 MAX_RANK = 1024  # as in a recipe
 TYPES = ("LORA", "IA3")
+ALL_LINEAR = "all-linear"  # PEFT's word for all linear layers but the output
 _CODE = ("auto_map", "custom_pipeline", "megatron_config")  # name modules that would be imported
 _SAFE_INITS = (True, False, "gaussian", "orthogonal", "mica", None)
 _EMPTY: tuple[Any, ...] = (None, False, "", [], {})
@@ -26,7 +27,10 @@ _NAMING = (
     "target_modules", "exclude_modules", "layers_pattern", "modules_to_save", "feedforward_modules",
     "target_parameters",
 )  # fmt: skip
-_REPEATS, _MOST_REPEATS = re.compile(r"[*+{]"), 3  # more make an expression that may take for ever
+_REPEATS, _MOST_REPEATS = re.compile(r"[*+{]"), 2  # more may take minutes on a long name
+_REPEATED_GROUP = re.compile(r"\)[*+{]")  # may take for ever
+# the module that a tensor in an adapter's file belongs to, and which part of an adapter it is
+_KEY = re.compile(r"base_model\.model\.(.+?)\.(lora_\w+|ia3_l)(?:\..+)?")
 
 
 def _code(config: dict[str, Any]) -> str | None:
@@ -81,7 +85,7 @@ def _numbers(config: dict[str, Any]) -> tuple[str, str, str] | None:
             return (
                 f"{name} is {str(value)[:40]}",
                 "a finite number",
-                "mend the file, or train it again",
+                "fix the file, or train it again",
             )
     return None
 
@@ -91,46 +95,57 @@ def _finite(value: float) -> bool:
 
 
 def _base_changes(config: dict[str, Any]) -> tuple[str, str, str] | None:
-    """Fields with which PEFT changes the base itself on loading: the base's own scores would then
-    be another's."""
+    """Fields with which PEFT changes the base itself on loading: its scores would then be another
+    model's."""
     init = config.get("init_lora_weights", True)
     if init not in _SAFE_INITS:
         return (
             f"init_lora_weights is {str(init)[:40]}: its start changed the base's weights",
             "an adapter for the base as it is",
-            "convert it: save_pretrained(..., path_initial_model_for_weight_conversion=START) in PEFT",
+            "convert it: save_pretrained(..., path_initial_model_for_weight_conversion=START)",
         )
     names = ("layer_replication", "alora_invocation_tokens", "arrow_config", "kasa_config")
     changing = [name for name in names if config.get(name)]
     if not changing:
         return None
     return (
-        f"{changing[0]} is {str(config[changing[0]])[:40]}: with it the base can't be scored as it is from one load",
-        "an adapter beside the base's own weights",
+        f"{changing[0]} is {str(config[changing[0]])[:40]}: it changes the base itself, "
+        "which then can't be scored from the same load",
+        "an adapter that leaves the base's own weights as they are",
         "merge it into its base where it was trained, and score the merged model",
     )
 
 
-def _patterns(config: dict[str, Any]) -> tuple[str, str, str] | None:
-    """Names of modules; a string is a regular expression, which a stranger could make endless."""
+def _names(config: dict[str, Any]) -> tuple[str, str, str] | None:
+    """Lists of names; one expression in a list's place is never run (see `peft_config`)."""
     for name in _NAMING:
         value = config.get(name)
-        texts = value if isinstance(value, list) else [] if value is None else [value]
-        if (
-            not all(isinstance(text, str) and len(text) <= 1000 for text in texts)
-            or len(texts) > 10_000
+        if value is None or isinstance(value, str):
+            continue
+        texts = value if isinstance(value, list) else [value]
+        if len(texts) > 10_000 or not all(
+            isinstance(text, str) and len(text) <= 1000 for text in texts
         ):
             return (
                 f"{name} is {str(value)[:40]}",
                 "names of modules",
-                "mend the file, or train it again",
+                "fix the file, or train it again",
             )
-        if isinstance(value, str) and len(_REPEATS.findall(value)) > _MOST_REPEATS:
-            return (
-                f"{name} repeats too often: {value[:40]}",
-                f"at most {_MOST_REPEATS} of * + {{",
-                "list the names",
-            )
+    return None
+
+
+def _patterns(config: dict[str, Any]) -> tuple[str, str, str] | None:
+    """PEFT runs the keys of these two as regular expressions, which a stranger could make
+    endless."""
+    for name in ("rank_pattern", "alpha_pattern"):
+        for key in config.get(name) or {}:
+            repeats = len(_REPEATS.findall(key))
+            if len(key) > 1000 or repeats > _MOST_REPEATS or _REPEATED_GROUP.search(key):
+                return (
+                    f"{name} repeats too often: {key[:40]}",
+                    f"at most {_MOST_REPEATS} of * + {{, none after a group",
+                    "list the names",
+                )
     return None
 
 
@@ -152,20 +167,22 @@ def _news(config: dict[str, Any]) -> tuple[str, str, str] | None:
     )
 
 
-_CHECKS: tuple[Check, ...] = (_type, _rank, _numbers, _patterns, _base_changes, _news)
+_CHECKS: tuple[Check, ...] = (
+    _type, _rank, _numbers, _names, _patterns, _base_changes, _news,
+)  # fmt: skip
 
 
-def problems(folder: Path) -> list[FtHarnessError]:
+def problems(adapter: AdapterFolder) -> list[FtHarnessError]:
     """The first fault of the adapter's configuration, before PEFT reads it."""
-    path = folder / CONFIG_FILE
+    path = adapter.path / CONFIG_FILE
     try:
-        config = read_json(path)
+        config = adapter.config
         field = _code(config)
     except InputError as error:
         return [error]
     except AttributeError:
         return [
-            InputError(f"{path}: auto_mapping is no mapping", "as PEFT writes it", "mend the file")
+            InputError(f"{path}: auto_mapping is no mapping", "as PEFT writes it", "fix the file")
         ]
     if field:
         return [
@@ -182,12 +199,63 @@ def problems(folder: Path) -> list[FtHarnessError]:
     return []
 
 
-def unread(folder: Path) -> list[str]:
-    """A sentence on fields that were left out because they are empty and this PEFT doesn't know
-    them."""
-    names = _unknown(read_json(folder / CONFIG_FILE))
-    return (
-        [f"fields of {CONFIG_FILE} that this PEFT doesn't know, all empty: {', '.join(names)}"]
-        if names
-        else []
+def _expressions(config: dict[str, Any]) -> list[str]:
+    """Fields that choose modules by a regular expression."""
+    written = [name for name in _NAMING if isinstance(config.get(name), str)]
+    return [
+        name
+        for name in written
+        if config[name] != ALL_LINEAR and not (name == "layers_pattern" and config[name].isalnum())
+    ]
+
+
+def peft_config(adapter: AdapterFolder) -> Any:
+    """The adapter's configuration as PEFT's object.
+
+    A stranger's expression for module names isn't run: the names are those in the weight file.
+
+    Raises:
+        InputError: the file has no names, or the expression doesn't choose LoRA's modules alone.
+    """
+    config = dict(adapter.config)
+    if found := _expressions(config):
+        config |= _from_weights(adapter, found[0])
+    return PeftConfig.from_peft_type(**config)
+
+
+def _from_weights(adapter: AdapterFolder, field: str) -> dict[str, Any]:
+    """What the keys and shapes of the weight file say in place of expressions."""
+    modules: dict[str, bool] = {}  # name -> whether it scales what the module reads (IA3)
+    for key, info in adapter.held.items():
+        if match := _KEY.fullmatch(key):
+            modules[match[1]] = match[2] == "ia3_l" and info.shape[:1] == (1,)
+    unclear = adapter.config.get("target_parameters") or isinstance(
+        adapter.config.get("modules_to_save"), str
     )
+    if not modules or unclear:
+        raise InputError(
+            f"{adapter.path / CONFIG_FILE}: {field} is an expression, which is not run",
+            "names of modules, or a weight file that shows them",
+            "list the names",
+        )
+    names: dict[str, Any] = {"target_modules": sorted(modules)}
+    if "feedforward_modules" in adapter.config:
+        names["feedforward_modules"] = sorted(name for name, reads in modules.items() if reads)
+    choosing = ("exclude_modules", "layers_pattern", "layers_to_transform")
+    return names | {name: None for name in choosing if name in adapter.config}
+
+
+def unread(adapter: AdapterFolder) -> list[str]:
+    """A sentence on fields that were left out: empty ones that this PEFT doesn't know, and
+    expressions of an adapter without a card."""
+    unknown, expressions = _unknown(adapter.config), _expressions(adapter.config)
+    found = []
+    if unknown:
+        names = ", ".join(unknown)
+        found.append(f"fields of {CONFIG_FILE} that this PEFT doesn't know, all empty: {names}")
+    if expressions and adapter.card is None:
+        found.append(
+            f"{', '.join(expressions)}: an expression, which was not run; "
+            "the modules are those in the weight file"
+        )
+    return found

@@ -1,5 +1,5 @@
-"""An adapter on its base: attached, proven to change what the base says, and taken off again
-without a trace."""
+"""An adapter on its base: attached, proven to change what the base says, and removed again without
+a trace."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import torch
 from peft import PeftModel
 
 from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, raise_problems
-from ft_harness.models.adapters import fit, tokens
-from ft_harness.models.adapters.card import CONFIG_FILE, WEIGHTS_FILE, identity, read_card
+from ft_harness.models.adapters import fit, tokens, whole
+from ft_harness.models.adapters.configuration import peft_config
 from ft_harness.models.adapters.integrity import (
     BaseName,
     other_base,
@@ -28,18 +28,16 @@ from ft_harness.models.adapters.integrity import (
 from ft_harness.models.adapters.merging import merged
 from ft_harness.models.adapters.originals import Originals, put_back, remember
 from ft_harness.models.adapters.targets import dora_problems
-from ft_harness.models.adapters.whole import is_whole
-from ft_harness.models.adapters.whole import load as load_whole
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.encoding import Encoder
 from ft_harness.models.heads import Texts, check_adapter, encode_texts, read_logits
 from ft_harness.models.prompts import PLAIN, PromptForm
-from ft_harness.records import AdapterInfo, Card, LiveProof
-from ft_harness.storage.strict_files import read_json
+from ft_harness.records import AdapterInfo, LiveProof
+from ft_harness.records.adapter_folder import AdapterFolder
 
 logger = logging.getLogger(__name__)
 
-_LABEL_ORDER = "which label each output of the head stands for: taken in the task's order"
+_LABEL_ORDER = "which label each output of the head means: taken in the task's order"
 _MOST_DRIFT = 0.5  # of what the adapter changes, that merging alone may change without a warning
 
 
@@ -121,22 +119,25 @@ def _empty_like(model: Any) -> Any:
         return type(model)(model.config)
 
 
-def _problems(folder: Path, base: BaseModel, form: PromptForm | None) -> list[FtHarnessError]:
-    """Faults of the adapter beside the base that is loaded."""
-    if found := problems(folder, form):
+def _problems(
+    adapter: AdapterFolder, base: BaseModel, form: PromptForm | None
+) -> list[FtHarnessError]:
+    """Faults of the adapter for the base that is loaded."""
+    if found := problems(adapter, form):
         return found
     rows = base.model.get_input_embeddings().weight.shape[0]
     found = (
-        other_base(folder, _name(base))[0] or tokens.compare(folder, base.tokenizer, rows, form)[0]
+        other_base(adapter, _name(base))[0]
+        or tokens.compare(adapter.path, base.tokenizer, rows, form)[0]
+        or weight_problems(adapter, _empty_like(base.model))
     )
-    found = found or weight_problems(folder, _empty_like(base.model))
-    if found or is_whole(folder):
+    if found or adapter.is_whole:
         return found
     eight_bits = (base.info.quantization or "").startswith("int8")
-    reads_weights = eight_bits and read_json(folder / CONFIG_FILE).get("use_dora")
+    reads_weights = eight_bits and adapter.config.get("use_dora")
     return [
-        *(dora_problems(f"{folder}: use_dora") if reads_weights else []),
-        *_other_copies(folder, base),
+        *(dora_problems(f"{adapter}: use_dora") if reads_weights else []),
+        *_other_copies(adapter, base),
     ]
 
 
@@ -144,14 +145,14 @@ def _name(base: BaseModel) -> BaseName:
     return BaseName(base.info.pretrained, base.info.revision, base.info.identity)
 
 
-def _other_copies(folder: Path, base: BaseModel) -> list[FtHarnessError]:
+def _other_copies(adapter: AdapterFolder, base: BaseModel) -> list[FtHarnessError]:
     """Parameters of the base that the file holds whole: an embedding (as PEFT saves it) must be the
     base's own, a head must not."""
-    own, config = base.model.state_dict(), read_json(folder / CONFIG_FILE)
-    trained, biases = fit.trained_modules(folder), config.get("bias", "none") != "none"
+    own, config = base.model.state_dict(), adapter.config
+    trained, biases = fit.trained_modules(adapter), config.get("bias", "none") != "none"
     trained |= _tied_modules(base.model, trained) if config.get("ensure_weight_tying") else set()
     head: list[bool] = []  # of each parameter of trained modules, whether it is the base's still
-    for key, tensor in fit.read_tensors(folder / WEIGHTS_FILE).items():
+    for key, tensor in fit.read_tensors(adapter.weights).items():
         name = fit.copied_names(key)
         if name not in own or (biases and name.endswith("bias")):
             continue
@@ -161,17 +162,18 @@ def _other_copies(folder: Path, base: BaseModel) -> list[FtHarnessError]:
         elif not same:
             return [
                 InputError(
-                    f"{folder}: {key} is not the base's own {name}",
-                    "an adapter beside the base's weights as they are",
-                    "train it with the module in modules_to_save, or merge it and score the merged model",
+                    f"{adapter}: {key} is not the base's own {name}",
+                    "an adapter that leaves the base's weights as they are",
+                    "train it with the module in modules_to_save, or score the merged model",
                 )
             ]
     if head and all(head):
         return [
             InputError(
-                f"{folder}: the modules it brings ({', '.join(sorted(trained))}) are the base's, not a trained copy",
+                f"{adapter}: the modules it brings ({', '.join(sorted(trained))}) are the base's, "
+                "not a trained copy",
                 "modules that were trained",
-                "train it again, and look at the modules that the optimizer was given",
+                "train it again, and check which modules the optimizer was given",
             )
         ]
     return []
@@ -184,20 +186,19 @@ def _tied_modules(model: Any, names: set[str]) -> set[str]:
     return {key.rpartition(".")[0] for pair in tied for key in pair}
 
 
-def _load(folder: Path, model: Any) -> Any:
-    """PEFT's own loading, or all weights in place. lm-eval ties the weights of each model that it
-    is given; those of an adapter stay apart."""
-    if is_whole(folder):
-        load_whole(folder, model)
+def _load(adapter: AdapterFolder, model: Any) -> Any:
+    """PEFT's own loading, or all weights in place."""
+    if adapter.is_whole:
+        whole.load(adapter, model)
         return model
-    loaded = PeftModel.from_pretrained(model, str(folder), torch_device=str(model.device))
-    loaded.tie_weights = lambda *_, **__: None
-    return loaded
+    return PeftModel.from_pretrained(
+        model, str(adapter), config=peft_config(adapter), torch_device=str(model.device)
+    )
 
 
 @contextmanager
 def attached(
-    folder: Path,
+    folder: Path | AdapterFolder,
     base: BaseModel,
     prompts: Sequence[str | Texts],
     form: PromptForm | None = PLAIN,
@@ -219,7 +220,7 @@ def attached(
             "a base in 4, 16 or 32 bits: merged 8-bit weights can't be taken apart again",
             "leave eval.merge out, or take model.quantization=nf4",
         )
-    tuned, info, originals = _attach(folder, base, prompts, form)
+    tuned, info, originals = _attach(AdapterFolder.of(folder), base, prompts, form)
     try:
         if not merge:
             yield tuned, info
@@ -228,7 +229,8 @@ def attached(
         effect = info.live_proof.max_logit_change if info.live_proof else 0.0
         if drift > _MOST_DRIFT * effect:
             logger.warning(
-                "%s: merging changes logits by up to %.3g, the adapter itself by %.3g: most of it may be lost",
+                "%s: merging changes logits by up to %.3g, the adapter itself by %.3g: "
+                "most of it may be lost",
                 folder, drift, effect,
             )  # fmt: skip
         with unmerging:
@@ -244,7 +246,10 @@ def _detach(model: Any, base: BaseModel, originals: Originals) -> None:
 
 
 def attach(
-    folder: Path, base: BaseModel, prompts: Sequence[str | Texts], form: PromptForm | None
+    folder: Path | AdapterFolder,
+    base: BaseModel,
+    prompts: Sequence[str | Texts],
+    form: PromptForm | None,
 ) -> tuple[BaseModel, AdapterInfo]:
     """The base with a checked and proven adapter, for good.
 
@@ -259,71 +264,68 @@ def attach(
             code.
         NonFiniteError: NaN in the weights or logits.
     """
-    tuned, info, _ = _attach(folder, base, prompts, form)
+    tuned, info, _ = _attach(AdapterFolder.of(folder), base, prompts, form)
     return tuned, info
 
 
 def _attach(
-    folder: Path, base: BaseModel, prompts: Sequence[str | Texts], form: PromptForm | None
+    adapter: AdapterFolder,
+    base: BaseModel,
+    prompts: Sequence[str | Texts],
+    form: PromptForm | None,
 ) -> tuple[BaseModel, AdapterInfo, Originals]:
     """As `attach`, with what gives the base back."""
-    raise_problems(_problems(folder, base, form))
-    unknown = _check_head(folder, base)
-    card = read_card(folder)
+    raise_problems(_problems(adapter, base, form))
+    # a model of which all weights were trained holds its head whole
+    whole_head = {"modules_to_save": base.head.modules if base.head else ()}
+    unknown = check_adapter(
+        adapter.path, whole_head if adapter.is_whole else adapter.config, base.head
+    )
+    card = adapter.card
     if card is not None and card.model.quantization != base.info.quantization:
         logger.warning(
             "%s was trained on the base %s, it is scored on the base %s; see model.quantization",
-            folder, card.model.quantization or "unquantised", base.info.quantization or "unquantised",
+            adapter, card.model.quantization or "unquantised",
+            base.info.quantization or "unquantised",
         )  # fmt: skip
     if base.head is not None:
-        raise_problems(_other_texts(folder, card, base.head.plan.text_fields))
-        unknown = [
-            *unknown,
-            *([] if card else [_LABEL_ORDER]),
-        ]
+        raise_problems(_other_texts(adapter, base.head.plan.text_fields))
+        unknown = [*unknown, *([] if card else [_LABEL_ORDER])]
     rows = base.model.get_input_embeddings().weight.shape[0]
     untuned = _read_all(base, base.model, prompts)
-    originals = remember(base.model, all_weights=is_whole(folder))
+    originals = remember(base.model, all_weights=adapter.is_whole)
     model = base.model
     try:
-        model = _load(folder, base.model).eval()
+        model = _load(adapter, base.model).eval()
+        ends = tokens.own_ends(adapter.path, base.tokenizer) if base.head is None else ()
         info = AdapterInfo(
-            name=folder.resolve().name,
-            path=str(folder),
-            identity=identity(folder),
+            name=adapter.path.resolve().name,
+            path=str(adapter),
+            identity=adapter.identity,
             trainable_parameters=card.trainable_parameters
             if card
-            else fit.trained_parameters(folder),
+            else fit.trained_parameters(adapter),
+            ends=list(ends),
             live_proof=_prove_live(untuned, _read_all(base, model, prompts)),
-            unchecked=[*unchecked(folder, _name(base), base.tokenizer, rows), *unknown],
+            unchecked=[*unchecked(adapter, _name(base), base.tokenizer, rows), *unknown],
         )
     except BaseException:
         _detach(model, base, originals)
         raise
-    return replace(base, model=model), info, originals
+    return replace(base, model=model, ends=ends), info, originals
 
 
-def _check_head(folder: Path, base: BaseModel) -> list[str]:
-    """As `check_adapter`; a model of which all weights were trained holds its head whole."""
-    if not is_whole(folder):
-        return check_adapter(folder, read_json(folder / CONFIG_FILE), base.head)
-    return check_adapter(
-        folder, {"modules_to_save": base.head.modules if base.head else ()}, base.head
-    )
-
-
-def _other_texts(
-    folder: Path, card: Card | None, asked: Sequence[str] | None
-) -> list[FtHarnessError]:
+def _other_texts(adapter: AdapterFolder, asked: Sequence[str] | None) -> list[FtHarnessError]:
     """A head reads the texts that it was trained on, in their order."""
-    if card is None:
+    if adapter.card is None:
         return []
-    trained = card.recipe.get("task", {}).get("text_fields")
+    trained = adapter.card.recipe.get("task", {}).get("text_fields")
     if list(trained or []) == list(asked or []):
         return []
     return [
         InputError(
-            f"{folder}: its head was trained on {trained or 'the prompt'}, asked to read {asked or 'the prompt'}",
+            f"{adapter}: its head was trained on {trained or 'the prompt'}, "
+            f"asked to read {asked or 'the prompt'}",
             "task.text_fields as in training",
             "set task.text_fields as in the adapter's recipe",
         )

@@ -14,7 +14,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers.pytorch_utils import Conv1D
 
 from ft_harness.errors import InputError, suggest
-from ft_harness.models.heads import SEQ_CLS, own_modules
+from ft_harness.models.heads import own_modules
 from ft_harness.recipe import AdapterSection
 
 _ALL = "all-linear"
@@ -52,7 +52,7 @@ def target_problems(adapter: AdapterSection, empty: Any) -> list[InputError]:
         *_missing_tokens(adapter, empty),
     ]:
         return found
-    linear, head = _linear_names(empty), own_modules(empty) if adapter.task_type == SEQ_CLS else ()
+    linear, head = _linear_names(empty), own_modules(empty) if adapter.has_head else ()
     try:
         with warnings.catch_warnings(action="ignore"):  # said again where the adapter is made
             model = get_peft_model(empty, lora_config(adapter, head), low_cpu_mem_usage=True)
@@ -63,8 +63,7 @@ def target_problems(adapter: AdapterSection, empty: Any) -> list[InputError]:
 
 
 def dora_problems(where: str) -> list[InputError]:
-    """DoRA reads the base's weights themselves; on a CPU, PEFT's reading of 8-bit ones loses their
-    scales.
+    """DoRA reads the base's weights; on a CPU, PEFT's reading of 8-bit ones loses their scales.
 
     Args:
         where: what asks for it.
@@ -73,7 +72,7 @@ def dora_problems(where: str) -> list[InputError]:
         return []
     return [
         InputError(
-            f"{where}: bitsandbytes loses the scales of weights in 8 bits on a CPU when DoRA reads them",
+            f"{where}: on a CPU, bitsandbytes loses the scales of 8-bit weights that DoRA reads",
             "DoRA on a base in 4, 16 or 32 bits, or on a GPU",
             "use model.quantization: nf4 or null, or an adapter without use_dora",
         )
@@ -91,7 +90,8 @@ def _layers_of_all(adapter: AdapterSection, empty: Any) -> list[InputError]:
         return []
     return [
         InputError(
-            f"adapter.{asked[0]} beside target_modules {adapter.target_modules!r}: PEFT takes it for a list alone",
+            f"adapter.{asked[0]} with target_modules {adapter.target_modules!r}: "
+            "PEFT takes it for a list alone",
             f"a list of module names, as [{', '.join(_linear_names(empty)[:12])}]",
             f"list the modules in adapter.target_modules, or leave adapter.{asked[0]} out",
         )
@@ -99,8 +99,7 @@ def _layers_of_all(adapter: AdapterSection, empty: Any) -> list[InputError]:
 
 
 def _missing_modules(adapter: AdapterSection, empty: Any) -> list[InputError]:
-    """Names that stand nowhere in the model; PEFT would train the others and pass over a misspelt
-    one."""
+    """Names that the model doesn't have; PEFT would train the others and ignore a misspelt one."""
     modules = [name for name, _ in empty.named_modules() if name]
     parameters = [name for name, _ in empty.named_parameters()]
     linear = _linear_names(empty)
@@ -119,7 +118,7 @@ def _missing_modules(adapter: AdapterSection, empty: Any) -> list[InputError]:
             fault = None if asked == _ALL else _unmatched(asked, names)
             found += [_fault(field, asked, fault, [])] if fault else []
             continue
-        missing = [name for name in asked or () if not _stands_in(name, names)]
+        missing = [name for name in asked or () if not _is_named(name, names)]
         what = (
             "the model has no such parameter"
             if field == "target_parameters"
@@ -176,7 +175,7 @@ def _unused_patterns(adapter: AdapterSection, model: Any) -> list[InputError]:
     ]
 
 
-def _stands_in(name: str, names: list[str]) -> bool:
+def _is_named(name: str, names: list[str]) -> bool:
     """PEFT's rule for a list: whole names or their ends."""
     return any(each == name or each.endswith(f".{name}") for each in names)
 

@@ -2,7 +2,7 @@
 
 A head that the checkpoint lacks is drawn when the base model is loaded and belongs to it from then
 on: the base of a tuned head is the base model with that very head, else its score could not be
-    repeated.
+repeated.
 """
 
 from ft_harness.models.heads.inputs import (
@@ -14,20 +14,20 @@ from ft_harness.models.heads.inputs import (
     read_texts,
 )
 from ft_harness.models.heads.plan import check_labels, claims_head, class_names, plan_head, problems
-from ft_harness.models.heads.types import SEQ_CLS, Head, HeadPlan
+from ft_harness.models.heads.types import Head, HeadPlan
 from ft_harness.models.heads.weights import (
-    HEAD_FILE,
     check_adapter,
     find_init,
     init_metadata,
     load,
+    misfits,
     own_modules,
     write_init,
 )
+from ft_harness.records.adapter_files import HEAD_FILE
 
 __all__ = [
     "HEAD_FILE",
-    "SEQ_CLS",
     "Head",
     "HeadInput",
     "HeadPlan",
@@ -41,6 +41,7 @@ __all__ = [
     "init_metadata",
     "load",
     "make_batch",
+    "misfits",
     "own_modules",
     "plan_head",
     "problems",

@@ -42,8 +42,8 @@ def read_texts(doc: Mapping[str, Any], text_fields: Sequence[str] | None, prompt
             known = [key for key, value in doc.items() if isinstance(value, str)]
             raise InputError(
                 f"task.text_fields: a doc has no text in {name}{suggest(name, known)}",
-                f"fields of the docs that hold text: {', '.join(known) or 'there are none'}",
-                "change task.text_fields, or mend the data",
+                f"fields of the docs that hold text: {', '.join(known) or 'none'}",
+                "change task.text_fields, or fix the data",
             )
     return tuple(doc[name].strip() for name in text_fields)
 
@@ -79,7 +79,7 @@ def encode_texts(
         }
     rows = [found[i] for i in range(len(texts))]
     if not all(row.ids for row in rows):
-        raise InputError("a text has no tokens", "texts that the tokenizer knows", "mend the data")
+        raise InputError("a text has no tokens", "texts that the tokenizer knows", "fix the data")
     return rows
 
 

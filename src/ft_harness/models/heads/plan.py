@@ -11,8 +11,9 @@ from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.errors import FtHarnessError, InputError
 from ft_harness.models.heads.inputs import read_texts
-from ft_harness.models.heads.types import SEQ_CLS, HeadPlan
+from ft_harness.models.heads.types import HeadPlan
 from ft_harness.recipe import Recipe
+from ft_harness.records import SEQ_CLS
 
 _UNNAMED = re.compile(r"LABEL_(\d+)")
 
@@ -30,7 +31,7 @@ def plan_head(
     Raises:
         InputError: the task is not multiple choice, or has no docs.
     """
-    if recipe.adapter.task_type != SEQ_CLS:
+    if not recipe.adapter.has_head:
         return None
     name = recipe.task.name
     task = next((task for task in tasks if len(task.eval_docs)), None)
@@ -43,7 +44,7 @@ def plan_head(
     if task.OUTPUT_TYPE != "multiple_choice":
         raise InputError(
             f"{name}: a classification head can't answer a task of the type {task.OUTPUT_TYPE}",
-            "a multiple_choice task where adapter.task_type is SEQ_CLS",
+            f"a multiple_choice task where adapter.task_type is {SEQ_CLS}",
             "use the task's likelihood form, or --set adapter.task_type=CAUSAL_LM",
         )
     doc = task.eval_docs[0]
@@ -54,8 +55,8 @@ def plan_head(
 def class_names(
     doc: Mapping[str, Any], choices: Iterable[Any]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(answers, labels) of a doc's choices; the labels are those of the data, or the answers where
-    it names none."""
+    """(answers, labels) of a doc's choices; the labels are the data's own names for them, or the
+    answers where it has none."""
     answers = tuple(str(choice).strip() for choice in choices)
     labels = doc.get("label_names")
     named = isinstance(labels, list) and len(labels) == len(answers)
@@ -97,8 +98,7 @@ def _check_docs(task: ConfigurableTask, plan: HeadPlan) -> None:
             )
 
 
-# --- labels of a head that is trained already
-# ------------------------------------------------------------------------
+# --- labels of a head that is trained already ---
 
 
 def claims_head(config: Any) -> bool:
@@ -134,7 +134,8 @@ def check_labels(found: Sequence[str], plan: HeadPlan, what: str) -> bool:
     shown, wanted = ", ".join(found), ", ".join(plan.labels)
     if len(found) != len(plan.labels):
         raise InputError(
-            f"{what} has {len(found)} labels ({shown}), the task {len(plan.labels)} choices ({wanted})",
+            f"{what} has {len(found)} labels ({shown}), "
+            f"the task {len(plan.labels)} choices ({wanted})",
             "one label for each choice",
             "use a head for this task, or a checkpoint without a head",
         )
@@ -148,9 +149,10 @@ def check_labels(found: Sequence[str], plan: HeadPlan, what: str) -> bool:
         return True
     permuted = sorted(names) in map(sorted, known)
     raise InputError(
-        f"{what} has the labels {shown}{', in another order' if permuted else ''}; the task has {wanted}",
+        f"{what} has the labels {shown}{', in another order' if permuted else ''}; "
+        f"the task has {wanted}",
         "the task's labels in the task's order: output i answers choice i",
         "save the model with its head's rows and id2label in the task's order"
         if permuted
-        else "use a head for this task, or name the labels alike in data.labels or config.json",
+        else "use a head for this task, or give the labels equal names in data.labels",
     )

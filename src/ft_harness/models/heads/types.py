@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-SEQ_CLS = "SEQ_CLS"
-
 
 @dataclass(frozen=True)
 class HeadPlan:
@@ -35,8 +33,8 @@ class Head:
     Attributes:
         modules: full names of its modules; an adapter trains and saves them whole.
         drawn: those of them that the checkpoint lacks.
-        identity: hash of the drawn weights; None where all stand in the checkpoint.
-        reads_types: the model tells the texts of a pair apart by token type ids.
+        identity: hash of the drawn weights; None where the checkpoint has all.
+        reads_types: the model distinguishes the texts of a pair by token type ids.
     """
 
     plan: HeadPlan

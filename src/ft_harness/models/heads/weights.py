@@ -1,5 +1,5 @@
-"""A head's weights: found in the checkpoint or drawn, kept in a file beside the adapter, checked
-when one is scored."""
+"""A head's weights: found in the checkpoint or drawn, kept in a file in the adapter's folder, and
+checked when one is scored."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from ft_harness.errors import InputError
+from ft_harness.errors import FtHarnessError, InputError, raise_problems
 from ft_harness.models.heads.plan import check_trained
 from ft_harness.models.heads.types import Head, HeadPlan
+from ft_harness.records import SEQ_CLS
+from ft_harness.records.adapter_files import HEAD_FILE
 from ft_harness.storage import sha256_text, write_bytes
 
-HEAD_FILE = "head_init.safetensors"
 _POOLER = re.compile(r"(^|\.)[^.]*pool[^.]*$")
 _HUB = ("revision", "trust_remote_code")
 
@@ -49,7 +50,8 @@ def load(
     model, report = AutoModelForSequenceClassification.from_pretrained(
         folder, config=config, output_loading_info=True, **options
     )
-    drawn = _absent(model, report["missing_keys"], folder)
+    raise_problems(misfits(folder, model, report, head=True))
+    drawn = _absent(model, report["missing_keys"])
     modules = tuple(sorted({*own_modules(model), *drawn}))
     for name in modules:
         _compute_in_float32(model.get_submodule(name))
@@ -88,31 +90,60 @@ def _unquantised(config: Any) -> list[str]:
 
 
 def own_modules(model: Any) -> tuple[str, ...]:
-    """Names of the modules with weights that stand beside the backbone of a sequence classification
-    model."""
+    """Names of the modules with weights of a sequence classification model that are not in its
+    backbone."""
     children = (
         (name, child) for name, child in model.named_children() if name != model.base_model_prefix
     )
     return tuple(name for name, child in children if any(True for _ in child.parameters()))
 
 
-def _absent(model: Any, missing: Iterable[str], folder: str) -> tuple[str, ...]:
-    """The largest modules of which the checkpoint has no weight at all, sorted.
-
-    Raises:
-        InputError: weights of the backbone are missing, beyond a pooler.
-    """
+def _absent(model: Any, missing: Iterable[str]) -> tuple[str, ...]:
+    """The largest modules of which the checkpoint has no weight at all, sorted."""
     lacking = set(missing)
-    found = {_outermost(model, key.rpartition(".")[0], lacking) for key in lacking}
-    heads = own_modules(model)
-    strange = sorted(name for name in found if name not in heads and not _POOLER.search(name))
-    if strange:
-        raise InputError(
-            f"{folder}: the checkpoint lacks the weights of {', '.join(strange[:3])}",
-            "all weights but those of a classification head",
-            "fetch the model again",
-        )
-    return tuple(sorted(found))
+    return tuple(sorted({_outermost(model, key.rpartition(".")[0], lacking) for key in lacking}))
+
+
+def misfits(
+    name: str, model: Any, report: Mapping[str, Any], *, head: bool
+) -> list[FtHarnessError]:
+    """Tensors of a checkpoint that aren't those of the model, by transformers' report of loading:
+    missing, of other shapes, or of no use.
+
+    Args:
+        name: of the model, for the message.
+        head: with a classification head, which a checkpoint may lack, as it may have another.
+    """
+    heads = own_modules(model) if head else ()
+    missing = sorted(
+        module
+        for module in _absent(model, report["missing_keys"])
+        if not (head and (module in heads or _POOLER.search(module)))
+    )
+    shapes = sorted(str(each[0]) for each in report["mismatched_keys"])
+    backbone = f"{model.base_model_prefix}."
+    unused = sorted(
+        key
+        for key in report["unexpected_keys"]
+        if not (head and not key.startswith(backbone))
+        and not _POOLER.search(key.rpartition(".")[0])
+    )
+    for found, what in (
+        (missing, "the checkpoint lacks the weights of"),
+        (shapes, "config.json has other shapes than the checkpoint's"),
+        (unused, "config.json has no place for the checkpoint's"),
+    ):
+        if found:
+            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+            return [
+                InputError(
+                    f"{name}: {what} {', '.join(found[:3])}{more}",
+                    "exactly the tensors that config.json describes"
+                    + (", but for a classification head" if head else ""),
+                    "fetch the model again, or give config.json the sizes that the weights have",
+                )
+            ]
+    return []
 
 
 def _outermost(model: Any, name: str, lacking: set[str]) -> str:
@@ -169,7 +200,8 @@ def _fill(model: Any, drawn: tuple[str, ...], plan: HeadPlan) -> None:
         k: p.shape for k, p in parameters.items()
     }:
         raise InputError(
-            f"{plan.init}: holds {', '.join(stored) or 'nothing'}, of other names or shapes than this base's head",
+            f"{plan.init}: holds {', '.join(stored) or 'nothing'}, "
+            "of other names or shapes than this base's head",
             ", ".join(parameters) or "no file: the checkpoint has a trained head",
             "use the base model and the task that the head was drawn for",
         )
@@ -193,8 +225,7 @@ def _hash(tensors: Mapping[str, Any]) -> str:
     return f"sha256:{sha256_text('|'.join(parts))[:32]}"
 
 
-# --- the file of drawn weights
-# ---------------------------------------------------------------------------------------
+# --- the file of drawn weights ---
 
 
 def write_init(folder: Path, model: Any, head: Head) -> None:
@@ -209,7 +240,7 @@ def _about(plan: HeadPlan) -> dict[str, str]:
 
 
 def init_metadata(path: Path) -> dict[str, str]:
-    """What a file of drawn weights says of itself: `seed` and `labels` (a JSON list).
+    """The metadata of a file of drawn weights: `seed` and `labels` (a JSON list).
 
     Raises:
         InputError: the file is damaged.
@@ -249,8 +280,7 @@ def _damaged(path: Path, error: Exception) -> InputError:
     )
 
 
-# --- adapters
-# --------------------------------------------------------------------------------------------------------
+# --- adapters ---
 
 
 def check_adapter(folder: Path, config: Mapping[str, Any], head: Head | None) -> list[str]:
@@ -272,9 +302,10 @@ def check_adapter(folder: Path, config: Mapping[str, Any], head: Head | None) ->
     ]
     if untrained:
         raise InputError(
-            f"{folder}: the adapter has no weights of the head's {', '.join(untrained)}, which would stay as drawn",
+            f"{folder}: the adapter has no weights of the head's {', '.join(untrained)}, "
+            "which would stay as drawn",
             "a trained classification head in the adapter",
-            f"train it with task_type=SEQ_CLS and modules_to_save={list(head.modules)}",
+            f"train it with task_type={SEQ_CLS} and modules_to_save={list(head.modules)}",
         )
     path = folder / HEAD_FILE
     if not path.is_file():
@@ -285,7 +316,8 @@ def check_adapter(folder: Path, config: Mapping[str, Any], head: Head | None) ->
         )
     if _hash(read_init(path)) != head.identity:
         raise InputError(
-            f"{path}: another head than the base was loaded with ({head.identity or 'a trained one'})",
+            f"{path}: another head than the base was loaded with "
+            f"({head.identity or 'a trained one'})",
             "one freshly drawn head for base and adapter",
             "score this adapter by itself: ft-harness eval RECIPE --adapter FOLDER",
         )

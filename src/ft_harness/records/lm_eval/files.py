@@ -63,7 +63,7 @@ def find_files(path: Path) -> Files:
     if path.is_dir():
         for folder, folders, names in os.walk(path):
             folders.sort()
-            own = RECORD_FILE in names  # beside a record lie raw files of the same evaluation
+            own = RECORD_FILE in names  # next to a record lie raw files of the same evaluation
             for name in sorted([RECORD_FILE] if own else names):
                 _sort_in(found, Path(folder) / name, path.resolve())
     elif not path.is_file():
@@ -110,23 +110,23 @@ def group_runs(files: Files) -> list[Run]:
     """Results with their samples, and samples without results, sorted by folder, then from the
     newest to the oldest.
 
-    A results file that was given alone finds its samples beside it, and samples their results.
+    A results file that was given alone finds the samples next to it, and samples their results.
     """
     results = {(path.parent, _date(path)): path for path in files.results}
     samples: dict[tuple[Path, str], dict[str, Path]] = {}
     for path in files.samples:
         key = path.parent, _date(path)
         samples.setdefault(key, {})[_task(path)] = path
-        if key not in results and (beside := path.with_name(f"results_{key[1]}.json")).is_file():
-            results[key] = beside
+        if key not in results and (sister := path.with_name(f"results_{key[1]}.json")).is_file():
+            results[key] = sister
     for (folder, date), path in results.items():
         if path in files.results and (folder, date) not in samples:
-            beside_it = [
+            found = [
                 each
                 for each in folder.glob(f"{_SAMPLES}*.jsonl")
                 if _date(each) == date and each.is_file()
             ]
-            samples[folder, date] = {_task(each): each for each in sorted(beside_it)}
+            samples[folder, date] = {_task(each): each for each in sorted(found)}
     keys = sorted({*results, *samples}, key=lambda key: key[1], reverse=True)
     keys.sort(key=lambda key: key[0])
     return [

@@ -1,7 +1,7 @@
 """Scores from samples that another program wrote: added up as they come, and held against what that
 program said.
 
-Of zeros and ones that stand alone the sums are all that an interval needs; other statistics are
+Of zeros and ones without clusters the sums are all that an interval needs; other statistics are
 held, metrics with the same ones sharing them.
 """
 
@@ -115,7 +115,7 @@ class Totals:
         """(metrics to compare, metric -> why it is none).
 
         Args:
-            stated: what the results file says; empty where there is none.
+            stated: what the results file says; empty without one.
 
         Raises:
             ValueError: a mean is another than what is stated, so that these are not the samples of
@@ -139,16 +139,12 @@ class Totals:
             elif len(self._sums[name]) == 1:
                 raise ValueError(
                     f"{name} of these samples is {value:.6g}, the results say {stated[name]:.6g}: "
-                    "not the samples of these results, or items without an answer that lm-eval scored"
+                    "not the samples of these results, or lm-eval scored items without an answer"
                 )
             else:
                 self._odd[name] = (
                     f"the samples come to {value:.6g}, the results say {stated[name]:.6g}"
                 )
-        if not kept:
-            raise ValueError(
-                f"no metric that can be compared: {_list(self._odd) or 'no scores in it'}"
-            )
         return kept, dict(self._odd)
 
     def _value(self, name: str) -> float | None:
@@ -203,7 +199,3 @@ def _find_fault(metric: Metric, value: float | list[float]) -> str | None:
     if not isinstance(value, list) or (len(value) < _SEVERAL and metric.name not in _PAIRS):
         return "no statistics for each item of which an interval could be made"
     return None
-
-
-def _list(reasons: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} ({reason})" for name, reason in list(reasons.items())[:3])

@@ -53,13 +53,15 @@ _PROVENANCE = (
 
 @dataclass(frozen=True)
 class TaskRun:
-    """One task of a run, as far as its results file tells.
+    """One task of a run, as far as its results file says.
 
     Attributes:
         place: what a newer run must share to take this one's place.
         stated: "metric,filter" -> value.
         effective: how many docs were scored; None: not said.
         output_type: lm-eval's; None: not said.
+        gold_field: what `doc_to_target` names, if it may be a doc field; None: not said.
+        primary_metric: that the task's metadata declares.
     """
 
     place: tuple[Any, ...]
@@ -71,6 +73,8 @@ class TaskRun:
     stated: Mapping[str, Any]
     effective: int | None
     output_type: str | None
+    gold_field: str | None
+    primary_metric: str | None
     higher_is_better: Mapping[str, bool]
     provenance: dict[str, Any]
 
@@ -107,7 +111,7 @@ def describe_run(run: Run, task: str, content: Mapping[str, Any]) -> TaskRun:
     """One task of a run.
 
     Args:
-        content: of the results file; empty where there is none.
+        content: of the results file; empty without one.
 
     Raises:
         KeyError, TypeError, ValueError, AttributeError: it is not as lm-eval writes it.
@@ -125,11 +129,11 @@ def describe_run(run: Run, task: str, content: Mapping[str, Any]) -> TaskRun:
         for key, value in _object(_object(content, "results"), task).items()
         if "_stderr" not in key
     }
-    told = (settings.split, settings.num_fewshot, settings.limit, settings.chat_template_hash)
+    protocol = (settings.split, settings.num_fewshot, settings.limit, settings.chat_template_hash)
     kwargs = canonical_json(settings.generation_kwargs)
     whose = subject, adapter and adapter.path, model.pretrained
     return TaskRun(
-        place=(run.folder, *whose, model.dtype, model.quantization, task, *told, kwargs),
+        place=(run.folder, *whose, model.dtype, model.quantization, task, *protocol, kwargs),
         subject=subject,
         model=model,
         adapter=adapter,
@@ -145,6 +149,8 @@ def describe_run(run: Run, task: str, content: Mapping[str, Any]) -> TaskRun:
         stated=stated,
         effective=effective if isinstance(effective, int) else None,
         output_type=task_config.get("output_type"),
+        gold_field=_text(task_config.get("doc_to_target")),
+        primary_metric=_text(_object(task_config, "metadata").get("primary_metric")),
         higher_is_better=_directions(_object(_object(content, "higher_is_better"), task)),
         provenance={key: content[key] for key in _PROVENANCE if content.get(key) is not None},
     )
@@ -153,6 +159,10 @@ def describe_run(run: Run, task: str, content: Mapping[str, Any]) -> TaskRun:
 def _object(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = parent.get(name)
     return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _directions(given: Mapping[str, Any]) -> dict[str, bool]:
@@ -187,8 +197,8 @@ def _join(parts: Sequence[str]) -> str:
 
 
 def names_apart(paths: Sequence[str]) -> dict[str, str]:
-    """A name for each of several paths that end alike: as many of their last parts as tell them
-    apart."""
+    """A name for each of several paths that end alike: as many of their last parts as it takes to
+    distinguish them."""
     depth = 2
     while len({tuple(_parts(path)[-depth:]) for path in paths}) < len(paths) and depth < max(
         map(len, paths)

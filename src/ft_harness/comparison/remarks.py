@@ -1,0 +1,209 @@
+"""What must be said next to a finding, and the notes of a report: fixed words of rows, records and
+answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from ft_harness.comparison.amounts import amount, counted, decimals, interval
+from ft_harness.comparison.sentences import (
+    change_of,
+    count_items,
+    state_change,
+    state_numbers,
+    word_of,
+)
+from ft_harness.comparison.study import Row
+from ft_harness.data.data_report import DataReport
+from ft_harness.records import Record, describe_record
+from ft_harness.stats import Interval
+
+_COLLAPSED = 0.95  # share of one answer from which a model counts as answering only that
+_SPREAD = 0.80  # share of the most frequent gold answer up to which the answers count as spread
+_QUOTED = 40  # characters of an answer in a sentence
+_NAMED = 3  # metrics in a note, classes in a sentence
+_FORMAT = 0.1  # share of the gained items from which unreadable answers of the base are named
+BLEU_OF_SHORT_ANSWERS = (
+    "BLEU counts runs of four words; most right answers here are shorter, so that even perfect "
+    "ones score 0"
+)
+
+
+def remark_unscored(left_out: int, items: int) -> str:
+    """That a number rests on fewer items than are paired."""
+    are = "is" if left_out == 1 else "are"
+    return f"{left_out} of {count_items(items)} {are} left out: no score in base or tuned."
+
+
+def remark_majority(share: float, excess: Interval | None) -> str | None:
+    """A warning if the tuned model's accuracy is below the share of the most frequent gold label,
+    or not shown to be above it: by the 95 % interval of their difference."""
+    if excess is None or excess[0] > 0:
+        return None
+    relation = "below" if excess[1] < 0 else "not shown to be better than"
+    certainty = f"95 % interval of tuned minus majority {interval('acc', *excess)} points"
+    majority = amount("acc", share, decimals("acc", *excess))
+    return f"The tuned model is {relation} the majority class ({majority}; {certainty})."
+
+
+def remark_empty(who: str, answers: Sequence[str | None]) -> str | None:
+    """A warning if a model ("base" or "tuned") never answered."""
+    if not answers or any(answer and not answer.isspace() for answer in answers):
+        return None
+    return f"Every answer of the {who} model is empty or unreadable."
+
+
+def find_collapse(
+    answers: Sequence[str | None], golds: Sequence[str | None]
+) -> tuple[str, int] | None:
+    """(the answer, how often) of a model that gives nearly always the same one to items whose gold
+    answers are spread; None of any other."""
+    readable = [answer for answer in answers if answer and not answer.isspace()]
+    if not readable:
+        return None
+    answer, count = Counter(readable).most_common(1)[0]
+    if count < _COLLAPSED * len(answers) or max(Counter(golds).values()) > _SPREAD * len(golds):
+        return None
+    return answer, count
+
+
+def remark_collapse(
+    answers: tuple[Sequence[str | None], Sequence[str | None]],
+    golds: Sequence[str | None],
+    training: str,
+) -> list[str]:
+    """A warning if the tuned model gives nearly always the same answer.
+
+    Args:
+        answers: of base and of tuned.
+        training: steps and learning rate; "": not known, or of another task.
+    """
+    base, tuned = answers
+    found = find_collapse(tuned, golds)
+    if found is None:
+        return []
+    answer, count = found
+    quoted = answer if len(answer) <= _QUOTED else f"{answer[: _QUOTED - 1]}…"
+    said = f"The tuned model answers '{quoted}' for {100 * count // len(tuned)} % of the items"
+    said += f" after {training}" if training else ""
+    of_base = Counter(base)[answer]
+    if of_base >= _COLLAPSED * len(base):
+        return [f"{said}, as the base model does."]
+    return [f"{said}: it has collapsed to one answer (base model: {100 * of_base // len(base)} %)."]
+
+
+def remark_lost_classes(lost: Sequence[Row]) -> str | None:
+    """Which classes are recognised less often; the row of the worst comes first."""
+    if not lost:
+        return None
+    changes = [
+        f"'{row.metric.removeprefix('recall_')}' from {amount(row.metric, row.base)} to "
+        f"{amount(row.metric, row.tuned)}"
+        for row in lost[:_NAMED]
+    ]
+    more = f" and of {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+    return f"Recall fell: of {', of '.join(changes)}{more}."
+
+
+def remark_format(unreadable: int, gained: int) -> str | None:
+    """How much of a gain is one of format: answers of the base that could not be read."""
+    if unreadable < _FORMAT * gained or not unreadable:
+        return None
+    said = f"{unreadable} of the {counted(gained, 'gained item')} had an unreadable base answer"
+    if unreadable <= gained / 2:
+        return f"{said}: that part of the gain is one of format."
+    return f"{said}: the gain is one of format, and not shown to be one of skill."
+
+
+def remark_overlap(every: Row, clean: Row, left_out: int, left: int) -> str:
+    """What was left out because it also occurs in the training split, and what all items give;
+    `left` items remain, and decide."""
+    if not left:
+        one = left_out == 1
+        whole = "The only item also occurs" if one else f"All {left_out} items also occur"
+        return f"{whole} in the training data: this says nothing about new items."
+    occur = "items also occurs" if left_out == 1 else "items also occur"
+    said = f"{left_out} of {left_out + left} {occur} in the training data, exactly or nearly"
+    if clean.delta is None or every.delta is None:
+        return f"{said}; without them nothing can be stated."
+    return f"{said}: the others decide. With them {word_of(every.metric)} {state_numbers(every)}."
+
+
+def remark_cut(who: str) -> str:
+    """That no answer of a model ("base" or "tuned") was finished."""
+    cut = "was cut by the limit of generated tokens: none is finished"
+    return f"Every answer of the {who} model {cut}."
+
+
+def remark_overfitting(metric: str, trained: Row, tested: Row) -> str:
+    """That the tuned model is far better on what it was trained on than on other items, by more
+    than its base is."""
+    there, here = (amount(metric, row.tuned) for row in (trained, tested))
+    gains = [state_change(metric, change_of(row)) for row in (trained, tested)]
+    return (
+        f"The tuned model scores {there} on the training examples and {here} here, {gains[0]} and "
+        f"{gains[1]} against its base: much of the gain is memorisation (overfitting)."
+    )
+
+
+def remark_choosing(how: str | None, split: str) -> str:
+    """That numbers on validation are biased; `how` the training used the split, None: not known."""
+    if how is None:
+        return (
+            "These are validation items: if they were used to choose anything, new items would "
+            "score lower."
+        )
+    if split == "validation":
+        return f"The training used these validation items ({how}): new items would score lower."
+    return (
+        f"The training used the validation items ({how}): this number is unbiased, those on "
+        "validation are not."
+    )
+
+
+def remark_same(record: Record) -> str:
+    """That an evaluation was compared with itself."""
+    same = describe_record(record)
+    return f"Base and tuned are one and the same evaluation, {same}: this compares nothing."
+
+
+# --- notes
+
+
+def note_bad_items(record: Record) -> list[str]:
+    """Counts of invalid and of truncated items: the largest over the metrics, which all rest on the
+    same items."""
+    counts = {
+        "items have an answer that could not be read or scored": [
+            score.n_invalid for score in record.scores
+        ],
+        "items had their prompt cut to fit the context": [
+            score.n_truncated for score in record.scores
+        ],
+    }
+    return [
+        f"{describe_record(record)}: {max(bad)} {what}"
+        for what, bad in counts.items()
+        if max(bad, default=0)
+    ]
+
+
+def note_unscored(metrics: Sequence[str], left_out: int, items: int) -> str:
+    """Which metrics rest on fewer than the paired items."""
+    more = f" and {len(metrics) - _NAMED} more" if len(metrics) > _NAMED else ""
+    return f"{', '.join(metrics[:_NAMED])}{more}: {remark_unscored(left_out, items).rstrip('.')}"
+
+
+def note_unknown_overlap(record: Record, data: DataReport | None) -> list[str]:
+    """A note if the adapter's data report is not about the docs of this evaluation."""
+    settings = record.settings
+    if data is None or settings.split == "train":
+        return []
+    found = data.split_data(settings.split)
+    if found and (settings.sample_seed is not None or found.data_hash == settings.data_hash):
+        return []
+    return [
+        f"{describe_record(record)}: the adapter's data report is not of these {settings.split} "
+        "docs; whether they also occur among the training docs was not checked"
+    ]

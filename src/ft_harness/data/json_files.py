@@ -1,0 +1,122 @@
+"""Rows of JSON: one object a line, a list of objects, and the official SQuAD form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ft_harness.data.layout import Layout
+from ft_harness.data.text_files import Placed, numbered_lines, open_text
+from ft_harness.errors import InputError
+
+_DEPTH = 4  # objects within objects that are searched for a list of rows
+
+
+def read_json_lines(path: Path, layout: Layout) -> Iterator[Placed]:
+    """A row for each line that is not blank."""
+    decode = json.JSONDecoder().decode  # `json.loads` looks at its many options for each line
+    file = f"{path}:"
+    with open_text(path, "\n", layout.encoding) as text:
+        for number, line in numbered_lines(path, text):
+            if line.isspace():
+                continue
+            place = file + str(number)
+            try:
+                row = decode(line)
+            except (ValueError, RecursionError) as error:
+                raise InputError(
+                    f"{place}: not JSON ({error})", "one JSON object a line", "fix the line"
+                ) from error
+            if type(row) is not dict:
+                raise InputError(
+                    f"{place}: no JSON object", "one JSON object a line", "fix the line"
+                )
+            yield place, row
+
+
+def read_json(path: Path, layout: Layout) -> Iterator[Placed]:
+    """A row for each object of the file's list, which may be under a key; a row for each question
+    of an official SQuAD file. A file of one object a line is read as such."""
+    with open_text(path, "\n", layout.encoding) as text:
+        content = text.read()
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        if str(error).startswith("Extra data") and content.lstrip().startswith("{"):
+            yield from read_json_lines(path, layout)
+            return
+        line = getattr(error, "lineno", None)
+        where = f"{path}:{line}" if line else str(path)
+        raise InputError(
+            f"{where}: not JSON ({error})", "a JSON list of objects", "fix the file"
+        ) from error
+    rows = _rows_of(path, value, layout.rows)
+    if rows and "paragraphs" in rows[0]:
+        yield from _read_articles(path, rows)
+    else:
+        yield from ((f"{path}, row {index}", row) for index, row in enumerate(rows))
+
+
+def _rows_of(path: Path, value: Any, key: str | None) -> list[dict[str, Any]]:
+    """The list of rows: the value itself, the one under the path `key`, `data`, or the only one
+    that there is."""
+    found = dict(_lists(value, "", _DEPTH))
+    names = sorted(filter(None, found))
+    if key is not None and key in found:
+        return found[key]
+    if key is None and ("" in found or "data" in found):
+        return found.get("", found.get("data", []))
+    if key is None and len(names) == 1:
+        return found[names[0]]
+    which = f" under {key}" if key else ""
+    lists = f"; there are lists under {', '.join(names)[:300]}" if names else ""
+    raise InputError(
+        f"{path}: no list of objects{which}{lists}",
+        'a JSON list of objects, or {"data": [...]}',
+        "--set data.rows=KEY" if names else "convert the file",
+    )
+
+
+def _lists(value: Any, path: str, depth: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """(path, list) of each list of objects within a value that is not within a list."""
+    if isinstance(value, list) and all(isinstance(row, dict) for row in value):
+        if value or path in ("", "data"):
+            yield path, value
+    elif isinstance(value, dict) and depth:
+        for name, part in value.items():
+            yield from _lists(part, f"{path}.{name}" if path else name, depth - 1)
+
+
+def _read_articles(path: Path, articles: Sequence[dict[str, Any]]) -> Iterator[Placed]:
+    """A row for each question of an official SQuAD file."""
+    for article in articles:
+        place = f"{path}, article {article.get('title')}"
+        for number, paragraph in enumerate(_part(place, article, "paragraphs"), start=1):
+            inside = f"{place}, paragraph {number}"
+            for question in _part(inside, paragraph, "qas"):
+                where = f"{inside}, question {question.get('id')}"
+                answers = [
+                    _part(where, answer, "text") for answer in _part(where, question, "answers")
+                ]
+                yield (
+                    where,
+                    {
+                        "id": _part(where, question, "id"),
+                        "title": _part(place, article, "title"),
+                        "context": _part(inside, paragraph, "context"),
+                        "question": _part(where, question, "question"),
+                        "answers": list(dict.fromkeys(answers)),
+                    },
+                )
+
+
+def _part(place: str, parent: Any, name: str) -> Any:
+    if not isinstance(parent, dict) or not isinstance(parent.get(name), str | list):
+        raise InputError(
+            f"{place}: no {name}",
+            "the form of the official SQuAD files",
+            "fix or convert the file",
+        )
+    return parent[name]

@@ -1,0 +1,151 @@
+"""Labels of rows -> indices of classes, and which names a reader or a parser would take for one."""
+
+from __future__ import annotations
+
+import logging
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from ft_harness.errors import InputError, suggest
+
+_log = logging.getLogger(__name__)
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")
+_MOST_DIGITS = 9
+
+
+def plain_label(raw: Any) -> str:
+    """A raw label as text; 1.0 and "1.0", as pandas writes whole numbers next to gaps, are "1"."""
+    text = str(raw).strip()
+    whole = _WHOLE_NUMBER.fullmatch(text)
+    return whole.group(1) if whole else text
+
+
+def folded(text: str) -> str:
+    """One form for what looks the same or differs in case: NFKC, case folding, no invisible
+    characters, single blanks."""
+    wide = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    visible = "".join(c if c.isspace() else c * (unicodedata.category(c)[0] != "C") for c in wide)
+    return " ".join(visible.split())
+
+
+def alike(words: Sequence[str]) -> tuple[str, str] | None:
+    """The first two words that are one when folded."""
+    seen: dict[str, str] = {}
+    for word in words:
+        other = seen.setdefault(folded(word), word)
+        if other is not word:
+            return other, word
+    return None
+
+
+class LabelIndex:
+    """Finds the index of a label given as its name, its number or a truth value.
+
+    Names come first. Where a name is a number itself ("1" to "5"), numbers are names only: 0 is
+    not the first of them.
+
+    Args:
+        names: of the classes, in index order.
+        stated: names that the source states for the numbers in its rows.
+    """
+
+    def __init__(self, names: Sequence[str], stated: Sequence[str] = ()) -> None:
+        self._names = list(names)
+        self._known: dict[str, int] = {}
+        for spelling in (str, str.strip, plain_label):
+            for index, name in enumerate(names):
+                self._known.setdefault(spelling(name), index)
+        self._numeric = any(_NUMBER.fullmatch(name.strip()) for name in names)
+        self._stated = stated
+        self._of_stated = match_names(stated, names) if stated else None
+        self._found: dict[tuple[type, Any], int] = {}
+
+    def find(self, raw: Any, place: str) -> int:
+        """The index of a row's label.
+
+        Raises:
+            InputError: the label is none of the classes.
+        """
+        key = (type(raw), raw) if isinstance(raw, str | int | float) else (str, str(raw))
+        if key not in self._found:
+            self._found[key] = self._find(raw, place)
+        return self._found[key]
+
+    def _find(self, raw: Any, place: str) -> int:
+        shown = str(raw)
+        if self._of_stated is not None and type(raw) is int:
+            if 0 <= raw < len(self._stated):
+                index, shown = self._of_stated[raw], self._stated[raw]
+                if index is not None:
+                    return index
+        else:
+            for text in (str(raw), plain_label(raw)):
+                if text in self._known:
+                    return self._known[text]
+            number = self._truth(raw) if shown.casefold() in ("false", "true") else None
+            if number is None and not self._numeric:
+                number = _index(plain_label(raw))
+            if number is not None and number < len(self._names):
+                return number
+        numbers = "" if self._numeric else f", or 0 to {len(self._names) - 1}"
+        raise InputError(
+            f"{place}: label {shown[:80]!r} is not among the choices{suggest(shown, self._names)}",
+            f"one of {', '.join(self._names)}{numbers}",
+            "fix the row, or leave such rows out with data.drop_labels",
+        )
+
+    def _truth(self, raw: Any) -> int | None:
+        truth, names = str(raw).casefold(), [name.casefold() for name in self._names]
+        if truth in names:
+            return names.index(truth)
+        return int(truth == "true") if len(names) == 2 else None
+
+
+def _index(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
+
+
+def match_names(stated: Sequence[str], names: Sequence[str]) -> list[int | None] | None:
+    """Index among `names` of each name that a source states for its numbers (None: it is not among
+    them); None as a whole: the numbers are indices.
+
+    A name is found as it is written, else folded, else as the only one that begins like it ("neg",
+    "negative"). Names that are all numbers say nothing. Where none is found, the order counts, with
+    a warning.
+
+    Raises:
+        InputError: no name is found, and there are more or fewer of them.
+    """
+    if all(_NUMBER.fullmatch(name.strip()) for name in stated):
+        return None
+    spelled = {name.strip(): index for index, name in enumerate(names)}
+    alike = {folded(name): index for index, name in enumerate(names)}
+    found = [spelled.get(name.strip(), alike.get(folded(name))) for name in stated]
+    if not any(index is not None for index in found):
+        starts = [_like(folded(name), list(alike)) for name in stated]
+        if None not in starts and len(set(starts)) == len(starts):
+            return [None if start is None else alike[start] for start in starts]
+    if any(index is not None for index in found):
+        return found
+    if len(stated) != len(names):
+        raise InputError(
+            f"the source states the labels {', '.join(stated)}, of which none is in data.labels",
+            f"names of data.labels ({', '.join(names)})",
+            "--set 'data.labels=[...]' with the names that the source states",
+        )
+    pairs = ", ".join(f"{a} as {b}" for a, b in zip(stated, names, strict=True))
+    _log.warning(
+        "the source states other label names than data.labels; taken in their order: %s. "
+        "If that is wrong, set data.labels in the order of the source",
+        pairs,
+    )
+    return list(range(len(names)))
+
+
+def _like(name: str, names: Sequence[str]) -> str | None:
+    """The only one of the names that begins with this one, or that this one begins with."""
+    found = [other for other in names if other.startswith(name) or name.startswith(other)]
+    return found[0] if len(found) == 1 else None

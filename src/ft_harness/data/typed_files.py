@@ -1,0 +1,191 @@
+"""Rows of files whose values have types: parquet, Excel workbooks, and XML."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from xml.parsers import expat
+
+from ft_harness.data.layout import Layout
+from ft_harness.data.text_files import Placed, open_bytes
+from ft_harness.errors import ConfigError, InputError
+
+
+def read_parquet(path: Path, _: Layout) -> Iterator[Placed]:
+    """A row for each row; maps become objects."""
+    import pyarrow.parquet
+
+    index = 0
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1000):
+                for row in batch.to_pylist(maps_as_pydicts="strict"):
+                    yield f"{path}, row {index}", row
+                    index += 1
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(
+            f"{path}: not a parquet file ({error})", "a parquet file", "fetch the file again"
+        ) from error
+
+
+def parquet_label_names(path: Path) -> dict[str, list[str]]:
+    """Column -> names of its labels in index order, as the datasets library notes them in a
+    parquet file."""
+    import pyarrow.parquet
+
+    try:
+        metadata = pyarrow.parquet.read_schema(path).metadata or {}
+        noted = json.loads(metadata.get(b"huggingface", b"{}"))
+    except (OSError, ValueError, pyarrow.ArrowException):
+        return {}  # a damaged file is reported when its rows are read
+    info = noted.get("info") if isinstance(noted, dict) else None
+    features = info.get("features") if isinstance(info, dict) else None
+    return {
+        name: list(map(str, feature["names"]))
+        for name, feature in (features if isinstance(features, dict) else {}).items()
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and "names" in feature
+    }
+
+
+def read_excel(path: Path, layout: Layout) -> Iterator[Placed]:
+    """A row for each row of a sheet (the first one) that is not empty; the first such row names the
+    columns, unless the layout does. Of formulas the values that were saved are read.
+
+    Raises:
+        ConfigError: openpyxl is not installed.
+        InputError: no workbook, no such sheet, or column names that are missing or equal.
+    """
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise ConfigError(
+            f"{path}: reading Excel sheets needs openpyxl",
+            "the package openpyxl",
+            "pip install 'ft-harness[excel]', or save the sheet as csv",
+        ) from error
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except Exception as error:  # openpyxl raises what zip, XML and its own parts raise
+        raise InputError(
+            f"{path}: not an Excel workbook ({error})", "an .xlsx file", "save it anew as .xlsx"
+        ) from error
+    if layout.worksheet is not None and layout.worksheet not in book.sheetnames:
+        raise InputError(
+            f"{path}: no sheet {layout.worksheet}",
+            f"one of {', '.join(book.sheetnames)}",
+            "change data.worksheet",
+        )
+    sheet = book[layout.worksheet or book.sheetnames[0]]
+    header = list(layout.column_names) if layout.column_names else None
+    for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
+        place = f"{path}, {sheet.title} row {number}"
+        if all(cell is None for cell in cells):
+            continue
+        if header is None:
+            header = _sheet_header(place, cells)
+        else:
+            yield place, _sheet_row(place, cells, header)
+    book.close()
+
+
+def _sheet_header(place: str, cells: Sequence[Any]) -> list[str]:
+    last = max(index for index, cell in enumerate(cells) if cell is not None)
+    names = ["" if cell is None else str(cell).strip() for cell in cells[: last + 1]]
+    if "" in names or len(set(names)) < len(names):
+        raise InputError(
+            f"{place}: the column names {', '.join(names)[:200]} are not complete or not distinct",
+            "a name for each column",
+            "fix the first row, or give data.column_names if the sheet has no header",
+        )
+    return names
+
+
+def _sheet_row(place: str, cells: Sequence[Any], header: Sequence[str]) -> dict[str, Any]:
+    if any(cell is not None for cell in cells[len(header) :]):
+        raise InputError(
+            f"{place}: more cells than the {len(header)} columns",
+            f"the columns {', '.join(header)[:200]}",
+            "fix the row, or give data.column_names if the sheet has no header",
+        )
+    padded = [*cells, *[None] * len(header)]
+    return dict(zip(header, padded, strict=False))
+
+
+class _Elements:
+    """Collects the elements below the root: attributes, and the text of the elements inside."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[int, dict[str, Any]]] = []
+        self._depth = 0
+        self._field = ""
+
+    def start(self, name: str, attributes: Mapping[str, str], line: int) -> None:
+        self._depth += 1
+        if self._depth == 2:
+            self.found.append((line, {**attributes}))
+            self._field = "text"
+        elif self._depth == 3:
+            self._field = name
+            row = self.found[-1][1]
+            row[name] = f"{row[name]}\n" if name in row else ""
+
+    def end(self) -> None:
+        self._depth -= 1
+        if self._depth == 2:
+            self._field = "text"
+
+    def text(self, characters: str) -> None:
+        if self._depth >= 2 and (self._field != "text" or characters.strip()):
+            row = self.found[-1][1]
+            row[self._field] = row.get(self._field, "") + characters
+
+
+def read_xml(path: Path, layout: Layout) -> Iterator[Placed]:
+    """A row for each element below the root: its attributes, its own text as `text`, and the text
+    of each element inside under its name.
+
+    Raises:
+        InputError: not well-formed, or it declares entities, which could blow up its size.
+    """
+    elements = _Elements()
+    parser = expat.ParserCreate(layout.encoding)
+    parser.buffer_text = True
+
+    def refuse_entity(name: str, *_: Any) -> None:
+        raise InputError(
+            f"{path}:{parser.CurrentLineNumber}: declares the entity {name}",
+            "XML without entities of its own",
+            "write the text out",
+        )
+
+    parser.EntityDeclHandler = refuse_entity
+    parser.StartElementHandler = lambda name, attributes: elements.start(
+        name, attributes, parser.CurrentLineNumber
+    )
+    parser.EndElementHandler = lambda _: elements.end()
+    parser.CharacterDataHandler = elements.text
+    with open_bytes(path) as raw:
+        for chunk in iter(lambda: raw.read(1 << 20), b""):
+            yield from _parsed(path, parser, elements, chunk, last=False)
+    yield from _parsed(path, parser, elements, b"", last=True)
+
+
+def _parsed(
+    path: Path, parser: Any, elements: _Elements, chunk: bytes, *, last: bool
+) -> Iterator[Placed]:
+    """The rows that are complete after one more piece of the file; the latest may go on."""
+    try:
+        parser.Parse(chunk, last)
+    except expat.ExpatError as error:
+        fault = expat.ErrorString(error.code)
+        raise InputError(
+            f"{path}:{error.lineno}: not well-formed XML ({fault})",
+            "XML, in UTF-8 or the encoding that it states",
+            "fix the line; if it has another encoding: --set data.encoding=iso-8859-1",
+        ) from error
+    complete = len(elements.found) if last else max(0, len(elements.found) - 1)
+    for line, row in elements.found[:complete]:
+        yield f"{path}:{line}", {name: value.strip() for name, value in row.items()}
+    del elements.found[:complete]

@@ -1,0 +1,130 @@
+"""Values of rows as a file writes them: what counts as missing, as text and as one kind."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from ft_harness.errors import InputError
+
+ABSENT = object()
+_KINDS = {
+    str: "text",
+    bool: "true/false",
+    int: "number",
+    float: "number",
+    dict: "object",
+    type(None): "null",
+}
+_HALF = re.compile("[\ud800-\udfff]")
+_DATES = (datetime.date, datetime.time, datetime.timedelta)
+
+
+def find_value(row: Mapping[str, Any], name: str) -> Any:
+    """The value of a column, or of a path like `a.b` or `a.0.b` within objects and lists; ABSENT if
+    the row has none."""
+    if name in row:
+        return row[name]
+    value: Any = row
+    for part in name.split("."):
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return ABSENT
+    return value
+
+
+def read_value(value: Any, place: str, name: str) -> Any:
+    """A value as the docs hold it: NaN is null, UTF-8 bytes are text, dates and decimal numbers are
+    as they are written; lists and objects keep their shape.
+
+    Raises:
+        InputError: bytes that are no text, or half a character.
+    """
+    kind = type(value)
+    if kind is str:
+        if not value.isascii() and _HALF.search(value):
+            raise InputError(
+                f"{place}: the field {name} holds half a character (a lone surrogate)",
+                "whole Unicode characters",
+                "fix the escapes like \\ud83d of the row",
+            )
+        return value
+    if kind is int or kind is bool or value is None:
+        return value
+    if kind is float:
+        return value if value == value else None  # NaN alone differs from itself
+    if isinstance(value, list | tuple):
+        return [read_value(part, place, name) for part in value]
+    if isinstance(value, Mapping):
+        return {
+            str(read_value(key, place, name)): read_value(part, place, name)
+            for key, part in value.items()
+        }
+    if isinstance(value, bytes | bytearray):
+        return _decoded(bytes(value), place, name)
+    if isinstance(value, Decimal):
+        return None if value.is_nan() else str(value)
+    return str(value) if isinstance(value, _DATES) else value
+
+
+def _decoded(value: bytes, place: str, name: str) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{place}: the field {name} holds bytes that are not UTF-8 text (byte {error.start})",
+            "text",
+            "convert the column to text, or leave it out: data.columns names the fields to read",
+        ) from error
+
+
+def read_fields(doc: dict[str, Any], place: str) -> str:
+    """Make the values of a doc what `read_value` gives; the first field without one, in words.
+
+    Raises:
+        InputError: as in `read_value`.
+    """
+    fault = ""
+    for name, value in doc.items():
+        kind = type(value)
+        if kind is str and value.isascii():
+            if not value or value.isspace():
+                fault = fault or missing(name, value)
+        elif kind is not int:
+            doc[name] = read_value(value, place, name)
+            fault = fault or missing(name, doc[name])
+    return fault
+
+
+def missing(name: str, value: Any) -> str:
+    """What is missing, in words, where a value is null or holds nothing but white space; else "".
+
+    An empty list is a value: a question without an answer.
+    """
+    if value is None:
+        return f"the field {name} is null"
+    if isinstance(value, str) and (not value or value.isspace()):
+        return f"the field {name} is empty"
+    return ""
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, in words; an empty list is a "list", which any list may follow."""
+    known = _KINDS.get(type(value))
+    if known is not None:
+        return known
+    if not isinstance(value, list):
+        return type(value).__name__
+    kinds = {kind_of(item) for item in value if item is not None}
+    widest = sorted(
+        kind
+        for kind in kinds
+        if not any(other != kind and other.startswith(kind) for other in kinds)
+    )
+    return f"list of {' and '.join(widest)}" if widest else "list"

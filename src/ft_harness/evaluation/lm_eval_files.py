@@ -1,0 +1,104 @@
+"""The files of lm-eval's own command: without secrets, and written or the command fails.
+
+lm-eval catches every error of saving and goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from lm_eval.loggers import EvaluationTracker
+from lm_eval.utils import sanitize_model_name
+
+from ft_harness import storage
+from ft_harness.errors import ConfigError, FtHarnessError, StorageLostError
+from ft_harness.storage import redact, redact_values, write_bytes
+
+
+def output_folder(path: str) -> Path:
+    """The folder below which lm-eval writes for `--output_path`."""
+    return Path(path).parent if Path(path).suffix == ".json" else Path(path)
+
+
+def output_problems(path: str) -> list[FtHarnessError]:
+    """The fault that keeps lm-eval's files from being written, found by writing."""
+    return [
+        type(problem)(
+            f"--output_path {path}: {problem.what}", problem.expected, "use another --output_path"
+        )
+        if isinstance(problem, ConfigError)
+        else problem
+        for problem in storage.problems(output_folder(path))
+    ]
+
+
+class CheckedTracker(EvaluationTracker):  # type: ignore[misc]
+    """Lets lm-eval write into a temporary folder, and puts what is whole where it belongs."""
+
+    output_path: str | None
+
+    def save_results_aggregated(
+        self, results: dict[str, Any], samples: dict[str, Any] | None = None
+    ) -> None:
+        """Write the results.
+
+        Raises:
+            ResourceError: the disk is full.
+            StorageLostError: they can't be written.
+        """
+        names = {*results.get("configs", {}), *results.get("groups", {})}
+        self._redact_model(names)
+        shown = redact_values(results, names)
+        save = super().save_results_aggregated
+        self._save(lambda: save(shown, samples), lambda text: bool(json.loads(text)))
+
+    def save_results_samples(self, task_name: str, samples: Any) -> None:
+        """Write a task's samples.
+
+        Raises:
+            ResourceError: the disk is full.
+            StorageLostError: they can't be written.
+        """
+        shown = redact_values(list(samples), {task_name})
+        save = super().save_results_samples
+        self._save(lambda: save(task_name, shown), lambda text: text.count("\n") == len(shown))
+
+    def _redact_model(self, names: Collection[str]) -> None:
+        """What lm-eval adds to the results of its own, a folder's name included."""
+        tracker = self.general_config_tracker
+        for name, value in vars(tracker).items():
+            setattr(tracker, name, redact_values(value, names))
+        tracker.model_name_sanitized = sanitize_model_name(redact(str(tracker.model_name)))
+
+    def _save(self, save: Callable[[], None], is_whole: Callable[[str], bool]) -> None:
+        if not self.output_path:
+            save()
+            return
+        final = Path(self.output_path)
+        with tempfile.TemporaryDirectory() as trial:
+            folder = Path(trial)
+            self.output_path = str(folder / final.name if final.suffix == ".json" else folder)
+            try:
+                save()
+            finally:
+                self.output_path = str(final)
+            files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+            if len(files) != 1 or not _check(files[0], is_whole):
+                raise StorageLostError(
+                    f"{final}: lm-eval could not write its files",
+                    "results and samples as files",
+                    "see the warnings above, free space for temporary files, and run it again",
+                )
+            target = output_folder(str(final)) / files[0].relative_to(folder)
+            write_bytes(target, files[0].read_bytes())
+
+
+def _check(path: Path, is_whole: Callable[[str], bool]) -> bool:
+    try:
+        return is_whole(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False

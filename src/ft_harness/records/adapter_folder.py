@@ -1,0 +1,130 @@
+"""An adapter folder: card, configuration and header, each read once and passed on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from ft_harness.errors import InputError
+from ft_harness.records.adapter_files import (
+    CONFIG_FILE,
+    KEPT_FILES,
+    MODEL_CONFIG_FILE,
+    MODEL_FILE,
+    read_card,
+    weights_file,
+)
+from ft_harness.records.cards import Card
+from ft_harness.storage import canonical_json, sha256_file, sha256_text
+from ft_harness.storage.safetensors_file import TensorInfo, read_header
+from ft_harness.storage.strict_files import parse_json, read_bytes, read_json
+
+
+@dataclass(frozen=True, eq=False)
+class AdapterFolder:
+    """A folder with an adapter, or with a model of which all weights were trained.
+
+    Its files are read when they are first asked for, so that faults appear in the order in which
+    they are looked for. Make another object where files may have changed.
+    """
+
+    path: Path
+
+    @classmethod
+    def of(cls, folder: Path | Self) -> Self:
+        return folder if isinstance(folder, cls) else cls(Path(str(folder)))
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @cached_property
+    def card(self) -> Card | None:
+        """None: unfinished, or made by another trainer.
+
+        Raises:
+            InputError: the card is damaged.
+        """
+        return read_card(self.path)
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether, by its card, all weights of the model were trained."""
+        if self.card is None:
+            return False
+        return self.card.recipe.get("adapter", {}).get("peft_type", "LORA") is None
+
+    @property
+    def weights(self) -> Path:
+        """The file of trained weights."""
+        return self.path / MODEL_FILE if self.is_whole else weights_file(self.path)
+
+    @cached_property
+    def _configuration(self) -> bytes:
+        return read_bytes(self.path / CONFIG_FILE)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """PEFT's configuration, as it is written.
+
+        Raises:
+            InputError: missing, or no JSON object.
+        """
+        return parse_json(self.path / CONFIG_FILE, self._configuration)
+
+    @cached_property
+    def held(self) -> dict[str, TensorInfo]:
+        """What the header of the trained weights declares.
+
+        Raises:
+            InputError: damaged.
+        """
+        return read_header(self.weights)
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """sha256 of the files that decide what the adapter does."""
+        return {
+            name: hashlib.sha256(self._configuration).hexdigest()
+            if name == CONFIG_FILE
+            else sha256_file(self.path / name)
+            for name in KEPT_FILES
+            if (self.path / name).is_file()
+        }
+
+    @cached_property
+    def identity(self) -> str:
+        """One hash over the trained weights and their configuration."""
+        whole = self.weights.name == MODEL_FILE
+        config = read_json(self.path / MODEL_CONFIG_FILE) if whole else self.config
+        ordered = {  # PEFT writes sets in any order
+            key: sorted(value) if isinstance(value, list) else value
+            for key, value in config.items()
+        }
+        text = self.hashes[self.weights.name] + canonical_json(ordered)
+        return f"sha256:{sha256_text(text)[:32]}"
+
+    @property
+    def base_name(self) -> str:
+        """The base model that it was trained on, by its card, else by PEFT's configuration.
+
+        Raises:
+            InputError: neither names one.
+        """
+        if self.card is not None:
+            return self.card.model.pretrained
+        named = (self.path / CONFIG_FILE).is_file() and self.config.get("base_model_name_or_path")
+        if not named:
+            raise InputError(
+                f"{self}: nothing names its base model",
+                "base_model_name_or_path",
+                "give pretrained= too",
+            )
+        return str(named)
+
+
+def identity(folder: Path) -> str:
+    """The identity of a folder that nothing else is asked of."""
+    return AdapterFolder(folder).identity

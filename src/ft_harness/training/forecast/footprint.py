@@ -1,0 +1,276 @@
+"""Memory of a training step by part, counted from shapes: the step is run on tensors without
+contents.
+
+PyTorch's fake tensors know shape, dtype and device, so that the model's own forward and backward
+say what is made and how long it is kept; nothing is computed and no weights are needed.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+from peft import get_peft_model
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from ft_harness.models.adapters import lora_config
+from ft_harness.models.base_model import BaseModel, empty_model
+from ft_harness.recipe import Recipe
+from ft_harness.training.adapter_model import set_up
+from ft_harness.training.numerics import autocast
+from ft_harness.training.objectives import Batch, make_objective
+
+_ATEN = torch.ops.aten
+_INDEXING = {
+    *(_ATEN.index.Tensor, _ATEN.index_put.default, _ATEN.index_put_.default),
+    _ATEN._index_put_impl_.default,
+}
+_NF4_BYTES = (
+    0.5 + 1 / 64 + 4 / (64 * 256)
+)  # a weight, its share of the block's scale, and of that scale's own
+_STATES = {
+    "schedule_free_sgd": 4.0,
+    "sgd": 0.0,
+    "lomo": 0.0,
+    "adafactor": 0.1,
+    "lion": 4.0,
+    "rmsprop": 4.0,
+    "adagrad": 4.0,
+    "ademamix": 12.0,
+}  # bytes a trained parameter: 4 for each moment; the first name that fits
+_ADAM_STATES = 8.0  # two float32 moments
+_FEWER_BITS = {
+    "8bit": (1 + 4 / 256) / 4,
+    "4bit": (0.5 + 4 / 128) / 4,
+}  # with a block's scale, in place of a float32
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Peak bytes of a training step by part; what Python and its libraries take is none of them.
+
+    Attributes:
+        weights: of the base, as held (packed, where quantised); where all weights are trained,
+            those kept to put back.
+        adapter: what is trained.
+        gradients: of what is trained, with the copy that a batch done again starts from while
+            batches accumulate.
+        optimizer: its states.
+        activations: what forward keeps for backward, and both work with.
+        logits: of the targets' positions, and what the loss makes of them.
+    """
+
+    weights: int
+    adapter: int
+    gradients: int
+    optimizer: int
+    activations: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        return sum(self.parts().values())
+
+    def parts(self) -> dict[str, int]:
+        return asdict(self)
+
+
+class Counted(NamedTuple):
+    """A footprint with the parameters it rests on, as the architecture has them: packing hides
+    some."""
+
+    footprint: Footprint
+    parameters: int
+    trainable: int
+
+
+def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counted:
+    """What a step of the recipe takes, from the base's configuration and the rows of its largest
+    batch.
+
+    Args:
+        base: loaded or not: its model is not touched.
+
+    Raises:
+        InputError: the base's configuration can't be loaded.
+    """
+    objective = make_objective(base)
+    batch = objective.collate(rows)
+    dtype = getattr(torch, base.info.dtype)
+    labels = len(base.head.plan.labels) if base.head else None
+    empty = empty_model(recipe.model, head=base.head is not None, labels=labels).to(dtype)
+    if empty.config.pad_token_id is None:
+        empty.config.pad_token_id = (
+            base.tokenizer.pad_token_id
+        )  # a head finds each row's last token by it
+    weights = _weight_bytes(empty, recipe.model.quantization)
+    parameters = empty.num_parameters()
+    model = _trained(recipe, base, empty)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained_bytes = sum(parameter.nbytes for parameter in trained)
+    if recipe.adapter.all_weights:
+        weights = trained_bytes if base.device == "cpu" else 0
+    accumulates = recipe.train.gradient_accumulation_steps > 1
+    peak = _run_empty(
+        model, batch, base, (objective.summed_loss, objective.count(batch)), accumulates=accumulates
+    )
+    numbers = sum(parameter.numel() for parameter in trained)
+    made = (
+        peak[False] if accumulates else max(peak[False] - trained_bytes, 0)
+    )  # gradients have a part of their own
+    footprint = Footprint(
+        weights=weights,
+        adapter=trained_bytes,
+        gradients=trained_bytes * (2 if accumulates else 1),
+        optimizer=round(numbers * _state_bytes(recipe.train.optim)),
+        activations=made,
+        logits=peak[True],
+    )
+    return Counted(footprint, parameters, numbers)
+
+
+def _trained(recipe: Recipe, base: BaseModel, empty: Any) -> Any:
+    """The empty model with what the recipe trains of it, as its training has it."""
+    if recipe.adapter.all_weights:
+        model = empty.requires_grad_(True)
+    else:
+        with torch.device("meta"):
+            model = get_peft_model(
+                empty, lora_config(recipe.adapter, base.head.modules if base.head else ())
+            )
+    return set_up(recipe, model, empty)
+
+
+def _weight_bytes(model: Any, quantization: str | None) -> int:
+    """Bytes of all weights, tied ones once; every linear layer but the output head is packed."""
+    head = model.get_output_embeddings()
+    packed = {
+        id(module.weight): module.weight
+        for module in model.modules()
+        if isinstance(module, torch.nn.Linear) and module is not head
+    }
+    each = {"nf4": _NF4_BYTES, "int8": 1.0}
+    if quantization is None:
+        return int(sum(parameter.nbytes for parameter in model.parameters()))
+    small: float = sum(weight.numel() for weight in packed.values()) * each[quantization]
+    large = int(
+        sum(parameter.nbytes for parameter in model.parameters() if id(parameter) not in packed)
+    )
+    return round(small) + large
+
+
+def _state_bytes(optim: str) -> float:
+    """Bytes of an optimizer's states for each trained parameter, by its name in transformers."""
+    found = next((states for name, states in _STATES.items() if name in optim), _ADAM_STATES)
+    return found * next((share for bits, share in _FEWER_BITS.items() if bits in optim), 1.0)
+
+
+def _run_empty(
+    model: Any, batch: Batch, base: BaseModel, loss: tuple[Any, int], *, accumulates: bool
+) -> dict[bool, int]:
+    """Peak bytes that forward and backward make: {of logits: True, of all else: False}.
+
+    Args:
+        loss: the summed loss, and the number of its targets.
+        accumulates: gradients of another batch are there already, and none of the bytes.
+    """
+    summed_loss, targets = loss
+    vocabulary = getattr(model.config.get_text_config(decoder=True), "vocab_size", 0)
+    device = (
+        base.device if torch.cuda.is_available() else "cpu"
+    )  # a GPU that isn't here: tensors of a CPU stand for it
+    with FakeTensorMode() as mode:
+        _give_device(model, device)
+        inputs = {name: mode.from_tensor(values).to(device) for name, values in batch.items()}
+        labels = inputs.pop("labels")
+        known = list(model.parameters())
+        if accumulates:
+            for parameter in [each for each in known if each.requires_grad]:
+                parameter.grad = torch.zeros_like(parameter)
+                known.append(parameter.grad)
+        ledger = _Ledger(known, vocabulary, targets)
+        with ledger, autocast(base, device):
+            summed_loss(model, inputs, labels).backward()
+    return dict(ledger.peak)
+
+
+def _give_device(model: Any, device: str) -> None:
+    """Put every parameter and buffer of a model on the meta device onto a fake one, tied ones
+    once."""
+    moved: dict[int, Any] = {}
+
+    def on_device(tensor: torch.Tensor) -> Any:
+        if id(tensor) not in moved:
+            empty = torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
+            is_weight = isinstance(tensor, torch.nn.Parameter)
+            moved[id(tensor)] = (
+                torch.nn.Parameter(empty, tensor.requires_grad) if is_weight else empty
+            )
+        return moved[id(tensor)]
+
+    kept = [*model.parameters(), *model.buffers()]  # no id is used twice
+    for module in model.modules():
+        for held in (module._parameters, module._buffers):
+            held.update(
+                {name: on_device(tensor) for name, tensor in held.items() if tensor is not None}
+            )
+    del kept
+
+
+class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Books the memory of every tensor that is made until it is gone; a boolean index has `targets`
+    places.
+
+    Attributes:
+        peak: most bytes at once: {of logits: True, of all else: False}.
+    """
+
+    def __init__(self, known: Iterable[torch.Tensor], vocabulary: int, targets: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._known = {tensor.untyped_storage()._cdata for tensor in known}
+        self._vocabulary, self._targets = vocabulary, targets
+        self._alive: dict[int, tuple[bool, int]] = {}
+        self._now = {True: 0, False: 0}
+        self.peak = {True: 0, False: 0}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is _ATEN._local_scalar_dense.default and args[0].dtype == torch.bool:
+            return False  # a mask is made, as for rows of which some are padded
+        if func in _INDEXING:
+            places = [place for index in args[1] for place in self._places(index)]
+            args = (args[0], places, *args[2:])
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, torch.Tensor):
+                self._book(tensor)
+        return made
+
+    def _places(self, index: torch.Tensor | None) -> list[torch.Tensor | None]:
+        """A boolean index as as many whole numbers as there are targets, for each of its
+        dimensions."""
+        if index is None or index.dtype != torch.bool:
+            return [index]
+        return [
+            torch.zeros(self._targets, dtype=torch.long, device=index.device) for _ in index.shape
+        ]
+
+    def _book(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._known or key in self._alive:
+            return
+        is_logits = tensor.ndim > 1 and tensor.shape[-1] == self._vocabulary
+        self._alive[key] = is_logits, storage.nbytes()
+        self._now[is_logits] += storage.nbytes()
+        if sum(self._now.values()) > sum(self.peak.values()):
+            self.peak = dict(self._now)
+        weakref.finalize(storage, self._leave, key)
+
+    def _leave(self, key: int) -> None:
+        is_logits, size = self._alive.pop(key)
+        self._now[is_logits] -= size

@@ -1,0 +1,246 @@
+"""What guards a step of training: numbers that are not finite, signals, memory that runs out.
+
+- Not finite: the step is not taken; the message names its rows. No checkpoint holds such a weight.
+- SIGINT and SIGTERM: the step is finished and saved first; a second signal leaves at once.
+- Out of memory: the same rows in smaller parts, which add up to the same gradient.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import torch
+
+from ft_harness.errors import NonFiniteError, ResourceError
+from ft_harness.models.memory import attempt, is_out_of_memory
+from ft_harness.training.numerics import random_state, restore_random_state
+
+Batch = dict[str, Any]
+_MOST_NAMED = 32  # rows of a batch
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+logger = logging.getLogger(__name__)
+
+# --- numbers that are not finite ----------------------------------------------------------------
+
+
+def not_finite(
+    what: str, step: int, learning_rate: float, rows: Sequence[int] = ()
+) -> NonFiniteError:
+    """The fault of a step; `rows` are those of the train split that it was computed from."""
+    more = ", ..." if len(rows) > _MOST_NAMED else ""
+    named = ", ".join(map(str, rows[:_MOST_NAMED])) + more
+    where = f"; rows {named} of the train split" if rows else ""
+    return NonFiniteError(
+        f"the {what} is not finite at step {step} (learning rate {learning_rate:.3g}{where})",
+        f"a finite {what} at every step",
+        "lower train.learning_rate under another --name, or fix these rows",
+    )
+
+
+def rows_of(batches: Sequence[Batch], examples: Sequence[Any]) -> list[int]:
+    """Which rows of the train split are in these batches, from 0; of equal rows the first."""
+    numbers: dict[tuple[int, ...], int] = {}
+    for number, example in enumerate(examples):
+        numbers.setdefault(tuple(example.input_ids), number)
+    found: list[int] = []
+    for batch in batches:
+        marks = batch.get("attention_mask")
+        for place, ids in enumerate(batch["input_ids"].tolist()):
+            width = int(marks[place].sum()) if marks is not None else len(ids)
+            row = tuple(ids[:width])
+            found += [numbers[row]] if row in numbers else []
+    return sorted(found)
+
+
+def check_weights(model: Any, step: int, learning_rate: float) -> None:
+    """Refuse to keep a trained weight that is NaN or infinite.
+
+    Raises:
+        NonFiniteError: there is one.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad and not torch.isfinite(parameter).all():
+            raise not_finite("adapter", step, learning_rate)
+
+
+# --- signals ------------------------------------------------------------------------------------
+
+
+class CutShort(BaseException):
+    """A signal arrived in the middle of what need not be finished."""
+
+
+class Stops:
+    """What a signal asked for while a training runs.
+
+    Attributes:
+        requested: the signal that arrived; None: none did.
+    """
+
+    def __init__(self) -> None:
+        self.requested: int | None = None
+        self._before: dict[int, Any] = {}
+        self._cutting = False
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Signals wait for `leave`; only the main thread gets any. An ignored one stays ignored."""
+        if threading.current_thread() is threading.main_thread():
+            known = {number: signal.getsignal(number) for number in _SIGNALS}
+            self._before = {
+                number: handler for number, handler in known.items() if handler != signal.SIG_IGN
+            }
+        for number in self._before:
+            signal.signal(number, self._arrived)
+        try:
+            yield
+        finally:
+            self._give_back()
+
+    @contextmanager
+    def cutting(self, *, alone: bool) -> Iterator[None]:
+        """Work that a signal may cut short, by `CutShort`, in a process that works alone."""
+        self._cutting = alone
+        try:
+            yield
+        finally:
+            self._cutting = False
+
+    def leave(self) -> None:
+        """Do what the signal (SIGTERM, if another process got it) would have done; end the process
+        if it did not."""
+        number = self.requested or signal.SIGTERM
+        self._give_back()
+        signal.raise_signal(number)
+        sys.exit(128 + number)
+
+    def _arrived(self, number: int, frame: FrameType | None) -> None:
+        self.requested = number
+        for each in self._before:
+            signal.signal(each, signal.SIG_DFL)  # a second one leaves at once
+        logger.warning(
+            "stopping: a checkpoint is saved after this step; "
+            "a second signal leaves at once without it"
+        )
+        if self._cutting:
+            raise CutShort
+
+    def _give_back(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+
+class Snapshot:
+    """Gradients and random generators before a part.
+
+    An error inside backward leaves some gradients half added.
+    """
+
+    def __init__(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        self._gradients = [(p, None if p.grad is None else p.grad.clone()) for p in parameters]
+        self._random = random_state()
+
+    def restore(self) -> None:
+        """Put both back."""
+        for parameter, gradient in self._gradients:
+            parameter.grad = gradient
+        restore_random_state(self._random)
+
+
+def count_rows(batch: Batch) -> int:
+    """Rows of a batch."""
+    return len(batch["input_ids"])
+
+
+def cut(batch: Batch, rows: int) -> list[Batch]:
+    """Parts of at most so many rows each."""
+    return [
+        {name: values[at : at + rows] for name, values in batch.items()}  # all are tensors [B, ...]
+        for at in range(0, count_rows(batch), rows)
+    ]
+
+
+class MicroBatches:
+    """How many rows are computed at once: as many as the recipe says, until memory runs out; then
+    fewer to the end.
+
+    Attributes:
+        limit: rows at once; None: memory never ran out.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+
+    def compute(
+        self,
+        batch: Batch,
+        gradients_of: Callable[[Batch], torch.Tensor],
+        parameters: list[torch.nn.Parameter],
+        changed: Callable[[int, int], None],
+    ) -> torch.Tensor:
+        """Add a batch's gradients to those of the parameters; its loss, the sum of its parts'.
+
+        Args:
+            gradients_of: runs forward and backward of a part, whose loss is divided by the targets
+                of the whole step.
+            changed: is given (rows at once before, and from now on).
+
+        Raises:
+            ResourceError: memory is not enough for a single row.
+        """
+        waiting, losses = [batch], []
+        while waiting:
+            part = waiting.pop()
+            if self.limit is not None and count_rows(part) > self.limit:
+                waiting += reversed(cut(part, self.limit))
+                continue
+            before = Snapshot(parameters)
+            loss = attempt(partial(gradients_of, dict(part)))  # labels are taken out of it
+            if loss is not None:
+                losses.append(loss)
+                continue
+            before.restore()
+            rows, width = part["input_ids"].shape
+            if rows == 1:
+                raise out_of_memory(f"a single row of {width} tokens")
+            self.limit = (rows + 1) // 2
+            changed(rows, self.limit)
+            waiting.append(part)
+        return sum(losses[1:], losses[0])
+
+
+def out_of_memory(what: str) -> ResourceError:
+    """The fault of a training that memory is not enough for, whatever is cut."""
+    return ResourceError(
+        f"memory ran out in training with {what}",
+        "memory for one row, forward and backward",
+        "set train.gradient_checkpointing=true, lower model.max_length, use model.quantization, "
+        "or free memory; then run the same command again",
+    )
+
+
+@contextmanager
+def or_out_of_memory() -> Iterator[None]:
+    """Memory that runs out where no smaller batch would help, as in the optimizer's own step.
+
+    Raises:
+        ResourceError: it did.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise out_of_memory("the batch of the recipe, outside the rows' own gradients") from error

@@ -1,0 +1,172 @@
+"""How a training computes: number formats, attention on a CPU, and the random generators.
+
+What is learnt is float32; the products with a base of 16 bits are made in its own format.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from peft.tuners.lora.layer import Linear, LoraVariant
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from ft_harness.models.base_model import SIXTEEN_BITS, BaseModel
+
+_ADAPTER = "default"  # PEFT's name of the only adapter
+_SHORT = 256  # tokens; from here on PyTorch's kernel is as quick in bfloat16 (decision 016)
+
+# --- number formats -----------------------------------------------------------------------------
+
+
+class QuickProduct(LoraVariant):  # type: ignore[misc]
+    """x -> W x + scaling * B A dropout(x), the last two products and the sum in the dtype of x."""
+
+    @staticmethod
+    def forward(module: Any, active_adapter: str, x: Any, result: Any, **_: Any) -> torch.Tensor:
+        narrow = module.lora_A[active_adapter].weight.to(x.dtype)
+        wide = module.lora_B[active_adapter].weight.to(x.dtype)
+        dropped = module.lora_dropout[active_adapter](x)
+        inner = torch.nn.functional.linear(dropped, narrow).flatten(0, -2)
+        scaling = module.scaling[active_adapter]
+        summed = torch.addmm(result.flatten(0, -2), inner, wide.t(), alpha=scaling)
+        return summed.view(result.shape)
+
+
+def compute_in_base_dtype(model: Any) -> int:
+    """Let LoRA layers over 16-bit weights multiply in those 16 bits, as autocast would; their
+    weights stay float32.
+
+    PEFT alone turns each layer's input into float32 and its sum back. Layers that are quantised,
+    have a bias of their own, or are of another kind than plain LoRA (DoRA) stay PEFT's.
+
+    Returns:
+        The number of layers changed; a model without LoRA has none.
+    """
+    changed = 0
+    for module in model.modules():
+        if type(module) is not Linear:
+            continue
+        if _ADAPTER in module.lora_variant or module.lora_bias[_ADAPTER]:
+            continue
+        if str(module.base_layer.weight.dtype).removeprefix("torch.") in SIXTEEN_BITS:
+            module.lora_variant[_ADAPTER] = QuickProduct()
+            module.cast_input_dtype_enabled = False
+            changed += 1
+    return changed
+
+
+def is_autocast(base: BaseModel) -> bool:
+    """Whether a training's products are made in 16 bits by autocast."""
+    return base.device == "cuda" and base.info.dtype == "bfloat16"
+
+
+def autocast(base: BaseModel, device: str | None = None) -> AbstractContextManager[Any]:
+    """The number formats of the forward pass.
+
+    Args:
+        device: of the tensors; None: the base's.
+    """
+    return torch.autocast(device or base.device, torch.bfloat16, enabled=is_autocast(base))
+
+
+def describe_precision(base: BaseModel, model: Any) -> str:
+    """In which formats an adapter is trained, as "base bfloat16, trained weights float32"."""
+    trained = {str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.requires_grad}
+    kept = base.info.quantization or base.info.dtype
+    return f"base {kept}, trained weights {' and '.join(sorted(trained))}"
+
+
+# --- attention ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def quick_attention() -> Iterator[None]:
+    """Models that attend by PyTorch's `sdpa` and learn do it in float32 for short rows on a CPU,
+    where its backward pass in 16 bits is the slow part of a step.
+
+    The result is rounded to the 16 bits that it had, once and not in each product: it is nearer to
+    the exact one.
+    """
+    usual = ALL_ATTENTION_FUNCTIONS["sdpa"]
+
+    def attend(
+        module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **more: Any
+    ) -> tuple[Any, None]:
+        """query, key and value are [B, heads, T, D], the result [B, T, heads, D]."""
+        if not _is_slow(query, learns=any(each.requires_grad for each in (query, key, value))):
+            found: tuple[Any, None] = usual(module, query, key, value, attention_mask, **more)
+            return found
+        if attention_mask is not None and attention_mask.is_floating_point():
+            attention_mask = attention_mask.float()
+        wide = query.float(), key.float(), value.float()
+        summed, _ = usual(module, *wide, attention_mask, **more)
+        return summed.to(query.dtype), None
+
+    ALL_ATTENTION_FUNCTIONS["sdpa"] = attend
+    try:
+        yield
+    finally:
+        ALL_ATTENTION_FUNCTIONS["sdpa"] = usual
+
+
+def _is_slow(query: Any, *, learns: bool) -> bool:
+    on_cpu_in_16_bits = query.device.type == "cpu" and query.itemsize == 2
+    return learns and on_cpu_in_16_bits and query.shape[2] < _SHORT
+
+
+# --- random numbers -----------------------------------------------------------------------------
+
+
+def random_state() -> dict[str, Any]:
+    """The generators of Python, numpy and PyTorch (of every device) as they are now.
+
+    Made of tensors, numbers and strings alone: `torch.load` reads it without running any code.
+    """
+    of_numpy = np.random.get_state(legacy=False)
+    inner = of_numpy["state"]
+    return {
+        "python": random.getstate(),
+        "numpy": {**of_numpy, "state": {**inner, "key": inner["key"].tolist()}},
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Give the generators back what `random_state` found."""
+    inner = state["numpy"]["state"]
+    random.setstate(state["python"])
+    keys = np.array(inner["key"], dtype=np.uint32)
+    np.random.set_state({**state["numpy"], "state": {**inner, "key": keys}})
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+@contextmanager
+def draws_undone() -> Iterator[None]:
+    """Whatever is drawn inside, the generators are as before afterwards."""
+    before = random_state()
+    try:
+        yield
+    finally:
+        restore_random_state(before)
+
+
+@contextmanager
+def undisturbed(model: Any) -> Iterator[None]:
+    """The model in evaluation mode; afterwards every module is as it was, and so is every random
+    generator."""
+    modes = [(module, module.training) for module in model.modules()]
+    with draws_undone():
+        model.eval()
+        try:
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode

@@ -1,0 +1,95 @@
+"""How far a training is: what a checkpoint knows beside weights, optimizer, schedule and random
+generators."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ft_harness.errors import InputError
+from ft_harness.recipe import TrainSection
+
+PROGRESS_FILE = "progress.json"
+
+
+class Spent(BaseModel):
+    """What a training cost up to now, over all its stretches.
+
+    Attributes:
+        evaluation_seconds: of the seconds.
+        tokens: read by all processes.
+        process_seconds: seconds of learning, those of each process added up.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    tokens: int = 0
+    process_seconds: float = 0.0
+
+
+class Progress(BaseModel):
+    """How far a training is.
+
+    Attributes:
+        step: steps that are done.
+        is_complete: no further step is to be taken: the last one is done, or patience has ended.
+        evaluation_due: this step is still to be evaluated; a signal came first.
+        best_step, best_value: the best evaluation, where one is looked for.
+        without_improvement: evaluations in a row.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    step: int = 0
+    is_complete: bool = False
+    evaluation_due: bool = False
+    best_step: int | None = None
+    best_value: float | None = None
+    without_improvement: int = 0
+    spent: Spent = Spent()
+
+    def judge(self, value: float | None, settings: TrainSection, *, higher_is_better: bool) -> bool:
+        """Whether this step's evaluation is the best one so far; patience may end the training.
+
+        Args:
+            value: of `metric_for_best_model`; None: undefined, which is never better.
+        """
+        best = self.best_value
+        gain = 0.0
+        if value is not None and best is not None:
+            gain = value - best if higher_is_better else best - value
+        is_first = value is not None and best is None
+        improves = is_first or gain > settings.early_stopping_threshold
+        self.without_improvement = 0 if improves else self.without_improvement + 1
+        patience = settings.early_stopping_patience
+        if patience is not None and self.without_improvement >= patience:
+            self.is_complete = True
+        if not is_first and gain <= 0:
+            return False
+        self.best_step, self.best_value = self.step, value
+        return True
+
+
+def read_progress(checkpoint: Path) -> Progress:
+    """The progress that a checkpoint holds.
+
+    Raises:
+        InputError: it is none, or of another step than the folder's name says.
+    """
+    try:
+        progress = Progress.model_validate_json((checkpoint / PROGRESS_FILE).read_bytes())
+    except ValidationError as error:
+        raise not_this_training(checkpoint, PROGRESS_FILE) from error
+    if checkpoint.name.rpartition("-")[2] != str(progress.step):
+        raise not_this_training(checkpoint, PROGRESS_FILE)
+    return progress
+
+
+def not_this_training(checkpoint: Path, name: str) -> InputError:
+    """A file of a whole checkpoint that some other program wrote."""
+    return InputError(
+        f"{checkpoint / name}: not the state of this training at this step",
+        "a checkpoint as ft-harness train wrote it",
+        f"remove {checkpoint}, then run the same command again",
+    )
