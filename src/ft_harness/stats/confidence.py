@@ -158,7 +158,8 @@ def _find_shape(sample: Sample, measure: Measure) -> _Shape:
     degrees = number - 1.0
     if measure.weight is not None:
         degrees, excess = min(degrees, _degrees(shares, counts)), math.sqrt(excess)
-    # the variance of random weights is too small by the second factor
+    # random weights have a variance that is too small by (n - 1) / (n + 1); the jackknife corrects a
+    # part of this again, so that intervals of few units are a little long
     return _Shape(
         degrees=degrees,
         excess=math.sqrt(excess * (number + 1) / (number - 1)),
