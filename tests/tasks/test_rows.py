@@ -361,5 +361,5 @@ def test_check_counts_faults_too(ft, tmp_path: Path):
     tasks = put(tmp_path, GENERATED, [{"q": f"q {i}", "a": "yes"} for i in range(4)])
     code, out, err = ft("check", "mine", "--include-path", tasks)
     assert code == 3
-    assert out.splitlines()[0] == "1 fault, 2 warnings, no thing looked at"
+    assert out.splitlines()[0] == "1 fault, 2 warnings, 0 things looked at"
     assert_three_lines(err, "all 4 right answers are equal")

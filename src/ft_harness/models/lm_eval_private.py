@@ -97,6 +97,13 @@ class HookedHFLM(HFLM):  # type: ignore[misc]
     def _create_model(self, pretrained: str, **options: Any) -> None:
         self.create_model(pretrained, **options)
 
+    def encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """(context ids, continuation ids) of a log-likelihood request."""
+        raise NotImplementedError
+
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        return self.encode_pair(context, continuation)
+
     def replace_model(self, model: Any) -> None:
         """Score with this model from now on."""
         self._model = model

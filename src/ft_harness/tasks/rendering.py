@@ -13,6 +13,7 @@ from jinja2.exceptions import SecurityError
 from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.errors import FtHarnessError, InputError, PolicyError, first_line
+from ft_harness.storage.escaping import visible
 
 Doc = Mapping[str, Any]
 _SHOWN = 80
@@ -180,7 +181,7 @@ def _unusable(name: str, value: Any, expected: str) -> InputError:
 
 def _shown(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return visible(text[:_SHOWN], _SHOWN) + ("..." if len(text) > _SHOWN else "")
 
 
 def _is_number(value: Any) -> bool:
@@ -241,7 +242,8 @@ def row_named(task: ConfigurableTask, number: int) -> Iterator[None]:
 
 
 def _at_row(task: ConfigurableTask, number: int, error: FtHarnessError) -> FtHarnessError:
-    what = f"{task.config.task}, row {number} (counted from 0): {error.what}"
+    row = _shown(dict(task.eval_docs[number]))
+    what = f"{task.config.task}, row {number} (counted from 0): {error.what}; the row: {row}"
     return type(error)(what, error.expected, error.action)
 
 
