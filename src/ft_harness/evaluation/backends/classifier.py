@@ -4,6 +4,7 @@ computed once."""
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,9 +18,11 @@ from ft_harness.errors import ConfigError, InputError, NonFiniteError, ResourceE
 from ft_harness.evaluation.backends.answers import ScoredAnswer
 from ft_harness.evaluation.backends.causal import named_base
 from ft_harness.evaluation.backends.distributed import DistributedLM
+from ft_harness.evaluation.backends.head_batches import may_share
 from ft_harness.evaluation.backends.memory import budget_of
 from ft_harness.evaluation.backends.planning import Size, rows_at_most
 from ft_harness.evaluation.backends.recovery import Allowance, Effort, complete
+from ft_harness.evaluation.backends.scorer import TOLERANCE, TOLERANCE_HALF
 from ft_harness.evaluation.backends.store import Ledger, ResponseStore
 from ft_harness.models import adapters
 from ft_harness.models.base_model import BaseModel, load_base_model, load_config
@@ -38,6 +41,8 @@ from ft_harness.models.heads import (
 from ft_harness.models.lm_eval_private import chat_template_of, render_chat
 from ft_harness.recipe import ModelSection
 from ft_harness.records import SEQ_CLS
+
+logger = logging.getLogger(__name__)
 
 HEAD_BACK_END = "ft-seqcls (softmax float32)"
 _OPTIONS = (
@@ -58,6 +63,7 @@ class _HeadWork:
         self, base: BaseModel, rows: Sequence[HeadInput], most: int | None, allowance: Allowance
     ) -> None:
         """`most`: rows of a batch at most, None: as many as memory holds."""
+        self.pads = True  # rows of several lengths may share a batch
         self._base = base
         self._rows = rows
         self._most = most
@@ -99,7 +105,9 @@ class _HeadWork:
         batches: list[list[int]] = []
         for number in sorted(numbers, key=lambda number: len(self._rows[number].ids), reverse=True):
             wider = [*batches[-1], number] if batches else []
-            if wider and (self._most is None or len(wider) <= self._most) and self._fits(wider):
+            alike = self.pads or len({len(self._rows[each].ids) for each in wider}) == 1
+            few = self._most is None or len(wider) <= self._most
+            if wider and alike and few and self._fits(wider):
                 batches[-1].append(number)
             else:
                 batches.append([number])
@@ -165,6 +173,7 @@ class ClassifierLM(DistributedLM):
         self.effort = Effort()
         self.store: ResponseStore | None = None
         self._allowance = Allowance(self.effort)
+        self._tried, self._pads = False, True
 
     @property
     def device(self) -> torch.device:
@@ -194,7 +203,10 @@ class ClassifierLM(DistributedLM):
                 request.idx, request
             )
         rows = self._rows([self._first(choices) for choices in items.values()])
+        if not self._tried and self.most != 1:
+            self._try_batches(rows)
         work = _HeadWork(self.base, rows, self.most, self._allowance)
+        work.pads = self._pads
         ledger = Ledger(self.store, (f"head|{row.ids}|{row.types}" for row in rows))
         responses = complete(work.anew(range(len(rows))), work, ledger, self._allowance)
         number = {item: i for i, item in enumerate(items)}
@@ -202,6 +214,23 @@ class ClassifierLM(DistributedLM):
             self._answer(request, rows, number[request.task_name, request.doc_id], responses)
             for request in requests
         ]
+
+    def _try_batches(self, rows: Sequence[HeadInput]) -> None:
+        """Give up batches of several lengths, or all of them, where they change the answers."""
+        model, head, tokenizer = self.base.model, self.head, self.tokenizer
+
+        def score(few: Sequence[HeadInput]) -> Any:
+            return read_logits(model, head, tokenizer, few).log_softmax(dim=-1)
+
+        exact = model.dtype.itemsize >= 4 and self.base.info.quantization is None
+        self._pads, shares = may_share(score, rows, TOLERANCE if exact else TOLERANCE_HALF)
+        self._tried = True
+        if not self._pads:
+            self.most = self.most if shares else 1
+            logger.warning(
+                "%s: scored in batches of %s, since its answers depend on padding",
+                self.base.info.pretrained, "rows of one length" if shares else "one row",
+            )  # fmt: skip
 
     def _answer(
         self,
