@@ -4,28 +4,31 @@ computed once."""
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
-from ft_harness.errors import ConfigError, InputError, NonFiniteError, ResourceError
+from ft_harness.errors import (
+    ConfigError,
+    InputError,
+    NonFiniteError,
+    ResourceError,
+    raise_problems,
+)
 from ft_harness.evaluation.backends.answers import ScoredAnswer
 from ft_harness.evaluation.backends.causal import named_base
 from ft_harness.evaluation.backends.distributed import DistributedLM
-from ft_harness.evaluation.backends.head_batches import may_share
+from ft_harness.evaluation.backends.head_batches import try_batches
 from ft_harness.evaluation.backends.memory import budget_of
 from ft_harness.evaluation.backends.planning import Size, rows_at_most
 from ft_harness.evaluation.backends.recovery import Allowance, Effort, complete
-from ft_harness.evaluation.backends.scorer import TOLERANCE, TOLERANCE_HALF
 from ft_harness.evaluation.backends.store import Ledger, ResponseStore
 from ft_harness.models import adapters
-from ft_harness.models.base_model import BaseModel, load_base_model, load_config
+from ft_harness.models.adapters import AdapterFolder
+from ft_harness.models.base_model import BaseModel, load_base_model, load_config, problems
 from ft_harness.models.heads import (
     HEAD_FILE,
     HeadInput,
@@ -41,8 +44,6 @@ from ft_harness.models.heads import (
 from ft_harness.models.lm_eval_private import chat_template_of, render_chat
 from ft_harness.recipe import ModelSection
 from ft_harness.records import SEQ_CLS
-
-logger = logging.getLogger(__name__)
 
 HEAD_BACK_END = "ft-seqcls (softmax float32)"
 _OPTIONS = (
@@ -204,7 +205,8 @@ class ClassifierLM(DistributedLM):
             )
         rows = self._rows([self._first(choices) for choices in items.values()])
         if not self._tried and self.most != 1:
-            self._try_batches(rows)
+            self._pads, shares = try_batches(self.base, rows)
+            self._tried, self.most = True, self.most if shares else 1
         work = _HeadWork(self.base, rows, self.most, self._allowance)
         work.pads = self._pads
         ledger = Ledger(self.store, (f"head|{row.ids}|{row.types}" for row in rows))
@@ -214,23 +216,6 @@ class ClassifierLM(DistributedLM):
             self._answer(request, rows, number[request.task_name, request.doc_id], responses)
             for request in requests
         ]
-
-    def _try_batches(self, rows: Sequence[HeadInput]) -> None:
-        """Give up batches of several lengths, or all of them, where they change the answers."""
-        model, head, tokenizer = self.base.model, self.head, self.tokenizer
-
-        def score(few: Sequence[HeadInput]) -> Any:
-            return read_logits(model, head, tokenizer, few).log_softmax(dim=-1)
-
-        exact = model.dtype.itemsize >= 4 and self.base.info.quantization is None
-        self._pads, shares = may_share(score, rows, TOLERANCE if exact else TOLERANCE_HALF)
-        self._tried = True
-        if not self._pads:
-            self.most = self.most if shares else 1
-            logger.warning(
-                "%s: scored in batches of %s, since its answers depend on padding",
-                self.base.info.pretrained, "rows of one length" if shares else "one row",
-            )  # fmt: skip
 
     def _answer(
         self,
@@ -339,26 +324,28 @@ def _load(pretrained: str, options: dict[str, Any]) -> BaseModel:
             "remove it",
         )
     fields = options.pop("text_fields", None)
-    folder = adapters.adapter_folder(peft) if (peft := options.pop("peft", None)) else None
+    peft = options.pop("peft", None)
+    adapter = AdapterFolder(adapters.adapter_folder(peft)) if peft else None
     section = ModelSection(pretrained=pretrained, **options)
-    plan = _plan_of(section, folder)
+    raise_problems(problems(section, head=True))
+    plan = _plan_of(section, adapter)
     plan = replace(plan, text_fields=tuple(fields.split("+"))) if fields else plan
     base = load_base_model(section, plan)
-    if folder is None:
+    if adapter is None:
         return base
     proof = [_PROOF[: len(plan.text_fields or _PROOF[:1])]]
-    tuned, _ = adapters.attach(folder, base, proof, form=None)
+    tuned, _ = adapters.attach(adapter, base, proof, form=None)
     return tuned
 
 
-def _plan_of(section: ModelSection, folder: Path | None) -> HeadPlan:
+def _plan_of(section: ModelSection, adapter: AdapterFolder | None) -> HeadPlan:
     """The head that a model folder or an adapter's folder holds, by what they say of it.
 
     Raises:
         ConfigError: neither has one.
     """
     config = load_config(section)
-    if folder is None:
+    if adapter is None:
         if not claims_head(config):
             raise ConfigError(
                 f"{section.pretrained}: a model without a trained classification head",
@@ -367,43 +354,39 @@ def _plan_of(section: ModelSection, folder: Path | None) -> HeadPlan:
             )
         labels = tuple(config.id2label[i] for i in sorted(config.id2label))
         return HeadPlan(labels, labels)
-    card, init = adapters.read_card(folder), folder / HEAD_FILE
-    fields = card.recipe["task"].get("text_fields") if card else None
-    labels = _labels_of(folder, config)
+    init = adapter.path / HEAD_FILE
+    fields = adapter.card.recipe["task"].get("text_fields") if adapter.card else None
+    labels = _labels_of(adapter, config)
     return HeadPlan(
         labels, labels, tuple(fields) if fields else None, init=init if init.is_file() else None
     )
 
 
-def _labels_of(folder: Path, config: Any) -> tuple[str, ...]:
+def _labels_of(adapter: AdapterFolder, config: Any) -> tuple[str, ...]:
     """Label names of an adapter's head; LABEL_0, LABEL_1, ... where nothing names them."""
-    if (folder / HEAD_FILE).is_file():
-        names: list[str] = json.loads(init_metadata(folder / HEAD_FILE).get("labels", "[]"))
+    init = adapter.path / HEAD_FILE
+    if init.is_file():
+        names: list[str] = json.loads(init_metadata(init).get("labels", "[]"))
         if names:
             return tuple(names)
     if claims_head(config):
         return tuple(config.id2label[i] for i in sorted(config.id2label))
-    return tuple(f"LABEL_{i}" for i in range(_count_outputs(folder / adapters.WEIGHTS_FILE)))
+    return tuple(f"LABEL_{i}" for i in range(_count_outputs(adapter)))
 
 
-def _count_outputs(path: Path) -> int:
+def _count_outputs(adapter: AdapterFolder) -> int:
     """Outputs of the head in an adapter's file: the fewest rows of the matrices that are saved
     whole.
 
     Raises:
         InputError: no such matrix, or the file is damaged.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            keys = [key for key in file.keys() if ".lora_" not in key]  # noqa: SIM118
-            shapes = [file.get_slice(key).get_shape() for key in keys]
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: damaged ({error})", "a whole file", "train it again") from error
+    shapes = (info.shape for key, info in adapter.held.items() if ".lora_" not in key)
     outputs = [shape[0] for shape in shapes if len(shape) == 2]
     if not outputs:
         raise InputError(
-            f"{path}: no classification head in it",
+            f"{adapter.weights}: no classification head in it",
             f"an adapter of the task type {SEQ_CLS}",
             "use ft-causal for it",
         )
-    return int(min(outputs))
+    return min(outputs)
