@@ -43,5 +43,7 @@ def test_cells_without_a_gain_have_no_difference(coverage: ModuleType) -> None:
     for case in coverage.CASES:
         base, tuned, clusters = case.draw(np.random.default_rng(1), 100_000, 0.0)
         assert clusters is None or len(clusters) == len(base)
-        before, after = (case.metric.aggregate(side.sum(axis=0), len(base)) for side in (base, tuned))
+        before, after = (
+            case.metric.aggregate(side.sum(axis=0), len(base)) for side in (base, tuned)
+        )
         assert after == pytest.approx(before, rel=0.05), case.name
