@@ -21,13 +21,8 @@ from typing import Any
 from random_llamas import SIZES, build_model, load_tokenizer
 
 from ft_harness.models.base_model import load_base_model
-from ft_harness.pipeline.experiment import (
-    Experiment,
-    Stage,
-    check_experiment,
-    score_adapter,
-    score_base,
-)
+from ft_harness.pipeline.experiment import Experiment
+from ft_harness.pipeline.stages import Stage, check_experiment, score_adapter, score_base
 from ft_harness.recipe import load_recipe
 
 ADAPTERS = 3

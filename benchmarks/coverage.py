@@ -1,23 +1,21 @@
-"""How often the intervals hold the truth, and how often the tests see a difference where there is
-none.
+"""How often intervals hold the truth, and how often tests see a difference where there is none.
 
-Run `python benchmarks/coverage.py [SIMULATIONS]` (default 2,000; about ten minutes on one core).
-Test sets are drawn at random from models whose true scores are known: items differ in difficulty,
-which base and tuned share. Every number comes from the functions and the metrics that a report
-uses; resampling takes 1,000 rounds instead of 10,000, each time with a seed of its own. Printed is
-the table of docs/statistics.md, in Markdown. The standard error of a share near 95 % is 0.5 points
-at 2,000 simulations.
+Run `python benchmarks/coverage.py [SIMULATIONS] [NAME ...]` (default 2,000 simulations of all cells;
+about two hours on one core). Test sets are drawn from models whose true scores are known; items
+differ in difficulty, which base and tuned share. Every number comes from the functions and the
+metrics that a report uses; random weights are drawn 1,000 times instead of 10,000, each time with a
+seed of its own. Printed is the table of docs/statistics.md, in Markdown. The standard error of a
+share near 95 % is 0.5 points at 2,000 simulations.
 
-Columns: coverage of the interval of the difference; shares of truths below and above it; coverage
-    of the interval of
-one score; p < 0.05 where base and tuned are exchangeable; the same with an interval that excludes
-0, as a verdict asks.
+Columns: coverage of the interval of the difference; truths below and above it; coverage of the
+interval of one score; p < 0.05 where both sides have the same true score; intervals not given, of
+differences and of single scores (the shares before are of those that are given); median width.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,76 +25,197 @@ from ft_harness import stats
 from ft_harness.metrics import Metric, find_metric
 
 Array = NDArray[np.float64]
-Drawn = tuple[Array, Array]  # statistics of base and of tuned, [n, K] each
+Clusters = NDArray[np.int64] | None
+Drawn = tuple[Array, Array, Clusters]  # statistics of base and of tuned [n, K], numbers of clusters
 Draw = Callable[[np.random.Generator, int, float], Drawn]  # (generator, n, gain) -> ...
-SIZES = (100, 300, 1000)
-CLUSTER = 5  # items a cluster
+Sides = Callable[[np.random.Generator, int, float], tuple[Array, Array]]
+PLAIN = (100, 300, 1000)
+HARD = (30, 50, 100, 300)
 ROUNDS = 1000
+TRUTH_ITEMS = 400_000
+COLUMNS = 7  # shares that `simulate` gives before the width
 
 
-def draw_accuracy(generator: np.random.Generator, n: int, gain: float) -> Drawn:
+def draw_accuracy(generator: np.random.Generator, n: int, gain: float) -> tuple[Array, Array]:
     chance = 0.9 - 0.6 * generator.random(n)
     base, tuned = generator.random(n) < chance, generator.random(n) < chance + gain
     return base[:, None].astype(float), tuned[:, None].astype(float)
 
 
-def draw_labels(generator: np.random.Generator, n: int, gain: float) -> Drawn:
-    """Three classes of 60, 30 and 10 % of the items; the rarer gain more."""
-    gold, difficulty = generator.choice(3, n, p=[0.6, 0.3, 0.1]), generator.random(n)
-    sides = []
-    for step in (0.0, gain):
-        right = (
-            generator.random(n) < 0.9 - 0.5 * difficulty + step * np.array([0.5, 1.0, 1.5])[gold]
-        )
-        predicted = np.where(right, gold, (gold + 1 + (generator.random(n) < 0.3)) % 3)
-        is_gold, is_predicted = gold[:, None] == np.arange(3), predicted[:, None] == np.arange(3)
-        counts = np.stack(
-            [is_gold & is_predicted, ~is_gold & is_predicted, is_gold & ~is_predicted], axis=2
-        )
-        sides.append(counts.reshape(n, 9).astype(float))
-    return sides[0], sides[1]
+def draw_few_changes(generator: np.random.Generator, n: int, gain: float) -> tuple[Array, Array]:
+    """2 % of the answers become right and 2 % wrong, and so much more becomes right."""
+    base, chance = generator.random(n) < 0.5, generator.random(n)
+    tuned = (base | (chance < 0.04 + 2 * gain)) & ~(base & (chance > 0.96))
+    return base[:, None].astype(float), tuned[:, None].astype(float)
 
 
-def draw_texts(generator: np.random.Generator, n: int, gain: float) -> Drawn:
-    """sacrebleu's counts of answers of 4 to 32 words, each word right with a chance of its
-    item's."""
-    length, chance = generator.integers(6, 31, n), generator.beta(6, 3, n)
-    sides = []
-    for step in (0.0, gain):
-        words = np.maximum(4, length + generator.integers(-3, 3, n))
-        matched = generator.random((n, 40)) < np.minimum(0.98, chance + step)[:, None]
-        matched &= np.arange(40) < np.minimum(words, length)[:, None]
-        runs = [matched]
-        for order in range(1, 4):
-            runs.append(runs[-1][:, :-1] & matched[:, order:])
-        correct = [run.sum(axis=1) for run in runs]
-        total = [np.maximum(words - order, 0) for order in range(4)]
-        sides.append(np.column_stack([words, length, *correct, *total]).astype(float))
-    return sides[0], sides[1]
+def draw_labels(
+    priors: tuple[float, ...], right: float, rare: int = 0
+) -> Callable[[np.random.Generator, int, float], tuple[Array, Array]]:
+    """Classes of these shares, the last one of exactly `rare` items if that is given; rarer ones
+    gain more."""
+    classes = len(priors)
+
+    def draw(generator: np.random.Generator, n: int, gain: float) -> tuple[Array, Array]:
+        gold, difficulty = generator.choice(classes, n, p=priors), generator.random(n)
+        if rare:
+            gold[:rare] = classes - 1
+        sides = []
+        for step in (0.0, gain):
+            chance = right - 0.45 * difficulty + step * np.linspace(0.5, 1.5, classes)[gold]
+            other = (gold + 1 + (generator.random(n) < 0.3) * (classes > 2)) % classes
+            predicted = np.where(generator.random(n) < chance, gold, other)
+            is_gold, is_predicted = (
+                label[:, None] == np.arange(classes) for label in (gold, predicted)
+            )
+            counts = is_gold & is_predicted, ~is_gold & is_predicted, is_gold & ~is_predicted
+            sides.append(np.stack(counts, axis=2).reshape(n, 3 * classes).astype(float))
+        return sides[0], sides[1]
+
+    return draw
 
 
-def draw_likelihoods(generator: np.random.Generator, n: int, gain: float) -> Drawn:
-    """[log-likelihood, tokens]: 2 to 100 tokens and more, items of which the loss a token varies by
-    58 %."""
-    tokens, loss = 1 + generator.geometric(1 / 20, n), generator.gamma(3, 0.8, n)
-    sides = [
-        np.column_stack(
-            [-tokens * loss * np.exp(-step) * np.exp(generator.normal(0, 0.25, n)), tokens]
-        )
-        for step in (0.0, gain)
-    ]
-    return sides[0], sides[1]
+def draw_texts(alpha: float, beta: float) -> Sides:
+    """sacrebleu's counts of answers of 4 to 32 words, each word right with its item's chance, which
+    is Beta(alpha, beta)."""
+
+    def draw(generator: np.random.Generator, n: int, gain: float) -> tuple[Array, Array]:
+        length, chance = generator.integers(6, 31, n), generator.beta(alpha, beta, n)
+        sides = []
+        for step in (0.0, gain):
+            words = np.maximum(4, length + generator.integers(-3, 3, n))
+            matched = generator.random((n, 40)) < np.minimum(0.98, chance + step)[:, None]
+            matched &= np.arange(40) < np.minimum(words, length)[:, None]
+            runs = [matched]
+            for order in range(1, 4):
+                runs.append(runs[-1][:, :-1] & matched[:, order:])
+            correct = [run.sum(axis=1) for run in runs]
+            total = [np.maximum(words - order, 0) for order in range(4)]
+            sides.append(np.column_stack([words, length, *correct, *total]).astype(float))
+        return sides[0], sides[1]
+
+    return draw
 
 
-def draw_clustered(draw: Draw) -> Draw:
-    """Clusters of five items: the items of one are alike in that they repeat its first one's with a
-    chance of 60 %."""
+def _likelihoods(tokens: Array, base: Array, tuned: Array) -> tuple[Array, Array]:
+    return np.column_stack([-tokens * base, tokens]), np.column_stack([-tokens * tuned, tokens])
+
+
+def draw_losses(kind: str) -> Sides:
+    """[log-likelihood, tokens]: texts of 2 to 100 tokens and more ("plain": the loss a token varies
+    by 58 %; "heavy": log-normal, by 112 %), or 5 % of them forty times as long ("long")."""
+
+    def draw(generator: np.random.Generator, n: int, gain: float) -> tuple[Array, Array]:
+        tokens = 1.0 + generator.geometric(1 / 20, n)
+        if kind == "long":
+            tokens[generator.random(n) < 0.05] *= 40
+        heavy = np.exp(generator.normal(0.3, 0.9, n))
+        loss = {
+            "plain": generator.gamma(3, 0.8, n),
+            "heavy": heavy,
+            "long": generator.gamma(6, 0.4, n),
+        }
+        noise = np.exp(generator.normal(0, 0.25, (2, n)))
+        return _likelihoods(tokens, loss[kind] * noise[0], loss[kind] * np.exp(-gain) * noise[1])
+
+    return draw
+
+
+def draw_item_perplexities(
+    generator: np.random.Generator, n: int, gain: float
+) -> tuple[Array, Array]:
+    losses = (-side[:, 0] / side[:, 1] for side in draw_losses("plain")(generator, n, gain))
+    base, tuned = (np.column_stack([np.exp(each), np.zeros(n)]) for each in losses)
+    return base, tuned
+
+
+def draw_ruined(generator: np.random.Generator, n: int, gain: float) -> tuple[Array, Array]:
+    """Most texts a little better, 4 % ruined: without a gain the perplexity is the same."""
+    tokens, loss = 5.0 + generator.geometric(1 / 20, n), 0.5 + generator.gamma(6, 0.35, n)
+    harm = np.where(generator.random(n) < 0.04, generator.exponential(1.5, n), 0.0)
+    return _likelihoods(tokens, loss, loss + harm - 0.06 - gain + generator.normal(0, 0.03, n))
+
+
+def draw_sparse(share: float) -> Sides:
+    """Scores above 0 on this share of the items only."""
+
+    def draw(generator: np.random.Generator, n: int, gain: float) -> tuple[Array, Array]:
+        def scores(chance: float) -> Array:
+            return np.where(generator.random(n) < chance, generator.beta(2, 2, n), 0.0)
+
+        base = scores(share)
+        tuned = np.where(generator.random(n) < 0.5, base, scores(share))
+        return base[:, None], np.where(generator.random(n) < gain, 1.0, tuned)[:, None]
+
+    return draw
+
+
+def draw_graded(generator: np.random.Generator, n: int, gain: float) -> tuple[Array, Array]:
+    mean = generator.beta(2, 2, n)
+    noise = generator.normal(0, 0.2, (2, n))
+    return np.clip(mean + noise[0], 0, 1)[:, None], np.clip(mean + gain + noise[1], 0, 1)[:, None]
+
+
+def draw_short_answers(generator: np.random.Generator, n: int, gain: float) -> tuple[Array, Array]:
+    """Token F1 of a strong system: mostly 1, some 0, few between; 12 % of the answers change."""
+
+    def scores() -> Array:
+        chance = generator.random(n)
+        between = np.round(generator.beta(2, 2, n), 2)
+        return np.where(chance < 0.75, 1.0, np.where(chance < 0.87, 0.0, between))
+
+    base = scores()
+    tuned = np.where(generator.random(n) < 0.88, base, scores())
+    return base[:, None], np.where(generator.random(n) < gain, 1.0, tuned)[:, None]
+
+
+def draw_brier(generator: np.random.Generator, n: int, gain: float) -> tuple[Array, Array]:
+    confidence = generator.beta(4, 2, n)
+    noise = generator.normal(0, 0.1, (2, n))
+    base, tuned = (
+        2 * (1 - np.clip(confidence + step + each, 0, 1)) ** 2
+        for step, each in zip((0.0, gain), noise, strict=True)
+    )
+    return base[:, None], tuned[:, None]
+
+
+def draw_one_in_twenty(generator: np.random.Generator, n: int, gain: float) -> tuple[Array, Array]:
+    """0.05 everywhere against 1 on 5 % of the items."""
+    return np.full((n, 1), 0.05), (generator.random((n, 1)) < 0.05 + gain).astype(float)
+
+
+def alone(draw: Sides) -> Draw:
+    return lambda generator, n, gain: (*draw(generator, n, gain), None)
+
+
+def in_fives(draw: Sides) -> Draw:
+    """Clusters of five items, which repeat the first one's with a chance of 60 %."""
 
     def drawn(generator: np.random.Generator, n: int, gain: float) -> Drawn:
-        first = np.arange(n) // CLUSTER * CLUSTER
+        first = np.arange(n) // 5 * 5
         source = np.where(generator.random(n) < 0.6, first, np.arange(n))
         base, tuned = draw(generator, n, gain)
-        return base[source], tuned[source]
+        return base[source], tuned[source], np.arange(n) // 5
+
+    return drawn
+
+
+def in_uneven(graded: bool) -> Draw:
+    """n clusters (n is their number here) of 1 to 30 items and more, alike in level and change."""
+
+    def drawn(generator: np.random.Generator, n: int, gain: float) -> Drawn:
+        sizes = np.maximum(1, np.round(np.exp(generator.normal(1.2, 1.0, n)))).astype(int)
+        clusters = np.repeat(np.arange(n), sizes)
+        level, change = generator.normal(0, 1, n)[clusters], generator.normal(0, 0.8, n)[clusters]
+        item, *noise = generator.normal(0, 1, (3, len(clusters)))
+        # as much noise on both sides: without a gain both have the same distribution
+        base = 0.3 + item + level + generator.normal(0, 0.8, n)[clusters] + noise[0] / 2
+        tuned = 0.3 + item + level + change + noise[1] / 2 + gain
+        base, tuned = (
+            np.clip(side / 4 + 0.5, 0, 1) if graded else (side > 0).astype(float)
+            for side in (base, tuned)
+        )
+        return base[:, None], tuned[:, None], clusters
 
     return drawn
 
@@ -107,126 +226,108 @@ class Case:
     metric: Metric
     draw: Draw
     gain: float
-    clustered: bool = False
+    sizes: tuple[int, ...] = HARD
 
-    def scale(self, values: Array) -> Array:
-        """Differences of perplexities are judged as ratios."""
-        return np.log(values) if np.isinf(self.metric.scale) else values
-
-    def aggregate(self, sums: Array, n: object) -> Array:
-        return self.scale(self.metric.aggregate(sums, n))
-
-    def clusters(self, n: int) -> NDArray[np.int64] | None:
-        return np.arange(n) // CLUSTER if self.clustered else None
-
-    def truth(self, draws: int = 20) -> tuple[float, float]:
-        """(base score, difference) of so many times 100,000 items."""
-        sums, n = np.zeros((2, self.draw(np.random.default_rng(0), 10, 0.0)[0].shape[1])), 0
-        generator = np.random.default_rng(99)
-        for _ in range(draws):
-            sums += np.stack(
-                [side.sum(axis=0) for side in self.draw(generator, 100_000, self.gain)]
+    def sums(self, n: int, gain: float) -> tuple[Array, int]:
+        """Sums [2, K] of both sides over test sets of n items, 400,000 items in all."""
+        generator, total, items = np.random.default_rng(99), np.zeros(1), 0
+        while items < TRUTH_ITEMS:
+            base, tuned, _ = self.draw(generator, n, gain)
+            total, items = (
+                total + np.stack([base.sum(axis=0), tuned.sum(axis=0)]),
+                items + len(base),
             )
-            n += 100_000
-        base, tuned = self.aggregate(sums, n)
-        return float(self.metric.aggregate(sums[0], n)), float(tuned - base)
+        return total, items
+
+    def truth(self, n: int) -> tuple[float, float]:
+        """(base score, difference), of perplexities the logarithm of their ratio."""
+        base, tuned = self.metric.aggregate(*self.sums(n, self.gain))
+        ratio = np.log(tuned / base) if np.isinf(self.metric.scale) else tuned - base
+        return float(base), float(ratio)
 
 
+def _case(name: str, metric: str, draw: Draw, gain: float, sizes: tuple[int, ...] = HARD) -> Case:
+    return Case(name, find_metric(metric), draw, gain, sizes)
+
+
+THREE = draw_labels((0.6, 0.3, 0.1), 0.9)
 CASES = [
-    Case("accuracy", find_metric("acc"), draw_accuracy, 0.08),
-    Case("macro F1", find_metric("f1_macro"), draw_labels, 0.10),
-    Case("BLEU", find_metric("bleu"), draw_texts, 0.03),
-    Case("perplexity", find_metric("token_ppl"), draw_likelihoods, 0.10),
-    Case(
-        "accuracy, clusters of 5",
-        find_metric("acc"),
-        draw_clustered(draw_accuracy),
-        0.08,
-        clustered=True,
+    _case("accuracy", "acc", alone(draw_accuracy), 0.08, PLAIN),
+    _case("token F1", "token_f1", alone(draw_graded), 0.05, PLAIN),
+    _case("macro F1", "f1_macro", alone(THREE), 0.10, PLAIN),
+    _case("BLEU", "bleu", alone(draw_texts(6, 3)), 0.03, PLAIN),
+    _case("perplexity", "token_ppl", alone(draw_losses("plain")), 0.10, PLAIN),
+    _case("accuracy, clusters of 5", "acc", in_fives(draw_accuracy), 0.08, PLAIN),
+    _case("macro F1, clusters of 5", "f1_macro", in_fives(THREE), 0.10, PLAIN),
+    _case("accuracy, 4 % of the answers change", "acc", alone(draw_few_changes), 0.04),
+    *(
+        _case(f"token F1, {100 * share:.0f} % above 0", "token_f1", alone(draw_sparse(share)), 0.02)
+        for share in (0.02, 0.04, 0.06)
     ),
-    Case(
-        "macro F1, clusters of 5",
-        find_metric("f1_macro"),
-        draw_clustered(draw_labels),
-        0.10,
-        clustered=True,
-    ),
-]
+    _case("token F1 of short answers", "token_f1", alone(draw_short_answers), 0.03),
+    _case("token F1, .05 against 1 on 5 %", "token_f1", alone(draw_one_in_twenty), 0.03),
+    _case("Brier's score", "brier", alone(draw_brier), 0.05),
+    _case("macro F1, a class of 3", "f1_macro", alone(draw_labels((0.6, 0.4, 0.0), 1.0, 3)), 0.05),
+    _case("balanced accuracy, 50/40/10", "balanced_acc", alone(draw_labels((0.5, 0.4, 0.1), 0.95)), 0.05),
+    _case("MCC, 95/5", "mcc", alone(draw_labels((0.95, 0.05), 1.15)), 0.05),
+    _case("BLEU near 0.7", "bleu", alone(draw_texts(1.2, 14)), 0.01),
+    _case("perplexity, heavy tails", "token_ppl", alone(draw_losses("heavy")), 0.10),
+    _case("perplexity, 5 % long texts", "token_ppl", alone(draw_losses("long")), 0.10),
+    _case("item perplexity", "item_ppl", alone(draw_item_perplexities), 0.10),
+    _case("perplexity, a few texts ruined", "token_ppl", alone(draw_ruined), 0.03, (*HARD, 1000)),
+    _case("accuracy, n uneven clusters", "acc", in_uneven(graded=False), 0.20, (10, 20, 30, 60)),
+    _case("token F1, n uneven clusters", "token_f1", in_uneven(graded=True), 0.20, (10, 20, 30, 60)),
+]  # fmt: skip
 
 
-def judge(
-    case: Case, drawn: Drawn, n: int, seed: int
-) -> tuple[stats.Interval | None, float | None]:
+def judge(case: Case, drawn: Drawn, seed: int) -> stats.Confidence:
     """Interval and p of the difference, as a report makes them."""
-    base, tuned = drawn
-    clusters = case.clusters(n)
-    if not case.metric.binary:
-        how = stats.Resampling(ROUNDS, seed)
-        pairs = stats.pair_units(base, tuned, clusters)
-        return (
-            stats.paired_bootstrap(pairs, case.aggregate, how),
-            stats.permutation_p(pairs, case.aggregate, how),
-        )
-    changes = tuned[:, 0] - base[:, 0]
-    if clusters is not None:
-        return stats.clustered_paired_interval(changes, clusters), stats.clustered_flip_p(
-            changes, clusters
-        )
-    gained, lost = int((changes > 0).sum()), int((changes < 0).sum())
-    return stats.paired_interval(gained, lost, n), stats.mcnemar_exact(gained, lost)
-
-
-def single(case: Case, statistics: Array, n: int, seed: int) -> stats.Interval | None:
-    """Interval of one score, as an evaluation makes it; of a clustered one, which is not made,
-    None."""
-    if case.clustered:
-        return None
-    if case.metric.binary:
-        return stats.wilson_interval(int(statistics.sum()), n)
-    return stats.bootstrap_interval(
-        statistics, case.metric.aggregate, stats.Resampling(ROUNDS, seed)
-    )
+    sample = stats.Sample(drawn[:2], drawn[2], stats.Resampling(ROUNDS, seed))
+    return stats.confidence(sample, case.metric)
 
 
 def simulate(case: Case, n: int, simulations: int, truths: tuple[float, float]) -> list[float]:
-    """[coverage, truths below, truths above, coverage of one score, p < 0.05, verdicts] as
-    shares."""
+    """[coverage, truths below, truths above, coverage of one score, p < 0.05 without a difference,
+    intervals of the difference not given, of one score not given] as shares; median width."""
     value, truth = truths
-    found = np.zeros(6)
+    found, widths = np.zeros(COLUMNS), []
     for number in range(simulations):
         generator = np.random.default_rng([number, n])
         drawn = case.draw(generator, n, case.gain)
-        low, high = judge(case, drawn, n, number)[0] or (np.inf, -np.inf)
-        alone = single(case, drawn[0], n, number) or (np.inf, -np.inf)
-        interval, p = judge(case, case.draw(generator, n, 0.0), n, number)
-        seen = p is not None and p < stats.ALPHA
-        excludes = interval is not None and not interval[0] <= 0 <= interval[1]
+        interval = judge(case, drawn, number).interval
+        low, high = interval or (np.nan, np.nan)
+        how = stats.Resampling(ROUNDS, number)
+        single = stats.score_interval(drawn[0], case.metric, drawn[2], how) or (np.nan, np.nan)
+        none = judge(case, case.draw(generator, n, 0.0), number)
         found += (
             low <= truth <= high,
             truth < low,
             truth > high,
-            alone[0] <= value <= alone[1],
-            seen,
-            seen and excludes,
+            single[0] <= value <= single[1],
+            none.p is not None and none.p < stats.ALPHA,
+            interval is None,
+            np.isnan(single[0]),
         )
-    return [float(share) for share in found / simulations]
+        widths.append(high - low)
+    given, given_single = simulations - found[5:]
+    shares = found / np.array([given, given, given, given_single, *[simulations] * 3]).clip(1)
+    return [*(float(share) for share in shares), float(np.nanmedian(widths))]
 
 
-def main(simulations: int) -> None:
-    print(
-        "| metric | n | coverage | truth below | truth above | one score | p < 0.05, no difference | verdict, none |"
-    )
-    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+def table(simulations: int, names: list[str]) -> Iterator[str]:
+    yield "| metric | n | coverage | below | above | one score | p < 0.05, none | not given | width |"
+    yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
     for case in CASES:
-        truths = case.truth()
-        for n in SIZES:
-            shares = simulate(case, n, simulations, truths)
-            cells = [
-                "-" if case.clustered and column == 3 else f"{100 * share:.1f}"
-                for column, share in enumerate(shares)
-            ]
-            print(f"| {case.name} | {n} | {' | '.join(cells)} |", flush=True)
+        if names and not any(name in case.name for name in names):
+            continue
+        for n in case.sizes:
+            *shares, of_difference, of_single, width = simulate(case, n, simulations, case.truth(n))
+            cells = [f"{100 * share:.1f}" for share in shares]
+            cells.append(f"{100 * of_difference:.0f} / {100 * of_single:.0f}")
+            yield f"| {case.name} | {n} | {' | '.join(cells)} | {width:.4g} |"
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
+    given = sys.argv[1:]
+    for line in table(int(given[0]) if given else 2000, given[1:]):
+        print(line, flush=True)

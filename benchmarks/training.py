@@ -57,7 +57,8 @@ def prepare(folder: Path, options: argparse.Namespace) -> Any:
     """An experiment on a saved random model, checked, its base loaded: the stage that all sides
     start from."""
     from ft_harness.models.base_model import load_base_model
-    from ft_harness.pipeline.experiment import Experiment, Stage, check_experiment
+    from ft_harness.pipeline.experiment import Experiment
+    from ft_harness.pipeline.stages import Stage, check_experiment
     from ft_harness.recipe import load_recipe
 
     (name,) = options.models

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import NamedTuple
 
 
 class FtHarnessError(Exception):
@@ -95,6 +96,18 @@ class ProblemsError(FtHarnessError):
         return [line for problem in self.problems for line in problem.lines()]
 
 
+class Notice(NamedTuple):
+    """Legal but doubtful: a warning with what to do about it; work goes on.
+
+    Attributes:
+        what: what was found, with counts and places.
+        action: the way out.
+    """
+
+    what: str
+    action: str
+
+
 def raise_problems(problems: Sequence[FtHarnessError]) -> None:
     """Raise the problems found, if any: one as itself, several as a `ProblemsError`."""
     if len(problems) == 1:
@@ -107,3 +120,10 @@ def suggest(word: str, known: Iterable[str]) -> str:
     """ "; did you mean X?" for the nearest known word, or nothing."""
     close = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def first_line(error: BaseException, most: int = 200) -> str:
+    """What an error of a library says, short enough for a message; its type where it says
+    nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:most] if lines else type(error).__name__

@@ -130,6 +130,7 @@ def make_row(task: str, split: str, metric: str, values: Values, **changes: Any)
         "primary": False,
         "n": 300,
         "verdict": None if delta is None else "no evidence",
+        "family": "trained task" if changes.get("primary") else None,
     }
     return Row.model_validate(fields | changes)
 

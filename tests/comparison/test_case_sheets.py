@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ft_harness import pipeline, report
+from ft_harness import report
 from ft_harness.comparison.aggregator import Study, aggregate
 from ft_harness.comparison.cases import (
     CASES_FILE,
@@ -27,6 +27,7 @@ from ft_harness.comparison.cases import (
 )
 from ft_harness.errors import InputError
 from ft_harness.pipeline.explanations import explain, write_cases
+from ft_harness.pipeline.runs import demo
 from ft_harness.records import Evaluation
 from ft_harness.storage.escaping import guard_formula, unguard_formula
 from tests.builders.cases import nli_pair, nli_sample, summarize, write_pair
@@ -110,7 +111,7 @@ class Task:
         self.read = 0
 
     @property
-    def eval_docs(self) -> list[dict[str, Any]]:
+    def docs(self) -> list[dict[str, Any]]:
         self.read += 1
         return [
             {
@@ -120,12 +121,12 @@ class Task:
             }
         ]
 
+    def answer(self, doc: dict[str, Any]) -> str:
+        return str(doc["label"])
+
 
 @pytest.fixture
-def task(monkeypatch: pytest.MonkeyPatch) -> Task:
-    monkeypatch.setattr(
-        "ft_harness.pipeline.explanations.answer_text", lambda task, doc: doc["label"]
-    )
+def task() -> Task:
     return Task()
 
 
@@ -442,4 +443,4 @@ def test_a_damaged_table_stops_a_run_before_anything_is_computed(
     folder.mkdir(parents=True)
     save(folder, "base;tuned\n")
     with pytest.raises(InputError, match="no column item_key, why"):
-        pipeline.run(pipeline.demo_experiments(tmp_path), "demo", lambda line: None)
+        demo(tmp_path, lambda line: None)

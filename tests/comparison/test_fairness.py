@@ -122,18 +122,18 @@ def test_other_prompts_and_targets_are_refused_by_name(tmp_path: Path, field: st
     assert name.startswith(f"{field} of 2 of 60 items, first ")
 
 
-def test_an_adapter_that_changes_no_score_is_noted(tmp_path: Path):
+def test_an_adapter_that_changes_no_score_is_the_finding(tmp_path: Path):
     """lm-eval says nothing of an adapter of which no weight was loaded."""
     base, same = write_sides(tmp_path / "1", make_lines(GOLDS, BASE), make_lines(GOLDS, BASE))
     _, other = write_sides(
         tmp_path / "2", make_lines(GOLDS, BASE), make_lines(GOLDS, [1, *BASE[1:]])
     )
-    said = (
-        "every item has the same scores as with the base alone; perhaps the adapter was not in use"
-    )
-    for tuned, expected in ((same, 1), (other, 0)):
-        notes = aggregate([only(base), only(tuned)], name="n", command="c").notes
-        assert len([note for note in notes if note.endswith(said)]) == expected
+    said = "Check that the adapter was in use: nothing has shown that it was."
+    for tuned, changed in ((same, False), (other, True)):
+        (compared,) = aggregate([only(base), only(tuned)], name="n", command="c").comparisons
+        assert compared.finding.endswith(said) != changed
+        assert compared.finding.startswith("Nothing changed on ") != changed
+        assert compared.changed == changed
 
 
 # --- settings
@@ -341,12 +341,13 @@ def test_an_equal_partner_goes_before_one_that_differs_in_the_factor(shots, tmp_
     equal = write(
         tmp_path / "e", make_record(num_fewshot=3, fewshot_hash="rows-1"), BASE, "3 shots "
     )
-    matched, notes = match_evaluations([base, equal, tuned], Terms(factors=("shots",)))
+    matched, _, notes = match_evaluations([base, equal, tuned], Terms(factors=("shots",)))
     assert matched == [(equal, tuned)]
     assert notes == [
-        "base--bundled/demo_nli@test: no adapter was scored in this place, not compared"
+        "base--bundled/demo_nli@test: not compared, nli/demo_nli@test was matched with an "
+        "evaluation more like it"
     ]
-    study = aggregate([base, tuned], name="n", command="c", factors=["shots"])
+    study = aggregate([base, tuned], name="n", command="c", terms=Terms(factors=("shots",)))
     assert len(study.comparisons) == 1
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from ft_harness import pipeline
 from ft_harness.data.data_report import (
     DATA_REPORT_FILE,
     DataReport,
     LostRows,
+    data_notices,
     describe_baseline,
     describe_data,
     last_field_accuracy,
@@ -24,9 +24,14 @@ from ft_harness.data.data_report import (
 from ft_harness.data.overlap import Item
 from ft_harness.errors import InputError
 from ft_harness.pipeline import preflight
+from ft_harness.pipeline.experiment import Experiment
+from ft_harness.pipeline.reports import report_only
+from ft_harness.pipeline.runs import run
+from ft_harness.pipeline.stages import check_experiment
 from ft_harness.recipe import load_recipe
 from ft_harness.tasks import items
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
 from tests.builders.tiny import review_rows, write_jsonl
 
 
@@ -133,14 +138,20 @@ def test_the_report_in_words():
         LostRows(where="a.csv", rows=9, dropped=2, bad=0),
         LostRows(where="b.csv", rows=3, dropped=0, bad=0),
     ]
-    assert describe_data(make_data_report("t", splits, lost)) == [
+    report = make_data_report("t", splits, lost)
+    assert describe_data(report) == [
         "train: 4 docs, answers no 3, yes 1, majority 75.0 %, random 50.0 %, "
         "prompts of 8 / 8 / 8 characters (5 % / median / 95 %), longest 8",
         "test: 3 docs, answers no 2, yes 1, majority 66.7 %, random 50.0 %, "
         "prompts of 3 / 8 / 9 characters (5 % / median / 95 %), longest 9",
-        "WARNING: 2 of 3 test docs also occur among the training docs: 2 exact (1 with the same answer), 0 near",
         "a.csv: of 9 rows 2 were left out for their label, 0 for a null or empty field",
     ]
+    (notice,) = data_notices(report)
+    assert notice.what == (
+        "2 of 3 test docs also occur among the training docs: "
+        "2 exact (1 with the same answer), 0 near"
+    )
+    assert "scores with and without them" in notice.action
 
 
 def test_no_overlap_is_said_too():
@@ -214,10 +225,10 @@ def test_check_says_the_baseline_when_asked(tmp_path: Path):
     ]
     for split, part in {"train": rows[:20], "validation": rows[20:30], "test": rows[30:]}.items():
         write_jsonl(tmp_path / f"{split}.jsonl", part)
-    spec = TaskSpec("demo_nli", metadata={"data_source": str(tmp_path)})
+    spec = find_task("demo_nli", metadata={"data_source": str(tmp_path)})
     line = "test: a bag of words of the field hypothesis alone, trained on train: 100.0 % right"
-    assert preflight.check_task(spec, baseline=True)[-1] == line
-    assert line not in preflight.check_task(spec)
+    assert preflight.check_task(spec, baseline=True).facts[-1] == line
+    assert line not in preflight.check_task(spec).facts
 
 
 # --- from tasks, and on disk
@@ -243,7 +254,7 @@ def leaky(tmp_path: Path) -> Path:
 
 
 def test_a_task_is_reported_as_it_is_scored(leaky: Path):
-    spec = TaskSpec("demo_sentiment", metadata={"data_source": str(leaky)})
+    spec = find_task("demo_sentiment", metadata={"data_source": str(leaky)})
     report = items.report_data(load_tasks(spec, ["train", "validation", "test"]))
     assert report.task == "demo_sentiment"
     assert [(data.split, data.n, data.random_share) for data in report.splits] == [
@@ -260,7 +271,7 @@ def test_rows_that_stand_twice_in_one_file_are_found_after_it_is_split(tmp_path:
     """One file of 40 rows, each of which stands twice; the splits are carved out of it."""
     write_jsonl(tmp_path / "all.jsonl", review_rows(40) * 2)
     metadata = {"data_source": str(tmp_path / "all.jsonl")}
-    tasks = load_tasks(TaskSpec("demo_sentiment", metadata=metadata), ["train", "test"])
+    tasks = load_tasks(find_task("demo_sentiment", metadata=metadata), ["train", "test"])
     texts = {split: [doc["text"] for doc in task.eval_docs] for split, task in tasks.items()}
     expected = sum(text in set(texts["train"]) for text in texts["test"])
     overlap = items.report_data(tasks).overlap("test")
@@ -277,7 +288,7 @@ def test_a_damaged_report_is_named(tmp_path: Path):
 
 
 @pytest.fixture
-def experiment(leaky: Path, model_folder: Path, tmp_path: Path) -> pipeline.Experiment:
+def experiment(leaky: Path, model_folder: Path, tmp_path: Path) -> Experiment:
     source = tmp_path / "adapters" / "mine" / "recipe.yaml"
     source.parent.mkdir(parents=True)
     source.write_text("task:\n  name: demo_sentiment\n")
@@ -287,23 +298,23 @@ def experiment(leaky: Path, model_folder: Path, tmp_path: Path) -> pipeline.Expe
         "train.max_steps=2",
         "eval.splits=[test]",
     ]
-    return pipeline.Experiment(
+    return Experiment(
         "mine", load_recipe(source, settings), source, tmp_path, "ft-harness run mine"
     )
 
 
-def test_check_prints_the_data(experiment: pipeline.Experiment):
-    report = pipeline.check_experiment(experiment, trains=True).report
+def test_check_prints_the_data(experiment: Experiment):
+    found = check_experiment(experiment, trains=True).findings
     assert (
-        "WARNING: 5 of 24 test docs also occur among the training docs: 5 exact (3 with the same answer), 0 near"
-        in report
-    )
-    assert any(line.startswith("train: 64 docs, answers ") for line in report)
-    assert pipeline.check_experiment(experiment, trains=False).data is None
+        "5 of 24 test docs also occur among the training docs: "
+        "5 exact (3 with the same answer), 0 near"
+    ) in [notice.what for notice in found.notices]
+    assert any(line.startswith("train: 64 docs, answers ") for line in found.facts)
+    assert check_experiment(experiment, trains=False).data is None
 
 
-def test_a_run_keeps_its_data_report_and_flags_the_numbers(experiment: pipeline.Experiment):
-    study, path = pipeline.run([experiment], "mine", lambda _: None)
+def test_a_run_keeps_its_data_report_and_flags_the_numbers(experiment: Experiment):
+    study, path = run([experiment], "mine", lambda _: None)
     data = read_data_report(experiment.folder)
     assert data == study.adapters[0].data
     assert isinstance(data, DataReport)
@@ -330,12 +341,12 @@ def test_a_run_keeps_its_data_report_and_flags_the_numbers(experiment: pipeline.
     assert [row["n"] for row in rows if row["split"] == "test without overlap"] == [19]
     assert [row["split"] for row in rows if row["primary"]] == ["test"]
 
-    again, _ = pipeline.report_only(
+    again, _ = report_only(
         [experiment.out / "results"], experiment.out, "again", "ft-harness report"
     )
     assert again.rows() == study.rows()
     (experiment.folder / DATA_REPORT_FILE).unlink()  # as with an adapter of another trainer
-    without, path = pipeline.report_only(
+    without, path = report_only(
         [experiment.out / "results"], experiment.out, "third", "ft-harness report"
     )
     assert without.comparisons[0].without is None

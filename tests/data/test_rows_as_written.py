@@ -65,11 +65,12 @@ def test_a_key_that_first_appears_in_the_second_row_is_a_column(tmp_path: Path):
 
 
 def test_the_shipped_task_reads_inputs_of_later_rows(tmp_path: Path):
-    from ft_harness.tasks.loading import TaskSpec, load_tasks
+    from ft_harness.tasks.definition import find_task
+    from ft_harness.tasks.loading import load_tasks
 
     path = write_lines(tmp_path / "a.jsonl", OPTIONAL * 20)
     metadata = {"data_source": str(path), "test_all": True}
-    task = load_tasks(TaskSpec("instruction_custom", metadata=metadata), ["test"])["test"]
+    task = load_tasks(find_task("instruction_custom", metadata=metadata), ["test"])["test"]
     prompts = [task.doc_to_text(doc) for doc in task.eval_docs]
     assert [("word" in prompt) for prompt in prompts] == [False, True, False] * 20
 
@@ -440,7 +441,9 @@ def test_what_a_file_cannot_follow_is_refused(
 
 
 def test_layouts_are_no_business_of_the_hub():
-    with pytest.raises(InputError, match=r"data\.encoding does not apply to the hub data set org/x"):
+    with pytest.raises(
+        InputError, match=r"data\.encoding does not apply to the hub data set org/x"
+    ):
         load_splits({"source": "org/x", "encoding": "latin-1"})
 
 
@@ -454,3 +457,32 @@ def test_options_of_the_hub_are_warned_of_with_a_file(
     assert not caplog.records  # the task's YAML has it for its own source
     load_splits({}, test_all=True, data_source=str(path), **{f"data_{option}": "x"})
     assert f"data.{option} is for data sets of the hub" in caplog.text
+
+
+# --- answers in SQuAD's shapes
+
+
+SHAPES = [
+    ({"text": ["a", "b", "a"], "answer_start": [1, 2, 3]}, ["a", "b"]),
+    ({"text": [], "answer_start": []}, []),
+    ({"text": "ab", "answer_start": 1}, ["ab"]),
+    ([{"text": "a", "answer_start": 1}, {"text": "b", "answer_start": 2}], ["a", "b"]),
+    (["a", "b"], ["a", "b"]),
+]
+
+
+@pytest.mark.parametrize(("value", "expected"), SHAPES)
+def test_answers_of_any_shape_are_texts(value: object, expected: list[str], tmp_path: Path):
+    path = write_lines(
+        tmp_path / "a.jsonl", [{"question": f"q {i}", "answers": value} for i in range(3)]
+    )
+    assert [doc["answers"] for doc in read(path)] == [expected] * 3
+
+
+@pytest.mark.parametrize("value", [{"spans": ["a"]}, [{"span": "a"}], {}])
+def test_nested_answers_without_text_are_refused_with_their_row(value: object, tmp_path: Path):
+    """Case F6: they passed for questions without an answer."""
+    rows = [{"question": "q", "answers": {"text": ["a"]}}, {"question": "r", "answers": value}]
+    path = write_lines(tmp_path / "a.jsonl", rows)
+    error = refused("a.jsonl:2: answers holds ", path)
+    assert "and no text" in error.what

@@ -13,11 +13,13 @@ import pytest
 from ft_harness.comparison.sentences import state_study
 from ft_harness.data import load_splits
 from ft_harness.paths import task_yamls_dir
-from ft_harness.pipeline import Experiment, run
+from ft_harness.pipeline.experiment import Experiment
+from ft_harness.pipeline.runs import run
 from ft_harness.recipe import load_recipe
 from ft_harness.records import load_records
+from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.examples import build_examples, trains_eos
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.loading import load_tasks
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -45,7 +47,7 @@ def real_tokenizer(shared: Path, name: str):
 def test_boundaries_with_real_tokenizers(shared: Path, name: str, task_name: str):
     tokenizer = real_tokenizer(shared, name)
     metadata = sst2_metadata(shared) | {"data_train_size": 50}
-    task = load_tasks(TaskSpec(task_name, metadata=metadata), ["train"])["train"]
+    task = load_tasks(find_task(task_name, metadata=metadata), ["train"])["train"]
     docs = list(task.eval_docs)
     examples = build_examples(task, docs, tokenizer, 512, eos=trains_eos(task, None))
     for doc, example in zip(docs, examples, strict=True):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ft_harness.pipeline import Experiment, run
+from ft_harness.pipeline.experiment import Experiment
+from ft_harness.pipeline.runs import run
 from ft_harness.recipe import load_recipe
 
 PAGE = Path(__file__).parents[2] / "docs" / "heads.md"

@@ -15,7 +15,8 @@ from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.paths import task_yamls_dir
 from ft_harness.recipe import EvalSection, ModelSection
 from ft_harness.records import load_records
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
 from tests.builders.tiny import save_model, write_jsonl
 
 SETTINGS = EvalSection(train_limit=20, batch_size=4)
@@ -33,7 +34,7 @@ def jobs_of(
     settings: EvalSection = SETTINGS,
     **metadata,
 ):
-    spec = TaskSpec(task, metadata={"data_source": str(source), **metadata})
+    spec = find_task(task, metadata={"data_source": str(source), **metadata})
     return plan_jobs(load_tasks(spec, settings.splits), "hash", base, settings)
 
 

@@ -12,7 +12,8 @@ from ft_harness.evaluation import ModelState, evaluate, plan_jobs
 from ft_harness.evaluation.backends import decoding
 from ft_harness.models.base_model import load_base_model
 from ft_harness.recipe import EvalSection, ModelSection
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import write_jsonl
 
@@ -36,7 +37,7 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scored(model_folder: Path, questions: Path, out: Path, **settings):
     section = EvalSection(splits=SPLITS, batch_size=4, **settings)
     base = load_base_model(ModelSection(pretrained=str(model_folder)))
-    tasks = load_tasks(TaskSpec("demo_qa", metadata={"data_source": str(questions)}), SPLITS)
+    tasks = load_tasks(find_task("demo_qa", metadata={"data_source": str(questions)}), SPLITS)
     assert decoding.problems(tasks, section.protocols()) == []
     return evaluate(ModelState("base", base), plan_jobs(tasks, "hash", base, section), out)
 
@@ -112,7 +113,7 @@ def test_check_forecasts_every_protocol(ft, tmp_path: Path, questions: Path):
     code, out, err = check(ft, tmp_path, questions, "demo_qa", section)
     assert code == 0, err
     assert "24 docs scored with base and tuned each" in out  # 6 docs x 2 x 2
-    assert out.count("behind 2 examples") == 1
+    assert out.count("after 2 examples") == 1
     assert out.count("of the first 6 prompts will be cut") == 2
 
 
@@ -154,7 +155,7 @@ def test_decodings_of_one_state_are_not_those_of_the_next(
         splits=["test"], batch_size=4, generation_kwargs=[{}, {"max_gen_toks": 3}, BEAMS]
     )
     base = load_base_model(ModelSection(pretrained=str(model_folder)))
-    tasks = load_tasks(TaskSpec("demo_qa", metadata={"data_source": str(questions)}), ["test"])
+    tasks = load_tasks(find_task("demo_qa", metadata={"data_source": str(questions)}), ["test"])
     first = plan_jobs(tasks, "hash", base, section)
     evaluate(ModelState("base", base), first, tmp_path)
     second = plan_jobs(tasks, "hash", base, section)

@@ -23,7 +23,8 @@ from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.paths import task_yamls_dir
 from ft_harness.recipe import EvalSection, ModelSection
 from ft_harness.records import Evaluation, ModelInfo
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
 from tests.builders.tiny import build_tokenizer, write_jsonl
 from tests.conftest import TOKENIZERS
 
@@ -370,7 +371,7 @@ RUNNING = [{"text": text} for text in TEXTS]
 def score(base: BaseModel, task: str, rows: list[dict], out: Path) -> Evaluation:
     source = write_jsonl(out / "data" / "all.jsonl", rows)
     settings = EvalSection(splits=["test"], batch_size=3)
-    spec = TaskSpec(task, metadata={"data_source": str(source), "test_all": True})
+    spec = find_task(task, metadata={"data_source": str(source), "test_all": True})
     jobs = plan_jobs(load_tasks(spec, settings.splits), "hash", base, settings)
     (done,) = evaluate(ModelState(base_subject(base.info.pretrained), base), jobs, out / "results")
     return done

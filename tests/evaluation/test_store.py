@@ -21,7 +21,8 @@ from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.recipe import EvalSection, ModelSection
 from ft_harness.records import Evaluation
 from ft_harness.storage import append_lines
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
 from tests.builders.tiny import save_model, write_jsonl
 
 
@@ -45,7 +46,7 @@ def jobs_of(
     base: BaseModel, source: Path, task: str = "demo_sentiment", digest: str = "hash", **settings
 ):
     section = EvalSection(splits=("test",), batch_size=3, **settings)
-    tasks = load_tasks(TaskSpec(task, metadata={"data_source": str(source)}), ["test"])
+    tasks = load_tasks(find_task(task, metadata={"data_source": str(source)}), ["test"])
     return plan_jobs(tasks, digest, base, section)
 
 

@@ -14,7 +14,8 @@ from ft_harness.evaluation import ModelState, base_subject, evaluate, plan_jobs
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.recipe import EvalSection, ModelSection
 from ft_harness.records import Evaluation
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.definition import TaskDefinition, find_task
+from ft_harness.tasks.loading import load_tasks
 from tests.builders.tiny import write_jsonl
 
 COURSE = """task: course_ppl
@@ -42,7 +43,7 @@ def stories(shared: Path, max_length: int | None = None) -> BaseModel:
     return load_base_model(section)
 
 
-def score(base: BaseModel, spec: TaskSpec, out: Path) -> Evaluation:
+def score(base: BaseModel, spec: TaskDefinition, out: Path) -> Evaluation:
     settings = EvalSection(splits=["test"], batch_size=8)
     jobs = plan_jobs(load_tasks(spec, settings.splits), "hash", base, settings)
     (done,) = evaluate(ModelState(base_subject(base.info.pretrained), base), jobs, out)
@@ -90,7 +91,7 @@ def test_running_text_equals_a_bare_loop(shared: Path, tmp_path: Path, name: str
     source = write_jsonl(tmp_path / "texts.jsonl", [{"text": text} for text in texts])
     done = score(
         base,
-        TaskSpec("text_ppl_custom", metadata={"data_source": str(source), "test_all": True}),
+        find_task("text_ppl_custom", metadata={"data_source": str(source), "test_all": True}),
         tmp_path,
     )
     total = tokens = 0.0
@@ -115,7 +116,7 @@ def test_a_model_knows_the_text_it_was_trained_on(shared: Path, tmp_path: Path):
         source = write_jsonl(
             out / "texts.jsonl", [{"text": text} for text in texts_of(shared, name)]
         )
-        spec = TaskSpec("text_ppl_custom", metadata={"data_source": str(source), "test_all": True})
+        spec = find_task("text_ppl_custom", metadata={"data_source": str(source), "test_all": True})
         ppl[name, max_length] = values(score(stories(shared, max_length), spec, out))["byte_ppl"]
     assert ppl["stories", 512] < ppl["stories", 64] < ppl["wikitext", 512]
     assert 1.4 < ppl["stories", 512] < 2.0
@@ -149,7 +150,7 @@ def test_the_course_formula_is_item_ppl_with_eos_in_the_target(
     base = stories(shared)
     (tmp_path / "course_ppl.yaml").write_text(COURSE, encoding="utf-8")
     source = write_jsonl(tmp_path / "rows.jsonl", instructions)
-    spec = TaskSpec("course_ppl", str(tmp_path), {"data_source": str(source), "test_all": True})
+    spec = find_task("course_ppl", str(tmp_path), {"data_source": str(source), "test_all": True})
     course = course_perplexities(base, instructions, eos=True)
     got = values(score(base, spec, tmp_path / "eos"))
     assert len(course) == 60

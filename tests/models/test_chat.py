@@ -18,13 +18,17 @@ from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.encoding import Encoder
 from ft_harness.models.prompts import PLAIN, PromptForm, prompt_form
 from ft_harness.paths import bundled_model_dir, task_yamls_dir
-from ft_harness.pipeline import Experiment, check_experiment, check_rows, evaluate_only, run
-from ft_harness.pipeline.preflight import check
+from ft_harness.pipeline.checks import check_tokens
+from ft_harness.pipeline.experiment import Experiment
+from ft_harness.pipeline.preflight import Scope, check
+from ft_harness.pipeline.runs import evaluate_only, run
+from ft_harness.pipeline.stages import check_experiment
 from ft_harness.recipe import EvalSection, ModelSection, Recipe, TaskSection
 from ft_harness.records import read_evaluation
 from ft_harness.storage import sha256_text
+from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.examples import build_examples, prompt_of
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import TrainingPlan, TrainingSet, build_training_set, finished_card, train
 from tests.builders.tiny import build_tokenizer, write_jsonl
 
@@ -75,7 +79,7 @@ def form_of(folder: Path, **changes) -> PromptForm:
 
 
 def task_of(name: str, source: Path):
-    return load_tasks(TaskSpec(name, metadata={"data_source": str(source)}), ["train", "test"])
+    return load_tasks(find_task(name, metadata={"data_source": str(source)}), ["train", "test"])
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +268,7 @@ def test_a_prompt_may_end_in_white_space_under_a_template(questions: Path, tmp_p
 def test_a_template_that_writes_bos_twice_is_refused(questions: Path, tmp_path: Path):
     folder = save_chat_model(tmp_path / "m", "{{ bos_token }}" + template_of(bos=True))
     task = task_of("demo_qa", questions)["train"]
-    with pytest.raises(InputError, match="BOS twice"):
+    with pytest.raises(InputError, match="two BOS"):
         build_examples(
             task, task.eval_docs, build_tokenizer("bpe_bos"), 256, eos=True, form=form_of(folder)
         )
@@ -288,15 +292,15 @@ def test_a_tokenizer_without_template_is_refused_before_the_model_is_loaded(
 ):
     folder = save_chat_model(tmp_path / "m", None)
     with pytest.raises(InputError, match="no chat template") as caught:
-        check(recipe_of(folder, questions), [tmp_path], trains=True)
+        check(recipe_of(folder, questions), [tmp_path], Scope(trains=True))
     assert caught.value.exit_code == 3
-    check(recipe_of(folder, questions, apply_chat_template=False), [tmp_path], trains=True)
+    check(recipe_of(folder, questions, apply_chat_template=False), [tmp_path], Scope(trains=True))
 
 
 def test_a_template_that_refuses_the_messages_is_named(questions: Path, tmp_path: Path):
     folder = save_chat_model(tmp_path / "m", "{{ raise_exception('only tools') }}")
     with pytest.raises(InputError, match="refuses the messages \\(only tools\\)"):
-        check(recipe_of(folder, questions), [tmp_path], trains=True)
+        check(recipe_of(folder, questions), [tmp_path], Scope(trains=True))
 
 
 def test_what_a_template_does_unasked_is_in_the_report(questions: Path, tmp_path: Path):
@@ -304,21 +308,21 @@ def test_what_a_template_does_unasked_is_in_the_report(questions: Path, tmp_path
         tmp_path / "dated", "{{ strftime_now('%d') }}" + template_of(turns=NO_SYSTEM)
     )
     report = check(
-        recipe_of(dated, questions, system_instruction="Be brief."), [tmp_path], trains=True
-    ).report
+        recipe_of(dated, questions, system_instruction="Be brief."), [tmp_path], Scope(trains=True)
+    ).findings.facts
     assert "the template writes today's date: prompts differ from day to day" in report
     assert "the template has no system role: task.system_instruction is left out" in report
     plain = save_chat_model(tmp_path / "plain", template_of())
     report = check(
-        recipe_of(plain, questions, system_instruction="Be brief."), [tmp_path], trains=True
-    ).report
+        recipe_of(plain, questions, system_instruction="Be brief."), [tmp_path], Scope(trains=True)
+    ).findings.facts
     assert f"chat template {sha256_text(template_of())[:16]}" in report
     assert not [line for line in report if line.startswith("the template")]
 
 
 def training_set(recipe: Recipe, base: BaseModel, source: Path, form: PromptForm) -> TrainingSet:
     tasks = load_tasks(
-        TaskSpec("demo_qa", metadata={"data_source": str(source)}), ["train", "validation", "test"]
+        find_task("demo_qa", metadata={"data_source": str(source)}), ["train", "validation", "test"]
     )
     return build_training_set(tasks, base, recipe, "task", form)
 
@@ -420,7 +424,7 @@ def test_a_chat_run_from_check_to_report(tmp_path: Path):
     recipe = Recipe.model_validate(content)
     experiment = Experiment("chat", recipe, file, tmp_path, "ft-harness run")
     checked = check_experiment(experiment, trains=True)
-    line, *_ = check_rows(experiment, checked)
+    line, *_ = check_tokens(experiment, checked).facts
     assert line.startswith("12 training rows of ")
     assert "EOS trained in each" in line
     study, _ = run([experiment], "report", lambda _: None)

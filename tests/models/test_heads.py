@@ -25,7 +25,8 @@ from ft_harness.models.heads import HEAD_FILE, HeadPlan, check_labels, encode_te
 from ft_harness.pipeline import checks
 from ft_harness.recipe import ModelSection, Recipe
 from ft_harness.records import load_records
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import TrainingPlan, build_training_set, finished_card, train
 from tests.builders.command import assert_three_lines
 from tests.builders.interruptions import kill_at_step
@@ -258,7 +259,7 @@ def test_another_head_is_another_state(backbones: dict[str, Path], pairs: Path):
     from ft_harness.evaluation import ModelState, fingerprint, plan_jobs
     from ft_harness.recipe import EvalSection
 
-    tasks = load_tasks(TaskSpec("snli_custom", metadata={"data_source": str(pairs)}), ["test"])
+    tasks = load_tasks(find_task("snli_custom", metadata={"data_source": str(pairs)}), ["test"])
     prints = set()
     for plan in (
         PLAN,
@@ -349,7 +350,7 @@ def test_a_permuted_head_is_refused_before_and_when_it_is_loaded(
     with pytest.raises(InputError, match="in another order"):
         load(tmp_path)
     recipe = recipe_of(tmp_path, pairs)
-    tasks = load_tasks(TaskSpec("snli_custom", metadata=recipe.task_metadata()), ["test"])
+    tasks = load_tasks(find_task("snli_custom", metadata=recipe.task_metadata()), ["test"])
     from transformers import AutoConfig
 
     (problem,) = heads.problems(recipe, tasks.values(), AutoConfig.from_pretrained(tmp_path))
@@ -561,10 +562,10 @@ def test_preflight_finds_what_a_head_can_not_do(backbones: dict[str, Path], pair
     }
     for words, (name, fields) in wrong.items():
         recipe = recipe_of(backbones["bert"], pairs, task={"name": name, "text_fields": fields})
-        tasks = load_tasks(TaskSpec(name, metadata=metadata), ["train"])
+        tasks = load_tasks(find_task(name, metadata=metadata), ["train"])
         (problem,) = heads.problems(recipe, tasks.values(), None)
         assert words in problem.what
-    task = load_tasks(TaskSpec("snli_custom", metadata=metadata), ["train"])["train"]
+    task = load_tasks(find_task("snli_custom", metadata=metadata), ["train"])["train"]
     choices = [["yes", "maybe", "no"], ["yes", "no", "maybe"]]
     changing = SimpleNamespace(
         config=task.config, OUTPUT_TYPE=task.OUTPUT_TYPE, eval_docs=list(task.eval_docs)[:2],
@@ -580,7 +581,7 @@ def test_preflight_finds_what_a_head_can_not_do(backbones: dict[str, Path], pair
 
 def training_of(recipe: Recipe, base: BaseModel):
     tasks = load_tasks(
-        TaskSpec("snli_custom", metadata=recipe.task_metadata()), ["train", "validation", "test"]
+        find_task("snli_custom", metadata=recipe.task_metadata()), ["train", "validation", "test"]
     )
     return build_training_set(tasks, base, recipe, "task")
 
@@ -824,7 +825,7 @@ def test_lm_eval_itself_gives_the_same_samples(
 
     metadata = {"data_source": str(pairs)}
     base = load(backbones["bert"], dataclasses.replace(PLAN, init=tuned / HEAD_FILE))
-    tasks = load_tasks(TaskSpec("snli_custom", metadata=metadata), ["test"])
+    tasks = load_tasks(find_task("snli_custom", metadata=metadata), ["test"])
     jobs = plan_jobs(tasks, "hash", base, EvalSection(splits=("test",), batch_size=4))
     with attached(tuned, base, PAIRS) as (model, info):
         (ours,) = evaluate(ModelState("bert", model, info), jobs, tmp_path)
@@ -914,9 +915,10 @@ def test_the_base_row_is_the_same_in_another_process(backbones: dict[str, Path])
 
 def test_texts_that_nothing_parts_are_pointed_out():
     plain, encoder = build_tokenizer("bpe_plain"), pair_tokenizer("bert")
-    assert "nothing between" in checks.describe_pairs(plain, ("premise", "hypothesis"))
-    assert checks.describe_pairs(encoder, ("premise", "hypothesis")) is None
-    assert checks.describe_pairs(plain, None) is None
+    (notice,) = checks.pair_notices(plain, ("premise", "hypothesis"))
+    assert "nothing between premise and hypothesis" in notice.what
+    assert checks.pair_notices(encoder, ("premise", "hypothesis")) == []
+    assert checks.pair_notices(plain, None) == []
     assert (
         make_batch(encode_texts(encoder, [("a", "b")], 9), 0, types=True)["token_type_ids"].sum()
         == 2

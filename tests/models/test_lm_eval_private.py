@@ -21,7 +21,7 @@ from lm_eval.api.model import LM, TemplateLM
 from lm_eval.caching import cache
 from lm_eval.loggers import EvaluationTracker
 from lm_eval.models.huggingface import HFLM
-from lm_eval.tasks import _yaml_loader
+from lm_eval.tasks import _factory, _yaml_loader
 
 import ft_harness
 from ft_harness.models import lm_eval_private
@@ -35,7 +35,6 @@ PARTS = {  # what -> its parameters
     TemplateLM.loglikelihood: "self requests disable_tqdm",
     TemplateLM.chat_template: "self chat_template",
     HFLM._loglikelihood_tokens: "self requests disable_tqdm override_bs",
-    _yaml_loader.load_yaml: "path resolve_func recursive _seen",
     HarnessCLI.parse_args: "self",
     HarnessCLI.execute: "self args",
     utils.apply_template: "template doc",
@@ -77,6 +76,7 @@ def test_what_is_replaced_is_looked_up_when_it_is_called():
     assert "_import_func_in_yml(spec, base_dir)" in inspect.getsource(_yaml_loader)
     assert "_load_module_with_cache(" in inspect.getsource(lm_eval_private._import_function)
     assert "lm_eval.api.model.CachingLM(" in inspect.getsource(evaluator)
+    assert inspect.getsource(_factory).count("= ConfigurableTask(config=") >= 1
     running = inspect.getsource(Run._execute)
     assert "from lm_eval.loggers import EvaluationTracker" in running
     assert "evaluation_tracker.save_results_samples(" in running
@@ -133,9 +133,9 @@ def test_they_are_used_in_one_file():
 
 def test_every_one_is_watched():
     watched = {part.__name__ for part in PARTS} | {"_create_model", "env", "HarnessCLI"}
-    watched |= {"dill", "_Base", "EvaluationTracker"}
+    watched |= {"dill", "_Base", "EvaluationTracker", "ConfigurableTask"}
     used = {name.rpartition(".")[2] for name in private_uses(PRIVATE)}
-    assert used <= watched | {"_yaml_loader"}
+    assert used <= watched | {"_yaml_loader", "_factory"}
 
 
 def test_a_model_shares_docs_by_these():

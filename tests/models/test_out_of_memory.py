@@ -20,7 +20,8 @@ from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.memory import attempt, is_out_of_memory
 from ft_harness.recipe import EvalSection, ModelSection
 from ft_harness.records import Evaluation
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import write_jsonl
 
@@ -301,7 +302,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def score(
     base: BaseModel, source: Path, results: Path, subject: str = "base--tiny", adapter=None
 ) -> Evaluation:
-    tasks = load_tasks(TaskSpec("demo_sentiment", metadata={"data_source": str(source)}), ["test"])
+    tasks = load_tasks(find_task("demo_sentiment", metadata={"data_source": str(source)}), ["test"])
     jobs = plan_jobs(tasks, "hash", base, EvalSection(splits=("test",), batch_size=4))
     (done,) = evaluate(ModelState(subject, base, adapter), jobs, results)
     return done

@@ -20,7 +20,8 @@ from ft_harness.models.adapters import attached, read_card
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.recipe import EvalSection, ModelSection, Recipe
 from ft_harness.records import load_records
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import TrainingPlan, build_training_set, train
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import build_tokenizer
@@ -315,7 +316,7 @@ def test_the_model_argument_refuses_odd_dimensions_too(model_folder: Path):
 
 def test_quantisation_makes_another_evaluation(wide: Path, nf4: BaseModel, reviews: Path):
     tasks = load_tasks(
-        TaskSpec("demo_sentiment", metadata={"data_source": str(reviews)}), ("test",)
+        find_task("demo_sentiment", metadata={"data_source": str(reviews)}), ("test",)
     )
     plain = load_base_model(section(wide, None))
     settings = EvalSection(splits=("test",))
@@ -345,7 +346,7 @@ def make_recipe(wide: Path, reviews: Path, kind: str | None) -> Recipe:
 
 
 def train_on(base: BaseModel, recipe: Recipe, folder: Path) -> dict[str, torch.Tensor]:
-    spec = TaskSpec("demo_sentiment", metadata=recipe.task_metadata())
+    spec = find_task("demo_sentiment", metadata=recipe.task_metadata())
     data = build_training_set(load_tasks(spec, ["train", "validation"]), base, recipe, "task")
     card = train(TrainingPlan(recipe, base, data), folder)
     assert card.model.quantization == base.info.quantization

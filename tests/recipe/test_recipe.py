@@ -350,7 +350,7 @@ def test_the_fields_of_another_recipe_are_named(tmp_path: Path):
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "/x", ".hidden", "x" * 81, "a\0b", "-rf"])
 def test_a_name_that_is_no_folder_of_its_own_is_refused(name: str):
-    with pytest.raises(ConfigError, match="the name"):
+    with pytest.raises(ConfigError, match="is not a valid name"):
         check_name(name)
 
 

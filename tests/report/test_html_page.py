@@ -17,7 +17,7 @@ from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.cases import Answer, CaseSummary, Item, Listing, find_cases, list_items
 from ft_harness.comparison.cases.listing import cut
 from ft_harness.comparison.pairing import pair_items
-from ft_harness.pipeline.listings import share_out
+from ft_harness.pipeline.explanations import share_out
 from ft_harness.records import Sample
 from ft_harness.report import (
     Explorer,

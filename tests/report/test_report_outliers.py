@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ft_harness.comparison.aggregator import aggregate
-from ft_harness.pipeline.outliers import find_outliers
+from ft_harness.comparison.terms import Terms
+from ft_harness.pipeline.explanations import find_outliers
 from ft_harness.records import Evaluation
 from tests.builders.records import make_record, make_sample, write_evaluation
 
@@ -40,7 +41,7 @@ def scored(tmp_path: Path) -> list[Evaluation]:
 
 
 def test_the_largest_losses_per_token_are_found(scored: list[Evaluation]):
-    study = aggregate(scored, name="x", command="x", allow_mismatch=["items"])
+    study = aggregate(scored, name="x", command="x", terms=Terms(allow_mismatch=("items",)))
     (found,) = find_outliers(study, scored)
     # losses per token after tuning: 0.5, 4, 2, 0.25, -, 1.5, 0.1; the five largest leave out the
     # last item alone
@@ -60,7 +61,9 @@ def test_the_largest_losses_per_token_are_found(scored: list[Evaluation]):
 def test_nothing_is_found_where_nothing_is_scored(tmp_path: Path):
     scored = [write(tmp_path / "base", None, BASE), write(tmp_path / "tuned", "mine", [None] * 7)]
     assert (
-        find_outliers(aggregate(scored, name="x", command="x", allow_mismatch=["items"]), scored)
+        find_outliers(
+            aggregate(scored, name="x", command="x", terms=Terms(allow_mismatch=("items",))), scored
+        )
         == []
     )
 

@@ -11,15 +11,18 @@ from ft_harness.models import encoding
 from ft_harness.models.encoding import Encoder
 from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.tasks import examples
+from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.examples import (
     Example,
     build_examples,
+    cut_notice,
     describe_examples,
     mark_trained,
     prompt_of,
     trains_eos,
 )
-from ft_harness.tasks.loading import TaskSpec, load_tasks, task_files, training_problems
+from ft_harness.tasks.listing import task_files
+from ft_harness.tasks.loading import load_tasks, training_problems
 from tests.builders.tiny import build_tokenizer, write_jsonl
 
 SHIPPED = sorted(task_files())
@@ -45,7 +48,7 @@ def shipped_task(name: str, folder: Path):
     row = next(fields for prefix, fields in FIELDS.items() if name.startswith(prefix))
     for split in ("train", "validation", "test"):
         write_jsonl(folder / f"{split}.jsonl", [row])
-    return load_tasks(TaskSpec(name, metadata={"data_source": str(folder)}), ["train"])["train"]
+    return load_tasks(find_task(name, metadata={"data_source": str(folder)}), ["train"])["train"]
 
 
 def scored_by_lm_eval(task, doc, tokenizer) -> list[tuple[list[int], list[int]]]:
@@ -116,7 +119,7 @@ def test_a_batch_is_encoded_as_lm_eval_encodes_each_row(
     for split in ("train", "validation", "test"):
         write_jsonl(tmp_path / f"{split}.jsonl", rows)
     task = load_tasks(
-        TaskSpec("demo_sentiment", metadata={"data_source": str(tmp_path)}), ["train"]
+        find_task("demo_sentiment", metadata={"data_source": str(tmp_path)}), ["train"]
     )["train"]
     monkeypatch.setattr(examples, "_BATCH", 4)
     built = build_examples(task, task.eval_docs, tokenizer, 512, eos=False)
@@ -157,7 +160,7 @@ def test_templates_are_compiled_once_and_lm_eval_is_left_as_it_was():
 
 def test_bos_twice_is_refused(tmp_path: Path):
     task, tokenizer = user_task(tmp_path, "<s><s>{{q}}"), build_tokenizer("bpe_bos")
-    with pytest.raises(InputError, match="BOS twice") as caught:
+    with pytest.raises(InputError, match="two BOS") as caught:
         build_examples(task, task.eval_docs, tokenizer, 64, eos=True)
     assert caught.value.exit_code == 3
 
@@ -193,8 +196,12 @@ def test_the_report_counts_lengths_trained_tokens_and_cuts():
     rows = [Example([1] * size, [5, 2], truncated=size == 9) for size in (2, 9, 3)]
     assert describe_examples(rows, eos=True) == (
         "3 training rows of 3 / 4 / 10 tokens (min / median / max), 6 trained tokens, EOS trained in each, "
-        "1 prompts cut (33.3%); WARNING: raise model.max_length or shorten the prompts"
+        "1 prompts cut (33.3%)"
     )
+    notice = cut_notice(rows)
+    assert notice is not None
+    assert notice.what == "1 of 3 training prompts are cut (33.3%)"
+    assert cut_notice(rows + rows[:1] * 30) is None
     assert describe_examples(rows * 1 + rows[:1] * 30, eos=False).endswith(
         "EOS not trained, 1 prompts cut (3.0%)"
     )
@@ -260,7 +267,7 @@ def user_task(folder: Path, text: str):
         "metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]\n",
         encoding="utf-8",
     )
-    return load_tasks(TaskSpec("user", include_path=str(folder)), ["train"])["train"]
+    return load_tasks(find_task("user", include_path=str(folder)), ["train"])["train"]
 
 
 def test_prompts_that_end_in_white_space_are_refused(tmp_path: Path):

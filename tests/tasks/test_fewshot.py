@@ -10,10 +10,11 @@ from ft_harness.errors import InputError, ProblemsError
 from ft_harness.evaluation import Job, ModelState, evaluate, fingerprint, plan_jobs
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.paths import task_yamls_dir
-from ft_harness.pipeline.preflight import check
+from ft_harness.pipeline.preflight import Scope, check
 from ft_harness.recipe import EvalSection, ModelSection, Protocol, Recipe
 from ft_harness.tasks import fewshot
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
 from tests.builders.tiny import review_rows, write_jsonl
 
 
@@ -29,7 +30,7 @@ def settings_of(**changes) -> EvalSection:
 def job_of(base: BaseModel, source: Path, **changes) -> Job:
     settings = settings_of(**changes)
     tasks = load_tasks(
-        TaskSpec("demo_sentiment", metadata={"data_source": str(source)}), settings.splits
+        find_task("demo_sentiment", metadata={"data_source": str(source)}), settings.splits
     )
     (job,) = plan_jobs(tasks, "hash", base, settings)
     return job
@@ -146,7 +147,7 @@ def test_scoring_the_split_of_the_examples_is_refused(
         check(
             recipe_of(model_folder, reviews, splits=["train", "test"], **shots),
             [tmp_path],
-            trains=True,
+            Scope(trains=True),
         )
     assert caught.value.exit_code == 3
     assert "--set 'eval.splits=[validation,test]'" in caught.value.action
@@ -160,9 +161,9 @@ def test_fixed_rows_that_are_scored_are_refused(model_folder: Path, tmp_path: Pa
     with pytest.raises(
         InputError, match=r"1 of the rows of eval\.fewshot_ids are scored too, first row 8"
     ) as caught:
-        check(recipe_of(model_folder, source, fewshot_ids="last:3"), [tmp_path], trains=True)
+        check(recipe_of(model_folder, source, fewshot_ids="last:3"), [tmp_path], Scope(trains=True))
     assert caught.value.exit_code == 3
-    check(recipe_of(model_folder, source, fewshot_ids="first:3"), [tmp_path], trains=True)
+    check(recipe_of(model_folder, source, fewshot_ids="first:3"), [tmp_path], Scope(trains=True))
 
 
 def test_scored_rows_are_left_out_of_the_pool_and_counted(
@@ -176,7 +177,9 @@ def test_scored_rows_are_left_out_of_the_pool_and_counted(
         {"text": train[7]["text"].upper().replace(" ", "  "), "label": train[7]["label"]},
     ]
     source = reviews_with(tmp_path / "data", train, copied)
-    report = check(recipe_of(model_folder, source, num_fewshot=2), [tmp_path], trains=True).report
+    report = check(
+        recipe_of(model_folder, source, num_fewshot=2), [tmp_path], Scope(trains=True)
+    ).findings.facts
     assert (
         "test: 2 few-shot examples for each item out of 2, 8 rows left out that are scored too"
         in report
@@ -196,7 +199,7 @@ def test_a_row_with_another_id_is_the_same_item(tmp_path: Path):
     write_jsonl(tmp_path / "train.jsonl", [*others, {**row, "id": "train-1"}])
     for split in ("validation", "test"):
         write_jsonl(tmp_path / f"{split}.jsonl", [{**row, "id": f"{split}-1"}])
-    task = load_tasks(TaskSpec("squad_custom", metadata={"data_source": str(tmp_path)}), ["test"])[
+    task = load_tasks(find_task("squad_custom", metadata={"data_source": str(tmp_path)}), ["test"])[
         "test"
     ]
     assert fewshot.find_shots(task, Protocol(shots=2)).left_out == 1
@@ -218,7 +221,7 @@ def test_another_answer_to_a_scored_question_is_left_out_too(tmp_path: Path):
     )
     for split in ("validation", "test"):
         write_jsonl(tmp_path / f"{split}.jsonl", [row])
-    task = load_tasks(TaskSpec("squad_custom", metadata={"data_source": str(tmp_path)}), ["test"])[
+    task = load_tasks(find_task("squad_custom", metadata={"data_source": str(tmp_path)}), ["test"])[
         "test"
     ]
     shots = fewshot.find_shots(task, Protocol(shots=2))
@@ -229,13 +232,13 @@ def test_a_pool_smaller_than_the_shots_is_refused_with_numbers(model_folder: Pat
     train = review_rows(10)
     source = reviews_with(tmp_path / "data", train, train[:8])
     with pytest.raises(InputError) as caught:
-        check(recipe_of(model_folder, source, num_fewshot=3), [tmp_path], trains=True)
+        check(recipe_of(model_folder, source, num_fewshot=3), [tmp_path], Scope(trains=True))
     assert caught.value.what == (
         "demo_sentiment@test: 3 few-shot examples are asked for, 2 of 10 training rows can be shown (8 are scored too)"
     )
     for ids in ("last:11", [10]):
         with pytest.raises(InputError, match="doesn't have"):
-            check(recipe_of(model_folder, source, fewshot_ids=ids), [tmp_path], trains=True)
+            check(recipe_of(model_folder, source, fewshot_ids=ids), [tmp_path], Scope(trains=True))
 
 
 def test_every_fault_of_the_examples_is_found_at_once(
@@ -245,7 +248,7 @@ def test_every_fault_of_the_examples_is_found_at_once(
         model_folder, reviews, splits=["train", "validation", "test"], num_fewshot=65
     )
     with pytest.raises(ProblemsError) as caught:
-        check(recipe, [tmp_path], trains=True)
+        check(recipe, [tmp_path], Scope(trains=True))
     assert [problem.what.split(":")[0] for problem in caught.value.problems] == [
         "demo_sentiment", "demo_sentiment@validation", "demo_sentiment@test",
     ]  # fmt: skip
@@ -253,7 +256,7 @@ def test_every_fault_of_the_examples_is_found_at_once(
 
 def test_everything_in_test_leaves_no_examples(reviews: Path):
     metadata = {"data_source": str(reviews), "test_all": True}
-    task = load_tasks(TaskSpec("demo_sentiment", metadata=metadata), ["test"])["test"]
+    task = load_tasks(find_task("demo_sentiment", metadata=metadata), ["test"])["test"]
     with pytest.raises(InputError, match="0 of 0 training rows"):
         fewshot.find_shots(task, Protocol(shots=1))
 
@@ -262,7 +265,7 @@ def test_running_text_has_no_examples(tmp_path: Path):
     for split in ("train", "validation", "test"):
         write_jsonl(tmp_path / f"{split}.jsonl", [{"text": f"{split} {i}"} for i in range(3)])
     task = load_tasks(
-        TaskSpec("text_ppl_custom", metadata={"data_source": str(tmp_path)}), ["test"]
+        find_task("text_ppl_custom", metadata={"data_source": str(tmp_path)}), ["test"]
     )["test"]
     with pytest.raises(InputError, match="running text"):
         fewshot.find_shots(task, Protocol(shots=1))
@@ -277,6 +280,6 @@ def test_examples_of_another_split_than_train_are_refused(reviews: Path, tmp_pat
         "metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]\n",
         encoding="utf-8",
     )
-    task = load_tasks(TaskSpec("other", include_path=str(tmp_path)), ["test"])["test"]
+    task = load_tasks(find_task("other", include_path=str(tmp_path)), ["test"])["test"]
     with pytest.raises(InputError, match="come from the split validation"):
         fewshot.find_shots(task, Protocol(shots=1))

@@ -13,7 +13,7 @@ import pytest
 from ft_harness.paths import task_yamls_dir
 from ft_harness.pipeline import preflight
 from ft_harness.recipe import Recipe
-from ft_harness.tasks.loading import TaskSpec
+from ft_harness.tasks.definition import find_task
 
 
 def stock_task(name: str, metadata: dict[str, Any]):
@@ -135,5 +135,7 @@ def test_check_of_real_tasks_finds_nothing(shared: Path):
         ("snli_custom_gen", "data/snli"),
         ("zh_classical_custom", "data/adl2023_hw3/train.json"),
     ):
-        lines = preflight.check_task(TaskSpec(name, metadata={"data_source": str(shared / source)}))
-        assert lines[1].startswith("train ")
+        found = preflight.check_task(
+            find_task(name, metadata={"data_source": str(shared / source)})
+        )
+        assert found.facts[1].startswith("train ")

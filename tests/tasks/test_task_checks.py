@@ -11,17 +11,13 @@ from pathlib import Path
 import pytest
 
 from ft_harness.errors import ConfigError, InputError, PolicyError, ProblemsError
-from ft_harness.paths import task_yamls_dir
-from ft_harness.pipeline import check_all
-from ft_harness.tasks.checks import (
-    code_problems,
-    files_of,
-    is_trusted,
-    metric_problems,
-    mock_problems,
-    with_includes,
-)
-from ft_harness.tasks.loading import TaskSpec, list_tasks, load_tasks
+from ft_harness.paths import is_installed, task_yamls_dir
+from ft_harness.pipeline.checks import CheckOptions, check_all
+from ft_harness.tasks.checks import code_problems, metric_problems
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.listing import TaskReader, list_tasks, merge
+from ft_harness.tasks.loading import load_tasks
+from ft_harness.tasks.mock_answers import mock_problems
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import review_rows, write_jsonl
 
@@ -69,7 +65,7 @@ def put(folder: Path, text: str, name: str = "mine.yaml") -> Path:
 def load(folder: Path, text: str, *, trust_code: bool = False):
     put(folder, text)
     source = {"data_source": str(folder.parent / "data")}
-    return load_tasks(TaskSpec("mine", str(folder), source, trust_code), ["test"])["test"]
+    return load_tasks(find_task("mine", str(folder), source, trust_code), ["test"])["test"]
 
 
 def check(ft, folder: Path, *names: str, extra: tuple[str, ...] = ()) -> tuple[int, str, str]:
@@ -91,9 +87,9 @@ def test_a_sound_task_is_checked_and_counted(ft, folder: Path):
     put(folder, MINE)
     code, out, err = check(ft, folder)
     assert code == 0, err
-    count = int(out.split()[0])
-    assert out.startswith(f"{count} things checked, no fault:")
-    assert len(out.splitlines()) == count + 1 >= 4
+    first, *lines = out.splitlines()
+    assert first == f"no fault, no warning, {len(lines)} things looked at"
+    assert len(lines) >= 3
     assert "train 8 docs, validation 4 docs, test 4 docs" in out
     assert "1 metrics, on mock answers too" in out
 
@@ -128,13 +124,13 @@ def test_one_bad_task_in_a_list_of_three_is_found_before_any_work(ft, folder: Pa
     )
     code, out, err = check(ft, folder, "mine", "other", "demo_nl")
     assert code == 2  # the smallest of 3 (a template) and 2 (no such task)
-    assert out == ""
+    assert out.startswith("2 faults, no warning, ")
     assert_three_lines(err, "'txt' is undefined", "no task demo_nl; did you mean demo_nli?")
 
 
 def test_nothing_checked_is_a_fault():
     with pytest.raises(ConfigError, match="nothing was checked"):
-        check_all([], pytest.fail, pytest.fail)
+        check_all([], CheckOptions())
 
 
 def test_a_missing_recipe_is_named_as_a_file(ft):
@@ -178,9 +174,17 @@ FAULTS = {
     "aliases": ("task: mine\n" + "\n".join(BOMB), 3, "more than 10000 values"),
     "depth": ("task: mine\na: " + "[" * 100_000, 3, "more than 50 levels deep"),
     "white space": (MINE.replace("It was", "It was "), 3, "a prompt ends in white space"),
-    "choices alike": (MINE.replace("[bad, good]", "[bad, bad]"), 3, "are empty or not distinct"),
-    "an empty choice": (MINE.replace("[bad, good]", '[bad, " "]'), 3, "are empty or not distinct"),
-    "two blanks": (MINE.replace("[bad, good]", '[" bad", " good"]'), 3, "begin with a blank"),
+    "choices alike": (
+        MINE.replace("[bad, good]", "[bad, bad]"),
+        3,
+        "equal choices in 8 of 8 rows (rows 0, 1, 2, 3, 4, ..., counted from 0)",
+    ),
+    "an empty choice": (
+        MINE.replace("[bad, good]", '[bad, " "]'),
+        3,
+        "an empty choice in 8 of 8 rows",
+    ),
+    "two blanks": (MINE.replace("[bad, good]", '[" bad", " good"]'), 3, "begins with a blank"),
     "a choice too few": (
         MINE.replace("[bad, good]", "[bad]"),
         3,
@@ -206,7 +210,11 @@ FAULTS = {
         3,
         "Range too big",
     ),
-    "no output": (MINE.replace("multiple_choice", "many_choices"), 3, "can't be built"),
+    "no output": (
+        MINE.replace("multiple_choice", "many_choices"),
+        3,
+        "output_type is 'many_choices'",
+    ),
 }
 
 
@@ -425,12 +433,12 @@ def test_an_include_outside_the_folder_is_refused_unread(ft, folder: Path):
     assert "a word" not in err
     (folder / "link.yml").symlink_to(folder.parent / "outside.yml")
     with pytest.raises(PolicyError, match="outside its folder"):
-        files_of(put(folder, "include: link.yml\n" + MINE))
+        TaskReader().follow(put(folder, "include: link.yml\n" + MINE))
     assert [entry["task"] for entry in list_tasks(str(folder)) if entry["task"] == "mine"] == [
         "mine"
     ]
     put(folder, "include: ../outside.yml\n" + MINE)
-    assert with_includes(path, trust_code=True)["secret"] == "a word"
+    assert merge(TaskReader().follow(path, trust_code=True))["secret"] == "a word"
 
 
 def test_includes_below_the_folder_and_of_ours_are_fine(folder: Path):
@@ -449,7 +457,11 @@ def test_a_later_include_wins_and_the_task_wins_over_all(folder: Path):
     put(folder, "doc_to_text: one\nversion: 1\nmetadata: {a: 1}\n", "one.yml")
     put(folder, "include: one.yml\nversion: 2\n", "two.yml")
     path = put(folder, "include: [two.yml, one.yml]\nmetadata: {b: 2}\n")
-    assert with_includes(path) == {"doc_to_text": "one", "version": 1, "metadata": {"b": 2}}
+    assert merge(TaskReader().follow(path)) == {
+        "doc_to_text": "one",
+        "version": 1,
+        "metadata": {"b": 2},
+    }
 
 
 def test_ours_and_lm_evals_own_are_trusted(folder: Path):
@@ -457,24 +469,26 @@ def test_ours_and_lm_evals_own_are_trusted(folder: Path):
 
     built_in = Path(lm_eval.__file__).parent / "tasks" / "gsm8k" / "gsm8k.yaml"
     assert built_in.is_file()
-    assert is_trusted(DEMO)
-    assert is_trusted(built_in)
-    assert not is_trusted(put(folder, MINE))
-    assert code_problems(DEMO) == []
+    assert is_installed(DEMO)
+    assert is_installed(built_in)
+    assert not is_installed(put(folder, MINE))
+    assert code_problems(find_task("demo_sentiment")) == []
 
 
 def test_metrics_are_checked_in_name_and_direction(folder: Path):
     text = METRICS.replace("acc,", "brier,")
-    (problem,) = metric_problems(put(folder, text))
+    put(folder, "task: mine\n" + text)
+    (problem,) = metric_problems(find_task("mine", str(folder)))
     assert "brier has the wrong direction" in problem.what
     assert problem.expected == "higher_is_better: false"
-    assert metric_problems(put(folder, text.replace("true", "false"))) == []
+    put(folder, "task: mine\n" + text.replace("true", "false"))
+    assert metric_problems(find_task("mine", str(folder))) == []
 
 
 def test_several_refusals_come_together(folder: Path):
     put(folder, CODE["a module beside it"][0] + "process_docs: !function os.abort\n")
     with pytest.raises(ProblemsError) as caught:
-        load_tasks(TaskSpec("mine", str(folder)), ["test"])
+        load_tasks(find_task("mine", str(folder)), ["test"])
     assert len(caught.value.problems) == 2
     assert caught.value.exit_code == 4
 

@@ -12,12 +12,13 @@ import pytest
 from ft_harness.evaluation import ModelState, evaluate, plan_jobs
 from ft_harness.metrics import find_metric
 from ft_harness.models.base_model import load_base_model
-from ft_harness.paths import task_yamls_dir
+from ft_harness.paths import is_installed, task_yamls_dir
 from ft_harness.pipeline import preflight
 from ft_harness.recipe import EvalSection, ModelSection
 from ft_harness.storage.strict_files import read_yaml
-from ft_harness.tasks.checks import is_trusted, with_includes
-from ft_harness.tasks.loading import TaskSpec, load_tasks, task_hash, training_problems
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.listing import TaskReader, merge
+from ft_harness.tasks.loading import load_tasks, training_problems
 
 SHIPPED = sorted(task_yamls_dir().rglob("*.yaml"))
 NAMES = [path.stem for path in SHIPPED]
@@ -83,7 +84,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def load(name: str, sources: dict[str, str], **metadata):
     return load_tasks(
-        TaskSpec(name, metadata={"data_source": sources[name], **metadata}),
+        find_task(name, metadata={"data_source": sources[name], **metadata}),
         ["train", "validation", "test"],
     )
 
@@ -91,7 +92,7 @@ def load(name: str, sources: dict[str, str], **metadata):
 def test_tasks_are_shipped():
     assert len(SHIPPED) >= 15, "the shipped task YAMLs were not found"
     assert len(set(NAMES)) == len(NAMES)
-    assert all(map(is_trusted, SHIPPED))
+    assert all(map(is_installed, SHIPPED))
 
 
 def test_the_families_are_there_in_both_forms():
@@ -139,7 +140,7 @@ def test_every_list_of_metrics_is_documented_and_used(path: Path):
     scored = [
         task.stem
         for task in SHIPPED
-        if with_includes(task)["metric_list"] == content["metric_list"]
+        if merge(TaskReader().follow(task))["metric_list"] == content["metric_list"]
     ]
     assert sorted(re.findall(r"`(\w+)`", row[1])) == sorted(scored)
 
@@ -175,8 +176,8 @@ def test_every_task_loads_renders_and_lists_its_metrics(name: str, sources: dict
 @pytest.mark.parametrize("name", ["snli_custom", "squad_v2_custom", "text_ppl_custom"])
 def test_a_task_checks_without_a_recipe(name: str, sources: dict[str, str]):
     task, docs, metrics, *_ = preflight.check_task(
-        TaskSpec(name, metadata={"data_source": sources[name]})
-    )
+        find_task(name, metadata={"data_source": sources[name]})
+    ).facts
     assert task.startswith(f"task {name} (")
     assert docs == "train 6 docs, validation 4 docs, test 4 docs"
     assert metrics.endswith("metrics, on mock answers too")
@@ -216,7 +217,7 @@ def test_prompts_and_answers(
 def test_line_breaks_of_a_web_page_become_blanks(tmp_path: Path):
     from lm_eval.utils import apply_template
 
-    template = with_includes(task_yamls_dir() / "imdb" / "imdb_custom.yaml")["doc_to_text"]
+    template = find_task("imdb_custom").content["doc_to_text"]
     assert (
         apply_template(template, {"text": " Good.<br /><br />Bad. "})
         == "Review: Good.  Bad.\nSentiment:"
@@ -227,7 +228,7 @@ def test_line_breaks_of_a_web_page_become_blanks(tmp_path: Path):
     ("one", "other"), [("sst2_custom", "sst2_custom_gen"), ("squad_custom", "squad_v2_custom")]
 )
 def test_a_task_that_includes_another_has_a_hash_of_its_own(one: str, other: str):
-    hashes = {task_hash(path) for path in SHIPPED if path.stem in (one, other)}
+    hashes = {find_task(name).task_hash for name in (one, other)}
     assert len(hashes) == 2
 
 
@@ -253,7 +254,7 @@ def test_a_family_scores_the_same_under_stock_lm_eval(
 
     base = load_base_model(ModelSection(pretrained=str(model_folder)))
     settings = EvalSection(splits=("test",), batch_size=4)
-    tasks = load_tasks(TaskSpec(name, metadata={"data_source": sources[name]}), ["test"])
+    tasks = load_tasks(find_task(name, metadata={"data_source": sources[name]}), ["test"])
     tasks["test"].config.generation_kwargs = short(tasks["test"].config.generation_kwargs)
     jobs = plan_jobs(tasks, "hash", base, settings)
     (ours,) = evaluate(ModelState("base--tiny", base), jobs, tmp_path)

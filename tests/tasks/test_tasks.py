@@ -12,17 +12,10 @@ import pytest
 from ft_harness.errors import ConfigError, InputError, ProblemsError
 from ft_harness.metrics import find_metric, registry
 from ft_harness.paths import task_yamls_dir
-from ft_harness.tasks import loading as tasks
-from ft_harness.tasks.loading import (
-    TaskSpec,
-    find_task,
-    list_tasks,
-    load_tasks,
-    task_files,
-    task_hash,
-    training_hash,
-    training_problems,
-)
+from ft_harness.tasks import definition
+from ft_harness.tasks.definition import TaskDefinition, find_task
+from ft_harness.tasks.listing import TaskReader, list_tasks, task_files
+from ft_harness.tasks.loading import load_tasks, training_problems
 
 SHIPPED = sorted(task_yamls_dir().rglob("*.yaml"))
 NAMES = [path.stem for path in SHIPPED]
@@ -66,14 +59,14 @@ def tasks_folder(tmp_path: Path) -> Path:
 
 def load_mine(folder: Path, source: str, text: str = MINE, *, trust_code: bool = False):
     (folder / "mine.yaml").write_text(text)
-    return load_tasks(TaskSpec("mine", str(folder), {"data_source": source}, trust_code), ["test"])[
-        "test"
-    ]
+    return load_tasks(
+        find_task("mine", str(folder), {"data_source": source}, trust_code), ["test"]
+    )["test"]
 
 
 def test_the_docs_of_a_split_are_scored_under_its_name(source: str):
     loaded = load_tasks(
-        TaskSpec("sst2_custom", metadata={"data_source": source}), ["validation", "train"]
+        find_task("sst2_custom", metadata={"data_source": source}), ["validation", "train"]
     )
     assert list(loaded) == ["validation", "train"]
     assert list(loaded["validation"].eval_docs["sentence"]) == [
@@ -94,7 +87,7 @@ def test_a_split_without_rows_is_named(splits: list[str], tmp_path: Path):
     (tmp_path / "all.csv").write_text(
         "sentence,label\n" + "".join(f"text {i},{i % 2}\n" for i in range(20))
     )
-    spec = TaskSpec(
+    spec = find_task(
         "sst2_custom", metadata={"data_source": str(tmp_path / "all.csv"), "data_split": "80/20"}
     )
     with pytest.raises(InputError, match="sst2_custom@validation: the split has no rows") as caught:
@@ -104,7 +97,7 @@ def test_a_split_without_rows_is_named(splits: list[str], tmp_path: Path):
 
 
 def test_test_all_under_a_task(source: str):
-    spec = TaskSpec("sst2_custom", metadata={"data_source": source, "test_all": True})
+    spec = find_task("sst2_custom", metadata={"data_source": source, "test_all": True})
     assert len(load_tasks(spec, ["test"])["test"].eval_docs) == 11
     with pytest.raises(InputError, match="sst2_custom"):
         load_tasks(spec, ["train"])
@@ -138,7 +131,7 @@ def built_in(tmp_path_factory: pytest.TempPathFactory):
     for split, count in (("train", 4), ("dev", 2), ("test", 2)):
         rows = "".join(f"{split} film {i}\t{i % 2}\n" for i in range(count))
         (folder / f"{split}.tsv").write_text(f"sentence\tlabel\n{rows}")
-    spec = TaskSpec(
+    spec = find_task(
         "sst2", metadata={"data_source": str(folder), "data_labels": ["negative", "positive"]}
     )
     return load_tasks(spec, ["train", "validation", "test"])
@@ -174,7 +167,7 @@ def test_a_built_in_task_is_scored_with_examples_of_the_local_train_split(built_
 )
 def test_an_unknown_task_is_refused_with_a_suggestion(name: str, meant: str):
     with pytest.raises(ConfigError) as caught:
-        find_task(TaskSpec(name))
+        find_task(name)
     assert caught.value.what == f"no task {name}; did you mean {meant}?"
     assert "snli_custom" in caught.value.expected
     assert caught.value.exit_code == 2
@@ -184,13 +177,13 @@ def test_an_unknown_task_is_refused_with_a_suggestion(name: str, meant: str):
 @pytest.mark.parametrize(("name", "kind"), [("glue", "tag"), ("mmlu", "group")])
 def test_a_group_or_tag_is_no_task(name: str, kind: str):
     with pytest.raises(InputError, match=f"{name} is a {kind} of lm-eval"):
-        find_task(TaskSpec(name))
+        find_task(name)
 
 
 @pytest.mark.usefixtures("built_in")
 def test_data_options_of_a_built_in_task_need_a_source():
     with pytest.raises(InputError, match="sst2 has its own data"):
-        load_tasks(TaskSpec("sst2", metadata={"data_train_size": 4}), ["train"])
+        load_tasks(find_task("sst2", metadata={"data_train_size": 4}), ["train"])
 
 
 # the user's own tasks and their faults
@@ -205,7 +198,7 @@ def test_a_word_of_the_tasks_metadata_is_never_taken_for_its_data(
     tasks_folder: Path, source: str, caplog: pytest.LogCaptureFixture
 ):
     loaded = load_tasks(
-        TaskSpec("mine", str(tasks_folder), {"data_source": source}), ["train", "test"]
+        find_task("mine", str(tasks_folder), {"data_source": source}), ["train", "test"]
     )
     assert len(loaded["test"].eval_docs) == 2
     assert "did you mean" not in caplog.text
@@ -246,7 +239,7 @@ def test_a_name_that_stands_twice(name: str, tasks_folder: Path):
 def test_a_broken_yaml_is_named_with_its_line(text: str, line: int, tmp_path: Path):
     (tmp_path / "broken.yaml").write_text(text)
     with pytest.raises(InputError) as caught:
-        find_task(TaskSpec("sst2_custom", str(tmp_path)))
+        find_task(find_task("sst2_custom", str(tmp_path)))
     assert caught.value.what.startswith(f"{tmp_path / 'broken.yaml'}:{line}: not valid YAML")
     assert caught.value.exit_code == 3
 
@@ -274,9 +267,9 @@ def test_an_unknown_metric_is_named_before_lm_eval_asks_the_hub(tasks_folder: Pa
             "{{txt}}?",
             "a template names a field that the data lacks ('txt' is undefined)",
         ),
-        ("{{text}}?", "{{text", "can't be built"),
+        ("{{text}}?", "{{text", "row 0 (counted from 0): doc_to_text can't be rendered"),
         ("label\ndoc_to_choice", "'{{labl}}'\ndoc_to_choice", "'labl' is undefined"),
-        ("multiple_choice", "many_choices", "can't be built"),
+        ("multiple_choice", "many_choices", "output_type is 'many_choices'"),
         ("ft_harness.data.load_splits", "ft_harness.data.load_everything", "can't be loaded"),
         ("ft_harness.data.load_splits", "no_such_package.load", "can't be loaded"),
         ("test_split: test\n", "", "mine has no test split"),
@@ -330,23 +323,27 @@ def test_whole_prompts_as_choices_and_rolling_text_are_not_trained_on(
     assert "its output_type is loglikelihood_rolling" in problem.what
 
 
+def of_file(path: Path) -> TaskDefinition:
+    return TaskDefinition(path.stem, TaskReader().follow(path))
+
+
 def test_the_hash_follows_includes_and_forgets_comments(tmp_path: Path):
     base, task = tmp_path / "base.yml", tmp_path / "mine.yaml"
     base.write_text("doc_to_text: a\n")
     task.write_text("include: base.yml\ntask: mine\n")
-    before = task_hash(task)
+    before = of_file(task).task_hash
     task.write_text("# a comment\ntask: mine\ninclude: [base.yml]\n")
-    assert task_hash(task) == before
+    assert of_file(task).task_hash == before
     base.write_text("doc_to_text: b\n")
-    assert task_hash(task) != before
+    assert of_file(task).task_hash != before
 
 
 def test_the_hash_follows_the_code_of_the_tasks_functions(tmp_path: Path):
     (tmp_path / "mine.yaml").write_text("task: mine\nprocess_results: !function score.score\n")
     (tmp_path / "score.py").write_text("def score(doc, results): return {'acc': 1.0}\n")
-    before = task_hash(tmp_path / "mine.yaml")
+    before = of_file(tmp_path / "mine.yaml").task_hash
     (tmp_path / "score.py").write_text("def score(doc, results): return {'acc': 0.0}\n")
-    assert task_hash(tmp_path / "mine.yaml") != before
+    assert of_file(tmp_path / "mine.yaml").task_hash != before
 
 
 def write_scored(folder: Path, metric: str) -> Path:
@@ -360,42 +357,41 @@ def write_scored(folder: Path, metric: str) -> Path:
 
 def test_metrics_are_part_of_a_scores_identity_and_not_of_an_adapters(tmp_path: Path):
     path = write_scored(tmp_path, "exact_match")
-    scored, trained = task_hash(path), training_hash(path)
+    scored, trained = of_file(path).task_hash, of_file(path).training_hash
     write_scored(tmp_path, "token_f1")
-    assert task_hash(path) != scored
-    assert training_hash(path) == trained
+    assert of_file(path).task_hash != scored
+    assert of_file(path).training_hash == trained
     path.write_text(path.read_text().replace("doc_to_text: a", "doc_to_text: b"))
-    assert training_hash(path) != trained
+    assert of_file(path).training_hash != trained
 
 
 def test_a_metrics_version_is_part_of_a_scores_identity(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     path = write_scored(tmp_path, "exact_match")
-    scored, trained = task_hash(path), training_hash(path)
+    scored, trained = of_file(path).task_hash, of_file(path).training_hash
     monkeypatch.setitem(
         registry._METRICS, "exact_match", replace(find_metric("exact_match"), version=2)
     )
-    assert task_hash(path) != scored
-    assert training_hash(path) == trained
+    assert of_file(path).task_hash != scored
+    assert of_file(path).training_hash == trained
 
 
 def test_the_loaders_version_is_part_of_both_identities(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     path = write_scored(tmp_path, "exact_match")
-    scored, trained = task_hash(path), training_hash(path)
-    monkeypatch.setattr(tasks, "LOADER_VERSION", 99)
-    assert task_hash(path) != scored
-    assert training_hash(path) != trained
+    scored, trained = of_file(path).task_hash, of_file(path).training_hash
+    monkeypatch.setattr(definition, "LOADER_VERSION", 99)
+    assert of_file(path).task_hash != scored
+    assert of_file(path).training_hash != trained
 
 
 def test_our_own_source_is_no_part_of_an_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = write_scored(tmp_path, "exact_match")
     hashed: list[Path] = []
-    monkeypatch.setattr(tasks, "sha256_file", lambda file: hashed.append(file) or "0")
-    task_hash(path)
-    training_hash(path)
+    monkeypatch.setattr(definition, "sha256_file", lambda file: hashed.append(file) or "0")
+    assert of_file(path).task_hash != of_file(path).training_hash
     assert hashed == []
 
 

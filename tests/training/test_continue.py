@@ -15,7 +15,8 @@ from ft_harness.errors import InputError
 from ft_harness.models.adapters import identity, read_card, read_history, read_lineage
 from ft_harness.models.base_model import load_base_model
 from ft_harness.recipe import Recipe
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import TrainingPlan, build_training_set, train
 from tests.builders.command import assert_three_lines
 from tests.builders.interruptions import kill_at_step
@@ -60,7 +61,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, reviews
     )
     folder = tmp_path_factory.mktemp("adapters") / "first"
     base = load_base_model(recipe.model)
-    tasks = load_tasks(TaskSpec("demo_sentiment", metadata=recipe.task_metadata()), ["train"])
+    tasks = load_tasks(find_task("demo_sentiment", metadata=recipe.task_metadata()), ["train"])
     train(TrainingPlan(recipe, base, build_training_set(tasks, base, recipe, "task")), folder)
     return folder
 

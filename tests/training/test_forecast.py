@@ -13,7 +13,6 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import Trainer, TrainingArguments
 
-from ft_harness import pipeline
 from ft_harness.comparison import amounts
 from ft_harness.models import quantization
 from ft_harness.models.base_model import load_base_model
@@ -598,7 +597,9 @@ def test_a_dry_run_that_may_not_fit_shows_what_does(
 def test_a_long_quantity_stays_apart_from_its_amount(
     ft, model_folder: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(pipeline, "dry_run", lambda *_: [("q" * 40, "1 GiB"), ("short", "2 GiB")])
+    monkeypatch.setattr(
+        "ft_harness.pipeline.dry_run.estimate", lambda *_: [("q" * 40, "1 GiB"), ("short", "2 GiB")]
+    )
     _, out, _ = ft(
         "run", write_recipe(tmp_path, model_folder, reviews), "--name", "mine", "--dry-run"
     )

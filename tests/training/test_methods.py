@@ -29,8 +29,9 @@ from ft_harness.models.adapters import attached, identity, live, read_card, read
 from ft_harness.models.base_model import BaseModel, empty_model, load_base_model
 from ft_harness.models.heads import plan_head
 from ft_harness.recipe import AdapterSection, Recipe, load_recipe
+from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.examples import Example, describe_examples, mark_trained, train_prompts
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import (
     TrainingPlan,
     TrainingSet,
@@ -72,7 +73,7 @@ class Bench:
     @cached_property
     def tasks(self) -> dict[Any, Any]:
         return load_tasks(
-            TaskSpec("demo_sentiment", metadata={"data_source": self.source}),
+            find_task("demo_sentiment", metadata={"data_source": self.source}),
             ["train", "validation", "test"],
         )
 
@@ -601,7 +602,8 @@ def test_all_weights_with_a_head(
         }
     )
     tasks = load_tasks(
-        TaskSpec("demo_sentiment", metadata=recipe.task_metadata()), ["train", "validation", "test"]
+        find_task("demo_sentiment", metadata=recipe.task_metadata()),
+        ["train", "validation", "test"],
     )
     base = load_base_model(recipe.model, plan_head(recipe, tasks.values()))
     before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
@@ -633,7 +635,7 @@ def test_a_too_long_answer_is_named_with_its_split_and_row(bench: Bench, tmp_pat
         tmp_path / "test.jsonl", [{"passage": "a film", "question": "what", "answer": "warm"}]
     )
     tasks = load_tasks(
-        TaskSpec("demo_qa", metadata={"data_source": str(tmp_path)}), ["train", "validation"]
+        find_task("demo_qa", metadata={"data_source": str(tmp_path)}), ["train", "validation"]
     )
     base = dataclasses.replace(bench.base, max_length=6)
     with pytest.raises(

@@ -26,7 +26,8 @@ from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.recipe import Recipe
 from ft_harness.records import Card
 from ft_harness.storage import DROPPED
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import (
     TrainingPlan,
     TrainingSet,
@@ -36,6 +37,7 @@ from ft_harness.training import (
     run,
     train,
 )
+from ft_harness.training.loop import Loop
 from tests.builders.command import assert_three_lines
 
 # 10 rows in steps of 2 x 2: two whole windows and one of a single batch, so 3 steps an epoch, 5 batches; two epochs
@@ -86,7 +88,7 @@ class Bench:
 
     def training_set(self, recipe: Recipe, start: int = 0) -> TrainingSet:
         tasks = load_tasks(
-            TaskSpec("demo_sentiment", metadata=recipe.task_metadata()),
+            find_task("demo_sentiment", metadata=recipe.task_metadata()),
             ["train", "validation", "test"],
         )
         data = build_training_set(tasks, self.base, recipe, "task")
@@ -626,6 +628,28 @@ def test_a_signal_in_an_evaluation_does_not_wait_for_it(
             bench.train(tmp_path / "a", save_steps=100)
     assert len(seen) == 1
     assert names(tmp_path / "a") == ["checkpoint-3", "plan.json"]
+    bench.train(tmp_path / "a", save_steps=100)
+    assert_same(tmp_path / "a", whole)
+
+
+def test_killed_while_an_evaluation_is_made_up_for(
+    bench: Bench, whole: Path, tmp_path: Path, stopping: None, monkeypatch: pytest.MonkeyPatch
+):
+    """Its line is in the history, the checkpoint still says that it is due: it is there once."""
+
+    def send(model, loss):
+        signal.raise_signal(signal.SIGTERM)
+        return loss
+
+    with pytest.MonkeyPatch.context() as patched:
+        at_batch(5, patched, send)  # the last of an epoch
+        with pytest.raises(Stopped):
+            bench.train(tmp_path / "a", save_steps=100)
+    monkeypatch.setattr(Loop, "_save", lambda loop: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        bench.train(tmp_path / "a", save_steps=100)
+    assert [entry.step for entry in read_history(tmp_path / "a")] == [1, 2, 3, 3]
+    monkeypatch.undo()
     bench.train(tmp_path / "a", save_steps=100)
     assert_same(tmp_path / "a", whole)
 

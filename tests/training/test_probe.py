@@ -14,7 +14,8 @@ from ft_harness.models.adapters import read_card
 from ft_harness.models.base_model import load_base_model
 from ft_harness.models.memory import peak_rss_bytes, rss_bytes
 from ft_harness.recipe import Recipe
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import TrainingPlan, build_training_set, cost, probe, run, train
 from ft_harness.training.adapter_model import adapter_model
 from ft_harness.training.loop import Loop
@@ -47,7 +48,7 @@ def base(model_folder: Path, reviews: Path):
 
 def training_set(recipe: Recipe, base):
     tasks = load_tasks(
-        TaskSpec("demo_sentiment", metadata=recipe.task_metadata()), ["train", "validation"]
+        find_task("demo_sentiment", metadata=recipe.task_metadata()), ["train", "validation"]
     )
     return build_training_set(tasks, base, recipe, "task")
 
@@ -152,14 +153,14 @@ def test_a_continued_training_adds_up_its_stretches(
     assert whole.tokens_per_second == pytest.approx(
         whole.tokens / (whole.seconds - whole.evaluation_seconds)
     )
-    original = Loop._learn
+    original = Loop.learn
 
     def stopping(self, *given):
         if self.progress.step == 2:
             raise KeyboardInterrupt
         return original(self, *given)
 
-    monkeypatch.setattr(Loop, "_learn", stopping)
+    monkeypatch.setattr(Loop, "learn", stopping)
     with pytest.raises(KeyboardInterrupt):
         train(TrainingPlan(recipe, base, training_set(recipe, base)), tmp_path / "parts")
     monkeypatch.undo()

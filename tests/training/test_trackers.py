@@ -152,6 +152,7 @@ def test_numbers_and_the_recipe_reach_all_three(
         environment["WANDB_X_DISABLE_META"] == "true"
     )  # W&B would keep the command line, paths and host
     assert Path(environment["WANDB_DIR"]).resolve() == path.parent
+    assert Path(wandb.calls[0][1].pop("dir")).resolve() == path.parent
     assert trackio.calls[0][1]["space_id"] is None
     assert not [name for name in os.environ if name.startswith("WANDB")]  # ours are gone again
     told = json.dumps([wandb.calls[0][1], wandb.calls[1:], trackio.calls, tensorboardX.calls[1:]])

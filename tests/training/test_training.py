@@ -13,8 +13,9 @@ from ft_harness.errors import InputError, NonFiniteError
 from ft_harness.models.adapters import identity, read_card, read_history, write_card
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.recipe import Recipe
+from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.examples import Example
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import TrainingPlan, TrainingSet, build_training_set, finished_card, train
 from ft_harness.training.objectives import make_collate
 from tests.builders.interruptions import kill_at_step
@@ -46,7 +47,7 @@ class Bench:
 
     def training_set(self, recipe: Recipe) -> TrainingSet:
         tasks = load_tasks(
-            TaskSpec("demo_sentiment", metadata=recipe.task_metadata()),
+            find_task("demo_sentiment", metadata=recipe.task_metadata()),
             ["train", "validation", "test"],
         )
         return build_training_set(tasks, self.base, recipe, "task")

@@ -63,14 +63,14 @@ import os
 from ft_harness.cli import main
 from ft_harness.training.loop import Loop
 
-whole = Loop._learn
+whole = Loop.learn
 
 def stopping(self, *given):
     if self.progress.step == 3:
         os._exit(9)
     return whole(self, *given)
 
-Loop._learn = stopping
+Loop.learn = stopping
 main()
 """
 
@@ -122,7 +122,7 @@ def test_all_weights_begun_by_one_process_are_ended_by_two(
         "mine",
         *(part for each in settings for part in ("--set", each)),
     )
-    whole = Loop._learn
+    whole = Loop.learn
 
     def stopping(self, *given):
         if self.progress.step == 3:
@@ -130,7 +130,7 @@ def test_all_weights_begun_by_one_process_are_ended_by_two(
         return whole(self, *given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Loop, "_learn", stopping)
+        patched.setattr(Loop, "learn", stopping)
         assert ft(*command, "--out", tmp_path / "two")[0] == 130
     done = launch(*command, "--out", tmp_path / "two")
     assert done.returncode == 0, done.stderr

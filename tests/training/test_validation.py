@@ -21,7 +21,9 @@ from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.training_scores import plan_scorer
 from ft_harness.recipe import Recipe
 from ft_harness.records import HistoryEntry, load_records
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_tasks
+from ft_harness.tasks.row_checks import Findings
 from ft_harness.training import EpochScorer, TrainingPlan, build_training_set, loop, train
 from ft_harness.training.batches import Share
 from ft_harness.training.numerics import undisturbed
@@ -60,8 +62,8 @@ class Bench:
         )
 
     def checked(self, recipe: Recipe) -> Checked:
-        spec = TaskSpec("demo_sentiment", metadata=recipe.task_metadata())
-        return Checked(load_tasks(spec, ["train", "validation", "test"]), "task", "task", [])
+        spec = find_task("demo_sentiment", metadata=recipe.task_metadata())
+        return Checked(spec, load_tasks(spec, ["train", "validation", "test"]), Findings())
 
 
 @pytest.fixture(scope="module")

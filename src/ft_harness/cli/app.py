@@ -98,7 +98,8 @@ def main() -> None:
     except Stopped as stopped:
         (signum,) = stopped.args
         say(
-            f"{_STOPS[signum]}: finished evaluations and checkpoints are saved; run the same command again to go on:"
+            f"{_STOPS[signum]}: finished evaluations and checkpoints are saved; run the same "
+            "command again to go on:"
         )
         say(shlex.join(["ft-harness", *sys.argv[1:]]))
         sys.exit(128 + signum)

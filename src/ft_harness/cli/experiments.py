@@ -23,10 +23,11 @@ from ft_harness.cli.app import (
     app,
     say,
 )
+from ft_harness.errors import raise_problems
 
 if TYPE_CHECKING:
     from ft_harness.comparison.aggregator import Study
-    from ft_harness.pipeline import Experiment
+    from ft_harness.pipeline.experiment import Experiment
     from ft_harness.records import Evaluation
 
 
@@ -37,77 +38,44 @@ def command_line() -> str:
 
 
 def _experiment(
-    recipe: Path,
-    settings: list[str],
-    out: Path,
-    name: str | None = None,
-    *,
-    trust_task_code: bool = False,
+    recipe: Path, overrides: list[str], out: Path, name: str | None, trust_task_code: bool
 ) -> Experiment:
-    from ft_harness.pipeline import Experiment
-    from ft_harness.recipe import check_name, experiment_name, load_recipe, recipe_file
+    from ft_harness.pipeline.experiment import read_experiment
 
-    chosen = check_name(name) if name else experiment_name(recipe)
-    loaded = load_recipe(recipe, settings)
-    return Experiment(chosen, loaded, recipe_file(recipe), out, command_line(), trust_task_code)
-
-
-_NUMBERS = [
-    "Base",
-    "Tuned",
-    "Difference",
-    "95 % interval",
-    "p",
-    "n",
-    "Verdict",
-]  # columns of the table in the terminal
+    return read_experiment(recipe, overrides, out, command_line(), name, trust_task_code)
 
 
 def print_study(study: Study, path: Path) -> None:
-    """The main metric of each comparison, the sentences of the primary ones, and the report's
-    path."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Column, Table
+    """The table of a study, its sentences and the report's path."""
+    from ft_harness.cli import study_table
 
-    from ft_harness.comparison.features import TITLES, features_of
-    from ft_harness.report import View, headline, leading, measured_cells, one_line, text_of
-
-    features = leading(study, View())
-    table = Table(
-        *(TITLES[name] for name in features), *(Column(name, no_wrap=True) for name in _NUMBERS)
-    )
-    for comparison in study.comparisons:
-        row = headline(comparison.rows)
-        found, cells = features_of(study, comparison, row), measured_cells(row)
-        if row.p_adjusted is not None:
-            cells["p"] = cells["p (Holm)"]
-        shown = [*(found[name] for name in features), *(text_of(cells[name]) for name in _NUMBERS)]
-        table.add_row(*(escape(one_line(cell)) for cell in shown))
-    console = Console()
-    console.width = max(console.width, 110)
-    console.print(table)
-    from ft_harness.comparison.sentences import state_study
-
-    print("\n".join([*map(one_line, state_study(study)), str(path)]))
+    study_table.print_study(study, path)
 
 
 def _print_scores(evaluations: list[Evaluation]) -> None:
+    """Every score.
+
+    Raises:
+        IncompleteError: some evaluations are incomplete; the scores are printed first.
+    """
+    from ft_harness.evaluation import check_complete
+
     for evaluation in evaluations:
         record = evaluation.record
         for score in record.scores:
             value = "undefined" if score.value is None else f"{score.value:.4f}"
             print(f"{record.subject}  {record.eval_id}  {score.metric}  {value}  n={score.n}")
         print(evaluation.folder)
+    check_complete(evaluations)
 
 
 @app.command()
 def demo(out: OutOption = HERE) -> None:
     """Score, tune and score again the bundled model on three bundled tasks; write
     results/reports/demo/report.md."""
-    from ft_harness.pipeline import demo_experiments, run
+    from ft_harness.pipeline.runs import demo
 
-    print_study(*run(demo_experiments(out), "demo", say))
+    print_study(*demo(out, say))
 
 
 @app.command()
@@ -115,16 +83,15 @@ def init(
     name: str, task: TaskOption, include_path: IncludeOption = None, out: OutOption = HERE
 ) -> None:
     """Write adapters/NAME/recipe.yaml, commented."""
-    from ft_harness.paths import adapters_dir
-    from ft_harness.recipe import check_name, write_new_recipe
-    from ft_harness.tasks.loading import TaskSpec, find_task
+    from ft_harness.pipeline.new_recipe import init_recipe
 
-    find_task(TaskSpec(task, include_path))
-    print(write_new_recipe(adapters_dir(out) / check_name(name), task, include_path))
+    for line in init_recipe(name, task, include_path, out):
+        print(line)
 
 
 class _DryRun(TyperCommand):
-    """`--dry-run` alone is that of this machine: typer's options have a value always or never."""
+    """`--dry-run` without a value plans for this machine; typer's options take a value always or
+    never."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(
@@ -145,19 +112,21 @@ def run(
             "--dry-run",
             min=0,
             metavar="[=GIB]",
-            help="say what a run will need, here or on a GPU of so many GiB; no more",
+            help="print the estimate and exit; =24 plans for a 24 GiB GPU",
         ),
     ] = None,
 ) -> None:
     """base -> train -> tuned -> report; run it again and it continues."""
-    from ft_harness import pipeline
-
-    experiment = _experiment(recipe, set_, out, name, trust_task_code=trust_task_code)
+    experiment = _experiment(recipe, set_, out, name, trust_task_code)
     if dry_run is not None:
-        lines = pipeline.dry_run(experiment, dry_run or None)
+        from ft_harness.pipeline.dry_run import estimate
+
+        lines = estimate(experiment, dry_run or None)
         print("\n".join(f"{quantity:<26}  {amount}".rstrip() for quantity, amount in lines))
         return
-    print_study(*pipeline.run([experiment], experiment.name, say))
+    from ft_harness.pipeline.runs import run as run_all
+
+    print_study(*run_all([experiment], experiment.name, say))
 
 
 @app.command()
@@ -169,9 +138,9 @@ def train(
     trust_task_code: TrustOption = False,
 ) -> None:
     """Make the adapter of a recipe."""
-    from ft_harness.pipeline import train_only
+    from ft_harness.pipeline.runs import train_only
 
-    experiment = _experiment(recipe, set_, out, name, trust_task_code=trust_task_code)
+    experiment = _experiment(recipe, set_, out, name, trust_task_code)
     first = processes.rank() == 0
     card = train_only(experiment, say if first else lambda line: None)
     if first:
@@ -183,23 +152,21 @@ def evaluate(
     recipe: RecipeArgument,
     adapter: Annotated[
         list[Path],
-        typer.Option("--adapter", help="adapter folder to score beside the base (repeatable)"),
+        typer.Option("--adapter", help="adapter folder to score next to the base (repeatable)"),
     ] = [],  # noqa: B006
     set_: SetOption = [],  # noqa: B006
     out: OutOption = HERE,
     trust_task_code: TrustOption = False,
 ) -> None:
-    """Score the base model, and the adapters that are given, on a recipe's task and splits; one
-    load for all."""
-    from ft_harness.evaluation import check_complete
-    from ft_harness.pipeline import evaluate_only
+    """Score the base model, and the given adapters, on a recipe's task and splits; one load for
+    all."""
+    from ft_harness.pipeline.runs import evaluate_only
 
-    experiment = _experiment(recipe, set_, out, trust_task_code=trust_task_code)
+    experiment = _experiment(recipe, set_, out, None, trust_task_code)
     first = processes.rank() == 0
     evaluations = evaluate_only(experiment, adapter, say if first else lambda line: None)
     if first:
         _print_scores(evaluations)
-        check_complete(evaluations)
 
 
 @app.command()
@@ -215,15 +182,9 @@ def rescore(
 ) -> None:
     """Score saved responses again with a task's metrics as they are now, without a model; new
     evaluations."""
-    from ft_harness.evaluation import check_complete
-    from ft_harness.evaluation.rescore import Definition, score_again
-    from ft_harness.records import load_records
+    from ft_harness.pipeline.runs import rescore_all
 
-    evaluations = score_again(
-        load_records(results), Definition(task, include_path, trust_task_code)
-    )
-    _print_scores(evaluations)
-    check_complete(evaluations)
+    _print_scores(rescore_all(results, task, include_path, trust_task_code))
 
 
 @app.command()
@@ -237,36 +198,22 @@ def power(
         str | None, typer.Option("--metric", help="default: acc, or the run's main metric")
     ] = None,
     effect: Annotated[
-        float | None, typer.Option("--effect", help="a wished improvement: the items it needs")
+        float | None,
+        typer.Option("--effect", help="target improvement; prints how many items it takes"),
     ] = None,
     correlation: Annotated[
-        float, typer.Option("--correlation", help="of base and tuned over items; 0: careful")
+        float,
+        typer.Option(
+            "--correlation",
+            help="assumed correlation between base and tuned scores; 0 is conservative",
+        ),
     ] = 0.0,
 ) -> None:
-    """The smallest improvement that a test set could show with 80 % power, and the items that a
-    wished one needs."""
-    from ft_harness.comparison.power import power_of_run, power_of_score
-    from ft_harness.comparison.sentences import state_power
-    from ft_harness.errors import ConfigError
-    from ft_harness.records import describe_record, load_records
+    """The smallest improvement that a test set can show with 80 % power, and the items that a
+    target improvement takes."""
+    from ft_harness.pipeline.power import Target, describe_power
 
-    if results is None and n is not None and base is not None:
-        print("\n".join(state_power(power_of_score(metric or "acc", n, base, effect, correlation))))
-        return
-    if results is None or n is not None or base is not None:
-        raise ConfigError(
-            "either a base evaluation or both --n and --base tell what can be shown",
-            "one of the two",
-            "ft-harness power --n 300 --base 0.6, or ft-harness power results/base--<model>",
-        )
-    for evaluation in load_records([results]):
-        if evaluation.record.adapter is None:
-            lines = state_power(power_of_run(evaluation, metric, effect, correlation))
-            print(
-                "\n".join(
-                    [f"{describe_record(evaluation.record)}:", *(f"  {line}" for line in lines)]
-                )
-            )
+    print("\n".join(describe_power(results, n, base, Target(metric, effect, correlation))))
 
 
 @app.command()
@@ -280,22 +227,34 @@ def check(
     baseline: Annotated[
         bool, typer.Option("--baseline", help="what the last text field alone gives away")
     ] = False,
+    privacy_check: Annotated[
+        bool,
+        typer.Option(
+            "--privacy-check/--no-privacy-check",
+            help="look for e-mail addresses, card numbers and keys in the training text",
+        ),
+    ] = True,
     out: OutOption = HERE,
 ) -> None:
     """Find every fault of recipes, tasks and data before compute is spent; --set data.source=FILE
     works for both."""
-    from ft_harness.pipeline import check_all
-    from ft_harness.pipeline.preflight import task_spec
-    from ft_harness.recipe import recipe_of_task
+    from ft_harness.pipeline.checks import CheckOptions, check_all
 
-    report = check_all(
+    found = check_all(
         what,
-        lambda path: _experiment(path, set_, out, trust_task_code=trust_task_code),
-        lambda name: task_spec(
-            recipe_of_task(name, include_path, set_), trust_code=trust_task_code
+        CheckOptions(
+            set_, include_path, out, command_line(), trust_task_code, baseline, privacy_check
         ),
-        baseline=baseline,
     )
-    print(f"{len(report)} things checked, no fault:")
-    for line in report:
-        print(f"  {line}")
+    counts = [_count(len(found.faults), "fault"), _count(len(found.notices), "warning")]
+    print(f"{counts[0]}, {counts[1]}, {len(found.facts)} things looked at")
+    for notice in found.notices:
+        print(f"  warning: {notice.what}\n       do: {notice.action}")
+    for fact in found.facts:
+        print(f"  {fact}")
+    raise_problems(found.faults)
+
+
+def _count(number: int, noun: str) -> str:
+    """ "no fault", "1 warning", "3 warnings"."""
+    return f"{number or 'no'} {noun}{'' if number < 2 else 's'}"

@@ -13,10 +13,11 @@ import typer
 
 from ft_harness.cli.app import HERE, OutOption, app, say
 from ft_harness.cli.experiments import command_line, print_study
+from ft_harness.errors import IncompleteError
 
 if TYPE_CHECKING:
     from ft_harness.comparison.aggregator import Study
-    from ft_harness.pipeline import Layout
+    from ft_harness.pipeline.reports import Layout
 
 Options = dict[str, Any]
 _LAYOUT: dict[str, tuple[Any, Any]] = {
@@ -32,7 +33,8 @@ _LAYOUT: dict[str, tuple[Any, Any]] = {
             typer.Option(
                 "--rows",
                 metavar="LIST",
-                help="what leads the lines of the main table: some of model,task,adapter,shots,decoding,input,"
+                help="what leads the lines of the main table: some of "
+                "model,task,adapter,shots,decoding,input,"
                 "quantization,limit,seed,split,metric",
             ),
         ],
@@ -67,7 +69,8 @@ _LAYOUT: dict[str, tuple[Any, Any]] = {
             typer.Option(
                 "--factor",
                 metavar="NAME",
-                help="what a study varies: shots, decoding, quantization, prompt, model or head (repeatable)",
+                help="what a study varies: shots, decoding, quantization, prompt, model or head "
+                "(repeatable)",
             ),
         ],
         [],
@@ -84,6 +87,13 @@ _LAYOUT: dict[str, tuple[Any, Any]] = {
             ),
         ],
         20_000,
+    ),
+    "holm": (
+        Annotated[
+            bool,
+            typer.Option("--holm", help="adjust p over the deciding comparisons of this report"),
+        ],
+        False,
     ),
 }  # options of every command that writes a report: type and default
 NameOption = Annotated[str, typer.Option("--name", help="name of the report's folder")]
@@ -109,14 +119,9 @@ def _takes_layout(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _make_layout(given: Options) -> Layout:
-    from ft_harness.comparison.terms import Terms, check_terms
-    from ft_harness.pipeline import Layout, check_formats
-    from ft_harness.report import make_view
+    from ft_harness.pipeline.reports import make_layout
 
-    view = make_view(given["rows"], given["columns"], given["metrics"])
-    terms = Terms(tuple(given["factor"]), tuple(given["allow_mismatch"]))
-    check_terms(terms)
-    return Layout(check_formats(given["formats"]), view, terms, given["listed"])
+    return make_layout(given)
 
 
 @app.command()
@@ -135,7 +140,7 @@ def report(
     out: OutOption = HERE,
 ) -> None:
     """Write a report from finished evaluations."""
-    from ft_harness.pipeline import report_only
+    from ft_harness.pipeline.reports import report_only
 
     study, path = report_only(results, out, name, command_line(), slice_by, _make_layout(layout))
     print_study(study, path)
@@ -156,7 +161,7 @@ def compare(
     out: OutOption = HERE,
 ) -> None:
     """Compare two evaluations item by item, and write a report on them."""
-    from ft_harness.pipeline import compare_only
+    from ft_harness.pipeline.reports import compare_only
 
     made = _make_layout(layout)
     watching = replace(made, view=replace(made.view, watched=fail_on_regression))
@@ -168,7 +173,7 @@ def compare(
 
 
 def _check_regression(study: Study, metric: str) -> None:
-    """End with exit code 1 where the metric got worse, or nobody can tell; say it where not every
+    """End with exit code 1 where the metric got worse or is undefined; say it where not every
     comparison has it."""
     from ft_harness.comparison.sentences import state_verdict
 
@@ -178,7 +183,7 @@ def _check_regression(study: Study, metric: str) -> None:
         say(f"{metric} was scored on {places} only: no other comparison was judged.")
     failed = [row for row in rows if row.verdict == "worse" or row.delta is None]
     for row in failed:
-        say(state_verdict(row, None, adjusted=len(study.comparisons) > 1))
+        say(state_verdict(row, None))
     if failed:
         raise typer.Exit(1)
 
@@ -186,12 +191,10 @@ def _check_regression(study: Study, metric: str) -> None:
 def _check_read(study: Study) -> None:
     """A report that leaves out files which should hold an evaluation is not all that was asked
     for."""
-    from ft_harness.errors import IncompleteError
-
     if study.unread:
         more = f" (and {len(study.unread) - 1} more)" if len(study.unread) > 1 else ""
         raise IncompleteError(
-            f"{study.unread[0]}{more}; the report is of the others",
+            f"{study.unread[0]}{more}; the report covers the others",
             "evaluations that can be read",
-            "see Notes in the report; mend, evaluate again or remove these files",
+            "see Notes in the report; fix, evaluate again or remove these files",
         )

@@ -4,32 +4,43 @@ number is rounded here, once."""
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
+from ft_harness.errors import InputError
 from ft_harness.metrics import find_metric
 from ft_harness.stats import ALPHA
 
 NONE = "-"
-_CARRIED = 200  # units of the last decimal that an interval may be wide: 20 points with one decimal
 _MOST_DECIMALS = 6
+_FOREIGN_DIGITS = 4  # of a metric that only another program knows
 # relative and absolute difference up to which two ends of an interval are one number
 _SAME, _ZERO = 1e-9, 1e-12
 
 
+def scale_of(metric: str) -> float | None:
+    """A metric's largest value; None: another program's, of which none is known."""
+    try:
+        return find_metric(metric).scale
+    except InputError:
+        return None
+
+
 def _factor(metric: str) -> float:
-    return 100.0 if find_metric(metric).scale == 1 else 1.0
+    return 100.0 if scale_of(metric) == 1 else 1.0
+
+
+def _usual_digits(metric: str) -> int:
+    return _FOREIGN_DIGITS if scale_of(metric) is None else find_metric(metric).digits
 
 
 def decimals(metric: str, low: float | None, high: float | None) -> int:
-    """Decimals of all numbers of a row, by the interval of its difference.
-
-    As many as the metric has, fewer where the interval is wider than 200 units of the last one,
-    more where an end would look like the other one, or like 0 though the interval leaves out 0.
-    """
-    digits = find_metric(metric).digits
+    """Decimals of all numbers of a row: those of its metric, so that one score looks the same in
+    every row and table; more only where an end of the interval of its difference would look like
+    the other one, or like 0 though the interval leaves out 0."""
+    digits = _usual_digits(metric)
     if low is None or high is None or math.isclose(low, high, rel_tol=_SAME, abs_tol=_ZERO):
         return digits
     below, above = _factor(metric) * low, _factor(metric) * high
-    digits = max(0, min(digits, math.floor(math.log10(_CARRIED / (above - below)))))
     while digits < _MOST_DECIMALS and _hides(
         round(below, digits), round(above, digits), below, above
     ):
@@ -48,26 +59,64 @@ def amount(metric: str, value: float | None, digits: int | None = None) -> str:
     given."""
     if value is None:
         return NONE
-    found = find_metric(metric)
-    shown = f"{_factor(metric) * value:z.{found.digits if digits is None else digits}f}"
-    return f"{shown} %" if found.scale == 1 else shown
+    shown = f"{_factor(metric) * value:z.{_usual_digits(metric) if digits is None else digits}f}"
+    return f"{shown} %" if scale_of(metric) == 1 else shown
 
 
 def difference(metric: str, delta: float | None, digits: int | None = None) -> str:
     """A signed difference: percentage points for metrics between 0 and 1."""
     if delta is None:
         return NONE
-    return (
-        f"{_factor(metric) * delta:+z.{find_metric(metric).digits if digits is None else digits}f}"
-    )
+    return f"{_factor(metric) * delta:+z.{_usual_digits(metric) if digits is None else digits}f}"
 
 
-def interval(metric: str, low: float | None, high: float | None) -> str:
+def shown_delta(
+    metric: str, base: float | None, tuned: float | None, digits: int | None = None
+) -> float | None:
+    """Tuned minus base as a reader subtracts them: from the digits that are shown."""
+    if base is None or tuned is None:
+        return None
+    places = _usual_digits(metric) if digits is None else digits
+    before, after = (round(_factor(metric) * value, places) for value in (base, tuned))
+    return round(after - before, places) / _factor(metric)
+
+
+class Numbers(Protocol):
+    """What a row shows: both scores, and the interval of their difference."""
+
+    @property
+    def metric(self) -> str: ...
+    @property
+    def base(self) -> float | None: ...
+    @property
+    def tuned(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
+def digits_of(row: Numbers) -> int:
+    """Decimals of all numbers of a row: as `decimals`, and more where the difference of the shown
+    scores would lie outside its own shown interval."""
+    digits = decimals(row.metric, row.low, row.high)
+    if row.low is None or row.high is None or row.base is None or row.tuned is None:
+        return digits
+    factor = _factor(row.metric)
+    while digits < _MOST_DECIMALS:
+        delta = round((shown_delta(row.metric, row.base, row.tuned, digits) or 0) * factor, digits)
+        if round(row.low * factor, digits) <= delta <= round(row.high * factor, digits):
+            break
+        digits += 1
+    return digits
+
+
+def interval(metric: str, low: float | None, high: float | None, digits: int | None = None) -> str:
     """Both ends; one number where they are the same."""
     if low is None or high is None:
         return NONE
-    digits = decimals(metric, low, high)
-    ends = difference(metric, low, digits), difference(metric, high, digits)
+    places = decimals(metric, low, high) if digits is None else digits
+    ends = difference(metric, low, places), difference(metric, high, places)
     return f"{ends[0]}, no width" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
 
 

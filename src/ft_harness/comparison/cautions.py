@@ -9,9 +9,12 @@ from typing import Any
 
 from ft_harness import stats
 from ft_harness.comparison import remarks
+from ft_harness.comparison.cases import DECIDING_METRICS
+from ft_harness.comparison.cases.transitions import find_deciding
 from ft_harness.comparison.measurement import Majority
 from ft_harness.comparison.pairing import Pairs
-from ft_harness.comparison.study import Row
+from ft_harness.comparison.primary import is_too_short_for_bleu
+from ft_harness.comparison.study import AdapterRun, Comparison, Row
 from ft_harness.metrics import find_metric
 from ft_harness.records import Evaluation, Record
 
@@ -20,12 +23,22 @@ _FAR = 0.05
 
 
 def find_cautions(
-    headline: Row, sides: tuple[Evaluation, Evaluation], pairs: Pairs, majority: Majority | None
+    rows: Mapping[str, Row],
+    leading: str,
+    sides: tuple[Evaluation, Evaluation],
+    pairs: Pairs,
+    majority: Majority | None,
 ) -> list[str]:
-    """The sentences that one comparison needs by itself; `sides` are base and tuned, `pairs`
-    their items."""
+    """The sentences that one comparison needs by itself.
+
+    Args:
+        rows: metric -> its row, with its verdict.
+        leading: the metric of the headline.
+        sides: base and tuned; `pairs` are their items.
+        majority: None: always giving one answer is no baseline here.
+    """
     base, tuned = pairs.texts("prediction")
-    golds, _ = pairs.texts("target")
+    headline = rows[leading]
     found: list[str | None] = [
         remarks.remark_same(sides[0].record) if _is_same(*sides) else None,
         remarks.remark_unscored(len(pairs) - headline.n, len(pairs))
@@ -42,8 +55,48 @@ def find_cautions(
         for who, side in zip(("base", "tuned"), sides, strict=True)
         if _is_cut_throughout(side)
     ]
-    found.append(remarks.remark_collapse(base, tuned, [str(gold) for gold in golds]))
+    found += [_find_lost_class(rows), _find_gain_of_format(pairs)]
+    if leading == "bleu" and is_too_short_for_bleu(pairs.texts("target")[0]):
+        found.append(f"{remarks.BLEU_OF_SHORT_ANSWERS}: another metric should lead.")
     return [remark for remark in found if remark]
+
+
+def is_above_majority(majority: Majority, pairs: Pairs) -> bool | None:
+    """Whether the tuned model is shown to be above the majority class and gives more than one
+    answer; None: that can't be said of so few items."""
+    if majority.interval is None:
+        return None
+    golds, _ = pairs.texts("target")
+    _, answers = pairs.texts("prediction")
+    return majority.interval[0] > 0 and remarks.find_collapse(answers, golds) is None
+
+
+def _find_lost_class(rows: Mapping[str, Row]) -> str | None:
+    """The class whose recall fell most, of those whose fall is shown (Holm over the classes);
+    said whatever became of the whole, which may hide it."""
+    recalls = [
+        row
+        for name, row in rows.items()
+        if name.startswith("recall_") and name != "recall_macro" and row.p is not None
+    ]
+    adjusted = stats.holm([row.p for row in recalls if row.p is not None])
+    lost = [
+        row
+        for row, p in zip(recalls, adjusted, strict=True)
+        if p < stats.ALPHA and row.verdict == "worse"
+    ]
+    return remarks.remark_lost_classes(sorted(lost, key=lambda row: row.delta or 0.0))
+
+
+def _find_gain_of_format(pairs: Pairs) -> str | None:
+    """How many gained items had an answer of the base that could not be read."""
+    deciding = find_deciding(pairs.base.columns.keys() & pairs.tuned.columns.keys())
+    if deciding not in DECIDING_METRICS or "invalid" not in pairs.base.columns:
+        return None
+    before, after = (side[:, 0] for side in pairs.statistics(deciding))
+    gained = (before == 0) & (after == 1)
+    unreadable = gained & (pairs.statistics("invalid")[0][:, 0] == 1)
+    return remarks.remark_format(int(unreadable.sum()), int(gained.sum()))
 
 
 def _is_same(base: Evaluation, tuned: Evaluation) -> bool:
@@ -81,24 +134,19 @@ def place_of(tuned: Record) -> tuple[Any, ...]:
 
 
 def find_context(
-    headline: Row,
-    tuned: Record,
-    same_place: Sequence[tuple[Record, Row]],
-    recipes: Mapping[str, dict[str, Any]],
+    comparison: Comparison, same_place: Sequence[Comparison], run: AdapterRun | None
 ) -> list[str]:
-    """The sentences that other splits in the same place, and the adapter's recipe, call for.
+    """The sentences that other splits in the same place, and the adapter's card, call for.
 
     Args:
-        same_place: tuned record and headline of each split that was compared there.
-        recipes: of the adapters whose cards are known.
+        same_place: the comparisons of this adapter on each split of the task.
+        run: the adapter; None: its folder is not known.
     """
-    found = [
-        find_choosing(
-            tuned, recipes.get(tuned.subject), [record.settings.split for record, _ in same_place]
-        )
-    ]
+    headline, tuned = comparison.headline, comparison.tuned
+    splits = [each.tuned.settings.split for each in same_place]
+    found = [find_choosing(tuned, run.card.recipe if run else None, splits)]
     if tuned.settings.split != "train":
-        trained = (row for record, row in same_place if record.settings.split == "train")
+        trained = (each.headline for each in same_place if each.tuned.settings.split == "train")
         found += [
             find_overfitting(row, headline) for row in trained if row.metric == headline.metric
         ]

@@ -10,6 +10,7 @@ from typing import Any
 
 from ft_harness.comparison.amounts import NONE
 from ft_harness.comparison.study import Comparison, Row, Study
+from ft_harness.comparison.terms import filter_of
 from ft_harness.records import Record
 
 TITLES = {
@@ -21,7 +22,10 @@ TITLES = {
     "input": "Input",
     "quantization": "Quantisation",
     "limit": "Items",
+    "filter": "Filter",
     "seed": "Training seed",
+    "eval_seed": "Eval seed",
+    "evaluation": "Evaluation",
     "split": "Split",
     "metric": "Metric",
 }
@@ -29,6 +33,7 @@ _ARROW = " -> "  # from base to tuned, where a study varies it
 _ALWAYS = ("task", "split", "metric")
 # shown as columns where they vary
 _SETTINGS = tuple(feature for feature in TITLES if feature not in _ALWAYS)
+_LAST_RESORT = "evaluation"  # shown only where nothing else distinguishes two comparisons
 
 
 def features_of(study: Study, comparison: Comparison, row: Row | None = None) -> dict[str, str]:
@@ -45,7 +50,10 @@ def features_of(study: Study, comparison: Comparison, row: Row | None = None) ->
         **{name: _both(before[name], after[name]) for name in before},
         "adapter": record.subject,
         "limit": "all" if record.settings.limit is None else str(record.settings.limit),
+        "filter": filter_of(record) or "none",
         "seed": str(train["seed"]) if isinstance(train, dict) and "seed" in train else NONE,
+        "eval_seed": NONE if record.settings.seed is None else str(record.settings.seed),
+        "evaluation": record.eval_id,
         "split": record.settings.split,
     }
     return found | ({"split": row.split, "metric": _metric_name(row)} if row else {})
@@ -127,14 +135,28 @@ def _known_values(study: Study) -> dict[tuple[str, str, str], set[str]]:
 
 def varying(study: Study, task: str | None = None) -> list[str]:
     """The features that have several known values on one split of one task: of any task, or of
-    this one."""
+    this one. No two comparisons share all of them: where nothing else distinguishes two, their
+    evaluations' names do."""
     found = _known_values(study)
     several = {
         name
         for (of, _, name), values in found.items()
         if task in (None, of) and (len(values) > 1 or any(_ARROW in each for each in values))
     }
-    return [name for name in _SETTINGS if name in several]
+    shown = [name for name in _SETTINGS if name in several and name != _LAST_RESORT]
+    twins = _have_twins(study, tuple(shown), task)
+    return [*shown, _LAST_RESORT] if twins else shown
+
+
+@lru_cache(maxsize=64)
+def _have_twins(study: Study, shown: tuple[str, ...], task: str | None) -> bool:
+    """Whether two comparisons of one task and split have equal values of the features shown."""
+    keys = [
+        tuple(features[name] for name in ("task", "split", *shown))
+        for features in (features_of(study, each) for each in study.comparisons)
+        if task in (None, features["task"])
+    ]
+    return len(set(keys)) < len(keys)
 
 
 def name_of(study: Study, comparison: Comparison) -> str:
@@ -146,7 +168,8 @@ def tell_apart(study: Study, comparison: Comparison) -> list[str]:
     """What distinguishes a comparison from others of its task, or its base from its tuned side;
     nothing where all is the same."""
     features = features_of(study, comparison)
-    words = {"shots": "{}-shot", "limit": "{} items", "seed": "seed {}", "decoding": "decoding {}"}
+    words = {"filter": "filter {}", "eval_seed": "eval seed {}", "evaluation": "{}"}
+    words |= {"shots": "{}-shot", "limit": "{} items", "seed": "seed {}", "decoding": "decoding {}"}
     words |= {"input": "input {}", "quantization": "quantisation {}"}
     return [
         words.get(name, "{}").format(features[name]) for name in varying(study, features["task"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,8 @@ from ft_harness.comparison.pairing import Pairs
 from ft_harness.metrics import Metric, add_up, find_metric
 
 Array = NDArray[np.float64]
-_Columns = tuple[
-    str | None, str | None
-]  # of base and of tuned: where a metric's statistics are kept
+# where a metric's statistics are kept: of base and of tuned
+_Columns = tuple[str | None, str | None]
 _Scored = tuple[Array, Array, NDArray[np.int64] | None]
 
 
@@ -30,6 +29,9 @@ class Difference:
         clusters: how many clusters these items make; None: no clusters.
         interval: 95 % interval of delta.
         interval_method, p_method: the rules for interval and p.
+        no_interval: why there is neither interval nor p: "undefined" (the value is), "too few items
+            for an interval", or "descriptive" (the metric is biased by the number of items); None:
+            there are both.
     """
 
     base: float | None
@@ -41,6 +43,7 @@ class Difference:
     p: float | None = None
     interval_method: str | None = None
     p_method: str | None = None
+    no_interval: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,10 @@ class Measurement:
 
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = pairs
-        self._units: dict[_Columns, stats.PairedUnits] = {}
+        self._samples: dict[_Columns, stats.Sample] = {}
         self._sums: dict[_Columns, tuple[Array, Array]] = {}
-        self._scored: tuple[_Columns, _Scored] | None = (
-            None  # of the last metric: its neighbours often share it
-        )
+        # of the last metric: the next one often shares it
+        self._scored: tuple[_Columns, _Scored] | None = None
         self._unscored: dict[_Columns, tuple[int, int]] = {}
 
     @cached_property
@@ -124,29 +126,29 @@ class Measurement:
         return self._unscored[key]
 
     def difference(self, name: str) -> Difference:
-        """What became of one metric from base to tuned."""
+        """One metric on base and tuned, and their difference."""
         metric = find_metric(name)
         base, tuned, clusters = self.scored(name)
         number = None if clusters is None else int(clusters.max()) + 1
         before, after = (metric.value_of(sums, len(base)) for sums in self._add_up(name))
         if before is None or after is None:
-            return Difference(before, after, len(base), number)
+            return Difference(before, after, len(base), number, no_interval="undefined")
         measured = Difference(before, after, len(base), number, after - before)
-        if metric.binary:
-            return _exact(measured, tuned[:, 0] - base[:, 0], clusters)
+        if metric.descriptive:
+            return replace(measured, no_interval="descriptive")
         key = self._columns(name)
-        if key not in self._units:
-            self._units[key] = stats.pair_units(base, tuned, clusters)
-        return _resampled(measured, metric, self._units[key])
+        if key not in self._samples:
+            self._samples[key] = stats.Sample((base, tuned), clusters)
+        return _resolve(measured, metric, self._samples[key])
 
     def detectable(self, name: str) -> float | None:
         """The smallest difference that these items could have shown."""
         metric = find_metric(name)
         base, _, _ = self.scored(name)
         changes = self.influence(name)
-        return (
-            None if changes is None else stats.detectable_effect(changes, len(base), metric.scale)
-        )
+        if changes is None or metric.descriptive:
+            return None
+        return stats.detectable_effect(changes, len(base), metric.scale)
 
     def influence(self, name: str) -> Array | None:
         """What each item (or cluster, in the order of first items) adds to the difference [units];
@@ -175,48 +177,26 @@ class Measurement:
         place = int(np.argmax(counted.field("counts").to_numpy()))
         label, count = counted.field("values")[place], counted.field("counts")[place].as_py()
         _, tuned, clusters = self.scored(name)
-        right = pc.equal(golds, label).to_numpy().astype(np.float64)
-        return Majority(count / len(golds), _exact_interval(tuned[:, 0] - right, clusters))
+        always = pc.equal(golds, label).to_numpy().astype(np.float64)[:, None]
+        found = stats.confidence(stats.Sample((always, tuned), clusters), find_metric(name))
+        return Majority(count / len(golds), found.interval)
 
 
-def _exact(measured: Difference, changes: Array, clusters: NDArray[np.int64] | None) -> Difference:
-    """Interval and p of zeros and ones."""
-    if clusters is None:
-        p = stats.mcnemar_exact(int((changes > 0).sum()), int((changes < 0).sum()))
-        methods = "Tango's score interval", "McNemar's exact test"
+def _resolve(measured: Difference, metric: Metric, sample: stats.Sample) -> Difference:
+    """The difference with interval and p; of metrics without a largest value (perplexities) on the
+    scale of their logarithm, the interval given as difference from the observed base."""
+    found = stats.confidence(sample, metric)
+    interval = found.interval
+    if interval is None:
+        return replace(measured, no_interval="too few items for an interval")
+    if metric.binary and measured.clusters is None:
+        methods = "inverts McNemar's mid-p test", "McNemar's mid-p test"
     else:
-        p = stats.clustered_flip_p(changes, clusters)
-        methods = "Tango's score interval, design effect of clusters", "exact swaps of clusters"
-    interval = _exact_interval(changes, clusters)
-    return replace(
-        measured, interval=interval, p=p, interval_method=methods[0], p_method=methods[1]
-    )
-
-
-def _exact_interval(changes: Array, clusters: NDArray[np.int64] | None) -> stats.Interval | None:
-    if clusters is not None:
-        return stats.clustered_paired_interval(changes, clusters)
-    return stats.paired_interval(int((changes > 0).sum()), int((changes < 0).sum()), len(changes))
-
-
-def _resampled(measured: Difference, metric: Metric, pairs: stats.PairedUnits) -> Difference:
-    """Interval and p by resampling; of metrics without a largest value (perplexities) on the scale
-    of their logarithm, the interval given as difference from the observed base."""
-    units = "clusters" if measured.clusters else "items"
-    is_ratio = math.isinf(metric.scale)
-    aggregate = partial(_log_value, metric) if is_ratio else metric.aggregate
-    interval, p = stats.paired_bootstrap(pairs, aggregate), stats.permutation_p(pairs, aggregate)
-    if is_ratio and interval is not None and measured.base is not None:
+        units = f"random weights of {'clusters' if measured.clusters else 'items'}"
+        methods = units, f"{units}, inverts the interval"
+    if math.isinf(metric.scale) and measured.base is not None:
         interval = measured.base * math.expm1(interval[0]), measured.base * math.expm1(interval[1])
-    scale = ", log ratio" if is_ratio else ""
+        methods = f"{methods[0]}, log ratio", f"{methods[1]}, log ratio"
     return replace(
-        measured,
-        interval=interval,
-        p=p,
-        interval_method=f"paired bootstrap of {units}{scale}",
-        p_method=f"permutation of {units}{scale}",
+        measured, interval=interval, p=found.p, interval_method=methods[0], p_method=methods[1]
     )
-
-
-def _log_value(metric: Metric, sums: Array, n: object) -> Array:
-    return np.log(metric.aggregate(sums, n))

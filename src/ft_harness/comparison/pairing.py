@@ -19,46 +19,63 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 
+_PLACE = ("model", "task", "split", "shots", "limit", "filter")
+
+
 def match_evaluations(
     evaluations: Sequence[Evaluation], terms: Terms = STRICT
-) -> tuple[list[tuple[Evaluation, Evaluation]], list[str]]:
-    """Each adapter's evaluation with the base evaluation most like it, and a note for each that
-    is left without a partner.
+) -> tuple[list[tuple[Evaluation, Evaluation]], list[Evaluation], list[str]]:
+    """Each adapter's evaluation with the base evaluation most like it; the bases that are left
+    without a partner; and a note with the reason for everything that is.
 
     A place is model, task, split, shots, limit and filter, without what is a declared factor.
     """
     bases = [evaluation for evaluation in evaluations if evaluation.record.adapter is None]
+    tuned = [evaluation for evaluation in evaluations if evaluation.record.adapter is not None]
     by_place: dict[tuple[Any, ...], list[Evaluation]] = {}
     for base in bases:
         by_place.setdefault(_place(base.record, terms), []).append(base)
-    matched, notes = [], []
-    for tuned in evaluations:
-        if tuned.record.adapter is None:
-            continue
-        partners = by_place.get(_place(tuned.record, terms), [])
-        if partners:
-            closest = min(
-                partners, key=lambda base: len(find_mismatches(base.record, tuned.record))
-            )
-            matched.append((closest, tuned))
+    matched: list[tuple[Evaluation, Evaluation]] = []
+    notes: list[str] = []
+    for each in tuned:
+        if partners := by_place.get(_place(each.record, terms), []):
+            closest = min(partners, key=lambda base: len(find_mismatches(base.record, each.record)))
+            matched.append((closest, each))
         else:
-            who = describe_record(tuned.record)
-            notes.append(f"{who}: no base model was scored in this place, not compared")
+            notes.append(_say_alone(each.record, bases, "base", terms))
     used = {id(base) for base, _ in matched}
-    alone = [base.record for base in bases if id(base) not in used]
-    notes += [
-        f"{describe_record(record)}: no adapter was scored in this place, not compared"
-        for record in alone
-    ]
-    return matched, notes
+    alone = [base for base in bases if id(base) not in used]
+    if tuned:
+        notes += [_say_alone(base.record, tuned, "adapter", terms) for base in alone]
+    return matched, alone, notes
 
 
 def _place(record: Record, terms: Terms) -> tuple[Any, ...]:
+    """As `_PLACE` names its parts."""
     settings = record.settings
     free = {field for factor in terms.factors for field in FACTORS[factor]}
     model = None if "model" in free else record.model.identity
     shots = None if "num_fewshot" in free else settings.num_fewshot
     return model, settings.task, settings.split, shots, settings.limit, filter_of(record)
+
+
+def _say_alone(record: Record, others: Sequence[Evaluation], of: str, terms: Terms) -> str:
+    """Why an evaluation is compared with nothing: what the closest one on the other side lacks."""
+    who = describe_record(record)
+    if not others:
+        return f"{who}: not compared, no {of} was scored"
+    here = _place(record, terms)
+
+    def differing(other: Evaluation) -> list[str]:
+        there = _place(other.record, terms)
+        parts = zip(_PLACE, here, there, strict=True)
+        return [f"{name} is {own}, there {its}" for name, own, its in parts if own != its]
+
+    closest = min(others, key=lambda other: len(differing(other)))
+    reason, where = "; ".join(differing(closest)), describe_record(closest.record)
+    if not reason:
+        return f"{who}: not compared, {where} was matched with an evaluation more like it"
+    return f"{who}: not compared, no {of} was scored likewise; the closest is {where}: {reason}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ft_harness.comparison.amounts import amount, decimals, interval
+from ft_harness.comparison.amounts import amount, counted, decimals, interval
 from ft_harness.comparison.sentences import (
+    change_of,
     count_items,
     state_change,
-    state_interval,
+    state_numbers,
     word_of,
 )
 from ft_harness.comparison.study import Row
@@ -21,7 +22,12 @@ from ft_harness.stats import Interval
 _COLLAPSED = 0.95  # share of one answer from which a model counts as answering only that
 _SPREAD = 0.80  # share of the most frequent gold answer up to which the answers count as spread
 _QUOTED = 40  # characters of an answer in a sentence
-_NAMED = 3  # metrics in a note
+_NAMED = 3  # metrics in a note, classes in a sentence
+_FORMAT = 0.1  # share of the gained items from which unreadable answers of the base are named
+BLEU_OF_SHORT_ANSWERS = (
+    "BLEU counts runs of four words; most right answers here are shorter, so that even perfect "
+    "ones score 0"
+)
 
 
 def remark_unscored(left_out: int, items: int) -> str:
@@ -48,43 +54,80 @@ def remark_empty(who: str, answers: Sequence[str | None]) -> str | None:
     return f"Every answer of the {who} model is empty or unreadable."
 
 
-def remark_collapse(
-    base: Sequence[str | None], tuned: Sequence[str | None], golds: Sequence[str]
-) -> str | None:
-    """A warning if the tuned model gives nearly always the same answer to items whose gold answers
-    are spread.
-
-    If the base model gave that answer as often, the training taught nothing; else the training
-    broke the model.
-    """
-    readable = [answer for answer in tuned if answer and not answer.isspace()]
+def find_collapse(
+    answers: Sequence[str | None], golds: Sequence[str | None]
+) -> tuple[str, int] | None:
+    """(the answer, how often) of a model that gives nearly always the same one to items whose gold
+    answers are spread; None of any other."""
+    readable = [answer for answer in answers if answer and not answer.isspace()]
     if not readable:
         return None
     answer, count = Counter(readable).most_common(1)[0]
-    if count < _COLLAPSED * len(tuned) or max(Counter(golds).values()) > _SPREAD * len(golds):
+    if count < _COLLAPSED * len(answers) or max(Counter(golds).values()) > _SPREAD * len(golds):
         return None
+    return answer, count
+
+
+def remark_collapse(
+    answers: tuple[Sequence[str | None], Sequence[str | None]],
+    golds: Sequence[str | None],
+    training: str,
+) -> list[str]:
+    """A warning if the tuned model gives nearly always the same answer.
+
+    Args:
+        answers: of base and of tuned.
+        training: steps and learning rate; "": not known, or of another task.
+    """
+    base, tuned = answers
+    found = find_collapse(tuned, golds)
+    if found is None:
+        return []
+    answer, count = found
     quoted = answer if len(answer) <= _QUOTED else f"{answer[: _QUOTED - 1]}…"
     said = f"The tuned model answers '{quoted}' for {100 * count // len(tuned)} % of the items"
-    if Counter(base)[answer] >= _COLLAPSED * len(base):
-        return f"{said}, as the base model does: the training has not taught the task."
-    return f"{said}: the training has collapsed (often a too high learning rate)."
+    said += f" after {training}" if training else ""
+    of_base = Counter(base)[answer]
+    if of_base >= _COLLAPSED * len(base):
+        return [f"{said}, as the base model does."]
+    return [f"{said}: it has collapsed to one answer (base model: {100 * of_base // len(base)} %)."]
 
 
-def remark_overlap(without: Row, left_out: int, left: int) -> str:
-    """What the headline is without the items that also occur in the training split; `left` items
-    remain."""
+def remark_lost_classes(lost: Sequence[Row]) -> str | None:
+    """Which classes are recognised less often; the row of the worst comes first."""
+    if not lost:
+        return None
+    changes = [
+        f"'{row.metric.removeprefix('recall_')}' from {amount(row.metric, row.base)} to "
+        f"{amount(row.metric, row.tuned)}"
+        for row in lost[:_NAMED]
+    ]
+    more = f" and of {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+    return f"Recall fell: of {', of '.join(changes)}{more}."
+
+
+def remark_format(unreadable: int, gained: int) -> str | None:
+    """How much of a gain is one of format: answers of the base that could not be read."""
+    if unreadable < _FORMAT * gained or not unreadable:
+        return None
+    said = f"{unreadable} of the {counted(gained, 'gained item')} had an unreadable base answer"
+    if unreadable <= gained / 2:
+        return f"{said}: that part of the gain is one of format."
+    return f"{said}: the gain is one of format, and not shown to be one of skill."
+
+
+def remark_overlap(every: Row, clean: Row, left_out: int, left: int) -> str:
+    """What was left out because it also occurs in the training split, and what all items give;
+    `left` items remain, and decide."""
     if not left:
-        every = "The only item also occurs" if left_out == 1 else f"All {left_out} items also occur"
-        return f"{every} in the training data: this says nothing about new items."
+        one = left_out == 1
+        whole = "The only item also occurs" if one else f"All {left_out} items also occur"
+        return f"{whole} in the training data: this says nothing about new items."
     occur = "items also occurs" if left_out == 1 else "items also occur"
     said = f"{left_out} of {left_out + left} {occur} in the training data, exactly or nearly"
-    if without.base is None or without.tuned is None or without.delta is None:
+    if clean.delta is None or every.delta is None:
         return f"{said}; without them nothing can be stated."
-    metric, digits = without.metric, decimals(without.metric, without.low, without.high)
-    before, after = amount(metric, without.base, digits), amount(metric, without.tuned, digits)
-    certainty = state_interval(metric, without.low, without.high)
-    change = f"{state_change(metric, without.delta, digits)}, {certainty}"
-    return f"{said}; without them {word_of(metric)} {before} -> {after} ({change})."
+    return f"{said}: the others decide. With them {word_of(every.metric)} {state_numbers(every)}."
 
 
 def remark_cut(who: str) -> str:
@@ -96,11 +139,8 @@ def remark_cut(who: str) -> str:
 def remark_overfitting(metric: str, trained: Row, tested: Row) -> str:
     """That the tuned model is far better on what it was trained on than on other items, by more
     than its base is."""
-    sides = [(row, decimals(metric, row.low, row.high)) for row in (trained, tested)]
-    there, here = (amount(metric, row.tuned, digits) for row, digits in sides)
-    gains = [
-        state_change(metric, row.delta, digits) for row, digits in sides if row.delta is not None
-    ]
+    there, here = (amount(metric, row.tuned) for row in (trained, tested))
+    gains = [state_change(metric, change_of(row)) for row in (trained, tested)]
     return (
         f"The tuned model scores {there} on the training examples and {here} here, {gains[0]} and "
         f"{gains[1]} against its base: much of the gain is memorisation (overfitting)."

@@ -1,12 +1,12 @@
-"""Adapters of one recipe that differ in their training seed only: what training adds to the error
-of the test set."""
+"""One recipe trained, or one adapter scored, with several seeds: what chance adds to the error of
+the test set."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,16 @@ from pydantic import Field
 from ft_harness import stats
 from ft_harness.records import Frozen, Record
 
+_ITEMS = ("split", "data_hash", "sample_seed")  # settings that say which items were scored
+_DRAWN = ("seed", "data_hash", "sample_seed", "fewshot_hash")  # that another eval.seed draws anew
+_EXECUTION = ("batch_size", "device")
+
 
 class Repeats(Frozen):
-    """One recipe, trained with several seeds and scored on the same items against the same base."""
+    """One recipe trained with several seeds, or one adapter scored with several, against the same
+    base."""
 
+    varied: Literal["training seed", "eval seed"] = "training seed"
     task: str
     split: str
     metric: str
@@ -27,16 +33,18 @@ class Repeats(Frozen):
     deltas: list[float] = Field(description="tuned minus base, of each seed")
     mean: float
     low: float | None = Field(
-        description="lower end of the 95 % interval for other items and other seeds alike"
+        description="lower end of the 95 % interval for other items and other seeds alike; null "
+        "where the seeds were scored on different items"
     )
     high: float | None
-    seed_deviation: float = Field(
-        description="standard deviation of the deltas over the training seeds"
-    )
-    test_error: float = Field(
+    seed_deviation: float = Field(description="standard deviation of the deltas over the seeds")
+    test_error: float | None = Field(
         description="standard error of the mean from the choice of test items alone"
     )
     units: int = Field(description="items, or clusters, that the errors rest on")
+    elsewhere: list[str] = Field(
+        default=[], description="adapters of other seeds that were not scored on this split"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,55 +63,113 @@ class Trained:
     influence: NDArray[np.float64] | None
 
 
+_Seed = Callable[[Trained], int | None]
+
+
 def find_repeats(trained: Sequence[Trained]) -> list[Repeats]:
-    """Those that differ in `train.seed` only, with their spread; trainings without a card or a
-    difference stay out, and so do groups in which a seed occurs twice, whose adapters must differ
-    in something else."""
+    """Those that differ in `train.seed` only (what they were scored on is no difference), and those
+    of one adapter that differ in `eval.seed` only.
+
+    Seeds are put together split by split: test with test, and validation too where more seeds were
+    scored there. A group in which a seed occurs twice stays out: its adapters must differ in
+    something else.
+    """
+    measured = [each for each in trained if each.delta is not None and each.influence is not None]
+    measured = [each for each in measured if each.tuned.settings.split != "train"]
+    found: list[Repeats] = []
+    for group in _group(measured, _training_key, _training_seed):
+        by_split: defaultdict[str, list[Trained]] = defaultdict(list)
+        for each in group:
+            by_split[each.tuned.settings.split].append(each)
+        most = 1
+        for split in ("test", "validation"):
+            if len(by_split[split]) > most:
+                most = len(by_split[split])
+                found += _summarize(by_split[split], group, "training seed")
+    for group in _group(measured, _scoring_key, _eval_seed):
+        found += _summarize(group, group, "eval seed")
+    return found
+
+
+def count_seeds(tuned: Record, repeats: Sequence[Repeats]) -> int | None:
+    """With how many training seeds the recipe of this adapter was scored; None: no adapter."""
+    if tuned.adapter is None:
+        return None
+    of_training = (each for each in repeats if each.varied == "training seed")
+    return max(
+        (len(each.seeds) for each in of_training if tuned.subject in each.subjects), default=1
+    )
+
+
+def _group(
+    trained: Sequence[Trained], key_of: Callable[[Trained], str], seed_of: _Seed
+) -> list[list[Trained]]:
     groups: defaultdict[str, list[Trained]] = defaultdict(list)
     for each in trained:
-        if _seed(each) is not None and each.delta is not None and each.influence is not None:
-            groups[_all_but_seed(each)].append(each)
-    found = [
-        _summarize(group)
-        for group in groups.values()
-        if len({_seed(each) for each in group}) == len(group) > 1
-    ]
-    return [repeats for repeats in found if repeats is not None]
+        if seed_of(each) is not None:
+            groups[key_of(each)].append(each)
+    return list(groups.values())
 
 
-def _seed(trained: Trained) -> int | None:
+def _training_seed(trained: Trained) -> int | None:
     seed = (trained.recipe or {}).get("train", {}).get("seed")
     return seed if isinstance(seed, int) else None
 
 
-def _all_but_seed(trained: Trained) -> str:
-    recipe = trained.recipe or {}
+def _eval_seed(trained: Trained) -> int | None:
+    return trained.tuned.settings.seed
+
+
+def _training_key(trained: Trained) -> str:
+    """The recipe without its seed and its scoring, and the protocol without the items."""
+    recipe = {key: value for key, value in (trained.recipe or {}).items() if key != "eval"}
     train = {key: value for key, value in recipe.get("train", {}).items() if key != "seed"}
-    units = 0 if trained.influence is None else len(trained.influence)
-    return repr(
-        (trained.tuned.settings.model_dump(), recipe | {"train": train}, trained.metric, units)
-    )
+    settings = trained.tuned.settings.model_dump(exclude={*_ITEMS, *_EXECUTION})
+    if not trained.tuned.settings.num_fewshot:
+        settings.pop("seed")  # nothing was drawn but, perhaps, the items
+    return repr((settings, recipe | {"train": train}, trained.metric))
 
 
-def _summarize(group: Sequence[Trained]) -> Repeats | None:
-    deltas = [each.delta for each in group if each.delta is not None]
+def _scoring_key(trained: Trained) -> str:
+    settings = trained.tuned.settings.model_dump(exclude={*_DRAWN, *_EXECUTION})
+    adapter = trained.tuned.adapter
+    return repr((trained.tuned.subject, adapter and adapter.identity, settings, trained.metric))
+
+
+def _summarize(
+    group: Sequence[Trained],
+    everywhere: Sequence[Trained],
+    varied: Literal["training seed", "eval seed"],
+) -> list[Repeats]:
+    """One, or none where a seed occurs twice or there is but one."""
+    seed_of = _training_seed if varied == "training seed" else _eval_seed
+    seeds = [seed for each in group if (seed := seed_of(each)) is not None]
+    if len(set(seeds)) < len(group) or len(group) < 2:
+        return []
+    deltas = np.array([each.delta for each in group], dtype=np.float64)
     influences = [each.influence for each in group if each.influence is not None]
-    spread = stats.seed_spread(np.array(deltas), np.array(influences))
-    if spread is None:
-        return None
-    low, high = spread.interval or (None, None)
     settings = group[0].tuned.settings
-    return Repeats(
-        task=settings.task,
-        split=settings.split,
-        metric=group[0].metric,
-        subjects=[each.tuned.subject for each in group],
-        seeds=[seed for each in group if (seed := _seed(each)) is not None],
-        deltas=deltas,
-        mean=spread.mean,
-        low=low,
-        high=high,
-        seed_deviation=spread.seed_deviation,
-        test_error=spread.test_error,
-        units=len(influences[0]),
-    )
+    same_items = len({each.tuned.settings.data_hash for each in group}) == 1
+    same_items = same_items and len({len(each) for each in influences}) == 1
+    spread = stats.seed_spread(deltas, np.array(influences)) if same_items else None
+    low, high = (spread.interval if spread else None) or (None, None)
+    subjects = [each.tuned.subject for each in group]
+    others = dict.fromkeys(each.tuned.subject for each in everywhere)
+    return [
+        Repeats(
+            varied=varied,
+            task=settings.task,
+            split=settings.split,
+            metric=group[0].metric,
+            subjects=subjects,
+            seeds=seeds,
+            deltas=deltas.tolist(),
+            mean=float(deltas.mean()),
+            low=low,
+            high=high,
+            seed_deviation=float(deltas.std(ddof=1)),
+            test_error=spread.test_error if spread else None,
+            units=min(map(len, influences)),
+            elsewhere=[name for name in others if name not in subjects],
+        )
+    ]

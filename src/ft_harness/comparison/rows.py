@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from ft_harness import stats
 from ft_harness.comparison import remarks
-from ft_harness.comparison.measurement import Majority, Measurement
+from ft_harness.comparison.measurement import Difference, Majority, Measurement
 from ft_harness.comparison.study import Row, Verdict
 from ft_harness.comparison.terms import conditions_of
 from ft_harness.metrics import find_metric
-from ft_harness.records import Record
+from ft_harness.records import Record, Score
 
 MAJORITY_CLASS = "majority class"
 
@@ -31,9 +31,16 @@ def make_rows(
 
 
 def make_row(name: str, sides: tuple[Record, Record], measurement: Measurement) -> Row:
-    """One metric of base and tuned; no row is primary before all comparisons are known."""
+    """One metric of base and tuned; no row is primary before all comparisons are known.
+
+    What another program only stated has a difference, but neither interval nor p.
+    """
     base, tuned = sides
-    found = measurement.difference(name)
+    stated = [_find_score(side, name) for side in sides]
+    if any(score.is_stated for score in stated):
+        found = _state_difference(*stated)
+    else:
+        found = measurement.difference(name)
     low, high = found.interval or (None, None)
     row = Row(
         task=base.settings.task,
@@ -56,8 +63,9 @@ def make_row(name: str, sides: tuple[Record, Record], measurement: Measurement) 
         n_clusters=found.clusters,
         interval_method=found.interval_method,
         p_method=found.p_method,
+        is_stated=any(score.is_stated for score in stated),
     )
-    return row.model_copy(update={"verdict": judge(row)})
+    return decide(row, None)
 
 
 def make_majority_row(accuracy: Row, majority: Majority) -> Row:
@@ -73,16 +81,35 @@ def make_majority_row(accuracy: Row, majority: Majority) -> Row:
     return accuracy.model_copy(update=changed)
 
 
-def judge(row: Row) -> Verdict | None:
-    """Improved or worse needs both: an interval without 0, and p (adjusted, if primary) < 0.05."""
-    if row.delta is None:
-        return None
-    p = row.p_adjusted if row.primary else row.p
-    if p is None or row.low is None or row.high is None:
-        return "no evidence"
-    if p >= stats.ALPHA or row.low <= 0 <= row.high:
-        return "no evidence"
-    return "improved" if (row.low > 0) == find_metric(row.metric).higher_is_better else "worse"
+def decide(row: Row, above_majority: bool | None, clean: Row | None = None) -> Row:
+    """The row with its verdict and what decided it.
+
+    Improved or worse needs both: an interval without 0, and p < 0.05 (adjusted, where that was
+    asked for). Where items also occur in the training split, the others decide.
+
+    Args:
+        above_majority: whether the model is of use as a classifier; None: it is none.
+        clean: the same metric without those items, decided before; None: there are none.
+    """
+    if row.delta is None or row.is_stated:
+        return row.model_copy(update={"verdict": None, "decided_by": None})
+    verdict, decided_by = _judge(row)
+    if verdict == "improved" and above_majority is False:
+        verdict = "improved, not above majority"
+    if clean is not None and (found := clean.verdict or "no evidence") != verdict:
+        verdict, decided_by = found, "items without overlap"
+    return row.model_copy(update={"verdict": verdict, "decided_by": decided_by})
+
+
+def _judge(row: Row) -> tuple[Verdict, Literal["interval", "test", "items without overlap"] | None]:
+    """(verdict, which of interval and test denied one where they disagree)."""
+    p = row.p if row.p_adjusted is None else row.p_adjusted
+    outside = row.low is not None and row.high is not None and not row.low <= 0 <= row.high
+    if p is None or not outside or p >= stats.ALPHA:
+        disagree = p is not None and row.low is not None and outside != (p < stats.ALPHA)
+        return "no evidence", ("test" if outside else "interval") if disagree else None
+    better = (row.delta or 0) > 0
+    return ("improved" if better == find_metric(row.metric).higher_is_better else "worse"), None
 
 
 def note_left_out(rows: Mapping[str, Row], items: int) -> dict[int, list[str]]:
@@ -96,9 +123,20 @@ def note_left_out(rows: Mapping[str, Row], items: int) -> dict[int, list[str]]:
 
 def _show_settings(record: Record, metric: str) -> dict[str, Any]:
     """What made one number, for its row: where it is stored, by what it was scored and how."""
-    signature = next(score.signature for score in record.scores if score.metric == metric)
+    signature = _find_score(record, metric).signature
     adapter = record.adapter.name if record.adapter else None
     shown = {
         key: value for key, value in conditions_of(record).items() if key not in ("task", "split")
     }
     return {"eval_id": record.eval_id, "adapter": adapter, "signature": signature} | shown
+
+
+def _find_score(record: Record, metric: str) -> Score:
+    return next(score for score in record.scores if score.metric == metric)
+
+
+def _state_difference(base: Score, tuned: Score) -> Difference:
+    n = min(base.n, tuned.n)
+    if base.value is None or tuned.value is None:
+        return Difference(base.value, tuned.value, n, None)
+    return Difference(base.value, tuned.value, n, None, tuned.value - base.value)

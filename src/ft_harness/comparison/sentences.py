@@ -5,13 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ft_harness.comparison.amounts import amount, decimals, difference, interval, probability
+from ft_harness.comparison.amounts import (
+    amount,
+    counted,
+    decimals,
+    difference,
+    digits_of,
+    interval,
+    probability,
+    scale_of,
+    shown_delta,
+)
 from ft_harness.comparison.features import tell_apart
 from ft_harness.comparison.power import Power
 from ft_harness.comparison.repeats import Repeats
-from ft_harness.comparison.study import Row, Study
-from ft_harness.metrics import find_metric
-from ft_harness.stats import MIN_PAIRS
+from ft_harness.comparison.study import Comparison, FamilyOf, Row, Study
+from ft_harness.stats import ALPHA, MIN_PAIRS
 
 _WORDS = {
     "acc": "accuracy",
@@ -27,31 +36,86 @@ _WORDS = {
 }
 _IN_POINTS = (1, 100)  # largest values of metrics whose differences are points
 _MOST_STATED = 12  # comparisons that get a sentence each
+_COUNTED = {
+    "improved": "improved",
+    "improved, not above majority": "improved, not above the majority class",
+    "worse": "got worse",
+    "no evidence": "show no evidence of a difference",
+}
 
 
-def state_verdict(row: Row, detectable: float | None, *, adjusted: bool = False) -> str:
-    """One sentence: what changed, by how much and how sure that is; without evidence, what could
-    have been seen.
+def state_finding(comparison: Comparison, seeds: int | None = None) -> str:
+    """The sentence of a comparison: of the items that the training did not see, where these decide.
 
     Args:
-        adjusted: whether p of the primary rows is adjusted over several.
+        seeds: with how many training seeds the recipe was scored; None: no adapter.
     """
+    row, clean = comparison.headline, comparison.without
+    if clean is not None and clean.delta is not None:
+        row = clean
+    if nothing := _state_nothing_changed(comparison, row):
+        return nothing
+    if clean is not None and clean.delta is None and row.delta is not None:
+        place = f"{word_of(row.metric)} on {row.task} ({row.split}, {_count_paired(row)})"
+        return f"Nothing can be stated of new items: {place} {state_numbers(row, seeds)}."
+    return state_verdict(row, comparison.detectable, seeds=seeds)
+
+
+def state_verdict(row: Row, detectable: float | None, *, seeds: int | None = None) -> str:
+    """One sentence: what changed, by how much and how sure that is; without evidence, what could
+    have been seen."""
     word = word_of(row.metric)
     clusters = f" in {row.n_clusters} clusters" if row.n_clusters else ""
     place = f"on {row.task} ({row.split}, {_count_paired(row)}{clusters})"
-    if row.base is None or row.tuned is None or row.delta is None:
+    if row.delta is None:
         return f"No difference can be stated: {word} {place} is undefined."
-    digits = decimals(row.metric, row.low, row.high)
-    before, after = amount(row.metric, row.base, digits), amount(row.metric, row.tuned, digits)
-    change = f"{state_change(row.metric, row.delta, digits)}{_state_ratio(row)}"
-    certainty = f"{state_interval(row.metric, row.low, row.high)}, {_state_p(row, adjusted)}"
     if row.verdict == "no evidence":
         limit = _state_limit(row, detectable)
-        numbers = f"{before} -> {after} ({change}, {certainty})"
-        return f"No evidence of a difference: {word} {place} {numbers}{limit}."
-    verb = "improved" if row.verdict == "improved" else "got worse,"
-    what = f"{word[0].upper()}{word[1:]} {place}"
-    return f"{what} {verb} from {before} to {after}: {change} ({certainty})."
+        return f"No evidence of a difference: {word} {place} {state_numbers(row, seeds)}{limit}."
+    before, after, change, certainty = _numbers(row, seeds)
+    verb = "got worse," if row.verdict == "worse" else "improved"
+    said = f"{word[0].upper()}{word[1:]} {place} {verb} from {before} to {after}"
+    if row.verdict == "improved, not above majority":
+        said += ", but not above the majority class"
+    return f"{said}: {change} ({certainty})."
+
+
+def state_numbers(row: Row, seeds: int | None = None) -> str:
+    """Both scores, their difference, its interval and p, and on how many seeds they rest."""
+    before, after, change, certainty = _numbers(row, seeds)
+    return f"{before} -> {after} ({change}, {certainty})"
+
+
+def _numbers(row: Row, seeds: int | None) -> tuple[str, str, str, str]:
+    """(base, tuned, their difference, how sure it is)."""
+    metric, digits = row.metric, digits_of(row)
+    before, after = amount(metric, row.base, digits), amount(metric, row.tuned, digits)
+    change = f"{state_change(metric, change_of(row), digits)}{_state_ratio(row)}"
+    certainty = f"{state_interval(metric, row.low, row.high, digits)}, {_state_p(row)}"
+    if seeds is not None:
+        certainty += f", {'one training seed' if seeds == 1 else f'1 of {seeds} training seeds'}"
+    return before, after, change, certainty
+
+
+def change_of(row: Row) -> float:
+    """The difference of the scores as they are shown."""
+    return shown_delta(row.metric, row.base, row.tuned, digits_of(row)) or 0.0
+
+
+def _state_nothing_changed(comparison: Comparison, row: Row) -> str | None:
+    """That no score of any item changed, which comes before what could have been detected."""
+    if comparison.changed or row.base is None:
+        return None
+    adapter = comparison.tuned.adapter
+    said = (
+        f"Nothing changed on {row.task} ({row.split}): base and tuned have the same scores on each "
+        f"of {count_items(row.n)} ({word_of(row.metric)} {amount(row.metric, row.base)})"
+    )
+    if adapter is None:
+        return f"{said}."
+    if adapter.live_proof is None:
+        return f"{said}. Check that the adapter was in use: nothing has shown that it was."
+    return f"{said}, though the adapter was in use: it changes logits, and no answer."
 
 
 def word_of(metric: str) -> str:
@@ -60,7 +124,7 @@ def word_of(metric: str) -> str:
 
 def state_change(metric: str, delta: float, digits: int | None = None) -> str:
     """A signed difference with its unit, if it has one."""
-    points = " points" if find_metric(metric).scale in _IN_POINTS else ""
+    points = " points" if scale_of(metric) in _IN_POINTS else ""
     return f"{difference(metric, delta, digits)}{points}"
 
 
@@ -71,41 +135,62 @@ def _state_size(metric: str, value: float, digits: int | None = None) -> str:
 
 def _state_ratio(row: Row) -> str:
     """What a metric without a largest value (a perplexity) was multiplied by."""
-    is_ratio = math.isinf(find_metric(row.metric).scale) and row.base and row.tuned
+    scale = scale_of(row.metric)
+    is_ratio = scale is not None and math.isinf(scale) and row.base and row.tuned
     return f", a factor of {(row.tuned or 0) / (row.base or 1):.3g}" if is_ratio else ""
 
 
 def state_count(verdicts: Sequence[str | None], most: int) -> str:
     """How many comparisons came out how, and that at most `most` of those with a verdict have a
     sentence each."""
-    improved, worse, without = (
-        verdicts.count(name) for name in ("improved", "worse", "no evidence")
+    counts = {name: verdicts.count(name) for name in _COUNTED}
+    shown = ", ".join(
+        f"{count} {words}"
+        for (name, words), count in zip(_COUNTED.items(), counts.values(), strict=True)
+        if count or name != "improved, not above majority"
     )
-    said = f"Of {len(verdicts)} comparisons {improved} improved, {worse} got worse, "
-    said += f"{without} show no evidence"
-    undefined = len(verdicts) - improved - worse - without
-    said += f", {undefined} can't be stated" if undefined else ""
-    judged = improved + worse
-    rest = (
-        f"the first {most} of these {judged} follow"
-        if judged > most
-        else "those with a verdict follow"
+    undefined = len(verdicts) - sum(counts.values())
+    shown += f", {undefined} can't be stated" if undefined else ""
+    judged = len(verdicts) - undefined - counts["no evidence"]
+    rest = f"the first {most} of these {judged}" if judged > most else "those with a verdict"
+    return f"Of {len(verdicts)} comparisons {shown} ({rest} follow, the table has all)."
+
+
+def state_family(family: FamilyOf) -> str:
+    """Among how many comparisons a reader chooses, and what p was adjusted for."""
+    count, holm = len(family.members), family.holm
+    what = "the trained tasks" if family.name == "trained task" else "the control tasks"
+    many = counted(count, "deciding comparison")
+    if count == 1:
+        return f"Family of {what}: {many}, so that p needs no adjustment."
+    if holm:
+        return f"Family of {what}: {many}; p is Holm-adjusted over them, as was asked for."
+    chance = f"{ALPHA * count:.2g}"
+    return (
+        f"Family of {what}: {many}, each judged by its own p: if nothing had changed anywhere, "
+        f"about {chance} would have a verdict by chance."
     )
-    return f"{said} of a difference (p adjusted over all of them; {rest}, the table has all)."
 
 
 def state_repeats(repeats: Repeats) -> str:
-    """What several training seeds came to, and how much of the uncertainty is theirs."""
-    metric = repeats.metric
+    """What several seeds came to, and how much of the uncertainty is theirs."""
+    metric, count = repeats.metric, len(repeats.seeds)
     mean = state_change(metric, repeats.mean, decimals(metric, repeats.low, repeats.high))
     where = f"{word_of(metric)} on {repeats.task} ({repeats.split})"
-    certainty = state_interval(metric, repeats.low, repeats.high)
-    return (
-        f"Over {len(repeats.seeds)} training seeds {where} changes by {mean} on average "
-        f"({certainty}, for other seeds and other items); the seeds differ by a standard "
-        f"deviation of {_state_size(metric, repeats.seed_deviation)}, "
-        f"the choice of items adds a standard error of {_state_size(metric, repeats.test_error)}."
-    )
+    said = f"Over {count} {repeats.varied}s {where} changes by {mean} on average"
+    if repeats.low is None:
+        said += " (the seeds were scored on different items)"
+    else:
+        certainty = state_interval(metric, repeats.low, repeats.high)
+        said += f" ({certainty}, for other seeds and other items)"
+    said += "; the seeds differ by a standard deviation of "
+    said += _state_size(metric, repeats.seed_deviation)
+    if repeats.test_error is not None:
+        error = _state_size(metric, repeats.test_error)
+        said += f", the choice of items adds a standard error of {error}"
+    if repeats.elsewhere:
+        said += f"; not scored on this split: {', '.join(repeats.elsewhere)}"
+    return f"{said}."
 
 
 def state_power(power: Power) -> list[str]:
@@ -139,22 +224,23 @@ def _count_paired(row: Row) -> str:
     return count_items(row.n) if all_items <= row.n else f"{row.n} of {count_items(all_items)}"
 
 
-def state_interval(metric: str, low: float | None, high: float | None) -> str:
+def state_interval(
+    metric: str, low: float | None, high: float | None, digits: int | None = None
+) -> str:
     if low is None or high is None:
         return "interval undefined"
-    return f"95 % interval {interval(metric, low, high)}"
+    return f"95 % interval {interval(metric, low, high, digits)}"
 
 
-def _state_p(row: Row, adjusted: bool) -> str:
-    p, name = (
-        (row.p_adjusted, "Holm-adjusted p")
-        if adjusted and row.p_adjusted is not None
-        else (row.p, "p")
-    )
+def _state_p(row: Row) -> str:
+    """The p that decides; where interval and test disagree, which of them does."""
+    p, name = (row.p, "p") if row.p_adjusted is None else (row.p_adjusted, "Holm-adjusted p")
     if p is None:
         return "p undefined"
     shown = probability(p)
-    return f"{name} {shown}" if shown.startswith("<") else f"{name} = {shown}"
+    said = f"{name} {shown}" if shown.startswith("<") else f"{name} = {shown}"
+    decides = {"test": "; the test decides", "interval": "; the interval decides"}
+    return said + decides.get(row.decided_by or "", "")
 
 
 def _state_limit(row: Row, detectable: float | None) -> str:
@@ -162,34 +248,38 @@ def _state_limit(row: Row, detectable: float | None) -> str:
         return f"; {count_items(row.n)} can't show any difference"
     if detectable is None:
         return ""
-    if find_metric(row.metric).scale not in _IN_POINTS:
+    scale = scale_of(row.metric)
+    if scale not in _IN_POINTS or scale is None:
         return f"; {row.n} items could only detect about {detectable:.2g}"
-    digits = 0 if detectable * 100 / find_metric(row.metric).scale >= 2 else 1
+    digits = 0 if detectable * 100 / scale >= 2 else 1
     size = _state_size(row.metric, detectable, digits)
     return f"; {row.n} items could only detect about {size}"
 
 
 def state_study(study: Study) -> list[str]:
-    """The sentence of each primary comparison, led by what distinguishes it from others of its
-    task; then those of recipes that were trained with several seeds.
+    """The sentence of each comparison that decides something, led by what distinguishes it from
+    others of its task; then the families, then what several seeds came to.
 
     Of more comparisons than a reader takes in, first how many came out how, then the sentences of
-    those with a verdict, as many as are read.
+    those with a verdict, as many as are read. Controls follow the trained tasks.
     """
-    primary = [each for each in study.comparisons if any(row.primary for row in each.rows)]
-    shown, counted = primary, []
-    if len(primary) > _MOST_STATED:
-        verdicts = [next(row.verdict for row in each.rows if row.primary) for each in primary]
-        counted = [state_count(verdicts, _MOST_STATED)]
-        judged = [
-            e
-            for e, verdict in zip(primary, verdicts, strict=True)
-            if verdict in ("improved", "worse")
-        ]
+    deciding = [each for each in study.comparisons if any(row.family for row in each.rows)]
+    deciding.sort(key=lambda each: each.role == "control task")
+    shown, counts = deciding, []
+    if len(deciding) > _MOST_STATED:
+        verdicts = [each.headline.verdict for each in deciding]
+        counts = [state_count(verdicts, _MOST_STATED)]
+        judged = [each for each in deciding if each.headline.verdict not in (None, "no evidence")]
         shown = judged[:_MOST_STATED]
-    names = [", ".join(tell_apart(study, each)) for each in shown]
     stated = [
-        f"{name}: {each.sentence}" if name else each.sentence
-        for name, each in zip(names, shown, strict=True)
+        f"{name}: {each.sentence}" if (name := _name(study, each)) else each.sentence
+        for each in shown
     ]
-    return counted + stated + [state_repeats(repeats) for repeats in study.repeats]
+    families = [state_family(family) for family in study.families if len(family.members) > 1]
+    return counts + stated + families + [state_repeats(repeats) for repeats in study.repeats]
+
+
+def _name(study: Study, comparison: Comparison) -> str:
+    parts = tell_apart(study, comparison)
+    control = [f"control task of {comparison.tuned.subject}"]
+    return ", ".join([*(control if comparison.role == "control task" else []), *parts])

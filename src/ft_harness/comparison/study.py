@@ -8,11 +8,14 @@ from pydantic import Field
 
 from ft_harness.comparison.cases import CaseSummary, ConfusionPair
 from ft_harness.comparison.repeats import Repeats
+from ft_harness.comparison.untuned import Untuned
 from ft_harness.data.data_report import DataReport
 from ft_harness.metrics.registry import DECIDING_METRICS
 from ft_harness.records import Card, Frozen, HistoryEntry, Record
 
-Verdict = Literal["improved", "worse", "no evidence"]
+Verdict = Literal["improved", "improved, not above majority", "worse", "no evidence"]
+Role = Literal["trained task", "same data", "control task"]
+Family = Literal["trained task", "control task"]
 MOST_SHOWN = 30  # comparisons in figures, case sheets and confusion matrices; tables hold all
 
 
@@ -33,17 +36,26 @@ class Row(Frozen):
     high: float | None
     p: float | None
     p_adjusted: float | None = Field(
-        description="Holm over the primary rows; null for exploratory rows"
+        description="Holm over the family, where that was asked for; null: p itself decides"
     )
-    primary: bool
+    primary: bool = Field(description="the primary metric of a trained task on test")
     n: int
     verdict: Verdict | None
+    family: Family | None = Field(
+        default=None, description="of the deciding rows; null: this row is descriptive"
+    )
+    decided_by: Literal["interval", "test", "items without overlap"] | None = Field(
+        default=None, description="what denied a verdict; null: interval and test agree"
+    )
     n_clusters: int | None = Field(
         default=None, description="clusters that the n items make; null: each item alone"
     )
     interval_method: str | None = None
     p_method: str | None = None
     n_items: int | None = Field(default=None, description="items that base or tuned has; null: n")
+    is_stated: bool = Field(
+        default=False, description="another program's number as it stated it: nothing was tested"
+    )
     footnotes: list[str] = Field(
         default=[],
         description="declared factors, accepted differences, and what could not be compared",
@@ -58,12 +70,29 @@ class Comparison(Frozen):
     rows: list[Row] = Field(
         description="the majority class (classification), then one row a metric"
     )
+    role: Role = Field(
+        default="trained task",
+        description="the task that the adapter was trained on, another form of its data, or a "
+        "task that the training should not have harmed",
+    )
+    leading: str | None = Field(
+        default=None, description="metric of the headline; null: that of the primary row"
+    )
+    companions: list[str] = Field(
+        default=[], description="metrics that belong next to the headline, in their order"
+    )
     detectable: float | None = Field(
         description="smallest difference of the headline's metric found with 80 % power"
     )
     finding: str = Field(description="the plain sentence of the headline")
     cautions: list[str] = Field(
         default=[], description="what must be said next to the finding, a sentence or two each"
+    )
+    changed: bool = Field(default=True, description="whether any score of any item changed")
+    above_majority: bool | None = Field(
+        default=None,
+        description="whether tuned is shown to be above the majority class and gives more than one "
+        "answer; null: no classes, or not known",
     )
     cases: CaseSummary
     confusion: ConfusionPair | None = Field(
@@ -82,11 +111,21 @@ class Comparison(Frozen):
 
     @property
     def headline(self) -> Row:
-        """The row that answers the question: the primary one, else 0/1 scores, else the first."""
+        """The row that answers the question: the leading metric's, else the primary one, else 0/1
+        scores, else the first."""
         measured = [row for row in self.rows if row.tuned_subject is not None]
-        primary = [row for row in measured if row.primary]
+        primary = [row for row in measured if row.metric == self.leading]
+        primary += [row for row in measured if row.primary]
         deciding = [row for name in DECIDING_METRICS for row in measured if row.metric == name]
         return [*primary, *deciding, *measured][0]
+
+
+class FamilyOf(Frozen):
+    """The deciding rows of one kind in a study: what a reader who picks among them picks from."""
+
+    name: Family
+    members: list[str] = Field(description="adapter, task, split and metric of each")
+    holm: bool = Field(description="whether p was adjusted over the members")
 
 
 class AdapterRun(Frozen):
@@ -116,7 +155,12 @@ class Study(Frozen):
     )
     command: str = Field(description="the command that makes this report again")
     repeats: list[Repeats] = Field(
-        default=[], description="one for each recipe that was trained with several seeds"
+        default=[],
+        description="one for each recipe that was trained, or adapter scored, with several seeds",
+    )
+    families: list[FamilyOf] = Field(default=[], description="what was decided, and how many")
+    untuned: list[Untuned] = Field(
+        default=[], description="models without an adapter that no comparison has as its base"
     )
     unread: list[str] = Field(
         default=[], description="files that should hold an evaluation and could not be read"

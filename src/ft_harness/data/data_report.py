@@ -11,16 +11,10 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from ft_harness.data.duplicates import Index, compare
 from ft_harness.data.files import Split
-from ft_harness.data.overlap import (
-    Index,
-    Item,
-    Items,
-    SplitOverlap,
-    compare,
-    find_fields,
-    find_shingler,
-)
+from ft_harness.data.overlap import Item, Items, SplitOverlap, find_fields, find_shingler
+from ft_harness.errors import Notice
 from ft_harness.records import Frozen, read_kept
 from ft_harness.storage import canonical_json, sha256_text
 from ft_harness.storage.escaping import visible
@@ -191,10 +185,37 @@ def read_data_report(folder: Path) -> DataReport | None:
 
 
 def describe_data(report: DataReport) -> list[str]:
-    """The report in lines, for `check`."""
-    affected = {state_overlap(overlap) for overlap in report.overlaps if overlap.n_affected}
-    found = [f"WARNING: {line}" if line in affected else line for line in describe_findings(report)]
+    """The report in lines, for `check`, without what `data_notices` warns of."""
+    warned = {notice.what for notice in data_notices(report)}
+    found = [line for line in describe_findings(report) if line not in warned]
     return [*map(_describe_split, report.splits), *found]
+
+
+def data_notices(report: DataReport) -> list[Notice]:
+    """What is doubtful of the data: items in several splits, rows that were left out."""
+    overlaps = [
+        Notice(
+            state_overlap(overlap),
+            "leave them out of one of the two; the report gives scores with and without them"
+            if overlap.against == "train"
+            else "leave them out of one of the two",
+        )
+        for overlap in report.overlaps
+        if overlap.n_affected
+    ]
+    lost = [
+        Notice(_state_lost(lost), "fix these rows, or leave out nothing: data.skip_bad_rows=false")
+        for lost in report.lost
+        if lost.bad
+    ]
+    return [*overlaps, *lost]
+
+
+def _state_lost(lost: LostRows) -> str:
+    return (
+        f"{lost.where}: of {lost.rows} rows {lost.dropped} were left out for their label, "
+        f"{lost.bad} for a null or empty field"
+    )
 
 
 def describe_findings(report: DataReport) -> list[str]:
@@ -209,11 +230,7 @@ def describe_findings(report: DataReport) -> list[str]:
             f"{data.n_repeated} of {data.n} {data.split} docs repeat an earlier {data.split} doc"
             for data in repeated
         ),
-        *(
-            f"{lost.where}: of {lost.rows} rows {lost.dropped} were left out for their label, "
-            f"{lost.bad} for a null or empty field"
-            for lost in report.lost
-        ),
+        *map(_state_lost, report.lost),
     ]
 
 

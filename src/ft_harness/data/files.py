@@ -22,8 +22,8 @@ from ft_harness.errors import InputError
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 Row = dict[str, Any]
-_TABLES = (".csv", ".tsv")
-_SUFFIXES = (*_TABLES, ".txt", ".json", ".jsonl", ".xml", ".parquet", ".xlsx")
+TABLES = (".csv", ".tsv")
+SUFFIXES = (*TABLES, ".txt", ".json", ".jsonl", ".xml", ".parquet", ".xlsx")
 # What of a layout a kind of file can follow; anything else that is given would be ignored.
 _FOLLOWED = {
     "table": {"column_names", "delimiter", "encoding"},
@@ -79,7 +79,7 @@ def _split_of(path: Path) -> Split | None:
 
 def is_data_file(path: Path) -> bool:
     """Whether the name is that of a file which can be read here."""
-    return data_suffix(path) in _SUFFIXES
+    return data_suffix(path) in SUFFIXES
 
 
 def split_files(folder: Path) -> dict[Split, Path]:
@@ -149,12 +149,12 @@ def _kind(path: Path, suffix: str, layout: Layout) -> str:
     if layout.line_format:
         return "lines"
     is_named_text = suffix == ".txt" and layout.column_names
-    if suffix in _TABLES or layout.delimiter or is_named_text:
+    if suffix in TABLES or layout.delimiter or is_named_text:
         return "table"
-    if suffix not in _SUFFIXES:
+    if suffix not in SUFFIXES:
         raise InputError(
             f"{path}: unknown kind of file",
-            f"one of {', '.join(_SUFFIXES)}",
+            f"one of {', '.join(SUFFIXES)}",
             "rename or convert it, or give data.delimiter or data.line_format",
         )
     return suffix

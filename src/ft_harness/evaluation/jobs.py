@@ -25,7 +25,7 @@ from ft_harness.records import (
     read_evaluation,
 )
 from ft_harness.records.provenance import package_versions
-from ft_harness.storage import canonical_json, sha256_text
+from ft_harness.storage import canonical_json, sha256_text, write_text
 from ft_harness.tasks.fewshot import Shots, find_shots
 
 SCORING_VERSION = 2  # raise it when the same model and settings give other scores
@@ -67,6 +67,8 @@ class Job:
     Attributes:
         form: how the prompts are rendered.
         shots: where few-shot examples come from; None: zero-shot.
+        primary_metric: that the recipe or the task declares. It decides how scores are read and
+            makes none, so it is no part of an evaluation's identity.
     """
 
     task: ConfigurableTask
@@ -74,6 +76,7 @@ class Job:
     doc_ids: list[int]
     form: PromptForm = PLAIN
     shots: Shots | None = None
+    primary_metric: str | None = None
 
     @property
     def eval_id(self) -> str:
@@ -157,8 +160,14 @@ def plan_jobs(
         for protocol in section.protocols():
             shots = find_shots(task, protocol)
             settings = Settings(**docs, **_describe_protocol(task, protocol, shots, form))
-            jobs.append(Job(task, settings, doc_ids, form, shots))
+            jobs.append(Job(task, settings, doc_ids, form, shots, declared_primary(task, section)))
     return jobs
+
+
+def declared_primary(task: ConfigurableTask, section: EvalSection) -> str | None:
+    """The recipe's primary metric, else the task's; None: neither declares one."""
+    own: str | None = (task.config.metadata or {}).get("primary_metric")
+    return section.primary_metric or own
 
 
 def _generates(task: ConfigurableTask) -> bool:
@@ -216,8 +225,14 @@ def evaluation_folder(
 
 
 def finished(state: ModelState, job: Job, results: Path) -> Evaluation | None:
-    """The evaluation, if it was done before and is whole."""
-    return read_finished(evaluation_folder(state, job, results))
+    """The evaluation, if it was done before and is whole; its record declares the job's primary
+    metric, whatever it declared before."""
+    evaluation = read_finished(evaluation_folder(state, job, results))
+    if evaluation is None or evaluation.record.primary_metric == job.primary_metric:
+        return evaluation
+    record = evaluation.record.model_copy(update={"primary_metric": job.primary_metric})
+    write_text(evaluation.folder / RECORD_FILE, record.model_dump_json(indent=2) + "\n")
+    return Evaluation(folder=evaluation.folder, record=record)
 
 
 def read_finished(folder: Path) -> Evaluation | None:

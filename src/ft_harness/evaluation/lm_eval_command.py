@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2.exceptions import SecurityError
 from lm_eval.config.evaluate_config import EvaluatorConfig
 from lm_eval.utils import setup_logging, simple_parse_args_string
 
@@ -22,12 +21,14 @@ from ft_harness.errors import (
 )
 from ft_harness.evaluation.backends import register_models
 from ft_harness.evaluation.lm_eval_files import CheckedTracker, output_problems
-from ft_harness.models.lm_eval_private import parse_command, saving_with
+from ft_harness.models.lm_eval_private import building_with, parse_command, saving_with
 from ft_harness.models.trust import trusting
 from ft_harness.paths import task_yamls_dir
 from ft_harness.storage import learn_secrets, redacted_output
 from ft_harness.tasks.checks import code_problems
-from ft_harness.tasks.loading import task_files
+from ft_harness.tasks.definition import TaskDefinition
+from ft_harness.tasks.listing import TaskReader, task_files
+from ft_harness.tasks.named_rows import NamedRowsTask
 
 _NOT_FOUND = "Tasks not found: "
 _CACHES = ("use_cache", "cache_requests")
@@ -48,7 +49,12 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
     parsed, execute = parse_command(arguments)
     settings = _settings(parsed)
     learn_secrets(settings.get("model_args") or {})
-    with redacted_output(), trusting(trust_code), saving_with(CheckedTracker):
+    with (
+        redacted_output(),
+        trusting(trust_code),
+        building_with(NamedRowsTask),
+        saving_with(CheckedTracker),
+    ):
         setup_logging()
         register_models()
         raise_problems(_problems(settings))
@@ -57,8 +63,12 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
             folders = [given] if isinstance(given, str) else list(given)
             parsed.include_path = [str(task_yamls_dir()), *folders]
             if not trust_code:
-                named = _strangers(folders, settings.get("tasks") or [])
-                raise_problems([fault for path in named for fault in code_problems(path)])
+                reader = TaskReader()
+                named = [
+                    TaskDefinition(path.stem, reader.follow(path))
+                    for path in _strangers(folders, settings.get("tasks") or [])
+                ]
+                raise_problems([fault for task in named for fault in code_problems(task)])
         try:
             execute(parsed)
         except FtHarnessError:
@@ -126,14 +136,8 @@ def _strangers(folders: Sequence[str], tasks: str | Sequence[str]) -> list[Path]
     return files + [path for folder in folders for path in sorted(Path(folder).rglob("*.yaml"))]
 
 
-def _stopped(error: Exception) -> InputError | PolicyError:
+def _stopped(error: Exception) -> InputError:
     text = str(error)
-    if isinstance(error, SecurityError):
-        return PolicyError(
-            f"a template reaches into Python ({text})",
-            "templates over the data's fields; no flag allows more",
-            "fix doc_to_text, doc_to_target or doc_to_choice in the task's YAML",
-        )
     if text.startswith(_NOT_FOUND):
         return _no_such_task(text.removeprefix(_NOT_FOUND))
     reason = text.splitlines()[0][:300] if text else "no reason given"

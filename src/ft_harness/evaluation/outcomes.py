@@ -127,10 +127,8 @@ def make_scores(state: ModelState, job: Job, samples: Sequence[Sample]) -> list[
             else np.empty((0, 1))
         )
         clusters = _clusters(job.settings.cluster, scored)
-        low, high = score_interval(rows, metric.aggregate, clusters, binary=metric.binary) or (
-            None,
-            None,
-        )
+        interval = None if metric.descriptive else score_interval(rows, metric, clusters)
+        low, high = interval or (None, None)
         scores.append(
             Score(
                 metric=name,

@@ -27,7 +27,8 @@ from ft_harness.models.base_model import BaseModel
 from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.records import Evaluation, Record, Sample
 from ft_harness.records.provenance import package_versions
-from ft_harness.tasks.loading import TaskSpec, find_task, load_task_over, task_hash
+from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.loading import load_task_over
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,12 @@ def _score_again(evaluation: Evaluation, definition: Definition) -> Evaluation:
         )
     samples = list(evaluation.samples())
     name = definition.name or record.settings.task
-    spec = TaskSpec(name, definition.include_path, trust_code=definition.trust_code)
-    task = load_task_over(spec, record.settings.split, samples[0].doc)
+    found = find_task(name, definition.include_path, trust_code=definition.trust_code)
+    task = load_task_over(found, record.settings.split, samples[0].doc)
     changed = {
         "task": name,
         "task_version": str(task.VERSION),
-        "task_hash": task_hash(find_task(spec), trust_code=definition.trust_code),
+        "task_hash": found.task_hash,
     }
     job = Job(
         task, record.settings.model_copy(update=changed), [sample.doc_id for sample in samples]
@@ -99,6 +100,7 @@ def _score_again(evaluation: Evaluation, definition: Definition) -> Evaluation:
             "settings": job.settings,
             "scores": make_scores(state, job, scored),
             "rescored_from": record.eval_id,
+            "primary_metric": (task.config.metadata or {}).get("primary_metric"),
         }
     )
     write_evaluation(folder, new, scored)

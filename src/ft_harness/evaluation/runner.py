@@ -188,6 +188,7 @@ def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
             cost=_total([share.cost for share in shares]),
             back_end=_describe(job, lm, shares),
             provenance=snapshot(),
+            primary_metric=job.primary_metric,
         )
         write_evaluation(folder, record, samples)
     lm.barrier()

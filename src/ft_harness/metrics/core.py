@@ -16,6 +16,7 @@ Scores = dict[
 ]  # metric -> what one doc gives it; None if it can't be scored
 Sums = NDArray[np.float64]  # [..., K]: summed statistics, K per metric
 Values = NDArray[np.float64]  # [...]
+_ALIKE = 0.05  # of the scale: scores that differ by less are nearly the same
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class Metric:
             perplexities).
         digits: decimals that a report shows (of the per cent, where the largest value is 1).
         binary: each item is 0 or 1 and the value their mean.
+        edges_of: what `edges` gives; None: the ends of a mean.
+        weight: column of the statistics by which the value weights items, such as tokens; None:
+            items count alike.
+        descriptive: the value is biased by the number of items, so that it has no interval, no
+            test and no verdict.
         version: part of a score's identity; raise it when the same answers give another value.
     """
 
@@ -38,6 +44,24 @@ class Metric:
     digits: int = 1
     binary: bool = False
     version: int = 1
+    edges_of: Callable[[Sums, float], Sums] | None = None
+    weight: int | None = None
+    descriptive: bool = False
+
+    def edges(self, statistics: Sums, reach: float) -> Sums:
+        """An unseen item's statistics at the two ends of what is possible, [G, 2, K]: for each of G
+        kinds of items (such as gold labels); one kind where items differ by degree.
+
+        The ends of a mean are 0 and `scale`; where fewer than half of the items have nearly the
+        same score, `reach` standard deviations from the mean, if that is less.
+        """
+        if self.edges_of is not None:
+            return self.edges_of(statistics, reach)
+        scores = statistics[:, 0]
+        if np.median(np.abs(scores - np.median(scores))) < _ALIKE * self.scale:
+            return np.array([[[0.0], [self.scale]]])
+        ends: Sums = scores.mean() + reach * scores.std() * np.array([[[-1.0], [1.0]]])
+        return ends.clip(0.0, self.scale)
 
     def value(self, statistics: Sequence[float | Statistics | None]) -> float | None:
         """The metric over the items that have statistics; None for no such item or where it is

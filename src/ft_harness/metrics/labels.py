@@ -17,9 +17,9 @@ from ft_harness.metrics.generation import METRICS as SHARES
 from ft_harness.metrics.generation import read_answer
 from ft_harness.metrics.label_words import parse_label
 
-_BIN_ENDS = [
-    (index + 1) / 10 for index in range(9)
-]  # ten bins of equal width, each with its upper end
+# ten bins of equal width, each with its upper end
+_BIN_ENDS = [(index + 1) / 10 for index in range(9)]
+_MOST_PAIRED = 12  # labels of which every mistake is tried as an unseen item's
 
 
 def _precision(sums: Sums, n: int) -> Values:
@@ -55,11 +55,24 @@ def _macro(measure: Callable[[Sums, int], Values]) -> Callable[[Sums, int], Valu
     return aggregate
 
 
-def _f1_weighted(sums: Sums, n: int) -> Values:
-    """Mean F1 over the classes, each weighted by its gold items."""
-    counts = _by_class(sums)
-    gold = counts[..., 0] + counts[..., 2]
-    return ratio((gold * np.nan_to_num(_f1(counts, n))).sum(axis=-1), gold.sum(axis=-1))
+def _weighted(measure: Callable[[Sums, int], Values]) -> Callable[[Sums, int], Values]:
+    """Mean over the classes, each weighted by its gold items, 0 where the measure is undefined for
+    one.
+
+    Source: scikit-learn's average="weighted" with zero_division=0.
+    """
+
+    def aggregate(sums: Sums, n: int) -> Values:
+        counts = _by_class(sums)
+        gold = counts[..., 0] + counts[..., 2]
+        return ratio((gold * np.nan_to_num(measure(counts, n))).sum(axis=-1), gold.sum(axis=-1))
+
+    return aggregate
+
+
+def _micro(measure: Callable[[Sums, int], Values]) -> Callable[[Sums, int], Values]:
+    """The measure of the counts of all classes, 0 where it is undefined, as in the other means."""
+    return lambda sums, n: np.nan_to_num(measure(sums, n))
 
 
 def _balanced_acc(sums: Sums, n: int) -> Values:
@@ -92,26 +105,57 @@ def _ece(sums: Sums, n: int) -> Values:
     return gaps / n
 
 
+def _edges(statistics: Sums, reach: float) -> Sums:
+    """For each gold label that occurs and each other one: given the right label, or the other,
+    [G, 2, 3 x classes]."""
+    counts = _by_class(statistics.sum(axis=0))
+    occurring = np.flatnonzero(counts[:, 0] + counts[:, 2])
+    golds, others = (grid.ravel() for grid in np.meshgrid(occurring, occurring, indexing="ij"))
+    if len(occurring) > _MOST_PAIRED:  # a label's items then all have one and the same mistake
+        golds, others = occurring, np.roll(occurring, 1)
+    golds, others = golds[golds != others], others[golds != others]
+    edges = np.zeros((len(golds), 2, len(counts), 3))
+    place = np.arange(len(golds))
+    edges[place, 0, golds, 0] = 1
+    edges[place, 1, golds, 2] = edges[place, 1, others, 1] = 1
+    return edges.reshape(len(golds), 2, -1)
+
+
+def label_edges(statistics: Sums, reach: float) -> Sums:
+    """An item of the label, found or missed, and one of another label, taken for it or not."""
+    return np.array([[[1.0, 0, 0], [0, 0, 1]], [[0.0, 0, 0], [0, 1, 0]]])
+
+
+def _micro_edges(statistics: Sums, reach: float) -> Sums:
+    """An item that is right or wrong."""
+    return np.array([[[1.0, 0, 0], [0, 1, 1]]])
+
+
 PER_LABEL: dict[str, Callable[[Sums, int], Values]] = {
     "precision_": _precision,
     "recall_": _recall,
     "f1_": _f1,
 }
 _BY_CLASS = [
-    Metric("balanced_acc", _balanced_acc),
-    Metric("mcc", _mcc),
-    Metric("f1_macro", _macro(_f1)),
-    Metric("f1_weighted", _f1_weighted),
-    Metric("precision_macro", _macro(_precision)),
-    Metric("recall_macro", _macro(_recall)),
+    Metric("balanced_acc", _balanced_acc, edges_of=_edges),
+    Metric("mcc", _mcc, edges_of=_edges),
+    *(
+        Metric(f"{name}_{average}", over(measure), edges_of=_edges)
+        for average, over in (("macro", _macro), ("weighted", _weighted))
+        for name, measure in (("f1", _f1), ("precision", _precision), ("recall", _recall))
+    ),
+]
+_MICRO = [
+    Metric(f"{name}_micro", _micro(measure), edges_of=_micro_edges)
+    for name, measure in (("f1", _f1), ("precision", _precision), ("recall", _recall))
 ]
 METRICS = [
     Metric("acc", mean, binary=True),
     Metric("acc_norm", mean, binary=True),  # lm-eval's: log-likelihood over characters
     Metric("acc_bytes", mean, binary=True),  # lm-eval's: log-likelihood over bytes
     *_BY_CLASS,
-    Metric("f1_micro", _f1),
-    Metric("ece", _ece, higher_is_better=False),
+    *_MICRO,
+    Metric("ece", _ece, higher_is_better=False, descriptive=True),
     Metric("brier", mean, higher_is_better=False, scale=2.0, digits=3),
     Metric("invalid", mean, higher_is_better=False, binary=True),
 ]
@@ -137,8 +181,8 @@ def label_statistics(gold: int, predicted: int | None, labels: Sequence[str]) ->
     """Scores of one classified doc; `predicted` None (no readable answer) misses the gold class and
     gains no other.
 
-    Statistics are (tp, fp, fn) of one label, of all labels in a row, or (f1_micro) summed over the
-    labels.
+    Statistics are (tp, fp, fn) of one label, of all labels in a row, or (micro averages) summed
+    over the labels.
     """
     flat: Statistics = []
     scores: Scores = {"acc": float(predicted == gold)}
@@ -152,7 +196,8 @@ def label_statistics(gold: int, predicted: int | None, labels: Sequence[str]) ->
         flat += counts
         per_label |= {f"{prefix}{label}": counts for prefix in PER_LABEL}
     scores |= {metric.name: flat for metric in _BY_CLASS}
-    scores["f1_micro"] = [sum(flat[0::3]), sum(flat[1::3]), sum(flat[2::3])]
+    summed: Statistics = [sum(flat[0::3]), sum(flat[1::3]), sum(flat[2::3])]
+    scores |= {metric.name: summed for metric in _MICRO}
     return scores | per_label
 
 

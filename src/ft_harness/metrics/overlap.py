@@ -119,6 +119,23 @@ def chrf_value(sums: Sums, n: int) -> Values:
     return np.where(precision + recall > 0, score, 0.0)
 
 
+def _bleu_edges(statistics: Sums, reach: float) -> Sums:
+    """An item of average length without a matching word, and the reference itself, [1, 2, K]."""
+    nothing, all_right = statistics.mean(axis=0), statistics.mean(axis=0)
+    nothing[2 : 2 + ORDER] = 0.0
+    length = all_right[0] = all_right[1]
+    all_right[2 : 2 + ORDER] = all_right[2 + ORDER :] = np.maximum(0.0, length - np.arange(ORDER))
+    return np.array([[nothing, all_right]])
+
+
+def _chrf_edges(statistics: Sums, reach: float) -> Sums:
+    """As `_bleu_edges`."""
+    nothing = statistics.mean(axis=0).reshape(CHARACTER_ORDER, 3)
+    all_right = np.repeat(nothing[:, 1:2], 3, axis=1)
+    nothing[:, 2] = 0.0
+    return np.array([[nothing.ravel(), all_right.ravel()]])
+
+
 def describe(name: str, language: str | None, references: int | None = 1) -> str:
     """sacrebleu's signature; `references` is how many each item has, None where that differs."""
     if name not in ("bleu", "chrf"):
@@ -131,4 +148,7 @@ def describe(name: str, language: str | None, references: int | None = 1) -> str
     )
 
 
-METRICS = [Metric("bleu", bleu_value, scale=100.0), Metric("chrf", chrf_value, scale=100.0)]
+METRICS = [
+    Metric("bleu", bleu_value, scale=100.0, edges_of=_bleu_edges),
+    Metric("chrf", chrf_value, scale=100.0, edges_of=_chrf_edges),
+]

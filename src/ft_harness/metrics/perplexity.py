@@ -31,13 +31,39 @@ def _item_mean(sums: Sums, n: int) -> Values:
     return np.where(sums[..., 1] > 0, np.nan, sums[..., 0] / n)
 
 
+def _edges(statistics: Sums, reach: float) -> Sums:
+    """A text of average length whose loss a unit is `reach` standard deviations below or above the
+    average, [1, 2, 2]: a loss has no upper end."""
+    losses, length = -statistics[:, 0] / statistics[:, 1], float(statistics[:, 1].mean())
+    mean = float(-statistics[:, 0].sum() / statistics[:, 1].sum())
+    low, high = max(0.0, mean - reach * losses.std()), mean + reach * losses.std()
+    return np.array([[[-low * length, length], [-high * length, length]]])
+
+
+def _item_edges(statistics: Sums, reach: float) -> Sums:
+    """As `_edges`, of the logarithms of items' own perplexities."""
+    losses = np.log(statistics[statistics[:, 0] > 0, 0])
+    if not len(losses):
+        return np.zeros((0, 2, 2))
+    low, high = max(0.0, losses.mean() - reach * losses.std()), losses.mean() + reach * losses.std()
+    return np.exp([[[low], [high]]]) * [1.0, 0.0]
+
+
 METRICS = [
-    Metric(name, aggregate, higher_is_better=False, scale=math.inf, digits=2)
-    for name, aggregate in {
-        "token_ppl": _perplexity,
-        "item_ppl": _item_mean,
-        "byte_ppl": _perplexity,
-        "char_ppl": _perplexity,
+    Metric(
+        name,
+        aggregate,
+        higher_is_better=False,
+        scale=math.inf,
+        digits=2,
+        edges_of=edges,
+        weight=weight,
+    )
+    for name, (aggregate, edges, weight) in {
+        "token_ppl": (_perplexity, _edges, 1),
+        "item_ppl": (_item_mean, _item_edges, None),
+        "byte_ppl": (_perplexity, _edges, 1),
+        "char_ppl": (_perplexity, _edges, 1),
     }.items()
 ]
 _DEFINITIONS = {

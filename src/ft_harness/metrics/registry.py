@@ -33,7 +33,7 @@ def find_metric(name: str) -> Metric:
         return _METRICS[name]
     for prefix, aggregate in labels.PER_LABEL.items():
         if name.startswith(prefix) and len(name) > len(prefix):
-            return Metric(name, aggregate)
+            return Metric(name, aggregate, edges_of=labels.label_edges)
     known = [*_METRICS, *(f"{prefix}<label>" for prefix in labels.PER_LABEL)]
     raise InputError(
         f"unknown metric {name}",

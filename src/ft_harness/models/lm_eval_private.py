@@ -23,7 +23,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import CachingLM, TemplateLM
 from lm_eval.caching import cache
 from lm_eval.models.huggingface import HFLM
-from lm_eval.tasks import _yaml_loader
+from lm_eval.tasks import _factory, _yaml_loader
 
 from ft_harness.errors import PolicyError
 from ft_harness.models import transformers_private, trust  # noqa: F401  # the former replaces too
@@ -148,17 +148,8 @@ def compiled_templates() -> Iterator[None]:
         utils.env.from_string = compile_template
 
 
-# --- task YAMLs: the public TaskManager loads by name only, after reading lm-eval's 14,000 files
-
-
-def load_yaml(path: Path) -> dict[str, Any]:
-    """A task's configuration as lm-eval reads it: includes followed, functions resolved."""
-    config: dict[str, Any] = _yaml_loader.load_yaml(path)
-    return config
-
-
-# --- where lm-eval would run code that a file names, all of it: each is replaced by one that refuses
-# what is not allowed, whatever led there
+# --- where lm-eval would run code that a file names, all of it: each is replaced by one that
+# refuses what is not allowed, whatever led there
 
 
 def import_function(name: str, folder: Path) -> Any:
@@ -167,9 +158,8 @@ def import_function(name: str, folder: Path) -> Any:
     Raises:
         PolicyError: it is neither ours nor installed code, nor trusted.
     """
-    ours = trust.our_function(name)
-    if ours is not None:
-        return ours
+    if trust.is_ours(name):
+        return trust.our_function(name)
     trust.check_code(f"!function {name}", Path(folder))
     return _import_function(name, folder)
 
@@ -252,9 +242,19 @@ def parse_command(arguments: Sequence[str]) -> tuple[Namespace, Callable[[Namesp
 
 @contextmanager
 def saving_with(tracker: type) -> Iterator[None]:
-    """Within it the command writes its files through `tracker`: it makes one of lm-eval's itself."""
+    """Within it the command writes its files through `tracker`."""
     before, loggers.EvaluationTracker = loggers.EvaluationTracker, tracker
     try:
         yield
     finally:
         loggers.EvaluationTracker = before
+
+
+@contextmanager
+def building_with(task_class: type) -> Iterator[None]:
+    """Within it task YAMLs become tasks of this class, wherever lm-eval builds them."""
+    before, _factory.ConfigurableTask = _factory.ConfigurableTask, task_class
+    try:
+        yield
+    finally:
+        _factory.ConfigurableTask = before

@@ -17,7 +17,7 @@ from jinja2.nodes import Concat, Node
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from ft_harness.errors import InputError, PolicyError
+from ft_harness.errors import InputError, PolicyError, first_line
 
 RENDER_SECONDS = 5.0  # of one text; ours take a tenth of a millisecond
 LONGEST = 10_000_000  # characters or elements of what one operation gives
@@ -49,7 +49,7 @@ class LimitedTemplate(Template):
             return super().render(*args, **kwargs)
         except (MemoryError, RecursionError, OverflowError) as error:
             raise InputError(
-                f"a template can't be rendered ({type(error).__name__})",
+                f"a template can't be rendered ({type(error).__name__}: {first_line(error)})",
                 "a template that suits every row",
                 "fix the template, or this row",
             ) from error
@@ -58,7 +58,7 @@ class LimitedTemplate(Template):
 
 
 class _LimitedCode(CodeGenerator):
-    """Each block, and so each turn of a loop, looks at the clock; texts are joined within limits."""
+    """Each block, and so each turn of a loop, checks the clock; texts are joined within limits."""
 
     def blockvisit(self, nodes: Iterable[Node], frame: Frame) -> None:
         self.writeline("environment.check_time()")

@@ -32,15 +32,19 @@ def trusting(code: bool) -> Iterator[None]:
         _TRUSTS.reset(before)
 
 
+def is_ours(name: str) -> bool:
+    """Whether any task may name this function."""
+    return _OURS.fullmatch(name) is not None
+
+
 def our_function(name: str) -> Any:
-    """The function of ours that any task may name, from the installed package and never from a
-    module next to the YAML; None where the name is another's.
+    """A function of ours, from the installed package and never from a module next to the YAML.
 
     Raises:
         AttributeError: no such function.
     """
     module, _, function = name.rpartition(".")
-    return getattr(import_module(module), function) if _OURS.fullmatch(name) else None
+    return getattr(import_module(module), function)
 
 
 def check_code(what: str, folder: Path | None = None) -> None:

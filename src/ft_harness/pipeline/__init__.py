@@ -1,25 +1,6 @@
-"""base -> train -> tuned -> report: the only room that strings training, evaluation and report
-together."""
+"""Stages strung together: check, base -> train -> tuned -> report.
 
-from ft_harness.pipeline.checks import check_all, check_rows, show_task
-from ft_harness.pipeline.dry_run import dry_run
-from ft_harness.pipeline.experiment import Experiment, check_experiment, demo_experiments
-from ft_harness.pipeline.reports import Layout, check_formats, compare_only, report_only
-from ft_harness.pipeline.runs import evaluate_only, run, train_only
-
-__all__ = [
-    "Experiment",
-    "Layout",
-    "check_all",
-    "check_experiment",
-    "check_formats",
-    "check_rows",
-    "compare_only",
-    "demo_experiments",
-    "dry_run",
-    "evaluate_only",
-    "report_only",
-    "run",
-    "show_task",
-    "train_only",
-]
+The only wing that imports training, evaluation and report. Its door is light: `experiment`,
+`reports` and `explanations` load no torch; the command line imports the other modules inside the
+command that needs them.
+"""

@@ -1,27 +1,41 @@
-"""What can be found wrong, and foreseen, before a model is loaded: the work of `check`."""
+"""What can be found wrong, and forecast, before a model is loaded: the work of `check`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from lm_eval.api.task import ConfigurableTask
+
 from ft_harness.comparison.amounts import counted, epochs, tokens
 from ft_harness.data.files import Split
-from ft_harness.errors import ConfigError, FtHarnessError, ProblemsError, raise_problems
+from ft_harness.errors import ConfigError, FtHarnessError, Notice, ProblemsError, raise_problems
 from ft_harness.evaluation import chosen_docs
 from ft_harness.models.base_model import load_context, load_tokenizer
 from ft_harness.models.encoding import Encoder
 from ft_harness.models.heads import HeadPlan, plan_head
 from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.pipeline import preflight
-from ft_harness.pipeline.experiment import Experiment, check_experiment
+from ft_harness.pipeline.experiment import Experiment, read_experiment
+from ft_harness.pipeline.gold_answers import check_gold
 from ft_harness.pipeline.preflight import Checked
-from ft_harness.recipe import EvalSection, ModelSection, Protocol, Recipe, recipe_file
+from ft_harness.pipeline.stages import check_experiment
+from ft_harness.recipe import (
+    EvalSection,
+    ModelSection,
+    Protocol,
+    Recipe,
+    recipe_file,
+    recipe_of_task,
+)
+from ft_harness.tasks.definition import TaskDefinition, find_task
 from ft_harness.tasks.examples import (
     Example,
     build_examples,
+    cut_notice,
     describe_examples,
     mark_trained,
     train_prompts,
@@ -29,13 +43,87 @@ from ft_harness.tasks.examples import (
 )
 from ft_harness.tasks.fewshot import find_shots
 from ft_harness.tasks.items import check_baseline
-from ft_harness.tasks.loading import TaskSpec, load_tasks
+from ft_harness.tasks.loading import load_tasks
+from ft_harness.tasks.row_checks import Findings, places
 from ft_harness.training import HeadExample, build_head_examples, count_work, describe_head_examples
+
+__all__ = ["CheckOptions", "check_all", "check_tokens", "find_task", "show_task"]
 
 _PROMPTS_LOOKED_AT = 200  # of each scored split, by check
 
 
-def check_rows(experiment: Experiment, checked: Checked) -> list[str]:
+@dataclass(frozen=True)
+class CheckOptions:
+    """The options of `check`.
+
+    Attributes:
+        overrides: `section.field=value`, for recipes and tasks.
+        command: the command as it was given.
+        baseline: report what the last text field alone gives away.
+        privacy: look for personal data and keys in the training text.
+    """
+
+    overrides: Sequence[str] = ()
+    include_path: str | None = None
+    out: Path = Path()
+    command: str = ""
+    trust_task_code: bool = False
+    baseline: bool = False
+    privacy: bool = True
+
+
+def check_all(names: Sequence[str], options: CheckOptions) -> Findings:
+    """What was found in recipes (whatever is a path) and tasks (all else), faults included.
+
+    Raises:
+        ConfigError: there are no names.
+    """
+    if not names:
+        raise ConfigError(
+            "nothing was checked", "recipes or names of tasks", "see ft-harness tasks list"
+        )
+    findings = Findings()
+    for name in names:
+        found = Findings()
+        try:
+            is_path = recipe_file(name).is_file() or Path(name).name != name
+            (_check_recipe if is_path else _check_task)(name, options, found)
+        except ProblemsError as error:
+            found.faults = error.problems
+        except FtHarnessError as error:
+            found.faults = [error]
+        if len(names) > 1:
+            found.facts = [f"{name}: {fact}" for fact in found.facts]
+            found.notices = [
+                Notice(f"{name}: {notice.what}", notice.action) for notice in found.notices
+            ]
+        findings.add(found)
+    return findings
+
+
+def _check_task(name: str, options: CheckOptions, found: Findings) -> None:
+    recipe = recipe_of_task(name, options.include_path, options.overrides)
+    definition = preflight.find_recipes_task(recipe, trust_code=options.trust_task_code)
+    preflight.check_task(definition, found, baseline=options.baseline, privacy=options.privacy)
+
+
+def _check_recipe(path: str, options: CheckOptions, found: Findings) -> None:
+    experiment = read_experiment(
+        Path(path),
+        options.overrides,
+        options.out,
+        options.command,
+        trust_task_code=options.trust_task_code,
+    )
+    checked = check_experiment(experiment, trains=True, privacy=options.privacy, findings=found)
+    decodings = [protocol.decoding for protocol in experiment.recipe.eval.protocols()]
+    found.add(check_gold(checked.tasks, checked.form, decodings))
+    raise_problems(found.faults)
+    found.add(check_tokens(experiment, checked))
+    found.facts += [check_baseline(checked.tasks, checked.form)] if options.baseline else []
+
+
+def check_tokens(experiment: Experiment, checked: Checked) -> Findings:
     """Build the training rows, and prompts of each scored split, with the tokenizer alone:
     boundaries, lengths, trained tokens and cuts.
 
@@ -47,34 +135,62 @@ def check_rows(experiment: Experiment, checked: Checked) -> list[str]:
     tokenizer, context = load_tokenizer(recipe.model), load_context(recipe.model)
     plan = plan_head(recipe, checked.tasks.values())
     if plan is not None:
-        return _check_head_rows(recipe, checked, plan, tokenizer, context)
+        return _check_head_tokens(recipe, checked, plan, tokenizer, context)
     eos = trains_eos(task, recipe.train.loss_on_eos)
     examples = build_examples(
         task, list(task.eval_docs), tokenizer, context, eos=eos, form=checked.form
     )
     examples = train_prompts(examples) if recipe.train.loss_on == "prompt_and_answer" else examples
-    lines = [describe_examples(examples, eos), describe_work(recipe, checked, examples)]
-    lines += [
-        describe_prompts(checked, split, recipe.eval, protocol, tokenizer, context)
-        for split, protocol in product(recipe.eval.splits, recipe.eval.protocols())
+    findings = Findings(facts=[describe_examples(examples, eos)])
+    findings.facts.append(describe_work(recipe, checked, examples))
+    if cut := cut_notice(examples):
+        findings.notices.append(cut)
+    for split, protocol in product(recipe.eval.splits, recipe.eval.protocols()):
+        findings.add(check_prompts(checked, split, recipe.eval, protocol, (tokenizer, context)))
+    findings.facts = list(dict.fromkeys(findings.facts))  # decodings of the same prompts
+    findings.notices = list(
+        dict.fromkeys([*findings.notices, *_check_length(recipe, task, examples)])
+    )
+    return findings
+
+
+def _check_length(
+    recipe: Recipe, task: ConfigurableTask, examples: Sequence[Example]
+) -> list[Notice]:
+    """Right answers that are longer than what is generated at most."""
+    if task.OUTPUT_TYPE != "generate_until":
+        return []
+    own = task.config.generation_kwargs or {}
+    most = [{**own, **each.decoding}.get("max_gen_toks") for each in recipe.eval.protocols()]
+    shortest = min((int(each) for each in most if each), default=None)
+    long = [row for row, each in enumerate(examples) if len(each.answer_ids) > (shortest or 10**9)]
+    if not long:
+        return []
+    return [
+        Notice(
+            f"{len(long)} of {len(examples)} training answers are longer than the {shortest} "
+            f"tokens that are generated at most ({places(long)})",
+            f"raise max_gen_toks: --set 'eval.generation_kwargs={{max_gen_toks: "
+            f"{max(len(examples[row].answer_ids) for row in long)}}}'",
+        )
     ]
-    return list(dict.fromkeys(lines))  # decodings of the same prompts
 
 
-def _check_head_rows(
+def _check_head_tokens(
     recipe: Recipe, checked: Checked, plan: HeadPlan, tokenizer: Any, context: int
-) -> list[str]:
+) -> Findings:
     """The same for a classification head, which has no answer tokens."""
     task = checked.tasks["train"]
     examples = build_head_examples(
         task, list(task.eval_docs), tokenizer, context, plan, checked.form
     )
-    lines = [
-        describe_head_examples(examples, plan.labels),
-        describe_work(recipe, checked, examples),
-    ]
-    unparted = describe_pairs(tokenizer, plan.text_fields)
-    lines += [unparted] if unparted else []
+    findings = Findings(
+        notices=pair_notices(tokenizer, plan.text_fields),
+        facts=[
+            describe_head_examples(examples, plan.labels),
+            describe_work(recipe, checked, examples),
+        ],
+    )
     for split in recipe.eval.splits:
         scored = checked.tasks[split]
         docs = [
@@ -83,39 +199,49 @@ def _check_head_rows(
         rows = build_head_examples(
             scored, docs[:_PROMPTS_LOOKED_AT], tokenizer, context, plan, checked.form
         )
-        cut, longest = (
-            sum(row.truncated for row in rows),
-            max((len(row.input_ids) for row in rows), default=0),
+        cut = sum(row.truncated for row in rows)
+        longest = max((len(row.input_ids) for row in rows), default=0)
+        found = f"{split}: {cut} of the first {len(rows)} docs will be cut"
+        line = f"{found} (longest {longest} tokens of {context})"
+        findings.add(
+            Findings(notices=[Notice(line, "raise model.max_length if the model reads more")])
+            if cut
+            else Findings(facts=[line])
         )
-        warning = "; WARNING: raise model.max_length if the model reads more" if cut else ""
-        found = f"{cut} of the first {len(rows)} docs will be cut"
-        lines.append(f"{split}: {found} (longest {longest} tokens of {context}){warning}")
-    return lines
+    return findings
 
 
-def describe_pairs(tokenizer: Any, text_fields: Sequence[str] | None) -> str | None:
-    """A warning where the tokenizer, as most of causal models, writes the two texts of a pair
+def pair_notices(tokenizer: Any, text_fields: Sequence[str] | None) -> list[Notice]:
+    """A notice where the tokenizer, like most of causal models, writes the two texts of a pair
     without a gap."""
     count = tokenizer.num_special_tokens_to_add
     if text_fields is None or len(text_fields) < 2 or count(pair=True) > count(pair=False):
-        return None
-    names = " and ".join(text_fields)
-    return f"WARNING: the tokenizer puts nothing between {names}; leave task.text_fields out to read the task's prompt"
+        return []
+    return [
+        Notice(
+            f"the tokenizer puts nothing between {' and '.join(text_fields)}",
+            "leave task.text_fields out to read the task's prompt",
+        )
+    ]
 
 
-def describe_prompts(
+def check_prompts(
     checked: Checked,
     split: Split,
     section: EvalSection,
     protocol: Protocol,
-    tokenizer: Any,
-    context: int,
-) -> str:
+    reader: tuple[Any, int],
+) -> Findings:
     """How long the first prompts of a split are, few-shot examples included, and how many of them
-    will be cut."""
+    will be cut.
+
+    Args:
+        reader: the model's tokenizer and its context in tokens.
+    """
+    tokenizer, context = reader
     task, encoder = checked.tasks[split], Encoder(tokenizer)
     if task.OUTPUT_TYPE == "loglikelihood_rolling":
-        return f"{split}: running text is read in windows of {context} tokens"
+        return Findings(facts=[f"{split}: running text is read in windows of {context} tokens"])
     shots = find_shots(task, protocol)
     if shots:
         shots.install(task, section.seed)
@@ -127,10 +253,14 @@ def describe_prompts(
         prompts = [checked.form.render(task, task.eval_docs[i], protocol.shots) for i in chosen]
     lengths = [len(encoder.tok_encode(prompt)) for prompt in prompts]
     cut = sum(length > room for length in lengths)
-    warning = "; WARNING: fewer eval.num_fewshot or a larger model.max_length" if cut else ""
-    found = f"{cut} of the first {len(lengths)} prompts will be cut"
-    behind = f" behind {protocol.shots} examples" if protocol.shots else ""
-    return f"{split}: {found} (longest {max(lengths)} tokens of {room}{behind}){warning}"
+    behind = f" after {protocol.shots} examples" if protocol.shots else ""
+    line = (
+        f"{split}: {cut} of the first {len(lengths)} prompts will be cut (longest {max(lengths)} "
+        f"tokens of {room}{behind})"
+    )
+    if not cut:
+        return Findings(facts=[line])
+    return Findings(notices=[Notice(line, "lower eval.num_fewshot, or raise model.max_length")])
 
 
 def describe_work(
@@ -145,55 +275,18 @@ def describe_work(
     )
     scored *= len(recipe.eval.protocols())
     return (
-        f"forecast: {counted(work.steps, 'step')} of {recipe.train.effective_batch_size} rows ({epochs(work.epochs)}, "
-        f"{tokens(work.tokens_read)} read), {counted(scored, 'doc')} scored with base and tuned each"
+        f"forecast: {counted(work.steps, 'step')} of {recipe.train.effective_batch_size} rows "
+        f"({epochs(work.epochs)}, "
+        f"{tokens(work.tokens_read)} read), {counted(scored, 'doc')} scored with base and tuned "
+        "each"
     )
 
 
-def check_all(
-    names: Sequence[str],
-    experiment: Callable[[Path], Experiment],
-    spec: Callable[[str], TaskSpec],
-    *,
-    baseline: bool = False,
-) -> list[str]:
-    """What was checked, a line each: recipes (whatever is a path) and tasks (all else).
-
-    Args:
-        baseline: say too what the last text field alone gives away.
-
-    Raises:
-        FtHarnessError: the fault, or a `ProblemsError` with those of all names.
-    """
-    report: list[str] = []
-    problems: list[FtHarnessError] = []
-    for name in names:
-        try:
-            if recipe_file(name).is_file() or Path(name).name != name:
-                made = experiment(Path(name))
-                checked = check_experiment(made, trains=True)
-                found = [*checked.report, *check_rows(made, checked)]
-                found += [check_baseline(checked.tasks, checked.form)] if baseline else []
-            else:
-                found = preflight.check_task(spec(name), baseline=baseline)
-            report += found if len(names) == 1 else [f"{name}: {line}" for line in found]
-        except ProblemsError as error:
-            problems += error.problems
-        except FtHarnessError as error:
-            problems.append(error)
-    raise_problems(problems)
-    if not report:
-        raise ConfigError(
-            "nothing was checked", "recipes or names of tasks", "see ft-harness tasks list"
-        )
-    return report
-
-
-def show_task(spec: TaskSpec, pretrained: str, count: int) -> list[str]:
+def show_task(definition: TaskDefinition, pretrained: str, count: int) -> list[str]:
     """The first docs of a task's train split as training text, trained tokens in square
     brackets."""
     tokenizer = load_tokenizer(ModelSection(pretrained=pretrained))
-    task = load_tasks(spec, ["train"])["train"]
+    task = load_tasks(definition, ["train"])["train"]
     docs = list(task.eval_docs)[:count]
     examples = build_examples(
         task, docs, tokenizer, tokenizer.model_max_length, eos=trains_eos(task, None)

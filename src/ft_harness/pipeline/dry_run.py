@@ -10,9 +10,11 @@ from ft_harness.models.base_model import load_base_model, model_folder
 from ft_harness.models.heads import plan_head
 from ft_harness.paths import results_dir
 from ft_harness.pipeline import preflight
-from ft_harness.pipeline.experiment import Experiment, check_rates, training_problems
+from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.forecast_lines import memory_lines, work_lines
-from ft_harness.pipeline.preflight import Checked
+from ft_harness.pipeline.preflight import Checked, Scope
+from ft_harness.pipeline.stages import check_rates, training_problems
+from ft_harness.tasks.row_checks import Findings
 from ft_harness.training import (
     TrainingPlan,
     build_training_set,
@@ -25,7 +27,7 @@ from ft_harness.training import (
 _GIB = 2**30
 
 
-def dry_run(experiment: Experiment, gpu: float | None = None) -> list[tuple[str, str]]:
+def estimate(experiment: Experiment, gpu: float | None = None) -> list[tuple[str, str]]:
     """(quantity, amount) of all that a run of the experiment will do and need; nothing is written.
 
     Steps are timed where the weights are in a local folder and fit; else shapes are all that is
@@ -41,12 +43,12 @@ def dry_run(experiment: Experiment, gpu: float | None = None) -> list[tuple[str,
     recipe, checked = experiment.recipe, _check(experiment, here=gpu is None)
     head = plan_head(recipe, checked.tasks.values())
     base = empty_base(recipe.model, head, gpu=gpu is not None)
+    identity = checked.definition.training_hash
     data = build_training_set(
-        checked.tasks, base, recipe, checked.training_hash, checked.form, experiment.folder
+        checked.tasks, base, recipe, identity, checked.form, experiment.folder
     )
-    forecast = make_forecast(
-        TrainingPlan(recipe, base, data), None if gpu is None else round(gpu * _GIB)
-    )
+    room = None if gpu is None else round(gpu * _GIB)
+    forecast = make_forecast(TrainingPlan(recipe, base, data), room)
     warning = describe_warmup(recipe.train, len(data.examples))
     lines = [
         *_docs(experiment, checked, len(data.validation)),
@@ -74,14 +76,10 @@ def dry_run(experiment: Experiment, gpu: float | None = None) -> list[tuple[str,
 
 def _check(experiment: Experiment, *, here: bool) -> Checked:
     """Preflight as before a run, without making the folders that are looked at."""
-    checked = preflight.check(
-        experiment.recipe,
-        [_nearest(folder) for folder in (results_dir(experiment.out), experiment.folder)],
-        trains=True,
-        trust_code=experiment.trust_task_code,
-        found=training_problems(experiment, here=here),
-        here=here,
-    )
+    folders = [_nearest(folder) for folder in (results_dir(experiment.out), experiment.folder)]
+    scope = Scope(trains=True, trust_code=experiment.trust_task_code, here=here)
+    known = Findings(training_problems(experiment, here=here))
+    checked = preflight.check(experiment.recipe, folders, scope, known)
     return check_rates(experiment.recipe.train, checked)
 
 

@@ -1,25 +1,56 @@
-"""What a report adds to its cases: slices, the nearest training examples, and what a person wrote
-in cases.csv."""
+"""What a report adds to its numbers: slices, the nearest training examples, what a person wrote in
+cases.csv, the items that a page lets a reader search, and those that weigh most in a perplexity."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
 
 from ft_harness.comparison import cases
 from ft_harness.comparison.aggregator import Comparison, Study
+from ft_harness.comparison.cases import MOST_LISTED, Listing, list_items
+from ft_harness.comparison.pairing import pair_items
 from ft_harness.errors import InputError
-from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.metrics import find_metric
 from ft_harness.records import Evaluation
+from ft_harness.report import (
+    Explorer,
+    Outlier,
+    Outliers,
+    main_comparisons,
+    make_explorer,
+)
 from ft_harness.storage import write_text
-from ft_harness.tasks.examples import answer_text
 
-if TYPE_CHECKING:
-    from lm_eval.api.task import ConfigurableTask
+_PERPLEXITIES = ("token_ppl", "byte_ppl", "char_ppl")  # the first that a comparison has
+_SHOWN = 5
 
-Training = Mapping[str, "ConfigurableTask"]  # adapter -> the task whose docs it was trained on
+
+class TrainingDocs(NamedTuple):
+    """The docs that an adapter was trained on, and the right answer of one."""
+
+    docs: Iterable[dict[str, Any]]
+    answer: Callable[[dict[str, Any]], str]
+
+
+Training = Mapping[str, TrainingDocs]  # adapter -> its training docs
+
+
+class _Sides:
+    """The evaluations behind each comparison of a study."""
+
+    def __init__(self, evaluations: Sequence[Evaluation]) -> None:
+        self._found = {(each.record.subject, each.record.eval_id): each for each in evaluations}
+
+    def of(self, comparison: Comparison) -> tuple[Evaluation, Evaluation]:
+        """(base, tuned)."""
+        base, tuned = comparison.base, comparison.tuned
+        return self._found[base.subject, base.eval_id], self._found[tuned.subject, tuned.eval_id]
 
 
 def explain(
@@ -33,23 +64,20 @@ def explain(
 
     Args:
         folder: the report's, which may hold a cases.csv that a person has written in.
-        slice_by: doc fields to slice by besides our own traits.
+        slice_by: doc fields to slice by, in addition to our own traits.
         training: where it is known; else the nearest training examples are those that an earlier
             run kept.
 
     Raises:
-        InputError: samples or files can't be read, or a field of `slice_by` parts the items of no
+        InputError: samples or files can't be read, or a field of `slice_by` divides the items of no
             comparison.
     """
     written = cases.read_cases(folder / cases.CASES_FILE)
-    by_id = {(each.record.subject, each.record.eval_id): each for each in evaluations}
+    sides = _Sides(evaluations)
     comparisons: list[Comparison] = []
     for comparison in study.comparisons:
         if is_primary(comparison):
-            base, tuned = (
-                by_id[record.subject, record.eval_id]
-                for record in (comparison.base, comparison.tuned)
-            )
+            base, tuned = sides.of(comparison)
             found = cases.add_slices(comparison.cases, base, tuned, slice_by)
             nearest = _find_nearest(found, tuned, (training or {}).get(tuned.record.subject))
             found = cases.add_nearest(found, nearest) if nearest else found
@@ -65,7 +93,7 @@ def is_primary(comparison: Comparison) -> bool:
 
 
 def write_cases(study: Study, folder: Path) -> None:
-    """Write cases.csv; what stands in its column `why` is kept.
+    """Write cases.csv; what a person wrote in its column `why` is kept.
 
     Raises:
         InputError: the one that is there can't be read; it is left as it is.
@@ -85,18 +113,15 @@ def write_cases(study: Study, folder: Path) -> None:
 
 
 def _find_nearest(
-    summary: cases.CaseSummary, tuned: Evaluation, task: ConfigurableTask | None
+    summary: cases.CaseSummary, tuned: Evaluation, training: TrainingDocs | None
 ) -> cases.Nearest | None:
-    """The nearest training examples of the sheet's cases, kept beside the tuned evaluation; None:
+    """The nearest training examples of the sheet's cases, kept next to the tuned evaluation; None:
     not known."""
     known, texts = cases.read_nearest(tuned.folder), cases.case_texts(summary)
-    if task is None or (known and known.items.keys() >= texts.keys()):
+    if training is None or (known and known.items.keys() >= texts.keys()):
         return known
-    from tqdm import tqdm
-
-    docs = tqdm(task.eval_docs, desc="Looking for the nearest training examples")
-    with compiled_templates():
-        found = cases.find_nearest(texts, docs, partial(answer_text, task))
+    docs = tqdm(training.docs, desc="Looking for the nearest training examples")
+    found = cases.find_nearest(texts, docs, training.answer)
     if known:
         found = found.model_copy(update={"items": known.items | found.items})
     write_text(tuned.folder / cases.NEAREST_FILE, found.model_dump_json(indent=2) + "\n")
@@ -112,3 +137,95 @@ def _check_fields(slice_by: Sequence[str], comparisons: Sequence[Comparison]) ->
                 "a field of the docs that is a text, a number, or true or false",
                 "see the field doc in samples.jsonl.gz, or the task's data",
             )
+
+
+def find_explorer(
+    study: Study,
+    evaluations: Sequence[Evaluation],
+    limit: int = MOST_LISTED,
+    slice_by: Sequence[str] = (),
+) -> Explorer | None:
+    """At most `limit` items of the main comparisons together, each with the same share; None for
+    none.
+
+    Raises:
+        InputError: samples can't be read.
+    """
+    sides = _Sides(evaluations)
+    compared = main_comparisons(study)
+    shares = share_out(limit, [sum((each.cases.counts or {}).values()) for each in compared])
+    listed: list[Listing | None] = []
+    for comparison, share in zip(compared, shares, strict=True):
+        base, tuned = sides.of(comparison)
+        listed.append(list_items(comparison.cases, base, tuned, share, slice_by) if share else None)
+    found = [
+        (comparison, listing)
+        for comparison, listing in zip(compared, listed, strict=True)
+        if listing
+    ]
+    return make_explorer(study, found)
+
+
+def share_out(limit: int, sizes: Sequence[int]) -> list[int]:
+    """How many of each: all of the small ones, and the same number of those that are too large."""
+    shares, left = [0] * len(sizes), limit
+    ranked = sorted(range(len(sizes)), key=lambda place: sizes[place])
+    for rank, place in enumerate(ranked):
+        shares[place] = min(sizes[place], left // (len(sizes) - rank))
+        left -= shares[place]
+    return shares
+
+
+def find_outliers(study: Study, evaluations: Sequence[Evaluation]) -> list[Outliers]:
+    """The items that weigh most in each main comparison with a perplexity.
+
+    Raises:
+        InputError: samples can't be read.
+    """
+    sides = _Sides(evaluations)
+    found: list[Outliers] = []
+    for comparison in main_comparisons(study):
+        names = {row.metric for row in comparison.rows}
+        metric = next((name for name in _PERPLEXITIES if name in names), None)
+        if metric is not None:
+            found += _weigh(comparison, metric, *sides.of(comparison))
+    return found
+
+
+def _weigh(
+    comparison: Comparison, metric: str, base: Evaluation, tuned: Evaluation
+) -> list[Outliers]:
+    pairs, _ = pair_items(base, tuned)
+    before, after = pairs.statistics(metric)
+    scored = np.flatnonzero(~(np.isnan(before[:, 0]) | np.isnan(after[:, 0])))
+    if not len(scored):
+        return []
+    loss = -after[scored, 0] / after[scored, 1]
+    worst = scored[np.argsort(-loss, kind="stable")[:_SHOWN]]
+    rest = np.setdiff1d(scored, worst)
+    chosen = np.zeros(len(pairs), dtype=np.bool_)
+    chosen[worst] = True
+    (keys, _), (texts, _) = (pairs.only(chosen).texts(column) for column in ("item_key", "target"))
+    texts_of = dict(
+        zip(np.flatnonzero(chosen).tolist(), zip(keys, texts, strict=True), strict=True)
+    )
+    items = [_item(texts_of[row], before[row], after[row]) for row in worst.tolist()]
+    found = find_metric(metric)
+    base_rest, tuned_rest = (
+        found.value_of(side[rest].sum(axis=0), len(rest)) for side in (before, after)
+    )
+    share = float(after[worst, 0].sum() / after[scored, 0].sum()) if after[scored, 0].sum() else 0.0
+    return [Outliers(comparison.tuned, metric, items, share, base_rest, tuned_rest)]
+
+
+def _item(
+    texts_of: tuple[str | None, str | None], before: NDArray[np.float64], after: NDArray[np.float64]
+) -> Outlier:
+    key, text = texts_of
+    return Outlier(
+        str(key),
+        text or "",
+        int(after[1]),
+        -float(before[0] / before[1]),
+        -float(after[0] / after[1]),
+    )

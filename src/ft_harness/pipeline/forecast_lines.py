@@ -38,7 +38,8 @@ def _trainable(trainable: int | None, parameters: int | None) -> str:
         return "not known"
     if trainable == parameters:
         return f"all {trainable:,}"
-    return f"{trainable:,} beside {parameters:,} of the base ({rounded(100 * trainable / parameters)} %)"
+    share = rounded(100 * trainable / parameters)
+    return f"{trainable:,} next to {parameters:,} of the base ({share} %)"
 
 
 def memory_lines(forecast: Forecast) -> list[tuple[str, str]]:
@@ -77,7 +78,8 @@ def _options(alternative: Alternative) -> str:
 def summarise(forecast: Forecast) -> str:
     """The forecast in one line."""
     work, memory = forecast.work, forecast.memory
-    line = f"{counted(work.steps, 'step')} of {forecast.batch.step} rows, {tokens(work.tokens_read)} to read"
+    steps = counted(work.steps, "step")
+    line = f"{steps} of {forecast.batch.step} rows, {tokens(work.tokens_read)} to read"
     if memory is None:
         return line
     line += f", peak about {size(memory.total)} of {size(memory.room)}"

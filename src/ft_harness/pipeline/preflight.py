@@ -1,14 +1,15 @@
-"""Every room's faults, collected before a model is loaded and reported together."""
+"""Every wing's faults, collected before a model is loaded and reported together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from lm_eval.api.task import ConfigurableTask
 
 from ft_harness import storage
-from ft_harness.data.data_report import DataReport, describe_data
+from ft_harness.data.data_report import DataReport, data_notices, describe_data
 from ft_harness.data.files import Split
 from ft_harness.errors import (
     ConfigError,
@@ -19,42 +20,57 @@ from ft_harness.errors import (
     suggest,
 )
 from ft_harness.evaluation.backends import decoding
+from ft_harness.evaluation.jobs import declared_primary
 from ft_harness.models import adapters, base_model, heads
-from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.models.prompts import PLAIN, PromptForm, prompt_form
+from ft_harness.pipeline.gold_answers import check_gold
 from ft_harness.recipe import Protocol, Recipe
 from ft_harness.tasks import fewshot
-from ft_harness.tasks import loading as tasks
-from ft_harness.tasks.checks import prompt_problems
-from ft_harness.tasks.examples import answer_text, prompt_of
+from ft_harness.tasks.checks import definition_problems
+from ft_harness.tasks.definition import TaskDefinition, find_task
 from ft_harness.tasks.items import check_baseline, report_data
-from ft_harness.tasks.loading import TaskSpec
+from ft_harness.tasks.loading import load_tasks, training_problems
+from ft_harness.tasks.row_checks import Findings, check_rows
 
-if TYPE_CHECKING:
-    from lm_eval.api.task import ConfigurableTask
+
+@dataclass(frozen=True)
+class Scope:
+    """How far a check of a recipe goes.
+
+    Attributes:
+        trains: an adapter is to be made.
+        trust_code: run the code that a task from elsewhere names.
+        here: the recipe is to run on this machine's device; else on a GPU.
+        privacy: look for personal data and keys in the training text.
+    """
+
+    trains: bool
+    trust_code: bool = False
+    here: bool = True
+    privacy: bool = False
 
 
 @dataclass(frozen=True)
 class Checked:
     """What the checks left behind for the run: the task objects, so that data is read once, and
-    what was checked.
+    what was found.
 
     Attributes:
         form: how the prompts are rendered.
         data: what the docs are; None where no adapter is made.
     """
 
+    definition: TaskDefinition
     tasks: dict[Split, ConfigurableTask]
-    task_hash: str
-    training_hash: str
-    report: list[str]
+    findings: Findings
     form: PromptForm = PLAIN
     data: DataReport | None = None
 
 
-def task_spec(recipe: Recipe, *, trust_code: bool = False) -> TaskSpec:
-    """The task that a recipe asks for."""
-    return TaskSpec(recipe.task.name, recipe.task.include_path, recipe.task_metadata(), trust_code)
+def find_recipes_task(recipe: Recipe, *, trust_code: bool = False) -> TaskDefinition:
+    """The task that a recipe asks for, with the recipe's data."""
+    section = recipe.task
+    return find_task(section.name, section.include_path, recipe.task_metadata(), trust_code)
 
 
 def needed_splits(recipe: Recipe, *, trains: bool) -> tuple[Split, ...]:
@@ -65,48 +81,51 @@ def needed_splits(recipe: Recipe, *, trains: bool) -> tuple[Split, ...]:
     return tuple(split for split in ("train", "validation", "test") if split in wanted)
 
 
-def _check_docs(
-    checked: dict[Split, ConfigurableTask], form: PromptForm = PLAIN
-) -> list[FtHarnessError]:
-    """Render every doc's prompt and answer once; the first fault of each split."""
-    from tqdm import tqdm
+def check_task(
+    definition: TaskDefinition,
+    findings: Findings | None = None,
+    *,
+    baseline: bool = False,
+    privacy: bool = True,
+) -> Findings:
+    """Check a task without a recipe, on every split that it has.
 
-    problems: list[FtHarnessError] = []
-    for task in checked.values():
-        if task.OUTPUT_TYPE == "loglikelihood_rolling":
-            continue
-        try:
-            with compiled_templates():
-                for doc in tqdm(task.eval_docs, desc=f"Checking {task.config.task}"):
-                    prompt_of(task, doc, form)
-                    answer_text(task, doc)
-        except FtHarnessError as error:
-            problems.append(error)
-    return problems
-
-
-def check_task(spec: TaskSpec, *, baseline: bool = False) -> list[str]:
-    """Check a task without a recipe, on every split that it has; what was checked, a line each.
+    Args:
+        findings: what is found is put here too, whatever is raised.
 
     Raises:
         FtHarnessError: the fault, or a `ProblemsError` with all of them.
     """
-    path = tasks.find_task(spec)
-    splits = tasks.splits_of(spec)
+    findings = Findings() if findings is None else findings
+    raise_problems(definition_problems(definition))
+    splits = definition.splits
     if not splits:
         raise InputError(
-            f"the task {spec.name} names no split", "test_split, or others", "mend its YAML"
+            f"the task {definition.name} names no split", "test_split, or others", "fix its YAML"
         )
-    loaded = tasks.load_tasks(spec, splits)
-    raise_problems(
-        [problem for task in loaded.values() for problem in prompt_problems(task)]
-        or _check_docs(loaded)
-    )
-    counts = ", ".join(f"{split} {len(task.eval_docs)} docs" for split, task in loaded.items())
-    metrics = next(iter(loaded.values())).higher_is_better()
-    name = f"task {spec.name} ({tasks.task_hash(path, trust_code=spec.trust_code)})"
-    found = [*describe_data(report_data(loaded)), *([check_baseline(loaded)] if baseline else [])]
-    return [name, counts, f"{len(metrics)} metrics, on mock answers too", *found]
+    loaded = load_tasks(definition, splits)
+    findings.add(check_rows(loaded, privacy=privacy))
+    raise_problems(findings.faults)
+    findings.add(check_gold(loaded))
+    raise_problems(findings.faults)
+    data = report_data(loaded)
+    findings.notices += data_notices(data)
+    findings.facts += [
+        f"task {definition.name} ({definition.task_hash})",
+        _count_docs(loaded),
+        f"{_count_metrics(loaded)} metrics, on mock answers too",
+        *describe_data(data),
+        *([check_baseline(loaded)] if baseline else []),
+    ]
+    return findings
+
+
+def _count_docs(loaded: Mapping[Split, ConfigurableTask]) -> str:
+    return ", ".join(f"{split} {len(task.eval_docs)} docs" for split, task in loaded.items())
+
+
+def _count_metrics(loaded: Mapping[Split, ConfigurableTask]) -> int:
+    return len(next(iter(loaded.values())).higher_is_better())
 
 
 def _check_model(recipe: Recipe, *, trains: bool, here: bool) -> list[FtHarnessError]:
@@ -124,8 +143,7 @@ def _check_model(recipe: Recipe, *, trains: bool, here: bool) -> list[FtHarnessE
 def _check_validation(
     recipe: Recipe, loaded: Mapping[Split, ConfigurableTask]
 ) -> list[FtHarnessError]:
-    """Faults of what looks at validation during training: no docs, or a metric that the task has
-    not."""
+    """Faults of the validation during training: no docs, or a metric that the task lacks."""
     train = recipe.train
     if not train.needs_validation:
         return []
@@ -155,83 +173,108 @@ def _check_validation(
 def _check_room(
     recipe: Recipe, loaded: Mapping[Split, ConfigurableTask], *, trains: bool
 ) -> list[FtHarnessError]:
-    """No room for the prompt beside an answer; scores during training are made with the task's own
+    """No room for the prompt next to an answer; scores during training are made with the task's own
     decoding."""
-    asked = [
-        *recipe.eval.protocols(),
-        *([Protocol()] if trains and recipe.train.eval_scores else []),
-    ]
+    during = [Protocol()] if trains and recipe.train.eval_scores else []
+    asked = [*recipe.eval.protocols(), *during]
     context = base_model.load_context(recipe.model)
     return [*decoding.room_problems(loaded, asked, context)]
 
 
 def check(
-    recipe: Recipe,
-    folders: list[Path],
-    *,
-    trains: bool,
-    trust_code: bool = False,
-    found: Sequence[FtHarnessError] = (),
-    here: bool = True,
+    recipe: Recipe, folders: list[Path], scope: Scope, findings: Findings | None = None
 ) -> Checked:
     """Check model folder, task, data, labels and output folders.
 
     Args:
-        found: faults that are known already, reported together with those that are found here.
-        here: the recipe is to run on this machine's device; else on a GPU.
+        findings: what is known already and reported together with what is found here; all of it
+            is put there too, whatever is raised.
 
     Raises:
         FtHarnessError: the fault, or a `ProblemsError` with all of them.
     """
-    problems = [*found, *_check_model(recipe, trains=trains, here=here)]
+    findings = Findings() if findings is None else findings
+    faults = findings.faults
+    faults += _check_model(recipe, trains=scope.trains, here=scope.here)
     for folder in folders:
-        problems += storage.problems(folder)
+        faults += storage.problems(folder)
     form = PLAIN
-    loaded: dict[Split, ConfigurableTask] = {}
-    task_hash = training_hash = ""
     try:
         form = prompt_form(recipe.task, recipe.model)
     except FtHarnessError as error:
-        problems.append(error)
+        faults.append(error)
+    checked: Checked | None = None
     try:
-        spec = task_spec(recipe, trust_code=trust_code)
-        path = tasks.find_task(spec)
-        task_hash = tasks.task_hash(path, trust_code=trust_code)
-        training_hash = tasks.training_hash(path, trust_code=trust_code)
-        loaded = tasks.load_tasks(spec, needed_splits(recipe, trains=trains))
-        problems += tasks.training_problems(loaded["train"]) if trains else []
-        problems += _check_validation(recipe, loaded) if trains else []
-        problems += fewshot.problems(loaded, recipe.eval)
-        problems += decoding.problems(loaded, recipe.eval.protocols())
-        problems += _check_docs(loaded, form)
-        problems += [] if problems else _check_room(recipe, loaded, trains=trains)
-        if recipe.adapter.has_head:
-            config = None if problems else base_model.load_config(recipe.model)
-            problems += heads.problems(recipe, loaded.values(), config)
+        definition = find_recipes_task(recipe, trust_code=scope.trust_code)
+        loaded = load_tasks(definition, needed_splits(recipe, trains=scope.trains))
+        checked = Checked(definition, loaded, findings, form)
+        _check_loaded(recipe, checked, scope)
     except ProblemsError as error:
-        problems += error.problems
+        faults += error.problems
     except FtHarnessError as error:
-        problems.append(error)
-    raise_problems(problems)
-    counts = ", ".join(f"{split} {len(task.eval_docs)} docs" for split, task in loaded.items())
-    metrics = len(next(iter(loaded.values())).higher_is_better())
-    report = [
+        faults.append(error)
+    raise_problems(faults)
+    assert checked is not None, "without a task there is a fault"
+    findings.facts += _facts(recipe, checked, folders)
+    if not scope.trains:
+        return checked
+    data = report_data(checked.tasks, form)
+    findings.facts += describe_data(data)
+    findings.notices += data_notices(data)
+    return replace(checked, data=data)
+
+
+def _check_loaded(recipe: Recipe, checked: Checked, scope: Scope) -> None:
+    """What is wrong with the docs, and with what the recipe wants of them."""
+    loaded, form, findings = checked.tasks, checked.form, checked.findings
+    faults = findings.faults
+    faults += training_problems(loaded["train"]) if scope.trains else []
+    faults += _check_validation(recipe, loaded) if scope.trains else []
+    faults += decoding.problems(loaded, recipe.eval.protocols())
+    faults += _check_primary(recipe, loaded)
+    rows = check_rows(loaded, form, privacy=scope.privacy)
+    findings.add(rows)
+    # Few-shot examples are rendered from the same rows: their faults are those above.
+    faults += [] if rows.faults else fewshot.problems(loaded, recipe.eval)
+    faults += [] if faults else _check_room(recipe, loaded, trains=scope.trains)
+    if recipe.adapter.has_head:
+        config = None if faults else base_model.load_config(recipe.model)
+        faults += heads.problems(recipe, loaded.values(), config)
+
+
+def _check_primary(
+    recipe: Recipe, loaded: Mapping[Split, ConfigurableTask]
+) -> list[FtHarnessError]:
+    """A declared primary metric that the task does not score."""
+    task = next(iter(loaded.values()))
+    declared, known = declared_primary(task, recipe.eval), list(task.higher_is_better())
+    if declared is None or declared in known:
+        return []
+    where = "eval.primary_metric" if recipe.eval.primary_metric else "metadata.primary_metric"
+    return [
+        InputError(
+            f"{where}: {task.config.task} does not score {declared!r}{suggest(declared, known)}",
+            f"one of {', '.join(known)}",
+            f"change {where}, or add the metric to the task's metric_list",
+        )
+    ]
+
+
+def _facts(recipe: Recipe, checked: Checked, folders: Sequence[Path]) -> list[str]:
+    form = checked.form
+    return [
         f"model {recipe.model.pretrained}",
-        f"task {recipe.task.name} ({task_hash})",
-        counts,
-        f"{metrics} metrics",
+        f"task {recipe.task.name} ({checked.definition.task_hash})",
+        _count_docs(checked.tasks),
+        f"{_count_metrics(checked.tasks)} metrics",
+        *(
+            [f"chat template {form.chat_template_hash}", *form.notes]
+            if form.apply_chat_template
+            else []
+        ),
+        *fewshot.describe(checked.tasks, recipe.eval),
+        *(
+            f"folder {folder} can be written, {storage.free_bytes(folder) / 1e9:.0f} GB free"
+            for folder in folders
+        ),
     ]
-    report += (
-        [f"chat template {form.chat_template_hash}", *form.notes]
-        if form.apply_chat_template
-        else []
-    )
-    report += fewshot.describe(loaded, recipe.eval)
-    report += [
-        f"folder {folder} can be written, {storage.free_bytes(folder) / 1e9:.0f} GB free"
-        for folder in folders
-    ]
-    data = report_data(loaded, form) if trains else None
-    return Checked(
-        loaded, task_hash, training_hash, report + (describe_data(data) if data else []), form, data
-    )

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ft_harness import report, storage
 from ft_harness.comparison import remarks
-from ft_harness.comparison.aggregator import MOST_SHOWN, AdapterRun, Study, aggregate, compare_all
+from ft_harness.comparison.aggregator import (
+    MOST_SHOWN,
+    AdapterRun,
+    Question,
+    Study,
+    aggregate,
+    compare_all,
+)
 from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED, read_cases
-from ft_harness.comparison.terms import Terms
+from ft_harness.comparison.families import list_families
+from ft_harness.comparison.terms import Terms, check_terms
 from ft_harness.data.data_report import read_data_report
 from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
-from ft_harness.models import adapters
 from ft_harness.paths import reports_dir
-from ft_harness.pipeline.explanations import explain, write_cases
-from ft_harness.pipeline.listings import find_explorer
-from ft_harness.pipeline.outliers import find_outliers
+from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers, write_cases
 from ft_harness.recipe import check_name
 from ft_harness.records import Evaluation, Found, describe_record, find_records
+from ft_harness.records.adapter_files import read_history, read_lineage
+from ft_harness.records.adapter_folder import AdapterFolder
 from ft_harness.records.score_table import check_whole, write_scores
 from ft_harness.report import View
 from ft_harness.report import figures as plots
@@ -44,15 +52,34 @@ class Layout:
         view: what the main table shows.
         terms: what may differ between base and tuned, and is noted.
         listed: how many items the page's case explorer holds at most.
+        holm: p is adjusted over the deciding comparisons of this report.
     """
 
     formats: tuple[str, ...] = USUAL_FORMATS
     view: View = View()  # noqa: RUF009
     terms: Terms = Terms()  # noqa: RUF009
     listed: int = MOST_LISTED
+    holm: bool = False
+
+    def question(self) -> Question:
+        """What the comparison is asked: the view's metrics lead everywhere."""
+        return Question(self.view.metrics, self.holm)
 
 
 _USUAL = Layout()
+
+
+def make_layout(options: Mapping[str, Any]) -> Layout:
+    """The layout that options of the command line ask for.
+
+    Raises:
+        ConfigError: an unknown format, row, column, factor or field.
+    """
+    view = report.make_view(options["rows"], options["columns"], options["metrics"])
+    terms = Terms(tuple(options["factor"]), tuple(options["allow_mismatch"]))
+    check_terms(terms)
+    formats = check_formats(options["formats"])
+    return Layout(formats, view, terms, options["listed"], holm=options["holm"])
 
 
 def check_formats(names: str) -> tuple[str, ...]:
@@ -95,24 +122,26 @@ def report_only(
     found = _find(paths)
     evaluations = found.evaluations
     runs, missing = _find_runs(evaluations)
-    terms = layout.terms
     study = aggregate(
         evaluations,
         runs,
         name=name,
         command=command,
-        allow_mismatch=terms.allow_mismatch,
-        factors=terms.factors,
+        terms=layout.terms,
+        question=layout.question(),
     )
     notes = [*study.notes, *missing, *found.notes, *_note_unread(found)]
     study = study.model_copy(update={"notes": notes, "unread": found.unread})
-    if not study.comparisons:
+    has_adapters = any(evaluation.record.adapter for evaluation in evaluations)
+    if not study.comparisons and (has_adapters or not study.untuned):
         reasons = [*found.unread, *study.notes]
         why = f" ({reasons[0]})" if reasons else ""
         raise InputError(
-            f"no adapter's evaluation has a base evaluation of the same task, split and settings{why}",
+            "no adapter's evaluation has a base evaluation of the same task, split and "
+            f"settings{why}",
             "both, made by ft-harness run or eval, or by lm_eval with and without peft=",
-            "score the base on the same recipe first; two models without an adapter: ft-harness compare BASE TUNED",
+            "score the base on the same recipe first; two models without an adapter: ft-harness "
+            "compare BASE TUNED",
         )
     study = explain(study, evaluations, folder, slice_by)
     explorer = (
@@ -126,8 +155,8 @@ def report_only(
 def compare_only(
     base: Path, tuned: Path, out: Path, name: str, command: str, layout: Layout = _USUAL
 ) -> tuple[Study, Path]:
-    """A report on two sides, whatever they are of: the first stands as base. Each is an evaluation,
-    or several of different tasks and splits.
+    """A report on two sides, whatever they are: the first is the base. Each is an evaluation, or
+    several of different tasks and splits.
 
     Raises:
         InputError: a side holds no evaluation, several of one task and split, or nothing that the
@@ -138,8 +167,8 @@ def compare_only(
     before, after = _find([base]), _find([tuned])
     pairs, alone = _pair_sides((base, before.evaluations), (tuned, after.evaluations))
     sides = [each for pair in pairs for each in pair]
-    compared = compare_all(pairs, layout.terms)
     runs, missing = _find_runs(sides)
+    compared = compare_all(pairs, layout.terms, runs, layout.question())
     footnotes = [note for each in compared for note in each.rows[-1].footnotes]
     notes = [
         *dict.fromkeys(footnotes),
@@ -150,7 +179,13 @@ def compare_only(
     ]
     unread = [*before.unread, *after.unread]
     study = Study(
-        name=name, comparisons=compared, adapters=runs, notes=notes, command=command, unread=unread
+        name=name,
+        comparisons=compared,
+        adapters=runs,
+        notes=notes,
+        command=command,
+        unread=unread,
+        families=list_families(compared, layout.holm),
     )
     study = explain(study, sides, folder)
     explorer = find_explorer(study, sides, layout.listed) if "html" in layout.formats else None
@@ -242,8 +277,11 @@ def _by_place(
         )
         if place in found:
             raise InputError(
-                f"{path}: {len(evaluations)} evaluations lie below it, several of them of {place[0]} ({place[1]})",
-                "one evaluation of a task and split: a folder with record.json in it, or files of one run of lm_eval",
+                f"{path}: {len(evaluations)} evaluations are below it, several of them of "
+                f"{place[0]} "
+                f"({place[1]})",
+                "one evaluation of a task and split: a folder with record.json in it, or files of "
+                "one run of lm_eval",
                 "give one of these folders, or use ft-harness report for several",
             )
         found[place] = each
@@ -261,21 +299,18 @@ def _find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], lis
     missing: list[str] = []
     for info in scored.values():
         folder = Path(info.path)
-        adapter = adapters.AdapterFolder(folder)
+        adapter = AdapterFolder(folder)
         card = adapter.card
         if card is not None and adapter.identity == info.identity:
-            history, data = adapters.read_history(folder), read_data_report(folder)
-            earlier = adapters.read_lineage(folder)
+            history, data = read_history(folder), read_data_report(folder)
+            earlier = read_lineage(folder)
             runs.append(AdapterRun(card=card, history=history, data=data, earlier=earlier))
         else:
             missing.append(
-                f"{info.name}: its adapter folder was not found here, so cost and loss curve are left out."
+                f"{info.name}: its adapter folder was not found here, so cost and loss curve are "
+                "left out."
             )
     return runs, missing
-
-
-# --- files
-# ---------------------------------------------------------------------------------------------------------
 
 
 def write_report(
@@ -319,7 +354,7 @@ def write_report(
 
 
 def _write_figures(study: Study, folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
-    """Every figure as png and svg, its numbers beside it as csv; stems of the files, and svg
+    """Every figure as png and svg, its numbers next to it as csv; stems of the files, and svg
     images, by key."""
     stems: dict[str, str] = {}
     images: dict[str, bytes] = {}
@@ -342,7 +377,7 @@ def _stem(key: str) -> str:
 def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
     """(key, how it is drawn, its numbers as csv) of each figure that the study has something
     for."""
-    if scores := plots.score_rows(study):  # perplexities alone have no axis to stand on
+    if scores := plots.score_rows(study):  # perplexities alone have no common axis
         yield (
             "before_after",
             partial(plots.before_after, study),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ft_harness import processes
@@ -13,13 +14,18 @@ from ft_harness.comparison.power import power_of_run
 from ft_harness.comparison.sentences import state_power
 from ft_harness.errors import InputError, raise_problems
 from ft_harness.evaluation import check_complete
+from ft_harness.evaluation.rescore import Definition, score_again
 from ft_harness.models import adapters
 from ft_harness.models.adapters import AdapterFolder
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.heads import HEAD_FILE, find_init, plan_head
+from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.paths import reports_dir
-from ft_harness.pipeline.experiment import (
-    Experiment,
+from ft_harness.pipeline.experiment import Experiment, demo_experiments
+from ft_harness.pipeline.explanations import TrainingDocs, explain, find_explorer, find_outliers
+from ft_harness.pipeline.preflight import Checked
+from ft_harness.pipeline.reports import write_report
+from ft_harness.pipeline.stages import (
     Say,
     Stage,
     adapter_problems,
@@ -29,13 +35,9 @@ from ft_harness.pipeline.experiment import (
     score_base,
     train_stage,
 )
-from ft_harness.pipeline.explanations import explain
-from ft_harness.pipeline.listings import find_explorer
-from ft_harness.pipeline.outliers import find_outliers
-from ft_harness.pipeline.preflight import Checked
-from ft_harness.pipeline.reports import write_report
-from ft_harness.records import Card, Evaluation
+from ft_harness.records import Card, Evaluation, load_records
 from ft_harness.storage import sha256_file
+from ft_harness.tasks.rendering import answer_text
 from ft_harness.training import check_unfinished, finished_card, parent_of
 
 
@@ -80,15 +82,24 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
     first = experiments[0]
     study = aggregate(evaluations, runs, name=report_name, command=first.command)
     training = {
-        each.name: found.tasks["train"] for each, found in zip(experiments, checked, strict=True)
+        each.name: TrainingDocs(
+            found.tasks["train"].eval_docs, partial(answer_text, found.tasks["train"])
+        )
+        for each, found in zip(experiments, checked, strict=True)
     }
-    study = explain(study, evaluations, folder, training=training)
+    with compiled_templates():
+        study = explain(study, evaluations, folder, training=training)
     explorer = find_explorer(study, evaluations)
     path = write_report(
         study, folder, outliers=find_outliers(study, evaluations), explorer=explorer
     )
     check_complete(evaluations)
     return study, path
+
+
+def demo(out: Path, say: Say) -> tuple[Study, Path]:
+    """The bundled experiments, in one report."""
+    return run(demo_experiments(out), "demo", say)
 
 
 def _say_power(evaluations: Sequence[Evaluation], say: Say) -> None:
@@ -137,6 +148,13 @@ def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> 
         evaluations += score_base(stage, say) if set(loaded) > known else []
         evaluations += score_adapter(stage, adapter, say) if adapter else []
     return evaluations
+
+
+def rescore_all(
+    results: Sequence[Path], task: str | None, include_path: str | None, trust_code: bool
+) -> list[Evaluation]:
+    """Saved responses, scored with a task's metrics as they are now."""
+    return score_again(load_records(list(results)), Definition(task, include_path, trust_code))
 
 
 def _load_base(

@@ -7,7 +7,9 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.data.files import Split
 from ft_harness.errors import ResourceError
@@ -17,9 +19,6 @@ from ft_harness.models.memory import attempt
 from ft_harness.pipeline.preflight import Checked
 from ft_harness.recipe import EvalSection, Recipe
 from ft_harness.training import EpochScorer
-
-if TYPE_CHECKING:
-    from lm_eval.api.task import ConfigurableTask
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ def plan_scorer(recipe: Recipe, checked: Checked, base: BaseModel) -> EpochScore
     # of its own: no field of the recipe's eval section decides an adapter
     section = EvalSection(splits=("validation",), limit=count, seed=seed)
     tasks: dict[Split, ConfigurableTask] = {"validation": checked.tasks["validation"]}
-    (job,) = plan_jobs(tasks, checked.task_hash, base, section, checked.form)
+    (job,) = plan_jobs(tasks, checked.definition.task_hash, base, section, checked.form)
     return EpochScorer(
         lambda model: _score(replace(base, model=model), job), job.task.higher_is_better()
     )

@@ -19,16 +19,19 @@ class AdapterSection(Section):
     are trained."""
 
     refused: ClassVar[dict[str, str]] = {
-        "alora_invocation_tokens": "it works from a phrase on that only some prompts hold, and scores would mix both",
+        "alora_invocation_tokens": "it works from a phrase on that only some prompts hold, and "
+        "scores would mix both",
         "arrow_config": "it chooses between adapters that are trained already",
         "auto_mapping": "PEFT writes it, for classes outside transformers",
         "base_model_name_or_path": "PEFT writes it; the recipe names the base in model.pretrained",
         "corda_config": "its start needs a pass over data, and changes the base's weights",
         "eva_config": "its start needs a pass over data",
         "inference_mode": "an adapter is trained here",
-        "kasa_config": "it cuts the base's weights, so that base and adapter can't be scored from one load",
+        "kasa_config": "it cuts the base's weights, so that base and adapter can't be scored from "
+        "one load",
         "layer_replication": "it makes another model of the base, which has no score of its own",
-        "loftq_config": "it quantises the base itself and changes its weights; use model.quantization",
+        "loftq_config": "it quantises the base itself and changes its weights; use "
+        "model.quantization",
         "lora_ga_config": "its start needs gradients over data, and changes the base's weights",
         "megatron_config": "it needs Megatron's own layers",
         "megatron_core": "it needs Megatron's own layers",
@@ -36,7 +39,8 @@ class AdapterSection(Section):
         "peft_version": "PEFT writes it",
         "qalora_group_size": "QA-LoRA is for GPTQ bases, which are not loaded here",
         "revision": "the recipe names the base's revision in model.revision",
-        "runtime_config": "PEFT doesn't save it, so that the adapter folder would not say what made it",
+        "runtime_config": "PEFT doesn't save it, so that the adapter folder would not say what "
+        "made it",
         "use_bdlora": "its blocks serve inference over several GPUs, which is not done here",
         "use_qalora": "QA-LoRA is for GPTQ bases, which are not loaded here",
         "velora_config": "its backward pass is an approximation that no check here covers",
@@ -55,14 +59,14 @@ class AdapterSection(Section):
     target_modules: str | list[str] = "all-linear"
     exclude_modules: str | list[str] | None = None
     modules_to_save: list[str] | None = Field(
-        default=None, description="trained whole, beside a head's own modules"
+        default=None, description="trained whole, in addition to a head's own modules"
     )
     bias: Literal["none", "all", "lora_only"] = Field(
         default="none", description="biases that are trained too"
     )
     use_rslora: bool = Field(default=False, description="scale by lora_alpha / sqrt(r)")
     use_dora: bool = False
-    lora_bias: bool = Field(default=False, description="a bias beside each B")
+    lora_bias: bool = Field(default=False, description="a bias with each B")
     init_lora_weights: bool | Literal["gaussian", "orthogonal", "mica"] = True
     layers_to_transform: list[_Index] | _Index | None = None
     layers_pattern: str | list[str] | None = None

@@ -24,7 +24,8 @@ class EvalSection(Section):
     ) = Field(default=0, description="few-shot examples; a list: each number is scored")
     fewshot_ids: str | tuple[Annotated[int, Field(ge=0, strict=True)], ...] | None = Field(
         default=None,
-        description="fixed rows of the train split: first:5, last:3, or indices; null: a seeded sample",
+        description="fixed rows of the train split: first:5, last:3, or indices; null: a seeded "
+        "sample",
     )
     generation_kwargs: (
         dict[str, Any] | Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
@@ -34,6 +35,11 @@ class EvalSection(Section):
     )
     train_limit: int = Field(
         default=1000, ge=1, description="the train split is scored on a seeded sample of this size"
+    )
+    primary_metric: str | None = Field(
+        default=None,
+        min_length=1,
+        description="metric that decides; null: the task's primary_metric, else what fits its type",
     )
     merge: bool = Field(default=False, description="score adapters merged into the base's weights")
     limit: int | None = Field(

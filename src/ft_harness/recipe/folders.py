@@ -28,13 +28,15 @@ def check_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"the name {name!r}", "letters, digits, '.', '_', '-'; at most 80", "use another name"
+            f"{name!r} is not a valid name",
+            "letters, digits, '.', '_', '-'; at most 80",
+            "use another name",
         )
     return name
 
 
 def experiment_name(path: str | Path) -> str:
-    """The adapter's name: the folder that the recipe lies in."""
+    """The adapter's name: the folder that holds the recipe."""
     return check_name(recipe_file(path).resolve().parent.name)
 
 
@@ -66,7 +68,8 @@ def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> None:
             raise InputError(
                 f"{target}: holds another recipe ({'; '.join(found)})",
                 "the recipe that the folder was made with",
-                f"undo the change, use --name NEW for a new folder, or delete {folder} to make this one anew",
+                f"undo the change, use --name NEW for a new folder, or delete {folder} to make "
+                "this one anew",
             )
         return
     if _written(load_recipe(source)) == _written(recipe):
@@ -75,11 +78,14 @@ def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> None:
         write_text(target, yaml.safe_dump(_written(recipe), sort_keys=False, allow_unicode=True))
 
 
-def write_new_recipe(folder: Path, task: str, include_path: str | None = None) -> Path:
+def write_new_recipe(
+    folder: Path, task: str, include_path: str | None = None, max_steps: int | None = None
+) -> Path:
     """Write a commented recipe for a task into a new adapter folder; the file's path.
 
     Args:
-        include_path: the further folder that the task lies in, if it is not a shipped one.
+        include_path: the further folder that holds the task, if it is not a shipped one.
+        max_steps: training stops there whatever the epochs.
 
     Raises:
         ConfigError: the folder holds a recipe already.
@@ -95,5 +101,7 @@ def write_new_recipe(folder: Path, task: str, include_path: str | None = None) -
         f"\n  include_path: {json.dumps(include_path, ensure_ascii=False)}" if include_path else ""
     )
     text = text.replace("  name: <task>", f"  name: {task}{place}", 1)
+    if max_steps is not None:
+        text = text.replace("#  max_steps: 500  ", f"  max_steps: {max_steps:<6}", 1)
     write_text(target, text.replace("<name>", folder.name).replace("<task>", task))
     return target

@@ -88,14 +88,14 @@ def _parse_override(setting: str) -> tuple[KeyPath, Any]:
         raise ConfigError(
             f"--set {setting}",
             "section.field=value, like train.learning_rate=1e-4",
-            "mend the option",
+            "correct the option",
         )
     if (text[:1] in "[{" and text) or text in ("null", "None"):
         try:
             return path, yaml.safe_load(text) if text != "None" else None
         except yaml.YAMLError as error:
             raise ConfigError(
-                f"--set {setting}: not valid YAML", "a list like [a, b]", "mend the option"
+                f"--set {setting}: not valid YAML", "a list like [a, b]", "correct the option"
             ) from error
     return path, text
 
@@ -107,7 +107,7 @@ def _override(content: dict[str, Any], path: KeyPath, value: Any) -> None:
             raise ConfigError(
                 f"--set {'.'.join(path)}: {name} is no section",
                 "section.field=value",
-                "mend the option",
+                "correct the option",
             )
         content = child
     content[path[-1]] = value
@@ -149,7 +149,8 @@ def recipe_of_task(name: str, include_path: str | None, overrides: Sequence[str]
     for setting in overrides:
         if not setting.startswith(("data.", "task.")):
             raise ConfigError(
-                f"--set {setting}: the task {name} is checked by itself, without model, training and evaluation",
+                f"--set {setting}: the task {name} is checked by itself, without model, training "
+                "and evaluation",
                 "data.X or task.X",
                 f"check a recipe: ft-harness init NAME --task {name}",
             )

@@ -37,7 +37,8 @@ class TaskSection(Section):
     """The lm-eval task that is trained on and scored."""
 
     name: str = Field(
-        description="a task of `ft-harness tasks list`, or any lm-eval YAML task with a training split"
+        description="a task of `ft-harness tasks list`, or any lm-eval YAML task with a training "
+        "split"
     )
     include_path: str | None = Field(default=None, description="a further folder with task YAMLs")
     apply_chat_template: bool = Field(
@@ -51,7 +52,8 @@ class TaskSection(Section):
     )
     text_fields: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)] | None = Field(
         default=None,
-        description="doc fields that a head reads as text, or text and pair; null: the rendered prompt",
+        description="doc fields that a head reads as text, or text and pair; null: the rendered "
+        "prompt",
     )
 
     @field_validator("system_instruction")
@@ -60,7 +62,7 @@ class TaskSection(Section):
         """Under plain prompts lm-eval would glue it to the question."""
         if value is not None and not info.data.get("apply_chat_template"):
             raise ValueError(
-                "task.apply_chat_template: true beside it; plain prompts have the YAML's description"
+                "task.apply_chat_template: true as well; plain prompts have the YAML's description"
             )
         return value
 
@@ -111,7 +113,8 @@ class Recipe(Section):
             raise ValueError(f"task_type: {SEQ_CLS} where task.text_fields is set")
         if value.all_weights and model and model.quantization:
             raise ValueError(
-                "peft_type: LORA where model.quantization is set: weights of 4 or 8 bits can't be trained"
+                "peft_type: LORA where model.quantization is set: weights of 4 or 8 bits can't be "
+                "trained"
             )
         return value
 

@@ -10,8 +10,10 @@ from pydantic import Field, ValidationInfo, field_validator
 from ft_harness.recipe.section import Section
 
 Scheduler = Literal[
-    "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt",
-    "cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_stable_decay", "reduce_lr_on_plateau", "greedy",
+    "linear", "cosine", "cosine_with_restarts", "polynomial", "constant",
+    "constant_with_warmup", "inverse_sqrt",
+    "cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_stable_decay",
+    "reduce_lr_on_plateau", "greedy",
 ]  # fmt: skip
 
 # How the work is cut up and kept. These may differ between two stretches of one training; they
@@ -61,7 +63,7 @@ class TrainSection(Section):
     adam_epsilon: float = Field(default=1e-8, gt=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
     gradient_checkpointing: bool = Field(
-        default=False, description="less memory for activations, computed twice"
+        default=False, description="less memory for activations, recomputed in the backward pass"
     )
     loss_on: Literal["answer", "prompt_and_answer"] = "answer"
     loss_on_eos: bool | None = Field(default=None, description="null: for generated answers only")
@@ -80,7 +82,8 @@ class TrainSection(Section):
     eval_scores: int = Field(
         default=0,
         ge=0,
-        description="validation docs scored with the task's metrics at each evaluation; 0: loss alone",
+        description="validation docs scored with the task's metrics at each evaluation; 0: loss "
+        "alone",
     )
     load_best_model_at_end: bool = Field(
         default=False, description="keep the best evaluation's weights, not the last"
@@ -95,7 +98,7 @@ class TrainSection(Section):
     )
     save_total_limit: int = Field(default=2, ge=1)
     report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
-        default=(), description="trackers beside history.jsonl"
+        default=(), description="trackers in addition to history.jsonl"
     )
     seed: int = Field(default=0, ge=0, lt=2**32)
 
@@ -129,7 +132,7 @@ class TrainSection(Section):
     @classmethod
     def _check_evaluated(cls, value: Any, info: ValidationInfo) -> Any:
         if value and info.data.get("eval_strategy") == "no":
-            raise ValueError("train.eval_strategy: epoch or steps beside it")
+            raise ValueError("train.eval_strategy: epoch or steps with it")
         return value
 
     @field_validator("metric_for_best_model")
@@ -137,7 +140,7 @@ class TrainSection(Section):
     def _check_metric(cls, value: str, info: ValidationInfo) -> str:
         """Only what is measured can choose."""
         if value != "loss" and not info.data.get("eval_scores"):
-            raise ValueError("loss, or a metric of the task with train.eval_scores: N beside it")
+            raise ValueError("loss, or a metric of the task with train.eval_scores: N as well")
         if value != "loss" and info.data.get("lr_scheduler_type") in STEERED_SCHEDULERS:
             raise ValueError(
                 "loss: train.lr_scheduler_type goes by the same number, and by its fall"

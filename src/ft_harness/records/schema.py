@@ -146,6 +146,10 @@ class Score(Frozen):
     )
     higher_is_better: bool
     signature: str = Field(description="human-readable line of what made the score")
+    is_stated: bool = Field(
+        default=False,
+        description="another program's number as it stated it: the samples hold nothing to make it",
+    )
 
 
 class Cost(Frozen):
@@ -195,6 +199,9 @@ class ForeignOutput(Frozen):
     unchecked: list[str] = Field(
         description="what our own evaluations check and this one does not, a sentence each"
     )
+    several_right: int = Field(
+        default=0, description="items with more than one right choice: no majority class then"
+    )
 
 
 class Record(Frozen):
@@ -217,6 +224,9 @@ class Record(Frozen):
     )
     provenance: dict[str, Any]
     foreign: ForeignOutput | None = Field(default=None, description="null: made by ft-harness")
+    primary_metric: str | None = Field(
+        default=None, description="that the recipe or the task declares; null: none is declared"
+    )
 
 
 class Sample(Frozen):
@@ -229,7 +239,7 @@ class Sample(Frozen):
     doc: dict[str, Any]
     prompt: str
     prompt_hash: str
-    target: str
+    target: str = Field(description="the right answer; of several the first")
     target_hash: str
     responses: list[Any] = Field(
         description="[log-likelihood, is_greedy] per choice, or the generated text"
@@ -239,6 +249,9 @@ class Sample(Frozen):
     truncated: bool
     scores: dict[str, float | list[float] | None] = Field(
         description="all null where failed is not null"
+    )
+    targets: list[str] | None = Field(
+        default=None, description="all right answers, where an item may have several"
     )
     tokens: list[int] | None = Field(
         default=None, description="tokens that were scored, for each response; null: not counted"

@@ -49,7 +49,7 @@ def detectable_effect(differences: Array, n: int, scale: float = 1.0) -> float |
     over items are the items' own differences; units are items or whole clusters. `scale` is the
     largest difference of an item. At least the share e of the n items must change for a mean
     difference e x scale, so that the effect is never put below scale x (1.96 + 0.84)^2 / n, however
-    few items changed here; never above `scale` either. None for fewer than six items or units: no
+    few items changed here; never above `scale` either. None for fewer than five items or units: no
     difference among so few can reach p < 0.05; None too where the spread is undefined, or zero
     without a largest difference.
     """
@@ -65,7 +65,7 @@ def detectable_effect(differences: Array, n: int, scale: float = 1.0) -> float |
 
 def detectable_mean(n: int, spread: Spread) -> float | None:
     """Smallest mean difference of n items that is found with 80 % power; None for fewer than
-    six."""
+    five."""
     return _Z * spread.of_difference / math.sqrt(n) if n >= MIN_PAIRS else None
 
 
@@ -88,7 +88,7 @@ def changed_shares(base: float, effect: float, correlation: float) -> tuple[floa
 
 
 def share_power(n: int, gained: float, lost: float) -> float:
-    """Chance that McNemar's exact test finds p < 0.05 in the direction of the effect; exact, no
+    """Chance that McNemar's mid-p test finds p < 0.05 in the direction of the effect; exact, no
     approximation.
 
     Summed over how many of n items change, each time the chance of so many gained among them that
@@ -109,7 +109,8 @@ def _rejects(counts: Counts, share: float) -> Array:
     that p < 0.05."""
     most = np.minimum(counts, np.floor(counts / 2 - Z_INTERVAL * np.sqrt(counts) / 2).clip(-1) + 2)
     for _ in range(5):  # the normal approximation is less than three off
-        too_many = (most >= 0) & (2 * bdtr(most.clip(0), counts, 0.5) >= ALPHA)
+        fewer = np.where(most > 0, bdtr((most - 1).clip(0), counts, 0.5), 0.0)
+        too_many = (most >= 0) & (fewer + bdtr(most.clip(0), counts, 0.5) >= ALPHA)
         most = np.where(too_many, most - 1, most)
     return np.where(most >= 0, bdtr(most.clip(0), counts, share), 0.0)
 
@@ -122,7 +123,7 @@ def detectable_share(
     n: int, base: float, correlation: float = 0.0, design_effect: float = 1.0
 ) -> float | None:
     """Smallest rise of a share of right answers that n items show with 80 % power; None if not even
-    the rise to 1 is found. Halving: power grows with the effect but for steps of the exact test."""
+    the rise to 1 is found. Halving: power grows with the effect but for steps of the test."""
 
     def is_found(effect: float) -> bool:
         return (
@@ -144,7 +145,7 @@ def needed_for_share(
 ) -> int | None:
     """Items among which a change of a share of right answers by `effect` is found with 80 % power.
 
-    None if base + effect is no share, or ten million items are not enough. Exact tests go in steps,
+    None if base + effect is no share, or ten million items are not enough. The test goes in steps,
     so that a few items more may find a little less again.
     """
     if not 0 <= base + effect <= 1 or effect == 0:

@@ -8,7 +8,7 @@ from scipy.special import stdtrit
 Interval = tuple[float, float]
 
 ALPHA = 0.05
-MIN_PAIRS = 6  # no exact two-sided test of fewer pairs can give p < 0.05: 2 * 0.5 ** 5 = 0.0625
+MIN_PAIRS = 5  # McNemar's mid-p of four pairs that all changed one way is 0.0625, of five 0.03125
 Z_INTERVAL = 1.959963984540054  # normal quantile of 0.975
 Z_POWER = 0.8416212335729143  # normal quantile of 0.80
 

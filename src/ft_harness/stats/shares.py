@@ -1,5 +1,4 @@
-"""Scores of zeros and ones: one share, the difference of two paired shares, items alone or in
-clusters."""
+"""Scores of zeros and ones, each item alone: one share, and the difference of two paired shares."""
 
 from __future__ import annotations
 
@@ -7,12 +6,13 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr
+from scipy.special import bdtr, betainc, betaincinv
 
-from ft_harness.stats.quantiles import Z_INTERVAL, Interval, t_interval
+from ft_harness.stats.quantiles import ALPHA, Z_INTERVAL, Interval
 
-_HALVINGS = 60  # of an interval no longer than 2: down to the resolution of a float
-_ROUNDING = 1e-9
+_HALVINGS = 26  # of an interval no longer than 2: to 3e-8; the first one decides the sign
+_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(48)
+_LEVELS, _LEVEL_WEIGHTS = (_NODES + 1) / 2, _NODE_WEIGHTS / 2  # on [0, 1]
 
 
 def wilson_interval(successes: int, n: int) -> Interval | None:
@@ -24,110 +24,79 @@ def wilson_interval(successes: int, n: int) -> Interval | None:
         return None
     share, z_squared = successes / n, Z_INTERVAL**2
     centre = (share + z_squared / (2 * n)) / (1 + z_squared / n)
-    half = (
-        Z_INTERVAL
-        * math.sqrt(share * (1 - share) / n + z_squared / (4 * n * n))
-        / (1 + z_squared / n)
-    )
-    return max(0.0, min(share, centre - half)), min(
-        1.0, max(share, centre + half)
-    )  # holds the share despite rounding
+    spread = math.sqrt(share * (1 - share) / n + z_squared / (4 * n * n))
+    half = Z_INTERVAL * spread / (1 + z_squared / n)
+    # the share itself stays inside despite rounding
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
-def mcnemar_exact(gained: int, lost: int) -> float:
-    """Two-sided exact p that items are as likely gained (wrong -> right) as lost (right -> wrong);
-    1 if none changed.
+def mcnemar_mid_p(gained: int, lost: int) -> float:
+    """Two-sided mid-p that items are as likely gained (wrong -> right) as lost (right -> wrong); 1
+    if none changed.
 
-    Source: McNemar (1947); the binomial test of the discordant pairs against one half.
+    The exact test counts the observed split of the changed items in full, the mid-p by half.
+
+    Source: Fagerland, Lydersen and Laake (2013), BMC Medical Research Methodology 13:91, which
+        recommends it over the exact test; McNemar (1947).
     """
-    return min(1.0, 2 * float(bdtr(min(gained, lost), gained + lost, 0.5)))
+    fewer, changed = min(gained, lost), gained + lost
+    below = float(bdtr(fewer - 1, changed, 0.5)) if fewer else 0.0
+    return min(1.0, below + float(bdtr(fewer, changed, 0.5)))
 
 
-def paired_interval(
-    gained: float, lost: float, n: float, quantile: float = Z_INTERVAL
-) -> Interval | None:
+def paired_interval(gained: int, lost: int, n: int) -> Interval | None:
     """95 % interval of (gained - lost) / n, the difference of two 0/1 scores of the same n items.
     None for no items.
 
-    It excludes 0 exactly if McNemar's test without continuity correction gives p < 0.05, and has a
-    width even if no item changed. Counts need not be whole: `clustered_paired_interval` gives
-    effective ones.
+    It excludes 0 exactly if `mcnemar_mid_p` is below 0.05, and has a width even if no item changed.
+    The ends are the 2.5 and 97.5 % quantiles of a distribution of the difference: shares of items
+    gained, unchanged and lost that are Dirichlet with one item more than there are, which is gained
+    or lost, each with probability one half. Of one score instead of two the same construction gives
+    the mid-p interval of Clopper and Pearson.
 
-    Source: Tango (1998), Statistics in Medicine 17:891-908, the score interval; found by halving.
+    Source: Gaffke (2005); Learned-Miller and Thomas (2019), arXiv:1905.06208; for the half weight
+        Lancaster (1961).
     """
     if n == 0:
         return None
-
-    def is_outside(difference: float) -> bool:
-        """Whether the score test rejects this difference; `share_lost` is the likeliest one under
-        it (equation 8)."""
-        b = -gained - lost + (2 * n - gained + lost) * difference
-        c = -lost * difference * (1 - difference)
-        share_lost = (math.sqrt(max(0.0, b * b - 8 * n * c)) - b) / (4 * n)
-        variance = n * (2 * share_lost + difference * (1 - difference))
-        return (gained - lost - n * difference) ** 2 > quantile**2 * variance
-
-    def find_end(outside: float) -> float:
-        inside = (gained - lost) / n
-        for _ in range(_HALVINGS):
-            middle = (inside + outside) / 2
-            inside, outside = (inside, middle) if is_outside(middle) else (middle, outside)
-        return inside
-
-    return find_end(-1.0), find_end(1.0)
+    ends = np.array([[-1.0, 1.0], [-1.0, 1.0]])  # brackets of the lower and of the upper end
+    levels = np.array([ALPHA / 2, 1 - ALPHA / 2])
+    for _ in range(_HALVINGS):
+        middle = ends.mean(axis=1)
+        is_below = _chance_below(middle, gained, lost, n) < levels
+        ends = np.where(
+            is_below[:, None],
+            np.column_stack([middle, ends[:, 1]]),
+            np.column_stack([ends[:, 0], middle]),
+        )
+    low, high = ends.mean(axis=1)
+    return float(low), float(high)
 
 
-def clustered_flip_p(changes: NDArray[np.float64], clusters: NDArray[np.int64]) -> float:
-    """Two-sided exact p that base and tuned are exchangeable, cluster by cluster.
+def _chance_below(
+    differences: NDArray[np.float64], gained: int, lost: int, n: int
+) -> NDArray[np.float64]:
+    """Distribution function of the difference that `paired_interval` describes.
 
-    `changes` [n] is 1 for an item gained, -1 for one lost, 0 otherwise; `clusters` [n] numbers its
-    cluster from 0. A cluster's changes have their signs flipped together. With one item a cluster
-    this is McNemar's exact test. 1 if nothing changed; exact down to about 1e-15, the rounding of
-    the Fourier transform that convolves the distributions.
+    The share of changed items is a beta variable, and independent of it the part of them that is
+    gained; the first one is integrated over at Gauss-Legendre nodes of its quantiles.
     """
-    totals = np.bincount(clusters, weights=changes)
-    sizes, counts = np.unique(np.abs(totals[totals != 0]).astype(np.int64), return_counts=True)
-    reach = int(sizes @ counts)
-    length = reach + 1  # sum of size x (flips that come out +): 0 ... reach
-    spectrum = np.ones(length // 2 + 1, dtype=np.complex128)
-    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
-        spread = np.zeros(length)
-        spread[: size * count + 1 : size] = _coin_flips(count)
-        spectrum *= np.fft.rfft(spread, length)
-    chances = np.clip(np.fft.irfft(spectrum, length), 0.0, None)
-    distance = np.abs(2 * np.arange(length) - reach)
-    return min(1.0, float(chances[distance >= abs(totals.sum()) - _ROUNDING].sum()))
+    changed, same = gained + lost + 1, n - gained - lost
+    shares = betaincinv(changed, same, _LEVELS) if same else np.ones_like(_LEVELS)
+    parts = np.clip((differences[:, None] / shares + 1) / 2, 0.0, 1.0)
+    total = np.zeros_like(differences)
+    for of_gained, of_lost in ((gained + 1, lost), (gained, lost + 1)):
+        if of_gained and of_lost:
+            total += betainc(of_gained, of_lost, parts) @ _LEVEL_WEIGHTS
+        elif of_gained:  # all changed items are gained: the difference is their share
+            total += _share_below(differences, changed, same)
+        else:
+            total += 1 - _share_below(-differences, changed, same)
+    return total / 2
 
 
-def _coin_flips(count: int) -> NDArray[np.float64]:
-    """Chances of 0 ... count heads."""
-    below = bdtr(np.arange(count + 1), count, 0.5)
-    return np.diff(below, prepend=0.0)
-
-
-def clustered_paired_interval(
-    changes: NDArray[np.float64], clusters: NDArray[np.int64]
-) -> Interval | None:
-    """95 % interval of the mean change where items come in clusters, arguments as in
-    `clustered_flip_p`.
-
-    Tango's interval of the effective counts: items are divided by the design effect, the variance
-    of the mean over clusters by that over items (never below 1), and the quantile is Student's for
-    the number of clusters. None for fewer than two clusters.
-
-    Source: Rao and Scott (1992), effective counts from the design effect; Tango (1998).
-    """
-    n, n_clusters = len(changes), int(clusters.max(initial=-1)) + 1
-    if n_clusters < 2:
-        return None
-    centred = changes - changes.mean()
-    by_item = float((centred**2).sum()) / (n - 1)
-    by_cluster = (
-        float((np.bincount(clusters, weights=centred) ** 2).sum())
-        / n
-        * n_clusters
-        / (n_clusters - 1)
+def _share_below(values: NDArray[np.float64], changed: int, same: int) -> NDArray[np.float64]:
+    """Distribution function of the share of changed items."""
+    return (
+        betainc(changed, same, np.clip(values, 0.0, 1.0)) if same else (values >= 1).astype(float)
     )
-    effect = max(1.0, by_cluster / by_item) if by_item > 0 else 1.0
-    gained, lost = float((changes > 0).sum()), float((changes < 0).sum())
-    return paired_interval(gained / effect, lost / effect, n / effect, t_interval(n_clusters - 1))

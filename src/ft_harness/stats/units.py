@@ -1,12 +1,12 @@
-"""What resampling draws: items, or whole clusters of items, gathered by equal statistics.
+"""What intervals weight: items, or whole clusters of items, gathered by equal statistics.
 
-Units with equal statistics are interchangeable, so drawing how often each *distinct* row occurs has
-exactly the distribution of drawing units, is faster, and doesn't depend on their order.
+Units with equal statistics are interchangeable, so drawing one weight for each *distinct* row has
+exactly the distribution of drawing a weight for each unit, is faster, and doesn't depend on order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,11 @@ Aggregate = Callable[
     [Array, Any], Array
 ]  # (sums [..., K], items: a number or [...]) -> values [...]; NaN: undefined
 
-_CHUNK_CELLS = 1 << 20  # drawn counts held at a time: 8 MB
+_CHUNK_CELLS = 1 << 20  # drawn weights held at a time: 8 MB
 _MAX_DISTINCT = 5_000  # rows beyond which units are drawn in blocks
 _BLOCKS = 2_000
 _BLOCK_SEED = 0
-_MULTINOMIAL_COST = (
-    5  # drawing one cell of a multinomial takes as long as drawing this many units one by one
-)
+_GAMMA_COST = 5  # drawing the weight of a whole row takes as long as those of this many units
 _MIXERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))  # splitmix64
 
 
@@ -45,20 +43,9 @@ class Units:
     def number(self) -> int:
         return int(self.counts.sum())
 
-
-@dataclass(frozen=True, eq=False)
-class PairedUnits:
-    """Units with both sides of each item: `units.rows` hold [base, tuned, items], `width`
-    statistics a side."""
-
-    units: Units
-    width: int
-
-
-def pair_units(base: Array, tuned: Array, clusters: Counts | None = None) -> PairedUnits:
-    """The units of statistics [n, K] of both sides, the same item in the same row; clusters as in
-    `make_units`."""
-    return PairedUnits(make_units((base, tuned), clusters), base.shape[1])
+    @property
+    def totals(self) -> Array:
+        return self.counts @ self.rows
 
 
 def make_units(statistics: Sequence[Array], clusters: Counts | None) -> Units:
@@ -66,7 +53,7 @@ def make_units(statistics: Sequence[Array], clusters: Counts | None) -> Units:
 
     `clusters` [n] numbers each item's cluster from 0; None: each item alone. Where more than 5,000
     rows differ, units are put together at random into 2,000 blocks, which are then the units:
-    resampling and swapping blocks whole is as valid, and its cost no longer grows with the items.
+    weighting blocks whole is as valid, and its cost no longer grows with the items.
     """
     rows = np.column_stack([*statistics, np.ones(len(statistics[0]))])
     if clusters is not None:
@@ -106,59 +93,35 @@ def _distinct(rows: Array) -> tuple[Array, Counts]:
     return found, counts
 
 
-def chunk_sizes(rounds: int, width: int) -> Iterator[int]:
-    """Sizes that add up to `rounds`, each small enough for size x width cells."""
-    size = max(1, _CHUNK_CELLS // max(1, width))
-    for start in range(0, rounds, size):
-        yield min(size, rounds - start)
+def draw_weights(units: Units, rounds: int, seed: int) -> tuple[Array, Array]:
+    """(sums [rounds, K + 1] over all units with random weights, weights [rounds] of one unit more).
 
+    Weights are uniform on those that add up to the number of units (Dirichlet with every parameter
+    1, times that number), as in the Bayesian bootstrap.
 
-def draw_sums(units: Units, rounds: int, seed: int) -> Array:
-    """Sums [rounds, K + 1] over as many units as there are, drawn with replacement."""
-    generator = np.random.default_rng(seed)
-    rows, number = units.rows, units.number
-    if len(rows) * _MULTINOMIAL_COST <= number:
-        chances = units.counts / number
-        drawn = (
-            generator.multinomial(number, chances, size) for size in chunk_sizes(rounds, len(rows))
-        )
-    else:
-        rows = np.repeat(rows, units.counts, axis=0)
-        drawn = (_draw_one_by_one(generator, number, size) for size in chunk_sizes(rounds, number))
-    return np.concatenate([counts.astype(np.float64) @ rows for counts in drawn])
-
-
-def _draw_one_by_one(generator: np.random.Generator, number: int, rounds: int) -> Counts:
-    """How often each of `number` units is drawn in `number` draws, [rounds, number]."""
-    drawn = generator.integers(0, number, (rounds, number), dtype=np.int32)
-    drawn += np.arange(rounds, dtype=np.int32)[:, None] * np.int32(number)
-    return np.bincount(drawn.ravel(), minlength=rounds * number).reshape(rounds, number)
-
-
-def draw_swaps(counts: Counts, changes: Array, rounds: int, seed: int) -> Iterator[Array]:
-    """How far the sums move where each unit swaps sides with probability one half: [some rounds, K]
-    at a time.
-
-    `changes` [D, K] is what a swap of one unit of each row moves, `counts` [D] how many units have
-    the row.
+    Source: Rubin (1981), Annals of Statistics 9:130-134.
     """
     generator = np.random.default_rng(seed)
-    moving = changes.any(axis=1)
-    changes, counts = changes[moving], counts[moving]
-    if len(counts) * _MULTINOMIAL_COST <= counts.sum():
-        for size in chunk_sizes(rounds, len(counts)):
-            yield generator.binomial(counts, 0.5, (size, len(counts))).astype(np.float64) @ changes
-        return
-    changes = np.repeat(changes, counts, axis=0)
-    width = len(changes)
-    row_bytes = (
-        -(-width // 64) * 8
-    )  # whole words, so that rounds don't depend on how many are drawn at a time
-    for size in chunk_sizes(rounds, width):
-        bits = np.frombuffer(generator.bytes(size * row_bytes), dtype=np.uint8).reshape(
-            size, row_bytes
+    rows, number = units.rows, units.number
+    gathered = len(rows) * _GAMMA_COST <= number
+    if not gathered:
+        rows = np.repeat(rows, units.counts, axis=0)
+    sums, more = np.empty((rounds, rows.shape[1])), generator.standard_exponential(rounds)
+    totals = more.copy()
+    size = max(1, _CHUNK_CELLS // len(rows))
+    for start in range(0, rounds, size):
+        part = slice(start, min(rounds, start + size))
+        shape = part.stop - start, len(rows)
+        weights = (
+            generator.standard_gamma(units.counts, shape)
+            if gathered
+            else generator.standard_exponential(shape)
         )
-        yield np.unpackbits(bits, axis=1, count=width).astype(np.float64) @ changes
+        np.matmul(weights, rows, out=sums[part])
+        totals[part] += weights.sum(axis=1)
+    factors = number / totals
+    sums *= factors[:, None]
+    return sums, more * factors
 
 
 def influence(statistics: Array, aggregate: Aggregate, clusters: Counts | None = None) -> Array:

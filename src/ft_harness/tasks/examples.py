@@ -17,11 +17,12 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 from tqdm import tqdm
 
-from ft_harness.errors import InputError
+from ft_harness.errors import InputError, Notice
 from ft_harness.models.encoding import Encoder
 from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.storage import canonical_json, sha256_text
+from ft_harness.tasks.rendering import answer_index, answer_text
 
 _PROMPTS: WeakKeyDictionary[ConfigurableTask, dict[tuple[PromptForm, str], str]] = (
     WeakKeyDictionary()
@@ -74,28 +75,6 @@ def prompt_of(task: ConfigurableTask, doc: dict[str, Any], form: PromptForm = PL
     return rendered[key]
 
 
-def answer_text(task: ConfigurableTask, doc: dict[str, Any]) -> str:
-    """The first right answer of a doc, as text.
-
-    Raises:
-        InputError: the gold label is outside the choices.
-    """
-    target = task.doc_to_target(doc)
-    target = target[0] if isinstance(target, list) else target
-    if task.config.doc_to_choice is None:
-        return str(target)
-    choices = task.doc_to_choice(doc)
-    if isinstance(target, str) and target in choices:
-        return target
-    if isinstance(target, int) and 0 <= target < len(choices):
-        return str(choices[target])
-    raise InputError(
-        f"{task.config.task}: label {target!r} is not among the choices",
-        f"one of {choices}, or an index",
-        "mend the data, or name the labels in data.labels",
-    )
-
-
 class _Row(NamedTuple):
     """Prompt and answer as text; `request` is what lm-eval scores, None for a generated answer."""
 
@@ -124,7 +103,7 @@ def _gold_request(
     )
     if not isinstance(requests, list):
         return requests
-    return requests[task.doc_to_choice(doc).index(answer_text(task, doc))]
+    return requests[answer_index(task, doc)]
 
 
 def _row(task: ConfigurableTask, doc: dict[str, Any], form: PromptForm) -> _Row:
@@ -165,15 +144,17 @@ def _check_boundary(
     context, continuation = ids
     if prompt and encoder.tok_encode(prompt + answer) != [*context, *continuation]:
         raise InputError(
-            f"{task.config.task}: the tokens of prompt and answer merge at {prompt[-20:]!r} + {answer[:20]!r}",
+            f"{task.config.task}: the tokens of prompt and answer merge at {prompt[-20:]!r} + "
+            f"{answer[:20]!r}",
             "a boundary that is one for the tokenizer too",
-            "change the end of doc_to_text (of the chat template, if one is applied) or target_delimiter",
+            "change the end of doc_to_text (of the chat template, if one is applied) or "
+            "target_delimiter",
         )
     if not continuation:
         raise InputError(
             f"{task.config.task}: an answer has no tokens ({answer!r})",
             "a non-empty answer",
-            "mend the data",
+            "fix the data",
         )
 
 
@@ -205,13 +186,15 @@ def _check_ends(
     bos = tokenizer.bos_token_id
     if bos is not None and context[:1] == [bos] and bos in context[1:3]:
         raise InputError(
-            f"{task.config.task}: a prompt starts with BOS twice ({tokenizer.decode(context[:6])!r})",
+            f"{task.config.task}: a prompt starts with BOS twice "
+            f"({tokenizer.decode(context[:6])!r})",
             "BOS once: from the tokenizer or from the chat template",
             "take BOS out of the chat template or the prompt",
         )
     if closing and answer.count(closing[-1]) > 1:
         raise InputError(
-            f"{task.config.task}: an answer holds {tokenizer.decode(closing[-1:])!r} before its end",
+            f"{task.config.task}: an answer holds {tokenizer.decode(closing[-1:])!r} before its "
+            "end",
             "answers without the token that ends them",
             "take it out of the data",
         )
@@ -242,7 +225,7 @@ def build_examples(
 
     Raises:
         InputError: a plain prompt ends in white space, tokens merge at the boundary, BOS or EOS
-            stands twice, a label is outside the choices, or an answer has no tokens or alone
+            is listed twice, a label is outside the choices, or an answer has no tokens or alone
             exceeds the context.
     """
     encoder = Encoder(tokenizer)
@@ -292,7 +275,7 @@ def examples_hash(examples: Sequence[Example]) -> str:
 
 
 def describe_examples(examples: Sequence[Example], eos: bool) -> str:
-    """What is trained on, in one line, with a warning where many prompts are cut.
+    """What is trained on, in one line.
 
     Raises:
         InputError: there are no rows.
@@ -308,13 +291,23 @@ def describe_examples(examples: Sequence[Example], eos: bool) -> str:
     lengths = [len(example.input_ids) for example in examples]
     share = cut / len(examples)
     where = " (prompts too)" if examples[0].on_prompt else ""
-    warning = (
-        "; WARNING: raise model.max_length or shorten the prompts" if share > _CUT_SHARE else ""
-    )
     return (
-        f"{len(examples)} training rows of {min(lengths)} / {statistics.median(lengths):g} / {max(lengths)} tokens "
-        f"(min / median / max), {tokens} trained tokens{where}, EOS {'trained in each' if eos else 'not trained'}, "
-        f"{cut} prompts cut ({share:.1%}){warning}"
+        f"{len(examples)} training rows of {min(lengths)} / {statistics.median(lengths):g} / "
+        f"{max(lengths)} tokens "
+        f"(min / median / max), {tokens} trained tokens{where}, EOS "
+        f"{'trained in each' if eos else 'not trained'}, "
+        f"{cut} prompts cut ({share:.1%})"
+    )
+
+
+def cut_notice(examples: Sequence[Example]) -> Notice | None:
+    """A notice where many prompts are cut."""
+    cut = sum(example.truncated for example in examples)
+    if cut / len(examples) <= _CUT_SHARE:
+        return None
+    return Notice(
+        f"{cut} of {len(examples)} training prompts are cut ({cut / len(examples):.1%})",
+        "raise model.max_length or shorten the prompts",
     )
 
 

@@ -70,7 +70,8 @@ def _find_shots(task: ConfigurableTask, protocol: Protocol) -> Shots:
     ids = protocol.example_rows(len(pool))
     if ids is not None and not 0 <= min(ids) <= max(ids) < len(pool):
         raise InputError(
-            f"{name}: eval.fewshot_ids {protocol.examples!r} names a row that the training split doesn't have",
+            f"{name}: eval.fewshot_ids {protocol.examples!r} names a row that the training split "
+            "doesn't have",
             f"rows of the {len(pool)} of the training split, counted from 0",
             "change eval.fewshot_ids, or raise data.train_size",
         )
@@ -78,7 +79,8 @@ def _find_shots(task: ConfigurableTask, protocol: Protocol) -> Shots:
     if ids is not None:
         if scored:
             raise InputError(
-                f"{name}: {len(scored)} of the rows of eval.fewshot_ids are scored too, first row {ids[min(scored)]}",
+                f"{name}: {len(scored)} of the rows of eval.fewshot_ids are scored too, first row "
+                f"{ids[min(scored)]}",
                 "few-shot examples that are not among the scored items",
                 "name other rows in eval.fewshot_ids",
             )
@@ -86,7 +88,8 @@ def _find_shots(task: ConfigurableTask, protocol: Protocol) -> Shots:
     rows = [row for index, row in enumerate(pool) if index not in scored]
     if len(rows) < protocol.shots:
         raise InputError(
-            f"{name}: {protocol.shots} few-shot examples are asked for, {len(rows)} of {len(pool)} training "
+            f"{name}: {protocol.shots} few-shot examples are asked for, {len(rows)} of "
+            f"{len(pool)} training "
             f"rows can be shown ({len(scored)} are scored too)",
             "at least as many training rows as few-shot examples",
             "lower eval.num_fewshot, or raise data.train_size",
@@ -114,7 +117,7 @@ def _check_source(task: ConfigurableTask, count: int) -> None:
     if source is not None and source == task.config.test_split:
         raise InputError(
             f"{name}: the few-shot examples of the split {split} would come from that split itself",
-            "scored splits other than that of the examples",
+            "scored splits that the examples don't come from",
             "--set 'eval.splits=[validation,test]', or eval.num_fewshot=0",
         )
     if source is not None and source != task.config.training_split:
@@ -126,9 +129,8 @@ def _check_source(task: ConfigurableTask, count: int) -> None:
 
 
 def _scored_rows(task: ConfigurableTask, rows: list[Doc]) -> set[int]:
-    """Positions of the rows whose question is that of a doc of the scored split, whatever the case,
-    the blanks, the answer and fields like an id: another answer to the same question would still
-    stand before it."""
+    """Positions of the rows that ask a question of the scored split, whatever the case, the white
+    space, the answer and fields such as an id: the question would still precede itself."""
     with compiled_templates():
         scored = {_question(task, doc, task.config) for doc in task.eval_docs}
         return {
@@ -175,11 +177,13 @@ def describe(tasks: Mapping[Split, ConfigurableTask], section: EvalSection) -> l
             continue
         if shots.ids is not None:
             lines.append(
-                f"{split}: {len(shots.ids)} fixed few-shot examples, rows {', '.join(map(str, shots.ids))}"
+                f"{split}: {len(shots.ids)} fixed few-shot examples, rows "
+                f"{', '.join(map(str, shots.ids))}"
             )
         else:
             out = f", {shots.left_out} rows left out that are scored too" if shots.left_out else ""
             lines.append(
-                f"{split}: {protocol.shots} few-shot examples for each item out of {len(shots.rows)}{out}"
+                f"{split}: {protocol.shots} few-shot examples for each item out of "
+                f"{len(shots.rows)}{out}"
             )
     return list(dict.fromkeys(lines))

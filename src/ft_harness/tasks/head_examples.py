@@ -13,7 +13,8 @@ from ft_harness.models.heads import HeadInput, HeadPlan, encode_texts, read_text
 from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.storage import canonical_json, sha256_text
-from ft_harness.tasks.examples import answer_text, prompt_of
+from ft_harness.tasks.examples import prompt_of
+from ft_harness.tasks.rendering import answer_index
 
 
 class HeadExample(NamedTuple):
@@ -60,7 +61,7 @@ def build_head_examples(
         for doc, prompt in zip(chosen, prompts, strict=True)
     ]
     rows = encode_texts(tokenizer, texts, max_length, from_left=plan.text_fields is None)
-    labels = [task.doc_to_choice(doc).index(answer_text(task, doc)) for doc in chosen]
+    labels = [answer_index(task, doc) for doc in chosen]
     return [HeadExample(row, label) for row, label in zip(rows, labels, strict=True)]
 
 
@@ -85,6 +86,7 @@ def describe_head_examples(examples: Sequence[HeadExample], labels: Sequence[str
     )
     cut = sum(example.row.truncated for example in examples)
     return (
-        f"{len(examples)} training rows of {min(lengths)} / {statistics.median(lengths):g} / {max(lengths)} tokens "
+        f"{len(examples)} training rows of {min(lengths)} / {statistics.median(lengths):g} / "
+        f"{max(lengths)} tokens "
         f"(min / median / max), {cut} cut; labels: {counts}"
     )

@@ -17,7 +17,8 @@ from ft_harness.data.overlap import Item
 from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.records import item_hash
-from ft_harness.tasks.examples import answer_text, prompt_of
+from ft_harness.tasks.examples import prompt_of
+from ft_harness.tasks.rendering import answer_text
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class _DocItems:
 
 
 def report_data(loaded: Mapping[Split, ConfigurableTask], form: PromptForm = PLAIN) -> DataReport:
-    """What the docs of these splits are, and which stand in several of them."""
+    """What the docs of these splits are, and which occur in several of them."""
     first = next(iter(loaded.values()))
     lost = [
         LostRows(where=Path(loss.where).name, rows=loss.rows, dropped=loss.dropped, bad=loss.bad)
@@ -70,4 +71,5 @@ def check_baseline(loaded: Mapping[Split, ConfigurableTask], form: PromptForm = 
     if "train" not in loaded or split == "train":
         return "no baseline of the last text field: it needs the training split and another one"
     with compiled_templates():
-        return f"{split}: {describe_baseline(_DocItems(loaded['train'], form), _DocItems(loaded[split], form))}"
+        train, scored = (_DocItems(loaded[name], form) for name in ("train", split))
+        return f"{split}: {describe_baseline(train, scored)}"

@@ -312,7 +312,7 @@ def open_checkpoints(plan: TrainingPlan, folder: Path) -> CheckpointFolder:
     for change in _changes_since(path, execution, step_of(start) + 1):
         opened.note(change)
     write_text(path / PLAN_FILE, written)
-    _rewind_history(folder, step_of(start))
+    _rewind_history(folder, start)
     return opened
 
 
@@ -372,18 +372,21 @@ def _changes_since(path: Path, after: Mapping[str, Any], step: int) -> list[Sett
     ]
 
 
-def _rewind_history(folder: Path, step: int) -> None:
-    """Drop entries after the checkpoint: those steps are done again."""
-    path, kept = (
-        folder / HISTORY_FILE,
-        [entry for entry in read_history(folder) if entry.step <= step],
-    )
+def _rewind_history(folder: Path, start: Path) -> None:
+    """Drop what came after the checkpoint, and an evaluation that it still asks for: all that is
+    done again."""
+    path, step, entries = folder / HISTORY_FILE, step_of(start), read_history(folder)
+    due = read_progress(start).evaluation_due
+    kept = [
+        entry
+        for entry in entries
+        if entry.step <= step and not (due and entry.step == step and entry.eval_loss is not None)
+    ]
     lost = step - len({entry.step for entry in kept if entry.loss is not None})
     if lost:
         logger.warning(
             "%s: lacks %d of the %d steps before the checkpoint; the learning curve has a gap",
-            path,
-            lost,
-            step,
+            *(path, lost, step),
         )
-    write_text(path, "".join(f"{entry.model_dump_json(exclude_none=True)}\n" for entry in kept))
+    lines = (entry.model_dump_json(exclude_none=True) for entry in kept)
+    write_text(path, "".join(f"{line}\n" for line in lines))

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import logging
 import math
+import pickle
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -24,7 +26,7 @@ from accelerate import Accelerator
 from accelerate.utils import send_to_device
 
 from ft_harness import processes
-from ft_harness.errors import FtHarnessError
+from ft_harness.errors import FtHarnessError, PolicyError
 from ft_harness.recipe.train_section import STEERED_SCHEDULERS
 from ft_harness.records import HistoryEntry, SettingChange
 from ft_harness.storage import write_text
@@ -55,10 +57,12 @@ from ft_harness.training.numerics import (
 )
 from ft_harness.training.objectives import Objective
 from ft_harness.training.plan import TrainingPlan
-from ft_harness.training.progress import PROGRESS_FILE, Progress, read_progress
+from ft_harness.training.progress import PROGRESS_FILE, Progress, not_this_training, read_progress
 from ft_harness.training.validation import EpochScorer, Scores, validation_loss
 
 OPTIMIZER_FILE, SCHEDULE_FILE, RANDOM_FILE = "optimizer.pt", "scheduler.pt", "rng_state.pth"
+# of Adam and its kin, by PyTorch's and bitsandbytes' names: one number a parameter
+_MOMENTS = {"exp_avg", "exp_avg_sq", "state1", "state2"}
 logger = logging.getLogger(__name__)
 
 
@@ -89,7 +93,7 @@ class Loop:
         rows = plan.data.examples
         self.share = share_out(plan.recipe)
         self.steps = self.settings.planned_steps(len(rows))
-        self.steps_of_epoch = math.ceil(len(rows) / self.share.step)
+        self.steps_per_epoch = math.ceil(len(rows) / self.share.step)
         lengths = [len(row.input_ids) for row in rows]
         self.sampler = StepSampler(lengths, self.share, self.settings.seed)
         pin = plan.base.device == "cuda"
@@ -123,10 +127,10 @@ class Loop:
                     self._close_step(evaluate=True, save=True)
                 while not self.progress.is_complete:
                     self._run_epoch()
+                check_weights(self.model, self.progress.step, self._rate())
+                self.meter.stop()
             finally:
                 self.monitor.end()
-            check_weights(self.model, self.progress.step, self._rate())
-            self.meter.stop()
 
     def _run_epoch(self) -> None:
         """Take the steps of the present epoch that are left, or those up to the last of all."""
@@ -137,7 +141,7 @@ class Loop:
 
     def _batches_of_steps(self) -> Iterator[list[Batch]]:
         """The batches of each step that is left of the present epoch."""
-        epoch, done = divmod(self.progress.step, self.steps_of_epoch)
+        epoch, done = divmod(self.progress.step, self.steps_per_epoch)
         self.sampler.set_epoch(epoch)
         if done == 0:
             batches = iter(self.loader)
@@ -154,7 +158,7 @@ class Loop:
         """Learn from the rows of one step, in all processes; then close it."""
         targets, tokens = self._count(batches)
         batches = send_to_device(batches, self.accelerator.device)
-        losses = [self._learn(batch, targets, turn) for turn, batch in enumerate(batches)]
+        losses = [self.learn(batch, targets, turn) for turn, batch in enumerate(batches)]
         loss = sum(losses[1:], losses[0])
         processes.add_up([loss])
         add_gradients(self.trained)
@@ -180,7 +184,7 @@ class Loop:
         tokens = sum(int(batch["attention_mask"].sum()) for batch in batches)
         return sum_counts([targets, tokens], self.accelerator.device)
 
-    def _learn(self, batch: Batch, targets: int, turn: int) -> torch.Tensor:
+    def learn(self, batch: Batch, targets: int, turn: int) -> torch.Tensor:
         """Add a batch's gradients to those of the step; its part of the step's loss.
 
         Args:
@@ -223,7 +227,7 @@ class Loop:
 
     def _epoch(self) -> float:
         """How many epochs are done, by batches."""
-        whole, steps = divmod(self.progress.step, self.steps_of_epoch)
+        whole, steps = divmod(self.progress.step, self.steps_per_epoch)
         return round(whole + steps * self.share.accumulation / len(self.sampler), 6)
 
     # --- after a step ---------------------------------------------------------------------------
@@ -231,7 +235,7 @@ class Loop:
     def _is_evaluation_due(self) -> bool:
         if not self.plan.data.validation or self.settings.eval_strategy == "no":
             return False
-        every = self.settings.eval_steps or self.steps_of_epoch
+        every = self.settings.eval_steps or self.steps_per_epoch
         return self.progress.is_complete or self.progress.step % every == 0
 
     def _is_checkpoint_due(self) -> bool:
@@ -314,16 +318,51 @@ class Loop:
         self.accelerator.wait_for_everyone()
 
     def _restore(self, checkpoint: Path) -> None:
-        """Go back to a step that was saved."""
+        """Go back to a step that was saved.
+
+        Raises:
+            InputError: a file is not the state of this training.
+            PolicyError: a file would run code.
+        """
         load_weights(self.model, checkpoint)
-        self.optimizer.load_state_dict(_load(checkpoint / OPTIMIZER_FILE))
-        self.schedule.load_state_dict(_load(checkpoint / SCHEDULE_FILE))
-        generators = _load(checkpoint / RANDOM_FILE)
-        if len(generators) == self.share.processes:  # else each batch's own seed is all that counts
-            restore_random_state(generators[self.share.rank])
+        with _restoring(checkpoint, OPTIMIZER_FILE) as state:
+            self.optimizer.load_state_dict(state)
+            _check_shapes(self.optimizer)
+        with _restoring(checkpoint, SCHEDULE_FILE) as state:
+            if state.keys() != self.schedule.state_dict().keys():
+                raise KeyError(SCHEDULE_FILE)
+            self.schedule.load_state_dict(state)
+        with _restoring(checkpoint, RANDOM_FILE) as states:
+            if any(state.keys() != random_state().keys() for state in states) or not states:
+                raise KeyError(RANDOM_FILE)
+            if len(states) == self.share.processes:  # else each batch's own seed is all that counts
+                restore_random_state(states[self.share.rank])
         self.progress = read_progress(checkpoint)
 
 
-def _load(file: Path) -> Any:
-    """Tensors, numbers and strings; no code of the file's is run."""
-    return torch.load(file, map_location="cpu", weights_only=True)
+@contextmanager
+def _restoring(checkpoint: Path, name: str) -> Iterator[Any]:
+    """The tensors, numbers and strings of a file, to be restored within; no code of the file's is
+    run."""
+    try:
+        yield torch.load(checkpoint / name, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise PolicyError(
+            f"{checkpoint / name}: a pickle that would run code",
+            "tensors, numbers and strings; no flag allows more",
+            f"remove {checkpoint}, then run the same command again",
+        ) from error
+    except Exception as error:  # whatever PyTorch raises for a state of another form
+        raise not_this_training(checkpoint, name) from error
+
+
+def _check_shapes(optimizer: Any) -> None:
+    """PyTorch takes moments of any shape, and fails at the next step.
+
+    Raises:
+        ValueError: a moment is not of its parameter's shape.
+    """
+    for parameter, state in optimizer.state.items():
+        for name in _MOMENTS & state.keys():
+            if state[name].shape != parameter.shape:
+                raise ValueError(f"{name}: {tuple(state[name].shape)}")

@@ -141,7 +141,9 @@ class Tracker:
         if self._name == "tensorboard":
             self._inner = TensorBoardTracker("tensorboard", self._folder)
         elif self._name == "wandb":
-            self._inner = WandBTracker(os.environ["WANDB_PROJECT"], name=name)
+            # its folder is named: a second run of the process would be written into the first one's
+            place = os.environ["WANDB_DIR"]
+            self._inner = WandBTracker(os.environ["WANDB_PROJECT"], name=name, dir=place)
         else:
             self._inner = TrackioTracker(_PROJECT, name=name, space_id=None, resume="allow")
         self._inner.start()

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ft_harness.errors import InputError
 from ft_harness.recipe import TrainSection
 
 PROGRESS_FILE = "progress.json"
@@ -71,5 +72,24 @@ class Progress(BaseModel):
 
 
 def read_progress(checkpoint: Path) -> Progress:
-    """The progress that a checkpoint holds."""
-    return Progress.model_validate_json((checkpoint / PROGRESS_FILE).read_bytes())
+    """The progress that a checkpoint holds.
+
+    Raises:
+        InputError: it is none, or of another step than the folder's name says.
+    """
+    try:
+        progress = Progress.model_validate_json((checkpoint / PROGRESS_FILE).read_bytes())
+    except ValidationError as error:
+        raise not_this_training(checkpoint, PROGRESS_FILE) from error
+    if checkpoint.name.rpartition("-")[2] != str(progress.step):
+        raise not_this_training(checkpoint, PROGRESS_FILE)
+    return progress
+
+
+def not_this_training(checkpoint: Path, name: str) -> InputError:
+    """A file of a whole checkpoint that some other program wrote."""
+    return InputError(
+        f"{checkpoint / name}: not the state of this training at this step",
+        "a checkpoint as ft-harness train wrote it",
+        f"remove {checkpoint}, then run the same command again",
+    )

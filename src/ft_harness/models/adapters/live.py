@@ -18,7 +18,6 @@ from peft import PeftModel
 from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, raise_problems
 from ft_harness.models.adapters import fit, tokens, whole
 from ft_harness.models.adapters.configuration import peft_config
-from ft_harness.models.adapters.folder import AdapterFolder
 from ft_harness.models.adapters.integrity import (
     BaseName,
     other_base,
@@ -34,6 +33,7 @@ from ft_harness.models.encoding import Encoder
 from ft_harness.models.heads import Texts, check_adapter, encode_texts, read_logits
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.records import AdapterInfo, LiveProof
+from ft_harness.records.adapter_folder import AdapterFolder
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,107 @@
+"""What is decided in a study, and among how many comparisons: families of deciding rows, and Holm's
+p where that was asked for. See docs/decisions/025-families.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ft_harness import stats
+from ft_harness.comparison.rows import decide
+from ft_harness.comparison.study import AdapterRun, Comparison, Family, FamilyOf, Role, Row
+from ft_harness.records import Record
+
+_FORM = re.compile(r"_(?:ppl|gen)(?=_|$)")  # of a task's name: another form of the same docs
+_DECIDES: Mapping[Role, Family] = {"trained task": "trained task", "control task": "control task"}
+
+
+def role_of(tuned: Record, run: AdapterRun | None) -> Role:
+    """What the task is to the adapter; without a card it is taken as the one it was trained on."""
+    task = run.card.recipe.get("task") if run else None
+    trained = task.get("name") if isinstance(task, dict) else None
+    if run is None or not trained or trained == tuned.settings.task:
+        return "trained task"
+    splits = run.data.splits if run.data else []
+    docs = {each.data_hash for each in splits if each.split == tuned.settings.split}
+    same_name = _FORM.sub("", trained) == _FORM.sub("", tuned.settings.task)
+    return "same data" if same_name or tuned.settings.data_hash in docs else "control task"
+
+
+def declare(
+    compared: Sequence[Comparison], primary: Sequence[str], *, holm: bool = False
+) -> list[Comparison]:
+    """The comparisons with the family of each deciding row: its primary metric on test, or on
+    validation where this adapter was not scored on test; train and other forms are descriptive.
+
+    A row's own p decides, so that it is the same in whatever company the row is shown.
+
+    Args:
+        primary: the primary metric of each comparison.
+        holm: adjust p over all deciding rows of a family, as the reader asked.
+    """
+    families = _find_families(compared)
+    decided = [
+        _mark(each, metric, family)
+        for each, metric, family in zip(compared, primary, families, strict=True)
+    ]
+    if not holm:
+        return decided
+    for family in ("trained task", "control task"):
+        places = [place for place, each in enumerate(families) if each == family]
+        known = {place: p for place in places if (p := _deciding_p(decided[place])) is not None}
+        adjusted = stats.holm(list(known.values()))
+        for place, p in zip(known, adjusted, strict=True):
+            decided[place] = _adjust(decided[place], p)
+    return decided
+
+
+def list_families(compared: Sequence[Comparison], holm: bool) -> list[FamilyOf]:
+    """The families that these comparisons make, with their members by name."""
+    members: dict[Family, list[str]] = {}
+    for row in (row for each in compared for row in each.rows if row.family):
+        name = f"{row.tuned_subject} on {row.task} ({row.split}), {row.metric}"
+        members.setdefault(row.family or "trained task", []).append(name)
+    return [FamilyOf(name=name, members=found, holm=holm) for name, found in members.items()]
+
+
+def _find_families(compared: Sequence[Comparison]) -> list[Family | None]:
+    places = [(each.tuned.subject, each.tuned.settings.task) for each in compared]
+    splits = [each.tuned.settings.split for each in compared]
+    tested = {place for place, split in zip(places, splits, strict=True) if split == "test"}
+    return [
+        _DECIDES.get(each.role) if split == ("test" if place in tested else "validation") else None
+        for each, place, split in zip(compared, places, splits, strict=True)
+    ]
+
+
+def _mark(comparison: Comparison, metric: str, family: Family | None) -> Comparison:
+    changed = {"family": family, "primary": family == "trained task"}
+    rows = [
+        row.model_copy(update=changed) if row.tuned_subject and row.metric == metric else row
+        for row in comparison.rows
+    ]
+    return comparison.model_copy(update={"rows": rows})
+
+
+def _deciding_row(comparison: Comparison) -> Row:
+    return next(row for row in comparison.rows if row.family)
+
+
+def _deciding_p(comparison: Comparison) -> float | None:
+    """Of the items that the training did not see, where these decide."""
+    row, clean = _deciding_row(comparison), comparison.without
+    return clean.p if clean is not None and clean.metric == row.metric else row.p
+
+
+def _adjust(comparison: Comparison, p_adjusted: float) -> Comparison:
+    """The comparison judged again by the adjusted p."""
+    old, clean = _deciding_row(comparison), comparison.without
+    changed: dict[str, Any] = {"p_adjusted": p_adjusted}
+    if clean is not None and clean.metric == old.metric:
+        clean = decide(clean.model_copy(update=changed), comparison.above_majority)
+        row = decide(old.model_copy(update=changed), comparison.above_majority, clean)
+    else:
+        row = decide(old.model_copy(update=changed), comparison.above_majority)
+    rows = [row if each is old else each for each in comparison.rows]
+    return comparison.model_copy(update={"rows": rows, "without": clean})

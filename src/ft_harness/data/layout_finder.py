@@ -1,0 +1,198 @@
+"""How files that nobody has described are laid out: their encoding, what separates their columns,
+whether the first row is data, which file or folder holds which label."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from ft_harness.data.files import SUFFIXES, TABLES, data_suffix, split_files
+from ft_harness.data.label_files import files_within, split_folders
+from ft_harness.data.layout import Layout
+from ft_harness.data.text_files import find_encoding, first_records, numbered_lines, open_text
+from ft_harness.errors import InputError
+
+_SAMPLE = 200  # lines that show the layout of a file
+_BINARY = (".parquet", ".xlsx", ".xml")  # these state their encoding
+_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
+_LONG, _WORDS = 60, 8  # characters and words that a column's name hardly has
+_ABOUT = re.compile(r"readme|licen[cs]e|notice|\.md$", re.IGNORECASE)
+_TOKENS = re.compile(r"[._\-]+")
+# What lines of files without a header look like: the form, its pattern, the number of its fields.
+_FORMS = (
+    ("{}:{} {}", re.compile(r"[^\s:]+:[^\s:]+ \S.*"), ("label", "sub", "text")),
+    ("__label__{} {}", re.compile(r"__label__\S+ \S.*"), ("label", "text")),
+)
+
+
+def find_layout(path: Path, given: Layout) -> tuple[Layout, list[str]]:
+    """The layout of a file, and notes on what was found; what is given stays."""
+    suffix = data_suffix(path)
+    if suffix in _BINARY:
+        return given, []
+    notes: list[str] = []
+    encoding = given.encoding or find_encoding(path)
+    if encoding and not given.encoding:
+        notes.append(f"{path.name} is not UTF-8; read as {encoding} (--encoding names another)")
+    layout = replace(given, encoding=encoding)
+    if suffix in (".json", ".jsonl") or layout.delimiter or layout.line_format:
+        return layout, notes
+    lines = _first_lines(path, layout)
+    form = None if suffix in TABLES else _find_form(lines, layout.column_names)
+    if form:
+        return replace(layout, line_format=form, column_names=None), notes
+    delimiter = _find_delimiter(lines, suffix, named=layout.column_names is not None)
+    return replace(layout, delimiter=delimiter), notes
+
+
+def _first_lines(path: Path, layout: Layout) -> list[str]:
+    with open_text(path, "\n", layout.encoding) as text:
+        lines = (line.rstrip("\r\n") for _, line in numbered_lines(path, text) if line.strip())
+        return list(islice(lines, _SAMPLE))
+
+
+def _find_form(lines: Sequence[str], names: Sequence[str] | None) -> str | None:
+    """The `line_format` of lines that all begin with a label, as TREC's or fastText's do; given
+    names go to its fields."""
+    if not lines or _tabs(lines):
+        return None
+    for form, pattern, fields in _FORMS:
+        if all(map(pattern.fullmatch, lines)) and len(names or fields) == len(fields):
+            return form.format(*(f"{{{name}}}" for name in names or fields))
+    if names and len(names) == 2 and all(re.fullmatch(r"\S+ \S.*", line) for line in lines):
+        return f"{{{names[0]}}} {{{names[1]}}}"
+    return None
+
+
+def _tabs(lines: Sequence[str]) -> int:
+    """Tabs in each line; 0 where they differ."""
+    counts = {line.count("\t") for line in lines}
+    return counts.pop() if len(counts) == 1 else 0
+
+
+def _find_delimiter(lines: Sequence[str], suffix: str, *, named: bool) -> str | None:
+    """The delimiter of a table, where it is not the one of its suffix; None: no table, or that."""
+    first = lines[0] if lines else ""
+    if suffix in TABLES:
+        usual = "," if suffix == ".csv" else "\t"
+        others = [other for other in "\t;|," if other in first]
+        return others[0] if others and usual not in first else None
+    if _tabs(lines):
+        return "\t"
+    if suffix not in SUFFIXES or named:
+        return next((other for other in ",;|" if lines and all(other in x for x in lines)), None)
+    return None
+
+
+def check_header(path: Path, layout: Layout, wanted: Sequence[str]) -> None:
+    """Refuse a table whose first row looks like data.
+
+    Args:
+        wanted: the columns that are asked for.
+
+    Raises:
+        InputError: the names that are asked for are not in the first row, or look like the values
+            below them.
+    """
+    suffix = data_suffix(path)
+    is_table = suffix in TABLES or layout.delimiter is not None
+    if not is_table or layout.column_names or layout.line_format:
+        return
+    records = first_records(path, layout, suffix, _SAMPLE)
+    header = [cell.strip() for cell in records[0]] if records else []
+    reasons = _reasons(header, records[1:])
+    asked = [header.index(name) for name in wanted if name in header]
+    doubtful = len(asked) < len(wanted) or any(index in reasons for index in asked)
+    if reasons and (doubtful or 2 * len(reasons) > len(header)):
+        names = ",".join(f"name{number}" for number in range(1, len(header) + 1))
+        raise InputError(
+            f"{path}:1: the first row looks like data ({next(iter(reasons.values()))})",
+            "a first row with the names of the columns, or their names in --columns",
+            f"--columns {names} with names for its {len(header)} columns, in their order",
+        )
+
+
+def _reasons(header: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[int, str]:
+    """Number of a cell of the header -> why it looks like data."""
+    found: dict[int, str] = {}
+    for index, cell in enumerate(header):
+        below = [row[index].strip() for row in rows if len(row) > index and row[index].strip()]
+        numbers = bool(below) and all(map(_NUMBER.fullmatch, below))
+        if _NUMBER.fullmatch(cell) and numbers:
+            found[index] = f"{cell} is a number like those below it"
+        elif cell and cell in below:
+            found[index] = f"{cell[:40]!r} occurs below too"
+        elif len(cell) > _LONG or len(cell.split()) > _WORDS:
+            found[index] = f"{cell[:40]!r}... is a text"
+    return found
+
+
+def find_label_files(sources: Sequence[Path]) -> tuple[Path, dict[str, str], list[str]]:
+    """(folder, label -> file or folder in it, notes): several files, or a folder that holds one
+    folder or one file for each label, also within folders named train and test.
+
+    Raises:
+        InputError: the files are in several folders, or there are fewer than two labels.
+    """
+    notes: list[str] = []
+    folder = sources[0] if len(sources) == 1 else sources[0].resolve().parent
+    if len(sources) > 1:
+        if {path.resolve().parent for path in sources} != {folder}:
+            raise InputError(
+                f"{sources[0]} and others are in several folders",
+                "one folder that holds a file or folder for each label",
+                "move them together",
+            )
+        return folder, _labels_of([path.name for path in sources]), notes
+    parts = list(split_folders(folder).values()) or [folder]
+    names = [{path.name for path in part.iterdir() if path.is_dir()} for part in parts]
+    common = sorted(set.intersection(*names))
+    left_out = sorted(set.union(*names) - set(common))
+    if not common:
+        files = [{path.name for path in files_within(part)} for part in parts]
+        common = sorted(name for name in set.intersection(*files) if not _ABOUT.search(name))
+        left_out = sorted(set.union(*files) - set(common))
+    if left_out:
+        notes.append(f"left out: {', '.join(left_out)[:300]}")
+    if len(common) < 2:
+        raise InputError(
+            f"{folder}: no data file of a split, and no folder or file for each of some labels",
+            "train and test files, or a folder or file for each label",
+            "name a file",
+        )
+    return folder, _labels_of(common), notes
+
+
+def _labels_of(names: Sequence[str]) -> dict[str, str]:
+    """Label -> name, the label being what tells the names apart: `plot.tok` and `quote.tok` are
+    plot and quote."""
+    cut = [_TOKENS.split(name) for name in names]
+    for end in (0, -1):  # what all names begin or end with says nothing
+        while all(cut) and len({part[end] for part in cut}) == 1:
+            for part in cut:
+                part.pop(end)
+    labels = ["_".join(part) for part in cut]
+    if not all(labels) or len(set(labels)) < len(labels):
+        labels = list(names)
+    return dict(zip(labels, names, strict=True))
+
+
+def is_label_source(sources: Sequence[Path]) -> bool:
+    """Whether labels are told by files or folders: several files, or a folder without split
+    files."""
+    return len(sources) > 1 or (sources[0].is_dir() and not split_files(sources[0]))
+
+
+def label_file_encoding(folder: Path, label_files: Mapping[str, str]) -> str | None:
+    """The likely encoding of texts that are not all UTF-8."""
+    for part in split_folders(folder).values() or [folder]:
+        for name in label_files.values():
+            path = part / name
+            for file in files_within(path) if path.is_dir() else [path]:
+                encoding = find_encoding(file)
+                if encoding:
+                    return encoding
+    return None

@@ -1,0 +1,262 @@
+"""The stages of an experiment: check it, score the base, make the adapter, score it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ft_harness import processes
+from ft_harness.data.data_report import DATA_REPORT_FILE
+from ft_harness.errors import FtHarnessError, Notice, ResourceError, raise_problems
+from ft_harness.evaluation import Job, ModelState, base_subject, evaluate, finished, plan_jobs
+from ft_harness.models import adapters
+from ft_harness.models.adapters import AdapterFolder
+from ft_harness.models.base_model import BaseModel
+from ft_harness.models.heads import Texts, read_texts
+from ft_harness.paths import results_dir
+from ft_harness.pipeline import preflight
+from ft_harness.pipeline.experiment import Experiment
+from ft_harness.pipeline.forecast_lines import summarise
+from ft_harness.pipeline.preflight import Checked, Scope
+from ft_harness.pipeline.training_scores import plan_scorer
+from ft_harness.recipe import TrainSection, keep_recipe
+from ft_harness.records import Card, Evaluation
+from ft_harness.storage import locked, write_text
+from ft_harness.tasks.examples import prompt_of
+from ft_harness.tasks.row_checks import Findings
+from ft_harness.training import (
+    TrainingPlan,
+    build_training_set,
+    describe_warmup,
+    finished_card,
+    hyperparameter_problems,
+    make_forecast,
+    parent_problems,
+    rate_problems,
+    sharding_problems,
+    tracker_problems,
+    train,
+)
+
+Say = Callable[[str], None]
+_PROOF_PROMPTS = 4
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An experiment whose recipe was checked, with the loaded base."""
+
+    experiment: Experiment
+    checked: Checked
+    base: BaseModel
+
+    def jobs(self) -> list[Job]:
+        recipe = self.experiment.recipe
+        wanted = {split: self.checked.tasks[split] for split in recipe.eval.splits}
+        return plan_jobs(
+            wanted, self.checked.definition.task_hash, self.base, recipe.eval, self.checked.form
+        )
+
+    def base_state(self) -> ModelState:
+        return ModelState(base_subject(self.experiment.recipe.model.pretrained), self.base)
+
+    def training_plan(self) -> TrainingPlan:
+        recipe, checked = self.experiment.recipe, self.checked
+        data = build_training_set(
+            checked.tasks,
+            self.base,
+            recipe,
+            checked.definition.training_hash,
+            checked.form,
+            self.experiment.folder,
+        )
+        return TrainingPlan(recipe, self.base, data)
+
+    def proof_prompts(self) -> list[str | Texts]:
+        """A few real prompts (a head's texts), on which the adapter must change what the model
+        says."""
+        task, fields = (
+            next(iter(self.checked.tasks.values())),
+            self.experiment.recipe.task.text_fields,
+        )
+        docs = islice(task.eval_docs, _PROOF_PROMPTS)
+        return [
+            read_texts(doc, fields, "") if fields else prompt_of(task, doc, self.checked.form)
+            for doc in docs
+        ]
+
+
+def check_experiment(
+    experiment: Experiment,
+    *,
+    trains: bool,
+    privacy: bool = False,
+    findings: Findings | None = None,
+) -> Checked:
+    """Preflight: everything that can be found wrong before a model is loaded.
+
+    Args:
+        privacy: look for personal data and keys in the training text.
+        findings: what is found is put here too, whatever is raised.
+
+    Raises:
+        FtHarnessError: the fault, or a `ProblemsError` with all of them.
+    """
+    folders = [results_dir(experiment.out), *([experiment.folder] if trains else [])]
+    findings = Findings() if findings is None else findings
+    findings.faults += training_problems(experiment) if trains else []
+    scope = Scope(trains=trains, trust_code=experiment.trust_task_code, privacy=privacy)
+    checked = preflight.check(experiment.recipe, folders, scope, findings)
+    return check_rates(experiment.recipe.train, checked) if trains else checked
+
+
+def check_rates(settings: TrainSection, checked: Checked) -> Checked:
+    """What the learning rate comes to in as many steps as there are rows for.
+
+    Raises:
+        InputError: it is 0 in each of them.
+    """
+    rows = len(checked.tasks["train"].eval_docs)
+    raise_problems(rate_problems(settings, rows))
+    if warning := describe_warmup(settings, rows):
+        checked.findings.notices.append(
+            Notice(warning.removeprefix("WARNING: "), "lower train.warmup_steps, or train longer")
+        )
+    return checked
+
+
+def training_problems(experiment: Experiment, *, here: bool = True) -> list[FtHarnessError]:
+    """Faults of an experiment's training.
+
+    Args:
+        here: it is to run on this machine's device; else on a GPU.
+    """
+    recipe = experiment.recipe
+    return [
+        *hyperparameter_problems(recipe, here=here),
+        *tracker_problems(recipe),
+        *parent_problems(recipe, experiment.folder),
+        *sharding_problems(recipe),
+    ]
+
+
+def adapter_problems(
+    experiment: Experiment, adapter: AdapterFolder, checked: Checked
+) -> list[FtHarnessError]:
+    """Faults of an adapter for the experiment's base, before that is loaded."""
+    recipe = experiment.recipe
+    return adapters.problems(adapter, checked.form, recipe.model, head=recipe.adapter.has_head)
+
+
+def prepare(experiment: Experiment) -> Checked:
+    """Preflight, then the recipe into its adapter folder: nothing is kept of a recipe that can't
+    run."""
+    checked = check_experiment(experiment, trains=True)
+    if processes.rank() == 0:
+        keep_recipe(experiment.source, experiment.recipe, experiment.folder)
+    return checked
+
+
+def train_stage(stage: Stage, plan: TrainingPlan, say: Say) -> Card:
+    """Make the adapter, or find it finished. Of several processes the first one locks and writes
+    its folder.
+
+    Raises:
+        InputError: the folder holds a finished adapter of another recipe, or another process works
+            in it.
+        ResourceError: memory or disk ran out; the last checkpoint is kept.
+        NonFiniteError: the loss or gradient became NaN or infinite.
+    """
+    experiment, data = stage.experiment, plan.data
+    if processes.rank() > 0:
+        return _train_along(stage, plan)
+    with locked(experiment.folder) as died, resumable(experiment):
+        if died is not None:
+            say(
+                f"{experiment.name}: the last run (process {died}) ended without saving (killed, "
+                "perhaps for memory)"
+            )
+        card = processes.from_first(finished_card(plan, experiment.folder))
+        _keep_data_report(stage)
+        if card is not None:
+            say(f"{experiment.name}: the adapter is finished already")
+            return card
+        trained = f"{data.trained_tokens} trained {'labels' if stage.base.head else 'tokens'}"
+        cut = sum(example.truncated for example in data.examples)
+        trained += f", {cut} cut to fit the context" if cut else ""
+        say(f"{experiment.name}: training on {len(data.examples)} examples ({trained})")
+        say(f"{experiment.name}: {summarise(make_forecast(plan))}")
+        if warning := describe_warmup(experiment.recipe.train, len(data.examples)):
+            say(f"{experiment.name}: {warning}")
+        scorer = plan_scorer(experiment.recipe, stage.checked, stage.base)
+        return train(plan, experiment.folder, scorer)
+
+
+def _train_along(stage: Stage, plan: TrainingPlan) -> Card:
+    """What the processes behind the first one do: compute their rows; what they write is thrown
+    away."""
+    card = processes.from_first(None)
+    if card is not None:
+        return card
+    scorer = plan_scorer(stage.experiment.recipe, stage.checked, stage.base)
+    with TemporaryDirectory(prefix="ft-harness-") as folder:
+        return train(plan, Path(folder) / stage.experiment.name, scorer)
+
+
+@contextmanager
+def resumable(experiment: Experiment) -> Iterator[None]:
+    """Where memory or disk runs out, the message names the command that continues.
+
+    Raises:
+        ResourceError: with that command.
+    """
+    try:
+        yield
+    except ResourceError as error:
+        raise ResourceError(
+            error.what, error.expected, f"{error.action}: {experiment.command}"
+        ) from error
+
+
+def _keep_data_report(stage: Stage) -> None:
+    """The data report into the adapter's folder: reports are made from files later."""
+    if stage.checked.data is not None:
+        text = stage.checked.data.model_dump_json(indent=2) + "\n"
+        write_text(stage.experiment.folder / DATA_REPORT_FILE, text)
+
+
+def score_base(stage: Stage, say: Say) -> list[Evaluation]:
+    """Score the base model on the experiment's splits, or find them scored."""
+    return _score(stage.base_state(), stage, say)
+
+
+def score_adapter(stage: Stage, adapter: AdapterFolder, say: Say) -> list[Evaluation]:
+    """Check the adapter, prove that it changes the base, and score it on the same docs."""
+    prompts, merge = stage.proof_prompts(), stage.experiment.recipe.eval.merge
+    with adapters.attached(adapter, stage.base, prompts, stage.checked.form, merge=merge) as (
+        tuned,
+        info,
+    ):
+        if info.merge_drift is not None:
+            say(
+                f"{info.name}: merged into the base, which changes a logit by "
+                f"{info.merge_drift:.3g} at most"
+            )
+        state = ModelState(info.name, tuned, info)
+        return _score(state, stage, say)
+
+
+def _score(state: ModelState, stage: Stage, say: Say) -> list[Evaluation]:
+    results, jobs = results_dir(stage.experiment.out), stage.jobs()
+    for job in jobs:
+        known = (
+            "scored already"
+            if finished(state, job, results)
+            else f"scoring {len(job.doc_ids)} docs"
+        )
+        say(f"{state.subject}: {job.eval_id}, {known}")
+    return evaluate(state, jobs, results)

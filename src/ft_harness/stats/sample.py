@@ -1,0 +1,144 @@
+"""Statistics of items on one side or on two, and the random weights that metrics of the same
+statistics share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from ft_harness.stats.units import (
+    Aggregate,
+    Array,
+    Counts,
+    Units,
+    draw_weights,
+    influence,
+    make_units,
+)
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How many random weightings of the items, and from which seed."""
+
+    rounds: int = 10_000
+    seed: int = 0
+
+
+DEFAULT_RESAMPLING = Resampling()
+_REACH = 4.0  # standard deviations from the mean to a score that the sample lacks
+
+
+class Measure(Protocol):
+    """What intervals need to know of a metric.
+
+    Attributes:
+        aggregate: its value from summed statistics.
+        scale: its largest value; infinite: none, and the interval is made on the scale of the
+            logarithm.
+        binary: each item is 0 or 1 and the value their mean.
+        edges: (statistics [n, K], reach) -> [G, 2, K], the statistics of an item that the test set
+            lacks, at the two ends of what is possible, for each of G kinds of items. With one kind
+            items differ by degree; with several the two sides of a pair are of the same kind. Where
+            the scores are spread out, the ends are `reach` standard deviations from their mean.
+        weight: the column of the statistics by which the value weights the items, such as tokens;
+            None: items count alike.
+    """
+
+    @property
+    def aggregate(self) -> Aggregate: ...
+    @property
+    def scale(self) -> float: ...
+    @property
+    def binary(self) -> bool: ...
+    @property
+    def edges(self) -> Callable[[Array, float], Array]: ...
+    @property
+    def weight(self) -> int | None: ...
+
+
+class Sample:
+    """Statistics [n, K] of one side, or of base and tuned with the same item in the same row.
+
+    `clusters` [n] numbers each item's cluster from 0; None: each item alone.
+    """
+
+    def __init__(
+        self,
+        sides: Sequence[Array],
+        clusters: Counts | None = None,
+        resampling: Resampling = DEFAULT_RESAMPLING,
+    ) -> None:
+        self.sides, self.clusters, self.resampling = sides, clusters, resampling
+
+    @cached_property
+    def units(self) -> Units:
+        return make_units(self.sides, self.clusters)
+
+    @cached_property
+    def draws(self) -> tuple[Array, Array]:
+        """As `draw_weights` gives them."""
+        return draw_weights(self.units, self.resampling.rounds, self.resampling.seed)
+
+    def value(self, measure: Measure, sums: Array) -> Array:
+        """The measure of sums [..., sides x K + 1], tuned minus base where there are two sides; on
+        the scale of the logarithm for a measure without a largest value."""
+        width, n = self.sides[0].shape[1], sums[..., -1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = [
+                measure.aggregate(sums[..., start : start + width], n)
+                for start in range(0, width * len(self.sides), width)
+            ]
+            if np.isinf(measure.scale):
+                values = [np.log(value) for value in values]
+        return values[0] if len(values) == 1 else values[1] - values[0]
+
+    def unseen(self, measure: Measure) -> tuple[Array, Array]:
+        """(the lowest, the highest) row of one item that the sample lacks: of all that the measure
+        allows, those that move its value most.
+
+        Where items come in clusters it has as many others with it as move together; of an item of
+        a certain kind, such as a rare label, a cluster holds one.
+        """
+        reach = _REACH / len(self.sides)  # a change is no larger than half the range of a score
+        edges = [measure.edges(side, reach) for side in self.sides]
+        if len(edges) == 1:
+            rows = edges[0].reshape(-1, edges[0].shape[-1])
+        elif len(edges[0]) == 1:  # an average item of one side, at either end on the other
+            base, tuned = (
+                np.broadcast_to(side.mean(axis=0), edge[0].shape)
+                for side, edge in zip(self.sides, edges, strict=True)
+            )
+            rows = np.concatenate([np.hstack([base, edges[1][0]]), np.hstack([edges[0][0], tuned])])
+        else:
+            pairs = ((0, 0), (0, 1), (1, 0), (1, 1))
+            rows = np.concatenate(
+                [np.hstack([edges[0][:, one], edges[1][:, other]]) for one, other in pairs]
+            )
+        rows = np.column_stack([rows, np.ones(len(rows))])
+        moved = self.value(measure, self.units.totals + rows)
+        rows, moved = rows[np.isfinite(moved)], moved[np.isfinite(moved)]
+        if not len(rows):
+            return np.zeros_like(self.units.totals), np.zeros_like(self.units.totals)
+        together = self._moving_together(measure) if len(edges[0]) == 1 else 1.0
+        return together * rows[np.argmin(moved)], together * rows[np.argmax(moved)]
+
+    def _moving_together(self, measure: Measure) -> float:
+        """Items of an average cluster that move as one: the design effect, from 1 to all of them;
+        all where nothing varies."""
+        if self.clusters is None:
+            return 1.0
+
+        def variance(clusters: Counts | None) -> float:
+            parts = [influence(side, measure.aggregate, clusters) for side in self.sides]
+            moved = parts[-1] if len(parts) == 1 else parts[1] - parts[0]
+            return float(moved.var()) / len(moved)
+
+        whole, alone = len(self.sides[0]) / self.units.number, variance(None)
+        effect = variance(self.clusters) / alone if alone > 0 else whole
+        return min(whole, max(1.0, effect)) if math.isfinite(effect) else whole

@@ -1,0 +1,266 @@
+"""What every row of a split gives: a prompt, an answer, choices. Faults stop a run, notices don't;
+both have counts and places."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lm_eval.api.task import ConfigurableTask
+from tqdm import tqdm
+
+from ft_harness.data.files import Split
+from ft_harness.data.overlap import plain
+from ft_harness.errors import FtHarnessError, InputError, Notice, suggest
+from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.models.prompts import PLAIN, PromptForm
+from ft_harness.tasks.examples import prompt_of
+from ft_harness.tasks.privacy import find_private
+from ft_harness.tasks.rendering import answer_text, row_named
+
+_LISTED = 5  # places that a notice names
+_SHOWN = 60
+_BRACES = re.compile(r"(?<![{%#])\{\s*(\w+)\s*\}(?!\})")
+_TEMPLATES = ("doc_to_text", "doc_to_target", "doc_to_choice")
+
+
+@dataclass
+class Findings:
+    """What a check found: faults, notices, and what was looked at."""
+
+    faults: list[FtHarnessError] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+
+    def add(self, found: Findings) -> None:
+        """What another check found, after this one's."""
+        self.faults += found.faults
+        self.notices += found.notices
+        self.facts += found.facts
+
+
+def places(rows: Sequence[int]) -> str:
+    """The first rows of a list, as a message names them."""
+    more = ", ..." if len(rows) > _LISTED else ""
+    listed = ", ".join(map(str, rows[:_LISTED]))
+    return f"{'row' if len(rows) == 1 else 'rows'} {listed}{more}, counted from 0"
+
+
+def cluster_problems(task: ConfigurableTask) -> list[InputError]:
+    """A field by which docs belong together (`metadata.cluster`) that the first doc lacks."""
+    name, doc = (task.config.metadata or {}).get("cluster"), task.eval_docs[0]
+    if name is None or name in doc:
+        return []
+    return [
+        InputError(
+            f"{task.config.task}: metadata.cluster is {name!r}, a field that the docs lack"
+            f"{suggest(str(name), doc)}",
+            f"one of {', '.join(doc)}",
+            "fix metadata.cluster in the task's YAML",
+        )
+    ]
+
+
+def template_problems(task: ConfigurableTask) -> list[InputError]:
+    """Templates that put nothing of a row into the text: a mistyped field, or single braces."""
+    fields = list(task.features)
+    found: list[InputError] = []
+    for name in _TEMPLATES:
+        template = getattr(task.config, name)
+        if not isinstance(template, str) or template in fields:
+            continue
+        single = [word for word in _BRACES.findall(template) if word in fields]
+        if single:
+            found.append(
+                InputError(
+                    f"{task.config.task}: {name} has {single[0]} in single braces, which stay as "
+                    "they are",
+                    f"{{{{{single[0]}}}}}",
+                    f"double the braces in {name}",
+                )
+            )
+        elif template.strip() and not template.isdecimal() and "{" not in template:
+            if name == "doc_to_choice":  # a list in Python's notation, the same in each row
+                continue
+            found.append(
+                InputError(
+                    f"{task.config.task}: {name} is {template!r}, neither a field nor a template"
+                    f"{suggest(template, fields)}",
+                    f"a field ({', '.join(fields)}), or a template such as {{{{{fields[0]}}}}}",
+                    f"fix {name} in the task's YAML",
+                )
+            )
+    return found
+
+
+class SplitCheck:
+    """One pass over a split's rows."""
+
+    def __init__(self, split: Split, task: ConfigurableTask, *, privacy: bool) -> None:
+        self.split, self.task = split, task
+        self._rolling = task.OUTPUT_TYPE == "loglikelihood_rolling"
+        self._chosen = task.OUTPUT_TYPE == "multiple_choice" and not task.multiple_input
+        self._privacy = privacy
+        self._answers: dict[bytes, tuple[int, bytes]] = {}  # prompt -> its first row and answer
+        self._different_answers: set[bytes] = set()
+        self._different_prompts: set[bytes] = set()
+        self._contradictory: list[tuple[int, int]] = []
+        self._private: defaultdict[str, list[int]] = defaultdict(list)
+        self._bad_choices: defaultdict[str, list[int]] = defaultdict(list)
+        self._counts: defaultdict[int, list[int]] = defaultdict(list)
+        self._trimmed: list[int] = []
+
+    def read(self, form: PromptForm) -> Findings:
+        """Render every prompt and answer once; of rows that can't be rendered the first is
+        reported."""
+        task = self.task
+        try:
+            with compiled_templates():
+                for row, doc in enumerate(
+                    tqdm(task.eval_docs, desc=f"Checking {task.config.task}")
+                ):
+                    with row_named(task, row):
+                        self._read_row(row, doc, form)
+        except FtHarnessError as error:
+            return Findings([error])
+        return Findings([*self._faults()], self._notices())
+
+    def _read_row(self, row: int, doc: dict[str, Any], form: PromptForm) -> None:
+        prompt = "" if self._rolling else prompt_of(self.task, doc, form)
+        if not form.apply_chat_template and prompt != prompt.rstrip():
+            raise InputError(
+                f"a prompt ends in white space ({prompt[-20:]!r})",
+                "a prompt that ends in text; the blank belongs to target_delimiter",
+                "trim doc_to_text in the task's YAML",
+            )
+        answer = answer_text(self.task, doc)
+        if self._chosen:
+            self._read_choices(row, self.task.doc_to_choice(doc))
+        source = self.task.config.doc_to_target
+        written = doc.get(source) if isinstance(source, str) else None
+        if isinstance(written, str) and written != written.strip():
+            self._trimmed.append(row)
+        if self._privacy and self.split == "train":
+            for kind in find_private(f"{prompt}\n{answer}"):
+                self._private[kind].append(row)
+        if not self._rolling:
+            self._compare(row, doc, prompt, answer)
+
+    def _read_choices(self, row: int, choices: Sequence[str]) -> None:
+        self._counts[len(choices)].append(row)
+        if not all(choice.strip() for choice in choices):
+            self._bad_choices["an empty choice"].append(row)
+        if len(set(choices)) < len(choices):
+            self._bad_choices["equal choices"].append(row)
+        if self.task.config.target_delimiter.endswith(" ") and any(
+            choice.startswith(" ") for choice in choices
+        ):
+            self._bad_choices["a choice that begins with a blank after another one"].append(row)
+
+    def _compare(self, row: int, doc: Mapping[str, Any], prompt: str, answer: str) -> None:
+        question, given = _digest(plain(prompt)), _digest(answer)
+        if self._chosen:  # the same question with other choices is another item
+            question = _digest(plain(prompt), *sorted(self.task.doc_to_choice(doc)))
+        self._different_prompts.add(question)
+        self._different_answers.add(given)
+        first, known = self._answers.setdefault(question, (row, given))
+        if known != given:
+            self._contradictory.append((row, first))
+
+    def _faults(self) -> Iterator[InputError]:
+        name, rows = self.task.config.task, len(self.task.eval_docs)
+        for what, bad in self._bad_choices.items():
+            choices = self.task.doc_to_choice(self.task.eval_docs[bad[0]])
+            yield InputError(
+                f"{name}: {what} in {len(bad)} of {rows} rows ({places(bad)}): "
+                f"{repr(choices)[:_SHOWN]}",
+                "choices that are not empty and differ in every row",
+                "fix doc_to_choice or these rows",
+            )
+        if rows < 2 or self._rolling:
+            return
+        if len(self._different_prompts) == 1:
+            yield InputError(
+                f"{name}: all {rows} prompts are equal",
+                "a prompt that shows what differs between the rows",
+                "name the row's fields in doc_to_text: {{field}}",
+            )
+        if len(self._different_answers) == 1 and self.split == "train":
+            yield InputError(
+                f"{name}: all {rows} right answers are equal",
+                "training rows with different answers",
+                "check doc_to_target and the data: a model learns only to repeat this answer",
+            )
+
+    def _notices(self) -> list[Notice]:
+        rows, split = len(self.task.eval_docs), self.split
+        found: list[Notice] = []
+        if len(self._different_answers) == 1 and split != "train" and rows > 1:
+            found.append(
+                Notice(
+                    f"all {rows} right answers of {split} are equal",
+                    "check doc_to_target and the data: a constant answer scores 100 %",
+                )
+            )
+        if self._contradictory:
+            pairs = ", ".join(f"{row} and {first}" for row, first in self._contradictory[:_LISTED])
+            more = ", ..." if len(self._contradictory) > _LISTED else ""
+            found.append(
+                Notice(
+                    f"{len(self._contradictory)} of {rows} {split} rows have the prompt of an "
+                    f"earlier row and another answer (rows {pairs}{more}, counted from 0)",
+                    "keep one answer for each prompt: no model can get both right",
+                )
+            )
+        for kind, private in sorted(self._private.items()):
+            found.append(
+                Notice(
+                    f"{kind} in {len(private)} of {rows} training rows ({places(private)})",
+                    "remove or replace them: a model may repeat what it was trained on; "
+                    "--no-privacy-check skips this search",
+                )
+            )
+        if self._trimmed:
+            found.append(
+                Notice(
+                    f"white space around {len(self._trimmed)} of {rows} {split} answers is left "
+                    f"out ({places(self._trimmed)})",
+                    "nothing to do, or trim them in the data",
+                )
+            )
+        if len(self._counts) > 1:
+            usual = max(self._counts, key=lambda count: len(self._counts[count]))
+            other = sorted(row for n, at in self._counts.items() if n != usual for row in at)
+            found.append(
+                Notice(
+                    f"{len(other)} of {rows} {split} rows have another number of choices than "
+                    f"{usual} ({places(other)})",
+                    "check these rows; the chance of guessing right differs between rows",
+                )
+            )
+        return found
+
+
+def _digest(*parts: str) -> bytes:
+    joined = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(joined, digest_size=16).digest()
+
+
+def check_rows(
+    tasks: Mapping[Split, ConfigurableTask], form: PromptForm = PLAIN, *, privacy: bool = True
+) -> Findings:
+    """Every row of every split.
+
+    Args:
+        privacy: look for personal data and keys in the training text.
+    """
+    # A template that shows nothing of a row makes every row wrong: said once.
+    findings = Findings([*template_problems(next(iter(tasks.values())))])
+    if not findings.faults:
+        for split, task in tasks.items():
+            findings.add(SplitCheck(split, task, privacy=privacy).read(form))
+    return findings

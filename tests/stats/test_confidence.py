@@ -1,0 +1,306 @@
+"""Intervals and tests by random weights. Expected values come from hand calculation, scipy or
+sacrebleu."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.stats
+from numpy.typing import NDArray
+
+from ft_harness.metrics import Metric, find_metric, label_statistics
+from ft_harness.metrics.overlap import bleu_statistics
+from ft_harness.stats import (
+    Confidence,
+    Resampling,
+    Sample,
+    confidence,
+    mcnemar_mid_p,
+    paired_interval,
+    score_interval,
+    wilson_interval,
+)
+from ft_harness.stats.confidence import _degrees
+from ft_harness.stats.units import make_units
+
+Array = NDArray[np.float64]
+Clusters = NDArray[np.int64] | None
+F1 = find_metric("token_f1")
+AS_GRADED = replace(find_metric("acc"), binary=False)  # 0/1 scores by random weights
+
+
+def column(values: object) -> Array:
+    return np.array(values, dtype=np.float64).reshape(-1, 1)
+
+
+def compare(
+    base: Array, tuned: Array, metric: Metric = F1, clusters: Clusters = None
+) -> Confidence:
+    return confidence(Sample((base, tuned), clusters), metric)
+
+
+def marked(sums: Array, n: object) -> Array:
+    """First statistic over the second; NaN where no item is marked."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(sums[..., 0] / sums[..., 1])
+
+
+# --- zeros and ones
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 20), (3, 20), (12, 40), (40, 40)])
+def test_one_share_has_the_mid_p_interval_of_clopper_and_pearson(right: int, n: int) -> None:
+    """Half of beta(k + 1, n - k) and half of beta(k, n - k + 1), by scipy."""
+
+    def below(share: float) -> float:
+        upper = scipy.stats.beta.cdf(share, right + 1, n - right) if right < n else share >= 1
+        lower = scipy.stats.beta.cdf(share, right, n - right + 1) if right else share >= 0
+        return float((upper + lower) / 2)
+
+    found = score_interval(column([1.0] * right + [0.0] * (n - right)), AS_GRADED)
+    assert found is not None
+    assert found[0] == 0 if not right else below(found[0]) == pytest.approx(0.025, abs=0.004)
+    assert found[1] == 1 if right == n else below(found[1]) == pytest.approx(0.975, abs=0.004)
+
+
+@pytest.mark.parametrize(("gained", "lost", "n"), [(6, 0, 40), (12, 4, 60), (9, 9, 30)])
+def test_zeros_and_ones_are_resolved_without_random_weights(gained: int, lost: int, n: int) -> None:
+    base = column([0.0] * gained + [1.0] * lost + [1.0] * (n - gained - lost))
+    tuned = column([1.0] * gained + [0.0] * lost + [1.0] * (n - gained - lost))
+    found = compare(base, tuned, find_metric("acc"))
+    assert found == Confidence(paired_interval(gained, lost, n), mcnemar_mid_p(gained, lost))
+
+
+def test_one_score_of_zeros_and_ones_is_wilsons() -> None:
+    scores = column([1, 0, 1, 1])
+    assert score_interval(scores, find_metric("acc")) == wilson_interval(3, 4)
+    assert score_interval(np.empty((0, 1)), find_metric("acc")) is None
+
+
+# --- graded scores
+
+
+def test_scores_that_are_all_alike_have_a_width() -> None:
+    """0 on all 200 items: half of beta(1, 200) lies above the end: 1 - 0.05^(1/200) = 0.0149."""
+    found = score_interval(np.zeros((200, 1)), F1)
+    assert found is not None
+    assert found == pytest.approx((0.0, 0.0149), abs=0.001)
+    nothing = compare(np.full((50, 1), 0.5), np.full((50, 1), 0.5))
+    assert nothing.p == pytest.approx(1.0, abs=0.03)
+    assert nothing.interval is not None
+    assert nothing.interval[0] < 0 < nothing.interval[1]
+
+
+def test_what_no_item_shows_is_not_excluded() -> None:
+    """0.05 on all 50 items against 0: one item of 1 would turn it, and (1 - 0.05)^50 = 8 % of the
+    test sets lack such an item where 5 % of all items are 1."""
+    found = compare(np.full((50, 1), 0.05), np.zeros((50, 1)))
+    assert found.p is not None
+    assert found.p > 0.05
+
+
+def test_plain_scores_have_the_interval_of_the_bootstrap() -> None:
+    generator = np.random.default_rng(3)
+    base = generator.beta(2, 2, 300)
+    tuned = np.clip(base + generator.normal(0.03, 0.2, 300), 0, 1)
+    theirs = scipy.stats.bootstrap(
+        (tuned - base,), np.mean, method="percentile", n_resamples=10_000, rng=4
+    ).confidence_interval
+    found = compare(column(base), column(tuned)).interval
+    assert found is not None
+    assert found == pytest.approx((theirs.low, theirs.high), abs=0.004)
+    assert found[1] - found[0] >= 0.99 * (theirs.high - theirs.low)
+
+
+def test_p_agrees_with_the_interval() -> None:
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        base, tuned = generator.random((2, 30, 1))
+        found = confidence(Sample((base, tuned + 0.1), None, Resampling(400, seed)), F1)
+        assert found.interval is not None
+        assert found.p is not None
+        assert (found.p < 0.05) == (not found.interval[0] <= 0 <= found.interval[1])
+
+
+def test_equal_means_of_sides_that_are_not_exchangeable() -> None:
+    """Most items a little better, a few much worse: at most 7 % of 300 test sets of 50 items show a
+    difference (standard error 1.3 points); swapping sides would show it in a fifth."""
+    shown = 0
+    for seed in range(300):
+        generator = np.random.default_rng(seed)
+        worse = generator.random((50, 1)) < 0.05
+        base, tuned = np.full((50, 1), 0.9), np.where(worse, 0.0, 0.9 + 0.045 / 0.95)
+        p = confidence(Sample((base, tuned), None, Resampling(500, seed)), F1).p
+        shown += p is not None and p < 0.05
+    assert shown <= 0.07 * 300
+
+
+# --- clusters
+
+
+def test_items_that_change_together_count_as_one() -> None:
+    """Items repeated five times in their cluster have nearly the interval of the items alone (two
+    standard errors, Student's quantile of 59 degrees)."""
+    values = np.random.default_rng(3).beta(2, 2, 60)
+    once = score_interval(column(values), F1)
+    five = score_interval(column(np.repeat(values, 5)), F1, np.repeat(np.arange(60), 5))
+    apart = score_interval(column(np.repeat(values, 5)), F1)
+    assert once is not None
+    assert five is not None
+    assert apart is not None
+    assert (five[1] - five[0]) / (once[1] - once[0]) == pytest.approx(1.03, abs=0.06)
+    assert (apart[1] - apart[0]) / (once[1] - once[0]) == pytest.approx(5**-0.5, rel=0.1)
+
+
+def test_few_clusters_have_students_quantile() -> None:
+    """Ten clusters of one size, no unseen item: mean +- t(9) s / sqrt(10) of the clusters'
+    means."""
+    alone = replace(F1, edges_of=lambda rows, reach: np.zeros((0, 2, 1)))
+    means = 0.5 + scipy.stats.norm.ppf((np.arange(10) + 0.5) / 10) / 4
+    scores, clusters = column(np.repeat(means, 4)), np.repeat(np.arange(10), 4)
+    half = scipy.stats.t.ppf(0.975, 9) * means.std(ddof=1) / math.sqrt(10)
+    found = score_interval(scores, alone, clusters)
+    assert found is not None
+    assert (found[1] - found[0]) / 2 == pytest.approx(half, rel=0.06)
+    with_unseen = score_interval(scores, F1, clusters)
+    assert with_unseen is not None
+    assert with_unseen[0] < found[0] < found[1] < with_unseen[1]
+
+
+def test_clusters_of_unequal_size_change_the_number_of_items() -> None:
+    sums = make_units([column([1, 0, 0, 0])], np.array([0, 1, 1, 1])).rows
+    assert sorted(sums.tolist()) == [[0.0, 3.0], [1.0, 1.0]]
+
+
+def test_too_few_clusters_have_no_interval() -> None:
+    scores = column(np.random.default_rng(1).random(20))
+    assert score_interval(scores, F1, np.arange(20) // 10) is None
+    assert compare(scores, scores + 0.1, F1, np.arange(20) // 10) == Confidence(None, None)
+
+
+# --- weighted items
+
+
+def test_degrees_of_freedom_of_equal_and_unequal_weights() -> None:
+    """Equal weights leave n - 1. Otherwise, by scipy's chi-squared matched to 400,000 simulated
+    values of the quadratic form: 2 (mean)^2 / variance."""
+    assert _degrees(np.full(10, 0.1), np.ones(10, dtype=np.int64)) == pytest.approx(9.0)
+    shares = np.array([0.4, 0.3, 0.1, 0.1, 0.1])
+    drawn = np.random.default_rng(1).normal(size=(400_000, 5))
+    rest = (drawn - (drawn @ shares)[:, None]) * shares / (1 - shares)
+    form = (rest**2).sum(axis=1)
+    expected = 2 * form.mean() ** 2 / form.var()
+    assert _degrees(shares, np.ones(5, dtype=np.int64)) == pytest.approx(expected, rel=0.02)
+
+
+def test_two_texts_that_hold_all_tokens_have_no_interval() -> None:
+    few = np.array([[-2000.0, 1000.0], [-2500.0, 1000.0]] + [[-2.0, 1.0]] * 30)
+    assert score_interval(few, find_metric("token_ppl")) is None
+    assert score_interval(few[2:] * [[1.1, 1.0]], find_metric("token_ppl")) is not None
+
+
+def test_perplexities_are_positive_and_compared_by_their_ratio() -> None:
+    generator = np.random.default_rng(2)
+    tokens = generator.integers(10, 30, 200).astype(float)
+    loss = generator.gamma(9, 0.3, 200)
+    base = np.column_stack([-tokens * loss, tokens])
+    tuned = np.column_stack([-tokens * (loss - 0.2 + generator.normal(0, 0.1, 200)), tokens])
+    found = compare(base, tuned, find_metric("token_ppl")).interval
+    changes = tuned[:, 0].sum() / tokens.sum() - base[:, 0].sum() / tokens.sum()
+    assert found is not None
+    assert found[0] < -changes < found[1] < 0
+    alone = score_interval(base, find_metric("token_ppl"))
+    assert alone is not None
+    assert 0 < alone[0] < math.exp((tokens * loss).sum() / tokens.sum()) < alone[1]
+
+
+# --- what random weights promise
+
+
+def test_large_sets_are_drawn_in_blocks_with_the_same_result() -> None:
+    generator = np.random.default_rng(5)
+    base = generator.beta(2, 2, (20_000, 1))
+    tuned = np.clip(base + generator.normal(0.002, 0.2, (20_000, 1)), 0, 1)
+    sample = Sample((base, tuned))
+    assert len(sample.units.rows) == 2000
+    assert sample.units.totals == pytest.approx([base.sum(), tuned.sum(), 20_000])
+    differences = tuned - base
+    error = 1.96 * differences.std() / math.sqrt(20_000)
+    found = confidence(sample, F1)
+    expected = differences.mean() - error, differences.mean() + error
+    assert found.interval == pytest.approx(expected, abs=0.06 * error)
+    order = generator.permutation(20_000)
+    again = compare(base[order], tuned[order]).interval
+    assert again == pytest.approx(found.interval, abs=0.1 * error)
+
+
+def test_weights_depend_on_the_seed_but_not_on_order_or_chunks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base, tuned = np.random.default_rng(6).random((2, 70, 1))
+    order = np.random.default_rng(7).permutation(70)
+
+    def draw(base: Array, tuned: Array, seed: int) -> Confidence:
+        return confidence(Sample((base, tuned), None, Resampling(500, seed)), F1)
+
+    found = draw(base, tuned, 7)
+    assert draw(base[order], tuned[order], 7) == found
+    other = draw(base, tuned, 8)
+    assert other.interval != found.interval
+    monkeypatch.setattr("ft_harness.stats.units._CHUNK_CELLS", 8 * 70 + 1)
+    chunked = draw(base, tuned, 7)
+    assert chunked.interval == pytest.approx(found.interval)
+
+
+def test_two_rows_of_one_hash_stay_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mixer of zero gives every row the same hash."""
+    monkeypatch.setattr("ft_harness.stats.units._MIXERS", (np.uint64(0), np.uint64(0)))
+    units = make_units([column([1, 2, 2, 3])], None)
+    assert (units.rows[:, 0].tolist(), units.counts.tolist()) == ([1.0, 2.0, 3.0], [1, 2, 1])
+
+
+def test_undefined_values_have_no_interval() -> None:
+    share = Metric("marked", marked, edges_of=lambda rows, reach: np.zeros((0, 2, 2)))
+    unmarked, half = np.array([[0.0, 0.0]] * 4), np.array([[1.0, 1.0]] * 2 + [[0.0, 1.0]] * 2)
+    assert score_interval(unmarked, share) is None
+    assert compare(unmarked, half, share) == Confidence(None, None)
+    assert compare(half, half, share).p == 1.0
+    assert compare(column([1.0]), column([0.5])) == Confidence(None, None)
+
+
+def test_a_class_of_one_item_has_an_honest_interval() -> None:
+    """29 items of one class and one of the other, all right: macro F1 is 1, and its lower end what
+    a second item of the rare class, missed, would make of it: F1 of 2 w / (2 w + v) with two
+    exponential weights is below x in half of the sets with v, so 2.5 % is at 5 % of them."""
+    golds = [0] * 29 + [1]
+    rows = np.array([label_statistics(gold, gold, ["a", "b"])["f1_macro"] for gold in golds])
+    found = score_interval(rows, find_metric("f1_macro"))
+    assert found is not None
+    assert found[1] == 1.0
+    # w / v is at its 5 % quantile 0.05 / 0.95: F1 = 2 r / (2 r + 1) = 0.0952, the other's about 0.98
+    assert found[0] == pytest.approx((0.0952 + 0.98) / 2, abs=0.02)
+
+
+def test_bleu_intervals_agree_with_sacrebleu() -> None:
+    from sacrebleu.metrics import BLEU
+    from sacrebleu.significance import PairedTest
+
+    generator = np.random.default_rng(6)
+    golds = [" ".join(f"w{word}" for word in generator.integers(0, 12, 15)) for _ in range(120)]
+    sides = [
+        [" ".join(w if generator.random() < keep else "x" for w in gold.split()) for gold in golds]
+        for keep in (0.80, 0.88)
+    ]
+    systems = [("base", sides[0]), ("tuned", sides[1])]
+    test = PairedTest(systems, {"BLEU": BLEU(references=[golds])}, None, "bs", n_samples=2000)
+    theirs = test()[1]["BLEU"][0]
+    rows = np.array([bleu_statistics(t, [g]) for t, g in zip(sides[0], golds, strict=True)])
+    bleu = find_metric("bleu")
+    ours = score_interval(rows, bleu)
+    assert ours is not None
+    assert bleu.value_of(rows.sum(axis=0), 120) == pytest.approx(theirs.score)
+    assert (ours[1] - ours[0]) / 2 == pytest.approx(theirs.ci, rel=0.08)
+    assert sum(ours) / 2 == pytest.approx(theirs.mean, abs=0.5)
