@@ -70,6 +70,11 @@ def _weighted(measure: Callable[[Sums, int], Values]) -> Callable[[Sums, int], V
     return aggregate
 
 
+def _micro(measure: Callable[[Sums, int], Values]) -> Callable[[Sums, int], Values]:
+    """The measure of the counts of all classes, 0 where it is undefined, as in the other means."""
+    return lambda sums, n: np.nan_to_num(measure(sums, n))
+
+
 def _balanced_acc(sums: Sums, n: int) -> Values:
     """Mean recall over the classes that occur in gold."""
     recalls = _recall(_by_class(sums), n)
@@ -141,7 +146,7 @@ _BY_CLASS = [
     ),
 ]
 _MICRO = [
-    Metric(f"{name}_micro", measure, edges_of=_micro_edges)
+    Metric(f"{name}_micro", _micro(measure), edges_of=_micro_edges)
     for name, measure in (("f1", _f1), ("precision", _precision), ("recall", _recall))
 ]
 METRICS = [
@@ -176,8 +181,8 @@ def label_statistics(gold: int, predicted: int | None, labels: Sequence[str]) ->
     """Scores of one classified doc; `predicted` None (no readable answer) misses the gold class and
     gains no other.
 
-    Statistics are (tp, fp, fn) of one label, of all labels in a row, or (micro averages) summed over
-    the labels.
+    Statistics are (tp, fp, fn) of one label, of all labels in a row, or (micro averages) summed
+    over the labels.
     """
     flat: Statistics = []
     scores: Scores = {"acc": float(predicted == gold)}

@@ -225,7 +225,7 @@ def build_examples(
 
     Raises:
         InputError: a plain prompt ends in white space, tokens merge at the boundary, BOS or EOS
-            stands twice, a label is outside the choices, or an answer has no tokens or alone
+            occurs twice, a label is outside the choices, or an answer has no tokens or alone
             exceeds the context.
     """
     encoder = Encoder(tokenizer)
