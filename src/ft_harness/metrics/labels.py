@@ -37,7 +37,7 @@ def _f1(sums: Sums, n: int) -> Values:
 
 def _by_class(sums: Sums) -> Sums:
     """[..., 3 x classes] -> [..., classes, 3]: tp, fp, fn."""
-    return sums.reshape(*sums.shape[:-1], -1, 3)
+    return sums.reshape(*sums.shape[:-1], sums.shape[-1] // 3, 3)
 
 
 def _macro(measure: Callable[[Sums, int], Values]) -> Callable[[Sums, int], Values]:
@@ -118,7 +118,7 @@ def _edges(statistics: Sums, reach: float) -> Sums:
     place = np.arange(len(golds))
     edges[place, 0, golds, 0] = 1
     edges[place, 1, golds, 2] = edges[place, 1, others, 1] = 1
-    return edges.reshape(len(golds), 2, -1)
+    return edges.reshape(len(golds), 2, 3 * len(counts))
 
 
 def label_edges(statistics: Sums, reach: float) -> Sums:
