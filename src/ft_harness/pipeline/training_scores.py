@@ -6,8 +6,6 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from lm_eval.api.task import ConfigurableTask
-
 from ft_harness.data.files import Split
 from ft_harness.errors import ResourceError
 from ft_harness.evaluation import Job, plan_jobs, score_once
@@ -15,6 +13,7 @@ from ft_harness.models.base_model import BaseModel
 from ft_harness.models.memory import attempt
 from ft_harness.pipeline.preflight import Checked
 from ft_harness.recipe import EvalSection, Recipe
+from ft_harness.tasks.rendering import RenderedTask
 from ft_harness.training import EpochScorer
 
 logger = logging.getLogger(__name__)
@@ -31,7 +30,7 @@ def plan_scorer(recipe: Recipe, checked: Checked, base: BaseModel) -> EpochScore
         return None
     # of its own: no field of the recipe's eval section decides an adapter
     section = EvalSection(splits=("validation",), limit=count, seed=seed)
-    tasks: dict[Split, ConfigurableTask] = {"validation": checked.tasks["validation"]}
+    tasks: dict[Split, RenderedTask] = {"validation": checked.tasks["validation"]}
     (job,) = plan_jobs(tasks, checked.definition.task_hash, base, section, checked.form)
     return EpochScorer(
         lambda model: _score(replace(base, model=model), job), job.task.higher_is_better()
