@@ -261,7 +261,7 @@ CASES = [
     _case("macro F1, clusters of 5", "f1_macro", in_fives(THREE), 0.10, PLAIN),
     _case("accuracy, 4 % of the answers change", "acc", alone(draw_few_changes), 0.04),
     *(
-        _case(f"token F1, {share:.0%} above 0", "token_f1", alone(draw_sparse(share)), 0.02)
+        _case(f"token F1, {100 * share:.0f} % above 0", "token_f1", alone(draw_sparse(share)), 0.02)
         for share in (0.02, 0.04, 0.06)
     ),
     _case("token F1 of short answers", "token_f1", alone(draw_short_answers), 0.03),

@@ -115,9 +115,8 @@ def connect() -> None:
         ConfigError: the launcher left out how they find each other.
     """
     import torch
-    from torch import distributed
 
-    if count() > 1 and not distributed.is_initialized():
+    if count() > 1 and not torch.distributed.is_initialized():
         missing = [
             name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ
         ]
@@ -127,10 +126,10 @@ def connect() -> None:
                 "what torchrun or accelerate launch set; or one process",
                 "start with one of them, or unset WORLD_SIZE",
             )
-        distributed.init_process_group(
+        torch.distributed.init_process_group(
             "nccl" if torch.cuda.is_available() else "gloo", timeout=_LONG
         )
-        atexit.register(distributed.destroy_process_group)
+        atexit.register(torch.distributed.destroy_process_group)
 
 
 def from_first(value: T) -> T:
@@ -163,12 +162,11 @@ def add_up(tensors: Sequence[Any]) -> None:
     if count() == 1 or not tensors:
         return
     import torch
-    from torch import distributed
 
     for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
         alike = [tensor for tensor in tensors if tensor.dtype == dtype]
         flat: Any = torch.cat([tensor.reshape(-1) for tensor in alike])
-        distributed.all_reduce(flat)
+        torch.distributed.all_reduce(flat)
         for tensor, part in zip(
             alike, flat.split([tensor.numel() for tensor in alike]), strict=True
         ):

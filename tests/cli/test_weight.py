@@ -82,3 +82,21 @@ def test_check_reads_each_yaml_once(
     names = {Path(path).name for path in read}
     assert {"recipe.yaml", "sst2_stories_custom.yaml", "sst2_custom.yaml"} <= names
     assert {path: times for path, times in read.items() if times > 1} == {}
+
+
+def test_report_and_compare_are_light(ft, model_folder: Path, reviews: Path, tmp_path: Path):
+    """On evaluations of an adapter whose folder is there: its card, history and weights are read."""
+    recipe = tmp_path / "adapters" / "mine" / "recipe.yaml"
+    recipe.parent.mkdir(parents=True)
+    recipe.write_text(
+        f"model: {{pretrained: {model_folder}}}\ntask: {{name: demo_sentiment}}\n"
+        f"data: {{source: {reviews}}}\nadapter: {{r: 4}}\ntrain: {{max_steps: 4}}\n"
+        "eval: {splits: [test], limit: 8}\n"
+    )
+    code, _, err = ft("run", recipe)
+    assert code == 0, err
+    assert not loaded_by(tmp_path, "report", "results", "--name", "again") & HEAVY
+    assert "## Cost" in (tmp_path / "results" / "reports" / "again" / "report.md").read_text()
+    (base,) = (tmp_path / "results").glob("base--*")
+    assert not loaded_by(tmp_path, "compare", str(base), "results/mine") & HEAVY
+    assert not loaded_by(tmp_path, "power", str(base)) & HEAVY

@@ -228,7 +228,7 @@ def test_check_says_the_baseline_when_asked(tmp_path: Path):
     spec = find_task("demo_nli", metadata={"data_source": str(tmp_path)})
     line = "test: a bag of words of the field hypothesis alone, trained on train: 100.0 % right"
     assert preflight.check_task(spec, baseline=True).facts[-1] == line
-    assert line not in preflight.check_task(spec)
+    assert line not in preflight.check_task(spec).facts
 
 
 # --- from tasks, and on disk

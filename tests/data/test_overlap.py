@@ -9,15 +9,13 @@ from typing import Any
 
 import pytest
 
+from ft_harness.data.duplicates import Index, compare, jaccard
 from ft_harness.data.overlap import (
     SKETCH,
-    Index,
     Item,
     Shingler,
     SplitOverlap,
-    compare,
     find_shingler,
-    jaccard,
     plain,
     text_fields,
 )

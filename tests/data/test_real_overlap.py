@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ft_harness.data.overlap import Index, Item, Prints, SplitOverlap, compare, find_shingler, plain
+from ft_harness.data.duplicates import Index, compare
+from ft_harness.data.overlap import Item, Prints, SplitOverlap, find_shingler, plain
 
 Pair = tuple[str, str, str]  # premise, hypothesis, label
 

@@ -457,3 +457,32 @@ def test_options_of_the_hub_are_warned_of_with_a_file(
     assert not caplog.records  # the task's YAML has it for its own source
     load_splits({}, test_all=True, data_source=str(path), **{f"data_{option}": "x"})
     assert f"data.{option} is for data sets of the hub" in caplog.text
+
+
+# --- answers in SQuAD's shapes
+
+
+SHAPES = [
+    ({"text": ["a", "b", "a"], "answer_start": [1, 2, 3]}, ["a", "b"]),
+    ({"text": [], "answer_start": []}, []),
+    ({"text": "ab", "answer_start": 1}, ["ab"]),
+    ([{"text": "a", "answer_start": 1}, {"text": "b", "answer_start": 2}], ["a", "b"]),
+    (["a", "b"], ["a", "b"]),
+]
+
+
+@pytest.mark.parametrize(("value", "expected"), SHAPES)
+def test_answers_of_any_shape_are_texts(value: object, expected: list[str], tmp_path: Path):
+    path = write_lines(
+        tmp_path / "a.jsonl", [{"question": f"q {i}", "answers": value} for i in range(3)]
+    )
+    assert [doc["answers"] for doc in read(path)] == [expected] * 3
+
+
+@pytest.mark.parametrize("value", [{"spans": ["a"]}, [{"span": "a"}], {}])
+def test_nested_answers_without_text_are_refused_with_their_row(value: object, tmp_path: Path):
+    """Case F6: they passed for questions without an answer."""
+    rows = [{"question": "q", "answers": {"text": ["a"]}}, {"question": "r", "answers": value}]
+    path = write_lines(tmp_path / "a.jsonl", rows)
+    error = refused("a.jsonl:2: answers holds ", path)
+    assert "and no text" in error.what

@@ -36,6 +36,10 @@ AVERAGES = (
     "f1_macro",
     "f1_micro",
     "f1_weighted",
+    "precision_micro",
+    "precision_weighted",
+    "recall_micro",
+    "recall_weighted",
     "precision_macro",
     "recall_macro",
 )
@@ -96,6 +100,10 @@ def test_unreadable_answers_count_as_wrong():
         ("f1_macro", (0.8 + 0.5 + 2 / 3) / 3),  # 0.65556
         ("f1_micro", 4 / 6),  # 0.66667
         ("f1_weighted", (3 * 0.8 + 2 * 0.5 + 1 * 2 / 3) / 6),  # 0.67778
+        ("precision_micro", 4 / 6),
+        ("recall_micro", 4 / 6),
+        ("precision_weighted", (3 * 1 + 2 * 0.5 + 1 * 0.5) / 6),  # 0.75
+        ("recall_weighted", (3 * 2 / 3 + 2 * 0.5 + 1 * 1) / 6),
         ("precision_macro", (1 + 0.5 + 0.5) / 3),
         ("recall_macro", (2 / 3 + 0.5 + 1) / 3),
         ("balanced_acc", (2 / 3 + 0.5 + 1) / 3),
@@ -116,6 +124,8 @@ def test_an_unreadable_answer_is_no_class_of_its_own():
     # every aggregate keeps the item: micro 2 * 3 / (2 * 3 + 0 + 1), balanced (1 + 1/2) / 2
     assert score("f1_micro", "aabb", "aabx", "ab") == pytest.approx(6 / 7)
     assert score("balanced_acc", "aabb", "aabx", "ab") == 0.75
+    assert score("precision_micro", "aabb", "aabx", "ab") == 1.0  # 3 / (3 + 0)
+    assert score("recall_micro", "aabb", "aabx", "ab") == 0.75  # 3 / (3 + 1)
     # correct 3 of 4, gold 2 2, predicted 2 1 and 1 unreadable: (12 - (4 + 2)) / sqrt((16 - 8) * (16
     # - 4 - 1 - 1))
     assert score("mcc", "aabb", "aabx", "ab") == pytest.approx(6 / math.sqrt(80))
@@ -220,6 +230,10 @@ def expected_scores(
         "f1_macro": macro[2],
         "f1_micro": average("micro", labels)[2],
         "f1_weighted": average("weighted", labels)[2],
+        "precision_micro": average("micro", labels)[0],
+        "precision_weighted": average("weighted", labels)[0],
+        "recall_micro": average("micro", labels)[1],
+        "recall_weighted": average("weighted", labels)[1],
     }
     per_label = sklearn_metrics.precision_recall_fscore_support(
         golds, answers, labels=labels, zero_division=np.nan

@@ -214,6 +214,10 @@ def test_several_tasks_of_one_file_are_compared_and_groups_left_alone(ft, tmp_pa
     assert code == 0, err
     rows = [row for row in rows_of(tmp_path, "comparison") if row["tuned"] is not None]
     assert [row["task"] for row in rows] == ["one", "two"]
+    assert [row["p_adjusted"] for row in rows] == [None, None]  # each is judged by its own p
+    code, _, err = ft("compare", "b", "t", "--holm")
+    assert code == 0, err
+    rows = [row for row in rows_of(tmp_path, "comparison") if row["tuned"] is not None]
     # Holm: the smaller of two equal p is doubled, the other is not smaller
     assert [row["p_adjusted"] for row in rows] == pytest.approx([2 * rows[0]["p"]] * 2)
 
@@ -399,7 +403,10 @@ def test_a_metric_of_our_name_that_is_another_is_named(
         change=lambda results: results["results"][TASK].update({f"{name},none": 0.25}),
     )
     found = find_records([tmp_path])
-    assert [score.metric for score in found.evaluations[0].record.scores] == ["acc"]
+    accuracy, other = found.evaluations[0].record.scores
+    assert (accuracy.metric, accuracy.is_stated) == ("acc", False)
+    assert (other.metric, other.value, other.low, other.is_stated) == (name, 0.25, None, True)
+    assert "shown as lm-eval states it, without interval and p" in found.notes[0]
     assert reason in found.notes[0]
 
 
@@ -419,10 +426,15 @@ def test_macro_f1_without_the_scores_of_labels_has_no_confusion_matrix(ft, tmp_p
     assert {row["metric"] for row in rows_of(tmp_path, "comparison")} == {"acc", "f1_macro"}
 
 
-def test_other_values_than_0_and_1_are_no_accuracy(tmp_path: Path):
+def test_other_values_than_0_and_1_are_no_accuracy_of_ours(tmp_path: Path):
     lines = make_lines(GOLDS, BASE)
     lines[0]["acc"] = 0.5
     write_output(tmp_path, lines)
+    found = find_records([tmp_path])
+    (score,) = found.evaluations[0].record.scores
+    assert (score.metric, score.is_stated, score.low) == ("acc", True, None)
+    assert "another value than 0 and 1" in found.notes[0]
+    (tmp_path / f"results_{DATE}.json").unlink()  # now nothing states it
     with pytest.raises(InputError, match=r"acc .*another value than 0 and 1"):
         load_records([tmp_path])
 

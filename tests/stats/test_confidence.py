@@ -156,13 +156,18 @@ def test_items_that_change_together_count_as_one() -> None:
 
 
 def test_few_clusters_have_students_quantile() -> None:
-    """Ten clusters of one size: mean +- t(9) s / sqrt(10) of the clusters' means."""
+    """Ten clusters of one size, no unseen item: mean +- t(9) s / sqrt(10) of the clusters'
+    means."""
+    alone = replace(F1, edges_of=lambda rows, reach: np.zeros((0, 2, 1)))
     means = 0.5 + scipy.stats.norm.ppf((np.arange(10) + 0.5) / 10) / 4
     scores, clusters = column(np.repeat(means, 4)), np.repeat(np.arange(10), 4)
     half = scipy.stats.t.ppf(0.975, 9) * means.std(ddof=1) / math.sqrt(10)
-    found = score_interval(scores, F1, clusters)
+    found = score_interval(scores, alone, clusters)
     assert found is not None
-    assert (found[1] - found[0]) / 2 == pytest.approx(half, rel=0.12)
+    assert (found[1] - found[0]) / 2 == pytest.approx(half, rel=0.06)
+    with_unseen = score_interval(scores, F1, clusters)
+    assert with_unseen is not None
+    assert with_unseen[0] < found[0] < found[1] < with_unseen[1]
 
 
 def test_clusters_of_unequal_size_change_the_number_of_items() -> None:

@@ -65,19 +65,14 @@ def test_a_turn_marker_within_an_answer_is_named(tmp_path: Path):
     assert "row 1, counted from 0" in notice
 
 
-def test_label_words_that_the_parser_folds_to_one(ft, tmp_path: Path):
-    """Case F12: "US" and "us" are one word to the parser, so no answer of the second class counts."""
+def test_label_words_that_the_parser_folds_to_one_are_refused(ft, tmp_path: Path):
+    """Case F12: "US" and "us" are one word to the parser."""
     write_jsonl(tmp_path / "m.jsonl", [{"text": f"film {i}", "label": i % 2} for i in range(40)])
-    code, out, err = ft(
-        "check",
-        "imdb_custom_gen",
-        "--set",
-        f"data.source={tmp_path / 'm.jsonl'}",
-        "--set",
-        "data.label_words=[US,us]",
-    )
-    assert (code, "don't reach the top acc" in out) != (0, False), out
-    assert "read as another answer" in out + err
+    options = [f"data.source={tmp_path / 'm.jsonl'}", "data.label_words=[US,us]"]
+    words = [word for option in options for word in ("--set", option)]
+    code, _, err = ft("check", "imdb_custom_gen", *words)
+    assert code == 3
+    assert_three_lines(err, "'US' and 'us' are read as the same answer")
 
 
 def test_an_unfiltered_exact_match_scores_the_blank_before_an_answer(tmp_path: Path):
@@ -167,6 +162,7 @@ SHAPES = {
         "filter_list: [{name: f, filter: [{function: take_first_k}]}]\n",
         "the filter f can't be made (take_first_k",
     ),
+    "a key that YAML reads as false": ("no: 1\n", "unknown key no"),
     "repeats": ("repeats: 0\n", "repeats is 0"),
     "num_fewshot": ("num_fewshot: -1\n", "num_fewshot is -1"),
     "a list of metrics": ("metric_list: acc\n", "metric_list is 'acc'"),

@@ -26,6 +26,7 @@ from ft_harness.cli.app import (
 from ft_harness.errors import raise_problems
 
 if TYPE_CHECKING:
+    from ft_harness.comparison.aggregator import Study
     from ft_harness.pipeline.experiment import Experiment
     from ft_harness.records import Evaluation
 
@@ -42,6 +43,13 @@ def _experiment(
     from ft_harness.pipeline.experiment import read_experiment
 
     return read_experiment(recipe, overrides, out, command_line(), name, trust_task_code)
+
+
+def print_study(study: Study, path: Path) -> None:
+    """The table of a study, its sentences and the report's path."""
+    from ft_harness.cli import study_table
+
+    study_table.print_study(study, path)
 
 
 def _print_scores(evaluations: list[Evaluation]) -> None:
@@ -65,7 +73,6 @@ def _print_scores(evaluations: list[Evaluation]) -> None:
 def demo(out: OutOption = HERE) -> None:
     """Score, tune and score again the bundled model on three bundled tasks; write
     results/reports/demo/report.md."""
-    from ft_harness.cli.study_table import print_study
     from ft_harness.pipeline.runs import demo
 
     print_study(*demo(out, say))
@@ -117,7 +124,6 @@ def run(
         lines = estimate(experiment, dry_run or None)
         print("\n".join(f"{quantity:<26}  {amount}".rstrip() for quantity, amount in lines))
         return
-    from ft_harness.cli.study_table import print_study
     from ft_harness.pipeline.runs import run as run_all
 
     print_study(*run_all([experiment], experiment.name, say))
@@ -241,7 +247,7 @@ def check(
         ),
     )
     counts = [_count(len(found.faults), "fault"), _count(len(found.notices), "warning")]
-    print(f"{counts[0]}, {counts[1]}, {_count(len(found.facts), 'thing')} looked at")
+    print(f"{counts[0]}, {counts[1]}, {len(found.facts)} things looked at")
     for notice in found.notices:
         print(f"  warning: {notice.what}\n       do: {notice.action}")
     for fact in found.facts:
@@ -250,5 +256,5 @@ def check(
 
 
 def _count(number: int, noun: str) -> str:
-    """ "no fault", "1 warning", "18 things"."""
+    """A number with its noun: no fault, 1 warning, 3 warnings."""
     return f"{number or 'no'} {noun}{'' if number < 2 else 's'}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ft_harness.cli.app import HERE, OutOption, app, say
-from ft_harness.cli.experiments import command_line
+from ft_harness.cli.experiments import command_line, print_study
 from ft_harness.errors import IncompleteError
 
 if TYPE_CHECKING:
@@ -140,7 +140,6 @@ def report(
     out: OutOption = HERE,
 ) -> None:
     """Write a report from finished evaluations."""
-    from ft_harness.cli.study_table import print_study
     from ft_harness.pipeline.reports import report_only
 
     study, path = report_only(results, out, name, command_line(), slice_by, _make_layout(layout))
@@ -162,7 +161,6 @@ def compare(
     out: OutOption = HERE,
 ) -> None:
     """Compare two evaluations item by item, and write a report on them."""
-    from ft_harness.cli.study_table import print_study
     from ft_harness.pipeline.reports import compare_only
 
     made = _make_layout(layout)

@@ -63,6 +63,7 @@ def make_row(name: str, sides: tuple[Record, Record], measurement: Measurement) 
         n_clusters=found.clusters,
         interval_method=found.interval_method,
         p_method=found.p_method,
+        is_stated=any(score.is_stated for score in stated),
     )
     return decide(row, None)
 
@@ -90,7 +91,7 @@ def decide(row: Row, above_majority: bool | None, clean: Row | None = None) -> R
         above_majority: whether the model is of use as a classifier; None: it is none.
         clean: the same metric without those items, decided before; None: there are none.
     """
-    if row.delta is None:
+    if row.delta is None or row.is_stated:
         return row.model_copy(update={"verdict": None, "decided_by": None})
     verdict, decided_by = _judge(row)
     if verdict == "improved" and above_majority is False:

@@ -53,6 +53,9 @@ class Row(Frozen):
     interval_method: str | None = None
     p_method: str | None = None
     n_items: int | None = Field(default=None, description="items that base or tuned has; null: n")
+    is_stated: bool = Field(
+        default=False, description="another program's number as it stated it: nothing was tested"
+    )
     footnotes: list[str] = Field(
         default=[],
         description="declared factors, accepted differences, and what could not be compared",

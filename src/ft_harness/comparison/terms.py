@@ -18,7 +18,7 @@ _MAY_DIFFER = {*EXECUTION, "data_hash", "request_hash"}
 
 FACTORS: dict[str, tuple[str, ...]] = {
     "shots": ("num_fewshot", "fewshot_ids", "fewshot_hash", "fewshot_as_multiturn", "prompt_hash"),
-    "decoding": ("generation_kwargs",),
+    "decoding": ("generation_kwargs", "generation_hash"),
     "quantization": ("quantization",),
     "prompt": (
         *("task", "task_version", "task_hash", "chat_template_hash", "system_instruction"),

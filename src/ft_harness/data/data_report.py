@@ -11,16 +11,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from ft_harness.data.duplicates import Index, compare
 from ft_harness.data.files import Split
-from ft_harness.data.overlap import (
-    Index,
-    Item,
-    Items,
-    SplitOverlap,
-    compare,
-    find_fields,
-    find_shingler,
-)
+from ft_harness.data.overlap import Item, Items, SplitOverlap, find_fields, find_shingler
 from ft_harness.errors import Notice
 from ft_harness.records import Frozen, read_kept
 from ft_harness.storage import canonical_json, sha256_text

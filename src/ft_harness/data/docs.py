@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from ft_harness.data.files import Row, Rows
 from ft_harness.data.labels import LabelIndex, plain_label
 from ft_harness.data.options import DataOptions
-from ft_harness.data.values import ABSENT, find_value, kind_of, missing_value, read_value
+from ft_harness.data.values import (
+    ABSENT,
+    find_value,
+    kind_of,
+    missing,
+    read_fields,
+    read_value,
+)
 from ft_harness.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -23,6 +30,7 @@ LABEL, LABEL_NAMES, LABEL_WORDS, LANGUAGE, ANSWERS, ID = (
     "label", "label_names", "label_words", "language", "answers", "id",
 )  # fmt: skip
 _LISTED = 5
+_SCALARS = (str, int, float, bool)
 _SEARCHED = 1000  # rows after which a field that none of them has is called missing
 
 
@@ -73,6 +81,7 @@ class _Part:
         sources: field -> its column, and the place where that was first read.
         absent: fields that no row has had yet.
         row: the latest.
+        plans: keys of a row -> the columns of all fields.
     """
 
     where: str
@@ -86,6 +95,7 @@ class _Part:
     sources: dict[str, tuple[str, str]] = field(default_factory=dict)
     absent: set[str] = field(default_factory=set)
     row: Row = field(default_factory=dict)
+    plans: dict[tuple[str, ...], list[tuple[str, str]]] = field(default_factory=dict)
 
     def first_fault(self) -> str:
         """`file:2: the field text is null`, and how many rows have such a fault, with the first
@@ -116,6 +126,7 @@ class DocReader:
         self._replaced = replaced
         self._dropped = {plain_label(label) for label in options.drop_labels}
         self._kinds: dict[str, tuple[str, str]] = {}
+        self._settled: dict[str, Any] = {}  # type or object last found to fit, by field
         wanted = {name: [*columns] for name, columns in (options.columns or {}).items()}
         for name in options.optional if wanted else ():
             wanted.setdefault(name, [])
@@ -199,10 +210,13 @@ class DocReader:
             if LABEL in doc and self._dropped and self._is_dropped(doc[LABEL], part):
                 part.dropped += 1
                 continue
-            doc = {name: read_value(value, place, name) for name, value in doc.items()}
-            extras = {name: doc.pop(name, None) for name in options.optional}
+            extras = {
+                name: read_value(doc.pop(name, None), place, name) for name in options.optional
+            }
+            fault = read_fields(doc, place)
             group = self._group_of(row, doc, part.where) if options.group_by else None
-            fault = missing_value(doc if group is None else {**doc, group[0]: group[1]})
+            if group is not None:
+                fault = fault or missing(*group)
             if fault:
                 part.bad += 1
                 part.fault = part.fault or fault
@@ -224,6 +238,9 @@ class DocReader:
         """
         if not self._accepted:
             return dict(row)
+        keys = tuple(row)
+        if keys in part.plans:
+            return {name: row[column] for name, column in part.plans[keys]}
         doc: Row = {}
         for name, accepted in self._accepted.items():
             for column in accepted:
@@ -245,6 +262,9 @@ class DocReader:
             else:
                 if name in part.sources:
                     doc[name] = None
+        found = [(name, part.sources[name][0]) for name in doc]
+        if len(found) == len(self._accepted) and all(column in row for _, column in found):
+            part.plans[keys] = found
         return doc
 
     def _check_absent(self, part: _Part) -> None:
@@ -294,8 +314,8 @@ class DocReader:
     def _complete(self, doc: Row, place: str, part: _Part) -> None:
         """Make the label an index and the answers a list, and add what the options add."""
         options = self._options
-        if isinstance(doc.get(ANSWERS), dict):
-            doc[ANSWERS] = list(dict.fromkeys(doc[ANSWERS].get("text") or []))
+        if ANSWERS in doc:
+            doc[ANSWERS] = _read_answers(doc[ANSWERS], place)
         if (options.stratified or options.balanced) and LABEL not in doc:
             raise InputError(
                 f"{part.where}: no label to sample by (fields: {', '.join(map(str, doc))})",
@@ -315,6 +335,9 @@ class DocReader:
     def _check_kinds(self, doc: Row, place: str) -> None:
         """Refuse a field that is a text here and a number there: one of the two is a mistake."""
         for name, value in doc.items():
+            settled = self._settled.get(name)
+            if settled is not None and (type(value) is settled or value is settled):
+                continue
             kind = kind_of(value)
             known, first = self._kinds.get(name, ("null", place))
             if " and " in kind:
@@ -322,6 +345,7 @@ class DocReader:
                     f"{place}: the field {name} is a {kind}", "one kind a list", "fix the row"
                 )
             if kind == known or known.startswith(kind):
+                self._settled[name] = type(value) if type(value) in _SCALARS else value
                 continue
             if known != "null" and not kind.startswith(known):
                 raise InputError(
@@ -354,3 +378,27 @@ class DocReader:
 
 def _hashable(value: Any) -> Any:
     return value if isinstance(value, str | int | float) else repr(value)
+
+
+def _read_answers(value: Any, place: str) -> Any:
+    """The texts of answers in SQuAD's shapes, `{"text": [...], ...}` or `[{"text": ...}, ...]`,
+    each once; other values as they are.
+
+    Raises:
+        InputError: a shape without `text`, which would pass for a question without an answer.
+    """
+    listed = [value] if isinstance(value, dict) else value
+    nested = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    if not nested:
+        return value
+    texts: list[Any] = []
+    for each in nested:
+        if "text" not in each:
+            raise InputError(
+                f"{place}: {ANSWERS} holds {', '.join(map(str, each)) or 'nothing'}, and no text",
+                "answers with a key text: a list of texts, empty where there is no answer",
+                "rename the key in the data, or map another column: data.columns={answers: [...]}",
+            )
+        found = each["text"]
+        texts += found if isinstance(found, list) else [found] if found is not None else []
+    return list(dict.fromkeys(texts))

@@ -16,21 +16,24 @@ _DEPTH = 4  # objects within objects that are searched for a list of rows
 
 def read_json_lines(path: Path, layout: Layout) -> Iterator[Placed]:
     """A row for each line that is not blank."""
+    decode = json.JSONDecoder().decode  # `json.loads` looks at its many options for each line
+    file = f"{path}:"
     with open_text(path, "\n", layout.encoding) as text:
         for number, line in numbered_lines(path, text):
-            if not line.strip():
+            if line.isspace():
                 continue
+            place = file + str(number)
             try:
-                row = json.loads(line)
+                row = decode(line)
             except (ValueError, RecursionError) as error:
                 raise InputError(
-                    f"{path}:{number}: not JSON ({error})", "one JSON object a line", "fix the line"
+                    f"{place}: not JSON ({error})", "one JSON object a line", "fix the line"
                 ) from error
-            if not isinstance(row, dict):
+            if type(row) is not dict:
                 raise InputError(
-                    f"{path}:{number}: no JSON object", "one JSON object a line", "fix the line"
+                    f"{place}: no JSON object", "one JSON object a line", "fix the line"
                 )
-            yield f"{path}:{number}", row
+            yield place, row
 
 
 def read_json(path: Path, layout: Layout) -> Iterator[Placed]:

@@ -10,6 +10,7 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
@@ -143,7 +144,8 @@ def numbered_lines(path: Path, text: IO[str]) -> Iterator[tuple[int, str]]:
     Raises:
         InputError: a line of more than 10,000,000 characters.
     """
-    for number, line in enumerate(iter(lambda: text.readline(MAX_CHARACTERS + 1), ""), start=1):
+    most = MAX_CHARACTERS + 1
+    for number, line in enumerate(iter(partial(text.readline, most), ""), start=1):
         if len(line) > MAX_CHARACTERS:
             raise InputError(
                 f"{path}:{number}: a line of more than {MAX_CHARACTERS:,} characters",

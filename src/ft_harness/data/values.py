@@ -84,16 +84,33 @@ def _decoded(value: bytes, place: str, name: str) -> str:
         ) from error
 
 
-def missing_value(doc: Mapping[str, Any]) -> str:
-    """The first field that is null or holds nothing but white space, in words; "" if there is none.
+def read_fields(doc: dict[str, Any], place: str) -> str:
+    """Make the values of a doc what `read_value` gives; the first field without one, in words.
+
+    Raises:
+        InputError: as in `read_value`.
+    """
+    fault = ""
+    for name, value in doc.items():
+        kind = type(value)
+        if kind is str and value.isascii():
+            if not value or value.isspace():
+                fault = fault or missing(name, value)
+        elif kind is not int:
+            doc[name] = read_value(value, place, name)
+            fault = fault or missing(name, doc[name])
+    return fault
+
+
+def missing(name: str, value: Any) -> str:
+    """What is missing, in words, where a value is null or holds nothing but white space; else "".
 
     An empty list is a value: a question without an answer.
     """
-    for name, value in doc.items():
-        if value is None:
-            return f"the field {name} is null"
-        if isinstance(value, str) and (not value or value.isspace()):
-            return f"the field {name} is empty"
+    if value is None:
+        return f"the field {name} is null"
+    if isinstance(value, str) and (not value or value.isspace()):
+        return f"the field {name} is empty"
     return ""
 
 

@@ -12,7 +12,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.data.files import Split
 from ft_harness.evaluation.backends import back_end
-from ft_harness.models.base_model import BaseModel
+from ft_harness.models.base_model import BaseModel, generation_settings
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.recipe import EvalSection, Protocol
 from ft_harness.records import (
@@ -28,7 +28,7 @@ from ft_harness.records.provenance import package_versions
 from ft_harness.storage import canonical_json, sha256_text, write_text
 from ft_harness.tasks.fewshot import Shots, find_shots
 
-SCORING_VERSION = 1  # raise it when the same model and settings give other scores
+SCORING_VERSION = 2  # raise it when the same model and settings give other scores
 _PROGRAMS = ("lm-eval", "transformers", "peft", "torch")  # whose release may change a score
 _REQUEST_KEYS = (
     "output_type", "doc_to_text", "doc_to_target", "doc_to_choice", "target_delimiter",
@@ -51,10 +51,13 @@ class ModelState:
 
     @property
     def adapter_identity(self) -> str | None:
-        """Hash of the adapter, and whether it is merged; None: the base alone."""
-        if self.adapter is None or self.adapter.merge_drift is None:
-            return self.adapter.identity if self.adapter else None
-        return f"{self.adapter.identity} merged"
+        """Hash of the adapter, whether it is merged, and its own end tokens; None: the base
+        alone."""
+        if self.adapter is None:
+            return None
+        merged = " merged" if self.adapter.merge_drift is not None else ""
+        ends = f" ends {self.adapter.ends}" if self.adapter.ends else ""
+        return f"{self.adapter.identity}{merged}{ends}"
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ def plan_jobs(
             "split": split,
             "data_hash": _docs_hash(task.eval_docs[i] for i in doc_ids),
             "sample_seed": section.seed if sampled else None,
+            "generation_hash": _generation_hash(base) if _generates(task) else None,
         }
         for protocol in section.protocols():
             shots = find_shots(task, protocol)
@@ -164,6 +168,14 @@ def declared_primary(task: ConfigurableTask, section: EvalSection) -> str | None
     """The recipe's primary metric, else the task's; None: neither declares one."""
     own: str | None = (task.config.metadata or {}).get("primary_metric")
     return section.primary_metric or own
+
+
+def _generates(task: ConfigurableTask) -> bool:
+    return bool(task.OUTPUT_TYPE == "generate_until")
+
+
+def _generation_hash(base: BaseModel) -> str:
+    return sha256_text(canonical_json(generation_settings(base.model)))[:16]
 
 
 def _describe_task(task: ConfigurableTask) -> dict[str, Any]:
@@ -187,9 +199,7 @@ def _describe_protocol(
         "fewshot_ids": shots.ids if shots else None,
         "fewshot_hash": _docs_hash(shots.rows) if shots else None,
         "fewshot_as_multiturn": form.fewshot_as_multiturn if chat else None,
-        "generation_kwargs": {**own, **protocol.decoding}
-        if task.OUTPUT_TYPE == "generate_until"
-        else {},
+        "generation_kwargs": {**own, **protocol.decoding} if _generates(task) else {},
     }
 
 

@@ -37,7 +37,7 @@ def _f1(sums: Sums, n: int) -> Values:
 
 def _by_class(sums: Sums) -> Sums:
     """[..., 3 x classes] -> [..., classes, 3]: tp, fp, fn."""
-    return sums.reshape(*sums.shape[:-1], -1, 3)
+    return sums.reshape(*sums.shape[:-1], sums.shape[-1] // 3, 3)
 
 
 def _macro(measure: Callable[[Sums, int], Values]) -> Callable[[Sums, int], Values]:
@@ -68,6 +68,11 @@ def _weighted(measure: Callable[[Sums, int], Values]) -> Callable[[Sums, int], V
         return ratio((gold * np.nan_to_num(measure(counts, n))).sum(axis=-1), gold.sum(axis=-1))
 
     return aggregate
+
+
+def _micro(measure: Callable[[Sums, int], Values]) -> Callable[[Sums, int], Values]:
+    """The measure of the counts of all classes, 0 where it is undefined, as in the other means."""
+    return lambda sums, n: np.nan_to_num(measure(sums, n))
 
 
 def _balanced_acc(sums: Sums, n: int) -> Values:
@@ -113,7 +118,7 @@ def _edges(statistics: Sums, reach: float) -> Sums:
     place = np.arange(len(golds))
     edges[place, 0, golds, 0] = 1
     edges[place, 1, golds, 2] = edges[place, 1, others, 1] = 1
-    return edges.reshape(len(golds), 2, -1)
+    return edges.reshape(len(golds), 2, 3 * len(counts))  # none, where one label alone occurs
 
 
 def label_edges(statistics: Sums, reach: float) -> Sums:
@@ -141,7 +146,7 @@ _BY_CLASS = [
     ),
 ]
 _MICRO = [
-    Metric(f"{name}_micro", measure, edges_of=_micro_edges)
+    Metric(f"{name}_micro", _micro(measure), edges_of=_micro_edges)
     for name, measure in (("f1", _f1), ("precision", _precision), ("recall", _recall))
 ]
 METRICS = [
@@ -176,8 +181,8 @@ def label_statistics(gold: int, predicted: int | None, labels: Sequence[str]) ->
     """Scores of one classified doc; `predicted` None (no readable answer) misses the gold class and
     gains no other.
 
-    Statistics are (tp, fp, fn) of one label, of all labels in a row, or (micro averages) summed over
-    the labels.
+    Statistics are (tp, fp, fn) of one label, of all labels in a row, or (micro averages) summed
+    over the labels.
     """
     flat: Statistics = []
     scores: Scores = {"acc": float(predicted == gold)}

@@ -54,6 +54,7 @@ class BaseModel:
             head.
         max_length: context in tokens.
         head: the classification head; None: a causal language model.
+        ends: tokens that end an answer, besides the model's and the tokenizer's: an adapter's own.
     """
 
     model: Any
@@ -62,6 +63,7 @@ class BaseModel:
     max_length: int
     device: str
     head: Head | None = None
+    ends: tuple[int, ...] = ()
 
 
 def model_folder(pretrained: str) -> str:
@@ -275,6 +277,14 @@ def _load_model(
     raise_problems(loaded_problems(section, model))
     quantization.settle(model)
     return model, head
+
+
+def generation_settings(model: Any) -> dict[str, Any]:
+    """What a model's own settings say of generation, where it differs from transformers' defaults:
+    penalties, sampling, end tokens."""
+    settings: dict[str, Any] = model.generation_config.to_diff_dict()
+    settings.pop("transformers_version", None)
+    return settings
 
 
 def loaded_problems(section: ModelSection, model: Any) -> list[FtHarnessError]:

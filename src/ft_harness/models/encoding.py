@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from lm_eval.api.instance import Instance
 from lm_eval.models.utils import has_bos_prefix
 
+from ft_harness.errors import InputError
 from ft_harness.models.lm_eval_private import RequestEncoder
 
 
@@ -49,10 +51,8 @@ class Encoder(RequestEncoder):
     tokenizer: BatchTokenizer
 
     def __init__(self, tokenizer: Any) -> None:
-        bos = tokenizer.bos_token_id  # an empty context, to lm-eval
-        super().__init__(
-            BatchTokenizer(tokenizer), int(bos if bos is not None else tokenizer.eos_token_id)
-        )
+        super().__init__(BatchTokenizer(tokenizer), prefix_token(tokenizer))
+        self._appended = appended_tokens(tokenizer)
 
     def prepare(self, strings: Iterable[str]) -> None:
         """Encode in two batches what lm-eval's code will ask for; whatever else it asks for is
@@ -65,7 +65,90 @@ class Encoder(RequestEncoder):
         starting = [string for string in distinct if has_bos_prefix(string, bos)]
         self.tokenizer.encode_batch(starting, add_special_tokens=False)
 
+    def encode_scored(self, requests: list[Instance]) -> list[tuple[list[int], list[int]]]:
+        """(context ids, continuation ids) of log-likelihood requests, exactly as lm-eval scores
+        them.
+
+        Raises:
+            InputError: the tokenizer appends tokens.
+        """
+        if requests:
+            refuse_appended(self._appended)
+        return super().encode_scored(requests)
+
     def encode_generated(self, prompt: str, answer: str) -> tuple[list[int], list[int]]:
-        """(prompt ids, ids that the answer adds to them)."""
+        """(prompt ids, ids that the answer adds to them).
+
+        Raises:
+            InputError: the tokenizer appends tokens.
+        """
+        refuse_appended(self._appended)
         context, whole = self.tok_encode(prompt), self.tok_encode(prompt + answer)
         return context, whole[len(context) :]
+
+
+def prefix_token(tokenizer: Any) -> int:
+    """The token that an empty context is replaced by: BOS, else EOS. Where there is neither, any:
+    `has_start` says that it may not be used."""
+    candidates = (
+        tokenizer.bos_token_id,
+        tokenizer.eos_token_id,
+        tokenizer.pad_token_id,
+        tokenizer.unk_token_id,
+    )
+    return next((int(token) for token in candidates if token is not None), 0)
+
+
+def has_start(tokenizer: Any) -> bool:
+    """Whether a text can be scored that nothing comes before."""
+    return tokenizer.bos_token_id is not None or tokenizer.eos_token_id is not None
+
+
+def appended_tokens(tokenizer: Any) -> list[str]:
+    """Special tokens that the tokenizer puts behind each text."""
+    plain = tokenizer.encode("a", add_special_tokens=False)
+    whole = tokenizer.encode("a")
+    starts = (at for at in range(len(whole)) if whole[at : at + len(plain)] == plain)
+    start = next(starts, None) if plain else None
+    behind = [] if start is None else whole[start + len(plain) :]
+    return [str(tokenizer.decode([token])) for token in behind]
+
+
+def refuse_appended(tokens: Sequence[str]) -> None:
+    """A prompt that ends in an end token is another prompt, and an answer that ends in one is
+    scored with it.
+
+    Args:
+        tokens: that the tokenizer appends.
+
+    Raises:
+        InputError: there are such tokens.
+    """
+    if tokens:
+        raise InputError(
+            f"the tokenizer appends {', '.join(tokens)} to every text, to prompts too",
+            "a tokenizer of a causal model: prompts that go on",
+            "set add_eos_token to false in tokenizer_config.json, "
+            "or take the token out of post_processor in tokenizer.json",
+        )
+
+
+def split_pair(
+    encode: Callable[[str], list[int]], context: str, continuation: str
+) -> tuple[list[int], list[int]]:
+    """(context ids, continuation ids) by lm-eval's rule: white space at the context's end belongs
+    to the continuation, whose tokens are those that it adds.
+
+    Raises:
+        InputError: tokens merge at the boundary, so that other tokens than the continuation's would
+            be scored.
+    """
+    stripped = context.rstrip()
+    whole, before = encode(context + continuation), encode(stripped)
+    if whole[: len(before)] != before:
+        raise InputError(
+            f"the tokens of prompt and answer merge at {context[-20:]!r} + {continuation[:20]!r}",
+            "a boundary that is one for the tokenizer too",
+            "change the end of doc_to_text (or of the chat template) or target_delimiter",
+        )
+    return before, whole[len(before) :]

@@ -97,6 +97,13 @@ class HookedHFLM(HFLM):  # type: ignore[misc]
     def _create_model(self, pretrained: str, **options: Any) -> None:
         self.create_model(pretrained, **options)
 
+    def encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """(context ids, continuation ids) of a log-likelihood request."""
+        raise NotImplementedError
+
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        return self.encode_pair(context, continuation)
+
     def replace_model(self, model: Any) -> None:
         """Score with this model from now on."""
         self._model = model
@@ -141,8 +148,8 @@ def compiled_templates() -> Iterator[None]:
         utils.env.from_string = compile_template
 
 
-# --- where lm-eval would run code that a file names, all of it: each is replaced by one that refuses
-# what is not allowed, whatever led there
+# --- where lm-eval would run code that a file names, all of it: each is replaced by one that
+# refuses what is not allowed, whatever led there
 
 
 def import_function(name: str, folder: Path) -> Any:
@@ -235,7 +242,7 @@ def parse_command(arguments: Sequence[str]) -> tuple[Namespace, Callable[[Namesp
 
 @contextmanager
 def saving_with(tracker: type) -> Iterator[None]:
-    """Within it the command writes its files through `tracker`: it makes one of lm-eval's itself."""
+    """Within it the command writes its files through `tracker`."""
     before, loggers.EvaluationTracker = loggers.EvaluationTracker, tracker
     try:
         yield

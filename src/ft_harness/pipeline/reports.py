@@ -28,6 +28,8 @@ from ft_harness.paths import reports_dir
 from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers, write_cases
 from ft_harness.recipe import check_name
 from ft_harness.records import Evaluation, Found, describe_record, find_records
+from ft_harness.records.adapter_files import read_history, read_lineage
+from ft_harness.records.adapter_folder import AdapterFolder
 from ft_harness.records.score_table import check_whole, write_scores
 from ft_harness.report import View
 from ft_harness.report import figures as plots
@@ -275,7 +277,7 @@ def _by_place(
         )
         if place in found:
             raise InputError(
-                f"{path}: {len(evaluations)} evaluations lie below it, several of them of "
+                f"{path}: {len(evaluations)} evaluations are below it, several of them of "
                 f"{place[0]} "
                 f"({place[1]})",
                 "one evaluation of a task and split: a folder with record.json in it, or files of "
@@ -288,10 +290,6 @@ def _by_place(
 
 def _find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], list[str]]:
     """The adapters whose folders are still what was scored, and a note for each other one."""
-    # The card's own module would do, but its wing loads torch: needed only where an adapter of ours
-    # was scored.
-    from ft_harness.models import adapters
-
     scored = {
         e.record.adapter.identity: e.record.adapter
         for e in evaluations
@@ -301,11 +299,11 @@ def _find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], lis
     missing: list[str] = []
     for info in scored.values():
         folder = Path(info.path)
-        adapter = adapters.AdapterFolder(folder)
+        adapter = AdapterFolder(folder)
         card = adapter.card
         if card is not None and adapter.identity == info.identity:
-            history, data = adapters.read_history(folder), read_data_report(folder)
-            earlier = adapters.read_lineage(folder)
+            history, data = read_history(folder), read_data_report(folder)
+            earlier = read_lineage(folder)
             runs.append(AdapterRun(card=card, history=history, data=data, earlier=earlier))
         else:
             missing.append(

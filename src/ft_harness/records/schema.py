@@ -62,6 +62,10 @@ class AdapterInfo(Frozen):
     live_proof: LiveProof | None = Field(
         description="null: scored by another program, nothing was proven"
     )
+    ends: list[int] = Field(
+        default_factory=list,
+        description="tokens that end an answer too: the end tokens of the adapter's own tokenizer",
+    )
     merge_drift: float | None = Field(
         default=None,
         description="largest change of a logit by merging alone; null: scored unmerged",
@@ -115,6 +119,10 @@ class Settings(Frozen):
         description="doc field whose equal values make a cluster; null: each item alone",
     )
     generation_kwargs: dict[str, Any]
+    generation_hash: str | None = Field(
+        default=None,
+        description="hash of the model's own generation settings; null: nothing is generated",
+    )
     max_length: int | None = Field(
         description="of prompt and answer in tokens; null here and below: not known"
     )

@@ -1,13 +1,14 @@
-"""Interval and test of any aggregate of summed statistics from one distribution, so that they agree.
+"""Interval and test of any aggregate of summed statistics from one distribution, so that they
+agree.
 
 The items get random weights (the Bayesian bootstrap), and with them one item that the sample lacks,
-at the lower or upper end of what the metric allows, with probability one half each. The quantiles of
-the weighted value are the interval; the part of it beyond 0 is the p-value. For 0/1 scores this is
-the mid-p interval of Clopper and Pearson, and for paired ones McNemar's mid-p test (`shares`), so it
-stays honest where scores are sparse, skewed or all alike, and it needs no exchangeable sides.
+at the lower or upper end of what the metric allows, with probability one half each. The quantiles
+of the weighted value are the interval; the part of it beyond 0 is the p-value. For 0/1 scores this
+is the mid-p interval of Clopper and Pearson, and for paired ones McNemar's mid-p test (`shares`):
+it stays honest where scores are sparse, skewed or all alike, and needs no exchangeable sides.
 
-Source: Gaffke (2005), Three test statistics for a nonparametric one-sided hypothesis on the mean of a
-    nonnegative variable; Learned-Miller and Thomas (2019), arXiv:1905.06208; Rubin (1981).
+Source: Gaffke (2005), Three test statistics for a nonparametric one-sided hypothesis on the mean of
+    a nonnegative variable; Learned-Miller and Thomas (2019), arXiv:1905.06208; Rubin (1981).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit
 from ft_harness.stats.quantiles import ALPHA, Interval
 from ft_harness.stats.sample import DEFAULT_RESAMPLING, Measure, Resampling, Sample
 from ft_harness.stats.shares import mcnemar_mid_p, paired_interval, wilson_interval
-from ft_harness.stats.units import Array, Counts, influence
+from ft_harness.stats.units import Array, Counts
 
 _FEWEST_DEGREES = 2.0  # with fewer, a few units hold nearly all the weight: no interval is given
 _FARTHEST = 3.0  # standard deviations to which quantiles of the random weights are used
@@ -98,11 +99,10 @@ def confidence(sample: Sample, measure: Measure) -> Confidence:
     sums, weights = sample.draws
     half = len(sums) // 2
     low, high = sample.unseen(measure)
-    size = 1.0 if sample.clusters is None else _moving_together(sample, measure)
     values = np.concatenate(
         [
-            sample.value(measure, sums[:half] + size * weights[:half, None] * low),
-            sample.value(measure, sums[half:] + size * weights[half:, None] * high),
+            sample.value(measure, sums[:half] + weights[:half, None] * low),
+            sample.value(measure, sums[half:] + weights[half:, None] * high),
         ]
     )
     values = values[np.isfinite(values)]
@@ -181,20 +181,6 @@ def _degrees(shares: Array, counts: Counts) -> float:
     off = (one * power) ** 2 + 2 * one * second - 4 * power * one * first + 2 * first**2
     squared = off + float(counts @ (b**2 * (diagonal**2 - (power - 2 * shares) ** 2)))
     return float(counts @ (b * diagonal)) ** 2 / squared
-
-
-def _moving_together(sample: Sample, measure: Measure) -> float:
-    """Items of an average cluster that move as one: the design effect, from 1 to all of them."""
-    whole = len(sample.sides[0]) / sample.units.number
-
-    def variance(clusters: Counts | None) -> float:
-        parts = [influence(side, measure.aggregate, clusters) for side in sample.sides]
-        moved = parts[-1] if len(parts) == 1 else parts[1] - parts[0]
-        return float(moved.var()) / len(moved)
-
-    alone, together = variance(None), variance(sample.clusters)
-    effect = together / alone if alone > 0 else whole
-    return min(whole, max(1.0, effect)) if math.isfinite(effect) else whole
 
 
 def score_interval(

@@ -3,6 +3,7 @@ statistics share."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,15 @@ from typing import Protocol
 
 import numpy as np
 
-from ft_harness.stats.units import Aggregate, Array, Counts, Units, draw_weights, make_units
+from ft_harness.stats.units import (
+    Aggregate,
+    Array,
+    Counts,
+    Units,
+    draw_weights,
+    influence,
+    make_units,
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,11 @@ class Sample:
 
     def unseen(self, measure: Measure) -> tuple[Array, Array]:
         """(the lowest, the highest) row of one item that the sample lacks: of all that the measure
-        allows, those that move its value most."""
+        allows, those that move its value most.
+
+        Where items come in clusters it has as many others with it as move together; of an item of
+        a certain kind, such as a rare label, a cluster holds one.
+        """
         reach = _REACH / len(self.sides)  # a change is no larger than half the range of a score
         edges = [measure.edges(side, reach) for side in self.sides]
         if len(edges) == 1:
@@ -112,4 +125,20 @@ class Sample:
         rows, moved = rows[np.isfinite(moved)], moved[np.isfinite(moved)]
         if not len(rows):
             return np.zeros_like(self.units.totals), np.zeros_like(self.units.totals)
-        return rows[np.argmin(moved)], rows[np.argmax(moved)]
+        together = self._moving_together(measure) if len(edges[0]) == 1 else 1.0
+        return together * rows[np.argmin(moved)], together * rows[np.argmax(moved)]
+
+    def _moving_together(self, measure: Measure) -> float:
+        """Items of an average cluster that move as one: the design effect, from 1 to all of them;
+        all where nothing varies."""
+        if self.clusters is None:
+            return 1.0
+
+        def variance(clusters: Counts | None) -> float:
+            parts = [influence(side, measure.aggregate, clusters) for side in self.sides]
+            moved = parts[-1] if len(parts) == 1 else parts[1] - parts[0]
+            return float(moved.var()) / len(moved)
+
+        whole, alone = len(self.sides[0]) / self.units.number, variance(None)
+        effect = variance(self.clusters) / alone if alone > 0 else whole
+        return min(whole, max(1.0, effect)) if math.isfinite(effect) else whole

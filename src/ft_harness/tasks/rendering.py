@@ -13,6 +13,7 @@ from jinja2.exceptions import SecurityError
 from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.errors import FtHarnessError, InputError, PolicyError, first_line
+from ft_harness.storage.escaping import visible
 
 Doc = Mapping[str, Any]
 _SHOWN = 80
@@ -75,6 +76,8 @@ class RenderedTask(ConfigurableTask):  # type: ignore[misc]
             raise _unusable("doc_to_target", target, "at least one right answer")
         if self.config.doc_to_choice is not None and self.OUTPUT_TYPE not in _ONE_TEXT:
             return self._indices(doc, template, target, listed)
+        if self.OUTPUT_TYPE == "loglikelihood_rolling" and isinstance(target, str):
+            return target  # no answer: every character of a running text is scored
         texts = [_as_text(each, template) for each in listed]
         self._check_list_as_text(doc, template, texts)
         if self.OUTPUT_TYPE in _ONE_TEXT:
@@ -180,7 +183,7 @@ def _unusable(name: str, value: Any, expected: str) -> InputError:
 
 def _shown(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return visible(text[:_SHOWN], _SHOWN) + ("..." if len(text) > _SHOWN else "")
 
 
 def _is_number(value: Any) -> bool:
@@ -241,7 +244,8 @@ def row_named(task: ConfigurableTask, number: int) -> Iterator[None]:
 
 
 def _at_row(task: ConfigurableTask, number: int, error: FtHarnessError) -> FtHarnessError:
-    what = f"{task.config.task}, row {number} (counted from 0): {error.what}"
+    row = _shown(dict(task.eval_docs[number]))
+    what = f"{task.config.task}, row {number} (counted from 0): {error.what}; the row: {row}"
     return type(error)(what, error.expected, error.action)
 
 

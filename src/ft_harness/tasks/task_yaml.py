@@ -129,16 +129,25 @@ class TaskYaml(_Part):
 
 def key_problems(file: TaskFile) -> list[InputError]:
     """Unknown keys and wrong values of one YAML, each with its line."""
-    content = {str(key): value for key, value in file.content.items()}
+    content = {_as_written(key, file.lines): value for key, value in file.content.items()}
     try:
         TaskYaml.model_validate(content)
     except ValidationError as error:
         faults: dict[KeyPath, list[Any]] = {}
         for each in error.errors():
-            location = _written(each["loc"], file.content)
+            location = _written(each["loc"], content)
             faults.setdefault(location, []).append(each)
         return [_problem(file, location, errors) for location, errors in faults.items()]
     return []
+
+
+def _as_written(key: Any, lines: Mapping[KeyPath, int]) -> str:
+    """A key as the file has it: YAML reads `no` as false."""
+    if isinstance(key, bool):
+        spellings = {path[0] for path in lines if len(path) == 1}
+        words = ("yes", "on", "true") if key else ("no", "off", "false")
+        return next((each for each in spellings if each.lower() in words), str(key))
+    return str(key)
 
 
 def _written(location: Sequence[Any], content: Mapping[Any, Any]) -> KeyPath:

@@ -25,7 +25,6 @@ _SHAPE = (
     "use_rslora",
     "use_dora",
     "lora_bias",
-    "fan_in_fan_out",
 )
 
 

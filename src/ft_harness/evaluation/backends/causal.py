@@ -22,6 +22,13 @@ from ft_harness.evaluation.backends.store import ResponseStore
 from ft_harness.models import base_model, quantization
 from ft_harness.models.adapters import AdapterFolder, adapter_folder, attach
 from ft_harness.models.base_model import BaseModel, describe, model_folder
+from ft_harness.models.encoding import (
+    appended_tokens,
+    has_start,
+    prefix_token,
+    refuse_appended,
+    split_pair,
+)
 from ft_harness.models.lm_eval_private import HookedHFLM
 from ft_harness.recipe import ModelSection
 
@@ -77,6 +84,7 @@ class CausalLM(DistributedLM, HookedHFLM):
         batch_size: int | str | None = None,
         seed: int = 1234,
         quantization: str | None = None,
+        ends: Sequence[int] = (),
         **options: Any,
     ) -> None:
         """As lm-eval's `hf`, but for `batch_size`: prompts of a batch at most; None or "auto": as
@@ -86,6 +94,7 @@ class CausalLM(DistributedLM, HookedHFLM):
             pretrained: also 'bundled', or None: the base that the adapter (`peft`) names.
             seed: of sampled decoding.
             quantization: nf4 or int8; None: as stored.
+            ends: tokens that end an answer, besides the base's.
         """
         if unserved := sorted(_UNSERVED & options.keys()):
             raise ConfigError(
@@ -94,16 +103,19 @@ class CausalLM(DistributedLM, HookedHFLM):
                 "remove it",
             )
         self._quantization = quantization
+        self._adapter_ends: Sequence[int] = ()
         pretrained = named_base(options.get("peft")) if pretrained is None else pretrained
         pretrained = model_folder(pretrained) if isinstance(pretrained, str) else pretrained
         if not isinstance(pretrained, str):
             _keep_weights(pretrained)
         super().__init__(pretrained=pretrained, batch_size=1, **options)
         del self.model.tie_weights
+        ends = [*ends, *self._adapter_ends]
         most = rows_at_most(batch_size)
         name = pretrained if isinstance(pretrained, str) else self.model.name_or_path
-        self.scorer = Scorer(self.model, name, self.tokenizer.pad_token_id or 0, most)
-        self.generator = Generator(self.scorer, self.tokenizer, seed)
+        self.scorer = Scorer(self.model, name, self._pad(), most)
+        self.generator = Generator(self.scorer, self.tokenizer, seed, ends)
+        self._appended = appended_tokens(self.tokenizer)
         self.truncated_prompts: set[str] = set()
         self.scored_tokens = 0
 
@@ -119,19 +131,20 @@ class CausalLM(DistributedLM, HookedHFLM):
                 or an adapter that doesn't fit.
         """
         loading = {"dtype": dtype}
+        section = ModelSection(pretrained=pretrained, revision=options.get("revision"))
         if self._quantization:
             section = quantization.section_of(self._quantization, pretrained, str(dtype))
-            raise_problems(base_model.problems(section))
             loading |= quantization.options(section)
             del loading["device_map"]  # lm-eval's own
+        raise_problems(base_model.problems(section))
         super().create_model(pretrained, **{**options, **loading})
+        raise_problems(base_model.loaded_problems(section, self.model))
         quantization.settle(self.model)
         if getattr(self.model.config, "is_encoder_decoder", False):
             raise InputError(
                 f"{pretrained}: an encoder-decoder", "a causal language model", "use --model hf"
             )
         if peft:
-            section = ModelSection(pretrained=pretrained, revision=options.get("revision"))
             base = BaseModel(
                 self.model,
                 self.tokenizer,
@@ -141,6 +154,7 @@ class CausalLM(DistributedLM, HookedHFLM):
             )
             tuned, _ = attach(adapter_folder(peft), base, _PROOF, form=None)
             self.replace_model(tuned.model)
+            self._adapter_ends = tuned.ends
         _keep_weights(self.model)
 
     @property
@@ -183,16 +197,29 @@ class CausalLM(DistributedLM, HookedHFLM):
             )
         return f"out of memory with {tokens} tokens; {advice}"
 
+    def _pad(self) -> int:
+        """A token that fills rows up, which no other token sees. (For a tokenizer without any,
+        lm-eval invents one that the embedding may lack.)"""
+        pad, rows = self.tokenizer.pad_token_id, self.model.get_input_embeddings().weight.shape[0]
+        return int(pad) if pad is not None and pad < rows else 0
+
     # --- log-likelihoods
 
     def _query(self, request: Request) -> Query:
         """A request as it is scored, counted.
 
         Raises:
-            InputError: no token to score or to score after, or an answer that is longer than the
+            InputError: no token to score or to score after, a tokenizer that appends tokens, or an
+                answer that is longer than the
                 context.
         """
         texts, context, answer = request
+        if not (texts and texts[0]) and not has_start(self.tokenizer):
+            raise InputError(
+                f"{self.scorer.name}: the tokenizer has neither BOS nor EOS",
+                "a token to score the first one of a text after",
+                "use another model, or a task whose prompts aren't empty",
+            )
         shown = f"{(texts or ('', ''))[1][:80]!r}"
         if not context or not answer:
             raise InputError(
@@ -211,6 +238,10 @@ class CausalLM(DistributedLM, HookedHFLM):
         if texts is not None and len(query.stem) < len(context):
             self.truncated_prompts.add(texts[0])
         return query
+
+    def encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        refuse_appended(self._appended)
+        return split_pair(self.tok_encode, context, continuation)
 
     def score_tokens(self, requests: Sequence[Request]) -> list[ScoredAnswer]:
         queries = [self._query(request) for request in requests]
@@ -281,8 +312,10 @@ class CausalLM(DistributedLM, HookedHFLM):
         Raises:
             InputError: no room for a prompt.
         """
+        refuse_appended(self._appended)
         settings = dict(normalize_gen_kwargs(arguments, self.max_gen_toks))
-        eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
+        end = self.eot_token_id
+        eos = None if end is None else self.tok_decode(end, skip_special_tokens=False)
         stop = handle_stop_sequences(settings.pop("until", None), eos=eos)
         most = settings.pop("max_gen_toks")
         if most >= self.max_length:
@@ -308,6 +341,8 @@ def make_causal_lm(base: BaseModel, batch_size: int | None = None, seed: int = 1
         device=base.device,
         batch_size=batch_size,
         seed=seed,
+        ends=base.ends,
+        prefix_token_id=prefix_token(base.tokenizer),
     )
     lm.scorer.name = base.info.pretrained
     return lm

@@ -18,6 +18,7 @@ from ft_harness.evaluation.backends.planning import Size, Tokens
 from ft_harness.evaluation.backends.recovery import Allowance, complete
 from ft_harness.evaluation.backends.scorer import Scorer
 from ft_harness.evaluation.backends.store import Ledger
+from ft_harness.models.base_model import generation_settings
 from ft_harness.storage import canonical_json
 
 _BROKEN = "\ufffd"  # what bytes that are no UTF-8 decode to
@@ -74,8 +75,10 @@ class Generator:
     alone, with a seed of its own, and so is the same for any batch size.
     """
 
-    def __init__(self, scorer: Scorer, tokenizer: Any, seed: int) -> None:
-        """`scorer`: its model, and what it knows of the architecture and of memory."""
+    def __init__(self, scorer: Scorer, tokenizer: Any, seed: int, ends: Sequence[int] = ()) -> None:
+        """`scorer`: its model, and what it knows of the architecture and of memory. `ends`: tokens
+        that end a text, besides the model's and the tokenizer's; they are no part of it."""
+        self.ends = frozenset(ends)
         self.scorer = scorer
         self.tokenizer = tokenizer
         self.seed = seed
@@ -104,8 +107,7 @@ class Generator:
     def _shared(self) -> str:
         """What all answers depend on besides the model state: generation settings of the model,
         tokens that end."""
-        settings = self.scorer.model.generation_config.to_diff_dict()
-        settings.pop("transformers_version", None)
+        settings = generation_settings(self.scorer.model)
         return canonical_json(
             [settings, sorted(self._ends()), sorted(self.tokenizer.all_special_ids)]
         )
@@ -174,7 +176,7 @@ class Generator:
         """Tokens that end a text: the model's and the tokenizer's EOS."""
         own = self.scorer.model.generation_config.eos_token_id
         ends = {self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
-        return {end for end in ends if end is not None}
+        return {end for end in ends if end is not None} | self.ends
 
     def _criteria(self, stop: Sequence[str], start: int) -> Any:
         """Stopping criteria that end each row whose newest text holds a stop string."""
@@ -192,7 +194,7 @@ class Generator:
         return StoppingCriteriaList([stopped] if stop else [])
 
     def _hidden(self, ids: Sequence[int], text: str, stop: Sequence[str]) -> int | None:
-        """The first token of a stop string that `text`, decoded from all of `ids`, hides; else None.
+        """The first token of a stop string that `text`, decoded from `ids`, hides; else None.
 
         Byte tokens that are no UTF-8 together, as where a text begins inside a character, all
         decode to U+FFFD, also those among them that spell a stop string such as a line break.
@@ -213,7 +215,8 @@ class Generator:
         ends = self._ends()
         own = list(takewhile(lambda token: token not in ends, ids))
         ended = len(own) < len(ids)
-        shown = [*own, *ids[len(own) : len(own) + 1]]
+        last = [end for end in ids[len(own) : len(own) + 1] if end not in self.ends]
+        shown = [*own, *last]
         text = str(self.tokenizer.decode(shown, skip_special_tokens=True))
         spelt = self.tokenizer.decode(
             own, skip_special_tokens=False

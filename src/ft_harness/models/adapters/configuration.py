@@ -13,8 +13,8 @@ from peft import PeftConfig
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
 from ft_harness.errors import FtHarnessError, InputError, PolicyError
-from ft_harness.models.adapters.card import CONFIG_FILE
-from ft_harness.models.adapters.folder import AdapterFolder
+from ft_harness.records.adapter_files import CONFIG_FILE
+from ft_harness.records.adapter_folder import AdapterFolder
 
 MAX_RANK = 1024  # as in a recipe
 TYPES = ("LORA", "IA3")

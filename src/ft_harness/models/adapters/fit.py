@@ -14,10 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ft_harness.errors import FtHarnessError, InputError, NonFiniteError
-from ft_harness.models.adapters.card import CONFIG_FILE
 from ft_harness.models.adapters.configuration import peft_config
-from ft_harness.models.adapters.folder import AdapterFolder
 from ft_harness.records import SEQ_CLS
+from ft_harness.records.adapter_files import CONFIG_FILE
+from ft_harness.records.adapter_folder import AdapterFolder
 
 _INNER = "base_model.model."  # before a base module's name, in the keys of a PEFT file
 _HEAD = "ForSequenceClassification"

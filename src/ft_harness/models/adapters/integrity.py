@@ -11,16 +11,16 @@ from typing import Any
 from ft_harness.errors import FtHarnessError, InputError, PolicyError
 from ft_harness.models import base_model
 from ft_harness.models.adapters import configuration, fit, tokens, whole
-from ft_harness.models.adapters.card import (
+from ft_harness.models.folder import leaving
+from ft_harness.models.prompts import PromptForm
+from ft_harness.recipe import ModelSection
+from ft_harness.records.adapter_files import (
     CARD_FILE,
     CONFIG_FILE,
     MODEL_FILE,
     WEIGHTS_FILE,
 )
-from ft_harness.models.adapters.folder import AdapterFolder
-from ft_harness.models.folder import leaving
-from ft_harness.models.prompts import PromptForm
-from ft_harness.recipe import ModelSection
+from ft_harness.records.adapter_folder import AdapterFolder
 
 
 @dataclass(frozen=True)

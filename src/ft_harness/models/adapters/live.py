@@ -18,7 +18,6 @@ from peft import PeftModel
 from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, raise_problems
 from ft_harness.models.adapters import fit, tokens, whole
 from ft_harness.models.adapters.configuration import peft_config
-from ft_harness.models.adapters.folder import AdapterFolder
 from ft_harness.models.adapters.integrity import (
     BaseName,
     other_base,
@@ -34,6 +33,7 @@ from ft_harness.models.encoding import Encoder
 from ft_harness.models.heads import Texts, check_adapter, encode_texts, read_logits
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.records import AdapterInfo, LiveProof
+from ft_harness.records.adapter_folder import AdapterFolder
 
 logger = logging.getLogger(__name__)
 
@@ -297,6 +297,7 @@ def _attach(
     model = base.model
     try:
         model = _load(adapter, base.model).eval()
+        ends = tokens.own_ends(adapter.path, base.tokenizer) if base.head is None else ()
         info = AdapterInfo(
             name=adapter.path.resolve().name,
             path=str(adapter),
@@ -304,13 +305,14 @@ def _attach(
             trainable_parameters=card.trainable_parameters
             if card
             else fit.trained_parameters(adapter),
+            ends=list(ends),
             live_proof=_prove_live(untuned, _read_all(base, model, prompts)),
             unchecked=[*unchecked(adapter, _name(base), base.tokenizer, rows), *unknown],
         )
     except BaseException:
         _detach(model, base, originals)
         raise
-    return replace(base, model=model), info, originals
+    return replace(base, model=model, ends=ends), info, originals
 
 
 def _other_texts(adapter: AdapterFolder, asked: Sequence[str] | None) -> list[FtHarnessError]:

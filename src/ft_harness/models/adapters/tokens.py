@@ -13,7 +13,7 @@ from ft_harness.models.prompts import PromptForm
 from ft_harness.storage import sha256_text
 from ft_harness.storage.strict_files import read_json
 
-TOKENIZER_FILE = "tokenizer.json"
+TOKENIZER_FILE, TOKENIZER_SETTINGS = "tokenizer.json", "tokenizer_config.json"
 _OTHER_FILES = (
     "tokenizer.model",
     "vocab.txt",
@@ -47,7 +47,8 @@ def compare(
         return [], [f"its {TOKENIZER_FILE} was not compared: the base's tokenizer has no such file"]
     try:
         found, notes = _compare_vocabulary(folder, tokenizer, rows)
-        return found + (_other_template(folder, form) if form and not found else []), notes
+        found = found or _other_start(folder, tokenizer)
+        return found or (_other_template(folder, form) if form else []), notes
     except InputError as error:
         return [error], []
 
@@ -113,9 +114,55 @@ def _fault(path: Path, what: str, tokens: list[str]) -> InputError:
     )
 
 
+def own_ends(folder: Path, tokenizer: Any) -> tuple[int, ...]:
+    """Tokens that end an answer by the folder's tokenizer or generation settings, and don't by the
+    base's tokenizer."""
+    found: set[int] = set()
+    config, generation = folder / TOKENIZER_SETTINGS, folder / "generation_config.json"
+    end = _text_of(read_json(config).get("eos_token")) if config.is_file() else None
+    if end is not None and end != tokenizer.eos_token:
+        number = tokenizer.convert_tokens_to_ids(end)
+        if number is not None and tokenizer.convert_ids_to_tokens(number) == end:
+            found.add(int(number))
+    if generation.is_file():
+        named = read_json(generation).get("eos_token_id")
+        ends = named if isinstance(named, list) else [named]
+        found |= {each for each in ends if type(each) is int}
+    return tuple(sorted(found - {tokenizer.eos_token_id}))
+
+
+def _text_of(token: Any) -> str | None:
+    """A special token in tokenizer_config.json: a text, or an object with one."""
+    text = token.get("content") if isinstance(token, dict) else token
+    return text if isinstance(text, str) else None
+
+
+def _other_start(folder: Path, tokenizer: Any) -> list[FtHarnessError]:
+    """The folder's tokenizer must start texts as the base's does, by which prompts are encoded."""
+    path = folder / TOKENIZER_SETTINGS
+    if not path.is_file():
+        return []
+    config = read_json(path)
+    own, base = _text_of(config.get("bos_token")), tokenizer.bos_token
+    named = {"bos_token": (own or base, base)} | {
+        name: (config[name], tokenizer.init_kwargs[name])
+        for name in ("add_bos_token", "add_prefix_space")
+        if config.get(name) is not None and tokenizer.init_kwargs.get(name) is not None
+    }
+    return [
+        InputError(
+            f"{path}: {name} is {there!r}, the base's {here!r}",
+            "a tokenizer that starts texts as the base's does: prompts are encoded by that one",
+            "use the base folder that it was trained on",
+        )
+        for name, (there, here) in named.items()
+        if there != here
+    ]
+
+
 def _other_template(folder: Path, form: PromptForm) -> list[FtHarnessError]:
     """A chat template that the folder brings must be the one that prompts are rendered by."""
-    file, config = folder / "chat_template.jinja", folder / "tokenizer_config.json"
+    file, config = folder / "chat_template.jinja", folder / TOKENIZER_SETTINGS
     own: Any = None
     if file.is_file():
         own = file.read_text(encoding="utf-8", errors="replace")

@@ -7,7 +7,7 @@ from typing import Any
 
 from ft_harness.errors import FtHarnessError, InputError
 from ft_harness.models.adapters.fit import nonfinite_problems, read_tensors
-from ft_harness.models.adapters.folder import AdapterFolder
+from ft_harness.records.adapter_folder import AdapterFolder
 
 
 def problems(adapter: AdapterFolder, empty: Any) -> list[FtHarnessError]:

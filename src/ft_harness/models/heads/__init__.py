@@ -16,7 +16,6 @@ from ft_harness.models.heads.inputs import (
 from ft_harness.models.heads.plan import check_labels, claims_head, class_names, plan_head, problems
 from ft_harness.models.heads.types import Head, HeadPlan
 from ft_harness.models.heads.weights import (
-    HEAD_FILE,
     check_adapter,
     find_init,
     init_metadata,
@@ -25,6 +24,7 @@ from ft_harness.models.heads.weights import (
     own_modules,
     write_init,
 )
+from ft_harness.records.adapter_files import HEAD_FILE
 
 __all__ = [
     "HEAD_FILE",

@@ -18,9 +18,9 @@ from ft_harness.errors import FtHarnessError, InputError, raise_problems
 from ft_harness.models.heads.plan import check_trained
 from ft_harness.models.heads.types import Head, HeadPlan
 from ft_harness.records import SEQ_CLS
+from ft_harness.records.adapter_files import HEAD_FILE
 from ft_harness.storage import sha256_text, write_bytes
 
-HEAD_FILE = "head_init.safetensors"
 _POOLER = re.compile(r"(^|\.)[^.]*pool[^.]*$")
 _HUB = ("revision", "trust_remote_code")
 

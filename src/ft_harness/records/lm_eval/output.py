@@ -8,8 +8,9 @@ evaluation is left out.
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -21,7 +22,7 @@ from ft_harness.records.lm_eval.files import Run, read_results
 from ft_harness.records.lm_eval.samples import Lines
 from ft_harness.records.lm_eval.scores import Totals
 from ft_harness.records.lm_eval.settings import TaskRun, describe_run, names_apart
-from ft_harness.records.schema import SAMPLES_FILE, Record, Sample
+from ft_harness.records.schema import SAMPLES_FILE, Record, Sample, Score
 from ft_harness.storage import write_gzip_lines
 
 _numbers = count()
@@ -156,12 +157,11 @@ def _read_task(
     Raises:
         ValueError: it can't be read, is not whole, or not of these results.
     """
-    lines = Lines(path, None, task_run.output_type, tick)
+    lines = Lines(path, None, task_run.output_type, tick, task_run.gold_field)
     made = [_read_filter(task_run, lines, notes)]
     for name in list(lines.filters)[1:]:
-        made.append(
-            _read_filter(task_run, Lines(path, name, task_run.output_type, lambda _: None), notes)
-        )
+        more = Lines(path, name, task_run.output_type, lambda _: None, task_run.gold_field)
+        made.append(_read_filter(task_run, more, notes))
     return made
 
 
@@ -174,17 +174,64 @@ def _read_filter(task_run: TaskRun, lines: Lines, notes: list[str]) -> tuple[Pat
         )
         wanted = "none" if lines.wanted is None else lines.wanted
         _check_whole(task_run, totals.items)
-        kept, dropped = totals.check(task_run.values(wanted))
+        stated = task_run.values(wanted)
+        kept, dropped = totals.check(stated)
+        reasons = lines.odd_metrics | dropped
+        stated = {
+            name: value
+            for name, value in stated.items()
+            if name not in kept and (name in reasons or _has_filter(task_run, name))
+        }
+        if not kept and not stated:
+            raise ValueError(f"no metric that can be compared: {_list(reasons)}")
     except ValueError:
         with suppress(OSError):
             (folder / SAMPLES_FILE).unlink(missing_ok=True)
         raise
-    reasons = lines.odd_metrics | dropped
-    if reasons:
-        shown = [f"{name} ({reason})" for name, reason in list(reasons.items())[:_FEW]]
-        more = f", and {len(reasons) - _FEW} more" if len(reasons) > _FEW else ""
-        notes.append(f"{lines.path}: not compared: {', '.join(shown)}{more}")
-    return folder, _make_record(task_run, lines, totals, kept)
+    for what, names in (
+        ("shown as lm-eval states it, without interval and p", stated),
+        ("not compared", reasons.keys() - stated.keys()),
+    ):
+        given = {name: reasons.get(name, "no item has it") for name in names}
+        if given:
+            notes.append(f"{lines.path}: {what}: {_list(given)}")
+    record = _make_record(task_run, lines, totals, kept)
+    scores = [*record.scores, *_state_scores(task_run, lines, totals, stated)]
+    return folder, record.model_copy(update={"scores": scores})
+
+
+def _has_filter(task_run: TaskRun, name: str) -> bool:
+    """Whether the results name a metric of lm-eval's by its filter, as they name no number that
+    only describes the samples; `bypass` scores nothing."""
+    return name != "bypass" and any(str(key).startswith(f"{name},") for key in task_run.stated)
+
+
+def _list(reasons: Mapping[str, str]) -> str:
+    shown = [f"{name} ({reason})" for name, reason in sorted(reasons.items())[:_FEW]]
+    more = f", and {len(reasons) - _FEW} more" if len(reasons) > _FEW else ""
+    return ", ".join(shown) + more or "no scores in it"
+
+
+def _state_scores(
+    task_run: TaskRun, lines: Lines, totals: Totals, stated: Mapping[str, float]
+) -> list[Score]:
+    """Metrics that can't be made of the samples, as the results state them."""
+    signature = task_run.signature(lines.wanted)
+    return [
+        Score(
+            metric=name,
+            value=value if math.isfinite(value) else None,
+            low=None,
+            high=None,
+            n=totals.items,
+            n_invalid=0,
+            n_truncated=0,
+            higher_is_better=task_run.higher_is_better.get(name, True),
+            signature=f"metric:{name}|{signature}|as stated",
+            is_stated=True,
+        )
+        for name, value in stated.items()
+    ]
 
 
 def _add(lines: Lines, totals: Totals) -> Iterator[Sample]:
@@ -210,6 +257,7 @@ def _make_record(task_run: TaskRun, lines: Lines, totals: Totals, metrics: Seque
             "file": str(lines.path),
             "filter": name,
             "unchecked": _UNCHECKED,
+            "several_right": lines.several_right,
         }
     )
     signature = task_run.signature(name)
@@ -224,4 +272,5 @@ def _make_record(task_run: TaskRun, lines: Lines, totals: Totals, metrics: Seque
         cost=None,
         provenance=task_run.provenance,
         foreign=foreign,
+        primary_metric=task_run.primary_metric,
     )

@@ -6,6 +6,7 @@ number becomes null.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import math
@@ -32,9 +33,12 @@ class Lines:
 
     Attributes:
         output_type: lm-eval's; None: each line shows it.
+        gold_field: doc field that `doc_to_target` names; None: it is a template, a function, or
+            not known.
         tick: is given the bytes of each line.
         filters: the filters met so far, in their order.
         odd_metrics: metric -> why it can't be compared, met so far.
+        several_right: items with more than one right answer, met so far.
         digest: of all lines, after they were read.
     """
 
@@ -42,8 +46,10 @@ class Lines:
     wanted: str | None
     output_type: str | None
     tick: Callable[[int], object]
+    gold_field: str | None = None
     filters: dict[str, None] = field(default_factory=dict)
     odd_metrics: dict[str, str] = field(default_factory=dict)
+    several_right: int = 0
     digest: str = ""
 
     def __iter__(self) -> Iterator[Sample]:
@@ -98,11 +104,20 @@ class Lines:
         doc = item["doc"] if isinstance(item["doc"], dict) else {"doc": item["doc"]}
         requests = _requests(item.get("arguments"))
         responses, failed = _responses(item.get("filtered_resps"))
-        target = str(item.get("target"))
-        prediction, gold = _answers(
-            requests, responses, target, self.output_type or _guess_type(responses)
-        )
-        scores = self._scores(item)
+        target, scores = str(item.get("target")), self._scores(item)
+        output_type = self.output_type or _guess_type(responses)
+        if output_type == "multiple_choice":
+            choices = _choices(requests, responses)
+            best = _best_choice(responses, len(choices))
+            prediction = None if best is None else choices[best]
+            given = doc.get(self.gold_field) if self.gold_field else None
+            golds = _right_choices(target, given, choices, best, scores.get("acc"))
+        else:
+            generated = output_type == "generate_until" and responses
+            first = responses[0] if generated else None
+            prediction = first.strip() if isinstance(first, str) else None
+            golds = _right_texts(target)
+        self.several_right += len(golds) > 1
         prompt = requests[0][0] if requests else ""
         return Sample(
             item_key=occurrences.key(item_hash(doc)),
@@ -110,7 +125,8 @@ class Lines:
             doc=doc,
             prompt=prompt,
             prompt_hash=_text(item, "prompt_hash") or sha256_text(prompt),
-            target=gold,
+            target=golds[0],
+            targets=golds if len(golds) > 1 else None,
             target_hash=_text(item, "target_hash") or sha256_text(target),
             responses=responses,
             prediction=prediction,
@@ -202,29 +218,64 @@ def _guess_type(responses: Sequence[Any]) -> str:
     return "multiple_choice" if several else "generate_until"
 
 
-def _answers(
-    requests: Sequence[tuple[str, str]], responses: Sequence[Any], target: str, output_type: str
-) -> tuple[str | None, str]:
-    """(what the model answered, what was right), as text; a number of a choice becomes its text,
-    likelihoods are no answer."""
-    if output_type != "multiple_choice":
-        generated = (
-            output_type == "generate_until" and bool(responses) and isinstance(responses[0], str)
-        )
-        return (responses[0].strip() if generated else None), target.strip()
+def _choices(requests: Sequence[tuple[str, str]], responses: Sequence[Any]) -> list[str]:
+    """The choices as text; numbers where each has a context of its own."""
     same = [(context, choice) for context, choice in requests if context == requests[0][0]]
     choices = [choice.strip() for _, choice in same]
-    if len(choices) < 2:  # each choice has a context of its own
-        choices = [str(number) for number in range(len(responses))]
-    gold = (
-        choices[int(target)]
-        if target.isdecimal() and int(target) < len(choices)
-        else target.strip()
-    )
-    values = [
-        each[0] if isinstance(each, list) else -math.inf for each in responses[: len(choices)]
-    ]
-    return (choices[values.index(max(values))] if values else None), gold
+    return choices if len(choices) > 1 else [str(number) for number in range(len(responses))]
+
+
+def _best_choice(responses: Sequence[Any], count: int) -> int | None:
+    values = [each[0] if isinstance(each, list) else -math.inf for each in responses[:count]]
+    return values.index(max(values)) if values else None
+
+
+def _right_choices(
+    target: str, given: Any, choices: Sequence[str], best: int | None, accuracy: Any
+) -> list[str]:
+    """The right choices as text, as lm-eval itself decides them: a number is an index, a text is a
+    choice's own text, a list is a set of indices.
+
+    Args:
+        target: lm-eval's text of what `doc_to_target` gave.
+        given: the doc's own value, which still knows its type; None: not known.
+        best: index of the likeliest choice.
+        accuracy: of this item, which settles what a digit means where its type is not known.
+
+    Source: `ConfigurableTask.doc_to_target` and `process_results` of lm-eval 0.4.
+    """
+    if isinstance(given, str):
+        return [given.strip()]
+    value = given if isinstance(given, int | list) else _literal(target)
+    indices = value if isinstance(value, list) else [value]
+    if not indices or not all(isinstance(i, int) and 0 <= i < len(choices) for i in indices):
+        return [target.strip()]
+    of_index = [choices[index] for index in indices]
+    # "1" may be the second choice or the choice "1": lm-eval scored one of the two
+    is_ambiguous = given is None and target in choices and accuracy in (0.0, 1.0)
+    if is_ambiguous and best is not None and (choices[best] in of_index) != (accuracy == 1.0):
+        return [target]
+    return list(dict.fromkeys(of_index))
+
+
+def _right_texts(target: str) -> list[str]:
+    """One text, or those of a list of texts."""
+    value = _literal(target)
+    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        return [each.strip() for each in dict.fromkeys(value)]
+    return [target.strip()]
+
+
+def _literal(text: str) -> Any:
+    """A number or a list that a text spells; else the text."""
+    if text.isdecimal():
+        return int(text)
+    if not (text.startswith("[") and text.endswith("]")):
+        return text
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return text
 
 
 def _score(value: Any) -> float | list[float] | None:

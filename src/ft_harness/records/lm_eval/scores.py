@@ -145,10 +145,6 @@ class Totals:
                 self._odd[name] = (
                     f"the samples come to {value:.6g}, the results say {stated[name]:.6g}"
                 )
-        if not kept:
-            raise ValueError(
-                f"no metric that can be compared: {_list(self._odd) or 'no scores in it'}"
-            )
         return kept, dict(self._odd)
 
     def _value(self, name: str) -> float | None:
@@ -203,7 +199,3 @@ def _find_fault(metric: Metric, value: float | list[float]) -> str | None:
     if not isinstance(value, list) or (len(value) < _SEVERAL and metric.name not in _PAIRS):
         return "no statistics for each item of which an interval could be made"
     return None
-
-
-def _list(reasons: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} ({reason})" for name, reason in list(reasons.items())[:3])

@@ -60,6 +60,8 @@ class TaskRun:
         stated: "metric,filter" -> value.
         effective: how many docs were scored; None: not said.
         output_type: lm-eval's; None: not said.
+        gold_field: what `doc_to_target` names, if it may be a doc field; None: not said.
+        primary_metric: that the task's metadata declares.
     """
 
     place: tuple[Any, ...]
@@ -71,6 +73,8 @@ class TaskRun:
     stated: Mapping[str, Any]
     effective: int | None
     output_type: str | None
+    gold_field: str | None
+    primary_metric: str | None
     higher_is_better: Mapping[str, bool]
     provenance: dict[str, Any]
 
@@ -145,6 +149,8 @@ def describe_run(run: Run, task: str, content: Mapping[str, Any]) -> TaskRun:
         stated=stated,
         effective=effective if isinstance(effective, int) else None,
         output_type=task_config.get("output_type"),
+        gold_field=_text(task_config.get("doc_to_target")),
+        primary_metric=_text(_object(task_config, "metadata").get("primary_metric")),
         higher_is_better=_directions(_object(_object(content, "higher_is_better"), task)),
         provenance={key: content[key] for key in _PROVENANCE if content.get(key) is not None},
     )
@@ -153,6 +159,10 @@ def describe_run(run: Run, task: str, content: Mapping[str, Any]) -> TaskRun:
 def _object(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = parent.get(name)
     return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _directions(given: Mapping[str, Any]) -> dict[str, bool]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
 from pydantic import ValidationError
 
 from ft_harness.errors import InputError
-from ft_harness.models.heads import HEAD_FILE
-from ft_harness.records import Card, HistoryEntry, LineageEntry, read_kept
+from ft_harness.records.cards import Card, HistoryEntry, LineageEntry
+from ft_harness.records.reading import read_kept
 from ft_harness.storage import write_text
 
 CARD_FILE = "card.json"
+HEAD_FILE = "head_init.safetensors"  # a classification head as it was drawn
 HISTORY_FILE = "history.jsonl"
 LINEAGE_FILE = "lineage.jsonl"
 CONFIG_FILE = "adapter_config.json"
@@ -35,27 +35,6 @@ def read_card(folder: Path) -> Card | None:
         InputError: the card is damaged.
     """
     return read_kept(folder / CARD_FILE, Card, "a card", "delete it and train again")
-
-
-def adapter_folder(name: str) -> Path:
-    """The folder of an adapter: one here, else the hub's, fetched into its cache.
-
-    Raises:
-        InputError: neither.
-    """
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja"]))
-    except Exception as error:  # the hub client raises many types
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise InputError(
-            f"{name}: no such adapter folder, and none on the hub ({reason})",
-            "a PEFT adapter folder",
-            "check the path",
-        ) from error
 
 
 def read_history(folder: Path) -> list[HistoryEntry]:

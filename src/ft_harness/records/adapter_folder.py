@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ft_harness.errors import InputError
-from ft_harness.models.adapters.card import (
+from ft_harness.records.adapter_files import (
     CONFIG_FILE,
     KEPT_FILES,
     MODEL_CONFIG_FILE,
@@ -17,7 +17,7 @@ from ft_harness.models.adapters.card import (
     read_card,
     weights_file,
 )
-from ft_harness.records import Card
+from ft_harness.records.cards import Card
 from ft_harness.storage import canonical_json, sha256_file, sha256_text
 from ft_harness.storage.safetensors_file import TensorInfo, read_header
 from ft_harness.storage.strict_files import parse_json, read_bytes, read_json

@@ -1,0 +1,139 @@
+"""Looking docs up among those of another split: equal prompts by digest, near ones by their
+sketches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ft_harness.data.overlap import SKETCH, Hashes, Prints, SplitOverlap
+
+NEAR = 0.8  # Jaccard index from which two texts are near duplicates
+NEAR_FIELD = 0.5  # of every text field: the same passage with another question is not near
+_MOST_CANDIDATES = 100  # texts that one text is compared with, the likeliest first
+_CHUNK = 1000  # texts looked up together
+_ROUNDING = 1e-9
+
+
+class Index:
+    """A split that docs are looked up in."""
+
+    def __init__(self, prints: Prints) -> None:
+        self._prints = prints
+        self._prompts = {digest for digests in prints.prompts for digest in digests}
+        self._pairs = {digest for digests in prints.pairs for digest in digests}
+        numbers = np.repeat(
+            np.arange(len(prints.keys), dtype=np.uint64), np.diff(prints.texts.ends)
+        )
+        postings = (
+            prints.texts.hashes.astype(np.uint64) << np.uint64(32)
+        ) | numbers  # hash, then number of the text
+        postings.sort()
+        self._numbers = (postings & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+        self._hashes, starts = np.unique(
+            (postings >> np.uint64(32)).astype(np.uint32), return_index=True
+        )
+        self._starts = np.append(starts, len(postings))  # of each hash's texts among the numbers
+
+    def has_prompt(self, digests: Iterable[bytes]) -> bool:
+        return not self._prompts.isdisjoint(digests)
+
+    def has_pair(self, digests: Iterable[bytes]) -> bool:
+        return not self._pairs.isdisjoint(digests)
+
+    def find_near(self, prints: Prints) -> Iterator[bool]:
+        """For each doc, whether one is here whose prompt has at least 0.8 of the shingles of both
+        in common, and each text field 0.5."""
+        for first in range(0, len(prints.keys), _CHUNK):
+            ends = prints.texts.ends[first : first + _CHUNK + 1]
+            hashes = prints.texts.hashes[ends[0] : ends[-1]]
+            order = np.argsort(hashes)  # looked up in ascending order: many times faster
+            places = np.empty(len(hashes), np.int64)
+            places[order] = np.searchsorted(self._hashes, hashes[order])
+            known = (
+                self._hashes.take(places, mode="clip") == hashes
+                if len(self._hashes)
+                else np.zeros(len(hashes), bool)
+            )
+            for number, (start, end) in enumerate(
+                pairwise(end - ends[0] for end in ends), start=first
+            ):
+                candidates = self._candidates(
+                    hashes[start:end], places[start:end][known[start:end]]
+                )
+                yield any(self._is_near(prints, number, int(other)) for other in candidates)
+
+    def _is_near(self, prints: Prints, number: int, other: int) -> bool:
+        if jaccard(prints.texts[number], self._prints.texts[other]) < NEAR - _ROUNDING:
+            return False
+        fields = [
+            (theirs[number], ours[other])
+            for theirs, ours in zip(prints.fields, self._prints.fields, strict=True)
+        ]
+        return all(
+            jaccard(*pair) >= NEAR_FIELD - _ROUNDING for pair in fields if any(map(len, pair))
+        )
+
+    def _candidates(self, sketch: Hashes, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Texts that may be near, the likeliest first; `places` are those of the sketch's hashes
+        that are here at all.
+
+        A near text has all but `spare` of the sketch's hashes, and so most of any half of them. The
+        half that is rarest here names few candidates.
+        """
+        spare = len(sketch) - math.ceil(NEAR * len(sketch) - _ROUNDING)
+        missing = len(sketch) - len(places)
+        if not len(places) or missing > spare:
+            return np.empty(0, np.int64)
+        starts, ends = self._starts[places], self._starts[places + 1]
+        rarest = np.argsort(ends - starts, kind="stable")[: max(spare + 1, len(sketch) // 2)]
+        found = np.concatenate([self._numbers[starts[place] : ends[place]] for place in rarest])
+        shared = np.bincount(found)
+        candidates = np.flatnonzero(shared >= len(rarest) + missing - spare)
+        return candidates[np.argsort(-shared[candidates], kind="stable")][:_MOST_CANDIDATES]
+
+
+def jaccard(left: Hashes, right: Hashes) -> float:
+    """Jaccard index of two texts by their sketches; exact where neither is full, 0 where both are
+    empty.
+
+    Of the smallest hashes of both texts together, the share that both have (Broder 1997, theorem
+    1).
+    """
+    union = np.union1d(left, right)[:SKETCH]
+    if not len(union):
+        return 0.0
+    common = np.intersect1d(left, right, assume_unique=True)
+    return float((common <= union[-1]).sum()) / len(union)
+
+
+def compare(split: str, prints: Prints, against: str, index: Index) -> SplitOverlap:
+    """The docs of a split that also occur in the indexed one."""
+    from tqdm import tqdm
+
+    exact, same, near = 0, 0, 0
+    affected: set[str] = set()
+    found = tqdm(
+        index.find_near(prints), desc=f"Looking for {split} in {against}", total=len(prints.keys)
+    )
+    for key, prompts, pairs, is_near in zip(
+        prints.keys, prints.prompts, prints.pairs, found, strict=True
+    ):
+        is_exact = index.has_prompt(prompts)
+        if is_exact or is_near:
+            exact, near = exact + is_exact, near + (not is_exact)
+            same += is_exact and index.has_pair(pairs)
+            affected.add(key)
+    return SplitOverlap(
+        split=split,
+        against=against,
+        n=len(prints.keys),
+        n_exact=exact,
+        n_same_answer=same,
+        n_near=near,
+        items=sorted(affected),
+    )
