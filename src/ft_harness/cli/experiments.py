@@ -256,5 +256,5 @@ def check(
 
 
 def _count(number: int, noun: str) -> str:
-    """ "no fault", "1 warning", "3 warnings"."""
+    """A number with its noun: no fault, 1 warning, 3 warnings."""
     return f"{number or 'no'} {noun}{'' if number < 2 else 's'}"

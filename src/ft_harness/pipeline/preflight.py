@@ -104,19 +104,19 @@ def check_task(
             f"the task {definition.name} names no split", "test_split, or others", "fix its YAML"
         )
     loaded = load_tasks(definition, splits)
+    findings.facts += [
+        f"task {definition.name} ({definition.task_hash})",
+        _count_docs(loaded),
+        f"{_count_metrics(loaded)} metrics, on mock answers too",
+    ]
     findings.add(check_rows(loaded, privacy=privacy))
     raise_problems(findings.faults)
     findings.add(check_gold(loaded))
     raise_problems(findings.faults)
     data = report_data(loaded)
     findings.notices += data_notices(data)
-    findings.facts += [
-        f"task {definition.name} ({definition.task_hash})",
-        _count_docs(loaded),
-        f"{_count_metrics(loaded)} metrics, on mock answers too",
-        *describe_data(data),
-        *([check_baseline(loaded)] if baseline else []),
-    ]
+    findings.facts += describe_data(data)
+    findings.facts += [check_baseline(loaded)] if baseline else []
     return findings
 
 
@@ -208,6 +208,12 @@ def check(
         definition = find_recipes_task(recipe, trust_code=scope.trust_code)
         loaded = load_tasks(definition, needed_splits(recipe, trains=scope.trains))
         checked = Checked(definition, loaded, findings, form)
+        findings.facts += [
+            f"model {recipe.model.pretrained}",
+            f"task {recipe.task.name} ({definition.task_hash})",
+            _count_docs(loaded),
+            f"{_count_metrics(loaded)} metrics",
+        ]
         _check_loaded(recipe, checked, scope)
     except ProblemsError as error:
         faults += error.problems
@@ -263,10 +269,6 @@ def _check_primary(
 def _facts(recipe: Recipe, checked: Checked, folders: Sequence[Path]) -> list[str]:
     form = checked.form
     return [
-        f"model {recipe.model.pretrained}",
-        f"task {recipe.task.name} ({checked.definition.task_hash})",
-        _count_docs(checked.tasks),
-        f"{_count_metrics(checked.tasks)} metrics",
         *(
             [f"chat template {form.chat_template_hash}", *form.notes]
             if form.apply_chat_template

@@ -4,10 +4,7 @@ on a few docs."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 from lm_eval.api.task import ConfigurableTask
 
@@ -45,8 +42,7 @@ def _score(base: BaseModel, job: Job) -> dict[str, float | None]:
     """The metrics; all of them undefined where memory is not enough, which training itself need not
     know."""
     try:
-        with _weights_apart(base.model):
-            found = attempt(lambda: score_once(base, job))
+        found = attempt(lambda: score_once(base, job))
     except ResourceError as error:
         found, reason = None, error.what
     else:
@@ -54,16 +50,3 @@ def _score(base: BaseModel, job: Job) -> dict[str, float | None]:
     if found is None:
         logger.warning("validation docs are not scored this time: %s", reason)
     return found or dict.fromkeys(job.task.higher_is_better())
-
-
-@contextmanager
-def _weights_apart(model: Any) -> Iterator[None]:
-    """lm-eval ties the weights of each model that it is given; those of an adapter stay apart."""
-    if not hasattr(model, "peft_config"):
-        yield
-        return
-    model.tie_weights = lambda *_, **__: None
-    try:
-        yield
-    finally:
-        del model.tie_weights
