@@ -121,14 +121,6 @@ def draw_losses(kind: str) -> Sides:
     return draw
 
 
-def draw_item_perplexities(
-    generator: np.random.Generator, n: int, gain: float
-) -> tuple[Array, Array]:
-    losses = (-side[:, 0] / side[:, 1] for side in draw_losses("plain")(generator, n, gain))
-    base, tuned = (np.column_stack([np.exp(each), np.zeros(n)]) for each in losses)
-    return base, tuned
-
-
 def draw_ruined(generator: np.random.Generator, n: int, gain: float) -> tuple[Array, Array]:
     """Most texts a little better, 4 % ruined: without a gain the perplexity is the same."""
     tokens, loss = 5.0 + generator.geometric(1 / 20, n), 0.5 + generator.gamma(6, 0.35, n)
@@ -273,7 +265,6 @@ CASES = [
     _case("BLEU near 0.7", "bleu", alone(draw_texts(1.2, 14)), 0.01),
     _case("perplexity, heavy tails", "token_ppl", alone(draw_losses("heavy")), 0.10),
     _case("perplexity, 5 % long texts", "token_ppl", alone(draw_losses("long")), 0.10),
-    _case("item perplexity", "item_ppl", alone(draw_item_perplexities), 0.10),
     _case("perplexity, a few texts ruined", "token_ppl", alone(draw_ruined), 0.03, (*HARD, 1000)),
     _case("accuracy, n uneven clusters", "acc", in_uneven(graded=False), 0.20, (10, 20, 30, 60)),
     _case("token F1, n uneven clusters", "token_f1", in_uneven(graded=True), 0.20, (10, 20, 30, 60)),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import scipy.integrate
 import scipy.optimize
 import scipy.stats
 
@@ -102,8 +103,7 @@ def test_rows_of_a_classification(write: Write) -> None:
     assert (majority.primary, majority.verdict, majority.tuned_settings) == (False, None, None)
     assert (accuracy.base, accuracy.tuned, accuracy.n) == (0.4, 0.7, 100)
     assert accuracy.delta == pytest.approx(0.3)
-    # mid-p: of the exact test's two tails half of what was observed is left out, 2/2^30 - 1/2^30
-    assert accuracy.p == pytest.approx(scipy.stats.binomtest(30, 30, 0.5).pvalue / 2)
+    assert accuracy.p == pytest.approx(0.5**30)  # gained 30, lost 0
     assert accuracy.low is not None
     assert accuracy.high is not None
     assert 0.2 < accuracy.low < 0.3 < accuracy.high < 0.4
@@ -150,9 +150,11 @@ def test_rows_of_generated_answers_have_no_majority_class(write: Write) -> None:
         0.25,
         0.5,
     )
-    # token F1: 2/3 1 0 0 -> 0.41667; 1 1 0 2/3 -> 0.66667
+    # token F1: 2/3 1 0 0 -> 0.41667; 1 1 0 2/3 -> 0.66667. Two items gain 1/3 and 2/3; an
+    # unseen one falls from the base's mean to 0, by 5/12 (or rises). With exponential weights the
+    # unseen fall outweighs both in 1 / (1 + 0.8) / (1 + 1.6) of the cases, which count by half: p
     assert [token_f1.base, token_f1.tuned] == pytest.approx([5 / 12, 2 / 3])
-    assert token_f1.verdict == "no evidence"
+    assert token_f1.p == pytest.approx(1 / 1.8 / 2.6, abs=0.013)
 
 
 def test_shuffled_samples_are_paired_by_item(write: Write) -> None:
@@ -426,8 +428,8 @@ def test_every_adapter_meets_its_base_on_every_split(write: Write) -> None:
 
 
 def test_primary_p_values_are_adjusted_together_where_that_is_asked_for(write: Write) -> None:
-    # gained 5 of 12, lost 0: mid-p 2/32 - 1/32 = 0.03125, significant alone; Holm doubles it
-    pairs = [make_pair(write, 12, 7, 12, task=task) for task in ("one", "two")]
+    # gained 5 of 12, lost 0: p = 1/32 = 0.03125, significant alone; Holm over two doubles it
+    pairs = [make_pair(write, 12, 6, 11, task=task) for task in ("one", "two")]
     alone = find_row(compare(*pairs[0]).rows, "acc")
     assert (alone.p, alone.p_adjusted, alone.verdict) == (0.03125, None, "improved")
     study = aggregate(
@@ -545,7 +547,9 @@ def in_clusters(samples: Sequence[Sample], size: int) -> list[Sample]:
 
 
 def test_items_that_share_a_premise_are_tested_together(write: Write) -> None:
-    """18 items gained in six clusters of three, of 60 in twenty; alone they would give 1 / 2^18."""
+    """18 items gained in six clusters of three, of 60 in twenty: the mid-p of six gained is 1 / 2^6,
+    a normal deviate of 2.42; divided by the root of 20/19 (jackknife) and 21/19 (random weights) and
+    read off Student's distribution of 19 degrees it is 0.037. Alone they would give 1 / 2^18."""
     golds = [number % 2 for number in range(60)]
     base, tuned = (
         in_clusters(label_samples(golds, answers_right(golds, right)), 3) for right in (30, 48)
@@ -557,14 +561,15 @@ def test_items_that_share_a_premise_are_tested_together(write: Write) -> None:
     comparison = compare(*pair)
     accuracy, f1_macro = find_row(comparison.rows, "acc"), find_row(comparison.rows, "f1_macro")
     assert (accuracy.n, accuracy.n_clusters) == (60, 20)
+    deviate = scipy.stats.norm.isf(1 / 128) / math.sqrt(20 / 19 * 21 / 19)
+    assert accuracy.p == pytest.approx(2 * scipy.stats.t.sf(deviate, 19), abs=0.006)
     assert (accuracy.p_method, accuracy.interval_method) == (
         "random weights of clusters, inverts the interval",
         "random weights of clusters",
     )
-    assert accuracy.p is not None
-    # six of six clusters gained: a sign test of them gives 2 / 2^6, its mid-p 1 / 2^6
-    assert 1 / 2**8 < accuracy.p < 2 / 2**6
-    assert f1_macro.p_method == accuracy.p_method
+    assert f1_macro.p is not None
+    assert f1_macro.p < 0.05
+    assert f1_macro.p_method == "random weights of clusters, inverts the interval"
     assert "(test, 60 items in 20 clusters)" in comparison.sentence
     alone = find_row(compare(*make_pair(write, 60, 30, 48)).rows, "acc")
     assert alone.p == pytest.approx(1 / 2**18)
@@ -617,11 +622,12 @@ def test_clusters_of_which_one_item_has_a_score_are_items(write: Write) -> None:
         write(make_record("nli", cluster="premise"), tuned),
     )
     accuracy = find_row(compare(*pair, allow_mismatch=["items"]).rows, "acc")
-    assert (accuracy.n, accuracy.n_clusters, accuracy.p) == (20, None, 1 / 2**6)  # gained 6, lost 0
+    assert (accuracy.n, accuracy.n_clusters, accuracy.p) == (20, None, 1 / 64)  # gained 6, lost 0
 
 
 def test_perplexities_are_compared_as_ratios(write: Write) -> None:
-    """Each item's loss a token falls by 0.1: the ratio is exp(-0.1)."""
+    """Each item's loss a token falls by 0.1, so the ratio is exp(-0.1); the interval has a width all
+    the same."""
     names = ("token_ppl",)
     losses = [1.0 + number % 7 / 5 for number in range(50)]
     sides = [
@@ -645,12 +651,16 @@ def test_perplexities_are_compared_as_ratios(write: Write) -> None:
     assert row.low is not None
     assert row.high is not None
     assert row.low < base * math.expm1(-0.1) < row.high < 0
-    assert row.verdict == "improved"
-    assert str(row.interval_method).endswith("log ratio")
-    # exp(mean loss) is 4.894 and 4.428, the ratio 0.905; the difference is that of the shown digits
-    assert comparison.sentence.startswith(
-        "Token perplexity on demo_nli (test, 50 items) improved from 4.89 to 4.43: -0.46, a factor "
-        f"of 0.905 (95 % interval {row.low:+.2f} to {row.high:+.2f}, p"
+    assert (row.verdict, row.interval_method) == (
+        "improved",
+        "random weights of items, log ratio",
+    )
+    # exp(mean loss) is 4.894 and 4.428, the ratio 0.905
+    assert row.p is not None
+    assert row.p < 0.05
+    assert comparison.sentence == (
+        "Token perplexity on demo_nli (test, 50 items) improved from 4.89 to 4.43: -0.46, a factor of "
+        f"0.905 (95 % interval {row.low:.2f} to {row.high:.2f}, p = {row.p:.3f}, one training seed)."
     )
 
 
@@ -750,15 +760,15 @@ def study_of(pair: Sequence[Evaluation], data: DataReport | None, name: str = "n
 
 
 def test_numbers_without_the_items_that_stand_in_train(write: Write) -> None:
-    """20 items, base right on the first 8, tuned on the first 14. Without items 0, 9 and 10: base 7
-    of 17, tuned 11 of 17; gained are 8, 11, 12, 13 and none is lost: mid-p 2/2^4 - 1/2^4 = 0.0625,
-    of all items 1/2^6."""
+    """20 items, base right on the first 8, tuned on the first 14. Without items 0, 9, 10 and 19:
+    base 7 of 16, tuned 11 of 16; gained are 8, 11, 12, 13 and none is lost, so p = 0.5 ** 4 =
+    0.0625."""
     pair = make_pair(write, 20, 8, 14)
-    study = study_of(pair, make_data(["item0000", "item0009", "item0010"]))
+    study = study_of(pair, make_data(["item0000", "item0009", "item0010", "item0019"]))
     (comparison,) = study.comparisons
     without = comparison.without
     assert without is not None
-    assert (without.base, without.tuned, without.n) == (7 / 17, 11 / 17, 17)
+    assert (without.base, without.tuned, without.n) == (7 / 16, 11 / 16, 16)
     assert without.p == pytest.approx(0.0625)
     assert (without.split, without.metric) == ("test without overlap", "acc")
     assert (without.primary, without.p_adjusted, without.verdict) == (False, None, "no evidence")
@@ -767,16 +777,17 @@ def test_numbers_without_the_items_that_stand_in_train(write: Write) -> None:
         *["test"] * len(comparison.rows),
         "test without overlap",
     ]
-    assert "(test without overlap, 17 items) 41.2 % -> 64.7 % (+23.5 points, " in comparison.finding
+    # 7/16 = 43.8 %, 11/16 = 68.8 %; all items: gained 6, lost 0, p = 1/64
+    assert "(test without overlap, 16 items) 43.8 % -> 68.8 % (+25.0 points, " in comparison.finding
     assert comparison.finding.startswith("No evidence of a difference")
     every = find_row(comparison.rows, "acc")
     assert (every.verdict, every.decided_by, every.p) == (
         "no evidence",
         "items without overlap",
-        1 / 2**6,
+        0.015625,
     )
     assert comparison.cautions[0].startswith(
-        "3 of 20 items also occur in the training data, exactly or nearly: the others decide. "
+        "4 of 20 items also occur in the training data, exactly or nearly: the others decide. "
         "With them accuracy 40.0 % -> 70.0 % (+30.0 points, 95 % interval +"
     )
     assert "p = 0.016" in comparison.cautions[0]
@@ -879,21 +890,27 @@ def test_sentence_of_a_regression(write: Write) -> None:
     )
 
 
-def tango(gained: int, lost: int, n: int) -> tuple[float, float]:
-    """Ends of Tango's interval, by scipy's root finding of the score equation instead of
-    halving."""
+def inverted(gained: int, lost: int, n: int) -> tuple[float, float]:
+    """Ends of the interval that inverts McNemar's mid-p test, by scipy's quadrature and root
+    finding: the share of changed items is a beta variable, and of it the part that is gained."""
+    changed = gained + lost
 
-    def excess(difference: float) -> float:
-        b = -gained - lost + (2 * n - gained + lost) * difference
-        share = (math.sqrt(b * b + 8 * n * lost * difference * (1 - difference)) - b) / (4 * n)
-        variance = n * (2 * share + difference * (1 - difference))
-        return (gained - lost - n * difference) / math.sqrt(variance) - math.copysign(
-            1.959963985, seen - difference
-        )
+    def below(difference: float) -> float:
+        def density(share: float) -> float:
+            parts = [
+                scipy.stats.beta.cdf((difference / share + 1) / 2, *counts)
+                for counts in ((gained + 1, lost), (gained, lost + 1))
+            ]
+            return scipy.stats.beta.pdf(share, changed + 1, n - changed) * sum(parts) / 2
 
-    seen = (gained - lost) / n
-    low = scipy.optimize.brentq(excess, -1 + 1e-9, seen - 1e-9)
-    return low, scipy.optimize.brentq(excess, seen + 1e-9, 1 - 1e-9)
+        spread = 8 * math.sqrt(changed * (n - changed) / n**3)
+        ends = max(1e-9, changed / n - spread), min(1 - 1e-9, changed / n + spread)
+        return scipy.integrate.quad(density, *ends)[0]
+
+    return tuple(
+        scipy.optimize.brentq(lambda d, level=level: below(d) - level, -0.99, 0.99, xtol=1e-5)
+        for level in (0.025, 0.975)
+    )
 
 
 @pytest.mark.parametrize(
@@ -912,7 +929,7 @@ def test_the_majority_class_is_told_by_an_interval(
     write: Write, right: int, said: str | None
 ) -> None:
     sentence = compare(*make_pair(write, 200, 100, right)).sentence
-    low, high = tango(right // 2, (200 - right) // 2, 200)
+    low, high = inverted(right // 2, (200 - right) // 2, 200)
     assert (said is None) == (low > 0)
     assert (said == "below") == (high < 0)
     if said is None:
@@ -937,7 +954,7 @@ def test_sentence_without_evidence_says_what_could_have_been_seen(write: Write) 
     )
     accuracy = find_row(comparison.rows, "acc")
     assert (accuracy.verdict, accuracy.n) == ("no evidence", 100)
-    # mid-p of 6 against 4: (2 * 386 - 210) / 1024 = 0.549; 10 of 100 items change: about 9 points
+    # mid-p of 6 against 4: 2 * (176 + 210 / 2) / 1024 = 0.549; 10 of 100 items change: about 9 points
     start, end = re.split(r"95 % interval -\d\.\d to \+\d\.\d, ", comparison.sentence)
     assert (
         start
@@ -950,7 +967,7 @@ def test_sentence_without_evidence_says_what_could_have_been_seen(write: Write) 
 
 def test_sentence_of_four_items(write: Write) -> None:
     comparison = compare(*make_pair(write, 4, 0, 4))
-    assert find_row(comparison.rows, "acc").verdict == "no evidence"  # mid-p 2/16 - 1/16
+    assert find_row(comparison.rows, "acc").verdict == "no evidence"  # p = 1 / 2^4
     said = "p = 0.062, one training seed); 4 items can't show any difference."
     assert said in comparison.sentence
     assert comparison.headline.decided_by is None  # interval and test agree

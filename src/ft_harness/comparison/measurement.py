@@ -30,7 +30,7 @@ class Difference:
         interval: 95 % interval of delta.
         interval_method, p_method: the rules for interval and p.
         no_interval: why there is neither interval nor p: "undefined" (the value is), "too few items
-            for an interval", or "descriptive" (the metric is biased by the number of items); None:
+            for an interval", or "descriptive" (no interval holds for this metric); None:
             there are both.
     """
 

@@ -32,8 +32,7 @@ class Metric:
         edges_of: what `edges` gives; None: the ends of a mean.
         weight: column of the statistics by which the value weights items, such as tokens; None:
             items count alike.
-        descriptive: the value is biased by the number of items, so that it has no interval, no
-            test and no verdict.
+        descriptive: no interval holds for it, so that it has none, no test and no verdict.
         version: part of a score's identity; raise it when the same answers give another value.
     """
 

@@ -118,7 +118,7 @@ def _edges(statistics: Sums, reach: float) -> Sums:
     place = np.arange(len(golds))
     edges[place, 0, golds, 0] = 1
     edges[place, 1, golds, 2] = edges[place, 1, others, 1] = 1
-    return edges.reshape(len(golds), 2, 3 * len(counts))  # none, where one label alone occurs
+    return edges.reshape(len(golds), 2, statistics.shape[1])
 
 
 def label_edges(statistics: Sums, reach: float) -> Sums:

@@ -40,32 +40,20 @@ def _edges(statistics: Sums, reach: float) -> Sums:
     return np.array([[[-low * length, length], [-high * length, length]]])
 
 
-def _item_edges(statistics: Sums, reach: float) -> Sums:
-    """As `_edges`, of the logarithms of items' own perplexities."""
-    losses = np.log(statistics[statistics[:, 0] > 0, 0])
-    if not len(losses):
-        return np.zeros((0, 2, 2))
-    low, high = max(0.0, losses.mean() - reach * losses.std()), losses.mean() + reach * losses.std()
-    return np.exp([[[low], [high]]]) * [1.0, 0.0]
-
-
 METRICS = [
     Metric(
         name,
-        aggregate,
+        _perplexity,
         higher_is_better=False,
         scale=math.inf,
         digits=2,
-        edges_of=edges,
-        weight=weight,
+        edges_of=_edges,
+        weight=1,
     )
-    for name, (aggregate, edges, weight) in {
-        "token_ppl": (_perplexity, _edges, 1),
-        "item_ppl": (_item_mean, _item_edges, None),
-        "byte_ppl": (_perplexity, _edges, 1),
-        "char_ppl": (_perplexity, _edges, 1),
-    }.items()
+    for name in ("token_ppl", "byte_ppl", "char_ppl")
 ]
+# a mean of exponentials: a few items make it, and no interval holds for fewer than thousands
+METRICS.insert(1, Metric("item_ppl", _item_mean, False, scale=math.inf, digits=2, descriptive=True))
 _DEFINITIONS = {
     "token_ppl": "exp(-sum ll / sum tokens), tokens of the answer or text, no BOS or EOS",
     "item_ppl": "mean over docs of exp(-ll / tokens), tokens of the answer, no BOS or EOS",

@@ -135,9 +135,8 @@ def _find_shape(sample: Sample, measure: Measure) -> _Shape:
     Source: MacKinnon, Nielsen and Webb (2023), Journal of Applied Econometrics 38:671-694; Bell
         and McCaffrey (2002), Survey Methodology 28:169-181; Efron (1987), JASA 82:171-185.
     """
-    units, is_open = sample.units, math.isinf(measure.scale)
-    is_skew = is_open and len(sample.sides) == 1
-    if sample.clusters is None and not is_open:
+    units, is_skew = sample.units, math.isinf(measure.scale) and len(sample.sides) == 1
+    if sample.clusters is None and measure.weight is None:
         return _Shape()
     number, totals, counts = units.number, units.totals, units.counts
     moved = float(sample.value(measure, totals)) - sample.value(measure, totals - units.rows)
@@ -158,7 +157,8 @@ def _find_shape(sample: Sample, measure: Measure) -> _Shape:
     degrees = number - 1.0
     if measure.weight is not None:
         degrees, excess = min(degrees, _degrees(shares, counts)), math.sqrt(excess)
-    # the variance of random weights is too small by the second factor
+    # random weights have a variance that is too small by (n - 1) / (n + 1); the jackknife corrects
+    # a part of this again, so that intervals of few units are a little long
     return _Shape(
         degrees=degrees,
         excess=math.sqrt(excess * (number + 1) / (number - 1)),

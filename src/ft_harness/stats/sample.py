@@ -111,7 +111,9 @@ class Sample:
             return np.zeros_like(self.units.totals), np.zeros_like(self.units.totals)
         if len(edges) == 1:
             rows = edges[0].reshape(-1, edges[0].shape[-1])
-        elif len(edges[0]) == 1:  # an average item of one side, at either end on the other
+        elif (
+            len(edges[0]) == 1 and not measure.binary
+        ):  # an average item of one side, at either end on the other
             base, tuned = (
                 np.broadcast_to(side.mean(axis=0), edge[0].shape)
                 for side, edge in zip(self.sides, edges, strict=True)
@@ -122,11 +124,14 @@ class Sample:
             rows = np.concatenate(
                 [np.hstack([edges[0][:, one], edges[1][:, other]]) for one, other in pairs]
             )
+        nothing = np.zeros_like(self.units.totals)
+        if not len(rows):
+            return nothing, nothing
         rows = np.column_stack([rows, np.ones(len(rows))])
         moved = self.value(measure, self.units.totals + rows)
         rows, moved = rows[np.isfinite(moved)], moved[np.isfinite(moved)]
         if not len(rows):
-            return np.zeros_like(self.units.totals), np.zeros_like(self.units.totals)
+            return nothing, nothing
         together = self._moving_together(measure) if len(edges[0]) == 1 else 1.0
         return together * rows[np.argmin(moved)], together * rows[np.argmax(moved)]
 
