@@ -251,10 +251,11 @@ def _check_primary(recipe: Recipe, loaded: Mapping[Split, RenderedTask]) -> list
     declared, known = declared_primary(task, recipe.eval), list(task.higher_is_better())
     if declared is None or declared in known:
         return []
+    name = task.config.task.partition("@")[0]
     where = "eval.primary_metric" if recipe.eval.primary_metric else "metadata.primary_metric"
     return [
         InputError(
-            f"{where}: {task.config.task} does not score {declared!r}{suggest(declared, known)}",
+            f"{where}: {name} does not score {declared!r}{suggest(declared, known)}",
             f"one of {', '.join(known)}",
             f"change {where}, or add the metric to the task's metric_list",
         )
