@@ -23,7 +23,7 @@ from ft_harness.stats import (
     score_interval,
     wilson_interval,
 )
-from ft_harness.stats.confidence import _degrees
+from ft_harness.stats.weighting import _degrees
 from ft_harness.stats.units import make_units
 
 Array = NDArray[np.float64]

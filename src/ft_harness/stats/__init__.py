@@ -1,6 +1,6 @@
 """Intervals, paired tests, multiple testing, training seeds and power; knows arrays, not models."""
 
-from ft_harness.stats.confidence import Confidence, confidence, score_interval
+from ft_harness.stats.weighting import Confidence, confidence, score_interval
 from ft_harness.stats.holm import holm
 from ft_harness.stats.independent import Estimate, independent_difference
 from ft_harness.stats.power import (

@@ -129,13 +129,13 @@ def _find_shape(sample: Sample, measure: Measure) -> _Shape:
 
     Clusters: the jackknife's standard error and Student's quantile for their number. Weighted
     items: the standard error halfway to the jackknife's (on the scale of the logarithm) and the
-    degrees of freedom that their weights leave. One unbounded value: also a correction for
-    skewness, where it lengthens the interval; differences are less skewed than it is uncertain.
+    degrees of freedom that their weights leave. Unbounded values: also a correction for skewness,
+    where it lengthens the interval.
 
     Source: MacKinnon, Nielsen and Webb (2023), Journal of Applied Econometrics 38:671-694; Bell
         and McCaffrey (2002), Survey Methodology 28:169-181; Efron (1987), JASA 82:171-185.
     """
-    units, is_skew = sample.units, math.isinf(measure.scale) and len(sample.sides) == 1
+    units, is_open = sample.units, math.isinf(measure.scale)
     if sample.clusters is None and measure.weight is None:
         return _Shape()
     number, totals, counts = units.number, units.totals, units.counts
@@ -162,7 +162,7 @@ def _find_shape(sample: Sample, measure: Measure) -> _Shape:
     return _Shape(
         degrees=degrees,
         excess=math.sqrt(excess * (number + 1) / (number - 1)),
-        skewness=float(counts @ moved**3) / squares**1.5 / 6 if is_skew and squares > 0 else 0.0,
+        skewness=float(counts @ moved**3) / squares**1.5 / 6 if is_open and squares > 0 else 0.0,
     )
 
 
