@@ -23,8 +23,8 @@ from ft_harness.stats import (
     score_interval,
     wilson_interval,
 )
-from ft_harness.stats.weighting import _degrees
 from ft_harness.stats.units import make_units
+from ft_harness.stats.weighting import _degrees
 
 Array = NDArray[np.float64]
 Clusters = NDArray[np.int64] | None

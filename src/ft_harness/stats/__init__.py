@@ -1,6 +1,5 @@
 """Intervals, paired tests, multiple testing, training seeds and power; knows arrays, not models."""
 
-from ft_harness.stats.weighting import Confidence, confidence, score_interval
 from ft_harness.stats.holm import holm
 from ft_harness.stats.independent import Estimate, independent_difference
 from ft_harness.stats.power import (
@@ -16,6 +15,7 @@ from ft_harness.stats.sample import DEFAULT_RESAMPLING, Measure, Resampling, Sam
 from ft_harness.stats.seeds import SeedSpread, seed_spread
 from ft_harness.stats.shares import mcnemar_mid_p, paired_interval, wilson_interval
 from ft_harness.stats.units import influence
+from ft_harness.stats.weighting import Confidence, confidence, score_interval
 
 __all__ = [
     "ALPHA",
