@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def task_yamls_dir() -> Path:
-    """The shipped task YAMLs: beside the installed package, else in the checkout."""
+    """The shipped task YAMLs: next to the installed package, else in the checkout."""
     installed = PACKAGE / "task_yamls"
     return installed if installed.is_dir() else PACKAGE.parents[1] / "task_yamls"
 

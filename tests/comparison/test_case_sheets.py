@@ -360,7 +360,7 @@ def test_the_report_names_the_slices_that_lost_and_gained(
     verdicts = [row[-1] for row in shown.values()]
     assert verdicts == ["lost"] * verdicts.count("lost") + ["gained"] * verdicts.count("gained")
     assert [getattr(cell, "text", cell) for cell in shown["negation: yes"]] == [
-        *("negation: yes", "40", "100 %", "25 %", "-75"),
+        *("negation: yes", "40", "100.0 %", "25.0 %", "-75.0"),
         shown["negation: yes"][5].text,  # the interval, which the tests of stats are about
         *("< 0.001", "0", "30", "lost"),
     ]

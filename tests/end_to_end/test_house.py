@@ -200,7 +200,11 @@ def test_budgets_of_files():
 
 def test_lines_of_documents_and_code_are_short():
     root = PACKAGE.parents[1]
-    documents = [*root.glob("*.md"), *(root / "docs").rglob("*.md")]
+    documents = [*root.glob("*.md"), *(root / "docs").glob("*.md")]  # folders hold made reports too
+    documents += [
+        *(root / "docs" / "decisions").glob("*.md"),
+        *(root / "docs" / "metrics").glob("*.md"),
+    ]
     assert len(documents) > 20
     wide = [
         f"{path.name}:{number}"

@@ -113,7 +113,7 @@ def test_check_forecasts_every_protocol(ft, tmp_path: Path, questions: Path):
     code, out, err = check(ft, tmp_path, questions, "demo_qa", section)
     assert code == 0, err
     assert "24 docs scored with base and tuned each" in out  # 6 docs x 2 x 2
-    assert out.count("behind 2 examples") == 1
+    assert out.count("after 2 examples") == 1
     assert out.count("of the first 6 prompts will be cut") == 2
 
 

@@ -29,7 +29,7 @@ SHIPPED = sorted(
     - {TEMPLATE}
 )
 MINIMAL = "task: {name: demo_nli}\n"
-GOLDEN = "a640e1d5327839e15801309f27646ff15fa3850b62866a90b6c896e9e0b1a8ad"
+GOLDEN = "3365e78fbb180e5388f29ad6586060d86d90bdce4983fadcf7be9a7daf076159"
 
 
 def write(folder: Path, text: str = MINIMAL) -> Path:

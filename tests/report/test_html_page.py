@@ -75,7 +75,7 @@ class Elements(HTMLParser):
 
 HEAD = '<svg viewBox="0 0 10 10" role="img" aria-labelledby="f1-title" aria-describedby="f1-desc" '
 HEAD += 'stroke-linejoin="round" stroke-linecap="butt"><title id="f1-title">A &lt;b&gt;</title>'
-HEAD += '<desc id="f1-desc">The numbers drawn here are in the csv file of the figure, beside the report.</desc>'
+HEAD += '<desc id="f1-desc">The numbers drawn here are in the csv file of the figure, next to the report.</desc>'
 
 
 @pytest.mark.parametrize(

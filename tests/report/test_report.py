@@ -539,11 +539,11 @@ def lines_under(study: Study, title: str) -> list[str]:
 def test_what_was_not_measured_is_said():
     # snli has three splits and squad one; one seed each, no control task, no data report
     assert lines_under(make_study(), "What was not measured") == [
-        "squad_custom: the train split was not scored: whether the adapter learnt its examples by heart is not known.",
+        "squad_custom: the train split was not scored: whether the adapter memorised its examples is not known.",
         "squad_custom: the validation split was not scored: a choice made on the test split would not show.",
-        "snli_lora: whether test items also stand in its training data was not looked at.",
-        "squad_lora: whether test items also stand in its training data was not looked at.",
-        "One training seed: the intervals are about the choice of items, and say nothing of other seeds.",
+        "snli_lora: whether test items also occur in its training data was not checked.",
+        "squad_lora: whether test items also occur in its training data was not checked.",
+        "One training seed: the intervals cover the choice of items, and say nothing of other seeds.",
         "No control task was scored: what the training cost on other tasks is not known.",
     ]
 
@@ -579,7 +579,7 @@ def test_parts_and_samples_are_said(changed: dict[str, object], said: str):
 
 def test_an_adapter_without_card_is_said():
     study = make_study().model_copy(update={"adapters": []})
-    assert "snli_lora: its card was not at hand" in " ".join(
+    assert "snli_lora: its card was not found" in " ".join(
         lines_under(study, "What was not measured")
     )
 

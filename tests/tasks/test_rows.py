@@ -216,6 +216,16 @@ def test_equal_and_empty_choices_of_any_row_are_found(tmp_path: Path):
     assert "mine@train: an empty choice in 1 of 6 rows (row 5, counted from 0): ['x', ' ']" in texts
 
 
+def test_rows_that_cannot_be_rendered_are_counted_and_hide_no_others(tmp_path: Path):
+    """Case F11: null in one row, equal choices in others."""
+    rows = rows_of_choices(*[["x", "y"]] * 6)
+    rows[2]["c"], rows[4]["c"], rows[5]["c"] = ["x", None], ["x", None], ["y", "y"]
+    first, second, *_ = check(tmp_path, CHOSEN, rows).faults
+    assert "mine@train, row 2 (counted from 0): doc_to_choice gives ['x', None]" in first.what
+    assert first.what.endswith("(2 such rows)")
+    assert second.what.startswith("mine@train: equal choices in 1 of 6 rows (row 5, ")
+
+
 def test_another_number_of_choices_is_a_notice_with_rows(tmp_path: Path):
     good = ["x", "y"]
     found = check(tmp_path, CHOSEN, rows_of_choices(good, good, ["x", "y", "z"], good))
@@ -361,5 +371,5 @@ def test_check_counts_faults_too(ft, tmp_path: Path):
     tasks = put(tmp_path, GENERATED, [{"q": f"q {i}", "a": "yes"} for i in range(4)])
     code, out, err = ft("check", "mine", "--include-path", tasks)
     assert code == 3
-    assert out.splitlines()[0] == "1 fault, 2 warnings, 0 things looked at"
+    assert out.splitlines()[0] == "1 fault, 2 warnings, 3 things looked at"
     assert_three_lines(err, "all 4 right answers are equal")

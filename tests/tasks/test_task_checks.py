@@ -447,7 +447,7 @@ def test_includes_below_the_folder_and_of_ours_are_fine(folder: Path):
     text = MINE.replace(METRICS, "")
     assert load(folder, "include: lists/acc.yml\n" + text).higher_is_better() == {"acc": True}
     ours = task_yamls_dir() / "metric_lists" / "negative_positive.yml"
-    assert len(load(folder, f"include: {json.dumps(str(ours))}\n" + text).higher_is_better()) == 16
+    assert len(load(folder, f"include: {json.dumps(str(ours))}\n" + text).higher_is_better()) == 20
     put(folder / "lists", METRICS.replace("mean", "!function os.abort"), "acc.yml")
     with pytest.raises(PolicyError, match=r"os\.abort"):
         load(folder, "include: lists/acc.yml\n" + text)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import shlex
 import signal
 import sys
 import warnings
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -49,6 +52,37 @@ TrustOption = Annotated[
 ]
 HERE = Path()
 _STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+
+
+Options = dict[str, Any]
+
+
+def with_options(
+    parameter: str, options: Mapping[str, tuple[Any, Any]]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A decorator: the command gets these options, name -> (type, default), as one dictionary in
+    place of a parameter."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True)
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        kept = [
+            each.replace(kind=keyword) for name, each in own.parameters.items() if name != parameter
+        ]
+        added = [
+            inspect.Parameter(name, keyword, default=default, annotation=annotation)
+            for name, (annotation, default) in options.items()
+        ]
+
+        @wraps(command)
+        def call(**given: Any) -> None:
+            chosen = {name: given.pop(name) for name in options}
+            command(**{parameter: chosen}, **given)
+
+        vars(call)["__signature__"] = own.replace(parameters=[*kept, *added])
+        return call
+
+    return decorate
 
 
 class Stopped(BaseException):

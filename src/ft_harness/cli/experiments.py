@@ -15,6 +15,7 @@ from ft_harness.cli.app import (
     HERE,
     IncludeOption,
     NameOption,
+    Options,
     OutOption,
     RecipeArgument,
     SetOption,
@@ -22,6 +23,7 @@ from ft_harness.cli.app import (
     TrustOption,
     app,
     say,
+    with_options,
 )
 from ft_harness.errors import raise_problems
 
@@ -216,36 +218,44 @@ def power(
     print("\n".join(describe_power(results, n, base, Target(metric, effect, correlation))))
 
 
+_LOOKS: dict[str, tuple[Any, Any]] = {
+    "baseline": (
+        Annotated[
+            bool, typer.Option("--baseline", help="what the last text field alone gives away")
+        ],
+        False,
+    ),
+    "privacy": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--privacy-check/--no-privacy-check",
+                help="look for e-mail addresses, card numbers and keys in the training text",
+            ),
+        ],
+        True,
+    ),
+}
+
+
 @app.command()
+@with_options("looks", _LOOKS)
 def check(
     what: Annotated[
         list[str], typer.Argument(help="recipes (files or adapter folders) and names of tasks")
     ],
+    looks: Options,
     set_: SetOption = [],  # noqa: B006
     include_path: IncludeOption = None,
     trust_task_code: TrustOption = False,
-    baseline: Annotated[
-        bool, typer.Option("--baseline", help="what the last text field alone gives away")
-    ] = False,
-    privacy_check: Annotated[
-        bool,
-        typer.Option(
-            "--privacy-check/--no-privacy-check",
-            help="look for e-mail addresses, card numbers and keys in the training text",
-        ),
-    ] = True,
     out: OutOption = HERE,
 ) -> None:
     """Find every fault of recipes, tasks and data before compute is spent; --set data.source=FILE
     works for both."""
     from ft_harness.pipeline.checks import CheckOptions, check_all
 
-    found = check_all(
-        what,
-        CheckOptions(
-            set_, include_path, out, command_line(), trust_task_code, baseline, privacy_check
-        ),
-    )
+    options = CheckOptions(set_, include_path, out, command_line(), trust_task_code, **looks)
+    found = check_all(what, options)
     counts = [_count(len(found.faults), "fault"), _count(len(found.notices), "warning")]
     print(f"{counts[0]}, {counts[1]}, {len(found.facts)} things looked at")
     for notice in found.notices:
@@ -256,5 +266,5 @@ def check(
 
 
 def _count(number: int, noun: str) -> str:
-    """ "no fault", "1 warning", "3 warnings"."""
+    """A number with its noun: no fault, 1 warning, 3 warnings."""
     return f"{number or 'no'} {noun}{'' if number < 2 else 's'}"

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ft_harness.cli.app import HERE, OutOption, app, say
+from ft_harness.cli.app import HERE, Options, OutOption, app, say, with_options
 from ft_harness.cli.experiments import command_line, print_study
 from ft_harness.errors import IncompleteError
 
@@ -19,7 +16,6 @@ if TYPE_CHECKING:
     from ft_harness.comparison.aggregator import Study
     from ft_harness.pipeline.reports import Layout
 
-Options = dict[str, Any]
 _LAYOUT: dict[str, tuple[Any, Any]] = {
     "formats": (
         Annotated[
@@ -99,25 +95,6 @@ _LAYOUT: dict[str, tuple[Any, Any]] = {
 NameOption = Annotated[str, typer.Option("--name", help="name of the report's folder")]
 
 
-def _takes_layout(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the options of `_LAYOUT` in place of its parameter `layout`."""
-    own = inspect.signature(command, eval_str=True)
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    kept = [each.replace(kind=keyword) for name, each in own.parameters.items() if name != "layout"]
-    shared = [
-        inspect.Parameter(name, keyword, default=default, annotation=annotation)
-        for name, (annotation, default) in _LAYOUT.items()
-    ]
-
-    @wraps(command)
-    def call(**given: Any) -> None:
-        layout = {name: given.pop(name) for name in _LAYOUT}
-        command(layout=layout, **given)
-
-    vars(call)["__signature__"] = own.replace(parameters=[*kept, *shared])
-    return call
-
-
 def _make_layout(given: Options) -> Layout:
     from ft_harness.pipeline.reports import make_layout
 
@@ -125,7 +102,7 @@ def _make_layout(given: Options) -> Layout:
 
 
 @app.command()
-@_takes_layout
+@with_options("layout", _LAYOUT)
 def report(
     results: Annotated[
         list[Path],
@@ -148,7 +125,7 @@ def report(
 
 
 @app.command()
-@_takes_layout
+@with_options("layout", _LAYOUT)
 def compare(
     base: Annotated[Path, typer.Argument(help="folder of one evaluation, or lm-eval's own output")],
     tuned: Annotated[Path, typer.Argument(help="folder of the other")],

@@ -81,10 +81,12 @@ def _summarize(group: Sequence[Evaluation], metrics: Sequence[str]) -> Untuned:
     scores = [_score_of(record, metric) for record in records]
     values = [score.value if score else None for score in scores]
     known = [value for value in values if value is not None]
-    low, high = (scored[metric].low, scored[metric].high) if len(group) == 1 else (None, None)
+    own = scored[metric].low, scored[metric].high
+    low, high = own if len(group) == 1 else (None, None)
     same_items = len({record.settings.data_hash for record in records}) == 1
     if same_items and len(known) == len(group) > 1:
         low, high = _interval(metric, values, [each.statistics(metric) for each in outcomes])
+        low, high = own if low == high else (low, high)  # no repeat differs, and no item
     settings = {
         key: value
         for key, value in first.settings.model_dump().items()

@@ -18,7 +18,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import pyarrow
 from numpy.typing import NDArray
+from pyarrow import types
 
 from ft_harness.errors import ResourceError
 
@@ -117,8 +119,6 @@ class ArrowFile:
             self._write_batch()
 
     def _write_batch(self) -> None:
-        import pyarrow
-
         if not self._pending:
             return
         known = {} if self._schema is None else {part.name: part.type for part in self._schema}
@@ -144,8 +144,6 @@ class ArrowFile:
 
     def _write(self, arrays: Mapping[str, Any]) -> None:
         """Write columns of equal length in the types of the file; those it lacks are null."""
-        import pyarrow
-
         length = len(next(iter(arrays.values())))
         columns = [
             _convert(arrays.get(part.name, pyarrow.nulls(length)), part.type)
@@ -155,8 +153,6 @@ class ArrowFile:
 
     def _fit_schema(self, wider: Any) -> None:
         """Open the file, or write it anew where its types are too narrow."""
-        import pyarrow
-
         if self._schema is None:
             self._open(wider)
         if wider == self._schema:
@@ -170,8 +166,6 @@ class ArrowFile:
         narrow.unlink()
 
     def _open(self, schema: Any) -> None:
-        import pyarrow
-
         self._schema = schema
         self._sink = pyarrow.OSFile(str(self._path), "wb")
         self._writer = pyarrow.ipc.new_stream(self._sink, schema)
@@ -212,15 +206,11 @@ def _register_json_text() -> None:
 
 def _json_type() -> Any:
     """The Arrow type of columns that hold JSON; no other column has it."""
-    import pyarrow
-
     return pyarrow.large_string()
 
 
 def _to_array(values: list[Any], known: Any) -> Any:
     """The values as an Arrow array, of JSON where that alone keeps them as they are."""
-    import pyarrow
-
     if known != _json_type():
         try:
             array = pyarrow.array(values)
@@ -233,8 +223,6 @@ def _to_array(values: list[Any], known: Any) -> Any:
 
 
 def _to_json(values: Iterable[Any]) -> Any:
-    import pyarrow
-
     texts = [
         None if value is None else json.dumps(value, ensure_ascii=False, default=str)
         for value in values
@@ -245,8 +233,6 @@ def _to_json(values: Iterable[Any]) -> Any:
 def _is_exact(array: Any, values: Sequence[Any]) -> bool:
     """Whether the array gives back the values as they are: it turns ints next to floats into
     floats, and gives objects the keys of all."""
-    from pyarrow import types
-
     inner = array.type
     while types.is_list(inner):
         inner = inner.value_type
@@ -260,9 +246,6 @@ def _is_exact(array: Any, values: Sequence[Any]) -> bool:
 
 def _common_type(one: Any, other: Any) -> Any:
     """The type that holds the values of both as they are: the JSON type if no other does."""
-    import pyarrow
-    from pyarrow import types
-
     if one == other or types.is_null(other):
         return one
     if types.is_null(one):
@@ -279,9 +262,6 @@ def _common_type(one: Any, other: Any) -> Any:
 
 
 def _convert(array: Any, kind: Any) -> Any:
-    import pyarrow
-    from pyarrow import types
-
     if array.type == kind:
         return array
     if types.is_null(array.type):

@@ -20,6 +20,7 @@ from ft_harness.data.values import (
     find_value,
     kind_of,
     missing,
+    read_answers,
     read_fields,
     read_value,
 )
@@ -315,7 +316,7 @@ class DocReader:
         """Make the label an index and the answers a list, and add what the options add."""
         options = self._options
         if ANSWERS in doc:
-            doc[ANSWERS] = _read_answers(doc[ANSWERS], place)
+            doc[ANSWERS] = read_answers(doc[ANSWERS], place)
         if (options.stratified or options.balanced) and LABEL not in doc:
             raise InputError(
                 f"{part.where}: no label to sample by (fields: {', '.join(map(str, doc))})",
@@ -378,27 +379,3 @@ class DocReader:
 
 def _hashable(value: Any) -> Any:
     return value if isinstance(value, str | int | float) else repr(value)
-
-
-def _read_answers(value: Any, place: str) -> Any:
-    """The texts of answers in SQuAD's shapes, `{"text": [...], ...}` or `[{"text": ...}, ...]`,
-    each once; other values as they are.
-
-    Raises:
-        InputError: a shape without `text`, which would pass for a question without an answer.
-    """
-    listed = [value] if isinstance(value, dict) else value
-    nested = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
-    if not nested:
-        return value
-    texts: list[Any] = []
-    for each in nested:
-        if "text" not in each:
-            raise InputError(
-                f"{place}: {ANSWERS} holds {', '.join(map(str, each)) or 'nothing'}, and no text",
-                "answers with a key text: a list of texts, empty where there is no answer",
-                "rename the key in the data, or map another column: data.columns={answers: [...]}",
-            )
-        found = each["text"]
-        texts += found if isinstance(found, list) else [found] if found is not None else []
-    return list(dict.fromkeys(texts))

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
+import pyarrow.parquet
+
 from ft_harness.data.layout import Layout
 from ft_harness.data.text_files import Placed, open_bytes
 from ft_harness.errors import ConfigError, InputError
@@ -15,8 +17,6 @@ from ft_harness.errors import ConfigError, InputError
 
 def read_parquet(path: Path, _: Layout) -> Iterator[Placed]:
     """A row for each row; maps become objects."""
-    import pyarrow.parquet
-
     index = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
@@ -33,8 +33,6 @@ def read_parquet(path: Path, _: Layout) -> Iterator[Placed]:
 def parquet_label_names(path: Path) -> dict[str, list[str]]:
     """Column -> names of its labels in index order, as the datasets library notes them in a
     parquet file."""
-    import pyarrow.parquet
-
     try:
         metadata = pyarrow.parquet.read_schema(path).metadata or {}
         noted = json.loads(metadata.get(b"huggingface", b"{}"))

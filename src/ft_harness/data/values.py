@@ -128,3 +128,27 @@ def kind_of(value: Any) -> str:
         if not any(other != kind and other.startswith(kind) for other in kinds)
     )
     return f"list of {' and '.join(widest)}" if widest else "list"
+
+
+def read_answers(value: Any, place: str) -> Any:
+    """The texts of answers in SQuAD's shapes, `{"text": [...], ...}` or `[{"text": ...}, ...]`,
+    each once; other values as they are.
+
+    Raises:
+        InputError: a shape without `text`, which would pass for a question without an answer.
+    """
+    listed = [value] if isinstance(value, dict) else value
+    nested = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    if not nested:
+        return value
+    texts: list[Any] = []
+    for each in nested:
+        if "text" not in each:
+            raise InputError(
+                f"{place}: answers holds {', '.join(map(str, each)) or 'nothing'}, and no text",
+                "answers with a key text: a list of texts, empty where there is no answer",
+                "rename the key in the data, or map another column: data.columns={answers: [...]}",
+            )
+        found = each["text"]
+        texts += found if isinstance(found, list) else [found] if found is not None else []
+    return list(dict.fromkeys(texts))

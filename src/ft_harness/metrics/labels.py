@@ -37,7 +37,7 @@ def _f1(sums: Sums, n: int) -> Values:
 
 def _by_class(sums: Sums) -> Sums:
     """[..., 3 x classes] -> [..., classes, 3]: tp, fp, fn."""
-    return sums.reshape(*sums.shape[:-1], -1, 3)
+    return sums.reshape(*sums.shape[:-1], sums.shape[-1] // 3, 3)
 
 
 def _macro(measure: Callable[[Sums, int], Values]) -> Callable[[Sums, int], Values]:

@@ -82,12 +82,11 @@ def _warn(reason: str) -> None:
 @cache
 def _tokenizers() -> tuple[Any, Any]:
     """nltk's sentence and word tokenizers."""
-    from nltk.tokenize import NLTKWordTokenizer
-    from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
+    from nltk.tokenize import NLTKWordTokenizer, punkt
 
-    parameters = PunktParameters()
+    parameters = punkt.PunktParameters()
     parameters.abbrev_types = set(ABBREVIATIONS)
-    return PunktSentenceTokenizer(parameters), NLTKWordTokenizer()
+    return punkt.PunktSentenceTokenizer(parameters), NLTKWordTokenizer()
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The base model, its tokenizer, quantisation and heads, the adapter folder, the prompt form,
-memory.
+"""The base model, its tokenizer, quantisation and heads, the adapter folder, prompt form, memory.
 
-A heavy wing: others import from its modules and from `models.adapters` and `models.heads`."""
+A heavy wing: others import from its modules and from `models.adapters` and `models.heads`.
+"""

@@ -148,8 +148,8 @@ def compiled_templates() -> Iterator[None]:
         utils.env.from_string = compile_template
 
 
-# --- where lm-eval would run code that a file names, all of it: each is replaced by one that refuses
-# what is not allowed, whatever led there
+# --- where lm-eval would run code that a file names, all of it: each is replaced by one that
+# refuses what is not allowed, whatever led there
 
 
 def import_function(name: str, folder: Path) -> Any:
@@ -242,7 +242,7 @@ def parse_command(arguments: Sequence[str]) -> tuple[Namespace, Callable[[Namesp
 
 @contextmanager
 def saving_with(tracker: type) -> Iterator[None]:
-    """Within it the command writes its files through `tracker`: it makes one of lm-eval's itself."""
+    """Within it the command writes its files through `tracker`."""
     before, loggers.EvaluationTracker = loggers.EvaluationTracker, tracker
     try:
         yield

@@ -58,7 +58,7 @@ class LimitedTemplate(Template):
 
 
 class _LimitedCode(CodeGenerator):
-    """Each block, and so each turn of a loop, looks at the clock; texts are joined within limits."""
+    """Each block, and so each turn of a loop, checks the clock; texts are joined within limits."""
 
     def blockvisit(self, nodes: Iterable[Node], frame: Frame) -> None:
         self.writeline("environment.check_time()")

@@ -8,8 +8,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from lm_eval.api.task import ConfigurableTask
-
 from ft_harness.comparison.amounts import counted, epochs, tokens
 from ft_harness.data.files import Split
 from ft_harness.errors import ConfigError, FtHarnessError, Notice, ProblemsError, raise_problems
@@ -20,7 +18,6 @@ from ft_harness.models.heads import HeadPlan, plan_head
 from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.pipeline import preflight
 from ft_harness.pipeline.experiment import Experiment, read_experiment
-from ft_harness.pipeline.gold_answers import check_gold
 from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.stages import check_experiment
 from ft_harness.recipe import (
@@ -42,8 +39,10 @@ from ft_harness.tasks.examples import (
     trains_eos,
 )
 from ft_harness.tasks.fewshot import find_shots
+from ft_harness.tasks.gold_answers import check_gold
 from ft_harness.tasks.items import check_baseline
 from ft_harness.tasks.loading import load_tasks
+from ft_harness.tasks.rendering import RenderedTask
 from ft_harness.tasks.row_checks import Findings, places
 from ft_harness.training import HeadExample, build_head_examples, count_work, describe_head_examples
 
@@ -154,9 +153,7 @@ def check_tokens(experiment: Experiment, checked: Checked) -> Findings:
     return findings
 
 
-def _check_length(
-    recipe: Recipe, task: ConfigurableTask, examples: Sequence[Example]
-) -> list[Notice]:
+def _check_length(recipe: Recipe, task: RenderedTask, examples: Sequence[Example]) -> list[Notice]:
     """Right answers that are longer than what is generated at most."""
     if task.OUTPUT_TYPE != "generate_until":
         return []

@@ -24,23 +24,24 @@ def init_recipe(name: str, task: str, include_path: str | None, out: Path) -> li
     """
     definition = find_task(task, include_path)
     folder = adapters_dir(out) / check_name(name)
-    rows = _count_rows(definition)
-    steps = TrainSection().planned_steps(rows) if rows else 0
-    most = _MOST_STEPS if steps > _MOST_STEPS else None
+    if not _names_data(definition):  # the recipe's data.source will
+        return [str(write_new_recipe(folder, task, include_path))]
+    try:
+        rows = len(load_tasks(definition, ["train"])["train"].eval_docs)
+    except FtHarnessError as error:
+        size = f"the task's data can't be read here ({error.what})"
+        steps = None
+    else:
+        steps = TrainSection().planned_steps(rows)
+        size = f"{rows:,} training rows are {steps:,} steps in {_EPOCHS:g} epochs"
+    most = _MOST_STEPS if steps is None or steps > _MOST_STEPS else None
     path = write_new_recipe(folder, task, include_path, most)
     if most is None:
         return [str(path)]
-    return [
-        str(path),
-        f"{rows:,} training rows are {steps:,} steps in {_EPOCHS:g} epochs; the recipe stops after "
-        f"{most} (train.max_steps)",
-    ]
+    return [str(path), f"{size}; the recipe stops after {most} (train.max_steps)"]
 
 
-def _count_rows(definition: TaskDefinition) -> int | None:
-    """Training rows of the task's own data; None where they can't be read here and now: the recipe
-    may name other data."""
-    try:
-        return len(load_tasks(definition, ["train"])["train"].eval_docs)
-    except FtHarnessError:
-        return None
+def _names_data(definition: TaskDefinition) -> bool:
+    content = definition.content
+    data = (content.get("dataset_kwargs") or {}).get("data") or {}
+    return bool(data.get("source") or content.get("dataset_path"))

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lm_eval.api.task import ConfigurableTask
-
 from ft_harness import storage
 from ft_harness.data.data_report import DataReport, data_notices, describe_data
 from ft_harness.data.files import Split
@@ -23,13 +21,14 @@ from ft_harness.evaluation.backends import decoding
 from ft_harness.evaluation.jobs import declared_primary
 from ft_harness.models import adapters, base_model, heads
 from ft_harness.models.prompts import PLAIN, PromptForm, prompt_form
-from ft_harness.pipeline.gold_answers import check_gold
 from ft_harness.recipe import Protocol, Recipe
 from ft_harness.tasks import fewshot
 from ft_harness.tasks.checks import definition_problems
 from ft_harness.tasks.definition import TaskDefinition, find_task
+from ft_harness.tasks.gold_answers import check_gold
 from ft_harness.tasks.items import check_baseline, report_data
 from ft_harness.tasks.loading import load_tasks, training_problems
+from ft_harness.tasks.rendering import RenderedTask
 from ft_harness.tasks.row_checks import Findings, check_rows
 
 
@@ -61,7 +60,7 @@ class Checked:
     """
 
     definition: TaskDefinition
-    tasks: dict[Split, ConfigurableTask]
+    tasks: dict[Split, RenderedTask]
     findings: Findings
     form: PromptForm = PLAIN
     data: DataReport | None = None
@@ -104,27 +103,27 @@ def check_task(
             f"the task {definition.name} names no split", "test_split, or others", "fix its YAML"
         )
     loaded = load_tasks(definition, splits)
+    findings.facts += [
+        f"task {definition.name} ({definition.task_hash})",
+        _count_docs(loaded),
+        f"{_count_metrics(loaded)} metrics, on mock answers too",
+    ]
     findings.add(check_rows(loaded, privacy=privacy))
     raise_problems(findings.faults)
     findings.add(check_gold(loaded))
     raise_problems(findings.faults)
     data = report_data(loaded)
     findings.notices += data_notices(data)
-    findings.facts += [
-        f"task {definition.name} ({definition.task_hash})",
-        _count_docs(loaded),
-        f"{_count_metrics(loaded)} metrics, on mock answers too",
-        *describe_data(data),
-        *([check_baseline(loaded)] if baseline else []),
-    ]
+    findings.facts += describe_data(data)
+    findings.facts += [check_baseline(loaded)] if baseline else []
     return findings
 
 
-def _count_docs(loaded: Mapping[Split, ConfigurableTask]) -> str:
+def _count_docs(loaded: Mapping[Split, RenderedTask]) -> str:
     return ", ".join(f"{split} {len(task.eval_docs)} docs" for split, task in loaded.items())
 
 
-def _count_metrics(loaded: Mapping[Split, ConfigurableTask]) -> int:
+def _count_metrics(loaded: Mapping[Split, RenderedTask]) -> int:
     return len(next(iter(loaded.values())).higher_is_better())
 
 
@@ -140,9 +139,7 @@ def _check_model(recipe: Recipe, *, trains: bool, here: bool) -> list[FtHarnessE
     ]
 
 
-def _check_validation(
-    recipe: Recipe, loaded: Mapping[Split, ConfigurableTask]
-) -> list[FtHarnessError]:
+def _check_validation(recipe: Recipe, loaded: Mapping[Split, RenderedTask]) -> list[FtHarnessError]:
     """Faults of the validation during training: no docs, or a metric that the task lacks."""
     train = recipe.train
     if not train.needs_validation:
@@ -171,7 +168,7 @@ def _check_validation(
 
 
 def _check_room(
-    recipe: Recipe, loaded: Mapping[Split, ConfigurableTask], *, trains: bool
+    recipe: Recipe, loaded: Mapping[Split, RenderedTask], *, trains: bool
 ) -> list[FtHarnessError]:
     """No room for the prompt next to an answer; scores during training are made with the task's own
     decoding."""
@@ -208,6 +205,12 @@ def check(
         definition = find_recipes_task(recipe, trust_code=scope.trust_code)
         loaded = load_tasks(definition, needed_splits(recipe, trains=scope.trains))
         checked = Checked(definition, loaded, findings, form)
+        findings.facts += [
+            f"model {recipe.model.pretrained}",
+            f"task {recipe.task.name} ({definition.task_hash})",
+            _count_docs(loaded),
+            f"{_count_metrics(loaded)} metrics",
+        ]
         _check_loaded(recipe, checked, scope)
     except ProblemsError as error:
         faults += error.problems
@@ -242,18 +245,17 @@ def _check_loaded(recipe: Recipe, checked: Checked, scope: Scope) -> None:
         faults += heads.problems(recipe, loaded.values(), config)
 
 
-def _check_primary(
-    recipe: Recipe, loaded: Mapping[Split, ConfigurableTask]
-) -> list[FtHarnessError]:
+def _check_primary(recipe: Recipe, loaded: Mapping[Split, RenderedTask]) -> list[FtHarnessError]:
     """A declared primary metric that the task does not score."""
     task = next(iter(loaded.values()))
     declared, known = declared_primary(task, recipe.eval), list(task.higher_is_better())
     if declared is None or declared in known:
         return []
+    name = task.config.task.partition("@")[0]
     where = "eval.primary_metric" if recipe.eval.primary_metric else "metadata.primary_metric"
     return [
         InputError(
-            f"{where}: {task.config.task} does not score {declared!r}{suggest(declared, known)}",
+            f"{where}: {name} does not score {declared!r}{suggest(declared, known)}",
             f"one of {', '.join(known)}",
             f"change {where}, or add the metric to the task's metric_list",
         )
@@ -263,10 +265,6 @@ def _check_primary(
 def _facts(recipe: Recipe, checked: Checked, folders: Sequence[Path]) -> list[str]:
     form = checked.form
     return [
-        f"model {recipe.model.pretrained}",
-        f"task {recipe.task.name} ({checked.definition.task_hash})",
-        _count_docs(checked.tasks),
-        f"{_count_metrics(checked.tasks)} metrics",
         *(
             [f"chat template {form.chat_template_hash}", *form.notes]
             if form.apply_chat_template

@@ -277,7 +277,7 @@ def _by_place(
         )
         if place in found:
             raise InputError(
-                f"{path}: {len(evaluations)} evaluations lie below it, several of them of "
+                f"{path}: {len(evaluations)} evaluations are below it, several of them of "
                 f"{place[0]} "
                 f"({place[1]})",
                 "one evaluation of a task and split: a folder with record.json in it, or files of "

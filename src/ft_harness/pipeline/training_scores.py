@@ -4,12 +4,7 @@ on a few docs."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
-
-from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.data.files import Split
 from ft_harness.errors import ResourceError
@@ -18,6 +13,7 @@ from ft_harness.models.base_model import BaseModel
 from ft_harness.models.memory import attempt
 from ft_harness.pipeline.preflight import Checked
 from ft_harness.recipe import EvalSection, Recipe
+from ft_harness.tasks.rendering import RenderedTask
 from ft_harness.training import EpochScorer
 
 logger = logging.getLogger(__name__)
@@ -34,7 +30,7 @@ def plan_scorer(recipe: Recipe, checked: Checked, base: BaseModel) -> EpochScore
         return None
     # of its own: no field of the recipe's eval section decides an adapter
     section = EvalSection(splits=("validation",), limit=count, seed=seed)
-    tasks: dict[Split, ConfigurableTask] = {"validation": checked.tasks["validation"]}
+    tasks: dict[Split, RenderedTask] = {"validation": checked.tasks["validation"]}
     (job,) = plan_jobs(tasks, checked.definition.task_hash, base, section, checked.form)
     return EpochScorer(
         lambda model: _score(replace(base, model=model), job), job.task.higher_is_better()
@@ -45,8 +41,7 @@ def _score(base: BaseModel, job: Job) -> dict[str, float | None]:
     """The metrics; all of them undefined where memory is not enough, which training itself need not
     know."""
     try:
-        with _weights_apart(base.model):
-            found = attempt(lambda: score_once(base, job))
+        found = attempt(lambda: score_once(base, job))
     except ResourceError as error:
         found, reason = None, error.what
     else:
@@ -54,16 +49,3 @@ def _score(base: BaseModel, job: Job) -> dict[str, float | None]:
     if found is None:
         logger.warning("validation docs are not scored this time: %s", reason)
     return found or dict.fromkeys(job.task.higher_is_better())
-
-
-@contextmanager
-def _weights_apart(model: Any) -> Iterator[None]:
-    """lm-eval ties the weights of each model that it is given; those of an adapter stay apart."""
-    if not hasattr(model, "peft_config"):
-        yield
-        return
-    model.tie_weights = lambda *_, **__: None
-    try:
-        yield
-    finally:
-        del model.tie_weights

@@ -36,7 +36,7 @@ def check_name(name: str) -> str:
 
 
 def experiment_name(path: str | Path) -> str:
-    """The adapter's name: the folder that the recipe lies in."""
+    """The adapter's name: the folder that holds the recipe."""
     return check_name(recipe_file(path).resolve().parent.name)
 
 
@@ -84,7 +84,7 @@ def write_new_recipe(
     """Write a commented recipe for a task into a new adapter folder; the file's path.
 
     Args:
-        include_path: the further folder that the task lies in, if it is not a shipped one.
+        include_path: the further folder that holds the task, if it is not a shipped one.
         max_steps: training stops there whatever the epochs.
 
     Raises:

@@ -14,7 +14,7 @@ from ft_harness.recipe.train_section import TrainSection
 from ft_harness.records import SEQ_CLS
 from ft_harness.storage import canonical_json, sha256_text
 
-FINGERPRINT_VERSION = "recipe-3"
+FINGERPRINT_VERSION = "recipe-4"
 
 
 class ModelSection(Section):

@@ -148,9 +148,11 @@ def find_records(paths: Sequence[Path]) -> Found:
     evaluations += [Evaluation(folder=folder, record=record) for folder, record in foreign.made]
     if not evaluations:
         raise _nothing(paths[0], unread)
-    unique: dict[tuple[str, str], Evaluation] = {}
+    # Two runs of lm-eval with different seeds are no copies, even where all their samples agree.
+    unique: dict[tuple[str, str, int | None], Evaluation] = {}
     for evaluation in evaluations:
-        unique.setdefault((evaluation.record.subject, evaluation.record.eval_id), evaluation)
+        record = evaluation.record
+        unique.setdefault((record.subject, record.eval_id, record.settings.seed), evaluation)
     return Found(
         list(unique.values()), list(dict.fromkeys(unread)), list(dict.fromkeys(foreign.notes))
     )

@@ -23,6 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ft_harness.errors import InputError
@@ -96,9 +99,6 @@ def check_whole(evaluation: Evaluation) -> None:
 def _open(evaluation: Evaluation) -> tuple[Any, Mapping[bytes, bytes]] | None:
     """(scores.parquet, its metadata); None if it is missing, damaged, or of other samples than
     those next to it."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         file = pq.ParquetFile(evaluation.folder / SCORES_FILE)
         metadata = file.schema_arrow.metadata or {}
@@ -132,9 +132,6 @@ def scan_samples(evaluation: Evaluation, keys: Collection[str]) -> Iterator[Samp
     Raises:
         InputError: the samples can't be read.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     opened = _open(evaluation)
     starts = json.loads(opened[1][b"members"]) if opened else None
     if not opened or not starts:
@@ -175,9 +172,6 @@ def _member_starts(path: Path, samples: int) -> list[int] | None:
 def write_scores(evaluation: Evaluation) -> None:
     """Write scores.parquet next to the samples, from the samples as they were written (and secrets
     redacted)."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     table, columns = _make_table(evaluation)
     metadata = {
         "samples_sha256": sha256_once(evaluation.folder / SAMPLES_FILE),
@@ -191,8 +185,6 @@ def write_scores(evaluation: Evaluation) -> None:
 
 def _make_table(evaluation: Evaluation) -> tuple[Any, dict[str, str]]:
     """(pyarrow's table of all columns, metric -> column)."""
-    import pyarrow as pa
-
     field = evaluation.record.settings.cluster
     texts: defaultdict[str, list[Any]] = defaultdict(list)
     batches: list[tuple[int, dict[str, Array]]] = []

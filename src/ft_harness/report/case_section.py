@@ -39,11 +39,9 @@ def case_section(study: Study) -> list[Block]:
     """What became of the items of each main comparison, of as many as are read."""
     every = main_comparisons(study)
     compared = every[:MOST_SHOWN]
-    first = next(
-        (each for each in compared if each.cases.slices), None
-    )  # under it stands the legend
+    first = next((each for each in compared if each.cases.slices), None)  # above the legend
     blocks = [block for each in compared for block in _cases(study, each, legend=each is first)]
-    said = f"The first {MOST_SHOWN} of {len(every)} comparisons; the items of all stand in {CASES_FILE}."
+    said = f"The first {MOST_SHOWN} of {len(every)} comparisons; {CASES_FILE} has the items of all."
     return [Paragraph(said), *blocks] if len(every) > MOST_SHOWN else blocks
 
 
@@ -133,7 +131,8 @@ def _remarks(case: Case) -> list[str]:
         text = " / ".join(case.nearest.text.splitlines())
         share = f"{100 * case.nearest.similarity:.0f} %"
         found.append(
-            f"Nearest training example ({share} of the words in common, answer {case.nearest.answer}): {text}"
+            f"Nearest training example ({share} of the words in common, answer "
+            f"{case.nearest.answer}): {text}"
         )
     if case.tags:
         found.append(f"Slices: {'; '.join(case.tags)}")

@@ -1,4 +1,4 @@
-"""The order of a report: the answer first, then what lies behind it, then what made it."""
+"""The order of a report: the answer first, then the evidence, then what made it."""
 
 from __future__ import annotations
 

@@ -116,7 +116,10 @@ def size_section(study: Study) -> list[Block]:
         lines.append([*names, count(int(examples)), *(cells[name] for name in _SHOWN)])
     header = ["Task", "Split", "Metric", "Adapter", "Examples", *_SHOWN]
     kinds = "ttttn" + "".join(MEASURED[name] for name in _SHOWN)
-    caption = "Score against the number of training examples; the band spans the 95 % intervals, the dotted line is the base"
+    caption = (
+        "Score against the number of training examples; the band spans the 95 % intervals, the "
+        "dotted line is the base"
+    )
     return [Table("training_size", caption, header, lines, kinds), Figure("training_size", caption)]
 
 

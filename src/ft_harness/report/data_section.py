@@ -1,4 +1,4 @@
-"""The report's section on data: splits, what stands in several of them, and the numbers without
+"""The report's section on data: splits, what occurs in several of them, and the numbers without
 it."""
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _SPLIT_COLUMNS = {
 }
 _WHOLE_AND_REST = ("Base", "Tuned", "Difference", "95 % interval", "n")
 _LEGEND = (
-    "Majority and random: what always giving the most frequent answer, or any, scores. Lengths: of the prompts, in "
+    "Majority and random: the score of always giving the most frequent answer, or any. Lengths: of "
+    "the prompts, in "
     "characters; the bars are ten bins of equal width from the shortest to the longest."
 )
 
@@ -32,7 +33,7 @@ _LEGEND = (
 def data_section(study: Study) -> list[Block]:
     """Tables and lines of the adapters whose data is known; nothing where there is none.
 
-    Adapters of the same data stand together.
+    Adapters of the same data are listed together.
     """
     known: dict[str, tuple[DataReport, list[str]]] = {}
     for run in study.adapters:
@@ -83,7 +84,7 @@ def _bars(counts: list[int]) -> str:
 
 
 def _affected(study: Study) -> list[Block]:
-    """The deciding metric of each comparison whose items also stand in the training split, with and
+    """The deciding metric of each comparison whose items also occur in the training split, with and
     without them."""
     lines: list[list[Cell]] = []
     for comparison in study.comparisons:

@@ -40,8 +40,8 @@ Cell = str | Number | Span
 
 @dataclass(frozen=True)
 class Heading:
-    """Level 2 opens a section and stands in the contents; its text is ours. Levels 3 and 4 may hold
-    any text."""
+    """Level 2 opens a section and appears in the contents; its text is ours. Levels 3 and 4 may
+    hold any text."""
 
     kind: ClassVar[str] = "heading"
     level: int
@@ -82,7 +82,7 @@ class Table:
     """Rows of cells.
 
     Attributes:
-        name: stem of the table's own file; None: it stands in the page only.
+        name: stem of the table's own file; None: it appears in the page only.
         title: what it shows, for readers who meet it without its surroundings.
         kinds: a letter a column: t text, n numbers, i intervals.
         appendix: only looked up; folded where a format can do that, as long tables are.

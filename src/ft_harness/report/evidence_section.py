@@ -47,7 +47,7 @@ _QUANTISED = {
 
 
 def records_of(study: Study) -> list[Record]:
-    """Base and tuned of each comparison in turn; a base scored once stands once."""
+    """Base and tuned of each comparison in turn; a base scored once is listed once."""
     pairs = [
         record for comparison in study.comparisons for record in (comparison.base, comparison.tuned)
     ]
@@ -71,7 +71,7 @@ def signature_section(study: Study) -> list[Block]:
 
 
 # --- commands
-# ------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------
 
 
 def command_section(study: Study) -> list[Block]:
@@ -89,7 +89,9 @@ def command_section(study: Study) -> list[Block]:
         left = (
             f", of the first {MOST_SHOWN} of {len(commands)}" if len(commands) > MOST_SHOWN else ""
         )
-        said = f"Base and tuned of each comparison, scored again (finished evaluations are reused){left}:"
+        said = (
+            f"Base and tuned of each comparison, scored again (what is finished is reused){left}:"
+        )
         blocks.append(Paragraph(said))
     for command, titles in list(commands.items())[:MOST_SHOWN]:
         blocks += [Paragraph(f"{', '.join(titles)}:"), Verbatim(command)]
@@ -141,7 +143,7 @@ def _lm_eval_command(record: Record) -> str:
 
 
 # --- provenance
-# ----------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------
 
 
 def provenance_section(study: Study) -> list[Block]:
@@ -277,7 +279,7 @@ def _describe_back_end(record: Record) -> str:
     if found is None:
         return record.settings.back_end
     counted = {"reused": found.reused, "failed": found.failed, "halved batches": found.halvings}
-    told = [f"{number:,} {what}" for what, number in counted.items() if number]
-    told += [f"fallback: {found.fallback}"] if found.fallback else []
-    told += [f"{found.processes} processes"] if found.processes > 1 else []
-    return "; ".join([record.settings.back_end, f"{found.computed:,} computed", *told])
+    parts = [f"{number:,} {what}" for what, number in counted.items() if number]
+    parts += [f"fallback: {found.fallback}"] if found.fallback else []
+    parts += [f"{found.processes} processes"] if found.processes > 1 else []
+    return "; ".join([record.settings.back_end, f"{found.computed:,} computed", *parts])

@@ -27,7 +27,7 @@ class Explorer:
 
     Attributes:
         note: which items these are, and what of them is cut.
-        data: JSON that can stand in a script element. `texts` holds every text once; all else
+        data: JSON that is safe in a script element. `texts` holds every text once; all else
             refers to it by number, -1 for none. A group is a comparison: `name`, `cells`, `classes`
             and `slices` ([kind, [values]]) to choose by, and `items`: [key, cell, prompt, gold,
             base answer, tuned answer, what is known of each, why, [slices]].
@@ -63,7 +63,10 @@ def _note(shown: Sequence[Listed]) -> str:
     )
     less = f"Prompts and answers of more than {SHOWN_CHARACTERS} characters are cut in the middle"
     comparisons = "one comparison" if len(shown) == 1 else f"{len(shown)} comparisons"
-    return f"{listed:,} items of {comparisons}{some}. {less}; samples.jsonl.gz of each evaluation holds them whole."
+    return (
+        f"{listed:,} items of {comparisons}{some}. {less}; samples.jsonl.gz of each evaluation "
+        "holds them whole."
+    )
 
 
 class _Texts:
@@ -128,10 +131,10 @@ def _tag(kind: str, value: str) -> str:
 
 
 def _known(metric: str, score: float | None, margin: float | None) -> str | None:
-    """What stands beside an answer: a graded score, and by how much it was ahead of the second
+    """What is shown next to an answer: a graded score, and by how much it was ahead of the second
     choice."""
-    told = (
+    notes = (
         [] if score is None or metric in DECIDING_METRICS else [f"{metric} {amount(metric, score)}"]
     )
-    told += [] if margin is None else [f"{margin:.2f} nats ahead"]
-    return ", ".join(told) or None
+    notes += [] if margin is None else [f"{margin:.2f} nats ahead"]
+    return ", ".join(notes) or None

@@ -34,12 +34,12 @@ _TARGET = re.compile(r"(?:url\()?#([\w.-]+)\)?")
 _USUAL = (
     'stroke-linejoin="round" stroke-linecap="butt"'  # matplotlib's style sheet, which is left out
 )
-_DESCRIPTION = "The numbers drawn here are in the csv file of the figure, beside the report."
+_DESCRIPTION = "The numbers drawn here are in the csv file of the figure, next to the report."
 
 
 def inline_svg(image: bytes, number: int, title: str) -> str:
-    """The markup of an svg image; `number` tells the page's figures apart, `title` is read to those
-    who can't see it.
+    """The markup of an svg image; `number` distinguishes the page's figures, `title` is read to
+    those who can't see it.
 
     It has no size of its own but the proportions of its view box.
     """
@@ -58,8 +58,9 @@ def inline_svg(image: bytes, number: int, title: str) -> str:
         if value and _is_plain(value)
     )
     names = f'role="img" aria-labelledby="{prefix}title" aria-describedby="{prefix}desc"'
-    told = f'<title id="{prefix}title">{escape(title)}</title><desc id="{prefix}desc">{_DESCRIPTION}</desc>'
-    return f"<svg{box} {names} {_USUAL}>{told}{parts}</svg>"
+    description = f'<desc id="{prefix}desc">{_DESCRIPTION}</desc>'
+    labels = f'<title id="{prefix}title">{escape(title)}</title>{description}'
+    return f"<svg{box} {names} {_USUAL}>{labels}{parts}</svg>"
 
 
 def _markup(element: ElementTree.Element, prefix: str, kept: set[str]) -> str:

@@ -89,7 +89,8 @@ def latex_page(document: Document, figures: Mapping[str, str]) -> str:
 def latex_table(table: Table) -> str:
     r"""One table for `\input` in a document that loads array and booktabs: a tabular, without float
     and caption."""
-    return f"% {table.name}: needs \\usepackage{{array,booktabs}}\n{_CHARACTER}{_tabular(table, 'tabular')}\n"
+    head = f"% {table.name}: needs \\usepackage{{array,booktabs}}"
+    return f"{head}\n{_CHARACTER}{_tabular(table, 'tabular')}\n"
 
 
 def escape(text: str) -> str:
@@ -158,7 +159,8 @@ def _tabular(table: Table, environment: str) -> str:
     body = "\n".join(lines)
     columns = _columns(table.header, rows, table.kinds)
     left = "[l]" if environment == "longtable" else ""
-    return f"\\begin{{{environment}}}{left}{{@{{}}{columns}@{{}}}}\n{head}{ends}\n{body}{last}\n\\end{{{environment}}}"
+    begin = f"\\begin{{{environment}}}{left}{{@{{}}{columns}@{{}}}}"
+    return f"{begin}\n{head}{ends}\n{body}{last}\n\\end{{{environment}}}"
 
 
 def _columns(header: Sequence[str], rows: Sequence[Sequence[str]], kinds: str) -> str:

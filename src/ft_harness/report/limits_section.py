@@ -9,9 +9,12 @@ from ft_harness.report.training_section import steering
 from ft_harness.report.view import is_control, main_comparisons
 
 _WITHOUT_SPLIT = {
-    "train": "the train split was not scored: whether the adapter learnt its examples by heart is not known.",
-    "validation": "the validation split was not scored: a choice made on the test split would not show.",
-    "test": "the test split was not scored: items that steered the training overstate what new items would give.",
+    "train": "the train split was not scored: whether the adapter memorised its examples is not "
+    "known.",
+    "validation": "the validation split was not scored: a choice made on the test split would not "
+    "show.",
+    "test": "the test split was not scored: items that steered the training overstate what new "
+    "items would give.",
 }
 
 
@@ -52,7 +55,8 @@ def _by_adapter(study: Study) -> list[str]:
     for subject in dict.fromkeys(comparison.tuned.subject for comparison in study.comparisons):
         if subject not in known:
             lines.append(
-                f"{subject}: its card was not at hand, so how it was trained and what that cost is not shown."
+                f"{subject}: its card was not found, so how it was trained and at what cost is "
+                "not shown."
             )
             continue
         lines += [f"{subject}: {said}" for said in _of_adapter(known[subject])]
@@ -62,12 +66,13 @@ def _by_adapter(study: Study) -> list[str]:
 def _of_adapter(run: AdapterRun) -> list[str]:
     lines: list[str] = []
     if run.data is None:
-        lines.append("whether test items also stand in its training data was not looked at.")
+        lines.append("whether test items also occur in its training data was not checked.")
     if not any(entry.eval_loss is not None for entry in run.history):
         lines.append("no validation loss was measured during training.")
     if decided := steering(run):
         lines.append(
-            f"validation steered it ({decided}): its validation scores flatter it, those of test do not."
+            f"validation steered it ({decided}): its validation scores flatter it, its test scores "
+            "do not."
         )
     cost = run.card.cost
     if (
@@ -87,7 +92,8 @@ def _of_the_whole(study: Study) -> list[str]:
     ]
     if all(len(found) < 2 for found in seeds):
         lines.append(
-            "One training seed: the intervals are about the choice of items, and say nothing of other seeds."
+            "One training seed: the intervals cover the choice of items, and say nothing of other "
+            "seeds."
         )
     if not any(is_control(study, comparison) for comparison in study.comparisons):
         lines.append(

@@ -1,6 +1,6 @@
 
 "use strict";
-// Text reaches the page as text nodes only. Whatever stands here can be missed: the page can be read without it.
+// Text reaches the page as text nodes only. Nothing here is essential: the page can be read without it.
 (() => {
   const make = (tag, name, text) => {
     const made = document.createElement(tag);
@@ -9,7 +9,7 @@
     return made;
   };
 
-  // --- tables: ascending, descending, as they were; what is undefined stands last -------------------------------
+  // --- tables: ascending, descending, as they were; undefined values last -------------------------------
 
   const words = new Intl.Collator("en", { numeric: true });
 
@@ -148,9 +148,9 @@
     head.append(make("span", `cell${tone}`, transition), " ", make("span", "key", `item ${texts[item[KEY]]}`));
     const answers = make("dl");
     const sides = [["Gold", GOLD, -1], ["Base", BASE, item[BASE_KNOWN]], ["Tuned", TUNED, item[TUNED_KNOWN]]];
-    sides.forEach(([name, part, told]) => {
+    sides.forEach(([name, part, known]) => {
       const answer = marked("dd", "", texts[item[part]]);
-      if (told >= 0) answer.append(" ", make("span", "known", `(${texts[told]})`));
+      if (known >= 0) answer.append(" ", make("span", "known", `(${texts[known]})`));
       answers.append(make("dt", "", name), answer);
     });
     if (item[WHY] >= 0) answers.append(make("dt", "", "Why"), marked("dd", "", texts[item[WHY]]));

@@ -66,8 +66,9 @@ def _outliers(title: str, found: Outliers) -> list[Block]:
         amount(found.metric, value) for value in (found.base_without, found.tuned_without)
     )
     said = (
-        f"The {len(found.items)} items with the largest loss per {unit} after tuning hold {100 * found.share:.1f} % of "
-        f"all loss. Without them {found.metric} is {before} before and {after} after."
+        f"The {len(found.items)} items with the largest loss per {unit} after tuning hold "
+        f"{100 * found.share:.1f} % of all loss. Without them {found.metric} is "
+        f"{before} before and {after} after."
     )
     lines: list[list[Cell]] = [
         [item.item_key, count(item.units), _loss(item.base), _loss(item.tuned), _shorten(item.text)]

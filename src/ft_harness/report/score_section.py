@@ -33,17 +33,18 @@ from ft_harness.report.label_section import label_names
 from ft_harness.report.view import View, determines, headline, is_control, leading, main_comparisons
 
 _SPLITS = ("train", "validation", "test")
-_SIDE_BY_SIDE = 6  # values of a feature that still fit beside each other
+_SIDE_BY_SIDE = 6  # values of a feature that still fit side by side
 _WITHOUT_P = [name for name in MEASURED if name != "p"]
 _LEGEND = (
-    "Differences are tuned minus base, in percentage points where the score is in %. The interval is the paired 95 % "
-    "interval of the difference. Improved or worse needs both: an interval without 0 and p below 0.05. p (Holm) is "
-    f"adjusted over the primary metrics; all others are exploratory. Numbers have fewer decimals where the interval of "
-    f"the difference is wide. A {NONE} is undefined, or not made for this row."
+    "Differences are tuned minus base, in percentage points where the score is in %. The interval "
+    "is the paired 95 % interval of the difference. Improved or worse needs both: an interval "
+    "without 0 and p below 0.05. p (Holm) is adjusted over the primary metrics; all others are "
+    "exploratory. Numbers have fewer decimals where the interval of the difference is wide. "
+    f"A {NONE} is undefined, or not made for this row."
 )
 _CAPTION = (
-    "Primary metrics before and after: a dot with its 95 % interval for base and tuned; the dotted tick is the "
-    "majority class"
+    "Primary metrics before and after: a dot with its 95 % interval for base and tuned; the dotted "
+    "tick is the majority class"
 )
 Chosen = list[tuple[Comparison, Row]]
 
@@ -106,8 +107,8 @@ def _choose(study: Study, view: View) -> Chosen:
 
 
 def _primary_rows(comparison: Comparison) -> list[Row]:
-    """The primary row, the same without items that stand in the training split, and the majority
-    class."""
+    """The primary row, the same without items that also occur in the training split, and the
+    majority class."""
     primary = [row for row in comparison.rows if row.primary and row.tuned_subject is not None]
     metrics = {row.metric for row in primary}
     majority = [
@@ -153,8 +154,8 @@ def _long_table(
 
 def _pivot(study: Study, chosen: Chosen, view: View, name: str, title: str) -> Table:
     """A line for each combination of the leading features, with base, tuned and difference for each
-    value of the feature in the columns. No number is a mean of several: whatever tells two rows
-    apart leads a line."""
+    value of the feature in the columns. No number is a mean of several: whatever distinguishes two
+    rows apart leads a line."""
     assert view.columns
     features = leading(study, view)
     cells: dict[tuple[str, ...], dict[str, Row]] = {}
@@ -191,7 +192,7 @@ def _pivot_cells(row: Row | None) -> list[Cell]:
 
 
 def side_by_side_section(study: Study) -> list[Block]:
-    """For each feature that varies, a table with its values beside each other; of two that vary
+    """For each feature that varies, a table with its values side by side; of two that vary
     together, one."""
     chosen = [(each, headline(each.rows)) for each in main_comparisons(study)]
     blocks: list[Block] = []
@@ -319,7 +320,10 @@ def seed_section(study: Study) -> list[Block]:
         "SD of seeds",
         "SE of items",
     ]
-    said = "The interval is for other seeds and other items alike; in the line of the mean, Seed is how many there are."
+    said = (
+        "The interval covers other seeds and other items; in the line of the mean, Seed is their "
+        "number."
+    )
     return (
         [
             Table("seeds", "Differences by training seed", header, lines, "ttttnninn"),

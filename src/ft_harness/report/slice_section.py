@@ -9,10 +9,11 @@ from ft_harness.report.document import Block, Cell, Paragraph, Table
 
 _CHANGED: tuple[Transition, ...] = ("corrected", "better", "broken", "worse")
 LEGEND = (
-    "Slices tell where to look; they prove nothing, since which ones would be looked at was not decided before. "
-    "p (Holm) is adjusted over the tested slices of one comparison, and slices overlap. Not tested are those of fewer "
-    f"than {MIN_ITEMS} items, and those that a model's own answers made: where the base was unsure there is room to "
-    "gain, and where it was sure there is more to lose, whatever the training did."
+    "Slices show where to look; they prove nothing, since they were not chosen before the results "
+    "were seen. p (Holm) is adjusted over the tested slices of one comparison, and slices overlap. "
+    f"Slices of fewer than {MIN_ITEMS} items are not tested, nor are those that depend on a "
+    "model's own answers: where the base was unsure there is room to gain, and "
+    "where it was sure there is more to lose, whatever the training did."
 )
 
 

@@ -85,7 +85,7 @@ def data_rows(table: Table) -> list[list[Value]]:
 
 
 def _values(cell: Cell, kind: str) -> list[Value]:
-    """One value, or the two of an interval, whatever stands in its column."""
+    """One value, or the two of an interval, whatever its column holds."""
     if kind == "i":
         return [cell.low, cell.high] if isinstance(cell, Span) else [None, None]
     if isinstance(cell, Number):

@@ -29,7 +29,8 @@ def steering(run: AdapterRun) -> str | None:
     decided: list[str] = []
     if card.best_step is not None and card.best_value is not None:
         decided.append(
-            f"the weights of step {card.best_step:,} are kept (best {metric}, {card.best_value:.3g})"
+            f"the weights of step {card.best_step:,} are kept (best {metric}, "
+            f"{card.best_value:.3g})"
         )
     if train.get("early_stopping_patience"):
         patience = train["early_stopping_patience"]
@@ -47,8 +48,9 @@ def _train_settings(run: AdapterRun) -> dict[str, Any]:
 def _training(run: AdapterRun, *, drawn: bool) -> list[Block]:
     card = run.card
     summary = (
-        f"{card.examples:,} examples ({card.truncated_examples:,} truncated), {card.trained_tokens:,} {card.target}s, "
-        f"{card.steps:,} steps, final training loss {card.final_loss:.3f}."
+        f"{card.examples:,} examples ({card.truncated_examples:,} truncated), "
+        f"{card.trained_tokens:,} {card.target}s, {card.steps:,} steps, final training loss "
+        f"{card.final_loss:.3f}."
     )
     decided = steering(run)
     said = [summary, *([f"Validation decided: {decided}."] if decided else []), *_lineage(run)]

@@ -17,9 +17,9 @@ class View:
 
     Attributes:
         rows: features that lead each line, in this order; those that are missing but vary follow.
-        columns: a feature whose values stand side by side; None: a line a number.
+        columns: a feature whose values are side by side; None: a line a number.
         metrics: the metrics shown; none: the primary one of each comparison.
-        watched: a metric that is looked at beside the table, and must be one of the study's.
+        watched: a metric that is looked at next to the table, and must be one of the study's.
     """
 
     rows: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ def make_view(rows: str | None, columns: str | None, metrics: str | None) -> Vie
     """The view of comma-separated names.
 
     Raises:
-        ConfigError: a feature is unknown or stands in rows and columns.
+        ConfigError: a feature is unknown or is in rows and columns.
     """
     chosen, shown = _split(rows), _split(metrics)
     for name in [*chosen, *([columns] if columns else [])]:
@@ -44,7 +44,7 @@ def make_view(rows: str | None, columns: str | None, metrics: str | None) -> Vie
             )
     if columns in chosen:
         raise ConfigError(
-            f"{columns!r} stands in rows and in columns",
+            f"{columns!r} is in rows and in columns",
             "one place for each",
             "leave one of them out",
         )
@@ -75,17 +75,17 @@ def check_metrics(study: Study, view: View) -> None:
 
 
 def leading(study: Study, view: View) -> list[str]:
-    """The features that lead a line of the main table: those asked for, then whatever tells two
-    lines apart.
+    """The features that lead a line of the main table: those asked for, then whatever distinguishes
+    two lines apart.
 
-    What the values in the columns tell by themselves (of each adapter its seed) leads no line.
+    What the values in the columns say by themselves (of each adapter its seed) leads no line.
     """
-    told = [
+    distinguishing = [
         name
         for name in varying(study)
         if not view.columns or not determines(study, view.columns, name)
     ]
-    needed = ["task", *told, "split", "metric"]
+    needed = ["task", *distinguishing, "split", "metric"]
     asked = [*view.rows, *(name for name in needed if name not in view.rows)]
     return [name for name in asked if name != view.columns]
 
@@ -103,7 +103,7 @@ def determines(study: Study, known: str, name: str) -> bool:
 
 
 def is_control(study: Study, comparison: Comparison) -> bool:
-    """Whether the task is another than the adapter was trained on, where its card tells that."""
+    """Whether the task is another than the adapter was trained on, where its card says so."""
     task = recipe_of(study, comparison).get("task")
     trained_on = task.get("name") if isinstance(task, dict) else None
     return bool(trained_on) and comparison.tuned.settings.task != trained_on

@@ -107,6 +107,8 @@ class Sample:
         """
         reach = _REACH / len(self.sides)  # a change is no larger than half the range of a score
         edges = [measure.edges(side, reach) for side in self.sides]
+        if not edges[0].size:  # of labels, where one alone occurs
+            return np.zeros_like(self.units.totals), np.zeros_like(self.units.totals)
         if len(edges) == 1:
             rows = edges[0].reshape(-1, edges[0].shape[-1])
         elif (

@@ -1,3 +1,4 @@
 """Tasks: found, checked and created; few-shot examples; docs -> token ids and loss mask.
 
-A heavy wing, but for `tasks.listing`: others import from its modules."""
+A heavy wing, except `tasks.listing`: others import from its modules.
+"""

@@ -186,7 +186,8 @@ def _check_ends(
     bos = tokenizer.bos_token_id
     if bos is not None and context[:1] == [bos] and bos in context[1:3]:
         raise InputError(
-            f"{task.config.task}: a prompt starts with BOS twice ({tokenizer.decode(context[:6])!r})",
+            f"{task.config.task}: a prompt starts with two BOS tokens "
+            f"({tokenizer.decode(context[:6])!r})",
             "BOS once: from the tokenizer or from the chat template",
             "take BOS out of the chat template or the prompt",
         )
@@ -224,7 +225,7 @@ def build_examples(
 
     Raises:
         InputError: a plain prompt ends in white space, tokens merge at the boundary, BOS or EOS
-            stands twice, a label is outside the choices, or an answer has no tokens or alone
+            occurs twice, a label is outside the choices, or an answer has no tokens or alone
             exceeds the context.
     """
     encoder = Encoder(tokenizer)

@@ -70,7 +70,7 @@ def _split_configuration(config: Mapping[str, Any], name: str, split: str) -> di
     }
 
 
-def _build(config: dict[str, Any], name: str) -> ConfigurableTask:
+def _build(config: dict[str, Any], name: str) -> RenderedTask:
     try:
         return RenderedTask(config=config)
     except FtHarnessError:
@@ -115,16 +115,14 @@ def _already_loaded(dataset: DatasetDict) -> Callable[..., DatasetDict]:
     return load
 
 
-def load_tasks(
-    definition: TaskDefinition, splits: Sequence[Split]
-) -> dict[Split, ConfigurableTask]:
+def load_tasks(definition: TaskDefinition, splits: Sequence[Split]) -> dict[Split, RenderedTask]:
     """One lm-eval task object for each split, named `<task>@<split>`; the data is read once.
 
     Raises:
         InputError: the YAML, its data, templates, choices or metrics are at fault.
         PolicyError: a task from elsewhere would run code.
     """
-    tasks: dict[Split, ConfigurableTask] = {}
+    tasks: dict[Split, RenderedTask] = {}
     with trusting(definition.trust_code):
         config = _base_configuration(definition)
         for split in splits:
@@ -136,9 +134,7 @@ def load_tasks(
     return tasks
 
 
-def load_task_over(
-    definition: TaskDefinition, split: Split, doc: dict[str, Any]
-) -> ConfigurableTask:
+def load_task_over(definition: TaskDefinition, split: Split, doc: dict[str, Any]) -> RenderedTask:
     """The task object of one split, made over one of its docs: its data is not read.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from lm_eval.api.registry import get_filter
@@ -12,7 +13,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.errors import FtHarnessError, InputError, first_line
 from ft_harness.metrics import find_metric
-from ft_harness.tasks.rendering import answer_text, row_named
+from ft_harness.tasks.rendering import answer_text
 
 _MOCK_DOCS = 3
 _SEARCHED_DOCS = 200
@@ -45,7 +46,8 @@ def _mock_docs(task: ConfigurableTask) -> list[dict[str, Any]]:
     docs: dict[str, dict[str, Any]] = {}
     for index in range(min(len(task.eval_docs), _SEARCHED_DOCS)):
         doc = task.eval_docs[index]
-        with row_named(task, index):
+        # the checks of rows report, with its place, what can't be rendered
+        with suppress(InputError):
             docs.setdefault(repr(task.doc_to_target(doc)), doc)
         if len(docs) == _MOCK_DOCS:
             break

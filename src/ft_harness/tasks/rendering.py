@@ -76,6 +76,8 @@ class RenderedTask(ConfigurableTask):  # type: ignore[misc]
             raise _unusable("doc_to_target", target, "at least one right answer")
         if self.config.doc_to_choice is not None and self.OUTPUT_TYPE not in _ONE_TEXT:
             return self._indices(doc, template, target, listed)
+        if self.OUTPUT_TYPE == "loglikelihood_rolling" and isinstance(target, str):
+            return target  # no answer: every character of a running text is scored
         texts = [_as_text(each, template) for each in listed]
         self._check_list_as_text(doc, template, texts)
         if self.OUTPUT_TYPE in _ONE_TEXT:

@@ -24,6 +24,7 @@ from ft_harness.tasks.rendering import answer_text, row_named
 
 _LISTED = 5  # places that a notice names
 _SHOWN = 60
+_MOST_UNREADABLE = 100  # rows; a template that suits none would fail as often as there are rows
 _BRACES = re.compile(r"(?<![{%#])\{\s*(\w+)\s*\}(?!\})")
 _TEMPLATES = ("doc_to_text", "doc_to_target", "doc_to_choice")
 
@@ -113,21 +114,29 @@ class SplitCheck:
         self._bad_choices: defaultdict[str, list[int]] = defaultdict(list)
         self._counts: defaultdict[int, list[int]] = defaultdict(list)
         self._trimmed: list[int] = []
+        self._unreadable: list[FtHarnessError] = []
 
     def read(self, form: PromptForm) -> Findings:
-        """Render every prompt and answer once; of rows that can't be rendered the first is
-        reported."""
+        """Render every prompt and answer once; rows that can't be rendered are counted, and the
+        first is named."""
         task = self.task
-        try:
-            with compiled_templates():
-                for row, doc in enumerate(
-                    tqdm(task.eval_docs, desc=f"Checking {task.config.task}")
-                ):
+        with compiled_templates():
+            for row, doc in enumerate(tqdm(task.eval_docs, desc=f"Checking {task.config.task}")):
+                try:
                     with row_named(task, row):
                         self._read_row(row, doc, form)
-        except FtHarnessError as error:
-            return Findings([error])
-        return Findings([*self._faults()], self._notices())
+                except FtHarnessError as error:
+                    self._unreadable.append(error)
+                    if len(self._unreadable) == _MOST_UNREADABLE:
+                        break
+        if not self._unreadable:
+            return Findings([*self._faults()], self._notices())
+        first, *others = self._unreadable
+        if others:
+            more = "or more " if len(self._unreadable) == _MOST_UNREADABLE else ""
+            what = f"{first.what} ({len(self._unreadable)} {more}such rows)"
+            first = type(first)(what, first.expected, first.action)
+        return Findings([first, *self._choice_faults()])
 
     def _read_row(self, row: int, doc: dict[str, Any], form: PromptForm) -> None:
         prompt = "" if self._rolling else prompt_of(self.task, doc, form)
@@ -171,7 +180,7 @@ class SplitCheck:
         if known != given:
             self._contradictory.append((row, first))
 
-    def _faults(self) -> Iterator[InputError]:
+    def _choice_faults(self) -> Iterator[InputError]:
         name, rows = self.task.config.task, len(self.task.eval_docs)
         for what, bad in self._bad_choices.items():
             choices = self.task.doc_to_choice(self.task.eval_docs[bad[0]])
@@ -181,6 +190,10 @@ class SplitCheck:
                 "choices that are not empty and differ in every row",
                 "fix doc_to_choice or these rows",
             )
+
+    def _faults(self) -> Iterator[InputError]:
+        yield from self._choice_faults()
+        name, rows = self.task.config.task, len(self.task.eval_docs)
         if rows < 2 or self._rolling:
             return
         if len(self._different_prompts) == 1:

@@ -74,7 +74,8 @@ def _with_lora(recipe: Recipe, base: BaseModel) -> Any:
     torch.manual_seed(recipe.train.seed)
     try:
         return get_peft_model(
-            base.model, lora_config(recipe.adapter, base.head.modules if base.head else ())
+            base.model,
+            lora_config(recipe.adapter, base.head.modules if base.head else (), base.model),
         )
     except ValueError as error:
         raise InputError(

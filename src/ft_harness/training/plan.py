@@ -29,7 +29,7 @@ from ft_harness.tasks.examples import (
 from ft_harness.tasks.head_examples import HeadExample, build_head_examples, head_examples_hash
 from ft_harness.training.lineage import find_lineage
 
-TRAINING_VERSION = 1  # raise it when the same recipe, base and rows give another adapter
+TRAINING_VERSION = 2  # raise it when the same recipe, base and rows give another adapter
 _VALIDATION_ROWS = 500
 Rows = list[Example] | list[HeadExample]
 

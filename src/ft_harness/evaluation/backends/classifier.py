@@ -7,22 +7,28 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
-from ft_harness.errors import ConfigError, InputError, NonFiniteError, ResourceError
+from ft_harness.errors import (
+    ConfigError,
+    InputError,
+    NonFiniteError,
+    ResourceError,
+    raise_problems,
+)
 from ft_harness.evaluation.backends.answers import ScoredAnswer
 from ft_harness.evaluation.backends.causal import named_base
 from ft_harness.evaluation.backends.distributed import DistributedLM
+from ft_harness.evaluation.backends.head_batches import try_batches
 from ft_harness.evaluation.backends.memory import budget_of
 from ft_harness.evaluation.backends.planning import Size, rows_at_most
 from ft_harness.evaluation.backends.recovery import Allowance, Effort, complete
 from ft_harness.evaluation.backends.store import Ledger, ResponseStore
 from ft_harness.models import adapters
-from ft_harness.models.base_model import BaseModel, load_base_model, load_config
+from ft_harness.models.adapters import AdapterFolder
+from ft_harness.models.base_model import BaseModel, load_base_model, load_config, problems
 from ft_harness.models.heads import (
     HEAD_FILE,
     HeadInput,
@@ -58,6 +64,7 @@ class _HeadWork:
         self, base: BaseModel, rows: Sequence[HeadInput], most: int | None, allowance: Allowance
     ) -> None:
         """`most`: rows of a batch at most, None: as many as memory holds."""
+        self.pads = True  # rows of several lengths may share a batch
         self._base = base
         self._rows = rows
         self._most = most
@@ -99,7 +106,9 @@ class _HeadWork:
         batches: list[list[int]] = []
         for number in sorted(numbers, key=lambda number: len(self._rows[number].ids), reverse=True):
             wider = [*batches[-1], number] if batches else []
-            if wider and (self._most is None or len(wider) <= self._most) and self._fits(wider):
+            alike = self.pads or len({len(self._rows[each].ids) for each in wider}) == 1
+            few = self._most is None or len(wider) <= self._most
+            if wider and alike and few and self._fits(wider):
                 batches[-1].append(number)
             else:
                 batches.append([number])
@@ -165,6 +174,7 @@ class ClassifierLM(DistributedLM):
         self.effort = Effort()
         self.store: ResponseStore | None = None
         self._allowance = Allowance(self.effort)
+        self._tried, self._pads = False, True
 
     @property
     def device(self) -> torch.device:
@@ -194,7 +204,11 @@ class ClassifierLM(DistributedLM):
                 request.idx, request
             )
         rows = self._rows([self._first(choices) for choices in items.values()])
+        if not self._tried and self.most != 1:
+            self._pads, shares = try_batches(self.base, rows)
+            self._tried, self.most = True, self.most if shares else 1
         work = _HeadWork(self.base, rows, self.most, self._allowance)
+        work.pads = self._pads
         ledger = Ledger(self.store, (f"head|{row.ids}|{row.types}" for row in rows))
         responses = complete(work.anew(range(len(rows))), work, ledger, self._allowance)
         number = {item: i for i, item in enumerate(items)}
@@ -310,26 +324,28 @@ def _load(pretrained: str, options: dict[str, Any]) -> BaseModel:
             "remove it",
         )
     fields = options.pop("text_fields", None)
-    folder = adapters.adapter_folder(peft) if (peft := options.pop("peft", None)) else None
+    peft = options.pop("peft", None)
+    adapter = AdapterFolder(adapters.adapter_folder(peft)) if peft else None
     section = ModelSection(pretrained=pretrained, **options)
-    plan = _plan_of(section, folder)
+    raise_problems(problems(section, head=True))
+    plan = _plan_of(section, adapter)
     plan = replace(plan, text_fields=tuple(fields.split("+"))) if fields else plan
     base = load_base_model(section, plan)
-    if folder is None:
+    if adapter is None:
         return base
     proof = [_PROOF[: len(plan.text_fields or _PROOF[:1])]]
-    tuned, _ = adapters.attach(folder, base, proof, form=None)
+    tuned, _ = adapters.attach(adapter, base, proof, form=None)
     return tuned
 
 
-def _plan_of(section: ModelSection, folder: Path | None) -> HeadPlan:
+def _plan_of(section: ModelSection, adapter: AdapterFolder | None) -> HeadPlan:
     """The head that a model folder or an adapter's folder holds, by what they say of it.
 
     Raises:
         ConfigError: neither has one.
     """
     config = load_config(section)
-    if folder is None:
+    if adapter is None:
         if not claims_head(config):
             raise ConfigError(
                 f"{section.pretrained}: a model without a trained classification head",
@@ -338,43 +354,39 @@ def _plan_of(section: ModelSection, folder: Path | None) -> HeadPlan:
             )
         labels = tuple(config.id2label[i] for i in sorted(config.id2label))
         return HeadPlan(labels, labels)
-    card, init = adapters.read_card(folder), folder / HEAD_FILE
-    fields = card.recipe["task"].get("text_fields") if card else None
-    labels = _labels_of(folder, config)
+    init = adapter.path / HEAD_FILE
+    fields = adapter.card.recipe["task"].get("text_fields") if adapter.card else None
+    labels = _labels_of(adapter, config)
     return HeadPlan(
         labels, labels, tuple(fields) if fields else None, init=init if init.is_file() else None
     )
 
 
-def _labels_of(folder: Path, config: Any) -> tuple[str, ...]:
+def _labels_of(adapter: AdapterFolder, config: Any) -> tuple[str, ...]:
     """Label names of an adapter's head; LABEL_0, LABEL_1, ... where nothing names them."""
-    if (folder / HEAD_FILE).is_file():
-        names: list[str] = json.loads(init_metadata(folder / HEAD_FILE).get("labels", "[]"))
+    init = adapter.path / HEAD_FILE
+    if init.is_file():
+        names: list[str] = json.loads(init_metadata(init).get("labels", "[]"))
         if names:
             return tuple(names)
     if claims_head(config):
         return tuple(config.id2label[i] for i in sorted(config.id2label))
-    return tuple(f"LABEL_{i}" for i in range(_count_outputs(folder / adapters.WEIGHTS_FILE)))
+    return tuple(f"LABEL_{i}" for i in range(_count_outputs(adapter)))
 
 
-def _count_outputs(path: Path) -> int:
+def _count_outputs(adapter: AdapterFolder) -> int:
     """Outputs of the head in an adapter's file: the fewest rows of the matrices that are saved
     whole.
 
     Raises:
         InputError: no such matrix, or the file is damaged.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            keys = [key for key in file.keys() if ".lora_" not in key]  # noqa: SIM118
-            shapes = [file.get_slice(key).get_shape() for key in keys]
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: damaged ({error})", "a whole file", "train it again") from error
+    shapes = (info.shape for key, info in adapter.held.items() if ".lora_" not in key)
     outputs = [shape[0] for shape in shapes if len(shape) == 2]
     if not outputs:
         raise InputError(
-            f"{path}: no classification head in it",
+            f"{adapter.weights}: no classification head in it",
             f"an adapter of the task type {SEQ_CLS}",
             "use ft-causal for it",
         )
-    return int(min(outputs))
+    return min(outputs)

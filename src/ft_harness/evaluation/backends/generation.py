@@ -194,7 +194,7 @@ class Generator:
         return StoppingCriteriaList([stopped] if stop else [])
 
     def _hidden(self, ids: Sequence[int], text: str, stop: Sequence[str]) -> int | None:
-        """The first token of a stop string that `text`, decoded from all of `ids`, hides; else None.
+        """The first token of a stop string that `text`, decoded from `ids`, hides; else None.
 
         Byte tokens that are no UTF-8 together, as where a text begins inside a character, all
         decode to U+FFFD, also those among them that spell a stop string such as a line break.

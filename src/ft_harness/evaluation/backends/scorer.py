@@ -160,14 +160,16 @@ class Scorer:
         """
         made_up = probe(queries)
         plain = replace(self.traits, keeps=False, shares=False)
-        whole = self._try_out(made_up[:CHECKED], plain)
-        for traits in (self.traits, replace(self.traits, shares=False)):
-            if difference := self._difference(made_up, traits, whole):
+        # one by one: a model may mix the rows of a batch, or see the padding behind a row
+        alone = [self._try_out([query], plain)[0] for query in made_up[:CHECKED]]
+        for traits in (self.traits, replace(self.traits, shares=False), plain):
+            if difference := self._difference(made_up, traits, alone):
                 self._fall_back(difference)
             else:
                 self.traits = traits
                 return
-        self.traits = plain
+        self.traits, self.most = plain, 1
+        logger.warning("%s: scored row by row, since its answers depend on the batch", self.name)
 
     def _try_out(self, queries: Sequence[Query], traits: Traits) -> list[Score]:
         """Scores of the check's queries, NaN and infinity among them; they are not counted.

@@ -80,11 +80,15 @@ def _obstacle(model: Any, config: Any, parameters: set[str]) -> str | None:
     if unknown := sorted(_layer_types(config) - _LAYERS):
         return f"layers of type {', '.join(unknown)}"
     if any(kind.get("rope_type") == "dynamic" for kind in _rotary(config)):
-        return "positions are scaled by the longest row so far (dynamic NTK): scores depend on what came before them"
+        return (
+            "positions are scaled by the longest row so far (dynamic NTK): scores depend on what "
+            "came before them"
+        )
     if getattr(config, "alibi", False):
         return "positions are attention biases (ALiBi)"
     if config._attn_implementation not in _KERNELS:
-        return f"the attention function {config._attn_implementation} takes no mask for each query and key"
+        own = config._attn_implementation
+        return f"the attention function {own} takes no mask for each query and key"
     return None
 
 

@@ -14,27 +14,55 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers.pytorch_utils import Conv1D
 
 from ft_harness.errors import InputError, suggest
+from ft_harness.models.adapters.configuration import ALL_LINEAR
 from ft_harness.models.heads import own_modules
 from ft_harness.recipe import AdapterSection
 
-_ALL = "all-linear"
+_LINEAR = (torch.nn.Linear, Conv1D)
 
 
-def lora_config(adapter: AdapterSection, head_modules: Sequence[str] = ()) -> Any:
+def lora_config(
+    adapter: AdapterSection, head_modules: Sequence[str] = (), model: Any = None
+) -> Any:
     """PEFT's configuration of an adapter.
 
     Args:
         head_modules: modules of a classification head, which are trained and saved whole.
+        model: whose vision or audio towers get no adapter from `all-linear`: no text passes them;
+            None: one without.
 
     Raises:
         ValueError: fields that PEFT doesn't take together.
     """
     values = adapter.model_dump(exclude={"peft_type", "modules_to_save"})
+    if adapter.target_modules == ALL_LINEAR and model is not None and (towers := _towers(model)):
+        values["exclude_modules"] = _joined(adapter.exclude_modules, towers)
     whole = [
         *head_modules,
         *(name for name in adapter.modules_to_save or () if name not in head_modules),
     ]
     return LoraConfig(**values, modules_to_save=whole or None)
+
+
+def _towers(model: Any) -> list[str]:
+    """Full names of the linear modules of a composite model outside its text part and its head."""
+    text = model.config.get_text_config(decoder=True)
+    if text is model.config:
+        return []
+    inside = {id(module) for module in model.get_decoder().modules()}
+    kept = own_modules(model)
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, _LINEAR) and id(module) not in inside and name not in kept
+    ]
+
+
+def _joined(asked: str | list[str] | None, names: list[str]) -> str | list[str]:
+    """What the recipe excludes, an expression or names, and further names."""
+    if isinstance(asked, str):
+        return "|".join([f"(?:{asked})", *map(re.escape, names)])
+    return [*(asked or ()), *names]
 
 
 def target_problems(adapter: AdapterSection, empty: Any) -> list[InputError]:
@@ -55,7 +83,7 @@ def target_problems(adapter: AdapterSection, empty: Any) -> list[InputError]:
     linear, head = _linear_names(empty), own_modules(empty) if adapter.has_head else ()
     try:
         with warnings.catch_warnings(action="ignore"):  # said again where the adapter is made
-            model = get_peft_model(empty, lora_config(adapter, head), low_cpu_mem_usage=True)
+            model = get_peft_model(empty, lora_config(adapter, head, empty), low_cpu_mem_usage=True)
     except Exception as error:  # PEFT raises bare types for what it can't do
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         return [_fault("target_modules", adapter.target_modules, reason, linear)]
@@ -115,7 +143,7 @@ def _missing_modules(adapter: AdapterSection, empty: Any) -> list[InputError]:
     ):
         asked = getattr(adapter, field)
         if isinstance(asked, str):
-            fault = None if asked == _ALL else _unmatched(asked, names)
+            fault = None if asked == ALL_LINEAR else _unmatched(asked, names)
             found += [_fault(field, asked, fault, [])] if fault else []
             continue
         missing = [name for name in asked or () if not _is_named(name, names)]
@@ -182,18 +210,17 @@ def _is_named(name: str, names: list[str]) -> bool:
 
 def _linear_names(empty: Any) -> list[str]:
     """Last names of the modules that LoRA is usually made for, sorted."""
-    kinds = (torch.nn.Linear, Conv1D)
     return sorted(
         {
             name.rpartition(".")[2]
             for name, module in empty.named_modules()
-            if isinstance(module, kinds)
+            if isinstance(module, _LINEAR)
         }
     )
 
 
 def _fault(field: str, asked: str | list[str], what: str, known: list[str]) -> InputError:
-    every = f"'{_ALL}', " if field == "target_modules" else ""
+    every = f"'{ALL_LINEAR}', " if field == "target_modules" else ""
     return InputError(
         f"adapter.{field} {asked!r}: {what}",
         f"{every}a regular expression, or names in this model"

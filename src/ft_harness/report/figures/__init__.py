@@ -1,4 +1,4 @@
-"""Typed rows -> figures, as bytes, and the numbers that stand in them."""
+"""Typed rows -> figures, as bytes, and the numbers that they show."""
 
 from ft_harness.report.figures.curves import (
     CURVE_COLUMNS,

@@ -195,7 +195,8 @@ def _plot(
     for part in line:
         if part:
             axes.plot(
-                *zip(*part, strict=True), color=color, linewidth=thin * linewidth, linestyle=linestyle,
+                *zip(*part, strict=True), color=color, linewidth=thin * linewidth,
+                linestyle=linestyle,
                 marker=marker or ("" if part[1:] else "o"), markersize=5,
             )  # fmt: skip
 
@@ -252,6 +253,7 @@ def _name_stretches(axes: Axes, stretches: Sequence[_Stretch]) -> None:
     for number, stretch in enumerate(stretches, start=1):
         place = (stretch.start + (stretch.steps + 1) / 2, 1.02)
         axes.text(
-            *place, shorten(stretch.name) if fits else str(number), transform=axes.get_xaxis_transform(),
+            *place, shorten(stretch.name) if fits else str(number),
+            transform=axes.get_xaxis_transform(),
             color=GREY, fontsize=9, ha="center", va="bottom",
         )  # fmt: skip

@@ -102,7 +102,7 @@ def _row_name(comparison: Comparison, row: Row) -> str:
 
 
 def _draw_row(axes: Axes, place: int, comparison: Comparison, row: Row) -> None:
-    """Base above tuned, so that their intervals don't hide each other; beside them the numbers, in
+    """Base above tuned, so that their intervals don't hide each other; next to them the numbers, in
     the same order."""
     scale = 100 / find_metric(row.metric).scale
     heights = (place - 0.22, place + 0.02)

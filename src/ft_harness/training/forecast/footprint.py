@@ -141,7 +141,7 @@ def _trained(recipe: Recipe, base: BaseModel, empty: Any) -> Any:
     else:
         with torch.device("meta"):
             model = get_peft_model(
-                empty, lora_config(recipe.adapter, base.head.modules if base.head else ())
+                empty, lora_config(recipe.adapter, base.head.modules if base.head else (), empty)
             )
     return set_up(recipe, model, empty)
 
