@@ -25,9 +25,10 @@ from ft_harness.report import (
     untuned_table,
 )
 
-_BORDER = 3  # columns of the terminal that a cell takes besides its text
-_VERDICT = "Verdict"  # may be wrapped between its words
-_NARROW = 14  # "improved, not above majority" on two lines
+_BORDER = 3  # columns of the terminal that a framed cell takes besides its text
+_VERDICT = "Verdict"
+_NARROW = 9  # longest word of a verdict
+_SHORT = {"Difference": "Diff."}  # names that are longer than what is under them
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,12 @@ class _Lines:
 
     @property
     def width(self) -> int:
-        return 1 + sum(self.width_of(place) + _BORDER for place in range(len(self.header)))
+        """In a frame."""
+        return 1 + sum(width + _BORDER for width in self.widths())
 
-    def width_of(self, place: int) -> int:
-        return max(cell_len(line[place]) for line in [self.header, *self.lines])
+    def widths(self) -> list[int]:
+        every = [self.header, *self.lines]
+        return [max(cell_len(line[place]) for line in every) for place in range(len(self.header))]
 
     def split_constant(self, names: Sequence[str]) -> tuple[_Lines, list[str]]:
         """(the table without those of its columns that say the same in each line, what they
@@ -98,21 +101,26 @@ def _list_rows(study: Study, compared: Sequence[tuple[Comparison, Row]]) -> _Lin
 
 
 def _print_table(console: Console, found: _Lines, said: Sequence[str]) -> None:
-    """The table with nothing clipped: verdicts are wrapped where it has no room, and lines are
-    longer than the terminal where that isn't enough."""
-    usual, width = console.width, found.width
-    columns = []
-    for place, name in enumerate(found.header):
-        needed = found.width_of(place)
-        if name == _VERDICT and width > usual:
-            width -= max(0, needed - _NARROW)
-            needed = min(needed, _NARROW)
-        columns.append(Column(name, no_wrap=name != _VERDICT, min_width=needed, max_width=needed))
+    """The table with nothing clipped. Where it has no room it loses its frame and verdicts are
+    wrapped; where that isn't enough, lines are longer than the terminal."""
+    usual, compact = console.width, found.width > console.width
+    if compact:
+        found = _Lines([_SHORT.get(name, name) for name in found.header], found.lines)
+    widths = [
+        min(width, _NARROW) if compact and name == _VERDICT else width
+        for name, width in zip(found.header, found.widths(), strict=True)
+    ]
+    columns = [
+        Column(name, no_wrap=name != _VERDICT, min_width=width, max_width=width)
+        for name, width in zip(found.header, widths, strict=True)
+    ]
     table = Table(*columns)
+    if compact:
+        table.box, table.padding, table.pad_edge = None, (0, 1, 0, 0), False
     for line in found.lines:
         table.add_row(*map(escape, line))
     if said:
         print("; ".join(said))
-    console.width = max(usual, width)
+    console.width = max(usual, sum(widths) + len(widths) - 1 if compact else found.width)
     console.print(table)
     console.width = usual
