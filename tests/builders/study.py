@@ -513,12 +513,10 @@ def make_varied_study() -> Study:
         settings = found.tuned.settings.model_copy(update={"num_fewshot": shots})
         record = found.tuned.model_copy(update={"settings": settings, "eval_id": f"{name}-{shots}"})
         comparisons.append(found.model_copy(update={"tuned": record}))
-    row = make_row(
-        "other", "test", "acc", (0.6, 0.45), primary=True, tuned_subject="small", verdict="worse"
-    )
-    comparisons.append(
-        make_comparison("other", "test", {"acc": (0.6, 0.45)}, [row], adapter="small")
-    )
+    control = {"family": "control task", "tuned_subject": "small", "verdict": "worse"}
+    row = make_row("other", "test", "acc", (0.6, 0.45), **control)
+    found = make_comparison("other", "test", {"acc": (0.6, 0.45)}, [row], adapter="small")
+    comparisons.append(found.model_copy(update={"role": "control task"}))
     runs = [make_adapter("small", "snli_custom"), make_adapter("large", "snli_custom")]
     sizes = {"small": (100, 7, 60.0), "large": (400, 8, 240.0)}
     adapters = []

@@ -473,11 +473,12 @@ def test_splits_side_by_side():
     sides = [
         f"{split}: {what}"
         for split in ("train", "validation", "test")
-        for what in ("Base", "Tuned", "Difference")
+        for what in ("Base", "Tuned", "Difference", "Verdict")
     ]
     assert table[0] == ["Task", "Metric", *sides]
     assert table[1][:5] == ["snli_custom", "acc", "39.1 %", "73.1 %", "+34.0"]
-    assert table[2] == ["squad_custom", "exact_match", *["-"] * 6, "10.3 %", "31.4 %", "+21.1"]
+    squad = ["10.3 %", "31.4 %", "+21.1", "improved"]
+    assert table[2] == ["squad_custom", "exact_match", *["-"] * 8, *squad]
 
 
 def test_metrics_side_by_side():
@@ -488,7 +489,7 @@ def test_metrics_side_by_side():
         ["snli_custom", "validation"],
         ["snli_custom", "train"],
     ]
-    assert table[1][5:] == ["28.0 %", "72.5 %", "+44.5"]
+    assert table[1][5:] == ["improved", "28.0 %", "72.5 %", "+44.5", "no evidence"]
 
 
 def test_other_metrics_in_the_main_table():
@@ -504,7 +505,7 @@ def test_no_number_hides_behind_another():
     table = main_table(make_varied_study(), make_view("model,task", "shots", None))
     assert table[0][:6] == ["Model", "Task", "Adapter", "Training seed", "Split", "Metric"]
     assert len(table) == 1 + 2 + 1  # two adapters, and the other task
-    assert table[1][7::3] == ["50.0 %", "55.0 %"]
+    assert table[1][7::4] == ["50.0 %", "55.0 %"]
 
 
 @pytest.mark.parametrize(
@@ -568,7 +569,7 @@ def test_report_writes_the_formats_asked_for(ft, scored: Path):
     assert (
         (folder / "before_after.csv")
         .read_text()
-        .startswith("task,split,adapter,metric,who,value,low,high,n\n")
+        .startswith("task,split,adapter,metric,who,value,low,high,n,verdict\n")
     )
     assert json.loads((folder / "rows.json").read_text())
     assert HtmlPage((folder / "report.html").read_text()).tables
@@ -587,33 +588,36 @@ def test_report_refuses_what_it_does_not_know(ft, scored: Path):
 
 
 def test_compare_two_evaluations(ft, scored: Path):
-    # 13 items are corrected and none broken: exact McNemar p = 2 * 0.5^13 = 0.00024
+    # 13 items are corrected and none broken: McNemar mid-p = 0.5^13 = 0.00012
     code, out, _ = ft(
         "compare", scored / "base", scored / "better" / "test", "--fail-on-regression", "acc"
     )
     assert code == 0
-    assert "25 %" in out
-    assert "90 %" in out
+    assert "25.0 %" in out
+    assert "90.0 %" in out
     assert "improved" in out
     text = (scored / "reports" / "comparison" / "report.md").read_text()
-    assert "| +65 |" in re.sub(" +", " ", text)
+    assert "| +65.0 |" in re.sub(" +", " ", text)
 
 
 def test_two_adapters_can_be_compared(ft, scored: Path):
     code, out, _ = ft("compare", scored / "worse", scored / "better")
     assert code == 0
-    assert "90 %" in out
+    assert "90.0 %" in out
 
 
 def test_a_regression_that_was_asked_about_is_exit_1(ft, scored: Path):
-    # 5 items are broken and none corrected is p = 0.0625; 18 of 18 the other way is p < 0.001
-    assert ft("compare", scored / "base", scored / "worse", "--fail-on-regression", "acc")[0] == 0
+    # broken and none corrected: 4 items are mid-p = 0.5^4 = 0.0625, 5 are 0.031, 18 are p < 0.001
+    one = label_samples([0] * 20, [0] + [1] * 19)
+    write_evaluation(scored / "one" / "test", make_record("one"), one)
+    assert ft("compare", scored / "base", scored / "one", "--fail-on-regression", "acc")[0] == 0
+    assert ft("compare", scored / "base", scored / "worse", "--fail-on-regression", "acc")[0] == 1
     code, out, err = ft(
         "compare", scored / "better", scored / "worse", "--fail-on-regression", "acc"
     )
     assert code == 1
     assert "worse" in out
-    assert "got worse, from 90 % to 0 %" in err
+    assert "got worse, from 90.0 % to 0.0 %" in err
     assert ft("compare", scored / "better", scored / "worse")[0] == 0
     code, _, err = ft(
         "compare", scored / "better", scored / "worse", "--fail-on-regression", "bleu"
@@ -628,7 +632,17 @@ def test_an_unknown_metric_is_refused_before_anything_is_written(ft, scored: Pat
     assert not list((scored / "reports").rglob("*.*"))
 
 
-def test_the_terminal_names_what_differs_and_p(ft, tmp_path: Path):
+HEAD = re.compile(r"(?<=┃) ([^┃]*?) +(?=┃)")
+
+
+def framed(out: str) -> list[dict[str, str]]:
+    """The lines of a table in the terminal, by column."""
+    lines = [line.split("│")[1:-1] for line in out.splitlines() if line.startswith("│")]
+    names = HEAD.findall(out)
+    return [dict(zip(names, map(str.strip, line), strict=True)) for line in lines]
+
+
+def test_the_terminal_names_what_differs_and_p(ft, tmp_path: Path, monkeypatch):
     for shots, right in ((0, 18), (5, 10)):
         for name, predictions in (
             (None, [0] * 20),
@@ -640,16 +654,17 @@ def test_the_terminal_names_what_differs_and_p(ft, tmp_path: Path):
             write_evaluation(
                 tmp_path / f"{name}-{shots}", record, label_samples([0, 1] * 10, predictions)
             )
-    code, out, _ = ft("report", tmp_path, "--format", "md")
-    assert code == 0
-    lines = [
-        [cell.strip() for cell in line.split("│")[1:-1]]
-        for line in out.splitlines()
-        if line.startswith("│")
-    ]
-    # 9 of 20 corrected and none broken: p = 2 / 2^9 = 0.0039, by Holm 0.0078; 5 of 20: 2 / 2^5 =
-    # 0.0625, the last
-    assert [(line[1], line[8]) for line in lines] == [("0", "0.008"), ("5", "0.062")]
+    monkeypatch.setenv("COLUMNS", "120")
+    for options, shown in (
+        # 9 of 20 corrected and none broken: mid-p = 0.5^9 = 0.00195; 5 of 20: 0.5^5 = 0.03125
+        ((), [["0", "0.002"], ["5", "0.031"]]),
+        # by Holm twice the smaller one, and the last as it is
+        (("--holm",), [["0", "0.002", "0.004"], ["5", "0.031", "0.031"]]),
+    ):
+        code, out, _ = ft("report", tmp_path, "--format", "md", *options)
+        assert code == 0
+        names = [name for name in ("Shots", "p", "p (Holm)") if name in HEAD.findall(out)]
+        assert [[line[name] for name in names] for line in framed(out)] == shown
     assert [line.partition(": ")[0] for line in out.splitlines() if " on demo_nli (" in line] == [
         "0-shot",
         "5-shot",
@@ -753,10 +768,10 @@ def test_the_worked_example_of_the_docs(ft, tmp_path: Path):
         write_evaluation(tmp_path / name, record, label_samples(golds, predictions))
     assert ft("compare", "base", "tuned")[0] == 0
     table, *_ = Page((tmp_path / "results/reports/comparison/report.md").read_text()).tables
-    shown = ["50 %", "85 %", "+35", "+5 to +59", "0.021", "20", "improved"]
+    shown = ["50.0 %", "85.0 %", "+35.0", "+5.4 to +59.1", "0.021", "20", "improved"]
     assert [line[3:] for line in table[1:]] == [shown, ["50.0 %", "-", "-", "-", "-", "20", "-"]]
     page = (Path(__file__).parents[2] / "docs" / "reading-a-report.md").read_text(encoding="utf-8")
-    for number in ("50 %", "85 %", "+35", "+5 to +59", "0.021"):
+    for number in shown[:5]:
         assert number in page
 
 

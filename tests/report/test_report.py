@@ -110,6 +110,7 @@ def test_the_first_table_holds_primary_metrics_and_the_majority_class_alone():
             "Tuned",
             "Difference",
             "95 % interval",
+            "p",
             "p (Holm)",
             "n",
             "Verdict",
@@ -123,15 +124,16 @@ def test_the_first_table_holds_primary_metrics_and_the_majority_class_alone():
             "+34.0",
             "+27.9 to +39.9",
             "< 0.001",
+            "< 0.001",
             "300",
             "improved",
         ],
-        ["snli_custom", "test", "acc, majority class", "33.7 %", "-", "-", "-", "-", "300", "-"],
+        ["snli_custom", "test", "acc, majority class", "33.7 %", *["-"] * 5, "300", "-"],
         [
             "squad_custom",
             "test",
             "exact_match",
-            *["10.3 %", "31.4 %", "+21.1", "+14.9 to +26.9", "0.043", "300", "improved"],
+            *["10.3 %", "31.4 %", "+21.1", "+14.9 to +26.9", "0.021", "0.043", "300", "improved"],
         ],
     ]
 
@@ -178,14 +180,15 @@ def test_scores_by_split_show_every_split_of_what_has_several():
     rows = {(row.task, row.metric, row.split): row for row in study.rows() if row.tuned_subject}
     by_split = Page(render_markdown(study, {})).tables[1]
     assert by_split[0] == ["Task", "Metric", "", "Train", "Validation", "Test"]
-    assert (
-        len(by_split) == 1 + 4
-    )  # acc of the one task with several splits; base, tuned, difference, n
+    # acc of the one task with several splits; base, tuned, difference, n, verdict
+    assert len(by_split) == 1 + 5
     for task, metric, what, *cells in by_split[1:]:
         for split, cell in zip(("train", "validation", "test"), cells, strict=True):
             row: Row | None = rows.get((task, metric, split))
             if what == "n":
                 assert cell == (str(row.n) if row else "-")
+            elif what == "Verdict":
+                assert cell == (row.verdict if row else "-")
             else:
                 field = {"Base": "base", "Tuned": "tuned", "Difference": "delta"}[what]
                 assert_shows(cell, getattr(row, field) if row else None)
@@ -205,16 +208,16 @@ def test_one_split_needs_no_table_of_splits():
     ]
 
 
-def test_exploratory_rows_that_are_asked_for_are_marked_and_have_a_p():
+def test_descriptive_rows_that_are_asked_for_are_marked_and_have_a_p():
     study = make_study()
     text = markdown_page(build_document(study, View(metrics=("acc", "f1_macro"))), {})
     header, *lines = Page(text).tables[0]
     assert header[-5:] == ["95 % interval", "p", "p (Holm)", "n", "Verdict"]
     found = {line[2]: line[-4:] for line in lines}
     assert found["acc"] == ["< 0.001", "< 0.001", "300", "improved"]
-    assert found["f1_macro"] == ["0.021", "-", "300", "no evidence (exploratory)"]
+    assert found["f1_macro"] == ["0.021", "-", "300", "no evidence (descriptive)"]
     assert found["acc, majority class"] == ["-", "-", "300", "-"]
-    assert "exploratory)" not in render_markdown(study, {})
+    assert "descriptive)" not in render_markdown(study, {})
 
 
 def test_what_was_taken_for_what_is_counted():
@@ -383,11 +386,13 @@ def test_a_study_without_primary_metric_or_adapters_is_still_a_report():
     train = study.model_copy(
         update={"comparisons": study.comparisons[2:3], "adapters": [], "notes": []}
     )
-    assert "No primary metric was compared." in render_markdown(train, {})
+    _, *lines = Page(section(render_markdown(train, {}), "Scores")).tables[0]
+    assert [(line[1], line[-1]) for line in lines] == [
+        ("train", "no evidence (descriptive)"),
+        ("train", "-"),
+    ]
     empty = Study(name="Empty", comparisons=[], adapters=[], notes=[], command="ft-harness report")
-    assert render_markdown(empty, {}).startswith(
-        "# Empty\n\n## Scores\n\nNo primary metric was compared.\n"
-    )
+    assert render_markdown(empty, {}).startswith("# Empty\n\n## Scores\n\nNothing was compared.\n")
 
 
 def test_rows_json_has_the_rows_and_nothing_else():
@@ -709,9 +714,11 @@ def test_what_varies_stands_side_by_side():
             "40.0 %",
             "50.0 %",
             "+10.0",
+            "no evidence",
             "40.0 %",
             "70.0 %",
             "+30.0",
+            "no evidence",
         ],
         [
             "snli_custom",
@@ -721,9 +728,11 @@ def test_what_varies_stands_side_by_side():
             "40.0 %",
             "55.0 %",
             "+15.0",
+            "no evidence",
             "40.0 %",
             "65.0 %",
             "+25.0",
+            "no evidence",
         ],
     ]
     assert by_shots[0] == [
@@ -732,12 +741,12 @@ def test_what_varies_stands_side_by_side():
         *header("shots 3"),
     ]
     assert by_shots[1][:2] == ["snli_custom", "small"]
-    assert by_shots[1][6::3] == ["50.0 %", "55.0 %"]
+    assert by_shots[1][6::4] == ["50.0 %", "55.0 %"]
     assert Page(text).tables[0][0][:4] == ["Task", "Adapter", "Shots", "Training seed"]
 
 
 def header(value: str) -> list[str]:
-    return [f"{value}: {what}" for what in ("Base", "Tuned", "Difference")]
+    return [f"{value}: {what}" for what in ("Base", "Tuned", "Difference", "Verdict")]
 
 
 def test_a_task_that_was_not_trained_on_is_forgetting():

@@ -1,36 +1,126 @@
-"""A study in the terminal: the table of its main metrics, its sentences and the report's path."""
+"""A study in the terminal: the table of its answers, its sentences and the report's paths."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from ft_harness.comparison.aggregator import Study
+from ft_harness.comparison.aggregator import Comparison, Row, Study
 from ft_harness.comparison.features import TITLES, features_of
 from ft_harness.comparison.sentences import state_study
-from ft_harness.report import View, headline, leading, measured_cells, one_line, text_of
+from ft_harness.report import (
+    View,
+    leading,
+    measured_cells,
+    measured_columns,
+    one_line,
+    state_untuned,
+    text_of,
+    untuned_table,
+)
 
-_NUMBERS = ["Base", "Tuned", "Difference", "95 % interval", "p", "n", "Verdict"]
+_BORDER = 3  # columns of the terminal that a framed cell takes besides its text
+_VERDICT = "Verdict"
+_NARROW = 9  # longest word of a verdict
+_SHORT = {"Difference": "Diff."}  # names that are longer than what is under them
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """A table before it is fitted: lines of cells under their names."""
+
+    header: list[str]
+    lines: list[list[str]]
+
+    @property
+    def width(self) -> int:
+        """In a frame."""
+        return 1 + sum(width + _BORDER for width in self.widths())
+
+    def widths(self) -> list[int]:
+        every = [self.header, *self.lines]
+        return [max(cell_len(line[place]) for line in every) for place in range(len(self.header))]
+
+    def split_constant(self, names: Sequence[str]) -> tuple[_Lines, list[str]]:
+        """(the table without those of its columns that say the same in each line, what they
+        say)."""
+        constant = [
+            place
+            for place, name in enumerate(self.header)
+            if name in names and len({line[place] for line in self.lines}) == 1
+        ]
+        kept = [place for place in range(len(self.header)) if place not in constant]
+        said = [f"{self.header[place]} {self.lines[0][place]}" for place in constant]
+        lines = [[line[place] for place in kept] for line in self.lines]
+        return _Lines([self.header[place] for place in kept], lines), said
 
 
 def print_study(study: Study, path: Path) -> None:
-    """The main metric of each comparison, the sentences of the primary ones, and the report's
-    path."""
-    features = leading(study, View())
-    table = Table(
-        *(TITLES[name] for name in features), *(Column(name, no_wrap=True) for name in _NUMBERS)
-    )
-    for comparison in study.comparisons:
-        row = headline(comparison.rows)
-        found, cells = features_of(study, comparison, row), measured_cells(row)
-        if row.p_adjusted is not None:
-            cells["p"] = cells["p (Holm)"]
-        shown = [*(found[name] for name in features), *(text_of(cells[name]) for name in _NUMBERS)]
-        table.add_row(*(escape(one_line(cell)) for cell in shown))
+    """The answer of each comparison, the sentences of those that decide, and the report's paths:
+    its page is named wherever the report has one."""
     console = Console()
-    console.width = max(console.width, 110)
+    compared = [(each, each.headline) for each in study.comparisons]
+    if compared:
+        features = leading(study, View())
+        names = [*(TITLES[name] for name in features), "n"]
+        said: list[str] = []
+        table = _list_rows(study, compared)
+        if table.width > console.width:
+            table, said = table.split_constant(names)
+        tested = [(each, row) for each, row in compared if row.split == "test"]
+        if table.width > console.width and 0 < len(tested) < len(compared):
+            table, said = _list_rows(study, tested).split_constant(names)
+            said.append("other splits are in the report")
+        _print_table(console, table, said)
+    if block := untuned_table(study):
+        lines = [[one_line(text_of(cell)) for cell in line] for line in block.rows]
+        table, said = _Lines(block.header, lines), []
+        if table.width > console.width:
+            table, said = table.split_constant(block.header)
+        _print_table(console, table, said)
+    pages = dict.fromkeys([path, path.with_name("report.html")])
+    named = [str(page) for page in pages if page == path or page.is_file()]
+    print("\n".join([*map(one_line, [*state_study(study), *state_untuned(study)]), *named]))
+
+
+def _list_rows(study: Study, compared: Sequence[tuple[Comparison, Row]]) -> _Lines:
+    features = leading(study, View())
+    lines: list[list[str]] = []
+    measured = measured_columns([row for _, row in compared])
+    for comparison, row in compared:
+        found, cells = features_of(study, comparison, row), measured_cells(row)
+        shown = [*(found[name] for name in features), *(text_of(cells[name]) for name in measured)]
+        lines.append([one_line(cell) for cell in shown])
+    return _Lines([*(TITLES[name] for name in features), *measured], lines)
+
+
+def _print_table(console: Console, found: _Lines, said: Sequence[str]) -> None:
+    """The table with nothing clipped. Where it has no room it loses its frame and verdicts are
+    wrapped; where that isn't enough, lines are longer than the terminal."""
+    usual, compact = console.width, found.width > console.width
+    if compact:
+        found = _Lines([_SHORT.get(name, name) for name in found.header], found.lines)
+    widths = [
+        min(width, _NARROW) if compact and name == _VERDICT else width
+        for name, width in zip(found.header, found.widths(), strict=True)
+    ]
+    columns = [
+        Column(name, no_wrap=name != _VERDICT, min_width=width, max_width=width)
+        for name, width in zip(found.header, widths, strict=True)
+    ]
+    table = Table(*columns)
+    if compact:
+        table.box, table.padding, table.pad_edge = None, (0, 1, 0, 0), False
+    for line in found.lines:
+        table.add_row(*map(escape, line))
+    if said:
+        print("; ".join(said))
+    console.width = max(usual, sum(widths) + len(widths) - 1 if compact else found.width)
     console.print(table)
-    print("\n".join([*map(one_line, state_study(study)), str(path)]))
+    console.width = usual

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 
 from ft_harness.comparison.aggregator import Study
-from ft_harness.report.cells import measured_cells
+from ft_harness.report.cells import measured_cells, measured_columns
 from ft_harness.report.contents import build_document
 from ft_harness.report.cost_section import sized, timed
 from ft_harness.report.document import one_line, text_of
@@ -22,10 +22,10 @@ from ft_harness.report.latex_page import latex_page, latex_table
 from ft_harness.report.markdown_page import markdown_page
 from ft_harness.report.perplexity_section import Outlier, Outliers
 from ft_harness.report.table_files import csv_table, csv_text, json_page, table_names
+from ft_harness.report.untuned_section import state_untuned, untuned_table
 from ft_harness.report.view import (
     View,
     check_metrics,
-    headline,
     leading,
     main_comparisons,
     make_view,
@@ -40,7 +40,6 @@ __all__ = [
     "check_metrics",
     "csv_table",
     "csv_text",
-    "headline",
     "html_page",
     "json_page",
     "latex_page",
@@ -51,14 +50,17 @@ __all__ = [
     "make_view",
     "markdown_page",
     "measured_cells",
+    "measured_columns",
     "one_line",
     "render_html",
     "render_markdown",
     "rows_json",
     "sized",
+    "state_untuned",
     "table_names",
     "text_of",
     "timed",
+    "untuned_table",
 ]
 
 

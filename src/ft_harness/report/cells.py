@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ft_harness.comparison.aggregator import Row
-from ft_harness.comparison.amounts import NONE, amount, decimals, difference, interval, probability
+from ft_harness.comparison.amounts import (
+    NONE,
+    amount,
+    difference,
+    digits_of,
+    interval,
+    probability,
+    shown_delta,
+)
 from ft_harness.report.document import Cell, Number, Span
 
 MEASURED = {
@@ -15,7 +25,9 @@ MEASURED = {
     "p (Holm)": "n",
     "n": "n",
     "Verdict": "t",
+    "Decided by": "t",
 }  # columns of a row's numbers, and their kinds
+_WHERE_ANY = {"p (Holm)": "p_adjusted", "Decided by": "decided_by"}  # columns, and their fields
 
 
 UNDEFINED = Number(NONE, None)
@@ -41,21 +53,34 @@ def share(value: float | None) -> Number:
     return Number(NONE if value is None else f"{100 * value:.1f} %", value)
 
 
-def span_of(metric: str, low: float | None, high: float | None) -> Span:
+def span_of(metric: str, low: float | None, high: float | None, digits: int | None = None) -> Span:
     """An interval of a difference."""
-    return Span(interval(metric, low, high), low, high)
+    return Span(interval(metric, low, high, digits), low, high)
+
+
+def measured_columns(rows: Sequence[Row]) -> list[str]:
+    """The names of `MEASURED` that these rows need: an adjusted p, and what decided against a
+    verdict, only where one of them has it."""
+    return [
+        name
+        for name in MEASURED
+        if name not in _WHERE_ANY or any(getattr(row, _WHERE_ANY[name]) is not None for row in rows)
+    ]
 
 
 def measured_cells(row: Row) -> dict[str, Cell]:
-    """The cells of a row by the names of `MEASURED`."""
-    digits = decimals(row.metric, row.low, row.high)
+    """The cells of a row by the names of `MEASURED`; the difference is that of the scores as they
+    are shown."""
+    digits = digits_of(row)
+    shown = None if row.delta is None else shown_delta(row.metric, row.base, row.tuned, digits)
     return {
         "Base": score(row.metric, row.base, digits),
         "Tuned": score(row.metric, row.tuned, digits),
-        "Difference": change(row.metric, row.delta, digits),
-        "95 % interval": span_of(row.metric, row.low, row.high),
+        "Difference": Number(difference(row.metric, shown, digits), row.delta),
+        "95 % interval": span_of(row.metric, row.low, row.high, digits),
         "p": chance(row.p),
         "p (Holm)": chance(row.p_adjusted),
         "n": count(row.n),
         "Verdict": row.verdict or UNDEFINED,
+        "Decided by": row.decided_by or UNDEFINED,
     }

@@ -19,14 +19,17 @@ from ft_harness.report.label_section import label_section
 from ft_harness.report.limits_section import limits_section
 from ft_harness.report.perplexity_section import Outliers, perplexity_section
 from ft_harness.report.score_section import (
+    family_section,
     forgetting_section,
     metric_section,
+    same_data_section,
     score_section,
     seed_section,
     side_by_side_section,
     split_section,
 )
 from ft_harness.report.training_section import training_section
+from ft_harness.report.untuned_section import state_untuned, untuned_section
 from ft_harness.report.view import View
 
 
@@ -41,10 +44,13 @@ def build_document(
     """
     sections = {
         "Scores": score_section(study, view or View()),
+        "Models without an adapter": untuned_section(study),
         "Side by side": side_by_side_section(study),
         "Scores by split": split_section(study),
         "Scores by label": label_section(study),
         "Forgetting": forgetting_section(study),
+        "Other forms of the data": same_data_section(study),
+        "Families": family_section(study),
         "Perplexity": perplexity_section(study, outliers),
         "Training seeds": seed_section(study),
         "Training size": size_section(study),
@@ -60,4 +66,4 @@ def build_document(
         "Provenance": provenance_section(study),
     }
     blocks = [block for title, found in sections.items() for block in section(title, found)]
-    return Document(study.name, [*bullets(state_study(study)), *blocks])
+    return Document(study.name, [*bullets([*state_study(study), *state_untuned(study)]), *blocks])

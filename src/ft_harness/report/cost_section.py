@@ -8,10 +8,10 @@ from ft_harness.comparison.features import name_of
 from ft_harness.records import TrainingCost
 from ft_harness.report.cells import MEASURED, UNDEFINED, count, measured_cells
 from ft_harness.report.document import Block, Cell, Figure, Number, Table
-from ft_harness.report.view import headline, main_comparisons
+from ft_harness.report.view import main_comparisons
 
 _MOST_COLUMNS = 6
-_SHOWN = ("Base", "Tuned", "Difference", "95 % interval", "n")
+_SHOWN = ("Base", "Tuned", "Difference", "95 % interval", "n", "Verdict")
 
 
 def cost_section(study: Study) -> list[Block]:
@@ -46,7 +46,7 @@ def timed(study: Study) -> list[tuple[float, Comparison, Row]]:
     for each in found:
         subjects.setdefault(_place(each), set()).add(each.tuned.subject)
     several = [each for each in found if len(subjects[_place(each)]) > 1]
-    return [(seconds[each.tuned.subject], each, headline(each.rows)) for each in several]
+    return [(seconds[each.tuned.subject], each, each.headline) for each in several]
 
 
 def _is_partial(cost: TrainingCost) -> bool:
@@ -132,9 +132,7 @@ def sized(study: Study) -> list[tuple[float, Comparison, Row]]:
     for each in found:
         sizes.setdefault(_place(each), set()).add(examples[each.tuned.subject])
     several = [each for each in found if len(sizes[_place(each)]) > 1]
-    measured = [
-        (float(examples[each.tuned.subject]), each, headline(each.rows)) for each in several
-    ]
+    measured = [(float(examples[each.tuned.subject]), each, each.headline) for each in several]
     return sorted(
         measured, key=lambda entry: (_place(entry[1]), entry[0], name_of(study, entry[1]))
     )

@@ -6,7 +6,7 @@ from ft_harness.comparison.aggregator import AdapterRun, Comparison, Study
 from ft_harness.comparison.features import features_of
 from ft_harness.report.document import Block, bullets
 from ft_harness.report.training_section import steering
-from ft_harness.report.view import is_control, main_comparisons
+from ft_harness.report.view import main_comparisons
 
 _WITHOUT_SPLIT = {
     "train": "the train split was not scored: whether the adapter memorised its examples is not "
@@ -95,7 +95,7 @@ def _of_the_whole(study: Study) -> list[str]:
             "One training seed: the intervals cover the choice of items, and say nothing of other "
             "seeds."
         )
-    if not any(is_control(study, comparison) for comparison in study.comparisons):
+    if not any(comparison.role == "control task" for comparison in study.comparisons):
         lines.append(
             "No control task was scored: what the training cost on other tasks is not known."
         )

@@ -3,18 +3,21 @@ tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Row, Study
 from ft_harness.comparison.amounts import NONE, decimals
 from ft_harness.comparison.features import TITLES, features_of, name_of, varying
+from ft_harness.comparison.repeats import Repeats
+from ft_harness.comparison.sentences import state_family
+from ft_harness.comparison.study import Role
 from ft_harness.report.cells import (
     MEASURED,
     UNDEFINED,
     change,
     count,
     measured_cells,
+    measured_columns,
     score,
     span_of,
 )
@@ -30,18 +33,20 @@ from ft_harness.report.document import (
     text_of,
 )
 from ft_harness.report.label_section import label_names
-from ft_harness.report.view import View, determines, headline, is_control, leading, main_comparisons
+from ft_harness.report.view import View, determines, leading, main_comparisons
 
 _SPLITS = ("train", "validation", "test")
 _SIDE_BY_SIDE = 6  # values of a feature that still fit side by side
-_WITHOUT_P = [name for name in MEASURED if name != "p"]
+_PIVOTED = ("Base", "Tuned", "Difference", "Verdict")
 _LEGEND = (
     "Differences are tuned minus base, in percentage points where the score is in %. The interval "
     "is the paired 95 % interval of the difference. Improved or worse needs both: an interval "
-    "without 0 and p below 0.05. p (Holm) is adjusted over the primary metrics; all others are "
-    "exploratory. Numbers have fewer decimals where the interval of the difference is wide. "
-    f"A {NONE} is undefined, or not made for this row."
+    "without 0 and p below 0.05; where these disagree, Decided by names the one that denies a "
+    "verdict. Deciding rows are the primary metrics of trained tasks and of control tasks, each "
+    "kind a family; all others are descriptive. "
 )
+_HOLM = "p (Holm) is adjusted over the deciding rows of a family, as was asked for, and decides. "
+_UNDEFINED = f"A {NONE} is undefined, or not made for this row."
 _CAPTION = (
     "Primary metrics before and after: a dot with its 95 % interval for base and tuned; the dotted "
     "tick is the majority class"
@@ -53,17 +58,22 @@ def score_section(study: Study, view: View) -> list[Block]:
     """The main table, what it says, and its figure."""
     chosen = _choose(study, view)
     if not chosen:
-        return [Paragraph("No primary metric was compared.")]
+        return [] if study.untuned else [Paragraph("Nothing was compared.")]
     if view.columns:
         table = _pivot(study, chosen, view, "scores", "Scores before and after")
     else:
         table = _main_table(study, chosen, leading(study, view))
     return [
         table,
-        Paragraph(_LEGEND),
+        Paragraph(_legend(study)),
         *_footnotes(study, chosen),
         Figure("before_after", _caption(study)),
     ]
+
+
+def _legend(study: Study) -> str:
+    holm = any(row.p_adjusted is not None for row in study.rows())
+    return _LEGEND + (_HOLM if holm else "") + _UNDEFINED
 
 
 def _caption(study: Study) -> str:
@@ -99,7 +109,7 @@ def _choose(study: Study, view: View) -> Chosen:
                 if row.metric in view.metrics and (row.tuned_subject or not arranged)
             ]
         elif arranged:
-            rows = [headline(comparison.rows)]
+            rows = [comparison.headline]
         else:
             rows = _primary_rows(comparison)
         chosen += [(comparison, row) for row in rows]
@@ -107,41 +117,36 @@ def _choose(study: Study, view: View) -> Chosen:
 
 
 def _primary_rows(comparison: Comparison) -> list[Row]:
-    """The primary row, the same without items that also occur in the training split, and the
-    majority class."""
-    primary = [row for row in comparison.rows if row.primary and row.tuned_subject is not None]
-    metrics = {row.metric for row in primary}
+    """The row that answers the question, the same without items that also occur in the training
+    split, and the majority class."""
+    answer = comparison.headline
     majority = [
-        row for row in comparison.rows if row.tuned_subject is None and row.metric in metrics
+        row for row in comparison.rows if row.tuned_subject is None and row.metric == answer.metric
     ]
-    return [*primary, *([comparison.without] if comparison.without else []), *majority]
+    return [answer, *([comparison.without] if comparison.without else []), *majority]
 
 
 def _main_table(study: Study, chosen: Chosen, features: list[str]) -> Table:
-    """As `_long_table`; exploratory rows that were asked for are marked, and have a p that isn't
-    adjusted."""
-    names = "scores", "Scores before and after"
-    asked = [
-        not row.primary and row.verdict is not None and row != each.without for each, row in chosen
-    ]
-    if not any(asked):
-        return _long_table(study, chosen, features, names, _WITHOUT_P)
-    table = _long_table(study, chosen, features, names, list(MEASURED))
+    """As `_long_table`; descriptive rows are marked."""
+    table = _long_table(study, chosen, features, ("scores", "Scores before and after"))
+    place = table.header.index("Verdict")
     lines = [
-        [*line[:-1], f"{text_of(line[-1])} (exploratory)"] if marked else line
-        for line, marked in zip(table.rows, asked, strict=True)
+        [*line[:place], f"{text_of(line[place])} (descriptive)", *line[place + 1 :]]
+        if _is_descriptive(each, row)
+        else line
+        for line, (each, row) in zip(table.rows, chosen, strict=True)
     ]
     return replace(table, rows=lines)
 
 
-def _long_table(
-    study: Study,
-    chosen: Chosen,
-    features: list[str],
-    names: tuple[str, str],
-    measured: Sequence[str],
-) -> Table:
+def _is_descriptive(comparison: Comparison, row: Row) -> bool:
+    decides = row.primary or row.family is not None or row == comparison.without
+    return row.verdict is not None and not decides
+
+
+def _long_table(study: Study, chosen: Chosen, features: list[str], names: tuple[str, str]) -> Table:
     """A line a row: its features, then its numbers. `names`: of the file, and the title."""
+    measured = measured_columns([row for _, row in chosen])
     lines: list[list[Cell]] = []
     for comparison, row in chosen:
         found, cells = features_of(study, comparison, row), measured_cells(row)
@@ -153,8 +158,8 @@ def _long_table(
 
 
 def _pivot(study: Study, chosen: Chosen, view: View, name: str, title: str) -> Table:
-    """A line for each combination of the leading features, with base, tuned and difference for each
-    value of the feature in the columns. No number is a mean of several: whatever distinguishes two
+    """A line for each combination of the leading features, with `_PIVOTED` for each value of the
+    feature in the columns. No number is a mean of several: whatever distinguishes two
     rows apart leads a line."""
     assert view.columns
     features = leading(study, view)
@@ -174,27 +179,27 @@ def _pivot(study: Study, chosen: Chosen, view: View, name: str, title: str) -> T
         value if view.columns in ("split", "metric", "adapter", "task") else f"{word} {value}"
         for value in values
     ]
-    header = [f"{value}: {what}" for value in shown for what in ("Base", "Tuned", "Difference")]
+    header = [f"{value}: {what}" for value in shown for what in _PIVOTED]
     return Table(
         name,
         title,
         [*(TITLES[feature] for feature in features), *header],
         lines,
-        "t" * len(features) + "n" * len(header),
+        "t" * len(features) + "".join(MEASURED[what] for what in _PIVOTED) * len(values),
     )
 
 
 def _pivot_cells(row: Row | None) -> list[Cell]:
     if row is None:
-        return [UNDEFINED] * 3
+        return [UNDEFINED] * len(_PIVOTED)
     cells = measured_cells(row)
-    return [cells[name] for name in ("Base", "Tuned", "Difference")]
+    return [cells[name] for name in _PIVOTED]
 
 
 def side_by_side_section(study: Study) -> list[Block]:
     """For each feature that varies, a table with its values side by side; of two that vary
     together, one."""
-    chosen = [(each, headline(each.rows)) for each in main_comparisons(study)]
+    chosen = [(each, each.headline) for each in main_comparisons(study)]
     blocks: list[Block] = []
     shown: list[str] = []
     for feature in varying(study):
@@ -217,7 +222,7 @@ def split_section(study: Study) -> list[Block]:
     split; of what was scored on several splits."""
     found: dict[tuple[str, str], dict[str, Row]] = {}
     for comparison in study.comparisons:
-        deciding = headline(comparison.rows)
+        deciding = comparison.headline
         found.setdefault((name_of(study, comparison), deciding.metric), {})[deciding.split] = (
             deciding
         )
@@ -232,7 +237,7 @@ def split_section(study: Study) -> list[Block]:
                 what,
                 *(cells[split][what] if split in cells else UNDEFINED for split in splits),
             ]
-            for what in ("Base", "Tuned", "Difference", "n")
+            for what in ("Base", "Tuned", "Difference", "n", "Verdict")
         ]
     header = ["Task", "Metric", "", *(split.capitalize() for split in splits)]
     return (
@@ -248,7 +253,7 @@ def metric_section(study: Study) -> list[Block]:
     if not any(row.tuned_subject and not row.primary for _, row in chosen):
         return []
     names = ("metrics", "All metrics before and after")
-    table = _long_table(study, chosen, leading(study, View()), names, list(MEASURED))
+    table = _long_table(study, chosen, leading(study, View()), names)
     return [
         table,
         *_methods(chosen),
@@ -287,7 +292,7 @@ def seed_section(study: Study) -> list[Block]:
                 *names,
                 subject,
                 Number(str(seed), seed),
-                change(found.metric, delta),
+                _seed_change(study, found, subject, delta),
                 UNDEFINED,
                 UNDEFINED,
                 UNDEFINED,
@@ -334,6 +339,15 @@ def seed_section(study: Study) -> list[Block]:
     )
 
 
+def _seed_change(study: Study, repeats: Repeats, subject: str, delta: float) -> Cell:
+    """The difference of one seed, as the row of its comparison shows it."""
+    place = subject, repeats.task, repeats.split, repeats.metric, delta
+    for row in study.rows():
+        if (row.tuned_subject, row.task, row.split, row.metric, row.delta) == place:
+            return measured_cells(row)["Difference"]
+    return change(repeats.metric, delta)
+
+
 def _overall_rows(comparison: Comparison) -> list[Row]:
     """The rows that are not about one label, unless it is the primary metric; the majority class is
     among them."""
@@ -343,13 +357,34 @@ def _overall_rows(comparison: Comparison) -> list[Row]:
 
 
 def forgetting_section(study: Study) -> list[Block]:
-    """The deciding metric on tasks that the adapter was not trained on."""
-    chosen = [(each, headline(each.rows)) for each in study.comparisons if is_control(study, each)]
-    if not chosen:
-        return []
-    features = list(dict.fromkeys(["adapter", *leading(study, View())]))
+    """The deciding metric on tasks that the training should not have harmed."""
     said = (
         "Tasks that the adapter was not trained on: worse here is what the training cost elsewhere."
     )
-    table = _long_table(study, chosen, features, ("forgetting", "Control tasks"), list(MEASURED))
-    return [Paragraph(said), table]
+    return _by_role(study, "control task", said, ("forgetting", "Control tasks"))
+
+
+def same_data_section(study: Study) -> list[Block]:
+    """The deciding metric on other forms of the trained task, which decide nothing."""
+    said = (
+        "Other forms of the data that the adapter was trained on (its perplexity, for one): they "
+        "describe, and decide nothing."
+    )
+    return _by_role(study, "same data", said, ("same_data", "Other forms of the data"))
+
+
+def _by_role(study: Study, role: Role, said: str, names: tuple[str, str]) -> list[Block]:
+    chosen = [(each, each.headline) for each in study.comparisons if each.role == role]
+    features = list(dict.fromkeys(["adapter", *leading(study, View())]))
+    return [Paragraph(said), _long_table(study, chosen, features, names)] if chosen else []
+
+
+def family_section(study: Study) -> list[Block]:
+    """Among which comparisons a reader chooses, and what p was adjusted for."""
+    lines: list[list[Cell]] = [
+        [family.name, member] for family in study.families for member in family.members
+    ]
+    said: list[Block] = [Paragraph(state_family(family)) for family in study.families]
+    header = ["Family", "Deciding comparison"]
+    table = Table("families", "Families", header, lines, "tt", appendix=True)
+    return [*said, table] if lines else []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from ft_harness.comparison.amounts import decimals
+from dataclasses import dataclass
+
+from ft_harness.comparison.amounts import difference, digits_of, shown_delta
 from ft_harness.comparison.cases import MIN_ITEMS, CaseSummary, Slice, Transition
-from ft_harness.report.cells import chance, change, count, score, span_of
-from ft_harness.report.document import Block, Cell, Paragraph, Table
+from ft_harness.report.cells import chance, count, score, span_of
+from ft_harness.report.document import Block, Cell, Number, Paragraph, Table
 
 _CHANGED: tuple[Transition, ...] = ("corrected", "better", "broken", "worse")
 LEGEND = (
@@ -74,15 +76,34 @@ def _table(
         [
             f"{found.kind}: {found.value}",
             count(found.n),
-            score(metric, found.base, digits),
-            score(metric, found.tuned, digits),
-            change(metric, found.delta, digits),
-            span_of(metric, found.low, found.high),
+            *_numbers(metric, found),
             chance(found.p_adjusted),
             *(count(found.counts[transition]) for transition in changed),
             found.verdict or ("not tested" if found.from_answers else "too few"),
         ]
         for found in slices
-        for digits in [decimals(metric, found.low, found.high)]
     ]
     return Table(*name, header, lines, f"tnnnnin{'n' * len(changed)}t", appendix=appendix)
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A slice's numbers with their metric."""
+
+    metric: str
+    base: float | None
+    tuned: float | None
+    low: float | None
+    high: float | None
+
+
+def _numbers(metric: str, found: Slice) -> list[Cell]:
+    """Base, tuned, their difference and its interval, which add up as they are shown."""
+    digits = digits_of(_Scored(metric, found.base, found.tuned, found.low, found.high))
+    shown = None if found.delta is None else shown_delta(metric, found.base, found.tuned, digits)
+    return [
+        score(metric, found.base, digits),
+        score(metric, found.tuned, digits),
+        Number(difference(metric, shown, digits), found.delta),
+        span_of(metric, found.low, found.high, digits),
+    ]

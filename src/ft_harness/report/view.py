@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ft_harness.comparison.cases import DECIDING_METRICS
-from ft_harness.comparison.features import TITLES, features_of, recipe_of, varying
-from ft_harness.comparison.study import Comparison, Row, Study
+from ft_harness.comparison.features import TITLES, features_of, varying
+from ft_harness.comparison.study import Comparison, Study
 from ft_harness.errors import ConfigError, suggest
 
 
@@ -102,23 +100,9 @@ def determines(study: Study, known: str, name: str) -> bool:
     return all(len(values) == 1 for values in found.values())
 
 
-def is_control(study: Study, comparison: Comparison) -> bool:
-    """Whether the task is another than the adapter was trained on, where its card says so."""
-    task = recipe_of(study, comparison).get("task")
-    trained_on = task.get("name") if isinstance(task, dict) else None
-    return bool(trained_on) and comparison.tuned.settings.task != trained_on
-
-
 def main_comparisons(study: Study) -> list[Comparison]:
-    """Those with a primary metric, on the task that the adapter was trained on (on any, if there is
-    no such)."""
+    """Those that decide: the task that the adapter was trained on; where it was not scored, control
+    tasks; where nothing decides, all."""
     primary = [each for each in study.comparisons if any(row.primary for row in each.rows)]
-    return [each for each in primary if not is_control(study, each)] or primary
-
-
-def headline(rows: Sequence[Row]) -> Row:
-    """The deciding row of a comparison: the primary one, else 0/1 scores, else the first."""
-    measured = [row for row in rows if row.tuned_subject is not None]
-    primary = [row for row in measured if row.primary]
-    deciding = [row for metric in DECIDING_METRICS for row in measured if row.metric == metric]
-    return [*primary, *deciding, *measured][0]
+    deciding = [each for each in study.comparisons if any(row.family for row in each.rows)]
+    return primary or deciding or study.comparisons

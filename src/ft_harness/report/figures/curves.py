@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ft_harness.comparison.aggregator import AdapterRun
-from ft_harness.metrics import find_metric
+from ft_harness.comparison.amounts import scale_of
 from ft_harness.records import HistoryEntry
 from ft_harness.report.figures.style import (
     BASE,
@@ -128,7 +128,7 @@ def _shown_metrics(run: AdapterRun) -> list[str]:
     """Those whose largest value is 1, the one that chose first."""
     train = run.card.recipe.get("train")
     first = train.get("metric_for_best_model") if isinstance(train, dict) else None
-    bounded = [metric for metric in _metrics(run) if find_metric(metric).scale == 1]
+    bounded = [metric for metric in _metrics(run) if scale_of(metric) == 1]
     return sorted(bounded, key=lambda metric: metric != first)[:_MOST_SCORES]
 
 
@@ -148,7 +148,7 @@ def _line(stretches: Sequence[_Stretch], name: str, metric: str | None = None) -
 def _panels(run: AdapterRun) -> list[tuple[str, list[tuple[str, Line]]]]:
     """(axis, its lines by name) of the panels under the loss."""
     stretches, metrics = _stretches(run), _metrics(run)
-    others = [metric for metric in metrics if find_metric(metric).scale != 1][:1]
+    others = [metric for metric in metrics if scale_of(metric) != 1][:1]
     groups = [
         (
             "score (%)",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Row, Study
-from ft_harness.metrics import find_metric
+from ft_harness.comparison.amounts import scale_of
 from ft_harness.records import Record
 from ft_harness.report.figures.style import (
     BASE,
@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SCORE_COLUMNS = ["task", "split", "adapter", "metric", "who", "value", "low", "high", "n"]
+SCORE_COLUMNS = [
+    "task",
+    "split",
+    "adapter",
+    "metric",
+    "who",
+    "value",
+    "low",
+    "high",
+    "n",
+    "verdict",
+]
 
 
 def before_after(study: Study, form: Form) -> bytes:
@@ -50,9 +61,10 @@ def score_rows(study: Study) -> list[list[Value]]:
             ("tuned", row.tuned, comparison.tuned),
         ):
             low, high = _interval(record, row.metric)
-            lines.append([*names, who, value, low, high, row.n])
+            verdict = row.verdict if who == "tuned" else None
+            lines.append([*names, who, value, low, high, row.n, verdict])
         lines += [
-            [*names, "majority class", value, None, None, row.n]
+            [*names, "majority class", value, None, None, row.n, None]
             for value in _majority(comparison, row)
         ]
     return lines
@@ -65,7 +77,7 @@ def _compared(study: Study) -> list[tuple[Comparison, Row]]:
         for row in comparison.rows
         if row.primary
         and row.tuned_subject is not None
-        and math.isfinite(find_metric(row.metric).scale)
+        and math.isfinite(scale_of(row.metric) or math.inf)
     ]
 
 
@@ -98,13 +110,14 @@ def _row_name(comparison: Comparison, row: Row) -> str:
         shorten(name) for name in (row.task, comparison.tuned.subject, row.metric)
     )
     shots = comparison.tuned.settings.num_fewshot
-    return f"{task} ({row.split})\n{adapter}, {shots}-shot\n{metric}, n = {row.n}"
+    verdict = f"\n{row.verdict}" if row.verdict else ""
+    return f"{task} ({row.split})\n{adapter}, {shots}-shot\n{metric}, n = {row.n}{verdict}"
 
 
 def _draw_row(axes: Axes, place: int, comparison: Comparison, row: Row) -> None:
     """Base above tuned, so that their intervals don't hide each other; next to them the numbers, in
     the same order."""
-    scale = 100 / find_metric(row.metric).scale
+    scale = 100 / (scale_of(row.metric) or 100)
     heights = (place - 0.22, place + 0.02)
     if row.base is not None and row.tuned is not None:
         axes.plot([scale * row.base, scale * row.tuned], heights, color=GREY, linewidth=1, zorder=2)

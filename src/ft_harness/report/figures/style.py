@@ -10,7 +10,7 @@ import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from ft_harness.metrics import find_metric
+from ft_harness.comparison.amounts import scale_of
 from ft_harness.records import Record, Score
 from ft_harness.storage.escaping import visible
 
@@ -65,7 +65,7 @@ def find_score(record: Record, metric: str) -> Score | None:
 def axis_scale(metric: str) -> tuple[float, str]:
     """What a score is multiplied by, and the words of its axis: per cent where the largest value is
     1."""
-    scale = find_metric(metric).scale
+    scale = scale_of(metric)
     return (100.0, f"{metric} (%)") if scale == 1 else (1.0, metric)
 
 

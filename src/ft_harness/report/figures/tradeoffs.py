@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from ft_harness.comparison.aggregator import Comparison, Row
+from ft_harness.comparison.aggregator import Comparison, Row, Verdict
 from ft_harness.report.figures.style import (
     BASE,
     GREY,
@@ -35,8 +35,10 @@ TRADEOFF_COLUMNS = [
     "low",
     "high",
     "n",
+    "verdict",
 ]
 _PANEL = 2.7  # inches
+_HOLLOW: Verdict = "improved, not above majority"
 
 
 def score_by_size(measured: Measured, form: Form) -> bytes:
@@ -56,7 +58,7 @@ def tradeoff_rows(measured: Measured) -> list[list[Value]]:
     for spent, comparison, row in measured:
         low, high = _interval(comparison, row)
         names: list[Value] = [row.task, row.split, row.metric, comparison.tuned.subject]
-        lines.append([*names, spent, row.base, row.tuned, low, high, row.n])
+        lines.append([*names, spent, row.base, row.tuned, low, high, row.n, row.verdict])
     return lines
 
 
@@ -114,11 +116,16 @@ def _draw_panel(axes: Axes, entries: Measured, *, curve: bool) -> None:
     if curve:
         _draw_curve(axes, shown, scale)
     for spent, comparison, row in shown:
-        axes.plot(spent, scale * (row.tuned or 0.0), color=TUNED, marker="s", markersize=6)
+        fill: Literal["none", "full"] = "none" if row.verdict == _HOLLOW else "full"
+        axes.plot(
+            spent, scale * (row.tuned or 0.0), color=TUNED, marker="s", markersize=6, fillstyle=fill
+        )
         if not curve:
             at = (spent, scale * (row.tuned or 0.0))
             name = _label(comparison, shown)
             axes.annotate(name, at, (6, 5), textcoords="offset points", color=GREY, fontsize=9)
+    if any(row.verdict == _HOLLOW for _, _, row in shown):
+        axes.set_xlabel(f"{axes.get_xlabel()}; hollow: {_HOLLOW}")
     axes.margins(x=0.15, y=0.2)
 
 

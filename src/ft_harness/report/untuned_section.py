@@ -1,0 +1,99 @@
+"""The report's section on models without an adapter that are no comparison's base."""
+
+from __future__ import annotations
+
+import json
+
+from ft_harness.comparison.aggregator import Study
+from ft_harness.comparison.amounts import NONE, amount, counted
+from ft_harness.comparison.untuned import Untuned
+from ft_harness.report.cells import UNDEFINED, count, score
+from ft_harness.report.document import Block, Cell, Paragraph, Span, Table
+
+_COLUMNS = {
+    "Model": "t",
+    "Task": "t",
+    "Split": "t",
+    "Metric": "t",
+    "Shots": "n",
+    "Prompt": "t",
+    "Decoding": "t",
+    "Score": "n",
+    "95 % interval": "i",
+    "n": "n",
+    "Repeats": "n",
+    "SD of repeats": "n",
+}
+_SAID = (
+    "Score is the mean over the repeats, which differ in eval.seed. The 95 % interval is that of "
+    "the score; over several repeats on the same items it covers other items and other seeds. SD "
+    "is the standard deviation over the repeats. Lines were not tested against each other: "
+    "ft-harness compare does that."
+)
+_HASH = 8  # characters by which two prompts are told apart
+_UNNAMED_DECODING = "as the task says"
+
+
+def state_untuned(study: Study) -> list[str]:
+    """The sentence of a report that compares nothing."""
+    if study.comparisons or not study.untuned:
+        return []
+    protocols = counted(len(study.untuned), "protocol")
+    models = counted(len({each.subject for each in study.untuned}), "model")
+    return [f"Scores of {models} without an adapter in {protocols}; no difference was tested."]
+
+
+def untuned_section(study: Study) -> list[Block]:
+    table = untuned_table(study)
+    return [table, Paragraph(_SAID)] if table else []
+
+
+def untuned_table(study: Study) -> Table | None:
+    """A line a protocol: model, shots, prompt and decoding, with the spread over its repeats."""
+    lines = [_line(each) for each in study.untuned]
+    title, kinds = "Scores of models without an adapter", "".join(_COLUMNS.values())
+    return Table("untuned", title, list(_COLUMNS), lines, kinds) if lines else None
+
+
+def _line(found: Untuned) -> list[Cell]:
+    return [
+        found.subject,
+        found.task,
+        found.split,
+        found.metric,
+        count(found.num_fewshot),
+        _prompt(found),
+        _decoding(found),
+        score(found.metric, found.mean),
+        _span(found),
+        count(found.n),
+        count(len(found.values)),
+        UNDEFINED if found.deviation is None else score(found.metric, found.deviation),
+    ]
+
+
+def _prompt(found: Untuned) -> str:
+    """What a head reads, or the task's definition by its hash; and what a chat adds to it."""
+    fields, task_hash = found.settings["text_fields"], found.settings["task_hash"]
+    parts = [", ".join(fields) if fields else str(task_hash)[:_HASH]]
+    if found.settings["chat_template_hash"]:
+        parts.append("chat template")
+    if system := found.settings["system_instruction"]:
+        parts.append(f"system message {json.dumps(system, ensure_ascii=False)}")
+    return ", ".join(parts)
+
+
+def _decoding(found: Untuned) -> str:
+    """The arguments of generation, and the filter that chose among the answers."""
+    arguments = sorted(found.settings["generation_kwargs"].items())
+    parts = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in arguments]
+    chosen = found.settings["filter"]
+    return ", ".join([*parts, *([f"filter {chosen}"] if chosen else [])]) or _UNNAMED_DECODING
+
+
+def _span(found: Untuned) -> Span:
+    """Of the score, not of a difference: its ends have no sign."""
+    if found.low is None or found.high is None:
+        return Span(NONE, None, None)
+    low, high = (amount(found.metric, end) for end in (found.low, found.high))
+    return Span(f"{low} to {high}", found.low, found.high)
