@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.sentences import state_study
 from ft_harness.report.case_section import case_section
+from ft_harness.report.caution_section import caution_section
 from ft_harness.report.cost_section import cost_section, size_section
 from ft_harness.report.data_section import data_section
 from ft_harness.report.document import Document, bullets, section
@@ -43,6 +44,7 @@ def build_document(
     where they are known.
     """
     sections = {
+        "Cautions": caution_section(study),
         "Scores": score_section(study, view or View()),
         "Models without an adapter": untuned_section(study),
         "Side by side": side_by_side_section(study),
