@@ -27,6 +27,7 @@ from ft_harness.report.figures import (
     tradeoffs,
 )
 from ft_harness.report.slice_section import slice_blocks
+from tests.builders.lm_eval_output import TASK, make_lines, write_output
 from tests.builders.records import label_samples, make_record, write_evaluation
 from tests.builders.study import make_adapter, make_comparison, make_row, make_study
 from tests.report.test_report import Page, section
@@ -238,3 +239,37 @@ def test_figures_take_metrics_of_other_programs() -> None:
     run = run.model_copy(update={"history": [*run.history, scored]})
     assert learning_curves(run, "png")
     assert curve_rows(run)[-1][-1] == 0.3
+
+
+def write_theirs(folder: Path, value: float, peft: str | None = None) -> None:
+    """lm-eval's output with a metric of the task's own only, of which no item has a score."""
+
+    def change(results: dict[str, Any]) -> None:
+        results["results"][TASK] = {"alias": TASK, "their_metric,none": value}
+        results["higher_is_better"] = {TASK: {"their_metric": True}}
+
+    lines = make_lines([0, 1] * 10, [0] * 20)
+    kept = [{key: value for key, value in line.items() if key != "acc"} for line in lines]
+    kept = [line | {"metrics": ["their_metric"]} for line in kept]
+    counted = [line | {"acc": 0.0} for line in kept]
+    write_output(folder, counted, peft, change=change)
+    (samples,) = folder.glob("samples_*")
+    text = "".join(json.dumps(line) + "\n" for line in kept)
+    samples.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", ["compare", "report"])
+def test_scores_that_another_program_only_stated_are_a_report(
+    ft: Any, tmp_path: Path, command: str
+) -> None:
+    write_theirs(tmp_path / "base", 1.5)
+    write_theirs(tmp_path / "tuned", 2.25, peft="ad/x")
+    code, out, err = ft(command, tmp_path / "base", tmp_path / "tuned", "--name", "theirs")
+    assert code == 0, err
+    text = (tmp_path / "results" / "reports" / "theirs" / "report.md").read_text()
+    header, line, *_ = Page(text).tables[0]
+    shown = dict(zip(header, line, strict=True))
+    names = ("Base", "Tuned", "Difference", "95 % interval", "p", "Verdict")
+    assert [shown[name] for name in names] == ["1.5000", "2.2500", "+0.7500", "-", "-", "-"]
+    assert "Nothing was tested, another program stated the scores: their_metric on" in out
+    assert "improved" not in out

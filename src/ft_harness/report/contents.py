@@ -16,14 +16,16 @@ from ft_harness.report.evidence_section import (
     provenance_section,
     signature_section,
 )
+from ft_harness.report.family_section import (
+    family_section,
+    forgetting_section,
+    same_data_section,
+)
 from ft_harness.report.label_section import label_section
 from ft_harness.report.limits_section import limits_section
 from ft_harness.report.perplexity_section import Outliers, perplexity_section
 from ft_harness.report.score_section import (
-    family_section,
-    forgetting_section,
     metric_section,
-    same_data_section,
     score_section,
     seed_section,
     side_by_side_section,
