@@ -241,14 +241,14 @@ def test_figures_take_metrics_of_other_programs() -> None:
     assert curve_rows(run)[-1][-1] == 0.3
 
 
-def write_theirs(folder: Path, value: float, peft: str | None = None) -> None:
+def write_theirs(folder: Path, value: float, right: int, peft: str | None = None) -> None:
     """lm-eval's output with a metric of the task's own only, of which no item has a score."""
 
     def change(results: dict[str, Any]) -> None:
         results["results"][TASK] = {"alias": TASK, "their_metric,none": value}
         results["higher_is_better"] = {TASK: {"their_metric": True}}
 
-    lines = make_lines([0, 1] * 10, [0] * 20)
+    lines = make_lines([0, 1] * 10, [0, 1] * (right // 2) + [1, 0] * (10 - right // 2))
     kept = [{key: value for key, value in line.items() if key != "acc"} for line in lines]
     kept = [line | {"metrics": ["their_metric"]} for line in kept]
     counted = [line | {"acc": 0.0} for line in kept]
@@ -262,8 +262,8 @@ def write_theirs(folder: Path, value: float, peft: str | None = None) -> None:
 def test_scores_that_another_program_only_stated_are_a_report(
     ft: Any, tmp_path: Path, command: str
 ) -> None:
-    write_theirs(tmp_path / "base", 1.5)
-    write_theirs(tmp_path / "tuned", 2.25, peft="ad/x")
+    write_theirs(tmp_path / "base", 1.5, 10)
+    write_theirs(tmp_path / "tuned", 2.25, 16, peft="ad/x")
     code, out, err = ft(command, tmp_path / "base", tmp_path / "tuned", "--name", "theirs")
     assert code == 0, err
     text = (tmp_path / "results" / "reports" / "theirs" / "report.md").read_text()
