@@ -632,14 +632,13 @@ def test_an_unknown_metric_is_refused_before_anything_is_written(ft, scored: Pat
     assert not list((scored / "reports").rglob("*.*"))
 
 
-HEAD = re.compile(r"(?<=┃) ([^┃]*?) +(?=┃)")
-
-
 def framed(out: str) -> list[dict[str, str]]:
     """The lines of a table in the terminal, by column."""
-    lines = [line.split("│")[1:-1] for line in out.splitlines() if line.startswith("│")]
-    names = HEAD.findall(out)
-    return [dict(zip(names, map(str.strip, line), strict=True)) for line in lines]
+    lines = [
+        re.split("[┃│]", line)[1:-1] for line in out.splitlines() if line.startswith(("┃", "│"))
+    ]
+    names, *cells = [list(map(str.strip, line)) for line in lines]
+    return [dict(zip(names, line, strict=True)) for line in cells]
 
 
 def test_the_terminal_names_what_differs_and_p(ft, tmp_path: Path, monkeypatch):
@@ -663,8 +662,9 @@ def test_the_terminal_names_what_differs_and_p(ft, tmp_path: Path, monkeypatch):
     ):
         code, out, _ = ft("report", tmp_path, "--format", "md", *options)
         assert code == 0
-        names = [name for name in ("Shots", "p", "p (Holm)") if name in HEAD.findall(out)]
-        assert [[line[name] for name in names] for line in framed(out)] == shown
+        lines = framed(out)
+        names = [name for name in ("Shots", "p", "p (Holm)") if name in lines[0]]
+        assert [[line[name] for name in names] for line in lines] == shown
     assert [line.partition(": ")[0] for line in out.splitlines() if " on demo_nli (" in line] == [
         "0-shot",
         "5-shot",

@@ -27,6 +27,9 @@ from ft_harness.report import (
 
 _BORDER = 3  # columns of the terminal that a framed cell takes besides its text
 _VERDICT = "Verdict"
+_NUMBERS = ("Base", "Tuned", "Difference", "Diff.", "p", "p (Holm)", "n", "Score")
+# names of a protocol, which may all be one
+_PROTOCOL = ("Model", "Task", "Split", "Metric", "Shots", "Prompt", "Decoding", "n", "Repeats")
 _NARROW = 9  # longest word of a verdict
 _SHORT = {"Difference": "Diff."}  # names that are longer than what is under them
 
@@ -82,7 +85,7 @@ def print_study(study: Study, path: Path) -> None:
         lines = [[one_line(text_of(cell)) for cell in line] for line in block.rows]
         table, said = _Lines(block.header, lines), []
         if table.width > console.width:
-            table, said = table.split_constant(block.header)
+            table, said = table.split_constant(_PROTOCOL)
         _print_table(console, table, said)
     pages = dict.fromkeys([path, path.with_name("report.html")])
     named = [str(page) for page in pages if page == path or page.is_file()]
@@ -111,7 +114,13 @@ def _print_table(console: Console, found: _Lines, said: Sequence[str]) -> None:
         for name, width in zip(found.header, found.widths(), strict=True)
     ]
     columns = [
-        Column(name, no_wrap=name != _VERDICT, min_width=width, max_width=width)
+        Column(
+            name,
+            no_wrap=name != _VERDICT,
+            min_width=width,
+            max_width=width,
+            justify="right" if name in _NUMBERS else "left",
+        )
         for name, width in zip(found.header, widths, strict=True)
     ]
     table = Table(*columns)

@@ -230,6 +230,8 @@ def _count_confusion(measurement: Measurement) -> ConfusionPair | None:
 def _find_unscored(names: Sequence[str], measurement: Measurement) -> Mismatch | None:
     """The metric of which most items have a score on one side only."""
     sides = {name: measurement.unscored(name) for name in names}
+    if not names:  # only what another program stated
+        return None
     worst = max(names, key=lambda name: sum(sides[name]))
     if not sum(sides[worst]):
         return None

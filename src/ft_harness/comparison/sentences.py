@@ -73,6 +73,9 @@ def state_verdict(row: Row, detectable: float | None, *, seeds: int | None = Non
         limit = _state_limit(row, detectable)
         return f"No evidence of a difference: {word} {place} {state_numbers(row, seeds)}{limit}."
     before, after, change, certainty = _numbers(row, seeds)
+    if row.is_stated:
+        said = f"{word} {place} {before} -> {after} ({change})"
+        return f"Nothing was tested, another program stated the scores: {said}."
     verb = "got worse," if row.verdict == "worse" else "improved"
     said = f"{word[0].upper()}{word[1:]} {place} {verb} from {before} to {after}"
     if row.verdict == "improved, not above majority":

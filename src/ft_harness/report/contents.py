@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.sentences import state_study
 from ft_harness.report.case_section import case_section
+from ft_harness.report.caution_section import caution_section
 from ft_harness.report.cost_section import cost_section, size_section
 from ft_harness.report.data_section import data_section
 from ft_harness.report.document import Document, bullets, section
@@ -15,14 +16,16 @@ from ft_harness.report.evidence_section import (
     provenance_section,
     signature_section,
 )
+from ft_harness.report.family_section import (
+    family_section,
+    forgetting_section,
+    same_data_section,
+)
 from ft_harness.report.label_section import label_section
 from ft_harness.report.limits_section import limits_section
 from ft_harness.report.perplexity_section import Outliers, perplexity_section
 from ft_harness.report.score_section import (
-    family_section,
-    forgetting_section,
     metric_section,
-    same_data_section,
     score_section,
     seed_section,
     side_by_side_section,
@@ -43,6 +46,7 @@ def build_document(
     where they are known.
     """
     sections = {
+        "Cautions": caution_section(study),
         "Scores": score_section(study, view or View()),
         "Models without an adapter": untuned_section(study),
         "Side by side": side_by_side_section(study),

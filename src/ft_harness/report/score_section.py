@@ -1,5 +1,4 @@
-"""Before and after: the main table, other arrangements of it, other splits, other metrics and other
-tasks."""
+"""Before and after: the main table, other arrangements of it, other splits and other metrics."""
 
 from __future__ import annotations
 
@@ -9,8 +8,6 @@ from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Row, Study
 from ft_harness.comparison.amounts import NONE, decimals
 from ft_harness.comparison.features import TITLES, features_of, name_of, varying
 from ft_harness.comparison.repeats import Repeats
-from ft_harness.comparison.sentences import state_family
-from ft_harness.comparison.study import Role
 from ft_harness.report.cells import (
     MEASURED,
     UNDEFINED,
@@ -41,9 +38,16 @@ _PIVOTED = ("Base", "Tuned", "Difference", "Verdict")
 _LEGEND = (
     "Differences are tuned minus base, in percentage points where the score is in %. The interval "
     "is the paired 95 % interval of the difference. Improved or worse needs both: an interval "
-    "without 0 and p below 0.05; where these disagree, Decided by names the one that denies a "
-    "verdict. Deciding rows are the primary metrics of trained tasks and of control tasks, each "
-    "kind a family; all others are descriptive. "
+    "without 0 and p below 0.05. Deciding rows are the primary metrics of trained tasks and of "
+    "control tasks, each kind a family; all others are descriptive. "
+)
+_DECIDED_BY = (
+    "Decided by names what denied a verdict where interval and test disagree, or items that also "
+    "occur in the training split. "
+)
+_NOT_ABOVE = (
+    "Not above majority: the tuned model is not shown to be better than always giving the most "
+    "frequent answer, or gives one answer to nearly all items. "
 )
 _HOLM = "p (Holm) is adjusted over the deciding rows of a family, as was asked for, and decides. "
 _UNDEFINED = f"A {NONE} is undefined, or not made for this row."
@@ -72,8 +76,14 @@ def score_section(study: Study, view: View) -> list[Block]:
 
 
 def _legend(study: Study) -> str:
-    holm = any(row.p_adjusted is not None for row in study.rows())
-    return _LEGEND + (_HOLM if holm else "") + _UNDEFINED
+    """What the tables of this study need to be read."""
+    rows = study.rows()
+    needed = {
+        _DECIDED_BY: any(row.decided_by for row in rows),
+        _NOT_ABOVE: any(row.verdict == "improved, not above majority" for row in rows),
+        _HOLM: any(row.p_adjusted is not None for row in rows),
+    }
+    return _LEGEND + "".join(text for text, is_needed in needed.items() if is_needed) + _UNDEFINED
 
 
 def _caption(study: Study) -> str:
@@ -127,8 +137,8 @@ def _primary_rows(comparison: Comparison) -> list[Row]:
 
 
 def _main_table(study: Study, chosen: Chosen, features: list[str]) -> Table:
-    """As `_long_table`; descriptive rows are marked."""
-    table = _long_table(study, chosen, features, ("scores", "Scores before and after"))
+    """As `long_table`; descriptive rows are marked."""
+    table = long_table(study, chosen, features, ("scores", "Scores before and after"))
     place = table.header.index("Verdict")
     lines = [
         [*line[:place], f"{text_of(line[place])} (descriptive)", *line[place + 1 :]]
@@ -144,7 +154,7 @@ def _is_descriptive(comparison: Comparison, row: Row) -> bool:
     return row.verdict is not None and not decides
 
 
-def _long_table(study: Study, chosen: Chosen, features: list[str], names: tuple[str, str]) -> Table:
+def long_table(study: Study, chosen: Chosen, features: list[str], names: tuple[str, str]) -> Table:
     """A line a row: its features, then its numbers. `names`: of the file, and the title."""
     measured = measured_columns([row for _, row in chosen])
     lines: list[list[Cell]] = []
@@ -253,7 +263,7 @@ def metric_section(study: Study) -> list[Block]:
     if not any(row.tuned_subject and not row.primary for _, row in chosen):
         return []
     names = ("metrics", "All metrics before and after")
-    table = _long_table(study, chosen, leading(study, View()), names)
+    table = long_table(study, chosen, leading(study, View()), names)
     return [
         table,
         *_methods(chosen),
@@ -354,37 +364,3 @@ def _overall_rows(comparison: Comparison) -> list[Row]:
     labels = [label for label in label_names(comparison) if label != "macro"]
     per_label = {f"{kind}_{label}" for label in labels for kind in ("precision", "recall", "f1")}
     return [row for row in comparison.rows if row.primary or row.metric not in per_label]
-
-
-def forgetting_section(study: Study) -> list[Block]:
-    """The deciding metric on tasks that the training should not have harmed."""
-    said = (
-        "Tasks that the adapter was not trained on: worse here is what the training cost elsewhere."
-    )
-    return _by_role(study, "control task", said, ("forgetting", "Control tasks"))
-
-
-def same_data_section(study: Study) -> list[Block]:
-    """The deciding metric on other forms of the trained task, which decide nothing."""
-    said = (
-        "Other forms of the data that the adapter was trained on (its perplexity, for one): they "
-        "describe, and decide nothing."
-    )
-    return _by_role(study, "same data", said, ("same_data", "Other forms of the data"))
-
-
-def _by_role(study: Study, role: Role, said: str, names: tuple[str, str]) -> list[Block]:
-    chosen = [(each, each.headline) for each in study.comparisons if each.role == role]
-    features = list(dict.fromkeys(["adapter", *leading(study, View())]))
-    return [Paragraph(said), _long_table(study, chosen, features, names)] if chosen else []
-
-
-def family_section(study: Study) -> list[Block]:
-    """Among which comparisons a reader chooses, and what p was adjusted for."""
-    lines: list[list[Cell]] = [
-        [family.name, member] for family in study.families for member in family.members
-    ]
-    said: list[Block] = [Paragraph(state_family(family)) for family in study.families]
-    header = ["Family", "Deciding comparison"]
-    table = Table("families", "Families", header, lines, "tt", appendix=True)
-    return [*said, table] if lines else []

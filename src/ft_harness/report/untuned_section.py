@@ -75,7 +75,7 @@ def _line(found: Untuned) -> list[Cell]:
 def _prompt(found: Untuned) -> str:
     """What a head reads, or the task's definition by its hash; and what a chat adds to it."""
     fields, task_hash = found.settings["text_fields"], found.settings["task_hash"]
-    parts = [", ".join(fields) if fields else str(task_hash)[:_HASH]]
+    parts = [", ".join(fields) if fields else str(task_hash).rpartition(" ")[2][:_HASH]]
     if found.settings["chat_template_hash"]:
         parts.append("chat template")
     if system := found.settings["system_instruction"]:

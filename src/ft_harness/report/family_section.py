@@ -1,0 +1,45 @@
+"""What is decided next to the trained tasks, what only describes, and among how many comparisons a
+reader chooses."""
+
+from __future__ import annotations
+
+from ft_harness.comparison.aggregator import Study
+from ft_harness.comparison.sentences import state_family
+from ft_harness.comparison.study import Role
+from ft_harness.report.document import Block, Cell, Paragraph, Table
+from ft_harness.report.score_section import long_table
+from ft_harness.report.view import View, leading
+
+
+def forgetting_section(study: Study) -> list[Block]:
+    """The deciding metric on tasks that the training should not have harmed."""
+    said = (
+        "Tasks that the adapter was not trained on: worse here is what the training cost elsewhere."
+    )
+    return _by_role(study, "control task", said, ("forgetting", "Control tasks"))
+
+
+def same_data_section(study: Study) -> list[Block]:
+    """The deciding metric on other forms of the trained task, which decide nothing."""
+    said = (
+        "Other forms of the data that the adapter was trained on (its perplexity, for one): they "
+        "describe, and decide nothing."
+    )
+    return _by_role(study, "same data", said, ("same_data", "Other forms of the data"))
+
+
+def _by_role(study: Study, role: Role, said: str, names: tuple[str, str]) -> list[Block]:
+    chosen = [(each, each.headline) for each in study.comparisons if each.role == role]
+    features = list(dict.fromkeys(["adapter", *leading(study, View())]))
+    return [Paragraph(said), long_table(study, chosen, features, names)] if chosen else []
+
+
+def family_section(study: Study) -> list[Block]:
+    """Among which comparisons a reader chooses, and what p was adjusted for."""
+    lines: list[list[Cell]] = [
+        [family.name, member] for family in study.families for member in family.members
+    ]
+    said: list[Block] = [Paragraph(state_family(family)) for family in study.families]
+    header = ["Family", "Deciding comparison"]
+    table = Table("families", "Families", header, lines, "tt", appendix=True)
+    return [*said, table] if lines else []
