@@ -48,6 +48,7 @@ def test_run_makes_report_and_rows_and_continues(ft, working: Path):
     assert err.index("test: accuracy, 24 items, base") < err.index("training on 64 examples")
     folder = working / "results" / "reports" / "mine"
     assert str(folder / "report.md") in out
+    assert str(folder / "report.html") in out
     rows = json.loads((folder / "rows.json").read_text())
     assert {row["split"] for row in rows} == {"train", "validation", "test"}
     primary = [row for row in rows if row["primary"]]

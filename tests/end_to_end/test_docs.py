@@ -78,7 +78,7 @@ def test_the_installed_wheel_finds_what_it_carries(tmp_path: Path):
     zipfile.ZipFile(next(tmp_path.glob("*.whl"))).extractall(site)
     code = (
         f"import sys; sys.path.insert(0, {str(site)!r})\n"
-        "from ft_harness import paths\nfrom ft_harness.tasks import loading as tasks\n"
+        "from ft_harness import paths\nfrom ft_harness.tasks import listing as tasks\n"
         "print(paths.task_yamls_dir()); print(len(tasks.task_files())); print(paths.bundled_model_dir().is_dir())"
     )
     done = subprocess.run(

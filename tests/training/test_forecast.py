@@ -481,8 +481,11 @@ def test_autocast_is_that_of_a_gpu_in_bfloat16(half):
         (amounts.tokens(1_234_567_890), "1,235 M tokens"),
         (amounts.tokens(2_500_000), "2.5 M tokens"),
         (forecast_lines._trainable(39072, 39072), "all 39,072"),
-        (forecast_lines._trainable(4096, 1_000_000), "4,096 beside 1,000,000 of the base (0.41 %)"),
-        (forecast_lines._trainable(990, 1000), "990 beside 1,000 of the base (99 %)"),
+        (
+            forecast_lines._trainable(4096, 1_000_000),
+            "4,096 next to 1,000,000 of the base (0.41 %)",
+        ),
+        (forecast_lines._trainable(990, 1000), "990 next to 1,000 of the base (99 %)"),
         (forecast_lines._trainable(None, 1000), "not known"),
     ],
 )

@@ -236,9 +236,12 @@ def test_the_warm_up_is_looked_at_by_check_and_run(bench: Bench, tmp_path: Path,
         "adapter: {r: 4}\ntrain: {max_steps: 2, warmup_steps: 9}\neval: {splits: [test]}\n",
     )
     code, out, _ = ft("check", recipe)
-    assert (code, "WARNING: train.warmup_steps is 9 of 2 steps" in out) == (0, True)
+    assert (code, "train.warmup_steps is 9 of 2 steps" in out.partition("things looked at")[2]) == (
+        0,
+        True,
+    )
     code, out, err = ft("train", recipe)
-    assert (code, "WARNING: train.warmup_steps is 9 of 2 steps" in out + err) == (0, True)
+    assert (code, "train.warmup_steps is 9 of 2 steps" in out + err) == (0, True)
     for command in ("check", "train"):
         code, _, err = ft(command, recipe, "--set", "train.max_steps=1")
         assert code == 3
@@ -543,7 +546,7 @@ def test_dora_on_8_bits_is_refused_on_a_cpu(
     )
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     (found,) = hyperparameter_problems(eight)
-    assert "adapter.use_dora: bitsandbytes loses" in found.what
+    assert "adapter.use_dora: on a CPU, bitsandbytes loses" in found.what
     assert hyperparameter_problems(recipe) == []
     with (
         pytest.raises(InputError, match="use_dora"),
@@ -574,7 +577,11 @@ def test_answers_scored_during_training_need_room_too(bench: Bench, tmp_path: Pa
     """Such scores use the task's own decoding, 8 tokens, whatever eval.generation_kwargs say."""
     for split, count in (("train", 4), ("validation", 2), ("test", 2)):
         rows = [
-            {"passage": f"a film {split}", "question": f"what {i}", "answer": "warm"}
+            {
+                "passage": f"a film {split}",
+                "question": f"what {i}",
+                "answer": ("warm", "cold")[i % 2],
+            }
             for i in range(count)
         ]
         write_jsonl(tmp_path / "data" / f"{split}.jsonl", rows)

@@ -407,7 +407,9 @@ from ft_harness.cli import main
 from ft_harness.training import run
 
 def telling(model, device, place=run.place):
-    print("waits", distributed.group.WORLD._get_backend(torch.device("cpu")).options._timeout.days, flush=True)
+    backend = distributed.group.WORLD._get_backend(torch.device("cpu"))
+    days = f"waits {backend.options._timeout.days}"
+    print(days + "\\n", end="", flush=True)  # in one piece, as below
     place(model, device)
     parts = [p for p in model.parameters() if hasattr(p, "to_local")]
     held = f"holds {sum(p.to_local().numel() for p in parts)} of {sum(p.numel() for p in parts)}"
