@@ -11,6 +11,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow  # simulates thousands of test sets
+
 
 @pytest.fixture(scope="module")
 def coverage() -> ModuleType:

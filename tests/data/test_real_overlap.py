@@ -16,6 +16,8 @@ import pytest
 from ft_harness.data.duplicates import Index, compare
 from ft_harness.data.overlap import Item, Prints, SplitOverlap, find_shingler, plain
 
+pytestmark = pytest.mark.slow  # whole trainings and scorings on real data
+
 Pair = tuple[str, str, str]  # premise, hypothesis, label
 
 

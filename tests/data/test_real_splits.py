@@ -14,6 +14,8 @@ import pytest
 
 from ft_harness.data import load_splits, row_losses
 
+pytestmark = pytest.mark.slow  # whole trainings and scorings on real data
+
 PAIRS = {
     "columns": {"premise": ["sentence1"], "hypothesis": ["sentence2"], "label": ["gold_label"]},
     "labels": ["entailment", "neutral", "contradiction"],

@@ -21,6 +21,8 @@ from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.examples import build_examples, trains_eos
 from ft_harness.tasks.loading import load_tasks
 
+pytestmark = pytest.mark.slow  # whole trainings and scorings on real data
+
 REPOSITORY = Path(__file__).parents[2]
 
 

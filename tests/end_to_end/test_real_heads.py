@@ -13,6 +13,8 @@ from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.runs import run
 from ft_harness.recipe import load_recipe
 
+pytestmark = pytest.mark.slow  # whole trainings and scorings on real data
+
 PAGE = Path(__file__).parents[2] / "docs" / "heads.md"
 
 

@@ -15,6 +15,8 @@ from ft_harness.recipe import Recipe, load_recipe
 from ft_harness.records import load_records
 from tests.builders.tiny import save_backbone, write_jsonl
 
+pytestmark = pytest.mark.slow  # runs every shipped recipe on a tiny model
+
 ADAPTERS = Path(__file__).resolve().parents[2] / "adapters"
 ARCHITECTURES = {
     "snli-phi2-head-qlora": "phi",

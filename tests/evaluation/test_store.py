@@ -25,6 +25,8 @@ from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.loading import load_tasks
 from tests.builders.tiny import save_model, write_jsonl
 
+pytestmark = pytest.mark.slow  # kills an evaluation at many places
+
 
 @pytest.fixture(scope="module")
 def base(model_folder: Path) -> BaseModel:

@@ -21,6 +21,8 @@ from nltk.translate import meteor_score as nltk_meteor
 from ft_harness.metrics.meteor import meteor_score, meteor_words
 from ft_harness.metrics.wordnet import INDEX_FILE, synonym_index
 
+pytestmark = pytest.mark.slow  # whole trainings and scorings on real data
+
 REPOSITORY = Path(__file__).parents[2]
 
 

@@ -18,6 +18,8 @@ from ft_harness.tasks.definition import TaskDefinition, find_task
 from ft_harness.tasks.loading import load_tasks
 from tests.builders.tiny import write_jsonl
 
+pytestmark = pytest.mark.slow  # whole trainings and scorings on real data
+
 COURSE = """task: course_ppl
 custom_dataset: !function ft_harness.data.load_splits
 dataset_kwargs: {data: {columns: {instruction: [], answer: [output]}}}
@@ -137,7 +139,9 @@ def course_perplexities(base: BaseModel, rows: list[dict], *, eos: bool) -> list
         prompt = base.tokenizer(f"{row['instruction'].strip()}\n回答：", add_special_tokens=False)[
             "input_ids"
         ]
-        answer = base.tokenizer(row["output"], add_special_tokens=False)["input_ids"] + [2] * eos
+        answer = (
+            base.tokenizer(row["output"].strip(), add_special_tokens=False)["input_ids"] + [2] * eos
+        )
         found.append(
             math.exp(-log_probabilities(base, [1, *prompt, *answer[:-1]], answer) / len(answer))
         )

@@ -12,6 +12,8 @@ import pytest
 from ft_harness.metrics import find_metric, score_squad
 from ft_harness.metrics.squad import ABSTAINS, normalize_squad
 
+pytestmark = pytest.mark.slow  # whole trainings and scorings on real data
+
 OFFICIAL_NAMES = {"exact_match": "exact", "token_f1": "f1"} | {
     name: name for name in ("HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1")
 }

@@ -546,8 +546,8 @@ def test_what_was_not_measured_is_said():
     assert lines_under(make_study(), "What was not measured") == [
         "squad_custom: the train split was not scored: whether the adapter memorised its examples is not known.",
         "squad_custom: the validation split was not scored: a choice made on the test split would not show.",
-        "snli_lora: whether test items also occur in its training data was not checked.",
-        "squad_lora: whether test items also occur in its training data was not checked.",
+        "snli_lora: whether test items occur in its training data was not checked.",
+        "squad_lora: whether test items occur in its training data was not checked.",
         "One training seed: the intervals cover the choice of items, and say nothing of other seeds.",
         "No control task was scored: what the training cost on other tasks is not known.",
     ]

@@ -16,6 +16,8 @@ from ft_harness.comparison.cases.traits import content_words, find_question_type
 from ft_harness.records import Sample
 from tests.builders.cases import NLI, nli_sample, summarize, write_pair
 
+pytestmark = pytest.mark.slow  # whole trainings and scorings on real data
+
 
 def read_snli(shared: Path, split: str) -> list[dict[str, str]]:
     with (shared / f"data/snli/snli_{split}.csv").open(encoding="utf-8", newline="") as file:

@@ -15,6 +15,8 @@ from ft_harness.pipeline import preflight
 from ft_harness.recipe import Recipe
 from ft_harness.tasks.definition import find_task
 
+pytestmark = pytest.mark.slow  # whole trainings and scorings on real data
+
 
 def stock_task(name: str, metadata: dict[str, Any]):
     """The task object that the stock command makes, given `--metadata`."""

@@ -41,6 +41,8 @@ from ft_harness.training.forecast import footprint, forecast
 from ft_harness.training.objectives import make_objective
 from tests.builders.command import assert_three_lines
 
+pytestmark = pytest.mark.slow  # measures the memory of whole trainings
+
 KIB = 1 << 10
 # The tiny Llama of tests/builders/tiny.py: hidden 32, inner 64, two layers, 2 of 4 heads for keys and values, V tokens
 LINEAR = 2 * (32 * 32 + 2 * 16 * 32 + 32 * 32 + 3 * 64 * 32)  # q, k and v, o, gate and up and down

@@ -33,6 +33,8 @@ from tests.builders.interruptions import kill_at_step
 from tests.builders.tiny import write_jsonl
 from tests.training.test_methods import PROMPTS, Bench, save_llama
 
+pytestmark = pytest.mark.slow  # trains with every schedule and optimizer
+
 ADAPTER = {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0}
 
 

@@ -45,6 +45,8 @@ from ft_harness.training.adapter_model import adapter_model
 from tests.builders.interruptions import kill_at_step
 from tests.builders.tiny import build_tokenizer, write_jsonl
 
+pytestmark = pytest.mark.slow  # trains every kind of adapter
+
 PROMPTS = ["the film number 3 was", "the film number 4 was"]
 
 

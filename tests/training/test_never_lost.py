@@ -40,6 +40,8 @@ from ft_harness.training import (
 from ft_harness.training.loop import Loop
 from tests.builders.command import assert_three_lines
 
+pytestmark = pytest.mark.slow  # kills a training at every batch
+
 # 10 rows in steps of 2 x 2: two whole windows and one of a single batch, so 3 steps an epoch, 5 batches; two epochs
 ROWS, STEPS, BATCHES = 10, 6, 10
 FILES = (

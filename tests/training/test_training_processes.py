@@ -31,6 +31,8 @@ from tests.builders.command import assert_three_lines
 from tests.builders.tiny import review_rows, save_backbone, write_jsonl
 from tests.evaluation.test_processes import launch
 
+pytestmark = pytest.mark.slow  # starts processes that have to find each other
+
 
 @pytest.fixture
 def recipe(tmp_path: Path, model_folder: Path) -> Path:

@@ -99,6 +99,9 @@ def problems(
             )
         ]
     try:
+        if not head and load_config(section).is_encoder_decoder:
+            what = f"{section.pretrained}: an encoder-decoder"
+            return [InputError(what, "a causal language model", "score it with --model hf")]
         empty = empty_model(section, head=head)
         found = [*quantization.problems(section, empty, here=here)]
         return found or (_misfits(section, folder, head=head) if folder.is_dir() else [])
@@ -110,9 +113,6 @@ def _misfits(section: ModelSection, folder: Path, *, head: bool) -> list[FtHarne
     """Tensors that the configuration has and the files lack, and the other way round, by
     transformers' own matching of names; no weight is read but those that should be tied."""
     config = load_config(section)
-    if config.is_encoder_decoder and not head:
-        what = f"{section.pretrained}: an encoder-decoder"
-        return [InputError(what, "a causal language model", "score it with --model hf")]
     if getattr(config, "quantization_config", None):
         return []  # stored under other names and shapes; looked at when it is loaded
     factory = AutoModelForSequenceClassification if head else AutoModelForCausalLM

@@ -66,7 +66,7 @@ def _by_adapter(study: Study) -> list[str]:
 def _of_adapter(run: AdapterRun) -> list[str]:
     lines: list[str] = []
     if run.data is None:
-        lines.append("whether test items also occur in its training data was not checked.")
+        lines.append("whether test items occur in its training data was not checked.")
     if not any(entry.eval_loss is not None for entry in run.history):
         lines.append("no validation loss was measured during training.")
     if decided := steering(run):
