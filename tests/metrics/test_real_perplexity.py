@@ -164,6 +164,7 @@ def test_the_course_formula_is_item_ppl_with_eos_in_the_target(
     )
 
     (tmp_path / "course_ppl.yaml").write_text(COURSE.replace("</s>", ""), encoding="utf-8")
+    spec = find_task("course_ppl", str(tmp_path), {"data_source": str(source), "test_all": True})
     without = values(score(base, spec, tmp_path / "plain"))["item_ppl"]
     assert without == pytest.approx(
         sum(course_perplexities(base, instructions, eos=False)) / 60, rel=1e-4
