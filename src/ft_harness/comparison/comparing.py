@@ -82,7 +82,8 @@ class Comparing:
         return [name for name in self.names if name not in stated]
 
     def _declared(self) -> str | None:
-        """The primary metric that the adapter's recipe declares for its task, else the record."""
+        """The declared primary metric: the tuned record's, else that of its adapter's recipe (for
+        the trained task), else the base record's."""
         recipe = self.run.card.recipe if self.run else {}
         task, section = recipe.get("task"), recipe.get("eval")
         here = isinstance(task, dict) and task.get("name") == self.records[1].settings.task

@@ -21,7 +21,7 @@ from ft_harness.data.files import SPLITS, Row, Rows, Split, is_data_file, read_f
 from ft_harness.data.label_files import read_label_files
 from ft_harness.data.options import DataOptions, merge_options
 from ft_harness.data.sampling import Indices, Pool, sample_splits
-from ft_harness.errors import InputError
+from ft_harness.errors import InputError, first_line
 from ft_harness.paths import BUNDLED, bundled_data_dir
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _read_hub(options: DataOptions) -> dict[Split, Rows]:
         loaded = load_dataset(options.source, options.name, revision=options.revision)
     # the hub client raises many types; all mean that the data is not available
     except Exception as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise InputError(
             f"{options.source}: can't be loaded from the hub ({reason})",
             "a data set of the hub or an existing local path",

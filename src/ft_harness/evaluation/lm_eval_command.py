@@ -16,6 +16,7 @@ from ft_harness.errors import (
     FtHarnessError,
     InputError,
     PolicyError,
+    first_line,
     raise_problems,
     suggest,
 )
@@ -89,7 +90,7 @@ def _settings(parsed: Namespace) -> dict[str, Any]:
         written = EvaluatorConfig.load_yaml_config(config) if config else {}
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError(
-            f"--config {config}: can't be read ({str(error).splitlines()[0][:200]})",
+            f"--config {config}: can't be read ({first_line(error)})",
             "a YAML file with arguments of lm-eval run",
             "check the path",
         ) from error

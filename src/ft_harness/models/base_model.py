@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from ft_harness import processes
-from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, raise_problems
+from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, first_line, raise_problems
 from ft_harness.models import folder as model_files
 from ft_harness.models import heads, quantization
 from ft_harness.models.heads import Head, HeadPlan
@@ -177,7 +177,7 @@ def _hub_options(section: ModelSection) -> dict[str, Any]:
 
 
 def _unloadable(section: ModelSection, error: Exception) -> InputError:
-    reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+    reason = first_line(error, 300)
     return InputError(
         f"{section.pretrained}: the model can't be loaded ({reason})",
         "a causal language model with whole safetensors files, and its tokenizer",

@@ -13,7 +13,7 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.api.utils import ends_with_whitespace
 from transformers import AutoConfig, GenerationConfig
 
-from ft_harness.errors import InputError
+from ft_harness.errors import InputError, first_line
 from ft_harness.models.base_model import load_tokenizer, model_folder
 from ft_harness.models.lm_eval_private import render_chat
 from ft_harness.recipe import ModelSection, TaskSection
@@ -81,7 +81,7 @@ PLAIN = PromptForm()
 
 def _refused(what: str, error: Exception) -> InputError:
     return InputError(
-        f"{what}: the chat template refuses the messages ({str(error).splitlines()[0][:200]})",
+        f"{what}: the chat template refuses the messages ({first_line(error)})",
         "a template for system, user and assistant messages",
         "use another base model, or leave task.apply_chat_template out",
     )

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from ft_harness.errors import InputError
+from ft_harness.errors import InputError, first_line
 from ft_harness.records.lm_eval.files import Run, find_files, group_runs
 from ft_harness.records.lm_eval.output import read_runs
 from ft_harness.records.schema import (
@@ -107,7 +107,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         ValueError,
         RecursionError,
     ) as error:  # pydantic's and json's errors are ValueErrors
-        reason = str(error).splitlines()[0][:_REASON]
+        reason = first_line(error, _REASON)
         raise InputError(
             f"{path}: not a record ({reason})",
             f"record.json of schema version {SCHEMA_VERSION}",

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from peft import get_peft_model
 
-from ft_harness.errors import InputError
+from ft_harness.errors import InputError, first_line
 from ft_harness.models.adapters import lora_config, put_back, remember
 from ft_harness.models.base_model import BaseModel
 from ft_harness.recipe import Recipe
@@ -79,8 +79,7 @@ def _with_lora(recipe: Recipe, base: BaseModel) -> Any:
         )
     except ValueError as error:
         raise InputError(
-            f"adapter.target_modules {recipe.adapter.target_modules!r}: "
-            f"{str(error).splitlines()[0]}",
+            f"adapter.target_modules {recipe.adapter.target_modules!r}: {first_line(error)}",
             "'all-linear' or names of modules of this model",
             "change adapter.target_modules",
         ) from error

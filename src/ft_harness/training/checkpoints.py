@@ -198,7 +198,7 @@ class CheckpointFolder:
         self._rotate(step, best)
 
     def _rotate(self, step: int, best: int | None) -> None:
-        """Newer ones are those that could not be used; they go too."""
+        """Delete old checkpoints beyond `limit`, and newer ones, which could not be used."""
         kept = {step} | ({best} if best else set())
         others = [path for path in reversed(found_in(self.path)) if step_of(path) not in kept]
         older = [path for path in others if step_of(path) < step]
@@ -362,7 +362,7 @@ def _read_changes(path: Path) -> list[SettingChange]:
 
 
 def _changes_since(path: Path, after: Mapping[str, Any], step: int) -> list[SettingChange]:
-    """Settings of execution that are others than those that the training was last run with."""
+    """Execution settings that changed since the last run."""
     stored = _read_plan(path)
     before = stored["execution"] if stored else {}
     changed = [name for name in sorted(before.keys() & after.keys()) if before[name] != after[name]]

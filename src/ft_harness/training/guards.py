@@ -243,4 +243,6 @@ def or_out_of_memory() -> Iterator[None]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise out_of_memory("the batch of the recipe, outside the rows' own gradients") from error
+        raise out_of_memory(
+            "the recipe's batch, outside forward and backward (as in the optimizer)"
+        ) from error

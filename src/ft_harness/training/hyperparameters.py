@@ -12,7 +12,7 @@ from transformers import Trainer, TrainingArguments, get_scheduler
 from transformers.trainer_pt_utils import get_parameter_names
 from transformers.training_args import OptimizerNames
 
-from ft_harness.errors import FtHarnessError, InputError, suggest
+from ft_harness.errors import FtHarnessError, InputError, first_line, suggest
 from ft_harness.models.adapters import dora_problems
 from ft_harness.models.base_model import empty_model, load_config, stored_dtype
 from ft_harness.recipe import AdapterSection, Recipe, TrainSection
@@ -106,10 +106,6 @@ def hyperparameter_problems(recipe: Recipe, *, here: bool = True) -> list[FtHarn
     ]
 
 
-def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-
-
 def _optimizer_problems(settings: TrainSection, *, here: bool) -> list[FtHarnessError]:
     """An optimizer that transformers doesn't know, or that can't take a step here: tried on a small
     matrix."""
@@ -143,7 +139,7 @@ def _fails(settings: TrainSection, learning_rate: float) -> str | None:
         _try_step(settings, learning_rate)
     except Exception as error:
         # packages raise whatever they like for hardware or packages that they miss
-        return _reason(error)
+        return first_line(error)
     return None
 
 
@@ -166,7 +162,7 @@ def _schedule_problems(settings: TrainSection) -> list[FtHarnessError]:
         return [
             InputError(
                 f"train.lr_scheduler_kwargs {given}: {kind} can't be made with them "
-                f"({_reason(error)})",
+                f"({first_line(error)})",
                 f"keyword arguments of transformers' schedule {kind}",
                 "change train.lr_scheduler_kwargs",
             )

@@ -4,7 +4,7 @@
     -> evaluation and checkpoint, where they are due -> leave, where a signal asked for it
 
 The loss of a step is the mean over all of its targets, however it is cut into batches and shared
-out over processes. A run that is stopped anywhere and continued does what one does that is not:
+out over processes. A run that is stopped and continued ends as an uninterrupted one:
 a checkpoint holds weights, optimizer, schedule, random generators and `Progress`, and the rows of
 a step follow from the seed and the step's number alone.
 """
@@ -145,7 +145,7 @@ class Loop:
         self.sampler.set_epoch(epoch)
         if done == 0:
             batches = iter(self.loader)
-        else:  # PyTorch draws a number where an epoch begins, which was drawn before it was left
+        else:  # starting a loader draws one random number, which the interrupted run drew already
             read = done * self.share.accumulation
             with draws_undone():
                 batches = iter(self.accelerator.skip_first_batches(self.loader, read))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any
 
-from ft_harness.errors import NonFiniteError, ResourceError
+from ft_harness.errors import NonFiniteError, ResourceError, first_line
 from ft_harness.evaluation.backends.forward import build_inputs, logits_of, read_prefix, score_batch
 from ft_harness.evaluation.backends.memory import Budget, budget_of
 from ft_harness.evaluation.backends.planning import (
@@ -198,7 +198,7 @@ class Scorer:
         except ResourceError:
             raise
         except Exception as error:  # whatever a model raises when it is given our masks
-            reason = str(error).splitlines()[0][:120] if str(error) else ""
+            reason = first_line(error, 120)
             return f"the check raised {type(error).__name__}: {reason}"
         tolerance = (
             TOLERANCE

@@ -13,7 +13,7 @@ from peft import get_peft_model, get_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ft_harness.errors import FtHarnessError, InputError, NonFiniteError
+from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, first_line
 from ft_harness.models.adapters.configuration import peft_config
 from ft_harness.records import SEQ_CLS
 from ft_harness.records.adapter_files import CONFIG_FILE
@@ -66,7 +66,7 @@ def expected_shapes(adapter: AdapterFolder, empty: Any) -> dict[str, tuple[int, 
     except InputError:
         raise
     except Exception as error:  # PEFT raises bare types for configurations that do not fit
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise InputError(
             f"{adapter}: doesn't fit the base ({reason})",
             "an adapter for this base",

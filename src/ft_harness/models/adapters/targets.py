@@ -13,7 +13,7 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers.pytorch_utils import Conv1D
 
-from ft_harness.errors import InputError, suggest
+from ft_harness.errors import InputError, first_line, suggest
 from ft_harness.models.adapters.configuration import ALL_LINEAR
 from ft_harness.models.heads import own_modules
 from ft_harness.recipe import AdapterSection
@@ -85,7 +85,7 @@ def target_problems(adapter: AdapterSection, empty: Any) -> list[InputError]:
         with warnings.catch_warnings(action="ignore"):  # said again where the adapter is made
             model = get_peft_model(empty, lora_config(adapter, head, empty), low_cpu_mem_usage=True)
     except Exception as error:  # PEFT raises bare types for what it can't do
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        reason = first_line(error)
         return [_fault("target_modules", adapter.target_modules, reason, linear)]
     return _unused_patterns(adapter, model)
 
