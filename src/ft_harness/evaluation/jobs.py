@@ -20,6 +20,7 @@ from ft_harness.records import (
     SAMPLES_FILE,
     AdapterInfo,
     Evaluation,
+    Record,
     Settings,
     item_hash,
     read_evaluation,
@@ -166,8 +167,13 @@ def plan_jobs(
 
 def declared_primary(task: ConfigurableTask, section: EvalSection) -> str | None:
     """The recipe's primary metric, else the task's; None: neither declares one."""
+    return section.primary_metric or primary_of_task(task)
+
+
+def primary_of_task(task: ConfigurableTask) -> str | None:
+    """The primary metric that a task's metadata declares; None: it declares none."""
     own: str | None = (task.config.metadata or {}).get("primary_metric")
-    return section.primary_metric or own
+    return own
 
 
 def _generates(task: ConfigurableTask) -> bool:
@@ -231,8 +237,13 @@ def finished(state: ModelState, job: Job, results: Path) -> Evaluation | None:
     if evaluation is None or evaluation.record.primary_metric == job.primary_metric:
         return evaluation
     record = evaluation.record.model_copy(update={"primary_metric": job.primary_metric})
-    write_text(evaluation.folder / RECORD_FILE, record.model_dump_json(indent=2) + "\n")
+    write_record(evaluation.folder, record)
     return Evaluation(folder=evaluation.folder, record=record)
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Write an evaluation's record, whose presence says that its other files are there."""
+    write_text(folder / RECORD_FILE, record.model_dump_json(indent=2) + "\n")
 
 
 def read_finished(folder: Path) -> Evaluation | None:

@@ -23,6 +23,7 @@ from ft_harness.evaluation import (
     write_evaluation,
 )
 from ft_harness.evaluation.backends import GeneratedText, ScoredAnswer, ScoredText
+from ft_harness.evaluation.jobs import primary_of_task
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.records import Evaluation, Record, Sample
@@ -100,7 +101,7 @@ def _score_again(evaluation: Evaluation, definition: Definition) -> Evaluation:
             "settings": job.settings,
             "scores": make_scores(state, job, scored),
             "rescored_from": record.eval_id,
-            "primary_metric": (task.config.metadata or {}).get("primary_metric"),
+            "primary_metric": primary_of_task(task),
         }
     )
     write_evaluation(folder, new, scored)

@@ -16,14 +16,13 @@ from ft_harness.errors import IncompleteError, InputError, ResourceError
 from ft_harness.evaluation.backends import make_lm
 from ft_harness.evaluation.backends.recovery import Effort
 from ft_harness.evaluation.backends.store import ResponseStore
-from ft_harness.evaluation.jobs import Job, ModelState, evaluation_folder, finished
+from ft_harness.evaluation.jobs import Job, ModelState, evaluation_folder, finished, write_record
 from ft_harness.evaluation.outcomes import make_sample, make_scores, metric_values
 from ft_harness.metrics import find_metric
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.models.memory import peak_gpu_bytes, peak_rss_bytes
 from ft_harness.records import (
-    RECORD_FILE,
     SAMPLES_FILE,
     BackEndInfo,
     Cost,
@@ -34,7 +33,7 @@ from ft_harness.records import (
 )
 from ft_harness.records.provenance import package_versions, snapshot
 from ft_harness.records.score_table import write_scores
-from ft_harness.storage import write_gzip_lines, write_text
+from ft_harness.storage import write_gzip_lines
 
 
 @dataclass(frozen=True)
@@ -248,4 +247,4 @@ def write_evaluation(folder: Path, record: Record, samples: Sequence[Sample]) ->
     """Write an evaluation's files; the record last, as it says that the evaluation is there."""
     write_gzip_lines(folder / SAMPLES_FILE, [sample.model_dump_json() for sample in samples])
     write_scores(Evaluation(folder=folder, record=record))
-    write_text(folder / RECORD_FILE, record.model_dump_json(indent=2) + "\n")
+    write_record(folder, record)
