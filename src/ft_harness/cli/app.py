@@ -17,6 +17,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from ft_harness import processes
 from ft_harness.errors import FtHarnessError
 from ft_harness.storage import redact
 
@@ -122,6 +123,7 @@ def main() -> None:
     for signum in _STOPS:
         signal.signal(signum, _stop)
     _quiet_libraries()
+    processes.share_cores()
     try:
         app(standalone_mode=True)
     except FtHarnessError as error:
