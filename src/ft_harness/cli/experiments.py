@@ -130,9 +130,7 @@ def run(
     trust_task_code: TrustOption = False,
 ) -> None:
     """base -> train -> tuned -> report; run it again and it continues."""
-    from ft_harness.comparison.requirements import read_requirements
-
-    required, dry_run = read_requirements(options["require"]), options["dry_run"]
+    require, dry_run = options["require"], options["dry_run"]
     experiment = _experiment(recipe, set_, out, name, trust_task_code)
     if dry_run is not None:
         from ft_harness.pipeline.dry_run import estimate
@@ -142,9 +140,9 @@ def run(
         return
     from ft_harness.pipeline.runs import run as run_all
 
-    study, path = run_all([experiment], experiment.name, say, required)
+    study, path = run_all([experiment], experiment.name, say, require)
     print_study(study, path)
-    enforce(study, required)
+    enforce(study, require)
 
 
 @app.command()

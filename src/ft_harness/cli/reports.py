@@ -123,7 +123,7 @@ def report(
     made = _make_layout(layout)
     study, path = report_only(results, out, name, command_line(), slice_by, made)
     print_study(study, path)
-    enforce(study, made.required)
+    enforce(study, layout["require"])
     _check_read(study)
 
 
@@ -142,7 +142,7 @@ def compare(
     made = _make_layout(layout)
     study, path = compare_only(base, tuned, out, name, command_line(), made)
     print_study(study, path)
-    enforce(study, made.required)
+    enforce(study, layout["require"])
     _check_read(study)
 
 

@@ -11,7 +11,6 @@ from ft_harness.cli.app import say
 
 if TYPE_CHECKING:
     from ft_harness.comparison.aggregator import Study
-    from ft_harness.comparison.requirements import Requirement
 
 RequireOption = Annotated[
     list[str],
@@ -24,11 +23,11 @@ RequireOption = Annotated[
 ]
 
 
-def enforce(study: Study, required: Sequence[Requirement]) -> None:
+def enforce(study: Study, require: Sequence[str]) -> None:
     """Say how each requirement came out; end with exit code 1 where one is not met."""
-    from ft_harness.comparison.requirements import judge
+    from ft_harness.comparison.requirements import judge, read_requirements
 
-    verdicts = judge(study, required)
+    verdicts = judge(study, read_requirements(require))
     for _, sentence in verdicts:
         say(sentence)
     if not all(is_met for is_met, _ in verdicts):

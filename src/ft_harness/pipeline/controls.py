@@ -11,6 +11,7 @@ from ft_harness.models.base_model import load_context
 from ft_harness.models.prompts import PromptForm
 from ft_harness.recipe import Protocol, Recipe
 from ft_harness.tasks.definition import TaskDefinition, find_task
+from ft_harness.tasks.listing import TaskReader
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.rendering import RenderedTask
 from ft_harness.tasks.row_checks import Findings, check_rows
@@ -26,13 +27,13 @@ class Control:
 
 
 def check_controls(
-    recipe: Recipe, form: PromptForm, findings: Findings, *, trust_code: bool
+    recipe: Recipe, form: PromptForm, findings: Findings, reader: TaskReader, *, trust_code: bool
 ) -> tuple[Control, ...]:
     """The recipe's control tasks; what is wrong with them is put into the findings."""
     found: list[Control] = []
     for name in recipe.controls.tasks:
         try:
-            control = _load(find_task(name, recipe.task.include_path, trust_code=trust_code))
+            control = _load(find_task(name, recipe.task.include_path, None, trust_code, reader))
         except ProblemsError as error:
             findings.faults += error.problems
             continue

@@ -28,6 +28,7 @@ from ft_harness.tasks.checks import definition_problems
 from ft_harness.tasks.definition import TaskDefinition, find_task
 from ft_harness.tasks.gold_answers import check_gold
 from ft_harness.tasks.items import check_baseline, report_data
+from ft_harness.tasks.listing import TaskReader
 from ft_harness.tasks.loading import load_tasks, training_problems
 from ft_harness.tasks.rendering import RenderedTask
 from ft_harness.tasks.row_checks import Findings, check_rows
@@ -69,10 +70,12 @@ class Checked:
     controls: tuple[Control, ...] = ()
 
 
-def find_recipes_task(recipe: Recipe, *, trust_code: bool = False) -> TaskDefinition:
+def find_recipes_task(
+    recipe: Recipe, *, trust_code: bool = False, reader: TaskReader | None = None
+) -> TaskDefinition:
     """The task that a recipe asks for, with the recipe's data."""
-    section = recipe.task
-    return find_task(section.name, section.include_path, recipe.task_metadata(), trust_code)
+    section, metadata = recipe.task, recipe.task_metadata()
+    return find_task(section.name, section.include_path, metadata, trust_code, reader)
 
 
 def needed_splits(recipe: Recipe, *, trains: bool) -> tuple[Split, ...]:
@@ -198,14 +201,14 @@ def check(
     faults += _check_model(recipe, trains=scope.trains, here=scope.here)
     for folder in folders:
         faults += storage.problems(folder)
-    form = PLAIN
+    form, reader = PLAIN, TaskReader()
     try:
         form = prompt_form(recipe.task, recipe.model)
     except FtHarnessError as error:
         faults.append(error)
     checked: Checked | None = None
     try:
-        definition = find_recipes_task(recipe, trust_code=scope.trust_code)
+        definition = find_recipes_task(recipe, trust_code=scope.trust_code, reader=reader)
         loaded = load_tasks(definition, needed_splits(recipe, trains=scope.trains))
         checked = Checked(definition, loaded, findings, form)
         findings.facts += [
@@ -219,7 +222,7 @@ def check(
         faults += error.problems
     except FtHarnessError as error:
         faults.append(error)
-    controls = check_controls(recipe, form, findings, trust_code=scope.trust_code)
+    controls = check_controls(recipe, form, findings, reader, trust_code=scope.trust_code)
     raise_problems(faults)
     assert checked is not None, "without a task there is a fault"
     checked = replace(checked, controls=controls)

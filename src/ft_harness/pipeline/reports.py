@@ -337,14 +337,11 @@ def write_report(
     stems, images = _write_figures(study, folder)
     write_cases(study, folder)
     write_text(folder / "rows.json", report.rows_json(study))
+    files = {key: f"{stem}.png" for key, stem in stems.items()}
     pages: dict[str, Callable[[], str]] = {
-        "md": lambda: report.markdown_page(
-            document, {key: f"{stem}.png" for key, stem in stems.items()}
-        ),
+        "md": lambda: report.markdown_page(document, files),
         "html": lambda: report.html_page(document, images, explorer),
-        "tex": lambda: report.latex_page(
-            document, {key: f"{stem}.png" for key, stem in stems.items()}
-        ),
+        "tex": lambda: report.latex_page(document, files),
         "json": lambda: report.json_page(document),
     }
     for name in layout.formats:

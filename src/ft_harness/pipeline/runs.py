@@ -11,7 +11,7 @@ from ft_harness import processes
 from ft_harness.comparison.aggregator import AdapterRun, Study, aggregate
 from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.power import power_of_run
-from ft_harness.comparison.requirements import Requirement, check_names
+from ft_harness.comparison.requirements import Requirement, check_names, read_requirements
 from ft_harness.comparison.sentences import state_power
 from ft_harness.errors import InputError, raise_problems
 from ft_harness.evaluation import check_complete
@@ -46,20 +46,20 @@ def run(
     experiments: Sequence[Experiment],
     report_name: str,
     say: Say,
-    required: Sequence[Requirement] = (),
+    require: Sequence[str] = (),
 ) -> tuple[Study, Path]:
     """Base, adapter and report for each experiment; they share one load of a base model.
 
     Whatever is finished is reused, so the same call again continues.
 
     Args:
-        required: what the caller will look for in the study; it must be scored.
+        require: what the caller will look for in the study; it must be scored.
 
     Returns:
         The study and the path of its report.
 
     Raises:
-        ConfigError: something is required that is not scored.
+        ConfigError: what is required can't be read, or is not scored.
         IncompleteError: memory was not enough for some items; the report is there and leaves their
             evaluations out.
     """
@@ -70,10 +70,7 @@ def run(
     read_cases(
         folder / CASES_FILE
     )  # before anything is computed: a damaged one would end the run at its report
-    checked = [prepare(experiment) for experiment in experiments]
-    for found in checked:
-        metrics = next(iter(found.tasks.values())).higher_is_better()
-        check_names(required, metrics, has_controls=bool(found.controls))
+    checked = _prepare(experiments, read_requirements(require))
     loaded: dict[str, BaseModel] = {}
     evaluations: list[Evaluation] = []
     runs: list[AdapterRun] = []
@@ -108,6 +105,15 @@ def run(
     )
     check_complete(evaluations)
     return study, path
+
+
+def _prepare(experiments: Sequence[Experiment], required: Sequence[Requirement]) -> list[Checked]:
+    """What preflight leaves of each experiment; each of them scores what is required."""
+    checked = [prepare(experiment) for experiment in experiments]
+    for found in checked:
+        metrics = next(iter(found.tasks.values())).higher_is_better()
+        check_names(required, metrics, has_controls=bool(found.controls))
+    return checked
 
 
 def demo(out: Path, say: Say) -> tuple[Study, Path]:

@@ -140,18 +140,20 @@ def find_task(
     include_path: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     trust_code: bool = False,
+    reader: TaskReader | None = None,
 ) -> TaskDefinition:
     """The task of this name: ours or the user's, else lm-eval's own.
 
     Args:
         include_path: a further folder with task YAMLs.
+        reader: what has read YAMLs already, where several tasks are looked for.
 
     Raises:
         ConfigError: no such task.
         InputError: a YAML is broken, or the name is a group of tasks.
         PolicyError: a YAML from elsewhere includes a file outside its own folder.
     """
-    reader = TaskReader()
+    reader = reader or TaskReader()
     ours = task_files(include_path, reader)
     path = ours[name] if name in ours else _find_in_lm_eval(name, ours)
     files = reader.follow(path, trust_code=trust_code)
