@@ -23,8 +23,8 @@ NORMALIZER = (
 )
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
-# A decimal number by itself: no part of a word, a date, a range or a version. Zeros in front make it
-# a code ("007"), which stays a text.
+# A decimal number by itself: no part of a word, a date, a range or a version. Zeros in front make
+# it a code ("007"), which stays a text.
 _NUMBER = re.compile(
     r"(?<![a-z0-9_.,+-])"
     r"(?P<sign>[+-]?)(?P<whole>0|[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]*)(?:\.(?P<part>[0-9]+))?"
