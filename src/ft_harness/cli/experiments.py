@@ -25,6 +25,7 @@ from ft_harness.cli.app import (
     say,
     with_options,
 )
+from ft_harness.cli.requirements import RequireOption, enforce
 from ft_harness.errors import raise_problems
 
 if TYPE_CHECKING:
@@ -101,24 +102,37 @@ class _DryRun(TyperCommand):
         )
 
 
+_RUN: dict[str, tuple[Any, Any]] = {
+    "dry_run": (
+        Annotated[
+            float | None,
+            typer.Option(
+                "--dry-run",
+                min=0,
+                metavar="[=GIB]",
+                help="print the estimate and exit; =24 plans for a 24 GiB GPU",
+            ),
+        ],
+        None,
+    ),
+    "require": (RequireOption, []),
+}
+
+
 @app.command(cls=_DryRun)
+@with_options("options", _RUN)
 def run(
     recipe: RecipeArgument,
+    options: Options,
     set_: SetOption = [],  # noqa: B006
     out: OutOption = HERE,
     name: NameOption = None,
     trust_task_code: TrustOption = False,
-    dry_run: Annotated[
-        float | None,
-        typer.Option(
-            "--dry-run",
-            min=0,
-            metavar="[=GIB]",
-            help="print the estimate and exit; =24 plans for a 24 GiB GPU",
-        ),
-    ] = None,
 ) -> None:
     """base -> train -> tuned -> report; run it again and it continues."""
+    from ft_harness.comparison.requirements import read_requirements
+
+    required, dry_run = read_requirements(options["require"]), options["dry_run"]
     experiment = _experiment(recipe, set_, out, name, trust_task_code)
     if dry_run is not None:
         from ft_harness.pipeline.dry_run import estimate
@@ -128,7 +142,9 @@ def run(
         return
     from ft_harness.pipeline.runs import run as run_all
 
-    print_study(*run_all([experiment], experiment.name, say))
+    study, path = run_all([experiment], experiment.name, say, required)
+    print_study(study, path)
+    enforce(study, required)
 
 
 @app.command()

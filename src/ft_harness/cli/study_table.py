@@ -69,6 +69,7 @@ def print_study(study: Study, path: Path) -> None:
     its page is named wherever the report has one."""
     console = Console()
     compared = [(each, each.headline) for each in study.comparisons]
+    compared.sort(key=lambda pair: pair[0].role == "control task")
     if compared:
         features = leading(study, View())
         names = [*(TITLES[name] for name in features), "n"]

@@ -21,6 +21,7 @@ from ft_harness.evaluation.backends import decoding
 from ft_harness.evaluation.jobs import declared_primary
 from ft_harness.models import adapters, base_model, heads
 from ft_harness.models.prompts import PLAIN, PromptForm, prompt_form
+from ft_harness.pipeline.controls import Control, check_controls
 from ft_harness.recipe import Protocol, Recipe
 from ft_harness.tasks import fewshot
 from ft_harness.tasks.checks import definition_problems
@@ -57,6 +58,7 @@ class Checked:
     Attributes:
         form: how the prompts are rendered.
         data: what the docs are; None where no adapter is made.
+        controls: tasks that the training should not have harmed.
     """
 
     definition: TaskDefinition
@@ -64,6 +66,7 @@ class Checked:
     findings: Findings
     form: PromptForm = PLAIN
     data: DataReport | None = None
+    controls: tuple[Control, ...] = ()
 
 
 def find_recipes_task(recipe: Recipe, *, trust_code: bool = False) -> TaskDefinition:
@@ -216,8 +219,10 @@ def check(
         faults += error.problems
     except FtHarnessError as error:
         faults.append(error)
+    controls = check_controls(recipe, form, findings, trust_code=scope.trust_code)
     raise_problems(faults)
     assert checked is not None, "without a task there is a fault"
+    checked = replace(checked, controls=controls)
     findings.facts += _facts(recipe, checked, folders)
     if not scope.trains:
         return checked

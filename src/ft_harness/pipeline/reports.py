@@ -21,6 +21,7 @@ from ft_harness.comparison.aggregator import (
 )
 from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED, read_cases
 from ft_harness.comparison.families import list_families
+from ft_harness.comparison.requirements import Requirement, check_required, read_requirements
 from ft_harness.comparison.terms import Terms, check_terms
 from ft_harness.data.data_report import read_data_report
 from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
@@ -53,6 +54,7 @@ class Layout:
         terms: what may differ between base and tuned, and is noted.
         listed: how many items the page's case explorer holds at most.
         holm: p is adjusted over the deciding comparisons of this report.
+        required: what it must be able to show; looked at by the command.
     """
 
     formats: tuple[str, ...] = USUAL_FORMATS
@@ -60,6 +62,7 @@ class Layout:
     terms: Terms = Terms()  # noqa: RUF009
     listed: int = MOST_LISTED
     holm: bool = False
+    required: tuple[Requirement, ...] = ()
 
     def question(self) -> Question:
         """What the comparison is asked: the view's metrics lead everywhere."""
@@ -73,13 +76,14 @@ def make_layout(options: Mapping[str, Any]) -> Layout:
     """The layout that options of the command line ask for.
 
     Raises:
-        ConfigError: an unknown format, row, column, factor or field.
+        ConfigError: an unknown format, row, column, factor or field, or no requirement.
     """
+    required = read_requirements(options["require"])
     view = report.make_view(options["rows"], options["columns"], options["metrics"])
     terms = Terms(tuple(options["factor"]), tuple(options["allow_mismatch"]))
     check_terms(terms)
     formats = check_formats(options["formats"])
-    return Layout(formats, view, terms, options["listed"], holm=options["holm"])
+    return Layout(formats, view, terms, options["listed"], options["holm"], required)
 
 
 def check_formats(names: str) -> tuple[str, ...]:
@@ -324,10 +328,11 @@ def write_report(
     path of the first format.
 
     Raises:
-        ConfigError: the layout asks for a metric that the study has not.
+        ConfigError: the layout asks for a metric, or requires one, that the study has not.
         InputError: the cases.csv that is there can't be read.
     """
     report.check_metrics(study, layout.view)
+    check_required(study, layout.required)
     document = report.build_document(study, layout.view, outliers)
     stems, images = _write_figures(study, folder)
     write_cases(study, folder)

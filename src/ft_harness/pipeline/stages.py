@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,11 +55,16 @@ class Stage:
     base: BaseModel
 
     def jobs(self) -> list[Job]:
-        recipe = self.experiment.recipe
+        """The trained task's splits, then the control tasks."""
+        recipe, form = self.experiment.recipe, self.checked.form
         wanted = {split: self.checked.tasks[split] for split in recipe.eval.splits}
-        return plan_jobs(
-            wanted, self.checked.definition.task_hash, self.base, recipe.eval, self.checked.form
-        )
+        jobs = plan_jobs(wanted, self.checked.definition.task_hash, self.base, recipe.eval, form)
+        protocol = recipe.controls.protocol(recipe.eval)
+        for each in self.checked.controls:
+            docs, identity = {each.split: each.task}, each.definition.task_hash
+            planned = plan_jobs(docs, identity, self.base, protocol, form)
+            jobs += [replace(job, is_control=True) for job in planned]
+        return jobs
 
     def base_state(self) -> ModelState:
         return ModelState(base_subject(self.experiment.recipe.model.pretrained), self.base)

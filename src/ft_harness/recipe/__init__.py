@@ -3,6 +3,7 @@ and evaluation."""
 
 from ft_harness.recipe.adapter_section import AdapterSection
 from ft_harness.recipe.comparing import differences
+from ft_harness.recipe.controls_section import ControlsSection
 from ft_harness.recipe.eval_section import EvalSection
 from ft_harness.recipe.folders import check_name, experiment_name, keep_recipe, write_new_recipe
 from ft_harness.recipe.loading import RECIPE_FILE, load_recipe, recipe_file, recipe_of_task
@@ -13,6 +14,7 @@ from ft_harness.recipe.train_section import TrainSection
 __all__ = [
     "RECIPE_FILE",
     "AdapterSection",
+    "ControlsSection",
     "EvalSection",
     "ModelSection",
     "Protocol",

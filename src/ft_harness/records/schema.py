@@ -227,6 +227,9 @@ class Record(Frozen):
     primary_metric: str | None = Field(
         default=None, description="that the recipe or the task declares; null: none is declared"
     )
+    is_control: bool = Field(
+        default=False, description="of an adapter: the recipe lists the task under controls"
+    )
 
 
 class Sample(Frozen):

@@ -97,7 +97,8 @@ def _of_the_whole(study: Study) -> list[str]:
         )
     if not any(comparison.role == "control task" for comparison in study.comparisons):
         lines.append(
-            "No control task was scored: what the training cost on other tasks is not known."
+            "No control task was scored: what the training cost on other tasks is not known "
+            "(controls in the recipe)."
         )
     if _samples_answers(study.comparisons):
         lines.append("Answers were sampled once: how much another draw would change is not known.")
