@@ -49,6 +49,11 @@ class Hub:
     requests: list[str] = field(default_factory=list)
     failures: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
+    def content(self, repo: str, name: str) -> bytes:
+        """What was sent of a file."""
+        held = self.repos[repo].files[name]
+        return self.objects[held] if isinstance(held, str) else held
+
     def failure(self, method: str, path: str) -> int | None:
         for (verb, part), statuses in self.failures.items():
             if verb == method and part in path and statuses:
@@ -101,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
         if failure:
             self._answer(failure, {"error": "the test wants it so"})
             return
-        storage = path.startswith(("/lfs/", "/v1/"))
+        storage = path.startswith(("/lfs/", "/v1/", "/v2/"))
         if not storage and self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self._answer(401, {"error": "Invalid credentials"})
             return

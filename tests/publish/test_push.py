@@ -70,8 +70,8 @@ def test_what_arrives_names_the_base_by_its_id_and_is_whole(
     assert push("--yes", "--base", BASE)[0] == 0
     folder = tmp_path / "downloaded"
     folder.mkdir()
-    for name, content in hub.repos[REPO].files.items():
-        held = hub.objects[content] if isinstance(content, str) else content
+    for name in hub.repos[REPO].files:
+        held = hub.content(REPO, name)
         (folder / name).write_bytes(held)
         assert str(working).encode() not in held, name
         assert b"/tmp/" not in held, name
@@ -190,7 +190,7 @@ def test_an_unscored_adapter_is_refused_unless_that_is_meant(push, hub: Hub, wor
     assert_three_lines(err, "--unscored", "ft-harness eval")
     code, _, err = push("--yes", "--base", BASE, "--unscored")
     assert code == 0, err
-    assert b"It was not scored" in hub.repos[REPO].files["README.md"]
+    assert b"It was not scored" in hub.content(REPO, "README.md")
 
 
 def test_scores_of_other_weights_are_none(push, hub: Hub, working: Path):
@@ -205,6 +205,22 @@ def test_no_adapter_is_named(ft, hub: Hub, tmp_path: Path):
     code, _, err = ft("push", tmp_path, REPO, "--yes")
     assert code == 3
     assert_three_lines(err, "card.json", "ft-harness train")
+
+
+def test_a_score_is_stated_under_a_benchmark_only_where_the_recipe_names_one(
+    push, hub: Hub, working: Path
+):
+    path = working / "adapters/small/card.json"
+    card = json.loads(path.read_text())
+    card["recipe"]["eval"]["benchmark"] = "lab/reviews#binary"
+    path.write_text(json.dumps(card))
+    assert push("--yes", "--base", BASE)[0] == 0
+    name = ".eval_results/lab--reviews--binary.yaml"
+    (entry,) = yaml.safe_load(hub.content(REPO, name))
+    rows = json.loads((working / "results/reports/small/rows.json").read_text())
+    (primary,) = [row for row in rows if row["primary"]]
+    assert entry["dataset"] == {"id": "lab/reviews", "task_id": "binary"}
+    assert entry["value"] == round(primary["tuned"], 6)
 
 
 # --- what may go wrong on the way ----------------------------------------------------------------

@@ -121,7 +121,8 @@ def prepare_push(folder: Path, repo: str, out: Path, options: PushOptions) -> Pu
     )
     text = text.replace("THIS_REPOSITORY", repo)
     samples = scored if options.samples else []
-    package = publish.make_package(adapter, text, options.base, samples)
+    stated = publish.benchmark_results(run, study)
+    package = publish.make_package(adapter, text, options.base, samples, stated)
     raise_problems(publish.secret_problems(package))
     found = publish.find_repo(repo)
     return Push(package, found, found.visibility(public=options.public), kept, options)

@@ -12,7 +12,12 @@ from ft_harness.publish.lm_eval_files import (
     lm_eval_results,
     lm_eval_samples,
 )
-from ft_harness.publish.model_card import CARD_NAME, base_problem, model_card
+from ft_harness.publish.model_card import (
+    CARD_NAME,
+    base_problem,
+    benchmark_results,
+    model_card,
+)
 from ft_harness.publish.package import Package, PackedFile, make_package, secret_problems
 
 __all__ = [
@@ -21,6 +26,7 @@ __all__ = [
     "PackedFile",
     "RemoteRepo",
     "base_problem",
+    "benchmark_results",
     "every_eval_ever_json",
     "every_eval_ever_path",
     "find_repo",

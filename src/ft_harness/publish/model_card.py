@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 from huggingface_hub.repocard_data import EvalResult, eval_results_to_model_index
 
 from ft_harness.comparison.aggregator import AdapterRun, Comparison, Row, Study
@@ -157,6 +159,32 @@ def _result(card: Card, comparison: Comparison, row: Row) -> EvalResult:
         metric_value=_rounded(row.tuned),
         metric_args=certainty,
     )
+
+
+def benchmark_results(run: AdapterRun, study: Study) -> dict[str, str]:
+    """The files that state a score under the name of a benchmark of the hub; none where the recipe
+    names none, or where not all of its test items were scored.
+
+    Source: `.eval_results/*.yaml` of the hub, by `huggingface_hub.EvalResultEntry`.
+    """
+    named = run.card.recipe.get("eval", {}).get("benchmark")
+    if not named:
+        return {}
+    dataset, _, task = str(named).partition("#")
+    rows = [
+        each.headline
+        for each in study.comparisons
+        if each.headline.primary and each.tuned.settings.limit is None
+    ]
+    entries = [
+        EvalResultEntry(dataset, task, _rounded(row.tuned), notes=f"{row.metric}, ft-harness")
+        for row in rows
+        if row.split == "test" and row.tuned is not None
+    ]
+    if not entries:
+        return {}
+    name = f".eval_results/{dataset.replace('/', '--')}--{task}.yaml"
+    return {name: yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)}
 
 
 def _rounded(value: float | None) -> float | None:
