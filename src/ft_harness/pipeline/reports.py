@@ -13,7 +13,6 @@ from ft_harness import report, storage
 from ft_harness.comparison import remarks
 from ft_harness.comparison.aggregator import (
     MOST_SHOWN,
-    AdapterRun,
     Question,
     Study,
     aggregate,
@@ -23,14 +22,13 @@ from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED, read_cases
 from ft_harness.comparison.families import list_families
 from ft_harness.comparison.requirements import Requirement, check_required, read_requirements
 from ft_harness.comparison.terms import Terms, check_terms
-from ft_harness.data.data_report import read_data_report
 from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
 from ft_harness.paths import reports_dir
+from ft_harness.pipeline.adapter_runs import find_runs
 from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers, write_cases
+from ft_harness.pipeline.shared_formats import SHARED, write_shared
 from ft_harness.recipe import check_name
 from ft_harness.records import Evaluation, Found, describe_record, find_records
-from ft_harness.records.adapter_files import read_history, read_lineage
-from ft_harness.records.adapter_folder import AdapterFolder
 from ft_harness.records.score_table import check_whole, write_scores
 from ft_harness.report import View
 from ft_harness.report import figures as plots
@@ -38,7 +36,7 @@ from ft_harness.report.figures import Form
 from ft_harness.storage import sha256_text, write_bytes, write_text
 
 FORMS: tuple[Form, ...] = ("png", "svg")
-FORMATS = ("md", "html", "tex", "csv", "json")
+FORMATS = ("md", "html", "tex", "csv", "json", *SHARED)
 USUAL_FORMATS = ("md", "html")
 _STEM = 80  # characters of a figure's file name
 Draw = Callable[[Form], bytes]
@@ -125,7 +123,7 @@ def report_only(
     folder = _check_folder(out, name)
     found = _find(paths)
     evaluations = found.evaluations
-    runs, missing = _find_runs(evaluations)
+    runs, missing = find_runs(evaluations)
     study = aggregate(
         evaluations,
         runs,
@@ -148,6 +146,7 @@ def report_only(
             "compare BASE TUNED",
         )
     study = explain(study, evaluations, folder, slice_by)
+    write_shared(evaluations, folder, layout.formats)
     explorer = (
         find_explorer(study, evaluations, layout.listed, slice_by)
         if "html" in layout.formats
@@ -171,7 +170,7 @@ def compare_only(
     before, after = _find([base]), _find([tuned])
     pairs, alone = _pair_sides((base, before.evaluations), (tuned, after.evaluations))
     sides = [each for pair in pairs for each in pair]
-    runs, missing = _find_runs(sides)
+    runs, missing = find_runs(sides)
     compared = compare_all(pairs, layout.terms, runs, layout.question())
     footnotes = [note for each in compared for note in each.rows[-1].footnotes]
     notes = [
@@ -192,6 +191,7 @@ def compare_only(
         families=list_families(compared, layout.holm),
     )
     study = explain(study, sides, folder)
+    write_shared(sides, folder, layout.formats)
     explorer = find_explorer(study, sides, layout.listed) if "html" in layout.formats else None
     return study, write_report(study, folder, layout, find_outliers(study, sides), explorer)
 
@@ -292,31 +292,6 @@ def _by_place(
     return found
 
 
-def _find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], list[str]]:
-    """The adapters whose folders are still what was scored, and a note for each other one."""
-    scored = {
-        e.record.adapter.identity: e.record.adapter
-        for e in evaluations
-        if e.record.adapter and not e.record.foreign
-    }
-    runs: list[AdapterRun] = []
-    missing: list[str] = []
-    for info in scored.values():
-        folder = Path(info.path)
-        adapter = AdapterFolder(folder)
-        card = adapter.card
-        if card is not None and adapter.identity == info.identity:
-            history, data = read_history(folder), read_data_report(folder)
-            earlier = read_lineage(folder)
-            runs.append(AdapterRun(card=card, history=history, data=data, earlier=earlier))
-        else:
-            missing.append(
-                f"{info.name}: its adapter folder was not found here, so cost and loss curve are "
-                "left out."
-            )
-    return runs, missing
-
-
 def write_report(
     study: Study,
     folder: Path,
@@ -355,7 +330,7 @@ def write_report(
         for stem, table in report.table_names(document):
             write_text(folder / "tables" / f"{stem}.{ending}", tables[ending](table))
     first = layout.formats[0]
-    return folder / ("tables" if first == "csv" else f"report.{first}")
+    return folder / {"csv": "tables", **SHARED}.get(first, f"report.{first}")
 
 
 def _write_figures(study: Study, folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:

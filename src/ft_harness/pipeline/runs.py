@@ -25,6 +25,7 @@ from ft_harness.paths import reports_dir
 from ft_harness.pipeline.experiment import Experiment, demo_experiments
 from ft_harness.pipeline.explanations import TrainingDocs, explain, find_explorer, find_outliers
 from ft_harness.pipeline.preflight import Checked
+from ft_harness.pipeline.publication import card_of_folder, write_model_card
 from ft_harness.pipeline.reports import write_report
 from ft_harness.pipeline.stages import (
     Say,
@@ -106,6 +107,8 @@ def run(
     path = write_report(
         study, folder, outliers=find_outliers(study, evaluations), explorer=explorer
     )
+    for made, experiment in zip(runs, experiments, strict=True):
+        write_model_card(made, study, experiment.folder, say)
     check_complete(evaluations)
     return study, path
 
@@ -137,7 +140,10 @@ def train_only(experiment: Experiment, say: Say) -> Card:
     processes.begin()
     checked = prepare(experiment)
     stage = Stage(experiment, checked, _load_base({}, experiment, checked))
-    return train_stage(stage, stage.training_plan(), say)
+    card = train_stage(stage, stage.training_plan(), say)
+    if processes.rank() == 0:
+        card_of_folder(AdapterFolder(experiment.folder), experiment.out, say)
+    return card
 
 
 def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> list[Evaluation]:
@@ -163,6 +169,9 @@ def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> 
         stage = Stage(experiment, checked, _load_base(loaded, experiment, checked, drawn_for))
         evaluations += score_base(stage, say) if set(loaded) > known else []
         evaluations += score_adapter(stage, adapter, say) if adapter else []
+    for adapter in found:
+        if adapter.card is not None and processes.rank() == 0:
+            card_of_folder(adapter, experiment.out, say)
     return evaluations
 
 

@@ -256,6 +256,11 @@ class Sample(Frozen):
     targets: list[str] | None = Field(
         default=None, description="all right answers, where an item may have several"
     )
+    choices: list[str] | None = Field(
+        default=None,
+        description="what it chose from, as it was scored, in the order of the responses; null: "
+        "no choice, or not kept",
+    )
     tokens: list[int] | None = Field(
         default=None, description="tokens that were scored, for each response; null: not counted"
     )
