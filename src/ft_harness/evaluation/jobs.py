@@ -26,7 +26,7 @@ from ft_harness.records import (
     read_evaluation,
 )
 from ft_harness.records.provenance import package_versions
-from ft_harness.storage import canonical_json, sha256_text, write_text
+from ft_harness.storage import canonical_json, redact, sha256_text, write_text
 from ft_harness.tasks.fewshot import Shots, find_shots
 
 SCORING_VERSION = 2  # raise it when the same model and settings give other scores
@@ -89,7 +89,7 @@ class Job:
 def base_subject(pretrained: str) -> str:
     """The subject of a base model: a name that is one folder."""
     plain = "".join(
-        c if c.isalnum() or c in "._-" else "-" for c in Path(pretrained).name or pretrained
+        c if c.isalnum() or c in "._-" else "-" for c in redact(Path(pretrained).name or pretrained)
     )
     return f"base--{plain[:80]}"
 

@@ -15,7 +15,7 @@ from ft_harness.paths import bundled_recipe
 from ft_harness.recipe.comparing import differences
 from ft_harness.recipe.loading import RECIPE_FILE, load_recipe, recipe_file
 from ft_harness.recipe.sections import Recipe
-from ft_harness.storage import write_text
+from ft_harness.storage import redact, write_text
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
 
@@ -26,10 +26,10 @@ def check_name(name: str) -> str:
     Raises:
         ConfigError: it could lead elsewhere.
     """
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or redact(name) != name:
         raise ConfigError(
             f"{name!r} is not a valid name",
-            "letters, digits, '.', '_', '-'; at most 80",
+            "letters, digits, '.', '_', '-'; at most 80, and no secret",
             "use another name",
         )
     return name
