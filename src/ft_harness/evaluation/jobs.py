@@ -24,9 +24,10 @@ from ft_harness.records import (
     Settings,
     item_hash,
     read_evaluation,
+    write_kept,
 )
 from ft_harness.records.provenance import package_versions
-from ft_harness.storage import canonical_json, redact, sha256_text, write_text
+from ft_harness.storage import canonical_json, redact, sha256_text
 from ft_harness.tasks.fewshot import Shots, find_shots
 
 SCORING_VERSION = 2  # raise it when the same model and settings give other scores
@@ -243,7 +244,7 @@ def finished(state: ModelState, job: Job, results: Path) -> Evaluation | None:
 
 def write_record(folder: Path, record: Record) -> None:
     """Write an evaluation's record, whose presence says that its other files are there."""
-    write_text(folder / RECORD_FILE, record.model_dump_json(indent=2) + "\n")
+    write_kept(folder / RECORD_FILE, record)
 
 
 def read_finished(folder: Path) -> Evaluation | None:

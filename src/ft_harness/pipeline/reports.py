@@ -28,9 +28,9 @@ from ft_harness.paths import reports_dir
 from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers, write_cases
 from ft_harness.recipe import check_name
 from ft_harness.records import Evaluation, Found, describe_record, find_records
-from ft_harness.records.adapter_files import read_history, read_lineage
+from ft_harness.records.adapter_files import check_histories, read_history, read_lineage
 from ft_harness.records.adapter_folder import AdapterFolder
-from ft_harness.records.score_table import check_whole, write_scores
+from ft_harness.records.score_table import check_whole, find_damage, write_scores
 from ft_harness.report import View
 from ft_harness.report import figures as plots
 from ft_harness.report.figures import Form
@@ -121,7 +121,8 @@ def report_only(
     folder = _check_folder(out, name)
     found = _find(paths)
     evaluations = found.evaluations
-    runs, missing = _find_runs(evaluations)
+    runs, missing, damaged = _find_runs(evaluations)
+    unread = [*found.unread, *damaged]
     study = aggregate(
         evaluations,
         runs,
@@ -130,11 +131,11 @@ def report_only(
         terms=layout.terms,
         question=layout.question(),
     )
-    notes = [*study.notes, *missing, *found.notes, *_note_unread(found)]
-    study = study.model_copy(update={"notes": notes, "unread": found.unread})
+    notes = [*study.notes, *missing, *found.notes, *_note_unread(unread)]
+    study = study.model_copy(update={"notes": notes, "unread": unread})
     has_adapters = any(evaluation.record.adapter for evaluation in evaluations)
     if not study.comparisons and (has_adapters or not study.untuned):
-        reasons = [*found.unread, *study.notes]
+        reasons = [*unread, *study.notes]
         why = f" ({reasons[0]})" if reasons else ""
         raise InputError(
             "no adapter's evaluation has a base evaluation of the same task, split and "
@@ -167,7 +168,8 @@ def compare_only(
     before, after = _find([base]), _find([tuned])
     pairs, alone = _pair_sides((base, before.evaluations), (tuned, after.evaluations))
     sides = [each for pair in pairs for each in pair]
-    runs, missing = _find_runs(sides)
+    runs, missing, damaged = _find_runs(sides)
+    unread = [*before.unread, *after.unread, *damaged]
     compared = compare_all(pairs, layout.terms, runs, layout.question())
     footnotes = [note for each in compared for note in each.rows[-1].footnotes]
     notes = [
@@ -175,9 +177,10 @@ def compare_only(
         *(note for each in sides for note in remarks.note_bad_items(each.record)),
         *missing,
         *alone,
-        *(note for side in (before, after) for note in (*side.notes, *_note_unread(side))),
+        *before.notes,
+        *after.notes,
+        *_note_unread(unread),
     ]
-    unread = [*before.unread, *after.unread]
     study = Study(
         name=name,
         comparisons=compared,
@@ -218,6 +221,8 @@ def _find(paths: Sequence[Path]) -> Found:
                 not evaluation.record.foreign and evaluation.record.status == "complete"
             ):  # foreign ones were read whole
                 check_whole(evaluation)
+                if damage := find_damage(evaluation):
+                    faults.append(damage)
             kept.append(evaluation)
         except InputError as error:
             faults.append(error.what)
@@ -230,8 +235,8 @@ def _find(paths: Sequence[Path]) -> Found:
     return replace(found, evaluations=kept, unread=[*found.unread, *faults])
 
 
-def _note_unread(found: Found) -> list[str]:
-    return [f"not read: {line}" for line in found.unread]
+def _note_unread(unread: Sequence[str]) -> list[str]:
+    return [f"not read: {line}" for line in unread]
 
 
 _Side = tuple[Path, Sequence[Evaluation]]
@@ -288,8 +293,11 @@ def _by_place(
     return found
 
 
-def _find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], list[str]]:
-    """The adapters whose folders are still what was scored, and a note for each other one."""
+def _find_runs(
+    evaluations: Sequence[Evaluation],
+) -> tuple[list[AdapterRun], list[str], list[str]]:
+    """(the adapters whose folders are still what was scored, a note for each other one, a line for
+    each damaged file)."""
     scored = {
         e.record.adapter.identity: e.record.adapter
         for e in evaluations
@@ -297,20 +305,44 @@ def _find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], lis
     }
     runs: list[AdapterRun] = []
     missing: list[str] = []
+    damaged: list[str] = []
     for info in scored.values():
-        folder = Path(info.path)
-        adapter = AdapterFolder(folder)
-        card = adapter.card
-        if card is not None and adapter.identity == info.identity:
-            history, data = read_history(folder), read_data_report(folder)
-            earlier = read_lineage(folder)
-            runs.append(AdapterRun(card=card, history=history, data=data, earlier=earlier))
+        try:
+            run = _read_run(Path(info.path), info.identity)
+        except InputError as error:
+            damaged.append(f"{error.what}; cost and loss curve of {info.name} are left out")
+            continue
+        if run is not None:
+            runs.append(run)
         else:
             missing.append(
                 f"{info.name}: its adapter folder was not found here, so cost and loss curve are "
                 "left out."
             )
-    return runs, missing
+    return runs, missing, damaged
+
+
+def _read_run(folder: Path, identity: str) -> AdapterRun | None:
+    """What an adapter's folder says of its training; None where it is not there or holds another
+    adapter by now.
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    adapter = AdapterFolder(folder)
+    card = adapter.card
+    if card is None:
+        return None
+    adapter.check_files()
+    if adapter.identity != identity:
+        return None
+    check_histories(folder, card)
+    return AdapterRun(
+        card=card,
+        history=read_history(folder),
+        data=read_data_report(folder),
+        earlier=read_lineage(folder),
+    )
 
 
 def write_report(

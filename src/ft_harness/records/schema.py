@@ -227,6 +227,9 @@ class Record(Frozen):
     primary_metric: str | None = Field(
         default=None, description="that the recipe or the task declares; null: none is declared"
     )
+    files: dict[str, str] = Field(
+        default={}, description="sha256 of the files next to the record; empty: not known"
+    )
 
 
 class Sample(Frozen):

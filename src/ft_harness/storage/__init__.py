@@ -8,6 +8,7 @@ passes through the redaction. Strict readers, escaping and gate are imported fro
 from ft_harness.storage.hashing import canonical_json, sha256_file, sha256_once, sha256_text
 from ft_harness.storage.lock import LOCK_FILE, locked
 from ft_harness.storage.redaction import REDACTED, learn_secrets, redact, redact_values
+from ft_harness.storage.seal import sealed_text, unsealed
 from ft_harness.storage.writing import (
     DROPPED,
     GZIP_LINES,
@@ -50,9 +51,11 @@ __all__ = [
     "put_folder",
     "redact",
     "redact_values",
+    "sealed_text",
     "sha256_file",
     "sha256_once",
     "sha256_text",
+    "unsealed",
     "write_bytes",
     "write_gzip_lines",
     "write_text",

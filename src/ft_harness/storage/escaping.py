@@ -19,7 +19,7 @@ _INLINE_LIMIT = 1000
 _FORMULA = re.compile(r"[\s\ufeff'\"]*[=+\-@\t\r]")
 # a host name, which many renderers make a link of by its last part (.com, .md, .rs) alone
 _HOST = r"[^\W_](?:[\w-]*\.)+[^\W\d_][^\W_]+"
-_LIVE = re.compile(rf"(?:[@$]|://|www\.|{_HOST})+", re.IGNORECASE)
+_LIVE = re.compile(rf"((?:[@$]|://|www\.|{_HOST})+)", re.IGNORECASE)
 _DOUBLED = re.compile(r"(?<=([-.:]))\1")  # pandoc makes dashes, ellipses and divisions of these
 _ESCAPES = str.maketrans(
     {
@@ -79,8 +79,11 @@ def inline(text: str) -> str:
     Escapes don't stop renderers that look for mentions, addresses and formulas after parsing, so
     what these look for (`@`, `$`, `://`, `www.`, host names) appears in code spans of its own.
     """
-    escaped = _DOUBLED.sub(r"\\\1", visible(text, _INLINE_LIMIT).translate(_ESCAPES))
-    return _LIVE.sub(r"`\g<0>`", escaped)
+    parts = _LIVE.split(visible(text, _INLINE_LIMIT))
+    return "".join(
+        f"`{part}`" if place % 2 else _DOUBLED.sub(r"\\\1", part.translate(_ESCAPES))
+        for place, part in enumerate(parts)
+    )
 
 
 def fenced(text: str, limit: int) -> str:

@@ -35,7 +35,7 @@ _FORMS = re.compile(
     r"|github_pat_\w{20,}|glpat-[\w-]{20,}|xox[abeoprs]-[\w-]{10,}|npm_[A-Za-z0-9]{36}"
     r"|A(?:KI|SI)A[A-Z0-9]{16}|AIza[\w-]{35}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+)"
     r"""|(?<=://)[^/?#\s:@"'<>\\]+(?::[^/?#\s"'<>\\]*)?(?=@)"""
-    r"""|(?P<named>[?&][\w-]*(?:token|secret|password|key|sig|signature|credential)=)[^&\s"'<>\\]+"""
+    r"""|(?P<named>[?&](?:[\w-]*[_-])?(?:access)?(?:token|secret|password|key|sig|signature|credential)=)[^&\s"'<>\\]+"""
     r"""|(?P<header>authorization\\?["']?\s*[:=]\s*\\?["']?(?:bearer|basic|token)\s+)[\w.~+/=-]+"""
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
     re.IGNORECASE | re.DOTALL,

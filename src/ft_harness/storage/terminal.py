@@ -56,8 +56,9 @@ class _GatedStream:
         """Lead the stream nowhere: Python would try to write the rest when it exits, and fail with
         a code of its own."""
         with suppress(OSError, ValueError):
+            number = self._stream.fileno()
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
+            os.dup2(nowhere, number)
             os.close(nowhere)
 
     def __getattr__(self, name: str) -> Any:
