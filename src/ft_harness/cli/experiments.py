@@ -23,6 +23,7 @@ from ft_harness.cli.app import (
     TrustOption,
     app,
     say,
+    show,
     with_options,
 )
 from ft_harness.cli.requirements import RequireOption, enforce
@@ -67,8 +68,8 @@ def _print_scores(evaluations: list[Evaluation]) -> None:
         record = evaluation.record
         for score in record.scores:
             value = "undefined" if score.value is None else f"{score.value:.4f}"
-            print(f"{record.subject}  {record.eval_id}  {score.metric}  {value}  n={score.n}")
-        print(evaluation.folder)
+            show(f"{record.subject}  {record.eval_id}  {score.metric}  {value}  n={score.n}")
+        show(str(evaluation.folder))
     check_complete(evaluations)
 
 
@@ -89,7 +90,7 @@ def init(
     from ft_harness.pipeline.new_recipe import init_recipe
 
     for line in init_recipe(name, task, include_path, out):
-        print(line)
+        show(line)
 
 
 class _DryRun(TyperCommand):
@@ -138,7 +139,8 @@ def run(
         from ft_harness.pipeline.dry_run import estimate
 
         lines = estimate(experiment, dry_run or None)
-        print("\n".join(f"{quantity:<26}  {amount}".rstrip() for quantity, amount in lines))
+        for quantity, amount in lines:
+            show(f"{quantity:<26}  {amount}".rstrip())
         return
     from ft_harness.pipeline.runs import run as run_all
 
@@ -162,7 +164,7 @@ def train(
     first = processes.rank() == 0
     card = train_only(experiment, say if first else lambda line: None)
     if first:
-        print(f"{experiment.folder}: {card.steps} steps, final loss {card.final_loss:.4f}")
+        show(f"{experiment.folder}: {card.steps} steps, final loss {card.final_loss:.4f}")
 
 
 @app.command("eval")
@@ -231,7 +233,8 @@ def power(
     target improvement takes."""
     from ft_harness.pipeline.power import Target, describe_power
 
-    print("\n".join(describe_power(results, n, base, Target(metric, effect, correlation))))
+    for line in describe_power(results, n, base, Target(metric, effect, correlation)):
+        show(line)
 
 
 _LOOKS: dict[str, tuple[Any, Any]] = {
@@ -273,11 +276,12 @@ def check(
     options = CheckOptions(set_, include_path, out, command_line(), trust_task_code, **looks)
     found = check_all(what, options)
     counts = [_count(len(found.faults), "fault"), _count(len(found.notices), "warning")]
-    print(f"{counts[0]}, {counts[1]}, {len(found.facts)} things looked at")
+    show(f"{counts[0]}, {counts[1]}, {len(found.facts)} things looked at")
     for notice in found.notices:
-        print(f"  warning: {notice.what}\n       do: {notice.action}")
+        show(f"  warning: {notice.what}")
+        show(f"       do: {notice.action}")
     for fact in found.facts:
-        print(f"  {fact}")
+        show(f"  {fact}")
     raise_problems(found.faults)
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from ft_harness.cli.app import show
 from ft_harness.comparison.aggregator import Comparison, Row, Study
 from ft_harness.comparison.features import TITLES, features_of
 from ft_harness.comparison.sentences import state_study
@@ -67,7 +68,7 @@ class _Lines:
 def print_study(study: Study, path: Path) -> None:
     """The answer of each comparison, the sentences of those that decide, and the report's paths:
     its page is named wherever the report has one."""
-    console = Console()
+    console = Console(color_system=None)  # no control sequences: the gate would show them
     compared = [(each, each.headline) for each in study.comparisons]
     compared.sort(key=lambda pair: pair[0].role == "control task")
     if compared:
@@ -90,7 +91,8 @@ def print_study(study: Study, path: Path) -> None:
         _print_table(console, table, said)
     pages = dict.fromkeys([path, path.with_name("report.html")])
     named = [str(page) for page in pages if page == path or page.is_file()]
-    print("\n".join([*map(one_line, [*state_study(study), *state_untuned(study)]), *named]))
+    for line in [*state_study(study), *state_untuned(study), *named]:
+        show(line)
 
 
 def _list_rows(study: Study, compared: Sequence[tuple[Comparison, Row]]) -> _Lines:
@@ -130,7 +132,7 @@ def _print_table(console: Console, found: _Lines, said: Sequence[str]) -> None:
     for line in found.lines:
         table.add_row(*map(escape, line))
     if said:
-        print("; ".join(said))
+        show("; ".join(said))
     console.width = max(usual, sum(widths) + len(widths) - 1 if compact else found.width)
     console.print(table)
     console.width = usual

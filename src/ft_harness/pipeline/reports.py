@@ -29,7 +29,7 @@ from ft_harness.pipeline.explanations import explain, find_explorer, find_outlie
 from ft_harness.pipeline.shared_formats import SHARED, write_shared
 from ft_harness.recipe import check_name
 from ft_harness.records import Evaluation, Found, describe_record, find_records
-from ft_harness.records.score_table import check_whole, write_scores
+from ft_harness.records.score_table import check_whole, find_damage, write_scores
 from ft_harness.report import View
 from ft_harness.report import figures as plots
 from ft_harness.report.figures import Form
@@ -123,7 +123,8 @@ def report_only(
     folder = _check_folder(out, name)
     found = _find(paths)
     evaluations = found.evaluations
-    runs, missing = find_runs(evaluations)
+    runs, missing, damaged = find_runs(evaluations)
+    unread = [*found.unread, *damaged]
     study = aggregate(
         evaluations,
         runs,
@@ -132,11 +133,11 @@ def report_only(
         terms=layout.terms,
         question=layout.question(),
     )
-    notes = [*study.notes, *missing, *found.notes, *_note_unread(found)]
-    study = study.model_copy(update={"notes": notes, "unread": found.unread})
+    notes = [*study.notes, *missing, *found.notes, *_note_unread(unread)]
+    study = study.model_copy(update={"notes": notes, "unread": unread})
     has_adapters = any(evaluation.record.adapter for evaluation in evaluations)
     if not study.comparisons and (has_adapters or not study.untuned):
-        reasons = [*found.unread, *study.notes]
+        reasons = [*unread, *study.notes]
         why = f" ({reasons[0]})" if reasons else ""
         raise InputError(
             "no adapter's evaluation has a base evaluation of the same task, split and "
@@ -170,7 +171,8 @@ def compare_only(
     before, after = _find([base]), _find([tuned])
     pairs, alone = _pair_sides((base, before.evaluations), (tuned, after.evaluations))
     sides = [each for pair in pairs for each in pair]
-    runs, missing = find_runs(sides)
+    runs, missing, damaged = find_runs(sides)
+    unread = [*before.unread, *after.unread, *damaged]
     compared = compare_all(pairs, layout.terms, runs, layout.question())
     footnotes = [note for each in compared for note in each.rows[-1].footnotes]
     notes = [
@@ -178,9 +180,10 @@ def compare_only(
         *(note for each in sides for note in remarks.note_bad_items(each.record)),
         *missing,
         *alone,
-        *(note for side in (before, after) for note in (*side.notes, *_note_unread(side))),
+        *before.notes,
+        *after.notes,
+        *_note_unread(unread),
     ]
-    unread = [*before.unread, *after.unread]
     study = Study(
         name=name,
         comparisons=compared,
@@ -222,6 +225,8 @@ def _find(paths: Sequence[Path]) -> Found:
                 not evaluation.record.foreign and evaluation.record.status == "complete"
             ):  # foreign ones were read whole
                 check_whole(evaluation)
+                if damage := find_damage(evaluation):
+                    faults.append(damage)
             kept.append(evaluation)
         except InputError as error:
             faults.append(error.what)
@@ -234,8 +239,8 @@ def _find(paths: Sequence[Path]) -> Found:
     return replace(found, evaluations=kept, unread=[*found.unread, *faults])
 
 
-def _note_unread(found: Found) -> list[str]:
-    return [f"not read: {line}" for line in found.unread]
+def _note_unread(unread: Sequence[str]) -> list[str]:
+    return [f"not read: {line}" for line in unread]
 
 
 _Side = tuple[Path, Sequence[Evaluation]]

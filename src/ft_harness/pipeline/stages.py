@@ -24,8 +24,8 @@ from ft_harness.pipeline.forecast_lines import summarise
 from ft_harness.pipeline.preflight import Checked, Scope
 from ft_harness.pipeline.training_scores import plan_scorer
 from ft_harness.recipe import TrainSection, keep_recipe
-from ft_harness.records import Card, Evaluation
-from ft_harness.storage import locked, write_text
+from ft_harness.records import Card, Evaluation, write_kept
+from ft_harness.storage import locked
 from ft_harness.tasks.examples import prompt_of
 from ft_harness.tasks.row_checks import Findings
 from ft_harness.training import (
@@ -230,8 +230,7 @@ def resumable(experiment: Experiment) -> Iterator[None]:
 def _keep_data_report(stage: Stage) -> None:
     """The data report into the adapter's folder: reports are made from files later."""
     if stage.checked.data is not None:
-        text = stage.checked.data.model_dump_json(indent=2) + "\n"
-        write_text(stage.experiment.folder / DATA_REPORT_FILE, text)
+        write_kept(stage.experiment.folder / DATA_REPORT_FILE, stage.checked.data)
 
 
 def score_base(stage: Stage, say: Say) -> list[Evaluation]:

@@ -230,6 +230,9 @@ class Record(Frozen):
     is_control: bool = Field(
         default=False, description="of an adapter: the recipe lists the task under controls"
     )
+    files: dict[str, str] = Field(
+        default={}, description="sha256 of the files next to the record; empty: not known"
+    )
 
 
 class Sample(Frozen):
