@@ -6,6 +6,7 @@ from ft_harness.recipe.comparing import differences
 from ft_harness.recipe.eval_section import EvalSection
 from ft_harness.recipe.folders import check_name, experiment_name, keep_recipe, write_new_recipe
 from ft_harness.recipe.loading import RECIPE_FILE, load_recipe, recipe_file, recipe_of_task
+from ft_harness.recipe.preference_section import PreferenceSection
 from ft_harness.recipe.protocol import Protocol
 from ft_harness.recipe.sections import ModelSection, Recipe, TaskSection
 from ft_harness.recipe.train_section import TrainSection
@@ -15,6 +16,7 @@ __all__ = [
     "AdapterSection",
     "EvalSection",
     "ModelSection",
+    "PreferenceSection",
     "Protocol",
     "Recipe",
     "TaskSection",

@@ -127,6 +127,10 @@ class Recipe(Section):
             raise ValueError(
                 f"loss_on: answer where adapter.task_type is {SEQ_CLS}: a head learns labels"
             )
+        if adapter and adapter.has_head and value.objective != "answer":
+            raise ValueError(
+                f"objective: answer where adapter.task_type is {SEQ_CLS}: a head learns labels"
+            )
         return value
 
     @field_validator("eval")
