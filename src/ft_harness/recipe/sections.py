@@ -160,6 +160,8 @@ class Recipe(Section):
         """What makes the adapter, defaults filled in: neither how it is scored nor how its training
         is cut up."""
         sections = {name: section for name, section in self.resolved().items() if name != "eval"}
+        if not self.data.pairs:  # identities were made before there were pairs
+            del sections["data"]["pairs"]
         return sections | {"train": self.train.identity()}
 
     def fingerprint(self) -> str:

@@ -197,7 +197,10 @@ class TrainSection(Section):
 
     def identity(self) -> dict[str, Any]:
         """What makes the adapter: all fields but those of execution, and the rows of a step."""
-        kept = self.model_dump(mode="json", exclude=set(self.execution_fields))
+        excluded = set(self.execution_fields)
+        if self.objective == "answer":  # identities were made before there was another
+            excluded |= {"objective", "preference"}
+        kept = self.model_dump(mode="json", exclude=excluded)
         return kept | {"effective_batch_size": self.effective_batch_size}
 
     def execution(self) -> dict[str, Any]:
