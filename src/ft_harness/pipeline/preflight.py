@@ -236,7 +236,8 @@ def _check_loaded(recipe: Recipe, checked: Checked, scope: Scope) -> None:
     """What is wrong with the docs, and with what the recipe wants of them."""
     loaded, form, findings = checked.tasks, checked.form, checked.findings
     faults = findings.faults
-    faults += training_problems(loaded["train"]) if scope.trains else []
+    objective = recipe.train.objective
+    faults += training_problems(loaded["train"], objective) if scope.trains else []
     faults += _check_validation(recipe, loaded) if scope.trains else []
     faults += decoding.problems(loaded, recipe.eval.protocols())
     faults += _check_primary(recipe, loaded)

@@ -7,6 +7,7 @@ from ft_harness.recipe.controls_section import ControlsSection
 from ft_harness.recipe.eval_section import EvalSection
 from ft_harness.recipe.folders import check_name, experiment_name, keep_recipe, write_new_recipe
 from ft_harness.recipe.loading import RECIPE_FILE, load_recipe, recipe_file, recipe_of_task
+from ft_harness.recipe.preference_section import PreferenceSection
 from ft_harness.recipe.protocol import Protocol
 from ft_harness.recipe.sections import ModelSection, Recipe, TaskSection
 from ft_harness.recipe.train_section import TrainSection
@@ -17,6 +18,7 @@ __all__ = [
     "ControlsSection",
     "EvalSection",
     "ModelSection",
+    "PreferenceSection",
     "Protocol",
     "Recipe",
     "TaskSection",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -23,15 +23,23 @@ def recipe_file(path: str | Path) -> Path:
     return given / RECIPE_FILE if given.is_dir() else given
 
 
-def _known_fields(location: KeyPath) -> list[str]:
-    """Field names of the section that an error location points into."""
+def _section_at(location: Sequence[Any]) -> type[BaseModel] | None:
+    """The section that a location names; None: a field, or nothing."""
     section: type[BaseModel] = Recipe
-    for name in location[:-1]:
-        annotation = section.model_fields[name].annotation if name in section.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        section = annotation
-    return list(section.model_fields)
+    for name in location:
+        field = section.model_fields.get(str(name))
+        kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+        found = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not found:
+            return None
+        section = found[0]
+    return section
+
+
+def _field_of(location: Sequence[Any]) -> KeyPath:
+    """The field of an error's location, without the types and numbers within it."""
+    depth = 3 if _section_at(location[:2]) else 2
+    return tuple(map(str, location[:depth]))
 
 
 def _problem(
@@ -55,7 +63,8 @@ def _problem(
             f"{place}: {name} can't be used here: {reason}", "a field that can", "remove the key"
         )
     if error["type"] == "extra_forbidden":
-        known = _known_fields(location)
+        section = _section_at(location[:-1])
+        known = list(section.model_fields) if section else []
         hint = suggest(location[-1], known)
         return ConfigError(
             f"{place}: unknown key {name}{hint}",
@@ -119,7 +128,7 @@ def _validate(content: dict[str, Any], places: Mapping[KeyPath, str]) -> Recipe:
     except ValidationError as error:
         fields: dict[KeyPath, list[Any]] = {}
         for item in error.errors():
-            fields.setdefault(tuple(map(str, item["loc"][:2])), []).append(item)
+            fields.setdefault(_field_of(item["loc"]), []).append(item)
         raise_problems([_problem(location, items, places) for location, items in fields.items()])
         raise AssertionError("a ValidationError holds at least one error") from error
 

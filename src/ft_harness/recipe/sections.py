@@ -129,6 +129,10 @@ class Recipe(Section):
             raise ValueError(
                 f"loss_on: answer where adapter.task_type is {SEQ_CLS}: a head learns labels"
             )
+        if adapter and adapter.has_head and value.objective != "answer":
+            raise ValueError(
+                f"objective: answer where adapter.task_type is {SEQ_CLS}: a head learns labels"
+            )
         return value
 
     @field_validator("eval")
@@ -173,6 +177,8 @@ class Recipe(Section):
         is cut up."""
         scoring = ("eval", "controls")
         sections = {name: each for name, each in self.resolved().items() if name not in scoring}
+        if not self.data.pairs:  # identities were made before there were pairs
+            del sections["data"]["pairs"]
         return sections | {"train": self.train.identity()}
 
     def fingerprint(self) -> str:
