@@ -26,7 +26,7 @@ FLOORS = (
     ("models",),
     ("tasks",),
     ("training", "evaluation", "comparison"),
-    ("report",),
+    ("report", "sweep"),
     ("pipeline",),
     ("cli",),
 )

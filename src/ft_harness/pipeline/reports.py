@@ -121,7 +121,7 @@ def report_only(
     folder = _check_folder(out, name)
     found = _find(paths)
     evaluations = found.evaluations
-    runs, missing = _find_runs(evaluations)
+    runs, missing = find_runs(evaluations)
     study = aggregate(
         evaluations,
         runs,
@@ -167,7 +167,7 @@ def compare_only(
     before, after = _find([base]), _find([tuned])
     pairs, alone = _pair_sides((base, before.evaluations), (tuned, after.evaluations))
     sides = [each for pair in pairs for each in pair]
-    runs, missing = _find_runs(sides)
+    runs, missing = find_runs(sides)
     compared = compare_all(pairs, layout.terms, runs, layout.question())
     footnotes = [note for each in compared for note in each.rows[-1].footnotes]
     notes = [
@@ -288,7 +288,7 @@ def _by_place(
     return found
 
 
-def _find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], list[str]]:
+def find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], list[str]]:
     """The adapters whose folders are still what was scored, and a note for each other one."""
     scored = {
         e.record.adapter.identity: e.record.adapter
