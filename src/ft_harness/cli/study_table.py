@@ -12,8 +12,10 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from ft_harness.comparison.aggregator import Comparison, Row, Study
+from ft_harness.comparison.answers import state_sweep
 from ft_harness.comparison.features import TITLES, features_of
 from ft_harness.comparison.sentences import state_study
+from ft_harness.comparison.settings import SweepStudy
 from ft_harness.report import (
     View,
     leading,
@@ -21,6 +23,7 @@ from ft_harness.report import (
     measured_columns,
     one_line,
     state_untuned,
+    sweep_table,
     text_of,
     untuned_table,
 )
@@ -68,6 +71,9 @@ def print_study(study: Study, path: Path) -> None:
     """The answer of each comparison, the sentences of those that decide, and the report's paths:
     its page is named wherever the report has one."""
     console = Console()
+    if study.sweep is not None:
+        _print_sweep(console, study.sweep, path)
+        return
     compared = [(each, each.headline) for each in study.comparisons]
     if compared:
         features = leading(study, View())
@@ -87,9 +93,22 @@ def print_study(study: Study, path: Path) -> None:
         if table.width > console.width:
             table, said = table.split_constant(_PROTOCOL)
         _print_table(console, table, said)
+    print("\n".join(map(one_line, [*state_study(study), *state_untuned(study)])))
+    _print_paths(path)
+
+
+def _print_sweep(console: Console, sweep: SweepStudy, path: Path) -> None:
+    """A line a setting, the answers and the report's paths."""
+    if table := sweep_table(sweep):
+        lines = [[one_line(text_of(cell)) for cell in line] for line in table.rows]
+        _print_table(console, _Lines(table.header, lines), [])
+    print("\n".join(map(one_line, state_sweep(sweep))))
+    _print_paths(path)
+
+
+def _print_paths(path: Path) -> None:
     pages = dict.fromkeys([path, path.with_name("report.html")])
-    named = [str(page) for page in pages if page == path or page.is_file()]
-    print("\n".join([*map(one_line, [*state_study(study), *state_untuned(study)]), *named]))
+    print("\n".join(str(page) for page in pages if page == path or page.is_file()))
 
 
 def _list_rows(study: Study, compared: Sequence[tuple[Comparison, Row]]) -> _Lines:

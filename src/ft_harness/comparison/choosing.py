@@ -74,6 +74,6 @@ def _is_within_noise(
         for values in (simplest, setting.values)
     )
     effect = compare_settings(before, after, split, score.metric)
-    if effect is None or effect.low is None or effect.high is None:
+    if effect is None or effect.change.low is None or effect.change.high is None:
         return True
-    return effect.low <= 0 if score.higher_is_better else effect.high >= 0
+    return effect.change.low <= 0 if score.higher_is_better else effect.change.high >= 0

@@ -13,6 +13,7 @@ from ft_harness.comparison.measurement import Measurement
 from ft_harness.comparison.pairing import pair_items
 from ft_harness.comparison.primary import find_primary
 from ft_harness.comparison.settings import (
+    Change,
     Effect,
     Effort,
     MeasuredSplit,
@@ -23,7 +24,7 @@ from ft_harness.comparison.settings import (
 )
 from ft_harness.comparison.study import AdapterRun
 from ft_harness.comparison.untuned import interval_of_mean
-from ft_harness.errors import InputError
+from ft_harness.metrics import find_metric
 from ft_harness.records import Evaluation, Score
 from ft_harness.records.score_table import read_outcomes
 
@@ -35,20 +36,33 @@ class Measured:
     """A point with its evaluations by split, train left out, and its adapter.
 
     Attributes:
+        bases: the base's evaluations, asked likewise; none where nothing was trained.
         run: None: nothing was trained, or it failed.
     """
 
     point: PointResult
     evaluations: Mapping[str, Evaluation]
+    bases: Mapping[str, Evaluation]
     run: AdapterRun | None = None
 
 
+@dataclass(frozen=True)
+class Axes:
+    """What varies: groups of fields that vary as one, without the seeds.
+
+    Attributes:
+        stretches: the group whose trainings go on from each other; none: ().
+    """
+
+    groups: Sequence[Sequence[str]]
+    stretches: Sequence[str] = ()
+
+
 _Group = list[Measured]
+_Pair = tuple[Evaluation, Evaluation]
 
 
-def measure_sweep(
-    name: str, axes: Sequence[Sequence[str]], trains: bool, measured: Sequence[Measured]
-) -> SweepStudy:
+def measure_sweep(name: str, axes: Axes, trains: bool, measured: Sequence[Measured]) -> SweepStudy:
     """The settings of a sweep in the order of their first points, and the effect of each against
     the reference.
 
@@ -64,11 +78,13 @@ def measure_sweep(
     effects = [effect for split in SPLITS for effect in _effects(reference, others, split)]
     return SweepStudy(
         name=name,
-        axes=[list(axis) for axis in axes],
+        axes=[list(axis) for axis in axes.groups],
+        stretches=list(axes.stretches),
         trains=trains,
         points=[each.point for each in measured],
         settings=settings,
         effects=effects,
+        overfitting=_find_overfitting(axes, settings, groups),
     )
 
 
@@ -78,57 +94,81 @@ def compare_settings(
     """The change of one metric from one setting to another, over the seeds that both have; None
     where one was not scored on this split.
 
-    One seed is a pair of evaluations like any other. Of several the interval covers other seeds
-    and other items alike, as `stats.seed_spread` says.
+    Raises:
+        InputError: samples can't be read.
     """
     both = _shared_seeds(before, after, split)
     if not both:
         return None
     old, new = before[0].point.values, after[0].point.values
-    known: dict[str, Any] = {
-        "values": new,
-        "differs_in": [name for name in new if new[name] != old[name]],
-        "split": split,
-        "metric": metric,
-        "seeds": len(both),
-        "p_adjusted": None,
-    }
-    nothing = dict.fromkeys(("reference", "value", "delta", "low", "high", "p"))
-    pairs = [pair_items(*each) for each in both]
-    if any({"items", "target_hash"} & mismatches.keys() for _, mismatches in pairs):
-        note = "other items or answers than the reference's"
-        return Effect(**known, **nothing, n=0, note=note)
-    try:
-        found = [Measurement(each) for each, _ in pairs]
-        differences = [each.difference(metric) for each in found]
-        influences = [each.influence(metric) for each in found]
-    except (InputError, KeyError):
-        return Effect(**known, **nothing, n=0, note=f"{metric} was not scored for both")
-    first = differences[0]
-    known |= {"n": min(each.n for each in differences)}
-    if any(each.delta is None for each in differences):
-        return Effect(**known, **nothing, note="undefined")
-    known["reference"] = _mean([each.base for each in differences])
-    known["value"] = _mean([each.tuned for each in differences])
-    known["delta"] = _mean([each.delta for each in differences])
-    if len(both) == 1:
-        low, high = first.interval or (None, None)
-        return Effect(**known, low=low, high=high, p=first.p)
-    rows = [each for each in influences if each is not None]
-    spread = None
-    if len(rows) == len(both) and len({len(each) for each in rows}) == 1:
-        deltas = np.array([each.delta for each in differences], dtype=np.float64)
-        spread = stats.seed_spread(deltas, np.array(rows))
-    low, high = (spread.interval if spread else None) or (None, None)
-    return Effect(**known, low=low, high=high, p=spread.p if spread else None)
+    return Effect(
+        values=new,
+        differs_in=[name for name in new if new[name] != old[name]],
+        split=split,
+        metric=metric,
+        change=_Pairing(both).change(metric),
+    )
 
 
-def _shared_seeds(
-    before: Sequence[Measured], after: Sequence[Measured], split: str
-) -> list[tuple[Evaluation, Evaluation]]:
+class _Pairing:
+    """Pairs of evaluations, one a seed, matched item by item."""
+
+    def __init__(self, pairs: Sequence[_Pair]) -> None:
+        self._records = [(before.record, after.record) for before, after in pairs]
+        matched = [pair_items(*each) for each in pairs]
+        self._same_items = not any(
+            {"items", "target_hash"} & mismatches.keys() for _, mismatches in matched
+        )
+        self._measurements = [Measurement(each) for each, _ in matched]
+
+    def change(self, metric: str) -> Change:
+        """One seed is a pair of evaluations like any other. Of several the interval covers other
+        seeds and other items alike, as `stats.seed_spread` says."""
+        seeds = len(self._measurements)
+        if not self._same_items:
+            return _unknown(seeds, "other items or answers")
+        names = [{score.metric for score in record.scores} for record in sum(self._records, ())]
+        if not all(metric in each for each in names):
+            return _unknown(seeds, f"{metric} was not scored for both")
+        if seeds == 1:
+            found = self._measurements[0].difference(metric)
+            low, high = found.interval or (None, None)
+            return Change(
+                before=found.base, after=found.tuned, delta=found.delta, low=low, high=high,
+                p=found.p, seeds=1, n=found.n, note=found.no_interval,
+            )  # fmt: skip
+        return self._over_seeds(metric)
+
+    def _over_seeds(self, metric: str) -> Change:
+        values = [each.values(metric) for each in self._measurements]
+        before, after = (_mean([pair[side] for pair in values]) for side in (0, 1))
+        n = min(len(each.scored(metric)[0]) for each in self._measurements)
+        differences = [b - a for a, b in values if a is not None and b is not None]
+        if len(differences) < len(values):
+            return _unknown(len(values), "undefined")
+        influences = [each.influence(metric) for each in self._measurements]
+        known = [each for each in influences if each is not None]
+        deltas = np.array(differences, dtype=np.float64)
+        spread = None
+        if len(known) == len(values) and len({len(each) for each in known}) == 1:
+            spread = stats.seed_spread(deltas, np.array(known))
+        scale = find_metric(metric).scale
+        low, high = _within(spread.interval if spread else None, -scale, scale)
+        return Change(
+            before=before, after=after, delta=float(deltas.mean()), low=low, high=high,
+            p=spread.p if spread else None, seeds=len(values), n=n,
+        )  # fmt: skip
+
+
+def _unknown(seeds: int, note: str) -> Change:
+    numbers = dict.fromkeys(("before", "after", "delta", "low", "high", "p"))
+    return Change(**numbers, seeds=seeds, n=0, note=note)
+
+
+def _shared_seeds(before: Sequence[Measured], after: Sequence[Measured], split: str) -> list[_Pair]:
     """The evaluations of each seed that both settings have."""
     own = {repr(each.point.seeds): each.evaluations.get(split) for each in before}
-    found: list[tuple[Evaluation, Evaluation]] = []
+    found: list[_Pair] = []
     for each in after:
         left, right = own.get(repr(each.point.seeds)), each.evaluations.get(split)
         if left is not None and right is not None:
@@ -143,11 +183,38 @@ def _effects(reference: _Group, others: Sequence[_Group], split: MeasuredSplit) 
         return []
     every = (compare_settings(reference, group, split, metric) for group in others)
     found = [each for each in every if each is not None]
-    places = [place for place, each in enumerate(found) if each.p is not None]
-    adjusted = stats.holm([found[place].p or 0.0 for place in places])
-    for place, p in zip(places, adjusted, strict=True):
+    known = {place: each.change.p for place, each in enumerate(found)}
+    tested = {place: p for place, p in known.items() if p is not None}
+    for place, p in zip(tested, stats.holm(list(tested.values())), strict=True):
         found[place] = found[place].model_copy(update={"p_adjusted": p})
     return found
+
+
+def _find_overfitting(
+    axes: Axes, settings: Sequence[Setting], groups: Mapping[str, _Group]
+) -> Effect | None:
+    """What the stretches behind the best one cost, where the last is not the best: on validation,
+    else on test, with the reference's values of all that varies besides."""
+    reference = next(each for each in settings if each.is_reference).values
+    chain = [
+        each
+        for each in settings
+        if all(
+            each.values[name] == reference[name] for name in reference if name not in axes.stretches
+        )
+    ]
+    for split in reversed(SPLITS):
+        scores = [(each, each.score(split)) for each in chain]
+        known = [(each, score) for each, score in scores if score and score.mean is not None]
+        if axes.stretches and known:
+            sign = 1 if known[0][1].higher_is_better else -1
+            best = max(known, key=lambda entry: sign * (entry[1].mean or 0.0))
+            last = known[-1]
+            if best is last:
+                return None
+            sides = (groups[repr(each.values)] for each, _ in (best, last))
+            return compare_settings(*sides, split, best[1].metric)
+    return None
 
 
 def primary_of(group: Sequence[Measured], split: str) -> str | None:
@@ -179,31 +246,31 @@ def _scores(done: _Group, split: MeasuredSplit) -> list[SettingScore]:
     scored = [each.evaluations[split] for each in done if split in each.evaluations]
     if not scored:
         return []
+    bases = [each.bases[split] for each in done if split in each.bases]
+    paired = list(zip(bases, scored, strict=True)) if len(bases) == len(scored) else []
+    pairing = _Pairing(paired) if len(paired) > 1 else None
     primary = primary_of(done, split)
     tables = [{score.metric: score for score in each.record.scores} for each in scored]
-    outcomes = [read_outcomes(each) for each in scored]
-    same = len({each.record.settings.data_hash for each in scored}) == 1
     found: list[SettingScore] = []
     for metric in (name for name in tables[0] if all(name in table for table in tables)):
         own = [table[metric] for table in tables]
-        values = [score.value for score in own]
-        known = [value for value in values if value is not None]
-        low, high = (own[0].low, own[0].high) if len(own) == 1 else (None, None)
-        if same and len(known) == len(own) > 1 and not own[0].is_stated:
-            low, high = interval_of_mean(
-                metric, values, [each.statistics(metric) for each in outcomes]
-            )
-            low, high = _own_ends(own[0]) if low == high else (low, high)
+        known = [score.value for score in own if score.value is not None]
+        low, high = _interval(scored, own)
+        of_base = [
+            next((s.value for s in e.record.scores if s.metric == metric), None) for e in bases
+        ]
         found.append(
             SettingScore(
                 split=split,
                 metric=metric,
-                values=values,
-                mean=_mean(values) if len(known) == len(values) else None,
+                values=[score.value for score in own],
+                mean=_mean(known) if len(known) == len(own) else None,
                 low=low,
                 high=high,
                 deviation=float(np.std(known, ddof=1)) if len(known) > 1 else None,
                 n=min(score.n for score in own),
+                base=_mean(of_base),
+                change=pairing.change(metric) if pairing else None,
                 is_primary=metric == primary,
                 higher_is_better=own[0].higher_is_better,
             )
@@ -211,9 +278,30 @@ def _scores(done: _Group, split: MeasuredSplit) -> list[SettingScore]:
     return found
 
 
-def _own_ends(score: Score) -> tuple[float | None, float | None]:
-    """Where neither seeds nor items differ."""
-    return score.low, score.high
+def _interval(
+    scored: Sequence[Evaluation], own: Sequence[Score]
+) -> tuple[float | None, float | None]:
+    """Of one score, or of the mean over seeds where they were scored on the same items."""
+    ends = own[0].low, own[0].high
+    if len(own) == 1:
+        return ends
+    same = len({each.record.settings.data_hash for each in scored}) == 1
+    if not same or any(score.value is None or score.is_stated for score in own):
+        return None, None
+    metric = own[0].metric
+    statistics = [read_outcomes(each).statistics(metric) for each in scored]
+    low, high = interval_of_mean(metric, [score.value for score in own], statistics)
+    if low == high:  # neither seeds nor items differ
+        return ends
+    return _within((low, high), 0.0, find_metric(metric).scale)
+
+
+def _within(
+    interval: tuple[float | None, float | None] | None, least: float, most: float
+) -> tuple[float | None, float | None]:
+    """The part of an interval that is possible: few seeds that differ much make it wider."""
+    low, high = interval or (None, None)
+    return (None, None) if low is None or high is None else (max(low, least), min(high, most))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -25,6 +25,22 @@ class PointResult(Frozen):
     reason: str | None = Field(default=None, description="why there is no result; null: there is")
 
 
+class Change(Frozen):
+    """A metric before and after on the same items, over one seed or several."""
+
+    before: float | None
+    after: float | None
+    delta: float | None
+    low: float | None = Field(
+        description="lower end of the 95 % interval; of several seeds for other seeds and items"
+    )
+    high: float | None
+    p: float | None
+    seeds: int
+    n: int
+    note: str | None = Field(default=None, description="why there is no difference; null: there is")
+
+
 class SettingScore(Frozen):
     """One metric of one setting over its seeds."""
 
@@ -39,6 +55,12 @@ class SettingScore(Frozen):
     high: float | None
     deviation: float | None = Field(description="standard deviation over the seeds; null: one")
     n: int = Field(description="items of a seed, the fewest")
+    base: float | None = Field(
+        default=None, description="of the base asked likewise; null: nothing was trained"
+    )
+    change: Change | None = Field(
+        default=None, description="from that base, over several seeds; null: one seed, or no base"
+    )
     is_primary: bool
     higher_is_better: bool
 
@@ -80,21 +102,15 @@ class Effect(Frozen):
     differs_in: list[str] = Field(description="fields in which it is not the reference")
     split: MeasuredSplit
     metric: str
-    reference: float | None
-    value: float | None
-    delta: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    p_adjusted: float | None = Field(description="Holm over the settings of this split")
-    seeds: int = Field(description="that both have")
-    n: int
-    note: str | None = Field(default=None, description="why there is no difference; null: there is")
+    change: Change
+    p_adjusted: float | None = Field(
+        default=None, description="Holm over the settings of this split"
+    )
 
     @property
     def is_visible(self) -> bool:
         """Whether p, adjusted, and the interval both say that there is a difference."""
-        ends = (self.low, self.high)
+        ends = (self.change.low, self.change.high)
         if self.p_adjusted is None or ends[0] is None or ends[1] is None:
             return False
         return self.p_adjusted < 0.05 and not ends[0] <= 0 <= ends[1]
@@ -124,10 +140,15 @@ class SweepStudy(Frozen):
 
     name: str
     axes: list[list[str]] = Field(description="groups of fields that vary as one, without seeds")
+    stretches: list[str] = Field(description="the axis whose trainings go on from each other")
     trains: bool
     points: list[PointResult]
     settings: list[Setting]
     effects: list[Effect]
+    overfitting: Effect | None = Field(
+        default=None,
+        description="from the best stretch to the last one; null: the last one is the best",
+    )
     choice: ChoiceMade | None = Field(default=None, description="null: nothing was to be chosen")
 
     @property
@@ -139,6 +160,11 @@ class SweepStudy(Frozen):
         """That decides: test, where the reference was scored there and nothing is chosen."""
         tested = any(each.split == "test" for each in self.reference.scores)
         return "test" if tested and self.choice is None else "validation"
+
+    @property
+    def varied(self) -> list[str]:
+        """The fields that vary, without the seeds."""
+        return [name for axis in self.axes for name in axis]
 
     def failed(self) -> list[PointResult]:
         return [each for each in self.points if each.reason is not None]

@@ -29,7 +29,7 @@ from ft_harness.pipeline.stages import (
 from ft_harness.recipe import Recipe, keep_recipe
 from ft_harness.records import Evaluation
 from ft_harness.storage import canonical_json
-from ft_harness.sweep import Grid, Point
+from ft_harness.sweep import SEEDS, Grid, Point
 from ft_harness.sweep.outcomes import Outcome
 from ft_harness.training import TrainingPlan, TrainingSet, check_unfinished
 
@@ -55,6 +55,22 @@ class Sweep:
     @property
     def trains(self) -> bool:
         return self.grid.section.trains
+
+
+def setting_of(recipe: Recipe) -> dict[str, Any]:
+    """A recipe without its seeds."""
+    resolved = recipe.resolved()
+    for name in SEEDS:
+        section, own = name.split(".")
+        resolved[section].pop(own)
+    return resolved
+
+
+def experiment_of(sweep: Sweep, point: Point, recipe: Recipe) -> Experiment:
+    """The experiment of a point, with its recipe as it is to be run now."""
+    return Experiment(
+        point.adapter, recipe, sweep.source, sweep.out, sweep.command, sweep.trust_task_code
+    )
 
 
 @dataclass
@@ -88,7 +104,7 @@ class Bench:
         for point in points:
             try:
                 start = point.recipe if point.follows else self._scored(point)
-                self.checked[point.name] = self._check(self._experiment(point, start))
+                self.checked[point.name] = self._check(experiment_of(self.sweep, point, start))
             except ProblemsError as error:
                 faults |= {each.what: each for each in error.problems}
             except FtHarnessError as error:
@@ -114,7 +130,7 @@ class Bench:
         if not self.sweep.trains:
             return _outcome(point, score_base(stage, self._tell), None)
         made_by = point.made_by.model_copy(update={"train": stage.experiment.recipe.train})
-        making = replace(stage, experiment=self._experiment(point, made_by))
+        making = replace(stage, experiment=experiment_of(self.sweep, point, made_by))
         plan = self.plan(making)
         making = replace(making, experiment=self._settle(making.experiment, plan))
         evaluations = score_base(stage, self._tell)
@@ -130,7 +146,7 @@ class Bench:
             InputError: the stretch before failed.
         """
         recipe = self._scored(point)
-        experiment = self._experiment(point, recipe)
+        experiment = experiment_of(self.sweep, point, recipe)
         is_checked = point.follows is None and point.name in self.checked
         checked = self.checked[point.name] if is_checked else self._check(experiment)
         model = recipe.model.model_dump_json()
@@ -138,12 +154,6 @@ class Bench:
             self.loaded.clear()
             self._model = model
         return Stage(experiment, checked, load_base(self.loaded, experiment, checked))
-
-    def _experiment(self, point: Point, recipe: Recipe) -> Experiment:
-        sweep = self.sweep
-        return Experiment(
-            point.adapter, recipe, sweep.source, sweep.out, sweep.command, sweep.trust_task_code
-        )
 
     def _scored(self, point: Point) -> Recipe:
         """The recipe with the splits that are scored now, and the folder that it goes on from."""

@@ -10,7 +10,7 @@ from ft_harness.comparison.aggregator import AdapterRun, Study, aggregate
 from ft_harness.comparison.amounts import counted
 from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.choosing import choose
-from ft_harness.comparison.effects import Measured, measure_sweep
+from ft_harness.comparison.effects import Axes, Measured, measure_sweep
 from ft_harness.comparison.settings import ChoiceMade, PointResult, SweepStudy
 from ft_harness.data.files import Split
 from ft_harness.errors import IncompleteError
@@ -140,8 +140,8 @@ def _measure(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[Measured]:
     for point in sweep.grid.points:
         outcome = known[point.name]
         read = [read_evaluation(Path(folder)) for folder in outcome.evaluations]
+        read = [each for each in read if each.record.settings.task == point.recipe.task.name]
         own = [each for each in read if (each.record.adapter is not None) == sweep.trains]
-        own = [each for each in own if each.record.settings.task == point.recipe.task.name]
         runs, _ = find_runs(own)
         reason = outcome.reason
         if reason is None and any(each.record.status != "complete" for each in own):
@@ -154,17 +154,24 @@ def _measure(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[Measured]:
             adapter=next((each.record.subject for each in own if each.record.adapter), None),
             reason=reason,
         )
-        splits = {
-            each.record.settings.split: each
-            for each in own
-            if each.record.status == "complete" and each.record.settings.split != "train"
-        }
-        measured.append(Measured(result, splits, runs[0] if runs else None))
+        bases = [each for each in read if sweep.trains and each.record.adapter is None]
+        sides = _by_split(own), _by_split(bases)
+        measured.append(Measured(result, *sides, runs[0] if runs else None))
     return measured
 
 
+def _by_split(evaluations: Sequence[Evaluation]) -> dict[str, Evaluation]:
+    """Those that are complete, of all splits but train."""
+    return {
+        each.record.settings.split: each
+        for each in evaluations
+        if each.record.status == "complete" and each.record.settings.split != "train"
+    }
+
+
 def _sweep_study(sweep: Sweep, measured: Sequence[Measured]) -> SweepStudy:
-    return measure_sweep(sweep.grid.name, sweep.grid.axes, sweep.trains, measured)
+    axes = Axes(sweep.grid.axes, tuple(sweep.grid.section.stretches))
+    return measure_sweep(sweep.grid.name, axes, sweep.trains, measured)
 
 
 def _evaluations(outcomes: Sequence[Outcome]) -> list[Evaluation]:

@@ -8,10 +8,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from ft_harness.comparison.amounts import shown_value
 from ft_harness.errors import ConfigError, FtHarnessError, ProblemsError, raise_problems, suggest
 from ft_harness.recipe import Draft, Recipe, SweepSection, parse_override, read_draft
 from ft_harness.storage import canonical_json
-from ft_harness.sweep.points import Point, point_name, short_names, show, value_of
+from ft_harness.sweep.points import Point, point_name, short_names, value_of
 
 SEEDS = ("train.seed", "eval.seed")  # repeats of a setting, not settings
 MOST_POINTS = 300
@@ -224,9 +225,9 @@ class _Making:
                 return place
         if given:
             name, value = next(iter(given.items()))
-            values = ", ".join(map(show, axis[name]))
+            values = ", ".join(map(shown_value, axis[name]))
             raise ConfigError(
-                f"{self.places['']}: sweep.reference has {name} {show(value)}",
+                f"{self.places['']}: sweep.reference has {name} {shown_value(value)}",
                 f"one of {values}",
                 "change it, or add this value to the list",
             )
@@ -248,11 +249,10 @@ class _Making:
         recipe = self.plain.with_values(written, self.places).recipe()
         making = {name: value for name, value in written.items() if name in self.made_by}
         made_by = self.plain.with_values(making, self.places).recipe()
-        values = {name: value_of(recipe, name) for name in written}
+        values = self._named(places, {name: value_of(recipe, name) for name in written})
         own = zip(self.axes, places, reference, strict=True)
-        named = self._named(places, values)
         return Point(
-            name=point_name(self.name, named, self.short),
+            name=point_name(self.name, values, self.short),
             values=values,
             recipe=recipe,
             adapter=self._adapter(places, values),
@@ -265,7 +265,7 @@ class _Making:
         )
 
     def _named(self, places: Sequence[int], values: Values) -> Values:
-        """What the name says: of stretches all that led there."""
+        """The values, of stretches all that led there."""
         found = dict(values)
         for axis, place in zip(self.axes, places, strict=True):
             if self._is_stretches(axis):

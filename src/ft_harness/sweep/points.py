@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ft_harness.comparison.amounts import shown_value
 from ft_harness.recipe import Recipe, check_name
 from ft_harness.storage import canonical_json, sha256_text
 
@@ -70,26 +71,10 @@ def point_name(name: str, values: Mapping[str, Any], short: Mapping[str, str]) -
     return check_name(f"{full[: _NAME - _HASH - 1]}-{digest}")
 
 
-def show(value: Any) -> str:
-    """A value as tables and sentences have it."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}={show(each)}" for key, each in value.items()) or "none"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(show, value)) or "none"
-    return str(value)
-
-
 def _spell(value: Any) -> str:
     """As a part of a folder's name."""
-    text = str(value) if isinstance(value, int) else show(value)
+    text = str(value) if isinstance(value, int) else shown_value(value)
+    text = text.replace("e+", "e") if isinstance(value, float) else text
     spelt = _UNSAFE.sub("_", text).strip("_")
     plain = text.replace("=", "_").replace(", ", "_").replace("/", "_")
     if spelt == plain and len(spelt) <= _VALUE:
