@@ -224,3 +224,10 @@ def test_bases_alone_are_scored_from_one_load(ft, write, loads, scored, tmp_path
         {"eval.num_fewshot": shots} for shots in (0, 1, 3)
     ]
     assert [each["seeds"] for each in found["settings"]] == [2, 2, 2]
+
+
+def test_check_goes_through_the_grid(ft, write):
+    assert "a sweep of 4 points" in ft("check", write(SIZES))[1]
+    code, _, err = ft("check", write("sweep: {vary: {train.sed: [0, 1]}}"))
+    assert code == 2
+    assert_three_lines(err, "train.sed; did you mean train.seed?")

@@ -22,7 +22,7 @@ from ft_harness.pipeline.reports import find_runs, write_report
 from ft_harness.pipeline.stages import Say
 from ft_harness.records import Evaluation, read_evaluation
 from ft_harness.sweep import SEEDS, Point
-from ft_harness.sweep.executors import LocalExecutor
+from ft_harness.sweep.executors import Executor, LocalExecutor
 from ft_harness.sweep.outcomes import Outcome
 
 
@@ -42,7 +42,7 @@ def run_sweep(sweep: Sweep, say: Say, max_hours: float | None = None) -> tuple[S
     bench = Bench(sweep, say, _splits_before_choice(sweep))
     bench.check(points)
     say(f"{sweep.grid.name}: a sweep of {counted(len(points), 'point')}")
-    outcomes = _run_all(bench, points, max_hours)
+    outcomes = _run_all(LocalExecutor(bench.run, max_hours), points, say)
     choice: ChoiceMade | None = None
     if sweep.grid.section.choose is not None:
         choice = _choose(sweep, outcomes)
@@ -50,11 +50,15 @@ def run_sweep(sweep: Sweep, say: Say, max_hours: float | None = None) -> tuple[S
         bench.splits = ("test",)
         bench.checked.clear()
         say(f"{sweep.grid.name}: the chosen setting and the reference are scored on test")
-        tested = _run_all(bench, wanted, None)
-        outcomes = _join(outcomes, tested)
+        outcomes = _join(outcomes, _run_all(LocalExecutor(bench.run), wanted, say))
         choice = choice.model_copy(update={"looks": _find_looks(sweep, points)})
-    study = _study(sweep, outcomes, choice)
-    return study, _write(study, outcomes, folder)
+    evaluations = _evaluations(outcomes)
+    study = _study(sweep, evaluations, _sweep_study(sweep, _measure(sweep, outcomes)), choice)
+    with compiled_templates():
+        study = explain(study, evaluations, folder)
+    explorer = find_explorer(study, evaluations)
+    outliers = find_outliers(study, evaluations)
+    return study, write_report(study, folder, outliers=outliers, explorer=explorer)
 
 
 def check_sweep(study: Study) -> None:
@@ -83,12 +87,12 @@ def _splits_before_choice(sweep: Sweep) -> tuple[Split, ...] | None:
     return tuple(dict.fromkeys([*others, choice.on]))
 
 
-def _run_all(bench: Bench, points: Sequence[Point], max_hours: float | None) -> list[Outcome]:
+def _run_all(executor: Executor, points: Sequence[Point], say: Say) -> list[Outcome]:
     outcomes: list[Outcome] = []
-    for outcome in LocalExecutor(bench.run, max_hours).run(points):
+    for outcome in executor.run(points):
         outcomes.append(outcome)
         said = "done" if outcome.reason is None else outcome.reason
-        bench.say(f"point {len(outcomes)} of {len(points)}, {outcome.point}: {said}")
+        say(f"point {len(outcomes)} of {len(points)}, {outcome.point}: {said}")
     return outcomes
 
 
@@ -180,19 +184,13 @@ def _evaluations(outcomes: Sequence[Outcome]) -> list[Evaluation]:
     return [read_evaluation(Path(folder)) for folder in folders]
 
 
-def _study(sweep: Sweep, outcomes: Sequence[Outcome], choice: ChoiceMade | None) -> Study:
-    evaluations, measured = _evaluations(outcomes), _measure(sweep, outcomes)
+def _study(
+    sweep: Sweep,
+    evaluations: Sequence[Evaluation],
+    found: SweepStudy,
+    choice: ChoiceMade | None,
+) -> Study:
+    """Every adapter against its base, with what varied."""
     runs: list[AdapterRun] = find_runs(evaluations)[0]
     study = aggregate(evaluations, runs, name=sweep.grid.name, command=sweep.command)
-    found = _sweep_study(sweep, measured)
     return study.model_copy(update={"sweep": found.model_copy(update={"choice": choice})})
-
-
-def _write(study: Study, outcomes: Sequence[Outcome], folder: Path) -> Path:
-    evaluations = _evaluations(outcomes)
-    with compiled_templates():
-        study = explain(study, evaluations, folder)
-    explorer = find_explorer(study, evaluations)
-    return write_report(
-        study, folder, outliers=find_outliers(study, evaluations), explorer=explorer
-    )

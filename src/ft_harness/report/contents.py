@@ -73,5 +73,6 @@ def build_document(
         "Provenance": provenance_section(study),
     }
     blocks = [block for title, found in sections.items() for block in section(title, found)]
-    answers = state_sweep(study.sweep) if study.sweep else state_study(study)
-    return Document(study.name, [*bullets([*answers, *state_untuned(study)]), *blocks])
+    if study.sweep is not None:
+        return Document(study.name, [*bullets(state_sweep(study.sweep)), *blocks])
+    return Document(study.name, [*bullets([*state_study(study), *state_untuned(study)]), *blocks])
