@@ -47,12 +47,13 @@ def _core_quota(root: Path, membership: Path) -> float | None:
     found = []
     for line in membership.read_text().splitlines():
         _, controllers, group = line.split(":", 2)
-        if controllers == "":
-            top, names = root, ("cpu.max",)
-        elif "cpu" in controllers.split(","):
-            top, names = root / "cpu", ("cpu.cfs_quota_us", "cpu.cfs_period_us")
-        else:
-            continue
+        names = ["cpu.max"]
+        top = root
+        if controllers:  # version 1
+            names = ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+            top = root / "cpu"
+            if "cpu" not in controllers.split(","):
+                continue
         # in a container the group's own folder may be mounted as the root
         folder = top / group.lstrip("/")
         for each in (folder, *folder.parents):

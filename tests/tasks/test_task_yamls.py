@@ -59,6 +59,12 @@ def row_of(family: str, split: str, i: int) -> dict:
         return {"text": f"a story of {ANSWERS[i]} in {split}. It ends."}
     if family in ("control_grammar", "control_words"):
         return {"prompt": f"In {split} {i} she", "choices": ["saw him.", "sees he."], "answer": 0}
+    if family in ("preference", "demo_preference"):
+        return {
+            "prompt": f"Say {ANSWERS[i]} {split} {i}.",
+            "chosen": ANSWERS[i],
+            "rejected": f"no {i}",
+        }
     assert family == "text_ppl", f"no rows for the family {family}"
     return {"text": f"a story of {ANSWERS[i]} in {split}. It ends."}
 
@@ -112,6 +118,7 @@ def test_the_families_are_there_in_both_forms():
         "zh_classical_ppl_custom",
         "instruction_ppl_custom",
         "text_ppl_custom",
+        "preference_custom",
     }
     assert wanted <= set(NAMES)
 
@@ -264,8 +271,14 @@ STOCK = [
     "instruction_custom",
     "zh_classical_ppl_custom",
     "control_grammar",
+    "preference_custom",
 ]
-OURS_ALONE = {"truncated", "token_ppl", "item_ppl"}  # what lm-eval's own back-end doesn't tell
+OURS_ALONE = {
+    "truncated",
+    "token_ppl",
+    "item_ppl",
+    "preference_acc_token",
+}  # what lm-eval's own back-end doesn't tell
 
 
 @pytest.mark.parametrize("name", STOCK)

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 _LAYOUT: dict[str, tuple[Any, Any]] = {
     "formats": (
         Annotated[
-            str, typer.Option("--format", metavar="LIST", help="some of md,html,tex,csv,json")
+            str,
+            typer.Option(
+                "--format",
+                metavar="LIST",
+                help="some of md,html,tex,csv,json,every-eval-ever,lm-eval",
+            ),
         ],
         "md,html",
     ),

@@ -24,9 +24,10 @@ from ft_harness.records import (
     Settings,
     item_hash,
     read_evaluation,
+    write_kept,
 )
 from ft_harness.records.provenance import package_versions
-from ft_harness.storage import canonical_json, sha256_text, write_text
+from ft_harness.storage import canonical_json, redact, sha256_text
 from ft_harness.tasks.fewshot import Shots, find_shots
 
 SCORING_VERSION = 2  # raise it when the same model and settings give other scores
@@ -91,7 +92,7 @@ class Job:
 def base_subject(pretrained: str) -> str:
     """The subject of a base model: a name that is one folder."""
     plain = "".join(
-        c if c.isalnum() or c in "._-" else "-" for c in Path(pretrained).name or pretrained
+        c if c.isalnum() or c in "._-" else "-" for c in redact(Path(pretrained).name or pretrained)
     )
     return f"base--{plain[:80]}"
 
@@ -254,7 +255,7 @@ def declarations(state: ModelState, job: Job) -> dict[str, Any]:
 
 def write_record(folder: Path, record: Record) -> None:
     """Write an evaluation's record, whose presence says that its other files are there."""
-    write_text(folder / RECORD_FILE, record.model_dump_json(indent=2) + "\n")
+    write_kept(folder / RECORD_FILE, record)
 
 
 def read_finished(folder: Path) -> Evaluation | None:

@@ -31,6 +31,7 @@ from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.models.memory import peak_gpu_bytes, peak_rss_bytes
 from ft_harness.records import (
     SAMPLES_FILE,
+    SCORES_FILE,
     BackEndInfo,
     Cost,
     Evaluation,
@@ -40,7 +41,7 @@ from ft_harness.records import (
 )
 from ft_harness.records.provenance import package_versions, snapshot
 from ft_harness.records.score_table import write_scores
-from ft_harness.storage import write_gzip_lines
+from ft_harness.storage import sha256_file, write_gzip_lines
 
 
 @dataclass(frozen=True)
@@ -253,5 +254,7 @@ def _describe(job: Job, lm: Any, shares: Sequence[_Share]) -> BackEndInfo:
 def write_evaluation(folder: Path, record: Record, samples: Sequence[Sample]) -> None:
     """Write an evaluation's files; the record last, as it says that the evaluation is there."""
     write_gzip_lines(folder / SAMPLES_FILE, [sample.model_dump_json() for sample in samples])
-    write_scores(Evaluation(folder=folder, record=record))
-    write_record(folder, record)
+    written = record.model_copy(update={"files": {}})  # those of an evaluation scored again
+    write_scores(Evaluation(folder=folder, record=written))
+    files = {name: sha256_file(folder / name) for name in (SAMPLES_FILE, SCORES_FILE)}
+    write_record(folder, record.model_copy(update={"files": files}))

@@ -9,12 +9,12 @@ from ft_harness.errors import FtHarnessError, InputError, ProblemsError
 from ft_harness.evaluation.backends import decoding
 from ft_harness.models.base_model import load_context
 from ft_harness.models.prompts import PromptForm
+from ft_harness.pipeline.reading import Reading
 from ft_harness.recipe import Protocol, Recipe
 from ft_harness.tasks.definition import TaskDefinition, find_task
-from ft_harness.tasks.listing import TaskReader
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.rendering import RenderedTask
-from ft_harness.tasks.row_checks import Findings, check_rows
+from ft_harness.tasks.row_checks import Findings
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,14 @@ class Control:
 
 
 def check_controls(
-    recipe: Recipe, form: PromptForm, findings: Findings, reader: TaskReader, *, trust_code: bool
+    recipe: Recipe, form: PromptForm, findings: Findings, reading: Reading, *, trust_code: bool
 ) -> tuple[Control, ...]:
     """The recipe's control tasks; what is wrong with them is put into the findings."""
     found: list[Control] = []
+    folder = recipe.task.include_path
     for name in recipe.controls.tasks:
         try:
-            control = _load(find_task(name, recipe.task.include_path, None, trust_code, reader))
+            control = _load(find_task(name, folder, None, trust_code, reading.yamls), reading)
         except ProblemsError as error:
             findings.faults += error.problems
             continue
@@ -41,7 +42,7 @@ def check_controls(
             findings.faults.append(error)
             continue
         loaded = {control.split: control.task}
-        findings.faults += check_rows(loaded, form, privacy=False).faults
+        findings.faults += reading.rows(loaded, form, privacy=False).faults
         if not findings.faults:
             context = load_context(recipe.model)
             findings.faults += decoding.room_problems(loaded, [Protocol()], context)
@@ -51,7 +52,7 @@ def check_controls(
     return tuple(found)
 
 
-def _load(definition: TaskDefinition) -> Control:
+def _load(definition: TaskDefinition, reading: Reading) -> Control:
     split: Split | None = next((s for s in ("test", "validation") if s in definition.splits), None)
     if split is None:
         raise InputError(
@@ -59,7 +60,9 @@ def _load(definition: TaskDefinition) -> Control:
             "held-out docs to score",
             "leave it out of controls.tasks",
         )
-    return Control(definition, split, load_tasks(definition, [split])[split])
+    asked = (definition.name, str(definition.path), (split,))
+    definition, loaded = reading.tasks(asked, lambda: (definition, load_tasks(definition, [split])))
+    return Control(definition, split, loaded[split])
 
 
 def _describe(control: Control) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ft_harness import storage
+from ft_harness.comparison.requirements import Requirement, check_names
 from ft_harness.data.data_report import DataReport, data_notices, describe_data
 from ft_harness.data.files import Split
 from ft_harness.errors import (
@@ -22,6 +23,7 @@ from ft_harness.evaluation.jobs import declared_primary
 from ft_harness.models import adapters, base_model, heads
 from ft_harness.models.prompts import PLAIN, PromptForm, prompt_form
 from ft_harness.pipeline.controls import Control, check_controls
+from ft_harness.pipeline.reading import Reading
 from ft_harness.recipe import Protocol, Recipe
 from ft_harness.tasks import fewshot
 from ft_harness.tasks.checks import definition_problems
@@ -184,32 +186,52 @@ def _check_room(
     return [*decoding.room_problems(loaded, asked, context)]
 
 
+def check_required(required: Sequence[Requirement], found: Iterable[Checked]) -> None:
+    """Whatever is required must be scored.
+
+    Raises:
+        ConfigError: something is not.
+    """
+    for each in found:
+        metrics = next(iter(each.tasks.values())).higher_is_better()
+        check_names(required, metrics, has_controls=bool(each.controls))
+
+
 def check(
-    recipe: Recipe, folders: list[Path], scope: Scope, findings: Findings | None = None
+    recipe: Recipe,
+    folders: list[Path],
+    scope: Scope,
+    findings: Findings | None = None,
+    reading: Reading | None = None,
 ) -> Checked:
     """Check model folder, task, data, labels and output folders.
 
     Args:
         findings: what is known already and reported together with what is found here; all of it
             is put there too, whatever is raised.
+        reading: what checks of other recipes have read.
 
     Raises:
         FtHarnessError: the fault, or a `ProblemsError` with all of them.
     """
     findings = Findings() if findings is None else findings
+    reading = Reading() if reading is None else reading
     faults = findings.faults
     faults += _check_model(recipe, trains=scope.trains, here=scope.here)
     for folder in folders:
         faults += storage.problems(folder)
-    form, reader = PLAIN, TaskReader()
+    form = PLAIN
     try:
         form = prompt_form(recipe.task, recipe.model)
     except FtHarnessError as error:
         faults.append(error)
     checked: Checked | None = None
     try:
-        definition = find_recipes_task(recipe, trust_code=scope.trust_code, reader=reader)
-        loaded = load_tasks(definition, needed_splits(recipe, trains=scope.trains))
+        splits = needed_splits(recipe, trains=scope.trains)
+        definition, loaded = reading.tasks(
+            (recipe.task.name, recipe.task.include_path, recipe.task_metadata(), splits),
+            lambda: _load(recipe, scope, splits, reading.yamls),
+        )
         checked = Checked(definition, loaded, findings, form)
         findings.facts += [
             f"model {recipe.model.pretrained}",
@@ -217,33 +239,41 @@ def check(
             _count_docs(loaded),
             f"{_count_metrics(loaded)} metrics",
         ]
-        _check_loaded(recipe, checked, scope)
+        _check_loaded(recipe, checked, scope, reading)
     except ProblemsError as error:
         faults += error.problems
     except FtHarnessError as error:
         faults.append(error)
-    controls = check_controls(recipe, form, findings, reader, trust_code=scope.trust_code)
+    controls = check_controls(recipe, form, findings, reading, trust_code=scope.trust_code)
     raise_problems(faults)
     assert checked is not None, "without a task there is a fault"
     checked = replace(checked, controls=controls)
     findings.facts += _facts(recipe, checked, folders)
     if not scope.trains:
         return checked
-    data = report_data(checked.tasks, form)
+    data = reading.report(checked.tasks, form)
     findings.facts += describe_data(data)
     findings.notices += data_notices(data)
     return replace(checked, data=data)
 
 
-def _check_loaded(recipe: Recipe, checked: Checked, scope: Scope) -> None:
+def _load(
+    recipe: Recipe, scope: Scope, splits: Sequence[Split], yamls: TaskReader
+) -> tuple[TaskDefinition, dict[Split, RenderedTask]]:
+    definition = find_recipes_task(recipe, trust_code=scope.trust_code, reader=yamls)
+    return definition, load_tasks(definition, splits)
+
+
+def _check_loaded(recipe: Recipe, checked: Checked, scope: Scope, reading: Reading) -> None:
     """What is wrong with the docs, and with what the recipe wants of them."""
     loaded, form, findings = checked.tasks, checked.form, checked.findings
     faults = findings.faults
-    faults += training_problems(loaded["train"]) if scope.trains else []
+    objective = recipe.train.objective
+    faults += training_problems(loaded["train"], objective) if scope.trains else []
     faults += _check_validation(recipe, loaded) if scope.trains else []
     faults += decoding.problems(loaded, recipe.eval.protocols())
     faults += _check_primary(recipe, loaded)
-    rows = check_rows(loaded, form, privacy=scope.privacy)
+    rows = reading.rows(loaded, form, privacy=scope.privacy)
     findings.add(rows)
     # Few-shot examples are rendered from the same rows: their faults are those above.
     faults += [] if rows.faults else fewshot.problems(loaded, recipe.eval)

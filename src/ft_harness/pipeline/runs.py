@@ -11,7 +11,7 @@ from ft_harness import processes
 from ft_harness.comparison.aggregator import AdapterRun, Study, aggregate
 from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.power import power_of_run
-from ft_harness.comparison.requirements import Requirement, check_names, read_requirements
+from ft_harness.comparison.requirements import read_requirements
 from ft_harness.comparison.sentences import state_power
 from ft_harness.errors import InputError, raise_problems
 from ft_harness.evaluation import check_complete
@@ -24,7 +24,8 @@ from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.paths import reports_dir
 from ft_harness.pipeline.experiment import Experiment, demo_experiments
 from ft_harness.pipeline.explanations import TrainingDocs, explain, find_explorer, find_outliers
-from ft_harness.pipeline.preflight import Checked
+from ft_harness.pipeline.preflight import Checked, check_required
+from ft_harness.pipeline.publication import card_of_folder, write_model_card
 from ft_harness.pipeline.reports import write_report
 from ft_harness.pipeline.stages import (
     Say,
@@ -70,12 +71,14 @@ def run(
     read_cases(
         folder / CASES_FILE
     )  # before anything is computed: a damaged one would end the run at its report
-    checked = _prepare(experiments, read_requirements(require))
+    required = read_requirements(require)
+    checked = [prepare(experiment) for experiment in experiments]
+    check_required(required, checked)
     loaded: dict[str, BaseModel] = {}
     evaluations: list[Evaluation] = []
     runs: list[AdapterRun] = []
     for experiment, found in zip(experiments, checked, strict=True):
-        stage = Stage(experiment, found, _load_base(loaded, experiment, found))
+        stage = Stage(experiment, found, load_base(loaded, experiment, found))
         plan = stage.training_plan()  # before anything is scored: its faults are the recipe's
         if finished_card(plan, experiment.folder) is None:
             check_unfinished(plan, experiment.folder)
@@ -103,17 +106,10 @@ def run(
     path = write_report(
         study, folder, outliers=find_outliers(study, evaluations), explorer=explorer
     )
+    for made, experiment in zip(runs, experiments, strict=True):
+        write_model_card(made, study, experiment.folder, say)
     check_complete(evaluations)
     return study, path
-
-
-def _prepare(experiments: Sequence[Experiment], required: Sequence[Requirement]) -> list[Checked]:
-    """What preflight leaves of each experiment; each of them scores what is required."""
-    checked = [prepare(experiment) for experiment in experiments]
-    for found in checked:
-        metrics = next(iter(found.tasks.values())).higher_is_better()
-        check_names(required, metrics, has_controls=bool(found.controls))
-    return checked
 
 
 def demo(out: Path, say: Say) -> tuple[Study, Path]:
@@ -142,8 +138,11 @@ def train_only(experiment: Experiment, say: Say) -> Card:
     each step's rows."""
     processes.begin()
     checked = prepare(experiment)
-    stage = Stage(experiment, checked, _load_base({}, experiment, checked))
-    return train_stage(stage, stage.training_plan(), say)
+    stage = Stage(experiment, checked, load_base({}, experiment, checked))
+    card = train_stage(stage, stage.training_plan(), say)
+    if processes.rank() == 0:
+        card_of_folder(AdapterFolder(experiment.folder), experiment.out, say)
+    return card
 
 
 def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> list[Evaluation]:
@@ -166,9 +165,12 @@ def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> 
     for adapter in wanted:
         known = set(loaded)
         drawn_for = adapter.path if adapter else None
-        stage = Stage(experiment, checked, _load_base(loaded, experiment, checked, drawn_for))
+        stage = Stage(experiment, checked, load_base(loaded, experiment, checked, drawn_for))
         evaluations += score_base(stage, say) if set(loaded) > known else []
         evaluations += score_adapter(stage, adapter, say) if adapter else []
+    for adapter in found:
+        if adapter.card is not None and processes.rank() == 0:
+            card_of_folder(adapter, experiment.out, say)
     return evaluations
 
 
@@ -179,7 +181,7 @@ def rescore_all(
     return score_again(load_records(list(results)), Definition(task, include_path, trust_code))
 
 
-def _load_base(
+def load_base(
     loaded: dict[str, BaseModel],
     experiment: Experiment,
     checked: Checked,

@@ -20,9 +20,14 @@ _WITHOUT_SPLIT = {
 
 def limits_section(study: Study) -> list[Block]:
     """One sentence for each thing that the study leaves open."""
+    return bullets(state_limits(study))
+
+
+def state_limits(study: Study) -> list[str]:
+    """The sentences; none where nothing was compared."""
     if not study.comparisons:
         return []
-    return bullets([*_by_task(study), *_by_adapter(study), *_of_the_whole(study)])
+    return [*_by_task(study), *_by_adapter(study), *_of_the_whole(study)]
 
 
 def _by_task(study: Study) -> list[str]:
