@@ -155,14 +155,12 @@ def run(
         _sweep(request, out, trust_task_code, planned)
         return
     experiment = _experiment(recipe, set_, out, name, trust_task_code)
+    from ft_harness.pipeline import dry_run, runs
+
     if planned["dry_run"] is not None:
-        from ft_harness.pipeline.dry_run import estimate
-
-        _print_estimate(estimate(experiment, planned["dry_run"] or None))
-        return
-    from ft_harness.pipeline.runs import run as run_all
-
-    print_study(*run_all([experiment], experiment.name, say))
+        _print_estimate(dry_run.estimate(experiment, planned["dry_run"] or None))
+    else:
+        print_study(*runs.run([experiment], experiment.name, say))
 
 
 @app.command(cls=_DryRun)
@@ -181,36 +179,21 @@ def sweep(
 
 
 def _request(recipe: Path, overrides: list[str], name: str | None, planned: Options) -> Request:
-    from ft_harness.recipe import check_name, experiment_name
-    from ft_harness.sweep import Request
+    from ft_harness.sweep import make_request
 
-    return Request(
-        recipe,
-        check_name(name) if name else experiment_name(recipe),
-        overrides,
-        planned["seeds"],
-        planned.get("base_only", False),
-        planned["accepted"],
-    )
+    return make_request(recipe, name, overrides, planned)
 
 
 def _sweep(request: Request, out: Path, trust_task_code: bool, planned: Options) -> None:
-    from ft_harness.pipeline.bench import Sweep
-    from ft_harness.recipe import recipe_file
-    from ft_harness.sweep import read_grid
+    from ft_harness.pipeline import sweeps
 
-    file = recipe_file(request.path)
-    found = Sweep(read_grid(request), file, out, command_line(), trust_task_code)
+    found = sweeps.read_sweep(request, out, command_line(), trust_task_code)
     if planned["dry_run"] is not None:
-        from ft_harness.pipeline.sweep_forecast import estimate_sweep
-
-        _print_estimate(estimate_sweep(found, planned["dry_run"] or None))
+        _print_estimate(sweeps.estimate_sweep(found, planned["dry_run"] or None))
         return
-    from ft_harness.pipeline.sweeps import check_sweep, run_sweep
-
-    study, path = run_sweep(found, say, planned["max_hours"])
+    study, path = sweeps.run_sweep(found, say, planned["max_hours"])
     print_study(study, path)
-    check_sweep(study)
+    sweeps.check_sweep(study)
 
 
 def _print_estimate(lines: list[tuple[str, str]]) -> None:

@@ -20,10 +20,23 @@ from ft_harness.pipeline.bench import Bench, Sweep
 from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers
 from ft_harness.pipeline.reports import find_runs, write_report
 from ft_harness.pipeline.stages import Say
+from ft_harness.pipeline.sweep_forecast import estimate_sweep
+from ft_harness.recipe import recipe_file
 from ft_harness.records import Evaluation, read_evaluation
-from ft_harness.sweep import SEEDS, Point
+from ft_harness.sweep import SEEDS, Point, Request, read_grid
 from ft_harness.sweep.executors import Executor, LocalExecutor
 from ft_harness.sweep.outcomes import Outcome
+
+__all__ = ["check_sweep", "estimate_sweep", "read_sweep", "run_sweep"]
+
+
+def read_sweep(request: Request, out: Path, command: str, trust_task_code: bool = False) -> Sweep:
+    """The sweep that is asked for, with the folder that it works in.
+
+    Raises:
+        ConfigError: as `read_grid` says.
+    """
+    return Sweep(read_grid(request), recipe_file(request.path), out, command, trust_task_code)
 
 
 def run_sweep(sweep: Sweep, say: Say, max_hours: float | None = None) -> tuple[Study, Path]:
