@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,22 @@ def test_failed_points_are_rows_and_exit_6(ft, write, loads, monkeypatch, tmp_pa
     code, _, err = ft("sweep", recipe)
     assert code == 6  # those that are not finite are tried again, and are not finite again
     assert "point 3 of 6, mine-learning_rate_0.02-r_16: done" in err
+
+
+def test_a_point_that_cannot_fit_is_not_tried(ft, write, monkeypatch, tmp_path: Path):
+    """It would end the process, and with it all other points."""
+    forecast = bench.make_forecast
+
+    def foresee(plan):
+        found = forecast(plan)
+        room = found.memory.total - 1 if plan.recipe.adapter.r == 8 else found.memory.room
+        return replace(found, memory=replace(found.memory, room=room))
+
+    monkeypatch.setattr(bench, "make_forecast", foresee)
+    code, out, _ = ft("sweep", write("sweep: {vary: {adapter.r: [4, 8]}}"))
+    assert code == 6
+    assert "mine-r_8: not tried: peak memory of about" in out
+    assert (tmp_path / "adapters" / "mine-r_4" / "card.json").exists()
 
 
 def test_no_point_starts_after_the_last_hour(ft, write, tmp_path: Path):
