@@ -420,3 +420,34 @@ def test_one_number_and_no_decoding_are_one_protocol(tmp_path: Path):
 def test_lists_that_make_no_protocols_are_refused(section: str, tmp_path: Path):
     with pytest.raises(ConfigError):
         load_recipe(write(tmp_path, f"{MINIMAL}eval: {section}\n"))
+
+
+def test_pairs_have_settings_of_their_own(tmp_path: Path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("task: {name: demo_preference}\ntrain: {objective: preference}\n")
+    recipe = load_recipe(path, ["train.preference.beta=0.3"])
+    assert recipe.train.preference is not None
+    assert recipe.train.preference.model_dump() == {
+        "loss": "sigmoid", "beta": 0.3, "label_smoothing": 0.0, "sft_weight": 0.0,
+    }  # fmt: skip
+    assert load_recipe(path).fingerprint() != recipe.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        (["train.preference={beta: 0}"], "train.preference.beta is 0"),
+        (["train.preference={beat: 1}"], "unknown key train.preference.beat; did you mean beta?"),
+        (["train.preference={loss: ipo, label_smoothing: 0.1}"],
+         "train.preference.label_smoothing is 0.1"),
+        (["train.loss_on=prompt_and_answer"], "train.loss_on is 'prompt_and_answer'"),
+        (["train.objective=answer", "train.preference={}"], "train.preference is {}"),
+        (["adapter.task_type=SEQ_CLS"], "objective: answer where adapter.task_type is SEQ_CLS"),
+    ],
+)  # fmt: skip
+def test_settings_of_pairs_that_make_no_sense(settings: list[str], problem: str, tmp_path: Path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("task: {name: demo_preference}\ntrain: {objective: preference}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(path, settings)
+    assert problem in str(caught.value)

@@ -23,8 +23,10 @@ from ft_harness.cli.app import (
     TrustOption,
     app,
     say,
+    show,
     with_options,
 )
+from ft_harness.cli.requirements import RequireOption, enforce
 from ft_harness.errors import raise_problems
 
 if TYPE_CHECKING:
@@ -67,8 +69,8 @@ def _print_scores(evaluations: list[Evaluation]) -> None:
         record = evaluation.record
         for score in record.scores:
             value = "undefined" if score.value is None else f"{score.value:.4f}"
-            print(f"{record.subject}  {record.eval_id}  {score.metric}  {value}  n={score.n}")
-        print(evaluation.folder)
+            show(f"{record.subject}  {record.eval_id}  {score.metric}  {value}  n={score.n}")
+        show(str(evaluation.folder))
     check_complete(evaluations)
 
 
@@ -89,7 +91,7 @@ def init(
     from ft_harness.pipeline.new_recipe import init_recipe
 
     for line in init_recipe(name, task, include_path, out):
-        print(line)
+        show(line)
 
 
 class _DryRun(TyperCommand):
@@ -135,6 +137,7 @@ _PLANNED: dict[str, tuple[Any, Any]] = {
         Annotated[bool, typer.Option("--yes", help="run more than 300 points without asking")],
         False,
     ),
+    "require": (RequireOption, []),
 }
 
 
@@ -155,12 +158,16 @@ def run(
         _sweep(request, out, trust_task_code, planned)
         return
     experiment = _experiment(recipe, set_, out, name, trust_task_code)
+    from ft_harness.comparison.requirements import read_requirements
     from ft_harness.pipeline import dry_run, runs
 
     if planned["dry_run"] is not None:
         _print_estimate(dry_run.estimate(experiment, planned["dry_run"] or None))
-    else:
-        print_study(*runs.run([experiment], experiment.name, say))
+        return
+    required = read_requirements(planned["require"])
+    study, path = runs.run([experiment], experiment.name, say, required)
+    print_study(study, path)
+    enforce(study, required)
 
 
 @app.command(cls=_DryRun)
@@ -191,13 +198,19 @@ def _sweep(request: Request, out: Path, trust_task_code: bool, planned: Options)
     if planned["dry_run"] is not None:
         _print_estimate(sweeps.estimate_sweep(found, planned["dry_run"] or None))
         return
+    from ft_harness.comparison.requirements import check_required, read_requirements
+
+    required = read_requirements(planned["require"])
     study, path = sweeps.run_sweep(found, say, planned["max_hours"])
     print_study(study, path)
     sweeps.check_sweep(study)
+    check_required(study, required)
+    enforce(study, required)
 
 
 def _print_estimate(lines: list[tuple[str, str]]) -> None:
-    print("\n".join(f"{quantity:<26}  {amount}".rstrip() for quantity, amount in lines))
+    for quantity, amount in lines:
+        show(f"{quantity:<26}  {amount}".rstrip())
 
 
 @app.command()
@@ -215,7 +228,7 @@ def train(
     first = processes.rank() == 0
     card = train_only(experiment, say if first else lambda line: None)
     if first:
-        print(f"{experiment.folder}: {card.steps} steps, final loss {card.final_loss:.4f}")
+        show(f"{experiment.folder}: {card.steps} steps, final loss {card.final_loss:.4f}")
 
 
 @app.command("eval")
@@ -284,7 +297,8 @@ def power(
     target improvement takes."""
     from ft_harness.pipeline.power import Target, describe_power
 
-    print("\n".join(describe_power(results, n, base, Target(metric, effect, correlation))))
+    for line in describe_power(results, n, base, Target(metric, effect, correlation)):
+        show(line)
 
 
 _LOOKS: dict[str, tuple[Any, Any]] = {
@@ -326,11 +340,12 @@ def check(
     options = CheckOptions(set_, include_path, out, command_line(), trust_task_code, **looks)
     found = check_all(what, options)
     counts = [_count(len(found.faults), "fault"), _count(len(found.notices), "warning")]
-    print(f"{counts[0]}, {counts[1]}, {len(found.facts)} things looked at")
+    show(f"{counts[0]}, {counts[1]}, {len(found.facts)} things looked at")
     for notice in found.notices:
-        print(f"  warning: {notice.what}\n       do: {notice.action}")
+        show(f"  warning: {notice.what}")
+        show(f"       do: {notice.action}")
     for fact in found.facts:
-        print(f"  {fact}")
+        show(f"  {fact}")
     raise_problems(found.faults)
 
 

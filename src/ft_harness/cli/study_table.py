@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from ft_harness.cli.app import show
 from ft_harness.comparison.aggregator import Comparison, Row, Study
 from ft_harness.comparison.answers import state_sweep
 from ft_harness.comparison.features import TITLES, features_of
@@ -70,11 +71,12 @@ class _Lines:
 def print_study(study: Study, path: Path) -> None:
     """The answer of each comparison, the sentences of those that decide, and the report's paths:
     its page is named wherever the report has one."""
-    console = Console()
+    console = Console(color_system=None)  # no control sequences: the gate would show them
     if study.sweep is not None:
         _print_sweep(console, study.sweep, path)
         return
     compared = [(each, each.headline) for each in study.comparisons]
+    compared.sort(key=lambda pair: pair[0].role == "control task")
     if compared:
         features = leading(study, View())
         names = [*(TITLES[name] for name in features), "n"]
@@ -93,7 +95,8 @@ def print_study(study: Study, path: Path) -> None:
         if table.width > console.width:
             table, said = table.split_constant(_PROTOCOL)
         _print_table(console, table, said)
-    print("\n".join(map(one_line, [*state_study(study), *state_untuned(study)])))
+    for line in [*state_study(study), *state_untuned(study)]:
+        show(line)
     _print_paths(path)
 
 
@@ -102,13 +105,16 @@ def _print_sweep(console: Console, sweep: SweepStudy, path: Path) -> None:
     if table := sweep_table(sweep):
         lines = [[one_line(text_of(cell)) for cell in line] for line in table.rows]
         _print_table(console, _Lines(table.header, lines), [])
-    print("\n".join(map(one_line, state_sweep(sweep))))
+    for line in state_sweep(sweep):
+        show(line)
     _print_paths(path)
 
 
 def _print_paths(path: Path) -> None:
     pages = dict.fromkeys([path, path.with_name("report.html")])
-    print("\n".join(str(page) for page in pages if page == path or page.is_file()))
+    for page in pages:
+        if page == path or page.is_file():
+            show(str(page))
 
 
 def _list_rows(study: Study, compared: Sequence[tuple[Comparison, Row]]) -> _Lines:
@@ -148,7 +154,7 @@ def _print_table(console: Console, found: _Lines, said: Sequence[str]) -> None:
     for line in found.lines:
         table.add_row(*map(escape, line))
     if said:
-        print("; ".join(said))
+        show("; ".join(said))
     console.width = max(usual, sum(widths) + len(widths) - 1 if compact else found.width)
     console.print(table)
     console.width = usual

@@ -71,6 +71,11 @@ def difference(metric: str, delta: float | None, digits: int | None = None) -> s
     return f"{_factor(metric) * delta:+z.{_usual_digits(metric) if digits is None else digits}f}"
 
 
+def on_scale(metric: str, delta: float) -> float:
+    """A difference on the scale shown: percentage points for metrics between 0 and 1."""
+    return _factor(metric) * delta
+
+
 def shown_delta(
     metric: str, base: float | None, tuned: float | None, digits: int | None = None
 ) -> float | None:

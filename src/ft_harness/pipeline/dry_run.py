@@ -99,7 +99,7 @@ def _nearest(folder: Path) -> Path:
 
 
 def _docs(experiment: Experiment, checked: Checked, validated: int) -> list[tuple[str, str]]:
-    """Docs of each split, and of those the ones that are scored."""
+    """Docs of each split and control task, and of those the ones that are scored."""
     section, protocols = experiment.recipe.eval, len(experiment.recipe.eval.protocols())
     lines: list[tuple[str, str]] = []
     for split, task in checked.tasks.items():
@@ -115,4 +115,10 @@ def _docs(experiment: Experiment, checked: Checked, validated: int) -> list[tupl
             )
             uses.append(f"{scored}, in {protocols} ways" if protocols > 1 else scored)
         lines.append((f"docs, {split}", ", ".join([f"{total:,}", *uses])))
+    protocol = experiment.recipe.controls.protocol(section)
+    for each in checked.controls:
+        total = len(each.task.eval_docs)
+        count = len(chosen_docs(total, each.split, protocol)[0])
+        what = f"{total:,}, {count:,} scored with base and tuned each"
+        lines.append((f"docs, {each.definition.name}", what))
     return lines

@@ -21,6 +21,7 @@ from ft_harness.evaluation.backends import decoding
 from ft_harness.evaluation.jobs import declared_primary
 from ft_harness.models import adapters, base_model, heads
 from ft_harness.models.prompts import PLAIN, PromptForm, prompt_form
+from ft_harness.pipeline.controls import Control
 from ft_harness.pipeline.reading import Reading
 from ft_harness.recipe import Protocol, Recipe
 from ft_harness.tasks import fewshot
@@ -58,6 +59,7 @@ class Checked:
     Attributes:
         form: how the prompts are rendered.
         data: what the docs are; None where no adapter is made.
+        controls: tasks that the training should not have harmed.
     """
 
     definition: TaskDefinition
@@ -65,6 +67,7 @@ class Checked:
     findings: Findings
     form: PromptForm = PLAIN
     data: DataReport | None = None
+    controls: tuple[Control, ...] = ()
 
 
 def find_recipes_task(recipe: Recipe, *, trust_code: bool = False) -> TaskDefinition:
@@ -226,8 +229,11 @@ def check(
         faults += error.problems
     except FtHarnessError as error:
         faults.append(error)
+    controls, found = reading.controls(recipe, form, trust_code=scope.trust_code)
+    findings.add(found)
     raise_problems(faults)
     assert checked is not None, "without a task there is a fault"
+    checked = replace(checked, controls=controls)
     findings.facts += _facts(recipe, checked, folders)
     if not scope.trains:
         return checked
@@ -248,7 +254,8 @@ def _check_loaded(recipe: Recipe, checked: Checked, scope: Scope, reading: Readi
     """What is wrong with the docs, and with what the recipe wants of them."""
     loaded, form, findings = checked.tasks, checked.form, checked.findings
     faults = findings.faults
-    faults += training_problems(loaded["train"]) if scope.trains else []
+    objective = recipe.train.objective
+    faults += training_problems(loaded["train"], objective) if scope.trains else []
     faults += _check_validation(recipe, loaded) if scope.trains else []
     faults += decoding.problems(loaded, recipe.eval.protocols())
     faults += _check_primary(recipe, loaded)

@@ -8,6 +8,8 @@ from typing import Any
 from ft_harness.data.data_report import DataReport
 from ft_harness.data.files import Split
 from ft_harness.models.prompts import PromptForm
+from ft_harness.pipeline.controls import Control, check_controls
+from ft_harness.recipe import Recipe
 from ft_harness.storage import canonical_json
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.items import report_data
@@ -47,6 +49,21 @@ class Reading:
         """The data report."""
         made: DataReport = self.once(
             ("report", *_form(form)), tasks, lambda: report_data(tasks, form)
+        )
+        return made
+
+    def controls(
+        self, recipe: Recipe, form: PromptForm, *, trust_code: bool
+    ) -> tuple[tuple[Control, ...], Findings]:
+        """The control tasks, and what was found in them."""
+        asked = (*recipe.controls.tasks, recipe.task.include_path, recipe.model.model_dump_json())
+
+        def check() -> tuple[tuple[Control, ...], Findings]:
+            findings = Findings()
+            return check_controls(recipe, form, findings, trust_code=trust_code), findings
+
+        made: tuple[tuple[Control, ...], Findings] = self.once(
+            ("controls", *asked, *_form(form)), {}, check
         )
         return made
 

@@ -25,17 +25,23 @@ def recipe_file(path: str | Path) -> Path:
     return given / RECIPE_FILE if given.is_dir() else given
 
 
-def _known_fields(location: KeyPath) -> list[str]:
-    """Field names of the section that an error location points into."""
+def _section_at(location: Sequence[Any]) -> type[BaseModel] | None:
+    """The section that a location names; None: a field, or nothing."""
     section: type[BaseModel] = Recipe
-    for name in location[:-1]:
-        annotation = section.model_fields[name].annotation if name in section.model_fields else None
-        parts = (annotation, *get_args(annotation))  # a section, or one that may be absent
-        models = [each for each in parts if isinstance(each, type) and issubclass(each, BaseModel)]
-        if not models:
-            return []
-        section = models[0]
-    return list(section.model_fields)
+    for name in location:
+        field = section.model_fields.get(str(name))
+        kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+        found = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not found:
+            return None
+        section = found[0]
+    return section
+
+
+def _field_of(location: Sequence[Any]) -> KeyPath:
+    """The field of an error's location, without the types and numbers within it."""
+    depth = 3 if _section_at(location[:2]) else 2
+    return tuple(map(str, location[:depth]))
 
 
 def _problem(
@@ -59,7 +65,8 @@ def _problem(
             f"{place}: {name} can't be used here: {reason}", "a field that can", "remove the key"
         )
     if error["type"] == "extra_forbidden":
-        known = _known_fields(location)
+        section = _section_at(location[:-1])
+        known = list(section.model_fields) if section else []
         hint = suggest(location[-1], known)
         return ConfigError(
             f"{place}: unknown key {name}{hint}",
@@ -127,7 +134,7 @@ class Draft:
         except ValidationError as error:
             fields: dict[KeyPath, list[Any]] = {}
             for item in error.errors():
-                fields.setdefault(tuple(map(str, item["loc"][:2])), []).append(item)
+                fields.setdefault(_field_of(item["loc"]), []).append(item)
             raise_problems(
                 [_problem(location, items, self.places) for location, items in fields.items()]
             )
@@ -161,8 +168,8 @@ class Draft:
         try:
             Recipe.model_validate(self.with_values({name: value}, {name: name}).content)
         except ValidationError as error:
-            path = tuple(name.split("."))[:2]
-            return all(tuple(map(str, item["loc"][:2])) != path for item in error.errors())
+            field = _field_of(name.split("."))
+            return all(_field_of(item["loc"]) != field for item in error.errors())
         return True
 
 

@@ -19,6 +19,7 @@ from ft_harness.report.document import one_line, text_of
 from ft_harness.report.explorer import Explorer, make_explorer
 from ft_harness.report.html_page import html_page
 from ft_harness.report.latex_page import latex_page, latex_table
+from ft_harness.report.limits_section import state_limits
 from ft_harness.report.markdown_page import markdown_page
 from ft_harness.report.perplexity_section import Outlier, Outliers
 from ft_harness.report.sweep_section import sweep_table
@@ -57,6 +58,7 @@ __all__ = [
     "render_markdown",
     "rows_json",
     "sized",
+    "state_limits",
     "state_untuned",
     "sweep_table",
     "table_names",
