@@ -14,7 +14,7 @@ import pytest
 
 from ft_harness.errors import ResourceError
 from ft_harness.evaluation import runner
-from ft_harness.pipeline import bench, preflight, runs
+from ft_harness.pipeline import bench, preflight, runs, stages
 from tests.builders.command import assert_three_lines
 
 SIZES = "sweep: {vary: {data.train_size: [16, 32], train.seed: [0, 1]}, reference: {data.train_size: 32}}"
@@ -78,11 +78,16 @@ def test_one_load_one_base_scoring_and_only_new_points(
     monkeypatch.setattr(
         preflight, "load_tasks", lambda *given: (read.append("data"), load_tasks(*given))[1]
     )
+    tokenised: list[str] = []
+    build = stages.build_training_set
+    monkeypatch.setattr(
+        stages, "build_training_set", lambda *given: (tokenised.append("rows"), build(*given))[1]
+    )
     recipe = write(SIZES)
     code, _, err = ft("sweep", recipe)
     assert code == 0, err
     assert len(loads) == 1
-    assert len(read) == 2  # one a training size, whatever the seeds
+    assert (len(read), len(tokenised)) == (2, 2)  # one a training size, whatever the seeds
     assert scored.count("base--tiny") == 2  # validation and test
     assert len(scored) == 2 + 4 * 2
     points = [f"mine-train_size_{size}-seed_{seed}" for seed in (0, 1) for size in (32, 16)]
@@ -95,11 +100,11 @@ def test_one_load_one_base_scoring_and_only_new_points(
     assert {row["tuned_subject"] for row in rows if row["tuned_subject"]} == set(points)
 
     # the grid is edited: a size more, and the seeds are the default's
-    write(SIZES.replace("[16, 32]", "[8, 16, 32]"))
+    write(SIZES.replace("[16, 32]", "[16, 24, 32]"))
     scored.clear()
     code, _, err = ft("sweep", recipe)
     assert code == 0, err
-    assert sorted(set(scored)) == ["mine-train_size_8-seed_0", "mine-train_size_8-seed_1"]
+    assert sorted(set(scored)) == ["mine-train_size_24-seed_0", "mine-train_size_24-seed_1"]
 
     # another field in the names: what has the same fingerprint is not trained again
     write(SIZES.replace("train.seed: [0, 1]", "train.seed: [0, 1], adapter.r: [4]"))
@@ -177,7 +182,7 @@ def test_no_point_starts_after_the_last_hour(ft, write, tmp_path: Path):
 def test_a_fault_of_one_point_is_found_before_any_runs(ft, write, no_model):
     code, _, err = ft("sweep", write("sweep: {vary: {data.train_size: [16, 6400]}}"))
     assert code == 3
-    assert_three_lines(err, "data.train_size is 6400")
+    assert_three_lines(err, "mine-train_size_6400: ", "data.train_size is 6400")
 
 
 def test_run_of_such_a_recipe_says_so_and_does_it(ft, write, tmp_path: Path):

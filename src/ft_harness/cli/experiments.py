@@ -31,6 +31,7 @@ from ft_harness.errors import raise_problems
 
 if TYPE_CHECKING:
     from ft_harness.comparison.aggregator import Study
+    from ft_harness.comparison.requirements import Requirement
     from ft_harness.pipeline.experiment import Experiment
     from ft_harness.records import Evaluation
     from ft_harness.sweep import Request
@@ -158,13 +159,12 @@ def run(
         _sweep(request, out, trust_task_code, planned)
         return
     experiment = _experiment(recipe, set_, out, name, trust_task_code)
-    from ft_harness.comparison.requirements import read_requirements
     from ft_harness.pipeline import dry_run, runs
 
     if planned["dry_run"] is not None:
         _print_estimate(dry_run.estimate(experiment, planned["dry_run"] or None))
         return
-    required = read_requirements(planned["require"])
+    required = _required(planned)
     study, path = runs.run([experiment], experiment.name, say, required)
     print_study(study, path)
     enforce(study, required)
@@ -191,6 +191,12 @@ def _request(recipe: Path, overrides: list[str], name: str | None, planned: Opti
     return make_request(recipe, name, overrides, planned)
 
 
+def _required(planned: Options) -> tuple[Requirement, ...]:
+    from ft_harness.comparison.requirements import read_requirements
+
+    return read_requirements(planned["require"])
+
+
 def _sweep(request: Request, out: Path, trust_task_code: bool, planned: Options) -> None:
     from ft_harness.pipeline import sweeps
 
@@ -198,13 +204,10 @@ def _sweep(request: Request, out: Path, trust_task_code: bool, planned: Options)
     if planned["dry_run"] is not None:
         _print_estimate(sweeps.estimate_sweep(found, planned["dry_run"] or None))
         return
-    from ft_harness.comparison.requirements import check_required, read_requirements
-
-    required = read_requirements(planned["require"])
+    required = _required(planned)
     study, path = sweeps.run_sweep(found, say, planned["max_hours"])
     print_study(study, path)
-    sweeps.check_sweep(study)
-    check_required(study, required)
+    sweeps.check_sweep(study, required)
     enforce(study, required)
 
 

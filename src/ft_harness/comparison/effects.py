@@ -214,8 +214,8 @@ def _find_overfitting(
             last = known[-1]
             if best is last:
                 return None
-            sides = (groups[repr(each.values)] for each, _ in (best, last))
-            return compare_settings(*sides, split, best[1].metric)
+            before, after = (groups[repr(each.values)] for each, _ in (best, last))
+            return compare_settings(before, after, split, best[1].metric)
     return None
 
 

@@ -113,16 +113,15 @@ class Bench:
         Raises:
             FtHarnessError: the fault, or a `ProblemsError` with all of them, each once.
         """
-        faults: dict[str, FtHarnessError] = {}
+        found: dict[str, list[tuple[str, FtHarnessError]]] = {}
         for point in points:
+            start = point.recipe if point.follows else self._scored(point)
             try:
-                start = point.recipe if point.follows else self._scored(point)
                 self.checked[point.name] = self._check(experiment_of(self.sweep, point, start))
-            except ProblemsError as error:
-                faults |= {each.what: each for each in error.problems}
             except FtHarnessError as error:
-                faults[error.what] = error
-        raise_problems(list(faults.values()))
+                for each in error.problems if isinstance(error, ProblemsError) else [error]:
+                    found.setdefault(each.what, []).append((point.name, each))
+        raise_problems([_name_points(each, len(points)) for each in found.values()])
 
     def run(self, point: Point) -> Outcome:
         """Train and score one point, or find it done.
@@ -232,6 +231,15 @@ class Bench:
         if line not in self._said:
             self._said.add(line)
             self.say(line)
+
+
+def _name_points(found: Sequence[tuple[str, FtHarnessError]], total: int) -> FtHarnessError:
+    """The fault with the points that have it, unless all of them do."""
+    first, error = found[0]
+    if len(found) == total:
+        return error
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return type(error)(f"{first}{more}: {error.what}", error.expected, error.action)
 
 
 def _check_room(plan: TrainingPlan) -> None:

@@ -11,6 +11,7 @@ from ft_harness.comparison.amounts import counted
 from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.choosing import choose
 from ft_harness.comparison.effects import Axes, Measured, measure_sweep
+from ft_harness.comparison.requirements import Requirement, check_required
 from ft_harness.comparison.settings import ChoiceMade, PointResult, SweepStudy
 from ft_harness.data.files import Split
 from ft_harness.errors import IncompleteError
@@ -84,11 +85,15 @@ def run_sweep(sweep: Sweep, say: Say, max_hours: float | None = None) -> tuple[S
     return study, path
 
 
-def check_sweep(study: Study) -> None:
+def check_sweep(study: Study, required: Sequence[Requirement] = ()) -> None:
     """Refuse to call a sweep done while points have no result.
+
+    Args:
+        required: what the caller will look for in the study.
 
     Raises:
         IncompleteError: some have none; the report says which, and why.
+        ConfigError: something is required that was not scored.
     """
     failed = study.sweep.failed() if study.sweep else []
     if failed:
@@ -99,6 +104,7 @@ def check_sweep(study: Study) -> None:
             "a result of every point; the others are saved and reported",
             "change what failed, or run the same command again: only these points are computed",
         )
+    check_required(study, required)
 
 
 def _splits_before_choice(sweep: Sweep) -> tuple[Split, ...] | None:

@@ -161,9 +161,10 @@ def _with_options(request: Request) -> Draft:
         vary[name] = list(range(first, first + request.seeds))
         said[name] = "--seeds"
     section = own | {"vary": vary} | ({} if trains else {"trains": False})
-    places = {("sweep", "vary", name): place for name, place in said.items()}
     changed = draft.with_values({"sweep": section}, {"sweep": "the command line"})
-    return Draft(changed.content, {**changed.places, **places})
+    places: dict[tuple[str, ...], str] = dict(changed.places)
+    places |= {("sweep", "vary", name): place for name, place in said.items()}
+    return Draft(changed.content, places)
 
 
 def _find_places(draft: Draft, section: SweepSection) -> dict[str, str]:
@@ -183,8 +184,8 @@ def _unknown_fields(places: Mapping[str, str], section: SweepSection) -> list[Ft
     known = [
         f"{name}.{field}"
         for name, each in Recipe.model_fields.items()
-        if name != "sweep" and hasattr(each.annotation, "model_fields")
-        for field in each.annotation.model_fields
+        if name != "sweep"
+        for field in getattr(each.annotation, "model_fields", ())
     ]
     faults: list[FtHarnessError] = []
     for name, place in places.items():
