@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -44,10 +44,7 @@ from ft_harness.training import check_unfinished, finished_card, parent_of
 
 
 def run(
-    experiments: Sequence[Experiment],
-    report_name: str,
-    say: Say,
-    require: Sequence[str] = (),
+    experiments: Sequence[Experiment], report_name: str, say: Say, require: Sequence[str] = ()
 ) -> tuple[Study, Path]:
     """Base, adapter and report for each experiment; they share one load of a base model.
 
@@ -68,9 +65,8 @@ def run(
         "a whole run", "ft-harness train RECIPE, then ft-harness eval RECIPE --adapter FOLDER,"
     )
     folder = reports_dir(experiments[0].out) / report_name
-    read_cases(
-        folder / CASES_FILE
-    )  # before anything is computed: a damaged one would end the run at its report
+    # before anything is computed: a damaged one would end the run at its report
+    read_cases(folder / CASES_FILE)
     required = read_requirements(require)
     checked = [prepare(experiment) for experiment in experiments]
     check_required(required, checked)
@@ -100,16 +96,28 @@ def run(
         )
         for each, found in zip(experiments, checked, strict=True)
     }
-    with compiled_templates():
-        study = explain(study, evaluations, folder, training=training)
-    explorer = find_explorer(study, evaluations)
-    path = write_report(
-        study, folder, outliers=find_outliers(study, evaluations), explorer=explorer
-    )
+    study, path = write_study(study, evaluations, folder, training)
     for made, experiment in zip(runs, experiments, strict=True):
         write_model_card(made, study, experiment.folder, say)
     check_complete(evaluations)
     return study, path
+
+
+def write_study(
+    study: Study,
+    evaluations: Sequence[Evaluation],
+    folder: Path,
+    training: Mapping[str, TrainingDocs] | None = None,
+) -> tuple[Study, Path]:
+    """The study with its cases explained, and the path of its report.
+
+    Args:
+        training: adapter -> the docs that it was trained on, where they are at hand.
+    """
+    with compiled_templates():
+        study = explain(study, evaluations, folder, training=training)
+    explorer, outliers = find_explorer(study, evaluations), find_outliers(study, evaluations)
+    return study, write_report(study, folder, outliers=outliers, explorer=explorer)
 
 
 def demo(out: Path, say: Say) -> tuple[Study, Path]:
