@@ -88,7 +88,8 @@ def test_eval_scores_them_too_and_the_reports_command_repeats_them(ft, made: lis
     }
     assert command == (
         "ft-harness eval adapters/my --adapter adapters/my --set "
-        f"'controls.tasks={json.dumps(sorted(CONTROLS))}' --set controls.limit=12"
+        f"'controls.tasks={json.dumps(sorted(CONTROLS))}' --set controls.num_fewshot=0 --set "
+        "controls.limit=12"
     )
     recipe, *given = made
     code, _, err = ft("eval", recipe, "--adapter", "adapters/my", *given)
@@ -125,7 +126,7 @@ def test_a_control_with_validation_docs_alone_warns_of_no_choice(
     ("given", "code", "words"),
     [
         ("controls.tasks=[control_texts]", 2, "no task control_texts; did you mean control_text?"),
-        ("controls.tasks=[control_text, control_text]", 2, "each task once"),
+        ("controls.tasks=[control_text, control_text]", 2, "each value of the list once"),
         ("controls.tasks=[demo_sentiment]", 2, "other tasks than demo_sentiment"),
         ("controls.tasks=control_text", 2, "controls.tasks is 'control_text'"),
         ("controls.limit=0", 2, "greater than or equal to 1"),

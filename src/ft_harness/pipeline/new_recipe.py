@@ -7,7 +7,7 @@ from pathlib import Path
 from ft_harness.errors import FtHarnessError
 from ft_harness.paths import adapters_dir
 from ft_harness.recipe import TrainSection, check_name, write_new_recipe
-from ft_harness.tasks.definition import TaskDefinition, find_task
+from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.loading import load_tasks
 
 # On the default model a step of 16 short rows takes about a third of a second on two cores, so
@@ -24,7 +24,7 @@ def init_recipe(name: str, task: str, include_path: str | None, out: Path) -> li
     """
     definition = find_task(task, include_path)
     folder = adapters_dir(out) / check_name(name)
-    if not _names_data(definition):  # the recipe's data.source will
+    if not definition.names_data:  # the recipe's data.source will
         return [str(write_new_recipe(folder, task, include_path))]
     try:
         rows = len(load_tasks(definition, ["train"])["train"].eval_docs)
@@ -39,9 +39,3 @@ def init_recipe(name: str, task: str, include_path: str | None, out: Path) -> li
     if most is None:
         return [str(path)]
     return [str(path), f"{size}; the recipe stops after {most} (train.max_steps)"]
-
-
-def _names_data(definition: TaskDefinition) -> bool:
-    content = definition.content
-    data = (content.get("dataset_kwargs") or {}).get("data") or {}
-    return bool(data.get("source") or content.get("dataset_path"))

@@ -55,6 +55,12 @@ class TaskDefinition:
         return bool(self.content.get("custom_dataset") == LOADER)
 
     @property
+    def names_data(self) -> bool:
+        """Whether the YAML names its data; else the options have to."""
+        data = (self.content.get("dataset_kwargs") or {}).get("data") or {}
+        return bool(data.get("source") or self.content.get("dataset_path"))
+
+    @property
     def splits(self) -> tuple[Split, ...]:
         """The splits that the YAML names; all of them where the options replace its data."""
         replaced = "data_source" in self.metadata and not self.uses_our_loader
