@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,28 @@ def failed(size: int, reason: str) -> Measured:
         is_reference=size == 400, reason=reason,
     )  # fmt: skip
     return Measured(point, {}, {})
+
+
+def test_fields_that_change_one_at_a_time_are_answered_one_by_one(measured):
+    """A paired group: the size changes five items of ten, the rate none, both together all."""
+    sides = {(400, 1e-3): [0] * 10, (200, 1e-3): [1] * 5 + [0] * 5, (400, 1e-4): [0] * 10}
+
+    def study_of(more: dict[tuple[int, float], list[int]]) -> SweepStudy:
+        points: list[Measured] = []
+        for number, ((size, rate), right) in enumerate((sides | more).items()):
+            made = measured(size, number, right)
+            values = {"data.train_size": size, "train.learning_rate": rate}
+            changed = {"values": values, "seeds": {"train.seed": 0}, "is_reference": number == 0}
+            points.append(replace(made, point=made.point.model_copy(update=changed)))
+        axes = Axes([["data.train_size", "train.learning_rate"]])
+        return measure_sweep("mine", axes, True, points)
+
+    size, rate = state_sweep(study_of({}))[-2:]
+    assert size.startswith("train_size makes no visible difference with learning_rate 0.001: at")
+    assert "from 200 to 400" in size
+    assert rate.startswith("learning_rate makes no visible difference with train_size 400: at")
+    *_, both = state_sweep(study_of({(200, 1e-4): [1] * 10}))
+    assert both.startswith("train_size and learning_rate")
 
 
 def test_one_seed_is_mcnemars_test_and_holm_over_the_settings(measured):

@@ -121,7 +121,8 @@ def _state_axis(sweep: SweepStudy, axis: Sequence[str]) -> list[str]:
     visible = [each for each in known if each.is_visible]
     largest = max(visible or known, key=lambda each: abs(each.change.delta or 0.0))
     said = _state_step(sweep, axis, largest)
-    others = f" with {_others(sweep, axis)}" if len(sweep.axes) > 1 else ""
+    rest = _others(sweep, axis)
+    others = f" with {rest}" if rest else ""
     if not visible:
         return [f"{names} makes no visible difference{others}: at most {said}."]
     count = "" if len(known) == 1 else f"; {len(visible)} of {len(known)} values differ visibly"
@@ -129,8 +130,9 @@ def _state_axis(sweep: SweepStudy, axis: Sequence[str]) -> list[str]:
 
 
 def _others(sweep: SweepStudy, axis: Sequence[str]) -> str:
+    """The reference's values of all that varies besides; "": nothing does."""
     rest = [name for group in sweep.axes for name in group if name not in axis]
-    return name_values(sweep.reference.values, rest)
+    return name_values(sweep.reference.values, rest) if rest else ""
 
 
 def _state_step(sweep: SweepStudy, axis: Sequence[str], effect: Effect) -> str:
