@@ -59,7 +59,7 @@ def test_fields_that_change_one_at_a_time_are_answered_one_by_one(measured):
     def study_of(more: dict[tuple[int, float], list[int]]) -> SweepStudy:
         points: list[Measured] = []
         for number, ((size, rate), right) in enumerate((sides | more).items()):
-            made = measured(size, number, right)
+            made = measured(size, number + 10 * len(more), right)
             values = {"data.train_size": size, "train.learning_rate": rate}
             changed = {"values": values, "seeds": {"train.seed": 0}, "is_reference": number == 0}
             points.append(replace(made, point=made.point.model_copy(update=changed)))
