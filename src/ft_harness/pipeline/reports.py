@@ -27,7 +27,13 @@ from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
 from ft_harness.paths import reports_dir
 from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers, write_cases
 from ft_harness.recipe import check_name
-from ft_harness.records import Evaluation, Found, describe_record, find_records
+from ft_harness.records import (
+    SCORES_FILE,
+    Evaluation,
+    Found,
+    describe_record,
+    find_records,
+)
 from ft_harness.records.adapter_files import read_history, read_lineage
 from ft_harness.records.adapter_folder import AdapterFolder
 from ft_harness.records.score_table import check_whole, write_scores
@@ -211,7 +217,7 @@ def _find(paths: Sequence[Path]) -> Found:
     kept: list[Evaluation] = []
     faults: list[str] = []
     for evaluation in found.evaluations:
-        if evaluation.record.foreign:
+        if evaluation.record.foreign and not (evaluation.folder / SCORES_FILE).exists():
             write_scores(evaluation)
         try:
             if (

@@ -60,19 +60,28 @@ class Evaluation(Frozen):
         Raises:
             InputError: the file is missing, damaged or of another schema.
         """
-        path = self.folder / SAMPLES_FILE
-        number = 0
-        try:
-            with gzip.open(path, "rt", encoding="utf-8") as lines:
-                for line in lines:
-                    number += 1
-                    yield Sample.model_validate_json(line)
-        except (OSError, EOFError, ValidationError) as error:
-            raise InputError(
-                f"{path}:{number}: samples can't be read ({type(error).__name__})",
-                "one JSON object per doc, as ft-harness writes them",
-                "delete this evaluation's folder and run the same command again",
-            ) from error
+        return stream_samples(self.folder)
+
+
+def stream_samples(folder: Path) -> Iterator[Sample]:
+    """The samples in an evaluation's folder, in their order.
+
+    Raises:
+        InputError: the file is missing, damaged or of another schema.
+    """
+    path = folder / SAMPLES_FILE
+    number = 0
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                number += 1
+                yield Sample.model_validate_json(line)
+    except (OSError, EOFError, ValidationError) as error:
+        raise InputError(
+            f"{path}:{number}: samples can't be read ({type(error).__name__})",
+            "one JSON object per doc, as ft-harness writes them",
+            "delete this evaluation's folder and run the same command again",
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,18 @@ _SECRET_NAME = re.compile(
 )
 # A token begins a word, or follows a JSON escape like \n. A URL's user part ends where its host's
 # path, its query or a JSON string does, so that nothing but the secret is removed from a JSON text.
-_SECRET_SHAPE = re.compile(
-    r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt]))"
-    r"(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,})"
-    r"""|(?<=://)[^/?#\s:@"'<>\\]+(?::[^/?#\s"'<>\\]*)?(?=@)"""
-)
+# Patterns begin with fixed text, and are searched only where it occurs: half as many seconds go
+# into writing a million samples.
+_TOKEN_STARTS = ("sk-", "hf_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_")
+_TOKENS = {
+    start: re.compile(
+        rf"{start}(?:(?<![A-Za-z0-9]{start})|(?<=\\[bfnrt]{start}))"
+        rf"[A-Za-z0-9{'_-' if start == 'sk-' else ''}]{{20,}}"
+    )
+    for start in _TOKEN_STARTS
+}
+_URL = "://"
+_URL_USER = re.compile(rf"""{_URL}[^/?#\s:@"'<>\\]+(?::[^/?#\s"'<>\\]*)?(?=@)""")
 _SHORTEST_SECRET = 8
 REDACTED = "[redacted]"
 _LEARNT: set[str] = set()
@@ -47,7 +54,10 @@ def redact(text: str) -> str:
     """The text without any secret known to this process or shaped like a token."""
     for secret in _known_secrets():
         text = text.replace(secret, REDACTED)
-    return _SECRET_SHAPE.sub(REDACTED, text)
+    for start, token in _TOKENS.items():
+        if start in text:
+            text = token.sub(REDACTED, text)
+    return _URL_USER.sub(f"{_URL}{REDACTED}", text) if _URL in text else text
 
 
 def redact_values(value: Any, names: Collection[str] = ()) -> Any:
