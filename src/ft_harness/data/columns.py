@@ -24,8 +24,13 @@ class Docs:
     @cached_property
     def characters(self) -> int:
         """Of their texts."""
-        every = (value for values in self.columns.values() for value in values)
-        return sum(len(value) for value in every if type(value) is str)
+        return sum(map(_count_characters, self.columns.values()))
+
+
+def _count_characters(values: Sequence[Any]) -> int:
+    if set(map(type, values)) == {str}:
+        return sum(map(len, values))
+    return sum(len(value) for value in values if type(value) is str)
 
 
 def make_docs(docs: Sequence[Mapping[str, Any]]) -> Docs:

@@ -25,7 +25,7 @@ from ft_harness.records.score_columns import GZIP_FORMAT, TEXTS, ScoreColumns
 from ft_harness.storage import GZIP_LINES, sha256_once
 
 Array = NDArray[np.float64]
-_SMALL_BYTES = 1 << 17  # a scores.parquet of some thousand items
+_SMALL_BYTES = 1 << 15  # a scores.parquet of some hundred items
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ def _read_file(path: Path, *states: tuple[int, int, int]) -> Outcomes | None:
     return Outcomes(path.parent, texts, columns, partial(_read_column, file))
 
 
-_read_small = lru_cache(maxsize=256)(_read_file)
+_read_small = lru_cache(maxsize=1024)(_read_file)
 
 
 def check_whole(evaluation: Evaluation) -> None:

@@ -109,10 +109,14 @@ def confidence(sample: Sample, measure: Measure) -> Confidence:
             sample.value(measure, sums[half:] + np.outer(high, weights[half:]).T),
         ]
     )
-    values = values[np.isfinite(values)]
+    is_defined = np.isfinite(values)
+    if not is_defined.all():
+        values = values[is_defined]
     if len(values) < (1 - _MAX_UNDEFINED) * len(sums):
         return _NONE
-    return _read(observed + shape.stretch * (values - observed), shape)
+    if shape.stretch > 1:
+        values = observed + shape.stretch * (values - observed)
+    return _read(values, shape)
 
 
 def _read(values: Array, shape: _Shape) -> Confidence:
