@@ -463,7 +463,7 @@ def test_the_section_on_data():
     for said in (
         "- no item of validation occurs in train, exact or near",
         "- 10 of 300 test docs also occur among the training docs: 7 exact (6 with the same answer), 3 near",
-        "- train.csv: of 1300 rows 99 were left out for their label, 1 for a null or empty field",
+        "- `train.csv`: of 1300 rows 99 were left out for their label, 1 for bad fields",
     ):
         assert said in text
     assert page.headings == ["With and without the overlap"]
@@ -549,7 +549,7 @@ def test_what_was_not_measured_is_said():
         "snli_lora: whether test items occur in its training data was not checked.",
         "squad_lora: whether test items occur in its training data was not checked.",
         "One training seed: the intervals cover the choice of items, and say nothing of other seeds.",
-        "No control task was scored: what the training cost on other tasks is not known.",
+        "No control task was scored: what the training cost on other tasks is not known (controls in the recipe).",
     ]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ft_harness.data.answer_pairs import PROMPT, read_pair
 from ft_harness.data.columns import CHARACTERS, Docs, make_docs, read_columns
 from ft_harness.data.files import Row, Rows
 from ft_harness.data.labels import LabelIndex, plain_label
@@ -126,7 +127,8 @@ class DocReader:
         keys = tuple(rows[0])
         plan = part.plans.get(keys) if self._accepted else [(key, key) for key in keys]
         is_faulty = part.absent or (part.bad and not options.skip_bad_rows)
-        if not plan or is_faulty or options.group_by or options.optional or self._dropped:
+        by_row = options.group_by or options.optional or options.pairs or self._dropped
+        if not plan or is_faulty or by_row:
             return None
         columns = read_columns(rows, plan)
         if columns is None:
@@ -195,6 +197,10 @@ class DocReader:
                 name: read_value(doc.pop(name, None), place, name) for name in options.optional
             }
             fault = read_fields(doc, place)
+            if options.pairs:
+                given = {name: value for name, value in extras.items() if value is not None}
+                doc, extras = {PROMPT: "", **doc, **given}, {}
+                fault = fault or read_pair(doc)
             group = self._group_of(row, doc, part.where) if options.group_by else None
             if group is not None:
                 fault = fault or missing(*group)

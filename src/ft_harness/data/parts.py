@@ -22,7 +22,7 @@ class RowLoss:
         where: the file, or the hub's data set and split.
         rows: rows read.
         dropped: rows left out for their label (`drop_labels`).
-        bad: rows left out for a null or empty field (`skip_bad_rows`).
+        bad: rows left out for a null or empty field, or equal answers (`skip_bad_rows`).
     """
 
     where: str
@@ -81,5 +81,5 @@ class Part:
         """`file:2: the field text is null`, and how many rows have such a fault, with the first
         of their places."""
         places = ", ".join(self.bad_places) + ", ..." * (self.bad > len(self.bad_places))
-        more = f" ({self.bad} rows with null or empty fields: {places})" if self.bad > 1 else ""
+        more = f" ({self.bad} rows with such a fault: {places})" if self.bad > 1 else ""
         return f"{self.bad_places[0]}: {self.fault}{more}"

@@ -25,7 +25,7 @@ from ft_harness.records.score_columns import GZIP_FORMAT, TEXTS, ScoreColumns
 from ft_harness.storage import GZIP_LINES, sha256_once
 
 Array = NDArray[np.float64]
-_SMALL_BYTES = 1 << 15  # a scores.parquet of some hundred items
+_SMALL_BYTES = 1 << 15  # scores or samples, packed, of some hundred items
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +56,15 @@ def read_outcomes(evaluation: Evaluation) -> Outcomes:
     """From scores.parquet where it is of these very samples, else from the samples.
 
     Raises:
-        InputError: the samples can't be read, statistics of a metric differ in length, or docs lack
-            the cluster field.
+        InputError: the samples are not as they were written or can't be read, statistics of a
+            metric differ in length, or docs lack the cluster field.
     """
+    evaluation.check_file(SAMPLES_FILE)
     samples, scores = evaluation.folder / SAMPLES_FILE, evaluation.folder / SCORES_FILE
-    with suppress(OSError):
-        if (found := _read_scores(scores, _state_of(scores), _state_of(samples))) is not None:
-            return found
+    if find_damage(evaluation) is None:
+        with suppress(OSError):
+            if (found := _read_scores(scores, _state_of(scores), _state_of(samples))) is not None:
+                return found
     table, columns = _gather(evaluation).table()
     return Outcomes(evaluation.folder, table, columns, lambda _: table)
 
@@ -111,6 +113,17 @@ def check_whole(evaluation: Evaluation) -> None:
         )
 
 
+def find_damage(evaluation: Evaluation) -> str | None:
+    """What is wrong with scores.parquet, which is not needed where the samples are whole; None:
+    nothing, or it isn't known how it was written."""
+    try:
+        if (evaluation.folder / SCORES_FILE).exists():
+            evaluation.check_file(SCORES_FILE)
+    except InputError as error:
+        return f"{error.what}; the numbers are those of {SAMPLES_FILE}"
+    return None
+
+
 def _open(path: Path) -> tuple[Any, Mapping[bytes, bytes]] | None:
     """(scores.parquet, its metadata); None if it is missing, damaged, or of other samples than
     those next to it."""
@@ -119,7 +132,7 @@ def _open(path: Path) -> tuple[Any, Mapping[bytes, bytes]] | None:
         metadata = file.schema_arrow.metadata or {}
         if metadata.get(b"samples_sha256") != sha256_once(path.with_name(SAMPLES_FILE)).encode():
             return None
-    except (OSError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException):
         return None
     return file, metadata
 
@@ -144,14 +157,13 @@ def scan_samples(evaluation: Evaluation, keys: Collection[str]) -> Iterator[Samp
     Raises:
         InputError: the samples can't be read.
     """
-    path = evaluation.folder / SCORES_FILE
-    with suppress(OSError):
-        states = _state_of(path), _state_of(path.with_name(SAMPLES_FILE))
-        if states[0][0] <= _SMALL_BYTES:
-            few = _read_few(evaluation.folder, *states)
-            yield from (few[key] for key in few if key in keys)
-            return
-    opened = _open(path)
+    evaluation.check_file(SAMPLES_FILE)
+    samples = evaluation.folder / SAMPLES_FILE
+    if samples.exists() and samples.stat().st_size <= _SMALL_BYTES:
+        few = _read_few(evaluation.folder, _state_of(samples))
+        yield from (few[key] for key in few if key in keys)
+        return
+    opened = None if find_damage(evaluation) else _open(evaluation.folder / SCORES_FILE)
     starts = json.loads(opened[1][b"members"]) if opened else None
     if not opened or not starts:
         yield from (sample for sample in evaluation.samples() if sample.item_key in keys)
@@ -176,7 +188,7 @@ def scan_samples(evaluation: Evaluation, keys: Collection[str]) -> Iterator[Samp
 
 
 @lru_cache(maxsize=64)
-def _read_few(folder: Path, *_: tuple[int, int, int]) -> dict[str, Sample]:
+def _read_few(folder: Path, _: tuple[int, int, int]) -> dict[str, Sample]:
     """All samples of a small evaluation, in their order; kept as its outcomes are."""
     return {sample.item_key: sample for sample in stream_samples(folder)}
 
