@@ -22,10 +22,10 @@ from ft_harness.models.memory import attempt
 from ft_harness.tasks.pair_examples import PairExample
 from ft_harness.training.batches import Share
 from ft_harness.training.guards import not_finite
+from ft_harness.training.likelihoods import TokenLikelihoods
 from ft_harness.training.numerics import autocast, undisturbed
 from ft_harness.training.objectives import (
     make_pair_collate,
-    make_token_likelihoods,
     pair_likelihoods,
 )
 from ft_harness.training.plan import TrainingPlan
@@ -87,7 +87,7 @@ def _measure(
     plan: TrainingPlan, model: Any, splits: Sequence[Sequence[PairExample]], share: Share
 ) -> list[torch.Tensor]:
     """[rows, 2] of each split, float32 on the CPU. Every process takes part in as many batches."""
-    likelihoods = make_token_likelihoods(plan.base.model)
+    likelihoods = TokenLikelihoods(plan.base.model)
     collate = make_pair_collate(plan.base.tokenizer.pad_token_id)
 
     def measure(rows: Sequence[PairExample]) -> torch.Tensor:
