@@ -1,12 +1,12 @@
 """Learning from pairs: ours and TRL's DPOTrainer in one run, each in processes of its own, in turn.
 
-    python benchmarks/preference.py --data DIR [--quick] [--rows 160] [--repeats 3]
+    python benchmarks/preference.py --data DIR [--quick] [--rows 96] [--repeats 3]
                                     [--models 42M/32k 150M/256k] [--batches 16 4] [--log FILE]
     python benchmarks/preference.py --agree
 
 `DIR` holds `tokenizers/gpt2` and `imdb/imdb_train.jsonl.gz`. Random Llamas (see random_llamas.py)
-learn pairs made of reviews for one epoch: the prompt is a review's first 120 words, the chosen
-answer what follows, the rejected one what follows in another review (20 to 100 words each). LoRA
+learn pairs made of reviews for one epoch: the prompt is a review's first 80 words, the chosen
+answer what follows, the rejected one what follows in another review (15 to 60 words each). LoRA
 r 16 on all linear layers from the same start, 16 pairs a step, AdamW, beta 0.1, the same token ids,
 in the same steps of pairs of like length. Both compute the references once, before the training;
 TRL (`pip install trl`) with `precompute_ref_log_probs`, without gradient checkpointing, weights in
@@ -38,7 +38,7 @@ from random_llamas import SIZES, build_model, load_tokenizer
 
 SIDES = ("ours", "trl")
 STEP, BETA, LEARNING_RATE = 16, 0.1, 1e-4
-QUICK_ROWS = 48
+QUICK_ROWS = 32
 LOSSES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # ours, TRL's
     "sigmoid": ({}, {"loss_type": ["sigmoid"]}),
     "sigmoid, label_smoothing": (
@@ -58,13 +58,13 @@ def write_pairs(data: Path, target: Path, rows: int) -> None:
     """Pairs of IMDB reviews, the same for each call."""
     with gzip.open(data / "imdb" / "imdb_train.jsonl.gz", "rt", encoding="utf-8") as lines:
         texts = [json.loads(line)["text"].split() for line in islice(lines, 4 * rows)]
-    long = [words for words in texts if len(words) > 240][: rows + 1]
+    long = [words for words in texts if len(words) > 160][: rows + 1]
     with target.open("w", encoding="utf-8") as file:
         for number in range(len(long) - 1):
-            sizes = [20 + (37 * number + 50 * side) % 81 for side in range(2)]
-            answers = [" ".join(long[number + side][120 : 120 + sizes[side]]) for side in range(2)]
+            sizes = [15 + (37 * number + 23 * side) % 46 for side in range(2)]
+            answers = [" ".join(long[number + side][80 : 80 + sizes[side]]) for side in range(2)]
             pair = {
-                "prompt": " ".join(long[number][:120]),
+                "prompt": " ".join(long[number][:80]),
                 "chosen": answers[0],
                 "rejected": answers[1],
             }
@@ -334,7 +334,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--rows", type=int, default=160)
+    parser.add_argument("--rows", type=int, default=96)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--batches", nargs="+", type=int, default=[16, 4])

@@ -88,7 +88,7 @@ def sums_of(preference: dict, found: list[list[float]], reference: list[list[flo
         PreferenceSection(**preference), lambda model, inputs, labels: values.flatten(0, 1)
     )
     inputs = {"input_ids": labels, "reference": torch.tensor(reference)}
-    return loss(None, inputs, labels).tolist(), loss.count({"labels": labels})
+    return loss(None, inputs, labels).tolist(), loss.counts({"labels": labels})
 
 
 # ratios 1 and -1: a gap of 2; then 0.5 and 1.5: a gap of -1
@@ -143,7 +143,7 @@ def test_the_example_of_the_docs():
         ({"loss": "sigmoid_norm"}, "= 0.6604"),
     ):
         (loss, right, margin), _ = sums_of(preference, *pair)
-        assert loss == pytest.approx(float(said[2:]), rel=1e-4)
+        assert loss == pytest.approx(float(said[2:]), rel=2e-4)
         assert (right, margin) == pytest.approx((1, 0.35))
         assert said in page
     (_, own, *_), _ = sums_of({"sft_weight": 0.3}, *pair)
@@ -156,7 +156,7 @@ def test_a_tie_is_half_and_no_pair_is_nothing():
     objective_batch = make_pair_collate(0)([])
     assert objective_batch["input_ids"].shape == (1, 2, 1)
     loss = PreferenceLoss(PreferenceSection(sft_weight=1), lambda *_: torch.zeros(2, 1))
-    assert loss.count(objective_batch) == [0, 0]
+    assert loss.counts(objective_batch) == [0, 0]
     labels = objective_batch.pop("labels")
     assert loss(None, objective_batch, labels).tolist() == [0, 0, 0, 0]
 
@@ -319,7 +319,7 @@ def test_a_model_that_changes_its_logits_is_seen(tmp_path: Path):
     found = measure(base.model, {"input_ids": rows}, labels)
     assert measure._in_chunks is False
     exact = base.model(rows).logits.float().log_softmax(-1)
-    assert found[0, 2:].tolist() == pytest.approx([float(exact[0, 2, 8]), float(exact[0, 3, 9])])
+    assert found[0, 2:].tolist() == pytest.approx(exact[0, [2, 3], [8, 9]].tolist())
     assert isinstance(base.model.get_output_embeddings(), torch.nn.Linear)
 
 

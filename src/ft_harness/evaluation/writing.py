@@ -42,7 +42,7 @@ def keep_generations(state: ModelState, job: Job, folder: Path) -> None:
     ]
     lm = make_lm(state.base, job.settings.batch_size or 1, job.settings.seed or 0)
     try:
-        texts = lm.generate_until(requests, disable_tqdm=True)
+        texts: list[Any] = lm.generate_until(requests, disable_tqdm=True)
     except ResourceError:
         return
     items = {

@@ -90,7 +90,9 @@ class TokenLikelihoods:
             with without_head(self._model) as head:
                 hidden = self._target_logits(model, inputs, trained)  # [targets, H]
             learns = torch.is_grad_enabled() and hidden.requires_grad
-            found = _HeadInChunks.apply(hidden, head.weight, head.bias, targets, learns)
+            found = _HeadInChunks.apply(  # type: ignore[no-untyped-call]
+                hidden, head.weight, head.bias, targets, learns
+            )
         else:
             logits = self._target_logits(model, inputs, trained).float()
             found = -torch.nn.functional.cross_entropy(logits, targets, reduction="none")

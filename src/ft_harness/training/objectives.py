@@ -31,14 +31,14 @@ class Objective(NamedTuple):
             without a target.
         sums: (model, batch without labels, labels) -> [K + M]: K parts of the loss, each summed
             over its own kind of target, and the scores, summed over the first kind.
-        count: targets of a batch, of each of the K kinds: tokens that carry loss, rows with a
+        counts: targets of a batch, of each of the K kinds: tokens that carry loss, rows with a
             label, pairs.
         scores: names of the M scores, which only evaluations look at.
     """
 
     collate: Callable[[Sequence[Any]], Batch]
     sums: Callable[[Any, Batch, Any], torch.Tensor]
-    count: Callable[[Batch], list[int]]
+    counts: Callable[[Batch], list[int]]
     scores: tuple[str, ...] = ()
 
     def mean_loss(
@@ -46,7 +46,7 @@ class Objective(NamedTuple):
     ) -> torch.Tensor:
         """The loss of a batch, labels taken out of it, by target: its own, or those of the whole
         step."""
-        by = self.count(batch) if targets is None else targets
+        by = self.counts(batch) if targets is None else targets
         labels = batch.pop("labels")
         sums = self.sums(model, batch, labels)
         parts = [sums[kind] / number for kind, number in enumerate(by)]
@@ -62,7 +62,7 @@ def make_objective(base: BaseModel, preference: PreferenceSection | None = None)
     padding = base.tokenizer.pad_token_id
     if preference is not None:
         loss = PreferenceLoss(preference, TokenLikelihoods(base.model))
-        return Objective(make_pair_collate(padding), loss, loss.count, _REWARDS)
+        return Objective(make_pair_collate(padding), loss, loss.counts, _REWARDS)
     if base.head is not None:
         return Objective(make_head_collate(padding, base.head), head_loss, count_targets)
     return Objective(make_collate(padding), make_answer_loss(base.model), count_targets)
@@ -161,7 +161,7 @@ class PreferenceLoss:
         parts += [torch.where(is_pair, right, 0.0).sum(), self.settings.beta * gaps.sum()]
         return torch.stack(parts)
 
-    def count(self, batch: Batch) -> list[int]:
+    def counts(self, batch: Batch) -> list[int]:
         """Pairs; with `sft_weight` also the tokens of their chosen answers."""
         trained = batch["labels"] != -100
         pairs = int(trained.any(-1).all(-1).sum())
@@ -214,7 +214,7 @@ def make_pair_collate(pad_token_id: int) -> Callable[[Sequence[PairExample]], Ba
             "attention_mask": pad([[1] * len(row) for row in inputs], 0),
             "labels": pad(labels, -100),
         }
-        paired = {name: values.unflatten(0, (-1, 2)) for name, values in batch.items()}
+        paired = {name: values.view(-1, 2, values.shape[-1]) for name, values in batch.items()}
         return paired | {"reference": torch.tensor(references)}
 
     return collate

@@ -54,14 +54,14 @@ def with_references(
     data = plan.data
     splits = [getattr(data, name) for name in _SPLITS]
     known = _measure(plan, model, splits, share) if start is None else _read(start, splits)
-    pairs = {
-        name: [
+    examples, validation = (
+        [
             replace(pair, reference=(chosen, rejected))
             for pair, (chosen, rejected) in zip(split, values.tolist(), strict=True)
         ]
-        for name, split, values in zip(_SPLITS, splits, known, strict=True)
-    }
-    return replace(plan, data=replace(data, **pairs))
+        for split, values in zip(splits, known, strict=True)
+    )
+    return replace(plan, data=replace(data, examples=examples, validation=validation))
 
 
 def write_references(plan: TrainingPlan, checkpoint: Path) -> None:
@@ -115,7 +115,7 @@ def _measure(
     whole = torch.tensor([known[number] for number in range(len(rows))])
     if not torch.isfinite(whole).all():
         raise not_finite("reference's log-likelihood", 0, plan.recipe.train.learning_rate)
-    return list(whole.split([len(split) for split in splits]))
+    return [*torch.split(whole, [len(split) for split in splits])]
 
 
 def _in_parts(
