@@ -98,7 +98,7 @@ def test_an_unknown_section_names_the_known_ones(tmp_path: Path):
     with pytest.raises(ConfigError) as caught:
         load_recipe(write(tmp_path, MINIMAL + "quantisation: {bits: 4}\n"))
     assert caught.value.what == f"{tmp_path / RECIPE_FILE}:2: unknown key quantisation"
-    assert caught.value.expected == "one of model, task, data, adapter, train, eval"
+    assert caught.value.expected == "one of model, task, data, adapter, train, eval, sweep"
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_the_last_override_wins_over_the_file(tmp_path: Path):
 def test_no_adapter_is_a_value_of_the_whole_section(tmp_path: Path):
     path = write(tmp_path, MINIMAL + "adapter: {r: 4}\n")
     assert load_recipe(path, ["adapter=none"]).adapter.all_weights
-    with pytest.raises(ConfigError, match=r"--set adapter\.r: adapter is no section"):
+    with pytest.raises(ConfigError, match=r"--set adapter\.r=8: adapter is no section"):
         load_recipe(path, ["adapter=none", "adapter.r=8"])
 
 
@@ -238,7 +238,7 @@ def test_no_adapter_is_a_value_of_the_whole_section(tmp_path: Path):
         ("seed=1", "--set seed=1"),
         ("train.seed", "--set train.seed"),
         ("eval.splits=[test", "--set eval.splits=[test: not valid YAML"),
-        ("task.name.x=1", "--set task.name.x: name is no section"),
+        ("task.name.x=1", "--set task.name.x=1: name is no section"),
     ],
 )
 def test_a_wrong_override_is_named(setting: str, what: str, tmp_path: Path):

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from ft_harness.models.adapters import read_card
-from ft_harness.models.base_model import BaseModel, fitting_dtype, load_base_model, sixteen_bits
+from ft_harness.models.base_model import BaseModel, fitting_dtype, load_base_model
+from ft_harness.models.number_formats import sixteen_bits
 from ft_harness.recipe import Recipe
 from ft_harness.tasks.examples import Example
 from ft_harness.training import TrainingPlan, TrainingSet, train

@@ -129,12 +129,18 @@ class Measurement:
             self.scored(name)
         return self._unscored[key]
 
+    def values(self, name: str) -> tuple[float | None, float | None]:
+        """One metric on base and tuned; None where undefined."""
+        metric, n = find_metric(name), len(self.scored(name)[0])
+        before, after = (metric.value_of(sums, n) for sums in self._add_up(name))
+        return before, after
+
     def difference(self, name: str) -> Difference:
         """One metric on base and tuned, and their difference."""
         metric = find_metric(name)
         base, tuned, clusters = self.scored(name)
         number = None if clusters is None else int(clusters.max()) + 1
-        before, after = (metric.value_of(sums, len(base)) for sums in self._add_up(name))
+        before, after = self.values(name)
         if before is None or after is None:
             return Difference(before, after, len(base), number, no_interval="undefined")
         measured = Difference(before, after, len(base), number, after - before)

@@ -180,6 +180,16 @@ def state_family(family: FamilyOf) -> str:
     )
 
 
+def state_controls(study: Study) -> str:
+    """How many comparisons with control tasks came out worse, and what the others don't prove."""
+    controls = [each.headline for each in study.comparisons if each.role == "control task"]
+    worse = [row.task for row in controls if row.verdict == "worse"]
+    if not worse:
+        return f"None of {len(controls)} is shown to be worse, which does not prove that all held."
+    named = ", ".join(dict.fromkeys(worse))
+    return f"{len(worse)} of {len(controls)} got worse: {named}."
+
+
 def state_repeats(repeats: Repeats) -> str:
     """What several seeds came to, and how much of the uncertainty is theirs."""
     metric, count = repeats.metric, len(repeats.seeds)

@@ -28,6 +28,7 @@ from ft_harness.recipe import (
     recipe_file,
     recipe_of_task,
 )
+from ft_harness.sweep import Request, read_grid
 from ft_harness.tasks.definition import TaskDefinition, find_task
 from ft_harness.tasks.examples import (
     Example,
@@ -115,6 +116,9 @@ def _check_recipe(path: str, options: CheckOptions, found: Findings) -> None:
         options.command,
         trust_task_code=options.trust_task_code,
     )
+    if experiment.recipe.sweep is not None:
+        request = Request(Path(path), experiment.name, options.overrides)
+        found.facts.append(f"a sweep of {counted(len(read_grid(request).points), 'point')}")
     checked = check_experiment(experiment, trains=True, privacy=options.privacy, findings=found)
     decodings = [protocol.decoding for protocol in experiment.recipe.eval.protocols()]
     found.add(check_gold(checked.tasks, checked.form, decodings))

@@ -18,7 +18,7 @@ from ft_harness.models.base_model import BaseModel
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.recipe import Recipe, differences
 from ft_harness.records import Ancestor, Card, ModelInfo, item_hash
-from ft_harness.storage import canonical_json, sha256_text
+from ft_harness.storage import canonical_json, redact_values, sha256_text
 from ft_harness.tasks.examples import (
     Example,
     build_examples,
@@ -197,7 +197,7 @@ def finished_card(plan: TrainingPlan, folder: Path) -> Card | None:
         return None
     recorded = Recipe.model_validate(card.recipe)  # fields it did not know have their default
     made_of = {"training_version": card.training_version, **_made_of(recorded, card.model, card)}
-    found = differences(made_of, plan.identity())
+    found = differences(redact_values(made_of), redact_values(plan.identity()))
     if not found:
         return card
     raise InputError(

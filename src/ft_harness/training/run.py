@@ -15,6 +15,7 @@ from ft_harness.models.adapters import AdapterFolder, read_history, write_card
 from ft_harness.models.heads import write_init
 from ft_harness.models.memory import reset_peaks
 from ft_harness.records import Card, HistoryEntry
+from ft_harness.records.adapter_files import hash_histories
 from ft_harness.records.provenance import snapshot
 from ft_harness.training.adapter_model import save_weights, trained_model
 from ft_harness.training.checkpoints import CHECKPOINTS, open_checkpoints
@@ -110,6 +111,7 @@ def _card(
         lineage=list(data.lineage),
         provenance=snapshot(),
         files=AdapterFolder(folder).hashes,
+        histories=hash_histories(folder),
         **found,
     )
 

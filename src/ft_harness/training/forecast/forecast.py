@@ -17,17 +17,16 @@ from ft_harness import processes
 from ft_harness.errors import ConfigError, FtHarnessError
 from ft_harness.models import quantization
 from ft_harness.models.base_model import (
-    SIXTEEN_BITS,
     BaseModel,
     empty_model,
     fitting_dtype,
     load_config,
     load_context,
     load_tokenizer,
-    stored_dtype,
 )
 from ft_harness.models.heads import Head, HeadPlan, own_modules
 from ft_harness.models.memory import free_memory_bytes, rss_bytes
+from ft_harness.models.number_formats import SIXTEEN_BITS, stored_dtype
 from ft_harness.recipe import ModelSection, Recipe
 from ft_harness.records import ModelInfo
 from ft_harness.tasks.examples import Example
