@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ft_harness.errors import FtHarnessError
 from ft_harness.paths import adapters_dir
@@ -24,8 +25,10 @@ def init_recipe(name: str, task: str, include_path: str | None, out: Path) -> li
     """
     definition = find_task(task, include_path)
     folder = adapters_dir(out) / check_name(name)
-    if not _names_data(definition):  # the recipe's data.source will
-        return [str(write_new_recipe(folder, task, include_path))]
+    data = _data_of(definition)
+    pairs = bool(data.get("pairs"))
+    if not (data.get("source") or definition.content.get("dataset_path")):
+        return [str(write_new_recipe(folder, task, include_path, pairs=pairs))]  # data.source will
     try:
         rows = len(load_tasks(definition, ["train"])["train"].eval_docs)
     except FtHarnessError as error:
@@ -35,13 +38,12 @@ def init_recipe(name: str, task: str, include_path: str | None, out: Path) -> li
         steps = TrainSection().planned_steps(rows)
         size = f"{rows:,} training rows are {steps:,} steps in {_EPOCHS:g} epochs"
     most = _MOST_STEPS if steps is None or steps > _MOST_STEPS else None
-    path = write_new_recipe(folder, task, include_path, most)
+    path = write_new_recipe(folder, task, include_path, most, pairs=pairs)
     if most is None:
         return [str(path)]
     return [str(path), f"{size}; the recipe stops after {most} (train.max_steps)"]
 
 
-def _names_data(definition: TaskDefinition) -> bool:
-    content = definition.content
-    data = (content.get("dataset_kwargs") or {}).get("data") or {}
-    return bool(data.get("source") or content.get("dataset_path"))
+def _data_of(definition: TaskDefinition) -> dict[str, Any]:
+    """The options of our loader that the task's YAML names."""
+    return (definition.content.get("dataset_kwargs") or {}).get("data") or {}
