@@ -61,6 +61,15 @@ SourceOption = Annotated[
 TrustOption = Annotated[
     bool, typer.Option("--trust-task-code", help="run the code that a task from elsewhere names")
 ]
+RequireOption = Annotated[
+    list[str],
+    typer.Option(
+        "--require",
+        metavar="CONDITION",
+        help="exit 1 unless the whole interval meets it: acc>=+2, controls>=-1, classes>=-5, "
+        "token_ppl<=-5% (repeatable)",
+    ),
+]
 HERE = Path()
 _STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from ft_harness.cli.app import show
+from ft_harness.cli.app import say, show
 from ft_harness.comparison.aggregator import Comparison, Row, Study
 from ft_harness.comparison.answers import state_sweep
 from ft_harness.comparison.features import TITLES, features_of
+from ft_harness.comparison.requirements import judge, read_requirements
 from ft_harness.comparison.sentences import state_study
 from ft_harness.comparison.settings import SweepStudy
 from ft_harness.report import (
@@ -115,6 +116,14 @@ def _print_paths(path: Path) -> None:
     for page in pages:
         if page == path or page.is_file():
             show(str(page))
+
+
+def say_requirements(study: Study, require: Sequence[str]) -> bool:
+    """Say how each requirement came out; whether all are met."""
+    verdicts = judge(study, read_requirements(require))
+    for _, sentence in verdicts:
+        say(sentence)
+    return all(is_met for is_met, _ in verdicts)
 
 
 def _list_rows(study: Study, compared: Sequence[tuple[Comparison, Row]]) -> _Lines:

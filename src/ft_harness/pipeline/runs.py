@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from ft_harness import processes
 from ft_harness.comparison.aggregator import AdapterRun, Study, aggregate
 from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.power import power_of_run
-from ft_harness.comparison.requirements import Requirement, check_names
+from ft_harness.comparison.requirements import read_requirements
 from ft_harness.comparison.sentences import state_power
 from ft_harness.errors import InputError, raise_problems
 from ft_harness.evaluation import check_complete
@@ -24,7 +24,7 @@ from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.paths import reports_dir
 from ft_harness.pipeline.experiment import Experiment, demo_experiments
 from ft_harness.pipeline.explanations import TrainingDocs, explain, find_explorer, find_outliers
-from ft_harness.pipeline.preflight import Checked
+from ft_harness.pipeline.preflight import Checked, check_required
 from ft_harness.pipeline.publication import card_of_folder, write_model_card
 from ft_harness.pipeline.reports import write_report
 from ft_harness.pipeline.stages import (
@@ -44,23 +44,20 @@ from ft_harness.training import check_unfinished, finished_card, parent_of
 
 
 def run(
-    experiments: Sequence[Experiment],
-    report_name: str,
-    say: Say,
-    required: Sequence[Requirement] = (),
+    experiments: Sequence[Experiment], report_name: str, say: Say, require: Sequence[str] = ()
 ) -> tuple[Study, Path]:
     """Base, adapter and report for each experiment; they share one load of a base model.
 
     Whatever is finished is reused, so the same call again continues.
 
     Args:
-        required: what the caller will look for in the study; it must be scored.
+        require: what the caller will look for in the study; it must be scored.
 
     Returns:
         The study and the path of its report.
 
     Raises:
-        ConfigError: something is required that is not scored.
+        ConfigError: what is required can't be read, or is not scored.
         IncompleteError: memory was not enough for some items; the report is there and leaves their
             evaluations out.
     """
@@ -68,13 +65,11 @@ def run(
         "a whole run", "ft-harness train RECIPE, then ft-harness eval RECIPE --adapter FOLDER,"
     )
     folder = reports_dir(experiments[0].out) / report_name
-    read_cases(
-        folder / CASES_FILE
-    )  # before anything is computed: a damaged one would end the run at its report
+    # before anything is computed: a damaged one would end the run at its report
+    read_cases(folder / CASES_FILE)
+    required = read_requirements(require)
     checked = [prepare(experiment) for experiment in experiments]
-    for found in checked:
-        metrics = next(iter(found.tasks.values())).higher_is_better()
-        check_names(required, metrics, has_controls=bool(found.controls))
+    check_required(required, checked)
     loaded: dict[str, BaseModel] = {}
     evaluations: list[Evaluation] = []
     runs: list[AdapterRun] = []
@@ -101,16 +96,28 @@ def run(
         )
         for each, found in zip(experiments, checked, strict=True)
     }
-    with compiled_templates():
-        study = explain(study, evaluations, folder, training=training)
-    explorer = find_explorer(study, evaluations)
-    path = write_report(
-        study, folder, outliers=find_outliers(study, evaluations), explorer=explorer
-    )
+    study, path = write_study(study, evaluations, folder, training)
     for made, experiment in zip(runs, experiments, strict=True):
         write_model_card(made, study, experiment.folder, say)
     check_complete(evaluations)
     return study, path
+
+
+def write_study(
+    study: Study,
+    evaluations: Sequence[Evaluation],
+    folder: Path,
+    training: Mapping[str, TrainingDocs] | None = None,
+) -> tuple[Study, Path]:
+    """The study with its cases explained, and the path of its report.
+
+    Args:
+        training: adapter -> the docs that it was trained on, where they are at hand.
+    """
+    with compiled_templates():
+        study = explain(study, evaluations, folder, training=training)
+    explorer, outliers = find_explorer(study, evaluations), find_outliers(study, evaluations)
+    return study, write_report(study, folder, outliers=outliers, explorer=explorer)
 
 
 def demo(out: Path, say: Say) -> tuple[Study, Path]:

@@ -60,10 +60,10 @@ class Stage:
         recipe, form = self.experiment.recipe, self.checked.form
         wanted = {split: self.checked.tasks[split] for split in recipe.eval.splits}
         jobs = plan_jobs(wanted, self.checked.definition.task_hash, self.base, recipe.eval, form)
-        protocol = recipe.controls.protocol(recipe.eval)
         for each in self.checked.controls:
             docs, identity = {each.split: each.task}, each.definition.task_hash
-            planned = plan_jobs(docs, identity, self.base, protocol, form)
+            scoring = recipe.controls.scoring(recipe.eval, each.split)
+            planned = plan_jobs(docs, identity, self.base, scoring, form)
             jobs += [replace(job, is_control=True) for job in planned]
         return jobs
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ft_harness.comparison.amounts import shown_value
 from ft_harness.comparison.answers import field_name, name_values
@@ -12,6 +12,8 @@ from ft_harness.report.figures.style import (
     BASE,
     GREY,
     TUNED,
+    Axes,
+    Figure,
     Form,
     Value,
     axis_scale,
@@ -20,10 +22,6 @@ from ft_harness.report.figures.style import (
     shorten,
     write_nothing,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _COLOURS = (TUNED, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", GREY)
 _MARKERS = ("s", "o", "^", "D", "v", "P")
