@@ -112,7 +112,7 @@ def test_a_task_without_right_and_wrong_says_so(tmp_path: Path) -> None:
     assert summary == CaseSummary(
         counts=None,
         cases=None,
-        reason="no item has a score of acc, exact_match, token_f1, rougeL or meteor",
+        reason="no item has a score of acc, exact_match, preference_acc, token_f1, rougeL or meteor",
     )
     assert add_slices(summary, *write_pair(tmp_path / "again", samples, samples)) == summary
 

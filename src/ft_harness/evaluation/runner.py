@@ -25,6 +25,7 @@ from ft_harness.evaluation.jobs import (
     write_record,
 )
 from ft_harness.evaluation.outcomes import make_sample, make_scores, metric_values
+from ft_harness.evaluation.writing import keep_generations
 from ft_harness.metrics import find_metric
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.lm_eval_private import compiled_templates
@@ -71,6 +72,7 @@ def evaluate(state: ModelState, jobs: Sequence[Job], results: Path) -> list[Eval
     for job in jobs:
         evaluation = finished(state, job, results)
         done.append(evaluation or _score(state, job, evaluation_folder(state, job, results)))
+        keep_generations(state, job, done[-1].folder)
     return done
 
 

@@ -24,8 +24,9 @@ def init_recipe(name: str, task: str, include_path: str | None, out: Path) -> li
     """
     definition = find_task(task, include_path)
     folder = adapters_dir(out) / check_name(name)
+    pairs = bool(definition.data_options.get("pairs"))
     if not definition.names_data:  # the recipe's data.source will
-        return [str(write_new_recipe(folder, task, include_path))]
+        return [str(write_new_recipe(folder, task, include_path, pairs=pairs))]
     try:
         rows = len(load_tasks(definition, ["train"])["train"].eval_docs)
     except FtHarnessError as error:
@@ -35,7 +36,7 @@ def init_recipe(name: str, task: str, include_path: str | None, out: Path) -> li
         steps = TrainSection().planned_steps(rows)
         size = f"{rows:,} training rows are {steps:,} steps in {_EPOCHS:g} epochs"
     most = _MOST_STEPS if steps is None or steps > _MOST_STEPS else None
-    path = write_new_recipe(folder, task, include_path, most)
+    path = write_new_recipe(folder, task, include_path, most, pairs=pairs)
     if most is None:
         return [str(path)]
     return [str(path), f"{size}; the recipe stops after {most} (train.max_steps)"]

@@ -27,7 +27,13 @@ from ft_harness.pipeline.explanations import explain, find_explorer, find_outlie
 from ft_harness.pipeline.shared_formats import SHARED, write_shared
 from ft_harness.pipeline.study_figures import study_figures
 from ft_harness.recipe import check_name
-from ft_harness.records import Evaluation, Found, describe_record, find_records
+from ft_harness.records import (
+    SCORES_FILE,
+    Evaluation,
+    Found,
+    describe_record,
+    find_records,
+)
 from ft_harness.records.score_table import check_whole, find_damage, write_scores
 from ft_harness.report import View
 from ft_harness.report.figures import Form
@@ -215,7 +221,7 @@ def _find(paths: Sequence[Path]) -> Found:
     kept: list[Evaluation] = []
     faults: list[str] = []
     for evaluation in found.evaluations:
-        if evaluation.record.foreign:
+        if evaluation.record.foreign and not (evaluation.folder / SCORES_FILE).exists():
             write_scores(evaluation)
         try:
             if (

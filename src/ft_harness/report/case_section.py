@@ -67,6 +67,24 @@ def _cases(study: Study, comparison: Comparison, *, legend: bool) -> list[Block]
             number = summary.counts[transition]
             blocks.append(Heading(4, f"{transition.capitalize()} ({len(shown)} of {number} shown)"))
             blocks += [block for case in shown for block in _case(case)]
+    return [*blocks, *_replies(summary)]
+
+
+def _replies(summary: CaseSummary) -> list[Block]:
+    """What the models write themselves, where only given answers were compared."""
+    if not summary.replies:
+        return []
+    blocks: list[Block] = [
+        Heading(4, f"What the models write ({len(summary.replies)} prompts)"),
+        Paragraph("Greedy answers of their own; no score rests on them."),
+    ]
+    for reply in summary.replies:
+        lines: list[list[Cell]] = [
+            ["Base", answer_text(reply.base)],
+            ["Tuned", answer_text(reply.tuned)],
+        ]
+        table = Table(None, "Answers of the models' own", ["", "Answer"], lines, "tt")
+        blocks += [Verbatim(reply.prompt), table]
     return blocks
 
 

@@ -40,6 +40,14 @@ _FORMS = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
     re.IGNORECASE | re.DOTALL,
 )
+# One of these is in every text that holds a form. Forms are looked for where one is: that is half of
+# the time that a million samples take to write. The last two may span lines.
+_CUES = (
+    "hf_", "sk-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "npm_",
+    "akia", "asia", "aiza", "eyj", "://", "token=", "secret=", "password=", "key=", "sig=",
+    "signature=", "credential=", "authorization", "private key-----",
+)  # fmt: skip
+_SPANNING = _CUES[-2:]
 _SHORTEST, _FEWEST_KINDS, _LONG = 8, 4, 16  # characters; different ones; of no plain word
 _WORDS = re.compile(r"[^\W\d_]+(?:[ _.-][^\W\d_]+)*")
 _MARKER = re.compile(r"<.*>|\[.*\]")  # special tokens like <|endoftext|>
@@ -127,7 +135,22 @@ def redact(text: str) -> str:
     for secret, alone in _spellings(_known_secrets()):
         if secret in text:
             text = alone.sub(REDACTED, text) if alone else text.replace(secret, REDACTED)
-    return _FORMS.sub(_keep_name, text)
+    return _take_out_forms(text)
+
+
+def _take_out_forms(text: str) -> str:
+    folded = text.casefold()
+    found = [cue for cue in _CUES if cue in folded]
+    if not found:
+        return text
+    if any(cue in _SPANNING for cue in found) or "\n" not in text:
+        return _FORMS.sub(_keep_name, text)
+    # a form that spans none is in a line with its cue
+    lines = zip(text.split("\n"), folded.split("\n"), strict=True)
+    return "\n".join(
+        _FORMS.sub(_keep_name, line) if any(cue in shown for cue in found) else line
+        for line, shown in lines
+    )
 
 
 def _keep_name(found: re.Match[str]) -> str:

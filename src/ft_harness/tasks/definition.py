@@ -55,10 +55,14 @@ class TaskDefinition:
         return bool(self.content.get("custom_dataset") == LOADER)
 
     @property
+    def data_options(self) -> Mapping[str, Any]:
+        """The options of our loader that the YAML names."""
+        return (self.content.get("dataset_kwargs") or {}).get("data") or {}
+
+    @property
     def names_data(self) -> bool:
         """Whether the YAML names its data; else the options have to."""
-        data = (self.content.get("dataset_kwargs") or {}).get("data") or {}
-        return bool(data.get("source") or self.content.get("dataset_path"))
+        return bool(self.data_options.get("source") or self.content.get("dataset_path"))
 
     @property
     def splits(self) -> tuple[Split, ...]:

@@ -181,7 +181,7 @@ class Loop:
 
     def _count(self, batches: list[Batch]) -> tuple[list[int], int]:
         """(targets of each kind, tokens) of a step, of all processes."""
-        targets = [sum(kind) for kind in zip(*map(self.objective.count, batches), strict=True)]
+        targets = [sum(kind) for kind in zip(*map(self.objective.counts, batches), strict=True)]
         tokens = sum(int(batch["attention_mask"].sum()) for batch in batches)
         *summed, read = sum_counts([*targets, tokens], self.accelerator.device)
         return summed, read

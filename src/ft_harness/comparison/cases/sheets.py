@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from ft_harness.comparison.cases.replies import Reply, find_replies
 from ft_harness.comparison.cases.slices import (
     Slice,
     Tags,
@@ -44,6 +45,8 @@ from ft_harness.records.score_table import scan_samples
 PER_TRANSITION = 6  # of two or three classes equally many
 _MOST_SLICED = 20_000  # items whose texts are read for slices
 _DRAWN = 2000  # items of a transition among which the gold answers are balanced
+_PAIR = ("chosen", "rejected")  # fields of a doc that holds a pair of answers, in the order of
+# their log-likelihoods
 _MOST_CLASSES = 12  # gold answers that are counted by themselves
 _PER_CLASS = 3  # items on average; fewer are no classes but answers in free text
 
@@ -120,6 +123,9 @@ class CaseSummary(Frozen):
         default=None, description="items that the slices rest on; of many, some are drawn"
     )
     definitions: dict[str, str] = Field(default={}, description="what each kind of slice is")
+    replies: list[Reply] = Field(
+        default=[], description="of pairs of answers: what the models write themselves"
+    )
 
 
 def find_cases(base: Evaluation, tuned: Evaluation, pairs: Pairs, seed: int = 0) -> CaseSummary:
@@ -162,6 +168,7 @@ def find_cases(base: Evaluation, tuned: Evaluation, pairs: Pairs, seed: int = 0)
         metric=metric,
         by_gold=_count_by_gold(found, golds),
         text_fields=fields,
+        replies=find_replies(base, tuned),
     )
 
 
@@ -214,8 +221,8 @@ def _make_case(
 
 
 def _name_choices(base: Sample, tuned: Sample, words: Mapping[str, str]) -> list[Choice] | None:
-    """The choices under the names of the doc's labels, else those that the answers give away, else
-    numbers.
+    """The choices under the names of the doc's labels or, of a pair of answers, by their roles;
+    else those that the answers give away, else numbers.
 
     `words` are the answer words of labels, as far as they are known.
     """
@@ -223,7 +230,9 @@ def _name_choices(base: Sample, tuned: Sample, words: Mapping[str, str]) -> list
     if before is None or after is None or len(before) != len(after):
         return None
     labels = _read_labels(base, len(before))
-    if labels is None:
+    if labels is None and len(before) == len(_PAIR) and base.doc.keys() >= set(_PAIR):
+        names = list(_PAIR)
+    elif labels is None:
         names = [f"choice {number}" for number in range(1, len(before) + 1)]
         for sample, values in ((base, before), (tuned, after)):
             names[int(np.argmax(values))] = sample.prediction or names[int(np.argmax(values))]
