@@ -76,13 +76,26 @@ def run_sweep(sweep: Sweep, say: Say, max_hours: float | None = None) -> tuple[S
     study = aggregate(evaluations, runs, name=sweep.grid.name, command=sweep.command)
     study = study.model_copy(update={"sweep": found})
     with compiled_templates():
-        study = explain(study, evaluations, folder)
-    explorer = find_explorer(study, evaluations)
-    outliers = find_outliers(study, evaluations)
+        explained = explain(study.focus(), evaluations, folder)
+    study = _put_back(study, explained)
+    explorer = find_explorer(explained, evaluations)
+    outliers = find_outliers(explained, evaluations)
     path = write_report(study, folder, outliers=outliers, explorer=explorer)
     for run in runs:
         write_model_card(run, study, adapters_dir(sweep.out) / run.card.name, say)
     return study, path
+
+
+def _put_back(study: Study, explained: Study) -> Study:
+    """The study with what was found of the cases of some comparisons; of the others none is
+    shown."""
+    known = {each.tuned.subject + each.tuned.eval_id: each for each in explained.comparisons}
+    comparisons = [
+        known.get(each.tuned.subject + each.tuned.eval_id)
+        or each.model_copy(update={"cases": each.cases.model_copy(update={"cases": None})})
+        for each in study.comparisons
+    ]
+    return study.model_copy(update={"comparisons": comparisons})
 
 
 def check_sweep(study: Study, required: Sequence[Requirement] = ()) -> None:
@@ -173,7 +186,7 @@ def _measure(
     adapters = {run.card.name: run for run in runs}
     known = {each.point: each for each in outcomes}
     measured: list[Measured] = []
-    for point in sweep.grid.points:
+    for point in sorted(sweep.grid.points, key=lambda point: point.place):
         outcome = known[point.name]
         read = [read_evaluation(Path(folder)) for folder in outcome.evaluations]
         read = [each for each in read if each.record.settings.task == point.recipe.task.name]
