@@ -139,7 +139,7 @@ def _metric_tables(sweep: SweepStudy) -> list[Block]:
     lines: list[list[Cell]] = []
     for setting in sweep.settings:
         values: Sequence[Cell] = [shown_value(setting.values[name]) for name in fields]
-        for each in (score for score in setting.scores if score.split == sweep.split):
+        for each in (found for found in setting.scores if found.split == sweep.split):
             cells = [*values, each.metric, *_score_cells(each), *_change_cells(each)]
             lines.append(cells)
     header = [
