@@ -173,6 +173,19 @@ class Study(Frozen):
     __hash__ = object.__hash__
     __eq__ = object.__eq__
 
+    def focus(self) -> Study:
+        """Of a sweep with adapters, the study of those that are read one by one: the reference's,
+        and those of the setting that was chosen. Else itself."""
+        if self.sweep is None or not self.sweep.trains:
+            return self
+        names = self.sweep.subjects()
+        changed = {
+            "comparisons": [each for each in self.comparisons if each.tuned.subject in names],
+            "adapters": [each for each in self.adapters if each.card.name in names],
+            "repeats": [each for each in self.repeats if names.issuperset(each.subjects)],
+        }
+        return self.model_copy(update=changed)
+
     def rows(self) -> list[Row]:
         """All rows, in the order of `rows.json`; those without overlapping items follow their
         comparison's."""

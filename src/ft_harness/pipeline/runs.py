@@ -109,15 +109,30 @@ def write_study(
     folder: Path,
     training: Mapping[str, TrainingDocs] | None = None,
 ) -> tuple[Study, Path]:
-    """The study with its cases explained, and the path of its report.
+    """The study with the cases of those comparisons that are read one by one explained, and the path
+    of its report.
 
     Args:
         training: adapter -> the docs that it was trained on, where they are at hand.
     """
     with compiled_templates():
-        study = explain(study, evaluations, folder, training=training)
-    explorer, outliers = find_explorer(study, evaluations), find_outliers(study, evaluations)
+        explained = explain(study.focus(), evaluations, folder, training=training)
+    explorer = find_explorer(explained, evaluations)
+    outliers = find_outliers(explained, evaluations)
+    study = explained if study.sweep is None else _put_back(study, explained)
     return study, write_report(study, folder, outliers=outliers, explorer=explorer)
+
+
+def _put_back(study: Study, explained: Study) -> Study:
+    """The study with what was found of the cases of some comparisons; of the others none is
+    shown."""
+    known = {each.tuned.subject + each.tuned.eval_id: each for each in explained.comparisons}
+    comparisons = [
+        known.get(each.tuned.subject + each.tuned.eval_id)
+        or each.model_copy(update={"cases": each.cases.model_copy(update={"cases": None})})
+        for each in study.comparisons
+    ]
+    return study.model_copy(update={"comparisons": comparisons})
 
 
 def demo(out: Path, say: Say) -> tuple[Study, Path]:

@@ -169,7 +169,7 @@ def _measure(
     adapters = {run.card.name: run for run in runs}
     known = {each.point: each for each in outcomes}
     measured: list[Measured] = []
-    for point in sweep.grid.points:
+    for point in sorted(sweep.grid.points, key=lambda point: point.place):
         outcome = known[point.name]
         read = [read_evaluation(Path(folder)) for folder in outcome.evaluations]
         read = [each for each in read if each.record.settings.task == point.recipe.task.name]
