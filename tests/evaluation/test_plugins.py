@@ -10,6 +10,7 @@ from pathlib import Path
 
 import lm_eval
 import pytest
+from datasets import Dataset
 from lm_eval import simple_evaluate
 from lm_eval.api import registry
 from lm_eval.tasks import TaskManager
@@ -73,7 +74,7 @@ def test_a_yaml_of_anybodys_uses_them(loader: None, model_folder: Path):
     docs = [{"q": "Is it good?", "a": "the film was good"}, {"q": "Is it bad?", "a": "x"}]
     task = {
         "task": "anybodys",
-        "custom_dataset": lambda **_: {"test": docs},
+        "custom_dataset": lambda **_: {"test": Dataset.from_list(docs)},
         "test_split": "test",
         "output_type": "generate_until",
         "doc_to_text": "{{q}}",
@@ -85,6 +86,7 @@ def test_a_yaml_of_anybodys_uses_them(loader: None, model_folder: Path):
     found = simple_evaluate(
         model="ft-causal",
         model_args={"pretrained": str(model_folder)},
+        device="cpu",
         tasks=[task],
         task_manager=TaskManager(include_defaults=False),
         bootstrap_iters=0,
@@ -105,7 +107,7 @@ def test_the_filter_and_the_metric_do_what_they_say():
 
 
 def test_an_error_names_the_option_of_whoever_asked(tmp_path: Path):
-    (tmp_path / "test.csv").write_text("good film,positive\n", encoding="utf-8")
+    (tmp_path / "test.csv").write_text("film,mood\ngood film,positive\n", encoding="utf-8")
     options = {
         "columns": {"text": ["text"], "label": ["label"]},
         "labels": ["negative", "positive"],

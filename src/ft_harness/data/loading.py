@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm import tqdm
 
 from ft_harness.data.arrow_file import ArrowFile, select_rows
 from ft_harness.data.docs import DocReader, RowLoss
@@ -112,7 +113,6 @@ def _gather(
 ) -> tuple[Dataset, dict[Split, Indices]]:
     """All docs of the source in one memory-mapped data set, and the row numbers of each split."""
     from datasets import Dataset
-    from tqdm import tqdm
 
     spans: dict[Split, Indices] = {}
     with ArrowFile() as file:

@@ -49,6 +49,18 @@ class Push:
     kept: list[str]
     options: PushOptions
 
+    def lines(self) -> list[str]:
+        """What a person must know before saying yes: the card, the files, who will see them."""
+        files = self.package.files
+        widest = max(len(each.name) for each in files)
+        return [
+            self.package.readme,
+            *(f"{each.name:<{widest}}  {each.size:>13,} bytes" for each in files),
+            f"{len(files)} files, {self.package.size:,} bytes",
+            *([f"edited by hand: {_name(self.kept)}"] if self.kept else []),
+            f"{self.repo.name}: {self.visibility}",
+        ]
+
     def send(self) -> str:
         """Upload it; the address of the commit."""
         message = self.options.message or "Upload the adapter with its model card"

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ft_harness import processes
-from ft_harness.comparison.aggregator import AdapterRun, Study, aggregate
+from ft_harness.comparison.aggregator import Study, aggregate
 from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.power import power_of_run
 from ft_harness.comparison.requirements import Requirement, check_names
@@ -16,12 +16,12 @@ from ft_harness.comparison.sentences import state_power
 from ft_harness.errors import InputError, raise_problems
 from ft_harness.evaluation import check_complete
 from ft_harness.evaluation.rescore import Definition, score_again
-from ft_harness.models import adapters
 from ft_harness.models.adapters import AdapterFolder
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.heads import HEAD_FILE, find_init, plan_head
 from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.paths import reports_dir
+from ft_harness.pipeline.adapter_runs import read_run
 from ft_harness.pipeline.experiment import Experiment, demo_experiments
 from ft_harness.pipeline.explanations import TrainingDocs, explain, find_explorer, find_outliers
 from ft_harness.pipeline.preflight import Checked
@@ -77,22 +77,9 @@ def run(
         check_names(required, metrics, has_controls=bool(found.controls))
     loaded: dict[str, BaseModel] = {}
     evaluations: list[Evaluation] = []
-    runs: list[AdapterRun] = []
     for experiment, found in zip(experiments, checked, strict=True):
-        stage = Stage(experiment, found, _load_base(loaded, experiment, found))
-        plan = stage.training_plan()  # before anything is scored: its faults are the recipe's
-        if finished_card(plan, experiment.folder) is None:
-            check_unfinished(plan, experiment.folder)
-        of_base = score_base(stage, say)
-        _say_power(of_base, experiment.recipe.task.name, say)
-        evaluations += of_base
-        card = train_stage(stage, plan, say)
-        evaluations += score_adapter(stage, AdapterFolder(experiment.folder), say)
-        history, earlier = (
-            adapters.read_history(experiment.folder),
-            adapters.read_lineage(experiment.folder),
-        )
-        runs.append(AdapterRun(card=card, history=history, data=found.data, earlier=earlier))
+        evaluations += _make_and_score(experiment, found, loaded, say)
+    runs = [read_run(AdapterFolder(experiment.folder)) for experiment in experiments]
     first = experiments[0]
     study = aggregate(evaluations, runs, name=report_name, command=first.command)
     training = {
@@ -111,6 +98,20 @@ def run(
         write_model_card(made, study, experiment.folder, say)
     check_complete(evaluations)
     return study, path
+
+
+def _make_and_score(
+    experiment: Experiment, found: Checked, loaded: dict[str, BaseModel], say: Say
+) -> list[Evaluation]:
+    """The evaluations of the base and of the adapter, which is made between them."""
+    stage = Stage(experiment, found, _load_base(loaded, experiment, found))
+    plan = stage.training_plan()  # before anything is scored: its faults are the recipe's
+    if finished_card(plan, experiment.folder) is None:
+        check_unfinished(plan, experiment.folder)
+    of_base = score_base(stage, say)
+    _say_power(of_base, experiment.recipe.task.name, say)
+    train_stage(stage, plan, say)
+    return [*of_base, *score_adapter(stage, AdapterFolder(experiment.folder), say)]
 
 
 def demo(out: Path, say: Say) -> tuple[Study, Path]:
