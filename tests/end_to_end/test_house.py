@@ -26,7 +26,7 @@ FLOORS = (
     ("models",),
     ("tasks",),
     ("training", "evaluation", "comparison"),
-    ("report", "publish"),
+    ("report", "publish", "sweep"),
     ("pipeline",),
     ("cli", "notebook"),
 )

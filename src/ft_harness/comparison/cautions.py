@@ -11,7 +11,7 @@ from ft_harness import stats
 from ft_harness.comparison import remarks
 from ft_harness.comparison.cases import DECIDING_METRICS
 from ft_harness.comparison.cases.transitions import find_deciding
-from ft_harness.comparison.measurement import Majority
+from ft_harness.comparison.measurement import Baseline
 from ft_harness.comparison.pairing import Pairs
 from ft_harness.comparison.primary import is_too_short_for_bleu
 from ft_harness.comparison.study import AdapterRun, Comparison, Row
@@ -28,7 +28,7 @@ def find_cautions(
     leading: str,
     sides: tuple[Evaluation, Evaluation],
     pairs: Pairs,
-    majority: Majority | None,
+    majority: Baseline | None,
 ) -> list[str]:
     """The sentences that one comparison needs by itself.
 
@@ -62,7 +62,7 @@ def find_cautions(
     return [remark for remark in found if remark]
 
 
-def is_above_majority(majority: Majority, pairs: Pairs) -> bool | None:
+def is_above_majority(majority: Baseline, pairs: Pairs) -> bool | None:
     """Whether the tuned model is shown to be above the majority class and gives more than one
     answer; None: that can't be said of so few items."""
     if majority.interval is None:
@@ -171,6 +171,8 @@ def _gain(row: Row) -> stats.Estimate | None:
     undefined."""
     metric = find_metric(row.metric)
     if row.base is None or row.delta is None or row.low is None or row.high is None:
+        return None
+    if math.isnan(metric.scale):
         return None
     changes = [row.low, row.delta, row.high]
     if not math.isinf(metric.scale):

@@ -151,7 +151,7 @@ def _judge(study: Study, requirement: Requirement) -> list[tuple[bool, str]]:
     missed = [row for left, row in room if left is None or left < 0]
     if missed:
         return [(False, _state_missed(row, requirement)) for row in missed]
-    left, closest = min(((left or 0.0, row) for left, row in room), key=lambda each: each[0])
+    _, closest = min(((left or 0.0, row) for left, row in room), key=lambda each: each[0])
     several = f" {len(rows)} differences, the closest" if len(rows) > 1 else ""
     end = _state_end(closest, requirement)
     return [(True, f"{requirement.text} is met:{several} {_place(closest)}, {end}.")]

@@ -33,6 +33,11 @@ _WORDS = {
     "item_ppl": "item perplexity",
     "byte_ppl": "byte perplexity",
     "char_ppl": "character perplexity",
+    "preference_acc": "preference accuracy",
+    "preference_acc_token": "preference accuracy per token",
+    "preference_margin": "preference margin",
+    "implicit_reward_acc": "implicit reward accuracy",
+    "chosen_byte_ppl": "byte perplexity of the chosen answers",
 }
 _IN_POINTS = (1, 100)  # largest values of metrics whose differences are points
 _MOST_STATED = 12  # comparisons that get a sentence each

@@ -21,6 +21,7 @@ from ft_harness.comparison.aggregator import (
 from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED, read_cases
 from ft_harness.comparison.families import list_families
 from ft_harness.comparison.requirements import Requirement, check_required, read_requirements
+from ft_harness.comparison.settings import SweepStudy
 from ft_harness.comparison.terms import Terms, check_terms
 from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
 from ft_harness.paths import reports_dir
@@ -317,6 +318,8 @@ def write_report(
     stems, images = _write_figures(study, folder)
     write_cases(study, folder)
     write_text(folder / "rows.json", report.rows_json(study))
+    if study.sweep is not None:
+        write_text(folder / "sweep.json", study.sweep.model_dump_json(indent=2) + "\n")
     pages: dict[str, Callable[[], str]] = {
         "md": lambda: report.markdown_page(
             document, {key: f"{stem}.png" for key, stem in stems.items()}
@@ -372,6 +375,9 @@ def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
         rows = plots.curve_rows(run)
         numbers = report.csv_text(plots.curve_columns(run), rows)
         yield f"curves:{run.card.name}", partial(plots.learning_curves, run), numbers
+    if study.sweep is not None:
+        yield from _sweep_figures(study.sweep)
+        return
     drawn = {
         "training_size": (report.sized(study), plots.score_by_size),
         "cost": (report.timed(study), plots.score_by_cost),
@@ -380,3 +386,12 @@ def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
         if measured:
             rows = plots.tradeoff_rows(measured)
             yield key, partial(draw, measured), report.csv_text(plots.TRADEOFF_COLUMNS, rows)
+
+
+def _sweep_figures(sweep: SweepStudy) -> Iterator[tuple[str, Draw, str]]:
+    """As `_figures`, of what varied."""
+    for number, axis in enumerate(sweep.axes):
+        numbers = report.csv_text(plots.SWEEP_COLUMNS, plots.sweep_rows(sweep, axis))
+        yield f"sweep_{number}", partial(plots.score_by_axis, sweep, axis), numbers
+    numbers = report.csv_text(plots.SWEEP_COLUMNS, plots.sweep_rows(sweep, sweep.varied))
+    yield "sweep_cost", partial(plots.score_by_time, sweep), numbers

@@ -104,7 +104,7 @@ def _make_and_score(
     experiment: Experiment, found: Checked, loaded: dict[str, BaseModel], say: Say
 ) -> list[Evaluation]:
     """The evaluations of the base and of the adapter, which is made between them."""
-    stage = Stage(experiment, found, _load_base(loaded, experiment, found))
+    stage = Stage(experiment, found, load_base(loaded, experiment, found))
     plan = stage.training_plan()  # before anything is scored: its faults are the recipe's
     if finished_card(plan, experiment.folder) is None:
         check_unfinished(plan, experiment.folder)
@@ -140,7 +140,7 @@ def train_only(experiment: Experiment, say: Say) -> Card:
     each step's rows."""
     processes.begin()
     checked = prepare(experiment)
-    stage = Stage(experiment, checked, _load_base({}, experiment, checked))
+    stage = Stage(experiment, checked, load_base({}, experiment, checked))
     card = train_stage(stage, stage.training_plan(), say)
     if processes.rank() == 0:
         card_of_folder(AdapterFolder(experiment.folder), experiment.out, say)
@@ -167,7 +167,7 @@ def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> 
     for adapter in wanted:
         known = set(loaded)
         drawn_for = adapter.path if adapter else None
-        stage = Stage(experiment, checked, _load_base(loaded, experiment, checked, drawn_for))
+        stage = Stage(experiment, checked, load_base(loaded, experiment, checked, drawn_for))
         evaluations += score_base(stage, say) if set(loaded) > known else []
         evaluations += score_adapter(stage, adapter, say) if adapter else []
     for adapter in found:
@@ -183,7 +183,7 @@ def rescore_all(
     return score_again(load_records(list(results)), Definition(task, include_path, trust_code))
 
 
-def _load_base(
+def load_base(
     loaded: dict[str, BaseModel],
     experiment: Experiment,
     checked: Checked,

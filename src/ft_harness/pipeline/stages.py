@@ -22,6 +22,7 @@ from ft_harness.pipeline import preflight
 from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.forecast_lines import summarise
 from ft_harness.pipeline.preflight import Checked, Scope
+from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.training_scores import plan_scorer
 from ft_harness.recipe import TrainSection, keep_recipe
 from ft_harness.records import Card, Evaluation, write_kept
@@ -101,12 +102,14 @@ def check_experiment(
     trains: bool,
     privacy: bool = False,
     findings: Findings | None = None,
+    reading: Reading | None = None,
 ) -> Checked:
     """Preflight: everything that can be found wrong before a model is loaded.
 
     Args:
         privacy: look for personal data and keys in the training text.
         findings: what is found is put here too, whatever is raised.
+        reading: what checks of other experiments have read.
 
     Raises:
         FtHarnessError: the fault, or a `ProblemsError` with all of them.
@@ -115,7 +118,7 @@ def check_experiment(
     findings = Findings() if findings is None else findings
     findings.faults += training_problems(experiment) if trains else []
     scope = Scope(trains=trains, trust_code=experiment.trust_task_code, privacy=privacy)
-    checked = preflight.check(experiment.recipe, folders, scope, findings)
+    checked = preflight.check(experiment.recipe, folders, scope, findings, reading)
     return check_rates(experiment.recipe.train, checked) if trains else checked
 
 

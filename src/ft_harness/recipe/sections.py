@@ -11,6 +11,7 @@ from ft_harness.recipe.adapter_section import AdapterSection
 from ft_harness.recipe.controls_section import ControlsSection
 from ft_harness.recipe.eval_section import EvalSection
 from ft_harness.recipe.section import Section
+from ft_harness.recipe.sweep_section import SweepSection
 from ft_harness.recipe.train_section import TrainSection
 from ft_harness.records import SEQ_CLS
 from ft_harness.storage import canonical_json, sha256_text
@@ -91,6 +92,9 @@ class Recipe(Section):
     train: TrainSection = Field(default_factory=TrainSection)
     eval: EvalSection = Field(default_factory=EvalSection)
     controls: ControlsSection = Field(default_factory=ControlsSection)
+    sweep: SweepSection | None = Field(
+        default=None, description="what varies; null: this is one run"
+    )
 
     @field_validator("adapter", mode="before")
     @classmethod
@@ -129,6 +133,10 @@ class Recipe(Section):
             raise ValueError(
                 f"loss_on: answer where adapter.task_type is {SEQ_CLS}: a head learns labels"
             )
+        if adapter and adapter.has_head and value.objective != "answer":
+            raise ValueError(
+                f"objective: answer where adapter.task_type is {SEQ_CLS}: a head learns labels"
+            )
         return value
 
     @field_validator("eval")
@@ -160,8 +168,8 @@ class Recipe(Section):
         return value
 
     def resolved(self) -> dict[str, Any]:
-        """The recipe as JSON values with every default filled in."""
-        return self.model_dump(mode="json")
+        """The recipe of one run as JSON values with every default filled in."""
+        return self.model_dump(mode="json", exclude={"sweep"})
 
     def task_metadata(self) -> dict[str, Any]:
         """The recipe's data section as lm-eval metadata: `data.X` is `data_X`."""
@@ -173,6 +181,8 @@ class Recipe(Section):
         is cut up."""
         scoring = ("eval", "controls")
         sections = {name: each for name, each in self.resolved().items() if name not in scoring}
+        if not self.data.pairs:  # identities were made before there were pairs
+            del sections["data"]["pairs"]
         return sections | {"train": self.train.identity()}
 
     def fingerprint(self) -> str:

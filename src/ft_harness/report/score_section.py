@@ -53,7 +53,7 @@ _HOLM = "p (Holm) is adjusted over the deciding rows of a family, as was asked f
 _UNDEFINED = f"A {NONE} is undefined, or not made for this row."
 _CAPTION = (
     "Primary metrics before and after: a dot with its 95 % interval for base and tuned; the dotted "
-    "tick is the majority class"
+    "tick is the majority class, or the best rule without a model"
 )
 Chosen = list[tuple[Comparison, Row]]
 
