@@ -82,6 +82,24 @@ def card_of_folder(adapter: AdapterFolder, out: Path, say: Say) -> None:
     write_model_card(run, study, adapter.path, say)
 
 
+def write_model_cards(study: Study, evaluations: Sequence[Evaluation], say: Say) -> None:
+    """Write the README.md of every adapter of a study, next to its weights.
+
+    Args:
+        evaluations: those of the study; they say where the adapters are.
+
+    Raises:
+        InputError: a README.md that is there can't be read.
+    """
+    folders = {
+        each.record.adapter.name: Path(each.record.adapter.path)
+        for each in evaluations
+        if each.record.adapter
+    }
+    for run in study.adapters:
+        write_model_card(run, study, folders[run.card.name], say)
+
+
 def write_model_card(run: AdapterRun, study: Study, folder: Path, say: Say) -> None:
     """Write the adapter's README.md; sections that a person edited stay, which is said.
 
