@@ -25,7 +25,7 @@ from ft_harness.pipeline.adapter_runs import read_run
 from ft_harness.pipeline.experiment import Experiment, demo_experiments
 from ft_harness.pipeline.explanations import TrainingDocs, explain, find_explorer, find_outliers
 from ft_harness.pipeline.preflight import Checked
-from ft_harness.pipeline.publication import card_of_folder, write_model_cards
+from ft_harness.pipeline.publication import card_of_folder, finish_adapters
 from ft_harness.pipeline.reports import write_report
 from ft_harness.pipeline.stages import (
     Say,
@@ -94,7 +94,7 @@ def run(
     path = write_report(
         study, folder, outliers=find_outliers(study, evaluations), explorer=explorer
     )
-    write_model_cards(study, evaluations, say)
+    finish_adapters(study, evaluations, say)
     check_complete(evaluations)
     return study, path
 

@@ -19,7 +19,7 @@ from ft_harness.paths import reports_dir, results_dir
 from ft_harness.pipeline.adapter_runs import find_runs
 from ft_harness.pipeline.bench import Bench, Sweep
 from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers
-from ft_harness.pipeline.publication import write_model_cards
+from ft_harness.pipeline.publication import finish_adapters
 from ft_harness.pipeline.reports import write_report
 from ft_harness.pipeline.stages import Say
 from ft_harness.records import Evaluation, read_evaluation
@@ -61,7 +61,7 @@ def run_sweep(sweep: Sweep, say: Say, max_hours: float | None = None) -> tuple[S
     explorer = find_explorer(study, evaluations)
     outliers = find_outliers(study, evaluations)
     path = write_report(study, folder, outliers=outliers, explorer=explorer)
-    write_model_cards(study, evaluations, say)
+    finish_adapters(study, evaluations, say)
     return study, path
 
 
