@@ -39,6 +39,7 @@ from ft_harness.report import View
 from ft_harness.report.figures import Form
 from ft_harness.storage import sha256_text, write_bytes, write_text
 
+STUDY_FILE = "study.json"
 FORMS: tuple[Form, ...] = ("png", "svg")
 FORMATS = ("md", "html", "tex", "csv", "json", *SHARED)
 USUAL_FORMATS = ("md", "html")
@@ -321,6 +322,7 @@ def write_report(
     write_cases(study, folder)
     write_text(folder / "rows.json", report.rows_json(study))
     files = {key: f"{stem}.png" for key, stem in stems.items()}
+    write_text(folder / STUDY_FILE, study.model_dump_json() + "\n")
     if study.sweep is not None:
         write_text(folder / "sweep.json", study.sweep.model_dump_json(indent=2) + "\n")
     pages: dict[str, Callable[[], str]] = {
@@ -352,6 +354,22 @@ def _write_figures(study: Study, folder: Path) -> tuple[dict[str, str], dict[str
             write_bytes(folder / f"{stem}.{form}", images[key])
         write_text(folder / f"{stem}.csv", numbers)
     return stems, images
+
+
+def draw_figure(study: Study, key: str, form: Form) -> bytes:
+    """One figure of a study's report, by its key.
+
+    Raises:
+        ConfigError: the study has nothing for it.
+    """
+    known = {name: draw for name, draw, _ in _figures(study)}
+    if key not in known:
+        raise ConfigError(
+            f"no figure {key!r} of this study{suggest(key, known)}",
+            f"one of {', '.join(known) or 'none: it has no figures'}",
+            "choose one of them",
+        )
+    return known[key](form)
 
 
 def _stem(key: str) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ft_harness import processes
-from ft_harness.comparison.aggregator import AdapterRun, Study, aggregate
+from ft_harness.comparison.aggregator import Study, aggregate
 from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.power import power_of_run
 from ft_harness.comparison.requirements import read_requirements
@@ -16,16 +16,16 @@ from ft_harness.comparison.sentences import state_power
 from ft_harness.errors import InputError, raise_problems
 from ft_harness.evaluation import check_complete
 from ft_harness.evaluation.rescore import Definition, score_again
-from ft_harness.models import adapters
 from ft_harness.models.adapters import AdapterFolder
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.heads import HEAD_FILE, find_init, plan_head
 from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.paths import reports_dir
+from ft_harness.pipeline.adapter_runs import read_run
 from ft_harness.pipeline.experiment import Experiment, demo_experiments
 from ft_harness.pipeline.explanations import TrainingDocs, explain, find_explorer, find_outliers
 from ft_harness.pipeline.preflight import Checked, check_required
-from ft_harness.pipeline.publication import card_of_folder, write_model_card
+from ft_harness.pipeline.publication import card_of_folder, finish_adapters
 from ft_harness.pipeline.reports import write_report
 from ft_harness.pipeline.stages import (
     Say,
@@ -72,22 +72,9 @@ def run(
     check_required(required, checked)
     loaded: dict[str, BaseModel] = {}
     evaluations: list[Evaluation] = []
-    runs: list[AdapterRun] = []
     for experiment, found in zip(experiments, checked, strict=True):
-        stage = Stage(experiment, found, load_base(loaded, experiment, found))
-        plan = stage.training_plan()  # before anything is scored: its faults are the recipe's
-        if finished_card(plan, experiment.folder) is None:
-            check_unfinished(plan, experiment.folder)
-        of_base = score_base(stage, say)
-        _say_power(of_base, experiment.recipe.task.name, say)
-        evaluations += of_base
-        card = train_stage(stage, plan, say)
-        evaluations += score_adapter(stage, AdapterFolder(experiment.folder), say)
-        history, earlier = (
-            adapters.read_history(experiment.folder),
-            adapters.read_lineage(experiment.folder),
-        )
-        runs.append(AdapterRun(card=card, history=history, data=found.data, earlier=earlier))
+        evaluations += _make_and_score(experiment, found, loaded, say)
+    runs = [read_run(AdapterFolder(experiment.folder)) for experiment in experiments]
     first = experiments[0]
     study = aggregate(evaluations, runs, name=report_name, command=first.command)
     training = {
@@ -97,8 +84,7 @@ def run(
         for each, found in zip(experiments, checked, strict=True)
     }
     study, path = write_study(study, evaluations, folder, training)
-    for made, experiment in zip(runs, experiments, strict=True):
-        write_model_card(made, study, experiment.folder, say)
+    finish_adapters(study, evaluations, say)
     check_complete(evaluations)
     return study, path
 
@@ -109,8 +95,8 @@ def write_study(
     folder: Path,
     training: Mapping[str, TrainingDocs] | None = None,
 ) -> tuple[Study, Path]:
-    """The study with the cases of those comparisons that are read one by one explained, and the path
-    of its report.
+    """The study with the cases explained of those comparisons that are read one by one, and the
+    path of its report.
 
     Args:
         training: adapter -> the docs that it was trained on, where they are at hand.
@@ -133,6 +119,20 @@ def _put_back(study: Study, explained: Study) -> Study:
         for each in study.comparisons
     ]
     return study.model_copy(update={"comparisons": comparisons})
+
+
+def _make_and_score(
+    experiment: Experiment, found: Checked, loaded: dict[str, BaseModel], say: Say
+) -> list[Evaluation]:
+    """The evaluations of the base and of the adapter, which is made between them."""
+    stage = Stage(experiment, found, load_base(loaded, experiment, found))
+    plan = stage.training_plan()  # before anything is scored: its faults are the recipe's
+    if finished_card(plan, experiment.folder) is None:
+        check_unfinished(plan, experiment.folder)
+    of_base = score_base(stage, say)
+    _say_power(of_base, experiment.recipe.task.name, say)
+    train_stage(stage, plan, say)
+    return [*of_base, *score_adapter(stage, AdapterFolder(experiment.folder), say)]
 
 
 def demo(out: Path, say: Say) -> tuple[Study, Path]:
