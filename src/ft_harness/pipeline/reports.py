@@ -362,7 +362,7 @@ def draw_figure(study: Study, key: str, form: Form) -> bytes:
     Raises:
         ConfigError: the study has nothing for it.
     """
-    known = {name: draw for name, draw, _ in _figures(study)}
+    known = {name: draw for name, draw, _ in study_figures(study)}
     if key not in known:
         raise ConfigError(
             f"no figure {key!r} of this study{suggest(key, known)}",
