@@ -13,7 +13,6 @@ from ft_harness import report, storage
 from ft_harness.comparison import remarks
 from ft_harness.comparison.aggregator import (
     MOST_SHOWN,
-    AdapterRun,
     Question,
     Study,
     aggregate,
@@ -22,14 +21,12 @@ from ft_harness.comparison.aggregator import (
 from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED, read_cases
 from ft_harness.comparison.families import list_families
 from ft_harness.comparison.terms import Terms, check_terms
-from ft_harness.data.data_report import read_data_report
 from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
 from ft_harness.paths import reports_dir
+from ft_harness.pipeline.adapter_runs import find_runs
 from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers, write_cases
 from ft_harness.recipe import check_name
 from ft_harness.records import Evaluation, Found, describe_record, find_records
-from ft_harness.records.adapter_files import check_histories, read_history, read_lineage
-from ft_harness.records.adapter_folder import AdapterFolder
 from ft_harness.records.score_table import check_whole, find_damage, write_scores
 from ft_harness.report import View
 from ft_harness.report import figures as plots
@@ -121,7 +118,7 @@ def report_only(
     folder = _check_folder(out, name)
     found = _find(paths)
     evaluations = found.evaluations
-    runs, missing, damaged = _find_runs(evaluations)
+    runs, missing, damaged = find_runs(evaluations)
     unread = [*found.unread, *damaged]
     study = aggregate(
         evaluations,
@@ -168,7 +165,7 @@ def compare_only(
     before, after = _find([base]), _find([tuned])
     pairs, alone = _pair_sides((base, before.evaluations), (tuned, after.evaluations))
     sides = [each for pair in pairs for each in pair]
-    runs, missing, damaged = _find_runs(sides)
+    runs, missing, damaged = find_runs(sides)
     unread = [*before.unread, *after.unread, *damaged]
     compared = compare_all(pairs, layout.terms, runs, layout.question())
     footnotes = [note for each in compared for note in each.rows[-1].footnotes]
@@ -291,58 +288,6 @@ def _by_place(
             )
         found[place] = each
     return found
-
-
-def _find_runs(
-    evaluations: Sequence[Evaluation],
-) -> tuple[list[AdapterRun], list[str], list[str]]:
-    """(the adapters whose folders are still what was scored, a note for each other one, a line for
-    each damaged file)."""
-    scored = {
-        e.record.adapter.identity: e.record.adapter
-        for e in evaluations
-        if e.record.adapter and not e.record.foreign
-    }
-    runs: list[AdapterRun] = []
-    missing: list[str] = []
-    damaged: list[str] = []
-    for info in scored.values():
-        try:
-            run = _read_run(Path(info.path), info.identity)
-        except InputError as error:
-            damaged.append(f"{error.what}; cost and loss curve of {info.name} are left out")
-            continue
-        if run is not None:
-            runs.append(run)
-        else:
-            missing.append(
-                f"{info.name}: its adapter folder was not found here, so cost and loss curve are "
-                "left out."
-            )
-    return runs, missing, damaged
-
-
-def _read_run(folder: Path, identity: str) -> AdapterRun | None:
-    """What an adapter's folder says of its training; None where it is not there or holds another
-    adapter by now.
-
-    Raises:
-        InputError: a file is damaged.
-    """
-    adapter = AdapterFolder(folder)
-    card = adapter.card
-    if card is None:
-        return None
-    adapter.check_files()
-    if adapter.identity != identity:
-        return None
-    check_histories(folder, card)
-    return AdapterRun(
-        card=card,
-        history=read_history(folder),
-        data=read_data_report(folder),
-        earlier=read_lineage(folder),
-    )
 
 
 def write_report(
