@@ -292,6 +292,9 @@ def test_a_lock_that_cannot_be_deleted_hides_no_fault(
     def fail(*_: Any) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    with pytest.raises(StorageLostError), storage.locked(tmp_path):
-        monkeypatch.setattr(lock.Path, "unlink", fail)
-        raise StorageLostError("x", "y", "z")
+    held = storage.locked(tmp_path)
+    held.__enter__()
+    monkeypatch.setattr(lock.Path, "unlink", fail)
+    error = StorageLostError("x", "y", "z")
+    with pytest.raises(StorageLostError):
+        held.__exit__(StorageLostError, error, None)
