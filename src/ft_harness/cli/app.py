@@ -19,6 +19,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from ft_harness import processes
 from ft_harness.errors import (
     ConfigError,
     FtHarnessError,
@@ -149,6 +150,7 @@ def main() -> None:
         signal.signal(signum, _stop)
     with gated_output():
         _quiet_libraries()
+        processes.share_cores()
         code = _run(debug)
     sys.exit(code)
 

@@ -13,8 +13,10 @@ from rich.table import Column, Table
 
 from ft_harness.cli.app import show
 from ft_harness.comparison.aggregator import Comparison, Row, Study
+from ft_harness.comparison.answers import state_sweep
 from ft_harness.comparison.features import TITLES, features_of
 from ft_harness.comparison.sentences import state_study
+from ft_harness.comparison.settings import SweepStudy
 from ft_harness.report import (
     View,
     leading,
@@ -22,6 +24,7 @@ from ft_harness.report import (
     measured_columns,
     one_line,
     state_untuned,
+    sweep_table,
     text_of,
     untuned_table,
 )
@@ -69,7 +72,11 @@ def print_study(study: Study, path: Path) -> None:
     """The answer of each comparison, the sentences of those that decide, and the report's paths:
     its page is named wherever the report has one."""
     console = Console(color_system=None)  # no control sequences: the gate would show them
+    if study.sweep is not None:
+        _print_sweep(console, study.sweep, path)
+        return
     compared = [(each, each.headline) for each in study.comparisons]
+    compared.sort(key=lambda pair: pair[0].role == "control task")
     if compared:
         features = leading(study, View())
         names = [*(TITLES[name] for name in features), "n"]
@@ -88,10 +95,26 @@ def print_study(study: Study, path: Path) -> None:
         if table.width > console.width:
             table, said = table.split_constant(_PROTOCOL)
         _print_table(console, table, said)
-    pages = dict.fromkeys([path, path.with_name("report.html")])
-    named = [str(page) for page in pages if page == path or page.is_file()]
-    for line in [*state_study(study), *state_untuned(study), *named]:
+    for line in [*state_study(study), *state_untuned(study)]:
         show(line)
+    _print_paths(path)
+
+
+def _print_sweep(console: Console, sweep: SweepStudy, path: Path) -> None:
+    """A line a setting, the answers and the report's paths."""
+    if table := sweep_table(sweep):
+        lines = [[one_line(text_of(cell)) for cell in line] for line in table.rows]
+        _print_table(console, _Lines(table.header, lines), [])
+    for line in state_sweep(sweep):
+        show(line)
+    _print_paths(path)
+
+
+def _print_paths(path: Path) -> None:
+    pages = dict.fromkeys([path, path.with_name("report.html")])
+    for page in pages:
+        if page == path or page.is_file():
+            show(str(page))
 
 
 def _list_rows(study: Study, compared: Sequence[tuple[Comparison, Row]]) -> _Lines:

@@ -71,6 +71,7 @@ class Job:
         shots: where few-shot examples come from; None: zero-shot.
         primary_metric: that the recipe or the task declares. It decides how scores are read and
             makes none, so it is no part of an evaluation's identity.
+        is_control: the task is one that the training should not have harmed; likewise.
     """
 
     task: ConfigurableTask
@@ -79,6 +80,7 @@ class Job:
     form: PromptForm = PLAIN
     shots: Shots | None = None
     primary_metric: str | None = None
+    is_control: bool = False
 
     @property
     def eval_id(self) -> str:
@@ -232,14 +234,23 @@ def evaluation_folder(
 
 
 def finished(state: ModelState, job: Job, results: Path) -> Evaluation | None:
-    """The evaluation, if it was done before and is whole; its record declares the job's primary
-    metric, whatever it declared before."""
+    """The evaluation, if it was done before and is whole; its record declares what this job
+    declares, whatever it declared before."""
     evaluation = read_finished(evaluation_folder(state, job, results))
-    if evaluation is None or evaluation.record.primary_metric == job.primary_metric:
+    if evaluation is None:
+        return None
+    record = evaluation.record.model_copy(update=declarations(state, job))
+    if record == evaluation.record:
         return evaluation
-    record = evaluation.record.model_copy(update={"primary_metric": job.primary_metric})
     write_record(evaluation.folder, record)
     return Evaluation(folder=evaluation.folder, record=record)
+
+
+def declarations(state: ModelState, job: Job) -> dict[str, Any]:
+    """What a record says of how its scores are to be read. A base's scores are those of many
+    recipes, so that only an adapter's are of a control task."""
+    is_control = job.is_control and state.adapter is not None
+    return {"primary_metric": job.primary_metric, "is_control": is_control}
 
 
 def write_record(folder: Path, record: Record) -> None:

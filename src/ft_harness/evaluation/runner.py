@@ -16,7 +16,14 @@ from ft_harness.errors import IncompleteError, InputError, ResourceError
 from ft_harness.evaluation.backends import make_lm
 from ft_harness.evaluation.backends.recovery import Effort
 from ft_harness.evaluation.backends.store import ResponseStore
-from ft_harness.evaluation.jobs import Job, ModelState, evaluation_folder, finished, write_record
+from ft_harness.evaluation.jobs import (
+    Job,
+    ModelState,
+    declarations,
+    evaluation_folder,
+    finished,
+    write_record,
+)
 from ft_harness.evaluation.outcomes import (
     failing_alone,
     make_sample,
@@ -199,7 +206,7 @@ def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
             cost=_total([share.cost for share in shares]),
             back_end=_describe(job, lm, shares),
             provenance=snapshot(),
-            primary_metric=job.primary_metric,
+            **declarations(state, job),
         )
         write_evaluation(folder, record, samples)
     lm.barrier()

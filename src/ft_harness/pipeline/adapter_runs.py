@@ -1,4 +1,4 @@
-"""What the folders of scored adapters say of their trainings."""
+"""Adapters as a study knows them: what the files of their folders say."""
 
 from __future__ import annotations
 
@@ -9,8 +9,29 @@ from ft_harness.comparison.aggregator import AdapterRun
 from ft_harness.data.data_report import read_data_report
 from ft_harness.errors import InputError
 from ft_harness.records import Evaluation
-from ft_harness.records.adapter_files import check_histories, read_history, read_lineage
+from ft_harness.records.adapter_files import (
+    CARD_FILE,
+    check_histories,
+    read_history,
+    read_lineage,
+)
 from ft_harness.records.adapter_folder import AdapterFolder
+
+
+def read_run(adapter: AdapterFolder) -> AdapterRun:
+    """A finished adapter.
+
+    Raises:
+        InputError: it has no card, or a file is damaged.
+    """
+    card, folder = adapter.card, adapter.path
+    if card is None:
+        raise InputError(
+            f"{folder}: no {CARD_FILE}", "a finished adapter", "train it: ft-harness train RECIPE"
+        )
+    check_histories(folder, card)
+    history, data = read_history(folder), read_data_report(folder)
+    return AdapterRun(card=card, history=history, data=data, earlier=read_lineage(folder))
 
 
 def find_runs(
@@ -27,39 +48,18 @@ def find_runs(
     missing: list[str] = []
     damaged: list[str] = []
     for info in scored.values():
+        adapter = AdapterFolder(Path(info.path))
         try:
-            run = _read_run(Path(info.path), info.identity)
+            if adapter.card is not None:
+                adapter.check_files()
+            if adapter.card is not None and adapter.identity == info.identity:
+                runs.append(read_run(adapter))
+                continue
         except InputError as error:
             damaged.append(f"{error.what}; cost and loss curve of {info.name} are left out")
             continue
-        if run is not None:
-            runs.append(run)
-        else:
-            missing.append(
-                f"{info.name}: its adapter folder was not found here, so cost and loss curve are "
-                "left out."
-            )
+        missing.append(
+            f"{info.name}: its adapter folder was not found here, so cost and loss curve are "
+            "left out."
+        )
     return runs, missing, damaged
-
-
-def _read_run(folder: Path, identity: str) -> AdapterRun | None:
-    """What an adapter's folder says of its training; None where it is not there or holds another
-    adapter by now.
-
-    Raises:
-        InputError: a file is damaged.
-    """
-    adapter = AdapterFolder(folder)
-    card = adapter.card
-    if card is None:
-        return None
-    adapter.check_files()
-    if adapter.identity != identity:
-        return None
-    check_histories(folder, card)
-    return AdapterRun(
-        card=card,
-        history=read_history(folder),
-        data=read_data_report(folder),
-        earlier=read_lineage(folder),
-    )

@@ -20,11 +20,14 @@ from ft_harness.comparison.aggregator import (
 )
 from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED, read_cases
 from ft_harness.comparison.families import list_families
+from ft_harness.comparison.requirements import Requirement, check_required, read_requirements
+from ft_harness.comparison.settings import SweepStudy
 from ft_harness.comparison.terms import Terms, check_terms
 from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
 from ft_harness.paths import reports_dir
 from ft_harness.pipeline.adapter_runs import find_runs
 from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers, write_cases
+from ft_harness.pipeline.shared_formats import SHARED, write_shared
 from ft_harness.recipe import check_name
 from ft_harness.records import Evaluation, Found, describe_record, find_records
 from ft_harness.records.score_table import check_whole, find_damage, write_scores
@@ -34,7 +37,7 @@ from ft_harness.report.figures import Form
 from ft_harness.storage import sha256_text, write_bytes, write_text
 
 FORMS: tuple[Form, ...] = ("png", "svg")
-FORMATS = ("md", "html", "tex", "csv", "json")
+FORMATS = ("md", "html", "tex", "csv", "json", *SHARED)
 USUAL_FORMATS = ("md", "html")
 _STEM = 80  # characters of a figure's file name
 Draw = Callable[[Form], bytes]
@@ -50,6 +53,7 @@ class Layout:
         terms: what may differ between base and tuned, and is noted.
         listed: how many items the page's case explorer holds at most.
         holm: p is adjusted over the deciding comparisons of this report.
+        required: what it must be able to show; looked at by the command.
     """
 
     formats: tuple[str, ...] = USUAL_FORMATS
@@ -57,6 +61,7 @@ class Layout:
     terms: Terms = Terms()  # noqa: RUF009
     listed: int = MOST_LISTED
     holm: bool = False
+    required: tuple[Requirement, ...] = ()
 
     def question(self) -> Question:
         """What the comparison is asked: the view's metrics lead everywhere."""
@@ -70,13 +75,14 @@ def make_layout(options: Mapping[str, Any]) -> Layout:
     """The layout that options of the command line ask for.
 
     Raises:
-        ConfigError: an unknown format, row, column, factor or field.
+        ConfigError: an unknown format, row, column, factor or field, or no requirement.
     """
+    required = read_requirements(options["require"])
     view = report.make_view(options["rows"], options["columns"], options["metrics"])
     terms = Terms(tuple(options["factor"]), tuple(options["allow_mismatch"]))
     check_terms(terms)
     formats = check_formats(options["formats"])
-    return Layout(formats, view, terms, options["listed"], holm=options["holm"])
+    return Layout(formats, view, terms, options["listed"], options["holm"], required)
 
 
 def check_formats(names: str) -> tuple[str, ...]:
@@ -142,6 +148,7 @@ def report_only(
             "compare BASE TUNED",
         )
     study = explain(study, evaluations, folder, slice_by)
+    write_shared(evaluations, folder, layout.formats)
     explorer = (
         find_explorer(study, evaluations, layout.listed, slice_by)
         if "html" in layout.formats
@@ -188,6 +195,7 @@ def compare_only(
         families=list_families(compared, layout.holm),
     )
     study = explain(study, sides, folder)
+    write_shared(sides, folder, layout.formats)
     explorer = find_explorer(study, sides, layout.listed) if "html" in layout.formats else None
     return study, write_report(study, folder, layout, find_outliers(study, sides), explorer)
 
@@ -301,14 +309,17 @@ def write_report(
     path of the first format.
 
     Raises:
-        ConfigError: the layout asks for a metric that the study has not.
+        ConfigError: the layout asks for a metric, or requires one, that the study has not.
         InputError: the cases.csv that is there can't be read.
     """
     report.check_metrics(study, layout.view)
+    check_required(study, layout.required)
     document = report.build_document(study, layout.view, outliers)
     stems, images = _write_figures(study, folder)
     write_cases(study, folder)
     write_text(folder / "rows.json", report.rows_json(study))
+    if study.sweep is not None:
+        write_text(folder / "sweep.json", study.sweep.model_dump_json(indent=2) + "\n")
     pages: dict[str, Callable[[], str]] = {
         "md": lambda: report.markdown_page(
             document, {key: f"{stem}.png" for key, stem in stems.items()}
@@ -327,7 +338,7 @@ def write_report(
         for stem, table in report.table_names(document):
             write_text(folder / "tables" / f"{stem}.{ending}", tables[ending](table))
     first = layout.formats[0]
-    return folder / ("tables" if first == "csv" else f"report.{first}")
+    return folder / {"csv": "tables", **SHARED}.get(first, f"report.{first}")
 
 
 def _write_figures(study: Study, folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
@@ -364,6 +375,9 @@ def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
         rows = plots.curve_rows(run)
         numbers = report.csv_text(plots.curve_columns(run), rows)
         yield f"curves:{run.card.name}", partial(plots.learning_curves, run), numbers
+    if study.sweep is not None:
+        yield from _sweep_figures(study.sweep)
+        return
     drawn = {
         "training_size": (report.sized(study), plots.score_by_size),
         "cost": (report.timed(study), plots.score_by_cost),
@@ -372,3 +386,12 @@ def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
         if measured:
             rows = plots.tradeoff_rows(measured)
             yield key, partial(draw, measured), report.csv_text(plots.TRADEOFF_COLUMNS, rows)
+
+
+def _sweep_figures(sweep: SweepStudy) -> Iterator[tuple[str, Draw, str]]:
+    """As `_figures`, of what varied."""
+    for number, axis in enumerate(sweep.axes):
+        numbers = report.csv_text(plots.SWEEP_COLUMNS, plots.sweep_rows(sweep, axis))
+        yield f"sweep_{number}", partial(plots.score_by_axis, sweep, axis), numbers
+    numbers = report.csv_text(plots.SWEEP_COLUMNS, plots.sweep_rows(sweep, sweep.varied))
+    yield "sweep_cost", partial(plots.score_by_time, sweep), numbers

@@ -225,8 +225,7 @@ class CheckpointFolder:
             with self.rescuing(rescue):
                 yield
         except (OSError, RuntimeError, SafetensorError) as error:
-            # the system, torch and safetensors have one each for a write that fails
-            # torch says nothing of why, and keeps what it could not write
+            # one each of the system, torch and safetensors; torch doesn't say why
             reason = error if is_full(error) else find_limit(self.path)
             if reason is not None:
                 full = full_disk(self.path, reason)
@@ -238,10 +237,9 @@ class CheckpointFolder:
 
     @contextmanager
     def rescuing(self, rescue: Callable[[str], None]) -> Iterator[None]:
-        """Where one of our own files can't be written any more, the weights are kept elsewhere.
-
+        """
         Raises:
-            StorageLostError: with the place of their copy.
+            StorageLostError: one that is raised inside, with where the weights are kept instead.
         """
         try:
             yield

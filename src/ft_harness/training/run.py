@@ -28,6 +28,7 @@ from ft_harness.training.numerics import describe_precision
 from ft_harness.training.objectives import make_objective
 from ft_harness.training.plan import TRAINING_VERSION, TrainingPlan, check_trained
 from ft_harness.training.probe import keep_probe, probe_first, read_probe
+from ft_harness.training.reference import with_references
 from ft_harness.training.validation import EpochScorer, epochs_of, load_best
 
 
@@ -44,7 +45,7 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
     """
     recipe, base = plan.recipe, plan.base
     check_trained(plan.data)
-    share_out(recipe)  # its faults, before anything is written
+    share = share_out(recipe)  # its faults, before anything is written
     reset_peaks()
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = open_checkpoints(plan, folder)
@@ -55,9 +56,10 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
     with trained_model(recipe, base) as model:
         precision = describe_precision(base, model)
         place(model, base.device)
-        objective = make_objective(base)
+        objective = make_objective(base, recipe.train.preference)
         if checkpoints.start is None:
             start_from_parent(recipe, model)
+        plan = with_references(plan, model, checkpoints.start, share)
         set_seed(recipe.train.seed)
         with processes.kept_from_libraries():
             if checkpoints.start is None:
