@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ft_harness import processes
+from ft_harness import processes, storage
 from ft_harness.comparison.aggregator import Study, aggregate
 from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.power import power_of_run
@@ -16,7 +16,7 @@ from ft_harness.comparison.sentences import state_power
 from ft_harness.errors import InputError, raise_problems
 from ft_harness.evaluation import check_complete
 from ft_harness.evaluation.rescore import Definition, score_again
-from ft_harness.models.adapters import AdapterFolder
+from ft_harness.models.adapters import CARD_FILE, AdapterFolder
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.heads import HEAD_FILE, find_init, plan_head
 from ft_harness.models.lm_eval_private import compiled_templates
@@ -37,8 +37,8 @@ from ft_harness.pipeline.stages import (
     score_base,
     train_stage,
 )
-from ft_harness.records import Card, Evaluation, load_records
-from ft_harness.storage import sha256_file
+from ft_harness.records import RECORD_FILE, Card, Evaluation, load_records
+from ft_harness.storage import check_kept, sha256_file
 from ft_harness.tasks.rendering import answer_text
 from ft_harness.training import check_unfinished, finished_card, parent_of
 
@@ -58,13 +58,15 @@ def run(
 
     Raises:
         ConfigError: what is required can't be read, or is not scored.
-        IncompleteError: memory was not enough for some items; the report is there and leaves their
-            evaluations out.
+        IncompleteError: some items have no score; the report is there and leaves their evaluations
+            out.
+        StorageLostError: an output folder was lost, or what was saved in it.
     """
     processes.refuse_several(
         "a whole run", "ft-harness train RECIPE, then ft-harness eval RECIPE --adapter FOLDER,"
     )
     folder = reports_dir(experiments[0].out) / report_name
+    raise_problems(storage.problems(folder))
     # before anything is computed: a damaged one would end the run at its report
     read_cases(folder / CASES_FILE)
     required = read_requirements(require)
@@ -74,6 +76,7 @@ def run(
     evaluations: list[Evaluation] = []
     for experiment, found in zip(experiments, checked, strict=True):
         evaluations += _make_and_score(experiment, found, loaded, say)
+    check_kept(each.folder / RECORD_FILE for each in evaluations)
     runs = [read_run(AdapterFolder(experiment.folder)) for experiment in experiments]
     first = experiments[0]
     study = aggregate(evaluations, runs, name=report_name, command=first.command)
@@ -132,6 +135,7 @@ def _make_and_score(
     of_base = score_base(stage, say)
     _say_power(of_base, experiment.recipe.task.name, say)
     train_stage(stage, plan, say)
+    check_kept([experiment.folder / CARD_FILE])
     return [*of_base, *score_adapter(stage, AdapterFolder(experiment.folder), say)]
 
 
@@ -191,6 +195,7 @@ def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> 
         stage = Stage(experiment, checked, load_base(loaded, experiment, checked, drawn_for))
         evaluations += score_base(stage, say) if set(loaded) > known else []
         evaluations += score_adapter(stage, adapter, say) if adapter else []
+    check_kept(each.folder / RECORD_FILE for each in evaluations)
     for adapter in found:
         if adapter.card is not None and processes.rank() == 0:
             card_of_folder(adapter, experiment.out, say)
