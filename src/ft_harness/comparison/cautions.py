@@ -16,6 +16,7 @@ from ft_harness.comparison.pairing import Pairs
 from ft_harness.comparison.primary import is_too_short_for_bleu
 from ft_harness.comparison.study import AdapterRun, Comparison, Row
 from ft_harness.metrics import find_metric
+from ft_harness.metrics.registry import labels_of
 from ft_harness.records import Evaluation, Record
 
 # share of a metric's largest value by which the gain on train must certainly exceed another gain
@@ -74,11 +75,8 @@ def is_above_majority(majority: Majority, pairs: Pairs) -> bool | None:
 def _find_lost_class(rows: Mapping[str, Row]) -> str | None:
     """The class whose recall fell most, of those whose fall is shown (Holm over the classes);
     said whatever became of the whole, which may hide it."""
-    recalls = [
-        row
-        for name, row in rows.items()
-        if name.startswith("recall_") and name != "recall_macro" and row.p is not None
-    ]
+    found = (rows[f"recall_{label}"] for label in labels_of(rows))
+    recalls = [row for row in found if row.p is not None]
     adjusted = stats.holm([row.p for row in recalls if row.p is not None])
     lost = [
         row

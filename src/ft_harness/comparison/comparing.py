@@ -25,6 +25,7 @@ from ft_harness.comparison.terms import (
 )
 from ft_harness.data.data_report import DataReport
 from ft_harness.errors import InputError
+from ft_harness.metrics.registry import labels_of
 from ft_harness.records import Evaluation, Record, describe_record
 
 Array = NDArray[np.float64]
@@ -222,8 +223,7 @@ def _count_confusion(measurement: Measurement) -> ConfusionPair | None:
     columns = measurement.pairs.base.columns
     if BY_LABEL not in columns:
         return None
-    recalls = [name.removeprefix("recall_") for name in columns if name.startswith("recall_")]
-    labels = [name for name in recalls if name != "macro"]
+    labels = labels_of(columns)
     base, tuned, _ = measurement.scored(BY_LABEL)
     return count_confusion(labels, base, tuned) if base.shape[1] == 3 * len(labels) else None
 

@@ -145,7 +145,7 @@ def report_only(
         )
     study = explain(study, evaluations, folder, slice_by)
     explorer = (
-        find_explorer(study, evaluations, layout.listed, slice_by)
+        find_explorer(study, evaluations, folder, layout.listed, slice_by)
         if "html" in layout.formats
         else None
     )
@@ -188,7 +188,9 @@ def compare_only(
         families=list_families(compared, layout.holm),
     )
     study = explain(study, sides, folder)
-    explorer = find_explorer(study, sides, layout.listed) if "html" in layout.formats else None
+    explorer = (
+        find_explorer(study, sides, folder, layout.listed) if "html" in layout.formats else None
+    )
     return study, write_report(study, folder, layout, find_outliers(study, sides), explorer)
 
 
@@ -336,7 +338,7 @@ def write_report(
         "md": lambda: report.markdown_page(
             document, {key: f"{stem}.png" for key, stem in stems.items()}
         ),
-        "html": lambda: report.html_page(document, images, explorer),
+        "html": lambda: report.html_page(document, images, explorer, report.find_verdicts(study)),
         "tex": lambda: report.latex_page(
             document, {key: f"{stem}.png" for key, stem in stems.items()}
         ),

@@ -89,7 +89,7 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
     }
     with compiled_templates():
         study = explain(study, evaluations, folder, training=training)
-    explorer = find_explorer(study, evaluations)
+    explorer = find_explorer(study, evaluations, folder)
     path = write_report(
         study, folder, outliers=find_outliers(study, evaluations), explorer=explorer
     )

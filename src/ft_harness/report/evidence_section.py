@@ -57,9 +57,7 @@ def records_of(study: Study) -> list[Record]:
 def signature_section(study: Study) -> list[Block]:
     """What made the scores, each line once; those of single labels differ from the macro average's
     in the name only."""
-    labels = {label for comparison in study.comparisons for label in label_names(comparison)} - {
-        "macro"
-    }
+    labels = {label for comparison in study.comparisons for label in label_names(comparison)}
     per_label = {f"{kind}_{label}" for label in labels for kind in ("precision", "recall", "f1")}
     scores = [
         score

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Study
 from ft_harness.comparison.features import name_of
-from ft_harness.report.cells import count, score
-from ft_harness.report.document import Block, Cell, Paragraph, Table
+from ft_harness.metrics.registry import AVERAGES, labels_of
+from ft_harness.report.cells import score
+from ft_harness.report.document import Block, Cell, Number, Paragraph, Table
 from ft_harness.report.view import main_comparisons
 
 _KINDS = ("precision", "recall", "f1")
@@ -13,12 +16,8 @@ _MANY_LABELS = 12  # a wider matrix is no longer read
 
 
 def label_names(comparison: Comparison) -> list[str]:
-    """Labels of a classification task: those with a recall."""
-    return [
-        row.metric.removeprefix("recall_")
-        for row in comparison.rows
-        if row.metric.startswith("recall_")
-    ]
+    """Labels of a classification task."""
+    return labels_of(row.metric for row in comparison.rows)
 
 
 def label_section(study: Study) -> list[Block]:
@@ -45,8 +44,9 @@ def label_section(study: Study) -> list[Block]:
 
 def _score_lines(name: str, comparison: Comparison) -> list[list[Cell]]:
     rows = {row.metric: row for row in comparison.rows if row.tuned_subject is not None}
+    averages = [name for name in AVERAGES if f"recall_{name}" in rows]
     lines: list[list[Cell]] = []
-    for label in label_names(comparison):
+    for label in [*label_names(comparison), *averages]:
         metrics = [f"{kind}_{label}" for kind in _KINDS]
         pairs = [
             (rows[metric].base, rows[metric].tuned) if metric in rows else (None, None)
@@ -70,7 +70,7 @@ def _confusion(name: str, comparison: Comparison) -> list[Block]:
     unread = any(row[-1] for row in [*found.base, *found.tuned])
     columns = [*found.labels, *(["no label"] if unread else [])]
     lines: list[list[Cell]] = [
-        [who, label, *(count(number) for number in row[: len(columns)])]
+        [who, label, *_shaded(row[: len(columns)])]
         for who, counts in (("Base", found.base), ("Tuned", found.tuned))
         for label, row in zip(found.labels, counts, strict=True)
     ]
@@ -79,5 +79,18 @@ def _confusion(name: str, comparison: Comparison) -> list[Block]:
     )
     return [
         Paragraph(title),
-        Table("confusion", title, ["", "Gold", *columns], lines, "tt" + "n" * len(columns)),
+        Table(
+            "confusion",
+            title,
+            ["", "Gold", *columns],
+            lines,
+            "tt" + "n" * len(columns),
+            is_matrix=True,
+        ),
     ]
+
+
+def _shaded(counts: Sequence[int]) -> list[Number]:
+    """Counts of one gold label, each with its share of them: on the diagonal the recall."""
+    total = sum(counts)
+    return [Number(f"{number:,}", number, number / total if total else 0.0) for number in counts]

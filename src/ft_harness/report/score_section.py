@@ -361,6 +361,6 @@ def _seed_change(study: Study, repeats: Repeats, subject: str, delta: float) -> 
 def _overall_rows(comparison: Comparison) -> list[Row]:
     """The rows that are not about one label, unless it is the primary metric; the majority class is
     among them."""
-    labels = [label for label in label_names(comparison) if label != "macro"]
+    labels = label_names(comparison)
     per_label = {f"{kind}_{label}" for label in labels for kind in ("precision", "recall", "f1")}
     return [row for row in comparison.rows if row.primary or row.metric not in per_label]
