@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ft_harness.comparison.cases import CaseSummary, add_slices, find_cases
+from ft_harness.comparison.cases import (
+    CaseSummary,
+    Listing,
+    Sheet,
+    Written,
+    add_slices,
+    find_cases,
+    list_items,
+)
 from ft_harness.comparison.pairing import pair_items
 from ft_harness.metrics import label_statistics
 from ft_harness.records import Evaluation, Sample
@@ -60,6 +68,19 @@ def summarize(
     """The cases of two evaluations, with their slices."""
     pairs, _ = pair_items(base, tuned)
     return add_slices(find_cases(base, tuned, pairs, seed), base, tuned, slice_by)
+
+
+def list_pair(
+    summary: CaseSummary,
+    base: Evaluation,
+    tuned: Evaluation,
+    limit: int,
+    slice_by: Sequence[str] = (),
+    written: Written | None = None,
+) -> Listing | None:
+    """The items of two evaluations with these cases."""
+    sheet = Sheet(base.record, tuned.record, summary)
+    return list_items(sheet, (base, tuned), limit, slice_by, written)
 
 
 CHINESE = [  # question, gold, then the answers of the base, of adapter a, and of adapter b

@@ -355,6 +355,18 @@ PAYLOADS = [
     "x" * 1_000_000,
 ]
 PLAIN = "plain"
+MARKED = "window.hacked = true"  # what every payload of ours would set
+ATTACKS = [
+    f"<script>{MARKED}</script>",
+    f"</script><script>{MARKED}</script>",
+    f"<img src=x onerror='{MARKED}'>",
+    f"<svg onload='{MARKED}'><a href='javascript:{MARKED}'>x</a></svg>",
+    '"><iframe srcdoc="<script>parent.hacked = true</script>">',
+    f"<!--<script>{MARKED}//",
+    "<link rel=stylesheet href=https://example.invalid/x.css><img src=https://example.invalid/x.png>",
+    "{{ 7*7 }} ${alert(1)} \u2028\u2029 <b>&amp;",
+    "<base href=https://example.invalid/><form action=https://example.invalid/><button>x</button></form>",
+]
 
 
 def make_hostile_case(payload: str) -> CaseSummary:

@@ -33,4 +33,3 @@ def parts(text: str, ranges: list[tuple[int, int]]) -> list[str]:
 def test_words_or_characters_that_the_other_answer_lacks(base, tuned, lost, gained):
     before, after = find_difference(base, tuned)
     assert (parts(base, before), parts(tuned, after)) == (lost, gained)
-

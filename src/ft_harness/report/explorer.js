@@ -318,7 +318,8 @@
     const toggle = () => {
       const shown = button.getAttribute("aria-expanded") === "true";
       button.setAttribute("aria-expanded", !shown);
-      made.replaceChildren(button, ...(shown ? [] : [showEverywhere(item)]));
+      if (shown) made.lastChild.remove();
+      else made.append(showEverywhere(item));
     };
     button.setAttribute("aria-expanded", "false");
     button.addEventListener("click", toggle);

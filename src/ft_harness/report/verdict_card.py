@@ -1,4 +1,4 @@
-"""The answer of a study at a glance: a card a task, with a line for each comparison that decides."""
+"""The answer of a study at a glance: a card a task, a line for each comparison that decides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ft_harness.comparison.aggregator import Comparison, Row, Study
 from ft_harness.comparison.amounts import NONE, digits_of, scale_of
 from ft_harness.comparison.features import tell_apart
 from ft_harness.comparison.repeats import count_seeds
-from ft_harness.comparison.sentences import state_change, change_of, state_p, state_seeds, word_of
+from ft_harness.comparison.sentences import change_of, state_change, state_p, state_seeds, word_of
 from ft_harness.report.cells import measured_cells
 from ft_harness.report.document import text_of
 from ft_harness.report.view import main_comparisons

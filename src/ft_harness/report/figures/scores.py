@@ -106,9 +106,7 @@ def _draw(figure: Figure, compared: Sequence[tuple[Comparison, Row]]) -> None:
     axes.set_xlim(0, 100)
     axes.set_ylim(max(1, len(compared)) - 0.45, -0.55)
     axes.set_xlabel("score (%), bars: 95 % interval")
-    axes.set_yticks(
-        range(len(compared)), [name(comparison, row) for comparison, row in compared]
-    )
+    axes.set_yticks(range(len(compared)), [name(comparison, row) for comparison, row in compared])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
@@ -153,9 +151,7 @@ def _draw_dense_row(axes: Axes, place: int, comparison: Comparison, row: Row) ->
     _write_beside(axes, place, f"{before} to {after}", GREY)
 
 
-def _draw_sides(
-    axes: Axes, heights: tuple[float, float], comparison: Comparison, row: Row
-) -> None:
+def _draw_sides(axes: Axes, heights: tuple[float, float], comparison: Comparison, row: Row) -> None:
     """Base and tuned at these heights with their intervals, the line between them, and the majority
     class."""
     scale = 100 / (scale_of(row.metric) or 100)
