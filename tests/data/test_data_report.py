@@ -144,7 +144,7 @@ def test_the_report_in_words():
         "prompts of 8 / 8 / 8 characters (5 % / median / 95 %), longest 8",
         "test: 3 docs, answers no 2, yes 1, majority 66.7 %, random 50.0 %, "
         "prompts of 3 / 8 / 9 characters (5 % / median / 95 %), longest 9",
-        "a.csv: of 9 rows 2 were left out for their label, 0 for a null or empty field",
+        "a.csv: of 9 rows 2 were left out for their label, 0 for bad fields",
     ]
     (notice,) = data_notices(report)
     assert notice.what == (

@@ -11,9 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from ft_harness.cli.app import show
 from ft_harness.comparison.aggregator import Comparison, Row, Study
+from ft_harness.comparison.answers import state_sweep
 from ft_harness.comparison.features import TITLES, features_of
 from ft_harness.comparison.sentences import state_study
+from ft_harness.comparison.settings import SweepStudy
 from ft_harness.report import (
     View,
     leading,
@@ -21,6 +24,7 @@ from ft_harness.report import (
     measured_columns,
     one_line,
     state_untuned,
+    sweep_table,
     text_of,
     untuned_table,
 )
@@ -67,8 +71,12 @@ class _Lines:
 def print_study(study: Study, path: Path) -> None:
     """The answer of each comparison, the sentences of those that decide, and the report's paths:
     its page is named wherever the report has one."""
-    console = Console()
+    console = Console(color_system=None)  # no control sequences: the gate would show them
+    if study.sweep is not None:
+        _print_sweep(console, study.sweep, path)
+        return
     compared = [(each, each.headline) for each in study.comparisons]
+    compared.sort(key=lambda pair: pair[0].role == "control task")
     if compared:
         features = leading(study, View())
         names = [*(TITLES[name] for name in features), "n"]
@@ -87,9 +95,26 @@ def print_study(study: Study, path: Path) -> None:
         if table.width > console.width:
             table, said = table.split_constant(_PROTOCOL)
         _print_table(console, table, said)
+    for line in [*state_study(study), *state_untuned(study)]:
+        show(line)
+    _print_paths(path)
+
+
+def _print_sweep(console: Console, sweep: SweepStudy, path: Path) -> None:
+    """A line a setting, the answers and the report's paths."""
+    if table := sweep_table(sweep):
+        lines = [[one_line(text_of(cell)) for cell in line] for line in table.rows]
+        _print_table(console, _Lines(table.header, lines), [])
+    for line in state_sweep(sweep):
+        show(line)
+    _print_paths(path)
+
+
+def _print_paths(path: Path) -> None:
     pages = dict.fromkeys([path, path.with_name("report.html")])
-    named = [str(page) for page in pages if page == path or page.is_file()]
-    print("\n".join([*map(one_line, [*state_study(study), *state_untuned(study)]), *named]))
+    for page in pages:
+        if page == path or page.is_file():
+            show(str(page))
 
 
 def _list_rows(study: Study, compared: Sequence[tuple[Comparison, Row]]) -> _Lines:
@@ -129,7 +154,7 @@ def _print_table(console: Console, found: _Lines, said: Sequence[str]) -> None:
     for line in found.lines:
         table.add_row(*map(escape, line))
     if said:
-        print("; ".join(said))
+        show("; ".join(said))
     console.width = max(usual, sum(widths) + len(widths) - 1 if compact else found.width)
     console.print(table)
     console.width = usual

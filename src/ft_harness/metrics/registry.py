@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from ft_harness.errors import InputError
 from ft_harness.metrics import (
@@ -12,12 +12,13 @@ from ft_harness.metrics import (
     meteor,
     overlap,
     perplexity,
+    preference,
     rouge,
     squad,
 )
 from ft_harness.metrics.core import Metric, Statistics
 
-_FAMILIES = (answers, generation, labels, meteor, overlap, perplexity, rouge, squad)
+_FAMILIES = (*(answers, generation, labels, meteor, overlap, perplexity, preference, rouge, squad),)
 _METRICS: dict[str, Metric] = {
     metric.name: metric for family in _FAMILIES for metric in family.METRICS
 }
@@ -73,15 +74,8 @@ def describe(name: str, language: str | None) -> str:
     return ""
 
 
-def labels_of(names: Iterable[str]) -> list[str]:
-    """The labels of a classification task by the names of its metrics: those with a recall, the
-    averages over labels left out."""
-    recalls = (name.removeprefix("recall_") for name in names if name.startswith("recall_"))
-    return [label for label in recalls if label not in AVERAGES]
-
-
-AVERAGES = ("macro", "micro", "weighted")  # of precision, recall and F1 over labels
-DECIDING_METRICS = ("acc", "exact_match")  # 0/1 metrics that say whether an answer is right
+# 0/1 metrics that say whether an answer is right
+DECIDING_METRICS = ("acc", "exact_match", preference.PREFERENCE)
 GRADED_METRICS = (
     "token_f1",
     "rougeL",

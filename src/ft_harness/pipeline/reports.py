@@ -13,7 +13,6 @@ from ft_harness import report, storage
 from ft_harness.comparison import remarks
 from ft_harness.comparison.aggregator import (
     MOST_SHOWN,
-    AdapterRun,
     Question,
     Study,
     aggregate,
@@ -21,23 +20,24 @@ from ft_harness.comparison.aggregator import (
 )
 from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED, read_cases
 from ft_harness.comparison.families import list_families
+from ft_harness.comparison.requirements import Requirement, check_required, read_requirements
+from ft_harness.comparison.settings import SweepStudy
 from ft_harness.comparison.terms import Terms, check_terms
-from ft_harness.data.data_report import read_data_report
 from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
 from ft_harness.paths import reports_dir
+from ft_harness.pipeline.adapter_runs import find_runs
 from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers, write_cases
+from ft_harness.pipeline.shared_formats import SHARED, write_shared
 from ft_harness.recipe import check_name
 from ft_harness.records import Evaluation, Found, describe_record, find_records
-from ft_harness.records.adapter_files import read_history, read_lineage
-from ft_harness.records.adapter_folder import AdapterFolder
-from ft_harness.records.score_table import check_whole, write_scores
+from ft_harness.records.score_table import check_whole, find_damage, write_scores
 from ft_harness.report import View
 from ft_harness.report import figures as plots
 from ft_harness.report.figures import Form
 from ft_harness.storage import sha256_text, write_bytes, write_text
 
 FORMS: tuple[Form, ...] = ("png", "svg")
-FORMATS = ("md", "html", "tex", "csv", "json")
+FORMATS = ("md", "html", "tex", "csv", "json", *SHARED)
 USUAL_FORMATS = ("md", "html")
 _STEM = 80  # characters of a figure's file name
 Draw = Callable[[Form], bytes]
@@ -53,6 +53,7 @@ class Layout:
         terms: what may differ between base and tuned, and is noted.
         listed: how many items the page's case explorer holds at most.
         holm: p is adjusted over the deciding comparisons of this report.
+        required: what it must be able to show; looked at by the command.
     """
 
     formats: tuple[str, ...] = USUAL_FORMATS
@@ -60,6 +61,7 @@ class Layout:
     terms: Terms = Terms()  # noqa: RUF009
     listed: int = MOST_LISTED
     holm: bool = False
+    required: tuple[Requirement, ...] = ()
 
     def question(self) -> Question:
         """What the comparison is asked: the view's metrics lead everywhere."""
@@ -73,13 +75,14 @@ def make_layout(options: Mapping[str, Any]) -> Layout:
     """The layout that options of the command line ask for.
 
     Raises:
-        ConfigError: an unknown format, row, column, factor or field.
+        ConfigError: an unknown format, row, column, factor or field, or no requirement.
     """
+    required = read_requirements(options["require"])
     view = report.make_view(options["rows"], options["columns"], options["metrics"])
     terms = Terms(tuple(options["factor"]), tuple(options["allow_mismatch"]))
     check_terms(terms)
     formats = check_formats(options["formats"])
-    return Layout(formats, view, terms, options["listed"], holm=options["holm"])
+    return Layout(formats, view, terms, options["listed"], options["holm"], required)
 
 
 def check_formats(names: str) -> tuple[str, ...]:
@@ -121,7 +124,8 @@ def report_only(
     folder = _check_folder(out, name)
     found = _find(paths)
     evaluations = found.evaluations
-    runs, missing = _find_runs(evaluations)
+    runs, missing, damaged = find_runs(evaluations)
+    unread = [*found.unread, *damaged]
     study = aggregate(
         evaluations,
         runs,
@@ -130,11 +134,11 @@ def report_only(
         terms=layout.terms,
         question=layout.question(),
     )
-    notes = [*study.notes, *missing, *found.notes, *_note_unread(found)]
-    study = study.model_copy(update={"notes": notes, "unread": found.unread})
+    notes = [*study.notes, *missing, *found.notes, *_note_unread(unread)]
+    study = study.model_copy(update={"notes": notes, "unread": unread})
     has_adapters = any(evaluation.record.adapter for evaluation in evaluations)
     if not study.comparisons and (has_adapters or not study.untuned):
-        reasons = [*found.unread, *study.notes]
+        reasons = [*unread, *study.notes]
         why = f" ({reasons[0]})" if reasons else ""
         raise InputError(
             "no adapter's evaluation has a base evaluation of the same task, split and "
@@ -144,6 +148,7 @@ def report_only(
             "compare BASE TUNED",
         )
     study = explain(study, evaluations, folder, slice_by)
+    write_shared(evaluations, folder, layout.formats)
     explorer = (
         find_explorer(study, evaluations, folder, layout.listed, slice_by)
         if "html" in layout.formats
@@ -167,7 +172,8 @@ def compare_only(
     before, after = _find([base]), _find([tuned])
     pairs, alone = _pair_sides((base, before.evaluations), (tuned, after.evaluations))
     sides = [each for pair in pairs for each in pair]
-    runs, missing = _find_runs(sides)
+    runs, missing, damaged = find_runs(sides)
+    unread = [*before.unread, *after.unread, *damaged]
     compared = compare_all(pairs, layout.terms, runs, layout.question())
     footnotes = [note for each in compared for note in each.rows[-1].footnotes]
     notes = [
@@ -175,9 +181,10 @@ def compare_only(
         *(note for each in sides for note in remarks.note_bad_items(each.record)),
         *missing,
         *alone,
-        *(note for side in (before, after) for note in (*side.notes, *_note_unread(side))),
+        *before.notes,
+        *after.notes,
+        *_note_unread(unread),
     ]
-    unread = [*before.unread, *after.unread]
     study = Study(
         name=name,
         comparisons=compared,
@@ -188,6 +195,7 @@ def compare_only(
         families=list_families(compared, layout.holm),
     )
     study = explain(study, sides, folder)
+    write_shared(sides, folder, layout.formats)
     explorer = (
         find_explorer(study, sides, folder, layout.listed) if "html" in layout.formats else None
     )
@@ -220,6 +228,8 @@ def _find(paths: Sequence[Path]) -> Found:
                 not evaluation.record.foreign and evaluation.record.status == "complete"
             ):  # foreign ones were read whole
                 check_whole(evaluation)
+                if damage := find_damage(evaluation):
+                    faults.append(damage)
             kept.append(evaluation)
         except InputError as error:
             faults.append(error.what)
@@ -232,8 +242,8 @@ def _find(paths: Sequence[Path]) -> Found:
     return replace(found, evaluations=kept, unread=[*found.unread, *faults])
 
 
-def _note_unread(found: Found) -> list[str]:
-    return [f"not read: {line}" for line in found.unread]
+def _note_unread(unread: Sequence[str]) -> list[str]:
+    return [f"not read: {line}" for line in unread]
 
 
 _Side = tuple[Path, Sequence[Evaluation]]
@@ -290,31 +300,6 @@ def _by_place(
     return found
 
 
-def _find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], list[str]]:
-    """The adapters whose folders are still what was scored, and a note for each other one."""
-    scored = {
-        e.record.adapter.identity: e.record.adapter
-        for e in evaluations
-        if e.record.adapter and not e.record.foreign
-    }
-    runs: list[AdapterRun] = []
-    missing: list[str] = []
-    for info in scored.values():
-        folder = Path(info.path)
-        adapter = AdapterFolder(folder)
-        card = adapter.card
-        if card is not None and adapter.identity == info.identity:
-            history, data = read_history(folder), read_data_report(folder)
-            earlier = read_lineage(folder)
-            runs.append(AdapterRun(card=card, history=history, data=data, earlier=earlier))
-        else:
-            missing.append(
-                f"{info.name}: its adapter folder was not found here, so cost and loss curve are "
-                "left out."
-            )
-    return runs, missing
-
-
 def write_report(
     study: Study,
     folder: Path,
@@ -326,14 +311,17 @@ def write_report(
     path of the first format.
 
     Raises:
-        ConfigError: the layout asks for a metric that the study has not.
+        ConfigError: the layout asks for a metric, or requires one, that the study has not.
         InputError: the cases.csv that is there can't be read.
     """
     report.check_metrics(study, layout.view)
+    check_required(study, layout.required)
     document = report.build_document(study, layout.view, outliers)
     stems, images = _write_figures(study, folder)
     write_cases(study, folder)
     write_text(folder / "rows.json", report.rows_json(study))
+    if study.sweep is not None:
+        write_text(folder / "sweep.json", study.sweep.model_dump_json(indent=2) + "\n")
     pages: dict[str, Callable[[], str]] = {
         "md": lambda: report.markdown_page(
             document, {key: f"{stem}.png" for key, stem in stems.items()}
@@ -352,7 +340,7 @@ def write_report(
         for stem, table in report.table_names(document):
             write_text(folder / "tables" / f"{stem}.{ending}", tables[ending](table))
     first = layout.formats[0]
-    return folder / ("tables" if first == "csv" else f"report.{first}")
+    return folder / {"csv": "tables", **SHARED}.get(first, f"report.{first}")
 
 
 def _write_figures(study: Study, folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
@@ -389,6 +377,9 @@ def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
         rows = plots.curve_rows(run)
         numbers = report.csv_text(plots.curve_columns(run), rows)
         yield f"curves:{run.card.name}", partial(plots.learning_curves, run), numbers
+    if study.sweep is not None:
+        yield from _sweep_figures(study.sweep)
+        return
     drawn = {
         "training_size": (report.sized(study), plots.score_by_size),
         "cost": (report.timed(study), plots.score_by_cost),
@@ -397,3 +388,12 @@ def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
         if measured:
             rows = plots.tradeoff_rows(measured)
             yield key, partial(draw, measured), report.csv_text(plots.TRADEOFF_COLUMNS, rows)
+
+
+def _sweep_figures(sweep: SweepStudy) -> Iterator[tuple[str, Draw, str]]:
+    """As `_figures`, of what varied."""
+    for number, axis in enumerate(sweep.axes):
+        numbers = report.csv_text(plots.SWEEP_COLUMNS, plots.sweep_rows(sweep, axis))
+        yield f"sweep_{number}", partial(plots.score_by_axis, sweep, axis), numbers
+    numbers = report.csv_text(plots.SWEEP_COLUMNS, plots.sweep_rows(sweep, sweep.varied))
+    yield "sweep_cost", partial(plots.score_by_time, sweep), numbers

@@ -15,7 +15,7 @@ from ft_harness.paths import bundled_recipe
 from ft_harness.recipe.comparing import differences
 from ft_harness.recipe.loading import RECIPE_FILE, load_recipe, recipe_file
 from ft_harness.recipe.sections import Recipe
-from ft_harness.storage import write_text
+from ft_harness.storage import redact, redact_values, write_text
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
 
@@ -26,10 +26,10 @@ def check_name(name: str) -> str:
     Raises:
         ConfigError: it could lead elsewhere.
     """
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or redact(name) != name:
         raise ConfigError(
             f"{name!r} is not a valid name",
-            "letters, digits, '.', '_', '-'; at most 80",
+            "letters, digits, '.', '_', '-'; at most 80, and no secret",
             "use another name",
         )
     return name
@@ -64,7 +64,8 @@ def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> None:
     target = folder / RECIPE_FILE
     if target.exists():
         own = target.resolve() == source.resolve()
-        if found := [] if own else differences(_identity(load_recipe(target)), _identity(recipe)):
+        there, here = (redact_values(_identity(each)) for each in (load_recipe(target), recipe))
+        if found := [] if own else differences(there, here):
             raise InputError(
                 f"{target}: holds another recipe ({'; '.join(found)})",
                 "the recipe that the folder was made with",
@@ -72,10 +73,11 @@ def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> None:
                 "this one anew",
             )
         return
-    if _written(load_recipe(source)) == _written(recipe):
-        write_text(target, source.read_text(encoding="utf-8"))
-    else:
-        write_text(target, yaml.safe_dump(_written(recipe), sort_keys=False, allow_unicode=True))
+    text = source.read_text(encoding="utf-8")
+    if _written(load_recipe(source)) != _written(recipe) or redact(text) != text:
+        kept = redact_values(_written(recipe))
+        text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
+    write_text(target, text)
 
 
 def write_new_recipe(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ft_harness.comparison.aggregator import Study
+from ft_harness.comparison.answers import state_sweep
 from ft_harness.comparison.sentences import state_study
 from ft_harness.report.case_section import case_section
 from ft_harness.report.caution_section import caution_section
@@ -31,6 +32,7 @@ from ft_harness.report.score_section import (
     side_by_side_section,
     split_section,
 )
+from ft_harness.report.sweep_section import sweep_section
 from ft_harness.report.training_section import training_section
 from ft_harness.report.untuned_section import state_untuned, untuned_section
 from ft_harness.report.view import View
@@ -46,6 +48,7 @@ def build_document(
     where they are known.
     """
     sections = {
+        "Sweep": sweep_section(study.sweep),
         "Cautions": caution_section(study),
         "Scores": score_section(study, view or View()),
         "Models without an adapter": untuned_section(study),
@@ -70,4 +73,6 @@ def build_document(
         "Provenance": provenance_section(study),
     }
     blocks = [block for title, found in sections.items() for block in section(title, found)]
+    if study.sweep is not None:
+        return Document(study.name, [*bullets(state_sweep(study.sweep)), *blocks])
     return Document(study.name, [*bullets([*state_study(study), *state_untuned(study)]), *blocks])

@@ -103,15 +103,23 @@ def _commands(study: Study, comparison: Comparison) -> list[str]:
     settings, adapter = record.settings, record.adapter
     if adapter is None or all(run.card.name != adapter.name for run in study.adapters):
         return [_lm_eval_command(comparison.base), _lm_eval_command(record)]
-    changed: dict[str, Any] = {"splits": [settings.split], "num_fewshot": settings.num_fewshot}
-    if settings.split != "train":
-        changed["limit"] = settings.limit
+    changed: dict[str, Any] = {
+        "eval.splits": [settings.split],
+        "eval.num_fewshot": settings.num_fewshot,
+    }
+    if comparison.role == "control task":
+        tasks = dict.fromkeys(
+            each.tuned.settings.task
+            for each in study.comparisons
+            if each.role == "control task" and each.tuned.subject == record.subject
+        )
+        changed = {"controls.tasks": [*tasks], "controls.limit": settings.limit}
+    elif settings.split != "train":
+        changed["eval.limit"] = settings.limit
     elif settings.limit is not None:  # without one the recipe's own was not reached
-        changed["train_limit"] = settings.limit
+        changed["eval.train_limit"] = settings.limit
     sets = [
-        part
-        for key, value in changed.items()
-        for part in ("--set", f"eval.{key}={json.dumps(value)}")
+        part for key, value in changed.items() for part in ("--set", f"{key}={json.dumps(value)}")
     ]
     return [shlex.join(["ft-harness", "eval", adapter.path, "--adapter", adapter.path, *sets])]
 

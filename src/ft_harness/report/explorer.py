@@ -25,6 +25,7 @@ from ft_harness.comparison.cases.listing import cut
 from ft_harness.comparison.features import name_of, name_side
 from ft_harness.report.answer_difference import Ranges, find_difference
 from ft_harness.report.case_section import answer_text
+from ft_harness.storage import redact_values
 from ft_harness.storage.escaping import visible
 
 Listed = tuple[Comparison, Listing]
@@ -71,7 +72,8 @@ def make_explorer(
         return None
     content = _Content(study)
     groups = [content.group(*each) for each in shown]
-    table = {"columns": written.table_columns(), "rows": written.table_rows()}
+    # Secrets go here: what is packed is opaque to the one who writes the page.
+    table = redact_values({"columns": written.table_columns(), "rows": written.table_rows()})
     lists = {"texts": [*content.texts], "choices": [*content.choices], "sides": [*content.sides]}
     return Explorer(_note(shown), {**lists, "groups": groups, "table": table})
 
@@ -107,7 +109,7 @@ class _Content:
         """The number of a text, with what can't be seen in it made visible; -1 for None."""
         if text is None:
             return -1
-        return self.texts.setdefault(_show(text, _LONGEST), len(self.texts))
+        return self.texts.setdefault(visible(text, _LONGEST), len(self.texts))
 
     def group(self, comparison: Comparison, listing: Listing) -> dict[str, Any]:
         number, summary = self.number, comparison.cases
@@ -141,7 +143,7 @@ class _Content:
         tags = [self.number(_tag(kind, item.slices[kind])) for kind in kinds if kind in item.slices]
         why = -1 if item.why is None else self._whole(item.why)
         asked = map(self.number, (item.item_key, item.transition, item.prompt, item.gold))
-        texts = [_show(answer_text(side.text), _LONGEST) for side in (item.base, item.tuned)]
+        texts = [visible(answer_text(side.text), _LONGEST) for side in (item.base, item.tuned)]
         marks: tuple[Ranges, Ranges] = ([], [])
         if item.base.text and item.tuned.text and item.base.text != item.tuned.text:
             marks = find_difference(*texts)
@@ -153,7 +155,7 @@ class _Content:
 
     def _whole(self, text: str) -> int:
         """What a person wrote is never cut: it can be edited in the page."""
-        return self.texts.setdefault(_show(text, len(text)), len(self.texts))
+        return self.texts.setdefault(visible(text), len(self.texts))
 
     def _answer(self, side: Answer, text: str, metric: str, ranges: Ranges) -> list[Any]:
         graded = side.score is not None and metric not in DECIDING_METRICS
@@ -187,12 +189,6 @@ def _name(study: Study, comparison: Comparison) -> str:
     name = f"{name_of(study, comparison)} ({comparison.base.settings.split})"
     subject = comparison.tuned.subject
     return name if subject in name else f"{name}: {subject}"
-
-
-def _show(text: str, limit: int) -> str:
-    if len(text) > limit or not text.replace("\n", "").isprintable():
-        return visible(text, limit)
-    return text
 
 
 def _utf16(text: str) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Study
 from ft_harness.comparison.features import name_of
-from ft_harness.metrics.registry import AVERAGES, labels_of
+from ft_harness.metrics.labels import recalled_label
 from ft_harness.report.cells import score
 from ft_harness.report.document import Block, Cell, Number, Paragraph, Table
 from ft_harness.report.view import main_comparisons
@@ -16,8 +16,8 @@ _MANY_LABELS = 12  # a wider matrix is no longer read
 
 
 def label_names(comparison: Comparison) -> list[str]:
-    """Labels of a classification task."""
-    return labels_of(row.metric for row in comparison.rows)
+    """Labels of a classification task: those with a recall."""
+    return [label for row in comparison.rows if (label := recalled_label(row.metric))]
 
 
 def label_section(study: Study) -> list[Block]:
@@ -44,9 +44,8 @@ def label_section(study: Study) -> list[Block]:
 
 def _score_lines(name: str, comparison: Comparison) -> list[list[Cell]]:
     rows = {row.metric: row for row in comparison.rows if row.tuned_subject is not None}
-    averages = [name for name in AVERAGES if f"recall_{name}" in rows]
     lines: list[list[Cell]] = []
-    for label in [*label_names(comparison), *averages]:
+    for label in label_names(comparison):
         metrics = [f"{kind}_{label}" for kind in _KINDS]
         pairs = [
             (rows[metric].base, rows[metric].tuned) if metric in rows else (None, None)

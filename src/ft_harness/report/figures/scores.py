@@ -46,10 +46,9 @@ def before_after(study: Study, form: Form) -> bytes:
     """The primary metric of each comparison that has one: base and tuned with 95 % intervals, from
     0 to 100 %.
 
-    A comparison is a row, from top to bottom, as many as fit a page; its majority class is a tick.
-    More than 8 rows are dense: a line of text each.
-    An undefined value is named, not drawn; a perplexity, which has no largest value, is left to the
-    table.
+    A comparison is a row, from top to bottom, as many as fit a page, more than 8 with a line of
+    text each; the best rule without a model, such as the majority class, is a tick. An undefined
+    value is named, not drawn; a perplexity, which has no largest value, is left to the table.
     """
     compared = _compared(study)[:MOST_SHOWN]
     height = _DENSE_HEIGHT if len(compared) > _MOST_SPACED else 0.8  # of a row, in inches
@@ -72,8 +71,8 @@ def score_rows(study: Study) -> list[list[Value]]:
             verdict = row.verdict if who == "tuned" else None
             lines.append([*names, who, value, low, high, row.n, verdict])
         lines += [
-            [*names, "majority class", value, None, None, row.n, None]
-            for value in _majority(comparison, row)
+            [*names, rule, value, None, None, row.n, None]
+            for rule, value in _baselines(comparison, row)
         ]
     return lines
 
@@ -89,12 +88,17 @@ def _compared(study: Study) -> list[tuple[Comparison, Row]]:
     ]
 
 
-def _majority(comparison: Comparison, row: Row) -> list[float]:
+def _baselines(comparison: Comparison, row: Row) -> list[tuple[str, float]]:
+    """(rule, what it scores) of the rules without a model."""
     return [
-        other.base
+        (other.base_subject, other.base)
         for other in comparison.rows
         if other.tuned_subject is None and other.metric == row.metric and other.base is not None
     ]
+
+
+def _best_baseline(comparison: Comparison, row: Row) -> tuple[str, float] | None:
+    return max(_baselines(comparison, row), key=lambda each: each[1], default=None)
 
 
 def _draw(figure: Figure, compared: Sequence[tuple[Comparison, Row]]) -> None:
@@ -137,8 +141,9 @@ def _draw_row(axes: Axes, place: int, comparison: Comparison, row: Row) -> None:
     for height, (name, value, colour) in zip(heights, sides, strict=True):
         said = f"{name} undefined" if value is None else f"{name} {scale * value:.1f}"
         _write_beside(axes, height, said, colour)
-    for value in _majority(comparison, row):
-        _write_beside(axes, place + 0.26, f"Majority {scale * value:.1f}", GREY)
+    if found := _best_baseline(comparison, row):
+        word = found[0].removesuffix(" class").capitalize()
+        _write_beside(axes, place + 0.26, f"{word} {scale * found[1]:.1f}", GREY)
 
 
 def _draw_dense_row(axes: Axes, place: int, comparison: Comparison, row: Row) -> None:
@@ -175,10 +180,10 @@ def _draw_sides(axes: Axes, heights: tuple[float, float], comparison: Comparison
                 clip_on=False,
                 zorder=4,
             )
-    middle = sum(heights) / 2
-    for value in _majority(comparison, row):
+    if found := _best_baseline(comparison, row):
+        middle = sum(heights) / 2
         ends = middle - 0.26, middle + 0.46
-        axes.vlines(scale * value, *ends, color=GREY, linewidth=1.5, linestyle=":")
+        axes.vlines(scale * found[1], *ends, color=GREY, linewidth=1.5, linestyle=":")
 
 
 def _interval(record: Record, metric: str) -> tuple[float | None, float | None]:

@@ -1,0 +1,65 @@
+"""Adapters as a study knows them: what the files of their folders say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ft_harness.comparison.aggregator import AdapterRun
+from ft_harness.data.data_report import read_data_report
+from ft_harness.errors import InputError
+from ft_harness.records import Evaluation
+from ft_harness.records.adapter_files import (
+    CARD_FILE,
+    check_histories,
+    read_history,
+    read_lineage,
+)
+from ft_harness.records.adapter_folder import AdapterFolder
+
+
+def read_run(adapter: AdapterFolder) -> AdapterRun:
+    """A finished adapter.
+
+    Raises:
+        InputError: it has no card, or a file is damaged.
+    """
+    card, folder = adapter.card, adapter.path
+    if card is None:
+        raise InputError(
+            f"{folder}: no {CARD_FILE}", "a finished adapter", "train it: ft-harness train RECIPE"
+        )
+    check_histories(folder, card)
+    history, data = read_history(folder), read_data_report(folder)
+    return AdapterRun(card=card, history=history, data=data, earlier=read_lineage(folder))
+
+
+def find_runs(
+    evaluations: Sequence[Evaluation],
+) -> tuple[list[AdapterRun], list[str], list[str]]:
+    """(the adapters whose folders are still what was scored, a note for each other one, a line for
+    each damaged file)."""
+    scored = {
+        e.record.adapter.identity: e.record.adapter
+        for e in evaluations
+        if e.record.adapter and not e.record.foreign
+    }
+    runs: list[AdapterRun] = []
+    missing: list[str] = []
+    damaged: list[str] = []
+    for info in scored.values():
+        adapter = AdapterFolder(Path(info.path))
+        try:
+            if adapter.card is not None:
+                adapter.check_files()
+            if adapter.card is not None and adapter.identity == info.identity:
+                runs.append(read_run(adapter))
+                continue
+        except InputError as error:
+            damaged.append(f"{error.what}; cost and loss curve of {info.name} are left out")
+            continue
+        missing.append(
+            f"{info.name}: its adapter folder was not found here, so cost and loss curve are "
+            "left out."
+        )
+    return runs, missing, damaged
