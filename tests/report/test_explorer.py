@@ -187,6 +187,16 @@ def test_the_explorers_data_names_every_text_once(nli):
     assert explorer_of(study, nli[1]) == explorer
 
 
+def test_of_many_choices_the_page_holds_by_how_much_the_best_was_ahead(nli):
+    labels = tuple(f"label {number}" for number in range(9))
+    logs = (-4.0, -1.25, -9.0, -3.0, -8.0, -7.0, -6.0, -5.0, -2.5)
+    answers = Answer("label 1", 1.0, logs), Answer("label 0", 0.0, logs[::-1])
+    item = Item("a", "broken", "p", "label 1", *answers, {}, None, labels)
+    _, (group,) = items_of(explorer_of(study_with(nli[0]), Listing("acc", 1, [], [item])))
+    *_, choices, _, _, base, tuned = group["items"][0]
+    assert (choices, base[3], tuned[3]) == (-1, [-1.25, -2.5], [-1.25, -2.5])
+
+
 def test_a_drawn_part_is_said_to_be_one(nli):
     part = Listing(nli[1].metric, 31_000, nli[1].kinds, nli[1].items)
     assert explorer_of(study_with(nli[0]), part).note.startswith(

@@ -100,7 +100,7 @@ ATTRIBUTES = {
     *(("path", "class"), ("path", "d"), ("rect", "class"), ("rect", "width"), ("rect", "height")),
     *(("a", "class"), ("main", "id"), ("main", "tabindex"), ("h2", "class"), ("details", "open")),
     *(("section", "class"), ("p", "class"), ("tr", "class"), ("td", "data-label")),
-    *(("pre", "tabindex"), ("span", "class"), ("span", "role"), ("span", "aria-label")),
+    *(("span", "class"), ("span", "role"), ("span", "aria-label")),
 }
 CLASSES = {
     *("t", "n", "i", "short", "void", "better", "worse", "vain", "none", "base", "tuned", "count"),

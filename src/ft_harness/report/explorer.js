@@ -8,8 +8,6 @@
   const PAGE = 24;
   const WAIT = 120; // ms after the last key
   const PLACE = "#case-explorer";
-  const MOST_BARS = 8; // choices
-  const [KEY, CELL, PROMPT, GOLD, CHOICES, WHY, SLICES, BASE, TUNED] = Array(9).keys();
 
   const unpack = async (packed) => {
     const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
@@ -31,24 +29,6 @@
   let timer = 0;
   let only = null; // the text of a key: that item alone is shown
 
-  // --- what an answer is
-
-  const answerOf = (item, side) => {
-    const [answer, score = null, known = -1, logs = [], ranges = []] = item[side];
-    return { answer, score, known, logs, ranges };
-  };
-
-  const marginOf = ({ logs }) => {
-    const [best, second] = [...logs].sort((a, b) => b - a);
-    return second === undefined ? null : best - second;
-  };
-
-  // Below 0: sure of a wrong answer.
-  const surenessOf = (answer) => {
-    const margin = marginOf(answer);
-    return margin === null || answer.score === null ? null : answer.score > 0 ? margin : -margin;
-  };
-
   const knownOf = (answer) => {
     const margin = marginOf(answer);
     const parts = answer.known < 0 ? [] : [texts[answer.known]];
@@ -56,44 +36,7 @@
     return parts.join(", ");
   };
 
-  const sharesOf = ({ logs }) => {
-    const best = Math.max(...logs);
-    const weights = logs.map((value) => Math.exp(value - best));
-    const sum = weights.reduce((a, b) => a + b, 0);
-    return weights.map((weight) => weight / sum);
-  };
-
   const whyOf = (item) => (written.has(item) ? written.get(item) : item[WHY] < 0 ? "" : texts[item[WHY]]);
-
-  // --- orders: numbers by which items are placed, the largest first, what has none last
-
-  const minus = (a, b) => (a === null || b === null ? null : a - b);
-
-  const changesOf = (item) => {
-    const [base, tuned] = [answerOf(item, BASE), answerOf(item, TUNED)];
-    return [minus(tuned.score, base.score), minus(surenessOf(tuned), surenessOf(base))];
-  };
-
-  const negative = (values) => values.map((value) => minus(0, value));
-
-  const ORDERS = {
-    "as in the data": null,
-    "gained most": changesOf,
-    "lost most": (item) => negative(changesOf(item)),
-    "base surest": (item) => [marginOf(answerOf(item, BASE))],
-    "tuned surest": (item) => [marginOf(answerOf(item, TUNED))],
-    "tuned least sure": (item) => negative([marginOf(answerOf(item, TUNED))]),
-    "margin changed most": (item) => [Math.abs(changesOf(item)[1] ?? -1)],
-  };
-  const OF_MARGINS = Object.keys(ORDERS).slice(3);
-
-  const byNumbers = ([left], [right]) => {
-    for (let at = 0; at < left.length; at += 1) {
-      const [a, b] = [left[at], right[at]];
-      if (a !== b) return a === null || b === null ? (a === null) - (b === null) : b - a;
-    }
-    return 0;
-  };
 
   const placed = (group, name) => {
     group.placed ??= new Map();
@@ -108,12 +51,6 @@
   // --- what can be chosen
 
   const count = (number) => number.toLocaleString("en");
-
-  const option = (value, shown) => {
-    const made = make("option", "", shown);
-    made.value = value;
-    return made;
-  };
 
   const fill = (select, options) => {
     const before = select.value;
@@ -140,7 +77,7 @@
       return made;
     });
     fill(slice, [all, ...kinds]);
-    const margins = chosen.items.some((item) => item[CHOICES] >= 0);
+    const margins = chosen.items.some((item) => answerOf(item, BASE).logs.length);
     const names = Object.keys(ORDERS).filter((name) => margins || !OF_MARGINS.includes(name));
     fill(order, names.map((name) => option(name, name)));
     gold.closest("label").hidden = !chosen.classes.length;
@@ -237,37 +174,6 @@
     return made;
   };
 
-  const shape = (name, attributes) => {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-    Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
-    return made;
-  };
-
-  const bar = (share) => {
-    const made = shape("svg", { class: "bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" });
-    made.append(shape("rect", { class: "whole", width: 100, height: 10 }));
-    made.append(shape("rect", { width: (100 * share).toFixed(1), height: 10 }));
-    return made;
-  };
-
-  const makeTable = (title, heads, rows) => {
-    const made = make("table");
-    const line = make("tr");
-    line.append(...heads.map((name) => Object.assign(make("th", "", name), { scope: "col" })));
-    const head = make("thead");
-    head.append(line);
-    const body = make("tbody");
-    body.append(...rows);
-    made.append(make("caption", "", title), head, body);
-    return made;
-  };
-
-  const row = (name, cells) => {
-    const made = make("tr");
-    made.append(Object.assign(make("th", "", name), { scope: "row" }), ...cells);
-    return made;
-  };
-
   const showChoices = (item) => {
     const names = choices[item[CHOICES]];
     const shares = [BASE, TUNED].map((side) => sharesOf(answerOf(item, side)));
@@ -358,10 +264,8 @@
       if (known) shown.append(" ", make("span", "known", `(${known})`));
       answers.append(make("dt", "", title), shown);
     });
-    const prompt = marked("pre", "", texts[item[PROMPT]]);
-    prompt.tabIndex = 0;
-    made.append(head, prompt, answers);
-    if (item[CHOICES] >= 0 && choices[item[CHOICES]].length <= MOST_BARS) made.append(showChoices(item));
+    made.append(head, marked("pre", "", texts[item[PROMPT]]), answers);
+    if (item[CHOICES] >= 0) made.append(showChoices(item));
     if (item[SLICES].length) made.append(make("p", "slices", item[SLICES].map((number) => texts[number]).join("; ")));
     made.append(askWhy(item));
     if (groups.filter((group) => twinIn(group, item[KEY])).length > 1) made.append(offerEverywhere(item));
@@ -377,6 +281,7 @@
     const shown = found.slice(page * PAGE, (page + 1) * PAGE);
     list.replaceChildren(...shown.map(showItem));
     list.start = page * PAGE + 1;
+    reachScrolled(list.querySelectorAll("pre"));
     const range = shown.length ? `, shown are ${count(page * PAGE + 1)} to ${count(page * PAGE + shown.length)}` : "";
     status.textContent = `${count(found.length)} of ${count(all)} cases${range}`;
     pagers.forEach(({ box, buttons, place }) => {
@@ -410,9 +315,7 @@
     return { box, buttons, place };
   });
 
-  // --- cases.csv, as comparison/cases/table.py reads it
-
-  const FORMULA = /^[\s\ufeff'"]*[=+\-@\t\r]/; // what a spreadsheet would compute begins with an apostrophe
+  // --- why, and its file
 
   const rowOf = (item, group) => ({
     task: texts[group.task],
@@ -428,45 +331,33 @@
     input: texts[item[PROMPT]],
   });
 
-  const writeTable = () => {
-    const nameOf = (values) => JSON.stringify([values.base, values.tuned, values.item_key]);
-    const rows = new Map();
-    table.rows.forEach((cells) => {
-      const values = Object.fromEntries(table.columns.map((name, place) => [name, cells[place]]));
-      rows.set(nameOf(values), values);
-    });
-    groups.forEach((group) =>
-      group.items.forEach((item) => {
-        if (!written.has(item)) return;
-        const made = rowOf(item, group);
-        rows.set(nameOf(made), { ...made, ...rows.get(nameOf(made)), why: written.get(item) });
-      }),
+  const changedRows = () =>
+    groups.flatMap((group) =>
+      group.items
+        .filter((item) => written.has(item))
+        .map((item) => ({ ...rowOf(item, group), why: written.get(item) })),
     );
-    const quoted = (cellText) => `"${(FORMULA.test(cellText) ? `'${cellText}` : cellText).replaceAll('"', '""')}"`;
-    const lines = [...rows.values()].map((values) => table.columns.map((name) => quoted(values[name] || "")).join(","));
-    return `\ufeff${[table.columns.map(quoted).join(","), ...lines].join("\r\n")}\r\n`;
-  };
 
   const unsaved = explorer.querySelector(".unsaved");
-  let saved = 0; // texts typed before the last download
+  let isUnsaved = false;
 
   const sayUnsaved = () => {
-    saved = -1;
+    isUnsaved = true;
     const texted = written.size === 1 ? "One text is" : `${count(written.size)} texts are`;
     unsaved.textContent = `${texted} in this window only. Download cases.csv into the report's folder and run the report's command again.`;
   };
 
   explorer.querySelector(".save").addEventListener("click", () => {
     const made = make("a");
-    made.href = URL.createObjectURL(new Blob([writeTable()], { type: "text/csv" }));
+    made.href = URL.createObjectURL(new Blob([writeCases(table, changedRows())], { type: "text/csv" }));
     made.download = "cases.csv";
     made.click();
     setTimeout(() => URL.revokeObjectURL(made.href), 60000);
-    saved = written.size;
+    isUnsaved = false;
     unsaved.textContent = "";
   });
   addEventListener("beforeunload", (event) => {
-    if (saved < 0) event.preventDefault();
+    if (isUnsaved) event.preventDefault();
   });
 
   // --- what a reader does

@@ -31,6 +31,7 @@ from ft_harness.storage.escaping import visible
 Listed = tuple[Comparison, Listing]
 _GOLD = "gold answer"  # a kind of slice that the page lets be chosen by itself
 _LONGEST = 2 * SHOWN_CHARACTERS  # with the mark of a cut; nothing is cut twice
+_MOST_CHOICES = 8  # whose log-likelihoods the page draws
 _NOTHING_WRITTEN = Written()
 
 
@@ -138,7 +139,8 @@ class _Content:
         }
 
     def _item(self, item: Item, metric: str, kinds: Sequence[str]) -> list[Any]:
-        names = tuple(self.number(name) for name in item.choices)
+        shown = item.choices if len(item.choices) <= _MOST_CHOICES else ()
+        names = tuple(self.number(name) for name in shown)
         choices = self.choices.setdefault(names, len(self.choices)) if names else -1
         tags = [self.number(_tag(kind, item.slices[kind])) for kind in kinds if kind in item.slices]
         why = -1 if item.why is None else self._whole(item.why)
@@ -163,7 +165,7 @@ class _Content:
             self.number(text),
             side.score,
             self.number(f"{metric} {amount(metric, side.score)}") if graded else -1,
-            [round(value, 3) for value in side.log_likelihoods],
+            [round(value, 3) for value in _kept(side.log_likelihoods)],
             [_utf16(text[:place]) for each in ranges for place in each],
         ]
         while found[-1] in (None, -1, []):
@@ -189,6 +191,13 @@ def _name(study: Study, comparison: Comparison) -> str:
     name = f"{name_of(study, comparison)} ({comparison.base.settings.split})"
     subject = comparison.tuned.subject
     return name if subject in name else f"{name}: {subject}"
+
+
+def _kept(log_likelihoods: Sequence[float]) -> Sequence[float]:
+    """All; of more choices than are drawn the best two, which say by how much it was ahead."""
+    if len(log_likelihoods) <= _MOST_CHOICES:
+        return log_likelihoods
+    return sorted(log_likelihoods, reverse=True)[:2]
 
 
 def _utf16(text: str) -> int:

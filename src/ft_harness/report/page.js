@@ -1,13 +1,4 @@
 
-"use strict";
-// Text reaches the page as text nodes only. Nothing here is essential: the page can be read without it.
-const make = (tag, name, text) => {
-  const made = document.createElement(tag);
-  if (name) made.className = name;
-  if (text !== undefined) made.textContent = text;
-  return made;
-};
-
 // --- contents: the section that is being read ------------------------------------------------------------
 
 (() => {
@@ -89,3 +80,5 @@ const make = (tag, name, text) => {
 
   document.querySelectorAll("table.sortable").forEach(makeSortable);
 })();
+
+reachScrolled(document.querySelectorAll(".card pre"));
