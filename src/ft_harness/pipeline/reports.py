@@ -153,7 +153,7 @@ def report_only(
     study = explain(study, evaluations, folder, slice_by)
     write_shared(evaluations, folder, layout.formats)
     explorer = (
-        find_explorer(study, evaluations, layout.listed, slice_by)
+        find_explorer(study, evaluations, folder, layout.listed, slice_by)
         if "html" in layout.formats
         else None
     )
@@ -199,7 +199,9 @@ def compare_only(
     )
     study = explain(study, sides, folder)
     write_shared(sides, folder, layout.formats)
-    explorer = find_explorer(study, sides, layout.listed) if "html" in layout.formats else None
+    explorer = (
+        find_explorer(study, sides, folder, layout.listed) if "html" in layout.formats else None
+    )
     return study, write_report(study, folder, layout, find_outliers(study, sides), explorer)
 
 
@@ -327,7 +329,7 @@ def write_report(
         write_text(folder / "sweep.json", study.sweep.model_dump_json(indent=2) + "\n")
     pages: dict[str, Callable[[], str]] = {
         "md": lambda: report.markdown_page(document, files),
-        "html": lambda: report.html_page(document, images, explorer),
+        "html": lambda: report.html_page(document, images, explorer, report.find_verdicts(study)),
         "tex": lambda: report.latex_page(document, files),
         "json": lambda: report.json_page(document),
     }

@@ -106,7 +106,7 @@ def write_study(
     """
     with compiled_templates():
         explained = explain(study.focus(), evaluations, folder, training=training)
-    explorer = find_explorer(explained, evaluations)
+    explorer = find_explorer(explained, evaluations, folder)
     outliers = find_outliers(explained, evaluations)
     study = explained if study.sweep is None else _put_back(study, explained)
     return study, write_report(study, folder, outliers=outliers, explorer=explorer)
