@@ -167,7 +167,7 @@ def main() -> None:
 def _run(debug: bool) -> int:
     """Run the command: its exit code. A fault is three lines on standard error, whatever it is."""
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="ft-harness")
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except OutputClosedError:

@@ -52,12 +52,23 @@ def _experiment(
 
 
 def print_study(study: Study, path: Path, require: Sequence[str] = ()) -> None:
-    """The table of a study, its sentences, the report's path, and how each requirement came out;
-    exit code 1 where one is not met."""
-    from ft_harness.cli import study_table
+    """The table of a study, its sentences, the report's paths (its page is named wherever the
+    report has one), and how each requirement came out; exit code 1 where one is not met."""
+    from rich.console import Console
 
-    study_table.print_study(study, path)
-    if not study_table.say_requirements(study, require):
+    from ft_harness.comparison.requirements import judge, read_requirements
+    from ft_harness.report.terminal_page import terminal_page
+
+    # no control sequences: the gate would show them
+    for line in terminal_page(study, Console(color_system=None)):
+        show(line)
+    for page in dict.fromkeys([path, path.with_name("report.html")]):
+        if page == path or page.is_file():
+            show(str(page))
+    verdicts = judge(study, read_requirements(require))
+    for _, sentence in verdicts:
+        say(sentence)
+    if not all(is_met for is_met, _ in verdicts):
         raise typer.Exit(1)
 
 

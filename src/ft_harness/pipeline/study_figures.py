@@ -23,7 +23,7 @@ def study_figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
             partial(plots.before_after, study),
             report.csv_text(plots.SCORE_COLUMNS, scores),
         )
-    for run in study.adapters[:MOST_SHOWN]:
+    for run in study.focus().adapters[:MOST_SHOWN]:
         rows = plots.curve_rows(run)
         numbers = report.csv_text(plots.curve_columns(run), rows)
         yield f"curves:{run.card.name}", partial(plots.learning_curves, run), numbers

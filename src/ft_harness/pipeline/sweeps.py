@@ -15,11 +15,11 @@ from ft_harness.comparison.requirements import read_requirements
 from ft_harness.comparison.settings import ChoiceMade, PointResult, SweepStudy
 from ft_harness.data.files import Split
 from ft_harness.errors import IncompleteError
-from ft_harness.paths import adapters_dir, reports_dir, results_dir
+from ft_harness.paths import reports_dir, results_dir
 from ft_harness.pipeline.adapter_runs import find_runs
 from ft_harness.pipeline.bench import Bench, Sweep
 from ft_harness.pipeline.preflight import check_required
-from ft_harness.pipeline.publication import write_model_card
+from ft_harness.pipeline.publication import finish_adapters
 from ft_harness.pipeline.runs import write_study
 from ft_harness.pipeline.stages import Say
 from ft_harness.pipeline.sweep_forecast import estimate_sweep
@@ -81,8 +81,7 @@ def run_sweep(
     study = aggregate(evaluations, runs, name=sweep.grid.name, command=sweep.command)
     study = study.model_copy(update={"sweep": found})
     study, path = write_study(study, evaluations, folder)
-    for run in runs:
-        write_model_card(run, study, adapters_dir(sweep.out) / run.card.name, say)
+    finish_adapters(study, evaluations, say)
     return study, path
 
 
@@ -169,7 +168,7 @@ def _measure(
     adapters = {run.card.name: run for run in runs}
     known = {each.point: each for each in outcomes}
     measured: list[Measured] = []
-    for point in sweep.grid.points:
+    for point in sorted(sweep.grid.points, key=lambda point: point.place):
         outcome = known[point.name]
         read = [read_evaluation(Path(folder)) for folder in outcome.evaluations]
         read = [each for each in read if each.record.settings.task == point.recipe.task.name]

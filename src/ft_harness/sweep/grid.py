@@ -285,6 +285,7 @@ class _Making:
             adapter=self._adapter(places, values),
             made_by=made_by,
             follows=self._follows(places, values),
+            place=tuple(places),
             repeat=sum(
                 place for axis, place in zip(self.axes, places, strict=True) if _is_seed(axis)
             ),

@@ -227,4 +227,12 @@ def _draw_time(figure: Figure, sweep: SweepStudy) -> None:
     found = sorted(seconds for seconds, _, _ in timed)
     if found[0] > 0 and found[-1] / found[0] >= _LOGARITHMIC:
         axes.set_xscale("log")
+        ticks = [
+            factor * 10**power
+            for power in range(-3, 8)
+            for factor in (1, 2, 5)
+            if found[0] / 2 <= factor * 10**power <= 2 * found[-1]
+        ]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
     axes.margins(x=0.2, y=0.15)
