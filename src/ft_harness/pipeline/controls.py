@@ -45,9 +45,9 @@ def check_controls(
             continue
         loaded = {control.split: control.task}
         scoring = recipe.controls.scoring(recipe.eval, control.split)
-        faults += reading.rows(loaded, form, privacy=False).faults
-        if not faults:
-            faults += map(_name_section, fewshot.problems(loaded, scoring))
+        rows = reading.rows(loaded, form, privacy=False).faults
+        # examples are rendered from the same rows: their faults are those above
+        faults += rows or map(_name_section, fewshot.problems(loaded, scoring))
         if not faults:
             context = load_context(recipe.model)
             faults += decoding.room_problems(loaded, scoring.protocols(), context)
