@@ -40,8 +40,8 @@ _FORMS = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
     re.IGNORECASE | re.DOTALL,
 )
-# One of these is in every text that holds a form. Forms are looked for where one is: that is half of
-# the time that a million samples take to write. The last two may span lines.
+# One of these is in every text that holds a form, and forms are looked for where one is: half of
+# the time that samples take to write went into that. The last two may span lines.
 _CUES = (
     "hf_", "sk-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "npm_",
     "akia", "asia", "aiza", "eyj", "://", "token=", "secret=", "password=", "key=", "sig=",
