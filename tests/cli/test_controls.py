@@ -155,10 +155,10 @@ def test_a_task_without_data_is_asked_on_the_recipes_with_and_without_examples(
     ("given", "code", "words"),
     [
         ("controls.tasks=[control_texts]", 2, "no task control_texts; did you mean control_text?"),
-        ("controls.tasks=[control_text, control_text]", 2, "each value of the list once"),
+        ("controls.tasks=[control_text, control_text]", 2, "once"),
         ("controls.tasks=[demo_sentiment]", 2, "other tasks than demo_sentiment"),
         ("controls.tasks=control_text", 2, "controls.tasks is 'control_text'"),
-        ("controls.num_fewshot=[0, 0]", 2, "each value of the list once"),
+        ("controls.num_fewshot=[0, 0]", 2, "once"),
         ("controls.limit=0", 2, "greater than or equal to 1"),
         ("controls.task=[control_text]", 2, "unknown key controls.task; did you mean tasks?"),
         ("adapter.task_type=SEQ_CLS", 2, "a head knows its own labels alone"),
