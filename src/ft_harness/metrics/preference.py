@@ -83,8 +83,8 @@ def score_preference(doc: dict[str, Any], results: Sequence[tuple[float, bool]])
             "finite log-likelihoods for both answers",
             "check the model's and the adapter's weights for NaN, or score in float32",
         )
-    tokens = [getattr(result, "tokens", None) for result in results]
-    per_token = _wins(chosen / tokens[0], rejected / tokens[1]) if all(tokens) else None
+    lengths = [getattr(result, "tokens", None) or 0 for result in results]
+    per_token = _wins(chosen / lengths[0], rejected / lengths[1]) if all(lengths) else None
     texts = [str(doc[name]) for name in ("chosen", "rejected")]
     return {
         PREFERENCE: _wins(chosen, rejected),

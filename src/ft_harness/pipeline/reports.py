@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ft_harness import report, storage
 from ft_harness.comparison import remarks
 from ft_harness.comparison.aggregator import (
-    MOST_SHOWN,
     Question,
     Study,
     aggregate,
@@ -21,13 +19,13 @@ from ft_harness.comparison.aggregator import (
 from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED, read_cases
 from ft_harness.comparison.families import list_families
 from ft_harness.comparison.requirements import Requirement, check_required, read_requirements
-from ft_harness.comparison.settings import SweepStudy
 from ft_harness.comparison.terms import Terms, check_terms
 from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
 from ft_harness.paths import reports_dir
 from ft_harness.pipeline.adapter_runs import find_runs
 from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers, write_cases
 from ft_harness.pipeline.shared_formats import SHARED, write_shared
+from ft_harness.pipeline.study_figures import study_figures
 from ft_harness.recipe import check_name
 from ft_harness.records import (
     SCORES_FILE,
@@ -38,15 +36,14 @@ from ft_harness.records import (
 )
 from ft_harness.records.score_table import check_whole, find_damage, write_scores
 from ft_harness.report import View
-from ft_harness.report import figures as plots
 from ft_harness.report.figures import Form
 from ft_harness.storage import sha256_text, write_bytes, write_text
 
+STUDY_FILE = "study.json"
 FORMS: tuple[Form, ...] = ("png", "svg")
 FORMATS = ("md", "html", "tex", "csv", "json", *SHARED)
 USUAL_FORMATS = ("md", "html")
 _STEM = 80  # characters of a figure's file name
-Draw = Callable[[Form], bytes]
 
 
 @dataclass(frozen=True)
@@ -156,7 +153,7 @@ def report_only(
     study = explain(study, evaluations, folder, slice_by)
     write_shared(evaluations, folder, layout.formats)
     explorer = (
-        find_explorer(study, evaluations, layout.listed, slice_by)
+        find_explorer(study, evaluations, folder, layout.listed, slice_by)
         if "html" in layout.formats
         else None
     )
@@ -202,7 +199,9 @@ def compare_only(
     )
     study = explain(study, sides, folder)
     write_shared(sides, folder, layout.formats)
-    explorer = find_explorer(study, sides, layout.listed) if "html" in layout.formats else None
+    explorer = (
+        find_explorer(study, sides, folder, layout.listed) if "html" in layout.formats else None
+    )
     return study, write_report(study, folder, layout, find_outliers(study, sides), explorer)
 
 
@@ -324,16 +323,14 @@ def write_report(
     stems, images = _write_figures(study, folder)
     write_cases(study, folder)
     write_text(folder / "rows.json", report.rows_json(study))
+    files = {key: f"{stem}.png" for key, stem in stems.items()}
+    write_text(folder / STUDY_FILE, study.model_dump_json() + "\n")
     if study.sweep is not None:
         write_text(folder / "sweep.json", study.sweep.model_dump_json(indent=2) + "\n")
     pages: dict[str, Callable[[], str]] = {
-        "md": lambda: report.markdown_page(
-            document, {key: f"{stem}.png" for key, stem in stems.items()}
-        ),
-        "html": lambda: report.html_page(document, images, explorer),
-        "tex": lambda: report.latex_page(
-            document, {key: f"{stem}.png" for key, stem in stems.items()}
-        ),
+        "md": lambda: report.markdown_page(document, files),
+        "html": lambda: report.html_page(document, images, explorer, report.find_verdicts(study)),
+        "tex": lambda: report.latex_page(document, files),
         "json": lambda: report.json_page(document),
     }
     for name in layout.formats:
@@ -352,7 +349,7 @@ def _write_figures(study: Study, folder: Path) -> tuple[dict[str, str], dict[str
     images, by key."""
     stems: dict[str, str] = {}
     images: dict[str, bytes] = {}
-    for key, draw, numbers in _figures(study):
+    for key, draw, numbers in study_figures(study):
         stem = stems[key] = _stem(key)
         for form in FORMS:
             images[key] = draw(form)
@@ -361,43 +358,24 @@ def _write_figures(study: Study, folder: Path) -> tuple[dict[str, str], dict[str
     return stems, images
 
 
+def draw_figure(study: Study, key: str, form: Form) -> bytes:
+    """One figure of a study's report, by its key.
+
+    Raises:
+        ConfigError: the study has nothing for it.
+    """
+    known = {name: draw for name, draw, _ in study_figures(study)}
+    if key not in known:
+        raise ConfigError(
+            f"no figure {key!r} of this study{suggest(key, known)}",
+            f"one of {', '.join(known) or 'none: it has no figures'}",
+            "choose one of them",
+        )
+    return known[key](form)
+
+
 def _stem(key: str) -> str:
     """A file name that stays in its folder, whatever an adapter is called; two names never share
     one."""
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", key.replace(":", "_", 1))[:_STEM]
     return safe if safe == key.replace(":", "_", 1) else f"{safe}-{sha256_text(key)[:8]}"
-
-
-def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
-    """(key, how it is drawn, its numbers as csv) of each figure that the study has something
-    for."""
-    if scores := plots.score_rows(study):  # perplexities alone have no common axis
-        yield (
-            "before_after",
-            partial(plots.before_after, study),
-            report.csv_text(plots.SCORE_COLUMNS, scores),
-        )
-    for run in study.adapters[:MOST_SHOWN]:
-        rows = plots.curve_rows(run)
-        numbers = report.csv_text(plots.curve_columns(run), rows)
-        yield f"curves:{run.card.name}", partial(plots.learning_curves, run), numbers
-    if study.sweep is not None:
-        yield from _sweep_figures(study.sweep)
-        return
-    drawn = {
-        "training_size": (report.sized(study), plots.score_by_size),
-        "cost": (report.timed(study), plots.score_by_cost),
-    }
-    for key, (measured, draw) in drawn.items():
-        if measured:
-            rows = plots.tradeoff_rows(measured)
-            yield key, partial(draw, measured), report.csv_text(plots.TRADEOFF_COLUMNS, rows)
-
-
-def _sweep_figures(sweep: SweepStudy) -> Iterator[tuple[str, Draw, str]]:
-    """As `_figures`, of what varied."""
-    for number, axis in enumerate(sweep.axes):
-        numbers = report.csv_text(plots.SWEEP_COLUMNS, plots.sweep_rows(sweep, axis))
-        yield f"sweep_{number}", partial(plots.score_by_axis, sweep, axis), numbers
-    numbers = report.csv_text(plots.SWEEP_COLUMNS, plots.sweep_rows(sweep, sweep.varied))
-    yield "sweep_cost", partial(plots.score_by_time, sweep), numbers

@@ -18,6 +18,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from ft_harness.errors import InputError
 from ft_harness.records.lm_eval.files import Run, read_results
 from ft_harness.records.lm_eval.samples import Lines
@@ -58,8 +60,6 @@ def read_runs(runs: Sequence[Run]) -> Foreign:
     Args:
         runs: newest first, of each folder.
     """
-    from tqdm import tqdm
-
     found = Foreign()
     done: dict[tuple[Any, ...], str] = {}
     size = sum(path.stat().st_size for run in runs for _, path in run.samples)
