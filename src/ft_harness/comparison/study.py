@@ -139,6 +139,9 @@ class AdapterRun(Frozen):
         default=[],
         description="histories of the card's lineage, in its order; one made elsewhere is empty",
     )
+    written: dict[str, Any] | None = Field(
+        default=None, description="what its recipe says, defaults left out; null: not known"
+    )
 
 
 class Study(Frozen):

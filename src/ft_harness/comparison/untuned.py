@@ -30,6 +30,9 @@ class Untuned(Frozen):
     num_fewshot: int
     settings: dict[str, Any] = Field(description="of the first repeat, its seed left out")
     eval_ids: list[str]
+    recipes: list[dict[str, Any] | None] = Field(
+        default=[], description="what asked for each repeat; null: not known"
+    )
     seeds: list[int | None] = Field(description="eval.seed of each repeat")
     values: list[float | None]
     n: int = Field(description="items of a repeat, the fewest")
@@ -100,6 +103,7 @@ def _summarize(group: Sequence[Evaluation], metrics: Sequence[str]) -> Untuned:
         num_fewshot=first.settings.num_fewshot,
         settings=settings | {"filter": first.foreign.filter if first.foreign else None},
         eval_ids=[record.eval_id for record in records],
+        recipes=[record.recipe for record in records],
         seeds=[record.settings.seed for record in records],
         values=values,
         n=min(score.n if score else 0 for score in scores),

@@ -70,6 +70,8 @@ class Job:
         shots: where few-shot examples come from; None: zero-shot.
         primary_metric: that the recipe or the task declares. It decides how scores are read and
             makes none, so it is no part of an evaluation's identity.
+        recipe: what asked for it, so that a report's commands repeat it; None: not known. It is no
+            part of the identity either.
     """
 
     task: ConfigurableTask
@@ -78,6 +80,7 @@ class Job:
     form: PromptForm = PLAIN
     shots: Shots | None = None
     primary_metric: str | None = None
+    recipe: Mapping[str, Any] | None = None
 
     @property
     def eval_id(self) -> str:
@@ -232,11 +235,12 @@ def evaluation_folder(
 
 def finished(state: ModelState, job: Job, results: Path) -> Evaluation | None:
     """The evaluation, if it was done before and is whole; its record declares the job's primary
-    metric, whatever it declared before."""
+    metric and recipe, whatever it declared before."""
     evaluation = read_finished(evaluation_folder(state, job, results))
-    if evaluation is None or evaluation.record.primary_metric == job.primary_metric:
+    asked = {"primary_metric": job.primary_metric, "recipe": job.recipe}
+    if evaluation is None or all(getattr(evaluation.record, key) == asked[key] for key in asked):
         return evaluation
-    record = evaluation.record.model_copy(update={"primary_metric": job.primary_metric})
+    record = evaluation.record.model_copy(update=asked)
     write_record(evaluation.folder, record)
     return Evaluation(folder=evaluation.folder, record=record)
 

@@ -188,6 +188,7 @@ def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
             back_end=_describe(job, lm, shares),
             provenance=snapshot(),
             primary_metric=job.primary_metric,
+            recipe=None if job.recipe is None else dict(job.recipe),
         )
         write_evaluation(folder, record, samples)
     lm.barrier()

@@ -2,69 +2,35 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from ft_harness import report, storage
 from ft_harness.comparison import remarks
 from ft_harness.comparison.aggregator import (
-    MOST_SHOWN,
     AdapterRun,
-    Question,
     Study,
     aggregate,
     compare_all,
 )
-from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED, read_cases
+from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.families import list_families
 from ft_harness.comparison.terms import Terms, check_terms
 from ft_harness.data.data_report import read_data_report
 from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
 from ft_harness.paths import reports_dir
-from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers, write_cases
-from ft_harness.recipe import check_name
-from ft_harness.records import Evaluation, Found, describe_record, find_records
+from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers
+from ft_harness.pipeline.report_files import FORMATS, Layout, write_report
+from ft_harness.recipe import Recipe, check_name, load_recipe
+from ft_harness.records import Card, Evaluation, Found, describe_record, find_records
 from ft_harness.records.adapter_files import read_history, read_lineage
 from ft_harness.records.adapter_folder import AdapterFolder
 from ft_harness.records.score_table import check_whole, write_scores
-from ft_harness.report import View
-from ft_harness.report import figures as plots
-from ft_harness.report.figures import Form
-from ft_harness.storage import sha256_text, write_bytes, write_text
-
-FORMS: tuple[Form, ...] = ("png", "svg")
-FORMATS = ("md", "html", "tex", "csv", "json")
-USUAL_FORMATS = ("md", "html")
-_STEM = 80  # characters of a figure's file name
-Draw = Callable[[Form], bytes]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What a report is made into.
-
-    Attributes:
-        formats: some of `FORMATS`; rows.json, cases.csv and the figures are always written.
-        view: what the main table shows.
-        terms: what may differ between base and tuned, and is noted.
-        listed: how many items the page's case explorer holds at most.
-        holm: p is adjusted over the deciding comparisons of this report.
-    """
-
-    formats: tuple[str, ...] = USUAL_FORMATS
-    view: View = View()  # noqa: RUF009
-    terms: Terms = Terms()  # noqa: RUF009
-    listed: int = MOST_LISTED
-    holm: bool = False
-
-    def question(self) -> Question:
-        """What the comparison is asked: the view's metrics lead everywhere."""
-        return Question(self.view.metrics, self.holm)
-
 
 _USUAL = Layout()
 
@@ -304,7 +270,8 @@ def _find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], lis
         if card is not None and adapter.identity == info.identity:
             history, data = read_history(folder), read_data_report(folder)
             earlier = read_lineage(folder)
-            runs.append(AdapterRun(card=card, history=history, data=data, earlier=earlier))
+            run = AdapterRun(card=card, history=history, data=data, earlier=earlier)
+            runs.append(run.model_copy(update={"written": _read_written(folder, card)}))
         else:
             missing.append(
                 f"{info.name}: its adapter folder was not found here, so cost and loss curve are "
@@ -313,85 +280,15 @@ def _find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], lis
     return runs, missing
 
 
-def write_report(
-    study: Study,
-    folder: Path,
-    layout: Layout = _USUAL,
-    outliers: Sequence[report.Outliers] = (),
-    explorer: report.Explorer | None = None,
-) -> Path:
-    """Write the report in every format of the layout, rows.json, cases.csv and the figures; the
-    path of the first format.
-
-    Raises:
-        ConfigError: the layout asks for a metric that the study has not.
-        InputError: the cases.csv that is there can't be read.
-    """
-    report.check_metrics(study, layout.view)
-    document = report.build_document(study, layout.view, outliers)
-    stems, images = _write_figures(study, folder)
-    write_cases(study, folder)
-    write_text(folder / "rows.json", report.rows_json(study))
-    pages: dict[str, Callable[[], str]] = {
-        "md": lambda: report.markdown_page(
-            document, {key: f"{stem}.png" for key, stem in stems.items()}
-        ),
-        "html": lambda: report.html_page(document, images, explorer),
-        "tex": lambda: report.latex_page(
-            document, {key: f"{stem}.png" for key, stem in stems.items()}
-        ),
-        "json": lambda: report.json_page(document),
-    }
-    for name in layout.formats:
-        if name in pages:
-            write_text(folder / f"report.{name}", pages[name]())
-    tables = {"tex": report.latex_table, "csv": report.csv_table}
-    for ending in (name for name in layout.formats if name in tables):
-        for stem, table in report.table_names(document):
-            write_text(folder / "tables" / f"{stem}.{ending}", tables[ending](table))
-    first = layout.formats[0]
-    return folder / ("tables" if first == "csv" else f"report.{first}")
-
-
-def _write_figures(study: Study, folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
-    """Every figure as png and svg, its numbers next to it as csv; stems of the files, and svg
-    images, by key."""
-    stems: dict[str, str] = {}
-    images: dict[str, bytes] = {}
-    for key, draw, numbers in _figures(study):
-        stem = stems[key] = _stem(key)
-        for form in FORMS:
-            images[key] = draw(form)
-            write_bytes(folder / f"{stem}.{form}", images[key])
-        write_text(folder / f"{stem}.csv", numbers)
-    return stems, images
-
-
-def _stem(key: str) -> str:
-    """A file name that stays in its folder, whatever an adapter is called; two names never share
-    one."""
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", key.replace(":", "_", 1))[:_STEM]
-    return safe if safe == key.replace(":", "_", 1) else f"{safe}-{sha256_text(key)[:8]}"
-
-
-def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
-    """(key, how it is drawn, its numbers as csv) of each figure that the study has something
-    for."""
-    if scores := plots.score_rows(study):  # perplexities alone have no common axis
-        yield (
-            "before_after",
-            partial(plots.before_after, study),
-            report.csv_text(plots.SCORE_COLUMNS, scores),
-        )
-    for run in study.adapters[:MOST_SHOWN]:
-        rows = plots.curve_rows(run)
-        numbers = report.csv_text(plots.curve_columns(run), rows)
-        yield f"curves:{run.card.name}", partial(plots.learning_curves, run), numbers
-    drawn = {
-        "training_size": (report.sized(study), plots.score_by_size),
-        "cost": (report.timed(study), plots.score_by_cost),
-    }
-    for key, (measured, draw) in drawn.items():
-        if measured:
-            rows = plots.tradeoff_rows(measured)
-            yield key, partial(draw, measured), report.csv_text(plots.TRADEOFF_COLUMNS, rows)
+def _read_written(folder: Path, card: Card) -> dict[str, Any] | None:
+    """What the recipe of an adapter says: its folder's, else, where that is missing or another one
+    by now, the card's; None: neither can be read."""
+    try:
+        made = Recipe.model_validate(card.recipe)
+    except ValidationError:
+        return None
+    with suppress(ConfigError):
+        kept = load_recipe(folder)
+        if kept.adapter_sections() == made.adapter_sections():
+            return kept.written()
+    return made.model_dump(mode="json", exclude_defaults=True)

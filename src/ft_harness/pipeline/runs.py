@@ -30,21 +30,26 @@ from ft_harness.pipeline.stages import (
     Stage,
     adapter_problems,
     check_experiment,
-    prepare,
     score_adapter,
     score_base,
+    settle,
     train_stage,
 )
 from ft_harness.records import Card, Evaluation, load_records
 from ft_harness.storage import sha256_file
 from ft_harness.tasks.rendering import answer_text
-from ft_harness.training import check_unfinished, finished_card, parent_of
+from ft_harness.training import parent_of
 
 
-def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[Study, Path]:
+def run(
+    experiments: Sequence[Experiment], report_name: str, say: Say, command: str | None = None
+) -> tuple[Study, Path]:
     """Base, adapter and report for each experiment; they share one load of a base model.
 
     Whatever is finished is reused, so the same call again continues.
+
+    Args:
+        command: what makes the report again; None: the run of the first experiment.
 
     Returns:
         The study and the path of its report.
@@ -60,15 +65,14 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
     read_cases(
         folder / CASES_FILE
     )  # before anything is computed: a damaged one would end the run at its report
-    checked = [prepare(experiment) for experiment in experiments]
+    checked = [check_experiment(experiment, trains=True) for experiment in experiments]
     loaded: dict[str, BaseModel] = {}
     evaluations: list[Evaluation] = []
     runs: list[AdapterRun] = []
     for experiment, found in zip(experiments, checked, strict=True):
         stage = Stage(experiment, found, _load_base(loaded, experiment, found))
         plan = stage.training_plan()  # before anything is scored: its faults are the recipe's
-        if finished_card(plan, experiment.folder) is None:
-            check_unfinished(plan, experiment.folder)
+        settle(experiment, plan, say)
         of_base = score_base(stage, say)
         _say_power(of_base, say)
         evaluations += of_base
@@ -78,9 +82,14 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
             adapters.read_history(experiment.folder),
             adapters.read_lineage(experiment.folder),
         )
-        runs.append(AdapterRun(card=card, history=history, data=found.data, earlier=earlier))
-    first = experiments[0]
-    study = aggregate(evaluations, runs, name=report_name, command=first.command)
+        written = experiment.recipe.written()
+        runs.append(
+            AdapterRun(
+                card=card, history=history, data=found.data, earlier=earlier, written=written
+            )
+        )
+    command = command or experiments[0].repeating_command()
+    study = aggregate(evaluations, runs, name=report_name, command=command)
     training = {
         each.name: TrainingDocs(
             found.tasks["train"].eval_docs, partial(answer_text, found.tasks["train"])
@@ -99,7 +108,7 @@ def run(experiments: Sequence[Experiment], report_name: str, say: Say) -> tuple[
 
 def demo(out: Path, say: Say) -> tuple[Study, Path]:
     """The bundled experiments, in one report."""
-    return run(demo_experiments(out), "demo", say)
+    return run(demo_experiments(out), "demo", say, "ft-harness demo")
 
 
 def _say_power(evaluations: Sequence[Evaluation], say: Say) -> None:
@@ -119,9 +128,11 @@ def train_only(experiment: Experiment, say: Say) -> Card:
     """Make the adapter of one experiment without scoring. Started in several processes, they share
     each step's rows."""
     processes.begin()
-    checked = prepare(experiment)
+    checked = check_experiment(experiment, trains=True)
     stage = Stage(experiment, checked, _load_base({}, experiment, checked))
-    return train_stage(stage, stage.training_plan(), say)
+    plan = stage.training_plan()
+    settle(experiment, plan, say)
+    return train_stage(stage, plan, say)
 
 
 def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> list[Evaluation]:

@@ -18,7 +18,9 @@ _Shots = Annotated[int, Field(ge=0)]
 class EvalSection(Section):
     """How base and adapter are scored."""
 
-    splits: tuple[Split, ...] = Field(default=SPLITS, min_length=1)
+    splits: tuple[Split, ...] = Field(
+        default=SPLITS, min_length=1, description="splits that are scored"
+    )
     num_fewshot: (
         _Shots | Annotated[tuple[Annotated[_Shots, Field(strict=True)], ...], Field(min_length=1)]
     ) = Field(default=0, description="few-shot examples; a list: each number is scored")
@@ -45,8 +47,13 @@ class EvalSection(Section):
     limit: int | None = Field(
         default=None, ge=1, description="docs of each split, a seeded sample; null: all"
     )
-    batch_size: int = Field(default=32, ge=1)
-    seed: int = Field(default=1234, ge=0, lt=2**32)
+    batch_size: int = Field(default=32, ge=1, description="requests of a forward pass at most")
+    seed: int = Field(
+        default=1234,
+        ge=0,
+        lt=2**32,
+        description="of samples, few-shot examples and sampled answers",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -87,6 +87,18 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, redact(text).encode("utf-8"))
 
 
+def remove(path: Path) -> None:
+    """Remove a file, or a link, that may be gone already.
+
+    Raises:
+        StorageLostError: the folder does not allow it.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _write_failure(path, error, b"") from error
+
+
 def write_gzip_lines(path: Path, lines: Iterable[str]) -> None:
     """Replace a gzipped text file atomically; same lines, same bytes.
 
