@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import os
 import shlex
 import signal
@@ -11,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from functools import wraps
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -26,6 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
+    epilog="ft-harness COMMAND --help has an example of each, and names its page in docs/.",
 )
 tasks_app = typer.Typer(
     help="List, show and find tasks.", no_args_is_help=True, rich_markup_mode=None
@@ -34,7 +37,12 @@ RecipeArgument = Annotated[
     Path, typer.Argument(help="recipe.yaml, or the adapter folder that holds it")
 ]
 SetOption = Annotated[
-    list[str], typer.Option("--set", help="replace a field: section.field=value (repeatable)")
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="SECTION.FIELD=VALUE",
+        help="replace a field of the recipe (repeatable); ft-harness fields lists them",
+    ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="working folder for adapters/ and results/")]
 NameOption = Annotated[
@@ -55,6 +63,24 @@ _STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 
 Options = dict[str, Any]
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        print(f"ft-harness {version('ft-harness')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _take_options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="show the version and exit"
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 def with_options(
@@ -83,6 +109,17 @@ def with_options(
         return call
 
     return decorate
+
+
+def check_finite(value: float | None) -> float | None:
+    """The value of an option that is a number.
+
+    Raises:
+        typer.BadParameter: it is infinite, or nan, which no range of the command line refuses.
+    """
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number.")
+    return value
 
 
 class Stopped(BaseException):

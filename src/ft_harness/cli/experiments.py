@@ -22,6 +22,7 @@ from ft_harness.cli.app import (
     TaskOption,
     TrustOption,
     app,
+    check_finite,
     say,
     with_options,
 )
@@ -39,6 +40,21 @@ def command_line() -> str:
     return command if processes.count() == 1 else f"(by the same launcher) {command}"
 
 
+def repeating_command(out: Path) -> str:
+    """The command as a report names it, for a working folder that holds the same results: without
+    `--out`, and with paths from there."""
+    words, place = iter(sys.argv[1:]), out.resolve()
+    kept: list[str] = []
+    for word in words:
+        if word == "--out":
+            next(words, None)
+        elif not word.startswith("--out="):
+            path = Path(word)
+            inside = path.exists() and path.resolve().is_relative_to(place)
+            kept.append(str(path.resolve().relative_to(place)) if inside else word)
+    return shlex.join(["ft-harness", *kept])
+
+
 def _experiment(
     recipe: Path, overrides: list[str], out: Path, name: str | None, trust_task_code: bool
 ) -> Experiment:
@@ -54,27 +70,31 @@ def print_study(study: Study, path: Path) -> None:
     study_table.print_study(study, path)
 
 
-def _print_scores(evaluations: list[Evaluation]) -> None:
-    """Every score.
+def _print_scores(evaluations: list[Evaluation], following: list[str]) -> None:
+    """What the evaluations say, and the command to go on with.
 
     Raises:
         IncompleteError: some evaluations are incomplete; the scores are printed first.
     """
+    from ft_harness.cli import study_table
     from ft_harness.evaluation import check_complete
+    from ft_harness.pipeline.reports import find_study
 
-    for evaluation in evaluations:
-        record = evaluation.record
-        for score in record.scores:
-            value = "undefined" if score.value is None else f"{score.value:.4f}"
-            print(f"{record.subject}  {record.eval_id}  {score.metric}  {value}  n={score.n}")
-        print(evaluation.folder)
+    study_table.print_scores(*find_study(evaluations), [each.folder for each in evaluations])
+    print(f"\nNext:\n    {shlex.join(following)}")
     check_complete(evaluations)
+
+
+def _at(out: Path) -> list[str]:
+    return [] if out == HERE else ["--out", str(out)]
 
 
 @app.command()
 def demo(out: OutOption = HERE) -> None:
-    """Score, tune and score again the bundled model on three bundled tasks; write
-    results/reports/demo/report.md."""
+    """Run the three bundled recipes and write their report.
+
+    Scores, tunes and scores again the bundled model; needs no network.
+    """
     from ft_harness.pipeline.runs import demo
 
     print_study(*demo(out, say))
@@ -84,7 +104,7 @@ def demo(out: OutOption = HERE) -> None:
 def init(
     name: str, task: TaskOption, include_path: IncludeOption = None, out: OutOption = HERE
 ) -> None:
-    """Write adapters/NAME/recipe.yaml, commented."""
+    """Write a commented recipe, adapters/NAME/recipe.yaml."""
     from ft_harness.pipeline.new_recipe import init_recipe
 
     for line in init_recipe(name, task, include_path, out):
@@ -114,11 +134,15 @@ def run(
             "--dry-run",
             min=0,
             metavar="[=GIB]",
+            callback=check_finite,
             help="print the estimate and exit; =24 plans for a 24 GiB GPU",
         ),
     ] = None,
 ) -> None:
-    """base -> train -> tuned -> report; run it again and it continues."""
+    """Score the base, train, score the adapter, write the report.
+
+    Run it again and it continues. What --set changed goes into the recipe of the adapter's folder.
+    """
     experiment = _experiment(recipe, set_, out, name, trust_task_code)
     if dry_run is not None:
         from ft_harness.pipeline.dry_run import estimate
@@ -160,15 +184,23 @@ def evaluate(
     out: OutOption = HERE,
     trust_task_code: TrustOption = False,
 ) -> None:
-    """Score the base model, and the given adapters, on a recipe's task and splits; one load for
-    all."""
+    """Score the base and given adapters, without training.
+
+    On the recipe's task and splits, with one load of the base for all.
+    """
     from ft_harness.pipeline.runs import evaluate_only
 
     experiment = _experiment(recipe, set_, out, None, trust_task_code)
     first = processes.rank() == 0
     evaluations = evaluate_only(experiment, adapter, say if first else lambda line: None)
     if first:
-        _print_scores(evaluations)
+        folders = dict.fromkeys(str(each.folder.parent) for each in evaluations)
+        _print_scores(
+            evaluations,
+            ["ft-harness", "report", *folders, "--name", experiment.name, *_at(out)]
+            if adapter
+            else ["ft-harness", "run", str(recipe), *_at(out)],
+        )
 
 
 @app.command()
@@ -182,11 +214,14 @@ def rescore(
     include_path: IncludeOption = None,
     trust_task_code: TrustOption = False,
 ) -> None:
-    """Score saved responses again with a task's metrics as they are now, without a model; new
-    evaluations."""
+    """Score saved responses again, without a model.
+
+    With a task's metrics as they are now; makes new evaluations next to the old ones.
+    """
     from ft_harness.pipeline.runs import rescore_all
 
-    _print_scores(rescore_all(results, task, include_path, trust_task_code))
+    evaluations = rescore_all(results, task, include_path, trust_task_code)
+    _print_scores(evaluations, ["ft-harness", "report", *map(str, results)])
 
 
 @app.command()
@@ -194,25 +229,44 @@ def power(
     results: Annotated[
         Path | None, typer.Argument(help="a base evaluation, instead of --n and --base")
     ] = None,
-    n: Annotated[int | None, typer.Option("--n", help="items of the test set")] = None,
-    base: Annotated[float | None, typer.Option("--base", help="the base's score, 0 to 1")] = None,
+    n: Annotated[
+        int | None, typer.Option("--n", min=1, max=10**9, help="items of the test set")
+    ] = None,
+    base: Annotated[
+        float | None,
+        typer.Option(
+            "--base", min=0, max=1, callback=check_finite, help="the base's score, 0 to 1"
+        ),
+    ] = None,
     metric: Annotated[
         str | None, typer.Option("--metric", help="default: acc, or the run's main metric")
     ] = None,
     effect: Annotated[
         float | None,
-        typer.Option("--effect", help="target improvement; prints how many items it takes"),
+        typer.Option(
+            "--effect",
+            min=0,
+            callback=check_finite,
+            help="target improvement in the metric's own unit (0.05 is 5 points of accuracy); "
+            "prints how many items it takes",
+        ),
     ] = None,
     correlation: Annotated[
         float,
         typer.Option(
             "--correlation",
+            min=0,
+            max=1,
+            callback=check_finite,
             help="assumed correlation between base and tuned scores; 0 is conservative",
         ),
     ] = 0.0,
 ) -> None:
-    """The smallest improvement that a test set can show with 80 % power, and the items that a
-    target improvement takes."""
+    """What a test set can show, before anything is trained.
+
+    The smallest improvement that is found with 80 % power, and the items that a target improvement
+    takes.
+    """
     from ft_harness.pipeline.power import Target, describe_power
 
     print("\n".join(describe_power(results, n, base, Target(metric, effect, correlation))))
@@ -250,8 +304,10 @@ def check(
     trust_task_code: TrustOption = False,
     out: OutOption = HERE,
 ) -> None:
-    """Find every fault of recipes, tasks and data before compute is spent; --set data.source=FILE
-    works for both."""
+    """Find faults of recipes, tasks and data before a run.
+
+    --set data.source=FILE works for recipes and tasks.
+    """
     from ft_harness.pipeline.checks import CheckOptions, check_all
 
     options = CheckOptions(set_, include_path, out, command_line(), trust_task_code, **looks)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ft_harness.cli.app import HERE, Options, OutOption, app, say, with_options
-from ft_harness.cli.experiments import command_line, print_study
+from ft_harness.cli.experiments import print_study, repeating_command
 from ft_harness.errors import IncompleteError
 
 if TYPE_CHECKING:
@@ -119,7 +119,9 @@ def report(
     """Write a report from finished evaluations."""
     from ft_harness.pipeline.reports import report_only
 
-    study, path = report_only(results, out, name, command_line(), slice_by, _make_layout(layout))
+    study, path = report_only(
+        results, out, name, repeating_command(out), slice_by, _make_layout(layout)
+    )
     print_study(study, path)
     _check_read(study)
 
@@ -137,12 +139,15 @@ def compare(
     ] = None,
     out: OutOption = HERE,
 ) -> None:
-    """Compare two evaluations item by item, and write a report on them."""
+    """Compare two evaluations item by item.
+
+    Of the same items, whatever they are of: the first is the base. Writes a report on them.
+    """
     from ft_harness.pipeline.reports import compare_only
 
     made = _make_layout(layout)
     watching = replace(made, view=replace(made.view, watched=fail_on_regression))
-    study, path = compare_only(base, tuned, out, name, command_line(), watching)
+    study, path = compare_only(base, tuned, out, name, repeating_command(out), watching)
     print_study(study, path)
     if fail_on_regression is not None:
         _check_regression(study, fail_on_regression)

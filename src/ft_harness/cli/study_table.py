@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from rich.cells import cell_len
@@ -12,8 +13,12 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from ft_harness.comparison.aggregator import Comparison, Row, Study
+from ft_harness.comparison.amounts import amount, counted
 from ft_harness.comparison.features import TITLES, features_of
+from ft_harness.comparison.primary import find_primary
 from ft_harness.comparison.sentences import state_study
+from ft_harness.pipeline.report_files import FORMATS, list_files
+from ft_harness.records import Record
 from ft_harness.report import (
     View,
     leading,
@@ -26,6 +31,7 @@ from ft_harness.report import (
 )
 
 _BORDER = 3  # columns of the terminal that a framed cell takes besides its text
+_PAGES = [f"report.{name}" for name in FORMATS]
 _VERDICT = "Verdict"
 _NUMBERS = ("Base", "Tuned", "Difference", "Diff.", "p", "p (Holm)", "n", "Score")
 # names of a protocol, which may all be one
@@ -65,8 +71,31 @@ class _Lines:
 
 
 def print_study(study: Study, path: Path) -> None:
-    """The answer of each comparison, the sentences of those that decide, and the report's paths:
-    its page is named wherever the report has one."""
+    """The answer of each comparison, the sentences of those that decide, and all files of the
+    report."""
+    _print_answers(study)
+    print("\n".join(_name_files(path)))
+
+
+def print_scores(study: Study, alone: Sequence[Record], folders: Sequence[Path]) -> None:
+    """The same of evaluations without a report, and the scores of those that are compared with
+    nothing.
+
+    Args:
+        folders: where the evaluations are.
+    """
+    _print_answers(study)
+    lines = [line for record in alone if (line := _state_score(record))]
+    if lines:
+        header = ["Subject", "Task", "Split", "Metric", "Score", "n"]
+        _print_table(Console(), _Lines(header, lines), [])
+    for note in study.notes:
+        print(one_line(note))
+    for subject, found in groupby(folders, key=lambda folder: folder.parent):
+        print(f"{subject}: {counted(len(list(found)), 'evaluation')}")
+
+
+def _print_answers(study: Study) -> None:
     console = Console()
     compared = [(each, each.headline) for each in study.comparisons]
     if compared:
@@ -87,9 +116,42 @@ def print_study(study: Study, path: Path) -> None:
         if table.width > console.width:
             table, said = table.split_constant(_PROTOCOL)
         _print_table(console, table, said)
-    pages = dict.fromkeys([path, path.with_name("report.html")])
-    named = [str(page) for page in pages if page == path or page.is_file()]
-    print("\n".join([*map(one_line, [*state_study(study), *state_untuned(study)]), *named]))
+    for sentence in [*state_study(study), *state_untuned(study)]:
+        print(one_line(sentence))
+
+
+def _state_score(record: Record) -> list[str] | None:
+    """The primary score of an evaluation; None: it has none."""
+    scores = {score.metric: score for score in record.scores}
+    if not scores:
+        return None
+    metric = find_primary(list(scores), record.primary_metric, [])
+    shown = amount(metric, scores[metric].value), f"{scores[metric].n:,}"
+    settings = record.settings
+    return [one_line(each) for each in (record.subject, settings.task, settings.split, metric)] + [
+        *shown
+    ]
+
+
+def _name_files(path: Path) -> list[str]:
+    """The pages of a report, each in a line, then its other files by kind."""
+    folder = path.parent
+    files = list_files(folder)
+    pages = dict.fromkeys([path, *(folder / name for name in files if name in _PAGES)])
+    kinds: dict[str, list[str]] = {}
+    for name in files:
+        if folder / name not in pages:
+            stem, _, ending = name.rpartition(".")
+            kinds.setdefault(stem, []).append(ending)
+    tables = {stem.partition("/")[2]: kinds.pop(stem) for stem in [*kinds] if "/" in stem}
+    others = [
+        f"{stem}.{endings[0]}" if len(endings) == 1 else f"{stem}.{{{','.join(endings)}}}"
+        for stem, endings in kinds.items()
+    ]
+    if tables:
+        endings = ",".join(dict.fromkeys(each for found in tables.values() for each in found))
+        others.append(f"{counted(len(tables), 'table')} as tables/*.{{{endings}}}")
+    return [*map(str, pages), *([f"{folder}: {', '.join(others)}"] if others else [])]
 
 
 def _list_rows(study: Study, compared: Sequence[tuple[Comparison, Row]]) -> _Lines:

@@ -22,12 +22,18 @@ from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.families import list_families
 from ft_harness.comparison.terms import Terms, check_terms
 from ft_harness.data.data_report import read_data_report
-from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
+from ft_harness.errors import (
+    ConfigError,
+    InputError,
+    NotComparableError,
+    raise_problems,
+    suggest,
+)
 from ft_harness.paths import reports_dir
 from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers
 from ft_harness.pipeline.report_files import FORMATS, Layout, write_report
 from ft_harness.recipe import Recipe, check_name, load_recipe
-from ft_harness.records import Card, Evaluation, Found, describe_record, find_records
+from ft_harness.records import Card, Evaluation, Found, Record, describe_record, find_records
 from ft_harness.records.adapter_files import read_history, read_lineage
 from ft_harness.records.adapter_folder import AdapterFolder
 from ft_harness.records.score_table import check_whole, write_scores
@@ -156,6 +162,24 @@ def compare_only(
     study = explain(study, sides, folder)
     explorer = find_explorer(study, sides, layout.listed) if "html" in layout.formats else None
     return study, write_report(study, folder, layout, find_outliers(study, sides), explorer)
+
+
+def find_study(evaluations: Sequence[Evaluation]) -> tuple[Study, list[Record]]:
+    """What evaluations say before there is a report; and those that it says nothing of: an adapter
+    without its base, or items without a score."""
+    runs, _ = _find_runs(evaluations)
+    try:
+        study = aggregate(evaluations, runs, name="", command="")
+    except NotComparableError as error:
+        study = Study(name="", comparisons=[], adapters=runs, notes=[error.what], command="")
+    shown = {
+        (record.subject, record.eval_id)
+        for each in study.comparisons
+        for record in (each.base, each.tuned)
+    }
+    shown |= {(each.subject, name) for each in study.untuned for name in each.eval_ids}
+    records = [each.record for each in evaluations]
+    return study, [each for each in records if (each.subject, each.eval_id) not in shown]
 
 
 def _check_folder(out: Path, name: str) -> Path:

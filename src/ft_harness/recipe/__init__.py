@@ -14,7 +14,7 @@ from ft_harness.recipe.folders import (
     write_new_recipe,
 )
 from ft_harness.recipe.loading import RECIPE_FILE, load_recipe, recipe_file, recipe_of_task
-from ft_harness.recipe.overrides import write_overrides, write_value
+from ft_harness.recipe.overrides import write_overrides
 from ft_harness.recipe.protocol import Protocol
 from ft_harness.recipe.sections import ModelSection, Recipe, TaskSection
 from ft_harness.recipe.train_section import TrainSection
@@ -41,5 +41,4 @@ __all__ = [
     "write_new_recipe",
     "write_overrides",
     "write_recipe",
-    "write_value",
 ]

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from ft_harness.recipe.overrides import write_value
 from ft_harness.recipe.sections import Recipe
+from ft_harness.recipe.values import write_value
 from ft_harness.storage.strict_files import KeyPath, parse_yaml
 
 _LINE = re.compile(r"(?P<key>\s*[\w]+\s*:)(?P<value>.*?)(?P<comment>\s+#.*)?")

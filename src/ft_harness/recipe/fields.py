@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from ft_harness.errors import ConfigError, suggest
 from ft_harness.recipe.sections import Recipe
+from ft_harness.recipe.values import write_value
 
 _TYPES = {
     "string": "text",
     "integer": "integer",
     "number": "number",
-    "boolean": "true or false",
+    "boolean": "true | false",
     "null": "null",
 }
 _BOUNDS = {
@@ -33,15 +35,13 @@ class RecipeField:
     Attributes:
         name: `section.field`.
         type: what it takes, in words.
-        default: of a recipe that leaves it out.
-        is_required: there is no default.
+        default: of a recipe that leaves it out, as `--set` takes it; None: it is required.
         description: a line on what it is.
     """
 
     name: str
     type: str
-    default: Any
-    is_required: bool
+    default: str | None
     description: str
 
 
@@ -83,8 +83,9 @@ def _fields_of(section: str, model: type[BaseModel]) -> list[RecipeField]:
         RecipeField(
             f"{section}.{name}",
             _type_of(properties[name]),
-            None if field.is_required() else field.get_default(call_default_factory=True),
-            field.is_required(),
+            None
+            if field.is_required()
+            else write_value(to_jsonable_python(field.get_default(call_default_factory=True))),
             field.description or "",
         )
         for name, field in model.model_fields.items()
@@ -94,9 +95,9 @@ def _fields_of(section: str, model: type[BaseModel]) -> list[RecipeField]:
 def _type_of(schema: Mapping[str, Any]) -> str:
     """A JSON schema in words."""
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_type_of(each) for each in schema["anyOf"]))
+        return " | ".join(dict.fromkeys(_type_of(each) for each in schema["anyOf"]))
     if "const" in schema or "enum" in schema:
-        return " or ".join(map(str, schema.get("enum", [schema.get("const")])))
+        return " | ".join(map(str, schema.get("enum", [schema.get("const")])))
     if schema.get("type") == "array":
         inner = _type_of(schema["items"]) if "items" in schema else "values"
         return f"list of {inner}"

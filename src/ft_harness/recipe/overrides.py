@@ -10,10 +10,10 @@ import yaml
 from ft_harness.errors import ConfigError
 from ft_harness.recipe.fields import places_of
 from ft_harness.recipe.sections import Recipe
+from ft_harness.recipe.values import write_value
 from ft_harness.storage.strict_files import KeyPath
 
 _NULLS = ("null", "None")
-_WIDEST = 1_000_000  # characters of a line that YAML does not break
 
 
 def parse_override(setting: str) -> tuple[KeyPath, Any]:
@@ -63,19 +63,6 @@ def lay_over(content: dict[str, Any], path: KeyPath, value: Any) -> None:
             )
         content = child
     content[path[-1]] = value
-
-
-def write_value(value: Any) -> str:
-    """A value as YAML on one line."""
-    text = _dump(value)
-    return text if "\n" not in text else _dump(value, default_style='"')
-
-
-def _dump(value: Any, **style: str) -> str:
-    text = yaml.safe_dump(
-        value, default_flow_style=True, allow_unicode=True, width=_WIDEST, **style
-    )
-    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def write_overrides(old: Recipe, new: Recipe) -> list[str] | None:
