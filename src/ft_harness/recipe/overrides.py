@@ -31,7 +31,7 @@ def parse_override(setting: str) -> tuple[KeyPath, Any]:
         return path, text
     if not separator or len(path) < 2:
         places = places_of(name) if len(path) < 2 else []
-        hint = f"; did you mean {places[0]}?" if places else ""
+        hint = f"; did you mean {places[0]}?" if len(places) == 1 else ""
         raise ConfigError(
             f"--set {setting}{hint}",
             "section.field=value, like train.learning_rate=1e-4",

@@ -34,6 +34,11 @@ _UNCHANGED: tuple[Transition, ...] = (
     "still right",
     "same",
 )  # shown where something is written of them
+_SAID = (
+    f"Slices are groups of items that share a trait, of those that were tested. {CASES_FILE} has "
+    "items of each kind, with prompt and answers, and a column for remarks; the page has the "
+    "slices, and every item to search."
+)
 _MANY_CHOICES = 6  # whose log-likelihoods still fit in columns
 
 
@@ -54,10 +59,10 @@ def case_summary(study: Study) -> list[Block]:
             ]
         )
     header = ["Task", "Split", *(name.capitalize() for name in shown)]
-    header += ["Slices that gained", "that lost"]
+    header += ["Slices gained", "Slices lost"]
     title = "What became of the items"
     kinds = "tt" + "n" * (len(header) - 2)
-    return [Table("outcomes", title, header, lines, kinds)] if lines else []
+    return [Table("outcomes", title, header, lines, kinds), Paragraph(_SAID)] if lines else []
 
 
 def case_section(study: Study) -> list[Block]:

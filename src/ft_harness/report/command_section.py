@@ -18,7 +18,7 @@ from ft_harness.report.document import Block, Paragraph, Verbatim
 
 _MOST_SET = 8  # fields that a command replaces; a recipe that differs in more is written out
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # of one folder
-_LONGEST = 1_000_000  # characters: commands are never cut
+_LONGEST = 30_000  # characters, so that no command that a person gave is cut
 _QUANTISED = {
     "4bit": "load_in_4bit=True",
     "8bit": "load_in_8bit=True",
@@ -34,7 +34,7 @@ _ELSEWHERE = "What was scored elsewhere or by unknown recipes, as far as its rec
 def command_section(study: Study) -> list[Block]:
     """Recipes and commands of a whole study; then those of what no recipe is known of."""
     script = _Script()
-    kind = [*shlex.split(study.command), "", ""][1]
+    kind = [*study.command.split(), "", ""][1]
     if kind == "run":
         for run in study.adapters:
             script.add_recipe(run.card.name, _parse(run.written))

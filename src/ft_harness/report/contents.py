@@ -45,7 +45,7 @@ from ft_harness.report.view import View, main_comparisons
 
 _FEW = 6  # comparisons and adapters of which a write-up prints more than the lines of the answer
 _LONGEST = 60  # rows of a table that a write-up still prints
-_REST = "What else there is"
+_REST = "Not printed here"
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,4 @@ def _printed(
 def _name_rest(sections: Sequence[_Section]) -> list[Block]:
     """Where a reader of the write-up finds the other parts of the report."""
     parts = [each.title for each in sections if each.page]
-    said = f"In the page (report.html, of the format html): {', '.join(parts)}."
-    files = "Every number is in rows.json; the items are in cases.csv, with a column for remarks."
-    return bullets([*([said] if parts else []), files])
+    return bullets([f"In the page, report.html: {', '.join(parts)}."] if parts else [])
