@@ -63,6 +63,7 @@ def make_row(name: str, sides: tuple[Record, Record], measurement: Measurement) 
         n_clusters=found.clusters,
         interval_method=found.interval_method,
         p_method=found.p_method,
+        no_interval=found.no_interval,
         is_stated=any(score.is_stated for score in stated),
     )
     return decide(row, None)
@@ -72,7 +73,7 @@ def make_majority_row(accuracy: Row, majority: Majority) -> Row:
     """What always answering the most frequent gold label scores, on the items of the accuracy."""
     changed: dict[str, Any] = {
         **dict.fromkeys(("tuned_subject", "tuned_settings", "tuned", "delta", "low", "high")),
-        **dict.fromkeys(("p", "verdict", "interval_method", "p_method")),
+        **dict.fromkeys(("p", "verdict", "interval_method", "p_method", "no_interval")),
         "base_subject": MAJORITY_CLASS,
         "base_settings": {},
         "base": majority.share,
@@ -138,5 +139,6 @@ def _find_score(record: Record, metric: str) -> Score:
 def _state_difference(base: Score, tuned: Score) -> Difference:
     n = min(base.n, tuned.n)
     if base.value is None or tuned.value is None:
-        return Difference(base.value, tuned.value, n, None)
-    return Difference(base.value, tuned.value, n, None, tuned.value - base.value)
+        return Difference(base.value, tuned.value, n, None, no_interval="undefined")
+    delta = tuned.value - base.value
+    return Difference(base.value, tuned.value, n, None, delta, no_interval="stated")

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ft_harness.comparison.cases import CaseSummary, ConfusionPair
+from ft_harness.comparison.measurement import NoInterval
 from ft_harness.comparison.repeats import Repeats
 from ft_harness.comparison.untuned import Untuned
 from ft_harness.data.data_report import DataReport
@@ -52,6 +53,11 @@ class Row(Frozen):
     )
     interval_method: str | None = None
     p_method: str | None = None
+    no_interval: NoInterval | None = Field(
+        default=None,
+        description="why there is neither interval nor p; null: there are both, or nothing was "
+        "compared",
+    )
     n_items: int | None = Field(default=None, description="items that base or tuned has; null: n")
     is_stated: bool = Field(
         default=False, description="another program's number as it stated it: nothing was tested"
@@ -103,6 +109,9 @@ class Comparison(Frozen):
         description="the headline without the items that also occur in the training split, exactly "
         "or nearly; null: there are none, or the adapter has no data report",
     )
+    others_without: list[Row] = Field(
+        default=[], description="the same of all other metrics that the samples hold scores of"
+    )
 
     @property
     def sentence(self) -> str:
@@ -118,6 +127,10 @@ class Comparison(Frozen):
         primary += [row for row in measured if row.primary]
         deciding = [row for name in DECIDING_METRICS for row in measured if row.metric == name]
         return [*primary, *deciding, *measured][0]
+
+    def clean_rows(self) -> list[Row]:
+        """All metrics without the items that also occur in the training split."""
+        return [*([self.without] if self.without else []), *self.others_without]
 
 
 class FamilyOf(Frozen):
@@ -178,5 +191,5 @@ class Study(Frozen):
         return [
             row
             for comparison in self.comparisons
-            for row in [*comparison.rows, *([comparison.without] if comparison.without else [])]
+            for row in [*comparison.rows, *comparison.clean_rows()]
         ]
