@@ -92,7 +92,7 @@ def print_scores(study: Study, alone: Sequence[Record], folders: Sequence[Path])
     for note in study.notes:
         print(one_line(note))
     for subject, found in groupby(folders, key=lambda folder: folder.parent):
-        print(f"{subject}: {counted(len(list(found)), 'evaluation')}")
+        print(f"{subject}: {', '.join(folder.name for folder in found)}")
 
 
 def _print_answers(study: Study) -> None:

@@ -96,7 +96,11 @@ def remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise _write_failure(path, error, b"") from error
+        raise StorageLostError(
+            f"{path}: can't be removed ({error.strerror})",
+            "a folder whose files may be replaced",
+            "remove it, then run the same command again",
+        ) from error
 
 
 def write_gzip_lines(path: Path, lines: Iterable[str]) -> None:
