@@ -19,7 +19,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ft_harness.errors import FtHarnessError
+from ft_harness.errors import ConfigError, FtHarnessError
 from ft_harness.storage import redact
 
 app = typer.Typer(
@@ -115,10 +115,10 @@ def check_finite(value: float | None) -> float | None:
     """The value of an option that is a number.
 
     Raises:
-        typer.BadParameter: it is infinite, or nan, which no range of the command line refuses.
+        ConfigError: it is infinite, or nan, which no range of the command line refuses.
     """
     if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is not a finite number.")
+        raise ConfigError(f"{value} is not a finite number", "a number", "correct the option")
     return value
 
 
