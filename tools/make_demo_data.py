@@ -1,4 +1,4 @@
-"""Write the bundled demo data: four small tasks, three splits each, the same bytes on every run.
+"""Write the bundled demo data: five small tasks, three splits each, the same bytes on every run.
 
     python tools/make_demo_data.py --out src/ft_harness/bundled/data
 
@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from demo_data import nli, qa, sentiment, zh
+from demo_data import nli, preference, qa, sentiment, zh
 from demo_data.common import SIZES, Row, Split
 
 TASKS: dict[str, Callable[[Split, int], list[Row]]] = {
@@ -22,6 +22,7 @@ TASKS: dict[str, Callable[[Split, int], list[Row]]] = {
     "demo_nli": nli.rows,
     "demo_qa": qa.rows,
     "demo_zh": zh.rows,
+    "demo_preference": preference.rows,
 }
 
 

@@ -82,6 +82,12 @@ class NonFiniteError(FtHarnessError):
     exit_code = 8
 
 
+class UnexpectedError(FtHarnessError):
+    """A fault of the program itself; the message names the file with its traceback."""
+
+    exit_code = 70  # EX_SOFTWARE of sysexits.h; 1 means that a regression was found
+
+
 class ProblemsError(FtHarnessError):
     """Several faults found by one check, reported together; the exit code is the smallest of
     theirs."""

@@ -1,5 +1,5 @@
-"""Several processes that share a training or an evaluation, as accelerate launch or torchrun start
-them."""
+"""What processes share: the machine's cores, and a training or an evaluation that accelerate launch
+or torchrun started in several."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from math import ceil
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ft_harness.errors import ConfigError
@@ -16,6 +18,53 @@ T = TypeVar("T")
 ASKS_FOR_PARTS = "ACCELERATE_USE_FSDP"  # what accelerate's launcher sets
 # one process may be done hours before another; the launcher notices a dead one
 _LONG = timedelta(weeks=52)
+_CGROUPS = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
+
+
+def share_cores() -> None:
+    """Make the threads of OpenMP good neighbours; to be called before torch is loaded.
+
+    A thread that waits for another one spins. Where other programs want the cores, it spins while
+    the one it waits for is off its core, which makes a training five times slower and more; a spin
+    of a few microseconds costs an idle machine nearly nothing (`benchmarks/busy.py`). What the user
+    has set remains, and child processes inherit what is set here.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # GNU's runtime, which torch's wheels bring
+        os.environ.setdefault("KMP_BLOCKTIME", "1")  # Intel's and LLVM's, in milliseconds
+    quota = _core_quota(_CGROUPS, _MEMBERSHIP)
+    # OpenMP counts the cores this process may use, but not the quota of its control group
+    if quota is not None and quota < len(os.sched_getaffinity(0)):
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, ceil(quota))))
+
+
+def _core_quota(root: Path, membership: Path) -> float | None:
+    """The smallest number of cores that the control groups of this process (Linux, version 1 or 2)
+    grant it; None: no limit."""
+    if not membership.is_file():
+        return None
+    found = []
+    for line in membership.read_text().splitlines():
+        _, controllers, group = line.split(":", 2)
+        names = ["cpu.max"]
+        top = root
+        if controllers:  # version 1
+            names = ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+            top = root / "cpu"
+            if "cpu" not in controllers.split(","):
+                continue
+        # in a container the group's own folder may be mounted as the root
+        folder = top / group.lstrip("/")
+        for each in (folder, *folder.parents):
+            if not each.is_relative_to(top):
+                break
+            files = [each / name for name in names]
+            if all(file.is_file() for file in files):
+                quota, period = " ".join(file.read_text() for file in files).split()
+                if quota not in ("max", "-1"):
+                    found.append(int(quota) / int(period))
+    return min(found, default=None)
 
 
 def rank() -> int:

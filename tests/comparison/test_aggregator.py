@@ -1257,7 +1257,7 @@ def make_row(**changes: Any) -> Row:
                 "n": 1,
             },
             "No evidence of a difference: token F1 on t (test, 1 item) 35.2 % -> 71.0 % "
-            "(+35.8 points, too few items for an interval or a test); 1 item can't show any difference.",
+            "(+35.8 points, interval undefined, p undefined); 1 item can't show any difference.",
         ),
         (
             {

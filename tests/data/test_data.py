@@ -391,7 +391,7 @@ def test_the_rows_of_a_bad_field_are_counted(tmp_path: Path):
     path = write_rows(tmp_path / "a.jsonl", [*numbered(1), *bad, *numbered(2, 1), *bad])
     places = ", ".join(f"{path}:{line}" for line in (2, 3, 4, 7, 8))
     error = refused(
-        f"{path}:2: the field text is empty (6 rows with null or empty fields: {places}, ...)",
+        f"{path}:2: the field text is empty (6 rows with such a fault: {places}, ...)",
         source=str(path), **CLASSES,
     )  # fmt: skip
     assert "data.skip_bad_rows=true" in error.action

@@ -144,7 +144,7 @@ def test_the_report_in_words():
         "prompts of 8 / 8 / 8 characters (5 % / median / 95 %), longest 8",
         "test: 3 docs, answers no 2, yes 1, majority 66.7 %, random 50.0 %, "
         "prompts of 3 / 8 / 9 characters (5 % / median / 95 %), longest 9",
-        "a.csv: of 9 rows 2 were left out for their label, 0 for a null or empty field",
+        "a.csv: of 9 rows 2 were left out for their label, 0 for bad fields",
     ]
     (notice,) = data_notices(report)
     assert notice.what == (
@@ -338,7 +338,9 @@ def test_a_run_keeps_its_data_report_and_flags_the_numbers(experiment: Experimen
         "also occur" in note for note in study.notes
     )  # said once, in the section on data
     rows = json.loads((path.parent / "rows.json").read_text())
-    assert [row["n"] for row in rows if row["split"] == "test without overlap"] == [19]
+    clean = {row["metric"]: row["n"] for row in rows if row["split"] == "test without overlap"}
+    assert set(clean.values()) == {19}
+    assert clean.keys() == {row["metric"] for row in rows if row["tuned_subject"]}
     assert [row["split"] for row in rows if row["primary"]] == ["test"]
 
     again, _ = report_only(

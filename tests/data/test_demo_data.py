@@ -29,6 +29,7 @@ FIELDS = {
     "demo_nli": ["premise", "hypothesis", "label"],
     "demo_qa": ["passage", "question", "answer"],
     "demo_zh": ["instruction", "output"],
+    "demo_preference": ["prompt", "chosen", "rejected"],
 }
 PAIRS = list(combinations(SIZES, 2))
 
@@ -160,6 +161,44 @@ def test_splits_share_no_sentence_pattern(task: str, pair: tuple[str, str]):
     assert [
         text for text in patterns[0] & patterns[1] if len(re.findall(r"[a-z]+", text)) >= 5
     ] == []
+
+
+@pytest.mark.parametrize("split", SIZES)
+def test_length_does_not_tell_the_chosen_reply(split: str):
+    found = rows("demo_preference", split)
+    longer = [len(row["chosen"]) > len(row["rejected"]) for row in found]
+    assert sum(longer) == SIZES[split] / 2
+    assert not [row for row in found if len(row["chosen"]) == len(row["rejected"])]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=" ".join)
+def test_replies_of_two_splits_share_no_sentence(pair: tuple[str, str]):
+    """Endings and remarks hold no name, place or thing: their very words belong to one split."""
+    sentences = [
+        {
+            sentence
+            for row in rows("demo_preference", split)
+            for field in ("chosen", "rejected")
+            for sentence in re.findall(r"[^.?!]+[.?!]", row[field])
+        }
+        for split in pair
+    ]
+    assert min(map(len, sentences)) >= 30
+    assert sentences[0] & sentences[1] == set()
+
+
+def test_words_help_with_replies_but_do_not_settle_them():
+    """Which reply of a pair has the larger score of a bag of words that was trained on the others."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    train, test = rows("demo_preference", "train"), rows("demo_preference", "test")
+    model = make_pipeline(CountVectorizer(), LogisticRegression(max_iter=1000))
+    texts = [row[field] for row in train for field in ("chosen", "rejected")]
+    model.fit(texts, [1, 0] * len(train))
+    scores = [model.decision_function([row["chosen"], row["rejected"]]) for row in test]
+    assert 0.6 < sum(chosen > rejected for chosen, rejected in scores) / len(test) < 0.95
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=" ".join)

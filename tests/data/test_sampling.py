@@ -324,3 +324,21 @@ def test_a_draw_depends_on_its_own_pool_only():
 )
 def test_largest_remainder(groups: tuple[int, ...], count: int, shares: list[int]):
     assert largest_remainder(groups, count) == shares  # 5.6 1.4 | 6.3 0.9 1.8 | 1.5 1.5 | 0 5
+
+
+def test_training_sizes_are_nested_and_stratified_alike():
+    """200 in 400 in 800 of three classes of 60, 30 and 10 %, and validation is the same for all."""
+    labels = [0] * 600 + [1] * 300 + [2] * 100
+    pool = pool_of(1000, 50, labels=[*labels, *[0] * 50], names=("a", "b", "c"))
+    drawn = {
+        size: sample(pool, train_size=size, stratified=True, seed=3)
+        for size in (100, 200, 400, 800)
+    }
+    for smaller, larger in ((100, 200), (200, 400), (400, 800)):
+        assert set(drawn[smaller]["train"]) < set(drawn[larger]["train"])
+        assert drawn[smaller]["validation"] == drawn[larger]["validation"]
+        assert drawn[smaller]["test"] == drawn[larger]["test"]
+    for size, splits in drawn.items():
+        counts = Counter(labels[row] for row in splits["train"])
+        shares = [counts[label] / size for label in range(3)]
+        assert shares == pytest.approx([0.6, 0.3, 0.1], abs=2 / size)

@@ -58,7 +58,7 @@ def test_a_run_with_options_goes_on_without_them_and_is_repeated_by_its_commands
     recipe = write_recipe(tmp_path)
     code, _, err = ft("run", recipe.parent, *options(model_folder, reviews))
     assert code == 0, err
-    assert f"recipe.yaml follows --set: data.source: None -> {str(reviews)!r}" in err
+    assert f"recipe.yaml now says data.source={reviews}\n" in err
     assert "task: {name: demo_sentiment}  # reviews" in recipe.read_text()
     code, _, err = ft("run", recipe.parent)
     assert code == 0, err

@@ -26,9 +26,9 @@ FLOORS = (
     ("models",),
     ("tasks",),
     ("training", "evaluation", "comparison"),
-    ("report",),
+    ("report", "publish", "sweep"),
     ("pipeline",),
-    ("cli",),
+    ("cli", "notebook"),
 )
 WINGS = {wing for floor in FLOORS for wing in floor if wing not in GROUND}
 HEAVY_WINGS = {"models", "tasks", "training", "evaluation"}

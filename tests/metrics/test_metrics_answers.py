@@ -183,6 +183,39 @@ def test_normalized_answer():
     assert normalize_answer("?!") == "?!"
 
 
+@pytest.mark.parametrize(
+    ("text", "normalized"),
+    [
+        ("5.0", "5"),
+        ("5.", "5"),
+        ("+5", "5"),
+        ("-5", "-5"),
+        ("\N{MINUS SIGN}5.50", "-5.5"),
+        ("-0.0", "0"),
+        ("50", "50"),
+        ("0.5", "0.5"),
+        ("1,000.50", "1000.5"),
+        ("about 5.0 (or -3)", "about 5 or -3"),
+        ("$5.00", "5"),
+        ("5.0元", "5元"),
+        # no numbers by themselves
+        ("007", "007"),
+        ("1.2.3", "123"),
+        ("3-5", "35"),
+        ("12,34", "1234"),
+        ("gpt-4", "gpt4"),
+        ("4th", "4th"),
+    ],
+)
+def test_numbers_count_by_their_value(text: str, normalized: str):
+    assert normalize_answer(text) == normalized
+
+
+@pytest.mark.parametrize(("said", "expected"), [("5", 1.0), ("5.0", 1.0), ("50", 0.0), ("-5", 0.0)])
+def test_a_whole_float_as_answer_equals_its_int(said: str, expected: float):
+    assert score_answer({"answer": 5.0}, [said])["exact_match"] == expected
+
+
 @pytest.mark.parametrize("answer", [None, [], [None], {"text": ["a"]}, [["a"]]])
 def test_answers_that_are_no_text_are_refused(answer: Any):
     with pytest.raises(InputError, match="a doc's answer is"):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from lm_eval.api.instance import Instance
 
+from ft_harness.errors import InputError
 from ft_harness.evaluation.backends import make_lm
 from ft_harness.models.base_model import load_base_model
 from ft_harness.models.heads import HeadPlan
@@ -41,7 +42,11 @@ SIZES = dict.fromkeys(
     "moe_intermediate_size": 16, "num_experts_per_tok": 2, "state_size": 4,
 }  # fmt: skip
 
-# XLNet is left out: each of its positions sees what follows, which no likelihood rests on
+# transformers loads these as language models, but each position sees what follows
+BOTH_WAYS = [
+    "bert", "camembert", "electra", "megatron-bert", "rembert", "roberta", "roformer",
+    "xlm-roberta", "xlnet",
+]  # fmt: skip
 CAUSAL = [
     "arcee", "biogpt", "bloom", "codegen", "cohere", "cohere2", "ctrl", "cwm", "doge", "ernie4_5",
     "exaone4", "falcon", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "gpt2", "gpt_bigcode",
@@ -56,7 +61,7 @@ HEADS = [
     "gemma2", "glm", "gpt2", "gpt_neo", "gpt_neox", "gptj", "ibert", "layoutlm", "llama",
     "megatron-bert", "mistral", "mobilebert", "modernbert", "mpnet", "mra", "nystromformer",
     "openai-gpt", "opt", "phi", "qwen2", "rembert", "roberta", "roberta-prelayernorm", "roformer",
-    "squeezebert", "stablelm", "xlm-roberta", "xlnet", "xmod",
+    "squeezebert", "stablelm", "xlm-roberta", "xlnet", "xmod", "yoso",
 ]  # fmt: skip
 SPECIAL = {
     "ctrl": {"dff": 64},
@@ -127,6 +132,13 @@ def test_likelihoods_equal_those_of_one_text_at_a_time(kind: str, tmp_path: Path
         targets = range(len(before), len(ids))
         expected.append(math.fsum(float(told[at - 1, ids[at]]) for at in targets))
     assert found == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", BOTH_WAYS)
+def test_models_that_see_what_follows_are_refused_as_language_models(kind: str, tmp_path: Path):
+    folder = save_tiny(tmp_path, kind, build_tokenizer("bpe_bos"), head=False)
+    with pytest.raises(InputError, match="depends on the tokens after it"):
+        load_base_model(ModelSection(pretrained=str(folder)))
 
 
 @pytest.mark.parametrize("kind", HEADS)

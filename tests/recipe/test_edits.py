@@ -78,7 +78,7 @@ def test_the_folders_own_recipe_follows_the_options(tmp_path: Path):
     path = folder / RECIPE_FILE
     path.write_text(COMMENTED)
     changed = load_recipe(path, ["train.seed=7"])
-    assert keep_recipe(path, changed, folder) == ["train.seed: None -> 7"]
+    assert keep_recipe(path, changed, folder) == ["train.seed=7"]
     assert load_recipe(path) == changed
     assert "# short answers" in path.read_text()
     assert keep_recipe(path, changed, folder) == []

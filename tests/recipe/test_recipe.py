@@ -98,7 +98,7 @@ def test_an_unknown_section_names_the_known_ones(tmp_path: Path):
     with pytest.raises(ConfigError) as caught:
         load_recipe(write(tmp_path, MINIMAL + "quantisation: {bits: 4}\n"))
     assert caught.value.what == f"{tmp_path / RECIPE_FILE}:2: unknown key quantisation"
-    assert caught.value.expected == "one of model, task, data, adapter, train, eval"
+    assert caught.value.expected == "one of model, task, data, adapter, train, eval, sweep"
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_the_last_override_wins_over_the_file(tmp_path: Path):
 def test_no_adapter_is_a_value_of_the_whole_section(tmp_path: Path):
     path = write(tmp_path, MINIMAL + "adapter: {r: 4}\n")
     assert load_recipe(path, ["adapter=none"]).adapter.all_weights
-    with pytest.raises(ConfigError, match=r"--set adapter\.r: adapter is no section"):
+    with pytest.raises(ConfigError, match=r"--set adapter\.r=8: adapter is no section"):
         load_recipe(path, ["adapter=none", "adapter.r=8"])
 
 
@@ -247,7 +247,7 @@ def test_no_adapter_is_a_value_of_the_whole_section(tmp_path: Path):
         ("seed=1", "--set seed=1"),
         ("train.seed", "--set train.seed"),
         ("eval.splits=[test", "--set eval.splits=[test: not valid YAML"),
-        ("task.name.x=1", "--set task.name.x: name is no section"),
+        ("task.name.x=1", "--set task.name.x=1: name is no section"),
     ],
 )
 def test_a_wrong_override_is_named(setting: str, what: str, tmp_path: Path):
@@ -429,3 +429,34 @@ def test_one_number_and_no_decoding_are_one_protocol(tmp_path: Path):
 def test_lists_that_make_no_protocols_are_refused(section: str, tmp_path: Path):
     with pytest.raises(ConfigError):
         load_recipe(write(tmp_path, f"{MINIMAL}eval: {section}\n"))
+
+
+def test_pairs_have_settings_of_their_own(tmp_path: Path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("task: {name: demo_preference}\ntrain: {objective: preference}\n")
+    recipe = load_recipe(path, ["train.preference.beta=0.3"])
+    assert recipe.train.preference is not None
+    assert recipe.train.preference.model_dump() == {
+        "loss": "sigmoid", "beta": 0.3, "label_smoothing": 0.0, "sft_weight": 0.0,
+    }  # fmt: skip
+    assert load_recipe(path).fingerprint() != recipe.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        (["train.preference={beta: 0}"], "train.preference.beta is 0"),
+        (["train.preference={beat: 1}"], "unknown key train.preference.beat; did you mean beta?"),
+        (["train.preference={loss: ipo, label_smoothing: 0.1}"],
+         "train.preference.label_smoothing is 0.1"),
+        (["train.loss_on=prompt_and_answer"], "train.loss_on is 'prompt_and_answer'"),
+        (["train.objective=answer", "train.preference={}"], "train.preference is {}"),
+        (["adapter.task_type=SEQ_CLS"], "objective: answer where adapter.task_type is SEQ_CLS"),
+    ],
+)  # fmt: skip
+def test_settings_of_pairs_that_make_no_sense(settings: list[str], problem: str, tmp_path: Path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("task: {name: demo_preference}\ntrain: {objective: preference}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(path, settings)
+    assert problem in str(caught.value)

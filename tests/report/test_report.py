@@ -470,7 +470,7 @@ def test_the_section_on_data():
     for said in (
         "- no item of validation occurs in train, exact or near",
         "- 10 of 300 test docs also occur among the training docs: 7 exact (6 with the same answer), 3 near",
-        "- train.csv: of 1300 rows 99 were left out for their label, 1 for a null or empty field",
+        "- `train.csv`: of 1300 rows 99 were left out for their label, 1 for bad fields",
     ):
         assert said in text
     assert page.headings == ["With and without the overlap"]

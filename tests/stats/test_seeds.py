@@ -43,6 +43,8 @@ def test_seed_spread_by_hand() -> None:
     assert spread.test_error == pytest.approx(math.sqrt(2 / 6))
     half = math.sqrt(8 / 6) * scipy.stats.t.ppf(0.975, 64 / 38)
     assert spread.interval == pytest.approx((3 - half, 3 + half))
+    t = 3 / math.sqrt(8 / 6)
+    assert spread.p == pytest.approx(2 * scipy.stats.t.sf(t, 64 / 38))
 
 
 def test_undefined_seed_spreads() -> None:
@@ -52,6 +54,7 @@ def test_undefined_seed_spreads() -> None:
     same = seed_spread(np.array([1.0, 1.0]), np.ones((2, 5)))
     assert same is not None
     assert (same.interval, same.seed_deviation, same.test_error) == ((1.0, 1.0), 0.0, 0.0)
+    assert same.p is None
 
 
 @pytest.mark.parametrize(("of_seeds", "seeds"), [(0.0, 3), (0.05, 3), (0.05, 5)])

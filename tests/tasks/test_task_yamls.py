@@ -54,6 +54,12 @@ def row_of(family: str, split: str, i: int) -> dict:
         return {"instruction": f"翻譯：明日{i}{split}", "output": f"第二天{i}"}
     if family == "instruction":
         return {"prompt": f"Say {ANSWERS[i]} {split} {i}.", "response": ANSWERS[i]}
+    if family in ("preference", "demo_preference"):
+        return {
+            "prompt": f"Say {ANSWERS[i]} {split} {i}.",
+            "chosen": ANSWERS[i],
+            "rejected": f"no {i}",
+        }
     assert family == "text_ppl", f"no rows for the family {family}"
     return {"text": f"a story of {ANSWERS[i]} in {split}. It ends."}
 
@@ -107,6 +113,7 @@ def test_the_families_are_there_in_both_forms():
         "zh_classical_ppl_custom",
         "instruction_ppl_custom",
         "text_ppl_custom",
+        "preference_custom",
     }
     assert wanted <= set(NAMES)
 
@@ -241,8 +248,14 @@ STOCK = [
     "squad_v2_custom",
     "instruction_custom",
     "zh_classical_ppl_custom",
+    "preference_custom",
 ]
-OURS_ALONE = {"truncated", "token_ppl", "item_ppl"}  # what lm-eval's own back-end doesn't tell
+OURS_ALONE = {
+    "truncated",
+    "token_ppl",
+    "item_ppl",
+    "preference_acc_token",
+}  # what lm-eval's own back-end doesn't tell
 
 
 @pytest.mark.parametrize("name", STOCK)

@@ -167,7 +167,7 @@ def profiled_peak(recipe: Recipe, rows: list[Example]) -> int:
     with trained_model(recipe, base) as model:
         batch = objective.collate(rows)
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
-            objective.summed_loss(model, batch, batch.pop("labels")).backward()
+            objective.sums(model, batch, batch.pop("labels")).backward()
     events = [
         each for each in watched.profiler.kineto_results.events() if each.name() == "[memory]"
     ]
@@ -427,14 +427,14 @@ def test_a_model_is_timed_as_it_is_trained(
     """Both are looked at where their loss is made; 7 linear layers in each of two have 16-bit products."""
     seen: list[dict[str, object]] = []
 
-    def watching(base):
-        made = make_objective(base)
+    def watching(*given):
+        made = make_objective(*given)
 
         def loss(model, *given):
             seen.append(seen_of(model))
-            return made.summed_loss(model, *given)
+            return made.sums(model, *given)
 
-        return made._replace(summed_loss=loss)
+        return made._replace(sums=loss)
 
     monkeypatch.setattr(forecast, "make_objective", watching)
     monkeypatch.setattr(run, "make_objective", watching)

@@ -139,17 +139,17 @@ def at_batch(number: int, monkeypatch: pytest.MonkeyPatch, act: Callable) -> Non
     """Let `act(model, loss)` make the loss of this training batch, counted from 1 in this process."""
     original, seen = run.make_objective, []
 
-    def make(base):
-        objective = original(base)
+    def make(base, *given):
+        objective = original(base, *given)
 
-        def summed_loss(model, inputs, labels):
-            loss = objective.summed_loss(model, inputs, labels)
+        def sums(model, inputs, labels):
+            loss = objective.sums(model, inputs, labels)
             if not model.training:
                 return loss
             seen.append(1)
             return act(model, loss) if len(seen) == number else loss
 
-        return objective._replace(summed_loss=summed_loss)
+        return objective._replace(sums=sums)
 
     monkeypatch.setattr(run, "make_objective", make)
 
@@ -613,16 +613,16 @@ def test_a_signal_in_an_evaluation_does_not_wait_for_it(
 ):
     original, seen = run.make_objective, []
 
-    def make(base):
-        objective = original(base)
+    def make(base, *given):
+        objective = original(base, *given)
 
-        def summed_loss(model, inputs, labels):
+        def sums(model, inputs, labels):
             if not model.training:
                 seen.append(1)
                 signal.raise_signal(signal.SIGTERM)
-            return objective.summed_loss(model, inputs, labels)
+            return objective.sums(model, inputs, labels)
 
-        return objective._replace(summed_loss=summed_loss)
+        return objective._replace(sums=sums)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(run, "make_objective", make)
@@ -743,14 +743,14 @@ def test_the_rows_of_a_bad_batch_are_those_that_were_in_it(bench: Bench, tmp_pat
     data, original = bench.training_set(recipe), run.make_objective
     bad = data.examples[7].input_ids
 
-    def make(base):
-        objective = original(base)
+    def make(base, *given):
+        objective = original(base, *given)
 
-        def summed_loss(model, inputs, labels):
-            loss = objective.summed_loss(model, inputs, labels)
+        def sums(model, inputs, labels):
+            loss = objective.sums(model, inputs, labels)
             return loss * torch.nan if inputs["input_ids"][0].tolist() == bad else loss
 
-        return objective._replace(summed_loss=summed_loss)
+        return objective._replace(sums=sums)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(run, "make_objective", make)

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from ft_harness.models.adapters import read_card
-from ft_harness.models.base_model import BaseModel, fitting_dtype, load_base_model, sixteen_bits
+from ft_harness.models.base_model import BaseModel, fitting_dtype, load_base_model
+from ft_harness.models.number_formats import sixteen_bits
 from ft_harness.recipe import Recipe
 from ft_harness.tasks.examples import Example
 from ft_harness.training import TrainingPlan, TrainingSet, train
@@ -115,16 +116,16 @@ def test_a_batch_is_as_wide_as_its_longest_row(base: BaseModel):
     assert batch["input_ids"].tolist() == [[5, 6, 7], [9, 10, pad]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
     assert batch["labels"].tolist() == [[-100, -100, 8], [10, 11, -100]]
-    assert objective.count(batch) == 3
+    assert objective.count(batch) == [3]
 
 
 def test_a_batch_of_no_rows_has_no_target_and_no_gradient(base: BaseModel):
     """A process without a row of its own in the last step still takes part in it."""
     objective = make_objective(base)
     batch = objective.collate([])
-    assert objective.count(batch) == 0
+    assert objective.count(batch) == [0]
     with adapter_model(make_recipe(Path(base.info.pretrained)), base) as model:
-        loss = objective.summed_loss(model, batch, batch.pop("labels"))
+        loss = objective.sums(model, batch, batch.pop("labels"))
         loss.backward()
         gradients = [weight.grad for weight in model.parameters() if weight.requires_grad]
         assert loss.item() == 0
@@ -141,7 +142,7 @@ def gradients(base: BaseModel, recipe: Recipe, *, quick: bool) -> tuple[float, t
         for weight in weights:
             torch.nn.init.normal_(weight, std=0.1)
         changed = compute_in_base_dtype(model) if quick else 0
-        loss = objective.summed_loss(model, batch, batch.pop("labels"))
+        loss = objective.sums(model, batch, batch.pop("labels"))
         loss.backward()
         assert (
             {weight.dtype for weight in weights}

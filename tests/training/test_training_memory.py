@@ -63,11 +63,11 @@ class Memory:
         self.refusals = 0
         original = run.make_objective
 
-        def make(base):
-            objective = original(base)
+        def make(base, *given):
+            objective = original(base, *given)
 
-            def summed_loss(model, inputs, labels):
-                loss = objective.summed_loss(model, inputs, labels)
+            def sums(model, inputs, labels):
+                loss = objective.sums(model, inputs, labels)
                 if not model.training:
                     return loss
                 self.rows.append(len(inputs["input_ids"]))
@@ -79,7 +79,7 @@ class Memory:
                 handle = first.register_hook(lambda _: self.refuse(handle, error))
                 return loss
 
-            return objective._replace(summed_loss=summed_loss)
+            return objective._replace(sums=sums)
 
         patched.setattr(run, "make_objective", make)
 
@@ -232,15 +232,15 @@ def test_memory_for_an_evaluation_is_no_matter_of_training(
 ):
     original = run.make_objective
 
-    def make(base):
-        objective = original(base)
+    def make(base, *given):
+        objective = original(base, *given)
 
-        def summed_loss(model, inputs, labels):
+        def sums(model, inputs, labels):
             if not model.training and len(inputs["input_ids"]) > 1:
                 raise FORMS["cuda"]
-            return objective.summed_loss(model, inputs, labels)
+            return objective.sums(model, inputs, labels)
 
-        return objective._replace(summed_loss=summed_loss)
+        return objective._replace(sums=sums)
 
     monkeypatch.setattr(run, "make_objective", make)
     card = bench.train(tmp_path / "a", **SETTINGS)

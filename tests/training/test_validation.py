@@ -28,7 +28,7 @@ from ft_harness.training import EpochScorer, TrainingPlan, build_training_set, l
 from ft_harness.training.batches import Share
 from ft_harness.training.numerics import undisturbed
 from ft_harness.training.objectives import Objective
-from ft_harness.training.validation import epochs_of, validation_loss
+from ft_harness.training.validation import epochs_of, measure_validation
 from tests.builders.command import assert_three_lines
 from tests.builders.interruptions import kill_at_step
 from tests.builders.tiny import review_rows, write_jsonl
@@ -108,31 +108,29 @@ def test_the_loss_is_over_all_targets_whatever_the_batches(batch_size: int):
     ]
     objective = Objective(
         collate=lambda batch: {"rows": batch, "labels": sum(len(row.input_ids) for row in batch)},
-        summed_loss=lambda model, inputs, labels: torch.tensor(
-            sum(row.loss for row in inputs["rows"])
-        ),
-        count=lambda batch: batch["labels"],
+        sums=lambda model, inputs, labels: torch.tensor([sum(row.loss for row in inputs["rows"])]),
+        count=lambda batch: [batch["labels"]],
     )
-    assert validation_loss(ON_CPU, None, objective, rows, Share(batch_size)) == 1.0
+    assert measure_validation(ON_CPU, None, objective, rows, Share(batch_size)) == (1.0, {})
 
 
-ON_CPU = SimpleNamespace(device="cpu")  # what `validation_loss` asks of a base
+ON_CPU = SimpleNamespace(device="cpu")  # what `measure_validation` asks of a base
 
 
 def test_a_batch_that_memory_is_not_enough_for_is_halved():
     sizes: list[int] = []
 
-    def summed_loss(model, inputs, labels):
+    def sums(model, inputs, labels):
         sizes.append(labels)
         if labels > 2:
             raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
-        return torch.tensor(2.0 * labels)
+        return torch.tensor([2.0 * labels])
 
     objective = Objective(
-        lambda batch: {"labels": len(batch)}, summed_loss, lambda batch: batch["labels"]
+        lambda batch: {"labels": len(batch)}, sums, lambda batch: [batch["labels"]]
     )
     rows = [SimpleNamespace(input_ids=[0]) for _ in range(4)]
-    assert validation_loss(ON_CPU, None, objective, rows, Share(4)) == 2.0
+    assert measure_validation(ON_CPU, None, objective, rows, Share(4)) == (2.0, {})
     assert sizes == [4, 2, 2]
 
 
@@ -158,10 +156,10 @@ def test_the_loss_in_the_history_is_that_of_a_plain_loop(bench: Bench, tmp_path:
     assert found == pytest.approx(total / targets, rel=1e-5)
 
 
-def test_a_validation_loss_that_is_not_finite_ends_the_training(
+def test_a_measure_validation_that_is_not_finite_ends_the_training(
     bench: Bench, tmp_path: Path, monkeypatch
 ):
-    monkeypatch.setattr(loop, "validation_loss", lambda *_: float("nan"))
+    monkeypatch.setattr(loop, "measure_validation", lambda *_: (float("nan"), {}))
     with pytest.raises(NonFiniteError, match="validation loss is not finite at step 8"):
         bench.train(tmp_path / "a", num_train_epochs=1)
     assert read_card(tmp_path / "a") is None

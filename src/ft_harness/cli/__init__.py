@@ -1,7 +1,13 @@
 """Arguments -> one call -> text and exit code. The only room that prints; heavy imports happen
 inside commands."""
 
-from ft_harness.cli import experiments, fields, reports, tasks  # noqa: F401  (their commands)
+from ft_harness.cli import (  # noqa: F401  (their commands)
+    experiments,
+    fields,
+    publication,
+    reports,
+    tasks,
+)
 from ft_harness.cli.app import app, main, tasks_app
 from ft_harness.cli.examples import add_examples
 

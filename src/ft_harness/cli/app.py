@@ -9,8 +9,10 @@ import os
 import shlex
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
@@ -19,8 +21,17 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ft_harness.errors import ConfigError, FtHarnessError
-from ft_harness.storage import redact
+from ft_harness import processes
+from ft_harness.errors import (
+    ConfigError,
+    FtHarnessError,
+    ResourceError,
+    UnexpectedError,
+    first_line,
+)
+from ft_harness.storage import full_disk, is_full, keep_aside, learn_secrets, redact
+from ft_harness.storage.escaping import one_line
+from ft_harness.storage.terminal import OutputClosedError, gated_output
 
 app = typer.Typer(
     help="Did the fine-tuning help, by how much, and how sure are we?",
@@ -127,8 +138,21 @@ class Stopped(BaseException):
     word."""
 
 
+class _LogFormat(logging.Formatter):
+    """One line a message, whatever names are in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return one_line(super().format(record))
+
+
 def say(line: str) -> None:
-    print(redact(line), file=sys.stderr, flush=True)
+    """Print one line on standard error, inert."""
+    print(one_line(line), file=sys.stderr, flush=True)
+
+
+def show(line: str = "") -> None:
+    """Print one line on standard output, inert."""
+    print(one_line(line))
 
 
 def _quiet_libraries() -> None:
@@ -141,7 +165,9 @@ def _quiet_libraries() -> None:
         "TQDM_DELAY", "2"
     )  # bars, with the time that remains, for what takes longer than two seconds
     os.environ.setdefault("TQDM_MININTERVAL", "0.5")
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.ERROR)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_LogFormat("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.ERROR)
     logging.getLogger("ft_harness").setLevel(logging.WARNING)
     logging.getLogger("bitsandbytes").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore")
@@ -156,16 +182,24 @@ def main() -> None:
     """The `ft-harness` command; `--debug` anywhere shows tracebacks."""
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    learn_secrets([*sys.argv, *os.environ.values()])
     for signum in _STOPS:
         signal.signal(signum, _stop)
-    _quiet_libraries()
+    with gated_output():
+        _quiet_libraries()
+        processes.share_cores()
+        code = _run(debug)
+    sys.exit(code)
+
+
+def _run(debug: bool) -> int:
+    """Run the command: its exit code. A fault is three lines on standard error, whatever it is."""
     try:
-        app(standalone_mode=True)
-    except FtHarnessError as error:
-        if debug:
-            raise
-        say("\n".join(error.lines()))
-        sys.exit(error.exit_code)
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except OutputClosedError:
+        return 128 + signal.SIGPIPE
     except Stopped as stopped:
         (signum,) = stopped.args
         say(
@@ -173,4 +207,58 @@ def main() -> None:
             "command again to go on:"
         )
         say(shlex.join(["ft-harness", *sys.argv[1:]]))
-        sys.exit(128 + signum)
+        return 128 + int(signum)
+    except SystemExit as stop:  # of lm-eval's own command
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error, file=sys.stderr)
+            return ConfigError.exit_code
+        fault = _as_fault(error)
+        with suppress(FtHarnessError, OutputClosedError):  # where standard error is full too
+            if debug:
+                print(traceback.format_exc(), file=sys.stderr)
+            for line in fault.lines():
+                say(line)
+        return fault.exit_code
+
+
+def _as_fault(error: Exception) -> FtHarnessError:
+    """A fault a user can act on, made of any exception."""
+    if isinstance(error, FtHarnessError):
+        return error
+    if hasattr(error, "format_message"):  # typer's and click's errors of usage
+        return _usage_fault(error)
+    if isinstance(error, MemoryError):
+        return ResourceError(
+            "memory ran out", "memory for what was asked", "end other programs, or ask for less"
+        )
+    if is_full(error):
+        return full_disk(getattr(error, "filename", None) or "a file", error)
+    return _unexpected(error)
+
+
+def _usage_fault(error: Any) -> FtHarnessError:
+    """A command line that typer can't read; its own message is the usage and more."""
+    context = getattr(error, "ctx", None)
+    usage = context.get_usage() if context else "Usage: ft-harness [OPTIONS] COMMAND [ARGS]..."
+    command = context.command_path if context else "ft-harness"
+    return ConfigError(
+        " ".join(error.format_message().split()).removesuffix("."),
+        " ".join(usage.removeprefix("Usage: ").split()),
+        f"see {command} --help",
+    )
+
+
+def _unexpected(error: Exception) -> UnexpectedError:
+    """A fault of the program itself; its traceback is kept in a file."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    kept = keep_aside("traceback.txt", redact(traceback.format_exc()).encode(errors="replace"))
+    return UnexpectedError(
+        f"a fault of ft-harness itself: {type(error).__name__}: {first_line(error)} "
+        f"({Path(last.filename).name}:{last.lineno})",
+        "three lines on what to change; this is none of your doing",
+        f"report it with the command and the traceback, kept in {kept}"
+        if kept
+        else "report it with the command and what --debug shows",
+    )

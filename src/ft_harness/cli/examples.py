@@ -24,6 +24,12 @@ EXAMPLES = {
         ],
         "training.md",
     ),
+    "sweep": Example(
+        [
+            "ft-harness sweep adapters/my-sentiment --set train.learning_rate=1e-4,1e-3 --seeds 3",
+        ],
+        "sweeps.md",
+    ),
     "train": Example(
         ["ft-harness train adapters/my-sentiment --name seed-1 --set train.seed=1"], "training.md"
     ),
@@ -39,6 +45,7 @@ EXAMPLES = {
         "statistics.md",
     ),
     "check": Example(["ft-harness check adapters/my-sentiment sst2_custom"], "data.md"),
+    "push": Example(["ft-harness push adapters/my-sentiment me/my-sentiment"], "adapters.md"),
     "report": Example(
         [
             "ft-harness report results --name study --format md,html,csv",
@@ -47,7 +54,7 @@ EXAMPLES = {
         "reading-a-report.md",
     ),
     "compare": Example(
-        ["ft-harness compare results/first results/second --fail-on-regression acc"],
+        ["ft-harness compare results/base--bundled results/my-adapter --require 'acc>=+2'"],
         "reading-a-report.md",
     ),
     "init-task": Example(

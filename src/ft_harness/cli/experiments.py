@@ -22,16 +22,18 @@ from ft_harness.cli.app import (
     TaskOption,
     TrustOption,
     app,
-    check_finite,
     say,
+    show,
     with_options,
 )
+from ft_harness.cli.requirements import RequireOption, enforce
 from ft_harness.errors import raise_problems
 
 if TYPE_CHECKING:
     from ft_harness.comparison.aggregator import Study
     from ft_harness.pipeline.experiment import Experiment
     from ft_harness.records import Evaluation
+    from ft_harness.sweep import Request
 
 
 def command_line() -> str:
@@ -108,7 +110,7 @@ def init(
     from ft_harness.pipeline.new_recipe import init_recipe
 
     for line in init_recipe(name, task, include_path, out):
-        print(line)
+        show(line)
 
 
 class _DryRun(TyperCommand):
@@ -121,38 +123,135 @@ class _DryRun(TyperCommand):
         )
 
 
+_BaseOnly = Annotated[
+    bool, typer.Option("--base-only", help="train nothing: score base models alone")
+]
+_PLANNED: dict[str, tuple[Any, Any]] = {
+    "dry_run": (
+        Annotated[
+            float | None,
+            typer.Option(
+                "--dry-run",
+                min=0,
+                metavar="[=GIB]",
+                help="print the estimate and exit; =24 plans for a 24 GiB GPU",
+            ),
+        ],
+        None,
+    ),
+    "seeds": (
+        Annotated[
+            int | None, typer.Option("--seeds", min=2, help="training seeds of each setting")
+        ],
+        None,
+    ),
+    "max_hours": (
+        Annotated[
+            float | None,
+            typer.Option("--max-hours", min=0, help="start no point of a sweep after this"),
+        ],
+        None,
+    ),
+    "accepted": (
+        Annotated[bool, typer.Option("--yes", help="run more than 300 points without asking")],
+        False,
+    ),
+    "require": (RequireOption, []),
+}
+
+
 @app.command(cls=_DryRun)
+@with_options("planned", _PLANNED)
 def run(
     recipe: RecipeArgument,
+    planned: Options,
     set_: SetOption = [],  # noqa: B006
     out: OutOption = HERE,
     name: NameOption = None,
     trust_task_code: TrustOption = False,
-    dry_run: Annotated[
-        float | None,
-        typer.Option(
-            "--dry-run",
-            min=0,
-            metavar="[=GIB]",
-            callback=check_finite,
-            help="print the estimate and exit; =24 plans for a 24 GiB GPU",
-        ),
-    ] = None,
 ) -> None:
     """Score the base, train, score the adapter, write the report.
 
     Run it again and it continues. What --set changed goes into the recipe of the adapter's folder.
+    A recipe with a sweep section, several values of a field or --seeds make it a sweep.
     """
+    request = _request(recipe, set_, name, planned)
+    if request.is_sweep:
+        _sweep(request, out, trust_task_code, planned)
+        return
     experiment = _experiment(recipe, set_, out, name, trust_task_code)
-    if dry_run is not None:
+    if planned["dry_run"] is not None:
         from ft_harness.pipeline.dry_run import estimate
 
-        lines = estimate(experiment, dry_run or None)
-        print("\n".join(f"{quantity:<26}  {amount}".rstrip() for quantity, amount in lines))
+        _print_estimate(estimate(experiment, planned["dry_run"] or None))
         return
+    from ft_harness.comparison.requirements import read_requirements
     from ft_harness.pipeline.runs import run as run_all
 
-    print_study(*run_all([experiment], experiment.name, say))
+    required = read_requirements(planned["require"])
+    study, path = run_all([experiment], experiment.name, say, required)
+    print_study(study, path)
+    enforce(study, required)
+
+
+@app.command(cls=_DryRun)
+@with_options("planned", _PLANNED | {"base_only": (_BaseOnly, False)})
+def sweep(
+    recipe: RecipeArgument,
+    planned: Options,
+    set_: SetOption = [],  # noqa: B006
+    out: OutOption = HERE,
+    name: NameOption = None,
+    trust_task_code: TrustOption = False,
+) -> None:
+    """Run every point of a sweep and write one report.
+
+    Of the recipe's sweep section, of fields with several values and of --seeds. Run it again and it
+    continues.
+    """
+    _sweep(_request(recipe, set_, name, planned), out, trust_task_code, planned)
+
+
+def _request(recipe: Path, overrides: list[str], name: str | None, planned: Options) -> Request:
+    from ft_harness.recipe import check_name, experiment_name
+    from ft_harness.sweep import Request
+
+    return Request(
+        recipe,
+        check_name(name) if name else experiment_name(recipe),
+        overrides,
+        planned["seeds"],
+        planned.get("base_only", False),
+        planned["accepted"],
+    )
+
+
+def _sweep(request: Request, out: Path, trust_task_code: bool, planned: Options) -> None:
+    from ft_harness.pipeline.bench import Sweep
+    from ft_harness.recipe import recipe_file
+    from ft_harness.sweep import read_grid
+
+    file = recipe_file(request.path)
+    found = Sweep(read_grid(request), file, out, command_line(), trust_task_code)
+    if planned["dry_run"] is not None:
+        from ft_harness.pipeline.sweep_forecast import estimate_sweep
+
+        _print_estimate(estimate_sweep(found, planned["dry_run"] or None))
+        return
+    from ft_harness.comparison.requirements import check_required, read_requirements
+    from ft_harness.pipeline.sweeps import check_sweep, run_sweep
+
+    required = read_requirements(planned["require"])
+    study, path = run_sweep(found, say, planned["max_hours"])
+    print_study(study, path)
+    check_sweep(study)
+    check_required(study, required)
+    enforce(study, required)
+
+
+def _print_estimate(lines: list[tuple[str, str]]) -> None:
+    for quantity, amount in lines:
+        show(f"{quantity:<26}  {amount}".rstrip())
 
 
 @app.command()
@@ -170,7 +269,7 @@ def train(
     first = processes.rank() == 0
     card = train_only(experiment, say if first else lambda line: None)
     if first:
-        print(f"{experiment.folder}: {card.steps} steps, final loss {card.final_loss:.4f}")
+        show(f"{experiment.folder}: {card.steps} steps, final loss {card.final_loss:.4f}")
 
 
 @app.command("eval")
@@ -260,7 +359,8 @@ def power(
     """
     from ft_harness.pipeline.power import Target, describe_power
 
-    print("\n".join(describe_power(results, n, base, Target(metric, effect, correlation))))
+    for line in describe_power(results, n, base, Target(metric, effect, correlation)):
+        show(line)
 
 
 _LOOKS: dict[str, tuple[Any, Any]] = {
@@ -304,11 +404,12 @@ def check(
     options = CheckOptions(set_, include_path, out, command_line(), trust_task_code, **looks)
     found = check_all(what, options)
     counts = [_count(len(found.faults), "fault"), _count(len(found.notices), "warning")]
-    print(f"{counts[0]}, {counts[1]}, {len(found.facts)} things looked at")
+    show(f"{counts[0]}, {counts[1]}, {len(found.facts)} things looked at")
     for notice in found.notices:
-        print(f"  warning: {notice.what}\n       do: {notice.action}")
+        show(f"  warning: {notice.what}")
+        show(f"       do: {notice.action}")
     for fact in found.facts:
-        print(f"  {fact}")
+        show(f"  {fact}")
     raise_problems(found.faults)
 
 

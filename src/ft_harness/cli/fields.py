@@ -12,7 +12,10 @@ from ft_harness.cli.app import app
 @app.command()
 def fields(
     section: Annotated[
-        str | None, typer.Argument(help="model, task, data, adapter, train, eval; default: all")
+        str | None,
+        typer.Argument(
+            help="model, task, data, adapter, train, eval, controls, sweep; default: all"
+        ),
     ] = None,
 ) -> None:
     """List the fields of a recipe, as --set takes them.

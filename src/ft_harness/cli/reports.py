@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ft_harness.cli.app import HERE, Options, OutOption, app, say, with_options
+from ft_harness.cli.app import HERE, Options, OutOption, app, with_options
 from ft_harness.cli.experiments import print_study, repeating_command
+from ft_harness.cli.requirements import RequireOption, enforce
 from ft_harness.errors import IncompleteError
 
 if TYPE_CHECKING:
@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 _LAYOUT: dict[str, tuple[Any, Any]] = {
     "formats": (
         Annotated[
-            str, typer.Option("--format", metavar="LIST", help="some of md,html,tex,csv,json")
+            str,
+            typer.Option(
+                "--format",
+                metavar="LIST",
+                help="some of md,html,tex,csv,json,every-eval-ever,lm-eval",
+            ),
         ],
         "md,html",
     ),
@@ -91,6 +96,7 @@ _LAYOUT: dict[str, tuple[Any, Any]] = {
         ],
         False,
     ),
+    "require": (RequireOption, []),
 }  # options of every command that writes a report: type and default
 NameOption = Annotated[str, typer.Option("--name", help="name of the report's folder")]
 
@@ -119,10 +125,10 @@ def report(
     """Write a report from finished evaluations."""
     from ft_harness.pipeline.reports import report_only
 
-    study, path = report_only(
-        results, out, name, repeating_command(out), slice_by, _make_layout(layout)
-    )
+    made = _make_layout(layout)
+    study, path = report_only(results, out, name, repeating_command(out), slice_by, made)
     print_study(study, path)
+    enforce(study, made.required)
     _check_read(study)
 
 
@@ -133,10 +139,6 @@ def compare(
     tuned: Annotated[Path, typer.Argument(help="folder of the other")],
     layout: Options,
     name: NameOption = "comparison",
-    fail_on_regression: Annotated[
-        str | None,
-        typer.Option(metavar="METRIC", help="exit 1 if this metric got worse or is undefined"),
-    ] = None,
     out: OutOption = HERE,
 ) -> None:
     """Compare two evaluations item by item.
@@ -146,28 +148,10 @@ def compare(
     from ft_harness.pipeline.reports import compare_only
 
     made = _make_layout(layout)
-    watching = replace(made, view=replace(made.view, watched=fail_on_regression))
-    study, path = compare_only(base, tuned, out, name, repeating_command(out), watching)
+    study, path = compare_only(base, tuned, out, name, repeating_command(out), made)
     print_study(study, path)
-    if fail_on_regression is not None:
-        _check_regression(study, fail_on_regression)
+    enforce(study, made.required)
     _check_read(study)
-
-
-def _check_regression(study: Study, metric: str) -> None:
-    """End with exit code 1 where the metric got worse or is undefined; say it where not every
-    comparison has it."""
-    from ft_harness.comparison.sentences import state_verdict
-
-    rows = [row for row in study.rows() if row.metric == metric and row.tuned_subject is not None]
-    if len(rows) < len(study.comparisons):
-        places = ", ".join(f"{row.task} ({row.split})" for row in rows)
-        say(f"{metric} was scored on {places} only: no other comparison was judged.")
-    failed = [row for row in rows if row.verdict == "worse" or row.delta is None]
-    for row in failed:
-        say(state_verdict(row, None))
-    if failed:
-        raise typer.Exit(1)
 
 
 def _check_read(study: Study) -> None:

@@ -12,11 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from ft_harness.cli.app import show
 from ft_harness.comparison.aggregator import Comparison, Row, Study
 from ft_harness.comparison.amounts import amount, counted
+from ft_harness.comparison.answers import state_sweep
 from ft_harness.comparison.features import TITLES, features_of
 from ft_harness.comparison.primary import find_primary
 from ft_harness.comparison.sentences import state_study
+from ft_harness.comparison.settings import SweepStudy
 from ft_harness.pipeline.report_files import FORMATS, list_files
 from ft_harness.records import Record
 from ft_harness.report import (
@@ -26,6 +29,7 @@ from ft_harness.report import (
     measured_columns,
     one_line,
     state_untuned,
+    sweep_table,
     text_of,
     untuned_table,
 )
@@ -74,7 +78,8 @@ def print_study(study: Study, path: Path) -> None:
     """The answer of each comparison, the sentences of those that decide, and all files of the
     report."""
     _print_answers(study)
-    print("\n".join(_name_files(path)))
+    for line in _name_files(path):
+        show(line)
 
 
 def print_scores(study: Study, alone: Sequence[Record], folders: Sequence[Path]) -> None:
@@ -88,16 +93,20 @@ def print_scores(study: Study, alone: Sequence[Record], folders: Sequence[Path])
     lines = [line for record in alone if (line := _state_score(record))]
     if lines:
         header = ["Subject", "Task", "Split", "Metric", "Score", "n"]
-        _print_table(Console(), _Lines(header, lines), [])
+        _print_table(Console(color_system=None), _Lines(header, lines), [])
     for note in study.notes:
-        print(one_line(note))
+        show(note)
     for subject, found in groupby(folders, key=lambda folder: folder.parent):
-        print(f"{subject}: {', '.join(folder.name for folder in found)}")
+        show(f"{subject}: {', '.join(folder.name for folder in found)}")
 
 
 def _print_answers(study: Study) -> None:
-    console = Console()
+    console = Console(color_system=None)  # no control sequences: the gate would show them
+    if study.sweep is not None:
+        _print_sweep(console, study.sweep)
+        return
     compared = [(each, each.headline) for each in study.comparisons]
+    compared.sort(key=lambda pair: pair[0].role == "control task")
     if compared:
         features = leading(study, View())
         names = [*(TITLES[name] for name in features), "n"]
@@ -117,7 +126,16 @@ def _print_answers(study: Study) -> None:
             table, said = table.split_constant(_PROTOCOL)
         _print_table(console, table, said)
     for sentence in [*state_study(study), *state_untuned(study)]:
-        print(one_line(sentence))
+        show(sentence)
+
+
+def _print_sweep(console: Console, sweep: SweepStudy) -> None:
+    """A line a setting, the answers."""
+    if table := sweep_table(sweep):
+        lines = [[one_line(text_of(cell)) for cell in line] for line in table.rows]
+        _print_table(console, _Lines(table.header, lines), [])
+    for line in state_sweep(sweep):
+        show(line)
 
 
 def _state_score(record: Record) -> list[str] | None:
@@ -191,7 +209,7 @@ def _print_table(console: Console, found: _Lines, said: Sequence[str]) -> None:
     for line in found.lines:
         table.add_row(*map(escape, line))
     if said:
-        print("; ".join(said))
+        show("; ".join(said))
     console.width = max(usual, sum(widths) + len(widths) - 1 if compact else found.width)
     console.print(table)
     console.width = usual

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from ft_harness.cli.app import IncludeOption, SourceOption, TrustOption, app, say, tasks_app
+from ft_harness.cli.app import IncludeOption, SourceOption, TrustOption, app, say, show, tasks_app
 from ft_harness.errors import ConfigError
 from ft_harness.paths import bundled_model_dir, task_yamls_dir
 
@@ -92,15 +92,17 @@ def init_task(**given: Any) -> None:
     )
     task = inspect(request)
     path = write_task(task, asked.out or Path("task_yamls") / task.name)
-    print(path)
+    show(str(path))
     for note in task.notes:
         say(f"warning: {note}")
     folder = str(path.parent)
     print("\nThree prompts, the answer's tokens marked as [token]:\n")
     print("\n\n".join(show_task(find_task(task.name, folder), "bundled", 3)))
     where = shlex.join([task.name, "--include-path", folder])
-    print(f"\nNext:\n    ft-harness check {where}\n    ft-harness init {task.name} --task {where}")
-    print(f"    ft-harness run {Path('adapters') / task.name}")
+    print("\nNext:")
+    show(f"    ft-harness check {where}")
+    show(f"    ft-harness init {task.name} --task {where}")
+    show(f"    ft-harness run {Path('adapters') / task.name}")
 
 
 # typer reads a command's options off its signature
@@ -139,7 +141,7 @@ def list_all(include_path: IncludeOption = None) -> None:
     from ft_harness.tasks.listing import list_tasks
 
     for row in list_tasks(include_path):
-        print("  ".join(f"{value:<22}" for value in row.values()).rstrip())
+        show("  ".join(f"{value:<22}" for value in row.values()).rstrip())
 
 
 @tasks_app.command("show")
@@ -164,7 +166,7 @@ def show_task(
 @tasks_app.command("path")
 def tasks_path() -> None:
     """Print the folder for lm_eval's --include_path."""
-    print(task_yamls_dir())
+    show(str(task_yamls_dir()))
 
 
 @app.command("path")
@@ -172,4 +174,4 @@ def path(what: Annotated[str, typer.Argument(help="model")]) -> None:
     """Print where the bundled model is."""
     if what != "model":
         raise ConfigError(f"nothing named {what} is bundled", "model", "ft-harness path model")
-    print(bundled_model_dir())
+    show(str(bundled_model_dir()))

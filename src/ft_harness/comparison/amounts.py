@@ -4,7 +4,8 @@ number is rounded here, once."""
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from ft_harness.errors import InputError
 from ft_harness.metrics import find_metric
@@ -68,6 +69,11 @@ def difference(metric: str, delta: float | None, digits: int | None = None) -> s
     if delta is None:
         return NONE
     return f"{_factor(metric) * delta:+z.{_usual_digits(metric) if digits is None else digits}f}"
+
+
+def on_scale(metric: str, delta: float) -> float:
+    """A difference on the scale shown: percentage points for metrics between 0 and 1."""
+    return _factor(metric) * delta
 
 
 def shown_delta(
@@ -168,3 +174,18 @@ def epochs(value: float) -> str:
 def tokens(count: int) -> str:
     """So many tokens, of a million on in millions."""
     return counted(count, "token") if count < 1e6 else f"{rounded(count / 1e6)} M tokens"
+
+
+def shown_value(value: Any) -> str:
+    """The value of a setting, as tables and sentences have it."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={shown_value(each)}" for key, each in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(shown_value, value)) or "none"
+    return str(value)

@@ -13,12 +13,13 @@ from ft_harness import stats
 from ft_harness.comparison import remarks
 from ft_harness.comparison.cases import DECIDING_METRICS
 from ft_harness.comparison.cases.transitions import find_deciding
-from ft_harness.comparison.measurement import Majority, Measurement
+from ft_harness.comparison.measurement import Baseline, Measurement
 from ft_harness.comparison.pairing import Pairs
 from ft_harness.comparison.primary import is_too_short_for_bleu
 from ft_harness.comparison.remarks import Recall
 from ft_harness.comparison.study import AdapterRun, Comparison, Row
 from ft_harness.metrics import find_metric
+from ft_harness.metrics.labels import recalled_label
 from ft_harness.records import Evaluation, Record
 
 # share of a metric's largest value by which the gain on train must certainly exceed another gain
@@ -30,7 +31,7 @@ def find_cautions(
     leading: str,
     sides: tuple[Evaluation, Evaluation],
     pairs: Pairs,
-    majority: Majority | None,
+    majority: Baseline | None,
 ) -> list[str]:
     """The sentences that one comparison needs by itself.
 
@@ -65,7 +66,7 @@ def find_cautions(
     return [remark for remark in found if remark]
 
 
-def is_above_majority(majority: Majority, pairs: Pairs) -> bool | None:
+def is_above_majority(majority: Baseline, pairs: Pairs) -> bool | None:
     """Whether the tuned model is shown to be above the majority class and gives more than one
     answer; None: that can't be said of so few items."""
     if majority.interval is None:
@@ -84,9 +85,9 @@ def _find_lost_class(rows: Mapping[str, Row], pairs: Pairs, *, has_classes: bool
         has_classes: else the right answers are classes, whose items give the recalls.
     """
     recalls = [
-        Recall(name.removeprefix("recall_"), row.base, row.tuned, row.p, row.verdict == "worse")
+        Recall(label, row.base, row.tuned, row.p, row.verdict == "worse")
         for name, row in rows.items()
-        if name.startswith("recall_") and name != "recall_macro" and row.p is not None
+        if (label := recalled_label(name)) and row.p is not None
     ]
     if not recalls and has_classes:
         recalls = _count_recalls(pairs)
@@ -167,7 +168,10 @@ def find_context(
     """
     headline, tuned = comparison.headline, comparison.tuned
     splits = [each.tuned.settings.split for each in same_place]
-    found = [find_choosing(tuned, run.card.recipe if run else None, splits)]
+    # the training chose nothing by another task's items
+    is_control = comparison.role == "control task"
+    recipe = run.card.recipe if run else None
+    found = [None if is_control else find_choosing(tuned, recipe, splits)]
     if tuned.settings.split != "train":
         trained = (each.headline for each in same_place if each.tuned.settings.split == "train")
         found += [
@@ -194,6 +198,8 @@ def _gain(row: Row) -> stats.Estimate | None:
     undefined."""
     metric = find_metric(row.metric)
     if row.base is None or row.delta is None or row.low is None or row.high is None:
+        return None
+    if math.isnan(metric.scale):
         return None
     changes = [row.low, row.delta, row.high]
     if not math.isinf(metric.scale):

@@ -11,10 +11,15 @@ from ft_harness.comparison import cautions, remarks
 from ft_harness.comparison.amounts import counted
 from ft_harness.comparison.cases import BY_LABEL, ConfusionPair, count_confusion, find_cases
 from ft_harness.comparison.families import role_of
-from ft_harness.comparison.measurement import Majority, Measurement
+from ft_harness.comparison.measurement import Baseline, Measurement
 from ft_harness.comparison.pairing import Pairs, pair_items
+from ft_harness.comparison.preferences import (
+    compared_metrics,
+    find_baselines,
+    find_preference_cautions,
+)
 from ft_harness.comparison.primary import find_companions, find_primary, is_too_short_for_bleu
-from ft_harness.comparison.rows import decide, make_majority_row, make_rows
+from ft_harness.comparison.rows import MAJORITY_CLASS, decide, make_baseline_row, make_rows
 from ft_harness.comparison.study import AdapterRun, Comparison, Row
 from ft_harness.comparison.terms import (
     EXECUTION,
@@ -25,6 +30,7 @@ from ft_harness.comparison.terms import (
 )
 from ft_harness.data.data_report import DataReport
 from ft_harness.errors import InputError
+from ft_harness.metrics.labels import recalled_label
 from ft_harness.records import Evaluation, Record, describe_record
 
 Array = NDArray[np.float64]
@@ -61,6 +67,7 @@ class Comparing:
         refused = [each for key, each in mismatches.items() if not terms.allows(key)]
         check_comparable(*self.records, refused)
         self.names = _shared_metrics(*self.records)
+        self.names = compared_metrics(self.names, self._own_metrics())
         self.measurement = Measurement(self.pairs)
         unscored = _find_unscored(self._own_metrics(), self.measurement)
         if unscored and "status" not in mismatches and not terms.allows(unscored.field):
@@ -114,7 +121,10 @@ class Comparing:
         (golds, _), answers = self.pairs.texts("target"), self.pairs.texts("prediction")
         training = "" if role == "control task" else self._training()
         said += remarks.remark_collapse(answers, golds, training)
-        baseline = [make_majority_row(rows["acc"], majority)] if majority else []
+        said += find_preference_cautions(rows, self.measurement)
+        baselines = find_baselines(rows, self.measurement)
+        if majority:
+            baselines.append(make_baseline_row(rows["acc"], MAJORITY_CLASS, majority.share))
         without = clean.get(self.leading)
         if self.kept is not None and without is not None:
             counts = len(self.pairs) - len(self.kept), len(self.kept)
@@ -122,7 +132,7 @@ class Comparing:
         return Comparison(
             base=self.records[0],
             tuned=self.records[1],
-            rows=[*baseline, *rows.values()],
+            rows=[*baselines, *rows.values()],
             role=role,
             leading=self.leading,
             companions=find_companions(self.leading, self.names),
@@ -153,7 +163,7 @@ class Comparing:
             notes.append(remarks.BLEU_OF_SHORT_ANSWERS)
         return row.model_copy(update={"footnotes": notes})
 
-    def _majority(self, measurement: Measurement) -> Majority | None:
+    def _majority(self, measurement: Measurement) -> Baseline | None:
         """None where always giving one answer is no baseline: no classes, or several right."""
         several = any(each.foreign and each.foreign.several_right for each in self.records)
         if "acc" not in self._own_metrics() or several:
@@ -224,8 +234,7 @@ def _count_confusion(measurement: Measurement) -> ConfusionPair | None:
     columns = measurement.pairs.base.columns
     if BY_LABEL not in columns:
         return None
-    recalls = [name.removeprefix("recall_") for name in columns if name.startswith("recall_")]
-    labels = [name for name in recalls if name != "macro"]
+    labels = [label for name in columns if (label := recalled_label(name))]
     base, tuned, _ = measurement.scored(BY_LABEL)
     return count_confusion(labels, base, tuned) if base.shape[1] == 3 * len(labels) else None
 

@@ -17,10 +17,13 @@ _DECIDES: Mapping[Role, Family] = {"trained task": "trained task", "control task
 
 
 def role_of(tuned: Record, run: AdapterRun | None) -> Role:
-    """What the task is to the adapter; without a card it is taken as the one it was trained on."""
+    """What the task is to the adapter; without a card it is taken as the one it was trained on,
+    unless it was scored as a control."""
     task = run.card.recipe.get("task") if run else None
     trained = task.get("name") if isinstance(task, dict) else None
-    if run is None or not trained or trained == tuned.settings.task:
+    if run is None or not trained:
+        return "control task" if tuned.is_control else "trained task"
+    if trained == tuned.settings.task:
         return "trained task"
     splits = run.data.splits if run.data else []
     docs = {each.data_hash for each in splits if each.split == tuned.settings.split}

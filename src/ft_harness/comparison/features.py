@@ -97,7 +97,7 @@ def _show(value: Any) -> str:
 
 
 def _metric_name(row: Row) -> str:
-    return f"{row.metric}, majority class" if row.tuned_subject is None else row.metric
+    return f"{row.metric}, {row.base_subject}" if row.tuned_subject is None else row.metric
 
 
 @lru_cache(maxsize=2)

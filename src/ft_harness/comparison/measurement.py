@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ft_harness import stats
 from ft_harness.comparison.pairing import Pairs
 from ft_harness.metrics import Metric, add_up, find_metric
+from ft_harness.metrics.preference import MARGIN, REWARD, compare_rewards
 
 Array = NDArray[np.float64]
 NoInterval = Literal["undefined", "too few items for an interval", "descriptive", "stated"]
@@ -49,11 +50,11 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Majority:
-    """What always giving the most frequent gold label scores.
+class Baseline:
+    """What a rule scores that needs no model.
 
     Attributes:
-        share: of the items that have this label.
+        share: of the items that it gets right.
         interval: 95 % interval of the tuned model's score minus this share, item by item; None:
             undefined.
     """
@@ -78,6 +79,8 @@ class Measurement:
         return self.pairs.clusters
 
     def _columns(self, name: str) -> _Columns:
+        if name == REWARD:
+            return name, name
         return self.pairs.base.columns.get(name), self.pairs.tuned.columns.get(name)
 
     def scored(self, name: str) -> _Scored:
@@ -97,7 +100,10 @@ class Measurement:
         return self._sums[key]
 
     def _read(self, name: str) -> _Scored:
-        base, tuned = self.pairs.statistics(name)
+        if name == REWARD:
+            base, tuned = compare_rewards(*self.pairs.statistics(MARGIN))
+        else:
+            base, tuned = self.pairs.statistics(name)
         missing = np.isnan(base[:, 0]), np.isnan(tuned[:, 0])
         kept = ~(missing[0] | missing[1])
         alike = int((missing[0] & missing[1]).sum())
@@ -110,9 +116,7 @@ class Measurement:
         clusters = self._clusters
         if not kept.all():
             base, tuned = base[kept], tuned[kept]
-            clusters = (
-                None if clusters is None else np.unique(clusters[kept], return_inverse=True)[1]
-            )
+            clusters = None if clusters is None else _number(clusters[kept])
         alone = clusters is not None and len(clusters) == clusters.max(initial=-1) + 1
         return base, tuned, None if alone else clusters
 
@@ -127,12 +131,18 @@ class Measurement:
             self.scored(name)
         return self._unscored[key]
 
+    def values(self, name: str) -> tuple[float | None, float | None]:
+        """One metric on base and tuned; None where undefined."""
+        metric, n = find_metric(name), len(self.scored(name)[0])
+        before, after = (metric.value_of(sums, n) for sums in self._add_up(name))
+        return before, after
+
     def difference(self, name: str) -> Difference:
         """One metric on base and tuned, and their difference."""
         metric = find_metric(name)
         base, tuned, clusters = self.scored(name)
         number = None if clusters is None else int(clusters.max()) + 1
-        before, after = (metric.value_of(sums, len(base)) for sums in self._add_up(name))
+        before, after = self.values(name)
         if before is None or after is None:
             return Difference(before, after, len(base), number, no_interval="undefined")
         measured = Difference(before, after, len(base), number, after - before)
@@ -148,7 +158,7 @@ class Measurement:
         metric = find_metric(name)
         base, _, _ = self.scored(name)
         changes = self.influence(name)
-        if changes is None or metric.descriptive:
+        if changes is None or metric.descriptive or math.isnan(metric.scale):
             return None
         return stats.detectable_effect(changes, len(base), metric.scale)
 
@@ -164,7 +174,7 @@ class Measurement:
         )
         return changes if np.isfinite(changes).all() else None
 
-    def majority(self, name: str) -> Majority | None:
+    def majority(self, name: str) -> Baseline | None:
         """What always answering the most frequent gold label scores, on the items that this 0/1
         metric rests on; None for no items."""
         import pyarrow as pa
@@ -181,7 +191,25 @@ class Measurement:
         _, tuned, clusters = self.scored(name)
         always = pc.equal(golds, label).to_numpy().astype(np.float64)[:, None]
         found = stats.confidence(stats.Sample((always, tuned), clusters), find_metric(name))
-        return Majority(count / len(golds), found.interval)
+        return Baseline(count / len(golds), found.interval)
+
+    def baseline(self, rule: str, name: str) -> Baseline | None:
+        """What a rule scores whose statistics the base's samples hold, against a metric of the
+        same scale; None for no items."""
+        by_rule, (_, tuned) = self.pairs.statistics(rule)[0], self.pairs.statistics(name)
+        kept = ~(np.isnan(by_rule[:, 0]) | np.isnan(tuned[:, 0]))
+        if not kept.any():
+            return None
+        clusters = self._clusters
+        sides = by_rule[kept], tuned[kept]
+        sample = stats.Sample(sides, None if clusters is None else _number(clusters[kept]))
+        found = stats.confidence(sample, find_metric(name))
+        return Baseline(float(sides[0].mean()), found.interval)
+
+
+def _number(clusters: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Clusters of some of the items, numbered from 0."""
+    return np.unique(clusters, return_inverse=True)[1]
 
 
 def _resolve(measured: Difference, metric: Metric, sample: stats.Sample) -> Difference:

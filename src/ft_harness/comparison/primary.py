@@ -15,6 +15,7 @@ _SHORT_ANSWER = 4  # words; BLEU counts runs of four, and a shorter answer has n
 _COMPANIONS = {
     "acc": ("f1_macro",),
     "f1_macro": ("acc",),
+    "preference_acc": ("implicit_reward_acc", "preference_margin", "chosen_byte_ppl"),
     "exact_match": ("token_f1", "HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1"),
     "token_f1": ("exact_match", "HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1"),
     "chrf": ("rougeL",),

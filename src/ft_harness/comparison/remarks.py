@@ -38,14 +38,39 @@ def remark_unscored(left_out: int, items: int) -> str:
 
 
 def remark_majority(share: float, excess: Interval | None) -> str | None:
-    """A warning if the tuned model's accuracy is below the share of the most frequent gold label,
-    or not shown to be above it: by the 95 % interval of their difference."""
+    """As `remark_baseline`, of the most frequent gold label."""
+    return remark_baseline("the majority class", share, excess, "majority")
+
+
+def remark_baseline(
+    rule: str, share: float, excess: Interval | None, short: str = "this"
+) -> str | None:
+    """A warning if the tuned model's accuracy is below the share of items that a rule gets right,
+    or not shown to be above it: by the 95 % interval of their difference.
+
+    Args:
+        short: the rule's name in the interval.
+    """
     if excess is None or excess[0] > 0:
         return None
     relation = "below" if excess[1] < 0 else "not shown to be better than"
-    certainty = f"95 % interval of tuned minus majority {interval('acc', *excess)} points"
-    majority = amount("acc", share, decimals("acc", *excess))
-    return f"The tuned model is {relation} the majority class ({majority}; {certainty})."
+    certainty = f"95 % interval of tuned minus {short} {interval('acc', *excess)} points"
+    right = amount("acc", share, decimals("acc", *excess))
+    return f"The tuned model is {relation} {rule} ({right}; {certainty})."
+
+
+def remark_less_likely(change: float, likelihood: Row) -> str:
+    """That more chosen answers are preferred though they became less likely.
+
+    Args:
+        change: of log p of a chosen answer, the mean in nats; below 0.
+        likelihood: the row of their perplexity.
+    """
+    return (
+        f"Log p of the chosen answers fell, by {-change:.1f} nats an answer on average "
+        f"({word_of(likelihood.metric)} {state_numbers(likelihood)}), while more of them are "
+        "preferred: the rejected ones fell further. Read what the model writes now."
+    )
 
 
 def remark_empty(who: str, answers: Sequence[str | None]) -> str | None:

@@ -122,7 +122,8 @@ def _eval_seed(trained: Trained) -> int | None:
 
 def _training_key(trained: Trained) -> str:
     """The recipe without its seed and its scoring, and the protocol without the items."""
-    recipe = {key: value for key, value in (trained.recipe or {}).items() if key != "eval"}
+    scoring = ("eval", "controls")
+    recipe = {key: value for key, value in (trained.recipe or {}).items() if key not in scoring}
     train = {key: value for key, value in recipe.get("train", {}).items() if key != "seed"}
     settings = trained.tuned.settings.model_dump(exclude={*_ITEMS, *_EXECUTION})
     if not trained.tuned.settings.num_fewshot:

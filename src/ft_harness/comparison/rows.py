@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from ft_harness import stats
 from ft_harness.comparison import remarks
-from ft_harness.comparison.measurement import Difference, Majority, Measurement
+from ft_harness.comparison.measurement import Difference, Measurement
 from ft_harness.comparison.study import Row, Verdict
 from ft_harness.comparison.terms import conditions_of
 from ft_harness.metrics import find_metric
+from ft_harness.metrics.preference import MARGIN, REWARD
 from ft_harness.records import Record, Score
 
 MAJORITY_CLASS = "majority class"
@@ -69,14 +70,19 @@ def make_row(name: str, sides: tuple[Record, Record], measurement: Measurement) 
     return decide(row, None)
 
 
-def make_majority_row(accuracy: Row, majority: Majority) -> Row:
-    """What always answering the most frequent gold label scores, on the items of the accuracy."""
+def make_baseline_row(accuracy: Row, rule: str, share: float) -> Row:
+    """What a rule without a model scores, on the items of the accuracy.
+
+    Args:
+        rule: its name.
+        share: of the items that it gets right.
+    """
     changed: dict[str, Any] = {
         **dict.fromkeys(("tuned_subject", "tuned_settings", "tuned", "delta", "low", "high")),
         **dict.fromkeys(("p", "verdict", "interval_method", "p_method", "no_interval")),
-        "base_subject": MAJORITY_CLASS,
+        "base_subject": rule,
         "base_settings": {},
-        "base": majority.share,
+        "base": share,
         "footnotes": [],
     }
     return accuracy.model_copy(update=changed)
@@ -133,7 +139,8 @@ def _show_settings(record: Record, metric: str) -> dict[str, Any]:
 
 
 def _find_score(record: Record, metric: str) -> Score:
-    return next(score for score in record.scores if score.metric == metric)
+    made_of = MARGIN if metric == REWARD else metric
+    return next(score for score in record.scores if score.metric == made_of)
 
 
 def _state_difference(base: Score, tuned: Score) -> Difference:

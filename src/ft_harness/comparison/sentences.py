@@ -33,6 +33,11 @@ _WORDS = {
     "item_ppl": "item perplexity",
     "byte_ppl": "byte perplexity",
     "char_ppl": "character perplexity",
+    "preference_acc": "preference accuracy",
+    "preference_acc_token": "preference accuracy per token",
+    "preference_margin": "preference margin",
+    "implicit_reward_acc": "implicit reward accuracy",
+    "chosen_byte_ppl": "byte perplexity of the chosen answers",
 }
 _IN_POINTS = (1, 100)  # largest values of metrics whose differences are points
 _MOST_STATED = 12  # comparisons that get a sentence each
@@ -179,6 +184,16 @@ def state_family(family: FamilyOf) -> str:
         f"Family of {what}: {many}, each judged by its own p: if nothing had changed anywhere, "
         f"about {chance} would have a verdict by chance."
     )
+
+
+def state_controls(study: Study) -> str:
+    """How many comparisons with control tasks came out worse, and what the others don't prove."""
+    controls = [each.headline for each in study.comparisons if each.role == "control task"]
+    worse = [row.task for row in controls if row.verdict == "worse"]
+    if not worse:
+        return f"None of {len(controls)} is shown to be worse, which does not prove that all held."
+    named = ", ".join(dict.fromkeys(worse))
+    return f"{len(worse)} of {len(controls)} got worse: {named}."
 
 
 def state_repeats(repeats: Repeats) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field
 from ft_harness.comparison.cases import CaseSummary, ConfusionPair
 from ft_harness.comparison.measurement import NoInterval
 from ft_harness.comparison.repeats import Repeats
+from ft_harness.comparison.settings import SweepStudy
 from ft_harness.comparison.untuned import Untuned
 from ft_harness.data.data_report import DataReport
 from ft_harness.metrics.registry import DECIDING_METRICS
@@ -180,6 +181,9 @@ class Study(Frozen):
     )
     unread: list[str] = Field(
         default=[], description="files that should hold an evaluation and could not be read"
+    )
+    sweep: SweepStudy | None = Field(
+        default=None, description="what varied on purpose; null: not one sweep"
     )
 
     __hash__ = object.__hash__

@@ -89,7 +89,7 @@ def _summarize(group: Sequence[Evaluation], metrics: Sequence[str]) -> Untuned:
     low, high = own if len(group) == 1 else (None, None)
     same_items = len({record.settings.data_hash for record in records}) == 1
     if same_items and len(known) == len(group) > 1:
-        low, high = _interval(metric, values, [each.statistics(metric) for each in outcomes])
+        low, high = interval_of_mean(metric, values, [each.statistics(metric) for each in outcomes])
         low, high = own if low == high else (low, high)  # no repeat differs, and no item
     settings = {
         key: value
@@ -120,7 +120,7 @@ def _score_of(record: Record, metric: str) -> Score | None:
     return next((score for score in record.scores if score.metric == metric), None)
 
 
-def _interval(
+def interval_of_mean(
     metric: str, values: Sequence[float | None], statistics: Sequence[Any]
 ) -> tuple[float | None, float | None]:
     """Of the mean over repeats on the same items; undefined where they differ."""

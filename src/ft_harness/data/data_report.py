@@ -64,7 +64,7 @@ class LostRows(Frozen):
     where: str = Field(description="name of the file, or the hub's data set and split")
     rows: int = Field(description="rows read")
     dropped: int = Field(description="rows left out for their label")
-    bad: int = Field(description="rows left out for a null or empty field")
+    bad: int = Field(description="rows left out for a null or empty field, or equal answers")
 
 
 class DataReport(Frozen):
@@ -214,7 +214,7 @@ def data_notices(report: DataReport) -> list[Notice]:
 def _state_lost(lost: LostRows) -> str:
     return (
         f"{lost.where}: of {lost.rows} rows {lost.dropped} were left out for their label, "
-        f"{lost.bad} for a null or empty field"
+        f"{lost.bad} for bad fields"
     )
 
 

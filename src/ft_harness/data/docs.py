@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ft_harness.data.answer_pairs import PROMPT, read_pair
 from ft_harness.data.files import Row, Rows
 from ft_harness.data.labels import LabelIndex, plain_label
 from ft_harness.data.options import DataOptions
@@ -43,7 +44,7 @@ class RowLoss:
         where: the file, or the hub's data set and split.
         rows: rows read.
         dropped: rows left out for their label (`drop_labels`).
-        bad: rows left out for a null or empty field (`skip_bad_rows`).
+        bad: rows left out for a null or empty field, or equal answers (`skip_bad_rows`).
     """
 
     where: str
@@ -102,7 +103,7 @@ class _Part:
         """`file:2: the field text is null`, and how many rows have such a fault, with the first
         of their places."""
         places = ", ".join(self.bad_places) + ", ..." * (self.bad > len(self.bad_places))
-        more = f" ({self.bad} rows with null or empty fields: {places})" if self.bad > 1 else ""
+        more = f" ({self.bad} rows with such a fault: {places})" if self.bad > 1 else ""
         return f"{self.bad_places[0]}: {self.fault}{more}"
 
 
@@ -215,6 +216,10 @@ class DocReader:
                 name: read_value(doc.pop(name, None), place, name) for name in options.optional
             }
             fault = read_fields(doc, place)
+            if options.pairs:
+                given = {name: value for name, value in extras.items() if value is not None}
+                doc, extras = {PROMPT: "", **doc, **given}, {}
+                fault = fault or read_pair(doc)
             group = self._group_of(row, doc, part.where) if options.group_by else None
             if group is not None:
                 fault = fault or missing(*group)

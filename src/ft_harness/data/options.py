@@ -79,6 +79,10 @@ class DataOptions(BaseModel):
     language: str | None = Field(
         default=None, description="language of the texts, added to each doc"
     )
+    pairs: bool = Field(
+        default=False,
+        description="rows hold a prompt and two answers, chosen and rejected, as texts or messages",
+    )
     balanced: bool = Field(
         default=False, description="samples hold equally many rows of each label"
     )
@@ -92,7 +96,8 @@ class DataOptions(BaseModel):
         default=None, description="'80/20' or '70/10/20': splits derived from one pool of rows"
     )
     skip_bad_rows: bool = Field(
-        default=False, description="leave out and count rows with a null or empty field"
+        default=False,
+        description="leave out and count rows with a null or empty field, or equal answers",
     )
 
     @field_validator("train_size", "validation_size", "test_size", mode="before")

@@ -24,9 +24,10 @@ from ft_harness.records import (
     Settings,
     item_hash,
     read_evaluation,
+    write_kept,
 )
 from ft_harness.records.provenance import package_versions
-from ft_harness.storage import canonical_json, sha256_text, write_text
+from ft_harness.storage import canonical_json, redact, sha256_text
 from ft_harness.tasks.fewshot import Shots, find_shots
 
 SCORING_VERSION = 2  # raise it when the same model and settings give other scores
@@ -70,6 +71,7 @@ class Job:
         shots: where few-shot examples come from; None: zero-shot.
         primary_metric: that the recipe or the task declares. It decides how scores are read and
             makes none, so it is no part of an evaluation's identity.
+        is_control: the task is one that the training should not have harmed; likewise.
         recipe: what asked for it, so that a report's commands repeat it; None: not known. It is no
             part of the identity either.
     """
@@ -80,6 +82,7 @@ class Job:
     form: PromptForm = PLAIN
     shots: Shots | None = None
     primary_metric: str | None = None
+    is_control: bool = False
     recipe: Mapping[str, Any] | None = None
 
     @property
@@ -92,7 +95,7 @@ class Job:
 def base_subject(pretrained: str) -> str:
     """The subject of a base model: a name that is one folder."""
     plain = "".join(
-        c if c.isalnum() or c in "._-" else "-" for c in Path(pretrained).name or pretrained
+        c if c.isalnum() or c in "._-" else "-" for c in redact(Path(pretrained).name or pretrained)
     )
     return f"base--{plain[:80]}"
 
@@ -234,20 +237,33 @@ def evaluation_folder(
 
 
 def finished(state: ModelState, job: Job, results: Path) -> Evaluation | None:
-    """The evaluation, if it was done before and is whole; its record declares the job's primary
-    metric and recipe, whatever it declared before."""
+    """The evaluation, if it was done before and is whole; its record declares what this job
+    declares, whatever it declared before."""
     evaluation = read_finished(evaluation_folder(state, job, results))
-    asked = {"primary_metric": job.primary_metric, "recipe": job.recipe}
-    if evaluation is None or all(getattr(evaluation.record, key) == asked[key] for key in asked):
+    if evaluation is None:
+        return None
+    record = evaluation.record.model_copy(update=declarations(state, job))
+    if record == evaluation.record:
         return evaluation
-    record = evaluation.record.model_copy(update=asked)
     write_record(evaluation.folder, record)
     return Evaluation(folder=evaluation.folder, record=record)
 
 
+def declarations(state: ModelState, job: Job) -> dict[str, Any]:
+    """What a record says of how its scores are to be read, and of what asked for them. A base's
+    scores are those of many recipes, so that only an adapter's are of a control task."""
+    is_control = job.is_control and state.adapter is not None
+    recipe = None if job.recipe is None else dict(job.recipe)
+    return {
+        "primary_metric": job.primary_metric,
+        "is_control": is_control,
+        "recipe": recipe,
+    }
+
+
 def write_record(folder: Path, record: Record) -> None:
     """Write an evaluation's record, whose presence says that its other files are there."""
-    write_text(folder / RECORD_FILE, record.model_dump_json(indent=2) + "\n")
+    write_kept(folder / RECORD_FILE, record)
 
 
 def read_finished(folder: Path) -> Evaluation | None:

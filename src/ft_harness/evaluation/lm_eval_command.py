@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import io
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from ft_harness.evaluation.lm_eval_files import CheckedTracker, output_problems
 from ft_harness.models.lm_eval_private import building_with, parse_command, saving_with
 from ft_harness.models.trust import trusting
 from ft_harness.paths import task_yamls_dir
-from ft_harness.storage import learn_secrets, redacted_output
+from ft_harness.storage import learn_secrets
 from ft_harness.tasks.checks import code_problems
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.listing import TaskReader, task_files
@@ -47,11 +49,10 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
         InputError: no such task, or a YAML is broken.
         PolicyError: code of a task from elsewhere or of a model would run.
     """
-    parsed, execute = parse_command(arguments)
+    parsed, execute = _parse(arguments)
     settings = _settings(parsed)
-    learn_secrets(settings.get("model_args") or {})
+    learn_secrets(settings)
     with (
-        redacted_output(),
         trusting(trust_code),
         building_with(NamedRowsTask),
         saving_with(CheckedTracker),
@@ -76,6 +77,27 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
             raise
         except Exception as error:  # lm-eval checks few of its arguments
             raise _stopped(error) from error
+
+
+def _parse(arguments: Sequence[str]) -> tuple[Namespace, Callable[[Namespace], None]]:
+    """lm-eval's parsed arguments, and what runs them; its parser prints its faults and exits.
+
+    Raises:
+        ConfigError: arguments that it doesn't take.
+    """
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return parse_command(arguments)
+    except SystemExit as stop:
+        if not stop.code:  # --help
+            raise
+        lines = said.getvalue().strip().splitlines() or ["arguments that lm-eval doesn't take"]
+        raise ConfigError(
+            lines[-1].partition("error: ")[2] or lines[-1],
+            "arguments of lm-eval",
+            "see ft-harness lm-eval --help, or ft-harness lm-eval run --help",
+        ) from stop
 
 
 def _settings(parsed: Namespace) -> dict[str, Any]:

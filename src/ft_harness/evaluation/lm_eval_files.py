@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,8 @@ class CheckedTracker(EvaluationTracker):  # type: ignore[misc]
             ResourceError: the disk is full.
             StorageLostError: they can't be written.
         """
-        names = {*results.get("configs", {}), *results.get("groups", {})}
-        self._redact_model(names)
-        shown = redact_values(results, names)
+        self._redact_model()
+        shown = redact_values(results)
         save = super().save_results_aggregated
         self._save(lambda: save(shown, samples), lambda text: bool(json.loads(text)))
 
@@ -63,15 +62,15 @@ class CheckedTracker(EvaluationTracker):  # type: ignore[misc]
             ResourceError: the disk is full.
             StorageLostError: they can't be written.
         """
-        shown = redact_values(list(samples), {task_name})
+        shown = redact_values(list(samples))
         save = super().save_results_samples
         self._save(lambda: save(task_name, shown), lambda text: text.count("\n") == len(shown))
 
-    def _redact_model(self, names: Collection[str]) -> None:
+    def _redact_model(self) -> None:
         """What lm-eval adds to the results of its own, a folder's name included."""
         tracker = self.general_config_tracker
         for name, value in vars(tracker).items():
-            setattr(tracker, name, redact_values(value, names))
+            setattr(tracker, name, redact_values(value))
         tracker.model_name_sanitized = sanitize_model_name(redact(str(tracker.model_name)))
 
     def _save(self, save: Callable[[], None], is_whole: Callable[[str], bool]) -> None:

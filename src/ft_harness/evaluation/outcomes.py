@@ -42,10 +42,18 @@ def make_sample(
         invalid=scores.get("invalid") == 1.0,
         truncated=not rolling and prompt in truncated,
         scores=scores,
+        choices=_choices(job.task.OUTPUT_TYPE, item),
         tokens=_noted(given, "tokens"),
         unfinished=_noted(given, "truncated"),
         failed=failed,
     )
+
+
+def _choices(output_type: str, item: Mapping[str, Any]) -> list[str] | None:
+    """The answers that were scored, with their delimiters; None where nothing was chosen."""
+    if output_type != "multiple_choice":
+        return None
+    return [arguments[1] for arguments in item["arguments"]]
 
 
 def _failure(item: Mapping[str, Any]) -> str | None:
@@ -82,7 +90,7 @@ def _answers(
     """
     target = item["target"]
     if output_type == "multiple_choice":
-        choices = [arguments[1] for arguments in item["arguments"]]
+        choices = _choices(output_type, item) or []
         gold = choices[target] if isinstance(target, int) else str(target)
         if not responses:
             return None, gold.strip()

@@ -16,7 +16,14 @@ from ft_harness.errors import IncompleteError, InputError, ResourceError
 from ft_harness.evaluation.backends import make_lm
 from ft_harness.evaluation.backends.recovery import Effort
 from ft_harness.evaluation.backends.store import ResponseStore
-from ft_harness.evaluation.jobs import Job, ModelState, evaluation_folder, finished, write_record
+from ft_harness.evaluation.jobs import (
+    Job,
+    ModelState,
+    declarations,
+    evaluation_folder,
+    finished,
+    write_record,
+)
 from ft_harness.evaluation.outcomes import make_sample, make_scores, metric_values
 from ft_harness.metrics import find_metric
 from ft_harness.models.base_model import BaseModel
@@ -24,6 +31,7 @@ from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.models.memory import peak_gpu_bytes, peak_rss_bytes
 from ft_harness.records import (
     SAMPLES_FILE,
+    SCORES_FILE,
     BackEndInfo,
     Cost,
     Evaluation,
@@ -33,7 +41,7 @@ from ft_harness.records import (
 )
 from ft_harness.records.provenance import package_versions, snapshot
 from ft_harness.records.score_table import write_scores
-from ft_harness.storage import write_gzip_lines
+from ft_harness.storage import sha256_file, write_gzip_lines
 
 
 @dataclass(frozen=True)
@@ -187,8 +195,7 @@ def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
             cost=_total([share.cost for share in shares]),
             back_end=_describe(job, lm, shares),
             provenance=snapshot(),
-            primary_metric=job.primary_metric,
-            recipe=None if job.recipe is None else dict(job.recipe),
+            **declarations(state, job),
         )
         write_evaluation(folder, record, samples)
     lm.barrier()
@@ -247,5 +254,7 @@ def _describe(job: Job, lm: Any, shares: Sequence[_Share]) -> BackEndInfo:
 def write_evaluation(folder: Path, record: Record, samples: Sequence[Sample]) -> None:
     """Write an evaluation's files; the record last, as it says that the evaluation is there."""
     write_gzip_lines(folder / SAMPLES_FILE, [sample.model_dump_json() for sample in samples])
-    write_scores(Evaluation(folder=folder, record=record))
-    write_record(folder, record)
+    written = record.model_copy(update={"files": {}})  # those of an evaluation scored again
+    write_scores(Evaluation(folder=folder, record=written))
+    files = {name: sha256_file(folder / name) for name in (SAMPLES_FILE, SCORES_FILE)}
+    write_record(folder, record.model_copy(update={"files": files}))

@@ -23,6 +23,7 @@ from ft_harness.metrics.labels import (
     score_label_answer,
 )
 from ft_harness.metrics.perplexity import score_answer_ppl, score_text_ppl
+from ft_harness.metrics.preference import score_preference
 from ft_harness.metrics.registry import aggregation, describe, find_metric, metric_versions
 from ft_harness.metrics.squad import score_squad
 from ft_harness.metrics.texts import score_text
@@ -85,6 +86,7 @@ __all__ = [
     "score_answer_ppl",
     "score_label",
     "score_label_answer",
+    "score_preference",
     "score_squad",
     "score_text",
     "score_text_ppl",

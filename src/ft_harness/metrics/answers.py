@@ -14,10 +14,22 @@ from ft_harness.metrics.characters import punctuation, split_tokens
 from ft_harness.metrics.core import Metric, Scores, mean
 from ft_harness.metrics.generation import read_answer
 
-METRICS = [Metric("exact_match", mean, binary=True), Metric("token_f1", mean)]
-NORMALIZER = "normalizer:ft-2(nfc,casefold,no-punctuation,no-articles-en),score_squad:squad-2.0"
+METRICS = [
+    Metric("exact_match", mean, binary=True, version=2),
+    Metric("token_f1", mean, version=2),
+]
+NORMALIZER = (
+    "normalizer:ft-3(nfc,casefold,numbers,no-punctuation,no-articles-en),score_squad:squad-2.0"
+)
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
+# A decimal number by itself: no part of a word, a date, a range or a version. Zeros in front make
+# it a code ("007"), which stays a text.
+_NUMBER = re.compile(
+    r"(?<![a-z0-9_.,+-])"
+    r"(?P<sign>[+-]?)(?P<whole>0|[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]*)(?:\.(?P<part>[0-9]+))?"
+    r"(?![a-z0-9_]|[.,-][0-9])"
+)
 
 
 @cache
@@ -27,18 +39,29 @@ def _no_punctuation() -> dict[int, None]:
 
 def normalize_answer(text: str) -> str:
     """SQuAD's normalisation for any script: folded case, no punctuation, no English articles,
-    single blanks.
+    single blanks; numbers by their value, so that "5.0" is "5" and neither "50" nor "-5".
 
     A text that is nothing but an article or punctuation keeps it, so that the answers "A" and
     "The", or "+" and "-", stay different.
 
     Source: the official SQuAD evaluation script, which knows ASCII's punctuation and lower case
-        only.
+        only, and no numbers.
     """
-    folded = unicodedata.normalize("NFC", text.casefold())
-    plain = folded.translate(_no_punctuation())
+    folded = unicodedata.normalize("NFC", text.casefold().replace("\N{MINUS SIGN}", "-"))
+    plain, end = "", 0
+    for number in _NUMBER.finditer(folded):
+        plain += folded[end : number.start()].translate(_no_punctuation()) + _shorten(number)
+        end = number.end()
+    plain += folded[end:].translate(_no_punctuation())
     shortened = ARTICLES.sub(" ", plain).split() or plain.split() or folded.split()
     return " ".join(shortened)
+
+
+def _shorten(number: re.Match[str]) -> str:
+    """The shortest way to write a number that `_NUMBER` found: "1,000.50" is "1000.5"."""
+    part = (number["part"] or "").rstrip("0")
+    digits = number["whole"].replace(",", "") + ("." + part if part else "")
+    return "-" + digits if number["sign"] == "-" and digits != "0" else digits
 
 
 def bag_f1(predicted: Sequence[str], gold: Sequence[str]) -> float:

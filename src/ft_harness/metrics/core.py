@@ -26,7 +26,7 @@ class Metric:
     Attributes:
         aggregate: (sums [..., K], n: a number or [...]) -> values [...]; NaN where undefined.
         scale: largest value (1; 2 for Brier's score, 100 for BLEU and chrF, infinite for
-            perplexities).
+            perplexities, NaN for means of nats, which have neither a largest nor a smallest).
         digits: decimals that a report shows (of the per cent, where the largest value is 1).
         binary: each item is 0 or 1 and the value their mean.
         edges_of: what `edges` gives; None: the ends of a mean.

@@ -136,6 +136,7 @@ PER_LABEL: dict[str, Callable[[Sums, int], Values]] = {
     "recall_": _recall,
     "f1_": _f1,
 }
+_AVERAGES = ("macro", "micro", "weighted")
 _BY_CLASS = [
     Metric("balanced_acc", _balanced_acc, edges_of=_edges),
     Metric("mcc", _mcc, edges_of=_edges),
@@ -238,6 +239,13 @@ def _check_labels(doc: dict[str, Any], given: int, what: str) -> None:
             f"an index from 0 to {len(labels) - 1}: {', '.join(labels)}",
             "fix the row, or leave it out with data.drop_labels",
         )
+
+
+def recalled_label(metric: str) -> str | None:
+    """The label that a metric is the recall of; None: it is another metric, or an average over the
+    labels."""
+    label = metric.removeprefix("recall_")
+    return None if label in (metric, *_AVERAGES) else label
 
 
 def label_metrics(labels: Sequence[str]) -> list[str]:

@@ -40,8 +40,9 @@ def _edges(statistics: Sums, reach: float) -> Sums:
     return np.array([[[-low * length, length], [-high * length, length]]])
 
 
-METRICS = [
-    Metric(
+def per_unit(name: str) -> Metric:
+    """A perplexity of sums [log-likelihood, units]."""
+    return Metric(
         name,
         _perplexity,
         higher_is_better=False,
@@ -50,8 +51,9 @@ METRICS = [
         edges_of=_edges,
         weight=1,
     )
-    for name in ("token_ppl", "byte_ppl", "char_ppl")
-]
+
+
+METRICS = [per_unit(name) for name in ("token_ppl", "byte_ppl", "char_ppl")]
 # a mean of exponentials: a few items make it, and no interval holds for fewer than thousands
 METRICS.insert(1, Metric("item_ppl", _item_mean, False, scale=math.inf, digits=2, descriptive=True))
 _DEFINITIONS = {

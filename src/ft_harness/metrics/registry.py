@@ -12,12 +12,13 @@ from ft_harness.metrics import (
     meteor,
     overlap,
     perplexity,
+    preference,
     rouge,
     squad,
 )
 from ft_harness.metrics.core import Metric, Statistics
 
-_FAMILIES = (answers, generation, labels, meteor, overlap, perplexity, rouge, squad)
+_FAMILIES = (*(answers, generation, labels, meteor, overlap, perplexity, preference, rouge, squad),)
 _METRICS: dict[str, Metric] = {
     metric.name: metric for family in _FAMILIES for metric in family.METRICS
 }
@@ -73,7 +74,8 @@ def describe(name: str, language: str | None) -> str:
     return ""
 
 
-DECIDING_METRICS = ("acc", "exact_match")  # 0/1 metrics that say whether an answer is right
+# 0/1 metrics that say whether an answer is right
+DECIDING_METRICS = ("acc", "exact_match", preference.PREFERENCE)
 GRADED_METRICS = (
     "token_f1",
     "rougeL",

@@ -23,7 +23,9 @@ from ft_harness import processes
 from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, first_line, raise_problems
 from ft_harness.models import folder as model_files
 from ft_harness.models import heads, quantization
+from ft_harness.models.forward_pass import check_causal
 from ft_harness.models.heads import Head, HeadPlan
+from ft_harness.models.number_formats import SIXTEEN_BITS, sixteen_bits, stored_dtype
 from ft_harness.paths import BUNDLED, bundled_model_dir
 from ft_harness.recipe import ModelSection
 from ft_harness.records import ModelInfo
@@ -42,7 +44,6 @@ _IDENTIFYING = {
 }  # fmt: skip
 _IDENTIFYING_SUFFIXES = {".safetensors", ".model", ".jinja", ".tiktoken", ".vocab", ".bpe"}
 _USUAL_CONTEXT = 2048  # where neither recipe nor architecture has a length
-SIXTEEN_BITS = ("bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -225,22 +226,6 @@ def empty_model(section: ModelSection, *, head: bool = False, labels: int | None
         raise _unloadable(section, error) from error
 
 
-def sixteen_bits() -> str:
-    """The format of 16-bit weights here: bfloat16 where the hardware computes in it, else float16
-    on a GPU, which has that, and float32 on a CPU, which has neither."""
-    if torch.cuda.is_available():
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    # older versions of torch don't know
-    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    has_bf16 = any(has for name, has in found.items() if name.endswith("bf16"))
-    return "bfloat16" if has_bf16 else "float32"
-
-
-def stored_dtype(config: Any) -> str:
-    """The dtype that a checkpoint says its weights have; float32 where it says nothing."""
-    return str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
-
-
 def fitting_dtype(section: ModelSection) -> str:
     """The dtype that weights are loaded in: the section's; with `auto` the checkpoint's, 16 bits as
     the hardware has them.
@@ -385,7 +370,7 @@ def load_base_model(section: ModelSection, plan: HeadPlan | None = None) -> Base
         plan: the classification head that it is loaded with; None: a causal language model.
 
     Raises:
-        InputError: not loadable.
+        InputError: not loadable, or no causal language model.
         NonFiniteError: a weight is NaN or infinite.
     """
     tokenizer = load_tokenizer(section)
@@ -397,4 +382,7 @@ def load_base_model(section: ModelSection, plan: HeadPlan | None = None) -> Base
     # a quantised model is there already
     if info.quantization is None and not processes.in_parts():
         model = model.to(device)
-    return BaseModel(model.eval(), tokenizer, info, max_length, device, head)
+    model.eval()
+    if head is None:
+        check_causal(model, tokenizer, section.pretrained)
+    return BaseModel(model, tokenizer, info, max_length, device, head)

@@ -28,6 +28,7 @@ from ft_harness.recipe import (
     recipe_file,
     recipe_of_task,
 )
+from ft_harness.sweep import Request, read_grid
 from ft_harness.tasks.definition import TaskDefinition, find_task
 from ft_harness.tasks.examples import (
     Example,
@@ -42,9 +43,10 @@ from ft_harness.tasks.fewshot import find_shots
 from ft_harness.tasks.gold_answers import check_gold
 from ft_harness.tasks.items import check_baseline
 from ft_harness.tasks.loading import load_tasks
+from ft_harness.tasks.pair_examples import build_pairs, describe_pairs
 from ft_harness.tasks.rendering import RenderedTask
 from ft_harness.tasks.row_checks import Findings, places
-from ft_harness.training import HeadExample, build_head_examples, count_work, describe_head_examples
+from ft_harness.training import Rows, build_head_examples, count_work, describe_head_examples
 
 __all__ = ["CheckOptions", "check_all", "check_tokens", "find_task", "show_task"]
 
@@ -114,6 +116,9 @@ def _check_recipe(path: str, options: CheckOptions, found: Findings) -> None:
         options.command,
         trust_task_code=options.trust_task_code,
     )
+    if experiment.recipe.sweep is not None:
+        request = Request(Path(path), experiment.name, options.overrides)
+        found.facts.append(f"a sweep of {counted(len(read_grid(request).points), 'point')}")
     checked = check_experiment(experiment, trains=True, privacy=options.privacy, findings=found)
     decodings = [protocol.decoding for protocol in experiment.recipe.eval.protocols()]
     found.add(check_gold(checked.tasks, checked.form, decodings))
@@ -130,27 +135,34 @@ def check_tokens(experiment: Experiment, checked: Checked) -> Findings:
         InputError: prompts that end in white space, tokens that merge at the boundary, BOS twice,
             or too long answers.
     """
-    recipe, task = experiment.recipe, checked.tasks["train"]
+    recipe = experiment.recipe
     tokenizer, context = load_tokenizer(recipe.model), load_context(recipe.model)
     plan = plan_head(recipe, checked.tasks.values())
     if plan is not None:
         return _check_head_tokens(recipe, checked, plan, tokenizer, context)
-    eos = trains_eos(task, recipe.train.loss_on_eos)
-    examples = build_examples(
-        task, list(task.eval_docs), tokenizer, context, eos=eos, form=checked.form
-    )
-    examples = train_prompts(examples) if recipe.train.loss_on == "prompt_and_answer" else examples
-    findings = Findings(facts=[describe_examples(examples, eos)])
-    findings.facts.append(describe_work(recipe, checked, examples))
-    if cut := cut_notice(examples):
-        findings.notices.append(cut)
+    findings = _check_examples(recipe, checked, tokenizer, context)
     for split, protocol in product(recipe.eval.splits, recipe.eval.protocols()):
         findings.add(check_prompts(checked, split, recipe.eval, protocol, (tokenizer, context)))
     findings.facts = list(dict.fromkeys(findings.facts))  # decodings of the same prompts
-    findings.notices = list(
-        dict.fromkeys([*findings.notices, *_check_length(recipe, task, examples)])
-    )
+    findings.notices = list(dict.fromkeys(findings.notices))
     return findings
+
+
+def _check_examples(recipe: Recipe, checked: Checked, tokenizer: Any, context: int) -> Findings:
+    """What a causal model is trained on: answers, or pairs of them."""
+    task, form = checked.tasks["train"], checked.form
+    docs, eos = list(task.eval_docs), trains_eos(task, recipe.train.loss_on_eos)
+    if recipe.train.objective == "preference":
+        pairs = build_pairs(task, docs, tokenizer, context, eos=eos, form=form)
+        said = [describe_pairs(pairs, eos), describe_work(recipe, checked, pairs)]
+        cut = cut_notice(pairs)
+        return Findings(facts=said, notices=[cut] if cut else [])
+    examples = build_examples(task, docs, tokenizer, context, eos=eos, form=form)
+    examples = train_prompts(examples) if recipe.train.loss_on == "prompt_and_answer" else examples
+    said = [describe_examples(examples, eos), describe_work(recipe, checked, examples)]
+    cut = cut_notice(examples)
+    notices = [*([cut] if cut else []), *_check_length(recipe, task, examples)]
+    return Findings(facts=said, notices=notices)
 
 
 def _check_length(recipe: Recipe, task: RenderedTask, examples: Sequence[Example]) -> list[Notice]:
@@ -260,9 +272,7 @@ def check_prompts(
     return Findings(notices=[Notice(line, "lower eval.num_fewshot, or raise model.max_length")])
 
 
-def describe_work(
-    recipe: Recipe, checked: Checked, examples: list[Example] | list[HeadExample]
-) -> str:
+def describe_work(recipe: Recipe, checked: Checked, examples: Rows) -> str:
     """What a run of the recipe will do, in one line: optimizer steps, tokens read, docs scored for
     base and tuned."""
     work = count_work(recipe, examples)

@@ -13,6 +13,7 @@ from ft_harness.pipeline import preflight
 from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.forecast_lines import memory_lines, work_lines
 from ft_harness.pipeline.preflight import Checked, Scope
+from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.stages import check_rates, training_problems
 from ft_harness.tasks.row_checks import Findings
 from ft_harness.training import (
@@ -40,7 +41,7 @@ def estimate(experiment: Experiment, gpu: float | None = None) -> list[tuple[str
     Raises:
         FtHarnessError: what preflight finds.
     """
-    recipe, checked = experiment.recipe, _check(experiment, here=gpu is None)
+    recipe, checked = experiment.recipe, check_dry(experiment, here=gpu is None)
     head = plan_head(recipe, checked.tasks.values())
     base = empty_base(recipe.model, head, gpu=gpu is not None)
     identity = checked.definition.training_hash
@@ -74,13 +75,22 @@ def estimate(experiment: Experiment, gpu: float | None = None) -> list[tuple[str
     ]
 
 
-def _check(experiment: Experiment, *, here: bool) -> Checked:
-    """Preflight as before a run, without making the folders that are looked at."""
+def check_dry(
+    experiment: Experiment, *, here: bool, trains: bool = True, reading: Reading | None = None
+) -> Checked:
+    """Preflight as before a run, without making the folders that are looked at.
+
+    Args:
+        here: it is to run on this machine's device; else on a GPU.
+
+    Raises:
+        FtHarnessError: the fault, or a `ProblemsError` with all of them.
+    """
     folders = [_nearest(folder) for folder in (results_dir(experiment.out), experiment.folder)]
-    scope = Scope(trains=True, trust_code=experiment.trust_task_code, here=here)
-    known = Findings(training_problems(experiment, here=here))
-    checked = preflight.check(experiment.recipe, folders, scope, known)
-    return check_rates(experiment.recipe.train, checked)
+    scope = Scope(trains=trains, trust_code=experiment.trust_task_code, here=here)
+    known = Findings(training_problems(experiment, here=here) if trains else [])
+    checked = preflight.check(experiment.recipe, folders, scope, known, reading)
+    return check_rates(experiment.recipe.train, checked) if trains else checked
 
 
 def _nearest(folder: Path) -> Path:
@@ -89,7 +99,7 @@ def _nearest(folder: Path) -> Path:
 
 
 def _docs(experiment: Experiment, checked: Checked, validated: int) -> list[tuple[str, str]]:
-    """Docs of each split, and of those the ones that are scored."""
+    """Docs of each split and control task, and of those the ones that are scored."""
     section, protocols = experiment.recipe.eval, len(experiment.recipe.eval.protocols())
     lines: list[tuple[str, str]] = []
     for split, task in checked.tasks.items():
@@ -105,4 +115,10 @@ def _docs(experiment: Experiment, checked: Checked, validated: int) -> list[tupl
             )
             uses.append(f"{scored}, in {protocols} ways" if protocols > 1 else scored)
         lines.append((f"docs, {split}", ", ".join([f"{total:,}", *uses])))
+    protocol = experiment.recipe.controls.protocol(section)
+    for each in checked.controls:
+        total = len(each.task.eval_docs)
+        count = len(chosen_docs(total, each.split, protocol)[0])
+        what = f"{total:,}, {count:,} scored with base and tuned each"
+        lines.append((f"docs, {each.definition.name}", what))
     return lines

@@ -17,7 +17,7 @@ from ft_harness.comparison.cases import MOST_LISTED, Listing, list_items
 from ft_harness.comparison.pairing import pair_items
 from ft_harness.errors import InputError
 from ft_harness.metrics import find_metric
-from ft_harness.records import Evaluation
+from ft_harness.records import Evaluation, write_kept
 from ft_harness.report import (
     Explorer,
     Outlier,
@@ -75,17 +75,25 @@ def explain(
     written = cases.read_cases(folder / cases.CASES_FILE)
     sides = _Sides(evaluations)
     comparisons: list[Comparison] = []
+    damaged: list[str] = []
     for comparison in study.comparisons:
         if is_primary(comparison):
             base, tuned = sides.of(comparison)
             found = cases.add_slices(comparison.cases, base, tuned, slice_by)
-            nearest = _find_nearest(found, tuned, (training or {}).get(tuned.record.subject))
+            docs = (training or {}).get(tuned.record.subject)
+            try:
+                nearest = _find_nearest(found, tuned, docs)
+            except InputError as error:
+                nearest = None
+                damaged.append(error.what)
             found = cases.add_nearest(found, nearest) if nearest else found
             found = cases.Sheet(base.record, tuned.record, found).add_whys(written)
             comparison = comparison.model_copy(update={"cases": found})
         comparisons.append(comparison)
     _check_fields(slice_by, comparisons)
-    return study.model_copy(update={"comparisons": comparisons})
+    notes = [*study.notes, *(f"not read: {line}" for line in damaged)]
+    unread = [*study.unread, *damaged]
+    return study.model_copy(update={"comparisons": comparisons, "notes": notes, "unread": unread})
 
 
 def is_primary(comparison: Comparison) -> bool:
@@ -117,14 +125,19 @@ def _find_nearest(
 ) -> cases.Nearest | None:
     """The nearest training examples of the sheet's cases, kept next to the tuned evaluation; None:
     not known."""
-    known, texts = cases.read_nearest(tuned.folder), cases.case_texts(summary)
+    try:
+        known, texts = cases.read_nearest(tuned.folder), cases.case_texts(summary)
+    except InputError:
+        if training is None:
+            raise
+        known, texts = None, cases.case_texts(summary)  # what is damaged is made again
     if training is None or (known and known.items.keys() >= texts.keys()):
         return known
     docs = tqdm(training.docs, desc="Looking for the nearest training examples")
     found = cases.find_nearest(texts, docs, training.answer)
     if known:
         found = found.model_copy(update={"items": known.items | found.items})
-    write_text(tuned.folder / cases.NEAREST_FILE, found.model_dump_json(indent=2) + "\n")
+    write_kept(tuned.folder / cases.NEAREST_FILE, found)
     return found
 
 

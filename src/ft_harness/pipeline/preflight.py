@@ -21,6 +21,8 @@ from ft_harness.evaluation.backends import decoding
 from ft_harness.evaluation.jobs import declared_primary
 from ft_harness.models import adapters, base_model, heads
 from ft_harness.models.prompts import PLAIN, PromptForm, prompt_form
+from ft_harness.pipeline.controls import Control, check_controls
+from ft_harness.pipeline.reading import Reading
 from ft_harness.recipe import Protocol, Recipe
 from ft_harness.tasks import fewshot
 from ft_harness.tasks.checks import definition_problems
@@ -57,6 +59,7 @@ class Checked:
     Attributes:
         form: how the prompts are rendered.
         data: what the docs are; None where no adapter is made.
+        controls: tasks that the training should not have harmed.
     """
 
     definition: TaskDefinition
@@ -64,6 +67,7 @@ class Checked:
     findings: Findings
     form: PromptForm = PLAIN
     data: DataReport | None = None
+    controls: tuple[Control, ...] = ()
 
 
 def find_recipes_task(recipe: Recipe, *, trust_code: bool = False) -> TaskDefinition:
@@ -179,18 +183,24 @@ def _check_room(
 
 
 def check(
-    recipe: Recipe, folders: list[Path], scope: Scope, findings: Findings | None = None
+    recipe: Recipe,
+    folders: list[Path],
+    scope: Scope,
+    findings: Findings | None = None,
+    reading: Reading | None = None,
 ) -> Checked:
     """Check model folder, task, data, labels and output folders.
 
     Args:
         findings: what is known already and reported together with what is found here; all of it
             is put there too, whatever is raised.
+        reading: what checks of other recipes have read.
 
     Raises:
         FtHarnessError: the fault, or a `ProblemsError` with all of them.
     """
     findings = Findings() if findings is None else findings
+    reading = Reading() if reading is None else reading
     faults = findings.faults
     faults += _check_model(recipe, trains=scope.trains, here=scope.here)
     for folder in folders:
@@ -202,8 +212,11 @@ def check(
         faults.append(error)
     checked: Checked | None = None
     try:
-        definition = find_recipes_task(recipe, trust_code=scope.trust_code)
-        loaded = load_tasks(definition, needed_splits(recipe, trains=scope.trains))
+        splits = needed_splits(recipe, trains=scope.trains)
+        definition, loaded = reading.tasks(
+            (recipe.task.name, recipe.task.include_path, recipe.task_metadata(), splits),
+            lambda: _load(recipe, scope, splits),
+        )
         checked = Checked(definition, loaded, findings, form)
         findings.facts += [
             f"model {recipe.model.pretrained}",
@@ -211,31 +224,41 @@ def check(
             _count_docs(loaded),
             f"{_count_metrics(loaded)} metrics",
         ]
-        _check_loaded(recipe, checked, scope)
+        _check_loaded(recipe, checked, scope, reading)
     except ProblemsError as error:
         faults += error.problems
     except FtHarnessError as error:
         faults.append(error)
+    controls = check_controls(recipe, form, findings, trust_code=scope.trust_code)
     raise_problems(faults)
     assert checked is not None, "without a task there is a fault"
+    checked = replace(checked, controls=controls)
     findings.facts += _facts(recipe, checked, folders)
     if not scope.trains:
         return checked
-    data = report_data(checked.tasks, form)
+    data = reading.report(checked.tasks, form)
     findings.facts += describe_data(data)
     findings.notices += data_notices(data)
     return replace(checked, data=data)
 
 
-def _check_loaded(recipe: Recipe, checked: Checked, scope: Scope) -> None:
+def _load(
+    recipe: Recipe, scope: Scope, splits: Sequence[Split]
+) -> tuple[TaskDefinition, dict[Split, RenderedTask]]:
+    definition = find_recipes_task(recipe, trust_code=scope.trust_code)
+    return definition, load_tasks(definition, splits)
+
+
+def _check_loaded(recipe: Recipe, checked: Checked, scope: Scope, reading: Reading) -> None:
     """What is wrong with the docs, and with what the recipe wants of them."""
     loaded, form, findings = checked.tasks, checked.form, checked.findings
     faults = findings.faults
-    faults += training_problems(loaded["train"]) if scope.trains else []
+    objective = recipe.train.objective
+    faults += training_problems(loaded["train"], objective) if scope.trains else []
     faults += _check_validation(recipe, loaded) if scope.trains else []
     faults += decoding.problems(loaded, recipe.eval.protocols())
     faults += _check_primary(recipe, loaded)
-    rows = check_rows(loaded, form, privacy=scope.privacy)
+    rows = reading.rows(loaded, form, privacy=scope.privacy)
     findings.add(rows)
     # Few-shot examples are rendered from the same rows: their faults are those above.
     faults += [] if rows.faults else fewshot.problems(loaded, recipe.eval)

@@ -13,9 +13,12 @@ from pathlib import Path
 from ft_harness import report
 from ft_harness.comparison.aggregator import MOST_SHOWN, Question, Study
 from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED
+from ft_harness.comparison.requirements import Requirement, check_required
+from ft_harness.comparison.settings import SweepStudy
 from ft_harness.comparison.terms import Terms
 from ft_harness.errors import InputError
 from ft_harness.pipeline.explanations import write_cases
+from ft_harness.pipeline.shared_formats import SHARED
 from ft_harness.report import View
 from ft_harness.report import figures as plots
 from ft_harness.report.figures import Form
@@ -23,7 +26,7 @@ from ft_harness.storage import remove, sha256_text, write_bytes, write_text
 from ft_harness.storage.strict_files import read_json
 
 FORMS: tuple[Form, ...] = ("png", "svg")
-FORMATS = ("md", "html", "tex", "csv", "json")
+FORMATS = ("md", "html", "tex", "csv", "json", *SHARED)
 USUAL_FORMATS = ("md", "html")
 FILES_FILE = "files.json"  # names what this report wrote
 _STEM = 80  # characters of a figure's file name
@@ -40,6 +43,7 @@ class Layout:
         terms: what may differ between base and tuned, and is noted.
         listed: how many items the page's case explorer holds at most.
         holm: p is adjusted over the deciding comparisons of this report.
+        required: what it must be able to show; looked at by the command.
     """
 
     formats: tuple[str, ...] = USUAL_FORMATS
@@ -47,6 +51,7 @@ class Layout:
     terms: Terms = Terms()  # noqa: RUF009
     listed: int = MOST_LISTED
     holm: bool = False
+    required: tuple[Requirement, ...] = ()
 
     def question(self) -> Question:
         """What the comparison is asked: the view's metrics lead everywhere."""
@@ -64,10 +69,11 @@ def write_report(
     what an earlier report of this folder wrote and this one does not; the path of the first format.
 
     Raises:
-        ConfigError: the layout asks for a metric that the study has not.
+        ConfigError: the layout asks for a metric, or requires one, that the study has not.
         InputError: the cases.csv that is there can't be read.
     """
     report.check_metrics(study, layout.view)
+    check_required(study, layout.required)
     document = report.build_document(study, layout.view, outliers)
     write_cases(study, folder)
     stems, written, images = _write_figures(study, folder)
@@ -87,12 +93,14 @@ def write_report(
         for stem, table in report.table_names(document)
     }
     texts["rows.json"] = report.rows_json(study)
+    if study.sweep is not None:
+        texts["sweep.json"] = study.sweep.model_dump_json(indent=2) + "\n"
     for name, text in texts.items():
         write_text(folder / name, text)
     _remove_stale(folder, {*texts, *written})
     write_text(folder / FILES_FILE, json.dumps({"files": [*texts, *written]}, indent=2) + "\n")
     first = layout.formats[0]
-    return folder / ("tables" if first == "csv" else f"report.{first}")
+    return folder / {"csv": "tables", **SHARED}.get(first, f"report.{first}")
 
 
 def list_files(folder: Path) -> list[str]:
@@ -158,6 +166,9 @@ def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
         rows = plots.curve_rows(run)
         numbers = report.csv_text(plots.curve_columns(run), rows)
         yield f"curves:{run.card.name}", partial(plots.learning_curves, run), numbers
+    if study.sweep is not None:
+        yield from _sweep_figures(study.sweep)
+        return
     drawn = {
         "training_size": (report.sized(study), plots.score_by_size),
         "cost": (report.timed(study), plots.score_by_cost),
@@ -166,3 +177,12 @@ def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
         if measured:
             rows = plots.tradeoff_rows(measured)
             yield key, partial(draw, measured), report.csv_text(plots.TRADEOFF_COLUMNS, rows)
+
+
+def _sweep_figures(sweep: SweepStudy) -> Iterator[tuple[str, Draw, str]]:
+    """As `_figures`, of what varied."""
+    for number, axis in enumerate(sweep.axes):
+        numbers = report.csv_text(plots.SWEEP_COLUMNS, plots.sweep_rows(sweep, axis))
+        yield f"sweep_{number}", partial(plots.score_by_axis, sweep, axis), numbers
+    numbers = report.csv_text(plots.SWEEP_COLUMNS, plots.sweep_rows(sweep, sweep.varied))
+    yield "sweep_cost", partial(plots.score_by_time, sweep), numbers

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from ft_harness import report, storage
 from ft_harness.comparison import remarks
 from ft_harness.comparison.aggregator import (
-    AdapterRun,
     Study,
     aggregate,
     compare_all,
 )
 from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.families import list_families
+from ft_harness.comparison.requirements import read_requirements
 from ft_harness.comparison.terms import Terms, check_terms
-from ft_harness.data.data_report import read_data_report
 from ft_harness.errors import (
     ConfigError,
     InputError,
@@ -30,13 +26,13 @@ from ft_harness.errors import (
     suggest,
 )
 from ft_harness.paths import reports_dir
+from ft_harness.pipeline.adapter_runs import find_runs
 from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers
 from ft_harness.pipeline.report_files import FORMATS, Layout, write_report
-from ft_harness.recipe import Recipe, check_name, load_recipe
-from ft_harness.records import Card, Evaluation, Found, Record, describe_record, find_records
-from ft_harness.records.adapter_files import read_history, read_lineage
-from ft_harness.records.adapter_folder import AdapterFolder
-from ft_harness.records.score_table import check_whole, write_scores
+from ft_harness.pipeline.shared_formats import write_shared
+from ft_harness.recipe import check_name
+from ft_harness.records import Evaluation, Found, Record, describe_record, find_records
+from ft_harness.records.score_table import check_whole, find_damage, write_scores
 
 _USUAL = Layout()
 
@@ -45,13 +41,14 @@ def make_layout(options: Mapping[str, Any]) -> Layout:
     """The layout that options of the command line ask for.
 
     Raises:
-        ConfigError: an unknown format, row, column, factor or field.
+        ConfigError: an unknown format, row, column, factor or field, or no requirement.
     """
+    required = read_requirements(options["require"])
     view = report.make_view(options["rows"], options["columns"], options["metrics"])
     terms = Terms(tuple(options["factor"]), tuple(options["allow_mismatch"]))
     check_terms(terms)
     formats = check_formats(options["formats"])
-    return Layout(formats, view, terms, options["listed"], holm=options["holm"])
+    return Layout(formats, view, terms, options["listed"], options["holm"], required)
 
 
 def check_formats(names: str) -> tuple[str, ...]:
@@ -93,7 +90,8 @@ def report_only(
     folder = _check_folder(out, name)
     found = _find(paths)
     evaluations = found.evaluations
-    runs, missing = _find_runs(evaluations)
+    runs, missing, damaged = find_runs(evaluations)
+    unread = [*found.unread, *damaged]
     study = aggregate(
         evaluations,
         runs,
@@ -102,11 +100,11 @@ def report_only(
         terms=layout.terms,
         question=layout.question(),
     )
-    notes = [*study.notes, *missing, *found.notes, *_note_unread(found)]
-    study = study.model_copy(update={"notes": notes, "unread": found.unread})
+    notes = [*study.notes, *missing, *found.notes, *_note_unread(unread)]
+    study = study.model_copy(update={"notes": notes, "unread": unread})
     has_adapters = any(evaluation.record.adapter for evaluation in evaluations)
     if not study.comparisons and (has_adapters or not study.untuned):
-        reasons = [*found.unread, *study.notes]
+        reasons = [*unread, *study.notes]
         why = f" ({reasons[0]})" if reasons else ""
         raise InputError(
             "no adapter's evaluation has a base evaluation of the same task, split and "
@@ -116,6 +114,7 @@ def report_only(
             "compare BASE TUNED",
         )
     study = explain(study, evaluations, folder, slice_by)
+    write_shared(evaluations, folder, layout.formats)
     explorer = (
         find_explorer(study, evaluations, layout.listed, slice_by)
         if "html" in layout.formats
@@ -139,7 +138,8 @@ def compare_only(
     before, after = _find([base]), _find([tuned])
     pairs, alone = _pair_sides((base, before.evaluations), (tuned, after.evaluations))
     sides = [each for pair in pairs for each in pair]
-    runs, missing = _find_runs(sides)
+    runs, missing, damaged = find_runs(sides)
+    unread = [*before.unread, *after.unread, *damaged]
     compared = compare_all(pairs, layout.terms, runs, layout.question())
     footnotes = [note for each in compared for note in each.rows[-1].footnotes]
     notes = [
@@ -147,9 +147,10 @@ def compare_only(
         *(note for each in sides for note in remarks.note_bad_items(each.record)),
         *missing,
         *alone,
-        *(note for side in (before, after) for note in (*side.notes, *_note_unread(side))),
+        *before.notes,
+        *after.notes,
+        *_note_unread(unread),
     ]
-    unread = [*before.unread, *after.unread]
     study = Study(
         name=name,
         comparisons=compared,
@@ -160,6 +161,7 @@ def compare_only(
         families=list_families(compared, layout.holm),
     )
     study = explain(study, sides, folder)
+    write_shared(sides, folder, layout.formats)
     explorer = find_explorer(study, sides, layout.listed) if "html" in layout.formats else None
     return study, write_report(study, folder, layout, find_outliers(study, sides), explorer)
 
@@ -167,7 +169,7 @@ def compare_only(
 def find_study(evaluations: Sequence[Evaluation]) -> tuple[Study, list[Record]]:
     """What evaluations say before there is a report; and those that it says nothing of: an adapter
     without its base, or items without a score."""
-    runs, _ = _find_runs(evaluations)
+    runs, _, _ = find_runs(evaluations)
     try:
         study = aggregate(evaluations, runs, name="", command="")
     except NotComparableError as error:
@@ -208,6 +210,8 @@ def _find(paths: Sequence[Path]) -> Found:
                 not evaluation.record.foreign and evaluation.record.status == "complete"
             ):  # foreign ones were read whole
                 check_whole(evaluation)
+                if damage := find_damage(evaluation):
+                    faults.append(damage)
             kept.append(evaluation)
         except InputError as error:
             faults.append(error.what)
@@ -220,8 +224,8 @@ def _find(paths: Sequence[Path]) -> Found:
     return replace(found, evaluations=kept, unread=[*found.unread, *faults])
 
 
-def _note_unread(found: Found) -> list[str]:
-    return [f"not read: {line}" for line in found.unread]
+def _note_unread(unread: Sequence[str]) -> list[str]:
+    return [f"not read: {line}" for line in unread]
 
 
 _Side = tuple[Path, Sequence[Evaluation]]
@@ -276,43 +280,3 @@ def _by_place(
             )
         found[place] = each
     return found
-
-
-def _find_runs(evaluations: Sequence[Evaluation]) -> tuple[list[AdapterRun], list[str]]:
-    """The adapters whose folders are still what was scored, and a note for each other one."""
-    scored = {
-        e.record.adapter.identity: e.record.adapter
-        for e in evaluations
-        if e.record.adapter and not e.record.foreign
-    }
-    runs: list[AdapterRun] = []
-    missing: list[str] = []
-    for info in scored.values():
-        folder = Path(info.path)
-        adapter = AdapterFolder(folder)
-        card = adapter.card
-        if card is not None and adapter.identity == info.identity:
-            history, data = read_history(folder), read_data_report(folder)
-            earlier = read_lineage(folder)
-            run = AdapterRun(card=card, history=history, data=data, earlier=earlier)
-            runs.append(run.model_copy(update={"written": _read_written(folder, card)}))
-        else:
-            missing.append(
-                f"{info.name}: its adapter folder was not found here, so cost and loss curve are "
-                "left out."
-            )
-    return runs, missing
-
-
-def _read_written(folder: Path, card: Card) -> dict[str, Any] | None:
-    """What the recipe of an adapter says: its folder's, else, where that is missing or another one
-    by now, the card's; None: neither can be read."""
-    try:
-        made = Recipe.model_validate(card.recipe)
-    except ValidationError:
-        return None
-    with suppress(ConfigError):
-        kept = load_recipe(folder)
-        if kept.adapter_sections() == made.adapter_sections():
-            return kept.written()
-    return made.model_dump(mode="json", exclude_defaults=True)

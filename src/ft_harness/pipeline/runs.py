@@ -11,6 +11,7 @@ from ft_harness import processes
 from ft_harness.comparison.aggregator import AdapterRun, Study, aggregate
 from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.power import power_of_run
+from ft_harness.comparison.requirements import Requirement, check_names
 from ft_harness.comparison.sentences import state_power
 from ft_harness.errors import InputError, raise_problems
 from ft_harness.evaluation import check_complete
@@ -24,6 +25,7 @@ from ft_harness.paths import reports_dir
 from ft_harness.pipeline.experiment import Experiment, demo_experiments
 from ft_harness.pipeline.explanations import TrainingDocs, explain, find_explorer, find_outliers
 from ft_harness.pipeline.preflight import Checked
+from ft_harness.pipeline.publication import card_of_folder, write_model_card
 from ft_harness.pipeline.reports import write_report
 from ft_harness.pipeline.stages import (
     Say,
@@ -42,19 +44,25 @@ from ft_harness.training import parent_of
 
 
 def run(
-    experiments: Sequence[Experiment], report_name: str, say: Say, command: str | None = None
+    experiments: Sequence[Experiment],
+    report_name: str,
+    say: Say,
+    required: Sequence[Requirement] = (),
+    command: str | None = None,
 ) -> tuple[Study, Path]:
     """Base, adapter and report for each experiment; they share one load of a base model.
 
     Whatever is finished is reused, so the same call again continues.
 
     Args:
+        required: what the caller will look for in the study; it must be scored.
         command: what makes the report again; None: the run of the first experiment.
 
     Returns:
         The study and the path of its report.
 
     Raises:
+        ConfigError: something is required that is not scored.
         IncompleteError: memory was not enough for some items; the report is there and leaves their
             evaluations out.
     """
@@ -66,15 +74,18 @@ def run(
         folder / CASES_FILE
     )  # before anything is computed: a damaged one would end the run at its report
     checked = [check_experiment(experiment, trains=True) for experiment in experiments]
+    for found in checked:
+        metrics = next(iter(found.tasks.values())).higher_is_better()
+        check_names(required, metrics, has_controls=bool(found.controls))
     loaded: dict[str, BaseModel] = {}
     evaluations: list[Evaluation] = []
     runs: list[AdapterRun] = []
     for experiment, found in zip(experiments, checked, strict=True):
-        stage = Stage(experiment, found, _load_base(loaded, experiment, found))
+        stage = Stage(experiment, found, load_base(loaded, experiment, found))
         plan = stage.training_plan()  # before anything is scored: its faults are the recipe's
         settle(experiment, plan, say)
         of_base = score_base(stage, say)
-        _say_power(of_base, say)
+        _say_power(of_base, experiment.recipe.task.name, say)
         evaluations += of_base
         card = train_stage(stage, plan, say)
         evaluations += score_adapter(stage, AdapterFolder(experiment.folder), say)
@@ -102,26 +113,31 @@ def run(
     path = write_report(
         study, folder, outliers=find_outliers(study, evaluations), explorer=explorer
     )
+    for made, experiment in zip(runs, experiments, strict=True):
+        write_model_card(made, study, experiment.folder, say)
     check_complete(evaluations)
     return study, path
 
 
 def demo(out: Path, say: Say) -> tuple[Study, Path]:
     """The bundled experiments, in one report."""
-    return run(demo_experiments(out), "demo", say, "ft-harness demo")
+    return run(demo_experiments(out), "demo", say, command="ft-harness demo")
 
 
-def _say_power(evaluations: Sequence[Evaluation], say: Say) -> None:
-    """Say what the scored items can show, before anything is trained; nothing where too few have a
-    score."""
+def _say_power(evaluations: Sequence[Evaluation], task: str, say: Say) -> None:
+    """Say what the scored items of the trained task can show, before anything is trained; nothing
+    where too few have a score."""
     for evaluation in evaluations:
-        if evaluation.record.settings.split == "train" or evaluation.record.status != "complete":
+        settings = evaluation.record.settings
+        if settings.task != task or settings.split == "train":
+            continue
+        if evaluation.record.status != "complete":
             continue
         try:
             found = power_of_run(evaluation)
         except InputError:
             continue
-        say(f"{evaluation.record.settings.split}: {state_power(found)[0]}")
+        say(f"{settings.split}: {state_power(found)[0]}")
 
 
 def train_only(experiment: Experiment, say: Say) -> Card:
@@ -129,10 +145,13 @@ def train_only(experiment: Experiment, say: Say) -> Card:
     each step's rows."""
     processes.begin()
     checked = check_experiment(experiment, trains=True)
-    stage = Stage(experiment, checked, _load_base({}, experiment, checked))
+    stage = Stage(experiment, checked, load_base({}, experiment, checked))
     plan = stage.training_plan()
     settle(experiment, plan, say)
-    return train_stage(stage, plan, say)
+    card = train_stage(stage, plan, say)
+    if processes.rank() == 0:
+        card_of_folder(AdapterFolder(experiment.folder), experiment.out, say)
+    return card
 
 
 def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> list[Evaluation]:
@@ -155,9 +174,12 @@ def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> 
     for adapter in wanted:
         known = set(loaded)
         drawn_for = adapter.path if adapter else None
-        stage = Stage(experiment, checked, _load_base(loaded, experiment, checked, drawn_for))
+        stage = Stage(experiment, checked, load_base(loaded, experiment, checked, drawn_for))
         evaluations += score_base(stage, say) if set(loaded) > known else []
         evaluations += score_adapter(stage, adapter, say) if adapter else []
+    for adapter in found:
+        if adapter.card is not None and processes.rank() == 0:
+            card_of_folder(adapter, experiment.out, say)
     return evaluations
 
 
@@ -168,7 +190,7 @@ def rescore_all(
     return score_again(load_records(list(results)), Definition(task, include_path, trust_code))
 
 
-def _load_base(
+def load_base(
     loaded: dict[str, BaseModel],
     experiment: Experiment,
     checked: Checked,

@@ -22,10 +22,11 @@ from ft_harness.pipeline import preflight
 from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.forecast_lines import summarise
 from ft_harness.pipeline.preflight import Checked, Scope
+from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.training_scores import plan_scorer
 from ft_harness.recipe import TrainSection, keep_recipe
-from ft_harness.records import Card, Evaluation
-from ft_harness.storage import locked, write_text
+from ft_harness.records import Card, Evaluation, write_kept
+from ft_harness.storage import locked
 from ft_harness.tasks.examples import prompt_of
 from ft_harness.tasks.row_checks import Findings
 from ft_harness.training import (
@@ -56,11 +57,15 @@ class Stage:
     base: BaseModel
 
     def jobs(self) -> list[Job]:
-        recipe = self.experiment.recipe
+        """The trained task's splits, then the control tasks."""
+        recipe, form = self.experiment.recipe, self.checked.form
         wanted = {split: self.checked.tasks[split] for split in recipe.eval.splits}
-        jobs = plan_jobs(
-            wanted, self.checked.definition.task_hash, self.base, recipe.eval, self.checked.form
-        )
+        jobs = plan_jobs(wanted, self.checked.definition.task_hash, self.base, recipe.eval, form)
+        protocol = recipe.controls.protocol(recipe.eval)
+        for each in self.checked.controls:
+            docs, identity = {each.split: each.task}, each.definition.task_hash
+            planned = plan_jobs(docs, identity, self.base, protocol, form)
+            jobs += [replace(job, is_control=True) for job in planned]
         return [replace(job, recipe=recipe.scoring_sections()) for job in jobs]
 
     def base_state(self) -> ModelState:
@@ -98,12 +103,14 @@ def check_experiment(
     trains: bool,
     privacy: bool = False,
     findings: Findings | None = None,
+    reading: Reading | None = None,
 ) -> Checked:
     """Preflight: everything that can be found wrong before a model is loaded.
 
     Args:
         privacy: look for personal data and keys in the training text.
         findings: what is found is put here too, whatever is raised.
+        reading: what checks of other experiments have read.
 
     Raises:
         FtHarnessError: the fault, or a `ProblemsError` with all of them.
@@ -112,7 +119,7 @@ def check_experiment(
     findings = Findings() if findings is None else findings
     findings.faults += training_problems(experiment) if trains else []
     scope = Scope(trains=trains, trust_code=experiment.trust_task_code, privacy=privacy)
-    checked = preflight.check(experiment.recipe, folders, scope, findings)
+    checked = preflight.check(experiment.recipe, folders, scope, findings, reading)
     return check_rates(experiment.recipe.train, checked) if trains else checked
 
 
@@ -166,7 +173,7 @@ def settle(experiment: Experiment, plan: TrainingPlan, say: Say) -> None:
     if finished_card(plan, experiment.folder) is None:
         check_unfinished(plan, experiment.folder)
     for change in keep_recipe(experiment.source, experiment.recipe, experiment.folder):
-        say(f"{experiment.name}: recipe.yaml follows --set: {change}")
+        say(f"{experiment.name}: recipe.yaml now says {change}")
 
 
 def train_stage(stage: Stage, plan: TrainingPlan, say: Say) -> Card:
@@ -233,8 +240,7 @@ def resumable(experiment: Experiment) -> Iterator[None]:
 def _keep_data_report(stage: Stage) -> None:
     """The data report into the adapter's folder: reports are made from files later."""
     if stage.checked.data is not None:
-        text = stage.checked.data.model_dump_json(indent=2) + "\n"
-        write_text(stage.experiment.folder / DATA_REPORT_FILE, text)
+        write_kept(stage.experiment.folder / DATA_REPORT_FILE, stage.checked.data)
 
 
 def score_base(stage: Stage, say: Say) -> list[Evaluation]:

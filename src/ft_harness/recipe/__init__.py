@@ -3,6 +3,7 @@ and evaluation."""
 
 from ft_harness.recipe.adapter_section import AdapterSection
 from ft_harness.recipe.comparing import differences
+from ft_harness.recipe.controls_section import ControlsSection
 from ft_harness.recipe.edits import write_recipe
 from ft_harness.recipe.eval_section import EvalSection
 from ft_harness.recipe.fields import RecipeField, list_fields
@@ -13,20 +14,34 @@ from ft_harness.recipe.folders import (
     kept_settings,
     write_new_recipe,
 )
-from ft_harness.recipe.loading import RECIPE_FILE, load_recipe, recipe_file, recipe_of_task
-from ft_harness.recipe.overrides import write_overrides
+from ft_harness.recipe.loading import (
+    RECIPE_FILE,
+    Draft,
+    load_recipe,
+    read_draft,
+    recipe_file,
+    recipe_of_task,
+)
+from ft_harness.recipe.overrides import parse_override, write_overrides
+from ft_harness.recipe.preference_section import PreferenceSection
 from ft_harness.recipe.protocol import Protocol
 from ft_harness.recipe.sections import ModelSection, Recipe, TaskSection
+from ft_harness.recipe.sweep_section import Choice, SweepSection
 from ft_harness.recipe.train_section import TrainSection
 
 __all__ = [
     "RECIPE_FILE",
     "AdapterSection",
+    "Choice",
+    "ControlsSection",
+    "Draft",
     "EvalSection",
     "ModelSection",
+    "PreferenceSection",
     "Protocol",
     "Recipe",
     "RecipeField",
+    "SweepSection",
     "TaskSection",
     "TrainSection",
     "check_name",
@@ -36,6 +51,8 @@ __all__ = [
     "kept_settings",
     "list_fields",
     "load_recipe",
+    "parse_override",
+    "read_draft",
     "recipe_file",
     "recipe_of_task",
     "write_new_recipe",

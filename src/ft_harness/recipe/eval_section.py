@@ -43,6 +43,12 @@ class EvalSection(Section):
         min_length=1,
         description="metric that decides; null: the task's primary_metric, else what fits its type",
     )
+    benchmark: str | None = Field(
+        default=None,
+        pattern=r"^[\w.-]+/[\w.-]+#[\w.-]+$",
+        description="the hub's benchmark that this task is, DATASET#TASK: push states the score "
+        "under its name; null: none",
+    )
     merge: bool = Field(default=False, description="score adapters merged into the base's weights")
     limit: int | None = Field(
         default=None, ge=1, description="docs of each split, a seeded sample; null: all"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
@@ -58,7 +58,11 @@ def list_fields(section: str | None = None) -> list[RecipeField]:
             f"one of {', '.join(sections)}",
             "ft-harness fields lists all",
         )
-    chosen = {section: sections[section]} if section else sections
+    chosen = {
+        name: model
+        for name, model in sections.items()
+        if section in (None, name, name.partition(".")[0])
+    }
     return [
         field for name, model in chosen.items() for field in _fields_of(name, model)
     ]  # fmt: skip
@@ -70,10 +74,21 @@ def places_of(field: str) -> list[str]:
 
 
 def _sections() -> dict[str, type[BaseModel]]:
+    """Sections by name, those within others by both names."""
     found: dict[str, type[BaseModel]] = {}
-    for name, field in Recipe.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            found[name] = field.annotation
+    for name, model in _inner(Recipe).items():
+        found[name] = model
+        found |= {f"{name}.{each}": inner for each, inner in _inner(model).items()}
+    return found
+
+
+def _inner(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """The fields of a model that are models themselves."""
+    found: dict[str, type[BaseModel]] = {}
+    for name, field in model.model_fields.items():
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                found[name] = kind
     return found
 
 
@@ -89,6 +104,7 @@ def _fields_of(section: str, model: type[BaseModel]) -> list[RecipeField]:
             field.description or "",
         )
         for name, field in model.model_fields.items()
+        if name not in _inner(model)
     ]
 
 

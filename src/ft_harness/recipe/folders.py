@@ -12,11 +12,11 @@ from ft_harness import storage
 from ft_harness.errors import ConfigError, InputError, raise_problems
 from ft_harness.paths import bundled_recipe
 from ft_harness.recipe.comparing import differences
-from ft_harness.recipe.edits import edit
+from ft_harness.recipe.edits import edit, write_recipe
 from ft_harness.recipe.loading import RECIPE_FILE, load_recipe, recipe_file
 from ft_harness.recipe.overrides import write_overrides
 from ft_harness.recipe.sections import Recipe
-from ft_harness.storage import write_text
+from ft_harness.storage import redact, redact_values, write_text
 
 _SET = "# --set "  # begins a line at the top of a copy
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
@@ -28,10 +28,10 @@ def check_name(name: str) -> str:
     Raises:
         ConfigError: it could lead elsewhere.
     """
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or redact(name) != name:
         raise ConfigError(
             f"{name!r} is not a valid name",
-            "letters, digits, '.', '_', '-'; at most 80",
+            "letters, digits, '.', '_', '-'; at most 80, and no secret",
             "use another name",
         )
     return name
@@ -64,16 +64,19 @@ def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> list[str]:
     if not target.exists():
         write_text(target, _copy(source, recipe))
     elif target.resolve() != source.resolve():
-        if found := differences(_identity(load_recipe(target)), _identity(recipe)):
+        there, here = (redact_values(_identity(each)) for each in (load_recipe(target), recipe))
+        if found := differences(there, here):
             raise InputError(
                 f"{target}: holds another recipe ({'; '.join(found)})",
                 "the recipe that the folder was made with",
                 f"undo the change, use --name NEW for a new folder, or delete {folder} to make "
                 "this one anew",
             )
-    elif changed := differences(load_recipe(target).written(), recipe.written()):
-        write_text(target, edit(target.read_text(encoding="utf-8"), recipe))
-        return changed
+    elif (own := load_recipe(target)).sweep == recipe.sweep and own.written() != recipe.written():
+        text = edit(target.read_text(encoding="utf-8"), recipe)
+        if redact(text) == text:  # else what a person wrote would be lost with it
+            write_text(target, text)
+            return write_overrides(own, recipe) or differences(own.written(), recipe.written())
     return []
 
 
@@ -81,10 +84,10 @@ def _copy(source: Path, recipe: Recipe) -> str:
     """The source's text, with the fields that `--set` changed."""
     text, own = source.read_text(encoding="utf-8"), load_recipe(source)
     settings = write_overrides(own, recipe)
-    if settings == []:
-        return text
-    named = "".join(f"{_SET}{json.dumps(setting)}\n" for setting in settings or [])
-    return f"{named}{edit(text, recipe)}"
+    if settings != []:
+        named = "".join(f"{_SET}{json.dumps(setting)}\n" for setting in settings or [])
+        text = f"{named}{edit(text, recipe)}"
+    return text if redact(text) == text else write_recipe(redact_values(recipe.written()))
 
 
 def kept_settings(folder: Path) -> list[str]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from ft_harness.errors import ConfigError, raise_problems, suggest
 from ft_harness.recipe.adapter_section import AdapterSection
 from ft_harness.recipe.fields import places_of
-from ft_harness.recipe.overrides import lay_over, parse_override
+from ft_harness.recipe.overrides import parse_override
 from ft_harness.recipe.sections import Recipe
 from ft_harness.storage.strict_files import KeyPath, read_yaml
 
@@ -24,15 +26,23 @@ def recipe_file(path: str | Path) -> Path:
     return given / RECIPE_FILE if given.is_dir() else given
 
 
-def _known_fields(location: KeyPath) -> list[str]:
-    """Field names of the section that an error location points into."""
+def _section_at(location: Sequence[Any]) -> type[BaseModel] | None:
+    """The section that a location names; None: a field, or nothing."""
     section: type[BaseModel] = Recipe
-    for name in location[:-1]:
-        annotation = section.model_fields[name].annotation if name in section.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        section = annotation
-    return list(section.model_fields)
+    for name in location:
+        field = section.model_fields.get(str(name))
+        kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+        found = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not found:
+            return None
+        section = found[0]
+    return section
+
+
+def _field_of(location: Sequence[Any]) -> KeyPath:
+    """The field of an error's location, without the types and numbers within it."""
+    depth = 3 if _section_at(location[:2]) else 2
+    return tuple(map(str, location[:depth]))
 
 
 def _problem(
@@ -56,7 +66,8 @@ def _problem(
             f"{place}: {name} can't be used here: {reason}", "a field that can", "remove the key"
         )
     if error["type"] == "extra_forbidden":
-        known = _known_fields(location)
+        section = _section_at(location[:-1])
+        known = list(section.model_fields) if section else []
         elsewhere = [] if location[-1] in known else places_of(location[-1])
         hint = f"; did you mean {elsewhere[0]}?" if elsewhere else suggest(location[-1], known)
         return ConfigError(
@@ -76,15 +87,78 @@ def _problem(
     )
 
 
-def _validate(content: dict[str, Any], places: Mapping[KeyPath, str]) -> Recipe:
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        fields: dict[KeyPath, list[Any]] = {}
-        for item in error.errors():
-            fields.setdefault(tuple(map(str, item["loc"][:2])), []).append(item)
-        raise_problems([_problem(location, items, places) for location, items in fields.items()])
-        raise AssertionError("a ValidationError holds at least one error") from error
+@dataclass(frozen=True)
+class Draft:
+    """A recipe as it was written, before its fields are checked.
+
+    Attributes:
+        content: sections as YAML gives them.
+        places: where each key was written, for messages.
+    """
+
+    content: Mapping[str, Any]
+    places: Mapping[KeyPath, str]
+
+    def recipe(self) -> Recipe:
+        """The checked recipe.
+
+        Raises:
+            ConfigError: unknown or missing keys, wrong values; all of them at once.
+        """
+        try:
+            return Recipe.model_validate(self.content)
+        except ValidationError as error:
+            fields: dict[KeyPath, list[Any]] = {}
+            for item in error.errors():
+                fields.setdefault(_field_of(item["loc"]), []).append(item)
+            raise_problems(
+                [_problem(location, items, self.places) for location, items in fields.items()]
+            )
+            raise AssertionError("a ValidationError holds at least one error") from error
+
+    def with_values(self, values: Mapping[str, Any], places: Mapping[str, str]) -> Draft:
+        """With `section.field` -> value laid over it; `places` say where each is written.
+
+        Raises:
+            ConfigError: a field lies below a value that is no section.
+        """
+        content, known = deepcopy(dict(self.content)), dict(self.places)
+        for name, value in values.items():
+            *above, last = path = tuple(name.split("."))
+            section = content
+            for part in above:
+                section = section.setdefault(part, {})
+                if not isinstance(section, dict):
+                    raise ConfigError(
+                        f"{places[name]}: {part} is no section",
+                        "section.field=value",
+                        "correct it",
+                    )
+            section[last] = value
+            known |= {path: places[name], path[:2]: places[name]}
+            known.setdefault(path[:1], places[name])
+        return Draft(content, known)
+
+    def accepts(self, name: str, value: Any) -> bool:
+        """Whether the field `section.field` takes this value."""
+        try:
+            Recipe.model_validate(self.with_values({name: value}, {name: name}).content)
+        except ValidationError as error:
+            field = _field_of(name.split("."))
+            return all(_field_of(item["loc"]) != field for item in error.errors())
+        return True
+
+
+def read_draft(path: str | Path, overrides: Sequence[str] = ()) -> Draft:
+    """Read a recipe (the file, or the adapter folder that holds it) and lay `a.b=c` over it.
+
+    Raises:
+        ConfigError: not readable, or no override.
+    """
+    file = recipe_file(path)
+    content, lines = read_yaml(file, ConfigError)
+    places = {(): str(file)} | {key: f"{file}:{line}" for key, line in lines.items()}
+    return _with_overrides(content, places, overrides)
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -94,13 +168,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         ConfigError: not readable, unknown or missing keys, wrong values; all of them at once, with
             line numbers.
     """
-    file = recipe_file(path)
-    content, lines = read_yaml(file, ConfigError)
-    return _with_overrides(
-        content,
-        {(): str(file)} | {path: f"{file}:{line}" for path, line in lines.items()},
-        overrides,
-    )
+    return read_draft(path, overrides).recipe()
 
 
 def recipe_of_task(name: str, include_path: str | None, overrides: Sequence[str] = ()) -> Recipe:
@@ -117,17 +185,16 @@ def recipe_of_task(name: str, include_path: str | None, overrides: Sequence[str]
                 "data.X or task.X",
                 f"check a recipe: ft-harness init NAME --task {name}",
             )
-    return _with_overrides(
-        {"task": {"name": name, "include_path": include_path}}, {(): f"task {name}"}, overrides
-    )
+    content = {"task": {"name": name, "include_path": include_path}}
+    return _with_overrides(content, {(): f"task {name}"}, overrides).recipe()
 
 
 def _with_overrides(
     content: dict[str, Any], places: dict[KeyPath, str], overrides: Sequence[str]
-) -> Recipe:
+) -> Draft:
+    draft = Draft(content, places)
     for setting in overrides:
-        key_path, value = parse_override(setting)
-        lay_over(content, key_path, value)
-        places[key_path] = f"--set {setting}"
-        places.setdefault(key_path[:1], f"--set {setting}")
-    return _validate(content, places)
+        path, value = parse_override(setting)
+        name = ".".join(path)
+        draft = draft.with_values({name: value}, {name: f"--set {setting}"})
+    return draft

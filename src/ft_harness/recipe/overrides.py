@@ -47,24 +47,6 @@ def parse_override(setting: str) -> tuple[KeyPath, Any]:
     return path, text
 
 
-def lay_over(content: dict[str, Any], path: KeyPath, value: Any) -> None:
-    """Replace a field in a recipe's content.
-
-    Raises:
-        ConfigError: what the path leads through is no section.
-    """
-    for name in path[:-1]:
-        child = content.setdefault(name, {})
-        if not isinstance(child, dict):
-            raise ConfigError(
-                f"--set {'.'.join(path)}: {name} is no section",
-                "section.field=value",
-                "correct the option",
-            )
-        content = child
-    content[path[-1]] = value
-
-
 def write_overrides(old: Recipe, new: Recipe) -> list[str] | None:
     """`section.field=value` for each field that the second recipe sets otherwise; where only the
     first one sets a field, its default.
@@ -74,6 +56,10 @@ def write_overrides(old: Recipe, new: Recipe) -> list[str] | None:
     before, after, default = old.written(), new.written(), new.resolved()
     settings: list[str] = []
     for section in dict.fromkeys([*before, *after]):
+        if section not in default:  # what varies is no field of one run
+            if before.get(section) != after.get(section):
+                return None
+            continue
         left, right = before.get(section, {}), after.get(section, {})
         for field in dict.fromkeys([*left, *right]):
             value = right[field] if field in right else default[section][field]

@@ -8,8 +8,10 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from ft_harness.data import DataOptions
 from ft_harness.recipe.adapter_section import AdapterSection
+from ft_harness.recipe.controls_section import ControlsSection
 from ft_harness.recipe.eval_section import EvalSection
 from ft_harness.recipe.section import Section
+from ft_harness.recipe.sweep_section import SweepSection
 from ft_harness.recipe.train_section import TrainSection
 from ft_harness.records import SEQ_CLS
 from ft_harness.storage import canonical_json, sha256_text
@@ -89,6 +91,10 @@ class Recipe(Section):
     adapter: AdapterSection = Field(default_factory=AdapterSection, validate_default=True)
     train: TrainSection = Field(default_factory=TrainSection)
     eval: EvalSection = Field(default_factory=EvalSection)
+    controls: ControlsSection = Field(default_factory=ControlsSection)
+    sweep: SweepSection | None = Field(
+        default=None, description="what varies; null: this is one run"
+    )
 
     @field_validator("adapter", mode="before")
     @classmethod
@@ -127,6 +133,10 @@ class Recipe(Section):
             raise ValueError(
                 f"loss_on: answer where adapter.task_type is {SEQ_CLS}: a head learns labels"
             )
+        if adapter and adapter.has_head and value.objective != "answer":
+            raise ValueError(
+                f"objective: answer where adapter.task_type is {SEQ_CLS}: a head learns labels"
+            )
         return value
 
     @field_validator("eval")
@@ -143,9 +153,23 @@ class Recipe(Section):
             )
         return value
 
+    @field_validator("controls")
+    @classmethod
+    def _check_controls(cls, value: ControlsSection, info: ValidationInfo) -> ControlsSection:
+        """A control task is another one than the trained, and a head answers in its own labels
+        alone."""
+        task, adapter = info.data.get("task"), info.data.get("adapter")
+        if value.tasks and adapter and adapter.has_head:
+            raise ValueError(
+                f"tasks: [] where adapter.task_type is {SEQ_CLS}: a head knows its own labels alone"
+            )
+        if task and task.name in value.tasks:
+            raise ValueError(f"other tasks than {task.name}, which is trained on")
+        return value
+
     def resolved(self) -> dict[str, Any]:
-        """The recipe as JSON values with every default filled in."""
-        return self.model_dump(mode="json")
+        """The recipe of one run as JSON values with every default filled in."""
+        return self.model_dump(mode="json", exclude={"sweep"})
 
     def written(self) -> dict[str, Any]:
         """The fields that were written down, as JSON values: a field left out stays left out, so
@@ -164,7 +188,10 @@ class Recipe(Section):
     def adapter_sections(self) -> dict[str, Any]:
         """What makes the adapter, defaults filled in: neither how it is scored nor how its training
         is cut up."""
-        sections = {name: section for name, section in self.resolved().items() if name != "eval"}
+        scoring = ("eval", "controls")
+        sections = {name: each for name, each in self.resolved().items() if name not in scoring}
+        if not self.data.pairs:  # identities were made before there were pairs
+            del sections["data"]["pairs"]
         return sections | {"train": self.train.identity()}
 
     def fingerprint(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from ft_harness.recipe.preference_section import PreferenceSection
 from ft_harness.recipe.section import Section
 
 Scheduler = Literal[
@@ -44,6 +45,12 @@ STEERED_SCHEDULERS = (
 class TrainSection(Section):
     """transformers' TrainingArguments, by their own field names, and a few fields of ours."""
 
+    objective: Literal["answer", "preference"] = Field(
+        default="answer", description="the right answers; or pairs, the right before the wrong one"
+    )
+    preference: PreferenceSection | None = Field(
+        default=None, validate_default=True, description="for objective preference alone"
+    )
     learning_rate: float = Field(default=1e-3, gt=0, description="at its highest")
     num_train_epochs: float = Field(default=2, gt=0, description="passes over the training rows")
     max_steps: int | None = Field(default=None, ge=1, description="stops here whatever the epochs")
@@ -117,6 +124,24 @@ class TrainSection(Section):
         description="of the adapter's start, the order of rows and dropout",
     )
 
+    @field_validator("preference")
+    @classmethod
+    def _check_objective(
+        cls, value: PreferenceSection | None, info: ValidationInfo
+    ) -> PreferenceSection | None:
+        if info.data.get("objective") == "preference":
+            return value or PreferenceSection()
+        if value is not None and "objective" in info.data:
+            raise ValueError("train.objective: preference with it")
+        return value
+
+    @field_validator("loss_on")
+    @classmethod
+    def _check_loss_on(cls, value: str, info: ValidationInfo) -> str:
+        if value != "answer" and info.data.get("objective") == "preference":
+            raise ValueError("answer where train.objective is preference: prompts are only read")
+        return value
+
     @field_validator("warmup_steps", "save_steps")
     @classmethod
     def _check_whole(cls, value: float) -> float:
@@ -187,7 +212,10 @@ class TrainSection(Section):
 
     def identity(self) -> dict[str, Any]:
         """What makes the adapter: all fields but those of execution, and the rows of a step."""
-        kept = self.model_dump(mode="json", exclude=set(self.execution_fields))
+        excluded = set(self.execution_fields)
+        if self.objective == "answer":  # identities were made before there was another
+            excluded |= {"objective", "preference"}
+        kept = self.model_dump(mode="json", exclude=excluded)
         return kept | {"effective_batch_size": self.effective_batch_size}
 
     def execution(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from ft_harness.records.reading import (
     load_records,
     read_evaluation,
     read_kept,
+    write_kept,
 )
 from ft_harness.records.schema import (
     RECORD_FILE,
@@ -78,4 +79,5 @@ __all__ = [
     "load_records",
     "read_evaluation",
     "read_kept",
+    "write_kept",
 ]

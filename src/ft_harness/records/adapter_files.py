@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from ft_harness.errors import InputError
 from ft_harness.records.cards import Card, HistoryEntry, LineageEntry
-from ft_harness.records.reading import read_kept
-from ft_harness.storage import write_text
+from ft_harness.records.reading import read_kept, write_kept
+from ft_harness.storage import sha256_file
 
 CARD_FILE = "card.json"
 HEAD_FILE = "head_init.safetensors"  # a classification head as it was drawn
@@ -24,7 +24,7 @@ KEPT_FILES = (WEIGHTS_FILE, CONFIG_FILE, HEAD_FILE, MODEL_FILE, MODEL_CONFIG_FIL
 
 def write_card(folder: Path, card: Card) -> None:
     """Write `card.json`, the last file of a finished adapter."""
-    write_text(folder / CARD_FILE, card.model_dump_json(indent=2) + "\n")
+    write_kept(folder / CARD_FILE, card)
 
 
 def read_card(folder: Path) -> Card | None:
@@ -35,6 +35,29 @@ def read_card(folder: Path) -> Card | None:
         InputError: the card is damaged.
     """
     return read_kept(folder / CARD_FILE, Card, "a card", "delete it and train again")
+
+
+def hash_histories(folder: Path) -> dict[str, str]:
+    """The histories of a finished adapter, for its card."""
+    paths = [folder / name for name in (HISTORY_FILE, LINEAGE_FILE)]
+    return {path.name: sha256_file(path) for path in paths if path.is_file()}
+
+
+def check_histories(folder: Path, card: Card) -> None:
+    """Compare the histories with what the card says of them.
+
+    Raises:
+        InputError: one is missing, or not as it was written.
+    """
+    found = hash_histories(folder)
+    for name, known in card.histories.items():
+        if found.get(name) != known:
+            fault = "not as it was written" if name in found else "missing"
+            raise InputError(
+                f"{folder / name}: {fault}",
+                "the history of the adapter's training",
+                "restore it, or train the adapter again",
+            )
 
 
 def read_history(folder: Path) -> list[HistoryEntry]:

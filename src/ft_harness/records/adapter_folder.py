@@ -8,8 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from ft_harness.errors import InputError
+from ft_harness.errors import FtHarnessError, InputError, raise_problems
 from ft_harness.records.adapter_files import (
+    CARD_FILE,
     CONFIG_FILE,
     KEPT_FILES,
     MODEL_CONFIG_FILE,
@@ -93,6 +94,27 @@ class AdapterFolder:
             for name in KEPT_FILES
             if (self.path / name).is_file()
         }
+
+    def check_files(self) -> None:
+        """Compare the files with those that the card was written for.
+
+        Raises:
+            InputError: one differs or is missing.
+        """
+        raise_problems(self.changed_files())
+
+    def changed_files(self) -> list[FtHarnessError]:
+        """A fault for each file that is not the one that the card was written for."""
+        known = self.card.files if self.card else {}
+        changed = [name for name, value in known.items() if self.hashes.get(name) != value]
+        return [
+            InputError(
+                f"{self.path / name}: not the file that the card was written for",
+                "an unchanged file",
+                f"restore it, or delete {CARD_FILE} and train again",
+            )
+            for name in changed
+        ]
 
     @cached_property
     def identity(self) -> str:

@@ -138,7 +138,10 @@ class Card(Frozen):
     )
     cost: TrainingCost
     provenance: dict[str, Any]
-    files: dict[str, str] = Field(description="file name -> sha256")
+    files: dict[str, str] = Field(description="file name -> sha256, of what the adapter is")
+    histories: dict[str, str] = Field(
+        default={}, description="the same of history.jsonl and lineage.jsonl; empty: not known"
+    )
 
     @property
     def target(self) -> str:

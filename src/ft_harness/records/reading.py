@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-
-from pydantic import ValidationError
+from typing import Any, TypeVar
 
 from ft_harness.errors import InputError, first_line
 from ft_harness.records.lm_eval.files import Run, find_files, group_runs
@@ -22,10 +21,16 @@ from ft_harness.records.schema import (
     Record,
     Sample,
 )
+from ft_harness.storage import sealed_text, sha256_once, unsealed, write_text
 
 _LONGEST_RECORD = 1 << 26  # bytes
 _REASON = 200  # characters
 _Kept = TypeVar("_Kept", bound=Frozen)
+
+
+def write_kept(path: Path, kept: Frozen) -> None:
+    """Write a typed file that `read_kept` reads, with a seal by which damage is seen."""
+    write_text(path, sealed_text(kept.model_dump(mode="json")))
 
 
 def read_kept(path: Path, kind: type[_Kept], what: str, action: str) -> _Kept | None:
@@ -41,11 +46,22 @@ def read_kept(path: Path, kind: type[_Kept], what: str, action: str) -> _Kept | 
     if not path.exists():
         return None
     try:
-        return kind.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
+        return kind.model_validate(_read_sealed(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{path}: not {what} ({type(error).__name__})", f"{path.name} as written", action
+            f"{path}: not {what} ({first_line(error, _REASON)})", f"{path.name} as written", action
         ) from error
+
+
+def _read_sealed(path: Path) -> Any:
+    """The JSON of a file that ft-harness keeps.
+
+    Raises:
+        OSError, ValueError, RecursionError: it can't be read, or is not as it was written.
+    """
+    if path.stat().st_size > _LONGEST_RECORD:
+        raise ValueError(f"more than {_LONGEST_RECORD:,} bytes")
+    return unsealed(json.loads(path.read_bytes()))
 
 
 class Evaluation(Frozen):
@@ -60,6 +76,7 @@ class Evaluation(Frozen):
         Raises:
             InputError: the file is missing, damaged or of another schema.
         """
+        self.check_file(SAMPLES_FILE)
         path = self.folder / SAMPLES_FILE
         number = 0
         try:
@@ -67,12 +84,34 @@ class Evaluation(Frozen):
                 for line in lines:
                     number += 1
                     yield Sample.model_validate_json(line)
-        except (OSError, EOFError, ValidationError) as error:
+        except (OSError, EOFError, ValueError, zlib.error) as error:
             raise InputError(
                 f"{path}:{number}: samples can't be read ({type(error).__name__})",
                 "one JSON object per doc, as ft-harness writes them",
                 "delete this evaluation's folder and run the same command again",
             ) from error
+
+    def check_file(self, name: str) -> None:
+        """Compare a file with the hash that the record has of it, if it has one.
+
+        Raises:
+            InputError: it is missing, or not the file that was written.
+        """
+        known, path = self.record.files.get(name), self.folder / name
+        try:
+            if known is None or sha256_once(path) == known:
+                return
+        except OSError as error:
+            raise _damaged(path, f"can't be read: {error.strerror}") from error
+        raise _damaged(path, "not the file that was written")
+
+
+def _damaged(path: Path, reason: str) -> InputError:
+    return InputError(
+        f"{path}: damaged ({reason})",
+        "the file as it was written",
+        "delete this evaluation's folder and run the same command again",
+    )
 
 
 @dataclass(frozen=True)
@@ -99,9 +138,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     """
     path = folder / RECORD_FILE
     try:
-        if path.stat().st_size > _LONGEST_RECORD:
-            raise ValueError(f"more than {_LONGEST_RECORD:,} bytes")
-        record = Record.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        record = Record.model_validate(_read_sealed(path))
     except (
         OSError,
         ValueError,

@@ -231,6 +231,12 @@ class Record(Frozen):
         default=None,
         description="what the recipe said, training left out; null: not known",
     )
+    is_control: bool = Field(
+        default=False, description="of an adapter: the recipe lists the task under controls"
+    )
+    files: dict[str, str] = Field(
+        default={}, description="sha256 of the files next to the record; empty: not known"
+    )
 
 
 class Sample(Frozen):
@@ -256,6 +262,11 @@ class Sample(Frozen):
     )
     targets: list[str] | None = Field(
         default=None, description="all right answers, where an item may have several"
+    )
+    choices: list[str] | None = Field(
+        default=None,
+        description="what it chose from, as it was scored, in the order of the responses; null: "
+        "no choice, or not kept",
     )
     tokens: list[int] | None = Field(
         default=None, description="tokens that were scored, for each response; null: not counted"

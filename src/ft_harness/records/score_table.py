@@ -67,9 +67,10 @@ def read_outcomes(evaluation: Evaluation) -> Outcomes:
     """From scores.parquet where it is of these very samples, else from the samples.
 
     Raises:
-        InputError: the samples can't be read, statistics of a metric differ in length, or docs lack
-            the cluster field.
+        InputError: the samples are not as they were written or can't be read, statistics of a
+            metric differ in length, or docs lack the cluster field.
     """
+    evaluation.check_file(SAMPLES_FILE)
     opened = _open(evaluation)
     if opened is not None:
         file, metadata = opened
@@ -96,9 +97,22 @@ def check_whole(evaluation: Evaluation) -> None:
         )
 
 
+def find_damage(evaluation: Evaluation) -> str | None:
+    """What is wrong with scores.parquet, which is not needed where the samples are whole; None:
+    nothing, or it isn't known how it was written."""
+    try:
+        if (evaluation.folder / SCORES_FILE).exists():
+            evaluation.check_file(SCORES_FILE)
+    except InputError as error:
+        return f"{error.what}; the numbers are those of {SAMPLES_FILE}"
+    return None
+
+
 def _open(evaluation: Evaluation) -> tuple[Any, Mapping[bytes, bytes]] | None:
     """(scores.parquet, its metadata); None if it is missing, damaged, or of other samples than
     those next to it."""
+    if find_damage(evaluation):
+        return None
     try:
         file = pq.ParquetFile(evaluation.folder / SCORES_FILE)
         metadata = file.schema_arrow.metadata or {}
@@ -107,7 +121,7 @@ def _open(evaluation: Evaluation) -> tuple[Any, Mapping[bytes, bytes]] | None:
             != sha256_once(evaluation.folder / SAMPLES_FILE).encode()
         ):
             return None
-    except (OSError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException):
         return None
     return file, metadata
 
@@ -137,6 +151,7 @@ def scan_samples(evaluation: Evaluation, keys: Collection[str]) -> Iterator[Samp
     if not opened or not starts:
         yield from (sample for sample in evaluation.samples() if sample.item_key in keys)
         return
+    evaluation.check_file(SAMPLES_FILE)
     file, _ = opened
     wanted = pa.array(sorted(keys), pa.string())
     rows = (

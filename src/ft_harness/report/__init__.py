@@ -19,8 +19,10 @@ from ft_harness.report.document import one_line, text_of
 from ft_harness.report.explorer import Explorer, make_explorer
 from ft_harness.report.html_page import html_page
 from ft_harness.report.latex_page import latex_page, latex_table
+from ft_harness.report.limits_section import state_limits
 from ft_harness.report.markdown_page import markdown_page
 from ft_harness.report.perplexity_section import Outlier, Outliers
+from ft_harness.report.sweep_section import sweep_table
 from ft_harness.report.table_files import csv_table, csv_text, json_page, table_names
 from ft_harness.report.untuned_section import state_untuned, untuned_table
 from ft_harness.report.view import (
@@ -56,7 +58,9 @@ __all__ = [
     "render_markdown",
     "rows_json",
     "sized",
+    "state_limits",
     "state_untuned",
+    "sweep_table",
     "table_names",
     "text_of",
     "timed",

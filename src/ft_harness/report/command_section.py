@@ -11,13 +11,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ft_harness.comparison.aggregator import Study
+from ft_harness.comparison.aggregator import Comparison, Study
 from ft_harness.recipe import Recipe, write_overrides, write_recipe
 from ft_harness.records import Record
 from ft_harness.report.document import Block, Paragraph, Verbatim
 
 _MOST_SET = 8  # fields that a command replaces; a recipe that differs in more is written out
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # of one folder
+_SCORING = ("model", "task", "data", "eval", "controls")
 _LONGEST = 30_000  # characters, so that no command that a person gave is cut
 _QUANTISED = {
     "4bit": "load_in_4bit=True",
@@ -35,7 +36,9 @@ def command_section(study: Study) -> list[Block]:
     """Recipes and commands of a whole study; then those of what no recipe is known of."""
     script = _Script()
     kind = [*study.command.split(), "", ""][1]
-    if kind == "run":
+    if study.sweep is not None:
+        script.add_recipe(study.name, _parse(study.sweep.written))
+    elif kind == "run":
         for run in study.adapters:
             script.add_recipe(run.card.name, _parse(run.written))
     elif kind != "demo":
@@ -46,7 +49,7 @@ def command_section(study: Study) -> list[Block]:
         script.score()
         script.lines += _rescore(study)
     script.lines.append(study.command)
-    elsewhere = [] if kind in ("run", "demo") else _list_elsewhere(study)
+    elsewhere = [] if study.sweep or kind in ("run", "demo") else _list_elsewhere(study)
     blocks: list[Block] = [Paragraph(_SAID), Verbatim("\n".join(script.lines), _LONGEST)]
     if elsewhere:
         blocks += [Paragraph(_ELSEWHERE), Verbatim("\n".join(elsewhere), _LONGEST)]
@@ -110,9 +113,6 @@ class _Script:
             adapters = [word for folder in folders for word in ("--adapter", folder)]
             words = ["ft-harness", "eval", near[0], *adapters, *near[1]]
             self.lines.append(shlex.join(words))
-
-
-_SCORING = ("model", "task", "data", "eval")
 
 
 def _parse(written: Mapping[str, Any] | None) -> Recipe | None:
@@ -200,23 +200,31 @@ def _list_elsewhere(study: Study) -> list[str]:
         if _parse(record.recipe) is not None:
             continue
         if adapter is not None and any(run.card.name == adapter.name for run in study.adapters):
-            lines.append(_eval_command(record, adapter.path))
+            lines.append(_eval_command(study, comparison, adapter.path))
         else:
             lines += [_lm_eval_command(comparison.base), _lm_eval_command(record)]
     return list(dict.fromkeys(lines))
 
 
-def _eval_command(record: Record, folder: str) -> str:
-    settings = record.settings
-    changed: dict[str, Any] = {"splits": [settings.split], "num_fewshot": settings.num_fewshot}
-    if settings.split != "train":
-        changed["limit"] = settings.limit
+def _eval_command(study: Study, comparison: Comparison, folder: str) -> str:
+    record, settings = comparison.tuned, comparison.tuned.settings
+    changed: dict[str, Any] = {
+        "eval.splits": [settings.split],
+        "eval.num_fewshot": settings.num_fewshot,
+    }
+    if comparison.role == "control task":
+        tasks = dict.fromkeys(
+            each.tuned.settings.task
+            for each in study.comparisons
+            if each.role == "control task" and each.tuned.subject == record.subject
+        )
+        changed = {"controls.tasks": [*tasks], "controls.limit": settings.limit}
+    elif settings.split != "train":
+        changed["eval.limit"] = settings.limit
     elif settings.limit is not None:  # without one the recipe's own was not reached
-        changed["train_limit"] = settings.limit
+        changed["eval.train_limit"] = settings.limit
     sets = [
-        part
-        for key, value in changed.items()
-        for part in ("--set", f"eval.{key}={json.dumps(value)}")
+        part for key, value in changed.items() for part in ("--set", f"{key}={json.dumps(value)}")
     ]
     return shlex.join(["ft-harness", "eval", folder, "--adapter", folder, *sets])
 

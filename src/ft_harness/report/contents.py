@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ft_harness.comparison.aggregator import Study
+from ft_harness.comparison.answers import state_sweep
 from ft_harness.comparison.sentences import state_study
 from ft_harness.report.case_section import case_section, case_summary
 from ft_harness.report.caution_section import caution_section
@@ -39,6 +40,7 @@ from ft_harness.report.score_section import (
     side_by_side_section,
     split_section,
 )
+from ft_harness.report.sweep_section import sweep_section
 from ft_harness.report.training_section import epoch_blocks, training_section
 from ft_harness.report.untuned_section import state_untuned, untuned_section
 from ft_harness.report.view import View, main_comparisons
@@ -75,7 +77,8 @@ def build_document(
     where they are known.
     """
     sections = _sections(study, view or View(), outliers)
-    answer = bullets([*state_study(study), *state_untuned(study)])
+    stated = [*state_study(study), *state_untuned(study)]
+    answer = bullets(stated if study.sweep is None else state_sweep(study.sweep))
     return Document(
         study.name,
         [*answer, *(block for each in sections for block in each.blocks())],
@@ -92,6 +95,7 @@ def _sections(study: Study, view: View, outliers: Sequence[Outliers]) -> list[_S
     lines for each of them is only looked up."""
     is_few = max(len(main_comparisons(study)), len(study.adapters)) <= _FEW
     return [
+        _Section("Sweep", sweep_section(study.sweep)),
         _Section("Cautions", caution_section(study)),
         _Section("Scores", score_section(study, view)),
         _Section("Models without an adapter", untuned_section(study)),

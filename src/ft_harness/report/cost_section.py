@@ -26,11 +26,11 @@ def cost_section(study: Study) -> list[Block]:
     if len(columns) > _MOST_COLUMNS:
         lines = [[name, *column.values()] for name, column in zip(names, columns, strict=True)]
         header = ["Adapter", *columns[0]]
+    table = Table("cost", "Cost", header, lines, "t" + "n" * (len(header) - 1))
+    if study.sweep is not None:  # whose own figure has a point a setting
+        return [table]
     caption = "Score against training time, with 95 % intervals; the dotted line is the base"
-    return [
-        Table("cost", "Cost", header, lines, "t" + "n" * (len(header) - 1)),
-        Figure("cost", caption),
-    ]
+    return [table, Figure("cost", caption)]
 
 
 def timed(study: Study) -> list[tuple[float, Comparison, Row]]:
@@ -104,10 +104,10 @@ def _cost_column(study: Study, run: AdapterRun) -> dict[str, Cell]:
 
 
 def size_section(study: Study) -> list[Block]:
-    """The score against the number of training examples, where adapters of one task differ in
-    it."""
+    """The score against the number of training examples, where adapters of one task differ in it;
+    a sweep has figures of its own."""
     measured = sized(study)
-    if not measured:
+    if not measured or study.sweep is not None:
         return []
     lines: list[list[Cell]] = []
     for examples, comparison, row in measured:

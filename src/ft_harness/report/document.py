@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from ft_harness.storage import escaping
 from ft_harness.storage.escaping import visible
 
 TEXT_LIMIT = 1000  # characters of a text on one line; more are cut, with a mark
@@ -140,7 +141,7 @@ def text_of(cell: Cell) -> str:
 def one_line(text: str) -> str:
     r"""Text for a heading, a sentence or a cell: a line break is shown as `\n`, what can't be seen
     by its number."""
-    return visible(text, TEXT_LIMIT).replace("\n", "\\n").replace("\t", "\\t")
+    return escaping.one_line(text, TEXT_LIMIT)
 
 
 def several_lines(text: str, limit: int = VERBATIM_LIMIT) -> str:

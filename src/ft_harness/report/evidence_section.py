@@ -48,9 +48,7 @@ def records_of(study: Study) -> list[Record]:
 def signature_section(study: Study) -> tuple[list[Block], list[Block]]:
     """What made the scores, each line once: those of the headlines; and all others, of single
     labels only the macro average's, from which they differ in the name alone."""
-    labels = {label for comparison in study.comparisons for label in label_names(comparison)} - {
-        "macro"
-    }
+    labels = {label for comparison in study.comparisons for label in label_names(comparison)}
     per_label = {f"{kind}_{label}" for label in labels for kind in ("precision", "recall", "f1")}
     leading = [
         score

@@ -79,9 +79,7 @@ class _Texts:
         """The number of a text, with what can't be seen in it made visible; -1 for None."""
         if text is None:
             return -1
-        if len(text) > _LONGEST or not text.replace("\n", "").isprintable():
-            text = visible(text, _LONGEST)
-        return self.numbers.setdefault(text, len(self.numbers))
+        return self.numbers.setdefault(visible(text, _LONGEST), len(self.numbers))
 
 
 def _group(study: Study, listed: Listed, texts: _Texts) -> dict[str, Any]:

@@ -4,7 +4,7 @@ reader chooses."""
 from __future__ import annotations
 
 from ft_harness.comparison.aggregator import Study
-from ft_harness.comparison.sentences import state_family
+from ft_harness.comparison.sentences import state_controls, state_family
 from ft_harness.comparison.study import Role
 from ft_harness.report.document import Block, Cell, Paragraph, Table
 from ft_harness.report.score_section import long_table
@@ -14,7 +14,8 @@ from ft_harness.report.view import View, leading
 def forgetting_section(study: Study) -> list[Block]:
     """The deciding metric on tasks that the training should not have harmed."""
     said = (
-        "Tasks that the adapter was not trained on: worse here is what the training cost elsewhere."
+        "Tasks that the adapter was not trained on: worse here is what the training cost "
+        f"elsewhere. {state_controls(study)}"
     )
     return _by_role(study, "control task", said, ("forgetting", "Control tasks"))
 

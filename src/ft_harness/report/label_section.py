@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Study
 from ft_harness.comparison.features import name_of
+from ft_harness.metrics.labels import recalled_label
 from ft_harness.report.cells import count, score
 from ft_harness.report.document import Block, Cell, Paragraph, Table
 from ft_harness.report.view import main_comparisons
@@ -14,11 +15,7 @@ _MANY_LABELS = 12  # a wider matrix is no longer read
 
 def label_names(comparison: Comparison) -> list[str]:
     """Labels of a classification task: those with a recall."""
-    return [
-        row.metric.removeprefix("recall_")
-        for row in comparison.rows
-        if row.metric.startswith("recall_")
-    ]
+    return [label for row in comparison.rows if (label := recalled_label(row.metric))]
 
 
 def label_section(study: Study) -> list[Block]:

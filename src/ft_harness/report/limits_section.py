@@ -20,9 +20,14 @@ _WITHOUT_SPLIT = {
 
 def limits_section(study: Study) -> list[Block]:
     """One sentence for each thing that the study leaves open."""
+    return bullets(state_limits(study))
+
+
+def state_limits(study: Study) -> list[str]:
+    """The sentences; none where nothing was compared."""
     if not study.comparisons:
         return []
-    return bullets([*_by_task(study), *_by_adapter(study), *_of_the_whole(study)])
+    return [*_by_task(study), *_by_adapter(study), *_of_the_whole(study)]
 
 
 def _by_task(study: Study) -> list[str]:
@@ -97,7 +102,8 @@ def _of_the_whole(study: Study) -> list[str]:
         )
     if not any(comparison.role == "control task" for comparison in study.comparisons):
         lines.append(
-            "No control task was scored: what the training cost on other tasks is not known."
+            "No control task was scored: what the training cost on other tasks is not known "
+            "(controls in the recipe)."
         )
     if _samples_answers(study.comparisons):
         lines.append("Answers were sampled once: how much another draw would change is not known.")

@@ -55,7 +55,7 @@ _HOLM = "p (Holm) is adjusted over the deciding rows of a family, as was asked f
 _UNDEFINED = f"A {NONE} is undefined, or not made for this row."
 _CAPTION = (
     "Primary metrics before and after: a dot with its 95 % interval for base and tuned; the dotted "
-    "tick is the majority class"
+    "tick is the majority class, or the best rule without a model"
 )
 Chosen = list[tuple[Comparison, Row]]
 
@@ -347,6 +347,6 @@ def _seed_change(study: Study, repeats: Repeats, subject: str, delta: float) -> 
 def _overall_rows(comparison: Comparison) -> list[Row]:
     """The rows that are not about one label, unless it is the primary metric; the majority class is
     among them."""
-    labels = [label for label in label_names(comparison) if label != "macro"]
-    per_label = {f"{kind}_{label}" for label in labels for kind in ("precision", "recall", "f1")}
+    kinds = ("precision", "recall", "f1")
+    per_label = {f"{kind}_{label}" for label in label_names(comparison) for kind in kinds}
     return [row for row in comparison.rows if row.primary or row.metric not in per_label]

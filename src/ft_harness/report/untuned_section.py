@@ -47,7 +47,8 @@ def state_untuned(study: Study) -> list[str]:
 
 
 def untuned_section(study: Study) -> list[Block]:
-    table = untuned_table(study)
+    """Nothing for a sweep, whose own section has these scores and their differences."""
+    table = None if study.sweep else untuned_table(study)
     return [table, Paragraph(_SAID)] if table else []
 
 

@@ -17,13 +17,11 @@ class View:
         rows: features that lead each line, in this order; those that are missing but vary follow.
         columns: a feature whose values are side by side; None: a line a number.
         metrics: the metrics shown; none: the primary one of each comparison.
-        watched: a metric that is looked at next to the table, and must be one of the study's.
     """
 
     rows: tuple[str, ...] = ()
     columns: str | None = None
     metrics: tuple[str, ...] = ()
-    watched: str | None = None
 
 
 def make_view(rows: str | None, columns: str | None, metrics: str | None) -> View:
@@ -60,15 +58,12 @@ def check_metrics(study: Study, view: View) -> None:
         ConfigError: one is not.
     """
     known = list(dict.fromkeys(row.metric for row in study.rows()))
-    options = dict.fromkeys(view.metrics, "--metrics") | (
-        {view.watched: "--fail-on-regression"} if view.watched else {}
-    )
-    for metric, option in options.items():
+    for metric in view.metrics:
         if metric not in known:
             raise ConfigError(
                 f"no comparison has the metric {metric!r}{suggest(metric, known)}",
                 f"some of {', '.join(known)}",
-                f"correct {option}",
+                "correct --metrics",
             )
 
 

@@ -7,6 +7,7 @@ from ft_harness.stats.power import (
     detectable_effect,
     detectable_mean,
     detectable_share,
+    holm_factor,
     needed_for_mean,
     needed_for_share,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "detectable_mean",
     "detectable_share",
     "holm",
+    "holm_factor",
     "independent_difference",
     "influence",
     "mcnemar_mid_p",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import bdtr
+from scipy.special import bdtr, ndtri
 
 from ft_harness.stats.quantiles import ALPHA, MIN_PAIRS, Z_INTERVAL, Z_POWER
 from ft_harness.stats.units import Array, Counts
@@ -61,6 +61,14 @@ def detectable_effect(differences: Array, n: int, scale: float = 1.0) -> float |
     if math.isinf(scale):
         return by_spread or None
     return min(scale, max(by_spread, scale * _Z * _Z / n))
+
+
+def holm_factor(comparisons: int) -> float:
+    """By how much the smallest difference that is found grows where p is Holm-adjusted over so many
+    comparisons, of which the first step judges each at alpha / comparisons; normal
+    approximation."""
+    quantile = float(ndtri(1 - ALPHA / (2 * max(1, comparisons))))
+    return (quantile + Z_POWER) / _Z
 
 
 def detectable_mean(n: int, spread: Spread) -> float | None:

@@ -3,7 +3,7 @@ distribution."""
 
 from __future__ import annotations
 
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 Interval = tuple[float, float]
 
@@ -17,3 +17,8 @@ def t_interval(degrees: float) -> float:
     """Student's quantile of 0.975; it exceeds the normal one, much so for few degrees of
     freedom."""
     return float(stdtrit(degrees, 1 - ALPHA / 2))
+
+
+def t_probability(t: float, degrees: float) -> float:
+    """Two-sided, that Student's t is this far from 0 by chance."""
+    return float(2 * stdtr(degrees, -abs(t)))

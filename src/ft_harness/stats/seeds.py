@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ft_harness.stats.quantiles import Interval, t_interval
+from ft_harness.stats.quantiles import Interval, t_interval, t_probability
 from ft_harness.stats.units import Array
 
 
@@ -22,12 +22,14 @@ class SeedSpread:
         test_error: standard error of the mean difference from the choice of items, the seeds as
             they are.
         interval: 95 %, for other items and other seeds alike; None where undefined.
+        p: two-sided, of no difference, from the same error as the interval; None where that is 0.
     """
 
     mean: float
     seed_deviation: float
     test_error: float
     interval: Interval | None
+    p: float | None
 
 
 def seed_spread(deltas: Array, influences: Array) -> SeedSpread | None:
@@ -54,12 +56,14 @@ def seed_spread(deltas: Array, influences: Array) -> SeedSpread | None:
     parts = max(of_seeds - of_rest, 0.0) + max(of_units - of_rest, 0.0) + of_rest
     error = math.sqrt(parts / (seeds * units))
     mean = float(deltas.mean())
-    half = error * t_interval(_degrees(of_seeds, of_units, of_rest, seeds, units)) if error else 0.0
+    degrees = _degrees(of_seeds, of_units, of_rest, seeds, units) if error else math.inf
+    half = error * t_interval(degrees)
     return SeedSpread(
         mean=mean,
         seed_deviation=float(deltas.std(ddof=1)),
         test_error=math.sqrt(of_units / (seeds * units)),
         interval=(mean - half, mean + half),
+        p=t_probability(mean / error, degrees) if error else None,
     )
 
 

@@ -1,27 +1,27 @@
-"""Files: the only writer, hashes, strict readers, the redaction of secrets, the escaping of
-strangers' text.
+"""Files: the only writer, hashes, strict readers, locks, the redaction of secrets, the escaping of
+strangers' text, the gate of the terminal.
 
-A file is either the old one or the new one, never half of one; whatever is written passes through
-the redaction. Strict readers and the escaping are imported from their modules.
+A file is either the old one or the new one, never half of one; whatever is written or printed
+passes through the redaction. Strict readers, escaping and gate are imported from their modules.
 """
 
 from ft_harness.storage.hashing import canonical_json, sha256_file, sha256_once, sha256_text
-from ft_harness.storage.redaction import (
-    REDACTED,
-    learn_secrets,
-    redact,
-    redact_values,
-    redacted_output,
-)
+from ft_harness.storage.lock import LOCK_FILE, locked
+from ft_harness.storage.redaction import REDACTED, learn_secrets, redact, redact_values
+from ft_harness.storage.seal import sealed_text, unsealed
 from ft_harness.storage.writing import (
     DROPPED,
     GZIP_LINES,
-    LOCK_FILE,
     append_line,
     append_lines,
+    check_kept,
     drop_folder,
+    find_limit,
     free_bytes,
-    locked,
+    full_disk,
+    is_full,
+    keep_aside,
+    lost_folder,
     problems,
     put_folder,
     remove,
@@ -38,19 +38,26 @@ __all__ = [
     "append_line",
     "append_lines",
     "canonical_json",
+    "check_kept",
     "drop_folder",
+    "find_limit",
     "free_bytes",
+    "full_disk",
+    "is_full",
+    "keep_aside",
     "learn_secrets",
     "locked",
+    "lost_folder",
     "problems",
     "put_folder",
     "redact",
     "redact_values",
-    "redacted_output",
     "remove",
+    "sealed_text",
     "sha256_file",
     "sha256_once",
     "sha256_text",
+    "unsealed",
     "write_bytes",
     "write_gzip_lines",
     "write_text",

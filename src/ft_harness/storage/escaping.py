@@ -1,9 +1,10 @@
-"""Text and tables as Markdown, with nothing in them that a renderer would act on.
+"""The gate of everything that leaves the program: `visible` takes secrets out of a text and shows
+what can't be seen in it.
 
-Names, notes and sample texts come from data, models and strangers. They pass through `inline`,
-`fenced` or `table`, the only places where such text becomes Markdown: it is shown as it is and
-can't become HTML, a link, an image, a mention, a formula or an attribute, in GitHub's renderer or
-in pandoc.
+Names, notes and sample texts come from data, models and strangers. Where they become Markdown they
+pass through `inline`, `fenced` or `table` too: they are shown as they are and can't become HTML, a
+link, an image, a mention, a formula or an attribute, in GitHub's renderer, in pandoc or in one that
+makes links of host names.
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from ft_harness.storage.redaction import redact
+
 _INLINE_LIMIT = 1000
 _FORMULA = re.compile(r"[\s\ufeff'\"]*[=+\-@\t\r]")
-_LIVE = re.compile(r"(?:[@$]|://|www\.)+", re.IGNORECASE)
+# a host name, which many renderers make a link of by its last part (.com, .md, .rs) alone
+_HOST = r"[^\W_](?:[\w-]*\.)+[^\W\d_][^\W_]+"
+_LIVE = re.compile(rf"((?:[@$]|://|www\.|{_HOST})+)", re.IGNORECASE)
 _DOUBLED = re.compile(r"(?<=([-.:]))\1")  # pandoc makes dashes, ellipses and divisions of these
 _ESCAPES = str.maketrans(
     {
@@ -29,6 +34,7 @@ _ESCAPES = str.maketrans(
         **{character: f"\\{character}" for character in "*_[]{}#!~^"},
     }
 )
+_BLANKS = str.maketrans("", "", "\n\t")
 
 
 def _is_shown(character: str) -> bool:
@@ -46,13 +52,24 @@ def _code(character: str) -> str:
     )
 
 
-def visible(text: str, limit: int) -> str:
-    r"""The first `limit` characters; control, bidi and zero-width characters as `\x1b`, `\u202e`; a
-    mark where cut."""
-    shown = "".join(
-        character if _is_shown(character) else _code(character) for character in text[:limit]
+def visible(text: str, limit: int | None = None) -> str:
+    r"""The first `limit` characters (None: all) without secrets; control, bidi and zero-width
+    characters as `\x1b`, `\u202e`; a mark where cut."""
+    text = redact(text)
+    kept = text[:limit]
+    shown = (
+        kept
+        if kept.translate(_BLANKS).isprintable()
+        else "".join(character if _is_shown(character) else _code(character) for character in kept)
     )
-    return shown if len(text) <= limit else f"{shown} … [cut at {limit} of {len(text)} characters]"
+    if limit is None or len(text) <= limit:
+        return shown
+    return f"{shown} … [cut at {limit} of {len(text)} characters]"
+
+
+def one_line(text: str, limit: int | None = None) -> str:
+    r"""`visible` on one line: a line break is shown as `\n`."""
+    return visible(text, limit).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def inline(text: str) -> str:
@@ -60,10 +77,13 @@ def inline(text: str) -> str:
     1000 characters.
 
     Escapes don't stop renderers that look for mentions, addresses and formulas after parsing, so
-    the characters these need (`@`, `$`, `://`, `www.`) appear in code spans of their own.
+    what these look for (`@`, `$`, `://`, `www.`, host names) appears in code spans of its own.
     """
-    escaped = _DOUBLED.sub(r"\\\1", visible(text, _INLINE_LIMIT).translate(_ESCAPES))
-    return _LIVE.sub(r"`\g<0>`", escaped)
+    parts = _LIVE.split(visible(text, _INLINE_LIMIT))
+    return "".join(
+        f"`{part}`" if place % 2 else _DOUBLED.sub(r"\\\1", part.translate(_ESCAPES))
+        for place, part in enumerate(parts)
+    )
 
 
 def fenced(text: str, limit: int) -> str:

@@ -1,87 +1,172 @@
-"""Secrets are removed from everything that is written."""
+"""What a secret is, and its removal from everything that is written or printed.
+
+A secret has a known form (`hf_...`, the user part of a URL), or it is the value of an environment
+variable or setting whose name says so, if the value looks like one: see `looks_secret` and
+docs/decisions/026-secrets.md.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import sys
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import Any, TextIO, cast
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote
 
-_SECRET_NAME = re.compile(
-    r"TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIAL|(?:^|_)(?:PAT|AUTH)(?:_|$)", re.IGNORECASE
+REDACTED = "[redacted]"
+_NAME = (
+    r"(?:TOKEN(?!IZ)|SECRET|PASS(?:WORD|WD|PHRASE)|CREDENTIAL|KEY"
+    r"|(?<![^\W_])(?:PAT|AUTH)(?![^\W_]))"
+)
+_SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
+_PLACE_NAME = re.compile(r"_(?:PATH|FILE|DIR|SOCK|URL)$", re.IGNORECASE)  # where one is kept
+# name=value and "name": "value", as options and JSON in an argument have it
+_ASSIGNED = re.compile(
+    r"""([\w.-]*""" + _NAME + r"""[\w.-]*)["']?\s*[=:]\s*(?:"([^"]+)"|'([^']+)'|([^\s,;&"'{}]+))""",
+    re.IGNORECASE,
 )
 # A token begins a word, or follows a JSON escape like \n. A URL's user part ends where its host's
 # path, its query or a JSON string does, so that nothing but the secret is removed from a JSON text.
-_SECRET_SHAPE = re.compile(
+_FORMS = re.compile(
     r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt]))"
-    r"(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,})"
+    r"(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}"
+    r"|github_pat_\w{20,}|glpat-[\w-]{20,}|xox[abeoprs]-[\w-]{10,}|npm_[A-Za-z0-9]{36}"
+    r"|A(?:KI|SI)A[A-Z0-9]{16}|AIza[\w-]{35}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+)"
     r"""|(?<=://)[^/?#\s:@"'<>\\]+(?::[^/?#\s"'<>\\]*)?(?=@)"""
+    r"""|(?P<named>[?&](?:[\w-]*[_-])?(?:access)?(?:token|secret|password|key|sig|signature|credential)=)[^&\s"'<>\\]+"""
+    r"""|(?P<header>authorization\\?["']?\s*[:=]\s*\\?["']?(?:bearer|basic|token)\s+)[\w.~+/=-]+"""
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
+    re.IGNORECASE | re.DOTALL,
 )
-_SHORTEST_SECRET = 8
-REDACTED = "[redacted]"
+_SHORTEST, _FEWEST_KINDS, _LONG = 8, 4, 16  # characters; different ones; of no plain word
+_WORDS = re.compile(r"[^\W\d_]+(?:[ _.-][^\W\d_]+)*")
+_MARKER = re.compile(r"<.*>|\[.*\]")  # special tokens like <|endoftext|>
+_USER_PART = re.compile(r"""://[^/?#\s:@]*:([^/?#\s@]+)@""")
 _LEARNT: set[str] = set()
+# Fields whose texts are names and hashes of ours, which a secret may happen to be part of.
+_IDENTIFIERS = {
+    "task", "alias", "group", "split", "metric", "primary_metric", "subject", "base_subject",
+    "tuned_subject", "name", "eval_id", "item_key", "key", "check", "status", "verdict", "identity",
+    "fingerprint", "sha256", "seal",
+}  # fmt: skip
+_STRANGERS = {"doc"}  # whose fields have any name
 
 
-def learn_secrets(options: Mapping[str, Any]) -> None:
-    """Remember the values of options whose name says that they are secret, to redact them."""
-    _LEARNT.update(
-        value
-        for name, value in options.items()
-        if isinstance(value, str) and _SECRET_NAME.search(name)
-    )
+@lru_cache(maxsize=4096)
+def says_secret(name: str) -> bool:
+    """Whether a variable or setting of this name holds a secret, and not the place of one."""
+    return bool(_SECRET_NAME.search(name)) and not _PLACE_NAME.search(name)
 
 
-def _known_secrets() -> list[str]:
-    """Values of environment variables and options whose name says that they are secret, as text and
-    in JSON, longest first."""
-    values = [value for name, value in os.environ.items() if _SECRET_NAME.search(name)]
-    known = {value for value in (*values, *_LEARNT) if len(value) >= _SHORTEST_SECRET}
-    known |= {json.dumps(value, ensure_ascii=False)[1:-1] for value in known}
-    return sorted(known, key=len, reverse=True)
+@lru_cache(maxsize=4096)
+def looks_secret(value: str) -> bool:
+    """Whether the value of such a variable is looked for: eight characters, four different ones.
+
+    Words of letters alone with fewer than 16 characters (`sentiment`, `demo_sentiment`), special
+    tokens (`<|endoftext|>`) and paths of this machine are none: they occur where no secret is.
+    """
+    if len(value) < _SHORTEST or len(set(value)) < _FEWEST_KINDS:
+        return False
+    if _MARKER.fullmatch(value) or ("/" in value and os.path.exists(value)):
+        return False
+    return len(value) >= _LONG or not _WORDS.fullmatch(value)
+
+
+def learn_secrets(settings: Any) -> None:
+    """Remember the secrets among settings or arguments: what stands under a name that says so, and
+    after one in a text like `token=...`."""
+    if isinstance(settings, Mapping):
+        for name, value in settings.items():
+            if isinstance(value, str) and says_secret(str(name)):
+                _learn([value])
+            else:
+                learn_secrets(value)
+    elif isinstance(settings, list | tuple):
+        for part in settings:
+            learn_secrets(part)
+    elif isinstance(settings, str):
+        found = _ASSIGNED.findall(settings)
+        _learn("".join(values) for name, *values in found if says_secret(name))
+        _learn(_USER_PART.findall(settings))
+
+
+def _learn(values: Iterable[str]) -> None:
+    _LEARNT.update(filter(looks_secret, values))
+
+
+def _known_secrets() -> frozenset[str]:
+    """What environment variables hold whose name says so, and what was learnt."""
+    named = (os.environ[name] for name in os.environ if says_secret(name))
+    return frozenset([*filter(looks_secret, named), *_LEARNT])
+
+
+@lru_cache(maxsize=16)
+def _spellings(secrets: frozenset[str]) -> list[tuple[str, re.Pattern[str] | None]]:
+    """Each secret as text, in JSON and in a URL, longest first; one of digits with the pattern by
+    which it is no part of another number."""
+    written = {
+        spelt
+        for secret in secrets
+        for spelt in (
+            secret,
+            json.dumps(secret)[1:-1],
+            json.dumps(secret, ensure_ascii=False)[1:-1],
+            quote(secret, safe=""),
+        )
+    }
+    return [
+        (text, re.compile(rf"(?<![\d.]){text}(?![\d.])") if text.isdecimal() else None)
+        for text in sorted(written, key=len, reverse=True)
+    ]
 
 
 def redact(text: str) -> str:
-    """The text without any secret known to this process or shaped like a token."""
-    for secret in _known_secrets():
-        text = text.replace(secret, REDACTED)
-    return _SECRET_SHAPE.sub(REDACTED, text)
+    """The text without any secret known to this process or of a known form."""
+    for secret, alone in _spellings(_known_secrets()):
+        if secret in text:
+            text = alone.sub(REDACTED, text) if alone else text.replace(secret, REDACTED)
+    return _FORMS.sub(_keep_name, text)
 
 
-def redact_values(value: Any, names: Collection[str] = ()) -> Any:
-    """The same structure, secrets taken out of its texts.
+def _keep_name(found: re.Match[str]) -> str:
+    return f"{found['named'] or found['header'] or ''}{REDACTED}"
 
-    Keys and numbers stay, and so do the texts that are one of `names`: an identifier that a secret
-    happens to be part of is none.
-    """
+
+def redact_values(value: Any, identifiers: Iterable[str] = frozenset(_IDENTIFIERS)) -> Any:
+    """The same structure, secrets taken out of its texts; keys, numbers and texts under the names
+    of `identifiers` stay."""
     if isinstance(value, str):
-        return value if value in names else redact(value)
+        return redact(value)
     if isinstance(value, Mapping):
-        return {key: redact_values(part, names) for key, part in value.items()}
+        return {key: _redact_field(str(key), part, identifiers) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(redact_values(part, names) for part in value)
+        return type(value)(redact_values(part, identifiers) for part in value)
     return value
 
 
-class _RedactedStream:
-    """A text stream that writes without secrets, and is the other one in all else."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        self._stream.write(redact(text))
-        return len(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+def _redact_field(name: str, value: Any, identifiers: Iterable[str]) -> Any:
+    if name in _STRANGERS:
+        return redact_values(value, ())
+    named = isinstance(value, str) and (name in identifiers or name.endswith("_hash"))
+    return value if named and identifiers else redact_values(value, identifiers)
 
 
-@contextmanager
-def redacted_output() -> Iterator[None]:
-    """What is printed within it, and logged by handlers made within it, has no secrets."""
-    out, err = (cast(TextIO, _RedactedStream(stream)) for stream in (sys.stdout, sys.stderr))
-    with redirect_stdout(out), redirect_stderr(err):
-        yield
+def redact_json(text: str) -> str:
+    """A JSON text, secrets taken out of its values as by `redact_values`; unchanged where it has
+    none."""
+    if redact(text) == text:
+        return text
+    try:
+        value = redact_values(json.loads(text))
+    except ValueError:
+        return redact(text)
+    several = "\n" in text.strip()
+    shown = json.dumps(
+        value,
+        ensure_ascii=False,
+        indent=2 if several else None,
+        separators=None if several else (",", ":"),
+    )
+    return shown + text[len(text.rstrip()) :]

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from ft_harness.errors import FtHarnessError, InputError
+from ft_harness.storage.redaction import learn_secrets
 
 KeyPath = tuple[str, ...]
 LARGEST_FILE = 1_000_000  # bytes
@@ -133,6 +134,7 @@ def read_yaml(
         text = path.read_text(encoding="utf-8")
         _check_bounds(text)
         content, lines = parse_yaml(text)
+        learn_secrets(content)
     except (OSError, UnicodeDecodeError) as error:
         raise error_type(
             f"{path}: can't be read ({error})", "a UTF-8 YAML file", "check the path"

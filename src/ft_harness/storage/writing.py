@@ -1,8 +1,7 @@
-"""The only place that opens result files for writing: atomic replace, checked append, locks, write
-probe.
+"""The only place that opens result files for writing: atomic replace, checked append, write probe.
 
 A file is either the old one or the new one, never half of one. Everything written passes through
-the redaction of secrets, and JSON never holds NaN.
+the redaction of secrets: of JSON (`.json`, `.jsonl`) its values, of other files the whole text.
 """
 
 from __future__ import annotations
@@ -11,11 +10,13 @@ import errno
 import fcntl
 import gzip
 import os
+import re
+import resource
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from datetime import datetime
+import time
+from collections.abc import Iterable
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -23,16 +24,23 @@ from typing import BinaryIO
 from ft_harness.errors import (
     ConfigError,
     FtHarnessError,
-    InputError,
     ResourceError,
     StorageLostError,
+    first_line,
 )
-from ft_harness.storage.redaction import redact
+from ft_harness.storage.hashing import sha256_text
+from ft_harness.storage.redaction import redact, redact_json
 
-LOCK_FILE = ".lock"
 GZIP_LINES = 1000  # of a member
 DROPPED = ".dropped-"  # before the name of a folder that is being deleted
 _BLOCK_BYTES = 1 << 16
+_PROBE_BYTES = 1 << 20
+# disk, quota, and the largest file that a process may write (ulimit -f)
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_OS_ERROR = re.compile(r"os error (\d+)")  # as safetensors' messages end
+_MACHINE = sha256_text(os.uname().nodename)[:8]
+_UNFINISHED = re.compile(r"\..*\.(?P<machine>[0-9a-f]{8})-(?P<pid>\d+)\.tmp")
+_OLD = 24 * 3600  # seconds, after which another machine's unfinished file is taken for left over
 MIN_FREE_BYTES = 200_000_000  # an adapter with its checkpoints, and the samples of its evaluations
 
 
@@ -43,7 +51,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         ResourceError: the disk is full.
         StorageLostError: the folder can't be written any more.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    unfinished = path.with_name(f".{path.name}.{_MACHINE}-{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with unfinished.open("wb") as handle:
@@ -58,33 +66,103 @@ def write_bytes(path: Path, content: bytes) -> None:
             unfinished.unlink()
 
 
-def _emergency_copy(path: Path, content: bytes) -> str:
-    """Keep what can't be written where it belongs in a new temporary folder; names the copy."""
+def keep_aside(name: str, content: bytes) -> str | None:
+    """Write a file into a new temporary folder; its path, None where that can't be done either."""
     try:
-        copy = Path(tempfile.mkdtemp(prefix="ft-harness-")) / path.name
+        copy = Path(tempfile.mkdtemp(prefix="ft-harness-")) / name
         copy.write_bytes(content)
     except OSError:
-        return "no emergency copy could be written either"
-    return f"emergency copy in {copy}"
+        return None
+    return str(copy)
 
 
-def _write_failure(path: Path, error: OSError, content: bytes) -> ResourceError | StorageLostError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ResourceError(
-            f"{path}: the disk is full",
-            "room for the results",
-            "free space, then run the same command again",
-        )
+def is_full(error: BaseException) -> bool:
+    """Whether disk, quota or the limit of a file's size kept something from being written; the
+    system says so by a number, libraries in their messages."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _FULL
+    said = str(error)
+    found = _OS_ERROR.search(said)
+    return "no space left" in said.lower() or (found is not None and int(found[1]) in _FULL)
+
+
+def full_disk(place: Path | str, error: BaseException) -> ResourceError:
+    """The error of what `is_full`."""
+    reason = (
+        "a file may not become that large: see ulimit -f"
+        if (isinstance(error, OSError) and error.errno == errno.EFBIG) or "too large" in str(error)
+        else "the disk is full"
+    )
+    return ResourceError(
+        f"{place}: {reason}",
+        "room for the results",
+        "free space, then run the same command again",
+    )
+
+
+def find_limit(folder: Path) -> OSError | None:
+    """What keeps even a small file from being written in a folder, disk or quota, or the limit of
+    this process; None: nothing. For the faults of libraries that don't say."""
+    if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
+        return OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    probe = folder / f".probe.{_MACHINE}-{os.getpid()}.tmp"
+    try:
+        probe.write_bytes(bytes(_PROBE_BYTES))
+    except OSError as error:
+        return error if is_full(error) else None
+    finally:
+        with suppress(OSError):
+            probe.unlink()
+    return None
+
+
+def lost_folder(
+    place: Path | str, error: BaseException, copy: str | None, of: str = ""
+) -> StorageLostError:
+    """The error of an output folder that can't be written any more; `copy`: where what was to be
+    written is kept, None: nowhere."""
+    reason = getattr(error, "strerror", None) or first_line(error)
+    kept = f"emergency copy{of} in {copy}" if copy else "no emergency copy could be written either"
     return StorageLostError(
-        f"{path}: can't be written ({error.strerror}); {_emergency_copy(path, content)}",
+        f"{place}: can't be written ({reason}); {kept}",
         "the output folder to stay writable during the run",
         "restore the folder, then run the same command again; finished evaluations are kept",
     )
 
 
+def _write_failure(path: Path, error: OSError, content: bytes) -> ResourceError | StorageLostError:
+    if is_full(error):
+        return full_disk(path, error)
+    return lost_folder(path, error, keep_aside(path.name, content))
+
+
+def check_kept(paths: Iterable[Path]) -> None:
+    """Refuse to go on where files that this run has saved are gone.
+
+    Raises:
+        StorageLostError: with the first of them.
+    """
+    gone = [path for path in paths if not path.is_file()]
+    if gone:
+        more = f" (and {len(gone) - 1} more)" if len(gone) > 1 else ""
+        raise StorageLostError(
+            f"{gone[0]}{more}: saved by this run and removed since",
+            "the output folders to stay as they are during the run",
+            "run the same command again: what is missing is made again, all else is reused",
+        )
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace a text file atomically, secrets redacted."""
-    write_bytes(path, redact(text).encode("utf-8"))
+    clean = {".json": redact_json, ".jsonl": _redact_lines}.get(path.suffix, redact)
+    write_bytes(path, clean(text).encode("utf-8"))
+
+
+def _redact_lines(text: str) -> str:
+    """JSON on each line, secrets taken out of its values."""
+    if redact(text) == text:
+        return text
+    return "\n".join(map(redact_json, text.split("\n")))
 
 
 def remove(path: Path) -> None:
@@ -104,7 +182,7 @@ def remove(path: Path) -> None:
 
 
 def write_gzip_lines(path: Path, lines: Iterable[str]) -> None:
-    """Replace a gzipped text file atomically; same lines, same bytes.
+    """Replace a gzipped file of JSON lines atomically; same lines, same bytes.
 
     Every 1,000 lines are a gzip member of their own, so that a line can be read without all before
     it; any program reads the file as a whole.
@@ -112,18 +190,19 @@ def write_gzip_lines(path: Path, lines: Iterable[str]) -> None:
     every = iter(lines)
     parts = iter(lambda: "".join(f"{line}\n" for line in islice(every, GZIP_LINES)), "")
     members = [
-        gzip.compress(redact(part).encode("utf-8"), compresslevel=6, mtime=0) for part in parts
+        gzip.compress(_redact_lines(part).encode("utf-8"), compresslevel=6, mtime=0)
+        for part in parts
     ]
     write_bytes(path, b"".join(members) or gzip.compress(b"", mtime=0))
 
 
 def append_lines(path: Path, lines: Iterable[str]) -> None:
-    """Append lines, in one write, and wait until they are on disk; other processes may append to
-    the same file.
+    """Append lines of JSON, in one write, and wait until they are on disk; other processes may
+    append to the same file.
 
     An unfinished last line, which a killed process left, is cut off first.
     """
-    content = redact("".join(f"{line}\n" for line in lines)).encode()
+    content = _redact_lines("".join(f"{line}\n" for line in lines)).encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as handle:
@@ -193,11 +272,36 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
+def sweep(folder: Path) -> None:
+    """Delete unfinished files in and below a folder that processes left which are no more."""
+    for path in folder.rglob(".*.tmp"):
+        found = _UNFINISHED.fullmatch(path.name)
+        if found is None:
+            continue
+        with suppress(OSError):
+            here = found["machine"] == _MACHINE
+            old = time.time() - path.stat().st_mtime > _OLD
+            if old or (here and _is_dead(int(found["pid"]))):
+                path.unlink()
+
+
+def _is_dead(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:  # another user's
+        pass
+    return False
+
+
 def problems(folder: Path) -> list[FtHarnessError]:
-    """The fault that keeps a folder from being written to, if there is one; probed by writing."""
-    probe = folder / f".probe.{os.getpid()}"
+    """The fault that keeps a folder from being written to, if there is one; probed by writing.
+    What killed processes left unfinished in it is deleted."""
+    probe = folder / f".probe.{_MACHINE}-{os.getpid()}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
         probe.write_bytes(b"probe")
         probe.unlink()
     except OSError as error:
@@ -219,37 +323,3 @@ def problems(folder: Path) -> list[FtHarnessError]:
             )
         ]
     return []
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[str | None]:
-    """Hold a folder for this process; the lock of a process that died is free.
-
-    Yields:
-        The process that held it, and since when, if it died without giving it back; else None.
-
-    Raises:
-        InputError: another running process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / LOCK_FILE
-    with path.open("a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            holder = lock.read().strip() or "another"
-            raise InputError(
-                f"{folder}: in use by process {holder}",
-                "one run per folder",
-                "wait for it, or use --name or --out",
-            ) from error
-        lock.seek(0)
-        died = lock.read().strip() or None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()} since {datetime.now():%Y-%m-%d %H:%M:%S}")
-        lock.flush()
-        try:
-            yield died
-        finally:
-            path.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 from lm_eval.api.instance import Instance
@@ -91,9 +91,10 @@ class _Row(NamedTuple):
         )
 
 
-def _gold_request(
-    task: ConfigurableTask, doc: dict[str, Any], prompt: str, form: PromptForm
+def _request(
+    task: ConfigurableTask, doc: dict[str, Any], prompt: str, form: PromptForm, *, right: bool
 ) -> Instance:
+    """What lm-eval scores of the right answer, or of the other one of two."""
     requests = task.construct_requests(
         doc,
         prompt,
@@ -103,10 +104,17 @@ def _gold_request(
     )
     if not isinstance(requests, list):
         return requests
-    return requests[answer_index(task, doc)]
+    index = answer_index(task, doc)
+    if not right and len(requests) != 2:
+        raise InputError(
+            f"{task.config.task}: a row has {len(requests)} choices",
+            "two where pairs are learnt: the right one and the wrong one",
+            "set train.objective: answer, or take another task",
+        )
+    return requests[index if right else 1 - index]
 
 
-def _row(task: ConfigurableTask, doc: dict[str, Any], form: PromptForm) -> _Row:
+def _row(task: ConfigurableTask, doc: dict[str, Any], form: PromptForm, *, right: bool) -> _Row:
     prompt = prompt_of(task, doc, form)
     if prompt != prompt.rstrip() and not form.apply_chat_template:
         raise InputError(
@@ -116,7 +124,7 @@ def _row(task: ConfigurableTask, doc: dict[str, Any], form: PromptForm) -> _Row:
         )
     if task.OUTPUT_TYPE == "generate_until":
         return _Row(prompt, f"{form.delimiter(task)}{answer_text(task, doc)}", None)
-    request = _gold_request(task, doc, prompt, form)
+    request = _request(task, doc, prompt, form, right=right)
     return _Row(prompt, request.args[1], request)
 
 
@@ -214,6 +222,7 @@ def build_examples(
     *,
     eos: bool,
     form: PromptForm = PLAIN,
+    right: bool = True,
 ) -> list[Example]:
     """One training row for each doc; equal prompts with equal answers share one.
 
@@ -222,6 +231,7 @@ def build_examples(
 
     Args:
         eos: put EOS (a chat model: what closes its turn) behind the answer and train it.
+        right: the right answers; else the wrong ones of tasks with two choices.
 
     Raises:
         InputError: a plain prompt ends in white space, tokens merge at the boundary, BOS or EOS
@@ -234,7 +244,7 @@ def build_examples(
     examples: list[Example] = []
     with compiled_templates():
         for batch in _batches(tqdm(docs, desc="Building examples")):
-            rows = [_row(task, doc, form) for doc in batch]
+            rows = [_row(task, doc, form, right=right) for doc in batch]
             fresh = {row[:2]: row for row in rows if row[:2] not in known}
             for key, (context, answer) in zip(
                 fresh, _encode(task, list(fresh.values()), encoder), strict=True
@@ -300,7 +310,12 @@ def describe_examples(examples: Sequence[Example], eos: bool) -> str:
     )
 
 
-def cut_notice(examples: Sequence[Example]) -> Notice | None:
+class _Cut(Protocol):
+    @property
+    def truncated(self) -> bool: ...
+
+
+def cut_notice(examples: Sequence[_Cut]) -> Notice | None:
     """A notice where many prompts are cut."""
     cut = sum(example.truncated for example in examples)
     if cut / len(examples) <= _CUT_SHARE:

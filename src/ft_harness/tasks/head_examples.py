@@ -33,6 +33,11 @@ class HeadExample(NamedTuple):
         return self.row.ids
 
     @property
+    def trained_tokens(self) -> int:
+        """One label, which stands for a token."""
+        return 1
+
+    @property
     def truncated(self) -> bool:
         return self.row.truncated
 

@@ -157,10 +157,18 @@ def load_task_over(definition: TaskDefinition, split: Split, doc: dict[str, Any]
         return _build(_split_configuration(config, definition.name, split), definition.name)
 
 
-def training_problems(task: ConfigurableTask) -> list[InputError]:
-    """Why a task can't be trained on, if it can't."""
+def training_problems(task: ConfigurableTask, objective: str = "answer") -> list[InputError]:
+    """Why a task can't be trained on, if it can't.
+
+    Args:
+        objective: as `train.objective`.
+    """
     reasons: list[str] = []
-    if task.OUTPUT_TYPE not in _OUTPUT_TYPES:
+    if objective == "preference" and task.OUTPUT_TYPE != "multiple_choice":
+        reasons.append(
+            f"its output_type is {task.OUTPUT_TYPE}, and pairs are two choices of multiple_choice"
+        )
+    elif task.OUTPUT_TYPE not in _OUTPUT_TYPES:
         reasons.append(f"its output_type is {task.OUTPUT_TYPE}")
     if task.multiple_input:
         reasons.append("its choices are whole prompts, not answers")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from lm_eval.api.task import ConfigurableTask
 from tqdm import tqdm
 
+from ft_harness.data.answer_pairs import CHOSEN, REJECTED
 from ft_harness.data.files import Split
 from ft_harness.data.overlap import plain
 from ft_harness.errors import FtHarnessError, InputError, Notice, suggest
@@ -26,6 +27,7 @@ _LISTED = 5  # places that a notice names
 _SHOWN = 60
 _MOST_UNREADABLE = 100  # rows; a template that suits none would fail as often as there are rows
 _BRACES = re.compile(r"(?<![{%#])\{\s*(\w+)\s*\}(?!\})")
+_ONE_SIDED = 0.9  # share of pairs from which the lengths of their answers say it all
 _TEMPLATES = ("doc_to_text", "doc_to_target", "doc_to_choice")
 
 
@@ -114,6 +116,7 @@ class SplitCheck:
         self._bad_choices: defaultdict[str, list[int]] = defaultdict(list)
         self._counts: defaultdict[int, list[int]] = defaultdict(list)
         self._trimmed: list[int] = []
+        self._lengths: Counter[str] = Counter()  # of pairs: which answer is the longer one
         self._unreadable: list[FtHarnessError] = []
 
     def read(self, form: PromptForm) -> Findings:
@@ -153,6 +156,10 @@ class SplitCheck:
         written = doc.get(source) if isinstance(source, str) else None
         if isinstance(written, str) and written != written.strip():
             self._trimmed.append(row)
+        if CHOSEN in doc and REJECTED in doc:
+            sizes = len(doc[CHOSEN]), len(doc[REJECTED])
+            longer = CHOSEN if sizes[0] > sizes[1] else REJECTED if sizes[1] > sizes[0] else "tie"
+            self._lengths[longer] += 1
         if self._privacy and self.split == "train":
             for kind in find_private(f"{prompt}\n{answer}"):
                 self._private[kind].append(row)
@@ -245,6 +252,16 @@ class SplitCheck:
                     "nothing to do, or trim them in the data",
                 )
             )
+        for which in (CHOSEN, REJECTED):
+            if (longer := self._lengths[which]) >= _ONE_SIDED * rows:
+                found.append(
+                    Notice(
+                        f"the {which} answer is the longer one in {longer} of {rows} {split} rows "
+                        f"({longer / rows:.1%})",
+                        "balance the lengths, or read the report's row 'longer answer wins': a "
+                        "model may learn nothing else",
+                    )
+                )
         if len(self._counts) > 1:
             usual = max(self._counts, key=lambda count: len(self._counts[count]))
             other = sorted(row for n, at in self._counts.items() if n != usual for row in at)

@@ -3,7 +3,7 @@
 `train` takes a `TrainingPlan` (recipe, base, data); `loop` has the steps.
 """
 
-from ft_harness.tasks.head_examples import HeadExample, build_head_examples, describe_head_examples
+from ft_harness.tasks.head_examples import build_head_examples, describe_head_examples
 from ft_harness.training.checkpoints import check_unfinished
 from ft_harness.training.distributed import sharding_problems
 from ft_harness.training.forecast import (
@@ -22,7 +22,13 @@ from ft_harness.training.hyperparameters import (
 )
 from ft_harness.training.lineage import parent_of, parent_problems
 from ft_harness.training.monitoring import tracker_problems
-from ft_harness.training.plan import TrainingPlan, TrainingSet, build_training_set, finished_card
+from ft_harness.training.plan import (
+    Rows,
+    TrainingPlan,
+    TrainingSet,
+    build_training_set,
+    finished_card,
+)
 from ft_harness.training.run import train
 from ft_harness.training.validation import EpochScorer
 
@@ -30,7 +36,7 @@ __all__ = [
     "Alternative",
     "EpochScorer",
     "Forecast",
-    "HeadExample",
+    "Rows",
     "TrainingPlan",
     "TrainingSet",
     "Work",

@@ -15,6 +15,8 @@ from ft_harness.errors import InputError, first_line
 from ft_harness.models.adapters import lora_config, put_back, remember
 from ft_harness.models.base_model import BaseModel
 from ft_harness.recipe import Recipe
+from ft_harness.records.adapter_files import CONFIG_FILE, MODEL_CONFIG_FILE
+from ft_harness.storage import redact, write_text
 from ft_harness.training.hyperparameters import ALL, CHECKPOINTING, not_float32, trained_of_base
 from ft_harness.training.numerics import compute_in_base_dtype, quick_attention
 
@@ -100,6 +102,7 @@ def write_weights(model: Any, folder: Path) -> None:
         )  # PEFT's empty model card, with a path of this machine
     else:
         model.save_pretrained(folder, max_shard_size="1000GB")
+    _redact_settings(folder)
 
 
 def save_weights(model: Any, base: BaseModel, folder: Path) -> None:
@@ -107,3 +110,12 @@ def save_weights(model: Any, base: BaseModel, folder: Path) -> None:
     write_weights(model, folder)
     if model is base.model:
         base.tokenizer.save_pretrained(folder)
+        _redact_settings(folder)
+
+
+def _redact_settings(folder: Path) -> None:
+    """What PEFT and transformers write names the base by its path or hub id."""
+    for name in (CONFIG_FILE, MODEL_CONFIG_FILE, "tokenizer_config.json"):
+        path = folder / name
+        if path.is_file() and redact(text := path.read_text(encoding="utf-8")) != text:
+            write_text(path, text)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from safetensors import SafetensorError
 
 from ft_harness import processes
 from ft_harness.errors import (
@@ -22,7 +23,6 @@ from ft_harness.errors import (
     InputError,
     NonFiniteError,
     ResourceError,
-    StorageLostError,
 )
 from ft_harness.models.adapters import HISTORY_FILE, read_history
 from ft_harness.recipe import differences
@@ -32,8 +32,12 @@ from ft_harness.storage import (
     append_line,
     canonical_json,
     drop_folder,
-    free_bytes,
+    find_limit,
+    full_disk,
+    is_full,
+    lost_folder,
     put_folder,
+    redact_values,
     sha256_file,
     sha256_text,
     write_text,
@@ -48,7 +52,6 @@ MANIFEST_FILE = "MANIFEST.json"
 MICRO_BATCH = "micro_batch"  # the setting that changes where memory runs out
 _PREFIX = "checkpoint-"
 _UNFINISHED = ".unfinished"  # where a checkpoint is written
-_LITTLE = 1 << 20  # bytes that are free on a disk that is called full
 
 logger = logging.getLogger(__name__)
 
@@ -223,32 +226,27 @@ class CheckpointFolder:
             yield
         except FtHarnessError:
             raise
-        except Exception as error:
+        except (OSError, RuntimeError, SafetensorError) as error:
             # the system, torch and safetensors have one each for a write that fails
-            if self._disk_is_full(error):
-                raise ResourceError(
-                    f"{self.path}: the disk is full, the checkpoint was not saved",
-                    "room for a checkpoint",
-                    "free space; then run the same command again",
-                ) from error
-            if not isinstance(error, OSError):
-                raise
-            copy = tempfile.mkdtemp(prefix="ft-harness-")
-            rescue(copy)
-            raise StorageLostError(
-                f"{self.path}: can't be written ({error.strerror}); "
-                f"emergency copy of the weights in {copy}",
-                "the adapter's folder to stay writable during the run",
-                "restore the folder, then run the same command again",
-            ) from error
+            # torch says nothing of why, and keeps what it could not write
+            reason = error if is_full(error) else find_limit(self.path)
+            if reason is not None:
+                full = full_disk(self.path, reason)
+                what = f"{full.what}, the checkpoint was not saved"
+                raise ResourceError(what, "room for a checkpoint", full.action) from error
+            raise lost_folder(self.path, error, _rescue(rescue), " of the weights") from error
         finally:
             shutil.rmtree(self.unfinished, ignore_errors=True)
 
-    def _disk_is_full(self, error: Exception) -> bool:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        said = str(error).lower()
-        return "no space left" in said or (self.path.is_dir() and free_bytes(self.path) < _LITTLE)
+
+def _rescue(save: Callable[[str], None]) -> str | None:
+    """Where the weights are kept in place of a folder that is lost; None: nowhere."""
+    try:
+        copy = tempfile.mkdtemp(prefix="ft-harness-")
+        save(copy)
+    except (OSError, RuntimeError, SafetensorError):
+        return None
+    return copy
 
 
 def found_in(path: Path) -> list[Path]:
@@ -277,7 +275,8 @@ def check_unfinished(plan: TrainingPlan, folder: Path) -> None:
     stored = _read_plan(path)
     if stored is None or not found_in(path):
         return
-    found = differences(stored["identity"], json.loads(canonical_json(plan.identity())))
+    identity = redact_values(json.loads(canonical_json(plan.identity())))
+    found = differences(stored["identity"], identity)
     if found:
         raise InputError(
             f"{path}: the unfinished training there differs ({'; '.join(found)})",

@@ -53,9 +53,8 @@ def rows_of(batches: Sequence[Batch], examples: Sequence[Any]) -> list[int]:
     found: list[int] = []
     for batch in batches:
         marks = batch.get("attention_mask")
-        for place, ids in enumerate(batch["input_ids"].tolist()):
-            width = int(marks[place].sum()) if marks is not None else len(ids)
-            row = tuple(ids[:width])
+        for place, ids in enumerate(batch["input_ids"]):
+            row = tuple(ids[marks[place].bool()].tolist() if marks is not None else ids.tolist())
             found += [numbers[row]] if row in numbers else []
     return sorted(found)
 
@@ -212,7 +211,7 @@ class MicroBatches:
                 losses.append(loss)
                 continue
             before.restore()
-            rows, width = part["input_ids"].shape
+            rows, width = count_rows(part), part["input_ids"].shape[-1]
             if rows == 1:
                 raise out_of_memory(f"a single row of {width} tokens")
             self.limit = (rows + 1) // 2

@@ -14,7 +14,8 @@ from transformers.training_args import OptimizerNames
 
 from ft_harness.errors import FtHarnessError, InputError, first_line, suggest
 from ft_harness.models.adapters import dora_problems
-from ft_harness.models.base_model import empty_model, load_config, stored_dtype
+from ft_harness.models.base_model import empty_model, load_config
+from ft_harness.models.number_formats import stored_dtype
 from ft_harness.recipe import AdapterSection, Recipe, TrainSection
 from ft_harness.recipe.train_section import STEERED_SCHEDULERS
 from ft_harness.training.checkpoints import MANIFEST_FILE

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import math
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -58,7 +58,8 @@ from ft_harness.training.numerics import (
 from ft_harness.training.objectives import Objective
 from ft_harness.training.plan import TrainingPlan
 from ft_harness.training.progress import PROGRESS_FILE, Progress, not_this_training, read_progress
-from ft_harness.training.validation import EpochScorer, Scores, validation_loss
+from ft_harness.training.reference import write_references
+from ft_harness.training.validation import EpochScorer, Scores, measure_validation
 
 OPTIMIZER_FILE, SCHEDULE_FILE, RANDOM_FILE = "optimizer.pt", "scheduler.pt", "rng_state.pth"
 # of Adam and its kin, by PyTorch's and bitsandbytes' names: one number a parameter
@@ -178,13 +179,14 @@ class Loop:
         self.monitor.log(HistoryEntry(step=step, epoch=self._epoch(), **numbers))
         self._close_step(evaluate=self._is_evaluation_due(), save=self._is_checkpoint_due())
 
-    def _count(self, batches: list[Batch]) -> list[int]:
-        """[targets, tokens] of a step, of all processes."""
-        targets = sum(map(self.objective.count, batches))
+    def _count(self, batches: list[Batch]) -> tuple[list[int], int]:
+        """(targets of each kind, tokens) of a step, of all processes."""
+        targets = [sum(kind) for kind in zip(*map(self.objective.count, batches), strict=True)]
         tokens = sum(int(batch["attention_mask"].sum()) for batch in batches)
-        return sum_counts([targets, tokens], self.accelerator.device)
+        *summed, read = sum_counts([*targets, tokens], self.accelerator.device)
+        return summed, read
 
-    def learn(self, batch: Batch, targets: int, turn: int) -> torch.Tensor:
+    def learn(self, batch: Batch, targets: Sequence[int], turn: int) -> torch.Tensor:
         """Add a batch's gradients to those of the step; its part of the step's loss.
 
         Args:
@@ -197,7 +199,7 @@ class Loop:
             return gradients_of(dict(batch))
         return self.micro_batches.compute(batch, gradients_of, self.trained, self._note_smaller)
 
-    def _add_gradients_of(self, part: Batch, targets: int) -> torch.Tensor:
+    def _add_gradients_of(self, part: Batch, targets: Sequence[int]) -> torch.Tensor:
         """Forward and backward of rows that are computed at once."""
         with autocast(self.plan.base):
             loss = self.objective.mean_loss(self.model, part, targets)
@@ -293,10 +295,13 @@ class Loop:
         """The loss, and the task's metrics where they are asked for; nothing else is changed."""
         rows = self.plan.data.validation
         with undisturbed(self.model):
-            loss = validation_loss(self.plan.base, self.model, self.objective, rows, self.share)
+            loss, scores = measure_validation(
+                self.plan.base, self.model, self.objective, rows, self.share
+            )
             if not math.isfinite(loss):
                 raise not_finite("validation loss", self.progress.step, self._rate())
-            return loss, self.scorer.measure(self.model) if self.scorer else None
+            scores |= self.scorer.measure(self.model) if self.scorer else {}
+            return loss, scores or None
 
     # --- checkpoints ----------------------------------------------------------------------------
 
@@ -313,6 +318,7 @@ class Loop:
                 torch.save(self.optimizer.state_dict(), folder / OPTIMIZER_FILE)
                 torch.save(self.schedule.state_dict(), folder / SCHEDULE_FILE)
                 torch.save(generators, folder / RANDOM_FILE)
+                write_references(self.plan, folder)
                 write_text(folder / PROGRESS_FILE, self.progress.model_dump_json(indent=2) + "\n")
                 self.checkpoints.put(step, self.progress.best_step)
         self.accelerator.wait_for_everyone()

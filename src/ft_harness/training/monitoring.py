@@ -19,12 +19,11 @@ from accelerate.tracking import TensorBoardTracker, TrackioTracker, WandBTracker
 from tqdm.auto import tqdm
 
 from ft_harness import processes
-from ft_harness.errors import FtHarnessError, InputError
+from ft_harness.errors import FtHarnessError, InputError, first_line
 from ft_harness.models.adapters import HISTORY_FILE
 from ft_harness.recipe import Recipe
 from ft_harness.records import HistoryEntry
-from ft_harness.storage import append_line
-from ft_harness.storage.redaction import redact
+from ft_harness.storage import append_line, redact_values
 
 logger = logging.getLogger(__name__)
 
@@ -102,15 +101,15 @@ def shown_config(recipe: Recipe, name: str) -> dict[str, Any]:
     train = recipe.train.model_dump(mode="json")
     if recipe.train.continue_from:
         train["continue_from"] = Path(recipe.train.continue_from).name
-    shown = {
+    shown: dict[str, Any] = {
         "name": name,
         "task": recipe.task.name,
         "model": Path(recipe.model.pretrained).name,
         "adapter": recipe.adapter.model_dump(mode="json"),
         "train": train,
     }
-    plain: dict[str, Any] = json.loads(redact(json.dumps(shown)))
-    return plain
+    redacted: dict[str, Any] = redact_values(shown)
+    return redacted
 
 
 class Tracker:
@@ -160,7 +159,7 @@ class Tracker:
                 act()
         except Exception as error:  # a tracker may raise anything
             self._inner = None
-            reason = redact(str(error))
+            reason = first_line(error)
             logger.warning("%s %s (%s); history.jsonl holds everything", self._name, failed, reason)
 
 

@@ -15,7 +15,8 @@ import torch
 from peft.tuners.lora.layer import Linear, LoraVariant
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from ft_harness.models.base_model import SIXTEEN_BITS, BaseModel
+from ft_harness.models.base_model import BaseModel
+from ft_harness.models.number_formats import SIXTEEN_BITS
 
 _ADAPTER = "default"  # PEFT's name of the only adapter
 _SHORT = 256  # tokens; from here on PyTorch's kernel is as quick in bfloat16 (decision 016)

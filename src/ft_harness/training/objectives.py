@@ -1,64 +1,86 @@
-"""What is learnt: how rows become a batch, and the loss over a batch's targets; answers or a head's
-labels."""
+"""What is learnt: how rows become a batch, and the loss over a batch's targets; answers, a head's
+labels, or pairs of answers of which the chosen one is to become the likelier."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn.functional import logsigmoid
 
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.heads import Head, HeadInput, make_batch
+from ft_harness.recipe import PreferenceSection
 from ft_harness.tasks.examples import Example
 from ft_harness.tasks.head_examples import HeadExample
+from ft_harness.tasks.pair_examples import PairExample
 
 Batch = dict[str, Any]
+Likelihoods = Callable[[Any, Batch, torch.Tensor], torch.Tensor]
+_REWARDS = ("implicit_reward_acc", "reward_margin")  # of pairs
 
 
 class Objective(NamedTuple):
     """One kind of training.
 
     Attributes:
-        collate: rows -> a batch of tensors [B, T], with `labels`; no rows -> one padding token
+        collate: rows -> a batch of tensors [B, ...], with `labels`; no rows -> one padding token
             without a target.
-        summed_loss: (model, batch without labels, labels) -> the loss, summed over the batch's
-            targets.
-        count: targets of a batch: tokens that carry loss, or rows with a label.
+        sums: (model, batch without labels, labels) -> [K + M]: K parts of the loss, each summed
+            over its own kind of target, and the scores, summed over the first kind.
+        count: targets of a batch, of each of the K kinds: tokens that carry loss, rows with a
+            label, pairs.
+        scores: names of the M scores, which only evaluations look at.
     """
 
     collate: Callable[[Sequence[Any]], Batch]
-    summed_loss: Callable[[Any, Batch, Any], torch.Tensor]
-    count: Callable[[Batch], int]
+    sums: Callable[[Any, Batch, Any], torch.Tensor]
+    count: Callable[[Batch], list[int]]
+    scores: tuple[str, ...] = ()
 
-    def mean_loss(self, model: Any, batch: Batch, targets: Any = None) -> torch.Tensor:
+    def mean_loss(
+        self, model: Any, batch: Batch, targets: Sequence[int] | None = None
+    ) -> torch.Tensor:
         """The loss of a batch, labels taken out of it, by target: its own, or those of the whole
         step."""
         by = self.count(batch) if targets is None else targets
         labels = batch.pop("labels")
-        return self.summed_loss(model, batch, labels) / by
+        sums = self.sums(model, batch, labels)
+        parts = [sums[kind] / number for kind, number in enumerate(by)]
+        return sum(parts[1:], parts[0])
 
 
-def make_objective(base: BaseModel) -> Objective:
-    """Answers of a causal model, or labels of a classification head."""
-    pad = base.tokenizer.pad_token_id
+def make_objective(base: BaseModel, preference: PreferenceSection | None = None) -> Objective:
+    """Answers of a causal model, labels of a classification head, or pairs of answers.
+
+    Args:
+        preference: the recipe's `train.preference`; None: no pairs are learnt.
+    """
+    padding = base.tokenizer.pad_token_id
+    if preference is not None:
+        loss = PreferenceLoss(preference, make_token_likelihoods(base.model))
+        return Objective(make_pair_collate(padding), loss, loss.count, _REWARDS)
     if base.head is not None:
-        return Objective(make_head_collate(pad, base.head), head_loss, count_targets)
-    return Objective(make_collate(pad), make_answer_loss(base.model), count_targets)
+        return Objective(make_head_collate(padding, base.head), head_loss, count_targets)
+    return Objective(make_collate(padding), make_answer_loss(base.model), count_targets)
 
 
-def count_targets(batch: Batch) -> int:
-    return int((batch["labels"] != -100).sum())
+def count_targets(batch: Batch) -> list[int]:
+    return [int((batch["labels"] != -100).sum())]
+
+
+def pad(rows: Sequence[list[int]], value: int) -> torch.Tensor:
+    """Rows [B, T], filled up from the right."""
+    width = max(map(len, rows))
+    return torch.tensor([row + [value] * (width - len(row)) for row in rows])
 
 
 def make_collate(pad_token_id: int) -> Callable[[Sequence[Example]], Batch]:
     """Batches of [B, T]: right padding; `labels` are aligned with the logits (label t is the token
     at t + 1)."""
-
-    def pad(rows: Sequence[list[int]], value: int) -> torch.Tensor:
-        width = max(map(len, rows))
-        return torch.tensor([row + [value] * (width - len(row)) for row in rows])
 
     def collate(batch: Sequence[Example]) -> Batch:
         inputs = [example.input_ids for example in batch] or [[pad_token_id]]
@@ -84,30 +106,153 @@ def make_head_collate(pad_token_id: int, head: Head) -> Callable[[Sequence[HeadE
     return collate
 
 
-def make_answer_loss(model: Any) -> Callable[[Any, Batch, Any], torch.Tensor]:
-    """Cross-entropy summed over the tokens that carry loss; labels [B, T].
+def make_target_logits(model: Any) -> Callable[[Any, Batch, torch.Tensor], torch.Tensor]:
+    """(model, inputs, which positions [B, T] have a target) -> their logits [targets, V].
 
-    Only the positions with a target go through the output head. Models whose `forward` lacks
-    transformers' `logits_to_keep` compute all logits, of which these are taken.
+    Only these positions go through the output head. Models whose `forward` lacks transformers'
+    `logits_to_keep` compute all logits, of which these are taken.
 
     Args:
-        model: the transformers model, which may be wrapped by the time that the loss is called.
+        model: the transformers model, which may be wrapped by the time that it is called.
     """
     keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
 
+    def target_logits(model: Any, inputs: Batch, trained: torch.Tensor) -> torch.Tensor:
+        if keeps:
+            kept: torch.Tensor = model(**inputs, use_cache=False, logits_to_keep=trained).logits
+            return kept
+        logits: torch.Tensor = model(**inputs, use_cache=False).logits
+        return logits[trained]
+
+    return target_logits
+
+
+def make_answer_loss(model: Any) -> Callable[[Any, Batch, Any], torch.Tensor]:
+    """Cross-entropy summed over the tokens that carry loss; labels [B, T]."""
+    target_logits = make_target_logits(model)
+
     def answer_loss(model: Any, inputs: Batch, labels: torch.Tensor) -> torch.Tensor:
         trained = labels != -100
-        if keeps:
-            logits = model(**inputs, use_cache=False, logits_to_keep=trained).logits  # [targets, V]
-        else:
-            logits = model(**inputs, use_cache=False).logits[trained]
-        return torch.nn.functional.cross_entropy(logits.float(), labels[trained], reduction="sum")
+        logits = target_logits(model, inputs, trained)
+        loss = torch.nn.functional.cross_entropy(logits.float(), labels[trained], reduction="sum")
+        return loss[None]
 
     return answer_loss
+
+
+def make_token_likelihoods(model: Any) -> Likelihoods:
+    """(model, inputs, labels [B, T]) -> log p of each label [B, T] in nats; 0 where there is
+    none."""
+    target_logits = make_target_logits(model)
+
+    def likelihoods(model: Any, inputs: Batch, labels: torch.Tensor) -> torch.Tensor:
+        trained = labels != -100
+        logits = target_logits(model, inputs, trained)
+        losses = torch.nn.functional.cross_entropy(
+            logits.float(), labels[trained], reduction="none"
+        )
+        nothing = torch.zeros(labels.shape, dtype=losses.dtype, device=losses.device)
+        return nothing.masked_scatter(trained, -losses)
+
+    return likelihoods
 
 
 def head_loss(model: Any, inputs: Batch, labels: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of the head's logits summed over the rows; labels [B], -100 for a row without
     one."""
     logits = model(**inputs).logits.float()  # [B, labels]
-    return torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+    return torch.nn.functional.cross_entropy(logits, labels, reduction="sum")[None]
+
+
+# --- pairs of answers --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PreferenceLoss:
+    """The loss of pairs by TRL's names, and what their rewards came to.
+
+    Attributes:
+        likelihoods: as `make_token_likelihoods` gives them.
+    """
+
+    settings: PreferenceSection
+    likelihoods: Likelihoods
+
+    def __call__(self, model: Any, inputs: Batch, labels: torch.Tensor) -> torch.Tensor:
+        """Sums over the pairs: the loss; with `sft_weight` that of the chosen answers' tokens; then
+        the scores.
+
+        Source: TRL 1.16's DPOTrainer, losses sigmoid, robust, ipo, sigmoid_norm and sft.
+        """
+        inputs = dict(inputs)
+        reference = inputs.pop("reference")
+        found = pair_likelihoods(self.likelihoods, model, inputs, labels)
+        lengths = (labels != -100).sum(-1)  # [B, 2]
+        is_pair = lengths.all(-1)  # not where a process has no pair
+        ratios = found - reference
+        losses = torch.where(is_pair, self.losses(ratios, lengths.clamp(min=1)), 0.0)
+        parts = [losses.sum()]
+        if self.settings.sft_weight:
+            parts.append(-self.settings.sft_weight * found[:, 0].sum())
+        gaps = (ratios[:, 0] - ratios[:, 1]).detach()
+        right = torch.where(gaps == 0, 0.5, (gaps > 0).to(gaps.dtype))
+        parts += [torch.where(is_pair, right, 0.0).sum(), self.settings.beta * gaps.sum()]
+        return torch.stack(parts)
+
+    def count(self, batch: Batch) -> list[int]:
+        """Pairs; with `sft_weight` also the tokens of their chosen answers."""
+        trained = batch["labels"] != -100
+        pairs = int(trained.any(-1).all(-1).sum())
+        return [pairs, int(trained[:, 0].sum())] if self.settings.sft_weight else [pairs]
+
+    def losses(self, ratios: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """The loss of each pair [B].
+
+        Args:
+            ratios: [B, 2], log p - log p of the reference, of the chosen and the rejected answer.
+            lengths: [B, 2], their tokens.
+        """
+        beta, smoothing = self.settings.beta, self.settings.label_smoothing
+        if self.settings.loss != "sigmoid":
+            ratios = ratios / lengths
+        gaps = ratios[:, 0] - ratios[:, 1]
+        if self.settings.loss == "ipo":
+            return (gaps - 1 / (2 * beta)) ** 2
+        right = -logsigmoid(beta * gaps)
+        if not smoothing:
+            return right
+        wrong = -logsigmoid(-beta * gaps)
+        return ((1 - smoothing) * right - smoothing * wrong) / (1 - 2 * smoothing)
+
+
+def pair_likelihoods(
+    likelihoods: Likelihoods, model: Any, inputs: Batch, labels: torch.Tensor
+) -> torch.Tensor:
+    """Log-likelihoods [B, 2] in nats of both answers of each pair, summed over their tokens.
+
+    Args:
+        inputs: [B, 2, T], and so are the labels.
+    """
+    flat = {name: values.flatten(0, 1) for name, values in inputs.items()}
+    return likelihoods(model, flat, labels.flatten(0, 1)).sum(-1).view(-1, 2)
+
+
+def make_pair_collate(pad_token_id: int) -> Callable[[Sequence[PairExample]], Batch]:
+    """Batches of [B, 2, T]: the chosen answer, then the rejected one; `reference` is [B, 2], NaN
+    where it is not computed."""
+
+    def collate(pairs: Sequence[PairExample]) -> Batch:
+        rows: list[Example] = [row for pair in pairs for row in (pair.chosen, pair.rejected)]
+        inputs = [row.input_ids for row in rows] or [[pad_token_id]] * 2
+        labels = [row.labels for row in rows] or [[-100]] * 2
+        unknown = (float("nan"), float("nan"))
+        references = [pair.reference or unknown for pair in pairs] or [(0.0, 0.0)]
+        batch = {
+            "input_ids": pad(inputs, pad_token_id),
+            "attention_mask": pad([[1] * len(row) for row in inputs], 0),
+            "labels": pad(labels, -100),
+        }
+        paired = {name: values.unflatten(0, (-1, 2)) for name, values in batch.items()}
+        return paired | {"reference": torch.tensor(references)}
+
+    return collate

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lm_eval.api.task import ConfigurableTask
 
@@ -18,7 +18,7 @@ from ft_harness.models.base_model import BaseModel
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.recipe import Recipe, differences
 from ft_harness.records import Ancestor, Card, ModelInfo, item_hash
-from ft_harness.storage import canonical_json, sha256_text
+from ft_harness.storage import canonical_json, redact_values, sha256_text
 from ft_harness.tasks.examples import (
     Example,
     build_examples,
@@ -27,11 +27,13 @@ from ft_harness.tasks.examples import (
     trains_eos,
 )
 from ft_harness.tasks.head_examples import HeadExample, build_head_examples, head_examples_hash
+from ft_harness.tasks.pair_examples import PairExample, build_pairs, pairs_hash
 from ft_harness.training.lineage import find_lineage
 
 TRAINING_VERSION = 2  # raise it when the same recipe, base and rows give another adapter
 _VALIDATION_ROWS = 500
-Rows = list[Example] | list[HeadExample]
+Row = TypeVar("Row", Example, HeadExample, PairExample)
+Rows = list[Example] | list[HeadExample] | list[PairExample]
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class TrainingSet:
     """What one adapter is trained on.
 
     Attributes:
-        examples: rows of the train split, for a causal model or for a head.
+        examples: rows of the train split: of a causal model, of a head, or pairs.
         validation: rows for the loss per epoch, none of them trained on.
         validation_hash: hash of all validation docs, where they decide something of the adapter;
             else None.
@@ -57,8 +59,11 @@ class TrainingSet:
     @cached_property
     def data_hash(self) -> str:
         """Hash of the very token ids that are trained on."""
-        causal, heads = split_kinds(self.examples)
-        return head_examples_hash(heads) if heads else examples_hash(causal)
+        if heads := of_kind(self.examples, HeadExample):
+            return head_examples_hash(heads)
+        if pairs := of_kind(self.examples, PairExample):
+            return pairs_hash(pairs)
+        return examples_hash(of_kind(self.examples, Example))
 
     @property
     def chat_template_hash(self) -> str | None:
@@ -67,14 +72,12 @@ class TrainingSet:
     @property
     def trained_tokens(self) -> int:
         """Targets that carry loss: tokens of answers, or a head's labels."""
-        causal, heads = split_kinds(self.examples)
-        return sum(example.trained_tokens for example in causal) + len(heads)
+        return sum(row.trained_tokens for row in self.examples)
 
 
-def split_kinds(rows: Rows) -> tuple[list[Example], list[HeadExample]]:
-    """(rows of a causal model, rows of a head); a training has one kind."""
-    causal = [row for row in rows if isinstance(row, Example)]
-    return causal, [row for row in rows if isinstance(row, HeadExample)]
+def of_kind(rows: Rows, kind: type[Row]) -> list[Row]:
+    """The rows of one kind: all or none, as a training has one kind."""
+    return [row for row in rows if isinstance(row, kind)]
 
 
 def build_training_set(
@@ -105,6 +108,8 @@ def build_training_set(
             return build_head_examples(
                 task, docs, base.tokenizer, base.max_length, base.head.plan, form
             )
+        if recipe.train.objective == "preference":
+            return build_pairs(task, docs, base.tokenizer, base.max_length, eos=eos, form=form)
         rows = build_examples(task, docs, base.tokenizer, base.max_length, eos=eos, form=form)
         return train_prompts(rows) if recipe.train.loss_on == "prompt_and_answer" else rows
 
@@ -136,7 +141,7 @@ def check_trained(data: TrainingSet) -> None:
         raise InputError(
             "the training split is empty", "at least one training row", "check data.source"
         )
-    causal, _ = split_kinds(data.examples)
+    causal = of_kind(data.examples, Example)
     empty = [number for number, example in enumerate(causal) if not example.answer_ids]
     if empty:
         raise InputError(
@@ -192,7 +197,7 @@ def finished_card(plan: TrainingPlan, folder: Path) -> Card | None:
         return None
     recorded = Recipe.model_validate(card.recipe)  # fields it did not know have their default
     made_of = {"training_version": card.training_version, **_made_of(recorded, card.model, card)}
-    found = differences(made_of, plan.identity())
+    found = differences(redact_values(made_of), redact_values(plan.identity()))
     if not found:
         return card
     raise InputError(

@@ -16,8 +16,7 @@ from accelerate.utils import send_to_device
 from ft_harness import processes
 from ft_harness.models.memory import attempt
 from ft_harness.recipe import Recipe
-from ft_harness.records import Probe, read_kept
-from ft_harness.storage import write_text
+from ft_harness.records import Probe, read_kept, write_kept
 from ft_harness.training.hyperparameters import make_optimizer
 from ft_harness.training.numerics import autocast, undisturbed
 from ft_harness.training.objectives import Objective
@@ -62,7 +61,7 @@ def probe_first(plan: TrainingPlan, model: Any, objective: Objective) -> Probe |
 def keep_probe(folder: Path, probe: Probe | None) -> None:
     """Keep what was found next to the checkpoints: a continued run makes no probe."""
     if probe is not None:
-        write_text(folder / PROBE_FILE, probe.model_dump_json())
+        write_kept(folder / PROBE_FILE, probe)
 
 
 def read_probe(folder: Path) -> Probe | None:

@@ -15,6 +15,7 @@ from ft_harness.models.adapters import AdapterFolder, read_history, write_card
 from ft_harness.models.heads import write_init
 from ft_harness.models.memory import reset_peaks
 from ft_harness.records import Card, HistoryEntry
+from ft_harness.records.adapter_files import hash_histories
 from ft_harness.records.provenance import snapshot
 from ft_harness.training.adapter_model import save_weights, trained_model
 from ft_harness.training.checkpoints import CHECKPOINTS, open_checkpoints
@@ -27,6 +28,7 @@ from ft_harness.training.numerics import describe_precision
 from ft_harness.training.objectives import make_objective
 from ft_harness.training.plan import TRAINING_VERSION, TrainingPlan, check_trained
 from ft_harness.training.probe import keep_probe, probe_first, read_probe
+from ft_harness.training.reference import with_references
 from ft_harness.training.validation import EpochScorer, epochs_of, load_best
 
 
@@ -43,7 +45,7 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
     """
     recipe, base = plan.recipe, plan.base
     check_trained(plan.data)
-    share_out(recipe)  # its faults, before anything is written
+    share = share_out(recipe)  # its faults, before anything is written
     reset_peaks()
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = open_checkpoints(plan, folder)
@@ -54,9 +56,10 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
     with trained_model(recipe, base) as model:
         precision = describe_precision(base, model)
         place(model, base.device)
-        objective = make_objective(base)
+        objective = make_objective(base, recipe.train.preference)
         if checkpoints.start is None:
             start_from_parent(recipe, model)
+        plan = with_references(plan, model, checkpoints.start, share)
         set_seed(recipe.train.seed)
         with processes.kept_from_libraries():
             if checkpoints.start is None:
@@ -108,6 +111,7 @@ def _card(
         lineage=list(data.lineage),
         provenance=snapshot(),
         files=AdapterFolder(folder).hashes,
+        histories=hash_histories(folder),
         **found,
     )
 

@@ -55,11 +55,11 @@ class EpochScorer:
         return {name: value if name in finite else None for name, value in values.items()}
 
 
-def validation_loss(
+def measure_validation(
     base: BaseModel, model: Any, objective: Objective, rows: Sequence[Any], share: Share
-) -> float:
-    """The loss summed over all targets of the rows, divided by their number; nats, whatever the
-    batches.
+) -> tuple[float, Scores]:
+    """(the loss summed over all targets of the rows, divided by their number; the objective's own
+    scores), whatever the batches. Losses of answers and labels are in nats.
 
     Rows of one length share a batch. A batch that memory is not enough for is halved; training's
     own stay as they are. Every process takes part in as many batches, some of them without rows: a
@@ -68,25 +68,29 @@ def validation_loss(
     order = sorted(range(len(rows)), key=lambda number: len(rows[number].input_ids))
     mine = [rows[number] for number in order[share.rank :: share.processes]]
     most = -(-len(order) // share.processes)  # rows of the process that has most
-    total = torch.zeros(2, dtype=torch.float64)  # loss, targets
-    for start in range(0, most, share.batch):
-        total += _sums(base, model, objective, mine[start : start + share.batch])
-    total = total.to(base.device)
+    batches = [mine[start : start + share.batch] for start in range(0, most, share.batch)]
+    parts = [_sums(base, model, objective, batch) for batch in batches]
+    total = torch.stack(parts).sum(0).to(base.device)
     processes.add_up([total])
-    return float(total[0] / total[1])
+    *sums, scored = total.tolist()  # the last is the number of the first kind of target
+    kinds = (len(sums) - len(objective.scores)) // 2
+    counts, losses, scores = sums[:kinds], sums[kinds : 2 * kinds], sums[2 * kinds :]
+    loss = sum(part / count for part, count in zip(losses, counts, strict=True))
+    return loss, {name: part / scored for name, part in zip(objective.scores, scores, strict=True)}
 
 
 def _sums(base: BaseModel, model: Any, objective: Objective, rows: Sequence[Any]) -> torch.Tensor:
-    """(summed loss, targets) of one batch, float64 [2] on the CPU."""
+    """[targets of each kind, sums of losses and scores, targets of the first kind] of one batch,
+    float64 on the CPU."""
 
     def compute() -> torch.Tensor:
         batch = objective.collate(rows)
-        count = objective.count(batch)
+        counts = objective.count(batch)
         batch = send_to_device(batch, base.device)
         labels = batch.pop("labels")
         with torch.no_grad(), autocast(base):
-            loss = objective.summed_loss(model, batch, labels)
-        return torch.tensor([float(loss), count], dtype=torch.float64)
+            sums = objective.sums(model, batch, labels)
+        return torch.tensor([*counts, *sums.tolist(), counts[0]], dtype=torch.float64)
 
     if len(rows) <= 1:
         return compute()

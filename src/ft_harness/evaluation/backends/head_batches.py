@@ -12,12 +12,10 @@ from ft_harness.models.heads import HeadInput, read_logits
 
 logger = logging.getLogger(__name__)
 
-_LENGTHS = 3  # rows of as many lengths are tried
-
 
 def try_batches(base: BaseModel, rows: Sequence[HeadInput]) -> tuple[bool, bool]:
     """(whether rows of several lengths may share a batch, whether rows of one length may): where
-    they get the same answers as alone, tried on the shortest rows.
+    they get the same answers as alone, tried on the shortest row, the longest, and one between.
 
     Some architectures mix padding into a row (FNet, ConvBERT), or read their answer at the end of
     it (XLNet).
@@ -25,7 +23,8 @@ def try_batches(base: BaseModel, rows: Sequence[HeadInput]) -> tuple[bool, bool]
     lengths: dict[int, list[HeadInput]] = {}
     for row in sorted(rows, key=lambda row: len(row.ids)):
         lengths.setdefault(len(row.ids), []).append(row)
-    several = [same[0] for same in list(lengths.values())[:_LENGTHS]]
+    alike = list(lengths.values())
+    several = [alike[at][0] for at in sorted({0, len(alike) // 2, len(alike) - 1})]
     if len(several) < 2 or _agree(base, several):
         return True, True
     same = max(lengths.values(), key=len)[:2]

@@ -15,8 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ft_harness.storage import append_lines, canonical_json, sha256_text
-from ft_harness.storage.redaction import redact
+from ft_harness.storage import append_lines, canonical_json, redact_values, sha256_text
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +26,7 @@ Response = list[Any]
 
 def _line(key: str, response: Response | None) -> str:
     """A line of the store. The check is made of the text without secrets, as it is written."""
-    body = redact(canonical_json({"key": key, "response": response}))
+    body = canonical_json(redact_values({"key": key, "response": response}))
     return f'{{"check":"{sha256_text(body)[:_CHECK_LENGTH]}",{body[1:]}'
 
 

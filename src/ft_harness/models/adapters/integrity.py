@@ -55,7 +55,7 @@ def problems(
     try:
         found = (
             _files(adapter)
-            or _changed_files(adapter)
+            or adapter.changed_files()
             or (_other_prompts(adapter, form) if form else [])
         )
         if found or section is None:
@@ -143,19 +143,6 @@ def _pickled(folder: Path, path: Path) -> PolicyError:
         "convert it, if you trust where it comes from: "
         f"cd {shlex.quote(str(folder))} && python -c {shlex.quote(code)}",
     )
-
-
-def _changed_files(adapter: AdapterFolder) -> list[FtHarnessError]:
-    known = adapter.card.files if adapter.card else {}
-    changed = [name for name, value in known.items() if adapter.hashes.get(name) != value]
-    return [
-        InputError(
-            f"{adapter.path / name}: not the file that the card was written for",
-            "an unchanged file",
-            f"restore it, or delete {CARD_FILE} and train again",
-        )
-        for name in changed
-    ]
 
 
 def _other_prompts(adapter: AdapterFolder, form: PromptForm) -> list[FtHarnessError]:

@@ -34,6 +34,7 @@ from ft_harness.models.heads import Texts, check_adapter, encode_texts, read_log
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.records import AdapterInfo, LiveProof
 from ft_harness.records.adapter_folder import AdapterFolder
+from ft_harness.storage import redact
 
 logger = logging.getLogger(__name__)
 
@@ -299,7 +300,7 @@ def _attach(
         model = _load(adapter, base.model).eval()
         ends = tokens.own_ends(adapter.path, base.tokenizer) if base.head is None else ()
         info = AdapterInfo(
-            name=adapter.path.resolve().name,
+            name=redact(adapter.path.resolve().name),
             path=str(adapter),
             identity=adapter.identity,
             trainable_parameters=card.trainable_parameters

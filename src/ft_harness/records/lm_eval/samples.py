@@ -133,6 +133,9 @@ class Lines:
             invalid=scores.get("invalid") == 1.0,
             truncated=False,
             scores=dict.fromkeys(scores) if failed else scores,
+            choices=[choice for _, choice in requests]
+            if output_type == "multiple_choice"
+            else None,
             failed=failed,
         )
 

@@ -25,7 +25,13 @@ _BATCH = 1000  # items whose statistics are held before they are added up
 _SEVERAL = (
     3  # numbers an item that statistics of ours have at least; lm-eval keeps pairs of answers
 )
-_PAIRS = ("token_ppl", "item_ppl", "byte_ppl", "char_ppl")  # of which an item has two
+_PAIRS = (
+    "token_ppl",
+    "item_ppl",
+    "byte_ppl",
+    "char_ppl",
+    "chosen_byte_ppl",
+)  # of which an item has two
 _BINARY = (0.0, 1.0)
 _Statistics = NDArray[np.float64]
 _Numbers = NDArray[np.int64]

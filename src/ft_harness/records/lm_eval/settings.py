@@ -304,9 +304,7 @@ def _settings(
         fewshot_as_multiturn=turns if isinstance(turns, bool) and shots and template else None,
         limit=_limit(run.get("limit"), _object(_object(content, "n-samples"), task)),
         sample_seed=None,
-        chat_template_hash=sha256_text(template)[:16]
-        if isinstance(template, str) and template
-        else None,
+        chat_template_hash=_template_hash(template, content.get("chat_template_sha")),
         system_instruction=content.get("system_instruction") or None,
         cluster=cluster if isinstance(cluster, str) else None,
         generation_kwargs=dict(_object(config, "generation_kwargs")) | _decoding(run)
@@ -318,6 +316,13 @@ def _settings(
         back_end=_back_end(run, arguments),
         device=str(run.get("device") or UNKNOWN),
     )
+
+
+def _template_hash(template: Any, named: Any) -> str | None:
+    """Of the template's text, or as the results name it where they leave the text out."""
+    if isinstance(template, str) and template:
+        return sha256_text(template)[:16]
+    return named[:16] if isinstance(named, str) and template is None else None
 
 
 def _decoding(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -341,7 +346,11 @@ def _limit(limit: Any, counted: Mapping[str, Any]) -> int | None:
 
 
 def _split(config: Mapping[str, Any], unknown: list[str]) -> Literal["train", "validation", "test"]:
-    """Which part of the data lm-eval scores: test where the task has one, else validation."""
+    """Which part of the data lm-eval scores: test where the task has one, else validation; what
+    our own files in its layout say comes first."""
+    for split in ("train", "validation", "test"):
+        if _object(config, "metadata").get("split") == split:
+            return split  # type: ignore[return-value]  # one of the three
     if config.get("test_split") or not config.get("validation_split"):
         if not config.get("test_split"):
             unknown.append("split")

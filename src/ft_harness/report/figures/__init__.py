@@ -8,6 +8,12 @@ from ft_harness.report.figures.curves import (
 )
 from ft_harness.report.figures.scores import SCORE_COLUMNS, before_after, score_rows
 from ft_harness.report.figures.style import Form
+from ft_harness.report.figures.sweeps import (
+    SWEEP_COLUMNS,
+    score_by_axis,
+    score_by_time,
+    sweep_rows,
+)
 from ft_harness.report.figures.tradeoffs import (
     TRADEOFF_COLUMNS,
     score_by_cost,
@@ -18,14 +24,18 @@ from ft_harness.report.figures.tradeoffs import (
 __all__ = [
     "CURVE_COLUMNS",
     "SCORE_COLUMNS",
+    "SWEEP_COLUMNS",
     "TRADEOFF_COLUMNS",
     "Form",
     "before_after",
     "curve_columns",
     "curve_rows",
     "learning_curves",
+    "score_by_axis",
     "score_by_cost",
     "score_by_size",
+    "score_by_time",
     "score_rows",
+    "sweep_rows",
     "tradeoff_rows",
 ]

@@ -42,9 +42,9 @@ def before_after(study: Study, form: Form) -> bytes:
     """The primary metric of each comparison that has one: base and tuned with 95 % intervals, from
     0 to 100 %.
 
-    A comparison is a row, from top to bottom, as many as fit a page; its majority class is a tick.
-    An undefined value is named, not drawn; a perplexity, which has no largest value, is left to the
-    table.
+    A comparison is a row, from top to bottom, as many as fit a page; the best rule without a model,
+    such as the majority class, is a tick. An undefined value is named, not drawn; a perplexity,
+    which has no largest value, is left to the table.
     """
     compared = _compared(study)[:MOST_SHOWN]
     return render(lambda figure: _draw(figure, compared), 0.8 + 0.8 * max(1, len(compared)), form)
@@ -64,8 +64,8 @@ def score_rows(study: Study) -> list[list[Value]]:
             verdict = row.verdict if who == "tuned" else None
             lines.append([*names, who, value, low, high, row.n, verdict])
         lines += [
-            [*names, "majority class", value, None, None, row.n, None]
-            for value in _majority(comparison, row)
+            [*names, rule, value, None, None, row.n, None]
+            for rule, value in _baselines(comparison, row)
         ]
     return lines
 
@@ -81,9 +81,10 @@ def _compared(study: Study) -> list[tuple[Comparison, Row]]:
     ]
 
 
-def _majority(comparison: Comparison, row: Row) -> list[float]:
+def _baselines(comparison: Comparison, row: Row) -> list[tuple[str, float]]:
+    """(rule, what it scores) of the rules without a model."""
     return [
-        other.base
+        (other.base_subject, other.base)
         for other in comparison.rows
         if other.tuned_subject is None and other.metric == row.metric and other.base is not None
     ]
@@ -145,11 +146,13 @@ def _draw_row(axes: Axes, place: int, comparison: Comparison, row: Row) -> None:
             f"{name} undefined" if value is None else f"{name} {scale * value:.1f}",
             colour,
         )
-    for value in _majority(comparison, row):
+    if found := _baselines(comparison, row):
+        rule, value = max(found, key=lambda each: each[1])
         axes.vlines(
             scale * value, place - 0.36, place + 0.36, color=GREY, linewidth=1.5, linestyle=":"
         )
-        _write_beside(axes, place + 0.26, f"Majority {scale * value:.1f}", GREY)
+        word = rule.removesuffix(" class").capitalize()
+        _write_beside(axes, place + 0.26, f"{word} {scale * value:.1f}", GREY)
 
 
 def _interval(record: Record, metric: str) -> tuple[float | None, float | None]:

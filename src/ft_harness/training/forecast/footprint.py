@@ -23,7 +23,7 @@ from ft_harness.models.base_model import BaseModel, empty_model
 from ft_harness.recipe import Recipe
 from ft_harness.training.adapter_model import set_up
 from ft_harness.training.numerics import autocast
-from ft_harness.training.objectives import Batch, make_objective
+from ft_harness.training.objectives import Batch, count_targets, make_objective
 
 _ATEN = torch.ops.aten
 _INDEXING = {
@@ -99,7 +99,7 @@ def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counte
     Raises:
         InputError: the base's configuration can't be loaded.
     """
-    objective = make_objective(base)
+    objective = make_objective(base, recipe.train.preference)
     batch = objective.collate(rows)
     dtype = getattr(torch, base.info.dtype)
     labels = len(base.head.plan.labels) if base.head else None
@@ -117,7 +117,7 @@ def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counte
         weights = trained_bytes if base.device == "cpu" else 0
     accumulates = recipe.train.gradient_accumulation_steps > 1
     peak = _run_empty(
-        model, batch, base, (objective.summed_loss, objective.count(batch)), accumulates=accumulates
+        model, batch, base, (objective.sums, *count_targets(batch)), accumulates=accumulates
     )
     numbers = sum(parameter.numel() for parameter in trained)
     made = (
@@ -176,10 +176,10 @@ def _run_empty(
     """Peak bytes that forward and backward make: {of logits: True, of all else: False}.
 
     Args:
-        loss: the summed loss, and the number of its targets.
+        loss: the sums that it is made of, and the number of tokens or labels that carry it.
         accumulates: gradients of another batch are there already, and none of the bytes.
     """
-    summed_loss, targets = loss
+    sums, targets = loss
     vocabulary = getattr(model.config.get_text_config(decoder=True), "vocab_size", 0)
     device = (
         base.device if torch.cuda.is_available() else "cpu"
@@ -195,7 +195,7 @@ def _run_empty(
                 known.append(parameter.grad)
         ledger = _Ledger(known, vocabulary, targets)
         with ledger, autocast(base, device):
-            summed_loss(model, inputs, labels).backward()
+            sums(model, inputs, labels).sum().backward()
     return dict(ledger.peak)
 
 

@@ -17,20 +17,20 @@ from ft_harness import processes
 from ft_harness.errors import ConfigError, FtHarnessError
 from ft_harness.models import quantization
 from ft_harness.models.base_model import (
-    SIXTEEN_BITS,
     BaseModel,
     empty_model,
     fitting_dtype,
     load_config,
     load_context,
     load_tokenizer,
-    stored_dtype,
 )
 from ft_harness.models.heads import Head, HeadPlan, own_modules
 from ft_harness.models.memory import free_memory_bytes, rss_bytes
+from ft_harness.models.number_formats import SIXTEEN_BITS, stored_dtype
 from ft_harness.recipe import ModelSection, Recipe
 from ft_harness.records import ModelInfo
 from ft_harness.tasks.examples import Example
+from ft_harness.tasks.head_examples import HeadExample
 from ft_harness.training.adapter_model import trained_model
 from ft_harness.training.batches import Share, StepSampler, steps_of_epoch
 from ft_harness.training.distributed import share_out
@@ -170,7 +170,7 @@ def count_work(recipe: Recipe, rows: Rows) -> Work:
     settings, step = recipe.train, recipe.train.effective_batch_size
     steps, of_epoch = settings.planned_steps(len(rows)), math.ceil(len(rows) / step)
     lengths = [len(row.input_ids) for row in rows]
-    targets = [row.trained_tokens if isinstance(row, Example) else 1 for row in rows]
+    targets = [row.trained_tokens for row in rows]
     whole, rest = divmod(steps, of_epoch)
     last = [
         row
@@ -182,7 +182,7 @@ def count_work(recipe: Recipe, rows: Rows) -> Work:
         steps / of_epoch,
         whole * sum(lengths) + sum(lengths[row] for row in last),
         whole * sum(targets) + sum(targets[row] for row in last),
-        "token" if any(isinstance(row, Example) for row in rows) else "label",
+        "label" if any(isinstance(row, HeadExample) for row in rows) else "token",
     )
 
 
@@ -329,7 +329,7 @@ def time_steps(plan: TrainingPlan) -> float:
 def _time_batch(plan: TrainingPlan, model: Any, rows: Sequence[Any]) -> tuple[float, float]:
     """Mean seconds of (forward and backward, the optimizer's step) on these rows, after one of each
     that warms up."""
-    base, objective, spent = plan.base, make_objective(plan.base), []
+    base, objective, spent = plan.base, make_objective(plan.base, plan.recipe.train.preference), []
     optimizer = make_optimizer(plan.recipe.train, model)
 
     def now() -> float:

@@ -1,0 +1,87 @@
+"""The command that uploads."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ft_harness.cli.app import HERE, Options, OutOption, app, say, with_options
+from ft_harness.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ft_harness.pipeline.publication import Push
+
+_PUSH: dict[str, tuple[Any, Any]] = {
+    "base": (
+        Annotated[
+            str | None,
+            typer.Option("--base", metavar="ID", help="hub id of the base; default: the recipe's"),
+        ],
+        None,
+    ),
+    "public": (
+        Annotated[bool, typer.Option("--public", help="everybody may see it; default: private")],
+        False,
+    ),
+    "unscored": (
+        Annotated[bool, typer.Option("--unscored", help="publish it though it was never scored")],
+        False,
+    ),
+    "samples": (
+        Annotated[
+            bool, typer.Option("--with-samples", help="publish the samples of its evaluations too")
+        ],
+        False,
+    ),
+    "message": (
+        Annotated[str | None, typer.Option("--message", help="of the commit")],
+        None,
+    ),
+}
+
+
+@app.command()
+@with_options("options", _PUSH)
+def push(
+    adapter: Annotated[Path, typer.Argument(help="folder of a finished adapter")],
+    repo: Annotated[str, typer.Argument(help="repository of the hub: OWNER/NAME")],
+    options: Options,
+    yes: Annotated[bool, typer.Option("--yes", help="don't ask")] = False,
+    out: OutOption = HERE,
+) -> None:
+    """Upload an adapter with its model card, after asking.
+
+    Shows first what is uploaded, and who will see it.
+    """
+    from ft_harness.pipeline.publication import PushOptions, prepare_push
+
+    prepared = prepare_push(adapter, repo, out, PushOptions(**options))
+    _show(prepared)
+    if not yes and not _confirm(repo):
+        say("nothing was uploaded")
+        raise typer.Exit(2)
+    print(prepared.send())
+
+
+def _show(prepared: Push) -> None:
+    package = prepared.package
+    print(package.readme)
+    widest = max(len(each.name) for each in package.files)
+    for each in package.files:
+        print(f"{each.name:<{widest}}  {each.size:>13,} bytes")
+    print(f"{len(package.files)} files, {package.size:,} bytes")
+    print(f"{prepared.repo.name}: {prepared.visibility}")
+
+
+def _confirm(repo: str) -> bool:
+    """The answer of whoever sits at the terminal.
+
+    Raises:
+        ConfigError: nobody does.
+    """
+    if not sys.stdin.isatty():
+        raise ConfigError("nobody is there to be asked", "a terminal, or --yes", "give --yes")
+    return typer.confirm(f"Upload to {repo}?")

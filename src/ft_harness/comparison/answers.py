@@ -1,0 +1,207 @@
+"""What a sweep answers, a sentence a question, by fixed rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ft_harness.comparison.amounts import amount, counted, decimals, probability, shown_value
+from ft_harness.comparison.sentences import state_change, state_interval, word_of
+from ft_harness.comparison.settings import Change, ChoiceMade, Effect, SettingScore, SweepStudy
+
+_MOST_FAILED = 5  # points whose reasons are stated
+
+
+def state_sweep(sweep: SweepStudy) -> list[str]:
+    """How many points there are, then what each question came to: what tuning changed, what each
+    parameter does, which setting was chosen, where overfitting begins, and what failed."""
+    said = [_state_size(sweep), *_state_tuning(sweep)]
+    said += [line for axis in sweep.axes for line in _state_axis(sweep, axis)]
+    said += _state_overfitting(sweep)
+    said += _state_choice(sweep, sweep.choice) if sweep.choice else []
+    return [*said, *_state_failed(sweep)]
+
+
+def name_values(values: Mapping[str, Any], fields: Sequence[str] = ()) -> str:
+    """`train_size 200, r 8`: these fields, or all, by their own names."""
+    shown = fields or list(values)
+    return ", ".join(f"{field_name(name)} {shown_value(values[name])}" for name in shown)
+
+
+def field_name(name: str) -> str:
+    """Without its section."""
+    return name.rpartition(".")[2]
+
+
+def count_seeds(sweep: SweepStudy) -> str:
+    """`one seed`, or how many."""
+    counts = {each.seeds for each in sweep.settings if each.seeds} or {0}
+    if counts == {1}:
+        return "one seed"
+    most, least = max(counts), min(counts)
+    return counted(most, "seed") if most == least else f"{least} to {most} seeds"
+
+
+def _state_size(sweep: SweepStudy) -> str:
+    settings = counted(len(sweep.settings), "setting")
+    kind = "" if sweep.trains else ", of base models without training"
+    said = f"{counted(len(sweep.points), 'point')}: {settings}, {count_seeds(sweep)} each{kind}."
+    if count_seeds(sweep) == "one seed" and sweep.trains:
+        said += " With one seed, what is due to the seed and what to the setting can't be told."
+    return said
+
+
+def _state_tuning(sweep: SweepStudy) -> list[str]:
+    """What the reference changes against its base, over its seeds."""
+    score = sweep.reference.score(sweep.split)
+    if score is None or score.change is None:
+        return []
+    change = score.change
+    where = f"The reference, {name_values(sweep.reference.values)}: " if sweep.axes else ""
+    said = f"{where}{word_of(score.metric)} ({sweep.split}) {_state_change(score.metric, change)}"
+    spread = _state_deviation(score)
+    return [f"{said} against the base{spread}."]
+
+
+def _state_deviation(score: SettingScore) -> str:
+    if score.deviation is None:
+        return ""
+    size = state_change(score.metric, score.deviation).removeprefix("+")
+    return f"; its seeds differ by a standard deviation of {size}"
+
+
+def _state_change(metric: str, change: Change) -> str:
+    """`51.0 % -> 60.1 % (+9.1 points, 95 % interval ..., p ...)`."""
+    if change.delta is None:
+        return f"has no difference ({change.note or 'undefined'})"
+    digits = decimals(metric, change.low, change.high)
+    sides = f"{amount(metric, change.before, digits)} -> {amount(metric, change.after, digits)}"
+    return f"{sides} ({_certainty(metric, change, change.p)})"
+
+
+def _certainty(metric: str, change: Change, p: float | None, word: str = "p") -> str:
+    digits = decimals(metric, change.low, change.high)
+    parts = [
+        state_change(metric, change.delta or 0.0, digits),
+        state_interval(metric, change.low, change.high, digits),
+    ]
+    if p is not None:
+        shown = probability(p)
+        parts.append(f"{word} {shown}" if shown.startswith("<") else f"{word} = {shown}")
+    return ", ".join(parts)
+
+
+def _state_axis(sweep: SweepStudy, axis: Sequence[str]) -> list[str]:
+    """What the fields of one axis do while all others have the reference's values."""
+    alone = [
+        each
+        for each in sweep.effects
+        if each.split == sweep.split and set(each.differs_in) <= set(axis)
+    ]
+    known = [each for each in alone if each.change.delta is not None]
+    names = " and ".join(map(field_name, axis))
+    if not known:
+        reasons = sorted({each.change.note or "undefined" for each in alone})
+        why = f" ({'; '.join(reasons)})" if reasons else ""
+        return [f"{names}: no two values can be compared{why}."] if sweep.settings[1:] else []
+    visible = [each for each in known if each.is_visible]
+    largest = max(visible or known, key=lambda each: abs(each.change.delta or 0.0))
+    said = _state_step(sweep, axis, largest)
+    others = f" with {_others(sweep, axis)}" if len(sweep.axes) > 1 else ""
+    if not visible:
+        return [f"{names} makes no visible difference{others}: at most {said}."]
+    count = "" if len(known) == 1 else f"; {len(visible)} of {len(known)} values differ visibly"
+    return [f"{names}{others}, {said}{count} from the reference."]
+
+
+def _others(sweep: SweepStudy, axis: Sequence[str]) -> str:
+    rest = [name for group in sweep.axes for name in group if name not in axis]
+    return name_values(sweep.reference.values, rest)
+
+
+def _state_step(sweep: SweepStudy, axis: Sequence[str], effect: Effect) -> str:
+    """From the smaller to the larger value, else from the reference: the difference that way."""
+    start, end = sweep.reference.values, effect.values
+    change = effect.change
+    if len(axis) == 1 and _is_smaller(end[axis[0]], start[axis[0]]):
+        start, end = end, start
+        change = change.model_copy(
+            update={
+                "delta": -(change.delta or 0.0),
+                "low": None if change.high is None else -change.high,
+                "high": None if change.low is None else -change.low,
+            }
+        )
+    ends = [", ".join(shown_value(values[name]) for name in axis) for values in (start, end)]
+    certainty = _certainty(effect.metric, change, effect.p_adjusted, "Holm-adjusted p")
+    return f"from {ends[0]} to {ends[1]}: {word_of(effect.metric)} ({effect.split}) {certainty}"
+
+
+def _is_smaller(value: Any, other: Any) -> bool:
+    numbers = (int, float)
+    return isinstance(value, numbers) and isinstance(other, numbers) and value < other
+
+
+def _state_overfitting(sweep: SweepStudy) -> list[str]:
+    if not sweep.stretches:
+        return []
+    effect = sweep.overfitting
+    if effect is None:
+        return ["The last stretch is the best: no overfitting is seen."]
+    held = [name for name in sweep.reference.values if name not in sweep.stretches]
+    best = next(
+        each
+        for each in sweep.settings
+        if (score := each.score(effect.split, effect.metric)) is not None
+        and score.mean == effect.change.before
+        and all(each.values[name] == effect.values[name] for name in held)
+    )
+    where = name_values(best.values, sweep.stretches)
+    seen = (
+        ""
+        if effect.model_copy(update={"p_adjusted": effect.change.p}).is_visible
+        else (", which is within noise")
+    )
+    certainty = _certainty(effect.metric, effect.change, effect.change.p)
+    return [
+        f"Overfitting begins behind {where}: from there to the last stretch "
+        f"{word_of(effect.metric)} ({effect.split}) changes by {certainty}{seen}."
+    ]
+
+
+def _state_choice(sweep: SweepStudy, choice: ChoiceMade) -> list[str]:
+    best = next(each for each in sweep.settings if each.values == choice.chosen)
+    score = best.score(choice.split, choice.metric)
+    shown = amount(choice.metric, score.mean if score else None)
+    said = [
+        f"Chosen on {choice.split} by {word_of(choice.metric)}: {name_values(choice.chosen)} "
+        f"({shown}), the best of {len(choice.ranking)} settings. Its score on {choice.split} is "
+        "that of a winner, so that test alone says how good it is."
+    ]
+    if choice.is_within_noise:
+        said.append(
+            f"The best is within noise of the simplest, {name_values(choice.simplest)}: nothing "
+            "shows that it is better."
+        )
+    for effect in (each for each in sweep.effects if each.split == "test"):
+        change = _state_change(effect.metric, effect.change)
+        said.append(
+            f"On test the chosen setting against the reference: {word_of(effect.metric)} {change}."
+        )
+    looks = len(choice.looks)
+    said.append(
+        f"Looks at this test set so far: {counted(looks, 'adapter')} of this recipe besides the "
+        "reference's. Each choice that is made with test scores at hand makes them look better "
+        "than they are."
+    )
+    return said
+
+
+def _state_failed(sweep: SweepStudy) -> list[str]:
+    failed = sweep.failed()
+    if not failed:
+        return []
+    shown = "; ".join(f"{each.name}: {each.reason}" for each in failed[:_MOST_FAILED])
+    more = len(failed) - _MOST_FAILED
+    rest = f"; {more} more" if more > 0 else ""
+    return [f"{len(failed)} of {len(sweep.points)} points have no result ({shown}{rest})."]

@@ -1,0 +1,79 @@
+"""Which setting of a sweep is chosen: ranked on validation, before test is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ft_harness.comparison.effects import Measured, compare_settings
+from ft_harness.comparison.settings import ChoiceMade, MeasuredSplit, Setting, SettingScore
+from ft_harness.errors import InputError, suggest
+
+
+def choose(
+    settings: Sequence[Setting],
+    measured: Sequence[Measured],
+    by: str | None,
+    split: MeasuredSplit = "validation",
+) -> ChoiceMade:
+    """The settings by the mean of a metric over their seeds, best first; the simpler one of equals.
+
+    The best is within noise of the simplest (the smallest base, then the fewest trainable
+    parameters, then the fewest rows that training reads) unless the paired interval says that it
+    is better.
+
+    Args:
+        by: None: the primary metric.
+
+    Raises:
+        InputError: no setting has the metric on this split.
+    """
+    scored = [(each, found) for each in settings if (found := each.score(split, by)) is not None]
+    known = [(each, found, found.mean) for each, found in scored if found.mean is not None]
+    if not known:
+        metrics = {score.metric for each in settings for score in each.scores}
+        raise InputError(
+            f"sweep.choose: no point has {by or 'a primary metric'} on {split}"
+            f"{suggest(by or '', metrics)}",
+            f"one of {', '.join(sorted(metrics))}" if metrics else "a point with a result",
+            "change sweep.choose.by, or see why the points failed",
+        )
+    sign = -1 if known[0][1].higher_is_better else 1
+    known.sort(key=lambda entry: (sign * entry[2], _simplicity(entry[0])))
+    ranking = [each for each, _, _ in known]
+    simplest = min(ranking, key=_simplicity)
+    metric = known[0][1].metric
+    return ChoiceMade(
+        metric=metric,
+        split=split,
+        ranking=[each.values for each in ranking],
+        simplest=simplest.values,
+        is_within_noise=_is_within_noise(simplest.values, known[0], measured, split),
+        looks=[],
+    )
+
+
+def _simplicity(setting: Setting) -> tuple[int, int, int]:
+    effort = setting.effort
+    if effort is None:
+        return 0, 0, 0
+    return effort.parameters or 0, effort.trainable_parameters, effort.rows
+
+
+def _is_within_noise(
+    simplest: dict[str, Any],
+    best: tuple[Setting, SettingScore, float],
+    measured: Sequence[Measured],
+    split: MeasuredSplit,
+) -> bool:
+    setting, score, _ = best
+    if setting.values == simplest:
+        return False
+    before, after = (
+        [each for each in measured if each.point.values == values]
+        for values in (simplest, setting.values)
+    )
+    effect = compare_settings(before, after, split, score.metric)
+    if effect is None or effect.change.low is None or effect.change.high is None:
+        return True
+    return effect.change.low <= 0 if score.higher_is_better else effect.change.high >= 0

@@ -1,0 +1,173 @@
+"""A sweep as typed rows: its points, their settings (points that differ in seeds alone), and what
+each setting changes against the reference."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ft_harness.records import Frozen
+
+MeasuredSplit = Literal["validation", "test"]
+
+
+class PointResult(Frozen):
+    """One run."""
+
+    name: str
+    values: dict[str, Any] = Field(description="section.field -> value, seeds left out")
+    seeds: dict[str, int] = Field(description="the seeds that vary")
+    is_reference: bool
+    adapter: str | None = Field(
+        default=None, description="the subject that was scored; null: a base model, or none"
+    )
+    reason: str | None = Field(default=None, description="why there is no result; null: there is")
+
+
+class Change(Frozen):
+    """A metric before and after on the same items, over one seed or several."""
+
+    before: float | None
+    after: float | None
+    delta: float | None
+    low: float | None = Field(
+        description="lower end of the 95 % interval; of several seeds for other seeds and items"
+    )
+    high: float | None
+    p: float | None
+    seeds: int
+    n: int
+    note: str | None = Field(default=None, description="why there is no difference; null: there is")
+
+
+class SettingScore(Frozen):
+    """One metric of one setting over its seeds."""
+
+    split: MeasuredSplit
+    metric: str
+    values: list[float | None] = Field(description="of each seed")
+    mean: float | None
+    low: float | None = Field(
+        description="lower end of the 95 % interval: of the score, for one seed; of the mean, for "
+        "other seeds and other items alike, for several on the same items; else null"
+    )
+    high: float | None
+    deviation: float | None = Field(description="standard deviation over the seeds; null: one")
+    n: int = Field(description="items of a seed, the fewest")
+    base: float | None = Field(
+        default=None, description="of the base asked likewise; null: nothing was trained"
+    )
+    change: Change | None = Field(
+        default=None, description="from that base, over several seeds; null: one seed, or no base"
+    )
+    is_primary: bool
+    higher_is_better: bool
+
+
+class Effort(Frozen):
+    """What a setting takes, the mean over its seeds."""
+
+    parameters: int | None = Field(description="of the base model; null: not known")
+    trainable_parameters: int = Field(description="0: nothing was trained")
+    rows: int = Field(description="that training reads, epochs included; 0: nothing was trained")
+    seconds: float | None = Field(
+        description="of training, of scoring where nothing was trained; null: not known"
+    )
+
+
+class Setting(Frozen):
+    """Points that differ in seeds alone."""
+
+    values: dict[str, Any]
+    is_reference: bool
+    points: list[str] = Field(description="those with a result")
+    failed: list[str]
+    seeds: int = Field(description="points with a result")
+    scores: list[SettingScore]
+    effort: Effort | None = Field(description="null: no point has a result")
+
+    def score(self, split: str, metric: str | None = None) -> SettingScore | None:
+        """Of a metric; None: of the primary one."""
+        found = (each for each in self.scores if each.split == split)
+        return next(
+            (each for each in found if (each.metric == metric if metric else each.is_primary)), None
+        )
+
+
+class Effect(Frozen):
+    """A setting's primary metric against the reference's, item by item and seed by seed."""
+
+    values: dict[str, Any]
+    differs_in: list[str] = Field(description="fields in which it is not the reference")
+    split: MeasuredSplit
+    metric: str
+    change: Change
+    p_adjusted: float | None = Field(
+        default=None, description="Holm over the settings of this split"
+    )
+
+    @property
+    def is_visible(self) -> bool:
+        """Whether p, adjusted, and the interval both say that there is a difference."""
+        ends = (self.change.low, self.change.high)
+        if self.p_adjusted is None or ends[0] is None or ends[1] is None:
+            return False
+        return self.p_adjusted < 0.05 and not ends[0] <= 0 <= ends[1]
+
+
+class ChoiceMade(Frozen):
+    """Which setting was chosen on validation."""
+
+    metric: str
+    split: MeasuredSplit
+    ranking: list[dict[str, Any]] = Field(description="values of the settings, best first")
+    simplest: dict[str, Any]
+    is_within_noise: bool = Field(
+        description="whether the best is not shown to be better than the simplest"
+    )
+    looks: list[str] = Field(
+        description="what has been scored on this test set so far, the reference left out"
+    )
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        return self.ranking[0]
+
+
+class SweepStudy(Frozen):
+    """What varied, what came of each point, and what each setting changes."""
+
+    name: str
+    axes: list[list[str]] = Field(description="groups of fields that vary as one, without seeds")
+    stretches: list[str] = Field(description="the axis whose trainings go on from each other")
+    trains: bool
+    points: list[PointResult]
+    settings: list[Setting]
+    effects: list[Effect]
+    overfitting: Effect | None = Field(
+        default=None,
+        description="from the best stretch to the last one; null: the last one is the best",
+    )
+    choice: ChoiceMade | None = Field(default=None, description="null: nothing was to be chosen")
+    written: dict[str, Any] | None = Field(
+        default=None, description="what its recipe and its options say; null: not known"
+    )
+
+    @property
+    def reference(self) -> Setting:
+        return next(each for each in self.settings if each.is_reference)
+
+    @property
+    def split(self) -> MeasuredSplit:
+        """That decides: test, where the reference was scored there and nothing is chosen."""
+        tested = any(each.split == "test" for each in self.reference.scores)
+        return "test" if tested and self.choice is None else "validation"
+
+    @property
+    def varied(self) -> list[str]:
+        """The fields that vary, without the seeds."""
+        return [name for axis in self.axes for name in axis]
+
+    def failed(self) -> list[PointResult]:
+        return [each for each in self.points if each.reason is not None]

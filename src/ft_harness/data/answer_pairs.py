@@ -1,0 +1,104 @@
+"""A prompt with a chosen and a rejected answer, as texts or as messages -> three texts."""
+
+from __future__ import annotations
+
+import re
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+PROMPT, CHOSEN, REJECTED = "prompt", "chosen", "rejected"
+# after which an answer begins, at the start of a line: "Assistant:", "### Response:"
+_ANSWERS = re.compile(r"(?im)^[#* ]*(?:assistant|ai|bot|model|response|answer|a):")
+_NO_PROMPT = (
+    "there is no prompt: no field prompt, and chosen and rejected have no turns in common at "
+    "their start"
+)
+
+
+class Turn(NamedTuple):
+    """One message of a conversation."""
+
+    role: str
+    content: str
+
+
+def read_pair(doc: dict[str, Any]) -> str:
+    """Make the prompt and both answers of a doc texts without white space around them; what is
+    wrong with them, in words, else "".
+
+    Whole turns that both answers begin with are a part of the prompt: their common messages, or
+    their common text up to the last "Assistant:" (or its like) at the start of a line. A prompt of
+    one message is its content, one of several a transcript that ends in "Assistant:".
+    """
+    raw = [doc[name] for name in (PROMPT, CHOSEN, REJECTED)]
+    if all(isinstance(value, str) for value in raw):
+        prompt, chosen, rejected = _split_texts(*raw)
+    else:
+        roles = ("user", "assistant", "assistant")
+        turns = [_read_turns(value, role) for value, role in zip(raw, roles, strict=True)]
+        if None in turns:
+            unread = (PROMPT, CHOSEN, REJECTED)[turns.index(None)]
+            return f"the field {unread} is neither a text nor a list of role and content"
+        split = _split_turns(*(found or [] for found in turns))
+        if split is None:
+            return "chosen and rejected don't part at an answer of the assistant"
+        prompt, chosen, rejected = split
+    doc |= {PROMPT: prompt.strip(), CHOSEN: chosen.strip(), REJECTED: rejected.strip()}
+    empty = [name for name in (CHOSEN, REJECTED) if not doc[name]]
+    if empty:
+        return f"the field {empty[0]} is empty"
+    if not doc[PROMPT]:
+        return _NO_PROMPT
+    return "the fields chosen and rejected are equal" if doc[CHOSEN] == doc[REJECTED] else ""
+
+
+def _split_texts(prompt: str, chosen: str, rejected: str) -> tuple[str, str, str]:
+    """(prompt, chosen, rejected), without the prompt that both answers repeat."""
+    if prompt.strip():
+        repeated = all(answer.startswith(prompt) for answer in (chosen, rejected))
+        start = len(prompt) if repeated else 0
+        return prompt, chosen[start:], rejected[start:]
+    same = (one == other for one, other in zip(chosen, rejected, strict=False))
+    common = chosen[: sum(takewhile(bool, same))]
+    end = max((found.end() for found in _ANSWERS.finditer(common)), default=0)
+    return common[:end], chosen[end:], rejected[end:]
+
+
+def _read_turns(value: Any, role: str) -> list[Turn] | None:
+    """Messages, or a text as one of this role; None: neither."""
+    if isinstance(value, str):
+        return [Turn(role, value)] if value.strip() else []
+    messages = [value] if isinstance(value, dict) else value
+    if not isinstance(messages, list):
+        return None
+    turns: list[Turn] = []
+    for message in messages:
+        if not isinstance(message, dict):
+            return None
+        said = [message.get(key) for key in ("role", "content")]
+        if not all(isinstance(part, str) for part in said):
+            return None
+        turns.append(Turn(str(said[0]), str(said[1])))
+    return turns
+
+
+def _split_turns(
+    prompt: list[Turn], chosen: list[Turn], rejected: list[Turn]
+) -> tuple[str, str, str] | None:
+    """As texts; None where an answer does not begin with the assistant's turn."""
+    same = 0
+    while same < min(len(chosen), len(rejected)) - 1 and chosen[same] == rejected[same]:
+        same += 1
+    shared = chosen[:same]
+    before = shared if shared[: len(prompt)] == prompt else [*prompt, *shared]
+    answers = chosen[same:], rejected[same:]
+    if any(answer and answer[0].role != "assistant" for answer in answers):
+        return None
+    texts = [_transcript(answer).removeprefix("Assistant: ") for answer in answers]
+    asked = before[0].content if len(before) == 1 else _transcript(before)
+    cue = "\n\nAssistant:" if len(before) > 1 else ""
+    return f"{asked}{cue}", *texts  # type: ignore[return-value]  # there are two
+
+
+def _transcript(turns: list[Turn]) -> str:
+    return "\n\n".join(f"{turn.role.capitalize()}: {turn.content.strip()}" for turn in turns)

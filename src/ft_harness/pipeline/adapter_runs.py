@@ -1,0 +1,90 @@
+"""Adapters as a study knows them: what the files of their folders say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ft_harness.comparison.aggregator import AdapterRun
+from ft_harness.data.data_report import read_data_report
+from ft_harness.errors import ConfigError, InputError
+from ft_harness.recipe import Recipe, load_recipe
+from ft_harness.records import Card, Evaluation
+from ft_harness.records.adapter_files import (
+    CARD_FILE,
+    check_histories,
+    read_history,
+    read_lineage,
+)
+from ft_harness.records.adapter_folder import AdapterFolder
+
+
+def read_run(adapter: AdapterFolder) -> AdapterRun:
+    """A finished adapter.
+
+    Raises:
+        InputError: it has no card, or a file is damaged.
+    """
+    card, folder = adapter.card, adapter.path
+    if card is None:
+        raise InputError(
+            f"{folder}: no {CARD_FILE}", "a finished adapter", "train it: ft-harness train RECIPE"
+        )
+    check_histories(folder, card)
+    history, data = read_history(folder), read_data_report(folder)
+    return AdapterRun(
+        card=card,
+        history=history,
+        data=data,
+        earlier=read_lineage(folder),
+        written=_read_written(folder, card),
+    )
+
+
+def _read_written(folder: Path, card: Card) -> dict[str, Any] | None:
+    """What the recipe of an adapter says: its folder's, else, where that is missing or another one
+    by now, the card's; None: neither can be read."""
+    try:
+        made = Recipe.model_validate(card.recipe)
+    except ValidationError:
+        return None
+    with suppress(ConfigError):
+        kept = load_recipe(folder)
+        if kept.adapter_sections() == made.adapter_sections():
+            return kept.written()
+    return made.model_dump(mode="json", exclude_defaults=True)
+
+
+def find_runs(
+    evaluations: Sequence[Evaluation],
+) -> tuple[list[AdapterRun], list[str], list[str]]:
+    """(the adapters whose folders are still what was scored, a note for each other one, a line for
+    each damaged file)."""
+    scored = {
+        e.record.adapter.identity: e.record.adapter
+        for e in evaluations
+        if e.record.adapter and not e.record.foreign
+    }
+    runs: list[AdapterRun] = []
+    missing: list[str] = []
+    damaged: list[str] = []
+    for info in scored.values():
+        adapter = AdapterFolder(Path(info.path))
+        try:
+            if adapter.card is not None:
+                adapter.check_files()
+            if adapter.card is not None and adapter.identity == info.identity:
+                runs.append(read_run(adapter))
+                continue
+        except InputError as error:
+            damaged.append(f"{error.what}; cost and loss curve of {info.name} are left out")
+            continue
+        missing.append(
+            f"{info.name}: its adapter folder was not found here, so cost and loss curve are "
+            "left out."
+        )
+    return runs, missing, damaged

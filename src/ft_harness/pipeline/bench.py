@@ -1,0 +1,243 @@
+"""The points of a sweep in one process: what they share, and how one of them is run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ft_harness import storage
+from ft_harness.data.files import Split
+from ft_harness.errors import FtHarnessError, InputError, ProblemsError, raise_problems
+from ft_harness.models.adapters import CARD_FILE, AdapterFolder, read_card
+from ft_harness.models.base_model import BaseModel
+from ft_harness.paths import adapters_dir
+from ft_harness.pipeline.experiment import Experiment
+from ft_harness.pipeline.preflight import Checked
+from ft_harness.pipeline.reading import Reading
+from ft_harness.pipeline.runs import load_base
+from ft_harness.pipeline.stages import (
+    Say,
+    Stage,
+    check_experiment,
+    score_adapter,
+    score_base,
+    train_stage,
+)
+from ft_harness.recipe import Recipe, keep_recipe
+from ft_harness.records import Evaluation
+from ft_harness.storage import canonical_json
+from ft_harness.sweep import SEEDS, Grid, Point
+from ft_harness.sweep.outcomes import Outcome
+from ft_harness.training import TrainingPlan, TrainingSet, check_unfinished
+
+_MARK = 8  # characters of a fingerprint in a folder's name
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A grid and where it works.
+
+    Attributes:
+        source: the recipe's file.
+        out: the working folder with `adapters/` and `results/`.
+        command: the command as it was given, which continues it.
+    """
+
+    grid: Grid
+    source: Path
+    out: Path
+    command: str
+    trust_task_code: bool = False
+
+    @property
+    def trains(self) -> bool:
+        return self.grid.section.trains
+
+    def written(self) -> dict[str, Any]:
+        """What its recipe says, with what the command line varied."""
+        section = self.grid.section.model_dump(mode="json", exclude_unset=True)
+        return self.grid.recipe.written() | {"sweep": section}
+
+    def repeating_command(self) -> str:
+        """What runs that recipe again, from a working folder that holds it."""
+        trust = ["--trust-task-code"] if self.trust_task_code else []
+        return shlex.join(["ft-harness", "sweep", f"adapters/{self.grid.name}", *trust])
+
+
+def setting_of(recipe: Recipe) -> dict[str, Any]:
+    """A recipe without its seeds."""
+    resolved = recipe.resolved()
+    for name in SEEDS:
+        section, own = name.split(".")
+        resolved[section].pop(own)
+    return resolved
+
+
+def experiment_of(sweep: Sweep, point: Point, recipe: Recipe) -> Experiment:
+    """The experiment of a point, with its recipe as it is to be run now."""
+    return Experiment(
+        point.adapter, recipe, sweep.source, sweep.out, sweep.command, sweep.trust_task_code
+    )
+
+
+@dataclass
+class Bench:
+    """One process that runs points; a base is loaded, and data read and tokenised, once for those
+    that have the same.
+
+    Attributes:
+        splits: what points are scored on; None: what their recipes say.
+        checked: what preflight left behind, by point.
+        folders: adapter's name -> its folder, of those that are finished.
+    """
+
+    sweep: Sweep
+    say: Say
+    splits: tuple[Split, ...] | None = None
+    reading: Reading = field(default_factory=Reading)
+    loaded: dict[str, BaseModel] = field(default_factory=dict)
+    checked: dict[str, Checked] = field(default_factory=dict)
+    folders: dict[str, Path] = field(default_factory=dict)
+    _model: str = ""
+    _said: set[str] = field(default_factory=set)
+
+    def check(self, points: Sequence[Point]) -> None:
+        """Preflight of every point, before any of them runs.
+
+        Raises:
+            FtHarnessError: the fault, or a `ProblemsError` with all of them, each once.
+        """
+        faults: dict[str, FtHarnessError] = {}
+        for point in points:
+            try:
+                start = point.recipe if point.follows else self._scored(point)
+                self.checked[point.name] = self._check(experiment_of(self.sweep, point, start))
+            except ProblemsError as error:
+                faults |= {each.what: each for each in error.problems}
+            except FtHarnessError as error:
+                faults[error.what] = error
+        raise_problems(list(faults.values()))
+
+    def run(self, point: Point) -> Outcome:
+        """Train and score one point, or find it done.
+
+        Raises:
+            FtHarnessError: memory is not enough, the numbers aren't finite, or the stretch before
+                is not there.
+        """
+        try:
+            return self._run(point)
+        except Exception:
+            self.loaded.clear()  # it may hold what the failed point left on the model
+            raise_problems(storage.problems(self.sweep.out))  # a full disk is no point's fault
+            raise
+
+    def _run(self, point: Point) -> Outcome:
+        stage = self.stage(point)
+        if not self.sweep.trains:
+            return _outcome(point, score_base(stage, self._tell), None)
+        made_by = point.made_by.model_copy(update={"train": stage.experiment.recipe.train})
+        making = replace(stage, experiment=experiment_of(self.sweep, point, made_by))
+        plan = self.plan(making)
+        making = replace(making, experiment=self._settle(making.experiment, plan))
+        evaluations = score_base(stage, self._tell)
+        train_stage(making, plan, self._tell)
+        folder = self.folders[point.adapter] = making.experiment.folder
+        evaluations += score_adapter(stage, AdapterFolder(folder), self._tell)
+        return _outcome(point, evaluations, folder)
+
+    def stage(self, point: Point) -> Stage:
+        """The point with its base; another base takes the place of the one that is loaded.
+
+        Raises:
+            InputError: the stretch before failed.
+        """
+        recipe = self._scored(point)
+        experiment = experiment_of(self.sweep, point, recipe)
+        is_checked = point.follows is None and point.name in self.checked
+        checked = self.checked[point.name] if is_checked else self._check(experiment)
+        model = recipe.model.model_dump_json()
+        if model != self._model:
+            self.loaded.clear()
+            self._model = model
+        return Stage(experiment, checked, load_base(self.loaded, experiment, checked))
+
+    def _scored(self, point: Point) -> Recipe:
+        """The recipe with the splits that are scored now, and the folder that it goes on from."""
+        recipe, changed = point.recipe, dict[str, Any]()
+        if self.splits is not None:
+            changed["eval"] = recipe.eval.model_copy(update={"splits": self.splits})
+        if point.follows is not None:
+            if point.follows not in self.folders:
+                raise InputError(
+                    f"the stretch before, {point.follows}, failed",
+                    "the adapter that this one goes on from",
+                    "see why that one failed",
+                )
+            parent = str(self.folders[point.follows])
+            changed["train"] = recipe.train.model_copy(update={"continue_from": parent})
+        return recipe.model_copy(update=changed)
+
+    def _check(self, experiment: Experiment) -> Checked:
+        return check_experiment(experiment, trains=self.sweep.trains, reading=self.reading)
+
+    def plan(self, stage: Stage) -> TrainingPlan:
+        """The training, its rows tokenised once for equal data."""
+        recipe, checked = stage.experiment.recipe, stage.checked
+        if recipe.train.steered or recipe.train.continue_from:
+            return stage.training_plan()
+        makes = [recipe.train.loss_on, recipe.train.loss_on_eos, stage.base.max_length]
+        head = stage.base.head and stage.base.head.plan
+        kind = ("rows", canonical_json([recipe.model.model_dump(), makes]), str(head))
+        data: TrainingSet = self.reading.once(
+            kind, checked.tasks, lambda: stage.training_plan().data
+        )
+        return TrainingPlan(recipe, stage.base, data)
+
+    def _settle(self, experiment: Experiment, plan: TrainingPlan) -> Experiment:
+        """The experiment in the folder that holds its adapter, whatever that is called; else in its
+        own, or next to it where that is another recipe's."""
+        home = adapters_dir(self.sweep.out)
+        others = sorted(path.parent for path in home.glob(f"*/{CARD_FILE}"))
+        for folder in (experiment.folder, *others):
+            with suppress(InputError):  # a damaged card of another adapter
+                card = read_card(folder)
+                if card is not None and card.fingerprint == plan.fingerprint:
+                    return replace(experiment, name=folder.name)
+        for name in _names(experiment.name, plan.fingerprint):
+            settled = replace(experiment, name=name)
+            try:
+                if read_card(settled.folder) is None:
+                    keep_recipe(settled.source, settled.recipe, settled.folder)
+                    check_unfinished(plan, settled.folder)
+                    return settled
+            except InputError:
+                continue
+        raise InputError(
+            f"{experiment.folder}: holds another recipe, and so does the folder next to it",
+            "a folder for this point",
+            "use --name NEW",
+        )
+
+    def _tell(self, line: str) -> None:
+        """Say each line once: a base that many points share is scored once."""
+        if line not in self._said:
+            self._said.add(line)
+            self.say(line)
+
+
+def _names(name: str, fingerprint: str) -> Iterator[str]:
+    yield name
+    yield f"{name[: 79 - _MARK]}-{fingerprint[:_MARK]}"
+
+
+def _outcome(point: Point, evaluations: Sequence[Evaluation], adapter: Path | None) -> Outcome:
+    return Outcome(
+        point=point.name,
+        adapter=str(adapter) if adapter else None,
+        evaluations=[str(each.folder) for each in evaluations],
+    )

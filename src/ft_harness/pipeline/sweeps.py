@@ -1,0 +1,198 @@
+"""A sweep from its recipe to its report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ft_harness import processes
+from ft_harness.comparison.aggregator import AdapterRun, Study, aggregate
+from ft_harness.comparison.amounts import counted
+from ft_harness.comparison.cases import CASES_FILE, read_cases
+from ft_harness.comparison.choosing import choose
+from ft_harness.comparison.effects import Axes, Measured, measure_sweep
+from ft_harness.comparison.settings import ChoiceMade, PointResult, SweepStudy
+from ft_harness.data.files import Split
+from ft_harness.errors import IncompleteError
+from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.paths import reports_dir, results_dir
+from ft_harness.pipeline.bench import Bench, Sweep
+from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers
+from ft_harness.pipeline.reports import find_runs, write_report
+from ft_harness.pipeline.stages import Say
+from ft_harness.records import Evaluation, read_evaluation
+from ft_harness.sweep import SEEDS, Point
+from ft_harness.sweep.executors import Executor, LocalExecutor
+from ft_harness.sweep.outcomes import Outcome
+
+
+def run_sweep(sweep: Sweep, say: Say, max_hours: float | None = None) -> tuple[Study, Path]:
+    """Run every point of a sweep and write its report; whatever is finished is reused, so the same
+    call again continues.
+
+    A point that fails is a line of the report with its reason.
+
+    Raises:
+        FtHarnessError: what preflight finds in any point.
+    """
+    processes.refuse_several("a sweep", "ft-harness train RECIPE of a point's recipe,")
+    folder = reports_dir(sweep.out) / sweep.grid.name
+    read_cases(folder / CASES_FILE)  # before anything is computed
+    points = sweep.grid.points
+    bench = Bench(sweep, say, _splits_before_choice(sweep))
+    bench.check(points)
+    say(f"{sweep.grid.name}: a sweep of {counted(len(points), 'point')}")
+    outcomes = _run_all(LocalExecutor(bench.run, max_hours), points, say)
+    choice: ChoiceMade | None = None
+    if sweep.grid.section.choose is not None:
+        choice = _choose(sweep, outcomes)
+        wanted = [point for point in points if _is_tested(point, choice)]
+        bench.splits = ("test",)
+        bench.checked.clear()
+        say(f"{sweep.grid.name}: the chosen setting and the reference are scored on test")
+        outcomes = _join(outcomes, _run_all(LocalExecutor(bench.run), wanted, say))
+        choice = choice.model_copy(update={"looks": _find_looks(sweep, points)})
+    evaluations = _evaluations(outcomes)
+    study = _study(sweep, evaluations, _sweep_study(sweep, _measure(sweep, outcomes)), choice)
+    with compiled_templates():
+        study = explain(study, evaluations, folder)
+    explorer = find_explorer(study, evaluations)
+    outliers = find_outliers(study, evaluations)
+    return study, write_report(study, folder, outliers=outliers, explorer=explorer)
+
+
+def check_sweep(study: Study) -> None:
+    """Refuse to call a sweep done while points have no result.
+
+    Raises:
+        IncompleteError: some have none; the report says which, and why.
+    """
+    failed = study.sweep.failed() if study.sweep else []
+    if failed:
+        total = len(study.sweep.points) if study.sweep else 0
+        raise IncompleteError(
+            f"{len(failed)} of {total} points have no result, first {failed[0].name}: "
+            f"{failed[0].reason}",
+            "a result of every point; the others are saved and reported",
+            "change what failed, or run the same command again: only these points are computed",
+        )
+
+
+def _splits_before_choice(sweep: Sweep) -> tuple[Split, ...] | None:
+    """Test is not looked at before the choice is made."""
+    choice = sweep.grid.section.choose
+    if choice is None:
+        return None
+    others = (split for split in sweep.grid.recipe.eval.splits if split != "test")
+    return tuple(dict.fromkeys([*others, choice.on]))
+
+
+def _run_all(executor: Executor, points: Sequence[Point], say: Say) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for outcome in executor.run(points):
+        outcomes.append(outcome)
+        said = "done" if outcome.reason is None else outcome.reason
+        say(f"point {len(outcomes)} of {len(points)}, {outcome.point}: {said}")
+    return outcomes
+
+
+def _join(first: Sequence[Outcome], tested: Sequence[Outcome]) -> list[Outcome]:
+    """With the evaluations on test; a point that failed there has failed."""
+    later = {each.point: each for each in tested}
+    return [
+        each.model_copy(
+            update={
+                "evaluations": [*each.evaluations, *later[each.point].evaluations],
+                "reason": later[each.point].reason,
+            }
+        )
+        if each.point in later and each.reason is None
+        else each
+        for each in first
+    ]
+
+
+def _values(point: Point) -> dict[str, object]:
+    return {name: value for name, value in point.values.items() if name not in SEEDS}
+
+
+def _is_tested(point: Point, choice: ChoiceMade) -> bool:
+    return point.is_reference or _values(point) == choice.chosen
+
+
+def _choose(sweep: Sweep, outcomes: Sequence[Outcome]) -> ChoiceMade:
+    measured = _measure(sweep, outcomes)
+    found = _sweep_study(sweep, measured)
+    asked = sweep.grid.section.choose
+    assert asked is not None, "only a sweep that asks for it comes here"
+    return choose(found.settings, measured, asked.by, asked.on)
+
+
+def _find_looks(sweep: Sweep, points: Sequence[Point]) -> list[str]:
+    """What of this sweep has been scored on test so far, whichever grid it was in; the reference
+    left out."""
+    task, name = sweep.grid.recipe.task.name, sweep.grid.name
+    own = {point.adapter for point in points if point.is_reference}
+    found = {path.parent.name for path in results_dir(sweep.out).glob(f"*/{task}@test*")}
+    return sorted(each for each in found - own if each == name or each.startswith(f"{name}-"))
+
+
+def _measure(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[Measured]:
+    """Points with what was scored of them."""
+    known = {each.point: each for each in outcomes}
+    measured: list[Measured] = []
+    for point in sweep.grid.points:
+        outcome = known[point.name]
+        read = [read_evaluation(Path(folder)) for folder in outcome.evaluations]
+        read = [each for each in read if each.record.settings.task == point.recipe.task.name]
+        own = [each for each in read if (each.record.adapter is not None) == sweep.trains]
+        runs, _ = find_runs(own)
+        reason = outcome.reason
+        if reason is None and any(each.record.status != "complete" for each in own):
+            reason = "memory was not enough for some items"
+        result = PointResult(
+            name=point.name,
+            values=_values(point),
+            seeds={name: value for name, value in point.values.items() if name in SEEDS},
+            is_reference=point.is_reference,
+            adapter=next((each.record.subject for each in own if each.record.adapter), None),
+            reason=reason,
+        )
+        bases = [each for each in read if sweep.trains and each.record.adapter is None]
+        sides = _by_split(own), _by_split(bases)
+        measured.append(Measured(result, *sides, runs[0] if runs else None))
+    return measured
+
+
+def _by_split(evaluations: Sequence[Evaluation]) -> dict[str, Evaluation]:
+    """Those that are complete, of all splits but train."""
+    return {
+        each.record.settings.split: each
+        for each in evaluations
+        if each.record.status == "complete" and each.record.settings.split != "train"
+    }
+
+
+def _sweep_study(sweep: Sweep, measured: Sequence[Measured]) -> SweepStudy:
+    axes = Axes(sweep.grid.axes, tuple(sweep.grid.section.stretches))
+    return measure_sweep(sweep.grid.name, axes, sweep.trains, measured)
+
+
+def _evaluations(outcomes: Sequence[Outcome]) -> list[Evaluation]:
+    """All that was scored, each once."""
+    folders = dict.fromkeys(folder for each in outcomes for folder in each.evaluations)
+    return [read_evaluation(Path(folder)) for folder in folders]
+
+
+def _study(
+    sweep: Sweep,
+    evaluations: Sequence[Evaluation],
+    found: SweepStudy,
+    choice: ChoiceMade | None,
+) -> Study:
+    """Every adapter against its base, with what varied."""
+    runs: list[AdapterRun] = find_runs(evaluations)[0]
+    grid, written = sweep.grid, sweep.written()
+    study = aggregate(evaluations, runs, name=grid.name, command=sweep.repeating_command())
+    changed = {"choice": choice, "written": written}
+    return study.model_copy(update={"sweep": found.model_copy(update=changed)})

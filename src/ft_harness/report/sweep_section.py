@@ -1,0 +1,159 @@
+"""The report's section on a sweep: a line a setting, with what varies and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ft_harness.comparison.amounts import NONE, amount, duration, interval, shown_value
+from ft_harness.comparison.answers import count_seeds, field_name
+from ft_harness.comparison.settings import Effect, Setting, SettingScore, SweepStudy
+from ft_harness.report.cells import UNDEFINED, chance, change, count, score, span_of
+from ft_harness.report.document import Block, Cell, Figure, Paragraph, Span, Table
+
+_SAID = (
+    "Each line is a setting; the difference is from the reference, item by item on the same "
+    "seeds. "
+    "With several seeds the score is their mean, and intervals hold for other seeds and other "
+    "items alike; SD is the standard deviation over the seeds. p is Holm-adjusted over the "
+    "settings."
+)
+_ROLES = {True: "reference", False: ""}
+
+
+def sweep_section(sweep: SweepStudy | None) -> list[Block]:
+    """Settings, points without a result, a figure an axis, and every metric."""
+    if sweep is None:
+        return []
+    table = sweep_table(sweep)
+    blocks: list[Block] = [*([table] if table else []), Paragraph(_SAID)]
+    blocks += [_failed_table(sweep)] if sweep.failed() else []
+    for number, axis in enumerate(sweep.axes):
+        names = " and ".join(map(field_name, axis))
+        caption = (
+            f"{sweep.split.capitalize()} score against {names}: means with bands of 95 % "
+            "intervals, seeds as points, the base dotted; the ring is the reference. A line holds "
+            "settings that differ in nothing else"
+        )
+        blocks.append(Figure(f"sweep_{number}", caption))
+    caption = (
+        "Score against time, a point a setting, with 95 % intervals; the ring is the reference"
+    )
+    blocks.append(Figure("sweep_cost", caption))
+    return [*blocks, *_metric_tables(sweep)]
+
+
+def sweep_table(sweep: SweepStudy) -> Table | None:
+    """A line a setting: its score, and its difference from the reference; None where no point has
+    a result."""
+    lines = [_line(sweep, each) for each in sweep.settings]
+    metric = next((score.metric for score in _scores(sweep)), None)
+    if metric is None:
+        return None
+    fields = [field_name(name) for axis in sweep.axes for name in axis]
+    based = any(each.base is not None for each in _scores(sweep))
+    header = [
+        *fields,
+        "Seeds",
+        *(["Base"] if based else []),
+        f"{metric} ({sweep.split}, {count_seeds(sweep)})",
+        "95 % interval",
+        "SD of seeds",
+        "Difference",
+        "95 % interval",
+        "p (Holm)",
+        "Time",
+        "",
+    ]
+    if not based:
+        lines = [[*line[: len(fields) + 1], *line[len(fields) + 2 :]] for line in lines]
+    kinds = "t" * len(fields) + "n" * (2 if based else 1) + "ninninnt"
+    return Table("sweep", "Settings of the sweep", header, lines, kinds)
+
+
+def _scores(sweep: SweepStudy) -> list[SettingScore]:
+    found = (each.score(sweep.split) for each in sweep.settings)
+    return [each for each in found if each is not None]
+
+
+def _line(sweep: SweepStudy, setting: Setting) -> list[Cell]:
+    found = setting.score(sweep.split)
+    fields = [name for axis in sweep.axes for name in axis]
+    effect = effect_of(sweep, setting)
+    seconds = setting.effort.seconds if setting.effort else None
+    return [
+        *(shown_value(setting.values[name]) for name in fields),
+        count(setting.seeds),
+        *_score_cells(found),
+        *_effect_cells(effect),
+        UNDEFINED if seconds is None else duration(seconds),
+        _role(sweep, setting),
+    ]
+
+
+def effect_of(sweep: SweepStudy, setting: Setting) -> Effect | None:
+    """Its difference from the reference on the split that decides."""
+    found = (each for each in sweep.effects if each.values == setting.values)
+    return next((each for each in found if each.split == sweep.split), None)
+
+
+def _role(sweep: SweepStudy, setting: Setting) -> str:
+    said = [_ROLES[setting.is_reference]] if setting.is_reference else []
+    said += ["chosen"] if sweep.choice and sweep.choice.chosen == setting.values else []
+    said += [f"{len(setting.failed)} without result"] if setting.failed else []
+    return ", ".join(said)
+
+
+def _score_cells(found: SettingScore | None) -> list[Cell]:
+    if found is None:
+        return [UNDEFINED] * 4
+    low, high = found.low, found.high
+    span = (
+        Span(NONE, None, None)
+        if low is None or high is None
+        else Span(f"{amount(found.metric, low)} to {amount(found.metric, high)}", low, high)
+    )
+    deviation = UNDEFINED if found.deviation is None else score(found.metric, found.deviation)
+    return [score(found.metric, found.base), score(found.metric, found.mean), span, deviation]
+
+
+def _effect_cells(effect: Effect | None) -> list[Cell]:
+    if effect is None:
+        return [UNDEFINED] * 3
+    found = effect.change
+    return [
+        change(effect.metric, found.delta),
+        span_of(effect.metric, found.low, found.high),
+        chance(effect.p_adjusted),
+    ]
+
+
+def _failed_table(sweep: SweepStudy) -> Table:
+    lines: list[list[Cell]] = [[each.name, each.reason or ""] for each in sweep.failed()]
+    return Table("sweep_failed", "Points without a result", ["Point", "Reason"], lines, "tt")
+
+
+def _metric_tables(sweep: SweepStudy) -> list[Block]:
+    """Every metric of every setting on each split, the change from the base over its seeds too."""
+    fields = [name for axis in sweep.axes for name in axis]
+    lines: list[list[Cell]] = []
+    for setting in sweep.settings:
+        values: Sequence[Cell] = [shown_value(setting.values[name]) for name in fields]
+        for each in setting.scores:
+            cells = [*values, each.split, each.metric, *_score_cells(each), *_change_cells(each)]
+            lines.append(cells)
+    header = [
+        *map(field_name, fields),
+        *("Split", "Metric", "Base", "Score", "95 % interval", "SD of seeds"),
+        *("Change from base", "95 % interval", "p"),
+    ]
+    kinds = "t" * (len(fields) + 2) + "nninnin"
+    title = "Every metric of every setting; the change from the base is over several seeds"
+    return [Table("sweep_metrics", title, header, lines, kinds, appendix=True)] if lines else []
+
+
+def _change_cells(found: SettingScore) -> list[Cell]:
+    made = found.change
+    if made is None:
+        return [UNDEFINED] * 3
+    span = Span(interval(found.metric, made.low, made.high), made.low, made.high)
+    return [change(found.metric, made.delta), span, chance(made.p)]

@@ -1,0 +1,83 @@
+"""The gate of what is printed and logged: no secret, and nothing that a terminal would act on."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from typing import Any, TextIO, cast
+
+from ft_harness.storage.escaping import one_line, visible
+from ft_harness.storage.writing import full_disk, is_full, lost_folder
+
+_MOVES = re.compile(r"\r? *\r?|(?:\n|\x1b\[A)*")  # between and after tqdm's bars
+
+
+class OutputClosedError(Exception):
+    """Nobody reads any more what is printed, as with `| head`."""
+
+
+class _GatedStream:
+    """A text stream that writes without secrets and control characters, and is the other one in
+    all else."""
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        self._stream, self._name = stream, name
+
+    def write(self, text: str) -> int:
+        with self._faults_named():
+            self._stream.write(inert(text))
+        return len(text)
+
+    def flush(self) -> None:
+        with self._faults_named():
+            self._stream.flush()
+
+    @contextmanager
+    def _faults_named(self) -> Iterator[None]:
+        """
+        Raises:
+            OutputClosedError: nobody reads.
+            ResourceError, StorageLostError: it can't be written.
+        """
+        try:
+            yield
+        except OSError as error:
+            self._give_up()
+            if isinstance(error, BrokenPipeError):
+                raise OutputClosedError from error
+            if is_full(error):
+                raise full_disk(self._name, error) from error
+            raise lost_folder(self._name, error, None) from error
+
+    def _give_up(self) -> None:
+        """Lead the stream nowhere: Python would try to write the rest when it exits, and fail with
+        a code of its own."""
+        with suppress(OSError, ValueError):
+            number = self._stream.fileno()
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def inert(text: str) -> str:
+    """What is written at once, as it may be shown; a bar of tqdm's begins with a return."""
+    if _MOVES.fullmatch(text):
+        return text
+    if text.startswith("\r"):
+        return f"\r{one_line(text[1:])}"
+    return visible(text)
+
+
+@contextmanager
+def gated_output() -> Iterator[None]:
+    """What is printed within it, and logged by handlers made within it, passes the gate."""
+    out = cast(TextIO, _GatedStream(sys.stdout, "standard output"))
+    err = cast(TextIO, _GatedStream(sys.stderr, "standard error"))
+    with redirect_stdout(out), redirect_stderr(err):
+        yield

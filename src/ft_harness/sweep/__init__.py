@@ -1,0 +1,10 @@
+"""One recipe -> points -> an executor.
+
+A point is an ordinary run, named by what varies; `grid` makes them, `executors` run them. What
+came of them is measured by `comparison.effects`.
+"""
+
+from ft_harness.sweep.grid import SEEDS, Grid, Request, read_grid, split_overrides
+from ft_harness.sweep.points import Point
+
+__all__ = ["SEEDS", "Grid", "Point", "Request", "read_grid", "split_overrides"]

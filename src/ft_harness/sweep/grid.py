@@ -1,0 +1,313 @@
+"""A recipe with a sweep section -> its points, in the order in which they run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from ft_harness.comparison.amounts import shown_value
+from ft_harness.errors import ConfigError, FtHarnessError, ProblemsError, raise_problems, suggest
+from ft_harness.recipe import Draft, Recipe, SweepSection, parse_override, read_draft
+from ft_harness.storage import canonical_json
+from ft_harness.sweep.points import Point, point_name, short_names, value_of
+
+SEEDS = ("train.seed", "eval.seed")  # repeats of a setting, not settings
+MOST_POINTS = 300
+_STRETCHES = "stretches"
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a recipe.
+
+    Attributes:
+        path: the recipe's file, or the folder that holds it.
+        name: of the sweep; its points' names begin with it.
+        overrides: `section.field=value`, or several values of a field.
+        seeds: further training seeds of each setting (of scoring, where nothing is trained).
+        base_only: nothing is trained.
+        accepted: a large number of points is meant.
+    """
+
+    path: Path
+    name: str
+    overrides: Sequence[str] = ()
+    seeds: int | None = None
+    base_only: bool = False
+    accepted: bool = False
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether the recipe or the options ask for several points."""
+        if self.seeds is not None or "sweep" in read_draft(self.path).content:
+            return True
+        return bool(split_overrides(self.path, self.overrides)[1])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The points of a sweep.
+
+    Attributes:
+        recipe: the sweep's own, whose values hold where nothing varies.
+        axes: groups of fields that vary as one, without the seeds.
+        points: the reference first, then one seed of each setting, then the next.
+    """
+
+    name: str
+    recipe: Recipe
+    section: SweepSection
+    axes: tuple[tuple[str, ...], ...]
+    points: tuple[Point, ...]
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """The fields that vary, without the seeds."""
+        return tuple(name for axis in self.axes for name in axis)
+
+
+def split_overrides(path: Path, overrides: Sequence[str]) -> tuple[list[str], dict[str, list[Any]]]:
+    """(overrides with one value, fields with several): `a.b=1,2` and `a.b=[1, 2]` are several
+    where the field takes neither such text nor a list.
+
+    Raises:
+        ConfigError: an override can't be read.
+    """
+    draft = read_draft(path)
+    kept: list[str] = []
+    varied: dict[str, list[Any]] = {}
+    for setting in overrides:
+        key, value = parse_override(setting)
+        name, listed = ".".join(key), value
+        if isinstance(value, str) and "," in value:
+            listed = parse_override(f"{name}=[{value}]")[1]
+        if isinstance(listed, list) and len(listed) > 1 and not draft.accepts(name, value):
+            varied[name] = listed
+        else:
+            kept.append(setting)
+    return kept, varied
+
+
+def read_grid(request: Request) -> Grid:
+    """The points that a request makes of a recipe.
+
+    Raises:
+        ConfigError: the recipe varies nothing or an unknown field, a value is of a wrong type, two
+            points are equal, or there are very many.
+    """
+    draft = _with_options(request)
+    recipe = draft.recipe()
+    section = recipe.sweep
+    if section is None:
+        raise ConfigError(
+            f"{request.path}: nothing varies in this recipe",
+            "a section sweep: {vary: {train.learning_rate: [1e-4, 1e-3]}}",
+            "add it, or use --seeds 3 or --set train.learning_rate=1e-4,1e-3",
+        )
+    places = _find_places(draft, section)
+    raise_problems(_unknown_fields(places, section))
+    if section.count() > MOST_POINTS and not request.accepted:
+        raise ConfigError(
+            f"{places['']}: {section.count():,} points",
+            f"at most {MOST_POINTS} unless that many are meant",
+            "shorten the lists, or add --yes",
+        )
+    content = {key: each for key, each in draft.content.items() if key != "sweep"}
+    return _Making(request.name, Draft(content, draft.places), section, places).grid()
+
+
+def _with_options(request: Request) -> Draft:
+    """The recipe with what the command line varies in its sweep section."""
+    kept, varied = split_overrides(request.path, request.overrides)
+    draft = read_draft(request.path, kept)
+    own = draft.content.get("sweep") or {}
+    if not isinstance(own, dict) or not (varied or request.seeds or request.base_only):
+        return draft
+    trains = own.get("trains", True) and not request.base_only
+    vary, said = dict(own.get("vary") or {}) | varied, dict.fromkeys(varied, "--set")
+    if request.seeds is not None:
+        name = "train.seed" if trains else "eval.seed"
+        first = value_of(draft.recipe(), name)
+        vary[name] = list(range(first, first + request.seeds))
+        said[name] = "--seeds"
+    section = own | {"vary": vary} | ({} if trains else {"trains": False})
+    places = {("sweep", "vary", name): place for name, place in said.items()}
+    changed = draft.with_values({"sweep": section}, {"sweep": "the command line"})
+    return Draft(changed.content, {**changed.places, **places})
+
+
+def _find_places(draft: Draft, section: SweepSection) -> dict[str, str]:
+    """Where each varied field is written; the section itself under ''."""
+    found = {"": draft.places.get(("sweep",), "sweep")}
+    for kind in ("vary", "together", _STRETCHES):
+        groups = getattr(section, kind)
+        for group in groups if isinstance(groups, tuple) else (groups,):
+            for name in group:
+                above = draft.places.get(("sweep", kind), found[""])
+                found[name] = draft.places.get(("sweep", kind, name), above)
+    return found
+
+
+def _unknown_fields(places: Mapping[str, str], section: SweepSection) -> list[FtHarnessError]:
+    """Varied fields, and those of the reference, that no recipe has."""
+    known = [
+        f"{name}.{field}"
+        for name, each in Recipe.model_fields.items()
+        if name != "sweep" and hasattr(each.annotation, "model_fields")
+        for field in each.annotation.model_fields
+    ]
+    faults: list[FtHarnessError] = []
+    for name, place in places.items():
+        if name and ".".join(name.split(".")[:2]) not in known:
+            fields = "section.field of a recipe, like train.learning_rate"
+            faults.append(
+                ConfigError(
+                    f"{place}: unknown field {name}{suggest(name, known)}",
+                    fields,
+                    "correct the name",
+                )
+            )
+    for name in section.reference:
+        if name not in places:
+            where = f"{places['']}: sweep.reference names {name}{suggest(name, list(places))}"
+            faults.append(ConfigError(where, "fields that vary", "correct or remove it"))
+    return faults
+
+
+class _Making:
+    """The points of one section."""
+
+    def __init__(
+        self, name: str, plain: Draft, section: SweepSection, places: Mapping[str, str]
+    ) -> None:
+        self.name, self.plain, self.section, self.places = name, plain, section, places
+        self.own = plain.recipe()
+        self.axes = [dict(axis) for axis in section.axes()]
+        self.short = short_names([name for axis in self.axes for name in axis])
+        makes = self.own.adapter_sections()
+        self.made_by = {
+            name for axis in self.axes for name in axis if name.partition(".")[0] in makes
+        }
+
+    def grid(self) -> Grid:
+        reference = [self._reference_of(axis) for axis in self.axes]
+        lengths = [range(len(next(iter(axis.values())))) for axis in self.axes]
+        faults: dict[str, FtHarnessError] = {}
+        points: list[Point] = []
+        for places in product(*lengths):
+            try:
+                points.append(self._point(places, reference))
+            except ConfigError as error:
+                faults |= {error.what: error}
+            except ProblemsError as error:
+                faults |= {each.what: each for each in error.problems}
+        raise_problems([*faults.values(), *([] if faults else self._equal(points))])
+        first = not self.section.stretches  # which come after those that they go on from
+        points.sort(key=lambda point: (point.repeat, first and not point.is_reference))
+        axes = tuple(tuple(axis) for axis in self.axes if not _is_seed(axis))
+        return Grid(self.name, self.own, self.section, axes, tuple(points))
+
+    def _reference_of(self, axis: Mapping[str, Sequence[Any]]) -> int:
+        """Which place of an axis is the reference's."""
+        given = {
+            name: self.section.reference[name] for name in axis if name in self.section.reference
+        }
+        if not given and tuple(axis) == tuple(self.section.stretches):
+            return 0
+        wanted = given or {name: value_of(self.own, name) for name in axis}
+        resolved = {name: self._resolve(name, value) for name, value in wanted.items()}
+        for place in range(len(next(iter(axis.values())))):
+            if all(self._resolve(name, axis[name][place]) == resolved[name] for name in wanted):
+                return place
+        if given:
+            name, value = next(iter(given.items()))
+            values = ", ".join(map(shown_value, axis[name]))
+            raise ConfigError(
+                f"{self.places['']}: sweep.reference has {name} {shown_value(value)}",
+                f"one of {values}",
+                "change it, or add this value to the list",
+            )
+        return 0
+
+    def _resolve(self, name: str, value: Any) -> Any:
+        """A value as the checked recipe has it; itself where the recipe can't take it alone."""
+        try:
+            return value_of(self.plain.with_values({name: value}, self.places).recipe(), name)
+        except FtHarnessError:
+            return value
+
+    def _point(self, places: Sequence[int], reference: Sequence[int]) -> Point:
+        written = {
+            name: values[place]
+            for axis, place in zip(self.axes, places, strict=True)
+            for name, values in axis.items()
+        }
+        recipe = self.plain.with_values(written, self.places).recipe()
+        making = {name: value for name, value in written.items() if name in self.made_by}
+        made_by = self.plain.with_values(making, self.places).recipe()
+        values = self._named(places, {name: value_of(recipe, name) for name in written})
+        own = zip(self.axes, places, reference, strict=True)
+        return Point(
+            name=point_name(self.name, values, self.short),
+            values=values,
+            recipe=recipe,
+            adapter=self._adapter(places, values),
+            made_by=made_by,
+            follows=self._follows(places, values),
+            repeat=sum(
+                place for axis, place in zip(self.axes, places, strict=True) if _is_seed(axis)
+            ),
+            is_reference=all(place == its for axis, place, its in own if not _is_seed(axis)),
+        )
+
+    def _named(self, places: Sequence[int], values: Values) -> Values:
+        """The values, of stretches all that led there."""
+        found = dict(values)
+        for axis, place in zip(self.axes, places, strict=True):
+            if self._is_stretches(axis):
+                found |= {name: list(each[: place + 1]) for name, each in axis.items()}
+        return found
+
+    def _adapter(self, places: Sequence[int], values: Values) -> str:
+        named = self._named(places, values)
+        making = {name: value for name, value in named.items() if name in self.made_by}
+        return point_name(self.name, making, self.short) if making else self.name
+
+    def _follows(self, places: Sequence[int], values: Values) -> str | None:
+        """The adapter of the stretch before."""
+        for number, (axis, place) in enumerate(zip(self.axes, places, strict=True)):
+            if self._is_stretches(axis) and place > 0:
+                before = [*places[:number], place - 1, *places[number + 1 :]]
+                return self._adapter(before, values)
+        return None
+
+    def _is_stretches(self, axis: Mapping[str, Any]) -> bool:
+        return bool(self.section.stretches) and tuple(axis) == tuple(self.section.stretches)
+
+    def _equal(self, points: Sequence[Point]) -> Iterator[FtHarnessError]:
+        """Points of which another one makes and scores the same."""
+        known: dict[str, str] = {}
+        for point in points:
+            resolved = point.recipe.resolved()
+            if self.section.trains:
+                resolved |= point.recipe.adapter_sections()
+            else:
+                resolved = {
+                    k: each for k, each in resolved.items() if k not in ("adapter", "train")
+                }
+            key = canonical_json([resolved, point.follows])
+            if key in known:
+                yield ConfigError(
+                    f"{self.places['']}: {point.name} and {known[key]} are equal points",
+                    "values of which each makes another adapter or another score",
+                    "remove one of the equal values",
+                )
+            known.setdefault(key, point.name)
+
+
+def _is_seed(axis: Mapping[str, Any]) -> bool:
+    return len(axis) == 1 and next(iter(axis)) in SEEDS

@@ -1,0 +1,21 @@
+"""What became of a point."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ft_harness.records import Frozen
+
+
+class Outcome(Frozen):
+    """One point: where its results are, or why there are none."""
+
+    point: str
+    adapter: str | None = Field(default=None, description="the adapter's folder; null: none")
+    evaluations: list[str] = Field(default=[], description="folders, those of the base first")
+    reason: str | None = Field(default=None, description="why it failed; null: it is done")
+    is_started: bool = Field(default=True, description="false: time was up before it began")
+
+    @property
+    def is_done(self) -> bool:
+        return self.reason is None

@@ -1,0 +1,131 @@
+"""The reference of pairs: the model before the first step, whose log-likelihoods are computed once.
+
+Each checkpoint holds them, sealed with its other files, so that a continued training has the very
+same ones; the base, an adapter that training goes on from, and a quantised base are all alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import send_to_device
+from safetensors.torch import save_file
+from tqdm import tqdm
+
+from ft_harness import processes
+from ft_harness.models.adapters import read_tensors
+from ft_harness.models.memory import attempt
+from ft_harness.tasks.pair_examples import PairExample
+from ft_harness.training.batches import Share
+from ft_harness.training.guards import not_finite
+from ft_harness.training.numerics import autocast, undisturbed
+from ft_harness.training.objectives import (
+    make_pair_collate,
+    make_token_likelihoods,
+    pair_likelihoods,
+)
+from ft_harness.training.plan import TrainingPlan
+from ft_harness.training.progress import not_this_training
+
+REFERENCE_FILE = "reference.safetensors"
+_SPLITS = ("examples", "validation")  # of a training set
+
+
+def with_references(
+    plan: TrainingPlan, model: Any, start: Path | None, share: Share
+) -> TrainingPlan:
+    """The plan, each of its pairs with the reference's log-likelihoods; as it is where no pairs are
+    learnt.
+
+    Args:
+        model: as it is before the first step.
+        start: the checkpoint that holds them; None: they are computed.
+
+    Raises:
+        InputError: the checkpoint's are of other pairs.
+        NonFiniteError: one is NaN or infinite.
+    """
+    if plan.recipe.train.preference is None:
+        return plan
+    data = plan.data
+    splits = [getattr(data, name) for name in _SPLITS]
+    known = _measure(plan, model, splits, share) if start is None else _read(start, splits)
+    pairs = {
+        name: [
+            replace(pair, reference=(chosen, rejected))
+            for pair, (chosen, rejected) in zip(split, values.tolist(), strict=True)
+        ]
+        for name, split, values in zip(_SPLITS, splits, known, strict=True)
+    }
+    return replace(plan, data=replace(data, **pairs))
+
+
+def write_references(plan: TrainingPlan, checkpoint: Path) -> None:
+    """Write them into a checkpoint; nothing where no pairs are learnt."""
+    if plan.recipe.train.preference is not None:
+        found = {
+            name: torch.tensor([pair.reference for pair in getattr(plan.data, name)])
+            for name in _SPLITS
+        }
+        save_file(found, checkpoint / REFERENCE_FILE)
+
+
+def _read(checkpoint: Path, splits: Sequence[Sequence[PairExample]]) -> list[torch.Tensor]:
+    found = read_tensors(checkpoint / REFERENCE_FILE)
+    known = [found.get(name) for name in _SPLITS]
+    for split, values in zip(splits, known, strict=True):
+        if values is None or values.shape[0] != len(split):
+            raise not_this_training(checkpoint, REFERENCE_FILE)
+    return known  # type: ignore[return-value]  # none is missing
+
+
+def _measure(
+    plan: TrainingPlan, model: Any, splits: Sequence[Sequence[PairExample]], share: Share
+) -> list[torch.Tensor]:
+    """[rows, 2] of each split, float32 on the CPU. Every process takes part in as many batches."""
+    likelihoods = make_token_likelihoods(plan.base.model)
+    collate = make_pair_collate(plan.base.tokenizer.pad_token_id)
+
+    def measure(rows: Sequence[PairExample]) -> torch.Tensor:
+        batch = send_to_device(collate(rows), plan.base.device)
+        del batch["reference"]
+        labels = batch.pop("labels")
+        with torch.no_grad(), autocast(plan.base):
+            return pair_likelihoods(likelihoods, model, batch, labels).float().cpu()
+
+    rows = [pair for split in splits for pair in split]
+    order = sorted(range(len(rows)), key=lambda number: len(rows[number].input_ids))
+    mine = order[share.rank :: share.processes]
+    most = -(-len(order) // share.processes)
+    found: dict[int, list[float]] = {}
+    starts = range(0, most, share.batch)
+    bar = tqdm(starts, desc="Computing the reference", disable=share.rank > 0)
+    with undisturbed(model):
+        for start in bar:
+            numbers = mine[start : start + share.batch]
+            values = _in_parts(measure, [rows[number] for number in numbers])
+            found |= dict(zip(numbers, values.tolist(), strict=False))
+    known: dict[int, list[float]] = {}
+    for part in processes.from_all(found):
+        known |= part
+    whole = torch.tensor([known[number] for number in range(len(rows))])
+    if not torch.isfinite(whole).all():
+        raise not_finite("reference's log-likelihood", 0, plan.recipe.train.learning_rate)
+    return list(whole.split([len(split) for split in splits]))
+
+
+def _in_parts(
+    measure: Callable[[Sequence[PairExample]], torch.Tensor], rows: Sequence[PairExample]
+) -> torch.Tensor:
+    """[rows, 2] of one batch, halved where memory is not enough for it."""
+    if len(rows) <= 1:
+        return measure(rows)
+    found = attempt(lambda: measure(rows))
+    if found is not None:
+        return found
+    half = len(rows) // 2
+    return torch.cat([_in_parts(measure, part) for part in (rows[:half], rows[half:])])

@@ -1,0 +1,185 @@
+"""A recipe's sweep section -> points: names, order, reference, and every fault in three lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ft_harness.errors import ConfigError, FtHarnessError
+from ft_harness.recipe import load_recipe
+from ft_harness.sweep import Grid, read_grid, split_overrides
+from ft_harness.sweep.grid import Request
+from tests.builders.command import assert_three_lines
+
+
+@pytest.fixture
+def make(tmp_path: Path):
+    """The grid of a sweep section, given as YAML."""
+
+    def build(section: str, **options) -> Grid:
+        path = tmp_path / "recipe.yaml"
+        path.write_text(f"task: {{name: demo_sentiment}}\ntrain: {{seed: 7}}\n{section}")
+        return read_grid(Request(path, "mine", **options))
+
+    return build
+
+
+def names(grid: Grid) -> list[str]:
+    return [point.name for point in grid.points]
+
+
+def test_points_are_the_product_named_by_what_varies(make):
+    grid = make("sweep: {vary: {data.train_size: [200, 400], adapter.r: [8, 16]}}")
+    assert names(grid) == [
+        "mine-train_size_200-r_16",  # the recipe's own r, and the first size: the reference
+        "mine-train_size_200-r_8",
+        "mine-train_size_400-r_8",
+        "mine-train_size_400-r_16",
+    ]
+    assert [point.is_reference for point in grid.points] == [True, False, False, False]
+    assert grid.points[2].recipe.data.train_size == 400
+    assert grid.points[2].recipe.adapter.r == 8
+    assert grid.points[2].recipe.sweep is None
+
+
+def test_the_reference_comes_first_then_one_seed_of_each(make):
+    grid = make(
+        "sweep:\n  vary: {data.train_size: [200, 400], train.seed: [0, 1]}\n"
+        "  reference: {data.train_size: 400}\n"
+    )
+    assert names(grid) == [
+        "mine-train_size_400-seed_0",
+        "mine-train_size_200-seed_0",
+        "mine-train_size_400-seed_1",
+        "mine-train_size_200-seed_1",
+    ]
+
+
+def test_lists_together_are_paired(make):
+    grid = make("sweep: {together: {adapter.r: [4, 8], adapter.lora_alpha: [8, 16]}}")
+    assert names(grid) == ["mine-r_4-lora_alpha_8", "mine-r_8-lora_alpha_16"]
+
+
+def test_fields_of_one_name_have_their_sections_in_it(make):
+    grid = make("sweep: {vary: {train.seed: [0, 1], eval.seed: [0, 1]}}")
+    assert names(grid)[0] == "mine-train_seed_0-eval_seed_0"
+
+
+def test_points_that_differ_in_scoring_share_an_adapter(make):
+    grid = make("sweep: {vary: {eval.num_fewshot: [0, 3], train.seed: [0, 1]}}")
+    assert {point.adapter for point in grid.points} == {"mine-seed_0", "mine-seed_1"}
+    assert {point.made_by.eval.num_fewshot for point in grid.points} == {0}
+
+
+def test_a_name_is_a_legal_folder_whatever_the_value(make):
+    grid = make(
+        "sweep: {vary: {model.pretrained: [../up/a, bundled], "
+        "adapter.target_modules: [all-linear, [q_proj, v_proj, k_proj, o_proj, gate_proj]]}}"
+    )
+    assert len(set(names(grid))) == 4
+    assert all(len(name) <= 80 and "/" not in name for name in names(grid))
+    assert "mine-pretrained_bundled-target_modules_all_linear" in " ".join(names(grid))
+
+
+def test_a_point_has_its_name_whatever_else_the_grid_has(make):
+    few = make("sweep: {vary: {data.train_size: [200, 400]}}")
+    many = make("sweep: {vary: {data.train_size: [100, 200, 400, 800]}}")
+    assert set(names(few)) < set(names(many))
+
+
+def test_each_stretch_goes_on_from_the_one_before(make):
+    grid = make(
+        "sweep: {stretches: {train.num_train_epochs: [1, 1, 3]}, vary: {train.seed: [0, 1]}}"
+    )
+    assert names(grid)[:3] == [
+        "mine-seed_0-num_train_epochs_1",
+        "mine-seed_0-num_train_epochs_1_1",
+        "mine-seed_0-num_train_epochs_1_1_3",
+    ]
+    assert [point.follows for point in grid.points[:3]] == [None, *names(grid)[:2]]
+    assert grid.points[4].follows == "mine-seed_1-num_train_epochs_1"
+
+
+def test_the_short_forms_are_the_same(make, tmp_path: Path):
+    long = make("sweep: {vary: {train.learning_rate: [0.001, 0.002], train.seed: [7, 8, 9]}}")
+    short = make("", overrides=["train.learning_rate=1e-3,2e-3"], seeds=3)
+    assert names(long) == names(short)
+    assert [point.recipe for point in long.points] == [point.recipe for point in short.points]
+
+
+def test_a_list_is_several_values_only_where_the_field_takes_none(tmp_path: Path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("task: {name: demo_sentiment}\n")
+    overrides = [
+        "adapter.target_modules=[q_proj, v_proj]",  # a list is a value of this field
+        "data.source=a,b.csv",  # and a comma may be in a path
+        "adapter.r=[4, 8]",
+        "train.lr_scheduler_type=linear,cosine",
+    ]
+    kept, varied = split_overrides(path, overrides)
+    assert kept == overrides[:2]
+    assert varied == {"adapter.r": [4, 8], "train.lr_scheduler_type": ["linear", "cosine"]}
+
+
+def test_a_sweep_is_no_part_of_an_adapters_identity(make, tmp_path: Path):
+    make("sweep: {vary: {adapter.r: [4, 8]}}")
+    swept = load_recipe(tmp_path / "recipe.yaml")
+    (tmp_path / "plain.yaml").write_text("task: {name: demo_sentiment}\ntrain: {seed: 7}\n")
+    plain = load_recipe(tmp_path / "plain.yaml")
+    assert swept.fingerprint() == plain.fingerprint()
+    assert swept.resolved() == plain.resolved()
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("sweep: {vary: {train.learning_rat: [1, 2]}}", ["learning_rat;", "train.learning_rate"]),
+        ("sweep: {vari: {train.seed: [1, 2]}}", ["sweep.vari", "did you mean vary"]),
+        ("sweep: {vary: {train.seed: [0, many]}}", ["train.seed is 'many'", "recipe.yaml:3"]),
+        ("sweep: {vary: {train.seed: 3}}", ["sweep.vary"]),
+        ("sweep: {vary: {train.seed: []}}", ["sweep.vary"]),
+        ("sweep: {vary: {train.seed: [1, 1]}}", ["each value of train.seed once"]),
+        ("sweep: {vary: {train.learning_rate: [0.001, 1e-3]}}", ["equal points"]),
+        ("sweep: {}", ["a field and its values"]),
+        ("", ["nothing varies", "--seeds 3"]),
+        (
+            "sweep: {together: {adapter.r: [4, 8], adapter.lora_alpha: [8]}}",
+            ["lists of one length", "adapter.lora_alpha has 1"],
+        ),
+        (
+            "sweep: {vary: {adapter.r: [4, 8]}, together: {adapter.r: [4, 8]}}",
+            ["adapter.r is in two"],
+        ),
+        (
+            "sweep: {vary: {adapter.r: [4, 8]}, reference: {adapter.r: 5}}",
+            ["adapter.r 5", "one of 4, 8"],
+        ),
+        (
+            "sweep: {vary: {adapter.r: [4, 8]}, reference: {adapter.lora: 5}}",
+            ["sweep.reference names adapter.lora"],
+        ),
+        (
+            f"sweep: {{vary: {{train.seed: {list(range(100))}, data.seed: {list(range(100))}}}}}",
+            ["10,000 points", "--yes"],
+        ),
+        ("sweep: {trains: false, stretches: {train.num_train_epochs: [1, 2]}}", ["trains: true"]),
+        ("sweep: {trains: false, vary: {train.seed: [1, 2]}}", ["equal points"]),
+    ],
+)
+def test_bad_input_is_three_lines(make, section: str, words: list[str]):
+    with pytest.raises(FtHarnessError) as caught:
+        make(section)
+    error = caught.value
+    assert error.exit_code == 2
+    assert isinstance(error, ConfigError) or all(
+        isinstance(each, ConfigError) for each in error.problems
+    )
+    assert_three_lines(str("\n".join(error.lines())), *words)
+
+
+def test_ten_thousand_points_can_be_meant(make):
+    section = f"sweep: {{vary: {{train.seed: {list(range(20))}, data.seed: {list(range(20))}}}}}"
+    with pytest.raises(ConfigError, match="400 points"):
+        make(section)
+    assert len(make(section, accepted=True).points) == 400

@@ -1,0 +1,233 @@
+"""Sweeps as a user runs them: what is shared, what is repeated, and what a failed point leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ft_harness.errors import ResourceError
+from ft_harness.evaluation import runner
+from ft_harness.pipeline import bench, preflight, runs
+from tests.builders.command import assert_three_lines
+
+SIZES = "sweep: {vary: {data.train_size: [16, 32], train.seed: [0, 1]}, reference: {data.train_size: 32}}"
+
+
+@pytest.fixture
+def write(tmp_path: Path, model_folder: Path, reviews: Path):
+    """The recipe `mine` with this sweep section."""
+
+    def put(section: str) -> Path:
+        path = tmp_path / "adapters" / "mine" / "recipe.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            f"model: {{pretrained: {model_folder}}}\ntask: {{name: demo_sentiment}}\n"
+            f"data: {{source: {reviews}}}\nadapter: {{r: 4, lora_alpha: 8}}\n"
+            "train: {num_train_epochs: 1, learning_rate: 0.02, per_device_train_batch_size: 8}\n"
+            f"eval: {{splits: [validation, test]}}\n{section}\n"
+        )
+        return path
+
+    return put
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The bases that were loaded."""
+    counted: list[str] = []
+    original = runs.load_base_model
+
+    def load(section, plan=None):
+        counted.append(section.pretrained)
+        return original(section, plan)
+
+    monkeypatch.setattr(runs, "load_base_model", load)
+    return counted
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The subjects that were scored, one entry an evaluation."""
+    counted: list[str] = []
+    original = runner._score
+
+    def score(state, job, folder):
+        counted.append(state.subject)
+        return original(state, job, folder)
+
+    monkeypatch.setattr(runner, "_score", score)
+    return counted
+
+
+def report(folder: Path, name: str = "rows.json"):
+    return json.loads((folder / "results" / "reports" / "mine" / name).read_text())
+
+
+def test_one_load_one_base_scoring_and_only_new_points(
+    ft, write, loads, scored, tmp_path: Path, monkeypatch
+):
+    read: list[str] = []
+    load_tasks = preflight.load_tasks
+    monkeypatch.setattr(
+        preflight, "load_tasks", lambda *given: (read.append("data"), load_tasks(*given))[1]
+    )
+    recipe = write(SIZES)
+    code, _, err = ft("sweep", recipe)
+    assert code == 0, err
+    assert len(loads) == 1
+    assert len(read) == 2  # one a training size, whatever the seeds
+    assert scored.count("base--tiny") == 2  # validation and test
+    assert len(scored) == 2 + 4 * 2
+    points = [f"mine-train_size_{size}-seed_{seed}" for seed in (0, 1) for size in (32, 16)]
+    said = [line for line in err.splitlines() if line.startswith("point ")]
+    assert said == [f"point {n} of 4, {name}: done" for n, name in enumerate(points, start=1)]
+    for name in points:
+        folder = tmp_path / "adapters" / name
+        assert {"recipe.yaml", "card.json", "history.jsonl"} <= {p.name for p in folder.iterdir()}
+    rows = report(tmp_path)
+    assert {row["tuned_subject"] for row in rows if row["tuned_subject"]} == set(points)
+
+    # the grid is edited: a size more, and the seeds are the default's
+    write(SIZES.replace("[16, 32]", "[8, 16, 32]"))
+    scored.clear()
+    code, _, err = ft("sweep", recipe)
+    assert code == 0, err
+    assert sorted(set(scored)) == ["mine-train_size_8-seed_0", "mine-train_size_8-seed_1"]
+
+    # another field in the names: what has the same fingerprint is not trained again
+    write(SIZES.replace("train.seed: [0, 1]", "train.seed: [0, 1], adapter.r: [4]"))
+    scored.clear()
+    code, _, err = ft("sweep", recipe)
+    assert code == 0, err
+    assert not scored
+    assert err.count("finished already") == 4
+
+
+def test_a_changed_recipe_never_meets_an_old_points_folder(ft, write, tmp_path: Path):
+    recipe = write(SIZES)
+    assert ft("sweep", recipe)[0] == 0
+    recipe.write_text(recipe.read_text().replace("learning_rate: 0.02", "learning_rate: 0.01"))
+    code, _, err = ft("sweep", recipe)
+    assert code == 0, err
+    folders = sorted(
+        path.name for path in (tmp_path / "adapters").glob("mine-train_size_16-seed_0*")
+    )
+    assert len(folders) == 2
+    assert {row["tuned_subject"] for row in report(tmp_path)} >= {folders[1]}
+
+
+def test_failed_points_are_rows_and_exit_6(ft, write, loads, monkeypatch, tmp_path: Path):
+    """One gradient is not finite, one point has no memory; the others are done."""
+    recipe = write("sweep: {vary: {train.learning_rate: [0.02, 1.0e+30], adapter.r: [4, 8, 16]}}")
+    train = bench.train_stage
+
+    def run_out(stage, plan, say):
+        if plan.recipe.adapter.r == 16:
+            raise ResourceError("out of memory at batch 1", "memory", "a smaller model")
+        return train(stage, plan, say)
+
+    monkeypatch.setattr(bench, "train_stage", run_out)
+    code, out, err = ft("sweep", recipe)
+    assert code == 6
+    assert_three_lines(err, "4 of 6 points have no result", "the same command again")
+    found = {each["name"]: each["reason"] for each in report(tmp_path, "sweep.json")["points"]}
+    assert found["mine-learning_rate_0.02-r_4"] is None
+    assert found["mine-learning_rate_0.02-r_8"] is None
+    assert found["mine-learning_rate_0.02-r_16"] == "out of memory at batch 1"
+    assert "not finite" in found["mine-learning_rate_1e30-r_4"]
+    text = (tmp_path / "results" / "reports" / "mine" / "report.md").read_text()
+    assert "out of memory at batch 1" in text
+    assert "out of memory at batch 1" in out
+
+    monkeypatch.setattr(bench, "train_stage", train)
+    code, _, err = ft("sweep", recipe)
+    assert code == 6  # those that are not finite are tried again, and are not finite again
+    assert "point 3 of 6, mine-learning_rate_0.02-r_16: done" in err
+
+
+def test_no_point_starts_after_the_last_hour(ft, write, tmp_path: Path):
+    code, _, err = ft("sweep", write(SIZES), "--max-hours", "0")
+    assert code == 6
+    assert_three_lines(err, "4 of 4 points have no result", "0 hours were over")
+
+
+def test_a_fault_of_one_point_is_found_before_any_runs(ft, write, no_model):
+    code, _, err = ft("sweep", write("sweep: {vary: {data.train_size: [16, 6400]}}"))
+    assert code == 3
+    assert_three_lines(err, "data.train_size is 6400")
+
+
+def test_run_of_such_a_recipe_says_so_and_does_it(ft, write, tmp_path: Path):
+    code, _, err = ft("run", write(""), "--seeds", 2, "--set", "adapter.r=2,4")
+    assert code == 0, err
+    assert "mine: a sweep of 4 points" in err
+    assert (tmp_path / "adapters" / "mine-r_4-seed_1" / "card.json").exists()
+
+
+def test_killed_anywhere_it_ends_with_the_same_rows(ft, write, tmp_path: Path):
+    """SIGKILL in the middle of a training, in the middle of a scoring, and between two points."""
+    recipe = write(SIZES)
+    assert ft("sweep", recipe)[0] == 0
+    whole = (tmp_path / "results" / "reports" / "mine" / "rows.json").read_bytes()
+    swept = json.dumps(report(tmp_path, "sweep.json")["effects"])
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "ft_harness", "sweep", str(recipe), "--out", str(out)]
+    first, second = (out / "adapters" / f"mine-train_size_{n}-seed_0" for n in (32, 16))
+    moments = [
+        lambda: (first / "history.jsonl").exists(),
+        lambda: any((out / "results" / first.name).glob("*/record.json")),
+        lambda: second.exists(),
+    ]
+    for moment in moments:
+        process = subprocess.Popen(
+            command,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        while process.poll() is None:
+            if moment():
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+        assert process.returncode == -signal.SIGKILL
+    code, _, err = ft("sweep", recipe, "--out", out)
+    assert code == 0, err
+    assert (out / "results" / "reports" / "mine" / "rows.json").read_bytes() == whole
+    assert json.dumps(report(out, "sweep.json")["effects"]) == swept
+
+
+def test_stretches_go_on_from_each_other(ft, write, tmp_path: Path):
+    recipe = write("sweep: {stretches: {train.num_train_epochs: [1, 2]}}")
+    code, _, err = ft("sweep", recipe)
+    assert code == 0, err
+    card = json.loads(
+        (tmp_path / "adapters" / "mine-num_train_epochs_1_2" / "card.json").read_text()
+    )
+    assert [each["name"] for each in card["lineage"]] == ["mine-num_train_epochs_1"]
+
+
+def test_bases_alone_are_scored_from_one_load(ft, write, loads, scored, tmp_path: Path):
+    section = "sweep: {trains: false, vary: {eval.num_fewshot: [0, 1, 3], eval.seed: [0, 1]}}"
+    code, _, err = ft("sweep", write(section))
+    assert code == 0, err
+    assert len(loads) == 1
+    assert set(scored) == {"base--tiny"}
+    assert not list((tmp_path / "adapters").glob("mine-*"))
+    found = report(tmp_path, "sweep.json")
+    assert [each["values"] for each in found["settings"]] == [
+        {"eval.num_fewshot": shots} for shots in (0, 1, 3)
+    ]
+    assert [each["seeds"] for each in found["settings"]] == [2, 2, 2]
+
+
+def test_check_goes_through_the_grid(ft, write):
+    assert "a sweep of 4 points" in ft("check", write(SIZES))[1]
+    code, _, err = ft("check", write("sweep: {vary: {train.sed: [0, 1]}}"))
+    assert code == 2
+    assert_three_lines(err, "train.sed; did you mean train.seed?")
