@@ -78,7 +78,7 @@ Options = dict[str, Any]
 
 def _show_version(value: bool) -> None:
     if value:
-        print(f"ft-harness {version('ft-harness')}")
+        show(f"ft-harness {version('ft-harness')}")
         raise typer.Exit
 
 

@@ -83,7 +83,8 @@ def _print_scores(evaluations: list[Evaluation], following: list[str]) -> None:
     from ft_harness.pipeline.reports import find_study
 
     study_table.print_scores(*find_study(evaluations), [each.folder for each in evaluations])
-    print(f"\nNext:\n    {shlex.join(following)}")
+    for line in ("", "Next:", f"    {shlex.join(following)}"):
+        show(line)
     check_complete(evaluations)
 
 

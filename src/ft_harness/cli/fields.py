@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ft_harness.cli.app import app
+from ft_harness.cli.app import app, show
 
 
 @app.command()
@@ -26,4 +26,5 @@ def fields(
     from ft_harness.recipe import list_fields
 
     for field in list_fields(section):
-        print(f"{field.name}={field.default or ''}  ({field.type})\n    {field.description}")
+        show(f"{field.name}={field.default or ''}  ({field.type})")
+        show(f"    {field.description}")

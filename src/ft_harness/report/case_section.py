@@ -35,8 +35,8 @@ _UNCHANGED: tuple[Transition, ...] = (
     "same",
 )  # shown where something is written of them
 _SAID = (
-    f"Slices are groups of items that share a trait, of those that were tested. {CASES_FILE} has "
-    "items of each kind, with prompt and answers, and a column for remarks; the page has the "
+    "Slices are groups of items that share a trait; those with too few items are not counted. "
+    f"{CASES_FILE} has items of each kind to read, with a column for remarks; the page has the "
     "slices, and every item to search."
 )
 _MANY_CHOICES = 6  # whose log-likelihoods still fit in columns
