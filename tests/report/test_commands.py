@@ -8,8 +8,11 @@ from typing import Any
 import yaml
 
 from ft_harness.comparison.aggregator import Study
+from ft_harness.comparison.settings import SweepStudy
 from ft_harness.recipe import Recipe
 from ft_harness.report import render_markdown
+from ft_harness.report.command_section import command_section
+from ft_harness.report.document import Verbatim
 from tests.builders.study import make_adapter, make_comparison, make_row
 from tests.report.test_report import fences, section
 
@@ -128,3 +131,34 @@ def test_a_hostile_name_makes_no_command() -> None:
     study = make_scored({"../x; rm": MADE}, "ft-harness report results")
     text = section(render_markdown(study, {}), "Commands")
     assert "mkdir -p adapters/../x" not in text
+
+
+def test_a_sweep_needs_its_recipe_with_what_varies() -> None:
+    written = MADE | {"sweep": {"vary": {"train.learning_rate": [0.001, 0.01]}}}
+    sweep = SweepStudy(
+        name="mine",
+        axes=[["train.learning_rate"]],
+        stretches=[],
+        trains=True,
+        points=[],
+        settings=[],
+        effects=[],
+        written=written,
+    )
+    study = Study(
+        name="mine",
+        comparisons=[],
+        adapters=[],
+        notes=[],
+        command="ft-harness sweep adapters/mine",
+        sweep=sweep,
+    )
+    (_, script) = command_section(study)
+    assert isinstance(script, Verbatim)
+    begin, end = (
+        "cat > adapters/mine/recipe.yaml <<'END'\n",
+        "\nEND\nft-harness sweep adapters/mine",
+    )
+    assert script.text.startswith(f"mkdir -p adapters/mine\n{begin}")
+    assert script.text.endswith(end)
+    assert yaml.safe_load(script.text.partition(begin)[2].removesuffix(end)) == written
