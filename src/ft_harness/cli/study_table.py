@@ -161,15 +161,18 @@ def _name_files(path: Path) -> list[str]:
         if folder / name not in pages:
             stem, _, ending = name.rpartition(".")
             kinds.setdefault(stem, []).append(ending)
-    tables = {stem.partition("/")[2]: kinds.pop(stem) for stem in [*kinds] if "/" in stem}
-    others = [
-        f"{stem}.{endings[0]}" if len(endings) == 1 else f"{stem}.{{{','.join(endings)}}}"
-        for stem, endings in kinds.items()
-    ]
-    if tables:
-        endings = ",".join(dict.fromkeys(each for found in tables.values() for each in found))
-        others.append(f"{counted(len(tables), 'table')} as tables/*.{{{endings}}}")
+    folders: dict[str, list[list[str]]] = {}
+    for stem in [each for each in kinds if "/" in each]:
+        folders.setdefault(stem.partition("/")[0], []).append(kinds.pop(stem))
+    others = [_join_endings(stem, endings) for stem, endings in kinds.items()]
+    for name, stems in folders.items():
+        endings = dict.fromkeys(each for found in stems for each in found)
+        others.append(f"{counted(len(stems), 'file')} as {_join_endings(f'{name}/*', [*endings])}")
     return [*map(str, pages), *([f"{folder}: {', '.join(others)}"] if others else [])]
+
+
+def _join_endings(stem: str, endings: Sequence[str]) -> str:
+    return f"{stem}.{endings[0]}" if len(endings) == 1 else f"{stem}.{{{','.join(endings)}}}"
 
 
 def _list_rows(study: Study, compared: Sequence[tuple[Comparison, Row]]) -> _Lines:

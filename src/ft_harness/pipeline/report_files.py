@@ -97,6 +97,9 @@ def write_report(
         texts["sweep.json"] = study.sweep.model_dump_json(indent=2) + "\n"
     for name, text in texts.items():
         write_text(folder / name, text)
+    for name in (SHARED[each] for each in layout.formats if each in SHARED):
+        paths = sorted(path for path in (folder / name).rglob("*") if path.is_file())
+        written += [path.relative_to(folder).as_posix() for path in paths]
     _remove_stale(folder, {*texts, *written})
     write_text(folder / FILES_FILE, json.dumps({"files": [*texts, *written]}, indent=2) + "\n")
     first = layout.formats[0]
