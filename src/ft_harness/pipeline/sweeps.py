@@ -16,9 +16,10 @@ from ft_harness.data.files import Split
 from ft_harness.errors import IncompleteError
 from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.paths import reports_dir, results_dir
+from ft_harness.pipeline.adapter_runs import find_runs
 from ft_harness.pipeline.bench import Bench, Sweep
 from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers
-from ft_harness.pipeline.reports import find_runs, write_report
+from ft_harness.pipeline.reports import write_report
 from ft_harness.pipeline.stages import Say
 from ft_harness.records import Evaluation, read_evaluation
 from ft_harness.sweep import SEEDS, Point
@@ -146,7 +147,7 @@ def _measure(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[Measured]:
         read = [read_evaluation(Path(folder)) for folder in outcome.evaluations]
         read = [each for each in read if each.record.settings.task == point.recipe.task.name]
         own = [each for each in read if (each.record.adapter is not None) == sweep.trains]
-        runs, _ = find_runs(own)
+        runs, _, _ = find_runs(own)
         reason = outcome.reason
         if reason is None and any(each.record.status != "complete" for each in own):
             reason = "memory was not enough for some items"
