@@ -20,7 +20,7 @@ Every command takes `--debug`, which shows tracebacks.
 _OWN = (
     "`ft-harness lm-eval --help` is lm-eval's own help: all its arguments are taken.\n"
     "`--trust-task-code` is ours.\n\n"
-    "Example: `ft-harness lm-eval run --model ft-causal --tasks sst2_custom --model_args peft=FOLDER`"
+    "Example: `ft-harness lm-eval run --model ft-causal --tasks sst2_custom --limit 8`"
     "\n\nMore: docs/scoring.md"
 )
 

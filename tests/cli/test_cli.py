@@ -96,7 +96,7 @@ def test_eval_scores_an_adapter_and_refuses_another_base(ft, working: Path, tmp_
     assert code == 0
     assert out.count("demo_sentiment@test") == 2  # where base and adapter are
     assert "Base" in out  # the table of run
-    assert "accuracy on demo_sentiment (test, 8 items" in out
+    assert "on demo_sentiment (test, 8 items" in out
     assert len(out.splitlines()) < 20
     *_, begin, following = out.rstrip().splitlines()
     subjects = [f"{tmp_path}/results/{name}" for name in ("base--tiny", "mine")]

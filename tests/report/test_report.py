@@ -71,7 +71,7 @@ def test_the_report_has_its_parts_in_order():
         "Two small tasks",
         *["Scores", "Scores by split", "Scores by label", "What was not measured", "Notes"],
         *["Recipes", "Training", "snli_lora", "squad_lora", "Cost", "Cases", "All metrics"],
-        *["Commands", "Signatures", "Not printed here"],
+        *["Commands", "Signatures", "Provenance", "Models", "Not printed here"],
     ]
     assert [value for _, name, value in page.attributes if name == "src"] == list(FIGURES.values())
 
@@ -88,7 +88,7 @@ def test_the_page_holds_what_the_write_up_leaves_out():
         *["Models", "Evaluations", "Software and hardware"],
     ]
     assert render_markdown(make_study(), {}).endswith(
-        "- In the page, report.html: Recipes, Cases, Signatures, Provenance.\n"
+        "- In the page, `report.html`: Recipes, Cases, Signatures, Provenance.\n"
     )
 
 

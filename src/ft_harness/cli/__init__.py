@@ -4,6 +4,7 @@ inside commands."""
 from ft_harness.cli import (  # noqa: F401  (their commands)
     experiments,
     fields,
+    power,
     publication,
     reports,
     tasks,

@@ -122,6 +122,27 @@ def with_options(
     return decorate
 
 
+def command_line() -> str:
+    """The command as it was given; of several processes, what follows the launcher's part."""
+    command = shlex.join(["ft-harness", *sys.argv[1:]])
+    return command if processes.count() == 1 else f"(by the same launcher) {command}"
+
+
+def repeating_command(out: Path) -> str:
+    """The command as a report names it, for a working folder that holds the same results: without
+    `--out`, and with paths from there."""
+    words, place = iter(sys.argv[1:]), out.resolve()
+    kept: list[str] = []
+    for word in words:
+        if word == "--out":
+            next(words, None)
+        elif not word.startswith("--out="):
+            path = Path(word)
+            inside = path.exists() and path.resolve().is_relative_to(place)
+            kept.append(str(path.resolve().relative_to(place)) if inside else word)
+    return shlex.join(["ft-harness", *kept])
+
+
 def check_finite(value: float | None) -> float | None:
     """The value of an option that is a number.
 

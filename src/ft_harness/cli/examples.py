@@ -26,7 +26,8 @@ EXAMPLES = {
     ),
     "sweep": Example(
         [
-            "ft-harness sweep adapters/my-sentiment --set train.learning_rate=1e-4,1e-3 --seeds 3",
+            "ft-harness sweep adapters/my-sentiment --seeds 3",
+            "ft-harness sweep adapters/my-sentiment --set train.learning_rate=1e-4,1e-3",
         ],
         "sweeps.md",
     ),
@@ -54,14 +55,14 @@ EXAMPLES = {
         "reading-a-report.md",
     ),
     "compare": Example(
-        ["ft-harness compare results/base--bundled results/my-adapter --require 'acc>=+2'"],
+        ["ft-harness compare results/base--bundled results/mine --require 'acc>=+2'"],
         "reading-a-report.md",
     ),
     "init-task": Example(
         ["ft-harness init-task reviews.csv --text review --label stars"], "tasks.md"
     ),
     "lm-eval": Example(
-        ["ft-harness lm-eval run --model ft-causal --tasks sst2_custom --model_args peft=FOLDER"],
+        ["ft-harness lm-eval run --model ft-causal --tasks sst2_custom --limit 8"],
         "scoring.md",
     ),
     "path": Example(['ls "$(ft-harness path model)"'], "adapters.md"),

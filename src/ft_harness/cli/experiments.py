@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +21,8 @@ from ft_harness.cli.app import (
     TaskOption,
     TrustOption,
     app,
+    check_finite,
+    command_line,
     say,
     show,
     with_options,
@@ -34,27 +35,6 @@ if TYPE_CHECKING:
     from ft_harness.pipeline.experiment import Experiment
     from ft_harness.records import Evaluation
     from ft_harness.sweep import Request
-
-
-def command_line() -> str:
-    """The command as it was given; of several processes, what follows the launcher's part."""
-    command = shlex.join(["ft-harness", *sys.argv[1:]])
-    return command if processes.count() == 1 else f"(by the same launcher) {command}"
-
-
-def repeating_command(out: Path) -> str:
-    """The command as a report names it, for a working folder that holds the same results: without
-    `--out`, and with paths from there."""
-    words, place = iter(sys.argv[1:]), out.resolve()
-    kept: list[str] = []
-    for word in words:
-        if word == "--out":
-            next(words, None)
-        elif not word.startswith("--out="):
-            path = Path(word)
-            inside = path.exists() and path.resolve().is_relative_to(place)
-            kept.append(str(path.resolve().relative_to(place)) if inside else word)
-    return shlex.join(["ft-harness", *kept])
 
 
 def _experiment(
@@ -135,6 +115,7 @@ _PLANNED: dict[str, tuple[Any, Any]] = {
                 "--dry-run",
                 min=0,
                 metavar="[=GIB]",
+                callback=check_finite,
                 help="print the estimate and exit; =24 plans for a 24 GiB GPU",
             ),
         ],
@@ -149,7 +130,12 @@ _PLANNED: dict[str, tuple[Any, Any]] = {
     "max_hours": (
         Annotated[
             float | None,
-            typer.Option("--max-hours", min=0, help="start no point of a sweep after this"),
+            typer.Option(
+                "--max-hours",
+                min=0,
+                callback=check_finite,
+                help="start no point of a sweep after this",
+            ),
         ],
         None,
     ),
@@ -322,46 +308,6 @@ def rescore(
 
     evaluations = rescore_all(results, task, include_path, trust_task_code)
     _print_scores(evaluations, ["ft-harness", "report", *map(str, results)])
-
-
-@app.command()
-def power(
-    results: Annotated[
-        Path | None, typer.Argument(help="a base evaluation, instead of --n and --base")
-    ] = None,
-    n: Annotated[int | None, typer.Option("--n", help="items of the test set")] = None,
-    base: Annotated[
-        float | None,
-        typer.Option("--base", help="the base's score, 0 to 1"),
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option("--metric", help="default: acc, or the run's main metric")
-    ] = None,
-    effect: Annotated[
-        float | None,
-        typer.Option(
-            "--effect",
-            help="target improvement in the metric's own unit (0.05 is 5 points of accuracy); "
-            "prints how many items it takes",
-        ),
-    ] = None,
-    correlation: Annotated[
-        float,
-        typer.Option(
-            "--correlation",
-            help="assumed correlation between base and tuned scores; 0 is conservative",
-        ),
-    ] = 0.0,
-) -> None:
-    """What a test set can show, before anything is trained.
-
-    The smallest improvement that is found with 80 % power, and the items that a target improvement
-    takes.
-    """
-    from ft_harness.pipeline.power import Target, describe_power
-
-    for line in describe_power(results, n, base, Target(metric, effect, correlation)):
-        show(line)
 
 
 _LOOKS: dict[str, tuple[Any, Any]] = {

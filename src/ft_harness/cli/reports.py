@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ft_harness.cli.app import HERE, Options, OutOption, app, with_options
-from ft_harness.cli.experiments import print_study, repeating_command
+from ft_harness.cli.app import HERE, Options, OutOption, app, repeating_command, with_options
+from ft_harness.cli.experiments import print_study
 from ft_harness.cli.requirements import RequireOption, enforce
 from ft_harness.errors import IncompleteError
 
 if TYPE_CHECKING:
     from ft_harness.comparison.aggregator import Study
-    from ft_harness.pipeline.reports import Layout
+    from ft_harness.pipeline.report_files import Layout
 
 _LAYOUT: dict[str, tuple[Any, Any]] = {
     "formats": (

@@ -89,7 +89,7 @@ def print_scores(study: Study, alone: Sequence[Record], folders: Sequence[Path])
     Args:
         folders: where the evaluations are.
     """
-    _print_answers(study)
+    _print_answers(study, "a report shows the other splits")
     lines = [line for record in alone if (line := _state_score(record))]
     if lines:
         header = ["Subject", "Task", "Split", "Metric", "Score", "n"]
@@ -100,7 +100,8 @@ def print_scores(study: Study, alone: Sequence[Record], folders: Sequence[Path])
         show(f"{subject}: {', '.join(folder.name for folder in found)}")
 
 
-def _print_answers(study: Study) -> None:
+def _print_answers(study: Study, others: str = "other splits are in the report") -> None:
+    """Tables and sentences; `others` says where splits are for which there is no room."""
     console = Console(color_system=None)  # no control sequences: the gate would show them
     if study.sweep is not None:
         _print_sweep(console, study.sweep)
@@ -117,7 +118,7 @@ def _print_answers(study: Study) -> None:
         tested = [(each, row) for each, row in compared if row.split == "test"]
         if table.width > console.width and 0 < len(tested) < len(compared):
             table, said = _list_rows(study, tested).split_constant(names)
-            said.append("other splits are in the report")
+            said.append(others)
         _print_table(console, table, said)
     if block := untuned_table(study):
         lines = [[one_line(text_of(cell)) for cell in line] for line in block.rows]

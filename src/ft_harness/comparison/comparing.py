@@ -186,7 +186,8 @@ class Comparing:
         names = dict.fromkeys((self.leading, self.primary, *self._own_metrics()))
         for name, row in make_rows(list(names), self.records, measurement).items():
             split = _WITHOUT_OVERLAP.format(split=row.split)
-            changed = {"split": split, "footnotes": [*self.footnotes, *row.footnotes]}
+            footnotes = [*self.footnotes, *row.footnotes]
+            changed = {"split": split, "footnotes": footnotes, "n_items": None}
             found[name] = decide(row.model_copy(update=changed), above)
         return found
 

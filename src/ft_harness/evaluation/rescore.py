@@ -26,7 +26,7 @@ from ft_harness.evaluation.backends import GeneratedText, ScoredAnswer, ScoredTe
 from ft_harness.evaluation.jobs import primary_of_task
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.lm_eval_private import compiled_templates
-from ft_harness.records import Evaluation, Record, Sample
+from ft_harness.records import Evaluation, Record, Sample, read_evaluation
 from ft_harness.records.provenance import package_versions
 from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.loading import load_task_over
@@ -105,7 +105,7 @@ def _score_again(evaluation: Evaluation, definition: Definition) -> Evaluation:
         }
     )
     write_evaluation(folder, new, scored)
-    return Evaluation(folder=folder, record=new)
+    return read_evaluation(folder)
 
 
 def _score(task: ConfigurableTask, sample: Sample, record: Record) -> Sample:

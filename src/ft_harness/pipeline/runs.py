@@ -16,17 +16,17 @@ from ft_harness.comparison.sentences import state_power
 from ft_harness.errors import InputError, raise_problems
 from ft_harness.evaluation import check_complete
 from ft_harness.evaluation.rescore import Definition, score_again
-from ft_harness.models import adapters
 from ft_harness.models.adapters import AdapterFolder
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.heads import HEAD_FILE, find_init, plan_head
 from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.paths import reports_dir
+from ft_harness.pipeline.adapter_runs import read_run
 from ft_harness.pipeline.experiment import Experiment, demo_experiments
 from ft_harness.pipeline.explanations import TrainingDocs, explain, find_explorer, find_outliers
 from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.publication import card_of_folder, write_model_card
-from ft_harness.pipeline.reports import write_report
+from ft_harness.pipeline.report_files import write_report
 from ft_harness.pipeline.stages import (
     Say,
     Stage,
@@ -87,20 +87,12 @@ def run(
         of_base = score_base(stage, say)
         _say_power(of_base, experiment.recipe.task.name, say)
         evaluations += of_base
-        card = train_stage(stage, plan, say)
-        evaluations += score_adapter(stage, AdapterFolder(experiment.folder), say)
-        history, earlier = (
-            adapters.read_history(experiment.folder),
-            adapters.read_lineage(experiment.folder),
-        )
-        written = experiment.recipe.written()
-        runs.append(
-            AdapterRun(
-                card=card, history=history, data=found.data, earlier=earlier, written=written
-            )
-        )
-    command = command or experiments[0].repeating_command()
-    study = aggregate(evaluations, runs, name=report_name, command=command)
+        train_stage(stage, plan, say)
+        adapter = AdapterFolder(experiment.folder)
+        evaluations += score_adapter(stage, adapter, say)
+        runs.append(read_run(adapter))
+    again = command or experiments[0].repeating_command()
+    study = aggregate(evaluations, runs, name=report_name, command=again)
     training = {
         each.name: TrainingDocs(
             found.tasks["train"].eval_docs, partial(answer_text, found.tasks["train"])

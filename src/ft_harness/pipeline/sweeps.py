@@ -19,7 +19,7 @@ from ft_harness.paths import reports_dir, results_dir
 from ft_harness.pipeline.adapter_runs import find_runs
 from ft_harness.pipeline.bench import Bench, Sweep
 from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers
-from ft_harness.pipeline.reports import write_report
+from ft_harness.pipeline.report_files import write_report
 from ft_harness.pipeline.stages import Say
 from ft_harness.records import Evaluation, read_evaluation
 from ft_harness.sweep import SEEDS, Point

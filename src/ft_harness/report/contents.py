@@ -118,7 +118,7 @@ def _sections(study: Study, view: View, outliers: Sequence[Outliers]) -> list[_S
         _Section("All metrics", *_printed(metric_section(study), method_blocks(study), few=is_few)),
         _Section("Commands", command_section(study)),
         _Section("Signatures", *signature_section(study)),
-        _Section("Provenance", [], provenance_section(study)),
+        _Section("Provenance", *_printed(*provenance_section(study), few=is_few)),
     ]
 
 

@@ -67,7 +67,9 @@ def signature_section(study: Study) -> tuple[list[Block], list[Block]]:
     return bullets(first), bullets([each for each in others if each not in first])
 
 
-def provenance_section(study: Study) -> list[Block]:
+def provenance_section(study: Study) -> tuple[list[Block], list[Block]]:
+    """What was scored, by hash, and what could not be checked of it; and each evaluation, software
+    and hardware."""
     records = records_of(study)
     sources = [run.card.provenance for run in study.adapters] + [
         record.provenance for record in records
@@ -97,7 +99,8 @@ def provenance_section(study: Study) -> list[Block]:
             appendix=True,
         ),
     ]
-    return [block for table in tables if table.rows for block in (Heading(3, table.title), table)]
+    models, *others = ([Heading(3, table.title), table] if table.rows else [] for table in tables)
+    return models, [block for blocks in others for block in blocks]
 
 
 def recipe_section(study: Study) -> tuple[list[Block], list[Block]]:

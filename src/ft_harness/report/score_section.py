@@ -232,7 +232,7 @@ def side_by_side_section(study: Study) -> list[Block]:
 def split_section(study: Study) -> list[Block]:
     """Base, tuned and difference of the deciding metric in a line of its own, with a column a
     split; of what was scored on several splits."""
-    found: dict[tuple[str, str], dict[str, Row]] = {}
+    found: dict[tuple[str, ...], dict[str, Row]] = {}
     for comparison in study.comparisons:
         deciding = comparison.headline
         found.setdefault((name_of(study, comparison), deciding.metric), {})[deciding.split] = (
