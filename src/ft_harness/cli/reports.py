@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ft_harness.cli.app import HERE, Options, OutOption, app, repeating_command, with_options
+from ft_harness.cli.app import (
+    HERE,
+    Options,
+    OutOption,
+    RequireOption,
+    app,
+    repeating_command,
+    with_options,
+)
 from ft_harness.cli.experiments import print_study
-from ft_harness.cli.requirements import RequireOption, enforce
 from ft_harness.errors import IncompleteError
 
 if TYPE_CHECKING:
@@ -127,8 +134,7 @@ def report(
 
     made = _make_layout(layout)
     study, path = report_only(results, out, name, repeating_command(out), slice_by, made)
-    print_study(study, path)
-    enforce(study, made.required)
+    print_study(study, path, layout["require"])
     _check_read(study)
 
 
@@ -149,8 +155,7 @@ def compare(
 
     made = _make_layout(layout)
     study, path = compare_only(base, tuned, out, name, repeating_command(out), made)
-    print_study(study, path)
-    enforce(study, made.required)
+    print_study(study, path, layout["require"])
     _check_read(study)
 
 

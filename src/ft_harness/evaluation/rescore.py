@@ -16,6 +16,8 @@ from ft_harness.evaluation import (
     Job,
     ModelState,
     evaluation_folder,
+    failed_score,
+    failing_alone,
     make_scores,
     plain_scores,
     read_finished,
@@ -100,6 +102,7 @@ def _score_again(evaluation: Evaluation, definition: Definition) -> Evaluation:
             "eval_id": folder.name,
             "settings": job.settings,
             "scores": make_scores(state, job, scored),
+            "status": "partial" if any(sample.failed for sample in scored) else "complete",
             "rescored_from": record.eval_id,
             "primary_metric": primary_of_task(task),
         }
@@ -117,10 +120,14 @@ def _score(task: ConfigurableTask, sample: Sample, record: Record) -> Sample:
             "a task that asks the same and differs in its metrics only",
             "score the model on it with ft-harness eval, which reuses the responses it has",
         )
-    if sample.failed:
+    if sample.failed and not sample.responses:
         return sample.model_copy(update={"scores": dict.fromkeys(task.higher_is_better())})
-    scores = plain_scores(task.process_results(sample.doc, _responses(task, sample)))
-    return sample.model_copy(update={"scores": scores, "invalid": scores.get("invalid") == 1.0})
+    with failing_alone(task):
+        found = task.process_results(sample.doc, _responses(task, sample))
+    failed = failed_score(found)
+    scores = dict.fromkeys(found) if failed else plain_scores(found)
+    invalid = scores.get("invalid") == 1.0
+    return sample.model_copy(update={"scores": scores, "invalid": invalid, "failed": failed})
 
 
 def _responses(task: ConfigurableTask, sample: Sample) -> list[Any]:

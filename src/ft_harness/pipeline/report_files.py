@@ -4,33 +4,47 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from ft_harness import report
-from ft_harness.comparison.aggregator import MOST_SHOWN, Question, Study
+from ft_harness.comparison.aggregator import Question, Study
+from ft_harness.comparison.amounts import counted
 from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED
 from ft_harness.comparison.requirements import Requirement, check_required
-from ft_harness.comparison.settings import SweepStudy
 from ft_harness.comparison.terms import Terms
-from ft_harness.errors import InputError
+from ft_harness.errors import ConfigError, InputError, suggest
 from ft_harness.pipeline.explanations import write_cases
 from ft_harness.pipeline.shared_formats import SHARED
-from ft_harness.report import View
-from ft_harness.report import figures as plots
+from ft_harness.pipeline.study_figures import study_figures
+from ft_harness.report import (
+    Explorer,
+    Outliers,
+    View,
+    build_document,
+    check_metrics,
+    csv_table,
+    find_verdicts,
+    html_page,
+    json_page,
+    latex_page,
+    latex_table,
+    markdown_page,
+    rows_json,
+    table_names,
+)
 from ft_harness.report.figures import Form
 from ft_harness.storage import remove, sha256_text, write_bytes, write_text
 from ft_harness.storage.strict_files import read_json
 
 FORMS: tuple[Form, ...] = ("png", "svg")
 FORMATS = ("md", "html", "tex", "csv", "json", *SHARED)
+_PAGES = [f"report.{name}" for name in FORMATS]
 USUAL_FORMATS = ("md", "html")
+STUDY_FILE = "study.json"
 FILES_FILE = "files.json"  # names what this report wrote
 _STEM = 80  # characters of a figure's file name
-Draw = Callable[[Form], bytes]
 
 
 @dataclass(frozen=True)
@@ -62,8 +76,8 @@ def write_report(
     study: Study,
     folder: Path,
     layout: Layout = Layout(),
-    outliers: Sequence[report.Outliers] = (),
-    explorer: report.Explorer | None = None,
+    outliers: Sequence[Outliers] = (),
+    explorer: Explorer | None = None,
 ) -> Path:
     """Write the report in every format of the layout, rows.json, cases.csv and the figures; remove
     what an earlier report of this folder wrote and this one does not; the path of the first format.
@@ -72,27 +86,28 @@ def write_report(
         ConfigError: the layout asks for a metric, or requires one, that the study has not.
         InputError: the cases.csv that is there can't be read.
     """
-    report.check_metrics(study, layout.view)
+    check_metrics(study, layout.view)
     check_required(study, layout.required)
-    document = report.build_document(study, layout.view, outliers)
+    document = build_document(study, layout.view, outliers)
     write_cases(study, folder)
     stems, written, images = _write_figures(study, folder)
     pictures = {key: f"{stem}.png" for key, stem in stems.items()}
     pages: dict[str, Callable[[], str]] = {
-        "md": lambda: report.markdown_page(document, pictures),
-        "html": lambda: report.html_page(document, images, explorer),
-        "tex": lambda: report.latex_page(document, pictures),
-        "json": lambda: report.json_page(document),
+        "md": lambda: markdown_page(document, pictures),
+        "html": lambda: html_page(document, images, explorer, find_verdicts(study)),
+        "tex": lambda: latex_page(document, pictures),
+        "json": lambda: json_page(document),
     }
     texts = {f"report.{name}": pages[name]() for name in layout.formats if name in pages}
-    tables = {"tex": report.latex_table, "csv": report.csv_table}
+    tables = {"tex": latex_table, "csv": csv_table}
     texts |= {
         f"tables/{stem}.{ending}": tables[ending](table)
         for ending in layout.formats
         if ending in tables
-        for stem, table in report.table_names(document)
+        for stem, table in table_names(document)
     }
-    texts["rows.json"] = report.rows_json(study)
+    texts["rows.json"] = rows_json(study)
+    texts[STUDY_FILE] = study.model_dump_json() + "\n"
     if study.sweep is not None:
         texts["sweep.json"] = study.sweep.model_dump_json(indent=2) + "\n"
     for name, text in texts.items():
@@ -111,6 +126,34 @@ def list_files(folder: Path) -> list[str]:
     what a person wrote, is the last one."""
     kept = [CASES_FILE] if (folder / CASES_FILE).is_file() else []
     return [*_read_files(folder), *kept]
+
+
+def name_files(path: Path) -> list[str]:
+    """What a report wrote: its pages, each in a line, then its other files by kind.
+
+    Args:
+        path: of its first page.
+    """
+    folder = path.parent
+    files = list_files(folder)
+    pages = dict.fromkeys([path, *(folder / name for name in files if name in _PAGES)])
+    kinds: dict[str, list[str]] = {}
+    for name in files:
+        if folder / name not in pages:
+            stem, _, ending = name.rpartition(".")
+            kinds.setdefault(stem, []).append(ending)
+    folders: dict[str, list[list[str]]] = {}
+    for stem in [each for each in kinds if "/" in each]:
+        folders.setdefault(stem.partition("/")[0], []).append(kinds.pop(stem))
+    others = [_join_endings(stem, endings) for stem, endings in kinds.items()]
+    for name, stems in folders.items():
+        endings = dict.fromkeys(each for found in stems for each in found)
+        others.append(f"{counted(len(stems), 'file')} as {_join_endings(f'{name}/*', [*endings])}")
+    return [*map(str, pages), *([f"{folder}: {', '.join(others)}"] if others else [])]
+
+
+def _join_endings(stem: str, endings: Sequence[str]) -> str:
+    return f"{stem}.{endings[0]}" if len(endings) == 1 else f"{stem}.{{{','.join(endings)}}}"
 
 
 def _read_files(folder: Path) -> list[str]:
@@ -139,7 +182,7 @@ def _write_figures(
     stems: dict[str, str] = {}
     written: list[str] = []
     images: dict[str, bytes] = {}
-    for key, draw, numbers in _figures(study):
+    for key, draw, numbers in study_figures(study):
         stem = stems[key] = _stem(key)
         for form in FORMS:
             images[key] = draw(form)
@@ -156,36 +199,17 @@ def _stem(key: str) -> str:
     return safe if safe == key.replace(":", "_", 1) else f"{safe}-{sha256_text(key)[:8]}"
 
 
-def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
-    """(key, how it is drawn, its numbers as csv) of each figure that the study has something
-    for."""
-    if scores := plots.score_rows(study):  # perplexities alone have no common axis
-        yield (
-            "before_after",
-            partial(plots.before_after, study),
-            report.csv_text(plots.SCORE_COLUMNS, scores),
+def draw_figure(study: Study, key: str, form: Form) -> bytes:
+    """One figure of a study's report, by its key.
+
+    Raises:
+        ConfigError: the study has nothing for it.
+    """
+    known = {name: draw for name, draw, _ in study_figures(study)}
+    if key not in known:
+        raise ConfigError(
+            f"no figure {key!r} of this study{suggest(key, known)}",
+            f"one of {', '.join(known) or 'none: it has no figures'}",
+            "choose one of them",
         )
-    for run in study.adapters[:MOST_SHOWN]:
-        rows = plots.curve_rows(run)
-        numbers = report.csv_text(plots.curve_columns(run), rows)
-        yield f"curves:{run.card.name}", partial(plots.learning_curves, run), numbers
-    if study.sweep is not None:
-        yield from _sweep_figures(study.sweep)
-        return
-    drawn = {
-        "training_size": (report.sized(study), plots.score_by_size),
-        "cost": (report.timed(study), plots.score_by_cost),
-    }
-    for key, (measured, draw) in drawn.items():
-        if measured:
-            rows = plots.tradeoff_rows(measured)
-            yield key, partial(draw, measured), report.csv_text(plots.TRADEOFF_COLUMNS, rows)
-
-
-def _sweep_figures(sweep: SweepStudy) -> Iterator[tuple[str, Draw, str]]:
-    """As `_figures`, of what varied."""
-    for number, axis in enumerate(sweep.axes):
-        numbers = report.csv_text(plots.SWEEP_COLUMNS, plots.sweep_rows(sweep, axis))
-        yield f"sweep_{number}", partial(plots.score_by_axis, sweep, axis), numbers
-    numbers = report.csv_text(plots.SWEEP_COLUMNS, plots.sweep_rows(sweep, sweep.varied))
-    yield "sweep_cost", partial(plots.score_by_time, sweep), numbers
+    return known[key](form)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ft_harness import report, storage
+from ft_harness import storage
 from ft_harness.comparison import remarks
 from ft_harness.comparison.aggregator import (
     Study,
@@ -31,8 +31,16 @@ from ft_harness.pipeline.explanations import explain, find_explorer, find_outlie
 from ft_harness.pipeline.report_files import FORMATS, Layout, write_report
 from ft_harness.pipeline.shared_formats import write_shared
 from ft_harness.recipe import check_name
-from ft_harness.records import Evaluation, Found, Record, describe_record, find_records
+from ft_harness.records import (
+    SCORES_FILE,
+    Evaluation,
+    Found,
+    Record,
+    describe_record,
+    find_records,
+)
 from ft_harness.records.score_table import check_whole, find_damage, write_scores
+from ft_harness.report import make_view
 
 _USUAL = Layout()
 
@@ -44,7 +52,7 @@ def make_layout(options: Mapping[str, Any]) -> Layout:
         ConfigError: an unknown format, row, column, factor or field, or no requirement.
     """
     required = read_requirements(options["require"])
-    view = report.make_view(options["rows"], options["columns"], options["metrics"])
+    view = make_view(options["rows"], options["columns"], options["metrics"])
     terms = Terms(tuple(options["factor"]), tuple(options["allow_mismatch"]))
     check_terms(terms)
     formats = check_formats(options["formats"])
@@ -116,7 +124,7 @@ def report_only(
     study = explain(study, evaluations, folder, slice_by)
     write_shared(evaluations, folder, layout.formats)
     explorer = (
-        find_explorer(study, evaluations, layout.listed, slice_by)
+        find_explorer(study, evaluations, folder, layout.listed, slice_by)
         if "html" in layout.formats
         else None
     )
@@ -162,7 +170,9 @@ def compare_only(
     )
     study = explain(study, sides, folder)
     write_shared(sides, folder, layout.formats)
-    explorer = find_explorer(study, sides, layout.listed) if "html" in layout.formats else None
+    explorer = (
+        find_explorer(study, sides, folder, layout.listed) if "html" in layout.formats else None
+    )
     return study, write_report(study, folder, layout, find_outliers(study, sides), explorer)
 
 
@@ -203,7 +213,7 @@ def _find(paths: Sequence[Path]) -> Found:
     kept: list[Evaluation] = []
     faults: list[str] = []
     for evaluation in found.evaluations:
-        if evaluation.record.foreign:
+        if evaluation.record.foreign and not (evaluation.folder / SCORES_FILE).exists():
             write_scores(evaluation)
         try:
             if (

@@ -93,31 +93,32 @@ def build_document(
 def _sections(study: Study, view: View, outliers: Sequence[Outliers]) -> list[_Section]:
     """What a write-up prints grows by some lines with each comparison; of many, what has several
     lines for each of them is only looked up."""
-    is_few = max(len(main_comparisons(study)), len(study.adapters)) <= _FEW
+    focus = study.focus()
+    is_few = max(len(main_comparisons(focus)), len(focus.adapters)) <= _FEW
     return [
         _Section("Sweep", sweep_section(study.sweep)),
-        _Section("Cautions", caution_section(study)),
+        _Section("Cautions", caution_section(focus)),
         _Section("Scores", score_section(study, view)),
         _Section("Models without an adapter", untuned_section(study)),
-        _Section("Side by side", *_printed(side_by_side_section(study))),
-        _Section("Scores by split", *_printed(split_section(study))),
-        _Section("Scores by label", *_printed(label_section(study), confusion_blocks(study))),
+        _Section("Side by side", *_printed(side_by_side_section(focus))),
+        _Section("Scores by split", *_printed(split_section(focus))),
+        _Section("Scores by label", *_printed(label_section(focus), confusion_blocks(focus))),
         _Section("Forgetting", forgetting_section(study)),
-        _Section("Other forms of the data", same_data_section(study)),
+        _Section("Other forms of the data", same_data_section(focus)),
         _Section("Families", [], family_section(study)),
-        _Section("Perplexity", *_printed(perplexity_section(study, outliers))),
-        _Section("Training seeds", *_printed(seed_section(study))),
-        _Section("Training size", *_printed(size_section(study))),
-        _Section("What was not measured", limits_section(study)),
-        _Section("Notes", bullets(study.notes)),
-        _Section("Data", *_printed(data_section(study))),
-        _Section("Recipes", *recipe_section(study)),
-        _Section("Training", *_printed(training_section(study), epoch_blocks(study), few=is_few)),
+        _Section("Perplexity", *_printed(perplexity_section(focus, outliers))),
+        _Section("Training seeds", *_printed(seed_section(focus))),
+        _Section("Training size", *_printed(size_section(focus))),
+        _Section("What was not measured", limits_section(focus)),
+        _Section("Notes", bullets(focus.notes)),
+        _Section("Data", *_printed(data_section(focus))),
+        _Section("Recipes", *recipe_section(focus)),
+        _Section("Training", *_printed(training_section(focus), epoch_blocks(focus), few=is_few)),
         _Section("Cost", cost_section(study)),
-        _Section("Cases", case_summary(study), case_section(study)),
-        _Section("All metrics", *_printed(metric_section(study), method_blocks(study), few=is_few)),
-        _Section("Commands", command_section(study)),
-        _Section("Signatures", *signature_section(study)),
+        _Section("Cases", case_summary(focus), case_section(focus)),
+        _Section("All metrics", *_printed(metric_section(focus), method_blocks(focus), few=is_few)),
+        _Section("Commands", command_section(focus)),
+        _Section("Signatures", *signature_section(focus)),
         _Section("Provenance", *_printed(*provenance_section(study), few=is_few)),
     ]
 
