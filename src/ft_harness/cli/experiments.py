@@ -49,16 +49,10 @@ def _experiment(
 def print_study(study: Study, path: Path, require: Sequence[str] = ()) -> None:
     """The table of a study, its sentences, the report's files, and how each requirement came out;
     exit code 1 where one is not met."""
-    from rich.console import Console
-
     from ft_harness.comparison.requirements import judge, read_requirements
-    from ft_harness.pipeline.report_files import name_files
-    from ft_harness.report.terminal_page import terminal_page
+    from ft_harness.pipeline.report_files import study_lines
 
-    # no control sequences: the gate would show them
-    for line in terminal_page(study, Console(color_system=None)):
-        show(line)
-    for line in name_files(path):
+    for line in study_lines(study, path):
         show(line)
     verdicts = judge(study, read_requirements(require))
     for _, sentence in verdicts:
@@ -67,23 +61,16 @@ def print_study(study: Study, path: Path, require: Sequence[str] = ()) -> None:
         raise typer.Exit(1)
 
 
-def _print_scores(evaluations: list[Evaluation], following: list[str]) -> None:
+def _print_scores(
+    evaluations: list[Evaluation], lines: Sequence[str], following: Sequence[str]
+) -> None:
     """What the evaluations say, and the command to go on with.
 
     Raises:
         IncompleteError: some evaluations are incomplete; the scores are printed first.
     """
-    from rich.console import Console
-
     from ft_harness.evaluation import check_complete
-    from ft_harness.pipeline.reports import find_study
-    from ft_harness.report.terminal_page import score_page
 
-    lines = score_page(*find_study(evaluations), Console(color_system=None))
-    names: dict[Path, list[str]] = {}
-    for each in evaluations:
-        names.setdefault(each.folder.parent, []).append(each.folder.name)
-    lines += [f"{folder}: {', '.join(found)}" for folder, found in names.items()]
     for line in (*lines, "", "Next:", f"    {shlex.join(following)}"):
         show(line)
     check_complete(evaluations)
@@ -271,7 +258,7 @@ def evaluate(
 
     On the recipe's task and splits, with one load of the base for all.
     """
-    from ft_harness.pipeline.runs import evaluate_only
+    from ft_harness.pipeline.runs import evaluate_only, score_lines
 
     experiment = _experiment(recipe, set_, out, None, trust_task_code)
     first = processes.rank() == 0
@@ -280,6 +267,7 @@ def evaluate(
         folders = dict.fromkeys(str(each.folder.parent) for each in evaluations)
         _print_scores(
             evaluations,
+            score_lines(evaluations),
             ["ft-harness", "report", *folders, "--name", experiment.name, *_at(out)]
             if adapter
             else ["ft-harness", "run", str(recipe), *_at(out)],
@@ -301,10 +289,11 @@ def rescore(
 
     With a task's metrics as they are now; makes new evaluations next to the old ones.
     """
-    from ft_harness.pipeline.runs import rescore_all
+    from ft_harness.pipeline.runs import rescore_all, score_lines
 
     evaluations = rescore_all(results, task, include_path, trust_task_code)
-    _print_scores(evaluations, ["ft-harness", "report", *map(str, results)])
+    following = ["ft-harness", "report", *map(str, results)]
+    _print_scores(evaluations, score_lines(evaluations), following)
 
 
 _LOOKS: dict[str, tuple[Any, Any]] = {

@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
 from ft_harness.comparison.aggregator import Question, Study
 from ft_harness.comparison.amounts import counted
 from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED
@@ -35,6 +37,7 @@ from ft_harness.report import (
     table_names,
 )
 from ft_harness.report.figures import Form
+from ft_harness.report.terminal_page import terminal_page
 from ft_harness.storage import remove, sha256_text, write_bytes, write_text
 from ft_harness.storage.strict_files import read_json
 
@@ -126,6 +129,15 @@ def list_files(folder: Path) -> list[str]:
     what a person wrote, is the last one."""
     kept = [CASES_FILE] if (folder / CASES_FILE).is_file() else []
     return [*_read_files(folder), *kept]
+
+
+def study_lines(study: Study, path: Path) -> list[str]:
+    """What a terminal shows of a study, and the files of its report.
+
+    Args:
+        path: of the report's first page.
+    """
+    return [*terminal_page(study, Console(color_system=None)), *name_files(path)]
 
 
 def name_files(path: Path) -> list[str]:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from rich.console import Console
+
 from ft_harness import processes, storage
 from ft_harness.comparison.aggregator import Study, aggregate
 from ft_harness.comparison.cases import CASES_FILE, read_cases
@@ -27,6 +29,7 @@ from ft_harness.pipeline.explanations import TrainingDocs, explain, find_explore
 from ft_harness.pipeline.preflight import Checked, check_required
 from ft_harness.pipeline.publication import card_of_folder, finish_adapters
 from ft_harness.pipeline.report_files import write_report
+from ft_harness.pipeline.reports import find_study
 from ft_harness.pipeline.stages import (
     Say,
     Stage,
@@ -38,6 +41,7 @@ from ft_harness.pipeline.stages import (
     train_stage,
 )
 from ft_harness.records import RECORD_FILE, Card, Evaluation, load_records
+from ft_harness.report.terminal_page import score_page
 from ft_harness.storage import check_kept, sha256_file
 from ft_harness.tasks.rendering import answer_text
 from ft_harness.training import parent_of
@@ -206,6 +210,15 @@ def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> 
         if adapter.card is not None and processes.rank() == 0:
             card_of_folder(adapter, experiment.out, say)
     return evaluations
+
+
+def score_lines(evaluations: Sequence[Evaluation]) -> list[str]:
+    """What a terminal shows of evaluations without a report, and where they are."""
+    lines = score_page(*find_study(evaluations), Console(color_system=None))
+    names: dict[Path, list[str]] = {}
+    for each in evaluations:
+        names.setdefault(each.folder.parent, []).append(each.folder.name)
+    return [*lines, *(f"{folder}: {', '.join(found)}" for folder, found in names.items())]
 
 
 def rescore_all(
