@@ -774,10 +774,14 @@ def test_numbers_without_the_items_that_stand_in_train(write: Write) -> None:
     assert (without.split, without.metric) == ("test without overlap", "acc")
     assert (without.primary, without.p_adjusted, without.verdict) == (False, None, "no evidence")
     assert find_row(comparison.rows, "acc").n == 20  # the whole split stays the primary number
-    assert [row.split for row in study.rows()] == [
-        *["test"] * len(comparison.rows),
-        "test without overlap",
-    ]
+    measured = [row.metric for row in comparison.rows if row.tuned_subject]
+    clean = [row for row in study.rows() if row.split == "test without overlap"]
+    assert [row.metric for row in clean] == measured  # each metric, the headline's first
+    assert {row.n for row in clean} == {16}
+    (macro,) = (row for row in clean if row.metric == "f1_macro")
+    assert find_row(comparison.rows, "f1_macro").decided_by == (
+        None if macro.verdict == "improved" else "items without overlap"
+    )
     # 7/16 = 43.8 %, 11/16 = 68.8 %; all items: gained 6, lost 0, p = 1/64
     assert "(test without overlap, 16 items) 43.8 % -> 68.8 % (+25.0 points, " in comparison.finding
     assert comparison.finding.startswith("No evidence of a difference")

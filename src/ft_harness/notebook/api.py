@@ -15,7 +15,8 @@ from ft_harness.notebook.results import Evaluations, PowerFound, StudyFound, Tra
 from ft_harness.paths import adapters_dir, reports_dir
 from ft_harness.pipeline import power as power_of
 from ft_harness.pipeline.adapter_runs import read_run
-from ft_harness.pipeline.reports import STUDY_FILE, Layout, compare_only, report_only
+from ft_harness.pipeline.report_files import STUDY_FILE, Layout
+from ft_harness.pipeline.reports import compare_only, report_only
 from ft_harness.recipe import Recipe, experiment_name
 from ft_harness.recipe import load_recipe as read_recipe
 from ft_harness.records import read_evaluation, read_kept

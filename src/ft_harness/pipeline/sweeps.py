@@ -76,9 +76,10 @@ def run_sweep(
     evaluations = _evaluations(outcomes)
     runs = find_runs(evaluations)[0]
     found = _sweep_study(sweep, _measure(sweep, outcomes, runs)).model_copy(
-        update={"choice": choice}
+        update={"choice": choice, "written": sweep.written()}
     )
-    study = aggregate(evaluations, runs, name=sweep.grid.name, command=sweep.command)
+    again = sweep.repeating_command()
+    study = aggregate(evaluations, runs, name=sweep.grid.name, command=again)
     study = study.model_copy(update={"sweep": found})
     study, path = write_study(study, evaluations, folder)
     finish_adapters(study, evaluations, say)
