@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ft_harness.cli.study_table import print_study
+from ft_harness.cli.experiments import print_study
 from ft_harness.comparison.aggregator import Study
 from tests.builders.study import make_comparison, make_row, make_study
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ from ft_harness.cli.app import (
     Options,
     OutOption,
     RecipeArgument,
+    RequireOption,
     SetOption,
     TaskOption,
     TrustOption,
@@ -26,12 +28,10 @@ from ft_harness.cli.app import (
     show,
     with_options,
 )
-from ft_harness.cli.requirements import RequireOption, enforce
 from ft_harness.errors import raise_problems
 
 if TYPE_CHECKING:
     from ft_harness.comparison.aggregator import Study
-    from ft_harness.comparison.requirements import Requirement
     from ft_harness.pipeline.experiment import Experiment
     from ft_harness.records import Evaluation
     from ft_harness.sweep import Request
@@ -51,11 +51,25 @@ def _experiment(
     return read_experiment(recipe, overrides, out, command_line(), name, trust_task_code)
 
 
-def print_study(study: Study, path: Path) -> None:
-    """The table of a study, its sentences and the report's path."""
-    from ft_harness.cli import study_table
+def print_study(study: Study, path: Path, require: Sequence[str] = ()) -> None:
+    """The table of a study, its sentences, the report's paths (its page is named wherever the
+    report has one), and how each requirement came out; exit code 1 where one is not met."""
+    from rich.console import Console
 
-    study_table.print_study(study, path)
+    from ft_harness.comparison.requirements import judge, read_requirements
+    from ft_harness.report.terminal_page import terminal_page
+
+    # no control sequences: the gate would show them
+    for line in terminal_page(study, Console(color_system=None)):
+        show(line)
+    for page in dict.fromkeys([path, path.with_name("report.html")]):
+        if page == path or page.is_file():
+            show(str(page))
+    verdicts = judge(study, read_requirements(require))
+    for _, sentence in verdicts:
+        say(sentence)
+    if not all(is_met for is_met, _ in verdicts):
+        raise typer.Exit(1)
 
 
 def _print_scores(evaluations: list[Evaluation]) -> None:
@@ -164,10 +178,8 @@ def run(
     if planned["dry_run"] is not None:
         _print_estimate(dry_run.estimate(experiment, planned["dry_run"] or None))
         return
-    required = _required(planned)
-    study, path = runs.run([experiment], experiment.name, say, required)
-    print_study(study, path)
-    enforce(study, required)
+    study, path = runs.run([experiment], experiment.name, say, planned["require"])
+    print_study(study, path, planned["require"])
 
 
 @app.command(cls=_DryRun)
@@ -191,12 +203,6 @@ def _request(recipe: Path, overrides: list[str], name: str | None, planned: Opti
     return make_request(recipe, name, overrides, planned)
 
 
-def _required(planned: Options) -> tuple[Requirement, ...]:
-    from ft_harness.comparison.requirements import read_requirements
-
-    return read_requirements(planned["require"])
-
-
 def _sweep(request: Request, out: Path, trust_task_code: bool, planned: Options) -> None:
     from ft_harness.pipeline import sweeps
 
@@ -204,11 +210,9 @@ def _sweep(request: Request, out: Path, trust_task_code: bool, planned: Options)
     if planned["dry_run"] is not None:
         _print_estimate(sweeps.estimate_sweep(found, planned["dry_run"] or None))
         return
-    required = _required(planned)
-    study, path = sweeps.run_sweep(found, say, planned["max_hours"])
-    print_study(study, path)
-    sweeps.check_sweep(study, required)
-    enforce(study, required)
+    study, path = sweeps.run_sweep(found, say, planned["max_hours"], planned["require"])
+    print_study(study, path, planned["require"])
+    sweeps.check_sweep(study)
 
 
 def _print_estimate(lines: list[tuple[str, str]]) -> None:

@@ -111,6 +111,13 @@ class Comparison(Frozen):
         return " ".join([self.finding, *self.cautions])
 
     @property
+    def answer(self) -> Row:
+        """The row that is stated: the headline, of the items that the training did not see where
+        these have a difference."""
+        clean = self.without
+        return self.headline if clean is None or clean.delta is None else clean
+
+    @property
     def headline(self) -> Row:
         """The row that answers the question: the leading metric's, else the primary one, else 0/1
         scores, else the first."""

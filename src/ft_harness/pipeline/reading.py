@@ -8,11 +8,10 @@ from typing import Any
 from ft_harness.data.data_report import DataReport
 from ft_harness.data.files import Split
 from ft_harness.models.prompts import PromptForm
-from ft_harness.pipeline.controls import Control, check_controls
-from ft_harness.recipe import Recipe
 from ft_harness.storage import canonical_json
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.items import report_data
+from ft_harness.tasks.listing import TaskReader
 from ft_harness.tasks.rendering import RenderedTask
 from ft_harness.tasks.row_checks import Findings, check_rows
 
@@ -28,6 +27,7 @@ class Reading:
     """
 
     def __init__(self) -> None:
+        self.yamls = TaskReader()
         self._tasks: dict[str, _Loaded] = {}
         self._made: dict[tuple[Any, ...], Any] = {}
 
@@ -49,21 +49,6 @@ class Reading:
         """The data report."""
         made: DataReport = self.once(
             ("report", *_form(form)), tasks, lambda: report_data(tasks, form)
-        )
-        return made
-
-    def controls(
-        self, recipe: Recipe, form: PromptForm, *, trust_code: bool
-    ) -> tuple[tuple[Control, ...], Findings]:
-        """The control tasks, and what was found in them."""
-        asked = (*recipe.controls.tasks, recipe.task.include_path, recipe.model.model_dump_json())
-
-        def check() -> tuple[tuple[Control, ...], Findings]:
-            findings = Findings()
-            return check_controls(recipe, form, findings, trust_code=trust_code), findings
-
-        made: tuple[tuple[Control, ...], Findings] = self.once(
-            ("controls", *asked, *_form(form)), {}, check
         )
         return made
 

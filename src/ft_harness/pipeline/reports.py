@@ -27,12 +27,19 @@ from ft_harness.pipeline.explanations import explain, find_explorer, find_outlie
 from ft_harness.pipeline.shared_formats import SHARED, write_shared
 from ft_harness.pipeline.study_figures import study_figures
 from ft_harness.recipe import check_name
-from ft_harness.records import Evaluation, Found, describe_record, find_records
+from ft_harness.records import (
+    SCORES_FILE,
+    Evaluation,
+    Found,
+    describe_record,
+    find_records,
+)
 from ft_harness.records.score_table import check_whole, find_damage, write_scores
 from ft_harness.report import View
 from ft_harness.report.figures import Form
 from ft_harness.storage import sha256_text, write_bytes, write_text
 
+STUDY_FILE = "study.json"
 FORMS: tuple[Form, ...] = ("png", "svg")
 FORMATS = ("md", "html", "tex", "csv", "json", *SHARED)
 USUAL_FORMATS = ("md", "html")
@@ -146,7 +153,7 @@ def report_only(
     study = explain(study, evaluations, folder, slice_by)
     write_shared(evaluations, folder, layout.formats)
     explorer = (
-        find_explorer(study, evaluations, layout.listed, slice_by)
+        find_explorer(study, evaluations, folder, layout.listed, slice_by)
         if "html" in layout.formats
         else None
     )
@@ -192,7 +199,9 @@ def compare_only(
     )
     study = explain(study, sides, folder)
     write_shared(sides, folder, layout.formats)
-    explorer = find_explorer(study, sides, layout.listed) if "html" in layout.formats else None
+    explorer = (
+        find_explorer(study, sides, folder, layout.listed) if "html" in layout.formats else None
+    )
     return study, write_report(study, folder, layout, find_outliers(study, sides), explorer)
 
 
@@ -215,7 +224,7 @@ def _find(paths: Sequence[Path]) -> Found:
     kept: list[Evaluation] = []
     faults: list[str] = []
     for evaluation in found.evaluations:
-        if evaluation.record.foreign:
+        if evaluation.record.foreign and not (evaluation.folder / SCORES_FILE).exists():
             write_scores(evaluation)
         try:
             if (
@@ -314,16 +323,14 @@ def write_report(
     stems, images = _write_figures(study, folder)
     write_cases(study, folder)
     write_text(folder / "rows.json", report.rows_json(study))
+    files = {key: f"{stem}.png" for key, stem in stems.items()}
+    write_text(folder / STUDY_FILE, study.model_dump_json() + "\n")
     if study.sweep is not None:
         write_text(folder / "sweep.json", study.sweep.model_dump_json(indent=2) + "\n")
     pages: dict[str, Callable[[], str]] = {
-        "md": lambda: report.markdown_page(
-            document, {key: f"{stem}.png" for key, stem in stems.items()}
-        ),
-        "html": lambda: report.html_page(document, images, explorer),
-        "tex": lambda: report.latex_page(
-            document, {key: f"{stem}.png" for key, stem in stems.items()}
-        ),
+        "md": lambda: report.markdown_page(document, files),
+        "html": lambda: report.html_page(document, images, explorer, report.find_verdicts(study)),
+        "tex": lambda: report.latex_page(document, files),
         "json": lambda: report.json_page(document),
     }
     for name in layout.formats:
@@ -349,6 +356,22 @@ def _write_figures(study: Study, folder: Path) -> tuple[dict[str, str], dict[str
             write_bytes(folder / f"{stem}.{form}", images[key])
         write_text(folder / f"{stem}.csv", numbers)
     return stems, images
+
+
+def draw_figure(study: Study, key: str, form: Form) -> bytes:
+    """One figure of a study's report, by its key.
+
+    Raises:
+        ConfigError: the study has nothing for it.
+    """
+    known = {name: draw for name, draw, _ in study_figures(study)}
+    if key not in known:
+        raise ConfigError(
+            f"no figure {key!r} of this study{suggest(key, known)}",
+            f"one of {', '.join(known) or 'none: it has no figures'}",
+            "choose one of them",
+        )
+    return known[key](form)
 
 
 def _stem(key: str) -> str:

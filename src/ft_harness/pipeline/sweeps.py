@@ -11,17 +11,16 @@ from ft_harness.comparison.amounts import counted
 from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.choosing import choose
 from ft_harness.comparison.effects import Axes, Measured, measure_sweep
-from ft_harness.comparison.requirements import Requirement, check_required
+from ft_harness.comparison.requirements import read_requirements
 from ft_harness.comparison.settings import ChoiceMade, PointResult, SweepStudy
 from ft_harness.data.files import Split
 from ft_harness.errors import IncompleteError
-from ft_harness.models.lm_eval_private import compiled_templates
-from ft_harness.paths import adapters_dir, reports_dir, results_dir
+from ft_harness.paths import reports_dir, results_dir
 from ft_harness.pipeline.adapter_runs import find_runs
 from ft_harness.pipeline.bench import Bench, Sweep
-from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers
-from ft_harness.pipeline.publication import write_model_card
-from ft_harness.pipeline.reports import write_report
+from ft_harness.pipeline.preflight import check_required
+from ft_harness.pipeline.publication import finish_adapters
+from ft_harness.pipeline.runs import write_study
 from ft_harness.pipeline.stages import Say
 from ft_harness.pipeline.sweep_forecast import estimate_sweep
 from ft_harness.recipe import recipe_file
@@ -42,11 +41,16 @@ def read_sweep(request: Request, out: Path, command: str, trust_task_code: bool 
     return Sweep(read_grid(request), recipe_file(request.path), out, command, trust_task_code)
 
 
-def run_sweep(sweep: Sweep, say: Say, max_hours: float | None = None) -> tuple[Study, Path]:
+def run_sweep(
+    sweep: Sweep, say: Say, max_hours: float | None = None, require: Sequence[str] = ()
+) -> tuple[Study, Path]:
     """Run every point of a sweep and write its report; whatever is finished is reused, so the same
     call again continues.
 
     A point that fails is a line of the report with its reason.
+
+    Args:
+        require: what the caller will look for in the study; it must be scored.
 
     Raises:
         FtHarnessError: what preflight finds in any point.
@@ -54,9 +58,10 @@ def run_sweep(sweep: Sweep, say: Say, max_hours: float | None = None) -> tuple[S
     processes.refuse_several("a sweep", "ft-harness train RECIPE of a point's recipe,")
     folder = reports_dir(sweep.out) / sweep.grid.name
     read_cases(folder / CASES_FILE)  # before anything is computed
-    points = sweep.grid.points
+    points, required = sweep.grid.points, read_requirements(require)
     bench = Bench(sweep, say, _splits_before_choice(sweep))
     bench.check(points)
+    check_required(required, bench.checked.values())
     say(f"{sweep.grid.name}: a sweep of {counted(len(points), 'point')}")
     outcomes = _run_all(LocalExecutor(bench.run, max_hours), points, say)
     choice: ChoiceMade | None = None
@@ -75,38 +80,16 @@ def run_sweep(sweep: Sweep, say: Say, max_hours: float | None = None) -> tuple[S
     )
     study = aggregate(evaluations, runs, name=sweep.grid.name, command=sweep.command)
     study = study.model_copy(update={"sweep": found})
-    with compiled_templates():
-        explained = explain(study.focus(), evaluations, folder)
-    study = _put_back(study, explained)
-    explorer = find_explorer(explained, evaluations)
-    outliers = find_outliers(explained, evaluations)
-    path = write_report(study, folder, outliers=outliers, explorer=explorer)
-    for run in runs:
-        write_model_card(run, study, adapters_dir(sweep.out) / run.card.name, say)
+    study, path = write_study(study, evaluations, folder)
+    finish_adapters(study, evaluations, say)
     return study, path
 
 
-def _put_back(study: Study, explained: Study) -> Study:
-    """The study with what was found of the cases of some comparisons; of the others none is
-    shown."""
-    known = {each.tuned.subject + each.tuned.eval_id: each for each in explained.comparisons}
-    comparisons = [
-        known.get(each.tuned.subject + each.tuned.eval_id)
-        or each.model_copy(update={"cases": each.cases.model_copy(update={"cases": None})})
-        for each in study.comparisons
-    ]
-    return study.model_copy(update={"comparisons": comparisons})
-
-
-def check_sweep(study: Study, required: Sequence[Requirement] = ()) -> None:
+def check_sweep(study: Study) -> None:
     """Refuse to call a sweep done while points have no result.
-
-    Args:
-        required: what the caller will look for in the study.
 
     Raises:
         IncompleteError: some have none; the report says which, and why.
-        ConfigError: something is required that was not scored.
     """
     failed = study.sweep.failed() if study.sweep else []
     if failed:
@@ -117,7 +100,6 @@ def check_sweep(study: Study, required: Sequence[Requirement] = ()) -> None:
             "a result of every point; the others are saved and reported",
             "change what failed, or run the same command again: only these points are computed",
         )
-    check_required(study, required)
 
 
 def _splits_before_choice(sweep: Sweep) -> tuple[Split, ...] | None:

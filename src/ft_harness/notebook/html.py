@@ -1,0 +1,78 @@
+"""Results as HTML that a notebook shows and a code host's renderer leaves alone: tables and words,
+no script, no style sheet, every text escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from ft_harness.comparison.aggregator import Comparison, Study
+from ft_harness.comparison.answers import state_sweep
+from ft_harness.comparison.sentences import state_study
+from ft_harness.report import one_line, state_untuned, sweep_table, text_of, untuned_table
+from ft_harness.report.document import Table
+from ft_harness.report.terminal_page import list_answers
+
+_COLOURS = {"improved": "#1a7f37", "worse": "#cf222e", "improved, not above majority": "#9a6700"}
+_PLAIN = "#57606a"
+_CARD = "border-left:4px solid {0};padding:2px 10px;margin:6px 0"
+
+
+def study_html(study: Study, path: Path) -> str:
+    """A card for each comparison that decides, the table of answers, and where the report is."""
+    if study.sweep is not None:
+        table = sweep_table(study.sweep)
+        parts = [_words(state_sweep(study.sweep)), _block(table)]
+    else:
+        deciding = [each for each in study.comparisons if any(row.family for row in each.rows)]
+        cards = "".join(map(_card, deciding))
+        said = [] if deciding else state_study(study)
+        parts = [cards, _words([*said, *state_untuned(study)]), _answers(study)]
+        parts += [_block(untuned_table(study))]
+    return f"<div>{''.join(parts)}<p>Report: <code>{_text(str(path))}</code></p></div>"
+
+
+def adapter_html(name: str, facts: Mapping[str, str]) -> str:
+    """An adapter's name over what is known of it."""
+    return f"<div><b>{_text(name)}</b>{_table(['', ''], list(facts.items()))}</div>"
+
+
+def _card(comparison: Comparison) -> str:
+    row = comparison.headline
+    verdict = row.verdict or "undefined"
+    colour = _COLOURS.get(row.verdict or "", _PLAIN)
+    title = f"{comparison.tuned.subject}: {row.task} ({row.split})"
+    badge = f'<b style="color:{colour}">{_text(verdict)}</b>'
+    said = _text(comparison.sentence)
+    return f'<div style="{_CARD.format(colour)}">{badge} &middot; {_text(title)}<br>{said}</div>'
+
+
+def _answers(study: Study) -> str:
+    compared = [(each, each.headline) for each in study.comparisons]
+    if not compared:
+        return ""
+    found = list_answers(study, compared)
+    return _table(found.header, found.lines)
+
+
+def _block(table: Table | None) -> str:
+    if table is None:
+        return ""
+    return _table(table.header, [[text_of(cell) for cell in line] for line in table.rows])
+
+
+def _words(lines: Sequence[str]) -> str:
+    return "".join(f"<p>{_text(line)}</p>" for line in lines)
+
+
+def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    names = "".join(f"<th>{_text(name)}</th>" for name in header)
+    cells = "".join(
+        f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in line)}</tr>" for line in lines
+    )
+    return f"<table><thead><tr>{names}</tr></thead><tbody>{cells}</tbody></table>"
+
+
+def _text(text: str) -> str:
+    return escape(one_line(text))
