@@ -130,7 +130,8 @@ def _state_axis(sweep: SweepStudy, axis: Sequence[str]) -> list[str]:
     said = "; ".join(_state_step(sweep, axis, each) for each in _extremes(visible or known))
     others = f" with {_others(sweep, axis)}" if len(sweep.axes) > 1 else ""
     if not visible:
-        return [f"{names} makes no visible difference{others}: {said}."]
+        verb = "make" if len(axis) > 1 else "makes"
+        return [f"{names} {verb} no visible difference{others}: {said}."]
     count = "" if len(known) == 1 else f"; {len(visible)} of {len(known)} values differ visibly"
     return [f"{names}{others}, {said}{count} from the reference."]
 
