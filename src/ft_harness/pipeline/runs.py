@@ -127,7 +127,7 @@ def _put_back(study: Study, explained: Study) -> Study:
     known = {each.tuned.subject + each.tuned.eval_id: each for each in explained.comparisons}
     comparisons = [
         known.get(each.tuned.subject + each.tuned.eval_id)
-        or each.model_copy(update={"cases": each.cases.model_copy(update={"cases": None})})
+        or each.model_copy(update={"cases": each.cases.model_copy(update={"cases": {}})})
         for each in study.comparisons
     ]
     return study.model_copy(update={"comparisons": comparisons})

@@ -8,6 +8,7 @@ from pathlib import Path
 from ft_harness import processes
 from ft_harness.comparison.aggregator import AdapterRun, Study, aggregate
 from ft_harness.comparison.amounts import counted
+from ft_harness.comparison.answers import cut_reason
 from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.choosing import choose
 from ft_harness.comparison.effects import Axes, Measured, measure_sweep
@@ -97,7 +98,7 @@ def check_sweep(study: Study) -> None:
         total = len(study.sweep.points) if study.sweep else 0
         raise IncompleteError(
             f"{len(failed)} of {total} points have no result, first {failed[0].name}: "
-            f"{failed[0].reason}",
+            f"{cut_reason(failed[0])}",
             "a result of every point; the others are saved and reported",
             "change what failed, or run the same command again: only these points are computed",
         )
