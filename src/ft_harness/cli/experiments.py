@@ -53,12 +53,9 @@ def _experiment(
 def print_study(study: Study, path: Path) -> None:
     """The table of a study, its sentences and the report's paths: its page is named wherever the
     report has one."""
-    from rich.console import Console
-
     from ft_harness.report.terminal_page import terminal_page
 
-    # no control sequences: the gate would show them
-    for line in terminal_page(study, Console(color_system=None)):
+    for line in terminal_page(study):
         show(line)
     for page in dict.fromkeys([path, path.with_name("report.html")]):
         if page == path or page.is_file():

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ft_harness import report, storage
 from ft_harness.comparison import remarks
 from ft_harness.comparison.aggregator import (
-    MOST_SHOWN,
     Question,
     Study,
     aggregate,
@@ -21,27 +18,22 @@ from ft_harness.comparison.aggregator import (
 from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED, read_cases
 from ft_harness.comparison.families import list_families
 from ft_harness.comparison.requirements import Requirement, check_required, read_requirements
-from ft_harness.comparison.settings import SweepStudy
 from ft_harness.comparison.terms import Terms, check_terms
 from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
 from ft_harness.paths import reports_dir
 from ft_harness.pipeline.adapter_runs import find_runs
 from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers, write_cases
+from ft_harness.pipeline.figures import write_figures
 from ft_harness.pipeline.shared_formats import SHARED, write_shared
 from ft_harness.recipe import check_name
 from ft_harness.records import Evaluation, Found, describe_record, find_records
 from ft_harness.records.score_table import check_whole, find_damage, write_scores
 from ft_harness.report import View
-from ft_harness.report import figures as plots
-from ft_harness.report.figures import Form
-from ft_harness.storage import sha256_text, write_bytes, write_text
+from ft_harness.storage import write_text
 
 STUDY_FILE = "study.json"
-FORMS: tuple[Form, ...] = ("png", "svg")
 FORMATS = ("md", "html", "tex", "csv", "json", *SHARED)
 USUAL_FORMATS = ("md", "html")
-_STEM = 80  # characters of a figure's file name
-Draw = Callable[[Form], bytes]
 
 
 @dataclass(frozen=True)
@@ -316,7 +308,7 @@ def write_report(
     report.check_metrics(study, layout.view)
     check_required(study, layout.required)
     document = report.build_document(study, layout.view, outliers)
-    stems, images = _write_figures(study, folder)
+    stems, images = write_figures(study, folder)
     write_cases(study, folder)
     write_text(folder / "rows.json", report.rows_json(study))
     write_text(folder / STUDY_FILE, study.model_dump_json() + "\n")
@@ -341,75 +333,3 @@ def write_report(
             write_text(folder / "tables" / f"{stem}.{ending}", tables[ending](table))
     first = layout.formats[0]
     return folder / {"csv": "tables", **SHARED}.get(first, f"report.{first}")
-
-
-def _write_figures(study: Study, folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
-    """Every figure as png and svg, its numbers next to it as csv; stems of the files, and svg
-    images, by key."""
-    stems: dict[str, str] = {}
-    images: dict[str, bytes] = {}
-    for key, draw, numbers in _figures(study):
-        stem = stems[key] = _stem(key)
-        for form in FORMS:
-            images[key] = draw(form)
-            write_bytes(folder / f"{stem}.{form}", images[key])
-        write_text(folder / f"{stem}.csv", numbers)
-    return stems, images
-
-
-def draw_figure(study: Study, key: str, form: Form) -> bytes:
-    """One figure of a study's report, by its key.
-
-    Raises:
-        ConfigError: the study has nothing for it.
-    """
-    known = {name: draw for name, draw, _ in _figures(study)}
-    if key not in known:
-        raise ConfigError(
-            f"no figure {key!r} of this study{suggest(key, known)}",
-            f"one of {', '.join(known) or 'none: it has no figures'}",
-            "choose one of them",
-        )
-    return known[key](form)
-
-
-def _stem(key: str) -> str:
-    """A file name that stays in its folder, whatever an adapter is called; two names never share
-    one."""
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", key.replace(":", "_", 1))[:_STEM]
-    return safe if safe == key.replace(":", "_", 1) else f"{safe}-{sha256_text(key)[:8]}"
-
-
-def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
-    """(key, how it is drawn, its numbers as csv) of each figure that the study has something
-    for."""
-    if scores := plots.score_rows(study):  # perplexities alone have no common axis
-        yield (
-            "before_after",
-            partial(plots.before_after, study),
-            report.csv_text(plots.SCORE_COLUMNS, scores),
-        )
-    for run in study.adapters[:MOST_SHOWN]:
-        rows = plots.curve_rows(run)
-        numbers = report.csv_text(plots.curve_columns(run), rows)
-        yield f"curves:{run.card.name}", partial(plots.learning_curves, run), numbers
-    if study.sweep is not None:
-        yield from _sweep_figures(study.sweep)
-        return
-    drawn = {
-        "training_size": (report.sized(study), plots.score_by_size),
-        "cost": (report.timed(study), plots.score_by_cost),
-    }
-    for key, (measured, draw) in drawn.items():
-        if measured:
-            rows = plots.tradeoff_rows(measured)
-            yield key, partial(draw, measured), report.csv_text(plots.TRADEOFF_COLUMNS, rows)
-
-
-def _sweep_figures(sweep: SweepStudy) -> Iterator[tuple[str, Draw, str]]:
-    """As `_figures`, of what varied."""
-    for number, axis in enumerate(sweep.axes):
-        numbers = report.csv_text(plots.SWEEP_COLUMNS, plots.sweep_rows(sweep, axis))
-        yield f"sweep_{number}", partial(plots.score_by_axis, sweep, axis), numbers
-    numbers = report.csv_text(plots.SWEEP_COLUMNS, plots.sweep_rows(sweep, sweep.varied))
-    yield "sweep_cost", partial(plots.score_by_time, sweep), numbers

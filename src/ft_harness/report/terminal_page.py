@@ -60,12 +60,13 @@ class Lines:
         return Lines([self.header[place] for place in kept], lines), said
 
 
-def terminal_page(study: Study, console: Console) -> list[str]:
+def terminal_page(study: Study, width: int | None = None) -> list[str]:
     """The answer of each comparison, and the sentences of those that decide.
 
     Args:
-        console: as wide as a line may be; nothing is written to it.
+        width: columns that a line may have; None: those of the terminal.
     """
+    console = Console(color_system=None, width=width)  # no control sequences; nothing is written
     if study.sweep is not None:
         return _sweep_lines(study.sweep, console)
     lines: list[str] = []
