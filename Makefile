@@ -1,6 +1,7 @@
 # make demo         sets everything up, then scores, tunes and scores again the bundled model on the bundled data
 # make test         sets everything up, then checks style and types and runs the essential tests
 # make test-all     the same with all tests
+# make test-nightly the slow tests alone
 # make test-newest  the same with the newest releases that pyproject.toml allows, in an environment of its own
 # make docs         builds the documentation's site into build/site, in an environment of its own
 # make lock         writes the releases of that environment into constraints.txt
@@ -23,7 +24,7 @@ MARKED ?=
 LOCKED = $(if $(LOCK),PIP_CONSTRAINT=$(LOCK) PIP_BUILD_CONSTRAINT=$(LOCK))
 PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo docs lint test test-all test-newest lock
+.PHONY: demo docs lint test test-all test-nightly test-newest lock
 demo: $(READY)
 	$(VENV)/bin/ft-harness demo
 
@@ -47,6 +48,9 @@ test: lint
 
 test-all: lint
 	$(PYTEST) $(if $(MARKED),-m '$(MARKED)')
+
+test-nightly: lint
+	$(PYTEST) -m slow
 
 test-newest:
 	rm -rf $(NEWEST)

@@ -92,7 +92,20 @@ def _statistics() -> list[Mapping[str, Any]]:
         scored.append(metrics.score_answer_ppl({"answer": gold}, [likelihood]))
         scored.append(metrics.score_text_ppl({"text": gold}, [rolling]))
     scored.append(metrics.score_squad({"answers": []}, ["unanswerable"]))
+    scored.append(
+        metrics.score_preference({"chosen": "a cat", "rejected": "a dog it is"}, likelihoods())
+    )
     return scored
+
+
+def likelihoods() -> list[ScoredAnswer]:
+    """Those of a pair of answers of 3 and 6 tokens."""
+    found = []
+    for value, tokens in ((-4.5, 3), (-8.0, 6)):
+        scored = ScoredAnswer((value, False))
+        scored.tokens = tokens
+        found.append(scored)
+    return found
 
 
 def measure_metrics() -> dict[str, Any]:

@@ -355,6 +355,18 @@ PAYLOADS = [
     "x" * 1_000_000,
 ]
 PLAIN = "plain"
+MARKED = "window.hacked = true"  # what every payload of ours would set
+ATTACKS = [
+    f"<script>{MARKED}</script>",
+    f"</script><script>{MARKED}</script>",
+    f"<img src=x onerror='{MARKED}'>",
+    f"<svg onload='{MARKED}'><a href='javascript:{MARKED}'>x</a></svg>",
+    '"><iframe srcdoc="<script>parent.hacked = true</script>">',
+    f"<!--<script>{MARKED}//",
+    "<link rel=stylesheet href=https://example.invalid/x.css><img src=https://example.invalid/x.png>",
+    "{{ 7*7 }} ${alert(1)} \u2028\u2029 <b>&amp;",
+    "<base href=https://example.invalid/><form action=https://example.invalid/><button>x</button></form>",
+]
 
 
 def make_hostile_case(payload: str) -> CaseSummary:
@@ -492,6 +504,41 @@ def make_outliers(study: Study, text: str) -> list[Outliers]:
 
 # --- studies that ask for more columns
 # -----------------------------------------------------------------------------
+
+
+def make_wide_study() -> Study:
+    """Thirty comparisons: two tasks, five adapters, each with 0, 1 and 3 shots, on 400 items."""
+    comparisons: list[Comparison] = []
+    verdicts = ("improved", "no evidence", "worse")
+    for task in ("sentiment_custom", "topic_custom"):
+        for number, (name, shots) in enumerate(
+            (f"adapter-{letter}", shots) for letter in "abcde" for shots in (0, 1, 3)
+        ):
+            delta = (0.2, 0.01, -0.1)[number % 3]
+            row = make_row(
+                task,
+                "test",
+                "acc",
+                (0.5, 0.5 + delta),
+                primary=True,
+                tuned_subject=name,
+                verdict=verdicts[number % 3],
+                p=(0.0004, 0.41, 0.002)[number % 3],
+                n=400,
+            )
+            found = make_comparison(task, "test", {"acc": (0.5, 0.5 + delta)}, [row], adapter=name)
+            settings = found.tuned.settings.model_copy(update={"num_fewshot": shots})
+            changed: dict[str, Any] = {"settings": settings, "eval_id": f"{task}-{name}-{shots}"}
+            changes: dict[str, Any] = {"tuned": found.tuned.model_copy(update=changed)}
+            changes["base"] = found.base.model_copy(
+                update={"settings": settings, "eval_id": f"{task}-base-{shots}"}
+            )
+            if number == 2:
+                changes["cautions"] = ["Recall fell: of 'neutral' from 80.0 % to 12.0 %."]
+            comparisons.append(found.model_copy(update=changes))
+    return Study(
+        name="Thirty", comparisons=comparisons, adapters=[], notes=[], command="ft-harness report x"
+    )
 
 
 def make_varied_study() -> Study:

@@ -286,10 +286,10 @@ def test_a_missing_model_folder_is_named(ft, recipe: Path, tmp_path: Path):
 
 
 def test_debug_shows_the_traceback(ft, recipe: Path):
-    from ft_harness.errors import ConfigError
-
-    with pytest.raises(ConfigError):
-        ft("run", recipe, "--debug", "--set", "adapter.r=0")
+    code, _, err = ft("run", recipe, "--debug", "--set", "adapter.r=0")
+    assert code == 2
+    assert "Traceback (most recent call last)" in err
+    assert "ConfigError" in err
 
 
 def test_tasks_are_listed_shown_and_found(ft, reviews: Path, model_folder: Path):

@@ -36,6 +36,19 @@ def test_large_data_is_stopped_after_500_steps(ft, tmp_path: Path):
     assert "remove it for all of the data" in Path(path).read_text()
 
 
+def test_a_task_of_pairs_is_trained_on_pairs(ft, tmp_path: Path):
+    code, out, err = ft("init", "my-dpo", "--task", "preference_custom")
+    assert code == 0, err
+    recipe = load_recipe(out.splitlines()[0])
+    assert recipe.train.objective == "preference"
+    assert recipe.train.preference is not None
+    assert (recipe.train.preference.loss, recipe.train.preference.beta) == ("sigmoid", 0.1)
+    assert recipe.adapter.lora_dropout == 0
+    code, out, err = ft("init", "other", "--task", "demo_sentiment")
+    assert code == 0, err
+    assert load_recipe(out.splitlines()[0]).train.objective == "answer"
+
+
 def test_small_data_is_trained_on_whole(ft, tmp_path: Path):
     """5,000 rows: 4,000 / 16 = 250 steps an epoch, 500 in two: no more than the limit."""
     code, out, err = ft("init", "my", "--task", "mine", "--include-path", task_of(tmp_path, 5000))

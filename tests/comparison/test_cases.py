@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ft_harness.comparison.aggregator import compare
 from ft_harness.comparison.cases import (
     CaseSummary,
     Choice,
@@ -71,6 +72,21 @@ def test_labels_are_counted_by_gold_and_prediction() -> None:
     )
 
 
+def test_averages_over_labels_are_no_labels(tmp_path: Path) -> None:
+    """With all metrics of labels scored (recall_micro and recall_weighted among them)."""
+    base, tuned = write_pair(
+        tmp_path,
+        label_samples([0, 0, 1, 1], [1, 1, 1, 0]),
+        label_samples([0, 0, 1, 1], [0, 1, 1, 1]),
+    )
+    assert {"recall_micro", "recall_weighted"} <= {score.metric for score in base.record.scores}
+    assert compare(base, tuned).confusion == ConfusionPair(
+        labels=["negative", "positive"],
+        base=[[0, 2, 0], [1, 1, 0]],
+        tuned=[[1, 1, 0], [0, 2, 0]],
+    )
+
+
 def test_exact_match_decides_for_generated_answers(tmp_path: Path) -> None:
     golds = ["red car", "blue", "green"]
     summary = cases_of(
@@ -112,7 +128,7 @@ def test_a_task_without_right_and_wrong_says_so(tmp_path: Path) -> None:
     assert summary == CaseSummary(
         counts=None,
         cases=None,
-        reason="no item has a score of acc, exact_match, token_f1, rougeL or meteor",
+        reason="no item has a score of acc, exact_match, preference_acc, token_f1, rougeL or meteor",
     )
     assert add_slices(summary, *write_pair(tmp_path / "again", samples, samples)) == summary
 

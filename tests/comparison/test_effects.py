@@ -22,11 +22,13 @@ AXES = Axes([["data.train_size"]])
 def measured(tmp_path: Path):
     """A point of a size and seed whose adapter is right on these of the items, all of label 1."""
 
-    def make(size: int, seed: int, right: Sequence[int], split: str = "test", **more) -> Measured:
+    def make(
+        size: int, seed: int, right: Sequence[int], split: str = "test", data_hash: str = "data-1"
+    ) -> Measured:
         name = f"mine-train_size_{size}-seed_{seed}"
         samples = label_samples([1] * len(right), right)
         score = make_score("acc", value=sum(right) / len(right), low=0.1, high=0.9, n=len(right))
-        record = make_record(name, metrics=("acc",), split=split)
+        record = make_record(name, metrics=("acc",), split=split, data_hash=data_hash)
         record = record.model_copy(update={"scores": [score]})
         evaluation = write_evaluation(tmp_path / split / name, record, samples)
         point = PointResult(
@@ -36,7 +38,7 @@ def measured(tmp_path: Path):
             is_reference=size == 400,
             adapter=name,
         )
-        return Measured(point, {split: evaluation}, {}, **more)
+        return Measured(point, {split: evaluation}, {})
 
     return make
 
@@ -116,6 +118,17 @@ def test_settings_are_compared_on_the_seeds_that_both_have(measured):
     )
     assert study.effects[0].change.delta == 0.0
     assert study.effects[0].change.seeds == 1
+
+
+def test_seeds_on_different_items_have_a_mean_and_no_two_level_interval(measured):
+    points = [
+        measured(size, seed, right, data_hash=f"data-{seed}")
+        for size, right in ((400, [1, 1, 0, 0]), (800, [1, 1, 1, 0]))
+        for seed in (0, 1)
+    ]
+    (effect,) = measure_sweep("mine", AXES, True, points).effects
+    assert effect.change.delta == pytest.approx(0.25)
+    assert (effect.change.low, effect.change.p, effect.p_adjusted) == (None, None, None)
 
 
 def test_other_items_are_not_compared(measured):

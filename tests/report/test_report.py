@@ -549,7 +549,8 @@ def test_what_was_not_measured_is_said():
         "snli_lora: whether test items occur in its training data was not checked.",
         "squad_lora: whether test items occur in its training data was not checked.",
         "One training seed: the intervals cover the choice of items, and say nothing of other seeds.",
-        "No control task was scored: what the training cost on other tasks is not known (controls in the recipe).",
+        "No control task was scored: what the training cost on other tasks is not known (controls "
+        "in the recipe).",
     ]
 
 

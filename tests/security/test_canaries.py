@@ -21,7 +21,7 @@ from safetensors import safe_open
 from tqdm import tqdm
 
 from ft_harness.cli import experiments
-from ft_harness.storage import redact, redact_values
+from ft_harness.storage import learn_secrets, redact, redact_values
 from ft_harness.storage.redaction import looks_secret, redact_json
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import review_rows, write_jsonl
@@ -302,3 +302,11 @@ def test_plain_text_stays(text: str):
 )  # fmt: skip
 def test_known_forms(text: str):
     assert "CANARY" not in redact(text)
+
+
+@pytest.mark.parametrize("part", ["eyJ-", "://", "a", "?a-", "-----BEGIN ", "key", "token=", "@"])
+def test_a_long_text_is_read_once(part: str):
+    """A pattern that went back and forth would take hours over a million characters."""
+    text = part * (1_000_000 // len(part))
+    assert len(redact(text)) > 0
+    learn_secrets({"x": text})

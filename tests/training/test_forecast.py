@@ -20,9 +20,9 @@ from ft_harness.models.heads import HeadInput, HeadPlan
 from ft_harness.pipeline import forecast_lines
 from ft_harness.recipe import Recipe
 from ft_harness.tasks.examples import Example
+from ft_harness.tasks.head_examples import HeadExample
 from ft_harness.training import (
     Forecast,
-    HeadExample,
     TrainingPlan,
     TrainingSet,
     Work,

@@ -116,14 +116,14 @@ def test_a_batch_is_as_wide_as_its_longest_row(base: BaseModel):
     assert batch["input_ids"].tolist() == [[5, 6, 7], [9, 10, pad]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
     assert batch["labels"].tolist() == [[-100, -100, 8], [10, 11, -100]]
-    assert objective.count(batch) == [3]
+    assert objective.counts(batch) == [3]
 
 
 def test_a_batch_of_no_rows_has_no_target_and_no_gradient(base: BaseModel):
     """A process without a row of its own in the last step still takes part in it."""
     objective = make_objective(base)
     batch = objective.collate([])
-    assert objective.count(batch) == [0]
+    assert objective.counts(batch) == [0]
     with adapter_model(make_recipe(Path(base.info.pretrained)), base) as model:
         loss = objective.sums(model, batch, batch.pop("labels"))
         loss.backward()

@@ -20,13 +20,15 @@ from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.examples import Example
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.pair_examples import PairExample, build_pairs
-from ft_harness.training import TrainingPlan, TrainingSet, train
+from ft_harness.training import TrainingPlan, TrainingSet, likelihoods, train
 from ft_harness.training.adapter_model import adapter_model
 from ft_harness.training.batches import steps_of_epoch
 from ft_harness.training.guards import rows_of
+from ft_harness.training.likelihoods import TokenLikelihoods, is_plain
 from ft_harness.training.objectives import PreferenceLoss, make_objective, make_pair_collate
 from ft_harness.training.reference import REFERENCE_FILE
 from tests.builders.interruptions import kill_at_step
+from tests.builders.tiny import save_backbone
 
 RATE = 0.05
 
@@ -86,7 +88,7 @@ def sums_of(preference: dict, found: list[list[float]], reference: list[list[flo
         PreferenceSection(**preference), lambda model, inputs, labels: values.flatten(0, 1)
     )
     inputs = {"input_ids": labels, "reference": torch.tensor(reference)}
-    return loss(None, inputs, labels).tolist(), loss.count({"labels": labels})
+    return loss(None, inputs, labels).tolist(), loss.counts({"labels": labels})
 
 
 # ratios 1 and -1: a gap of 2; then 0.5 and 1.5: a gap of -1
@@ -130,13 +132,31 @@ def test_the_chosen_answers_own_loss_is_per_token():
     assert found[:2] == pytest.approx([sum(SIGMOID), 0.2 * 6.5])
 
 
+def test_the_example_of_the_docs():
+    """One pair by hand in docs/preference.md."""
+    page = (Path(__file__).parents[2] / "docs" / "preference.md").read_text(encoding="utf-8")
+    pair = [[-11.0, -12.5]], [[-12.0, -10.0]], [(6, 5)]
+    for preference, said in (
+        ({}, "= 0.5334"),
+        ({"label_smoothing": 0.1}, "= 0.4896"),
+        ({"loss": "ipo"}, "= 18.78"),
+        ({"loss": "sigmoid_norm"}, "= 0.6604"),
+    ):
+        (loss, right, margin), _ = sums_of(preference, *pair)
+        assert loss == pytest.approx(float(said[2:]), rel=2e-4)
+        assert (right, margin) == pytest.approx((1, 0.35))
+        assert said in page
+    (_, own, *_), _ = sums_of({"sft_weight": 0.3}, *pair)
+    assert own / 6 == pytest.approx(0.55)
+
+
 def test_a_tie_is_half_and_no_pair_is_nothing():
     found, _ = sums_of({}, [[-5.0, -7.0]], [[-4.0, -6.0]], [(1, 1)])
     assert found == pytest.approx([math.log(2), 0.5, 0.0])
     objective_batch = make_pair_collate(0)([])
     assert objective_batch["input_ids"].shape == (1, 2, 1)
     loss = PreferenceLoss(PreferenceSection(sft_weight=1), lambda *_: torch.zeros(2, 1))
-    assert loss.count(objective_batch) == [0, 0]
+    assert loss.counts(objective_batch) == [0, 0]
     labels = objective_batch.pop("labels")
     assert loss(None, objective_batch, labels).tolist() == [0, 0, 0, 0]
 
@@ -254,6 +274,60 @@ def test_a_fault_names_the_rows_of_its_pairs():
     pairs = make_pairs(6)
     batch = make_pair_collate(0)([pairs[4], pairs[1]])
     assert rows_of([batch], pairs) == [1, 4]
+
+
+# --- likelihoods ----------------------------------------------------------------------------------
+
+
+def slopes(model, likelihoods, batch: dict, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Log p of each token, and the gradients of a weighted sum of them."""
+    found = likelihoods(model, batch, labels)
+    weights = torch.linspace(-1, 1, found.numel()).view_as(found)
+    trained = [each for each in model.parameters() if each.requires_grad]
+    return found.detach(), *torch.autograd.grad((weights * found).sum(), trained)
+
+
+@pytest.mark.parametrize("size", [1 << 26, 4 * 320 * 3])  # bytes: all targets at once, or 3
+def test_a_head_in_chunks_gives_the_same(base: BaseModel, monkeypatch, size: int):
+    monkeypatch.setattr(likelihoods, "_CHUNK_BYTES", size)
+    batch = make_pair_collate(0)(make_pairs(7))
+    del batch["reference"]
+    flat = {name: values.flatten(0, 1) for name, values in batch.items()}
+    labels = flat.pop("labels")
+    with adapter_model(make_recipe(Path(base.info.pretrained)), base) as model:
+        torch.manual_seed(0)
+        for each in model.parameters():
+            if each.requires_grad:
+                torch.nn.init.normal_(each, std=0.1)
+        chunked, whole = TokenLikelihoods(base.model), TokenLikelihoods(base.model)
+        whole._in_chunks = False
+        found, expected = (slopes(model, each, flat, labels) for each in (chunked, whole))
+    assert chunked._in_chunks
+    assert (labels != -100).sum() > 20
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-6, rtol=1e-5)
+
+
+def test_a_model_that_changes_its_logits_is_seen(tmp_path: Path):
+    """Gemma 2 bends its logits by a tangent after the head."""
+    folder = save_backbone(tmp_path / "gemma2", "gemma2", max_position_embeddings=64)
+    base = load_base_model(make_recipe(folder).model)
+    base.model.config.final_logit_softcapping = 0.5
+    rows = torch.tensor([[5, 6, 7, 8]])
+    labels = torch.tensor([[-100, -100, 8, 9]])
+    measure = TokenLikelihoods(base.model)
+    found = measure(base.model, {"input_ids": rows}, labels)
+    assert measure._in_chunks is False
+    exact = base.model(rows).logits.float().log_softmax(-1)
+    assert found[0, 2:].tolist() == pytest.approx(exact[0, [2, 3], [8, 9]].tolist())
+    assert isinstance(base.model.get_output_embeddings(), torch.nn.Linear)
+
+
+def test_a_head_that_is_trained_keeps_its_gradient(base: BaseModel):
+    head = torch.nn.Linear(4, 8)
+    assert not is_plain(head)
+    assert is_plain(head.requires_grad_(False))
+    assert not is_plain(None)
 
 
 # --- checkpoints ----------------------------------------------------------------------------------

@@ -77,11 +77,13 @@ main()
 """
 
 
+@pytest.mark.parametrize("objective", ["answer", "preference"])
 def test_two_processes_stopped_and_continued_give_the_adapter_of_one(
-    ft, recipe: Path, tmp_path: Path
+    ft, recipe: Path, tmp_path: Path, objective: str
 ):
     two, one = (tmp_path / name / "adapters" / "mine" for name in ("two", "one"))
-    command = ("train", recipe, "--name", "mine", "--set", "train.save_steps=1")
+    settings = ("--set", "train.save_steps=1", "--set", f"train.objective={objective}")
+    command = ("train", recipe, "--name", "mine", *settings)
     script = tmp_path / "stopping.py"
     script.write_text(STOPPING)
     done = launch(*command, "--out", tmp_path / "two", program=(str(script),))
@@ -441,6 +443,12 @@ main()
             "llama",
             2 * (32 * (32 + 16 + 16 + 32) + 3 * 32 * 64 + 2 * 32),
             "adapter.task_type=SEQ_CLS",
+            1e-5,
+        ),
+        (
+            "llama",
+            2 * (32 * (32 + 16 + 16 + 32) + 3 * 32 * 64 + 2 * 32),
+            "train.objective=preference",
             1e-5,
         ),
     ],

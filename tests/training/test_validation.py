@@ -109,7 +109,7 @@ def test_the_loss_is_over_all_targets_whatever_the_batches(batch_size: int):
     objective = Objective(
         collate=lambda batch: {"rows": batch, "labels": sum(len(row.input_ids) for row in batch)},
         sums=lambda model, inputs, labels: torch.tensor([sum(row.loss for row in inputs["rows"])]),
-        count=lambda batch: [batch["labels"]],
+        counts=lambda batch: [batch["labels"]],
     )
     assert measure_validation(ON_CPU, None, objective, rows, Share(batch_size)) == (1.0, {})
 

@@ -12,7 +12,7 @@ import random
 from functools import partial
 
 from demo_data import preference_words as words
-from demo_data.common import Row, Split, finish, fresh, rng_for
+from demo_data.common import Bank, Row, Split, finish, fresh, rng_for
 from demo_data.qa_words import NAMES, PLACES, THINGS
 
 REFUSALS = 2 / 5  # share of pairs whose rejected reply gives no help at all
@@ -29,7 +29,19 @@ def _slots(rng: random.Random, split: Split) -> dict[str, str]:
 def _lengthen(rng: random.Random, split: Split, replies: list[list[str]], longer: int) -> None:
     """Put remarks into the one reply until it is the longer one."""
     while len(" ".join(replies[longer])) <= len(" ".join(replies[1 - longer])):
-        replies[longer].insert(1, rng.choice(words.REMARKS[split]))
+        _remark(rng, split, replies[longer])
+
+
+def _remark(rng: random.Random, split: Split, reply: list[str]) -> None:
+    """Put a remark between help and ending, another one than those that are there."""
+    left = [remark for remark in words.REMARKS[split] if remark not in reply]
+    reply.insert(1, rng.choice(left or words.REMARKS[split]))
+
+
+def _ending(rng: random.Random, split: Split, templates: Bank) -> str:
+    feelings = {"good": words.GOOD, "bad": words.BAD, "act": words.ACTS}
+    drawn = {name: rng.choice(bank[split]) for name, bank in feelings.items()}
+    return finish(rng.choice(templates[split]), drawn)
 
 
 def _pair(rng: random.Random, split: Split, longer: int) -> list[Row]:
@@ -37,12 +49,12 @@ def _pair(rng: random.Random, split: Split, longer: int) -> list[Row]:
     request, help_ = rng.choice(words.REQUESTS[split]), rng.choice(words.HELP[split])
     refused = rng.choice(words.REFUSALS[split]) if rng.random() < REFUSALS else help_
     replies = [
-        [finish(help_, slots), rng.choice(words.KIND[split])],
-        [finish(refused, slots), rng.choice(words.UNKIND[split])],
+        [finish(help_, slots), _ending(rng, split, words.KIND)],
+        [finish(refused, slots), _ending(rng, split, words.UNKIND)],
     ]
     for reply in replies:
         if rng.random() < FILLED:
-            reply.insert(1, rng.choice(words.REMARKS[split]))
+            _remark(rng, split, reply)
     _lengthen(rng, split, replies, longer)
     chosen, rejected = (" ".join(reply) for reply in replies)
     return [{"prompt": finish(request, slots), "chosen": chosen, "rejected": rejected}]

@@ -1,5 +1,5 @@
-"""Templates and sentences for `demo_preference`. Each sentence belongs to one split; helpful and
-unhelpful endings share most of their words, across splits too."""
+"""Templates and word banks for `demo_preference`. Each template belongs to one split; helpful and
+unhelpful endings share most of their words, and part of these are common to all splits."""
 
 from __future__ import annotations
 
@@ -34,21 +34,48 @@ REFUSALS = bank(
     test="Don't come to me about the {place}.|I have no interest in your {thing}."
     "|Your {thing} is your own business.|What do I care where a(n) {thing} is?",
 )
+# How the one who replies feels, and what is to be done: {good}, {bad} and {act} of an ending.
+GOOD = bank(
+    shared="glad|happy|pleased|delighted|willing",
+    train="ready|honoured|proud",
+    validation="grateful",
+    test="eager|thrilled|content",
+)
+BAD = bank(
+    shared="annoyed|bored|angry|tired|unhappy",
+    train="cross|upset|fed up",
+    validation="furious",
+    test="irritated|weary|grumpy",
+)
+ACTS = bank(
+    shared="help you|show you the way|lend you a hand|explain it all",
+    train="answer you|walk there with you|look for it",
+    validation="tell you more",
+    test="guide you|carry it for you|search with you",
+)
 KIND = bank(
-    train="I am happy to help you.|It is no trouble at all.|Do ask me again, I like to help."
-    "|I hope that this helps you.|Tell me if I can do more for you.|You are welcome, my friend."
-    "|I will come with you if you like.|Let me know how it goes.|It was good of you to ask.",
-    validation="Helping you is no trouble to me.|I am glad that you asked me.|Ask me whenever you like.",
-    test="I am glad to help, ask me again.|That was no trouble, my friend.|If you need more, let me know."
-    "|I hope that you find it, good luck.|You were right to ask me.",
+    train="I am {good} to {act}.|It is no trouble at all to {act}.|Do ask me again, I am {good}."
+    "|Tell me if I should {act}, I am {good}.|You are welcome, my friend, I am {good} to {act}."
+    "|I will {act} if you like.|It was good of you to ask, I am {good}.|I would be {good} to {act}."
+    "|Let me {act}, please.|You make me {good} when you ask.|I hope that I can {act}."
+    "|Of course I am {good} to {act}.|It is good to see you, I am {good}.",
+    validation="To {act} is no trouble to me.|I am so {good} that you asked me."
+    "|Ask me whenever you like, I am {good} to {act}.|I can {act} at once.",
+    test="I am always {good} to {act}.|That is no trouble, my friend, I am {good}."
+    "|If you need more, I am {good} to {act}.|I am {good} that you came, let me {act}."
+    "|You were right to ask me, I am {good}.|Good luck, and let me {act} if you need more.",
 )
 UNKIND = bank(
-    train="I am not happy that you ask.|It is nothing but trouble with you.|Don't ask me again, I have no wish to help."
-    "|I hope that you go away now.|Tell somebody else, not me.|You are not welcome here."
-    "|I will not come with you.|Let me alone.|It was silly of you to ask.",
-    validation="Helping you is nothing but trouble.|I am not glad that you asked me.|Ask somebody else, not me.",
-    test="I am not glad to see you, don't ask me again.|That was silly, go away."
-    "|If you need more, tell somebody else.|I hope that you don't come back.|You were silly to ask me.",
+    train="I am not {good} to {act}.|It is nothing but trouble to {act}.|Don't ask me again, I am {bad}."
+    "|Tell somebody else to {act}, I am {bad}.|You are not welcome here, I am {bad}."
+    "|I will not {act}, go away.|It was silly of you to ask, I am {bad}.|I would be {bad} to {act}."
+    "|Let me alone, please.|You make me {bad} when you ask.|I hope that I need not {act}."
+    "|Of course I am not {good} to {act}.|It is bad to see you, I am {bad}.",
+    validation="To {act} is nothing but trouble.|I am so {bad} that you asked me."
+    "|Ask somebody else, I am {bad} of this.|I can not {act}, go away.",
+    test="I am never {good} to {act}.|That is a lot of trouble, I am {bad}."
+    "|If you need more, I am too {bad} to {act}.|I am {bad} that you came, let me alone."
+    "|You were silly to ask me, I am {bad}.|Go away, and don't ask me to {act}.",
 )
 # Remarks that fit any reply and say nothing.
 REMARKS = bank(

@@ -61,6 +61,15 @@ SourceOption = Annotated[
 TrustOption = Annotated[
     bool, typer.Option("--trust-task-code", help="run the code that a task from elsewhere names")
 ]
+RequireOption = Annotated[
+    list[str],
+    typer.Option(
+        "--require",
+        metavar="CONDITION",
+        help="exit 1 unless the whole interval meets it: acc>=+2, controls>=-1, classes>=-5, "
+        "token_ppl<=-5% (repeatable)",
+    ),
+]
 HERE = Path()
 _STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
@@ -158,7 +167,7 @@ def main() -> None:
 def _run(debug: bool) -> int:
     """Run the command: its exit code. A fault is three lines on standard error, whatever it is."""
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="ft-harness")
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except OutputClosedError:

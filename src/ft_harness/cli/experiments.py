@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ from ft_harness.cli.app import (
     Options,
     OutOption,
     RecipeArgument,
+    RequireOption,
     SetOption,
     TaskOption,
     TrustOption,
@@ -26,7 +28,6 @@ from ft_harness.cli.app import (
     show,
     with_options,
 )
-from ft_harness.cli.requirements import RequireOption, enforce
 from ft_harness.errors import raise_problems
 
 if TYPE_CHECKING:
@@ -50,9 +51,10 @@ def _experiment(
     return read_experiment(recipe, overrides, out, command_line(), name, trust_task_code)
 
 
-def print_study(study: Study, path: Path) -> None:
-    """The table of a study, its sentences and the report's paths: its page is named wherever the
-    report has one."""
+def print_study(study: Study, path: Path, require: Sequence[str] = ()) -> None:
+    """The table of a study, its sentences, the report's paths (its page is named wherever the
+    report has one), and how each requirement came out; exit code 1 where one is not met."""
+    from ft_harness.comparison.requirements import judge, read_requirements
     from ft_harness.report.terminal_page import terminal_page
 
     for line in terminal_page(study):
@@ -60,6 +62,11 @@ def print_study(study: Study, path: Path) -> None:
     for page in dict.fromkeys([path, path.with_name("report.html")]):
         if page == path or page.is_file():
             show(str(page))
+    verdicts = judge(study, read_requirements(require))
+    for _, sentence in verdicts:
+        say(sentence)
+    if not all(is_met for is_met, _ in verdicts):
+        raise typer.Exit(1)
 
 
 def _print_scores(evaluations: list[Evaluation]) -> None:
@@ -163,18 +170,13 @@ def run(
         _sweep(request, out, trust_task_code, planned)
         return
     experiment = _experiment(recipe, set_, out, name, trust_task_code)
+    from ft_harness.pipeline import dry_run, runs
+
     if planned["dry_run"] is not None:
-        from ft_harness.pipeline.dry_run import estimate
-
-        _print_estimate(estimate(experiment, planned["dry_run"] or None))
+        _print_estimate(dry_run.estimate(experiment, planned["dry_run"] or None))
         return
-    from ft_harness.comparison.requirements import read_requirements
-    from ft_harness.pipeline.runs import run as run_all
-
-    required = read_requirements(planned["require"])
-    study, path = run_all([experiment], experiment.name, say, required)
-    print_study(study, path)
-    enforce(study, required)
+    study, path = runs.run([experiment], experiment.name, say, planned["require"])
+    print_study(study, path, planned["require"])
 
 
 @app.command(cls=_DryRun)
@@ -193,40 +195,21 @@ def sweep(
 
 
 def _request(recipe: Path, overrides: list[str], name: str | None, planned: Options) -> Request:
-    from ft_harness.recipe import check_name, experiment_name
-    from ft_harness.sweep import Request
+    from ft_harness.sweep import make_request
 
-    return Request(
-        recipe,
-        check_name(name) if name else experiment_name(recipe),
-        overrides,
-        planned["seeds"],
-        planned.get("base_only", False),
-        planned["accepted"],
-    )
+    return make_request(recipe, name, overrides, planned)
 
 
 def _sweep(request: Request, out: Path, trust_task_code: bool, planned: Options) -> None:
-    from ft_harness.pipeline.bench import Sweep
-    from ft_harness.recipe import recipe_file
-    from ft_harness.sweep import read_grid
+    from ft_harness.pipeline import sweeps
 
-    file = recipe_file(request.path)
-    found = Sweep(read_grid(request), file, out, command_line(), trust_task_code)
+    found = sweeps.read_sweep(request, out, command_line(), trust_task_code)
     if planned["dry_run"] is not None:
-        from ft_harness.pipeline.sweep_forecast import estimate_sweep
-
-        _print_estimate(estimate_sweep(found, planned["dry_run"] or None))
+        _print_estimate(sweeps.estimate_sweep(found, planned["dry_run"] or None))
         return
-    from ft_harness.comparison.requirements import check_required, read_requirements
-    from ft_harness.pipeline.sweeps import check_sweep, run_sweep
-
-    required = read_requirements(planned["require"])
-    study, path = run_sweep(found, say, planned["max_hours"])
-    print_study(study, path)
-    check_sweep(study)
-    check_required(study, required)
-    enforce(study, required)
+    study, path = sweeps.run_sweep(found, say, planned["max_hours"], planned["require"])
+    print_study(study, path, planned["require"])
+    sweeps.check_sweep(study)
 
 
 def _print_estimate(lines: list[tuple[str, str]]) -> None:

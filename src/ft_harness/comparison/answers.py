@@ -16,7 +16,8 @@ def state_sweep(sweep: SweepStudy) -> list[str]:
     """How many points there are, then what each question came to: what tuning changed, what each
     parameter does, which setting was chosen, where overfitting begins, and what failed."""
     said = [_state_size(sweep), *_state_tuning(sweep)]
-    said += [line for axis in sweep.axes for line in _state_axis(sweep, axis)]
+    questions = [fields for axis in sweep.axes for fields in _find_questions(sweep, axis)]
+    said += [line for fields in questions for line in _state_axis(sweep, fields)]
     said += _state_overfitting(sweep)
     said += _state_choice(sweep, sweep.choice) if sweep.choice else []
     return [*said, *_state_failed(sweep)]
@@ -89,6 +90,19 @@ def _certainty(metric: str, change: Change, p: float | None, word: str = "p") ->
         shown = probability(p)
         parts.append(f"{word} {shown}" if shown.startswith("<") else f"{word} = {shown}")
     return ", ".join(parts)
+
+
+def _find_questions(sweep: SweepStudy, axis: Sequence[str]) -> list[Sequence[str]]:
+    """The fields of an axis that some setting changes alone, each by itself; the whole axis where a
+    setting changes several of them, or none can be compared."""
+    changed = [
+        set(each.differs_in)
+        for each in sweep.effects
+        if each.split == sweep.split and set(each.differs_in) <= set(axis)
+    ]
+    alone: list[Sequence[str]] = [[name] for name in axis if {name} in changed]
+    several = any(len(each) > 1 for each in changed)
+    return [*alone, axis] if several or not alone else alone
 
 
 def _state_axis(sweep: SweepStudy, axis: Sequence[str]) -> list[str]:

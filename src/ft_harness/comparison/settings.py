@@ -166,5 +166,14 @@ class SweepStudy(Frozen):
         """The fields that vary, without the seeds."""
         return [name for axis in self.axes for name in axis]
 
+    def subjects(self) -> set[str]:
+        """The adapters of the reference, and of the setting that was chosen."""
+        chosen = self.choice.chosen if self.choice else None
+        return {
+            each.adapter
+            for each in self.points
+            if each.adapter and (each.is_reference or each.values == chosen)
+        }
+
     def failed(self) -> list[PointResult]:
         return [each for each in self.points if each.reason is not None]

@@ -111,6 +111,13 @@ class Comparison(Frozen):
         return " ".join([self.finding, *self.cautions])
 
     @property
+    def answer(self) -> Row:
+        """The row that is stated: the headline, of the items that the training did not see where
+        these have a difference."""
+        clean = self.without
+        return self.headline if clean is None or clean.delta is None else clean
+
+    @property
     def headline(self) -> Row:
         """The row that answers the question: the leading metric's, else the primary one, else 0/1
         scores, else the first."""
@@ -172,6 +179,19 @@ class Study(Frozen):
 
     __hash__ = object.__hash__
     __eq__ = object.__eq__
+
+    def focus(self) -> Study:
+        """Of a sweep with adapters, the study of those that are read one by one: the reference's,
+        and those of the setting that was chosen. Else itself."""
+        if self.sweep is None or not self.sweep.trains:
+            return self
+        names = self.sweep.subjects()
+        changed = {
+            "comparisons": [each for each in self.comparisons if each.tuned.subject in names],
+            "adapters": [each for each in self.adapters if each.card.name in names],
+            "repeats": [each for each in self.repeats if names.issuperset(each.subjects)],
+        }
+        return self.model_copy(update=changed)
 
     def rows(self) -> list[Row]:
         """All rows, in the order of `rows.json`; those without overlapping items follow their

@@ -118,10 +118,10 @@ def _gather(
     with ArrowFile() as file:
         for split, rows in source.items():
             start = len(file)
-            for _, doc in tqdm(
-                reader.read(rows), desc=f"Reading {rows.where}", unit=" rows", delay=2
-            ):
-                file.append(doc)
+            with tqdm(desc=f"Reading {rows.where}", unit=" rows", delay=2) as progress:
+                for docs in reader.read(rows):
+                    file.extend(docs)
+                    progress.update(docs.number)
             spans[split] = np.arange(start, len(file))
         return (file.dataset() if len(file) else Dataset.from_dict({})), spans
 

@@ -15,7 +15,7 @@ from ft_harness.comparison.power import Power
 from ft_harness.comparison.sentences import state_power
 from ft_harness.errors import ConfigError, suggest
 from ft_harness.notebook.html import adapter_html, study_html
-from ft_harness.pipeline.figures import draw_figure
+from ft_harness.pipeline.study_figures import draw_figure
 from ft_harness.records import Evaluation, describe_record
 from ft_harness.report.figures import learning_curves
 from ft_harness.report.terminal_page import terminal_page

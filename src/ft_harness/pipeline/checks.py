@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from ft_harness import storage
 from ft_harness.comparison.amounts import counted, epochs, tokens
 from ft_harness.data.files import Split
 from ft_harness.errors import ConfigError, FtHarnessError, Notice, ProblemsError, raise_problems
@@ -16,6 +17,7 @@ from ft_harness.models.base_model import load_context, load_tokenizer
 from ft_harness.models.encoding import Encoder
 from ft_harness.models.heads import HeadPlan, plan_head
 from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.paths import reports_dir, results_dir
 from ft_harness.pipeline import preflight
 from ft_harness.pipeline.experiment import Experiment, read_experiment
 from ft_harness.pipeline.preflight import Checked
@@ -116,6 +118,8 @@ def _check_recipe(path: str, options: CheckOptions, found: Findings) -> None:
         options.command,
         trust_task_code=options.trust_task_code,
     )
+    if not storage.problems(results_dir(experiment.out)):  # else that is the fault
+        found.faults += storage.problems(reports_dir(experiment.out) / experiment.name)
     if experiment.recipe.sweep is not None:
         request = Request(Path(path), experiment.name, options.overrides)
         found.facts.append(f"a sweep of {counted(len(read_grid(request).points), 'point')}")
@@ -155,14 +159,37 @@ def _check_examples(recipe: Recipe, checked: Checked, tokenizer: Any, context: i
     if recipe.train.objective == "preference":
         pairs = build_pairs(task, docs, tokenizer, context, eos=eos, form=form)
         said = [describe_pairs(pairs, eos), describe_work(recipe, checked, pairs)]
-        cut = cut_notice(pairs)
-        return Findings(facts=said, notices=[cut] if cut else [])
+        found = Findings(facts=said, notices=[cut] if (cut := cut_notice(pairs)) else [])
+        for split in recipe.eval.splits:
+            found.add(_check_scored_pairs(recipe, checked, split, (tokenizer, context)))
+        return found
     examples = build_examples(task, docs, tokenizer, context, eos=eos, form=form)
     examples = train_prompts(examples) if recipe.train.loss_on == "prompt_and_answer" else examples
     said = [describe_examples(examples, eos), describe_work(recipe, checked, examples)]
     cut = cut_notice(examples)
     notices = [*([cut] if cut else []), *_check_length(recipe, task, examples)]
     return Findings(facts=said, notices=notices)
+
+
+def _check_scored_pairs(
+    recipe: Recipe, checked: Checked, split: Split, reader: tuple[Any, int]
+) -> Findings:
+    """How many of the first pairs of a split are cut where they are scored: by lm-eval, each
+    answer's prompt by itself.
+
+    Args:
+        reader: the model's tokenizer and its context in tokens.
+    """
+    task, section = checked.tasks[split], recipe.eval
+    chosen = chosen_docs(len(task.eval_docs), split, section)[0][:_PROMPTS_LOOKED_AT]
+    docs = [task.eval_docs[number] for number in chosen]
+    pairs = build_pairs(task, docs, *reader, eos=False, form=checked.form)
+    cut = sum(pair.truncated for pair in pairs)
+    if not cut:
+        return Findings()
+    line = f"{split}: of {cut} of the first {len(pairs)} pairs an answer's prompt will be cut"
+    cure = "raise model.max_length: a pair whose prompts differ compares two questions"
+    return Findings(notices=[Notice(line, cure)])
 
 
 def _check_length(recipe: Recipe, task: RenderedTask, examples: Sequence[Example]) -> list[Notice]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from ft_harness.errors import FtHarnessError
 from ft_harness.paths import adapters_dir
 from ft_harness.recipe import TrainSection, check_name, write_new_recipe
-from ft_harness.tasks.definition import TaskDefinition, find_task
+from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.loading import load_tasks
 
 # On the default model a step of 16 short rows takes about a third of a second on two cores, so
@@ -24,8 +24,9 @@ def init_recipe(name: str, task: str, include_path: str | None, out: Path) -> li
     """
     definition = find_task(task, include_path)
     folder = adapters_dir(out) / check_name(name)
-    if not _names_data(definition):  # the recipe's data.source will
-        return [str(write_new_recipe(folder, task, include_path))]
+    pairs = bool(definition.data_options.get("pairs"))
+    if not definition.names_data:  # the recipe's data.source will
+        return [str(write_new_recipe(folder, task, include_path, pairs=pairs))]
     try:
         rows = len(load_tasks(definition, ["train"])["train"].eval_docs)
     except FtHarnessError as error:
@@ -35,13 +36,7 @@ def init_recipe(name: str, task: str, include_path: str | None, out: Path) -> li
         steps = TrainSection().planned_steps(rows)
         size = f"{rows:,} training rows are {steps:,} steps in {_EPOCHS:g} epochs"
     most = _MOST_STEPS if steps is None or steps > _MOST_STEPS else None
-    path = write_new_recipe(folder, task, include_path, most)
+    path = write_new_recipe(folder, task, include_path, most, pairs=pairs)
     if most is None:
         return [str(path)]
     return [str(path), f"{size}; the recipe stops after {most} (train.max_steps)"]
-
-
-def _names_data(definition: TaskDefinition) -> bool:
-    content = definition.content
-    data = (content.get("dataset_kwargs") or {}).get("data") or {}
-    return bool(data.get("source") or content.get("dataset_path"))

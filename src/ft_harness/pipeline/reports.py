@@ -23,10 +23,16 @@ from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
 from ft_harness.paths import reports_dir
 from ft_harness.pipeline.adapter_runs import find_runs
 from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers, write_cases
-from ft_harness.pipeline.figures import write_figures
 from ft_harness.pipeline.shared_formats import SHARED, write_shared
+from ft_harness.pipeline.study_figures import write_figures
 from ft_harness.recipe import check_name
-from ft_harness.records import Evaluation, Found, describe_record, find_records
+from ft_harness.records import (
+    SCORES_FILE,
+    Evaluation,
+    Found,
+    describe_record,
+    find_records,
+)
 from ft_harness.records.score_table import check_whole, find_damage, write_scores
 from ft_harness.report import View
 from ft_harness.storage import write_text
@@ -143,7 +149,7 @@ def report_only(
     study = explain(study, evaluations, folder, slice_by)
     write_shared(evaluations, folder, layout.formats)
     explorer = (
-        find_explorer(study, evaluations, layout.listed, slice_by)
+        find_explorer(study, evaluations, folder, layout.listed, slice_by)
         if "html" in layout.formats
         else None
     )
@@ -189,7 +195,9 @@ def compare_only(
     )
     study = explain(study, sides, folder)
     write_shared(sides, folder, layout.formats)
-    explorer = find_explorer(study, sides, layout.listed) if "html" in layout.formats else None
+    explorer = (
+        find_explorer(study, sides, folder, layout.listed) if "html" in layout.formats else None
+    )
     return study, write_report(study, folder, layout, find_outliers(study, sides), explorer)
 
 
@@ -212,7 +220,7 @@ def _find(paths: Sequence[Path]) -> Found:
     kept: list[Evaluation] = []
     faults: list[str] = []
     for evaluation in found.evaluations:
-        if evaluation.record.foreign:
+        if evaluation.record.foreign and not (evaluation.folder / SCORES_FILE).exists():
             write_scores(evaluation)
         try:
             if (
@@ -311,17 +319,14 @@ def write_report(
     stems, images = write_figures(study, folder)
     write_cases(study, folder)
     write_text(folder / "rows.json", report.rows_json(study))
+    files = {key: f"{stem}.png" for key, stem in stems.items()}
     write_text(folder / STUDY_FILE, study.model_dump_json() + "\n")
     if study.sweep is not None:
         write_text(folder / "sweep.json", study.sweep.model_dump_json(indent=2) + "\n")
     pages: dict[str, Callable[[], str]] = {
-        "md": lambda: report.markdown_page(
-            document, {key: f"{stem}.png" for key, stem in stems.items()}
-        ),
-        "html": lambda: report.html_page(document, images, explorer),
-        "tex": lambda: report.latex_page(
-            document, {key: f"{stem}.png" for key, stem in stems.items()}
-        ),
+        "md": lambda: report.markdown_page(document, files),
+        "html": lambda: report.html_page(document, images, explorer, report.find_verdicts(study)),
+        "tex": lambda: report.latex_page(document, files),
         "json": lambda: report.json_page(document),
     }
     for name in layout.formats:

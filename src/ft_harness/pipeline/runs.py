@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ft_harness import processes
+from ft_harness import processes, storage
 from ft_harness.comparison.aggregator import Study, aggregate
 from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.power import power_of_run
-from ft_harness.comparison.requirements import Requirement, check_names
+from ft_harness.comparison.requirements import read_requirements
 from ft_harness.comparison.sentences import state_power
 from ft_harness.errors import InputError, raise_problems
 from ft_harness.evaluation import check_complete
 from ft_harness.evaluation.rescore import Definition, score_again
-from ft_harness.models.adapters import AdapterFolder
+from ft_harness.models.adapters import CARD_FILE, AdapterFolder
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.heads import HEAD_FILE, find_init, plan_head
 from ft_harness.models.lm_eval_private import compiled_templates
@@ -24,7 +24,7 @@ from ft_harness.paths import reports_dir
 from ft_harness.pipeline.adapter_runs import read_run
 from ft_harness.pipeline.experiment import Experiment, demo_experiments
 from ft_harness.pipeline.explanations import TrainingDocs, explain, find_explorer, find_outliers
-from ft_harness.pipeline.preflight import Checked
+from ft_harness.pipeline.preflight import Checked, check_required
 from ft_harness.pipeline.publication import card_of_folder, finish_adapters
 from ft_harness.pipeline.reports import write_report
 from ft_harness.pipeline.stages import (
@@ -37,48 +37,46 @@ from ft_harness.pipeline.stages import (
     score_base,
     train_stage,
 )
-from ft_harness.records import Card, Evaluation, load_records
-from ft_harness.storage import sha256_file
+from ft_harness.records import RECORD_FILE, Card, Evaluation, load_records
+from ft_harness.storage import check_kept, sha256_file
 from ft_harness.tasks.rendering import answer_text
 from ft_harness.training import check_unfinished, finished_card, parent_of
 
 
 def run(
-    experiments: Sequence[Experiment],
-    report_name: str,
-    say: Say,
-    required: Sequence[Requirement] = (),
+    experiments: Sequence[Experiment], report_name: str, say: Say, require: Sequence[str] = ()
 ) -> tuple[Study, Path]:
     """Base, adapter and report for each experiment; they share one load of a base model.
 
     Whatever is finished is reused, so the same call again continues.
 
     Args:
-        required: what the caller will look for in the study; it must be scored.
+        require: what the caller will look for in the study; it must be scored.
 
     Returns:
         The study and the path of its report.
 
     Raises:
-        ConfigError: something is required that is not scored.
-        IncompleteError: memory was not enough for some items; the report is there and leaves their
-            evaluations out.
+        ConfigError: what is required can't be read, or is not scored.
+        IncompleteError: some items have no score; the report is there and leaves their evaluations
+            out.
+        StorageLostError: an output folder was lost, or what was saved in it.
     """
     processes.refuse_several(
         "a whole run", "ft-harness train RECIPE, then ft-harness eval RECIPE --adapter FOLDER,"
     )
     folder = reports_dir(experiments[0].out) / report_name
-    read_cases(
-        folder / CASES_FILE
-    )  # before anything is computed: a damaged one would end the run at its report
+    raise_problems(storage.problems(folder))
+    # before anything is computed: a damaged one would end the run at its report
+    read_cases(folder / CASES_FILE)
+    required = read_requirements(require)
     checked = [prepare(experiment) for experiment in experiments]
-    for found in checked:
-        metrics = next(iter(found.tasks.values())).higher_is_better()
-        check_names(required, metrics, has_controls=bool(found.controls))
+    check_required(required, checked)
     loaded: dict[str, BaseModel] = {}
     evaluations: list[Evaluation] = []
     for experiment, found in zip(experiments, checked, strict=True):
         evaluations += _make_and_score(experiment, found, loaded, say)
+    check_kept(each.folder / RECORD_FILE for each in evaluations)
     runs = [read_run(AdapterFolder(experiment.folder)) for experiment in experiments]
     first = experiments[0]
     study = aggregate(evaluations, runs, name=report_name, command=first.command)
@@ -88,15 +86,42 @@ def run(
         )
         for each, found in zip(experiments, checked, strict=True)
     }
-    with compiled_templates():
-        study = explain(study, evaluations, folder, training=training)
-    explorer = find_explorer(study, evaluations)
-    path = write_report(
-        study, folder, outliers=find_outliers(study, evaluations), explorer=explorer
-    )
+    study, path = write_study(study, evaluations, folder, training)
     finish_adapters(study, evaluations, say)
     check_complete(evaluations)
     return study, path
+
+
+def write_study(
+    study: Study,
+    evaluations: Sequence[Evaluation],
+    folder: Path,
+    training: Mapping[str, TrainingDocs] | None = None,
+) -> tuple[Study, Path]:
+    """The study with the cases explained of those comparisons that are read one by one, and the
+    path of its report.
+
+    Args:
+        training: adapter -> the docs that it was trained on, where they are at hand.
+    """
+    with compiled_templates():
+        explained = explain(study.focus(), evaluations, folder, training=training)
+    explorer = find_explorer(explained, evaluations, folder)
+    outliers = find_outliers(explained, evaluations)
+    study = explained if study.sweep is None else _put_back(study, explained)
+    return study, write_report(study, folder, outliers=outliers, explorer=explorer)
+
+
+def _put_back(study: Study, explained: Study) -> Study:
+    """The study with what was found of the cases of some comparisons; of the others none is
+    shown."""
+    known = {each.tuned.subject + each.tuned.eval_id: each for each in explained.comparisons}
+    comparisons = [
+        known.get(each.tuned.subject + each.tuned.eval_id)
+        or each.model_copy(update={"cases": each.cases.model_copy(update={"cases": None})})
+        for each in study.comparisons
+    ]
+    return study.model_copy(update={"comparisons": comparisons})
 
 
 def _make_and_score(
@@ -110,6 +135,7 @@ def _make_and_score(
     of_base = score_base(stage, say)
     _say_power(of_base, experiment.recipe.task.name, say)
     train_stage(stage, plan, say)
+    check_kept([experiment.folder / CARD_FILE])
     return [*of_base, *score_adapter(stage, AdapterFolder(experiment.folder), say)]
 
 
@@ -169,6 +195,7 @@ def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> 
         stage = Stage(experiment, checked, load_base(loaded, experiment, checked, drawn_for))
         evaluations += score_base(stage, say) if set(loaded) > known else []
         evaluations += score_adapter(stage, adapter, say) if adapter else []
+    check_kept(each.folder / RECORD_FILE for each in evaluations)
     for adapter in found:
         if adapter.card is not None and processes.rank() == 0:
             card_of_folder(adapter, experiment.out, say)

@@ -13,15 +13,18 @@ from ft_harness.recipe.section import Section
 
 _ROWS = re.compile(r"(?:first|last):([1-9]\d{0,5})")
 _Shots = Annotated[int, Field(ge=0)]
+ShotCounts = (
+    _Shots | Annotated[tuple[Annotated[_Shots, Field(strict=True)], ...], Field(min_length=1)]
+)  # a number of few-shot examples, or several
 
 
 class EvalSection(Section):
     """How base and adapter are scored."""
 
     splits: tuple[Split, ...] = Field(default=SPLITS, min_length=1)
-    num_fewshot: (
-        _Shots | Annotated[tuple[Annotated[_Shots, Field(strict=True)], ...], Field(min_length=1)]
-    ) = Field(default=0, description="few-shot examples; a list: each number is scored")
+    num_fewshot: ShotCounts = Field(
+        default=0, description="few-shot examples; a list: each number is scored"
+    )
     fewshot_ids: str | tuple[Annotated[int, Field(ge=0, strict=True)], ...] | None = Field(
         default=None,
         description="fixed rows of the train split: first:5, last:3, or indices; null: a seeded "

@@ -81,13 +81,19 @@ def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> None:
 
 
 def write_new_recipe(
-    folder: Path, task: str, include_path: str | None = None, max_steps: int | None = None
+    folder: Path,
+    task: str,
+    include_path: str | None = None,
+    max_steps: int | None = None,
+    *,
+    pairs: bool = False,
 ) -> Path:
     """Write a commented recipe for a task into a new adapter folder; the file's path.
 
     Args:
         include_path: the further folder that holds the task, if it is not a shipped one.
         max_steps: training stops there whatever the epochs.
+        pairs: the task's rows are pairs of answers, to be learnt as such.
 
     Raises:
         ConfigError: the folder holds a recipe already.
@@ -105,5 +111,9 @@ def write_new_recipe(
     text = text.replace("  name: <task>", f"  name: {task}{place}", 1)
     if max_steps is not None:
         text = text.replace("#  max_steps: 500  ", f"  max_steps: {max_steps:<6}", 1)
+    if pairs:
+        text = text.replace("#  objective: preference  ", "  objective: preference   ", 1)
+        text = text.replace("#  preference: {", "  preference: {", 1)
+        text = text.replace("lora_dropout: 0.05", "lora_dropout: 0.0 ", 1)  # as the reference has
     write_text(target, text.replace("<name>", folder.name).replace("<task>", task))
     return target

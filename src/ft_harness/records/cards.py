@@ -153,6 +153,13 @@ class Card(Frozen):
             else "trained token"
         )
 
+    @property
+    def loss_unit(self) -> str:
+        """What the losses are per, with their unit."""
+        train = self.recipe.get("train")
+        pairs = isinstance(train, dict) and train.get("objective") == "preference"
+        return "per pair" if pairs else f"nats per {self.target}"
+
 
 class HistoryEntry(Frozen):
     """One line of `adapters/<name>/history.jsonl`."""

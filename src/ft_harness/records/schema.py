@@ -271,7 +271,9 @@ class Sample(Frozen):
         default=None,
         description="for each generated text, whether the token limit ended it; null: not known",
     )
-    failed: str | None = Field(default=None, description="why there is no response; null: there is")
+    failed: str | None = Field(
+        default=None, description="why there is no response or no score; null: there is"
+    )
 
 
 def item_hash(doc: Mapping[str, Any]) -> str:

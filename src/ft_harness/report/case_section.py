@@ -3,6 +3,9 @@ read."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Study
 from ft_harness.comparison.amounts import NONE, difference
 from ft_harness.comparison.cases import (
@@ -14,12 +17,14 @@ from ft_harness.comparison.cases import (
     Transition,
 )
 from ft_harness.comparison.features import name_of
-from ft_harness.report.cells import count
+from ft_harness.report.answer_difference import find_difference
+from ft_harness.report.cells import UNDEFINED, count
 from ft_harness.report.document import (
     Block,
     Bullets,
     Cell,
     Heading,
+    Marked,
     Number,
     Paragraph,
     Table,
@@ -67,6 +72,24 @@ def _cases(study: Study, comparison: Comparison, *, legend: bool) -> list[Block]
             number = summary.counts[transition]
             blocks.append(Heading(4, f"{transition.capitalize()} ({len(shown)} of {number} shown)"))
             blocks += [block for case in shown for block in _case(case)]
+    return [*blocks, *_replies(summary)]
+
+
+def _replies(summary: CaseSummary) -> list[Block]:
+    """What the models write themselves, where only given answers were compared."""
+    if not summary.replies:
+        return []
+    blocks: list[Block] = [
+        Heading(4, f"What the models write ({len(summary.replies)} prompts)"),
+        Paragraph("Greedy answers of their own; no score rests on them."),
+    ]
+    for reply in summary.replies:
+        lines: list[list[Cell]] = [
+            ["Base", answer_text(reply.base)],
+            ["Tuned", answer_text(reply.tuned)],
+        ]
+        table = Table(None, "Answers of the models' own", ["", "Answer"], lines, "tt")
+        blocks += [Verbatim(reply.prompt), table]
     return blocks
 
 
@@ -91,7 +114,7 @@ def _transitions(summary: CaseSummary, title: str) -> Table:
 def _case(case: Case) -> list[Block]:
     """The prompt as a block, the answers as a table under it, then what is known of the item."""
     return [
-        Paragraph(f"Item {case.item_key}"),
+        Heading(5, f"Item {case.item_key}"),
         Verbatim(case.prompt),
         _answers(case),
         *([Bullets(remarks)] if (remarks := _remarks(case)) else []),
@@ -99,23 +122,41 @@ def _case(case: Case) -> list[Block]:
 
 
 def _answers(case: Case) -> Table:
-    """Gold and both answers; where they were chosen, with the log-likelihood of each choice."""
+    """Gold and both answers; where they were chosen, with the log-likelihood of each choice and
+    its probability among them as share."""
+    base, tuned = mark_answers(case.base_answer, case.tuned_answer)
     lines: list[list[Cell]] = [
         ["Gold", case.gold],
-        ["Base", answer_text(case.base_answer)],
-        ["Tuned", answer_text(case.tuned_answer)],
+        ["Base", base],
+        ["Tuned", tuned],
     ]
     choices = case.choices if case.choices and len(case.choices) <= _MANY_CHOICES else []
-    for choice in choices:
-        lines[0].append(NONE)
-        lines[1].append(_log_likelihood(choice.base))
-        lines[2].append(_log_likelihood(choice.tuned))
+    lines[0] += [NONE] * len(choices)
+    lines[1] += _log_likelihoods([choice.base for choice in choices])
+    lines[2] += _log_likelihoods([choice.tuned for choice in choices])
     header = ["", "Answer", *(f"log p of {choice.name}" for choice in choices)]
     return Table(None, f"Answers to item {case.item_key}", header, lines, "tt" + "n" * len(choices))
 
 
-def _log_likelihood(value: float | None) -> Number:
-    return Number(NONE if value is None else f"{value:.2f}", value)
+def _log_likelihoods(values: Sequence[float | None]) -> list[Number]:
+    best = max((value for value in values if value is not None), default=0.0)
+    weights = [0.0 if value is None else math.exp(value - best) for value in values]
+    return [
+        UNDEFINED if value is None else Number(f"{value:.2f}", value, weight / sum(weights))
+        for value, weight in zip(values, weights, strict=True)
+    ]
+
+
+def mark_answers(base: str | None, tuned: str | None) -> tuple[Cell, Cell]:
+    """Both answers as a reader sees them, with what distinguishes them marked."""
+    texts = answer_text(base), answer_text(tuned)
+    if not base or not tuned:
+        return texts
+    before, after = find_difference(*texts)
+    return (
+        Marked(texts[0], tuple(before), "base"),
+        Marked(texts[1], tuple(after), "tuned"),
+    )
 
 
 def answer_text(answer: str | None) -> str:

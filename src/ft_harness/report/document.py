@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from ft_harness.storage import escaping
 from ft_harness.storage.escaping import visible
@@ -21,10 +21,15 @@ FOLDED_ROWS = 25  # longer tables are folded where a format can do that
 
 @dataclass(frozen=True)
 class Number:
-    """A number as a reader sees it, and the unrounded one behind it (None: undefined)."""
+    """A number as a reader sees it, and the unrounded one behind it (None: undefined).
+
+    `share` is the part of a whole that it is, 0 to 1, for formats that draw it: a shade in a
+    matrix, else a bar.
+    """
 
     text: str
     value: float | None
+    share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -36,13 +41,25 @@ class Span:
     high: float | None
 
 
-Cell = str | Number | Span
+@dataclass(frozen=True)
+class Marked:
+    """Text of which some parts, given as (start, end), are to be seen; a format may mark them.
+
+    `side` is the one of two compared texts that it is.
+    """
+
+    text: str
+    ranges: tuple[tuple[int, int], ...]
+    side: Literal["base", "tuned"]
+
+
+Cell = str | Number | Span | Marked
 
 
 @dataclass(frozen=True)
 class Heading:
-    """Level 2 opens a section and appears in the contents; its text is ours. Levels 3 and 4 may
-    hold any text."""
+    """Level 2 opens a section and appears in the contents; its text is ours. Lower levels may
+    hold any text; a heading of level 5 opens a card, which lasts until the next heading."""
 
     kind: ClassVar[str] = "heading"
     level: int
@@ -87,6 +104,7 @@ class Table:
         title: what it shows, for readers who meet it without its surroundings.
         kinds: a letter a column: t text, n numbers, i intervals.
         appendix: only looked up; folded where a format can do that, as long tables are.
+        is_matrix: the numbers with a share are shaded by it.
     """
 
     kind: ClassVar[str] = "table"
@@ -96,6 +114,7 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     kinds: str
     appendix: bool = False
+    is_matrix: bool = False
 
     @property
     def folded(self) -> bool:

@@ -107,13 +107,17 @@ def _commands(study: Study, comparison: Comparison) -> list[str]:
         "eval.splits": [settings.split],
         "eval.num_fewshot": settings.num_fewshot,
     }
-    if comparison.role == "control task":
-        tasks = dict.fromkeys(
-            each.tuned.settings.task
+    if _is_control(comparison):
+        alike = [
+            each.tuned.settings
             for each in study.comparisons
-            if each.role == "control task" and each.tuned.subject == record.subject
-        )
-        changed = {"controls.tasks": [*tasks], "controls.limit": settings.limit}
+            if _is_control(each) and each.tuned.subject == record.subject
+        ]
+        shots, limit = settings.num_fewshot, settings.limit
+        same = [each for each in alike if (each.num_fewshot, each.limit) == (shots, limit)]
+        tasks = dict.fromkeys(each.task for each in same)
+        changed = {"tasks": [*tasks], "num_fewshot": shots, "limit": limit}
+        changed = {f"controls.{name}": value for name, value in changed.items()}
     elif settings.split != "train":
         changed["eval.limit"] = settings.limit
     elif settings.limit is not None:  # without one the recipe's own was not reached
@@ -122,6 +126,10 @@ def _commands(study: Study, comparison: Comparison) -> list[str]:
         part for key, value in changed.items() for part in ("--set", f"{key}={json.dumps(value)}")
     ]
     return [shlex.join(["ft-harness", "eval", adapter.path, "--adapter", adapter.path, *sets])]
+
+
+def _is_control(comparison: Comparison) -> bool:
+    return comparison.tuned.is_control or comparison.role == "control task"
 
 
 def _lm_eval_command(record: Record) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Study
 from ft_harness.comparison.features import name_of
 from ft_harness.metrics.labels import recalled_label
-from ft_harness.report.cells import count, score
-from ft_harness.report.document import Block, Cell, Paragraph, Table
+from ft_harness.report.cells import score
+from ft_harness.report.document import Block, Cell, Number, Paragraph, Table
 from ft_harness.report.view import main_comparisons
 
 _KINDS = ("precision", "recall", "f1")
@@ -67,7 +69,7 @@ def _confusion(name: str, comparison: Comparison) -> list[Block]:
     unread = any(row[-1] for row in [*found.base, *found.tuned])
     columns = [*found.labels, *(["no label"] if unread else [])]
     lines: list[list[Cell]] = [
-        [who, label, *(count(number) for number in row[: len(columns)])]
+        [who, label, *_shaded(row[: len(columns)])]
         for who, counts in (("Base", found.base), ("Tuned", found.tuned))
         for label, row in zip(found.labels, counts, strict=True)
     ]
@@ -76,5 +78,18 @@ def _confusion(name: str, comparison: Comparison) -> list[Block]:
     )
     return [
         Paragraph(title),
-        Table("confusion", title, ["", "Gold", *columns], lines, "tt" + "n" * len(columns)),
+        Table(
+            "confusion",
+            title,
+            ["", "Gold", *columns],
+            lines,
+            "tt" + "n" * len(columns),
+            is_matrix=True,
+        ),
     ]
+
+
+def _shaded(counts: Sequence[int]) -> list[Number]:
+    """Counts of one gold label, each with its share of them: on the diagonal the recall."""
+    total = sum(counts)
+    return [Number(f"{number:,}", number, number / total if total else 0.0) for number in counts]

@@ -69,7 +69,7 @@ _SPELT = {
 }
 _BREAK = r"\allowbreak{}"
 _LONG_WORD = re.compile(r"\S{24,}")
-_SECTIONS = {2: "section", 3: "subsection", 4: "subsubsection"}
+_SECTIONS = {2: "section", 3: "subsection", 4: "subsubsection", 5: "paragraph"}
 _WIDE = 150  # characters of a landscape line in footnote size
 _NARROW = 24  # longest text of a column that is never broken
 

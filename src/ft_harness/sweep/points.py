@@ -26,6 +26,7 @@ class Point:
         adapter: name of the adapter that it scores: points that differ in eval share one.
         made_by: the recipe of that adapter, scored as the sweep's own recipe says.
         follows: name of the adapter that its training goes on from; None: a new one.
+        place: on each axis, as the section has them.
         repeat: which of the seeds it has, from 0.
         is_reference: whether all but the seeds is the reference.
     """
@@ -36,6 +37,7 @@ class Point:
     adapter: str
     made_by: Recipe
     follows: str | None
+    place: tuple[int, ...]
     repeat: int
     is_reference: bool
 

@@ -222,7 +222,6 @@ def build_examples(
     *,
     eos: bool,
     form: PromptForm = PLAIN,
-    right: bool = True,
 ) -> list[Example]:
     """One training row for each doc; equal prompts with equal answers share one.
 
@@ -231,13 +230,44 @@ def build_examples(
 
     Args:
         eos: put EOS (a chat model: what closes its turn) behind the answer and train it.
-        right: the right answers; else the wrong ones of tasks with two choices.
 
     Raises:
         InputError: a plain prompt ends in white space, tokens merge at the boundary, BOS or EOS
             occurs twice, a label is outside the choices, or an answer has no tokens or alone
             exceeds the context.
     """
+    return _build(task, docs, (tokenizer, max_length), eos=eos, form=form, right=True)
+
+
+def build_wrong_examples(
+    task: ConfigurableTask,
+    docs: Iterable[dict[str, Any]],
+    tokenizer: Any,
+    max_length: int,
+    *,
+    eos: bool,
+    form: PromptForm = PLAIN,
+) -> list[Example]:
+    """As `build_examples`, of the other one of two choices.
+
+    Raises:
+        InputError: also where a doc has other than two choices.
+    """
+    return _build(task, docs, (tokenizer, max_length), eos=eos, form=form, right=False)
+
+
+def _build(
+    task: ConfigurableTask,
+    docs: Iterable[dict[str, Any]],
+    reader: tuple[Any, int],
+    *,
+    eos: bool,
+    form: PromptForm,
+    right: bool,
+) -> list[Example]:
+    """Rows of the right answers, or of the wrong ones; `reader` is the tokenizer and the context in
+    tokens."""
+    tokenizer, max_length = reader
     encoder = Encoder(tokenizer)
     closing = _closing(task, tokenizer, form) if eos else []
     known: dict[tuple[str, str], Example] = {}

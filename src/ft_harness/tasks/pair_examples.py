@@ -12,7 +12,7 @@ from lm_eval.api.task import ConfigurableTask
 from ft_harness.errors import InputError
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.storage import canonical_json, sha256_text
-from ft_harness.tasks.examples import Example, build_examples
+from ft_harness.tasks.examples import Example, build_examples, build_wrong_examples
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def build_pairs(
     """
     rows = list(docs)
     chosen, rejected = (
-        build_examples(task, rows, tokenizer, max_length, eos=eos, form=form, right=right)
-        for right in (True, False)
+        build(task, rows, tokenizer, max_length, eos=eos, form=form)
+        for build in (build_examples, build_wrong_examples)
     )
     return [_cut_alike(one, other) for one, other in zip(chosen, rejected, strict=True)]
 
@@ -73,11 +73,11 @@ def _cut_alike(chosen: Example, rejected: Example) -> PairExample:
     """The pair over the shorter of the two prompts: each is an end of the whole one."""
     room = min(len(chosen.context_ids), len(rejected.context_ids))
     cut = chosen.truncated or rejected.truncated
-    pair = [
+    one, other = (
         replace(each, context_ids=each.context_ids[-room:], truncated=cut)
         for each in (chosen, rejected)
-    ]
-    return PairExample(*pair)
+    )
+    return PairExample(one, other)
 
 
 def pairs_hash(pairs: Sequence[PairExample]) -> str:

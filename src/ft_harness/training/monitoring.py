@@ -23,7 +23,7 @@ from ft_harness.errors import FtHarnessError, InputError, first_line
 from ft_harness.models.adapters import HISTORY_FILE
 from ft_harness.recipe import Recipe
 from ft_harness.records import HistoryEntry
-from ft_harness.storage import append_line, redact_values
+from ft_harness.storage import append_line, check_kept, redact_values
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,13 @@ class Monitor:
             tracker.begin()
 
     def log(self, entry: HistoryEntry) -> None:
-        """What a step or an evaluation came to; the history has it first."""
+        """What a step or an evaluation came to; the history has it first.
+
+        Raises:
+            StorageLostError: the history is gone, and with it the steps before.
+            ResourceError: the disk is full.
+        """
+        check_kept([self._history])
         append_line(self._history, entry.model_dump_json(exclude_none=True))
         if entry.loss is not None:
             self._bar.set_postfix(loss=f"{entry.loss:.3f}", refresh=False)

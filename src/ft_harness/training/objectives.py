@@ -3,7 +3,6 @@ labels, or pairs of answers of which the chosen one is to become the likelier.""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from ft_harness.recipe import PreferenceSection
 from ft_harness.tasks.examples import Example
 from ft_harness.tasks.head_examples import HeadExample
 from ft_harness.tasks.pair_examples import PairExample
+from ft_harness.training.likelihoods import TokenLikelihoods, make_target_logits
 
 Batch = dict[str, Any]
 Likelihoods = Callable[[Any, Batch, torch.Tensor], torch.Tensor]
@@ -31,14 +31,14 @@ class Objective(NamedTuple):
             without a target.
         sums: (model, batch without labels, labels) -> [K + M]: K parts of the loss, each summed
             over its own kind of target, and the scores, summed over the first kind.
-        count: targets of a batch, of each of the K kinds: tokens that carry loss, rows with a
+        counts: targets of a batch, of each of the K kinds: tokens that carry loss, rows with a
             label, pairs.
         scores: names of the M scores, which only evaluations look at.
     """
 
     collate: Callable[[Sequence[Any]], Batch]
     sums: Callable[[Any, Batch, Any], torch.Tensor]
-    count: Callable[[Batch], list[int]]
+    counts: Callable[[Batch], list[int]]
     scores: tuple[str, ...] = ()
 
     def mean_loss(
@@ -46,7 +46,7 @@ class Objective(NamedTuple):
     ) -> torch.Tensor:
         """The loss of a batch, labels taken out of it, by target: its own, or those of the whole
         step."""
-        by = self.count(batch) if targets is None else targets
+        by = self.counts(batch) if targets is None else targets
         labels = batch.pop("labels")
         sums = self.sums(model, batch, labels)
         parts = [sums[kind] / number for kind, number in enumerate(by)]
@@ -61,8 +61,8 @@ def make_objective(base: BaseModel, preference: PreferenceSection | None = None)
     """
     padding = base.tokenizer.pad_token_id
     if preference is not None:
-        loss = PreferenceLoss(preference, make_token_likelihoods(base.model))
-        return Objective(make_pair_collate(padding), loss, loss.count, _REWARDS)
+        loss = PreferenceLoss(preference, TokenLikelihoods(base.model))
+        return Objective(make_pair_collate(padding), loss, loss.counts, _REWARDS)
     if base.head is not None:
         return Objective(make_head_collate(padding, base.head), head_loss, count_targets)
     return Objective(make_collate(padding), make_answer_loss(base.model), count_targets)
@@ -106,27 +106,6 @@ def make_head_collate(pad_token_id: int, head: Head) -> Callable[[Sequence[HeadE
     return collate
 
 
-def make_target_logits(model: Any) -> Callable[[Any, Batch, torch.Tensor], torch.Tensor]:
-    """(model, inputs, which positions [B, T] have a target) -> their logits [targets, V].
-
-    Only these positions go through the output head. Models whose `forward` lacks transformers'
-    `logits_to_keep` compute all logits, of which these are taken.
-
-    Args:
-        model: the transformers model, which may be wrapped by the time that it is called.
-    """
-    keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
-
-    def target_logits(model: Any, inputs: Batch, trained: torch.Tensor) -> torch.Tensor:
-        if keeps:
-            kept: torch.Tensor = model(**inputs, use_cache=False, logits_to_keep=trained).logits
-            return kept
-        logits: torch.Tensor = model(**inputs, use_cache=False).logits
-        return logits[trained]
-
-    return target_logits
-
-
 def make_answer_loss(model: Any) -> Callable[[Any, Batch, Any], torch.Tensor]:
     """Cross-entropy summed over the tokens that carry loss; labels [B, T]."""
     target_logits = make_target_logits(model)
@@ -138,23 +117,6 @@ def make_answer_loss(model: Any) -> Callable[[Any, Batch, Any], torch.Tensor]:
         return loss[None]
 
     return answer_loss
-
-
-def make_token_likelihoods(model: Any) -> Likelihoods:
-    """(model, inputs, labels [B, T]) -> log p of each label [B, T] in nats; 0 where there is
-    none."""
-    target_logits = make_target_logits(model)
-
-    def likelihoods(model: Any, inputs: Batch, labels: torch.Tensor) -> torch.Tensor:
-        trained = labels != -100
-        logits = target_logits(model, inputs, trained)
-        losses = torch.nn.functional.cross_entropy(
-            logits.float(), labels[trained], reduction="none"
-        )
-        nothing = torch.zeros(labels.shape, dtype=losses.dtype, device=losses.device)
-        return nothing.masked_scatter(trained, -losses)
-
-    return likelihoods
 
 
 def head_loss(model: Any, inputs: Batch, labels: torch.Tensor) -> torch.Tensor:
@@ -172,7 +134,7 @@ class PreferenceLoss:
     """The loss of pairs by TRL's names, and what their rewards came to.
 
     Attributes:
-        likelihoods: as `make_token_likelihoods` gives them.
+        likelihoods: as `TokenLikelihoods` gives them.
     """
 
     settings: PreferenceSection
@@ -199,7 +161,7 @@ class PreferenceLoss:
         parts += [torch.where(is_pair, right, 0.0).sum(), self.settings.beta * gaps.sum()]
         return torch.stack(parts)
 
-    def count(self, batch: Batch) -> list[int]:
+    def counts(self, batch: Batch) -> list[int]:
         """Pairs; with `sft_weight` also the tokens of their chosen answers."""
         trained = batch["labels"] != -100
         pairs = int(trained.any(-1).all(-1).sum())
@@ -252,7 +214,7 @@ def make_pair_collate(pad_token_id: int) -> Callable[[Sequence[PairExample]], Ba
             "attention_mask": pad([[1] * len(row) for row in inputs], 0),
             "labels": pad(labels, -100),
         }
-        paired = {name: values.unflatten(0, (-1, 2)) for name, values in batch.items()}
+        paired = {name: values.view(-1, 2, values.shape[-1]) for name, values in batch.items()}
         return paired | {"reference": torch.tensor(references)}
 
     return collate

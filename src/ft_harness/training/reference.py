@@ -22,10 +22,10 @@ from ft_harness.models.memory import attempt
 from ft_harness.tasks.pair_examples import PairExample
 from ft_harness.training.batches import Share
 from ft_harness.training.guards import not_finite
+from ft_harness.training.likelihoods import TokenLikelihoods
 from ft_harness.training.numerics import autocast, undisturbed
 from ft_harness.training.objectives import (
     make_pair_collate,
-    make_token_likelihoods,
     pair_likelihoods,
 )
 from ft_harness.training.plan import TrainingPlan
@@ -54,14 +54,14 @@ def with_references(
     data = plan.data
     splits = [getattr(data, name) for name in _SPLITS]
     known = _measure(plan, model, splits, share) if start is None else _read(start, splits)
-    pairs = {
-        name: [
+    examples, validation = (
+        [
             replace(pair, reference=(chosen, rejected))
             for pair, (chosen, rejected) in zip(split, values.tolist(), strict=True)
         ]
-        for name, split, values in zip(_SPLITS, splits, known, strict=True)
-    }
-    return replace(plan, data=replace(data, **pairs))
+        for split, values in zip(splits, known, strict=True)
+    )
+    return replace(plan, data=replace(data, examples=examples, validation=validation))
 
 
 def write_references(plan: TrainingPlan, checkpoint: Path) -> None:
@@ -87,7 +87,7 @@ def _measure(
     plan: TrainingPlan, model: Any, splits: Sequence[Sequence[PairExample]], share: Share
 ) -> list[torch.Tensor]:
     """[rows, 2] of each split, float32 on the CPU. Every process takes part in as many batches."""
-    likelihoods = make_token_likelihoods(plan.base.model)
+    likelihoods = TokenLikelihoods(plan.base.model)
     collate = make_pair_collate(plan.base.tokenizer.pad_token_id)
 
     def measure(rows: Sequence[PairExample]) -> torch.Tensor:
@@ -115,7 +115,7 @@ def _measure(
     whole = torch.tensor([known[number] for number in range(len(rows))])
     if not torch.isfinite(whole).all():
         raise not_finite("reference's log-likelihood", 0, plan.recipe.train.learning_rate)
-    return list(whole.split([len(split) for split in splits]))
+    return [*torch.split(whole, [len(split) for split in splits])]
 
 
 def _in_parts(

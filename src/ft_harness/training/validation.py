@@ -85,7 +85,7 @@ def _sums(base: BaseModel, model: Any, objective: Objective, rows: Sequence[Any]
 
     def compute() -> torch.Tensor:
         batch = objective.collate(rows)
-        counts = objective.count(batch)
+        counts = objective.counts(batch)
         batch = send_to_device(batch, base.device)
         labels = batch.pop("labels")
         with torch.no_grad(), autocast(base):

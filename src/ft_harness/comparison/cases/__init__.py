@@ -17,6 +17,7 @@ from ft_harness.comparison.cases.nearest import (
     find_nearest,
     read_nearest,
 )
+from ft_harness.comparison.cases.replies import Reply
 from ft_harness.comparison.cases.sheets import (
     Case,
     CaseSummary,
@@ -55,6 +56,7 @@ __all__ = [
     "Listing",
     "Nearest",
     "NearestExample",
+    "Reply",
     "Sheet",
     "Slice",
     "Transition",

@@ -169,7 +169,7 @@ def _draw(figure: Figure, run: AdapterRun) -> None:
     panels = figure.subplots(1 + len(others), 1, sharex=True, squeeze=False, height_ratios=heights)[
         :, 0
     ]
-    _draw_loss(panels[0], stretches, run.card.target)
+    _draw_loss(panels[0], stretches, run.card.loss_unit)
     for axes, (axis, lines) in zip(panels[1:], others, strict=True):
         axes.set_ylabel(axis)
         if lines[0][0]:
@@ -201,9 +201,9 @@ def _plot(
             )  # fmt: skip
 
 
-def _draw_loss(axes: Axes, stretches: Sequence[_Stretch], target: str) -> None:
+def _draw_loss(axes: Axes, stretches: Sequence[_Stretch], unit: str) -> None:
     training, validation = _line(stretches, "loss"), _line(stretches, "eval_loss")
-    axes.set_ylabel(f"loss\n(nats per {target})")
+    axes.set_ylabel(f"loss\n({unit})")
     if not any(training) and not any(validation):
         write_nothing(axes, "no loss was recorded")
         return

@@ -117,7 +117,7 @@ def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counte
         weights = trained_bytes if base.device == "cpu" else 0
     accumulates = recipe.train.gradient_accumulation_steps > 1
     peak = _run_empty(
-        model, batch, base, (objective.sums, *count_targets(batch)), accumulates=accumulates
+        model, batch, base, (objective.sums, count_targets(batch)[0]), accumulates=accumulates
     )
     numbers = sum(parameter.numel() for parameter in trained)
     made = (

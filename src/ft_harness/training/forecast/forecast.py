@@ -43,6 +43,7 @@ from ft_harness.training.plan import Rows, TrainingPlan
 TOLERANCE = 1.15  # how far a measured peak may lie above the count
 _EPOCHS_PLANNED = 5  # each has batches of its own; more find none that is much larger
 _TIMED_STEPS = 2
+_FORWARD = 0.5  # of a forward and backward pass over a frozen base
 Settings = dict[str, Any]  # fields of a recipe, as "train.learning_rate", with their values
 logger = logging.getLogger(__name__)
 _SHORTEST = 64  # tokens that rows may be cut to
@@ -323,7 +324,10 @@ def time_steps(plan: TrainingPlan) -> float:
     with draws_undone(), trained_model(recipe, plan.base) as model:
         learning, stepping = _time_batch(plan, model, middle)
     work, read = count_work(recipe, rows), sum(len(row.input_ids) for row in middle)
-    return learning / read * work.tokens_read / share.processes + stepping * work.steps
+    tokens = float(work.tokens_read)
+    if recipe.train.preference is not None:
+        tokens += _FORWARD * sum(lengths)  # the reference
+    return learning / read * tokens / share.processes + stepping * work.steps
 
 
 def _time_batch(plan: TrainingPlan, model: Any, rows: Sequence[Any]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""The figures of a study: which it has, and their files next to the report."""
+"""The figures of a study, the numbers that they show, and their files next to the report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_figures(study: Study, folder: Path) -> tuple[dict[str, str], dict[str,
     images, by key."""
     stems: dict[str, str] = {}
     images: dict[str, bytes] = {}
-    for key, draw, numbers in _figures(study):
+    for key, draw, numbers in study_figures(study):
         stem = stems[key] = _stem(key)
         for form in FORMS:
             images[key] = draw(form)
@@ -40,7 +40,7 @@ def draw_figure(study: Study, key: str, form: Form) -> bytes:
     Raises:
         ConfigError: the study has nothing for it.
     """
-    known = {name: draw for name, draw, _ in _figures(study)}
+    known = {name: draw for name, draw, _ in study_figures(study)}
     if key not in known:
         raise ConfigError(
             f"no figure {key!r} of this study{suggest(key, known)}",
@@ -57,7 +57,7 @@ def _stem(key: str) -> str:
     return safe if safe == key.replace(":", "_", 1) else f"{safe}-{sha256_text(key)[:8]}"
 
 
-def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
+def study_figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
     """(key, how it is drawn, its numbers as csv) of each figure that the study has something
     for."""
     if scores := plots.score_rows(study):  # perplexities alone have no common axis
@@ -66,7 +66,7 @@ def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
             partial(plots.before_after, study),
             report.csv_text(plots.SCORE_COLUMNS, scores),
         )
-    for run in study.adapters[:MOST_SHOWN]:
+    for run in study.focus().adapters[:MOST_SHOWN]:
         rows = plots.curve_rows(run)
         numbers = report.csv_text(plots.curve_columns(run), rows)
         yield f"curves:{run.card.name}", partial(plots.learning_curves, run), numbers
@@ -84,7 +84,7 @@ def _figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
 
 
 def _sweep_figures(sweep: SweepStudy) -> Iterator[tuple[str, Draw, str]]:
-    """As `_figures`, of what varied."""
+    """One an axis of what varied, and one of time."""
     for number, axis in enumerate(sweep.axes):
         numbers = report.csv_text(plots.SWEEP_COLUMNS, plots.sweep_rows(sweep, axis))
         yield f"sweep_{number}", partial(plots.score_by_axis, sweep, axis), numbers

@@ -1,0 +1,40 @@
+"""What a model writes of its own to a few prompts of an evaluation that only compares given
+answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from ft_harness.records.reading import read_kept
+from ft_harness.records.schema import Frozen
+
+GENERATIONS_FILE = "generations.json"
+
+
+class Generation(Frozen):
+    """One prompt and what the model writes to it, greedily."""
+
+    prompt: str
+    text: str
+    finished: bool = Field(description="the model ended it; else the limit of tokens did")
+
+
+class Generations(Frozen):
+    """`generations.json`, next to `record.json`."""
+
+    schema_version: Literal[1] = 1
+    max_gen_toks: int
+    items: dict[str, Generation] = Field(description="by the hash of the prompt")
+
+
+def read_generations(folder: Path) -> Generations | None:
+    """Those of an evaluation's folder; None where it has none.
+
+    Raises:
+        InputError: they are damaged.
+    """
+    action = "delete it and run the same command again"
+    return read_kept(folder / GENERATIONS_FILE, Generations, "what a model wrote", action)

@@ -1,0 +1,157 @@
+"""Log-likelihoods of single tokens with their gradient, without the logits of all of them at once.
+
+A frozen output head passes on a gradient and keeps none: what it passes on is known as soon as its
+logits are, so that these are made for a few positions at a time and thrown away. Heads that are
+trained, or whose logits the model changes afterwards, have all logits made at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor
+
+from ft_harness.training.numerics import undisturbed
+
+Inputs = dict[str, Any]
+_CHUNK_BYTES = 64 << 20  # of logits in float32 that are there at once
+_ALIKE = 1e-3  # nats of a token
+logger = logging.getLogger(__name__)
+
+
+def make_target_logits(model: Any) -> Callable[[Any, Inputs, torch.Tensor], torch.Tensor]:
+    """(model, inputs, which positions [B, T] have a target) -> their logits [targets, V].
+
+    Only these positions go through the output head. Models whose `forward` lacks transformers'
+    `logits_to_keep` compute all logits, of which these are taken.
+
+    Args:
+        model: the transformers model, which may be wrapped by the time that it is called.
+    """
+    keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
+
+    def target_logits(model: Any, inputs: Inputs, trained: torch.Tensor) -> torch.Tensor:
+        if keeps:
+            kept: torch.Tensor = model(**inputs, use_cache=False, logits_to_keep=trained).logits
+            return kept
+        logits: torch.Tensor = model(**inputs, use_cache=False).logits
+        return logits[trained]
+
+    return target_logits
+
+
+class TokenLikelihoods:
+    """(model, inputs, labels [B, T]) -> log p of each label [B, T] in nats; 0 where there is none.
+
+    Args:
+        model: the transformers model, which may be wrapped by the time that it is called.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._target_logits = make_target_logits(model)
+        self._in_chunks: bool | None = None  # None: not known yet
+
+    def __call__(self, model: Any, inputs: Inputs, labels: torch.Tensor) -> torch.Tensor:
+        if self._in_chunks is None:
+            known = self._decide(model, inputs, labels)
+            self._in_chunks = None if isinstance(labels, FakeTensor) else known
+        else:
+            known = self._in_chunks
+        return self._measure(model, inputs, labels, in_chunks=known)
+
+    def _decide(self, model: Any, inputs: Inputs, labels: torch.Tensor) -> bool:
+        """Whether the head is one whose logits can be made bit by bit: tried on one row."""
+        if not is_plain(self._model.get_output_embeddings()):
+            return False
+        if isinstance(labels, FakeTensor):  # shapes alone: memory is foreseen
+            return True
+        row = {name: values[:1] for name, values in inputs.items()}
+        with undisturbed(model), torch.no_grad():
+            one, other = (
+                self._measure(model, row, labels[:1], in_chunks=way) for way in (True, False)
+            )
+        same = torch.allclose(one, other, rtol=0, atol=_ALIKE)
+        if not same:
+            logger.info("the model changes its logits: those of a batch are made at once")
+        return same
+
+    def _measure(
+        self, model: Any, inputs: Inputs, labels: torch.Tensor, *, in_chunks: bool
+    ) -> torch.Tensor:
+        trained = labels != -100
+        targets = labels[trained]
+        if in_chunks:
+            with without_head(self._model) as head:
+                hidden = self._target_logits(model, inputs, trained)  # [targets, H]
+            learns = torch.is_grad_enabled() and hidden.requires_grad
+            found = _HeadInChunks.apply(  # type: ignore[no-untyped-call]
+                hidden, head.weight, head.bias, targets, learns
+            )
+        else:
+            logits = self._target_logits(model, inputs, trained).float()
+            found = -torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+        nothing = torch.zeros(labels.shape, dtype=torch.float32, device=labels.device)
+        return nothing.masked_scatter(trained, found)
+
+
+def is_plain(head: Any) -> bool:
+    """Whether an output head is a frozen matrix in floating point, whole in this process."""
+    return (
+        type(head) is torch.nn.Linear
+        and not head.weight.requires_grad
+        and head.weight.is_floating_point()
+        and (head.bias is None or not head.bias.requires_grad)
+    )
+
+
+@contextmanager
+def without_head(model: Any) -> Iterator[torch.nn.Linear]:
+    """Within it the model's "logits" are what its output head, which this gives, would read."""
+    head = model.get_output_embeddings()
+    places = [
+        (module, name)
+        for module in model.modules()
+        for name, child in module.named_children()
+        if child is head
+    ]
+    try:
+        for module, name in places:
+            setattr(module, name, torch.nn.Identity())
+        yield head
+    finally:
+        for module, name in places:
+            setattr(module, name, head)
+
+
+class _HeadInChunks(torch.autograd.Function):
+    """Hidden states [N, H] -> log p of their labels [N], float32; the gradient of the hidden states
+    is made with the logits."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Any, weight: Any, bias: Any, labels: Any, learns: bool) -> Any:
+        found = torch.zeros(len(hidden), dtype=torch.float32, device=hidden.device)
+        gradient = torch.zeros_like(hidden) if learns else None
+        size = max(1, _CHUNK_BYTES // (4 * weight.shape[0]))
+        for start in range(0, len(hidden), size):
+            part = slice(start, start + size)
+            logits = torch.nn.functional.linear(hidden[part], weight, bias).float()
+            logits = logits.log_softmax(-1)
+            place = labels[part, None]
+            found[part] = logits.gather(1, place)[:, 0]
+            if gradient is not None:  # of log p: 1 at the label, minus p everywhere
+                slope = logits.exp_().neg_()
+                slope.scatter_add_(1, place, torch.ones_like(place, dtype=slope.dtype))
+                gradient[part] = slope.to(weight.dtype) @ weight
+        ctx.gradient = gradient
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *passed: Any) -> Any:
+        scaled = passed[0][:, None] * ctx.gradient
+        return scaled.to(ctx.gradient.dtype), None, None, None, None
