@@ -163,8 +163,10 @@ def test_the_errors_of_the_command_are_raised(recipe: Path):
 # --- stopping -------------------------------------------------------------------------------------
 
 CELL = """
+import signal
 import sys
 import ft_harness
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as a kernel has it, however it was started
 try:
     ft_harness.run(sys.argv[1], out=sys.argv[2], set={"train.max_steps": 400, "train.save_steps": 5})
 except KeyboardInterrupt:

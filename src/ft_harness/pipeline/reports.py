@@ -32,6 +32,7 @@ from ft_harness.records import (
     Found,
     describe_record,
     find_records,
+    write_kept,
 )
 from ft_harness.records.score_table import check_whole, find_damage, write_scores
 from ft_harness.report import View
@@ -320,7 +321,7 @@ def write_report(
     write_cases(study, folder)
     write_text(folder / "rows.json", report.rows_json(study))
     files = {key: f"{stem}.png" for key, stem in stems.items()}
-    write_text(folder / STUDY_FILE, study.model_dump_json() + "\n")
+    write_kept(folder / STUDY_FILE, study)
     if study.sweep is not None:
         write_text(folder / "sweep.json", study.sweep.model_dump_json(indent=2) + "\n")
     pages: dict[str, Callable[[], str]] = {
