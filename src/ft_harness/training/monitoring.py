@@ -166,7 +166,7 @@ class Tracker:
                 act()
         except Exception as error:  # a tracker may raise anything
             self._inner = None
-            reason = first_line(error)
+            reason = redact(first_line(error))  # a tracker names its keys in what it raises
             logger.warning("%s %s (%s); history.jsonl holds everything", self._name, failed, reason)
 
 
