@@ -23,7 +23,7 @@ from ft_harness.errors import FtHarnessError, InputError, first_line
 from ft_harness.models.adapters import HISTORY_FILE
 from ft_harness.recipe import Recipe
 from ft_harness.records import HistoryEntry
-from ft_harness.storage import append_line, check_kept, redact_values
+from ft_harness.storage import append_line, check_kept, redact, redact_values
 
 logger = logging.getLogger(__name__)
 
