@@ -21,7 +21,10 @@ ROOT = Path(__file__).resolve().parents[1]
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]*)(#[^)\s]*)?\)")
 _WIDTH = 96
 _FOLDERS = ("decisions", "demo", "metrics", "real-data", "tutorials")
-_WINGS = ("notebook", "comparison", "records", "metrics", "stats", "publish", "recipe", "report")
+_WINGS = (
+    *("notebook.api", "notebook.results", "comparison.study", "records", "metrics", "stats"),
+    *("publish", "recipe", "report"),
+)
 
 
 def commands(

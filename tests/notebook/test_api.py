@@ -17,7 +17,7 @@ import pytest
 import ft_harness
 from ft_harness.comparison.aggregator import Study
 from ft_harness.errors import ConfigError, InputError
-from ft_harness.notebook import StudyFound
+from ft_harness.notebook.results import StudyFound
 from tests.builders.html_elements import Elements
 from tests.builders.study import make_study
 

@@ -208,7 +208,7 @@ def test_lm_evals_own_output_comes_through_unchanged(tmp_path: Path):
 
 
 def test_undefined_scores_and_other_scales_have_their_place(tmp_path: Path):
-    from ft_harness.publish import every_eval_ever_json
+    from ft_harness.publish.every_eval_ever import every_eval_ever_json
 
     scores = [
         make_score("acc", value=None, n=0),

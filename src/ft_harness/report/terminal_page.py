@@ -66,7 +66,8 @@ def terminal_page(study: Study, width: int | None = None) -> list[str]:
     Args:
         width: columns that a line may have; None: those of the terminal.
     """
-    console = Console(color_system=None, width=width)  # no control sequences; nothing is written
+    # no control sequences, and nothing is written: in a notebook's kernel rich would show it
+    console = Console(color_system=None, width=width, force_jupyter=False)
     if study.sweep is not None:
         return _sweep_lines(study.sweep, console)
     lines: list[str] = []
