@@ -49,7 +49,20 @@ class InputError(FtHarnessError):
 
 
 class NotComparableError(InputError):
-    """Two numbers that were not measured the same way."""
+    """Two numbers that were not measured the same way.
+
+    Attributes:
+        differences: a line for each, with the values of both sides.
+    """
+
+    def __init__(self, what: str, differences: Sequence[str], expected: str, action: str) -> None:
+        super().__init__(what, expected, action)
+        self.differences = differences
+
+    def lines(self) -> list[str]:
+        """The differences follow what happened."""
+        what, *others = super().lines()
+        return [f"{what}:", *self.differences, *others]
 
 
 class PolicyError(FtHarnessError):
