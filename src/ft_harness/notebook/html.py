@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.answers import state_sweep
+from ft_harness.comparison.sentences import state_repeats
 from ft_harness.report import (
     find_verdicts,
     one_line,
@@ -32,7 +33,8 @@ def study_html(study: Study, path: Path) -> str:
         parts = [_words(state_sweep(study.sweep)), _block(table)]
     else:
         cards = "".join(map(_card, find_verdicts(study).cards))
-        parts = [cards, _words(state_untuned(study)), _answers(study)]
+        seeds = [state_repeats(each) for each in study.repeats]
+        parts = [cards, _words([*seeds, *state_untuned(study)]), _answers(study)]
         parts += [_block(untuned_table(study))]
     return f"<div>{''.join(parts)}<p>Report: <code>{_text(str(path))}</code></p></div>"
 
