@@ -33,7 +33,7 @@ def run(
     set: Settings | None = None,
     name: str | None = None,
     out: PathLike = _HERE,
-    seeds: str | None = None,
+    seeds: int | None = None,
     trust_task_code: bool = False,
 ) -> StudyFound:
     """Base -> train -> tuned -> report, as `ft-harness run`; run it again and it continues.
@@ -43,7 +43,7 @@ def run(
         set: fields of the recipe to replace, as {"train.seed": 1}.
         name: of the adapter and its report; None: the recipe's folder.
         out: working folder for adapters/ and results/.
-        seeds: training seeds, as "0,1,2": a sweep over them.
+        seeds: so many training seeds, a sweep over them; None: the recipe's own.
 
     Raises:
         FtHarnessError: as the command's.

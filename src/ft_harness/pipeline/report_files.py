@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich.console import Console
 
 from ft_harness.comparison.aggregator import Question, Study
 from ft_harness.comparison.amounts import counted
 from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED
 from ft_harness.comparison.requirements import Requirement, check_required
 from ft_harness.comparison.terms import Terms
-from ft_harness.errors import ConfigError, InputError, suggest
+from ft_harness.errors import InputError
 from ft_harness.pipeline.explanations import write_cases
 from ft_harness.pipeline.shared_formats import SHARED
-from ft_harness.pipeline.study_figures import study_figures
+from ft_harness.pipeline.study_figures import write_figures
+from ft_harness.records import write_kept
 from ft_harness.report import (
     Explorer,
     Outliers,
@@ -36,18 +34,15 @@ from ft_harness.report import (
     rows_json,
     table_names,
 )
-from ft_harness.report.figures import Form
 from ft_harness.report.terminal_page import terminal_page
-from ft_harness.storage import remove, sha256_text, write_bytes, write_text
+from ft_harness.storage import remove, write_text
 from ft_harness.storage.strict_files import read_json
 
-FORMS: tuple[Form, ...] = ("png", "svg")
 FORMATS = ("md", "html", "tex", "csv", "json", *SHARED)
 _PAGES = [f"report.{name}" for name in FORMATS]
 USUAL_FORMATS = ("md", "html")
 STUDY_FILE = "study.json"
 FILES_FILE = "files.json"  # names what this report wrote
-_STEM = 80  # characters of a figure's file name
 
 
 @dataclass(frozen=True)
@@ -93,7 +88,7 @@ def write_report(
     check_required(study, layout.required)
     document = build_document(study, layout.view, outliers)
     write_cases(study, folder)
-    stems, written, images = _write_figures(study, folder)
+    stems, written, images = write_figures(study, folder)
     pictures = {key: f"{stem}.png" for key, stem in stems.items()}
     pages: dict[str, Callable[[], str]] = {
         "md": lambda: markdown_page(document, pictures),
@@ -110,11 +105,12 @@ def write_report(
         for stem, table in table_names(document)
     }
     texts["rows.json"] = rows_json(study)
-    texts[STUDY_FILE] = study.model_dump_json() + "\n"
     if study.sweep is not None:
         texts["sweep.json"] = study.sweep.model_dump_json(indent=2) + "\n"
     for name, text in texts.items():
         write_text(folder / name, text)
+    write_kept(folder / STUDY_FILE, study)
+    written.append(STUDY_FILE)
     for name in (SHARED[each] for each in layout.formats if each in SHARED):
         paths = sorted(path for path in (folder / name).rglob("*") if path.is_file())
         written += [path.relative_to(folder).as_posix() for path in paths]
@@ -137,7 +133,7 @@ def study_lines(study: Study, path: Path) -> list[str]:
     Args:
         path: of the report's first page.
     """
-    return [*terminal_page(study, Console(color_system=None)), *name_files(path)]
+    return [*terminal_page(study), *name_files(path)]
 
 
 def name_files(path: Path) -> list[str]:
@@ -184,44 +180,3 @@ def _remove_stale(folder: Path, written: set[str]) -> None:
         path = folder / name
         if path.resolve().is_relative_to(folder.resolve()):
             remove(path)
-
-
-def _write_figures(
-    study: Study, folder: Path
-) -> tuple[dict[str, str], list[str], dict[str, bytes]]:
-    """Every figure as png and svg, its numbers next to it as csv: stems of the files by key, all
-    files, and svg images by key."""
-    stems: dict[str, str] = {}
-    written: list[str] = []
-    images: dict[str, bytes] = {}
-    for key, draw, numbers in study_figures(study):
-        stem = stems[key] = _stem(key)
-        for form in FORMS:
-            images[key] = draw(form)
-            write_bytes(folder / f"{stem}.{form}", images[key])
-        write_text(folder / f"{stem}.csv", numbers)
-        written += [f"{stem}.{ending}" for ending in (*FORMS, "csv")]
-    return stems, written, images
-
-
-def _stem(key: str) -> str:
-    """A file name that stays in its folder, whatever an adapter is called; two names never share
-    one."""
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", key.replace(":", "_", 1))[:_STEM]
-    return safe if safe == key.replace(":", "_", 1) else f"{safe}-{sha256_text(key)[:8]}"
-
-
-def draw_figure(study: Study, key: str, form: Form) -> bytes:
-    """One figure of a study's report, by its key.
-
-    Raises:
-        ConfigError: the study has nothing for it.
-    """
-    known = {name: draw for name, draw, _ in study_figures(study)}
-    if key not in known:
-        raise ConfigError(
-            f"no figure {key!r} of this study{suggest(key, known)}",
-            f"one of {', '.join(known) or 'none: it has no figures'}",
-            "choose one of them",
-        )
-    return known[key](form)

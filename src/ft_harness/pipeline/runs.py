@@ -7,8 +7,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-
 from ft_harness import processes, storage
 from ft_harness.comparison.aggregator import Study, aggregate
 from ft_harness.comparison.cases import CASES_FILE, read_cases
@@ -214,7 +212,7 @@ def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> 
 
 def score_lines(evaluations: Sequence[Evaluation]) -> list[str]:
     """What a terminal shows of evaluations without a report, and where they are."""
-    lines = score_page(*find_study(evaluations), Console(color_system=None))
+    lines = score_page(*find_study(evaluations))
     names: dict[Path, list[str]] = {}
     for each in evaluations:
         names.setdefault(each.folder.parent, []).append(each.folder.name)

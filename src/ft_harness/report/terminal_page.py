@@ -64,14 +64,15 @@ class Lines:
 
 
 def terminal_page(
-    study: Study, console: Console, others: str = "other splits are in the report"
+    study: Study, width: int | None = None, others: str = "other splits are in the report"
 ) -> list[str]:
     """The answer of each comparison, and the sentences of those that decide.
 
     Args:
-        console: as wide as a line may be; nothing is written to it.
+        width: columns that a line may have; None: those of the terminal.
         others: where splits are for which there is no room.
     """
+    console = _console(width)
     if study.sweep is not None:
         return _sweep_lines(study.sweep, console)
     lines: list[str] = []
@@ -98,13 +99,18 @@ def terminal_page(
     return [*lines, *state_study(study), *state_untuned(study)]
 
 
-def score_page(study: Study, alone: Sequence[Record], console: Console) -> list[str]:
+def _console(width: int | None) -> Console:
+    # no control sequences, and nothing is written: in a notebook's kernel rich would show it
+    return Console(color_system=None, width=width, force_jupyter=False)
+
+
+def score_page(study: Study, alone: Sequence[Record]) -> list[str]:
     """The same of evaluations without a report, and the scores of those that are compared with
     nothing."""
-    lines = terminal_page(study, console, "a report shows the other splits")
+    lines = terminal_page(study, others="a report shows the other splits")
     if cells := [line for record in alone if (line := _state_score(record))]:
         header = ["Subject", "Task", "Split", "Metric", "Score", "n"]
-        lines += _table_lines(console, Lines(header, cells), [])
+        lines += _table_lines(_console(None), Lines(header, cells), [])
     return [*lines, *study.notes]
 
 
