@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ft_harness import cli
 from ft_harness.pipeline import runs
+from ft_harness.tasks import definition
 from tests.builders.tiny import build_tokenizer, review_rows, save_model, write_jsonl
 
 TOKENIZERS = ("bpe_bos", "bpe_plain", "byte_fallback")
@@ -86,7 +88,7 @@ def ft(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 @pytest.fixture
-def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_index(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """lm-eval's own tasks are left out: reading 14,000 files takes longer than all these tests."""
     from lm_eval.tasks import TaskManager
 
@@ -94,8 +96,11 @@ def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         TaskManager, "__init__", lambda self, **given: whole(self, include_defaults=False, **given)
     )
+    definition._lm_eval_index.cache_clear()  # what another test has read, with all tasks or none
     # its log handler would hold the stderr of the first test, which is closed in the second
     monkeypatch.setattr("lm_eval.utils.setup_logging", lambda: None)
+    yield
+    definition._lm_eval_index.cache_clear()
 
 
 @pytest.fixture
