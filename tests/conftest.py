@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -88,7 +88,7 @@ def ft(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 @pytest.fixture
-def small_index(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
     """lm-eval's own tasks are left out: reading 14,000 files takes longer than all these tests."""
     from lm_eval.tasks import TaskManager
 
@@ -96,11 +96,10 @@ def small_index(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(
         TaskManager, "__init__", lambda self, **given: whole(self, include_defaults=False, **given)
     )
-    definition._lm_eval_index.cache_clear()  # what another test has read, with all tasks or none
+    read = definition._lm_eval_index.__wrapped__  # what other tests have read is kept for them
+    monkeypatch.setattr(definition, "_lm_eval_index", cache(read))
     # its log handler would hold the stderr of the first test, which is closed in the second
     monkeypatch.setattr("lm_eval.utils.setup_logging", lambda: None)
-    yield
-    definition._lm_eval_index.cache_clear()
 
 
 @pytest.fixture
