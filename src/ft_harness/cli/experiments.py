@@ -221,8 +221,9 @@ def _sweep(request: Request, out: Path, trust_task_code: bool, planned: Options)
 
 
 def _print_estimate(lines: list[tuple[str, str]]) -> None:
+    width = max(26, *(len(quantity) for quantity, _ in lines))
     for quantity, amount in lines:
-        show(f"{quantity:<26}  {amount}".rstrip())
+        show(f"{quantity:<{width}}  {amount}".rstrip())
 
 
 @app.command()
