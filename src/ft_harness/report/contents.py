@@ -57,7 +57,7 @@ def build_document(
         "Scores by split": split_section(focus),
         "Scores by label": label_section(focus),
         "Forgetting": forgetting_section(study),
-        "Other forms of the data": same_data_section(focus),
+        "Other forms of the data": same_data_section(study),
         "Families": family_section(study),
         "Perplexity": perplexity_section(focus, outliers),
         "Training seeds": seed_section(focus),
