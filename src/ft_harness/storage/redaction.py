@@ -76,8 +76,9 @@ def says_secret(name: str) -> bool:
 def looks_secret(value: str) -> bool:
     """Whether the value of such a variable is looked for: eight characters, four different ones.
 
-    Names of letters alone with fewer than 16 characters (`sentiment`, `demo_sentiment`), special
-    tokens (`<|endoftext|>`) and paths of this machine are none: they occur where no secret is.
+    Words of letters, also with `_` between them, of fewer than 16 characters (`demo_sentiment`),
+    special tokens (`<|endoftext|>`) and paths of this machine are none: they occur where no secret
+    is.
     """
     if len(value) < _SHORTEST or len(set(value)) < _FEWEST_KINDS:
         return False
