@@ -155,7 +155,7 @@ def limited(bytes_: int) -> Callable[[], None]:
 
 def test_a_limit_of_file_sizes_within_safetensors(recipe: Path, tmp_path: Path):
     """`ulimit -f`: a checkpoint's weights fit, the optimizer's state doesn't."""
-    command = [sys.executable, "-m", "ft_harness", "train", str(recipe)]
+    command = [sys.executable, "-m", "ft_harness", "train", str(recipe), "--set", "adapter.r=128"]
     whole = subprocess.run(
         [*command, "--out", "whole"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -296,5 +296,4 @@ def test_a_lock_that_cannot_be_deleted_hides_no_fault(
     held.__enter__()
     monkeypatch.setattr(lock.Path, "unlink", fail)
     error = StorageLostError("x", "y", "z")
-    with pytest.raises(StorageLostError):
-        held.__exit__(StorageLostError, error, None)
+    assert not held.__exit__(StorageLostError, error, None)  # it goes on as it was

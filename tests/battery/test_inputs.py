@@ -36,11 +36,13 @@ def test_a_gpu_is_asked_for_where_there_is_none(
     assert_three_lines(err, "cuda:0", "--device cpu")
 
 
-def test_a_typing_error_in_a_dtype(ft: Any):
+def test_a_typing_error_in_a_dtype(ft: Any, tmp_path: Path):
     """Case 31."""
-    code, _, err = ft("check", "demo_sentiment", "--set", "model.dtype=flaot16")
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r/recipe.yaml").write_text("task: {name: demo_sentiment}\n")
+    code, _, err = ft("check", "r", "--set", "model.dtype=flaot16")
     assert code == 2, err
-    assert_three_lines(err, "float16")
+    assert_three_lines(err, "model.dtype", "float16")
 
 
 HOSTILE = "task: x\nprocess_docs: !function evil.x\n"
@@ -79,8 +81,7 @@ def test_a_poor_environment(tmp_path: Path, model_folder: Path):
     )
     bare = {
         "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "HF_HUB_OFFLINE": "1",
-        "LC_ALL": "C", "PYTHONIOENCODING": "ascii:strict", "PYTHONUTF8": "0",
-        "PYTHONCOERCECLOCALE": "0",
+        "LC_ALL": "C", "PYTHONIOENCODING": "ascii:strict",
     }  # fmt: skip
     done = command("run", "adapters/a", cwd=folder, env=bare)
     assert done.returncode == 0, done.stderr

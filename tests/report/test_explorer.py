@@ -27,7 +27,8 @@ from ft_harness.comparison.cases import (
 from ft_harness.comparison.cases.listing import cut
 from ft_harness.comparison.pairing import pair_items
 from ft_harness.pipeline.explanations import share_out
-from ft_harness.pipeline.reports import Layout, report_only
+from ft_harness.pipeline.report_files import Layout
+from ft_harness.pipeline.reports import report_only
 from ft_harness.records import Sample
 from ft_harness.report import Explorer, html_page, render_html
 from ft_harness.report.document import Document, Heading

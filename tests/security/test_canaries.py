@@ -98,6 +98,19 @@ def test_environment_path_data_card_and_html_of_a_whole_run(
     assert sum("[redacted]" in text for _, text in everything_below(out)) >= 5
 
 
+def test_a_report_on_results_that_hold_the_secret(
+    ft: Any, hidden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """They were made before it was known; each format writes its characters in another way."""
+    code, _, err = ft("run", hidden, "--out", "old")
+    assert code == 0, err
+    monkeypatch.setenv("MY_PASSWORD", ODD)
+    formats = ("--format", "md,html,tex,csv,json", "--slice-by", "label")
+    code, out, err = ft("report", "old/results", "--out", "new", *formats)
+    assert code == 0, err
+    assert_no_canary(tmp_path / "new", out, err)
+
+
 def test_model_arguments(ft: Any, tmp_path: Path, model_folder: Path, reviews: Path):
     given = f"pretrained={model_folder},token={PLAIN}-a"
     data = json.dumps({"data_source": str(reviews), "api_key": f"{PLAIN}-b"})

@@ -53,7 +53,7 @@ _CUES = (
 )  # fmt: skip
 _SPANNING = _CUES[-2:]
 _SHORTEST, _FEWEST_KINDS, _LONG = 8, 4, 16  # characters; different ones; of no plain word
-_WORDS = re.compile(r"[^\W\d_]+(?:[ _.-][^\W\d_]+)*")
+_WORDS = re.compile(r"[^\W\d_]+(?:_[^\W\d_]+)*")
 _MARKER = re.compile(r"<.*>|\[.*\]")  # special tokens like <|endoftext|>
 _USER_PART = re.compile(r"""://[^/?#\s:@]*:([^/?#\s@]+)@""")
 _LEARNT: set[str] = set()
@@ -76,8 +76,9 @@ def says_secret(name: str) -> bool:
 def looks_secret(value: str) -> bool:
     """Whether the value of such a variable is looked for: eight characters, four different ones.
 
-    Words of letters alone with fewer than 16 characters (`sentiment`, `demo_sentiment`), special
-    tokens (`<|endoftext|>`) and paths of this machine are none: they occur where no secret is.
+    Words of letters, also with `_` between them, of fewer than 16 characters (`demo_sentiment`),
+    special tokens (`<|endoftext|>`) and paths of this machine are none: they occur where no secret
+    is.
     """
     if len(value) < _SHORTEST or len(set(value)) < _FEWEST_KINDS:
         return False

@@ -14,6 +14,7 @@ from ft_harness.comparison.cases.sheets import Case, CaseSummary, change_cases, 
 from ft_harness.comparison.cases.transitions import Transition
 from ft_harness.errors import InputError
 from ft_harness.records import Record
+from ft_harness.storage import redact
 from ft_harness.storage.escaping import guard_formula, unguard_formula
 
 CASES_FILE = "cases.csv"
@@ -221,6 +222,7 @@ def _make_row(sheet: Sheet, transition: Transition, case: Case) -> dict[str, str
 
 
 def _cut(text: str) -> str:
+    text = redact(text)  # before csv writes quotes twice
     return text if len(text) <= _TEXT_LIMIT else f"{text[:_TEXT_LIMIT]} …"
 
 
