@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from ft_harness import cli
 from ft_harness.pipeline import runs
+from ft_harness.tasks import definition
 from tests.builders.tiny import build_tokenizer, review_rows, save_model, write_jsonl
 
 TOKENIZERS = ("bpe_bos", "bpe_plain", "byte_fallback")
@@ -94,6 +96,8 @@ def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         TaskManager, "__init__", lambda self, **given: whole(self, include_defaults=False, **given)
     )
+    read = definition._lm_eval_index.__wrapped__  # what other tests have read is kept for them
+    monkeypatch.setattr(definition, "_lm_eval_index", cache(read))
     # its log handler would hold the stderr of the first test, which is closed in the second
     monkeypatch.setattr("lm_eval.utils.setup_logging", lambda: None)
 

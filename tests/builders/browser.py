@@ -84,7 +84,15 @@ class Browser:
             if found.get("id") == self._number:
                 assert "error" not in found, found
                 return dict(found["result"])
-            self.seen.append(found)
+            self._note(found)
+
+    def _note(self, event: dict[str, Any]) -> None:
+        self.seen.append(event)
+        if event.get("params", {}).get("type") == "beforeunload":
+            self._number += 1
+            message = {"id": self._number, "method": "Page.handleJavaScriptDialog"}
+            message |= {"params": {"accept": True}, "sessionId": self._session}
+            os.write(self._commands, json.dumps(message).encode() + b"\0")
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
@@ -94,15 +102,18 @@ class Browser:
         message, _, self._buffer = self._buffer.partition(b"\0")
         return dict(json.loads(message))
 
-    def open(self, page: Path, *, scripts: bool = True) -> None:
-        """Show a file and wait until it is there."""
+    def open(self, page: Path, *, scripts: bool = True, place: str = "") -> None:
+        """Show a file, which is not the one that is shown, and wait until it and its script are
+        there; a page that asks whether to leave it is left."""
         self.seen.clear()
         self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
-        self.call("Page.navigate", url=page.as_uri())
+        self.call("Page.navigate", url=page.as_uri() + place)
         until = time.monotonic() + _WAIT
         while not any(each.get("method") == "Page.loadEventFired" for each in self.seen):
             assert time.monotonic() < until
-            self.seen.append(self._read())
+            self._note(self._read())
+        if scripts:
+            self.wait_for("!document.querySelector('.explorer[hidden]')")
 
     def run(self, expression: str) -> Any:
         """The value of an expression in the page, awaited if it is a promise."""
@@ -111,6 +122,32 @@ class Browser:
         )
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
+
+    def texts(self, selector: str) -> list[str]:
+        """The text of every element that fits."""
+        found = f"[...document.querySelectorAll({json.dumps(selector)})]"
+        return list(self.run(f"{found}.map((each) => each.textContent)"))
+
+    def wait_for(self, expression: str) -> None:
+        """Return when an expression of the page is true."""
+        until = time.monotonic() + _WAIT
+        while not self.run(expression):
+            assert time.monotonic() < until, expression
+
+    def click(self, selector: str) -> None:
+        """A click of the mouse into the middle of the first element that fits."""
+        place = self.run(
+            f"(() => {{ const found = document.querySelector({json.dumps(selector)});"
+            " found.scrollIntoView({ block: 'center' }); const box = found.getBoundingClientRect();"
+            " return [box.left + box.width / 2, box.top + box.height / 2]; })()"
+        )
+        mouse = {"x": place[0], "y": place[1], "button": "left", "clickCount": 1}
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, **mouse)
+
+    def save_downloads(self, folder: Path) -> None:
+        """Where files go that the page gives away."""
+        self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
 
     def press(self, key: str) -> None:
         """Enter, Tab or the space bar, as a person presses it."""
@@ -155,6 +192,6 @@ class Browser:
                 "Log.entryAdded",
             ):
                 found.append(json.dumps(params))
-            elif method == "Page.javascriptDialogOpening":
+            elif method == "Page.javascriptDialogOpening" and params["type"] != "beforeunload":
                 found.append("dialog")
         return found

@@ -3,6 +3,8 @@ to find again."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ft_harness.comparison.aggregator import AdapterRun, Comparison, Row, Study
@@ -31,7 +33,7 @@ from ft_harness.records import (
     Settings,
     TrainingCost,
 )
-from ft_harness.report import Outlier, Outliers
+from ft_harness.report import Outlier, Outliers, build_document, markdown_page
 
 MODEL = ModelInfo(
     pretrained="bundled", identity="sha256:11aa", dtype="float32", parameters=3_000_000
@@ -326,6 +328,14 @@ def make_study() -> Study:
     )
 
 
+def render_whole(
+    study: Study, figures: Mapping[str, str], outliers: tuple[Outliers, ...] = ()
+) -> str:
+    """All that the page holds as Markdown, of which a report's own prints a part."""
+    document = build_document(study, outliers=outliers)
+    return markdown_page(replace(document, paper=document.blocks), figures)
+
+
 # --- hostile text
 # --------------------------------------------------------------------------------------------------
 
@@ -355,6 +365,18 @@ PAYLOADS = [
     "x" * 1_000_000,
 ]
 PLAIN = "plain"
+MARKED = "window.hacked = true"  # what every payload of ours would set
+ATTACKS = [
+    f"<script>{MARKED}</script>",
+    f"</script><script>{MARKED}</script>",
+    f"<img src=x onerror='{MARKED}'>",
+    f"<svg onload='{MARKED}'><a href='javascript:{MARKED}'>x</a></svg>",
+    '"><iframe srcdoc="<script>parent.hacked = true</script>">',
+    f"<!--<script>{MARKED}//",
+    "<link rel=stylesheet href=https://example.invalid/x.css><img src=https://example.invalid/x.png>",
+    "{{ 7*7 }} ${alert(1)} \u2028\u2029 <b>&amp;",
+    "<base href=https://example.invalid/><form action=https://example.invalid/><button>x</button></form>",
+]
 
 
 def make_hostile_case(payload: str) -> CaseSummary:
@@ -492,6 +514,41 @@ def make_outliers(study: Study, text: str) -> list[Outliers]:
 
 # --- studies that ask for more columns
 # -----------------------------------------------------------------------------
+
+
+def make_wide_study() -> Study:
+    """Thirty comparisons: two tasks, five adapters, each with 0, 1 and 3 shots, on 400 items."""
+    comparisons: list[Comparison] = []
+    verdicts = ("improved", "no evidence", "worse")
+    for task in ("sentiment_custom", "topic_custom"):
+        for number, (name, shots) in enumerate(
+            (f"adapter-{letter}", shots) for letter in "abcde" for shots in (0, 1, 3)
+        ):
+            delta = (0.2, 0.01, -0.1)[number % 3]
+            row = make_row(
+                task,
+                "test",
+                "acc",
+                (0.5, 0.5 + delta),
+                primary=True,
+                tuned_subject=name,
+                verdict=verdicts[number % 3],
+                p=(0.0004, 0.41, 0.002)[number % 3],
+                n=400,
+            )
+            found = make_comparison(task, "test", {"acc": (0.5, 0.5 + delta)}, [row], adapter=name)
+            settings = found.tuned.settings.model_copy(update={"num_fewshot": shots})
+            changed: dict[str, Any] = {"settings": settings, "eval_id": f"{task}-{name}-{shots}"}
+            changes: dict[str, Any] = {"tuned": found.tuned.model_copy(update=changed)}
+            changes["base"] = found.base.model_copy(
+                update={"settings": settings, "eval_id": f"{task}-base-{shots}"}
+            )
+            if number == 2:
+                changes["cautions"] = ["Recall fell: of 'neutral' from 80.0 % to 12.0 %."]
+            comparisons.append(found.model_copy(update=changes))
+    return Study(
+        name="Thirty", comparisons=comparisons, adapters=[], notes=[], command="ft-harness report x"
+    )
 
 
 def make_varied_study() -> Study:

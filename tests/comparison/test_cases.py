@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ft_harness.comparison.aggregator import compare
 from ft_harness.comparison.cases import (
     CaseSummary,
     Choice,
@@ -68,6 +69,21 @@ def test_labels_are_counted_by_gold_and_prediction() -> None:
         labels=["negative", "positive"],
         base=[[1, 0, 1], [1, 1, 0]],
         tuned=[[1, 0, 0], [0, 3, 0]],
+    )
+
+
+def test_averages_over_labels_are_no_labels(tmp_path: Path) -> None:
+    """With all metrics of labels scored (recall_micro and recall_weighted among them)."""
+    base, tuned = write_pair(
+        tmp_path,
+        label_samples([0, 0, 1, 1], [1, 1, 1, 0]),
+        label_samples([0, 0, 1, 1], [0, 1, 1, 1]),
+    )
+    assert {"recall_micro", "recall_weighted"} <= {score.metric for score in base.record.scores}
+    assert compare(base, tuned).confusion == ConfusionPair(
+        labels=["negative", "positive"],
+        base=[[0, 2, 0], [1, 1, 0]],
+        tuned=[[1, 1, 0], [0, 2, 0]],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,13 @@ AXES = Axes([["data.train_size"]])
 def measured(tmp_path: Path):
     """A point of a size and seed whose adapter is right on these of the items, all of label 1."""
 
-    def make(size: int, seed: int, right: Sequence[int], split: str = "test", **more) -> Measured:
+    def make(
+        size: int, seed: int, right: Sequence[int], split: str = "test", data_hash: str = "data-1"
+    ) -> Measured:
         name = f"mine-train_size_{size}-seed_{seed}"
         samples = label_samples([1] * len(right), right)
         score = make_score("acc", value=sum(right) / len(right), low=0.1, high=0.9, n=len(right))
-        record = make_record(name, metrics=("acc",), split=split)
+        record = make_record(name, metrics=("acc",), split=split, data_hash=data_hash)
         record = record.model_copy(update={"scores": [score]})
         evaluation = write_evaluation(tmp_path / split / name, record, samples)
         point = PointResult(
@@ -36,7 +39,7 @@ def measured(tmp_path: Path):
             is_reference=size == 400,
             adapter=name,
         )
-        return Measured(point, {split: evaluation}, {}, **more)
+        return Measured(point, {split: evaluation}, {})
 
     return make
 
@@ -47,6 +50,28 @@ def failed(size: int, reason: str) -> Measured:
         is_reference=size == 400, reason=reason,
     )  # fmt: skip
     return Measured(point, {}, {})
+
+
+def test_fields_that_change_one_at_a_time_are_answered_one_by_one(measured):
+    """A paired group: the size changes five items of ten, the rate none, both together all."""
+    sides = {(400, 1e-3): [0] * 10, (200, 1e-3): [1] * 5 + [0] * 5, (400, 1e-4): [0] * 10}
+
+    def study_of(more: dict[tuple[int, float], list[int]]) -> SweepStudy:
+        points: list[Measured] = []
+        for number, ((size, rate), right) in enumerate((sides | more).items()):
+            made = measured(size, number + 10 * len(more), right)
+            values = {"data.train_size": size, "train.learning_rate": rate}
+            changed = {"values": values, "seeds": {"train.seed": 0}, "is_reference": number == 0}
+            points.append(replace(made, point=made.point.model_copy(update=changed)))
+        axes = Axes([["data.train_size", "train.learning_rate"]])
+        return measure_sweep("mine", axes, True, points)
+
+    size, rate = state_sweep(study_of({}))[-2:]
+    assert size.startswith("train_size makes no visible difference with learning_rate 0.001: at")
+    assert "from 200 to 400" in size
+    assert rate.startswith("learning_rate makes no visible difference with train_size 400: at")
+    *_, both = state_sweep(study_of({(200, 1e-4): [1] * 10}))
+    assert both.startswith("train_size and learning_rate")
 
 
 def test_one_seed_is_mcnemars_test_and_holm_over_the_settings(measured):
@@ -65,15 +90,28 @@ def test_one_seed_is_mcnemars_test_and_holm_over_the_settings(measured):
     assert first.p_adjusted == pytest.approx(0.0625)
     assert not first.is_visible
     assert (second.change.p, second.p_adjusted) == (1.0, 1.0)
-    assert (
-        "train_size makes no visible difference: at most from 200 to 400" in state_sweep(study)[1]
-    )
+    assert "train_size makes no visible difference: from 200 to 400" in state_sweep(study)[1]
     alone = measure_sweep("mine", AXES, True, [measured(400, 1, all_ten), measured(200, 1, five)])
     assert alone.effects[0].is_visible
     assert state_sweep(alone)[1].startswith(
         "train_size, from 200 to 400: accuracy (test) +50.0 points, 95 % interval"
     )
     assert "With one seed, what is due to the seed" in state_sweep(alone)[0]
+
+
+def test_the_largest_rise_and_the_largest_fall_are_stated(measured):
+    """As of a learning rate that may be too low or too high."""
+    points = [measured(400, 0, [1] * 10 + [0] * 10)]
+    points += [
+        measured(800, 0, [1] * 20),
+        measured(1600, 0, [0] * 20),
+        measured(3200, 0, [1] * 19 + [0]),
+    ]
+    said = state_sweep(measure_sweep("mine", AXES, True, points))[1]
+    assert "from 400 to 800: accuracy (test) +50.0 points" in said
+    assert "from 400 to 1,600: accuracy (test) -50.0 points" in said
+    assert "3,200" not in said
+    assert said.endswith("3 of 3 values differ visibly from the reference.")
 
 
 def test_two_seeds_have_a_two_level_interval(measured):
@@ -116,6 +154,17 @@ def test_settings_are_compared_on_the_seeds_that_both_have(measured):
     )
     assert study.effects[0].change.delta == 0.0
     assert study.effects[0].change.seeds == 1
+
+
+def test_seeds_on_different_items_have_a_mean_and_no_two_level_interval(measured):
+    points = [
+        measured(size, seed, right, data_hash=f"data-{seed}")
+        for size, right in ((400, [1, 1, 0, 0]), (800, [1, 1, 1, 0]))
+        for seed in (0, 1)
+    ]
+    (effect,) = measure_sweep("mine", AXES, True, points).effects
+    assert effect.change.delta == pytest.approx(0.25)
+    assert (effect.change.low, effect.change.p, effect.p_adjusted) == (None, None, None)
 
 
 def test_other_items_are_not_compared(measured):

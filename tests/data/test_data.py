@@ -16,6 +16,7 @@ from ft_harness import errors as ft_errors
 from ft_harness import paths
 from ft_harness.data import arrow_file, load_splits, row_losses
 from ft_harness.data.arrow_file import ArrowFile
+from ft_harness.data.columns import Docs
 from ft_harness.data.docs import RowLoss
 from ft_harness.errors import InputError
 
@@ -549,7 +550,9 @@ def test_nothing_is_left_when_the_process_ends(tmp_path: Path):
 def test_long_rows_do_not_wait_for_each_other_in_memory():
     with ArrowFile() as file:
         for _ in range(4):
-            file.append({"text": "x" * 3_000_000})  # two of them pass 4,194,304 characters
+            file.extend(
+                Docs(1, {"text": ["x" * 3_000_000]})
+            )  # two of them pass 4,194,304 characters
         docs = file.dataset()
     assert docs.data.column("text").num_chunks == 2
     assert [len(text) for text in docs["text"]] == [3_000_000] * 4

@@ -101,7 +101,8 @@ def test_committed_files_are_what_the_generator_writes(tmp_path: Path):
         for path in tmp_path.rglob("*.jsonl")
     }
     committed = {
-        path.relative_to(DATA).as_posix(): path.read_bytes() for path in DATA.rglob("*.jsonl")
+        path.relative_to(DATA).as_posix(): path.read_bytes()
+        for path in DATA.rglob("demo_*/*.jsonl")
     }
     assert len(written) == len(FIELDS) * len(SIZES)
     assert written.keys() == committed.keys()

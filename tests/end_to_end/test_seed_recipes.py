@@ -1,5 +1,5 @@
-"""The recipes of real write-ups: complete, and run from end to end on a tiny random model of their
-own architecture."""
+"""The recipes of real write-ups: complete, and run from end to end on tiny random models of their
+own architectures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ ARCHITECTURES = {
     "imdb-gemma-2b-shots": "gemma2",
     "zh-classical-taiwan-llm-qlora": "llama",
 }
-TRAINED = sorted(ARCHITECTURES.keys() - {"imdb-gemma-2b-shots"})
 CONTEXT = 512
 
 
@@ -64,7 +63,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def small(name: str, models: dict[str, Path], folder: Path) -> list[str]:
-    """What replaces the big model, the hub's data and the sizes; all else is the recipe's own."""
+    """What replaces the big models, the hub's data, the sizes and the length of answers; all else,
+    and what varies, is the recipe's own."""
     if name.startswith("zh-"):
         for split, count in (("train", 40), ("test", 1)):
             (folder / "data").mkdir(exist_ok=True)
@@ -73,20 +73,35 @@ def small(name: str, models: dict[str, Path], folder: Path) -> list[str]:
             )
         source = folder / "data"
     else:
-        source = write_jsonl(folder / "pool.jsonl", rows_of(name, 120))
+        source = write_jsonl(folder / "pool.jsonl", rows_of(name, 60))
+    recipe = load_recipe(ADAPTERS / name)
     sizes = {"train_size": 24, "validation_size": 12, "test_size": 12}
-    given = load_recipe(ADAPTERS / name).data.model_dump(exclude_none=True)
-    settings = {
-        f"data.{key}": size for key, size in sizes.items() if key in given or "split" in given
-    }
-    if given.get("split") == "80/20":
-        del settings["data.validation_size"]
+    given = recipe.data.model_dump(exclude_none=True)
+    settings: dict[str, Any] = {f"data.{key}": size for key, size in sizes.items() if key in given}
     settings |= {
         "model.pretrained": models[ARCHITECTURES[name]],
         "data.source": source,
         "model.max_length": CONTEXT,
     }
+    for kind in ("vary", "stretches"):
+        if axis := getattr(recipe.sweep, kind):
+            settings[f"sweep.{kind}"] = json.dumps(small_axis(axis, models))
+    for axis in recipe.sweep.together if recipe.sweep else ():
+        settings["sweep.together"] = json.dumps(small_axis(axis, models))
     return [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+
+
+def small_axis(axis: dict[str, Any], models: dict[str, Path]) -> dict[str, list[Any]]:
+    """The values that a tiny model can take in place of a write-up's."""
+    small_values = {
+        "data.train_size": lambda size: size and 24 + size % 7,
+        "model.pretrained": lambda name: str(models["gemma2" if "gemma" in name else "llama"]),
+        "eval.generation_kwargs": lambda given: {**given, "max_gen_toks": 4},
+    }
+    return {
+        name: [small_values.get(name, lambda value: value)(value) for value in values]
+        for name, values in axis.items()
+    }
 
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
@@ -129,82 +144,60 @@ def test_the_write_ups_numbers(name: str, expected: tuple[Any, ...]):
     assert numbers(load_recipe(ADAPTERS / name)) == expected
 
 
-@pytest.mark.parametrize("name", TRAINED)
-def test_each_is_checked_and_run_from_end_to_end(
-    ft, models: dict[str, Path], name: str, tmp_path: Path
-):
+POINTS = {
+    "snli-phi2-head-qlora": 3,  # seeds
+    "sst2-llama3.2-1b": 3 * 2,  # sizes, models
+    "squad-v2-llama3.2-1b": 1 + 6,  # the reference; size, epochs, batch, rate, scheduler, model
+    "imdb-distilbert": 2,  # sizes
+    "imdb-mistral-7b-qlora": 3 * 3,  # shots, draws
+    "imdb-gemma-2b-shots": 3 * 3,
+    "zh-classical-taiwan-llm-qlora": 3 * 5,  # stretches, decodings
+}
+
+
+@pytest.mark.parametrize("name", sorted(POINTS))
+def test_each_write_up_is_one_command(ft, models: dict[str, Path], name: str, tmp_path: Path):
     settings = small(name, models, tmp_path)
-    recipe = ADAPTERS / name / "recipe.yaml"
+    recipe = ADAPTERS / name
     code, out, err = ft("check", recipe, *settings)
     assert code == 0, err
     assert "no fault" in out
-    code, _, err = ft("run", recipe, *settings)
+    code, out, err = ft("sweep", recipe, *settings)
     assert code == 0, err
-    card = read_card(tmp_path / "adapters" / name)
-    assert card is not None
-    own = load_recipe(recipe)
-    rows = 96 if own.data.split == "80/20" else 24
-    assert card.steps == own.train.planned_steps(card.examples)
-    assert 0 < card.examples <= rows
+    report = tmp_path / "results" / "reports" / name
+    assert (report / "report.md").is_file()
+    sweep = json.loads((report / "sweep.json").read_text(encoding="utf-8"))
+    assert [point["reason"] for point in sweep["points"]] == [None] * POINTS[name]
     scored = load_records([tmp_path / "results"])
     assert {each.record.status for each in scored} == {"complete"}
-    assert len(scored) == 2 * len(own.eval.splits) * len(own.eval.protocols())  # base and tuned
-    assert (tmp_path / "results" / "reports" / name / "report.md").is_file()
+    own = load_recipe(recipe)
+    cards = [read_card(path.parent) for path in tmp_path.glob("adapters/*/card.json")]
+    made = [card for card in cards if card is not None]
+    assert bool(made) == (own.sweep is not None and own.sweep.trains)
+    for card in made:
+        epochs = card.recipe["train"]["num_train_epochs"]
+        batch = card.recipe["train"]["per_device_train_batch_size"]
+        batch *= card.recipe["train"]["gradient_accumulation_steps"]
+        assert card.steps == epochs * -(-card.examples // batch)
+    if name.startswith("squad-"):
+        fields = ("train_size", "num_train_epochs", "per_device_train_batch_size")
+        for field in (*fields, "learning_rate", "lr_scheduler_type", "pretrained"):
+            assert any(line.startswith((f"{field} ", f"{field},")) for line in out.splitlines())
+    if name.startswith("zh-"):
+        check_stretches(tmp_path / "adapters", name)
+        text = (report / "report.md").read_text(encoding="utf-8")
+        forms = text.partition("## Other forms of the data")[2].partition("\n## ")[0]
+        lines = [line for line in forms.splitlines() if "zh\\_classical\\_ppl\\_custom" in line]
+        assert len(lines) == 3 * 2  # adapters, with none and with three examples
 
 
-def test_shots_are_scored_without_training(ft, models: dict[str, Path], tmp_path: Path):
-    name = "imdb-gemma-2b-shots"
-    settings = small(name, models, tmp_path)
-    code, _, err = ft("check", ADAPTERS / name, *settings)
-    assert code == 0, err
-    again = [*settings, "--set", "eval.seed=1", "--set", "eval.num_fewshot=[1, 4]"]
-    for given in (settings, again):
-        code, _, err = ft("eval", ADAPTERS / name, *given)
-        assert code == 0, err
-    scored = {
-        (each.record.settings.num_fewshot, each.record.settings.seed): each.folder
-        for each in load_records([tmp_path / "results"])
-    }
-    assert sorted(scored) == [(0, 0), (1, 0), (1, 1), (4, 0), (4, 1)]
-    code, _, err = ft("compare", scored[0, 0], scored[4, 0], "--factor", "shots")
-    assert code == 0, err
-
-
-def test_three_stretches_make_one_learning_curve(ft, models: dict[str, Path], tmp_path: Path):
-    name = "zh-classical-taiwan-llm-qlora"
-    settings = [*small(name, models, tmp_path), "--set", "eval.generation_kwargs={max_gen_toks: 4}"]
-    recipe = ADAPTERS / name
-    stretches = {
-        "first": [],
-        "second": [f"train.continue_from={tmp_path / 'adapters' / 'first'}"],
-        "third": [
-            f"train.continue_from={tmp_path / 'adapters' / 'second'}",
-            "train.num_train_epochs=3",
-        ],
-    }
-    for stretch, changes in stretches.items():
-        more = [part for change in changes for part in ("--set", change)]
-        code, _, err = ft("run", recipe, "--name", stretch, *settings, *more)
-        assert code == 0, err
-    card = read_card(tmp_path / "adapters" / "third")
-    assert card is not None
-    assert [parent.name for parent in card.lineage] == ["first", "second"]
+def check_stretches(folder: Path, name: str) -> None:
+    """24 rows in batches of 16 are 2 steps an epoch; the third adapter knows the first two."""
+    names = [f"{name}-num_train_epochs_{epochs}" for epochs in ("1", "1_1", "1_1_3")]
     steps = [
-        [each.step for each in read_history(tmp_path / "adapters" / name) if each.loss]
-        for name in stretches
+        [each.step for each in read_history(folder / stretch) if each.loss] for stretch in names
     ]
-    assert [len(found) for found in steps] == [
-        2,
-        2,
-        6,
-    ]  # 24 rows in batches of 16: 2 steps an epoch
-    adapter = ["--adapter", tmp_path / "adapters" / "third", "--set", "eval.generation_kwargs={}"]
-    for given in ("task.name=zh_classical_ppl_custom", "eval.fewshot_ids=last:3"):
-        code, _, err = ft("eval", recipe, *settings, *adapter, "--set", given)
-        assert code == 0, err
-    code, _, err = ft("report", tmp_path / "results", "--name", "stretches")
-    assert code == 0, err
-    text = (tmp_path / "results" / "reports" / "stretches" / "report.md").read_text(
-        encoding="utf-8"
-    )
-    assert "zh\\_classical\\_ppl\\_custom" in text
+    assert [len(found) for found in steps] == [2, 2, 6]
+    card = read_card(folder / names[-1])
+    assert card is not None
+    assert [parent.name for parent in card.lineage] == names[:2]

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -292,3 +294,61 @@ def test_a_composite_models_length_is_its_text_parts(tmp_path: Path):
 def test_another_model_of_the_same_files_has_no_fault(tmp_path: Path):
     """A control: the guards above don't refuse what was saved by transformers."""
     assert base_model.problems(section(save_model(tmp_path / "m", seed=3))) == []
+
+
+# --- a hub model in the hub's cache ---
+
+LOADED = """
+import sys
+from ft_harness.errors import FtHarnessError
+from ft_harness.models import base_model
+from ft_harness.recipe import ModelSection
+section = ModelSection(pretrained="org/tiny")
+print(*(fault.exit_code for fault in base_model.problems(section)))
+def never(*_, **__): raise SystemExit("loaded")
+base_model.AutoModelForCausalLM.from_pretrained = never
+try:
+    base_model.load_base_model(section)
+except FtHarnessError as error:
+    print(error.exit_code, error.what)
+"""
+
+
+def cached(model: Path, cache: Path) -> Path:
+    """A model as the hub's client keeps it: links to blobs, and the branch's commit."""
+    commit = "0123456789" * 4
+    home = cache / "models--org--tiny"
+    snapshot = home / "snapshots" / commit
+    for part in (snapshot, home / "blobs", home / "refs"):
+        part.mkdir(parents=True)
+    (home / "refs/main").write_text(commit)
+    for file in model.iterdir():
+        shutil.copy(file, home / "blobs" / file.name)
+        (snapshot / file.name).symlink_to(Path("../../blobs") / file.name)
+    return home / "blobs"
+
+
+HEADERS = {
+    "too large": '{"a":{"dtype":"F32","shape":[1000000,1000000,1000000],"data_offsets":[0,4]}}',
+    "twice": '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{}}',
+}
+
+
+@pytest.mark.parametrize("header", [None, *HEADERS])
+def test_a_cached_hub_model_is_looked_at_before_it_is_loaded(
+    header: str | None, model: Path, tmp_path: Path
+):
+    blobs = cached(model, tmp_path / "hub")
+    if header is not None:
+        write_header(blobs / WEIGHTS, HEADERS[header], 4)
+    environment = os.environ | {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED], capture_output=True, text=True, env=environment, check=False
+    )
+    if header is None:
+        assert (done.stdout.strip(), done.stderr.strip()[-6:]) == ("", "loaded")
+    else:
+        first, second = done.stdout.strip().splitlines()
+        assert first == "3", done.stderr
+        assert second.startswith("3 ")
+        assert WEIGHTS in second

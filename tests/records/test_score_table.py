@@ -79,7 +79,7 @@ def test_metrics_that_part_late_do_not_share(
 ) -> None:
     """Two metrics are equal in the first batch of ten items and differ in the second; a third
     appears there only."""
-    monkeypatch.setattr("ft_harness.records.score_table._BATCH", 10)
+    monkeypatch.setattr("ft_harness.records.score_columns._BATCH", 10)
     scores = [
         {"a": 1.0, "b": 1.0 if n < 10 else 0.0} | ({"c": [1.0, 2.0]} if n >= 10 else {})
         for n in range(20)

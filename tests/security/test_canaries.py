@@ -21,7 +21,7 @@ from safetensors import safe_open
 from tqdm import tqdm
 
 from ft_harness.cli import experiments
-from ft_harness.storage import redact, redact_values
+from ft_harness.storage import learn_secrets, redact, redact_values
 from ft_harness.storage.redaction import looks_secret, redact_json
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import review_rows, write_jsonl
@@ -96,6 +96,19 @@ def test_environment_path_data_card_and_html_of_a_whole_run(
     assert ft(*formats)[0] == 0
     assert_no_canary(out, *printed[1:], *again[1:], *reported[1:])
     assert sum("[redacted]" in text for _, text in everything_below(out)) >= 5
+
+
+def test_a_report_on_results_that_hold_the_secret(
+    ft: Any, hidden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """They were made before it was known; each format writes its characters in another way."""
+    code, _, err = ft("run", hidden, "--out", "old")
+    assert code == 0, err
+    monkeypatch.setenv("MY_PASSWORD", ODD)
+    formats = ("--format", "md,html,tex,csv,json", "--slice-by", "label")
+    code, out, err = ft("report", "old/results", "--out", "new", *formats)
+    assert code == 0, err
+    assert_no_canary(tmp_path / "new", out, err)
 
 
 def test_model_arguments(ft: Any, tmp_path: Path, model_folder: Path, reviews: Path):
@@ -302,3 +315,11 @@ def test_plain_text_stays(text: str):
 )  # fmt: skip
 def test_known_forms(text: str):
     assert "CANARY" not in redact(text)
+
+
+@pytest.mark.parametrize("part", ["eyJ-", "://", "a", "?a-", "-----BEGIN ", "key", "token=", "@"])
+def test_a_long_text_is_read_once(part: str):
+    """A pattern that went back and forth would take hours over a million characters."""
+    text = part * (1_000_000 // len(part))
+    assert len(redact(text)) > 0
+    learn_secrets({"x": text})

@@ -53,7 +53,8 @@ def marked(sums: Array, n: object) -> Array:
 
 @pytest.mark.parametrize(("right", "n"), [(0, 20), (3, 20), (12, 40), (40, 40)])
 def test_one_share_has_the_mid_p_interval_of_clopper_and_pearson(right: int, n: int) -> None:
-    """Half of beta(k + 1, n - k) and half of beta(k, n - k + 1), by scipy."""
+    """Half of beta(k + 1, n - k) and half of beta(k, n - k + 1), by scipy. Ends are 2 % further
+    out, at the normal level of 1.02 x 1.96: 2.28 %."""
 
     def below(share: float) -> float:
         upper = scipy.stats.beta.cdf(share, right + 1, n - right) if right < n else share >= 1
@@ -62,8 +63,8 @@ def test_one_share_has_the_mid_p_interval_of_clopper_and_pearson(right: int, n: 
 
     found = score_interval(column([1.0] * right + [0.0] * (n - right)), AS_GRADED)
     assert found is not None
-    assert found[0] == 0 if not right else below(found[0]) == pytest.approx(0.025, abs=0.004)
-    assert found[1] == 1 if right == n else below(found[1]) == pytest.approx(0.975, abs=0.004)
+    assert found[0] == 0 if not right else below(found[0]) == pytest.approx(0.0228, abs=0.004)
+    assert found[1] == 1 if right == n else below(found[1]) == pytest.approx(0.9772, abs=0.004)
 
 
 @pytest.mark.parametrize(("gained", "lost", "n"), [(6, 0, 40), (12, 4, 60), (9, 9, 30)])
@@ -138,6 +139,30 @@ def test_equal_means_of_sides_that_are_not_exchangeable() -> None:
     assert shown <= 0.07 * 300
 
 
+def test_a_change_that_no_item_shows_lies_within_what_the_changes_allow() -> None:
+    """Scores 0.2 and 0.6 in turn (standard deviation 0.2) and changes of 0.1 up and down (0.1): the
+    unseen item changes by 1.75 x 0.1 where all items change, by 2 x 0.2 where one in ten does."""
+    base = column([0.2, 0.6] * 20)
+    all_change = base + column([0.1, 0.1, -0.1, -0.1] * 10)
+    edges = F1.edges((base, all_change))
+    spread = all_change.std()  # sqrt(0.04 + 0.01): changes don't follow scores
+    assert edges[0].ravel() == pytest.approx([0.4 - 0.175, 0.4 + 0.175])
+    assert edges[1].ravel() == pytest.approx([0.4 - 0.175, 0.4 + 0.175])
+    assert spread == pytest.approx(0.05**0.5)
+    few_change = base + column([0.1] + [0.0] * 9 + [-0.1] + [0.0] * 9 + [0.0] * 20)
+    assert F1.edges((base, few_change))[0].ravel() == pytest.approx([0.0, 0.8])
+    assert F1.edges((base,))[0].ravel() == pytest.approx([0.0, 1.0])  # four: cut at the ends
+
+
+def test_intervals_are_longer_than_what_the_drawing_gets_wrong() -> None:
+    """2 % beyond the normal quantile of 400 plain scores, and the unseen item's 1 %; p agrees."""
+    scores = scipy.stats.norm.ppf((np.arange(400) + 0.5) / 400) / 10 + 0.5
+    found = score_interval(column(scores), F1)
+    assert found is not None
+    half = scipy.stats.norm.ppf(0.975) * scores.std() / 20
+    assert 1.02 < (found[1] - found[0]) / 2 / half < 1.05
+
+
 # --- clusters
 
 
@@ -158,7 +183,7 @@ def test_items_that_change_together_count_as_one() -> None:
 def test_few_clusters_have_students_quantile() -> None:
     """Ten clusters of one size, no unseen item: mean +- t(9) s / sqrt(10) of the clusters'
     means."""
-    alone = replace(F1, edges_of=lambda rows, reach: np.zeros((0, 2, 1)))
+    alone = replace(F1, edges_of=lambda sides: [np.zeros((0, 2, 1)) for _ in sides])
     means = 0.5 + scipy.stats.norm.ppf((np.arange(10) + 0.5) / 10) / 4
     scores, clusters = column(np.repeat(means, 4)), np.repeat(np.arange(10), 4)
     half = scipy.stats.t.ppf(0.975, 9) * means.std(ddof=1) / math.sqrt(10)
@@ -265,7 +290,7 @@ def test_two_rows_of_one_hash_stay_two(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_undefined_values_have_no_interval() -> None:
-    share = Metric("marked", marked, edges_of=lambda rows, reach: np.zeros((0, 2, 2)))
+    share = Metric("marked", marked, edges_of=lambda sides: [np.zeros((0, 2, 2)) for _ in sides])
     unmarked, half = np.array([[0.0, 0.0]] * 4), np.array([[1.0, 1.0]] * 2 + [[0.0, 1.0]] * 2)
     assert score_interval(unmarked, share) is None
     assert compare(unmarked, half, share) == Confidence(None, None)
@@ -284,6 +309,20 @@ def test_a_class_of_one_item_has_an_honest_interval() -> None:
     assert found[1] == 1.0
     # w / v is at its 5 % quantile 0.05 / 0.95: F1 = 2 r / (2 r + 1) = 0.0952, the other's about 0.98
     assert found[0] == pytest.approx((0.0952 + 0.98) / 2, abs=0.02)
+
+
+def test_what_bleu_does_not_show_is_the_reference_where_matches_are_rare() -> None:
+    """Longer n-grams of ten words: none matches in nine items of ten, which says nothing of the
+    next one; where all items match about half, the next one does so too."""
+    bleu = find_metric("bleu")
+    nothing, everything = [10, 10, 2, 0, 0, 0, 10, 9, 8, 7], [10, 10, 10, 9, 8, 7, 10, 9, 8, 7]
+    rare = np.array([nothing] * 9 + [everything], dtype=np.float64)
+    low, high = bleu.edges((rare,))[0][0]
+    assert low[2:6].tolist() == [0, 0, 0, 0]
+    assert high.tolist() == everything
+    half = [[10, 10, m, m - 1, m - 2, m - 3, 10, 9, 8, 7] for m in (4, 4, 6, 6) * 10]
+    low, high = bleu.edges((np.array(half, dtype=np.float64),))[0][0]
+    assert (low[2], high[2]) == pytest.approx((1.0, 9.0))  # 0.5 and four times 0.1
 
 
 def test_bleu_intervals_agree_with_sacrebleu() -> None:

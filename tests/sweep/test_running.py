@@ -7,13 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ft_harness.errors import ResourceError
 from ft_harness.evaluation import runner
-from ft_harness.pipeline import bench, preflight, runs
+from ft_harness.pipeline import bench, preflight, runs, stages
 from tests.builders.command import assert_three_lines
 
 SIZES = "sweep: {vary: {data.train_size: [16, 32], train.seed: [0, 1]}, reference: {data.train_size: 32}}"
@@ -77,11 +78,16 @@ def test_one_load_one_base_scoring_and_only_new_points(
     monkeypatch.setattr(
         preflight, "load_tasks", lambda *given: (read.append("data"), load_tasks(*given))[1]
     )
+    tokenised: list[str] = []
+    build = stages.build_training_set
+    monkeypatch.setattr(
+        stages, "build_training_set", lambda *given: (tokenised.append("rows"), build(*given))[1]
+    )
     recipe = write(SIZES)
     code, _, err = ft("sweep", recipe)
     assert code == 0, err
     assert len(loads) == 1
-    assert len(read) == 2  # one a training size, whatever the seeds
+    assert (len(read), len(tokenised)) == (2, 2)  # one a training size, whatever the seeds
     assert scored.count("base--tiny") == 2  # validation and test
     assert len(scored) == 2 + 4 * 2
     points = [f"mine-train_size_{size}-seed_{seed}" for seed in (0, 1) for size in (32, 16)]
@@ -94,11 +100,11 @@ def test_one_load_one_base_scoring_and_only_new_points(
     assert {row["tuned_subject"] for row in rows if row["tuned_subject"]} == set(points)
 
     # the grid is edited: a size more, and the seeds are the default's
-    write(SIZES.replace("[16, 32]", "[8, 16, 32]"))
+    write(SIZES.replace("[16, 32]", "[16, 24, 32]"))
     scored.clear()
     code, _, err = ft("sweep", recipe)
     assert code == 0, err
-    assert sorted(set(scored)) == ["mine-train_size_8-seed_0", "mine-train_size_8-seed_1"]
+    assert sorted(set(scored)) == ["mine-train_size_24-seed_0", "mine-train_size_24-seed_1"]
 
     # another field in the names: what has the same fingerprint is not trained again
     write(SIZES.replace("train.seed: [0, 1]", "train.seed: [0, 1], adapter.r: [4]"))
@@ -151,6 +157,22 @@ def test_failed_points_are_rows_and_exit_6(ft, write, loads, monkeypatch, tmp_pa
     assert "point 3 of 6, mine-learning_rate_0.02-r_16: done" in err
 
 
+def test_a_point_that_cannot_fit_is_not_tried(ft, write, monkeypatch, tmp_path: Path):
+    """It would end the process, and with it all other points."""
+    forecast = bench.make_forecast
+
+    def foresee(plan):
+        found = forecast(plan)
+        room = found.memory.total - 1 if plan.recipe.adapter.r == 8 else found.memory.room
+        return replace(found, memory=replace(found.memory, room=room))
+
+    monkeypatch.setattr(bench, "make_forecast", foresee)
+    code, out, _ = ft("sweep", write("sweep: {vary: {adapter.r: [4, 8]}}"))
+    assert code == 6
+    assert "mine-r_8: not tried: peak memory of about" in out
+    assert (tmp_path / "adapters" / "mine-r_4" / "card.json").exists()
+
+
 def test_no_point_starts_after_the_last_hour(ft, write, tmp_path: Path):
     code, _, err = ft("sweep", write(SIZES), "--max-hours", "0")
     assert code == 6
@@ -160,7 +182,7 @@ def test_no_point_starts_after_the_last_hour(ft, write, tmp_path: Path):
 def test_a_fault_of_one_point_is_found_before_any_runs(ft, write, no_model):
     code, _, err = ft("sweep", write("sweep: {vary: {data.train_size: [16, 6400]}}"))
     assert code == 3
-    assert_three_lines(err, "data.train_size is 6400")
+    assert_three_lines(err, "mine-train_size_6400: ", "data.train_size is 6400")
 
 
 def test_run_of_such_a_recipe_says_so_and_does_it(ft, write, tmp_path: Path):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ft_harness.errors import InputError
 from ft_harness.evaluation import ModelState, evaluate, plan_jobs
 from ft_harness.metrics import find_metric
 from ft_harness.models.base_model import load_base_model
@@ -54,6 +55,10 @@ def row_of(family: str, split: str, i: int) -> dict:
         return {"instruction": f"翻譯：明日{i}{split}", "output": f"第二天{i}"}
     if family == "instruction":
         return {"prompt": f"Say {ANSWERS[i]} {split} {i}.", "response": ANSWERS[i]}
+    if family == "control_text":
+        return {"text": f"a story of {ANSWERS[i]} in {split}. It ends."}
+    if family in ("control_grammar", "control_words"):
+        return {"prompt": f"In {split} {i} she", "choices": ["saw him.", "sees he."], "answer": 0}
     if family in ("preference", "demo_preference"):
         return {
             "prompt": f"Say {ANSWERS[i]} {split} {i}.",
@@ -65,7 +70,7 @@ def row_of(family: str, split: str, i: int) -> dict:
 
 
 def family_of(path: Path) -> str:
-    return path.stem if path.parent.name == "demo" else path.parent.name
+    return path.stem if path.parent.name in ("demo", "controls") else path.parent.name
 
 
 @pytest.fixture(scope="session")
@@ -122,7 +127,7 @@ def test_the_families_are_there_in_both_forms():
 def test_every_task_is_named_versioned_and_documented(path: Path):
     content, _ = read_yaml(path)
     assert content["task"] == path.stem
-    assert re.search(r"_custom(_gen)?$|^demo_", path.stem)
+    assert re.search(r"_custom(_gen)?$|^demo_|^control_", path.stem)
     readme = (path.parent / "README.md").read_text(encoding="utf-8")
     assert f"| `{path.stem}` |" in readme
     assert str(content["metadata"]["version"]) in readme.partition("Changelog: ")[2]
@@ -152,7 +157,7 @@ def test_every_list_of_metrics_is_documented_and_used(path: Path):
     assert sorted(re.findall(r"`(\w+)`", row[1])) == sorted(scored)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("control_")])
 def test_every_task_loads_renders_and_lists_its_metrics(name: str, sources: dict[str, str]):
     loaded = load(name, sources)
     assert {split: (task.config.task, len(task.eval_docs)) for split, task in loaded.items()} == {
@@ -178,6 +183,23 @@ def test_every_task_loads_renders_and_lists_its_metrics(name: str, sources: dict
     assert rolling or list(loaded["test"].fewshot_docs()) == list(task.eval_docs), (
         "examples come from train"
     )
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("control_")])
+def test_a_control_has_test_docs_alone_and_right_answers_among_its_choices(name: str):
+    """Whatever the data, all of it is scored and none of it can be trained on."""
+    definition = find_task(name)
+    assert definition.splits == ("test",)
+    (task,) = load_tasks(definition, ["test"]).values()
+    assert len(task.eval_docs) >= 40
+    for metric, higher_is_better in task.higher_is_better().items():
+        assert find_metric(metric).higher_is_better is higher_is_better
+    for doc in task.eval_docs if task.config.doc_to_choice else []:
+        choices = task.doc_to_choice(doc)
+        assert task.doc_to_target(doc) in range(len(choices))
+        assert len(set(choices)) == len(choices)
+    with pytest.raises(InputError, match="no train split"):
+        load_tasks(definition, ["train"])
 
 
 @pytest.mark.parametrize("name", ["snli_custom", "squad_v2_custom", "text_ppl_custom"])
@@ -248,6 +270,7 @@ STOCK = [
     "squad_v2_custom",
     "instruction_custom",
     "zh_classical_ppl_custom",
+    "control_grammar",
     "preference_custom",
 ]
 OURS_ALONE = {
@@ -278,7 +301,7 @@ def test_a_family_scores_the_same_under_stock_lm_eval(
     )
     outcome = lm_eval.simple_evaluate(
         model="hf", model_args=f"pretrained={model_folder},softmax_dtype=float32", tasks=[name], task_manager=manager,
-        device="cpu", batch_size=4, bootstrap_iters=0, limit=4,
+        device="cpu", batch_size=4, bootstrap_iters=0,
         gen_kwargs="max_gen_toks=24" if tasks["test"].OUTPUT_TYPE == "generate_until" else None,
     )  # fmt: skip
     stock = outcome["results"][name]
@@ -292,7 +315,9 @@ def test_a_family_scores_the_same_under_stock_lm_eval(
             assert found is None
         else:
             assert found == pytest.approx(value, rel=1e-6), metric
-    assert len(outcome["samples"][name]) == ours.record.scores[0].n == 4
+    scored = 4 if name in sources and not name.startswith("control_") else 14  # test_all
+    assert ours.record.scores[0].n == scored
+    assert len(outcome["samples"][name]) == scored
 
 
 def short(kwargs: dict | None) -> dict | None:

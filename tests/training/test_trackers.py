@@ -199,6 +199,34 @@ def test_a_tracker_that_fails_stops_nothing(
     assert sum(call[0] == "log" for call in trackio.calls) > 3
 
 
+def test_base_and_tuned_reach_all_three_once(ft, write, packages):
+    path = write("tracked", ["tensorboard", "wandb", "trackio"])
+    assert ft("run", path)[0] == 0
+    import tensorboardX
+    import trackio
+    import wandb
+
+    rows = json.loads(Path("results/reports/tracked/rows.json").read_text())
+    (primary,) = [row for row in rows if row["primary"]]
+    names = {"base": "base", "tuned": "tuned", "delta": "difference", "low": "low", "high": "high"}
+    wanted = {f"test/acc/{name}": primary[field] for field, name in names.items()}
+    scalars = {call[1]: call[2:] for call in tensorboardX.calls if call[0] == "scalar"}
+    assert {name: scalars[name] for name in wanted} == {
+        name: (value, 3) for name, value in wanted.items()
+    }
+    for calls in (wandb.calls, trackio.calls):
+        logged = [call[1] for call in calls if call[0] == "log"]
+        (final,) = [values for values in logged if "test/acc/tuned" in values]
+        assert wanted.items() <= final.items()
+        assert calls[-1] == ("finish",)
+    starts = [call[1]["id"] for call in wandb.calls if call[0] == "init"]
+    assert len(starts) == 2  # the training, then its results
+    assert len(set(starts)) == 1  # in one run
+    before = len(wandb.calls)
+    assert ft("run", path)[0] == 0  # everything is finished: nothing is new
+    assert len(wandb.calls) == before
+
+
 def test_by_default_nothing_is_tracked(ft, write, packages):
     assert ft("train", write("plain", []))[0] == 0
     assert not {"wandb", "trackio", "tensorboardX"} & sys.modules.keys()

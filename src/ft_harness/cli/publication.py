@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ft_harness.cli.app import HERE, Options, OutOption, app, say, with_options
 from ft_harness.errors import ConfigError
-
-if TYPE_CHECKING:
-    from ft_harness.pipeline.publication import Push
 
 _PUSH: dict[str, tuple[Any, Any]] = {
     "base": (
@@ -52,25 +49,18 @@ def push(
     yes: Annotated[bool, typer.Option("--yes", help="don't ask")] = False,
     out: OutOption = HERE,
 ) -> None:
-    """Upload an adapter with its model card; shows first what, and who will see it."""
+    """Upload an adapter with its model card, after asking.
+
+    Shows first what is uploaded, and who will see it.
+    """
     from ft_harness.pipeline.publication import PushOptions, prepare_push
 
     prepared = prepare_push(adapter, repo, out, PushOptions(**options))
-    _show(prepared)
+    print("\n".join(prepared.lines()))
     if not yes and not _confirm(repo):
         say("nothing was uploaded")
         raise typer.Exit(2)
     print(prepared.send())
-
-
-def _show(prepared: Push) -> None:
-    package = prepared.package
-    print(package.readme)
-    widest = max(len(each.name) for each in package.files)
-    for each in package.files:
-        print(f"{each.name:<{widest}}  {each.size:>13,} bytes")
-    print(f"{len(package.files)} files, {package.size:,} bytes")
-    print(f"{prepared.repo.name}: {prepared.visibility}")
 
 
 def _confirm(repo: str) -> bool:

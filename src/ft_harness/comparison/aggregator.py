@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from ft_harness.comparison import cautions, sentences
 from ft_harness.comparison.comparing import Comparing
@@ -138,8 +139,6 @@ def _compare_pairs(
     adapters: Sequence[AdapterRun],
     question: Question,
 ) -> _Found:
-    from tqdm import tqdm
-
     check_terms(terms)
     runs = {run.card.name: run for run in reversed(adapters)}
     notes: list[str] = []

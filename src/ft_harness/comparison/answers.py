@@ -7,16 +7,25 @@ from typing import Any
 
 from ft_harness.comparison.amounts import amount, counted, decimals, probability, shown_value
 from ft_harness.comparison.sentences import state_change, state_interval, word_of
-from ft_harness.comparison.settings import Change, ChoiceMade, Effect, SettingScore, SweepStudy
+from ft_harness.comparison.settings import (
+    Change,
+    ChoiceMade,
+    Effect,
+    PointResult,
+    SettingScore,
+    SweepStudy,
+)
 
 _MOST_FAILED = 5  # points whose reasons are stated
+_LONGEST = 120  # characters of a reason
 
 
 def state_sweep(sweep: SweepStudy) -> list[str]:
     """How many points there are, then what each question came to: what tuning changed, what each
     parameter does, which setting was chosen, where overfitting begins, and what failed."""
     said = [_state_size(sweep), *_state_tuning(sweep)]
-    said += [line for axis in sweep.axes for line in _state_axis(sweep, axis)]
+    questions = [fields for axis in sweep.axes for fields in _find_questions(sweep, axis)]
+    said += [line for fields in questions for line in _state_axis(sweep, fields)]
     said += _state_overfitting(sweep)
     said += _state_choice(sweep, sweep.choice) if sweep.choice else []
     return [*said, *_state_failed(sweep)]
@@ -91,6 +100,19 @@ def _certainty(metric: str, change: Change, p: float | None, word: str = "p") ->
     return ", ".join(parts)
 
 
+def _find_questions(sweep: SweepStudy, axis: Sequence[str]) -> list[Sequence[str]]:
+    """The fields of an axis that some setting changes alone, each by itself; the whole axis where a
+    setting changes several of them, or none can be compared."""
+    changed = [
+        set(each.differs_in)
+        for each in sweep.effects
+        if each.split == sweep.split and set(each.differs_in) <= set(axis)
+    ]
+    alone: list[Sequence[str]] = [[name] for name in axis if {name} in changed]
+    several = any(len(each) > 1 for each in changed)
+    return [*alone, axis] if several or not alone else alone
+
+
 def _state_axis(sweep: SweepStudy, axis: Sequence[str]) -> list[str]:
     """What the fields of one axis do while all others have the reference's values."""
     alone = [
@@ -105,18 +127,29 @@ def _state_axis(sweep: SweepStudy, axis: Sequence[str]) -> list[str]:
         why = f" ({'; '.join(reasons)})" if reasons else ""
         return [f"{names}: no two values can be compared{why}."] if sweep.settings[1:] else []
     visible = [each for each in known if each.is_visible]
-    largest = max(visible or known, key=lambda each: abs(each.change.delta or 0.0))
-    said = _state_step(sweep, axis, largest)
-    others = f" with {_others(sweep, axis)}" if len(sweep.axes) > 1 else ""
+    said = "; ".join(_state_step(sweep, axis, each) for each in _extremes(visible or known))
+    rest = _others(sweep, axis)
+    others = f" with {rest}" if rest else ""
     if not visible:
-        return [f"{names} makes no visible difference{others}: at most {said}."]
+        verb = "make" if len(axis) > 1 else "makes"
+        return [f"{names} {verb} no visible difference{others}: {said}."]
     count = "" if len(known) == 1 else f"; {len(visible)} of {len(known)} values differ visibly"
     return [f"{names}{others}, {said}{count} from the reference."]
 
 
+def _extremes(effects: Sequence[Effect]) -> list[Effect]:
+    """The largest rise and the largest fall, the larger change first; one where all go one way."""
+    by_delta = sorted(effects, key=lambda each: each.change.delta or 0.0)
+    ends = [by_delta[0], by_delta[-1]] if len(effects) > 1 else list(effects)
+    falls, rises = ends[0].change.delta or 0.0, ends[-1].change.delta or 0.0
+    ends.sort(key=lambda each: -abs(each.change.delta or 0.0))
+    return ends if falls < 0 < rises else ends[:1]
+
+
 def _others(sweep: SweepStudy, axis: Sequence[str]) -> str:
+    """The reference's values of all that varies besides; "": nothing does."""
     rest = [name for group in sweep.axes for name in group if name not in axis]
-    return name_values(sweep.reference.values, rest)
+    return name_values(sweep.reference.values, rest) if rest else ""
 
 
 def _state_step(sweep: SweepStudy, axis: Sequence[str], effect: Effect) -> str:
@@ -197,11 +230,17 @@ def _state_choice(sweep: SweepStudy, choice: ChoiceMade) -> list[str]:
     return said
 
 
+def cut_reason(point: PointResult) -> str:
+    """Why it has no result, short enough for a sentence."""
+    reason = point.reason or ""
+    return reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}…"
+
+
 def _state_failed(sweep: SweepStudy) -> list[str]:
     failed = sweep.failed()
     if not failed:
         return []
-    shown = "; ".join(f"{each.name}: {each.reason}" for each in failed[:_MOST_FAILED])
+    shown = "; ".join(f"{each.name}: {cut_reason(each)}" for each in failed[:_MOST_FAILED])
     more = len(failed) - _MOST_FAILED
     rest = f"; {more} more" if more > 0 else ""
     return [f"{len(failed)} of {len(sweep.points)} points have no result ({shown}{rest})."]

@@ -149,8 +149,10 @@ class _Pairing:
         influences = [each.influence(metric) for each in self._measurements]
         known = [each for each in influences if each is not None]
         deltas = np.array(differences, dtype=np.float64)
+        # influences are set side by side, item by item, so that seeds must have the same items
+        items = {record.settings.data_hash for pair in self._records for record in pair}
         spread = None
-        if len(known) == len(values) and len({len(each) for each in known}) == 1:
+        if len(items) == 1 and len(known) == len(values) and len({*map(len, known)}) == 1:
             spread = stats.seed_spread(deltas, np.array(known))
         scale = find_metric(metric).scale
         low, high = _within(spread.interval if spread else None, -scale, scale)
@@ -212,8 +214,8 @@ def _find_overfitting(
             last = known[-1]
             if best is last:
                 return None
-            sides = (groups[repr(each.values)] for each, _ in (best, last))
-            return compare_settings(*sides, split, best[1].metric)
+            before, after = (groups[repr(each.values)] for each, _ in (best, last))
+            return compare_settings(before, after, split, best[1].metric)
     return None
 
 

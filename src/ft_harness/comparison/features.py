@@ -33,6 +33,16 @@ _ARROW = " -> "  # from base to tuned, where a study varies it
 _ALWAYS = ("task", "split", "metric")
 # shown as columns where they vary
 _SETTINGS = tuple(feature for feature in TITLES if feature not in _ALWAYS)
+_WORDS = {
+    "filter": "filter {}",
+    "eval_seed": "eval seed {}",
+    "shots": "{}-shot",
+    "limit": "{} items",
+    "seed": "seed {}",
+    "decoding": "decoding {}",
+    "input": "input {}",
+    "quantization": "quantisation {}",
+}
 _LAST_RESORT = "evaluation"  # shown only where nothing else distinguishes two comparisons
 
 
@@ -48,11 +58,9 @@ def features_of(study: Study, comparison: Comparison, row: Row | None = None) ->
     train: Any = recipe_of(study, comparison).get("train")
     found = {
         **{name: _both(before[name], after[name]) for name in before},
+        **_chosen(record),
         "adapter": record.subject,
-        "limit": "all" if record.settings.limit is None else str(record.settings.limit),
-        "filter": filter_of(record) or "none",
         "seed": str(train["seed"]) if isinstance(train, dict) and "seed" in train else NONE,
-        "eval_seed": NONE if record.settings.seed is None else str(record.settings.seed),
         "evaluation": record.eval_id,
         "split": record.settings.split,
     }
@@ -75,6 +83,15 @@ def _varied(record: Record, arguments: Mapping[str, Collection[str]]) -> dict[st
         "decoding": _decoding(settings.generation_kwargs, arguments[settings.task]),
         "input": ", ".join(settings.text_fields) if settings.text_fields else "prompt",
         "quantization": record.model.quantization or "none",
+    }
+
+
+def _chosen(record: Record) -> dict[str, str]:
+    """What is chosen of the items and of their answers."""
+    return {
+        "limit": "all" if record.settings.limit is None else str(record.settings.limit),
+        "filter": filter_of(record) or "none",
+        "eval_seed": NONE if record.settings.seed is None else str(record.settings.seed),
     }
 
 
@@ -168,9 +185,17 @@ def tell_apart(study: Study, comparison: Comparison) -> list[str]:
     """What distinguishes a comparison from others of its task, or its base from its tuned side;
     nothing where all is the same."""
     features = features_of(study, comparison)
-    words = {"filter": "filter {}", "eval_seed": "eval seed {}", "evaluation": "{}"}
-    words |= {"shots": "{}-shot", "limit": "{} items", "seed": "seed {}", "decoding": "decoding {}"}
-    words |= {"input": "input {}", "quantization": "quantisation {}"}
-    return [
-        words.get(name, "{}").format(features[name]) for name in varying(study, features["task"])
-    ]
+    return [_word(name, features[name]) for name in varying(study, features["task"])]
+
+
+def name_side(study: Study, record: Record) -> str:
+    """An evaluation by its subject, and by what the study varies in evaluations of its task."""
+    task = record.settings.task
+    features = _varied(record, _varied_arguments(study)) | _chosen(record)
+    shown = [_word(name, features[name]) for name in varying(study, task) if name in features]
+    return ", ".join([record.subject, *shown])
+
+
+def _word(name: str, value: str) -> str:
+    """A value of a feature, with the feature's name where the value doesn't say it."""
+    return _WORDS.get(name, "{}").format(value)

@@ -147,6 +147,8 @@ def judge(study: Study, required: Sequence[Requirement]) -> list[tuple[bool, str
 
 def _judge(study: Study, requirement: Requirement) -> list[tuple[bool, str]]:
     rows = _find_rows(study, requirement.name)
+    if not rows:
+        return [(False, f"{requirement.text} is not met: no difference was measured.")]
     room = [(_room(row, requirement), row) for row in rows]
     missed = [row for left, row in room if left is None or left < 0]
     if missed:

@@ -41,6 +41,10 @@ _WORDS = {
 }
 _IN_POINTS = (1, 100)  # largest values of metrics whose differences are points
 _MOST_STATED = 12  # comparisons that get a sentence each
+_NO_INTERVAL = {
+    "too few items for an interval": "too few items for an interval or a test",
+    "descriptive": "no interval holds for this metric",
+}
 _COUNTED = {
     "improved": "improved",
     "improved, not above majority": "improved, not above the majority class",
@@ -55,9 +59,7 @@ def state_finding(comparison: Comparison, seeds: int | None = None) -> str:
     Args:
         seeds: with how many training seeds the recipe was scored; None: no adapter.
     """
-    row, clean = comparison.headline, comparison.without
-    if clean is not None and clean.delta is not None:
-        row = clean
+    row, clean = comparison.answer, comparison.without
     if nothing := _state_nothing_changed(comparison, row):
         return nothing
     if clean is not None and clean.delta is None and row.delta is not None:
@@ -99,10 +101,17 @@ def _numbers(row: Row, seeds: int | None) -> tuple[str, str, str, str]:
     metric, digits = row.metric, digits_of(row)
     before, after = amount(metric, row.base, digits), amount(metric, row.tuned, digits)
     change = f"{state_change(metric, change_of(row), digits)}{_state_ratio(row)}"
-    certainty = f"{state_interval(metric, row.low, row.high, digits)}, {_state_p(row)}"
+    certainty = f"{state_interval(metric, row.low, row.high, digits)}, {state_p(row)}"
+    if row.no_interval in _NO_INTERVAL:
+        certainty = _NO_INTERVAL[row.no_interval]
     if seeds is not None:
-        certainty += f", {'one training seed' if seeds == 1 else f'1 of {seeds} training seeds'}"
+        certainty += f", {state_seeds(seeds)}"
     return before, after, change, certainty
+
+
+def state_seeds(seeds: int) -> str:
+    """How many training runs one adapter's number speaks for."""
+    return "one training seed" if seeds == 1 else f"1 of {seeds} training seeds"
 
 
 def change_of(row: Row) -> float:
@@ -250,7 +259,7 @@ def state_interval(
     return f"95 % interval {interval(metric, low, high, digits)}"
 
 
-def _state_p(row: Row) -> str:
+def state_p(row: Row) -> str:
     """The p that decides; where interval and test disagree, which of them does."""
     p, name = (row.p, "p") if row.p_adjusted is None else (row.p_adjusted, "Holm-adjusted p")
     if p is None:

@@ -150,6 +150,9 @@ class SweepStudy(Frozen):
         description="from the best stretch to the last one; null: the last one is the best",
     )
     choice: ChoiceMade | None = Field(default=None, description="null: nothing was to be chosen")
+    written: dict[str, Any] | None = Field(
+        default=None, description="what its recipe and its options say; null: not known"
+    )
 
     @property
     def reference(self) -> Setting:
@@ -165,6 +168,15 @@ class SweepStudy(Frozen):
     def varied(self) -> list[str]:
         """The fields that vary, without the seeds."""
         return [name for axis in self.axes for name in axis]
+
+    def subjects(self) -> set[str]:
+        """The adapters of the reference, and of the setting that was chosen."""
+        chosen = self.choice.chosen if self.choice else None
+        return {
+            each.adapter
+            for each in self.points
+            if each.adapter and (each.is_reference or each.values == chosen)
+        }
 
     def failed(self) -> list[PointResult]:
         return [each for each in self.points if each.reason is not None]

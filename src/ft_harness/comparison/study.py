@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ft_harness.comparison.cases import CaseSummary, ConfusionPair
+from ft_harness.comparison.measurement import NoInterval
 from ft_harness.comparison.repeats import Repeats
 from ft_harness.comparison.settings import SweepStudy
 from ft_harness.comparison.untuned import Untuned
@@ -53,6 +54,11 @@ class Row(Frozen):
     )
     interval_method: str | None = None
     p_method: str | None = None
+    no_interval: NoInterval | None = Field(
+        default=None,
+        description="why there is neither interval nor p; null: there are both, or nothing was "
+        "compared",
+    )
     n_items: int | None = Field(default=None, description="items that base or tuned has; null: n")
     is_stated: bool = Field(
         default=False, description="another program's number as it stated it: nothing was tested"
@@ -104,11 +110,21 @@ class Comparison(Frozen):
         description="the headline without the items that also occur in the training split, exactly "
         "or nearly; null: there are none, or the adapter has no data report",
     )
+    others_without: list[Row] = Field(
+        default=[], description="the same of all other metrics that the samples hold scores of"
+    )
 
     @property
     def sentence(self) -> str:
         """The finding and its cautions."""
         return " ".join([self.finding, *self.cautions])
+
+    @property
+    def answer(self) -> Row:
+        """The row that is stated: the headline, of the items that the training did not see where
+        these have a difference."""
+        clean = self.without
+        return self.headline if clean is None or clean.delta is None else clean
 
     @property
     def headline(self) -> Row:
@@ -119,6 +135,10 @@ class Comparison(Frozen):
         primary += [row for row in measured if row.primary]
         deciding = [row for name in DECIDING_METRICS for row in measured if row.metric == name]
         return [*primary, *deciding, *measured][0]
+
+    def clean_rows(self) -> list[Row]:
+        """All metrics without the items that also occur in the training split."""
+        return [*([self.without] if self.without else []), *self.others_without]
 
 
 class FamilyOf(Frozen):
@@ -139,6 +159,9 @@ class AdapterRun(Frozen):
     earlier: list[list[HistoryEntry]] = Field(
         default=[],
         description="histories of the card's lineage, in its order; one made elsewhere is empty",
+    )
+    written: dict[str, Any] | None = Field(
+        default=None, description="what its recipe says, defaults left out; null: not known"
     )
 
 
@@ -173,11 +196,24 @@ class Study(Frozen):
     __hash__ = object.__hash__
     __eq__ = object.__eq__
 
+    def focus(self) -> Study:
+        """Of a sweep with adapters, the study of those that are read one by one: the reference's,
+        and those of the setting that was chosen. Else itself."""
+        if self.sweep is None or not self.sweep.trains:
+            return self
+        names = self.sweep.subjects()
+        changed = {
+            "comparisons": [each for each in self.comparisons if each.tuned.subject in names],
+            "adapters": [each for each in self.adapters if each.card.name in names],
+            "repeats": [each for each in self.repeats if names.issuperset(each.subjects)],
+        }
+        return self.model_copy(update=changed)
+
     def rows(self) -> list[Row]:
         """All rows, in the order of `rows.json`; those without overlapping items follow their
         comparison's."""
         return [
             row
             for comparison in self.comparisons
-            for row in [*comparison.rows, *([comparison.without] if comparison.without else [])]
+            for row in [*comparison.rows, *comparison.clean_rows()]
         ]

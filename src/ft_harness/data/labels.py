@@ -74,6 +74,12 @@ class LabelIndex:
             self._found[key] = self._find(raw, place)
         return self._found[key]
 
+    def find_known(self, values: Sequence[Any]) -> list[int] | None:
+        """As `find`, of values of one type; None if one was not met before."""
+        kind = type(values[0])
+        indices = {raw: self._found.get((kind, raw)) for raw in set(values)}
+        return None if None in indices.values() else [indices[raw] for raw in values]  # type: ignore[misc]
+
     def _find(self, raw: Any, place: str) -> int:
         shown = str(raw)
         if self._of_stated is not None and type(raw) is int:

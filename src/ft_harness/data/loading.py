@@ -9,17 +9,20 @@ and ignores the rest.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm import tqdm
 
 from ft_harness.data.arrow_file import ArrowFile, select_rows
-from ft_harness.data.docs import DocReader, RowLoss
+from ft_harness.data.docs import DocReader
 from ft_harness.data.files import SPLITS, Row, Rows, Split, is_data_file, read_file, split_files
 from ft_harness.data.label_files import read_label_files
 from ft_harness.data.options import DataOptions, merge_options
+from ft_harness.data.parts import RowLoss
 from ft_harness.data.sampling import Indices, Pool, sample_splits
 from ft_harness.errors import InputError, first_line
 from ft_harness.paths import BUNDLED, bundled_data_dir
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 LOADER_VERSION = 2  # raise it when the same source and options give other docs or splits
 __all__ = ["LOADER_VERSION", "DataOptions", "RowLoss", "load_splits", "row_losses"]
 _log = logging.getLogger(__name__)
+_FIELD = re.compile(r"\bdata\.([a-z_]+)")
 
 
 def load_splits(data: Mapping[str, Any], test_all: bool = False, **metadata: Any) -> DatasetDict:
@@ -49,6 +53,27 @@ def load_splits(data: Mapping[str, Any], test_all: bool = False, **metadata: Any
         InputError: no such source, options that exclude each other or can't apply, broken rows
             (file and line), missing columns, labels outside the choices, null fields, empty splits.
     """
+    try:
+        return _make_splits(data, test_all, metadata)
+    except InputError as error:
+        # lm-eval's own command hands over the model's arguments too, a recipe does not
+        if any(not name.startswith("data_") for name in metadata):
+            raise InputError(error.what, error.expected, _name_for_lm_eval(error.action)) from error
+        raise
+
+
+def _name_for_lm_eval(action: str) -> str:
+    """What to do, with the option that `lm_eval` takes for each field of the data section."""
+    named = [
+        name for name in dict.fromkeys(_FIELD.findall(action)) if name in DataOptions.model_fields
+    ]
+    options = " ".join(f"data_{name}=..." for name in named)
+    return f"{action} (lm_eval: --metadata {options})" if named else action
+
+
+def _make_splits(
+    data: Mapping[str, Any], test_all: bool, metadata: Mapping[str, Any]
+) -> DatasetDict:
     from datasets import DatasetDict
 
     options = merge_options(data, metadata)
@@ -89,16 +114,15 @@ def _gather(
 ) -> tuple[Dataset, dict[Split, Indices]]:
     """All docs of the source in one memory-mapped data set, and the row numbers of each split."""
     from datasets import Dataset
-    from tqdm import tqdm
 
     spans: dict[Split, Indices] = {}
     with ArrowFile() as file:
         for split, rows in source.items():
             start = len(file)
-            for _, doc in tqdm(
-                reader.read(rows), desc=f"Reading {rows.where}", unit=" rows", delay=2
-            ):
-                file.append(doc)
+            with tqdm(desc=f"Reading {rows.where}", unit=" rows", delay=2) as progress:
+                for docs in reader.read(rows):
+                    file.extend(docs)
+                    progress.update(docs.number)
             spans[split] = np.arange(start, len(file))
         return (file.dataset() if len(file) else Dataset.from_dict({})), spans
 

@@ -48,7 +48,7 @@ def read_value(value: Any, place: str, name: str) -> Any:
     """
     kind = type(value)
     if kind is str:
-        if not value.isascii() and _HALF.search(value):
+        if not value.isascii() and has_half_character(value):
             raise InputError(
                 f"{place}: the field {name} holds half a character (a lone surrogate)",
                 "whole Unicode characters",
@@ -71,6 +71,11 @@ def read_value(value: Any, place: str, name: str) -> Any:
     if isinstance(value, Decimal):
         return None if value.is_nan() else str(value)
     return str(value) if isinstance(value, _DATES) else value
+
+
+def has_half_character(text: str) -> bool:
+    """Whether a surrogate is alone in it, which no encoding can write."""
+    return _HALF.search(text) is not None
 
 
 def _decoded(value: bytes, place: str, name: str) -> str:

@@ -12,7 +12,12 @@ from ft_harness.evaluation.jobs import (
     read_finished,
     request_hash,
 )
-from ft_harness.evaluation.outcomes import make_scores, plain_scores
+from ft_harness.evaluation.outcomes import (
+    failed_score,
+    failing_alone,
+    make_scores,
+    plain_scores,
+)
 from ft_harness.evaluation.runner import check_complete, evaluate, score_once, write_evaluation
 from ft_harness.records import item_hash
 
@@ -24,6 +29,8 @@ __all__ = [
     "chosen_docs",
     "evaluate",
     "evaluation_folder",
+    "failed_score",
+    "failing_alone",
     "fingerprint",
     "finished",
     "item_hash",

@@ -10,6 +10,7 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
+import torch
 from lm_eval.config.evaluate_config import EvaluatorConfig
 from lm_eval.utils import setup_logging, simple_parse_args_string
 
@@ -18,6 +19,7 @@ from ft_harness.errors import (
     FtHarnessError,
     InputError,
     PolicyError,
+    ResourceError,
     first_line,
     raise_problems,
     suggest,
@@ -140,6 +142,15 @@ def _problems(settings: Mapping[str, Any]) -> list[FtHarnessError]:
                 f"{_CODE}: code of a model or data set would run",
                 "models and data sets without code of their own; no flag allows it",
                 "leave it out, or use lm_eval itself at your own risk",
+            )
+        )
+    device = str(settings.get("device") or "")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        problems.append(
+            ResourceError(
+                f"--device {device}: there is no such GPU, or its driver is too old",
+                "a device of this machine",
+                "use --device cpu, or a build of PyTorch for the driver",
             )
         )
     if settings.get("output_path"):

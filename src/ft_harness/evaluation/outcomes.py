@@ -2,18 +2,59 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+from lm_eval.api.task import ConfigurableTask
 from numpy.typing import NDArray
 
+from ft_harness.errors import FtHarnessError, first_line
 from ft_harness.evaluation.jobs import Job, ModelState
 from ft_harness.metrics import describe, find_metric
 from ft_harness.records import Sample, Score, item_hash
 from ft_harness.stats import score_interval
+
+
+class FailedScore:
+    """In place of a metric's value for a doc: why there is none."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+@contextmanager
+def failing_alone(task: ConfigurableTask) -> Iterator[None]:
+    """Within it a metric that raises, or gives NaN or a text, fails its doc and not the evaluation.
+
+    lm-eval's aggregates, which nobody reads, are not made: they would fail there.
+    """
+    score, aggregates = task.process_results, dict.fromkeys(task.higher_is_better(), _no_aggregate)
+
+    def process_results(doc: dict[str, Any], results: list[Any]) -> dict[str, Any]:
+        try:
+            scores = dict(score(doc, results))
+            plain_scores(scores)
+        except (FtHarnessError, MemoryError):
+            raise
+        except Exception as error:  # whatever a task's own function raises
+            reason = f"the task's metric failed ({type(error).__name__}: {first_line(error)})"
+            return dict.fromkeys(aggregates, FailedScore(reason))
+        return scores
+
+    task.process_results, task.aggregation = process_results, lambda: aggregates
+    try:
+        yield
+    finally:
+        del task.process_results, task.aggregation  # those of its class again
+
+
+def _no_aggregate(items: Sequence[Any]) -> float:
+    return 0.0
 
 
 def make_sample(
@@ -26,6 +67,7 @@ def make_sample(
     prompt = "" if rolling else item["arguments"][0][0]  # a running text follows upon nothing
     failed = _failure(item)
     given = [] if failed else item["filtered_resps"]
+    failed = failed or failed_score({metric: item[metric] for metric in item["metrics"]})
     responses = [_response(response) for response in given]
     prediction, target = _answers(job.task.OUTPUT_TYPE, item, responses)
     scores = plain_scores({metric: None if failed else item[metric] for metric in item["metrics"]})
@@ -63,6 +105,12 @@ def _failure(item: Mapping[str, Any]) -> str | None:
     return next(
         (reason for response in given if (reason := getattr(response, "failed", None))), None
     )
+
+
+def failed_score(scores: Mapping[str, Any]) -> str | None:
+    """Why a doc has no scores though it has responses; None: it has."""
+    failed = (value for value in scores.values() if isinstance(value, FailedScore))
+    return next((value.reason for value in failed), None)
 
 
 def _noted(responses: Sequence[Any], name: str) -> list[Any] | None:
@@ -105,14 +153,27 @@ def _answers(
 
 
 def plain_scores(scores: Mapping[str, Any]) -> dict[str, float | list[float] | None]:
-    """A task's scores of one doc as JSON knows them."""
+    """A task's scores of one doc as JSON knows them.
+
+    Raises:
+        ValueError, TypeError: one is NaN, infinite or no number.
+    """
     return {metric: _plain(value) for metric, value in scores.items()}
 
 
 def _plain(value: Any) -> float | list[float] | None:
     if value is None:
         return None
-    return [float(part) for part in value] if isinstance(value, list | tuple) else float(value)
+    return [_number(part) for part in value] if isinstance(value, list | tuple) else _number(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, str):
+        raise TypeError(f"{value[:80]!r} is no number")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"it gives {number}")
+    return number
 
 
 def metric_values(samples: Sequence[Sample], metric: str) -> list[float | list[float]]:

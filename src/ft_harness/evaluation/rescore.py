@@ -16,6 +16,8 @@ from ft_harness.evaluation import (
     Job,
     ModelState,
     evaluation_folder,
+    failed_score,
+    failing_alone,
     make_scores,
     plain_scores,
     read_finished,
@@ -26,7 +28,7 @@ from ft_harness.evaluation.backends import GeneratedText, ScoredAnswer, ScoredTe
 from ft_harness.evaluation.jobs import primary_of_task
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.lm_eval_private import compiled_templates
-from ft_harness.records import Evaluation, Record, Sample
+from ft_harness.records import Evaluation, Record, Sample, read_evaluation
 from ft_harness.records.provenance import package_versions
 from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.loading import load_task_over
@@ -100,12 +102,13 @@ def _score_again(evaluation: Evaluation, definition: Definition) -> Evaluation:
             "eval_id": folder.name,
             "settings": job.settings,
             "scores": make_scores(state, job, scored),
+            "status": "partial" if any(sample.failed for sample in scored) else "complete",
             "rescored_from": record.eval_id,
             "primary_metric": primary_of_task(task),
         }
     )
     write_evaluation(folder, new, scored)
-    return Evaluation(folder=folder, record=new)
+    return read_evaluation(folder)
 
 
 def _score(task: ConfigurableTask, sample: Sample, record: Record) -> Sample:
@@ -117,10 +120,14 @@ def _score(task: ConfigurableTask, sample: Sample, record: Record) -> Sample:
             "a task that asks the same and differs in its metrics only",
             "score the model on it with ft-harness eval, which reuses the responses it has",
         )
-    if sample.failed:
+    if sample.failed and not sample.responses:
         return sample.model_copy(update={"scores": dict.fromkeys(task.higher_is_better())})
-    scores = plain_scores(task.process_results(sample.doc, _responses(task, sample)))
-    return sample.model_copy(update={"scores": scores, "invalid": scores.get("invalid") == 1.0})
+    with failing_alone(task):
+        found = task.process_results(sample.doc, _responses(task, sample))
+    failed = failed_score(found)
+    scores = dict.fromkeys(found) if failed else plain_scores(found)
+    invalid = scores.get("invalid") == 1.0
+    return sample.model_copy(update={"scores": scores, "invalid": invalid, "failed": failed})
 
 
 def _responses(task: ConfigurableTask, sample: Sample) -> list[Any]:

@@ -24,7 +24,12 @@ from ft_harness.evaluation.jobs import (
     finished,
     write_record,
 )
-from ft_harness.evaluation.outcomes import make_sample, make_scores, metric_values
+from ft_harness.evaluation.outcomes import (
+    failing_alone,
+    make_sample,
+    make_scores,
+    metric_values,
+)
 from ft_harness.evaluation.writing import keep_generations
 from ft_harness.metrics import find_metric
 from ft_harness.models.base_model import BaseModel
@@ -60,12 +65,12 @@ def evaluate(state: ModelState, jobs: Sequence[Job], results: Path) -> list[Eval
 
     Responses are kept as they come, in `responses-<state>.jsonl` next to the evaluations, so that a
     killed evaluation goes on where it was, and other metrics of the same task need no model. Where
-    memory was not enough for an item, the evaluation is partial; the next call tries again what
-    failed.
+    memory was not enough for an item, or its metric failed, the evaluation is partial; the next
+    call tries again what failed.
 
     Raises:
         NonFiniteError: the model gives NaN; nothing is written for that job.
-        InputError: a task's metric failed.
+        InputError: lm-eval gave other samples than it was asked for.
         ResourceError: memory was enough for no item.
     """
     done: list[Evaluation] = []
@@ -116,7 +121,7 @@ def _run_lm_eval(lm: Any, job: Job) -> list[dict[str, Any]]:
     job.task.set_config(key="num_fewshot", value=job.settings.num_fewshot)
     if job.shots:
         job.shots.install(job.task, job.settings.seed or 0)
-    with compiled_templates(), _decoding_as_asked(job):
+    with compiled_templates(), _decoding_as_asked(job), failing_alone(job.task):
         outcome = lm_eval.evaluate(
             lm=lm,
             task_dict={"tasks": {name: job.task}},
@@ -141,12 +146,18 @@ def check_complete(evaluations: Sequence[Evaluation]) -> None:
     if not partial:
         return
     failed = {
-        each.folder: [sample.failed for sample in each.samples() if sample.failed]
-        for each in partial
+        each.folder: [sample for sample in each.samples() if sample.failed] for each in partial
     }
-    first, reasons = next(iter(failed.items()))
+    first, samples = next(iter(failed.items()))
+    what = f"{sum(map(len, failed.values()))} items have no score, first in {first}"
+    if samples[0].responses:
+        raise IncompleteError(
+            f"{what}, doc {samples[0].doc_id}: {samples[0].failed}",
+            "a number or null for every item; what was scored is saved and marked as partial",
+            "fix the task's metric, then run the same command again: the responses are kept",
+        )
     raise IncompleteError(
-        f"{sum(map(len, failed.values()))} items have no score, first in {first}: {reasons[0]}",
+        f"{what}: {samples[0].failed}",
         "memory for each item alone; what was scored is saved and marked as partial",
         "free memory as said above, then run the same command again: only what failed is computed",
     )
@@ -222,7 +233,7 @@ def _make_samples(job: Job, raw: Sequence[Mapping[str, Any]], truncated: set[str
         raw, key=lambda item: item["doc_id"]
     )  # several processes hand them in one after the other
     samples = [make_sample(job, item, truncated, occurrences) for item in ordered]
-    if all(sample.failed for sample in samples):
+    if all(sample.failed and not sample.responses for sample in samples):
         raise ResourceError(
             f"{job.eval_id}: no item could be scored, {samples[0].failed}",
             "memory for an item alone",

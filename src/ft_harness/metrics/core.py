@@ -16,7 +16,11 @@ Scores = dict[
 ]  # metric -> what one doc gives it; None if it can't be scored
 Sums = NDArray[np.float64]  # [..., K]: summed statistics, K per metric
 Values = NDArray[np.float64]  # [...]
-_ALIKE = 0.05  # of the scale: scores that differ by less are nearly the same
+ALIKE = 0.05  # of the scale: scores that differ by less are nearly the same
+# Standard deviations from the mean to an item that the test set lacks: of one side's scores; of
+# each side's, where two are compared; of the changes, where most items change.
+_REACH, _PAIRED_REACH, _CHANGE_REACH = 4.0, 2.0, 1.75
+_CHANGING = 0.2  # of a side's standard deviation: half of the items change by more or less
 
 
 @dataclass(frozen=True)
@@ -43,24 +47,26 @@ class Metric:
     digits: int = 1
     binary: bool = False
     version: int = 1
-    edges_of: Callable[[Sums, float], Sums] | None = None
+    edges_of: Callable[[Sequence[Sums]], list[Sums]] | None = None
     weight: int | None = None
     descriptive: bool = False
 
-    def edges(self, statistics: Sums, reach: float) -> Sums:
-        """An unseen item's statistics at the two ends of what is possible, [G, 2, K]: for each of G
-        kinds of items (such as gold labels); one kind where items differ by degree.
+    def edges(self, sides: Sequence[Sums]) -> list[Sums]:
+        """An unseen item's statistics at the two ends of what is possible, for each side [G, 2, K]:
+        for each of G kinds of items (such as gold labels); one kind where items differ by degree.
 
         The ends of a mean are 0 and `scale`; where fewer than half of the items have nearly the
-        same score, `reach` standard deviations from the mean, if that is less.
+        same score, as far from the mean as `reaches` says, if that is less.
         """
         if self.edges_of is not None:
-            return self.edges_of(statistics, reach)
-        scores = statistics[:, 0]
-        if np.median(np.abs(scores - np.median(scores))) < _ALIKE * self.scale:
-            return np.array([[[0.0], [self.scale]]])
-        ends: Sums = scores.mean() + reach * scores.std() * np.array([[[-1.0], [1.0]]])
-        return ends.clip(0.0, self.scale)
+            return self.edges_of(sides)
+        scores = [side[:, 0] for side in sides]
+        return [
+            np.array([[[0.0], [self.scale]]])
+            if usual_distance(side) < ALIKE * self.scale
+            else (side.mean() + reach * np.array([[[-1.0], [1.0]]])).clip(0.0, self.scale)
+            for side, reach in zip(scores, reaches(scores), strict=True)
+        ]
 
     def value(self, statistics: Sequence[float | Statistics | None]) -> float | None:
         """The metric over the items that have statistics; None for no such item or where it is
@@ -78,6 +84,29 @@ class Metric:
             return None
         value = float(self.aggregate(sums, n))
         return value if math.isfinite(value) else None
+
+
+def usual_distance(scores: Values) -> Values:
+    """Median distance from the median of scores [n, ...], over items."""
+    distance: Values = np.median(np.abs(scores - np.median(scores, axis=0)), axis=0)
+    return distance
+
+
+def reaches(sides: Sequence[Values]) -> list[Values]:
+    """How far from the mean of scores [n, ...] that of an item may lie that the test set lacks, for
+    each side.
+
+    Four standard deviations of one side; of two sides two each, which allows a change of four.
+    Where most items change, a change as large would be out of line: there one and three quarters
+    standard deviations of the changes, if that is less.
+    """
+    spreads = [side.std(axis=0) for side in sides]
+    if len(sides) == 1:
+        return [_REACH * spreads[0]]
+    changes = sides[1] - sides[0]
+    is_usual = usual_distance(changes) >= _CHANGING * np.maximum(*spreads)
+    most = np.where(is_usual, _CHANGE_REACH * changes.std(axis=0), np.inf)
+    return [np.minimum(_PAIRED_REACH * spread, most) for spread in spreads]
 
 
 def add_up(rows: Sums) -> Sums:

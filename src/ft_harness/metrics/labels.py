@@ -105,9 +105,13 @@ def _ece(sums: Sums, n: int) -> Values:
     return gaps / n
 
 
-def _edges(statistics: Sums, reach: float) -> Sums:
+def _edges(sides: Sequence[Sums]) -> list[Sums]:
     """For each gold label that occurs and each other one: given the right label, or the other,
-    [G, 2, 3 x classes]."""
+    for each side [G, 2, 3 x classes]."""
+    return [_label_pairs(side) for side in sides]
+
+
+def _label_pairs(statistics: Sums) -> Sums:
     counts = _by_class(statistics.sum(axis=0))
     occurring = np.flatnonzero(counts[:, 0] + counts[:, 2])
     golds, others = (grid.ravel() for grid in np.meshgrid(occurring, occurring, indexing="ij"))
@@ -121,14 +125,14 @@ def _edges(statistics: Sums, reach: float) -> Sums:
     return edges.reshape(len(golds), 2, statistics.shape[1])
 
 
-def label_edges(statistics: Sums, reach: float) -> Sums:
+def label_edges(sides: Sequence[Sums]) -> list[Sums]:
     """An item of the label, found or missed, and one of another label, taken for it or not."""
-    return np.array([[[1.0, 0, 0], [0, 0, 1]], [[0.0, 0, 0], [0, 1, 0]]])
+    return [np.array([[[1.0, 0, 0], [0, 0, 1]], [[0.0, 0, 0], [0, 1, 0]]]) for _ in sides]
 
 
-def _micro_edges(statistics: Sums, reach: float) -> Sums:
+def _micro_edges(sides: Sequence[Sums]) -> list[Sums]:
     """An item that is right or wrong."""
-    return np.array([[[1.0, 0, 0], [0, 1, 1]]])
+    return [np.array([[[1.0, 0, 0], [0, 1, 1]]]) for _ in sides]
 
 
 PER_LABEL: dict[str, Callable[[Sums, int], Values]] = {

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ft_harness.metrics.characters import UNSPACED
-from ft_harness.metrics.core import Metric, Statistics, Sums, Values
+from ft_harness.metrics.core import ALIKE, Metric, Statistics, Sums, Values, reaches, usual_distance
 
 ORDER = 4  # longest n-gram of BLEU, words
 CHARACTER_ORDER = 6  # longest n-gram of chrF
@@ -119,21 +119,48 @@ def chrf_value(sums: Sums, n: int) -> Values:
     return np.where(precision + recall > 0, score, 0.0)
 
 
-def _bleu_edges(statistics: Sums, reach: float) -> Sums:
-    """An item of average length without a matching word, and the reference itself, [1, 2, K]."""
-    nothing, all_right = statistics.mean(axis=0), statistics.mean(axis=0)
-    nothing[2 : 2 + ORDER] = 0.0
-    length = all_right[0] = all_right[1]
-    all_right[2 : 2 + ORDER] = all_right[2 + ORDER :] = np.maximum(0.0, length - np.arange(ORDER))
-    return np.array([[nothing, all_right]])
+def _bleu_edges(sides: Sequence[Sums]) -> list[Sums]:
+    """An item of average length with few matches, and one of the reference's length with many, for
+    each side [1, 2, K]; see `_matched`."""
+    matched = _matched(
+        [side[:, 2 : 2 + ORDER] / np.maximum(1, side[:, 2 + ORDER :]) for side in sides]
+    )
+    edges = []
+    for side, (fewest, most) in zip(sides, matched, strict=True):
+        low, high = side.mean(axis=0), side.mean(axis=0)
+        low[2 : 2 + ORDER] = fewest * low[2 + ORDER :]
+        length = high[0] = high[1]
+        high[2 + ORDER :] = np.maximum(0.0, length - np.arange(ORDER))
+        high[2 : 2 + ORDER] = most * high[2 + ORDER :]
+        edges.append(np.array([[low, high]]))
+    return edges
 
 
-def _chrf_edges(statistics: Sums, reach: float) -> Sums:
+def _chrf_edges(sides: Sequence[Sums]) -> list[Sums]:
     """As `_bleu_edges`."""
-    nothing = statistics.mean(axis=0).reshape(CHARACTER_ORDER, 3)
-    all_right = np.repeat(nothing[:, 1:2], 3, axis=1)
-    nothing[:, 2] = 0.0
-    return np.array([[nothing.ravel(), all_right.ravel()]])
+    counts = [side.reshape(-1, CHARACTER_ORDER, 3) for side in sides]
+    matched = _matched([side[..., 2] / np.maximum(1, side[..., 1]) for side in counts])
+    edges = []
+    for side, (fewest, most) in zip(counts, matched, strict=True):
+        low = side.mean(axis=0)
+        high = np.repeat(low[:, 1:2], 3, axis=1)
+        low[:, 2], high[:, 2] = fewest * low[:, 1], most * high[:, 1]
+        edges.append(np.array([[low.ravel(), high.ravel()]]))
+    return edges
+
+
+def _matched(sides: list[Values]) -> list[tuple[Values, Values]]:
+    """(the smallest, the largest) share of n-grams that match in an item that the test set lacks,
+    [orders] for each side, from the shares of its items [n, orders]: none and all; where fewer than
+    half of the items have nearly the same share, as far from the mean as `reaches` says, if that is
+    less. Shorter n-grams match at least as often as longer ones."""
+    found = []
+    for side, reach in zip(sides, reaches(sides), strict=True):
+        reach = np.where(usual_distance(side) < ALIKE, 1.0, reach)
+        fewest, most = (side.mean(axis=0) + step * reach for step in (-1, 1))
+        most = np.maximum.accumulate(most[::-1])[::-1]
+        found.append((fewest.clip(0.0, 1.0), most.clip(0.0, 1.0)))
+    return found
 
 
 def describe(name: str, language: str | None, references: int | None = 1) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ft_harness.errors import NonFiniteError
-from ft_harness.metrics.core import Metric, Scores, Statistics, Sums, Values, ratio
+from ft_harness.metrics.core import Metric, Scores, Statistics, Sums, Values, ratio, reaches
 
 
 def _perplexity(sums: Sums, n: int) -> Values:
@@ -31,13 +31,15 @@ def _item_mean(sums: Sums, n: int) -> Values:
     return np.where(sums[..., 1] > 0, np.nan, sums[..., 0] / n)
 
 
-def _edges(statistics: Sums, reach: float) -> Sums:
-    """A text of average length whose loss a unit is `reach` standard deviations below or above the
-    average, [1, 2, 2]: a loss has no upper end."""
-    losses, length = -statistics[:, 0] / statistics[:, 1], float(statistics[:, 1].mean())
-    mean = float(-statistics[:, 0].sum() / statistics[:, 1].sum())
-    low, high = max(0.0, mean - reach * losses.std()), mean + reach * losses.std()
-    return np.array([[[-low * length, length], [-high * length, length]]])
+def _edges(sides: Sequence[Sums]) -> list[Sums]:
+    """A text of average length whose loss a unit lies as far from the average as `reaches` says,
+    for each side [1, 2, 2]: a loss has no upper end."""
+    found, every = [], [-side[:, 0] / side[:, 1] for side in sides]
+    for side, reach in zip(sides, reaches(every), strict=True):
+        length, mean = side[:, 1].mean(), -side[:, 0].sum() / side[:, 1].sum()
+        losses = max(0.0, mean - reach), mean + reach
+        found.append(np.array([[[-loss * length, length] for loss in losses]]))
+    return found
 
 
 def per_unit(name: str) -> Metric:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ft_harness.errors import InputError, NonFiniteError
 from ft_harness.metrics import perplexity
-from ft_harness.metrics.core import Metric, Scores, Sums, mean
+from ft_harness.metrics.core import Metric, Scores, Sums, mean, reaches
 
 PREFERENCE, MARGIN, LIKELIHOOD = "preference_acc", "preference_margin", "chosen_byte_ppl"
 REWARD = "implicit_reward_acc"  # made of the margins of base and tuned; no model has it alone
@@ -18,11 +18,13 @@ LONGER = "longer_wins"  # no score of a model, but of the data
 _CHANCE = 0.5
 
 
-def _margin_edges(statistics: Sums, reach: float) -> Sums:
-    """`reach` standard deviations below and above the mean: a margin has no end."""
-    scores = statistics[:, 0]
-    ends: Sums = scores.mean() + reach * scores.std() * np.array([[[-1.0], [1.0]]])
-    return ends
+def _margin_edges(sides: Sequence[Sums]) -> list[Sums]:
+    """As far below and above the mean as `reaches` says: a margin has no end."""
+    scores = [side[:, 0] for side in sides]
+    return [
+        side.mean() + reach * np.array([[[-1.0], [1.0]]])
+        for side, reach in zip(scores, reaches(scores), strict=True)
+    ]
 
 
 METRICS = [

@@ -5,13 +5,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -22,15 +20,15 @@ from transformers import (
 from ft_harness import processes
 from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, first_line, raise_problems
 from ft_harness.models import folder as model_files
-from ft_harness.models import heads, quantization
+from ft_harness.models import heads, hub, quantization
 from ft_harness.models.forward_pass import check_causal
 from ft_harness.models.heads import Head, HeadPlan
 from ft_harness.models.number_formats import SIXTEEN_BITS, sixteen_bits, stored_dtype
+from ft_harness.models.tied import tied_apart, tied_in_files
 from ft_harness.paths import BUNDLED, bundled_model_dir
 from ft_harness.recipe import ModelSection
 from ft_harness.records import ModelInfo
 from ft_harness.storage import sha256_once, sha256_text
-from ft_harness.storage.safetensors_file import read_header
 
 _NUMBERED_BEHIND_PADDING = {
     "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "xmod",
@@ -103,9 +101,12 @@ def problems(
         if not head and load_config(section).is_encoder_decoder:
             what = f"{section.pretrained}: an encoder-decoder"
             return [InputError(what, "a causal language model", "score it with --model hf")]
+        held = folder if folder.is_dir() else hub.held(section)
+        if held not in (None, folder) and (found := model_files.problems(held)):
+            return found
         empty = empty_model(section, head=head)
         found = [*quantization.problems(section, empty, here=here)]
-        return found or (_misfits(section, folder, head=head) if folder.is_dir() else [])
+        return found or (_misfits(section, held, head=head) if held else [])
     except InputError as error:
         return [error]
 
@@ -127,35 +128,9 @@ def _misfits(section: ModelSection, folder: Path, *, head: bool) -> list[FtHarne
         raise _unloadable(section, error) from error
     finally:
         logging.disable(logging.NOTSET)
-    return heads.misfits(section.pretrained, model, report, head=head) or _tied_in_files(
+    return heads.misfits(section.pretrained, model, report, head=head) or tied_in_files(
         section.pretrained, model, model_files.weight_files(folder)
     )
-
-
-def _tied_in_files(name: str, model: Any, files: Sequence[Path]) -> list[FtHarnessError]:
-    """Two tensors that the files hold with different values though the configuration ties them:
-    programs differ in which one they use."""
-    held = {key: path for path in files for key in read_header(path)}
-    for left, right in (getattr(model, "all_tied_weights_keys", None) or {}).items():
-        if left in held and right in held and not _equal(held, left, right):
-            return [_tied_apart(name, left, right)]
-    return []
-
-
-def _tied_apart(name: str, left: str, right: str) -> InputError:
-    return InputError(
-        f"{name}: {left} and {right} differ, and config.json says that they are tied",
-        "one tensor for both, or a configuration that doesn't tie them",
-        'if the model has a head of its own, put "tie_word_embeddings": false into config.json',
-    )
-
-
-def _equal(held: Mapping[str, Path], left: str, right: str) -> bool:
-    tensors = []
-    for key in (left, right):
-        with safe_open(held[key], framework="pt") as file:
-            tensors.append(file.get_tensor(key))
-    return torch.equal(*tensors)
 
 
 def identity(folder: str, commit: str | None) -> str:
@@ -242,6 +217,8 @@ def _load_model(
     section: ModelSection, plan: HeadPlan | None, tokenizer: Any
 ) -> tuple[Any, Head | None]:
     folder, head = model_folder(section.pretrained), None
+    if not Path(folder).is_dir() and (fetched := hub.fetch(section)) is not None:
+        raise_problems(model_files.problems(fetched))
     options = {
         "dtype": fitting_dtype(section),
         **quantization.options(section),
@@ -293,7 +270,7 @@ def loaded_problems(section: ModelSection, model: Any) -> list[FtHarnessError]:
     tied = getattr(model.config, "tie_word_embeddings", False) and model._tied_weights_keys
     reading, writing = model.get_input_embeddings(), model.get_output_embeddings()
     if tied and writing is not None and not torch.equal(reading.weight, writing.weight):
-        return [_tied_apart(name, "the embedding", "the output head")]
+        return [tied_apart(name, "the embedding", "the output head")]
     return []
 
 

@@ -13,7 +13,7 @@ from ft_harness.errors import FtHarnessError, InputError, PolicyError
 from ft_harness.storage.safetensors_file import read_header
 from ft_harness.storage.strict_files import read_json
 
-_INDEX = "model.safetensors.index.json"
+INDEX = "model.safetensors.index.json"
 # a layer has a tensor of its own, except where a few layers are used again and again
 _FEWEST_LAYERS = 200
 _COUNTS_LAYERS = re.compile(r"layers?$|blocks?$|depths?$|experts$|groups$")
@@ -99,11 +99,20 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         InputError: the index is damaged.
     """
-    index = folder / _INDEX
+    index = folder / INDEX
     if (folder / "model.safetensors").is_file() or not index.is_file():
         return sorted(folder.glob("model.safetensors")) or sorted(folder.glob("*.safetensors"))
-    names = read_json(index).get("weight_map")
-    return [folder / name for name in sorted(set(names.values()))] if names else []
+    return [folder / name for name in shard_names(folder)]
+
+
+def shard_names(folder: Path) -> list[str]:
+    """The files that the index of a model in several files names; empty where there is none.
+
+    Raises:
+        InputError: the index is damaged.
+    """
+    names = read_json(folder / INDEX).get("weight_map") if (folder / INDEX).is_file() else None
+    return sorted({str(name) for name in names.values()}) if isinstance(names, dict) else []
 
 
 def _headers(folder: Path) -> list[FtHarnessError]:
@@ -171,13 +180,13 @@ def _own_code(folder: Path) -> list[FtHarnessError]:
 
 def _index(folder: Path) -> list[FtHarnessError]:
     """The index of a model in several files: plain names of files in the folder."""
-    if not (folder / _INDEX).is_file():
+    if not (folder / INDEX).is_file():
         return []
-    names = read_json(folder / _INDEX).get("weight_map")
+    names = read_json(folder / INDEX).get("weight_map")
     if not isinstance(names, dict):
         return [
             InputError(
-                f"{folder / _INDEX}: no weight_map", "file names by tensor", "fetch the model again"
+                f"{folder / INDEX}: no weight_map", "file names by tensor", "fetch the model again"
             )
         ]
     files = sorted(set(map(str, names.values())))
@@ -185,14 +194,14 @@ def _index(folder: Path) -> list[FtHarnessError]:
     if outside:
         return [
             PolicyError(
-                f"{folder / _INDEX}: weight_map leads to {outside[0][:80]}",
+                f"{folder / INDEX}: weight_map leads to {outside[0][:80]}",
                 "names of files in the folder",
                 "fetch the model again from a place you trust",
             )
         ]
     return [
         InputError(
-            f"{folder / name}: no such file, named in {_INDEX}",
+            f"{folder / name}: no such file, named in {INDEX}",
             "all of the model's files",
             "fetch it again",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -9,8 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from ft_harness import storage
+from ft_harness.comparison.amounts import size
 from ft_harness.data.files import Split
-from ft_harness.errors import FtHarnessError, InputError, ProblemsError, raise_problems
+from ft_harness.errors import (
+    FtHarnessError,
+    InputError,
+    ProblemsError,
+    ResourceError,
+    raise_problems,
+)
 from ft_harness.models.adapters import CARD_FILE, AdapterFolder, read_card
 from ft_harness.models.base_model import BaseModel
 from ft_harness.paths import adapters_dir
@@ -31,7 +39,13 @@ from ft_harness.records import Evaluation
 from ft_harness.storage import canonical_json
 from ft_harness.sweep import SEEDS, Grid, Point
 from ft_harness.sweep.outcomes import Outcome
-from ft_harness.training import TrainingPlan, TrainingSet, check_unfinished
+from ft_harness.training import (
+    TrainingPlan,
+    TrainingSet,
+    check_unfinished,
+    finished_card,
+    make_forecast,
+)
 
 _MARK = 8  # characters of a fingerprint in a folder's name
 
@@ -43,7 +57,7 @@ class Sweep:
     Attributes:
         source: the recipe's file.
         out: the working folder with `adapters/` and `results/`.
-        command: what makes the report again.
+        command: the command as it was given, which continues it.
     """
 
     grid: Grid
@@ -55,6 +69,16 @@ class Sweep:
     @property
     def trains(self) -> bool:
         return self.grid.section.trains
+
+    def written(self) -> dict[str, Any]:
+        """What its recipe says, with what the command line varied."""
+        section = self.grid.section.model_dump(mode="json", exclude_unset=True)
+        return self.grid.recipe.written() | {"sweep": section}
+
+    def repeating_command(self) -> str:
+        """What runs that recipe again, from a working folder that holds it."""
+        trust = ["--trust-task-code"] if self.trust_task_code else []
+        return shlex.join(["ft-harness", "sweep", f"adapters/{self.grid.name}", *trust])
 
 
 def setting_of(recipe: Recipe) -> dict[str, Any]:
@@ -100,16 +124,15 @@ class Bench:
         Raises:
             FtHarnessError: the fault, or a `ProblemsError` with all of them, each once.
         """
-        faults: dict[str, FtHarnessError] = {}
+        found: dict[str, list[tuple[str, FtHarnessError]]] = {}
         for point in points:
+            start = point.recipe if point.follows else self._scored(point)
             try:
-                start = point.recipe if point.follows else self._scored(point)
                 self.checked[point.name] = self._check(experiment_of(self.sweep, point, start))
-            except ProblemsError as error:
-                faults |= {each.what: each for each in error.problems}
             except FtHarnessError as error:
-                faults[error.what] = error
-        raise_problems(list(faults.values()))
+                for each in error.problems if isinstance(error, ProblemsError) else [error]:
+                    found.setdefault(each.what, []).append((point.name, each))
+        raise_problems([_name_points(each, len(points)) for each in found.values()])
 
     def run(self, point: Point) -> Outcome:
         """Train and score one point, or find it done.
@@ -133,6 +156,8 @@ class Bench:
         making = replace(stage, experiment=experiment_of(self.sweep, point, made_by))
         plan = self.plan(making)
         making = replace(making, experiment=self._settle(making.experiment, plan))
+        if finished_card(plan, making.experiment.folder) is None:
+            _check_room(plan)
         evaluations = score_base(stage, self._tell)
         train_stage(making, plan, self._tell)
         folder = self.folders[point.adapter] = making.experiment.folder
@@ -217,6 +242,33 @@ class Bench:
         if line not in self._said:
             self._said.add(line)
             self.say(line)
+
+
+def _name_points(found: Sequence[tuple[str, FtHarnessError]], total: int) -> FtHarnessError:
+    """The fault with the points that have it, unless all of them do."""
+    first, error = found[0]
+    if len(found) == total:
+        return error
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return type(error)(f"{first}{more}: {error.what}", error.expected, error.action)
+
+
+def _check_room(plan: TrainingPlan) -> None:
+    """A machine that runs out of memory ends the process, and with it all other points; a GPU that
+    does raises an error of this point alone.
+
+    Raises:
+        ResourceError: the forecast is that it doesn't fit.
+    """
+    forecast = make_forecast(plan)
+    memory = forecast.memory
+    if forecast.device == "cpu" and memory is not None and not memory.fits:
+        raise ResourceError(
+            f"not tried: peak memory of about {size(memory.total)} is foreseen, and "
+            f"{size(memory.room)} are there",
+            "a point that fits",
+            "see --dry-run, or train it alone with ft-harness train",
+        )
 
 
 def _names(name: str, fingerprint: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from ft_harness import storage
 from ft_harness.comparison.amounts import counted, epochs, tokens
 from ft_harness.data.files import Split
 from ft_harness.errors import ConfigError, FtHarnessError, Notice, ProblemsError, raise_problems
@@ -16,6 +17,7 @@ from ft_harness.models.base_model import load_context, load_tokenizer
 from ft_harness.models.encoding import Encoder
 from ft_harness.models.heads import HeadPlan, plan_head
 from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.paths import reports_dir, results_dir
 from ft_harness.pipeline import preflight
 from ft_harness.pipeline.experiment import Experiment, read_experiment
 from ft_harness.pipeline.preflight import Checked
@@ -116,6 +118,8 @@ def _check_recipe(path: str, options: CheckOptions, found: Findings) -> None:
         options.command,
         trust_task_code=options.trust_task_code,
     )
+    if not storage.problems(results_dir(experiment.out)):  # else that is the fault
+        found.faults += storage.problems(reports_dir(experiment.out) / experiment.name)
     if experiment.recipe.sweep is not None:
         request = Request(Path(path), experiment.name, options.overrides)
         found.facts.append(f"a sweep of {counted(len(read_grid(request).points), 'point')}")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ft_harness.data.files import Split
 from ft_harness.errors import FtHarnessError, InputError, ProblemsError
 from ft_harness.evaluation.backends import decoding
 from ft_harness.models.base_model import load_context
 from ft_harness.models.prompts import PromptForm
-from ft_harness.recipe import Protocol, Recipe
+from ft_harness.pipeline.reading import Reading
+from ft_harness.recipe import Recipe
+from ft_harness.tasks import fewshot
 from ft_harness.tasks.definition import TaskDefinition, find_task
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.rendering import RenderedTask
-from ft_harness.tasks.row_checks import Findings, check_rows
+from ft_harness.tasks.row_checks import Findings
 
 
 @dataclass(frozen=True)
@@ -26,31 +28,37 @@ class Control:
 
 
 def check_controls(
-    recipe: Recipe, form: PromptForm, findings: Findings, *, trust_code: bool
+    recipe: Recipe, form: PromptForm, findings: Findings, reading: Reading, *, trust_code: bool
 ) -> tuple[Control, ...]:
     """The recipe's control tasks; what is wrong with them is put into the findings."""
     found: list[Control] = []
+    folder, faults = recipe.task.include_path, findings.faults
     for name in recipe.controls.tasks:
         try:
-            control = _load(find_task(name, recipe.task.include_path, trust_code=trust_code))
+            definition = find_task(name, folder, None, trust_code, reading.yamls)
+            control = _load(definition, recipe, reading)
         except ProblemsError as error:
-            findings.faults += error.problems
+            faults += error.problems
             continue
         except FtHarnessError as error:
-            findings.faults.append(error)
+            faults.append(error)
             continue
         loaded = {control.split: control.task}
-        findings.faults += check_rows(loaded, form, privacy=False).faults
-        if not findings.faults:
+        scoring = recipe.controls.scoring(recipe.eval, control.split)
+        rows = reading.rows(loaded, form, privacy=False).faults
+        # examples are rendered from the same rows: their faults are those above
+        faults += rows or map(_name_section, fewshot.problems(loaded, scoring))
+        if not faults:
             context = load_context(recipe.model)
-            findings.faults += decoding.room_problems(loaded, [Protocol()], context)
+            faults += decoding.room_problems(loaded, scoring.protocols(), context)
         found.append(control)
     if found:
         findings.facts.append(f"control tasks: {', '.join(map(_describe, found))}")
     return tuple(found)
 
 
-def _load(definition: TaskDefinition) -> Control:
+def _load(definition: TaskDefinition, recipe: Recipe, reading: Reading) -> Control:
+    """The task on its own data; without any, on the recipe's, of which it is another form."""
     split: Split | None = next((s for s in ("test", "validation") if s in definition.splits), None)
     if split is None:
         raise InputError(
@@ -58,7 +66,17 @@ def _load(definition: TaskDefinition) -> Control:
             "held-out docs to score",
             "leave it out of controls.tasks",
         )
-    return Control(definition, split, load_tasks(definition, [split])[split])
+    if not definition.names_data:
+        definition = replace(definition, metadata=recipe.task_metadata())
+    asked = (definition.name, str(definition.path), definition.metadata, (split,))
+    definition, loaded = reading.tasks(asked, lambda: (definition, load_tasks(definition, [split])))
+    return Control(definition, split, loaded[split])
+
+
+def _name_section(fault: InputError) -> InputError:
+    """The fault with the field that is at fault here."""
+    parts = (fault.what, fault.expected, fault.action)
+    return InputError(*(part.replace("eval.num_fewshot", "controls.num_fewshot") for part in parts))
 
 
 def _describe(control: Control) -> str:

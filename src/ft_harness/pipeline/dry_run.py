@@ -115,10 +115,10 @@ def _docs(experiment: Experiment, checked: Checked, validated: int) -> list[tupl
             )
             uses.append(f"{scored}, in {protocols} ways" if protocols > 1 else scored)
         lines.append((f"docs, {split}", ", ".join([f"{total:,}", *uses])))
-    protocol = experiment.recipe.controls.protocol(section)
     for each in checked.controls:
+        scoring = experiment.recipe.controls.scoring(section, each.split)
         total = len(each.task.eval_docs)
-        count = len(chosen_docs(total, each.split, protocol)[0])
+        count = len(chosen_docs(total, each.split, scoring)[0])
         what = f"{total:,}, {count:,} scored with base and tuned each"
         lines.append((f"docs, {each.definition.name}", what))
     return lines

@@ -155,28 +155,33 @@ def _check_fields(slice_by: Sequence[str], comparisons: Sequence[Comparison]) ->
 def find_explorer(
     study: Study,
     evaluations: Sequence[Evaluation],
+    folder: Path,
     limit: int = MOST_LISTED,
     slice_by: Sequence[str] = (),
 ) -> Explorer | None:
     """At most `limit` items of the main comparisons together, each with the same share; None for
     none.
 
+    Args:
+        folder: the report's, which may hold a cases.csv that a person has written in.
+
     Raises:
-        InputError: samples can't be read.
+        InputError: samples or the file can't be read.
     """
-    sides = _Sides(evaluations)
+    sides, written = _Sides(evaluations), cases.read_cases(folder / cases.CASES_FILE)
     compared = main_comparisons(study)
     shares = share_out(limit, [sum((each.cases.counts or {}).values()) for each in compared])
     listed: list[Listing | None] = []
     for comparison, share in zip(compared, shares, strict=True):
-        base, tuned = sides.of(comparison)
-        listed.append(list_items(comparison.cases, base, tuned, share, slice_by) if share else None)
-    found = [
+        sheet = cases.Sheet(comparison.base, comparison.tuned, comparison.cases)
+        found = list_items(sheet, sides.of(comparison), share, slice_by, written) if share else None
+        listed.append(found)
+    shown = [
         (comparison, listing)
         for comparison, listing in zip(compared, listed, strict=True)
         if listing
     ]
-    return make_explorer(study, found)
+    return make_explorer(study, shown, written)
 
 
 def share_out(limit: int, sizes: Sequence[int]) -> list[int]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from ft_harness.errors import FtHarnessError
 from ft_harness.paths import adapters_dir
 from ft_harness.recipe import TrainSection, check_name, write_new_recipe
-from ft_harness.tasks.definition import TaskDefinition, find_task
+from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.loading import load_tasks
 
 # On the default model a step of 16 short rows takes about a third of a second on two cores, so
@@ -25,10 +24,9 @@ def init_recipe(name: str, task: str, include_path: str | None, out: Path) -> li
     """
     definition = find_task(task, include_path)
     folder = adapters_dir(out) / check_name(name)
-    data = _data_of(definition)
-    pairs = bool(data.get("pairs"))
-    if not (data.get("source") or definition.content.get("dataset_path")):
-        return [str(write_new_recipe(folder, task, include_path, pairs=pairs))]  # data.source will
+    pairs = bool(definition.data_options.get("pairs"))
+    if not definition.names_data:  # the recipe's data.source will
+        return [str(write_new_recipe(folder, task, include_path, pairs=pairs))]
     try:
         rows = len(load_tasks(definition, ["train"])["train"].eval_docs)
     except FtHarnessError as error:
@@ -42,8 +40,3 @@ def init_recipe(name: str, task: str, include_path: str | None, out: Path) -> li
     if most is None:
         return [str(path)]
     return [str(path), f"{size}; the recipe stops after {most} (train.max_steps)"]
-
-
-def _data_of(definition: TaskDefinition) -> dict[str, Any]:
-    """The options of our loader that the task's YAML names."""
-    return (definition.content.get("dataset_kwargs") or {}).get("data") or {}

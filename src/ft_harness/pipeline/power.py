@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from ft_harness.comparison.power import power_of_run, power_of_score
+from ft_harness.comparison.power import Power, power_of_run, power_of_score
 from ft_harness.comparison.sentences import state_power
 from ft_harness.errors import ConfigError
-from ft_harness.records import describe_record, load_records
+from ft_harness.records import Evaluation, describe_record, load_records
 
 
 class Target(NamedTuple):
@@ -25,27 +25,48 @@ class Target(NamedTuple):
     correlation: float = 0.0
 
 
-def describe_power(
+def find_power(
     results: Path | None, n: int | None, base: float | None, target: Target
-) -> list[str]:
-    """The smallest improvement that is found, and the items that the target takes.
+) -> list[Power]:
+    """The smallest improvement that is found, and the items that the target takes: of a score, or
+    of each base evaluation.
 
     Raises:
         ConfigError: neither a base evaluation nor both numbers are given, or one is out of range.
         InputError: an evaluation has no such metric.
     """
+    return [power for _, power in _find(results, n, base, target)]
+
+
+def describe_power(
+    results: Path | None, n: int | None, base: float | None, target: Target
+) -> list[str]:
+    """`find_power` in words, under the name of each evaluation.
+
+    Raises:
+        ConfigError, InputError: as there.
+    """
+    lines: list[str] = []
+    for evaluation, power in _find(results, n, base, target):
+        stated = state_power(power)
+        if evaluation is None:
+            return stated
+        lines += [f"{describe_record(evaluation.record)}:", *(f"  {line}" for line in stated)]
+    return lines
+
+
+def _find(
+    results: Path | None, n: int | None, base: float | None, target: Target
+) -> list[tuple[Evaluation | None, Power]]:
     if results is None and n is not None and base is not None:
         metric = target.metric or "acc"
-        return state_power(power_of_score(metric, n, base, target.effect, target.correlation))
+        power = power_of_score(metric, n, base, target.effect, target.correlation)
+        return [(None, power)]
     if results is None or n is not None or base is not None:
         raise ConfigError(
             "give either a base evaluation, or both --n and --base",
             "one of the two",
             "ft-harness power --n 300 --base 0.6, or ft-harness power results/base--<model>",
         )
-    lines: list[str] = []
-    for evaluation in load_records([results]):
-        if evaluation.record.adapter is None:
-            stated = state_power(power_of_run(evaluation, *target))
-            lines += [f"{describe_record(evaluation.record)}:", *(f"  {line}" for line in stated)]
-    return lines
+    bases = [each for each in load_records([results]) if each.record.adapter is None]
+    return [(each, power_of_run(each, *target)) for each in bases]

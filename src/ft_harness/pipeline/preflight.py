@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ft_harness import storage
+from ft_harness.comparison.requirements import Requirement, check_names
 from ft_harness.data.data_report import DataReport, data_notices, describe_data
 from ft_harness.data.files import Split
 from ft_harness.errors import (
@@ -29,6 +30,7 @@ from ft_harness.tasks.checks import definition_problems
 from ft_harness.tasks.definition import TaskDefinition, find_task
 from ft_harness.tasks.gold_answers import check_gold
 from ft_harness.tasks.items import check_baseline, report_data
+from ft_harness.tasks.listing import TaskReader
 from ft_harness.tasks.loading import load_tasks, training_problems
 from ft_harness.tasks.rendering import RenderedTask
 from ft_harness.tasks.row_checks import Findings, check_rows
@@ -70,10 +72,12 @@ class Checked:
     controls: tuple[Control, ...] = ()
 
 
-def find_recipes_task(recipe: Recipe, *, trust_code: bool = False) -> TaskDefinition:
+def find_recipes_task(
+    recipe: Recipe, *, trust_code: bool = False, reader: TaskReader | None = None
+) -> TaskDefinition:
     """The task that a recipe asks for, with the recipe's data."""
-    section = recipe.task
-    return find_task(section.name, section.include_path, recipe.task_metadata(), trust_code)
+    section, metadata = recipe.task, recipe.task_metadata()
+    return find_task(section.name, section.include_path, metadata, trust_code, reader)
 
 
 def needed_splits(recipe: Recipe, *, trains: bool) -> tuple[Split, ...]:
@@ -182,6 +186,17 @@ def _check_room(
     return [*decoding.room_problems(loaded, asked, context)]
 
 
+def check_required(required: Sequence[Requirement], found: Iterable[Checked]) -> None:
+    """Whatever is required must be scored.
+
+    Raises:
+        ConfigError: something is not.
+    """
+    for each in found:
+        metrics = next(iter(each.tasks.values())).higher_is_better()
+        check_names(required, metrics, has_controls=bool(each.controls))
+
+
 def check(
     recipe: Recipe,
     folders: list[Path],
@@ -215,7 +230,7 @@ def check(
         splits = needed_splits(recipe, trains=scope.trains)
         definition, loaded = reading.tasks(
             (recipe.task.name, recipe.task.include_path, recipe.task_metadata(), splits),
-            lambda: _load(recipe, scope, splits),
+            lambda: _load(recipe, scope, splits, reading.yamls),
         )
         checked = Checked(definition, loaded, findings, form)
         findings.facts += [
@@ -229,7 +244,7 @@ def check(
         faults += error.problems
     except FtHarnessError as error:
         faults.append(error)
-    controls = check_controls(recipe, form, findings, trust_code=scope.trust_code)
+    controls = check_controls(recipe, form, findings, reading, trust_code=scope.trust_code)
     raise_problems(faults)
     assert checked is not None, "without a task there is a fault"
     checked = replace(checked, controls=controls)
@@ -243,9 +258,9 @@ def check(
 
 
 def _load(
-    recipe: Recipe, scope: Scope, splits: Sequence[Split]
+    recipe: Recipe, scope: Scope, splits: Sequence[Split], yamls: TaskReader
 ) -> tuple[TaskDefinition, dict[Split, RenderedTask]]:
-    definition = find_recipes_task(recipe, trust_code=scope.trust_code)
+    definition = find_recipes_task(recipe, trust_code=scope.trust_code, reader=yamls)
     return definition, load_tasks(definition, splits)
 
 

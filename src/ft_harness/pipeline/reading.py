@@ -11,6 +11,7 @@ from ft_harness.models.prompts import PromptForm
 from ft_harness.storage import canonical_json
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.items import report_data
+from ft_harness.tasks.listing import TaskReader
 from ft_harness.tasks.rendering import RenderedTask
 from ft_harness.tasks.row_checks import Findings, check_rows
 
@@ -26,6 +27,7 @@ class Reading:
     """
 
     def __init__(self) -> None:
+        self.yamls = TaskReader()
         self._tasks: dict[str, _Loaded] = {}
         self._made: dict[tuple[Any, ...], Any] = {}
 

@@ -2,120 +2,152 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ft_harness import processes
-from ft_harness.comparison.aggregator import AdapterRun, Study, aggregate
+from ft_harness import processes, storage
+from ft_harness.comparison.aggregator import Study, aggregate
 from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.power import power_of_run
-from ft_harness.comparison.requirements import Requirement, check_names
+from ft_harness.comparison.requirements import read_requirements
 from ft_harness.comparison.sentences import state_power
 from ft_harness.errors import InputError, raise_problems
 from ft_harness.evaluation import check_complete
 from ft_harness.evaluation.rescore import Definition, score_again
-from ft_harness.models import adapters
-from ft_harness.models.adapters import AdapterFolder
+from ft_harness.models.adapters import CARD_FILE, AdapterFolder
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.heads import HEAD_FILE, find_init, plan_head
 from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.paths import reports_dir
+from ft_harness.pipeline.adapter_runs import read_run
 from ft_harness.pipeline.experiment import Experiment, demo_experiments
 from ft_harness.pipeline.explanations import TrainingDocs, explain, find_explorer, find_outliers
-from ft_harness.pipeline.preflight import Checked
-from ft_harness.pipeline.publication import card_of_folder, write_model_card
-from ft_harness.pipeline.reports import write_report
+from ft_harness.pipeline.preflight import Checked, check_required
+from ft_harness.pipeline.publication import card_of_folder, finish_adapters
+from ft_harness.pipeline.report_files import write_report
+from ft_harness.pipeline.reports import find_study
 from ft_harness.pipeline.stages import (
     Say,
     Stage,
     adapter_problems,
     check_experiment,
-    prepare,
     score_adapter,
     score_base,
+    settle,
     train_stage,
 )
-from ft_harness.records import Card, Evaluation, load_records
-from ft_harness.storage import sha256_file
+from ft_harness.records import RECORD_FILE, Card, Evaluation, load_records
+from ft_harness.report.terminal_page import score_page
+from ft_harness.storage import check_kept, sha256_file
 from ft_harness.tasks.rendering import answer_text
-from ft_harness.training import check_unfinished, finished_card, parent_of
+from ft_harness.training import parent_of
 
 
 def run(
     experiments: Sequence[Experiment],
     report_name: str,
     say: Say,
-    required: Sequence[Requirement] = (),
+    require: Sequence[str] = (),
+    command: str | None = None,
 ) -> tuple[Study, Path]:
     """Base, adapter and report for each experiment; they share one load of a base model.
 
     Whatever is finished is reused, so the same call again continues.
 
     Args:
-        required: what the caller will look for in the study; it must be scored.
+        require: what the caller will look for in the study; it must be scored.
+        command: what makes the report again; None: the run of the first experiment.
 
     Returns:
         The study and the path of its report.
 
     Raises:
-        ConfigError: something is required that is not scored.
-        IncompleteError: memory was not enough for some items; the report is there and leaves their
-            evaluations out.
+        ConfigError: what is required can't be read, or is not scored.
+        IncompleteError: some items have no score; the report is there and leaves their evaluations
+            out.
+        StorageLostError: an output folder was lost, or what was saved in it.
     """
     processes.refuse_several(
         "a whole run", "ft-harness train RECIPE, then ft-harness eval RECIPE --adapter FOLDER,"
     )
     folder = reports_dir(experiments[0].out) / report_name
-    read_cases(
-        folder / CASES_FILE
-    )  # before anything is computed: a damaged one would end the run at its report
-    checked = [prepare(experiment) for experiment in experiments]
-    for found in checked:
-        metrics = next(iter(found.tasks.values())).higher_is_better()
-        check_names(required, metrics, has_controls=bool(found.controls))
+    raise_problems(storage.problems(folder))
+    # before anything is computed: a damaged one would end the run at its report
+    read_cases(folder / CASES_FILE)
+    required = read_requirements(require)
+    checked = [check_experiment(experiment, trains=True) for experiment in experiments]
+    check_required(required, checked)
     loaded: dict[str, BaseModel] = {}
     evaluations: list[Evaluation] = []
-    runs: list[AdapterRun] = []
     for experiment, found in zip(experiments, checked, strict=True):
-        stage = Stage(experiment, found, load_base(loaded, experiment, found))
-        plan = stage.training_plan()  # before anything is scored: its faults are the recipe's
-        if finished_card(plan, experiment.folder) is None:
-            check_unfinished(plan, experiment.folder)
-        of_base = score_base(stage, say)
-        _say_power(of_base, experiment.recipe.task.name, say)
-        evaluations += of_base
-        card = train_stage(stage, plan, say)
-        evaluations += score_adapter(stage, AdapterFolder(experiment.folder), say)
-        history, earlier = (
-            adapters.read_history(experiment.folder),
-            adapters.read_lineage(experiment.folder),
-        )
-        runs.append(AdapterRun(card=card, history=history, data=found.data, earlier=earlier))
-    first = experiments[0]
-    study = aggregate(evaluations, runs, name=report_name, command=first.command)
+        evaluations += _make_and_score(experiment, found, loaded, say)
+    check_kept(each.folder / RECORD_FILE for each in evaluations)
+    runs = [read_run(AdapterFolder(experiment.folder)) for experiment in experiments]
+    again = command or experiments[0].repeating_command()
+    study = aggregate(evaluations, runs, name=report_name, command=again)
     training = {
         each.name: TrainingDocs(
             found.tasks["train"].eval_docs, partial(answer_text, found.tasks["train"])
         )
         for each, found in zip(experiments, checked, strict=True)
     }
-    with compiled_templates():
-        study = explain(study, evaluations, folder, training=training)
-    explorer = find_explorer(study, evaluations)
-    path = write_report(
-        study, folder, outliers=find_outliers(study, evaluations), explorer=explorer
-    )
-    for made, experiment in zip(runs, experiments, strict=True):
-        write_model_card(made, study, experiment.folder, say)
+    study, path = write_study(study, evaluations, folder, training)
+    finish_adapters(study, evaluations, say)
     check_complete(evaluations)
     return study, path
 
 
+def write_study(
+    study: Study,
+    evaluations: Sequence[Evaluation],
+    folder: Path,
+    training: Mapping[str, TrainingDocs] | None = None,
+) -> tuple[Study, Path]:
+    """The study with the cases explained of those comparisons that are read one by one, and the
+    path of its report.
+
+    Args:
+        training: adapter -> the docs that it was trained on, where they are at hand.
+    """
+    with compiled_templates():
+        explained = explain(study.focus(), evaluations, folder, training=training)
+    explorer = find_explorer(explained, evaluations, folder)
+    outliers = find_outliers(explained, evaluations)
+    study = explained if study.sweep is None else _put_back(study, explained)
+    return study, write_report(study, folder, outliers=outliers, explorer=explorer)
+
+
+def _put_back(study: Study, explained: Study) -> Study:
+    """The study with what was found of the cases of some comparisons; of the others none is
+    shown."""
+    known = {each.tuned.subject + each.tuned.eval_id: each for each in explained.comparisons}
+    comparisons = [
+        known.get(each.tuned.subject + each.tuned.eval_id)
+        or each.model_copy(update={"cases": each.cases.model_copy(update={"cases": {}})})
+        for each in study.comparisons
+    ]
+    return study.model_copy(update={"comparisons": comparisons})
+
+
+def _make_and_score(
+    experiment: Experiment, found: Checked, loaded: dict[str, BaseModel], say: Say
+) -> list[Evaluation]:
+    """The evaluations of the base and of the adapter, which is made between them."""
+    stage = Stage(experiment, found, load_base(loaded, experiment, found))
+    plan = stage.training_plan()  # before anything is scored: its faults are the recipe's
+    settle(experiment, plan, say)
+    of_base = score_base(stage, say)
+    _say_power(of_base, experiment.recipe.task.name, say)
+    train_stage(stage, plan, say)
+    check_kept([experiment.folder / CARD_FILE])
+    return [*of_base, *score_adapter(stage, AdapterFolder(experiment.folder), say)]
+
+
 def demo(out: Path, say: Say) -> tuple[Study, Path]:
     """The bundled experiments, in one report."""
-    return run(demo_experiments(out), "demo", say)
+    return run(demo_experiments(out), "demo", say, command="ft-harness demo")
 
 
 def _say_power(evaluations: Sequence[Evaluation], task: str, say: Say) -> None:
@@ -138,9 +170,11 @@ def train_only(experiment: Experiment, say: Say) -> Card:
     """Make the adapter of one experiment without scoring. Started in several processes, they share
     each step's rows."""
     processes.begin()
-    checked = prepare(experiment)
+    checked = check_experiment(experiment, trains=True)
     stage = Stage(experiment, checked, load_base({}, experiment, checked))
-    card = train_stage(stage, stage.training_plan(), say)
+    plan = stage.training_plan()
+    settle(experiment, plan, say)
+    card = train_stage(stage, plan, say)
     if processes.rank() == 0:
         card_of_folder(AdapterFolder(experiment.folder), experiment.out, say)
     return card
@@ -169,10 +203,20 @@ def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> 
         stage = Stage(experiment, checked, load_base(loaded, experiment, checked, drawn_for))
         evaluations += score_base(stage, say) if set(loaded) > known else []
         evaluations += score_adapter(stage, adapter, say) if adapter else []
+    check_kept(each.folder / RECORD_FILE for each in evaluations)
     for adapter in found:
         if adapter.card is not None and processes.rank() == 0:
             card_of_folder(adapter, experiment.out, say)
     return evaluations
+
+
+def score_lines(evaluations: Sequence[Evaluation]) -> list[str]:
+    """What a terminal shows of evaluations without a report, and where they are."""
+    lines = score_page(*find_study(evaluations))
+    names: dict[Path, list[str]] = {}
+    for each in evaluations:
+        names.setdefault(each.folder.parent, []).append(each.folder.name)
+    return [*lines, *(f"{folder}: {', '.join(found)}" for folder, found in names.items())]
 
 
 def rescore_all(

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ft_harness import processes
+from ft_harness import processes, storage
 from ft_harness.data.data_report import DATA_REPORT_FILE
 from ft_harness.errors import FtHarnessError, Notice, ResourceError, raise_problems
 from ft_harness.evaluation import Job, ModelState, base_subject, evaluate, finished, plan_jobs
@@ -32,6 +32,7 @@ from ft_harness.tasks.row_checks import Findings
 from ft_harness.training import (
     TrainingPlan,
     build_training_set,
+    check_unfinished,
     describe_warmup,
     finished_card,
     hyperparameter_problems,
@@ -60,12 +61,12 @@ class Stage:
         recipe, form = self.experiment.recipe, self.checked.form
         wanted = {split: self.checked.tasks[split] for split in recipe.eval.splits}
         jobs = plan_jobs(wanted, self.checked.definition.task_hash, self.base, recipe.eval, form)
-        protocol = recipe.controls.protocol(recipe.eval)
         for each in self.checked.controls:
             docs, identity = {each.split: each.task}, each.definition.task_hash
-            planned = plan_jobs(docs, identity, self.base, protocol, form)
+            scoring = recipe.controls.scoring(recipe.eval, each.split)
+            planned = plan_jobs(docs, identity, self.base, scoring, form)
             jobs += [replace(job, is_control=True) for job in planned]
-        return jobs
+        return [replace(job, recipe=recipe.scoring_sections()) for job in jobs]
 
     def base_state(self) -> ModelState:
         return ModelState(base_subject(self.experiment.recipe.model.pretrained), self.base)
@@ -116,10 +117,21 @@ def check_experiment(
     """
     folders = [results_dir(experiment.out), *([experiment.folder] if trains else [])]
     findings = Findings() if findings is None else findings
+    findings.faults += subject_problems(experiment, trains=trains)
     findings.faults += training_problems(experiment) if trains else []
     scope = Scope(trains=trains, trust_code=experiment.trust_task_code, privacy=privacy)
     checked = preflight.check(experiment.recipe, folders, scope, findings, reading)
     return check_rates(experiment.recipe.train, checked) if trains else checked
+
+
+def subject_problems(experiment: Experiment, *, trains: bool) -> list[FtHarnessError]:
+    """Folders of evaluations that can't be written though the results folder can."""
+    results = results_dir(experiment.out)
+    if storage.problems(results):
+        return []  # reported as such
+    subjects = [base_subject(experiment.recipe.model.pretrained)]
+    subjects += [experiment.name] if trains else []
+    return [fault for name in subjects for fault in storage.problems(results / name)]
 
 
 def check_rates(settings: TrainSection, checked: Checked) -> Checked:
@@ -160,13 +172,19 @@ def adapter_problems(
     return adapters.problems(adapter, checked.form, recipe.model, head=recipe.adapter.has_head)
 
 
-def prepare(experiment: Experiment) -> Checked:
-    """Preflight, then the recipe into its adapter folder: nothing is kept of a recipe that can't
-    run."""
-    checked = check_experiment(experiment, trains=True)
-    if processes.rank() == 0:
-        keep_recipe(experiment.source, experiment.recipe, experiment.folder)
-    return checked
+def settle(experiment: Experiment, plan: TrainingPlan, say: Say) -> None:
+    """The recipe into its adapter folder, with what `--set` changed: of one that can't run, or that
+    the folder was not made with, nothing is kept.
+
+    Raises:
+        InputError: the folder holds another recipe, or an adapter (finished or not) of another one.
+    """
+    if processes.rank() > 0:
+        return
+    if finished_card(plan, experiment.folder) is None:
+        check_unfinished(plan, experiment.folder)
+    for change in keep_recipe(experiment.source, experiment.recipe, experiment.folder):
+        say(f"{experiment.name}: recipe.yaml now says {change}")
 
 
 def train_stage(stage: Stage, plan: TrainingPlan, say: Say) -> Card:
@@ -266,4 +284,5 @@ def _score(state: ModelState, stage: Stage, say: Say) -> list[Evaluation]:
             else f"scoring {len(job.doc_ids)} docs"
         )
         say(f"{state.subject}: {job.eval_id}, {known}")
-    return evaluate(state, jobs, results)
+    with resumable(stage.experiment):
+        return evaluate(state, jobs, results)

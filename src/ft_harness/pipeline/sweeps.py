@@ -8,29 +8,50 @@ from pathlib import Path
 from ft_harness import processes
 from ft_harness.comparison.aggregator import AdapterRun, Study, aggregate
 from ft_harness.comparison.amounts import counted
+from ft_harness.comparison.answers import cut_reason
 from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.choosing import choose
 from ft_harness.comparison.effects import Axes, Measured, measure_sweep
+from ft_harness.comparison.requirements import read_requirements
 from ft_harness.comparison.settings import ChoiceMade, PointResult, SweepStudy
 from ft_harness.data.files import Split
 from ft_harness.errors import IncompleteError
-from ft_harness.models.lm_eval_private import compiled_templates
 from ft_harness.paths import reports_dir, results_dir
+from ft_harness.pipeline.adapter_runs import find_runs
 from ft_harness.pipeline.bench import Bench, Sweep
-from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers
-from ft_harness.pipeline.reports import find_runs, write_report
+from ft_harness.pipeline.preflight import check_required
+from ft_harness.pipeline.publication import finish_adapters
+from ft_harness.pipeline.runs import write_study
 from ft_harness.pipeline.stages import Say
+from ft_harness.pipeline.sweep_forecast import estimate_sweep
+from ft_harness.recipe import recipe_file
 from ft_harness.records import Evaluation, read_evaluation
-from ft_harness.sweep import SEEDS, Point
+from ft_harness.sweep import SEEDS, Point, Request, read_grid
 from ft_harness.sweep.executors import Executor, LocalExecutor
 from ft_harness.sweep.outcomes import Outcome
 
+__all__ = ["check_sweep", "estimate_sweep", "read_sweep", "run_sweep"]
 
-def run_sweep(sweep: Sweep, say: Say, max_hours: float | None = None) -> tuple[Study, Path]:
+
+def read_sweep(request: Request, out: Path, command: str, trust_task_code: bool = False) -> Sweep:
+    """The sweep that is asked for, with the folder that it works in.
+
+    Raises:
+        ConfigError: as `read_grid` says.
+    """
+    return Sweep(read_grid(request), recipe_file(request.path), out, command, trust_task_code)
+
+
+def run_sweep(
+    sweep: Sweep, say: Say, max_hours: float | None = None, require: Sequence[str] = ()
+) -> tuple[Study, Path]:
     """Run every point of a sweep and write its report; whatever is finished is reused, so the same
     call again continues.
 
     A point that fails is a line of the report with its reason.
+
+    Args:
+        require: what the caller will look for in the study; it must be scored.
 
     Raises:
         FtHarnessError: what preflight finds in any point.
@@ -38,9 +59,10 @@ def run_sweep(sweep: Sweep, say: Say, max_hours: float | None = None) -> tuple[S
     processes.refuse_several("a sweep", "ft-harness train RECIPE of a point's recipe,")
     folder = reports_dir(sweep.out) / sweep.grid.name
     read_cases(folder / CASES_FILE)  # before anything is computed
-    points = sweep.grid.points
+    points, required = sweep.grid.points, read_requirements(require)
     bench = Bench(sweep, say, _splits_before_choice(sweep))
     bench.check(points)
+    check_required(required, bench.checked.values())
     say(f"{sweep.grid.name}: a sweep of {counted(len(points), 'point')}")
     outcomes = _run_all(LocalExecutor(bench.run, max_hours), points, say)
     choice: ChoiceMade | None = None
@@ -53,12 +75,16 @@ def run_sweep(sweep: Sweep, say: Say, max_hours: float | None = None) -> tuple[S
         outcomes = _join(outcomes, _run_all(LocalExecutor(bench.run), wanted, say))
         choice = choice.model_copy(update={"looks": _find_looks(sweep, points)})
     evaluations = _evaluations(outcomes)
-    study = _study(sweep, evaluations, _sweep_study(sweep, _measure(sweep, outcomes)), choice)
-    with compiled_templates():
-        study = explain(study, evaluations, folder)
-    explorer = find_explorer(study, evaluations)
-    outliers = find_outliers(study, evaluations)
-    return study, write_report(study, folder, outliers=outliers, explorer=explorer)
+    runs = find_runs(evaluations)[0]
+    found = _sweep_study(sweep, _measure(sweep, outcomes, runs)).model_copy(
+        update={"choice": choice, "written": sweep.written()}
+    )
+    again = sweep.repeating_command()
+    study = aggregate(evaluations, runs, name=sweep.grid.name, command=again)
+    study = study.model_copy(update={"sweep": found})
+    study, path = write_study(study, evaluations, folder)
+    finish_adapters(study, evaluations, say)
+    return study, path
 
 
 def check_sweep(study: Study) -> None:
@@ -72,7 +98,7 @@ def check_sweep(study: Study) -> None:
         total = len(study.sweep.points) if study.sweep else 0
         raise IncompleteError(
             f"{len(failed)} of {total} points have no result, first {failed[0].name}: "
-            f"{failed[0].reason}",
+            f"{cut_reason(failed[0])}",
             "a result of every point; the others are saved and reported",
             "change what failed, or run the same command again: only these points are computed",
         )
@@ -121,7 +147,7 @@ def _is_tested(point: Point, choice: ChoiceMade) -> bool:
 
 
 def _choose(sweep: Sweep, outcomes: Sequence[Outcome]) -> ChoiceMade:
-    measured = _measure(sweep, outcomes)
+    measured = _measure(sweep, outcomes, find_runs(_evaluations(outcomes))[0])
     found = _sweep_study(sweep, measured)
     asked = sweep.grid.section.choose
     assert asked is not None, "only a sweep that asks for it comes here"
@@ -137,30 +163,33 @@ def _find_looks(sweep: Sweep, points: Sequence[Point]) -> list[str]:
     return sorted(each for each in found - own if each == name or each.startswith(f"{name}-"))
 
 
-def _measure(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[Measured]:
+def _measure(
+    sweep: Sweep, outcomes: Sequence[Outcome], runs: Sequence[AdapterRun]
+) -> list[Measured]:
     """Points with what was scored of them."""
+    adapters = {run.card.name: run for run in runs}
     known = {each.point: each for each in outcomes}
     measured: list[Measured] = []
-    for point in sweep.grid.points:
+    for point in sorted(sweep.grid.points, key=lambda point: point.place):
         outcome = known[point.name]
         read = [read_evaluation(Path(folder)) for folder in outcome.evaluations]
         read = [each for each in read if each.record.settings.task == point.recipe.task.name]
         own = [each for each in read if (each.record.adapter is not None) == sweep.trains]
-        runs, _ = find_runs(own)
         reason = outcome.reason
         if reason is None and any(each.record.status != "complete" for each in own):
             reason = "memory was not enough for some items"
+        subject = next((each.record.subject for each in own if each.record.adapter), None)
         result = PointResult(
             name=point.name,
             values=_values(point),
             seeds={name: value for name, value in point.values.items() if name in SEEDS},
             is_reference=point.is_reference,
-            adapter=next((each.record.subject for each in own if each.record.adapter), None),
+            adapter=subject,
             reason=reason,
         )
         bases = [each for each in read if sweep.trains and each.record.adapter is None]
         sides = _by_split(own), _by_split(bases)
-        measured.append(Measured(result, *sides, runs[0] if runs else None))
+        measured.append(Measured(result, *sides, adapters.get(subject or "")))
     return measured
 
 
@@ -182,15 +211,3 @@ def _evaluations(outcomes: Sequence[Outcome]) -> list[Evaluation]:
     """All that was scored, each once."""
     folders = dict.fromkeys(folder for each in outcomes for folder in each.evaluations)
     return [read_evaluation(Path(folder)) for folder in folders]
-
-
-def _study(
-    sweep: Sweep,
-    evaluations: Sequence[Evaluation],
-    found: SweepStudy,
-    choice: ChoiceMade | None,
-) -> Study:
-    """Every adapter against its base, with what varied."""
-    runs: list[AdapterRun] = find_runs(evaluations)[0]
-    study = aggregate(evaluations, runs, name=sweep.grid.name, command=sweep.command)
-    return study.model_copy(update={"sweep": found.model_copy(update={"choice": choice})})

@@ -13,15 +13,20 @@ from ft_harness.recipe.section import Section
 
 _ROWS = re.compile(r"(?:first|last):([1-9]\d{0,5})")
 _Shots = Annotated[int, Field(ge=0)]
+ShotCounts = (
+    _Shots | Annotated[tuple[Annotated[_Shots, Field(strict=True)], ...], Field(min_length=1)]
+)  # a number of few-shot examples, or several
 
 
 class EvalSection(Section):
     """How base and adapter are scored."""
 
-    splits: tuple[Split, ...] = Field(default=SPLITS, min_length=1)
-    num_fewshot: (
-        _Shots | Annotated[tuple[Annotated[_Shots, Field(strict=True)], ...], Field(min_length=1)]
-    ) = Field(default=0, description="few-shot examples; a list: each number is scored")
+    splits: tuple[Split, ...] = Field(
+        default=SPLITS, min_length=1, description="splits that are scored"
+    )
+    num_fewshot: ShotCounts = Field(
+        default=0, description="few-shot examples; a list: each number is scored"
+    )
     fewshot_ids: str | tuple[Annotated[int, Field(ge=0, strict=True)], ...] | None = Field(
         default=None,
         description="fixed rows of the train split: first:5, last:3, or indices; null: a seeded "
@@ -51,8 +56,13 @@ class EvalSection(Section):
     limit: int | None = Field(
         default=None, ge=1, description="docs of each split, a seeded sample; null: all"
     )
-    batch_size: int = Field(default=32, ge=1)
-    seed: int = Field(default=1234, ge=0, lt=2**32)
+    batch_size: int = Field(default=32, ge=1, description="requests of a forward pass at most")
+    seed: int = Field(
+        default=1234,
+        ge=0,
+        lt=2**32,
+        description="of samples, few-shot examples and sampled answers",
+    )
 
     @model_validator(mode="before")
     @classmethod

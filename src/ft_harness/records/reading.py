@@ -77,19 +77,7 @@ class Evaluation(Frozen):
             InputError: the file is missing, damaged or of another schema.
         """
         self.check_file(SAMPLES_FILE)
-        path = self.folder / SAMPLES_FILE
-        number = 0
-        try:
-            with gzip.open(path, "rt", encoding="utf-8") as lines:
-                for line in lines:
-                    number += 1
-                    yield Sample.model_validate_json(line)
-        except (OSError, EOFError, ValueError, zlib.error) as error:
-            raise InputError(
-                f"{path}:{number}: samples can't be read ({type(error).__name__})",
-                "one JSON object per doc, as ft-harness writes them",
-                "delete this evaluation's folder and run the same command again",
-            ) from error
+        yield from stream_samples(self.folder)
 
     def check_file(self, name: str) -> None:
         """Compare a file with the hash that the record has of it, if it has one.
@@ -104,6 +92,27 @@ class Evaluation(Frozen):
         except OSError as error:
             raise _damaged(path, f"can't be read: {error.strerror}") from error
         raise _damaged(path, "not the file that was written")
+
+
+def stream_samples(folder: Path) -> Iterator[Sample]:
+    """The samples in an evaluation's folder, in their order.
+
+    Raises:
+        InputError: the file is missing, damaged or of another schema.
+    """
+    path = folder / SAMPLES_FILE
+    number = 0
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                number += 1
+                yield Sample.model_validate_json(line)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise InputError(
+            f"{path}:{number}: samples can't be read ({type(error).__name__})",
+            "one JSON object per doc, as ft-harness writes them",
+            "delete this evaluation's folder and run the same command again",
+        ) from error
 
 
 def _damaged(path: Path, reason: str) -> InputError:

@@ -1,24 +1,14 @@
-"""`scores.parquet`: the outcomes of an evaluation in columns, read where a million samples are
-compared.
-
-Columns are `item_key`, `prompt_hash`, `target_hash`, `target`, `prediction`, `cluster` (a hash of
-the doc field that the record's settings name, else null) and the statistics: float64 lists, all NaN
-for an item without a score. Metrics that rest on the same statistics share a column, named after
-the first of them; the file's metadata says which (`metrics`), of which samples file it is
-(`samples_sha256`), and at which bytes of that file the gzip members of 1,000 samples each begin
-(`members`). Nothing is in it that the samples don't hold.
-"""
+"""Reading `scores.parquet` (see `score_columns`), and what it lets one read of the samples."""
 
 from __future__ import annotations
 
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from hashlib import sha256
-from itertools import islice
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +20,12 @@ from numpy.typing import NDArray
 
 from ft_harness.errors import InputError
 from ft_harness.records import SAMPLES_FILE, SCORES_FILE, Evaluation, Sample
-from ft_harness.storage import GZIP_LINES, sha256_once, write_bytes
+from ft_harness.records.reading import stream_samples
+from ft_harness.records.score_columns import GZIP_FORMAT, TEXTS, ScoreColumns
+from ft_harness.storage import GZIP_LINES, sha256_once
 
 Array = NDArray[np.float64]
-_TEXTS = ("item_key", "prompt_hash", "target_hash", "target", "prediction")
-_GZIP = 31  # zlib's word for a gzip member with its header
-_MEMBER_BYTES = 1 << 28  # of a thousand samples; more are read from the start like any other file
-_BATCH = 10_000  # samples held at a time
+_SMALL_BYTES = 1 << 15  # scores or samples, packed, of some hundred items
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,15 +60,42 @@ def read_outcomes(evaluation: Evaluation) -> Outcomes:
             metric differ in length, or docs lack the cluster field.
     """
     evaluation.check_file(SAMPLES_FILE)
-    opened = _open(evaluation)
-    if opened is not None:
-        file, metadata = opened
-        texts = file.read(columns=[*_TEXTS, "cluster"])
-        return Outcomes(
-            evaluation.folder, texts, json.loads(metadata[b"metrics"]), partial(_read_column, file)
-        )
-    table, columns = _make_table(evaluation)
+    samples, scores = evaluation.folder / SAMPLES_FILE, evaluation.folder / SCORES_FILE
+    if find_damage(evaluation) is None:
+        with suppress(OSError):
+            if (found := _read_scores(scores, _state_of(scores), _state_of(samples))) is not None:
+                return found
+    table, columns = _gather(evaluation).table()
     return Outcomes(evaluation.folder, table, columns, lambda _: table)
+
+
+def _state_of(path: Path) -> tuple[int, int, int]:
+    """By which a file is known to be the same."""
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns, state.st_ino
+
+
+def _read_scores(path: Path, *states: tuple[int, int, int]) -> Outcomes | None:
+    """The outcomes in scores.parquet; None where it can't be used. Those of a small file are kept:
+    a study compares one base with many adapters, and looks at each again for cases and slices."""
+    read = _read_small if states[0][0] <= _SMALL_BYTES else _read_file
+    return read(path, *states)
+
+
+def _read_file(path: Path, *states: tuple[int, int, int]) -> Outcomes | None:
+    opened = _open(path)
+    if opened is None:
+        return None
+    file, metadata = opened
+    columns = json.loads(metadata[b"metrics"])
+    if states[0][0] <= _SMALL_BYTES:
+        table = file.read()
+        return Outcomes(path.parent, table, columns, lambda _: table)
+    texts = file.read(columns=[*TEXTS])
+    return Outcomes(path.parent, texts, columns, partial(_read_column, file))
+
+
+_read_small = lru_cache(maxsize=1024)(_read_file)
 
 
 def check_whole(evaluation: Evaluation) -> None:
@@ -108,18 +124,13 @@ def find_damage(evaluation: Evaluation) -> str | None:
     return None
 
 
-def _open(evaluation: Evaluation) -> tuple[Any, Mapping[bytes, bytes]] | None:
+def _open(path: Path) -> tuple[Any, Mapping[bytes, bytes]] | None:
     """(scores.parquet, its metadata); None if it is missing, damaged, or of other samples than
     those next to it."""
-    if find_damage(evaluation):
-        return None
     try:
-        file = pq.ParquetFile(evaluation.folder / SCORES_FILE)
+        file = pq.ParquetFile(path)
         metadata = file.schema_arrow.metadata or {}
-        if (
-            metadata.get(b"samples_sha256")
-            != sha256_once(evaluation.folder / SAMPLES_FILE).encode()
-        ):
+        if metadata.get(b"samples_sha256") != sha256_once(path.with_name(SAMPLES_FILE)).encode():
             return None
     except (OSError, ValueError, pa.ArrowException):
         return None
@@ -146,12 +157,17 @@ def scan_samples(evaluation: Evaluation, keys: Collection[str]) -> Iterator[Samp
     Raises:
         InputError: the samples can't be read.
     """
-    opened = _open(evaluation)
+    evaluation.check_file(SAMPLES_FILE)
+    path = evaluation.folder / SAMPLES_FILE
+    if path.exists() and path.stat().st_size <= _SMALL_BYTES:
+        few = _read_few(evaluation.folder, _state_of(path))
+        yield from (few[key] for key in few if key in keys)
+        return
+    opened = None if find_damage(evaluation) else _open(evaluation.folder / SCORES_FILE)
     starts = json.loads(opened[1][b"members"]) if opened else None
     if not opened or not starts:
         yield from (sample for sample in evaluation.samples() if sample.item_key in keys)
         return
-    evaluation.check_file(SAMPLES_FILE)
     file, _ = opened
     wanted = pa.array(sorted(keys), pa.string())
     rows = (
@@ -162,119 +178,29 @@ def scan_samples(evaluation: Evaluation, keys: Collection[str]) -> Iterator[Samp
     by_member: defaultdict[int, list[int]] = defaultdict(list)
     for row in rows:
         by_member[row // GZIP_LINES].append(row % GZIP_LINES)
-    with (evaluation.folder / SAMPLES_FILE).open("rb") as samples:
+    with path.open("rb") as samples:
         for member in sorted(by_member):
             samples.seek(starts[member])
             lines = zlib.decompress(
-                samples.read(starts[member + 1] - starts[member]), wbits=_GZIP
+                samples.read(starts[member + 1] - starts[member]), wbits=GZIP_FORMAT
             ).split(b"\n")
             yield from (Sample.model_validate_json(lines[line]) for line in by_member[member])
 
 
-def _member_starts(path: Path, samples: int) -> list[int] | None:
-    """Where each gzip member of 1,000 samples begins, and the length of the file; None for a file
-    not made so."""
-    starts, content = [0], memoryview(path.read_bytes())
-    while starts[-1] < len(content):
-        member = zlib.decompressobj(wbits=_GZIP)
-        member.decompress(content[starts[-1] : starts[-1] + _MEMBER_BYTES])
-        if not member.eof:
-            return None
-        starts.append(min(starts[-1] + _MEMBER_BYTES, len(content)) - len(member.unused_data))
-    return starts if len(starts) - 1 == max(1, -(-samples // GZIP_LINES)) else None
+@lru_cache(maxsize=64)
+def _read_few(folder: Path, _: tuple[int, int, int]) -> dict[str, Sample]:
+    """All samples of a small evaluation, in their order; kept as its outcomes are."""
+    return {sample.item_key: sample for sample in stream_samples(folder)}
 
 
 def write_scores(evaluation: Evaluation) -> None:
     """Write scores.parquet next to the samples, from the samples as they were written (and secrets
     redacted)."""
-    table, columns = _make_table(evaluation)
-    metadata = {
-        "samples_sha256": sha256_once(evaluation.folder / SAMPLES_FILE),
-        "metrics": json.dumps(columns, ensure_ascii=False),
-        "members": json.dumps(_member_starts(evaluation.folder / SAMPLES_FILE, len(table))),
-    }
-    content = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata(metadata), content, compression="zstd")
-    write_bytes(evaluation.folder / SCORES_FILE, content.getvalue().to_pybytes())
+    _gather(evaluation).write()
 
 
-def _make_table(evaluation: Evaluation) -> tuple[Any, dict[str, str]]:
-    """(pyarrow's table of all columns, metric -> column)."""
-    field = evaluation.record.settings.cluster
-    texts: defaultdict[str, list[Any]] = defaultdict(list)
-    batches: list[tuple[int, dict[str, Array]]] = []
-    every = evaluation.samples()
-    while samples := list(islice(every, _BATCH)):
-        for name in _TEXTS:
-            texts[name].append(pa.array([getattr(sample, name) for sample in samples], pa.string()))
-        clusters = [_cluster(sample, field, evaluation.folder) for sample in samples]
-        texts["cluster"].append(pa.array(clusters, pa.string()))
-        batches.append((len(samples), _batch_statistics(samples, evaluation.folder)))
-    table = {name: pa.chunked_array(texts[name], pa.string()) for name in (*_TEXTS, "cluster")}
-    columns: dict[str, str] = {}
-    first_of: dict[
-        tuple[int, ...], tuple[str, list[Array]]
-    ] = {}  # holds the arrays, so that no id is used twice
-    for metric, parts in _join(batches, evaluation.folder):
-        columns[metric], _ = first_of.setdefault(tuple(map(id, parts)), (metric, parts))
-        if columns[metric] == metric:
-            flat = np.concatenate(parts)
-            table[metric] = pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])
-    return pa.table(table), columns
-
-
-def _cluster(sample: Sample, field: str | None, folder: Path) -> str | None:
-    if field is None:
-        return None
-    if field not in sample.doc:
-        raise InputError(
-            f"{folder}: the docs have no field '{field}', the task's metadata.cluster",
-            f"one of {', '.join(sample.doc)}",
-            "correct metadata.cluster in the task's YAML and evaluate again",
-        )
-    return sha256(str(sample.doc[field]).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def _batch_statistics(samples: Sequence[Sample], folder: Path) -> dict[str, Array]:
-    """Metric -> [items, K] of a batch, K 0 where none has a score; metrics of equal statistics get
-    the same array."""
-    interned: dict[tuple[int, bytes], Array] = {}
-    found: dict[str, Array] = {}
-    for metric in dict.fromkeys(name for sample in samples for name in sample.scores):
-        values = [sample.scores.get(metric) for sample in samples]
-        lists = [
-            value if isinstance(value, list) else [value] for value in values if value is not None
-        ]
-        widths = set(map(len, lists))
-        if len(widths) > 1:
-            raise _ragged(folder, metric)
-        array = np.full((len(samples), max(widths, default=0)), np.nan)
-        if lists:
-            array[[value is not None for value in values]] = lists
-        found[metric] = interned.setdefault((array.shape[1], array.tobytes()), array)
-    return found
-
-
-def _join(
-    batches: Sequence[tuple[int, dict[str, Array]]], folder: Path
-) -> Iterator[tuple[str, list[Array]]]:
-    """Each metric's arrays, batch by batch, all of one width; NaN for the batches that don't have
-    it."""
-    for metric in dict.fromkeys(name for _, batch in batches for name in batch):
-        parts = [batch.get(metric, np.empty((size, 0))) for size, batch in batches]
-        widths = {part.shape[1] for part in parts} - {0} or {1}
-        if len(widths) > 1:
-            raise _ragged(folder, metric)
-        width = widths.pop()
-        yield (
-            metric,
-            [part if part.shape[1] else np.full((len(part), width), np.nan) for part in parts],
-        )
-
-
-def _ragged(folder: Path, metric: str) -> InputError:
-    return InputError(
-        f"{folder}: {metric} has statistics of different length",
-        "equally many numbers for every item",
-        "delete this evaluation's folder and run the same command again",
-    )
+def _gather(evaluation: Evaluation) -> ScoreColumns:
+    gathered = ScoreColumns(evaluation.folder, evaluation.record.settings.cluster)
+    for sample in evaluation.samples():
+        gathered.add(sample)
+    return gathered

@@ -25,6 +25,7 @@ from ft_harness.report.perplexity_section import Outlier, Outliers
 from ft_harness.report.sweep_section import sweep_table
 from ft_harness.report.table_files import csv_table, csv_text, json_page, table_names
 from ft_harness.report.untuned_section import state_untuned, untuned_table
+from ft_harness.report.verdict_card import Verdicts, find_verdicts
 from ft_harness.report.view import (
     View,
     check_metrics,
@@ -37,11 +38,13 @@ __all__ = [
     "Explorer",
     "Outlier",
     "Outliers",
+    "Verdicts",
     "View",
     "build_document",
     "check_metrics",
     "csv_table",
     "csv_text",
+    "find_verdicts",
     "html_page",
     "json_page",
     "latex_page",
@@ -94,4 +97,4 @@ def render_html(
     `figures` gives svg images by the same keys as those of `render_markdown`; a missing one is left
     out. `explorer` holds the items that a reader can search, see `make_explorer`.
     """
-    return html_page(build_document(study), figures, explorer)
+    return html_page(build_document(study), figures, explorer, find_verdicts(study))

@@ -3,6 +3,10 @@ read."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import get_args
+
 from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Study
 from ft_harness.comparison.amounts import NONE, difference
 from ft_harness.comparison.cases import (
@@ -14,12 +18,14 @@ from ft_harness.comparison.cases import (
     Transition,
 )
 from ft_harness.comparison.features import name_of
-from ft_harness.report.cells import count
+from ft_harness.report.answer_difference import find_difference
+from ft_harness.report.cells import UNDEFINED, count
 from ft_harness.report.document import (
     Block,
     Bullets,
     Cell,
     Heading,
+    Marked,
     Number,
     Paragraph,
     Table,
@@ -32,11 +38,39 @@ _UNCHANGED: tuple[Transition, ...] = (
     "still right",
     "same",
 )  # shown where something is written of them
+_SAID = (
+    "Slices are groups of items that share a trait; those with too few items are not counted. "
+    f"{CASES_FILE} has items of each kind to read, with a column for remarks; the page has the "
+    "slices, and every item to search."
+)
 _MANY_CHOICES = 6  # whose log-likelihoods still fit in columns
 
 
+def case_summary(study: Study) -> list[Block]:
+    """What became of the items, a line a main comparison."""
+    compared = [each for each in main_comparisons(study) if each.cases.counts]
+    found = {name for each in compared for name in each.cases.counts or {}}
+    shown = [name for name in get_args(Transition) if name in found]
+    lines: list[list[Cell]] = []
+    for each in compared:
+        counts, verdicts = each.cases.counts or {}, [s.verdict for s in each.cases.slices or []]
+        lines.append(
+            [
+                name_of(study, each),
+                each.base.settings.split,
+                *(count(counts.get(name)) for name in shown),
+                *(count(verdicts.count(verdict)) for verdict in ("gained", "lost")),
+            ]
+        )
+    header = ["Task", "Split", *(name.capitalize() for name in shown)]
+    header += ["Slices gained", "Slices lost"]
+    title = "What became of the items"
+    kinds = "tt" + "n" * (len(header) - 2)
+    return [Table("outcomes", title, header, lines, kinds), Paragraph(_SAID)] if lines else []
+
+
 def case_section(study: Study) -> list[Block]:
-    """What became of the items of each main comparison, of as many as are read."""
+    """Slices, and items to read, of as many main comparisons as are read."""
     every = main_comparisons(study)
     compared = every[:MOST_SHOWN]
     first = next((each for each in compared if each.cases.slices), None)  # above the legend
@@ -109,7 +143,7 @@ def _transitions(summary: CaseSummary, title: str) -> Table:
 def _case(case: Case) -> list[Block]:
     """The prompt as a block, the answers as a table under it, then what is known of the item."""
     return [
-        Paragraph(f"Item {case.item_key}"),
+        Heading(5, f"Item {case.item_key}"),
         Verbatim(case.prompt),
         _answers(case),
         *([Bullets(remarks)] if (remarks := _remarks(case)) else []),
@@ -117,23 +151,41 @@ def _case(case: Case) -> list[Block]:
 
 
 def _answers(case: Case) -> Table:
-    """Gold and both answers; where they were chosen, with the log-likelihood of each choice."""
+    """Gold and both answers; where they were chosen, with the log-likelihood of each choice and
+    its probability among them as share."""
+    base, tuned = mark_answers(case.base_answer, case.tuned_answer)
     lines: list[list[Cell]] = [
         ["Gold", case.gold],
-        ["Base", answer_text(case.base_answer)],
-        ["Tuned", answer_text(case.tuned_answer)],
+        ["Base", base],
+        ["Tuned", tuned],
     ]
     choices = case.choices if case.choices and len(case.choices) <= _MANY_CHOICES else []
-    for choice in choices:
-        lines[0].append(NONE)
-        lines[1].append(_log_likelihood(choice.base))
-        lines[2].append(_log_likelihood(choice.tuned))
+    lines[0] += [NONE] * len(choices)
+    lines[1] += _log_likelihoods([choice.base for choice in choices])
+    lines[2] += _log_likelihoods([choice.tuned for choice in choices])
     header = ["", "Answer", *(f"log p of {choice.name}" for choice in choices)]
     return Table(None, f"Answers to item {case.item_key}", header, lines, "tt" + "n" * len(choices))
 
 
-def _log_likelihood(value: float | None) -> Number:
-    return Number(NONE if value is None else f"{value:.2f}", value)
+def _log_likelihoods(values: Sequence[float | None]) -> list[Number]:
+    best = max((value for value in values if value is not None), default=0.0)
+    weights = [0.0 if value is None else math.exp(value - best) for value in values]
+    return [
+        UNDEFINED if value is None else Number(f"{value:.2f}", value, weight / sum(weights))
+        for value, weight in zip(values, weights, strict=True)
+    ]
+
+
+def mark_answers(base: str | None, tuned: str | None) -> tuple[Cell, Cell]:
+    """Both answers as a reader sees them, with what distinguishes them marked."""
+    texts = answer_text(base), answer_text(tuned)
+    if not base or not tuned:
+        return texts
+    before, after = find_difference(*texts)
+    return (
+        Marked(texts[0], tuple(before), "base"),
+        Marked(texts[1], tuple(after), "tuned"),
+    )
 
 
 def answer_text(answer: str | None) -> str:

@@ -8,8 +8,8 @@ escape every text.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 from ft_harness.storage import escaping
 from ft_harness.storage.escaping import visible
@@ -21,10 +21,15 @@ FOLDED_ROWS = 25  # longer tables are folded where a format can do that
 
 @dataclass(frozen=True)
 class Number:
-    """A number as a reader sees it, and the unrounded one behind it (None: undefined)."""
+    """A number as a reader sees it, and the unrounded one behind it (None: undefined).
+
+    `share` is the part of a whole that it is, 0 to 1, for formats that draw it: a shade in a
+    matrix, else a bar.
+    """
 
     text: str
     value: float | None
+    share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -36,13 +41,25 @@ class Span:
     high: float | None
 
 
-Cell = str | Number | Span
+@dataclass(frozen=True)
+class Marked:
+    """Text of which some parts, given as (start, end), are to be seen; a format may mark them.
+
+    `side` is the one of two compared texts that it is.
+    """
+
+    text: str
+    ranges: tuple[tuple[int, int], ...]
+    side: Literal["base", "tuned"]
+
+
+Cell = str | Number | Span | Marked
 
 
 @dataclass(frozen=True)
 class Heading:
-    """Level 2 opens a section and appears in the contents; its text is ours. Levels 3 and 4 may
-    hold any text."""
+    """Level 2 opens a section and appears in the contents; its text is ours. Lower levels may
+    hold any text; a heading of level 5 opens a card, which lasts until the next heading."""
 
     kind: ClassVar[str] = "heading"
     level: int
@@ -63,10 +80,12 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Verbatim:
-    """Text shown letter by letter, over several lines."""
+    """Text shown letter by letter, over several lines; more than `limit` characters are cut, with
+    a mark."""
 
     kind: ClassVar[str] = "verbatim"
     text: str
+    limit: int = VERBATIM_LIMIT
 
 
 @dataclass(frozen=True)
@@ -87,6 +106,7 @@ class Table:
         title: what it shows, for readers who meet it without its surroundings.
         kinds: a letter a column: t text, n numbers, i intervals.
         appendix: only looked up; folded where a format can do that, as long tables are.
+        is_matrix: the numbers with a share are shaded by it.
     """
 
     kind: ClassVar[str] = "table"
@@ -96,6 +116,7 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     kinds: str
     appendix: bool = False
+    is_matrix: bool = False
 
     @property
     def folded(self) -> bool:
@@ -107,8 +128,16 @@ Block = Heading | Paragraph | Bullets | Verbatim | Figure | Table
 
 @dataclass(frozen=True)
 class Document:
+    """A report.
+
+    Attributes:
+        blocks: all of it, as the page and the files of tables hold it.
+        paper: what a write-up prints of it, as Markdown and LaTeX hold it.
+    """
+
     title: str
     blocks: list[Block]
+    paper: list[Block] = field(default_factory=list)
 
     def tables(self) -> list[Table]:
         """The tables that have files of their own; a name that comes again is numbered."""
@@ -134,6 +163,6 @@ def one_line(text: str) -> str:
     return escaping.one_line(text, TEXT_LIMIT)
 
 
-def several_lines(text: str) -> str:
+def several_lines(text: str, limit: int = VERBATIM_LIMIT) -> str:
     """Text shown letter by letter, with its line breaks."""
-    return visible(text, VERBATIM_LIMIT)
+    return visible(text, limit)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Study
 from ft_harness.comparison.features import name_of
 from ft_harness.metrics.labels import recalled_label
-from ft_harness.report.cells import count, score
-from ft_harness.report.document import Block, Cell, Paragraph, Table
+from ft_harness.report.cells import score
+from ft_harness.report.document import Block, Cell, Number, Paragraph, Table
 from ft_harness.report.view import main_comparisons
 
 _KINDS = ("precision", "recall", "f1")
@@ -19,25 +21,30 @@ def label_names(comparison: Comparison) -> list[str]:
 
 
 def label_section(study: Study) -> list[Block]:
-    """Tables of the main comparisons that are about labels; nothing where none is."""
-    compared = [(name_of(study, each), each) for each in main_comparisons(study)]
-    lines = [line for name, comparison in compared for line in _score_lines(name, comparison)]
+    """Precision, recall and F1 of each label, of the main comparisons; nothing where none has
+    labels."""
+    lines = [line for name, each in _named(study) for line in _score_lines(name, each)]
     kinds = [f"{kind.capitalize()}, {who}" for kind in _KINDS for who in ("Base", "Tuned")]
     header = ["Task", "Split", "Label", *kinds]
-    scores = [Table("labels", "Scores by label", header, lines, "tttnnnnnn")] if lines else []
+    return [Table("labels", "Scores by label", header, lines, "tttnnnnnn")] if lines else []
+
+
+def confusion_blocks(study: Study) -> list[Block]:
+    """What was taken for what, of as many main comparisons as are looked at."""
+    compared = _named(study)
     matrices = [
         block
         for name, comparison in compared[:MOST_SHOWN]
         for block in _confusion(name, comparison)
     ]
     if matrices and len(compared) > MOST_SHOWN:
-        matrices.insert(
-            0,
-            Paragraph(
-                f"Confusion matrices of the first {MOST_SHOWN} of {len(compared)} comparisons:"
-            ),
-        )
-    return [*scores, *matrices]
+        said = f"Confusion matrices of the first {MOST_SHOWN} of {len(compared)} comparisons:"
+        matrices.insert(0, Paragraph(said))
+    return matrices
+
+
+def _named(study: Study) -> list[tuple[str, Comparison]]:
+    return [(name_of(study, each), each) for each in main_comparisons(study)]
 
 
 def _score_lines(name: str, comparison: Comparison) -> list[list[Cell]]:
@@ -67,7 +74,7 @@ def _confusion(name: str, comparison: Comparison) -> list[Block]:
     unread = any(row[-1] for row in [*found.base, *found.tuned])
     columns = [*found.labels, *(["no label"] if unread else [])]
     lines: list[list[Cell]] = [
-        [who, label, *(count(number) for number in row[: len(columns)])]
+        [who, label, *_shaded(row[: len(columns)])]
         for who, counts in (("Base", found.base), ("Tuned", found.tuned))
         for label, row in zip(found.labels, counts, strict=True)
     ]
@@ -76,5 +83,18 @@ def _confusion(name: str, comparison: Comparison) -> list[Block]:
     )
     return [
         Paragraph(title),
-        Table("confusion", title, ["", "Gold", *columns], lines, "tt" + "n" * len(columns)),
+        Table(
+            "confusion",
+            title,
+            ["", "Gold", *columns],
+            lines,
+            "tt" + "n" * len(columns),
+            is_matrix=True,
+        ),
     ]
+
+
+def _shaded(counts: Sequence[int]) -> list[Number]:
+    """Counts of one gold label, each with its share of them: on the diagonal the recall."""
+    total = sum(counts)
+    return [Number(f"{number:,}", number, number / total if total else 0.0) for number in counts]

@@ -133,21 +133,22 @@ def _failed_table(sweep: SweepStudy) -> Table:
 
 
 def _metric_tables(sweep: SweepStudy) -> list[Block]:
-    """Every metric of every setting on each split, the change from the base over its seeds too."""
+    """Every metric of every setting on the split that decides, the change from the base over its
+    seeds too; sweep.json has the other splits."""
     fields = [name for axis in sweep.axes for name in axis]
     lines: list[list[Cell]] = []
     for setting in sweep.settings:
         values: Sequence[Cell] = [shown_value(setting.values[name]) for name in fields]
-        for each in setting.scores:
-            cells = [*values, each.split, each.metric, *_score_cells(each), *_change_cells(each)]
+        for each in (found for found in setting.scores if found.split == sweep.split):
+            cells = [*values, each.metric, *_score_cells(each), *_change_cells(each)]
             lines.append(cells)
     header = [
         *map(field_name, fields),
-        *("Split", "Metric", "Base", "Score", "95 % interval", "SD of seeds"),
+        *("Metric", "Base", "Score", "95 % interval", "SD of seeds"),
         *("Change from base", "95 % interval", "p"),
     ]
-    kinds = "t" * (len(fields) + 2) + "nninnin"
-    title = "Every metric of every setting; the change from the base is over several seeds"
+    kinds = "t" * (len(fields) + 1) + "nninnin"
+    title = f"Every metric on {sweep.split}; the change from the base is over several seeds"
     return [Table("sweep_metrics", title, header, lines, kinds, appendix=True)] if lines else []
 
 

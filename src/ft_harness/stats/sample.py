@@ -31,7 +31,6 @@ class Resampling:
 
 
 DEFAULT_RESAMPLING = Resampling()
-_REACH = 4.0  # standard deviations from the mean to a score that the sample lacks
 
 
 class Measure(Protocol):
@@ -42,10 +41,10 @@ class Measure(Protocol):
         scale: its largest value; infinite: none, and the interval is made on the scale of the
             logarithm.
         binary: each item is 0 or 1 and the value their mean.
-        edges: (statistics [n, K], reach) -> [G, 2, K], the statistics of an item that the test set
-            lacks, at the two ends of what is possible, for each of G kinds of items. With one kind
-            items differ by degree; with several the two sides of a pair are of the same kind. Where
-            the scores are spread out, the ends are `reach` standard deviations from their mean.
+        edges: statistics [n, K] of each side -> [G, 2, K] of each side, the statistics of an item
+            that the test set lacks, at the two ends of what is possible, for each of G kinds of
+            items. With one kind items differ by degree; with several the two sides of a pair are of
+            the same kind.
         weight: the column of the statistics by which the value weights the items, such as tokens;
             None: items count alike.
     """
@@ -57,7 +56,7 @@ class Measure(Protocol):
     @property
     def binary(self) -> bool: ...
     @property
-    def edges(self) -> Callable[[Array, float], Array]: ...
+    def edges(self) -> Callable[[Sequence[Array]], list[Array]]: ...
     @property
     def weight(self) -> int | None: ...
 
@@ -105,8 +104,7 @@ class Sample:
         Where items come in clusters it has as many others with it as move together; of an item of
         a certain kind, such as a rare label, a cluster holds one.
         """
-        reach = _REACH / len(self.sides)  # a change is no larger than half the range of a score
-        edges = [measure.edges(side, reach) for side in self.sides]
+        edges = measure.edges(self.sides)
         if not edges[0].size:  # of labels, where one alone occurs
             return np.zeros_like(self.units.totals), np.zeros_like(self.units.totals)
         if len(edges) == 1:

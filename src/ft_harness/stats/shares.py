@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,7 @@ def mcnemar_mid_p(gained: int, lost: int) -> float:
     return min(1.0, below + float(bdtr(fewer, changed, 0.5)))
 
 
+@lru_cache(maxsize=4096)  # the small counts of a big study come again and again
 def paired_interval(gained: int, lost: int, n: int) -> Interval | None:
     """95 % interval of (gained - lost) / n, the difference of two 0/1 scores of the same n items.
     None for no items.
@@ -61,9 +63,11 @@ def paired_interval(gained: int, lost: int, n: int) -> Interval | None:
         return None
     ends = np.array([[-1.0, 1.0], [-1.0, 1.0]])  # brackets of the lower and of the upper end
     levels = np.array([ALPHA / 2, 1 - ALPHA / 2])
+    changed, same = gained + lost + 1, n - gained - lost
+    shares = betaincinv(changed, same, _LEVELS) if same else np.ones_like(_LEVELS)
     for _ in range(_HALVINGS):
         middle = ends.mean(axis=1)
-        is_below = _chance_below(middle, gained, lost, n) < levels
+        is_below = _chance_below(middle, (gained, lost, same), shares) < levels
         ends = np.where(
             is_below[:, None],
             np.column_stack([middle, ends[:, 1]]),
@@ -74,15 +78,19 @@ def paired_interval(gained: int, lost: int, n: int) -> Interval | None:
 
 
 def _chance_below(
-    differences: NDArray[np.float64], gained: int, lost: int, n: int
+    differences: NDArray[np.float64], counts: tuple[int, int, int], shares: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Distribution function of the difference that `paired_interval` describes.
 
     The share of changed items is a beta variable, and independent of it the part of them that is
     gained; the first one is integrated over at Gauss-Legendre nodes of its quantiles.
+
+    Args:
+        counts: items gained, lost, unchanged.
+        shares: of changed items, at the nodes.
     """
-    changed, same = gained + lost + 1, n - gained - lost
-    shares = betaincinv(changed, same, _LEVELS) if same else np.ones_like(_LEVELS)
+    gained, lost, same = counts
+    changed = gained + lost + 1
     parts = np.clip((differences[:, None] / shares + 1) / 2, 0.0, 1.0)
     total = np.zeros_like(differences)
     for of_gained, of_lost in ((gained + 1, lost), (gained, lost + 1)):

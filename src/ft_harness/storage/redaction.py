@@ -24,24 +24,36 @@ _SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
 _PLACE_NAME = re.compile(r"_(?:PATH|FILE|DIR|SOCK|URL)$", re.IGNORECASE)  # where one is kept
 # name=value and "name": "value", as options and JSON in an argument have it
 _ASSIGNED = re.compile(
-    r"""([\w.-]*""" + _NAME + r"""[\w.-]*)["']?\s*[=:]\s*(?:"([^"]+)"|'([^']+)'|([^\s,;&"'{}]+))""",
+    rf"""([\w.-]{{0,40}}{_NAME}[\w.-]{{0,40}})["']?\s*[=:]\s*"""
+    r"""(?:"([^"]+)"|'([^']+)'|([^\s,;&"'{}]+))""",
     re.IGNORECASE,
 )
+_SEARCHED = 1 << 14  # characters of a text that is looked through for assignments
 # A token begins a word, or follows a JSON escape like \n. A URL's user part ends where its host's
 # path, its query or a JSON string does, so that nothing but the secret is removed from a JSON text.
 _FORMS = re.compile(
     r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt]))"
     r"(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}"
     r"|github_pat_\w{20,}|glpat-[\w-]{20,}|xox[abeoprs]-[\w-]{10,}|npm_[A-Za-z0-9]{36}"
-    r"|A(?:KI|SI)A[A-Z0-9]{16}|AIza[\w-]{35}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+)"
+    r"|A(?:KI|SI)A[A-Z0-9]{16}|AIza[\w-]{35}|(?<![\w-])eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+)"
     r"""|(?<=://)[^/?#\s:@"'<>\\]+(?::[^/?#\s"'<>\\]*)?(?=@)"""
-    r"""|(?P<named>[?&](?:[\w-]*[_-])?(?:access)?(?:token|secret|password|key|sig|signature|credential)=)[^&\s"'<>\\]+"""
-    r"""|(?P<header>authorization\\?["']?\s*[:=]\s*\\?["']?(?:bearer|basic|token)\s+)[\w.~+/=-]+"""
+    r"""|(?P<named>[?&](?:[\w-]{0,40}[_-])?(?i:(?:access)?(?:token|secret|password|key|sig"""
+    r"""|signature|credential))=)[^&\s"'<>\\]+"""
+    r"""|(?P<header>(?i:authorization\\?["']?\s*[:=]\s*\\?["']?(?:bearer|basic|token))\s+)"""
+    r"[\w.~+/=-]+"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
-    re.IGNORECASE | re.DOTALL,
+    re.DOTALL,
 )
+# One of these is in every text that holds a form. Forms are looked for where one is: that is half
+# of the time that a million samples take to write. The last two may span lines.
+_CUES = (
+    "hf_", "sk-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "npm_",
+    "akia", "asia", "aiza", "eyj", "://", "token=", "secret=", "password=", "key=", "sig=",
+    "signature=", "credential=", "authorization", "private key-----",
+)  # fmt: skip
+_SPANNING = _CUES[-2:]
 _SHORTEST, _FEWEST_KINDS, _LONG = 8, 4, 16  # characters; different ones; of no plain word
-_WORDS = re.compile(r"[^\W\d_]+(?:[ _.-][^\W\d_]+)*")
+_WORDS = re.compile(r"[^\W\d_]+(?:_[^\W\d_]+)*")
 _MARKER = re.compile(r"<.*>|\[.*\]")  # special tokens like <|endoftext|>
 _USER_PART = re.compile(r"""://[^/?#\s:@]*:([^/?#\s@]+)@""")
 _LEARNT: set[str] = set()
@@ -64,8 +76,9 @@ def says_secret(name: str) -> bool:
 def looks_secret(value: str) -> bool:
     """Whether the value of such a variable is looked for: eight characters, four different ones.
 
-    Words of letters alone with fewer than 16 characters (`sentiment`, `demo_sentiment`), special
-    tokens (`<|endoftext|>`) and paths of this machine are none: they occur where no secret is.
+    Words of letters, also with `_` between them, of fewer than 16 characters (`demo_sentiment`),
+    special tokens (`<|endoftext|>`) and paths of this machine are none: they occur where no secret
+    is.
     """
     if len(value) < _SHORTEST or len(set(value)) < _FEWEST_KINDS:
         return False
@@ -87,9 +100,9 @@ def learn_secrets(settings: Any) -> None:
         for part in settings:
             learn_secrets(part)
     elif isinstance(settings, str):
-        found = _ASSIGNED.findall(settings)
+        found = _ASSIGNED.findall(settings[:_SEARCHED])
         _learn("".join(values) for name, *values in found if says_secret(name))
-        _learn(_USER_PART.findall(settings))
+        _learn(_USER_PART.findall(settings[:_SEARCHED]))
 
 
 def _learn(values: Iterable[str]) -> None:
@@ -127,7 +140,22 @@ def redact(text: str) -> str:
     for secret, alone in _spellings(_known_secrets()):
         if secret in text:
             text = alone.sub(REDACTED, text) if alone else text.replace(secret, REDACTED)
-    return _FORMS.sub(_keep_name, text)
+    return _take_out_forms(text)
+
+
+def _take_out_forms(text: str) -> str:
+    folded = text.casefold()
+    found = [cue for cue in _CUES if cue in folded]
+    if not found:
+        return text
+    if any(cue in _SPANNING for cue in found) or "\n" not in text:
+        return _FORMS.sub(_keep_name, text)
+    # a form that spans none is in a line with its cue
+    lines = zip(text.split("\n"), folded.split("\n"), strict=True)
+    return "\n".join(
+        _FORMS.sub(_keep_name, line) if any(cue in shown for cue in found) else line
+        for line, shown in lines
+    )
 
 
 def _keep_name(found: re.Match[str]) -> str:

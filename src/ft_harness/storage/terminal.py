@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from io import TextIOWrapper
 from typing import Any, TextIO, cast
 
 from ft_harness.storage.escaping import one_line, visible
@@ -79,5 +80,8 @@ def gated_output() -> Iterator[None]:
     """What is printed within it, and logged by handlers made within it, passes the gate."""
     out = cast(TextIO, _GatedStream(sys.stdout, "standard output"))
     err = cast(TextIO, _GatedStream(sys.stderr, "standard error"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # an encoding that lacks a character is no fault
+            stream.reconfigure(errors="backslashreplace")
     with redirect_stdout(out), redirect_stderr(err):
         yield

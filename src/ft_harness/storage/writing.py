@@ -165,19 +165,39 @@ def _redact_lines(text: str) -> str:
     return "\n".join(map(redact_json, text.split("\n")))
 
 
-def write_gzip_lines(path: Path, lines: Iterable[str]) -> None:
-    """Replace a gzipped file of JSON lines atomically; same lines, same bytes.
+def remove(path: Path) -> None:
+    """Remove a file, or a link, that may be gone already.
+
+    Raises:
+        StorageLostError: the folder does not allow it.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageLostError(
+            f"{path}: can't be removed ({error.strerror})",
+            "a folder whose files may be replaced",
+            "remove it, then run the same command again",
+        ) from error
+
+
+def write_gzip_lines(path: Path, lines: Iterable[str]) -> bool:
+    """Replace a gzipped file of JSON lines atomically; same lines, same bytes. Whether it holds the
+    lines as they are, so that no secret was taken out.
 
     Every 1,000 lines are a gzip member of their own, so that a line can be read without all before
     it; any program reads the file as a whole.
     """
     every = iter(lines)
     parts = iter(lambda: "".join(f"{line}\n" for line in islice(every, GZIP_LINES)), "")
-    members = [
-        gzip.compress(_redact_lines(part).encode("utf-8"), compresslevel=6, mtime=0)
-        for part in parts
-    ]
+    members: list[bytes] = []
+    is_whole = True
+    for part in parts:
+        kept = _redact_lines(part)
+        is_whole = is_whole and kept == part
+        members.append(gzip.compress(kept.encode("utf-8"), compresslevel=6, mtime=0))
     write_bytes(path, b"".join(members) or gzip.compress(b"", mtime=0))
+    return is_whole
 
 
 def append_lines(path: Path, lines: Iterable[str]) -> None:

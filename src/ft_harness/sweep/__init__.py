@@ -4,7 +4,7 @@ A point is an ordinary run, named by what varies; `grid` makes them, `executors`
 came of them is measured by `comparison.effects`.
 """
 
-from ft_harness.sweep.grid import SEEDS, Grid, Request, read_grid, split_overrides
+from ft_harness.sweep.grid import SEEDS, Grid, Request, make_request, read_grid, split_overrides
 from ft_harness.sweep.points import Point
 
-__all__ = ["SEEDS", "Grid", "Point", "Request", "read_grid", "split_overrides"]
+__all__ = ["SEEDS", "Grid", "Point", "Request", "make_request", "read_grid", "split_overrides"]

@@ -10,7 +10,15 @@ from typing import Any
 
 from ft_harness.comparison.amounts import shown_value
 from ft_harness.errors import ConfigError, FtHarnessError, ProblemsError, raise_problems, suggest
-from ft_harness.recipe import Draft, Recipe, SweepSection, parse_override, read_draft
+from ft_harness.recipe import (
+    Draft,
+    Recipe,
+    SweepSection,
+    check_name,
+    experiment_name,
+    parse_override,
+    read_draft,
+)
 from ft_harness.storage import canonical_json
 from ft_harness.sweep.points import Point, point_name, short_names, value_of
 
@@ -43,7 +51,7 @@ class Request:
     @property
     def is_sweep(self) -> bool:
         """Whether the recipe or the options ask for several points."""
-        if self.seeds is not None or "sweep" in read_draft(self.path).content:
+        if self.seeds is not None or read_draft(self.path).content.get("sweep") is not None:
             return True
         return bool(split_overrides(self.path, self.overrides)[1])
 
@@ -68,6 +76,24 @@ class Grid:
     def varied(self) -> tuple[str, ...]:
         """The fields that vary, without the seeds."""
         return tuple(name for axis in self.axes for name in axis)
+
+
+def make_request(
+    path: Path, name: str | None, overrides: Sequence[str], options: Mapping[str, Any]
+) -> Request:
+    """A request by the command line's options; None: the sweep has its folder's name.
+
+    Raises:
+        ConfigError: no valid name.
+    """
+    return Request(
+        path,
+        check_name(name) if name else experiment_name(path),
+        overrides,
+        options["seeds"],
+        options.get("base_only", False),
+        options["accepted"],
+    )
 
 
 def split_overrides(path: Path, overrides: Sequence[str]) -> tuple[list[str], dict[str, list[Any]]]:
@@ -135,9 +161,10 @@ def _with_options(request: Request) -> Draft:
         vary[name] = list(range(first, first + request.seeds))
         said[name] = "--seeds"
     section = own | {"vary": vary} | ({} if trains else {"trains": False})
-    places = {("sweep", "vary", name): place for name, place in said.items()}
     changed = draft.with_values({"sweep": section}, {"sweep": "the command line"})
-    return Draft(changed.content, {**changed.places, **places})
+    places: dict[tuple[str, ...], str] = dict(changed.places)
+    places |= {("sweep", "vary", name): place for name, place in said.items()}
+    return Draft(changed.content, places)
 
 
 def _find_places(draft: Draft, section: SweepSection) -> dict[str, str]:
@@ -157,8 +184,8 @@ def _unknown_fields(places: Mapping[str, str], section: SweepSection) -> list[Ft
     known = [
         f"{name}.{field}"
         for name, each in Recipe.model_fields.items()
-        if name != "sweep" and hasattr(each.annotation, "model_fields")
-        for field in each.annotation.model_fields
+        if name != "sweep"
+        for field in getattr(each.annotation, "model_fields", ())
     ]
     faults: list[FtHarnessError] = []
     for name, place in places.items():
@@ -258,6 +285,7 @@ class _Making:
             adapter=self._adapter(places, values),
             made_by=made_by,
             follows=self._follows(places, values),
+            place=tuple(places),
             repeat=sum(
                 place for axis, place in zip(self.axes, places, strict=True) if _is_seed(axis)
             ),

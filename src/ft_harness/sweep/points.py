@@ -26,6 +26,7 @@ class Point:
         adapter: name of the adapter that it scores: points that differ in eval share one.
         made_by: the recipe of that adapter, scored as the sweep's own recipe says.
         follows: name of the adapter that its training goes on from; None: a new one.
+        place: on each axis, as the section has them.
         repeat: which of the seeds it has, from 0.
         is_reference: whether all but the seeds is the reference.
     """
@@ -36,6 +37,7 @@ class Point:
     adapter: str
     made_by: Recipe
     follows: str | None
+    place: tuple[int, ...]
     repeat: int
     is_reference: bool
 
@@ -73,9 +75,11 @@ def point_name(name: str, values: Mapping[str, Any], short: Mapping[str, str]) -
 
 def _spell(value: Any) -> str:
     """As a part of a folder's name."""
-    text = str(value) if isinstance(value, int) else shown_value(value)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    text = str(value) if is_number else shown_value(value)
     text = text.replace("e+", "e") if isinstance(value, float) else text
-    spelt = _UNSAFE.sub("_", text).strip("_")
+    last = text.rstrip("/").rpartition("/")[2] if isinstance(value, str) else text  # of a path
+    spelt = _UNSAFE.sub("_", last).strip("_")
     plain = text.replace("=", "_").replace(", ", "_").replace("/", "_")
     if spelt == plain and len(spelt) <= _VALUE:
         return spelt

@@ -55,6 +55,16 @@ class TaskDefinition:
         return bool(self.content.get("custom_dataset") == LOADER)
 
     @property
+    def data_options(self) -> Mapping[str, Any]:
+        """The options of our loader that the YAML names."""
+        return (self.content.get("dataset_kwargs") or {}).get("data") or {}
+
+    @property
+    def names_data(self) -> bool:
+        """Whether the YAML names its data; else the options have to."""
+        return bool(self.data_options.get("source") or self.content.get("dataset_path"))
+
+    @property
     def splits(self) -> tuple[Split, ...]:
         """The splits that the YAML names; all of them where the options replace its data."""
         replaced = "data_source" in self.metadata and not self.uses_our_loader
@@ -140,18 +150,20 @@ def find_task(
     include_path: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     trust_code: bool = False,
+    reader: TaskReader | None = None,
 ) -> TaskDefinition:
     """The task of this name: ours or the user's, else lm-eval's own.
 
     Args:
         include_path: a further folder with task YAMLs.
+        reader: what has read YAMLs already, where several tasks are looked for.
 
     Raises:
         ConfigError: no such task.
         InputError: a YAML is broken, or the name is a group of tasks.
         PolicyError: a YAML from elsewhere includes a file outside its own folder.
     """
-    reader = TaskReader()
+    reader = reader or TaskReader()
     ours = task_files(include_path, reader)
     path = ours[name] if name in ours else _find_in_lm_eval(name, ours)
     files = reader.follow(path, trust_code=trust_code)

@@ -21,7 +21,7 @@ from ft_harness.training.hyperparameters import (
     rate_problems,
 )
 from ft_harness.training.lineage import parent_of, parent_problems
-from ft_harness.training.monitoring import tracker_problems
+from ft_harness.training.monitoring import track_results, tracker_problems
 from ft_harness.training.plan import (
     Rows,
     TrainingPlan,
@@ -55,6 +55,7 @@ __all__ = [
     "rate_problems",
     "sharding_problems",
     "time_steps",
+    "track_results",
     "tracker_problems",
     "train",
 ]

@@ -19,10 +19,10 @@ from safetensors import SafetensorError
 
 from ft_harness import processes
 from ft_harness.errors import (
-    FtHarnessError,
     InputError,
     NonFiniteError,
     ResourceError,
+    StorageLostError,
 )
 from ft_harness.models.adapters import HISTORY_FILE, read_history
 from ft_harness.recipe import differences
@@ -51,6 +51,7 @@ CHANGES_FILE = "changes.jsonl"
 MANIFEST_FILE = "MANIFEST.json"
 MICRO_BATCH = "micro_batch"  # the setting that changes where memory runs out
 _PREFIX = "checkpoint-"
+_OF_WEIGHTS = " of the weights"
 _UNFINISHED = ".unfinished"  # where a checkpoint is written
 
 logger = logging.getLogger(__name__)
@@ -101,8 +102,7 @@ def seal(checkpoint: Path, step: int, plan_hash: str) -> None:
 
 
 def fault_of(checkpoint: Path, plan_hash: str) -> str | None:
-    """The first file that keeps a checkpoint from being used, and why; None: it is whole and of
-    this plan."""
+    """Which file keeps a checkpoint from being used, and why; None: it is whole, of this plan."""
     try:
         manifest = _Manifest.model_validate_json((checkpoint / MANIFEST_FILE).read_bytes())
     except (OSError, ValidationError) as error:
@@ -212,8 +212,7 @@ class CheckpointFolder:
 
     @contextmanager
     def writing(self, rescue: Callable[[str], None]) -> Iterator[None]:
-        """While a checkpoint is written: nothing unfinished is left behind, and a fault says what
-        is kept.
+        """While a checkpoint is written: nothing unfinished is left, a fault says what is kept.
 
         Args:
             rescue: writes the weights into another folder, if this one is lost.
@@ -223,20 +222,31 @@ class CheckpointFolder:
             StorageLostError: the folder can't be written any more.
         """
         try:
-            yield
-        except FtHarnessError:
-            raise
+            with self.rescuing(rescue):
+                yield
         except (OSError, RuntimeError, SafetensorError) as error:
-            # the system, torch and safetensors have one each for a write that fails
-            # torch says nothing of why, and keeps what it could not write
+            # one each of the system, torch and safetensors; torch doesn't say why
             reason = error if is_full(error) else find_limit(self.path)
             if reason is not None:
                 full = full_disk(self.path, reason)
                 what = f"{full.what}, the checkpoint was not saved"
-                raise ResourceError(what, "room for a checkpoint", full.action) from error
-            raise lost_folder(self.path, error, _rescue(rescue), " of the weights") from error
+                raise ResourceError(what, full.expected, full.action) from error
+            raise lost_folder(self.path, error, _rescue(rescue), _OF_WEIGHTS) from error
         finally:
             shutil.rmtree(self.unfinished, ignore_errors=True)
+
+    @contextmanager
+    def rescuing(self, rescue: Callable[[str], None]) -> Iterator[None]:
+        """
+        Raises:
+            StorageLostError: one that is raised inside, with where the weights are kept instead.
+        """
+        try:
+            yield
+        except StorageLostError as error:
+            copy = _rescue(rescue)
+            kept = f"; emergency copy{_OF_WEIGHTS} in {copy}" if copy else ""
+            raise StorageLostError(f"{error.what}{kept}", error.expected, error.action) from error
 
 
 def _rescue(save: Callable[[str], None]) -> str | None:
@@ -266,10 +276,9 @@ def _read_plan(path: Path) -> dict[str, Any] | None:
 
 
 def check_unfinished(plan: TrainingPlan, folder: Path) -> None:
-    """Refuse to go on with an unfinished training that was made of other things.
-
+    """
     Raises:
-        InputError: its checkpoints are those of another plan; they are kept.
+        InputError: the folder's checkpoints are those of another plan; they are kept.
     """
     path = folder / CHECKPOINTS
     stored = _read_plan(path)

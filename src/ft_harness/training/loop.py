@@ -176,8 +176,13 @@ class Loop:
         self.progress.is_complete = step == self.steps
         self.meter.tokens += tokens
         numbers = {"loss": loss.item(), "grad_norm": norm.item(), "learning_rate": rate}
-        self.monitor.log(HistoryEntry(step=step, epoch=self._epoch(), **numbers))
+        self._log(HistoryEntry(step=step, epoch=self._epoch(), **numbers))
         self._close_step(evaluate=self._is_evaluation_due(), save=self._is_checkpoint_due())
+
+    def _log(self, entry: HistoryEntry) -> None:
+        """Keep and show what a step or an evaluation came to."""
+        with self.checkpoints.rescuing(self.model.save_pretrained):
+            self.monitor.log(entry)
 
     def _count(self, batches: list[Batch]) -> tuple[list[int], int]:
         """(targets of each kind, tokens) of a step, of all processes."""
@@ -277,7 +282,7 @@ class Loop:
             with self.stops.cutting(alone=self.share.processes == 1):
                 loss, scores = self._measure()
             step, epoch = self.progress.step, self._epoch()
-            self.monitor.log(HistoryEntry(step=step, epoch=epoch, eval_loss=loss, scores=scores))
+            self._log(HistoryEntry(step=step, epoch=epoch, eval_loss=loss, scores=scores))
         self.progress.evaluation_due = False
         if self.settings.lr_scheduler_type in STEERED_SCHEDULERS:
             self.schedule.step(loss)

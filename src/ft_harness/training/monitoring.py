@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +23,7 @@ from ft_harness.errors import FtHarnessError, InputError, first_line
 from ft_harness.models.adapters import HISTORY_FILE
 from ft_harness.recipe import Recipe
 from ft_harness.records import HistoryEntry
-from ft_harness.storage import append_line, redact_values
+from ft_harness.storage import append_line, check_kept, redact, redact_values
 
 logger = logging.getLogger(__name__)
 
@@ -63,13 +63,19 @@ class Monitor:
             tracker.begin()
 
     def log(self, entry: HistoryEntry) -> None:
-        """What a step or an evaluation came to; the history has it first."""
+        """What a step or an evaluation came to; the history has it first.
+
+        Raises:
+            StorageLostError: the history is gone, and with it the steps before.
+            ResourceError: the disk is full.
+        """
+        check_kept([self._history])
         append_line(self._history, entry.model_dump_json(exclude_none=True))
         if entry.loss is not None:
             self._bar.set_postfix(loss=f"{entry.loss:.3f}", refresh=False)
             self._bar.update()
         for tracker in self._trackers:
-            tracker.log(entry)
+            tracker.log(shown_numbers(entry), entry.step)
 
     def end(self) -> None:
         """The last step is done, or the training fails."""
@@ -103,6 +109,7 @@ def shown_config(recipe: Recipe, name: str) -> dict[str, Any]:
         train["continue_from"] = Path(recipe.train.continue_from).name
     shown: dict[str, Any] = {
         "name": name,
+        "id": f"{name}-{recipe.fingerprint()[:8]}",  # a later start goes on in the same run
         "task": recipe.task.name,
         "model": Path(recipe.model.pretrained).name,
         "adapter": recipe.adapter.model_dump(mode="json"),
@@ -123,11 +130,10 @@ class Tracker:
         """Start it, and give it the recipe."""
         self._try(self._start, "can't be started")
 
-    def log(self, entry: HistoryEntry) -> None:
-        """What a step or an evaluation came to."""
+    def log(self, numbers: Mapping[str, float], step: int) -> None:
+        """What a step, an evaluation or the whole training came to."""
         if self._inner is not None:
-            shown, step = shown_numbers(entry), entry.step
-            self._try(lambda: self._inner.log(shown, step=step))
+            self._try(lambda: self._inner.log(dict(numbers), step=step))
 
     def end(self) -> None:
         """Close it."""
@@ -142,7 +148,8 @@ class Tracker:
         elif self._name == "wandb":
             # its folder is named: a second run of the process would be written into the first one's
             place = os.environ["WANDB_DIR"]
-            self._inner = WandBTracker(os.environ["WANDB_PROJECT"], name=name, dir=place)
+            options = {"name": name, "dir": place, "id": self._config["id"], "resume": "allow"}
+            self._inner = WandBTracker(os.environ["WANDB_PROJECT"], **options)
         else:
             self._inner = TrackioTracker(_PROJECT, name=name, space_id=None, resume="allow")
         self._inner.start()
@@ -159,8 +166,18 @@ class Tracker:
                 act()
         except Exception as error:  # a tracker may raise anything
             self._inner = None
-            reason = first_line(error)
+            reason = redact(first_line(error))  # a tracker names its keys in what it raises
             logger.warning("%s %s (%s); history.jsonl holds everything", self._name, failed, reason)
+
+
+def track_results(recipe: Recipe, folder: Path, numbers: Mapping[str, float], step: int) -> None:
+    """Give the recipe's trackers what the finished adapter came to, in the run of its training."""
+    config = shown_config(recipe, folder.name)
+    for name in recipe.train.report_to:
+        tracker = Tracker(name, config, folder)
+        tracker.begin()
+        tracker.log(numbers, step)
+        tracker.end()
 
 
 def shown_numbers(entry: HistoryEntry) -> dict[str, float]:

@@ -9,8 +9,15 @@ from zlib import crc32
 
 import numpy as np
 
-from ft_harness.comparison.cases.sheets import CaseSummary, list_cases, tag_pairs
-from ft_harness.comparison.cases.traits import find_margin, read_log_likelihoods
+from ft_harness.comparison.cases.sheets import (
+    list_cases,
+    name_choices,
+    note_word,
+    read_labels,
+    tag_pairs,
+)
+from ft_harness.comparison.cases.table import Sheet, Written
+from ft_harness.comparison.cases.traits import read_log_likelihoods
 from ft_harness.comparison.cases.transitions import Rows, Transition, find_transitions
 from ft_harness.records import Evaluation, Sample
 from ft_harness.records.score_table import scan_samples
@@ -28,19 +35,22 @@ class Answer:
     Attributes:
         text: None: no readable answer.
         score: of the deciding metric.
-        margin: log-likelihood of the best choice minus that of the second best, in nats; None:
-            nothing was chosen.
+        log_likelihoods: of each choice, in nats; empty: nothing was chosen.
     """
 
     text: str | None
     score: float | None
-    margin: float | None
+    log_likelihoods: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item with both answers; `slices` is kind -> slice. Long texts are cut in the middle, see
-    `cut`."""
+    """One item with both answers. Long texts are cut in the middle, see `cut`.
+
+    Attributes:
+        slices: kind -> slice.
+        choices: names of what was chosen from, where both sides chose.
+    """
 
     item_key: str
     transition: Transition
@@ -50,6 +60,7 @@ class Item:
     tuned: Answer
     slices: Mapping[str, str]
     why: str | None
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,21 +80,22 @@ class Listing:
 
 
 def list_items(
-    summary: CaseSummary,
-    base: Evaluation,
-    tuned: Evaluation,
+    sheet: Sheet,
+    evaluations: tuple[Evaluation, Evaluation],
     limit: int,
     slice_by: Sequence[str] = (),
+    written: Written | None = None,
 ) -> Listing | None:
     """Items of every transition; None where nothing decides.
 
-    Of more than `limit` (at most 20,000) those of the sheet come first, the others are drawn by
-    their keys: the same ones for each adapter that is compared with one base. Samples are read one
-    by one.
+    Of more than `limit` (at most 20,000) those of the sheet and those with a text in `written`
+    come first, the others are drawn by their keys: the same ones for each adapter that is compared
+    with one base. Samples are read one by one.
 
     Raises:
         InputError: samples can't be read, or a field of `slice_by` has more than 30 values.
     """
+    summary, (base, tuned) = sheet.cases, evaluations
     if summary.metric is None or summary.counts is None:
         return None
     tagged = tag_pairs(summary, base, tuned, slice_by)
@@ -91,28 +103,50 @@ def list_items(
     found = find_transitions(summary.metric, before, after)
     transitions = {int(row): transition for transition, rows in found.items() for row in rows}
     keys = [str(key) for key in tagged.pairs.texts("item_key")[0]]
-    sheet = {case.item_key: case.why for _, case in list_cases(summary)}
-    rows = _choose(keys, transitions, sheet, min(limit, MOST_LISTED))
-    chosen = {keys[row] for row in rows.tolist()}
-    of_base = {
-        sample.item_key: (cut(sample.prompt), cut(sample.target), _answer(sample, summary.metric))
-        for sample in scan_samples(base, chosen)
-    }
-    of_tuned = {
-        sample.item_key: _answer(sample, summary.metric) for sample in scan_samples(tuned, chosen)
-    }
+    whys = {case.item_key: case.why for _, case in list_cases(summary)}
+    whys |= {} if written is None else sheet.whys(written)
+    rows = _choose(keys, transitions, whys, min(limit, MOST_LISTED)).tolist()
+    make = _ItemMaker(evaluations, {keys[row] for row in rows}, summary.metric)
     items = [
-        Item(
+        make.item(
             keys[row],
             transitions[row],
-            *of_base[keys[row]],
-            of_tuned[keys[row]],
             {kind: tag for kind, labels in tagged.tags.items() if (tag := labels[row]) is not None},
-            sheet.get(keys[row]),
+            whys.get(keys[row]),
         )
-        for row in rows.tolist()
+        for row in rows
     ]
     return Listing(summary.metric, sum(summary.counts.values()), list(tagged.tags), items)
+
+
+class _ItemMaker:
+    """What is kept of the samples of both sides, each read once."""
+
+    def __init__(
+        self, evaluations: tuple[Evaluation, Evaluation], keys: Collection[str], metric: str
+    ) -> None:
+        self._words: dict[str, str] = {}
+        self._asked: dict[str, tuple[str, str, list[str] | None]] = {}
+        self._answers: list[dict[str, Answer]] = []
+        for evaluation in evaluations:
+            answers: dict[str, Answer] = {}
+            for sample in scan_samples(evaluation, set(keys)):
+                note_word(self._words, sample)
+                answers[sample.item_key] = _answer(sample, metric)
+                if not self._answers:
+                    asked = cut(sample.prompt), cut(sample.target), read_labels(sample)
+                    self._asked[sample.item_key] = asked
+            self._answers.append(answers)
+
+    def item(
+        self, key: str, transition: Transition, slices: Mapping[str, str], why: str | None
+    ) -> Item:
+        prompt, gold, labels = self._asked[key]
+        base, tuned = (answers[key] for answers in self._answers)
+        sides = [(side.log_likelihoods, side.text) for side in (base, tuned)]
+        chosen = len(base.log_likelihoods) == len(tuned.log_likelihoods) > 0
+        names = tuple(name_choices(labels, sides, self._words)) if chosen else ()
+        return Item(key, transition, prompt, gold, base, tuned, slices, why, names)
 
 
 def _choose(keys: Sequence[str], rows: Collection[int], shown: Collection[str], limit: int) -> Rows:
@@ -124,8 +158,8 @@ def _choose(keys: Sequence[str], rows: Collection[int], shown: Collection[str], 
 def _answer(sample: Sample, metric: str) -> Answer:
     score = sample.scores.get(metric)
     text = None if sample.prediction is None else cut(sample.prediction)
-    margin = find_margin(read_log_likelihoods(sample) or [])
-    return Answer(text, score if isinstance(score, float) else None, margin)
+    chosen = tuple(read_log_likelihoods(sample) or [])
+    return Answer(text, score if isinstance(score, float) else None, chosen)
 
 
 def cut(text: str) -> str:

@@ -4,7 +4,7 @@ known of them."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from zlib import crc32
@@ -156,7 +156,10 @@ def find_cases(base: Evaluation, tuned: Evaluation, pairs: Pairs, seed: int = 0)
     fields = base.record.settings.text_fields or find_text_fields(
         sample for sample, _ in samples.values()
     )
-    words = _read_words(sample for pair in samples.values() for sample in pair)
+    words: dict[str, str] = {}
+    for pair in samples.values():
+        for sample in pair:
+            note_word(words, sample)
     make = partial(_make_case, metric=metric, fields=fields, words=words)
     return CaseSummary(
         counts={transition: len(items) for transition, items in found.items()},
@@ -215,57 +218,67 @@ def _make_case(
         tuned_answer=tuned.prediction,
         base_score=before if isinstance(before, float) else None,
         tuned_score=after if isinstance(after, float) else None,
-        choices=_name_choices(base, tuned, words),
+        choices=_make_choices(base, tuned, words),
         texts=show_fields(base.doc, fields),
     )
 
 
-def _name_choices(base: Sample, tuned: Sample, words: Mapping[str, str]) -> list[Choice] | None:
-    """The choices under the names of the doc's labels or, of a pair of answers, by their roles;
-    else those that the answers give away, else numbers.
-
-    `words` are the answer words of labels, as far as they are known.
-    """
+def _make_choices(base: Sample, tuned: Sample, words: Mapping[str, str]) -> list[Choice] | None:
+    """Each choice with its log-likelihoods; None where a side did not choose."""
     before, after = read_log_likelihoods(base), read_log_likelihoods(tuned)
     if before is None or after is None or len(before) != len(after):
         return None
-    labels = _read_labels(base, len(before))
-    if labels is None and len(before) == len(_PAIR) and base.doc.keys() >= set(_PAIR):
-        names = list(_PAIR)
-    elif labels is None:
-        names = [f"choice {number}" for number in range(1, len(before) + 1)]
-        for sample, values in ((base, before), (tuned, after)):
-            names[int(np.argmax(values))] = sample.prediction or names[int(np.argmax(values))]
-    else:
-        names = [
-            label if words.get(label, label) == label else f"{label} ({words[label]})"
-            for label in labels
-        ]
+    sides = ((before, base.prediction), (after, tuned.prediction))
+    names = name_choices(read_labels(base), sides, words)
     return [
         Choice(name=name, base=left, tuned=right)
         for name, left, right in zip(names, before, after, strict=True)
     ]
 
 
-def _read_labels(sample: Sample, count: int) -> list[str] | None:
-    """The names of the task's labels, if the doc has one for each choice."""
-    labels = sample.doc.get("label_names")
+def name_choices(
+    labels: Sequence[str] | None,
+    sides: Sequence[tuple[Sequence[float], str | None]],
+    words: Mapping[str, str],
+) -> list[str]:
+    """The choices of an item under the names of its labels, else those that the answers give away,
+    else numbers.
+
+    Args:
+        labels: of the item's doc; None: it has none.
+        sides: the log-likelihoods of the choices and the answer, of base and of tuned.
+        words: the answer words of labels, as far as they are known.
+    """
+    if labels is not None:
+        return [
+            label if words.get(label, label) == label else f"{label} ({words[label]})"
+            for label in labels
+        ]
+    names = [f"choice {number}" for number in range(1, len(sides[0][0]) + 1)]
+    for values, answer in sides:
+        names[int(np.argmax(values))] = answer or names[int(np.argmax(values))]
+    return names
+
+
+def read_labels(sample: Sample) -> list[str] | None:
+    """The names of the task's labels, if the doc has one for each choice; of a pair of answers the
+    fields that hold them."""
+    labels, choices = sample.doc.get("label_names"), read_log_likelihoods(sample) or []
+    if labels is None and len(choices) == len(_PAIR) and sample.doc.keys() >= set(_PAIR):
+        return list(_PAIR)
     return (
         [str(label) for label in labels]
-        if isinstance(labels, list) and len(labels) == count
+        if choices and isinstance(labels, list) and len(labels) == len(choices)
         else None
     )
 
 
-def _read_words(samples: Iterable[Sample]) -> dict[str, str]:
-    """Label -> the word with which it is answered, read from what these samples answered."""
-    words: dict[str, str] = {}
-    for sample in samples:
+def note_word(words: dict[str, str], sample: Sample) -> None:
+    """Add the word with which a label is answered, where this sample's answer tells it."""
+    labels = read_labels(sample)
+    if labels is not None and sample.prediction is not None:
         values = read_log_likelihoods(sample) or []
-        labels = _read_labels(sample, len(values))
-        if values and labels and sample.prediction is not None:
-            words[labels[int(np.argmax(values))]] = sample.prediction
-    return words
+        words[labels[int(np.argmax(values))]] = sample.prediction
 
 
 # --- what is known of the cases beyond their samples

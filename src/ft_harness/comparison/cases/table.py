@@ -14,6 +14,7 @@ from ft_harness.comparison.cases.sheets import Case, CaseSummary, change_cases, 
 from ft_harness.comparison.cases.transitions import Transition
 from ft_harness.errors import InputError
 from ft_harness.records import Record
+from ft_harness.storage import redact
 from ft_harness.storage.escaping import guard_formula, unguard_formula
 
 CASES_FILE = "cases.csv"
@@ -55,6 +56,23 @@ class Written:
     rows: dict[Key, dict[str, str]] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
 
+    def further(self) -> list[str]:
+        """Columns that a person added."""
+        return [name for name in self.columns if name not in _COLUMNS]
+
+    def table_columns(self) -> list[str]:
+        """The columns of the next table."""
+        return [*_COLUMNS[:-1], *self.further(), _WHY]
+
+    def table_rows(self) -> list[list[str]]:
+        """The rows that a person wrote in, in the order of `table_columns`."""
+        own = (*self.further(), _WHY)
+        return [
+            [row.get(name, "") for name in self.table_columns()]
+            for row in self.rows.values()
+            if any(row.get(name, "").strip() for name in own)
+        ]
+
     def why(self, key: Key) -> str | None:
         """What was written of an item; None for nothing but blanks."""
         return self.rows.get(key, {}).get(_WHY, "").strip() or None
@@ -68,12 +86,21 @@ class Sheet:
     tuned: Record
     cases: CaseSummary
 
+    def sides(self) -> tuple[str, str]:
+        """What the columns base and tuned hold."""
+        base, tuned = (f"{side.subject}/{side.eval_id}" for side in (self.base, self.tuned))
+        return base, tuned
+
     def key(self, case: Case) -> Key:
-        return (
-            f"{self.base.subject}/{self.base.eval_id}",
-            f"{self.tuned.subject}/{self.tuned.eval_id}",
-            case.item_key,
-        )
+        return (*self.sides(), case.item_key)
+
+    def whys(self, written: Written) -> dict[str, str]:
+        """Item key -> what was written of it, in the sheet or not."""
+        return {
+            key[2]: why
+            for key in written.rows
+            if key[:2] == self.sides() and (why := written.why(key))
+        }
 
     def add_whys(self, written: Written) -> CaseSummary:
         """The cases with what was written of them."""
@@ -143,21 +170,20 @@ def write_table(sheets: Sequence[Sheet], written: Written) -> str:
     are dropped. Columns that a person added are kept. Texts that a spreadsheet would take for
     formulas begin with an apostrophe.
     """
-    further = [name for name in written.columns if name not in _COLUMNS]
     rows: dict[Key, Mapping[str, str]] = {}
     for sheet in sheets:
         for transition, case in list_cases(sheet.cases):
             key = sheet.key(case)
             kept = written.rows.get(key, {})
             rows[key] = _make_row(sheet, transition, case) | {
-                name: kept.get(name, "") for name in (*further, _WHY)
+                name: kept.get(name, "") for name in (*written.further(), _WHY)
             }
     left = {
         key: row | {_IN_SHEET: "no"}
         for key, row in written.rows.items()
         if key not in rows and written.why(key)
     }
-    return _write([*_COLUMNS[:-1], *further, _WHY], [*rows.values(), *left.values()])
+    return _write(written.table_columns(), [*rows.values(), *left.values()])
 
 
 def _write(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
@@ -196,6 +222,7 @@ def _make_row(sheet: Sheet, transition: Transition, case: Case) -> dict[str, str
 
 
 def _cut(text: str) -> str:
+    text = redact(text)  # before csv writes quotes twice
     return text if len(text) <= _TEXT_LIMIT else f"{text[:_TEXT_LIMIT]} …"
 
 

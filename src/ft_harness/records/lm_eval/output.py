@@ -18,11 +18,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
+from ft_harness.errors import InputError
 from ft_harness.records.lm_eval.files import Run, read_results
 from ft_harness.records.lm_eval.samples import Lines
 from ft_harness.records.lm_eval.scores import Totals
 from ft_harness.records.lm_eval.settings import TaskRun, describe_run, names_apart
 from ft_harness.records.schema import SAMPLES_FILE, Record, Sample, Score
+from ft_harness.records.score_columns import ScoreColumns
 from ft_harness.storage import write_gzip_lines
 
 _numbers = count()
@@ -56,8 +60,6 @@ def read_runs(runs: Sequence[Run]) -> Foreign:
     Args:
         runs: newest first, of each folder.
     """
-    from tqdm import tqdm
-
     found = Foreign()
     done: dict[tuple[Any, ...], str] = {}
     size = sum(path.stat().st_size for run in runs for _, path in run.samples)
@@ -77,6 +79,8 @@ def read_runs(runs: Sequence[Run]) -> Foreign:
                     done[task_run.place] = path.name
                 except (OSError, ValueError) as error:
                     found.unread.append(f"{path}: {error}")
+                except InputError as error:
+                    found.unread.append(f"{path}: {error.what}")
     return replace(found, made=_rename_twins(found.made))
 
 
@@ -168,9 +172,11 @@ def _read_task(
 def _read_filter(task_run: TaskRun, lines: Lines, notes: list[str]) -> tuple[Path, Record]:
     folder = Path(_folder().name) / str(next(_numbers))
     totals = Totals(task_run.higher_is_better, task_run.settings.cluster)
+    columns = ScoreColumns(folder, task_run.settings.cluster)
     try:
-        write_gzip_lines(
-            folder / SAMPLES_FILE, (sample.model_dump_json() for sample in _add(lines, totals))
+        is_whole = write_gzip_lines(
+            folder / SAMPLES_FILE,
+            (sample.model_dump_json() for sample in _add(lines, totals, columns)),
         )
         wanted = "none" if lines.wanted is None else lines.wanted
         _check_whole(task_run, totals.items)
@@ -184,10 +190,12 @@ def _read_filter(task_run: TaskRun, lines: Lines, notes: list[str]) -> tuple[Pat
         }
         if not kept and not stated:
             raise ValueError(f"no metric that can be compared: {_list(reasons)}")
-    except ValueError:
+    except (ValueError, InputError):
         with suppress(OSError):
             (folder / SAMPLES_FILE).unlink(missing_ok=True)
         raise
+    if is_whole:  # else they are gathered from what was written, without secrets
+        columns.write()
     for what, names in (
         ("shown as lm-eval states it, without interval and p", stated),
         ("not compared", reasons.keys() - stated.keys()),
@@ -234,9 +242,10 @@ def _state_scores(
     ]
 
 
-def _add(lines: Lines, totals: Totals) -> Iterator[Sample]:
+def _add(lines: Lines, totals: Totals, columns: ScoreColumns) -> Iterator[Sample]:
     for sample in lines:
         totals.add(sample)
+        columns.add(sample)
         yield sample
 
 

@@ -38,16 +38,23 @@ SCORE_COLUMNS = [
 ]
 
 
+_MOST_SPACED = 8  # rows with several lines of text each
+_DENSE_HEIGHT = 0.3  # inches of a row of a dense figure
+
+
 def before_after(study: Study, form: Form) -> bytes:
     """The primary metric of each comparison that has one: base and tuned with 95 % intervals, from
     0 to 100 %.
 
-    A comparison is a row, from top to bottom, as many as fit a page; the best rule without a model,
-    such as the majority class, is a tick. An undefined value is named, not drawn; a perplexity,
-    which has no largest value, is left to the table.
+    A comparison is a row, from top to bottom, as many as fit a page, more than 8 with a line of
+    text each; the best rule without a model, such as the majority class, is a tick. An undefined
+    value is named, not drawn; a perplexity, which has no largest value, is left to the table.
     """
     compared = _compared(study)[:MOST_SHOWN]
-    return render(lambda figure: _draw(figure, compared), 0.8 + 0.8 * max(1, len(compared)), form)
+    height = _DENSE_HEIGHT if len(compared) > _MOST_SPACED else 0.8  # of a row, in inches
+    return render(
+        lambda figure: _draw(figure, compared), 0.8 + height * max(1, len(compared)), form
+    )
 
 
 def score_rows(study: Study) -> list[list[Value]]:
@@ -90,16 +97,20 @@ def _baselines(comparison: Comparison, row: Row) -> list[tuple[str, float]]:
     ]
 
 
+def _best_baseline(comparison: Comparison, row: Row) -> tuple[str, float] | None:
+    return max(_baselines(comparison, row), key=lambda each: each[1], default=None)
+
+
 def _draw(figure: Figure, compared: Sequence[tuple[Comparison, Row]]) -> None:
     axes = figure.subplots()
+    is_dense = len(compared) > _MOST_SPACED
+    draw, name = (_draw_dense_row, _dense_name) if is_dense else (_draw_row, _row_name)
     for place, (comparison, row) in enumerate(compared):
-        _draw_row(axes, place, comparison, row)
+        draw(axes, place, comparison, row)
     axes.set_xlim(0, 100)
     axes.set_ylim(max(1, len(compared)) - 0.45, -0.55)
     axes.set_xlabel("score (%), bars: 95 % interval")
-    axes.set_yticks(
-        range(len(compared)), [_row_name(comparison, row) for comparison, row in compared]
-    )
+    axes.set_yticks(range(len(compared)), [name(comparison, row) for comparison, row in compared])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
@@ -115,18 +126,47 @@ def _row_name(comparison: Comparison, row: Row) -> str:
     return f"{task} ({row.split})\n{adapter}, {shots}-shot\n{metric}, n = {row.n}{verdict}"
 
 
+def _dense_name(comparison: Comparison, row: Row) -> str:
+    task, adapter = (shorten(name) for name in (row.task, comparison.tuned.subject))
+    return f"{task}, {adapter}, {comparison.tuned.settings.num_fewshot}-shot"
+
+
 def _draw_row(axes: Axes, place: int, comparison: Comparison, row: Row) -> None:
     """Base above tuned, so that their intervals don't hide each other; next to them the numbers, in
     the same order."""
     scale = 100 / (scale_of(row.metric) or 100)
     heights = (place - 0.22, place + 0.02)
+    _draw_sides(axes, heights, comparison, row)
+    sides = (("Base", row.base, BASE), ("Tuned", row.tuned, TUNED))
+    for height, (name, value, colour) in zip(heights, sides, strict=True):
+        said = f"{name} undefined" if value is None else f"{name} {scale * value:.1f}"
+        _write_beside(axes, height, said, colour)
+    if found := _best_baseline(comparison, row):
+        word = found[0].removesuffix(" class").capitalize()
+        _write_beside(axes, place + 0.26, f"{word} {scale * found[1]:.1f}", GREY)
+
+
+def _draw_dense_row(axes: Axes, place: int, comparison: Comparison, row: Row) -> None:
+    """As `_draw_row`, with both numbers in one line."""
+    scale = 100 / (scale_of(row.metric) or 100)
+    _draw_sides(axes, (place - 0.14, place + 0.14), comparison, row)
+    before, after = (
+        "undefined" if value is None else f"{scale * value:.1f}" for value in (row.base, row.tuned)
+    )
+    _write_beside(axes, place, f"{before} to {after}", GREY)
+
+
+def _draw_sides(axes: Axes, heights: tuple[float, float], comparison: Comparison, row: Row) -> None:
+    """Base and tuned at these heights with their intervals, the line between them, and the majority
+    class."""
+    scale = 100 / (scale_of(row.metric) or 100)
     if row.base is not None and row.tuned is not None:
         axes.plot([scale * row.base, scale * row.tuned], heights, color=GREY, linewidth=1, zorder=2)
     sides = (
-        ("Base", row.base, comparison.base, BASE, "o"),
-        ("Tuned", row.tuned, comparison.tuned, TUNED, "s"),
+        (row.base, comparison.base, BASE, "o"),
+        (row.tuned, comparison.tuned, TUNED, "s"),
     )
-    for height, (name, value, record, colour, marker) in zip(heights, sides, strict=True):
+    for height, (value, record, colour, marker) in zip(heights, sides, strict=True):
         low, high = _interval(record, row.metric)
         if low is not None and high is not None:
             axes.hlines(height, scale * low, scale * high, color=colour, linewidth=2, zorder=3)
@@ -140,19 +180,10 @@ def _draw_row(axes: Axes, place: int, comparison: Comparison, row: Row) -> None:
                 clip_on=False,
                 zorder=4,
             )
-        _write_beside(
-            axes,
-            height,
-            f"{name} undefined" if value is None else f"{name} {scale * value:.1f}",
-            colour,
-        )
-    if found := _baselines(comparison, row):
-        rule, value = max(found, key=lambda each: each[1])
-        axes.vlines(
-            scale * value, place - 0.36, place + 0.36, color=GREY, linewidth=1.5, linestyle=":"
-        )
-        word = rule.removesuffix(" class").capitalize()
-        _write_beside(axes, place + 0.26, f"{word} {scale * value:.1f}", GREY)
+    if found := _best_baseline(comparison, row):
+        middle = sum(heights) / 2
+        ends = middle - 0.26, middle + 0.46
+        axes.vlines(scale * found[1], *ends, color=GREY, linewidth=1.5, linestyle=":")
 
 
 def _interval(record: Record, metric: str) -> tuple[float | None, float | None]:

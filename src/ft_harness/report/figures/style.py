@@ -14,9 +14,11 @@ from ft_harness.comparison.amounts import scale_of
 from ft_harness.records import Record, Score
 from ft_harness.storage.escaping import visible
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+if TYPE_CHECKING:  # matplotlib is imported when something is drawn
+    from matplotlib.axes import Axes as Axes
+    from matplotlib.figure import Figure as Figure
+else:
+    Axes = Figure = Any
 
 Form = Literal["png", "svg"]
 Value = str | float | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ft_harness.comparison.amounts import shown_value
 from ft_harness.comparison.answers import field_name, name_values
@@ -12,6 +12,8 @@ from ft_harness.report.figures.style import (
     BASE,
     GREY,
     TUNED,
+    Axes,
+    Figure,
     Form,
     Value,
     axis_scale,
@@ -20,10 +22,6 @@ from ft_harness.report.figures.style import (
     shorten,
     write_nothing,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _COLOURS = (TUNED, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", GREY)
 _MARKERS = ("s", "o", "^", "D", "v", "P")
@@ -229,4 +227,12 @@ def _draw_time(figure: Figure, sweep: SweepStudy) -> None:
     found = sorted(seconds for seconds, _, _ in timed)
     if found[0] > 0 and found[-1] / found[0] >= _LOGARITHMIC:
         axes.set_xscale("log")
+        ticks = [
+            factor * 10**power
+            for power in range(-3, 8)
+            for factor in (1, 2, 5)
+            if found[0] / 2 <= factor * 10**power <= 2 * found[-1]
+        ]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
     axes.margins(x=0.2, y=0.15)

@@ -45,7 +45,7 @@ class LocalExecutor:
         except (StorageLostError, ConfigError):
             raise
         except FtHarnessError as error:
-            reason = first_line(error.what)
+            reason = error.what.partition("\n")[0]
         except Exception as error:  # whatever a library raises of this point's settings
             reason = f"{type(error).__name__}: {first_line(error)}"
         return Outcome(point=point.name, reason=reason)

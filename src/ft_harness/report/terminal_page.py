@@ -1,33 +1,28 @@
-"""A study in the terminal: the table of its answers, its sentences and the report's paths."""
+"""A study as lines of a terminal: the table of its answers and its sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from ft_harness.cli.app import show
 from ft_harness.comparison.aggregator import Comparison, Row, Study
+from ft_harness.comparison.amounts import amount
 from ft_harness.comparison.answers import state_sweep
 from ft_harness.comparison.features import TITLES, features_of
+from ft_harness.comparison.primary import find_primary
 from ft_harness.comparison.sentences import state_study
 from ft_harness.comparison.settings import SweepStudy
-from ft_harness.report import (
-    View,
-    leading,
-    measured_cells,
-    measured_columns,
-    one_line,
-    state_untuned,
-    sweep_table,
-    text_of,
-    untuned_table,
-)
+from ft_harness.records import Record
+from ft_harness.report.cells import measured_cells, measured_columns
+from ft_harness.report.document import one_line, text_of
+from ft_harness.report.sweep_section import sweep_table
+from ft_harness.report.untuned_section import state_untuned, untuned_table
+from ft_harness.report.view import View, leading
 
 _BORDER = 3  # columns of the terminal that a framed cell takes besides its text
 _VERDICT = "Verdict"
@@ -39,7 +34,7 @@ _SHORT = {"Difference": "Diff."}  # names that are longer than what is under the
 
 
 @dataclass(frozen=True)
-class _Lines:
+class Lines:
     """A table before it is fitted: lines of cells under their names."""
 
     header: list[str]
@@ -54,7 +49,7 @@ class _Lines:
         every = [self.header, *self.lines]
         return [max(cell_len(line[place]) for line in every) for place in range(len(self.header))]
 
-    def split_constant(self, names: Sequence[str]) -> tuple[_Lines, list[str]]:
+    def split_constant(self, names: Sequence[str]) -> tuple[Lines, list[str]]:
         """(the table without those of its columns that say the same in each line, what they
         say)."""
         constant = [
@@ -65,59 +60,82 @@ class _Lines:
         kept = [place for place in range(len(self.header)) if place not in constant]
         said = [f"{self.header[place]} {self.lines[0][place]}" for place in constant]
         lines = [[line[place] for place in kept] for line in self.lines]
-        return _Lines([self.header[place] for place in kept], lines), said
+        return Lines([self.header[place] for place in kept], lines), said
 
 
-def print_study(study: Study, path: Path) -> None:
-    """The answer of each comparison, the sentences of those that decide, and the report's paths:
-    its page is named wherever the report has one."""
-    console = Console(color_system=None)  # no control sequences: the gate would show them
+def terminal_page(
+    study: Study, width: int | None = None, others: str = "other splits are in the report"
+) -> list[str]:
+    """The answer of each comparison, and the sentences of those that decide.
+
+    Args:
+        width: columns that a line may have; None: those of the terminal.
+        others: where splits are for which there is no room.
+    """
+    console = _console(width)
     if study.sweep is not None:
-        _print_sweep(console, study.sweep, path)
-        return
+        return _sweep_lines(study.sweep, console)
+    lines: list[str] = []
     compared = [(each, each.headline) for each in study.comparisons]
     compared.sort(key=lambda pair: pair[0].role == "control task")
     if compared:
         features = leading(study, View())
         names = [*(TITLES[name] for name in features), "n"]
         said: list[str] = []
-        table = _list_rows(study, compared)
+        table = list_answers(study, compared)
         if table.width > console.width:
             table, said = table.split_constant(names)
         tested = [(each, row) for each, row in compared if row.split == "test"]
         if table.width > console.width and 0 < len(tested) < len(compared):
-            table, said = _list_rows(study, tested).split_constant(names)
-            said.append("other splits are in the report")
-        _print_table(console, table, said)
+            table, said = list_answers(study, tested).split_constant(names)
+            said.append(others)
+        lines += _table_lines(console, table, said)
     if block := untuned_table(study):
-        lines = [[one_line(text_of(cell)) for cell in line] for line in block.rows]
-        table, said = _Lines(block.header, lines), []
+        cells = [[one_line(text_of(cell)) for cell in line] for line in block.rows]
+        table, said = Lines(block.header, cells), []
         if table.width > console.width:
             table, said = table.split_constant(_PROTOCOL)
-        _print_table(console, table, said)
-    for line in [*state_study(study), *state_untuned(study)]:
-        show(line)
-    _print_paths(path)
+        lines += _table_lines(console, table, said)
+    return [*lines, *state_study(study), *state_untuned(study)]
 
 
-def _print_sweep(console: Console, sweep: SweepStudy, path: Path) -> None:
-    """A line a setting, the answers and the report's paths."""
+def _console(width: int | None) -> Console:
+    # no control sequences, and nothing is written: in a notebook's kernel rich would show it
+    return Console(color_system=None, width=width, force_jupyter=False)
+
+
+def score_page(study: Study, alone: Sequence[Record]) -> list[str]:
+    """The same of evaluations without a report, and the scores of those that are compared with
+    nothing."""
+    lines = terminal_page(study, others="a report shows the other splits")
+    if cells := [line for record in alone if (line := _state_score(record))]:
+        header = ["Subject", "Task", "Split", "Metric", "Score", "n"]
+        lines += _table_lines(_console(None), Lines(header, cells), [])
+    return [*lines, *study.notes]
+
+
+def _state_score(record: Record) -> list[str] | None:
+    """The primary score of an evaluation; None: it has none."""
+    scores = {score.metric: score for score in record.scores}
+    if not scores:
+        return None
+    metric = find_primary(list(scores), record.primary_metric, [])
+    names = record.subject, record.settings.task, record.settings.split, metric
+    shown = amount(metric, scores[metric].value), f"{scores[metric].n:,}"
+    return [*map(one_line, names), *shown]
+
+
+def _sweep_lines(sweep: SweepStudy, console: Console) -> list[str]:
+    """A line a setting, and the answers."""
+    lines: list[str] = []
     if table := sweep_table(sweep):
-        lines = [[one_line(text_of(cell)) for cell in line] for line in table.rows]
-        _print_table(console, _Lines(table.header, lines), [])
-    for line in state_sweep(sweep):
-        show(line)
-    _print_paths(path)
+        cells = [[one_line(text_of(cell)) for cell in line] for line in table.rows]
+        lines = _table_lines(console, Lines(table.header, cells), [])
+    return [*lines, *state_sweep(sweep)]
 
 
-def _print_paths(path: Path) -> None:
-    pages = dict.fromkeys([path, path.with_name("report.html")])
-    for page in pages:
-        if page == path or page.is_file():
-            show(str(page))
-
-
-def _list_rows(study: Study, compared: Sequence[tuple[Comparison, Row]]) -> _Lines:
+def list_answers(study: Study, compared: Sequence[tuple[Comparison, Row]]) -> Lines:
+    """A line a comparison: what distinguishes it, and the numbers of its row."""
     features = leading(study, View())
     lines: list[list[str]] = []
     measured = measured_columns([row for _, row in compared])
@@ -125,15 +143,15 @@ def _list_rows(study: Study, compared: Sequence[tuple[Comparison, Row]]) -> _Lin
         found, cells = features_of(study, comparison, row), measured_cells(row)
         shown = [*(found[name] for name in features), *(text_of(cells[name]) for name in measured)]
         lines.append([one_line(cell) for cell in shown])
-    return _Lines([*(TITLES[name] for name in features), *measured], lines)
+    return Lines([*(TITLES[name] for name in features), *measured], lines)
 
 
-def _print_table(console: Console, found: _Lines, said: Sequence[str]) -> None:
+def _table_lines(console: Console, found: Lines, said: Sequence[str]) -> list[str]:
     """The table with nothing clipped. Where it has no room it loses its frame and verdicts are
     wrapped; where that isn't enough, lines are longer than the terminal."""
     usual, compact = console.width, found.width > console.width
     if compact:
-        found = _Lines([_SHORT.get(name, name) for name in found.header], found.lines)
+        found = Lines([_SHORT.get(name, name) for name in found.header], found.lines)
     widths = [
         min(width, _NARROW) if compact and name == _VERDICT else width
         for name, width in zip(found.header, found.widths(), strict=True)
@@ -153,8 +171,8 @@ def _print_table(console: Console, found: _Lines, said: Sequence[str]) -> None:
         table.box, table.padding, table.pad_edge = None, (0, 1, 0, 0), False
     for line in found.lines:
         table.add_row(*map(escape, line))
-    if said:
-        show("; ".join(said))
     console.width = max(usual, sum(widths) + len(widths) - 1 if compact else found.width)
-    console.print(table)
+    with console.capture() as drawn:
+        console.print(table)
     console.width = usual
+    return [*(["; ".join(said)] if said else []), *drawn.get().splitlines()]

@@ -1,0 +1,112 @@
+"""Commands in a process of their own: started, watched, stopped; their errors are ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from codecs import getincrementaldecoder
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+from ft_harness import errors
+from ft_harness.errors import FtHarnessError
+from ft_harness.notebook.progress import Progress
+
+_MODULE = "ft_harness.notebook.child"
+_CHUNK = 4096
+_NAMES = ("error: ", "expected: ", "do: ")
+_CLASSES = {
+    each.exit_code: each
+    for each in (
+        errors.ConfigError,
+        errors.InputError,
+        errors.PolicyError,
+        errors.ResourceError,
+        errors.IncompleteError,
+        errors.StorageLostError,
+        errors.NonFiniteError,
+    )
+}
+
+
+def options(given: Mapping[str, Any]) -> list[str]:
+    """Options of the command line, `name=value`; one that is None or False is left out, of a list
+    each value is an option of its own."""
+    found: list[str] = []
+    for name, value in given.items():
+        values = value if isinstance(value, list) else [value]
+        for each in values:
+            if each is True:
+                found.append(f"--{name}")
+            elif each is not None and each is not False:
+                found += [f"--{name}", str(each)]
+    return found
+
+
+def overrides(given: Mapping[str, Any] | None) -> list[str]:
+    """`section.field=value` for `--set`, of a mapping of fields to values."""
+    return [f"{field}={json.dumps(value)}" for field, value in (given or {}).items()]
+
+
+def call(arguments: Sequence[str]) -> str:
+    """Run `ft-harness ARGUMENTS` and show what it says; what it prints.
+
+    Stopping the cell stops the command, which keeps a checkpoint; the same call again goes on.
+
+    Raises:
+        FtHarnessError: the command's own error.
+        KeyboardInterrupt: the cell was stopped; the command has ended.
+    """
+    progress = Progress()
+    with subprocess.Popen(
+        [sys.executable, "-m", _MODULE, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # a signal to the notebook's group is passed on here, once: a second one would not wait
+        start_new_session=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "100"},
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        printed: list[bytes] = []
+        out = process.stdout
+        reader = threading.Thread(target=lambda: printed.append(out.read()), daemon=True)
+        reader.start()
+        try:
+            _follow(process.stderr, progress)
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
+            _follow(process.stderr, progress)
+            process.wait()
+            raise
+        finally:
+            said = progress.end()
+        process.wait()
+        reader.join()
+    if process.returncode:
+        raise _as_error(process.returncode, said)
+    return b"".join(printed).decode("utf-8", errors="replace")
+
+
+def _follow(stream: IO[bytes], progress: Progress) -> None:
+    """Show what arrives until the command closes it; a second stop leaves it alone."""
+    decode = getincrementaldecoder("utf-8")(errors="replace").decode
+    while chunk := os.read(stream.fileno(), _CHUNK):
+        progress.feed(decode(chunk))
+
+
+def _as_error(code: int, said: Sequence[str]) -> FtHarnessError:
+    """The last error that the command named, of the class that has its exit code."""
+    parts = [
+        next((line.removeprefix(name) for line in reversed(said) if line.startswith(name)), "")
+        for name in _NAMES
+    ]
+    if not parts[0]:
+        last = said[-1] if said else "nothing was said"
+        parts = [f"the command ended with {code} ({last})", "exit code 0", "see the lines above"]
+    return _CLASSES.get(code, FtHarnessError)(*parts)

@@ -1,0 +1,206 @@
+"""The answer of a study at a glance: a card a task, a line for each comparison that decides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ft_harness.comparison.aggregator import Comparison, Row, Study
+from ft_harness.comparison.amounts import NONE, digits_of, scale_of
+from ft_harness.comparison.features import tell_apart
+from ft_harness.comparison.repeats import count_seeds
+from ft_harness.comparison.sentences import change_of, state_change, state_p, state_seeds, word_of
+from ft_harness.report.cells import measured_cells
+from ft_harness.report.document import text_of
+from ft_harness.report.view import main_comparisons
+
+Tone = Literal["better", "worse", "vain", "none"]
+_TONES: dict[str | None, Tone] = {
+    "improved": "better",
+    "worse": "worse",
+    "improved, not above majority": "vain",
+}
+_COUNTED = ("improved", "improved, not above majority", "worse", "no evidence")
+_MOST_CARDS = 9  # that fit a screen
+_MARGIN = 0.04  # of the axis' width, left free at both ends
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A difference and its interval on the axis of its card, 0 to 100."""
+
+    zero: float
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """One comparison: texts as a reader sees them.
+
+    Attributes:
+        name: what distinguishes it from the others of its task; empty where nothing does.
+        change: the difference with its unit.
+        certainty: interval, p, number of items, and how many seeds it speaks for.
+        drawn: None: no difference or no interval.
+    """
+
+    name: str
+    base: str
+    tuned: str
+    difference: str
+    change: str
+    certainty: str
+    n: str
+    verdict: str
+    tone: Tone
+    cautions: list[str]
+    drawn: Drawn | None
+
+
+@dataclass(frozen=True)
+class VerdictCard:
+    """Comparisons that are read together.
+
+    Attributes:
+        title: the task; of single comparisons of many tasks, how many these are.
+        place: split, metric, and number of items where all lines share it.
+    """
+
+    title: str
+    place: str
+    lines: list[Line]
+
+    @property
+    def cautions(self) -> list[tuple[str, str]]:
+        """(the lines that it belongs to, caution), each caution once."""
+        found: dict[str, list[str]] = {}
+        for line in self.lines:
+            for caution in line.cautions:
+                found.setdefault(caution, []).append(line.name)
+        return [("; ".join(filter(None, names)), caution) for caution, names in found.items()]
+
+    @property
+    def has_items(self) -> bool:
+        """Whether each line has its own number of items."""
+        return len({line.n for line in self.lines}) > 1
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The cards, trained tasks first; and of several lines how many came out how."""
+
+    cards: list[VerdictCard]
+    tally: list[tuple[str, Tone, int]]
+
+
+def find_verdicts(study: Study) -> Verdicts:
+    """A card for each task, split and metric that decides; where nothing decides, for all that was
+    compared. Of more cards than a screen holds, those of a single line become one."""
+    deciding = [each for each in study.comparisons if any(row.family for row in each.rows)]
+    grouped: dict[tuple[bool, str, str, str], list[Comparison]] = {}
+    for each in deciding or main_comparisons(study):
+        row = each.answer
+        key = each.role == "control task", row.task, row.split, row.metric
+        grouped.setdefault(key, []).append(each)
+    groups = sorted(grouped.items(), key=lambda group: group[0][0])
+    single = [found[0] for _, found in groups if len(found) == 1]
+    gathers = len(groups) > _MOST_CARDS and len(single) > 1
+    cards = [
+        _make_card(study, task, is_control, found)
+        for (is_control, task, _, _), found in groups
+        if len(found) > 1 or not gathers
+    ]
+    cards += [_gather(study, single)] if gathers else []
+    shown = [line for card in cards for line in card.lines]
+    counts = {name: [line.verdict for line in shown].count(name) for name in _COUNTED}
+    others = len(shown) - sum(counts.values())
+    tally = [(name, _TONES.get(name, "none"), count) for name, count in counts.items() if count]
+    tally += [("without a verdict", "none", others)] if others else []
+    return Verdicts(cards, tally if len(shown) > 1 else [])
+
+
+def _make_card(
+    study: Study, task: str, is_control: bool, comparisons: Sequence[Comparison]
+) -> VerdictCard:
+    names = [", ".join(tell_apart(study, each)) for each in comparisons]
+    lines = _make_lines(study, comparisons, names)
+    place = [_place(comparisons[0].answer)]
+    items = {line.n for line in lines}
+    place += [f"n = {items.pop()}"] if len(items) == 1 and len(lines) > 1 else []
+    place += ["control task"] if is_control else []
+    return VerdictCard(task, ", ".join(place), lines)
+
+
+def _gather(study: Study, comparisons: Sequence[Comparison]) -> VerdictCard:
+    names = [f"{each.answer.task} ({_place(each.answer)})" for each in comparisons]
+    lines = _make_lines(study, comparisons, names)
+    return VerdictCard(f"{len(lines)} comparisons", "a task each", lines)
+
+
+def _place(row: Row) -> str:
+    return f"{row.split}, {word_of(row.metric)}"
+
+
+def _make_lines(
+    study: Study, comparisons: Sequence[Comparison], names: Sequence[str]
+) -> list[Line]:
+    """The lines on one axis, which is in parts of the metrics' largest values."""
+    placed = [_scaled(each.answer) for each in comparisons]
+    ends = [end for numbers in placed for end in numbers or ()]
+    low, high = min([0.0, *ends]), max([0.0, *ends])
+    return [
+        _make_line(study, each, name, _draw(numbers, low, high))
+        for each, name, numbers in zip(comparisons, names, placed, strict=True)
+    ]
+
+
+def _make_line(study: Study, comparison: Comparison, name: str, drawn: Drawn | None) -> Line:
+    row = comparison.answer
+    cells = {column: text_of(cell) for column, cell in measured_cells(row).items()}
+    seeds = count_seeds(comparison.tuned, study.repeats)
+    certainty = [f"95 % interval {cells['95 % interval']}"] if row.low is not None else []
+    certainty += [] if row.p is None else [state_p(row)]
+    certainty += [f"n = {cells['n']}"]
+    certainty += [] if seeds is None or row.p is None else [state_seeds(seeds)]
+    unchanged = [] if comparison.changed else [comparison.finding]
+    return Line(
+        name=name,
+        base=cells["Base"],
+        tuned=cells["Tuned"],
+        difference=cells["Difference"],
+        change=NONE
+        if row.delta is None
+        else state_change(row.metric, change_of(row), digits_of(row)),
+        certainty=", ".join(certainty),
+        n=cells["n"],
+        verdict=row.verdict or ("not tested" if row.is_stated else "undefined"),
+        tone=_TONES.get(row.verdict, "none"),
+        cautions=[*unchanged, *comparison.cautions],
+        drawn=drawn,
+    )
+
+
+def _scaled(row: Row) -> tuple[float, float, float] | None:
+    """(delta, low, high) in parts of the metric's largest value, or as they are where it has
+    none; None: undefined."""
+    if row.delta is None or row.low is None or row.high is None:
+        return None
+    scale = scale_of(row.metric)
+    whole = scale if scale and math.isfinite(scale) else 1.0
+    return row.delta / whole, row.low / whole, row.high / whole
+
+
+def _draw(numbers: tuple[float, float, float] | None, low: float, high: float) -> Drawn | None:
+    """Where the numbers are on an axis from `low` to `high`."""
+    if numbers is None or low == high:
+        return None
+    width = (high - low) * (1 + 2 * _MARGIN)
+    start = low - (high - low) * _MARGIN
+    zero, value, first, last = (
+        round(100 * (place - start) / width, 2) for place in (0.0, *numbers)
+    )
+    return Drawn(zero, value, first, last)

@@ -1,0 +1,88 @@
+"""Inputs and surroundings that no other wing's tests have."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders.command import assert_three_lines
+from tests.builders.tiny import review_rows, write_jsonl
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(*arguments: object, flags: tuple[str, ...] = (), **options: Any) -> Any:
+    given = [sys.executable, *flags, "-m", "ft_harness", *map(str, arguments)]
+    return subprocess.run(given, capture_output=True, text=True, check=False, **options)
+
+
+def test_a_gpu_is_asked_for_where_there_is_none(
+    ft: Any, model_folder: Path, monkeypatch: pytest.MonkeyPatch, small_index: None
+):
+    """Case 14: before a model is loaded."""
+    from ft_harness.evaluation import lm_eval_command
+
+    monkeypatch.setattr(lm_eval_command.torch.cuda, "is_available", lambda: False)
+    code, _, err = ft(
+        "lm-eval", "run", "--model", "ft-causal", "--model_args", f"pretrained={model_folder}",
+        "--tasks", "demo_sentiment", "--device", "cuda:0",
+    )  # fmt: skip
+    assert code == 5, err
+    assert_three_lines(err, "cuda:0", "--device cpu")
+
+
+def test_a_typing_error_in_a_dtype(ft: Any, tmp_path: Path):
+    """Case 31."""
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r/recipe.yaml").write_text("task: {name: demo_sentiment}\n")
+    code, _, err = ft("check", "r", "--set", "model.dtype=flaot16")
+    assert code == 2, err
+    assert_three_lines(err, "model.dtype", "float16")
+
+
+HOSTILE = "task: x\nprocess_docs: !function evil.x\n"
+
+
+def test_refusals_hold_without_asserts(tmp_path: Path):
+    """Case 59: `python -O` takes assert statements out."""
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t/x.yaml").write_text(HOSTILE)
+    (tmp_path / "t/evil.py").write_text("open('ran', 'w')\n")
+    done = command("check", "x", "--include-path", "t", flags=("-O",), cwd=tmp_path)
+    assert done.returncode == 4, done.stderr
+    assert_three_lines(done.stderr, "evil.x")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/adapter_config.json").write_text('{"peft_type": "LORA"}')
+    (tmp_path / "a/adapter_model.bin").write_bytes(b"x")
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r/recipe.yaml").write_text("task: {name: demo_sentiment}\n")
+    done = command("eval", "r", "--adapter", "a", flags=("-O",), cwd=tmp_path)
+    assert done.returncode == 4, done.stderr
+    assert_three_lines(done.stderr, "adapter_model.bin")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.slow  # trains in a process of its own
+def test_a_poor_environment(tmp_path: Path, model_folder: Path):
+    """Case 60: no locale, no home, blanks and an umlaut in the path, output to an ASCII pipe."""
+    folder = tmp_path / "with blanks und ü"
+    source = write_jsonl(folder / "data ü.jsonl", review_rows(80)).parent
+    (folder / "adapters/a").mkdir(parents=True)
+    (folder / "adapters/a/recipe.yaml").write_text(
+        f"model: {{pretrained: {model_folder}}}\ntask: {{name: demo_sentiment}}\n"
+        f"data: {{source: '{source}/data ü.jsonl'}}\nadapter: {{r: 2}}\n"
+        "train: {max_steps: 2, learning_rate: 0.01}\neval: {splits: [test], limit: 8}\n",
+        encoding="utf-8",
+    )
+    bare = {
+        "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "HF_HUB_OFFLINE": "1",
+        "LC_ALL": "C", "PYTHONIOENCODING": "ascii:strict",
+    }  # fmt: skip
+    done = command("run", "adapters/a", cwd=folder, env=bare)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "results/reports/a/report.md").is_file()

@@ -1,0 +1,84 @@
+"""A metric that raises, gives NaN or a text on one item: the item is failed and counted, the
+evaluation partial, nothing lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ft_harness.records import load_records
+from tests.builders.command import assert_three_lines
+
+pytestmark = pytest.mark.usefixtures("small_index")
+METRIC = """\
+def score(doc, results):
+    likelier = results[1][0] > results[0][0]
+    found = {{"acc": float(likelier == (doc["label"] == 1))}}
+    if "number 207 " in doc["text"]:
+        {fault}
+    return found
+"""
+TASK = """\
+task: odd
+custom_dataset: !function ft_harness.data.load_splits
+dataset_kwargs: {data: {source: x, columns: {text: [], label: []}, labels: [negative, positive]}}
+training_split: train
+validation_split: validation
+test_split: test
+output_type: multiple_choice
+doc_to_text: "Review: {{text}}"
+doc_to_target: label
+doc_to_choice: [bad, good]
+process_results: !function own.score
+metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
+"""
+FAULTS = {
+    "raises": "raise ZeroDivisionError('x / 0')",
+    "nan": "found['acc'] = float('nan')",
+    "infinite": "found['acc'] = [1.0, float('inf')]",
+    "text": "found['acc'] = '1'",
+    "object": "found['acc'] = object()",
+    "no mapping": "return 1.0",
+}
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, model_folder: Path, reviews: Path) -> Path:
+    """Of a stranger's task with a metric of its own."""
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t/odd.yaml").write_text(TASK)
+    path = tmp_path / "adapters/a/recipe.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        f"model: {{pretrained: {model_folder}}}\ntask: {{name: odd, include_path: t}}\n"
+        f"data: {{source: {reviews}}}\neval: {{splits: [test]}}\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_item_fails_alone(fault: str, ft: Any, recipe: Path, tmp_path: Path):
+    (tmp_path / "t/own.py").write_text(METRIC.format(fault=FAULTS[fault]))
+    code, out, err = ft("eval", recipe, "--trust-task-code")
+    assert code == 6, err
+    assert_three_lines(err, "1 items have no score", "doc 7: the task's metric failed")
+    assert "acc" in out
+    (evaluation,) = load_records([tmp_path / "results"])
+    assert evaluation.record.status == "partial"
+    assert {score.metric: score.n for score in evaluation.record.scores}["acc"] == 23
+    samples = list(evaluation.samples())
+    assert [sample.doc_id for sample in samples if sample.failed] == [7]
+    assert samples[7].scores["acc"] is None
+    assert len(samples[7].responses) == 2
+    # put right, the same command makes the rest of it without the model
+    (tmp_path / "t/own.py").write_text(METRIC.format(fault="pass"))
+    code, _, err = ft("eval", recipe, "--trust-task-code")
+    assert code == 0, err
+    whole = [
+        each for each in load_records([tmp_path / "results"]) if each.record.status == "complete"
+    ]
+    assert json.loads(whole[0].record.model_dump_json())["back_end"]["computed"] == 0
+    assert whole[0].record.scores[0].n == 24
