@@ -1,7 +1,6 @@
 """What became of each item from base to tuned: how many were corrected or broken, where, and a few
 to read."""
 
-from ft_harness.comparison.cases.choices import Choice
 from ft_harness.comparison.cases.listing import (
     MOST_LISTED,
     SHOWN_CHARACTERS,
@@ -22,6 +21,7 @@ from ft_harness.comparison.cases.replies import Reply
 from ft_harness.comparison.cases.sheets import (
     Case,
     CaseSummary,
+    Choice,
     NearestExample,
     add_slices,
     find_cases,

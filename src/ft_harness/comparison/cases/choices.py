@@ -1,38 +1,16 @@
-"""The answers that models chose from, by name, with their log-likelihoods."""
+"""How the choices of an item are called."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from pydantic import Field
 
 from ft_harness.comparison.cases.traits import read_log_likelihoods
-from ft_harness.data.answer_pairs import CHOSEN, REJECTED
-from ft_harness.records import Frozen, Sample
+from ft_harness.records import Sample
 
-_PAIR = (CHOSEN, REJECTED)  # fields of a doc that holds a pair, in the order of its choices
-
-
-class Choice(Frozen):
-    """One answer that the models chose from."""
-
-    name: str
-    base: float | None = Field(description="log-likelihood of all its tokens, in nats")
-    tuned: float | None
-
-
-def make_choices(base: Sample, tuned: Sample, words: Mapping[str, str]) -> list[Choice] | None:
-    """Each choice with its log-likelihoods; None where a side did not choose."""
-    before, after = read_log_likelihoods(base), read_log_likelihoods(tuned)
-    if before is None or after is None or len(before) != len(after):
-        return None
-    sides = ((before, base.prediction), (after, tuned.prediction))
-    names = name_choices(read_labels(base), sides, words)
-    return [
-        Choice(name=name, base=left, tuned=right)
-        for name, left, right in zip(names, before, after, strict=True)
-    ]
+# fields of a doc that holds a pair of answers, in the order of their log-likelihoods
+_PAIR = ("chosen", "rejected")
 
 
 def name_choices(
@@ -73,9 +51,10 @@ def read_labels(sample: Sample) -> list[str] | None:
 
 
 def note_word(words: dict[str, str], sample: Sample) -> None:
-    """Add the word with which a label is answered, where this sample's answer tells it; the answers
-    of a pair are no words."""
+    """Add the word with which a label is answered, where this sample's answer tells it."""
     labels = read_labels(sample)
-    if labels is not None and labels != list(_PAIR) and sample.prediction is not None:
+    if labels == list(_PAIR):  # fields, which have no word
+        return
+    if labels is not None and sample.prediction is not None:
         values = read_log_likelihoods(sample) or []
         words[labels[int(np.argmax(values))]] = sample.prediction

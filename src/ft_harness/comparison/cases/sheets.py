@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ft_harness.comparison.cases.choices import Choice, make_choices, note_word
+from ft_harness.comparison.cases.choices import name_choices, note_word, read_labels
 from ft_harness.comparison.cases.replies import Reply, find_replies
 from ft_harness.comparison.cases.slices import (
     Slice,
@@ -29,6 +29,7 @@ from ft_harness.comparison.cases.traits import (
     find_margin,
     find_text_fields,
     list_traits,
+    read_log_likelihoods,
     show_fields,
 )
 from ft_harness.comparison.cases.transitions import (
@@ -47,6 +48,14 @@ _MOST_SLICED = 20_000  # items whose texts are read for slices
 _DRAWN = 2000  # items of a transition among which the gold answers are balanced
 _MOST_CLASSES = 12  # gold answers that are counted by themselves
 _PER_CLASS = 3  # items on average; fewer are no classes but answers in free text
+
+
+class Choice(Frozen):
+    """One answer that the models chose from."""
+
+    name: str
+    base: float | None = Field(description="log-likelihood of all its tokens, in nats")
+    tuned: float | None
 
 
 class NearestExample(Frozen):
@@ -208,9 +217,22 @@ def _make_case(
         tuned_answer=tuned.prediction,
         base_score=before if isinstance(before, float) else None,
         tuned_score=after if isinstance(after, float) else None,
-        choices=make_choices(base, tuned, words),
+        choices=_make_choices(base, tuned, words),
         texts=show_fields(base.doc, fields),
     )
+
+
+def _make_choices(base: Sample, tuned: Sample, words: Mapping[str, str]) -> list[Choice] | None:
+    """Each choice with its log-likelihoods; None where a side did not choose."""
+    before, after = read_log_likelihoods(base), read_log_likelihoods(tuned)
+    if before is None or after is None or len(before) != len(after):
+        return None
+    sides = ((before, base.prediction), (after, tuned.prediction))
+    names = name_choices(read_labels(base), sides, words)
+    return [
+        Choice(name=name, base=left, tuned=right)
+        for name, left, right in zip(names, before, after, strict=True)
+    ]
 
 
 # --- what is known of the cases beyond their samples
