@@ -27,7 +27,7 @@ class CutRunOn(Filter):  # type: ignore[misc]
         return [[cut_run_on(text)[0] for text in texts] for texts in resps]
 
 
-@register_metric(
+@register_metric(  # type: ignore[untyped-decorator]
     metric="ft_token_f1",
     higher_is_better=True,
     output_type="generate_until",

@@ -67,8 +67,10 @@ class StudyFound:
         Raises:
             ConfigError: no comparison has items of this kind; the message lists those it has.
         """
-        known = list(
-            dict.fromkeys(name for each in self.study.comparisons for name in each.cases.cases)
+        known: list[str] = list(
+            dict.fromkeys(
+                name for each in self.study.comparisons for name in each.cases.cases or {}
+            )
         )
         if kind not in known:
             raise ConfigError(
@@ -87,7 +89,9 @@ class StudyFound:
                 "tuned": case.tuned_answer,
             }
             for each in self.study.comparisons
-            for case in each.cases.cases.get(kind, [])
+            for name, listed in (each.cases.cases or {}).items()
+            if name == kind
+            for case in listed
         ]
         return pd.DataFrame(lines)
 
@@ -157,7 +161,8 @@ class Evaluations(list[Evaluation]):
         return pd.DataFrame(lines)
 
     def __repr__(self) -> str:
-        return self.to_pandas().to_string(index=False, max_colwidth=60)
+        text: str = self.to_pandas().to_string(index=False, max_colwidth=60)
+        return text
 
     def _repr_html_(self) -> str:
         html: str = self.to_pandas().to_html(index=False, border=0)

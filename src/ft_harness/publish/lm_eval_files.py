@@ -41,7 +41,7 @@ def lm_eval_results(evaluation: Evaluation, date: float) -> str:
     settings, task = record.settings, record.settings.task
     packages = record.provenance.get("packages") or {}
     multiturn = settings.fewshot_as_multiturn
-    content = {
+    content: dict[str, Any] = {
         "results": {task: {"alias": task, **_numbers(record)}},
         "group_subtasks": {task: []},
         "configs": {task: _task_config(evaluation)},
