@@ -3,12 +3,14 @@
 # make test-all     the same with all tests
 # make test-nightly the slow tests alone
 # make test-newest  the same with the newest releases that pyproject.toml allows, in an environment of its own
+# make docs         builds the documentation's site into build/site, in an environment of its own
 # make lock         writes the releases of that environment into constraints.txt
 PYTHON ?= python3
 VENV ?= .venv
 LOCK ?= constraints.txt
 READY = $(VENV)/.ready
 NEWEST = .venv-newest
+DOCS = .venv-docs
 
 # The one release that never follows the newest: later ones may be at hand with CUDA only, which is
 # gigabytes that a CPU has no use for.
@@ -22,9 +24,19 @@ MARKED ?=
 LOCKED = $(if $(LOCK),PIP_CONSTRAINT=$(LOCK) PIP_BUILD_CONSTRAINT=$(LOCK))
 PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo lint test test-all test-nightly test-newest lock
+.PHONY: demo docs lint test test-all test-nightly test-newest lock
 demo: $(READY)
 	$(VENV)/bin/ft-harness demo
+
+# mkdocs reads docstrings without importing anything: the package itself isn't needed there.
+docs: $(READY) $(DOCS)/.ready
+	$(VENV)/bin/python tools/docs_site.py build/docs
+	$(DOCS)/bin/mkdocs build --quiet
+
+$(DOCS)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install --quiet $$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
+	@touch $@
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -21,12 +21,18 @@ _NOTEBOOK = (
     "load_recipe",
     "load_records",
 )
-_HOMES = {**dict.fromkeys(_NOTEBOOK, "ft_harness.notebook"), "task_yamls_dir": "ft_harness.paths"}
+_HOMES = {
+    **dict.fromkeys(_NOTEBOOK, "ft_harness.notebook.api"),
+    "task_yamls_dir": "ft_harness.paths",
+}
+_WINGS = ("report", "sweep")  # that have the name of a public function
 
 __all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _WINGS:
+        return import_module(f"ft_harness.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
@@ -41,10 +47,10 @@ class _Wing(ModuleType):
 
 
 class _Package(ModuleType):
-    """Importing a wing sets it as an attribute here, in the place of the function."""
+    """Importing a wing sets it as an attribute here."""
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name in _NOTEBOOK and isinstance(value, ModuleType):
+        if name in _WINGS and isinstance(value, ModuleType):
             value.__class__ = _Wing
         super().__setattr__(name, value)
 

@@ -49,7 +49,20 @@ class InputError(FtHarnessError):
 
 
 class NotComparableError(InputError):
-    """Two numbers that were not measured the same way."""
+    """Two numbers that were not measured the same way.
+
+    Attributes:
+        differences: a line for each, with the values of both sides.
+    """
+
+    def __init__(self, what: str, differences: Sequence[str], expected: str, action: str) -> None:
+        super().__init__(what, expected, action)
+        self.differences = differences
+
+    def lines(self) -> list[str]:
+        """The differences follow what happened."""
+        what, *others = super().lines()
+        return [f"{what}:", *self.differences, *others]
 
 
 class PolicyError(FtHarnessError):
@@ -123,9 +136,14 @@ def raise_problems(problems: Sequence[FtHarnessError]) -> None:
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """ "; did you mean X?" for the nearest known word, or nothing."""
-    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else ""
+    """ "; did you mean X?" for the nearest known word, or nothing: by its letters, by its initials
+    (lr for learning_rate), or as a part of it (epochs for num_train_epochs)."""
+    names = list(known)
+    found = get_close_matches(word, names, n=1, cutoff=0.6)
+    found += [name for name in names if "".join(part[:1] for part in name.split("_")) == word]
+    found += [name for name in names if name.endswith(f"_{word}")]
+    found += [name for name in names if f"_{word}_" in f"_{name}_"]
+    return f"; did you mean {found[0]}?" if found and word else ""
 
 
 def first_line(error: BaseException, most: int = 200) -> str:

@@ -3,6 +3,8 @@ to find again."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ft_harness.comparison.aggregator import AdapterRun, Comparison, Row, Study
@@ -31,7 +33,7 @@ from ft_harness.records import (
     Settings,
     TrainingCost,
 )
-from ft_harness.report import Outlier, Outliers
+from ft_harness.report import Outlier, Outliers, build_document, markdown_page
 
 MODEL = ModelInfo(
     pretrained="bundled", identity="sha256:11aa", dtype="float32", parameters=3_000_000
@@ -324,6 +326,14 @@ def make_study() -> Study:
         notes=["4 of 300 prompts of squad_custom (test) were truncated."],
         command="ft-harness report results/snli_lora results/squad_lora --name two-small-tasks",
     )
+
+
+def render_whole(
+    study: Study, figures: Mapping[str, str], outliers: tuple[Outliers, ...] = ()
+) -> str:
+    """All that the page holds as Markdown, of which a report's own prints a part."""
+    document = build_document(study, outliers=outliers)
+    return markdown_page(replace(document, paper=document.blocks), figures)
 
 
 # --- hostile text

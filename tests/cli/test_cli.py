@@ -94,7 +94,16 @@ def test_eval_scores_an_adapter_and_refuses_another_base(ft, working: Path, tmp_
         "eval.limit=8",
     )
     assert code == 0
-    assert out.count("demo_sentiment@test") >= 2
+    assert out.count("demo_sentiment@test") == 2  # where base and adapter are
+    assert "Base" in out  # the table of run
+    assert "on demo_sentiment (test, 8 items" in out
+    assert len(out.splitlines()) < 20
+    *_, begin, following = out.rstrip().splitlines()
+    subjects = [f"{tmp_path}/results/{name}" for name in ("base--tiny", "mine")]
+    assert begin == "Next:"
+    assert following.split() == [
+        *("ft-harness", "report", *subjects, "--name", "mine", "--out", str(tmp_path))
+    ]
     other = save_model(tmp_path / "other", seed=1)
     setting = f"model.pretrained={other}"
     code, _, err = ft(

@@ -122,13 +122,43 @@ def test_a_control_with_validation_docs_alone_warns_of_no_choice(
     assert "new items would" not in said
 
 
+def test_a_task_without_data_is_asked_on_the_recipes_with_and_without_examples(
+    ft, model_folder: Path, tmp_path: Path
+):
+    """Another form of the trained data: it describes, and is neither a control nor decides."""
+    rows = [{"instruction": f"say {i}", "output": f"it is {i % 7}"} for i in range(40)]
+    source = write_jsonl(tmp_path / "own.jsonl", rows)
+    assert ft("init", "my", "--task", "instruction_custom")[0] == 0
+    sets = {
+        "model.pretrained": model_folder,
+        "data.source": source,
+        "train.max_steps": 4,
+        "eval.splits": "[test]",
+        "eval.generation_kwargs": "{max_gen_toks: 4}",
+        "controls.tasks": "[instruction_ppl_custom]",
+        "controls.num_fewshot": "[0, 1]",
+    }
+    given = [part for key, value in sets.items() for part in ("--set", f"{key}={value}")]
+    code, _, err = ft("run", "adapters/my", *given)
+    assert code == 0, err
+    form = [row for row in rows_of("my") if row["task"] == "instruction_ppl_custom"]
+    shots = {row["tuned_settings"]["num_fewshot"] for row in form if row["metric"] == "token_ppl"}
+    assert shots == {0, 1}
+    assert {row["family"] for row in form} == {None}
+    assert {row["n"] for row in form} == {4}  # a tenth of 40 is the test split of both
+    text = Path("results/reports/my/report.md").read_text()
+    assert "## Other forms of the data" in text
+    assert "## Forgetting" not in text
+
+
 @pytest.mark.parametrize(
     ("given", "code", "words"),
     [
         ("controls.tasks=[control_texts]", 2, "no task control_texts; did you mean control_text?"),
-        ("controls.tasks=[control_text, control_text]", 2, "each value of the list once"),
+        ("controls.tasks=[control_text, control_text]", 2, "once"),
         ("controls.tasks=[demo_sentiment]", 2, "other tasks than demo_sentiment"),
         ("controls.tasks=control_text", 2, "controls.tasks is 'control_text'"),
+        ("controls.num_fewshot=[0, 0]", 2, "once"),
         ("controls.limit=0", 2, "greater than or equal to 1"),
         ("controls.task=[control_text]", 2, "unknown key controls.task; did you mean tasks?"),
         ("adapter.task_type=SEQ_CLS", 2, "a head knows its own labels alone"),
@@ -158,6 +188,14 @@ def test_faults_of_a_control_are_found_before_anything_is_scored(
     code, _, err = ft("run", *made, *more)
     assert code == 3
     assert_three_lines(err, "only_train has neither a test nor a validation split")
+
+
+def test_examples_for_a_control_without_a_train_split_are_refused(
+    ft, made: list[Any], no_model: None
+):
+    code, _, err = ft("run", *made, "--set", "controls.num_fewshot=2")
+    assert code == 3
+    assert_three_lines(err, "control_words", "controls.num_fewshot")
 
 
 def test_a_dry_run_counts_their_docs(ft, made: list[Any]):

@@ -78,7 +78,7 @@ def test_a_name_is_never_clipped(shown: Shown) -> None:
 
 
 def test_the_page_is_named_too(shown: Shown, tmp_path: Path) -> None:
-    (tmp_path / "report.html").touch()
+    (tmp_path / "files.json").write_text('{"files": ["report.md", "report.html"]}')
     out = shown(make_study(), 80, tmp_path / "report.md")
     assert out.splitlines()[-2:] == [str(tmp_path / "report.md"), str(tmp_path / "report.html")]
     alone = shown(make_study(), 80, tmp_path / "other" / "report.md")

@@ -32,6 +32,7 @@ from ft_harness.records import Evaluation
 from ft_harness.storage.escaping import guard_formula, unguard_formula
 from tests.builders.cases import nli_pair, nli_sample, summarize, write_pair
 from tests.builders.command import assert_three_lines
+from tests.builders.study import render_whole
 
 REPORT = Path("results/reports/report")
 PAYLOADS = [
@@ -154,8 +155,9 @@ def test_nearest_examples_are_kept_for_later_reports(
 
 def test_damaged_nearest_examples_are_named(evaluations: list[Evaluation], tmp_path: Path) -> None:
     (evaluations[1].folder / NEAREST_FILE).write_text('{"items": 3}')
-    with pytest.raises(InputError, match=NEAREST_FILE):
-        explain(study_of(evaluations), evaluations, tmp_path)
+    explained = explain(study_of(evaluations), evaluations, tmp_path)
+    assert len(explained.unread) == 1
+    assert NEAREST_FILE in explained.unread[0]
 
 
 # --- cases.csv
@@ -233,9 +235,9 @@ def test_what_is_written_survives_and_reaches_the_report(
     write_cases(second, folder)
     kept = read_cases(folder / CASES_FILE)
     assert {key[2]: kept.why(key) for key in kept.rows if kept.why(key)} == whys
-    text = report.render_markdown(second, {})
-    assert "Why, from cases.csv: =not is read" in text
-    assert "Why, from cases.csv: luck" in text  # still right, and shown for what was written
+    text = render_whole(second, {})
+    assert "Why, from `cases.csv`: =not is read" in text
+    assert "Why, from `cases.csv`: luck" in text  # still right, and shown for what was written
     assert text.count("Still right (1 of 20 shown)") == 1
     again = (folder / CASES_FILE).read_bytes()
     write_cases(explain(study_of(evaluations), evaluations, folder), folder)
@@ -367,7 +369,7 @@ def test_the_report_names_the_slices_that_lost_and_gained(
     others = tables["other_slices"]
     assert others.folded
     assert {row[-1] for row in others.rows} == {"no evidence", "not tested", "too few"}
-    text = report.render_markdown(study, {})
+    text = render_whole(study, {})
     assert "log p of entailment (yes)" in text
     assert text.count("they prove nothing") == 1  # the legend
     assert f"slices {verdicts.count('gained')} gained, {verdicts.count('lost')} lost and" in text
@@ -395,7 +397,7 @@ def test_hostile_texts_stay_inert_in_the_case_blocks(tmp_path: Path) -> None:
         update={"cases": comparison.cases.model_copy(update={"cases": cases})}
     )
     study = study.model_copy(update={"comparisons": [changed]})
-    page, text = report.render_html(study, {}), report.render_markdown(study, {})
+    page, text = report.render_html(study, {}), render_whole(study, {})
     assert "&lt;script&gt;alert(1)" in page
     assert page.count("<script") == 1  # our own
     fenced = [line for line in text.splitlines() if "<script" in line]
@@ -410,7 +412,7 @@ def test_few_items_give_no_tested_slices(tmp_path: Path) -> None:
         for answer in (1, 0)
     )
     evaluations = write_pair(tmp_path, base, tuned)
-    text = report.render_markdown(explain(study_of(evaluations), evaluations, tmp_path), {})
+    text = render_whole(explain(study_of(evaluations), evaluations, tmp_path), {})
     assert "There are too few items to test a slice." in text
     assert "gold answer: yes" in text
 
@@ -420,7 +422,7 @@ def test_few_items_give_no_tested_slices(tmp_path: Path) -> None:
 
 def test_slice_by_reaches_the_report(ft: Any, evaluations: list[Evaluation]) -> None:
     assert ft("report", "results", "--slice-by", "genre")[0] == 0
-    text = (REPORT / "report.md").read_text(encoding="utf-8")
+    text = (REPORT / "report.html").read_text(encoding="utf-8")
     assert "genre (field): fiction" in text
     assert len(rows_of((REPORT / CASES_FILE).read_text(encoding="utf-8"))) == 18
 
@@ -436,7 +438,8 @@ def test_a_damaged_table_stops_a_run_before_anything_is_computed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "ft_harness.pipeline.runs.prepare", lambda experiment: pytest.fail("the run began")
+        "ft_harness.pipeline.runs.check_experiment",
+        lambda experiment, **scope: pytest.fail("the run began"),
     )
     save(tmp_path / "results", "")
     folder = tmp_path / "results" / "reports" / "demo"

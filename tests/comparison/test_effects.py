@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,28 @@ def failed(size: int, reason: str) -> Measured:
     return Measured(point, {}, {})
 
 
+def test_fields_that_change_one_at_a_time_are_answered_one_by_one(measured):
+    """A paired group: the size changes five items of ten, the rate none, both together all."""
+    sides = {(400, 1e-3): [0] * 10, (200, 1e-3): [1] * 5 + [0] * 5, (400, 1e-4): [0] * 10}
+
+    def study_of(more: dict[tuple[int, float], list[int]]) -> SweepStudy:
+        points: list[Measured] = []
+        for number, ((size, rate), right) in enumerate((sides | more).items()):
+            made = measured(size, number + 10 * len(more), right)
+            values = {"data.train_size": size, "train.learning_rate": rate}
+            changed = {"values": values, "seeds": {"train.seed": 0}, "is_reference": number == 0}
+            points.append(replace(made, point=made.point.model_copy(update=changed)))
+        axes = Axes([["data.train_size", "train.learning_rate"]])
+        return measure_sweep("mine", axes, True, points)
+
+    size, rate = state_sweep(study_of({}))[-2:]
+    assert size.startswith("train_size makes no visible difference with learning_rate 0.001: at")
+    assert "from 200 to 400" in size
+    assert rate.startswith("learning_rate makes no visible difference with train_size 400: at")
+    *_, both = state_sweep(study_of({(200, 1e-4): [1] * 10}))
+    assert both.startswith("train_size and learning_rate")
+
+
 def test_one_seed_is_mcnemars_test_and_holm_over_the_settings(measured):
     """Five items of ten changed one way: mid-p = 2/32 - 1/32 = 0.03125; Holm over two, 0.0625."""
     five, all_ten = [1] * 5 + [0] * 5, [1] * 10
@@ -67,15 +90,28 @@ def test_one_seed_is_mcnemars_test_and_holm_over_the_settings(measured):
     assert first.p_adjusted == pytest.approx(0.0625)
     assert not first.is_visible
     assert (second.change.p, second.p_adjusted) == (1.0, 1.0)
-    assert (
-        "train_size makes no visible difference: at most from 200 to 400" in state_sweep(study)[1]
-    )
+    assert "train_size makes no visible difference: from 200 to 400" in state_sweep(study)[1]
     alone = measure_sweep("mine", AXES, True, [measured(400, 1, all_ten), measured(200, 1, five)])
     assert alone.effects[0].is_visible
     assert state_sweep(alone)[1].startswith(
         "train_size, from 200 to 400: accuracy (test) +50.0 points, 95 % interval"
     )
     assert "With one seed, what is due to the seed" in state_sweep(alone)[0]
+
+
+def test_the_largest_rise_and_the_largest_fall_are_stated(measured):
+    """As of a learning rate that may be too low or too high."""
+    points = [measured(400, 0, [1] * 10 + [0] * 10)]
+    points += [
+        measured(800, 0, [1] * 20),
+        measured(1600, 0, [0] * 20),
+        measured(3200, 0, [1] * 19 + [0]),
+    ]
+    said = state_sweep(measure_sweep("mine", AXES, True, points))[1]
+    assert "from 400 to 800: accuracy (test) +50.0 points" in said
+    assert "from 400 to 1,600: accuracy (test) -50.0 points" in said
+    assert "3,200" not in said
+    assert said.endswith("3 of 3 values differ visibly from the reference.")
 
 
 def test_two_seeds_have_a_two_level_interval(measured):

@@ -40,8 +40,9 @@ def write_sides(
 
 def table_of(error: NotComparableError | str) -> dict[str, list[str]]:
     """The two columns of a refusal, by field."""
-    text = error if isinstance(error, str) else error.what
-    rows = [re.split(" {2,}", line.strip()) for line in text.splitlines() if line.startswith("  ")]
+    rows = [
+        re.split(" {2,}", line.strip()) for line in str(error).splitlines() if line.startswith("  ")
+    ]
     return {row[0]: row[1:] for row in rows}
 
 

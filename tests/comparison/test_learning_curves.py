@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from ft_harness.comparison.aggregator import AdapterRun, Study
 from ft_harness.comparison.amounts import NONE
 from ft_harness.records import Ancestor, EpochSummary, HistoryEntry
-from ft_harness.report import render_markdown
 from ft_harness.report.figures import (
     CURVE_COLUMNS,
     curve_columns,
@@ -17,7 +16,7 @@ from ft_harness.report.figures import (
     curves,
     learning_curves,
 )
-from tests.builders.study import make_adapter, make_study
+from tests.builders.study import make_adapter, make_study, render_whole
 
 HOSTILE = "<script>alert(1)</script> | `$x_{y$` \u202e\x1b]0;x\x07"
 
@@ -205,7 +204,7 @@ def page(run: AdapterRun) -> str:
     study: Study = make_study()
     name = study.adapters[0].card.name  # an adapter that was compared
     named = run.model_copy(update={"card": run.card.model_copy(update={"name": name})})
-    return render_markdown(study.model_copy(update={"adapters": [named]}), {})
+    return render_whole(study.model_copy(update={"adapters": [named]}), {})
 
 
 def test_the_stretches_are_told():

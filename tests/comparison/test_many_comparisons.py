@@ -7,10 +7,9 @@ import re
 
 from ft_harness.comparison.aggregator import MOST_SHOWN, AdapterRun, Comparison, Study
 from ft_harness.comparison.sentences import state_study
-from ft_harness.pipeline.reports import write_report
-from ft_harness.report import render_markdown
+from ft_harness.pipeline.report_files import write_report
 from ft_harness.report.figures import before_after, score_rows
-from tests.builders.study import make_adapter, make_comparison, make_row
+from tests.builders.study import make_adapter, make_comparison, make_row, render_whole
 
 COUNT = 45
 
@@ -58,10 +57,10 @@ def test_cases_figures_and_matrices_of_the_first_ones_and_tables_of_all():
         "before_after": "f.png",
         **{f"curves:{run.card.name}": "c.png" for run in study.adapters},
     }
-    text = render_markdown(study, figures)
+    text = render_whole(study, figures)
     cases = text.partition("\n## Cases\n")[2].partition("\n## ")[0]
     assert (
-        f"The first {MOST_SHOWN} of {COUNT} comparisons; cases.csv has the items of all." in cases
+        f"The first {MOST_SHOWN} of {COUNT} comparisons; `cases.csv` has the items of all." in cases
     )
     assert len(re.findall(r"^### ", cases, re.MULTILINE)) == MOST_SHOWN
     scores = text.partition("\n## Scores\n")[2].partition("\n## ")[0]

@@ -165,3 +165,25 @@ def test_a_base_that_no_adapter_was_compared_with_is_shown_and_named(write: Writ
         "base--bundled/demo_nli@test-1: not compared, no adapter was scored likewise; the closest is "
         "a/demo_nli@test-0: shots is 5, there 0"
     ]
+
+
+def test_training_sizes_are_held_against_the_base_on_their_own_train_split(write: Write) -> None:
+    """The base was scored on the train split of each size; equal in all else, so that its docs
+    tell which."""
+    evaluations: list[Evaluation] = []
+    for size in (100, 60):
+        golds = [n % 2 for n in range(size)]
+        for name in (None, f"size-{size}"):
+            record = make_record(name, split="train", data_hash=f"first {size}")
+            record = record.model_copy(update={"eval_id": f"{name}-{size}"})
+            evaluations.append(write(record, label_samples(golds, golds)))
+    for order in (evaluations, evaluations[::-1]):
+        study = aggregate(order, name="n", command="c")
+        assert {each.tuned.subject: each.base.eval_id for each in study.comparisons} == {
+            "size-100": "None-100",
+            "size-60": "None-60",
+        }
+        assert {each.tuned.subject: each.headline.n for each in study.comparisons} == {
+            "size-100": 100,
+            "size-60": 60,
+        }

@@ -205,6 +205,46 @@ def test_a_class_that_lost_is_named_at_equal_accuracy(write: Write) -> None:
     assert compared.companions == ["f1_macro"]
 
 
+def test_the_class_that_lost_is_named_without_metrics_of_labels(write: Write) -> None:
+    """As above, of a task that scores accuracy alone: of 100 items of a class 69 were right and 22
+    are; of the others 131 were and 178 are."""
+    golds = [number % 3 for number in range(300)]
+    right = {"base": (69, 66, 65), "tuned": (22, 89, 89)}
+
+    def write_side(name: str | None, counts: Sequence[int]) -> Evaluation:
+        answers = [
+            gold if number // 3 < counts[gold] else (gold + 1) % 3
+            for number, gold in enumerate(golds)
+        ]
+        samples = [
+            sample.model_copy(update={"scores": {"acc": sample.scores["acc"]}})
+            for sample in label_samples(golds, answers, LABELS)
+        ]
+        return write(make_record(name, metrics=("acc",)), samples)
+
+    compared = compare(write_side(None, right["base"]), write_side("x", right["tuned"]))
+    assert compared.headline.delta == 0.0
+    assert f"Recall fell: of '{LABELS[0]}' from 69.0 % to 22.0 %." in compared.cautions
+
+
+def test_texts_are_no_classes_that_could_be_lost(write: Write) -> None:
+    """Each right answer comes once."""
+    texts = [f"answer {number}" for number in range(40)]
+    pair = [
+        write(
+            make_record(name, metrics=("acc",)),
+            [
+                sample.model_copy(update={"scores": {"acc": float(number < count)}, "target": text})
+                for number, (sample, text) in enumerate(
+                    zip(label_samples([0] * 40, [0] * 40), texts, strict=True)
+                )
+            ],
+        )
+        for name, count in ((None, 40), ("x", 5))
+    ]
+    assert not [line for line in compare(*pair).cautions if "Recall" in line]
+
+
 def test_a_gain_of_format_is_called_so(write: Write) -> None:
     """No base answer can be read; 67 of 100 tuned ones are right."""
     golds = [number % 2 for number in range(100)]

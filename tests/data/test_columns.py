@@ -15,12 +15,12 @@ from ft_harness.errors import InputError
 
 USUAL: dict[str, Any] = {"columns": {"text": ["sentence"], "label": []}, "labels": ["no", "yes"]}
 # what some rows hold instead of a usual value; the usual one comes again after it
-ODD = {
+ODD: dict[str, list[Any]] = {
     "text": ["", "  ", None, "na\u00efve", "\ud83d", 3, 2.5, True, ["a"], {"a": 1}, "x" * 500],
     "label": ["yes", "no", 1, "1", True, None, "maybe", 7],
     "id": [0, "a", None, 1.5, "0"],
 }
-OPTIONS = [
+OPTIONS: list[dict[str, Any]] = [
     {},
     {"skip_bad_rows": True},
     {"drop_labels": ["maybe"]},
@@ -46,7 +46,11 @@ def test_rows_by_column_are_rows_one_by_one(
 ) -> None:
     draw, rows = random.Random(seed), []
     for number in range(40):
-        row = {"sentence": f"text {number}", "label": number % 2, "id": f"row {number}"}
+        row: dict[str, Any] = {
+            "sentence": f"text {number}",
+            "label": number % 2,
+            "id": f"row {number}",
+        }
         row["group"] = number // 4
         if draw.random() < 0.05:
             field = draw.choice(sorted(ODD))

@@ -338,7 +338,9 @@ def test_a_run_keeps_its_data_report_and_flags_the_numbers(experiment: Experimen
         "also occur" in note for note in study.notes
     )  # said once, in the section on data
     rows = json.loads((path.parent / "rows.json").read_text())
-    assert [row["n"] for row in rows if row["split"] == "test without overlap"] == [19]
+    clean = {row["metric"]: row["n"] for row in rows if row["split"] == "test without overlap"}
+    assert set(clean.values()) == {19}
+    assert clean.keys() == {row["metric"] for row in rows if row["tuned_subject"]}
     assert [row["split"] for row in rows if row["primary"]] == ["test"]
 
     again, _ = report_only(

@@ -94,7 +94,7 @@ def small(name: str, models: dict[str, Path], folder: Path) -> list[str]:
 def small_axis(axis: dict[str, Any], models: dict[str, Path]) -> dict[str, list[Any]]:
     """The values that a tiny model can take in place of a write-up's."""
     small_values = {
-        "data.train_size": lambda size: size and 8 + size % 7,
+        "data.train_size": lambda size: size and 24 + size % 7,
         "model.pretrained": lambda name: str(models["gemma2" if "gemma" in name else "llama"]),
         "eval.generation_kwargs": lambda given: {**given, "max_gen_toks": 4},
     }

@@ -139,7 +139,7 @@ def test_more_metrics_are_those_of_a_new_evaluation(
     (again,) = [
         found for found in load_records([project / "results"]) if found.folder != first.folder
     ]
-    assert str(again.folder.relative_to(project)) in out
+    assert f"{again.folder.parent.relative_to(project)}: {again.folder.name}" in out
     assert again.record.scores == expected.record.scores
     assert len(again.record.scores) >= {"labels": 16, "answers": 5, "texts": 3}[kind]
     assert all(

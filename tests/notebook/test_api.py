@@ -17,7 +17,7 @@ import pytest
 import ft_harness
 from ft_harness.comparison.aggregator import Study
 from ft_harness.errors import ConfigError, InputError
-from ft_harness.notebook import StudyFound
+from ft_harness.notebook.results import StudyFound
 from tests.builders.html_elements import Elements
 from tests.builders.study import make_study
 
@@ -77,7 +77,9 @@ def test_a_study_shows_itself(study: StudyFound):
     page = study._repr_html_()
     elements = Elements()
     elements.feed(page)
-    assert study.study.comparisons[0].finding in page.replace("&#x27;", "'")
+    verdict = study.study.comparisons[0].headline.verdict
+    assert verdict
+    assert f">{verdict}</b>" in page
     assert not {"script", "style", "iframe"} & set(elements.tags)
     png = study.figure("before_after")._repr_png_()
     assert png.startswith(b"\x89PNG")
@@ -98,10 +100,11 @@ def test_cases_are_a_table():
 def test_text_of_strangers_is_inert_in_a_cell():
     study = make_study()
     hostile = "<img src=x onerror=alert(1)>"
-    comparison = study.comparisons[0].model_copy(update={"finding": hostile})
+    comparison = study.comparisons[0].model_copy(update={"cautions": [hostile]})
     found = StudyFound(
         study.model_copy(update={"comparisons": [comparison]}), Path("<b>report.md</b>")
     )
+    assert "&lt;img" in found._repr_html_()
     assert "<img" not in found._repr_html_()
     assert "<b>report" not in found._repr_html_()
 
@@ -160,8 +163,10 @@ def test_the_errors_of_the_command_are_raised(recipe: Path):
 # --- stopping -------------------------------------------------------------------------------------
 
 CELL = """
+import signal
 import sys
 import ft_harness
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as a kernel has it, however it was started
 try:
     ft_harness.run(sys.argv[1], out=sys.argv[2], set={"train.max_steps": 400, "train.save_steps": 5})
 except KeyboardInterrupt:

@@ -11,7 +11,7 @@ from huggingface_hub.repocard import metadata_load
 
 from ft_harness.errors import InputError
 from ft_harness.pipeline.publication import card_of_folder
-from ft_harness.publish import model_card
+from ft_harness.publish.model_card import model_card
 from ft_harness.publish.readme import Section, merge_readme
 from ft_harness.records.adapter_folder import AdapterFolder
 from tests.builders.study import make_adapter, make_study

@@ -149,6 +149,15 @@ def test_the_files_make_the_same_report(ft, report, working: Path):
         assert of_theirs == pytest.approx(of_ours, abs=1e-9), name
 
 
+def test_base_and_adapter_have_names_of_their_own(report):
+    """As lm-eval's tracker names them, so that other readers take them for two models."""
+    names = {
+        json.loads(path.read_text(encoding="utf-8"))["model_name"]
+        for path in report("lm-eval").rglob("results_*.json")
+    }
+    assert len(names) == 2
+
+
 def test_the_train_split_generation_and_clusters_come_back(tmp_path: Path):
     from ft_harness.pipeline.shared_formats import write_shared
 
@@ -199,7 +208,7 @@ def test_lm_evals_own_output_comes_through_unchanged(tmp_path: Path):
 
 
 def test_undefined_scores_and_other_scales_have_their_place(tmp_path: Path):
-    from ft_harness.publish import every_eval_ever_json
+    from ft_harness.publish.every_eval_ever import every_eval_ever_json
 
     scores = [
         make_score("acc", value=None, n=0),

@@ -234,7 +234,16 @@ def test_no_adapter_is_a_value_of_the_whole_section(tmp_path: Path):
             "train.learning_rate=fast",
             "--set train.learning_rate=fast: train.learning_rate is 'fast'",
         ),
-        ("train.lr=1", "--set train.lr=1: unknown key train.lr"),
+        (
+            "train.lr=1",
+            "--set train.lr=1: unknown key train.lr; did you mean learning_rate?",
+        ),
+        (
+            "train.epochs=1",
+            "--set train.epochs=1: unknown key train.epochs; did you mean num_train_epochs?",
+        ),
+        ("train.r=1", "--set train.r=1: unknown key train.r; did you mean adapter.r?"),
+        ("r=1", "--set r=1; did you mean adapter.r?"),
         ("trian.seed=1", "--set trian.seed=1: unknown key trian; did you mean train?"),
         ("seed=1", "--set seed=1"),
         ("train.seed", "--set train.seed"),

@@ -17,7 +17,8 @@ import scipy.stats
 
 from ft_harness.comparison.aggregator import aggregate, compare
 from ft_harness.errors import InputError
-from ft_harness.records import Evaluation, find_records, load_records
+from ft_harness.records import SCORES_FILE, Evaluation, find_records, load_records
+from ft_harness.records.score_table import read_outcomes
 from tests.builders.command import assert_three_lines
 from tests.builders.lm_eval_output import DATE, TASK, make_line, make_lines, write_output
 from tests.builders.records import label_samples, make_record, write_evaluation
@@ -657,3 +658,20 @@ def test_what_else_is_done_with_lm_evals_output(ft, both: Path):
 def test_a_study_of_lm_evals_output_by_its_python_names(both: Path):
     study = aggregate(load_records([both]), name="n", command="c")
     assert [comparison.tuned.subject for comparison in study.comparisons] == ["mine"]
+
+
+def test_samples_are_put_in_columns_as_they_come_and_as_written_where_a_secret_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What a report shows comes from the columns: no secret may be in them that the samples lack."""
+    monkeypatch.setenv("SOME_TOKEN", "s3cret-Value-9")
+    for name, place in (("clean", "a quiet place"), ("leaky", "s3cret-Value-9")):
+        lines = [make_line(number, number % 2, number % 2) for number in range(4)]
+        lines[2]["doc"]["text"] = place
+        lines[2]["target"] = place
+        (read,) = load_records([write_output(tmp_path / name, lines)])
+        assert (read.folder / SCORES_FILE).exists() == (name == "clean")
+        targets = read_outcomes(read).texts.column("target").to_pylist()
+        samples = [sample.target for sample in read.samples()]
+        assert targets == samples
+        assert "s3cret-Value-9" not in str(samples)

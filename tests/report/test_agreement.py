@@ -29,7 +29,13 @@ from ft_harness.report.figures import (
 from ft_harness.report.slice_section import slice_blocks
 from tests.builders.lm_eval_output import TASK, make_lines, write_output
 from tests.builders.records import label_samples, make_record, write_evaluation
-from tests.builders.study import make_adapter, make_comparison, make_row, make_study
+from tests.builders.study import (
+    make_adapter,
+    make_comparison,
+    make_row,
+    make_study,
+    render_whole,
+)
 from tests.report.test_report import Page, section
 
 NOT_ABOVE = "improved, not above majority"
@@ -128,9 +134,7 @@ def test_families_are_stated_with_their_members() -> None:
         FamilyOf(name="trained task", members=members, holm=False),
         FamilyOf(name="control task", members=["a on u (test), acc"], holm=False),
     ]
-    text = section(
-        render_markdown(study_of(primary_row(0.4, 0.6), families=families), {}), "Families"
-    )
+    text = section(render_whole(study_of(primary_row(0.4, 0.6), families=families), {}), "Families")
     # 2 x 0.05
     assert "2 deciding comparisons, each judged by its own p" in text
     assert "about 0.1 would have a verdict by chance" in text

@@ -11,6 +11,7 @@ import math
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import pytest
 from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.sentences import state_study
 from ft_harness.errors import ConfigError
-from ft_harness.pipeline.reports import Layout, write_report
+from ft_harness.pipeline.report_files import Layout, write_report
 from ft_harness.report import (
     View,
     build_document,
@@ -36,7 +37,7 @@ from ft_harness.report import (
     render_html,
     table_names,
 )
-from ft_harness.report.document import Document, Number, Span, Table, one_line, text_of
+from ft_harness.report.document import Block, Document, Number, Span, Table, one_line, text_of
 from tests.builders.command import assert_three_lines
 from tests.builders.html_elements import Elements
 from tests.builders.records import label_samples, make_record, write_evaluation
@@ -148,8 +149,8 @@ def document_of(study: Study) -> Document:
 # ----------------------------------------------------------------------------------------------
 
 
-def cells_of(document: Document) -> list[list[list[str]]]:
-    tables = [block for block in document.blocks if isinstance(block, Table)]
+def cells_of(blocks: Sequence[Block]) -> list[list[list[str]]]:
+    tables = [block for block in blocks if isinstance(block, Table)]
     return [
         [[one_line(text_of(cell)) for cell in row] for row in (table.header, *table.rows)]
         for table in tables
@@ -163,8 +164,10 @@ def test_every_cell_is_the_same_in_markdown_and_html(study):
         Page(markdown_page(document, {})).tables,
         HtmlPage(html_page(document, {})).tables,
     )
-    assert len(markdown) > 10
-    assert markdown == html == cells_of(document)
+    assert len(html) > len(markdown) > 7
+    assert markdown == cells_of(document.paper)
+    assert html == cells_of(document.blocks)
+    assert [table for table in markdown if table not in html] == []  # a part, not another report
 
 
 def latex_tables(page: str) -> list[list[list[str]]]:
@@ -199,7 +202,7 @@ def read_line(line: str) -> list[str]:
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
 def test_every_cell_is_the_same_in_latex(study):
     document = document_of(study)
-    assert latex_tables(latex_page(document, {})) == cells_of(document)
+    assert latex_tables(latex_page(document, {})) == cells_of(document.paper)
 
 
 def assert_rounds_to(value: object, shown: str) -> None:
@@ -483,26 +486,34 @@ def main_table(study: Study, view: View) -> list[list[str]]:
 
 def test_splits_side_by_side():
     table = main_table(make_study(), make_view("task", "split", None))
-    sides = [
-        f"{split}: {what}"
-        for split in ("train", "validation", "test")
-        for what in ("Base", "Tuned", "Difference", "Verdict")
+    assert table[0] == ["Task", "Metric", "", "train", "validation", "test"]
+    snli = ["snli_custom", "acc"]
+    assert table[1:6] == [
+        [*snli, "Base", "39.1 %", "39.1 %", "39.1 %"],
+        [*snli, "Tuned", "73.1 %", "73.1 %", "73.1 %"],
+        [*snli, "Difference", "+34.0", "+34.0", "+34.0"],
+        [*snli, "n", "300", "300", "300"],
+        [*snli, "Verdict", "no evidence", "no evidence", "improved"],
     ]
-    assert table[0] == ["Task", "Metric", *sides]
-    assert table[1][:5] == ["snli_custom", "acc", "39.1 %", "73.1 %", "+34.0"]
-    squad = ["10.3 %", "31.4 %", "+21.1", "improved"]
-    assert table[2] == ["squad_custom", "exact_match", *["-"] * 8, *squad]
+    squad = dict(zip([line[2] for line in table[6:]], table[6:], strict=True))
+    assert squad["Tuned"] == ["squad_custom", "exact_match", "Tuned", "-", "-", "31.4 %"]
 
 
 def test_metrics_side_by_side():
     table = main_table(make_study(), make_view(None, "metric", "acc,f1_macro"))
-    assert table[0][:5] == ["Task", "Split", "acc: Base", "acc: Tuned", "acc: Difference"]
-    assert [line[:2] for line in table[1:]] == [
+    assert table[0] == ["Task", "Split", "", "acc", "f1_macro"]
+    assert [line[:2] for line in table[1::5]] == [
         ["snli_custom", "test"],
         ["snli_custom", "validation"],
         ["snli_custom", "train"],
     ]
-    assert table[1][5:] == ["improved", "28.0 %", "72.5 %", "+44.5", "no evidence"]
+    assert [line[3:] for line in table[1:6]] == [
+        ["39.1 %", "28.0 %"],
+        ["73.1 %", "72.5 %"],
+        ["+34.0", "+44.5"],
+        ["300", "300"],
+        ["improved", "no evidence"],
+    ]
 
 
 def test_other_metrics_in_the_main_table():
@@ -517,8 +528,8 @@ def test_no_number_hides_behind_another():
     """Whatever tells two rows apart leads a line, also if it was not asked for."""
     table = main_table(make_varied_study(), make_view("model,task", "shots", None))
     assert table[0][:6] == ["Model", "Task", "Adapter", "Training seed", "Split", "Metric"]
-    assert len(table) == 1 + 2 + 1  # two adapters, and the other task
-    assert table[1][7::4] == ["50.0 %", "55.0 %"]
+    assert len(table) == 1 + 5 * (2 + 1)  # two adapters, and the other task
+    assert table[2][6:] == ["Tuned", "50.0 %", "55.0 %"]
 
 
 @pytest.mark.parametrize(
@@ -572,7 +583,11 @@ def test_report_writes_the_formats_asked_for(ft, scored: Path):
     code, out, _ = ft("report", scored, "--format", "html,csv", "--name", "mine")
     folder = scored / "reports" / "mine"
     assert code == 0
-    assert out.strip().endswith("report.html")
+    *_, page, others = out.strip().splitlines()
+    assert page == "results/reports/mine/report.html"
+    told = others.removeprefix("results/reports/mine: ")
+    assert told.startswith("rows.json, study.json, before_after.{png,svg,csv}, ")
+    assert re.search(r", \d\d files as tables/\*\.csv$", told)
     assert {path.name for path in folder.glob("report.*")} == {"report.html"}
     assert (
         (folder / "tables" / "scores.csv")
@@ -586,6 +601,37 @@ def test_report_writes_the_formats_asked_for(ft, scored: Path):
     )
     assert json.loads((folder / "rows.json").read_text())
     assert HtmlPage((folder / "report.html").read_text()).tables
+
+
+def test_every_file_is_told_and_none_is_stale(ft, scored: Path):
+    """Files of an earlier report in other formats, of adapters that are no longer in it; what a
+    person wrote or put there stays."""
+    folder = scored / "reports" / "mine"
+    every = "md,html,tex,csv,json"
+    assert ft("report", scored, "--format", every, "--name", "mine")[0] == 0
+    listed = json.loads((folder / "files.json").read_text())["files"]
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*.*")}
+    assert there == {*listed, "cases.csv", "files.json"}
+    (folder / "mine.txt").write_text("kept")
+    code, out, _ = ft("report", scored, "--name", "mine")
+    assert code == 0
+    left = {str(path.relative_to(folder)) for path in folder.rglob("*.*")}
+    stale = {"report.tex", "report.json", *(name for name in listed if name.startswith("tables/"))}
+    assert len(stale) > 10
+    assert left == there - stale | {"mine.txt"}
+    told = out.strip().splitlines()[-3:]
+    assert told[:2] == [f"results/reports/mine/report.{ending}" for ending in ("md", "html")]
+    assert told[2].endswith("rows.json, study.json, before_after.{png,svg,csv}, cases.csv")
+
+
+def test_a_list_of_files_leads_nowhere_else(ft, scored: Path, tmp_path: Path):
+    folder, outside = scored / "reports" / "mine", tmp_path / "precious.txt"
+    outside.write_text("kept")
+    folder.mkdir(parents=True)
+    names = ["../../../precious.txt", str(outside)]
+    (folder / "files.json").write_text(json.dumps({"files": names}))
+    assert ft("report", scored, "--name", "mine")[0] == 0
+    assert outside.read_text() == "kept"
 
 
 def test_report_refuses_what_it_does_not_know(ft, scored: Path):

@@ -249,6 +249,26 @@ def test_a_curve_over_training_sizes_is_of_one_number_of_shots():
     assert curves == pytest.approx(2 * points)
 
 
+def test_a_curve_over_training_sizes_mixes_no_other_recipe():
+    """The adapters of 400 rows had another learning rate: one size is no curve."""
+    study = make_varied_study()
+    assert {size for size, _, _ in sized(study)} == {100, 400}
+    changed = [
+        run.model_copy(
+            update={
+                "card": run.card.model_copy(
+                    update={
+                        "recipe": run.card.recipe
+                        | {"train": {"learning_rate": run.card.examples / 1e5}}
+                    }
+                )
+            }
+        )
+        for run in study.adapters
+    ]
+    assert sized(study.model_copy(update={"adapters": changed})) == []
+
+
 def test_one_adapter_a_task_gives_nothing_to_trade_off():
     assert sized(make_study()) == timed(make_study()) == []
 

@@ -28,6 +28,7 @@ from tests.builders.study import (
     make_row,
     make_study,
     make_varied_study,
+    render_whole,
 )
 
 FIGURES = {"before_after": "before_after.png", "curves:snli_lora": "curves_snli_lora.png"}
@@ -68,25 +69,27 @@ def test_the_report_has_its_parts_in_order():
     page = Page(render_markdown(make_study(), FIGURES))
     assert page.headings == [
         "Two small tasks",
-        "Scores",
-        "Scores by split",
-        "Scores by label",
-        *["What was not measured", "Notes", "Training", "snli_lora", "squad_lora", "Cost", "Cases"],
-        *["snli_custom (test)", "Corrected (1 of 119 shown)", "Broken (1 of 17 shown)"],
-        *["squad_custom (test)", "Corrected (1 of 119 shown)", "Broken (1 of 17 shown)"],
-        *[
-            "All metrics",
-            "Commands",
-            "Signatures",
-            "Provenance",
-            "Models",
-            "Evaluations",
-            "What the recipes share",
-            "Where the recipes differ",
-            "Software and hardware",
-        ],
+        *["Scores", "Scores by split", "Scores by label", "What was not measured", "Notes"],
+        *["Recipes", "Training", "snli_lora", "squad_lora", "Cost", "Cases", "All metrics"],
+        *["Commands", "Signatures", "Provenance", "Models", "Not printed here"],
     ]
     assert [value for _, name, value in page.attributes if name == "src"] == list(FIGURES.values())
+
+
+def test_the_page_holds_what_the_write_up_leaves_out():
+    assert Page(render_whole(make_study(), FIGURES)).headings == [
+        "Two small tasks",
+        *["Scores", "Scores by split", "Scores by label", "What was not measured", "Notes"],
+        *["Recipes", "What the recipes share", "Training", "snli_lora", "squad_lora", "Cost"],
+        "Cases",
+        *["snli_custom (test)", "Corrected (1 of 119 shown)", "Broken (1 of 17 shown)"],
+        *["squad_custom (test)", "Corrected (1 of 119 shown)", "Broken (1 of 17 shown)"],
+        *["All metrics", "Commands", "Signatures", "Provenance"],
+        *["Models", "Evaluations", "Software and hardware"],
+    ]
+    assert render_markdown(make_study(), {}).endswith(
+        "- In the page, `report.html`: Recipes, Cases, Signatures, Provenance.\n"
+    )
 
 
 def test_the_sentences_come_first():
@@ -233,7 +236,7 @@ def test_what_was_taken_for_what_is_counted():
         else each
         for each in study.comparisons[:1]
     ]
-    text = render_markdown(study.model_copy(update={"comparisons": shown}), {})
+    text = render_whole(study.model_copy(update={"comparisons": shown}), {})
     assert "gold labels by row, predicted ones by column" in text
     assert Page(section(text, "Scores by label")).tables[1] == [
         ["", "Gold", "entailment", "neutral", "no label"],
@@ -250,7 +253,7 @@ def test_a_confusion_matrix_of_many_labels_is_left_out():
     confusion = ConfusionPair(labels=labels, base=counts, tuned=counts)
     study = make_study()
     wide = [each.model_copy(update={"confusion": confusion}) for each in study.comparisons]
-    assert "gold labels by row" not in render_markdown(
+    assert "gold labels by row" not in render_whole(
         study.model_copy(update={"comparisons": wide}), {}
     )
 
@@ -300,11 +303,15 @@ def test_cost_is_in_human_units():
 
 
 def test_cases_show_counts_and_answers():
-    page = Page(render_markdown(make_study(), {}))
-    assert [
-        ["Still right", "Corrected", "Broken", "Not corrected"],
-        ["100", "119", "17", "64"],
-    ] in page.tables
+    page = Page(render_whole(make_study(), {}))
+    header = ["Still right", "Corrected", "Broken", "Not corrected"]
+    assert [header, ["100", "119", "17", "64"]] in page.tables
+    (summary,) = Page(section(render_markdown(make_study(), {}), "Cases")).tables
+    assert summary == [
+        ["Task", "Split", *header, "Slices gained", "Slices lost"],
+        ["snli_custom", "test", "100", "119", "17", "64", "0", "0"],
+        ["squad_custom", "test", "100", "119", "17", "64", "0", "0"],
+    ]
     assert [
         ["", "Answer"],
         ["Gold", "entailment"],
@@ -320,7 +327,7 @@ def test_a_task_without_right_and_wrong_gives_the_reason():
     study = study.model_copy(
         update={"comparisons": [study.comparisons[0].model_copy(update={"cases": cases})]}
     )
-    assert "### snli\\_custom (test)\n\nno item has a score of acc\n" in render_markdown(study, {})
+    assert "### snli\\_custom (test)\n\nno item has a score of acc\n" in render_whole(study, {})
 
 
 def test_adapters_and_shots_on_the_same_task_are_told_apart():
@@ -331,7 +338,7 @@ def test_adapters_and_shots_on_the_same_task_are_told_apart():
         update={"settings": first.tuned.settings.model_copy(update={"num_fewshot": 3})}
     )
     further = [first.model_copy(update={"tuned": record}) for record in (other, shots)]
-    report = render_markdown(
+    report = render_whole(
         study.model_copy(update={"comparisons": [*study.comparisons, *further]}), {}
     )
     scores = Page(report).tables[0]
@@ -595,16 +602,16 @@ def fences(text: str) -> list[str]:
     return [token.content.strip() for token in MarkdownIt().parse(text) if token.type == "fence"]
 
 
-def test_commands_that_score_again():
-    again, *commands = fences(section(render_markdown(make_study(), {}), "Commands"))
+def test_commands_of_adapters_without_a_known_recipe():
+    again, scoring = fences(section(render_markdown(make_study(), {}), "Commands"))
     assert again == make_study().command
     # one for test, which both tasks' adapters (of one path here) share; train has a limit of its
     # own
-    begin = "ft-harness eval adapters/x --adapter adapters/x --set 'eval.splits=[\"{}\"]' --set eval.num_fewshot=0 --set "
-    assert commands == [
-        begin.format("test") + "eval.limit=null",
-        begin.format("validation") + "eval.limit=null",
-        begin.format("train").removesuffix(" --set "),
+    begin = "ft-harness eval adapters/x --adapter adapters/x --set 'eval.splits=[\"{}\"]' --set eval.num_fewshot=0"
+    assert scoring.splitlines() == [
+        f"{begin.format('test')} --set eval.limit=null",
+        f"{begin.format('validation')} --set eval.limit=null",
+        begin.format("train"),
     ]
 
 
@@ -687,7 +694,7 @@ def test_how_the_back_end_answered_stands_with_the_evaluations():
         halvings=0,
     )
     squad = squad.model_copy(update={"tuned": squad.tuned.model_copy(update={"back_end": told})})
-    text = render_markdown(study.model_copy(update={"comparisons": [squad]}), {})
+    text = render_whole(study.model_copy(update={"comparisons": [squad]}), {})
     evaluations = Page(text.partition("### Evaluations")[2]).tables[0]
     told_of = evaluations[0].index("Back end")
     assert [line[told_of] for line in evaluations[1:]] == [
@@ -705,49 +712,28 @@ def test_what_varies_stands_side_by_side():
     by_adapter, by_shots = Page(
         section(text, "Side by side")
     ).tables  # each adapter has its seed: no table by seed
+    names = ["snli_custom", "{}", "test", "acc"]
+    zero, three = ([each.format(shots) for each in names] for shots in (0, 3))
     assert by_adapter == [
-        ["Task", "Shots", "Split", "Metric", *header("small"), *header("large")],
-        [
-            "snli_custom",
-            "0",
-            "test",
-            "acc",
-            "40.0 %",
-            "50.0 %",
-            "+10.0",
-            "no evidence",
-            "40.0 %",
-            "70.0 %",
-            "+30.0",
-            "no evidence",
-        ],
-        [
-            "snli_custom",
-            "3",
-            "test",
-            "acc",
-            "40.0 %",
-            "55.0 %",
-            "+15.0",
-            "no evidence",
-            "40.0 %",
-            "65.0 %",
-            "+25.0",
-            "no evidence",
-        ],
+        ["Task", "Shots", "Split", "Metric", "", "small", "large"],
+        [*zero, "Base", "40.0 %", "40.0 %"],
+        [*zero, "Tuned", "50.0 %", "70.0 %"],
+        [*zero, "Difference", "+10.0", "+30.0"],
+        [*zero, "n", "300", "300"],
+        [*zero, "Verdict", "no evidence", "no evidence"],
+        [*three, "Base", "40.0 %", "40.0 %"],
+        [*three, "Tuned", "55.0 %", "65.0 %"],
+        [*three, "Difference", "+15.0", "+25.0"],
+        [*three, "n", "300", "300"],
+        [*three, "Verdict", "no evidence", "no evidence"],
     ]
-    assert by_shots[0] == [
-        *("Task", "Adapter", "Training seed", "Split", "Metric"),
-        *header("shots 0"),
-        *header("shots 3"),
+    features = ["Task", "Adapter", "Training seed", "Split", "Metric", ""]
+    assert by_shots[0] == [*features, "Shots 0", "Shots 3"]
+    assert by_shots[2] == [
+        *["snli_custom", "small", by_shots[2][2], "test", "acc"],
+        *["Tuned", "50.0 %", "55.0 %"],
     ]
-    assert by_shots[1][:2] == ["snli_custom", "small"]
-    assert by_shots[1][6::4] == ["50.0 %", "55.0 %"]
     assert Page(text).tables[0][0][:4] == ["Task", "Adapter", "Shots", "Training seed"]
-
-
-def header(value: str) -> list[str]:
-    return [f"{value}: {what}" for what in ("Base", "Tuned", "Difference", "Verdict")]
 
 
 def test_a_task_that_was_not_trained_on_is_forgetting():
@@ -800,7 +786,7 @@ def test_methods_and_clusters_stand_under_all_metrics():
     study = make_study().model_copy(
         update={"comparisons": [make_comparison("squad", "test", {}, rows)]}
     )
-    methods = Page(section(render_markdown(study, {}), "All metrics")).tables[1]
+    methods = Page(section(render_whole(study, {}), "All metrics")).tables[1]
     assert methods[1:] == [
         ["squad", "acc", "by hand", "exact", "-"],
         ["squad", "f1_macro", "boot", "swap", "41"],
@@ -836,8 +822,8 @@ def shape(page: Page) -> list[list[int]]:
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: ascii(payload[:20]))
 def test_hostile_text_is_only_text(payload):
-    page = Page(render_markdown(*make_hostile(payload)))
-    plain = Page(render_markdown(*make_hostile(PLAIN)))
+    page = Page(render_whole(*make_hostile(payload)))
+    plain = Page(render_whole(*make_hostile(PLAIN)))
     assert structure(page) == structure(plain)
     assert shape(page) == shape(plain)
     for tag, name, value in page.attributes:
@@ -847,7 +833,7 @@ def test_hostile_text_is_only_text(payload):
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: ascii(payload[:20]))
 def test_hostile_text_leaves_nothing_for_later_renderers(payload):
-    text = render_markdown(*make_hostile(payload))
+    text = render_whole(*make_hostile(payload))
     for node in Page(text).prose:
         assert not re.search(r"@|\$|://|www\.", node, re.IGNORECASE)
     assert not re.search(

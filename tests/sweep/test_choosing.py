@@ -63,6 +63,7 @@ def test_the_forecast_has_a_line_a_point_and_writes_nothing(ft, write, tmp_path:
     assert code == 0, err
     assert "mine-train_size_32-seed_0   4 steps of 8 rows, peak " in out
     assert "mine-train_size_16-seed_1   2 steps of 8 rows, peak " in out
+    assert "points                      4\n" in out
     assert "40 docs to score" in out  # 16 of validation, 24 of test
     assert "time in all" in out
     assert "24 items, 1 comparison with the reference (Holm)" in out

@@ -82,6 +82,20 @@ def test_a_name_is_a_legal_folder_whatever_the_value(make):
     assert "mine-pretrained_bundled-target_modules_all_linear" in " ".join(names(grid))
 
 
+@pytest.mark.parametrize(
+    ("value", "start"),
+    [("bundled", "mine-pretrained_bundled"), ("hub/Llama-3.2", "mine-pretrained_Llama_3.2_")],
+)
+def test_a_path_is_named_by_its_end(make, value: str, start: str):
+    grid = make(f"sweep: {{vary: {{model.pretrained: [{value}, other]}}}}")
+    assert names(grid)[0].startswith(start) or names(grid)[1].startswith(start)
+
+
+def test_a_switch_is_spelled_as_in_the_recipe(make):
+    grid = make("sweep: {vary: {adapter.use_dora: [true, false]}}")
+    assert set(names(grid)) == {"mine-use_dora_true", "mine-use_dora_false"}
+
+
 def test_a_point_has_its_name_whatever_else_the_grid_has(make):
     few = make("sweep: {vary: {data.train_size: [200, 400]}}")
     many = make("sweep: {vary: {data.train_size: [100, 200, 400, 800]}}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,44 @@ from tests.builders.tiny import write_jsonl
 PREFERENCE = ("--set", "train.objective=preference")
 
 
+WORDS = [
+    "river",
+    "stone",
+    "cloud",
+    "window",
+    "garden",
+    "paper",
+    "silver",
+    "morning",
+    "engine",
+    "coffee",
+    "market",
+    "winter",
+    "bridge",
+    "candle",
+    "forest",
+    "island",
+    "letter",
+    "mirror",
+    "needle",
+    "orange",
+    "pocket",
+    "ribbon",
+    "saddle",
+    "tunnel",
+]
+
+
+def make_prompt(number: int) -> str:
+    """Six words that no other prompt has in this order: none is nearly another one."""
+    return " ".join(random.Random(number).sample(WORDS, 6))
+
+
 def make_rows(count: int, start: int = 0, longer: int = 0) -> list[dict[str, str]]:
     """Two pairs a prompt; the chosen answer is the longer one in the first `longer` rows."""
     return [
         {
-            "prompt": f"the film number {i // 2}",
+            "prompt": make_prompt(i // 2),
             "chosen": f"was warm {i}" + " and good" * (i - start < longer),
             "rejected": f"was cold {i}" + " and bad" * (i - start >= longer),
         }
@@ -120,9 +154,7 @@ def test_a_run_scores_base_and_tuned_and_shows_what_they_write(ft, recipe: Path,
     assert len(written) == 2  # base and tuned, on test alone
     for path in written:
         items = json.loads(path.read_text())["items"].values()
-        assert [item["prompt"] for item in items] == [
-            f"the film number {n}" for n in range(100, 104)
-        ]
+        assert [item["prompt"] for item in items] == [make_prompt(n) for n in range(100, 104)]
     written[0].unlink()
     assert ft("run", recipe)[0] == 0
     assert len(list(tmp_path.rglob(GENERATIONS_FILE))) == 2

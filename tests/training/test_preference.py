@@ -20,12 +20,19 @@ from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.examples import Example
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.pair_examples import PairExample, build_pairs
-from ft_harness.training import TrainingPlan, TrainingSet, likelihoods, train
+from ft_harness.training import (
+    TrainingPlan,
+    TrainingSet,
+    likelihoods,
+    pair_likelihoods,
+    train,
+)
 from ft_harness.training.adapter_model import adapter_model
 from ft_harness.training.batches import steps_of_epoch
 from ft_harness.training.guards import rows_of
 from ft_harness.training.likelihoods import TokenLikelihoods, is_plain
 from ft_harness.training.objectives import PreferenceLoss, make_objective, make_pair_collate
+from ft_harness.training.pair_likelihoods import PairLikelihoods, join
 from ft_harness.training.reference import REFERENCE_FILE
 from tests.builders.interruptions import kill_at_step
 from tests.builders.tiny import save_backbone
@@ -85,7 +92,7 @@ def sums_of(preference: dict, found: list[list[float]], reference: list[list[flo
             labels[row, side, :length] = 1
             values[row, side, 0] = found[row][side]
     loss = PreferenceLoss(
-        PreferenceSection(**preference), lambda model, inputs, labels: values.flatten(0, 1)
+        PreferenceSection(**preference), lambda model, inputs, labels: values.sum(-1)
     )
     inputs = {"input_ids": labels, "reference": torch.tensor(reference)}
     return loss(None, inputs, labels).tolist(), loss.counts({"labels": labels})
@@ -155,7 +162,7 @@ def test_a_tie_is_half_and_no_pair_is_nothing():
     assert found == pytest.approx([math.log(2), 0.5, 0.0])
     objective_batch = make_pair_collate(0)([])
     assert objective_batch["input_ids"].shape == (1, 2, 1)
-    loss = PreferenceLoss(PreferenceSection(sft_weight=1), lambda *_: torch.zeros(2, 1))
+    loss = PreferenceLoss(PreferenceSection(sft_weight=1), lambda *_: torch.zeros(1, 2))
     assert loss.counts(objective_batch) == [0, 0]
     labels = objective_batch.pop("labels")
     assert loss(None, objective_batch, labels).tolist() == [0, 0, 0, 0]
@@ -328,6 +335,78 @@ def test_a_head_that_is_trained_keeps_its_gradient(base: BaseModel):
     assert not is_plain(head)
     assert is_plain(head.requires_grad_(False))
     assert not is_plain(None)
+
+
+def test_pairs_as_single_rows_by_hand():
+    """A prompt of 2 tokens with answers of 2 and 3, and one of 1 with answers of 1 and 1."""
+    pairs = [
+        PairExample(Example([5, 6], [7, 8], False), Example([5, 6], [9, 10, 11], False)),
+        PairExample(Example([12], [13], False), Example([12], [14], False)),
+    ]
+    batch = make_pair_collate(0)(pairs)
+    rows = join(batch["input_ids"], batch["attention_mask"], batch["labels"])
+    assert rows.ids[0].tolist() == [5, 6, 7, 9, 10]  # no answer's last token is read
+    assert rows.depths[0].tolist() == [0, 1, 2, 2, 3]
+    assert rows.sees[0].int().tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 0, 1, 0],  # the rejected answer doesn't see the chosen one
+        [1, 1, 0, 1, 1],
+    ]
+    assert rows.kept.int().tolist() == [[0, 1, 1, 1, 1], [1, 0, 0, 0, 0]]
+    trained = batch["labels"] != -100
+    # 7 and 9 behind 6, 8 behind 7, 10 behind 9, 11 behind 10; then 13 and 14 behind 12
+    assert batch["labels"][trained].tolist() == [7, 8, 9, 10, 11, 13, 14]
+    assert rows.places[trained].tolist() == [0, 1, 0, 2, 3, 4, 4]
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt2", "gemma"])
+def test_a_prompt_computed_once_gives_the_same(tmp_path: Path, kind: str):
+    folder = save_backbone(tmp_path / kind, kind)
+    base = load_base_model(make_recipe(folder).model)
+    batch = make_pair_collate(0)(make_pairs(7))
+    del batch["reference"]
+    labels = batch.pop("labels")
+    with adapter_model(make_recipe(folder), base) as model:
+        torch.manual_seed(0)
+        for each in model.parameters():
+            if each.requires_grad:
+                torch.nn.init.normal_(each, std=0.1)
+        shared, apart = PairLikelihoods(base.model), PairLikelihoods(base.model)
+        apart._shares = False
+        found, expected = (slopes(model, each, batch, labels) for each in (shared, apart))
+    assert shared._shares
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, atol=2e-5, rtol=1e-4)
+
+
+def test_a_sliding_window_gives_each_answer_a_row(tmp_path: Path):
+    base = load_base_model(make_recipe(save_backbone(tmp_path / "gemma2", "gemma2")).model)
+    measure = PairLikelihoods(base.model)
+    assert measure._shares is False
+    batch = make_pair_collate(0)(make_pairs(2))
+    labels = batch.pop("labels")
+    del batch["reference"]
+    assert measure(base.model, batch, labels).shape == (2, 2)
+
+
+def test_a_model_that_goes_its_own_way_is_seen(base: BaseModel, monkeypatch):
+    """A mask that is not followed: both answers would see each other."""
+    measure = PairLikelihoods(base.model)
+    whole = pair_likelihoods.join
+
+    def blind(*given):
+        rows = whole(*given)
+        return rows._replace(sees=torch.ones_like(rows.sees).tril())
+
+    monkeypatch.setattr(pair_likelihoods, "join", blind)
+    for pairs, expected in ((make_pairs(4)[3:], None), (make_pairs(7), False)):
+        batch = make_pair_collate(0)(pairs)  # a chosen answer of one token can't tell
+        labels = batch.pop("labels")
+        del batch["reference"]
+        measure(base.model, batch, labels)
+        assert measure._shares is expected
 
 
 # --- checkpoints ----------------------------------------------------------------------------------

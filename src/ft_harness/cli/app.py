@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import os
 import shlex
 import signal
@@ -13,6 +14,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import wraps
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -37,6 +39,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
+    epilog="ft-harness COMMAND --help has an example of each, and names its page in docs/.",
 )
 tasks_app = typer.Typer(
     help="List, show and find tasks.", no_args_is_help=True, rich_markup_mode=None
@@ -45,7 +48,12 @@ RecipeArgument = Annotated[
     Path, typer.Argument(help="recipe.yaml, or the adapter folder that holds it")
 ]
 SetOption = Annotated[
-    list[str], typer.Option("--set", help="replace a field: section.field=value (repeatable)")
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="SECTION.FIELD=VALUE",
+        help="replace a field of the recipe (repeatable); ft-harness fields lists them",
+    ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="working folder for adapters/ and results/")]
 NameOption = Annotated[
@@ -77,6 +85,24 @@ _STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 Options = dict[str, Any]
 
 
+def _show_version(value: bool) -> None:
+    if value:
+        show(f"ft-harness {version('ft-harness')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _take_options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="show the version and exit"
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 def with_options(
     parameter: str, options: Mapping[str, tuple[Any, Any]]
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -103,6 +129,38 @@ def with_options(
         return call
 
     return decorate
+
+
+def command_line() -> str:
+    """The command as it was given; of several processes, what follows the launcher's part."""
+    command = shlex.join(["ft-harness", *sys.argv[1:]])
+    return command if processes.count() == 1 else f"(by the same launcher) {command}"
+
+
+def repeating_command(out: Path) -> str:
+    """The command as a report names it, for a working folder that holds the same results: without
+    `--out`, and with paths from there."""
+    words, place = iter(sys.argv[1:]), out.resolve()
+    kept: list[str] = []
+    for word in words:
+        if word == "--out":
+            next(words, None)
+        elif not word.startswith("--out="):
+            path = Path(word)
+            inside = path.exists() and path.resolve().is_relative_to(place)
+            kept.append(str(path.resolve().relative_to(place)) if inside else word)
+    return shlex.join(["ft-harness", *kept])
+
+
+def check_finite(value: float | None) -> float | None:
+    """The value of an option that is a number.
+
+    Raises:
+        ConfigError: it is infinite, or nan, which no range of the command line refuses.
+    """
+    if value is not None and not math.isfinite(value):
+        raise ConfigError(f"{value} is not a finite number", "a number", "correct the option")
+    return value
 
 
 class Stopped(BaseException):

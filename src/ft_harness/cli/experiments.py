@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +23,8 @@ from ft_harness.cli.app import (
     TaskOption,
     TrustOption,
     app,
+    check_finite,
+    command_line,
     say,
     show,
     with_options,
@@ -37,12 +38,6 @@ if TYPE_CHECKING:
     from ft_harness.sweep import Request
 
 
-def command_line() -> str:
-    """The command as it was given; of several processes, what follows the launcher's part."""
-    command = shlex.join(["ft-harness", *sys.argv[1:]])
-    return command if processes.count() == 1 else f"(by the same launcher) {command}"
-
-
 def _experiment(
     recipe: Path, overrides: list[str], out: Path, name: str | None, trust_task_code: bool
 ) -> Experiment:
@@ -52,19 +47,13 @@ def _experiment(
 
 
 def print_study(study: Study, path: Path, require: Sequence[str] = ()) -> None:
-    """The table of a study, its sentences, the report's paths (its page is named wherever the
-    report has one), and how each requirement came out; exit code 1 where one is not met."""
-    from rich.console import Console
-
+    """The table of a study, its sentences, the report's files, and how each requirement came out;
+    exit code 1 where one is not met."""
     from ft_harness.comparison.requirements import judge, read_requirements
-    from ft_harness.report.terminal_page import terminal_page
+    from ft_harness.pipeline.report_files import study_lines
 
-    # no control sequences: the gate would show them
-    for line in terminal_page(study, Console(color_system=None)):
+    for line in study_lines(study, path):
         show(line)
-    for page in dict.fromkeys([path, path.with_name("report.html")]):
-        if page == path or page.is_file():
-            show(str(page))
     verdicts = judge(study, read_requirements(require))
     for _, sentence in verdicts:
         say(sentence)
@@ -72,27 +61,31 @@ def print_study(study: Study, path: Path, require: Sequence[str] = ()) -> None:
         raise typer.Exit(1)
 
 
-def _print_scores(evaluations: list[Evaluation]) -> None:
-    """Every score.
+def _print_scores(
+    evaluations: list[Evaluation], lines: Sequence[str], following: Sequence[str]
+) -> None:
+    """What the evaluations say, and the command to go on with.
 
     Raises:
         IncompleteError: some evaluations are incomplete; the scores are printed first.
     """
     from ft_harness.evaluation import check_complete
 
-    for evaluation in evaluations:
-        record = evaluation.record
-        for score in record.scores:
-            value = "undefined" if score.value is None else f"{score.value:.4f}"
-            show(f"{record.subject}  {record.eval_id}  {score.metric}  {value}  n={score.n}")
-        show(str(evaluation.folder))
+    for line in (*lines, "", "Next:", f"    {shlex.join(following)}"):
+        show(line)
     check_complete(evaluations)
+
+
+def _at(out: Path) -> list[str]:
+    return [] if out == HERE else ["--out", str(out)]
 
 
 @app.command()
 def demo(out: OutOption = HERE) -> None:
-    """Score, tune and score again the bundled model on three bundled tasks; write
-    results/reports/demo/report.md."""
+    """Run the three bundled recipes and write their report.
+
+    Scores, tunes and scores again the bundled model; needs no network.
+    """
     from ft_harness.pipeline.runs import demo
 
     print_study(*demo(out, say))
@@ -102,7 +95,7 @@ def demo(out: OutOption = HERE) -> None:
 def init(
     name: str, task: TaskOption, include_path: IncludeOption = None, out: OutOption = HERE
 ) -> None:
-    """Write adapters/NAME/recipe.yaml, commented."""
+    """Write a commented recipe, adapters/NAME/recipe.yaml."""
     from ft_harness.pipeline.new_recipe import init_recipe
 
     for line in init_recipe(name, task, include_path, out):
@@ -130,6 +123,7 @@ _PLANNED: dict[str, tuple[Any, Any]] = {
                 "--dry-run",
                 min=0,
                 metavar="[=GIB]",
+                callback=check_finite,
                 help="print the estimate and exit; =24 plans for a 24 GiB GPU",
             ),
         ],
@@ -144,7 +138,12 @@ _PLANNED: dict[str, tuple[Any, Any]] = {
     "max_hours": (
         Annotated[
             float | None,
-            typer.Option("--max-hours", min=0, help="start no point of a sweep after this"),
+            typer.Option(
+                "--max-hours",
+                min=0,
+                callback=check_finite,
+                help="start no point of a sweep after this",
+            ),
         ],
         None,
     ),
@@ -166,8 +165,11 @@ def run(
     name: NameOption = None,
     trust_task_code: TrustOption = False,
 ) -> None:
-    """base -> train -> tuned -> report; run it again and it continues. A recipe with a sweep
-    section, several values of a field or --seeds make it a sweep."""
+    """Score the base, train, score the adapter, write the report.
+
+    Run it again and it continues. What --set changed goes into the recipe of the adapter's folder.
+    A recipe with a sweep section, several values of a field or --seeds make it a sweep.
+    """
     request = _request(recipe, set_, name, planned)
     if request.is_sweep:
         _sweep(request, out, trust_task_code, planned)
@@ -192,8 +194,11 @@ def sweep(
     name: NameOption = None,
     trust_task_code: TrustOption = False,
 ) -> None:
-    """Run every point of a recipe's sweep section and write one report; run it again and it
-    continues."""
+    """Run every point of a sweep and write one report.
+
+    Of the recipe's sweep section, of fields with several values and of --seeds. Run it again and it
+    continues.
+    """
     _sweep(_request(recipe, set_, name, planned), out, trust_task_code, planned)
 
 
@@ -216,8 +221,9 @@ def _sweep(request: Request, out: Path, trust_task_code: bool, planned: Options)
 
 
 def _print_estimate(lines: list[tuple[str, str]]) -> None:
+    width = max(26, *(len(quantity) for quantity, _ in lines))
     for quantity, amount in lines:
-        show(f"{quantity:<26}  {amount}".rstrip())
+        show(f"{quantity:<{width}}  {amount}".rstrip())
 
 
 @app.command()
@@ -249,15 +255,24 @@ def evaluate(
     out: OutOption = HERE,
     trust_task_code: TrustOption = False,
 ) -> None:
-    """Score the base model, and the given adapters, on a recipe's task and splits; one load for
-    all."""
-    from ft_harness.pipeline.runs import evaluate_only
+    """Score the base and given adapters, without training.
+
+    On the recipe's task and splits, with one load of the base for all.
+    """
+    from ft_harness.pipeline.runs import evaluate_only, score_lines
 
     experiment = _experiment(recipe, set_, out, None, trust_task_code)
     first = processes.rank() == 0
     evaluations = evaluate_only(experiment, adapter, say if first else lambda line: None)
     if first:
-        _print_scores(evaluations)
+        folders = dict.fromkeys(str(each.folder.parent) for each in evaluations)
+        _print_scores(
+            evaluations,
+            score_lines(evaluations),
+            ["ft-harness", "report", *folders, "--name", experiment.name, *_at(out)]
+            if adapter
+            else ["ft-harness", "run", str(recipe), *_at(out)],
+        )
 
 
 @app.command()
@@ -271,41 +286,15 @@ def rescore(
     include_path: IncludeOption = None,
     trust_task_code: TrustOption = False,
 ) -> None:
-    """Score saved responses again with a task's metrics as they are now, without a model; new
-    evaluations."""
-    from ft_harness.pipeline.runs import rescore_all
+    """Score saved responses again, without a model.
 
-    _print_scores(rescore_all(results, task, include_path, trust_task_code))
+    With a task's metrics as they are now; makes new evaluations next to the old ones.
+    """
+    from ft_harness.pipeline.runs import rescore_all, score_lines
 
-
-@app.command()
-def power(
-    results: Annotated[
-        Path | None, typer.Argument(help="a base evaluation, instead of --n and --base")
-    ] = None,
-    n: Annotated[int | None, typer.Option("--n", help="items of the test set")] = None,
-    base: Annotated[float | None, typer.Option("--base", help="the base's score, 0 to 1")] = None,
-    metric: Annotated[
-        str | None, typer.Option("--metric", help="default: acc, or the run's main metric")
-    ] = None,
-    effect: Annotated[
-        float | None,
-        typer.Option("--effect", help="target improvement; prints how many items it takes"),
-    ] = None,
-    correlation: Annotated[
-        float,
-        typer.Option(
-            "--correlation",
-            help="assumed correlation between base and tuned scores; 0 is conservative",
-        ),
-    ] = 0.0,
-) -> None:
-    """The smallest improvement that a test set can show with 80 % power, and the items that a
-    target improvement takes."""
-    from ft_harness.pipeline.power import Target, describe_power
-
-    for line in describe_power(results, n, base, Target(metric, effect, correlation)):
-        show(line)
+    evaluations = rescore_all(results, task, include_path, trust_task_code)
+    following = ["ft-harness", "report", *map(str, results)]
+    _print_scores(evaluations, score_lines(evaluations), following)
 
 
 _LOOKS: dict[str, tuple[Any, Any]] = {
@@ -340,8 +329,10 @@ def check(
     trust_task_code: TrustOption = False,
     out: OutOption = HERE,
 ) -> None:
-    """Find every fault of recipes, tasks and data before compute is spent; --set data.source=FILE
-    works for both."""
+    """Find faults of recipes, tasks and data before a run.
+
+    --set data.source=FILE works for recipes and tasks.
+    """
     from ft_harness.pipeline.checks import CheckOptions, check_all
 
     options = CheckOptions(set_, include_path, out, command_line(), trust_task_code, **looks)

@@ -49,7 +49,10 @@ def push(
     yes: Annotated[bool, typer.Option("--yes", help="don't ask")] = False,
     out: OutOption = HERE,
 ) -> None:
-    """Upload an adapter with its model card; shows first what, and who will see it."""
+    """Upload an adapter with its model card, after asking.
+
+    Shows first what is uploaded, and who will see it.
+    """
     from ft_harness.pipeline.publication import PushOptions, prepare_push
 
     prepared = prepare_push(adapter, repo, out, PushOptions(**options))

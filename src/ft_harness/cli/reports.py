@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ft_harness.cli.app import HERE, Options, OutOption, RequireOption, app, with_options
-from ft_harness.cli.experiments import command_line, print_study
+from ft_harness.cli.app import (
+    HERE,
+    Options,
+    OutOption,
+    RequireOption,
+    app,
+    repeating_command,
+    with_options,
+)
+from ft_harness.cli.experiments import print_study
 from ft_harness.errors import IncompleteError
 
 if TYPE_CHECKING:
     from ft_harness.comparison.aggregator import Study
-    from ft_harness.pipeline.reports import Layout
+    from ft_harness.pipeline.report_files import Layout
 
 _LAYOUT: dict[str, tuple[Any, Any]] = {
     "formats": (
@@ -125,7 +133,7 @@ def report(
     from ft_harness.pipeline.reports import report_only
 
     made = _make_layout(layout)
-    study, path = report_only(results, out, name, command_line(), slice_by, made)
+    study, path = report_only(results, out, name, repeating_command(out), slice_by, made)
     print_study(study, path, layout["require"])
     _check_read(study)
 
@@ -139,11 +147,14 @@ def compare(
     name: NameOption = "comparison",
     out: OutOption = HERE,
 ) -> None:
-    """Compare two evaluations item by item, and write a report on them."""
+    """Compare two evaluations item by item.
+
+    Of the same items, whatever they are of: the first is the base. Writes a report on them.
+    """
     from ft_harness.pipeline.reports import compare_only
 
     made = _make_layout(layout)
-    study, path = compare_only(base, tuned, out, name, command_line(), made)
+    study, path = compare_only(base, tuned, out, name, repeating_command(out), made)
     print_study(study, path, layout["require"])
     _check_read(study)
 

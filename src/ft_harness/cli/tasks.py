@@ -72,7 +72,7 @@ class _NewTaskOptions:
 
 
 def init_task(**given: Any) -> None:
-    """Write a task YAML and its README for a data file, and show three prompts."""
+    """Write a task for your own data, and show three prompts."""
     from ft_harness.data.layout import Layout
     from ft_harness.pipeline.checks import find_task, show_task
     from ft_harness.tasks.new_task import Request, inspect, write_task
@@ -126,8 +126,10 @@ app.command("init-task")(init_task)
     },
 )
 def lm_eval(context: typer.Context, trust_task_code: TrustOption = False) -> None:
-    """lm-eval's own command with its own arguments; knows our tasks and the models ft-causal and
-    ft-seqcls."""
+    """Run lm-eval's own command with our tasks and models.
+
+    With its own arguments; the models are ft-causal and ft-seqcls.
+    """
     from ft_harness.evaluation.lm_eval_command import run_lm_eval
 
     run_lm_eval(context.args, trust_code=trust_task_code)
@@ -135,7 +137,7 @@ def lm_eval(context: typer.Context, trust_task_code: TrustOption = False) -> Non
 
 @tasks_app.command("list")
 def list_all(include_path: IncludeOption = None) -> None:
-    """Shipped tasks (and a folder's): name, output type, data, file."""
+    """List tasks: name, output type, data, file."""
     from ft_harness.tasks.listing import list_tasks
 
     for row in list_tasks(include_path):
@@ -153,7 +155,7 @@ def show_task(
     trust_task_code: TrustOption = False,
     count: Annotated[int, typer.Option("--count", min=1, help="docs to show")] = 3,
 ) -> None:
-    """Rendered prompts of a task, the trained tokens marked as [token]."""
+    """Show rendered prompts, the trained tokens as [token]."""
     from ft_harness.pipeline.checks import find_task, show_task
 
     metadata = {"data_source": source} if source else {}
@@ -163,13 +165,13 @@ def show_task(
 
 @tasks_app.command("path")
 def tasks_path() -> None:
-    """The folder for lm_eval's --include_path."""
+    """Print the folder for lm_eval's --include_path."""
     show(str(task_yamls_dir()))
 
 
 @app.command("path")
 def path(what: Annotated[str, typer.Argument(help="model")]) -> None:
-    """Where the bundled model is."""
+    """Print where the bundled model is."""
     if what != "model":
         raise ConfigError(f"nothing named {what} is bundled", "model", "ft-harness path model")
     show(str(bundled_model_dir()))

@@ -7,9 +7,17 @@ from typing import Any
 
 from ft_harness.comparison.amounts import amount, counted, decimals, probability, shown_value
 from ft_harness.comparison.sentences import state_change, state_interval, word_of
-from ft_harness.comparison.settings import Change, ChoiceMade, Effect, SettingScore, SweepStudy
+from ft_harness.comparison.settings import (
+    Change,
+    ChoiceMade,
+    Effect,
+    PointResult,
+    SettingScore,
+    SweepStudy,
+)
 
 _MOST_FAILED = 5  # points whose reasons are stated
+_LONGEST = 120  # characters of a reason
 
 
 def state_sweep(sweep: SweepStudy) -> list[str]:
@@ -119,18 +127,29 @@ def _state_axis(sweep: SweepStudy, axis: Sequence[str]) -> list[str]:
         why = f" ({'; '.join(reasons)})" if reasons else ""
         return [f"{names}: no two values can be compared{why}."] if sweep.settings[1:] else []
     visible = [each for each in known if each.is_visible]
-    largest = max(visible or known, key=lambda each: abs(each.change.delta or 0.0))
-    said = _state_step(sweep, axis, largest)
-    others = f" with {_others(sweep, axis)}" if len(sweep.axes) > 1 else ""
+    said = "; ".join(_state_step(sweep, axis, each) for each in _extremes(visible or known))
+    rest = _others(sweep, axis)
+    others = f" with {rest}" if rest else ""
     if not visible:
-        return [f"{names} makes no visible difference{others}: at most {said}."]
+        verb = "make" if len(axis) > 1 else "makes"
+        return [f"{names} {verb} no visible difference{others}: {said}."]
     count = "" if len(known) == 1 else f"; {len(visible)} of {len(known)} values differ visibly"
     return [f"{names}{others}, {said}{count} from the reference."]
 
 
+def _extremes(effects: Sequence[Effect]) -> list[Effect]:
+    """The largest rise and the largest fall, the larger change first; one where all go one way."""
+    by_delta = sorted(effects, key=lambda each: each.change.delta or 0.0)
+    ends = [by_delta[0], by_delta[-1]] if len(effects) > 1 else list(effects)
+    falls, rises = ends[0].change.delta or 0.0, ends[-1].change.delta or 0.0
+    ends.sort(key=lambda each: -abs(each.change.delta or 0.0))
+    return ends if falls < 0 < rises else ends[:1]
+
+
 def _others(sweep: SweepStudy, axis: Sequence[str]) -> str:
+    """The reference's values of all that varies besides; "": nothing does."""
     rest = [name for group in sweep.axes for name in group if name not in axis]
-    return name_values(sweep.reference.values, rest)
+    return name_values(sweep.reference.values, rest) if rest else ""
 
 
 def _state_step(sweep: SweepStudy, axis: Sequence[str], effect: Effect) -> str:
@@ -211,11 +230,17 @@ def _state_choice(sweep: SweepStudy, choice: ChoiceMade) -> list[str]:
     return said
 
 
+def cut_reason(point: PointResult) -> str:
+    """Why it has no result, short enough for a sentence."""
+    reason = point.reason or ""
+    return reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}…"
+
+
 def _state_failed(sweep: SweepStudy) -> list[str]:
     failed = sweep.failed()
     if not failed:
         return []
-    shown = "; ".join(f"{each.name}: {each.reason}" for each in failed[:_MOST_FAILED])
+    shown = "; ".join(f"{each.name}: {cut_reason(each)}" for each in failed[:_MOST_FAILED])
     more = len(failed) - _MOST_FAILED
     rest = f"; {more} more" if more > 0 else ""
     return [f"{len(failed)} of {len(sweep.points)} points have no result ({shown}{rest})."]

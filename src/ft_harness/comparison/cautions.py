@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+import numpy as np
+
 from ft_harness import stats
 from ft_harness.comparison import remarks
 from ft_harness.comparison.cases import DECIDING_METRICS
 from ft_harness.comparison.cases.transitions import find_deciding
-from ft_harness.comparison.measurement import Baseline
+from ft_harness.comparison.measurement import Baseline, Measurement
 from ft_harness.comparison.pairing import Pairs
 from ft_harness.comparison.primary import is_too_short_for_bleu
+from ft_harness.comparison.remarks import Recall
 from ft_harness.comparison.study import AdapterRun, Comparison, Row
 from ft_harness.metrics import find_metric
 from ft_harness.metrics.labels import recalled_label
@@ -56,7 +59,8 @@ def find_cautions(
         for who, side in zip(("base", "tuned"), sides, strict=True)
         if _is_cut_throughout(side)
     ]
-    found += [_find_lost_class(rows), _find_gain_of_format(pairs)]
+    found += [_find_lost_class(rows, pairs, has_classes=majority is not None)]
+    found += [_find_gain_of_format(pairs)]
     if leading == "bleu" and is_too_short_for_bleu(pairs.texts("target")[0]):
         found.append(f"{remarks.BLEU_OF_SHORT_ANSWERS}: another metric should lead.")
     return [remark for remark in found if remark]
@@ -72,17 +76,40 @@ def is_above_majority(majority: Baseline, pairs: Pairs) -> bool | None:
     return majority.interval[0] > 0 and remarks.find_collapse(answers, golds) is None
 
 
-def _find_lost_class(rows: Mapping[str, Row]) -> str | None:
+def _find_lost_class(rows: Mapping[str, Row], pairs: Pairs, *, has_classes: bool) -> str | None:
     """The class whose recall fell most, of those whose fall is shown (Holm over the classes);
-    said whatever became of the whole, which may hide it."""
-    recalls = [row for name, row in rows.items() if recalled_label(name) and row.p is not None]
-    adjusted = stats.holm([row.p for row in recalls if row.p is not None])
-    lost = [
-        row
-        for row, p in zip(recalls, adjusted, strict=True)
-        if p < stats.ALPHA and row.verdict == "worse"
+    said whatever became of the whole, which may hide it.
+
+    Args:
+        rows: with recalls where the task's metrics are those of labels.
+        has_classes: else the right answers are classes, whose items give the recalls.
+    """
+    recalls = [
+        Recall(label, row.base, row.tuned, row.p, row.verdict == "worse")
+        for name, row in rows.items()
+        if (label := recalled_label(name)) and row.p is not None
     ]
-    return remarks.remark_lost_classes(sorted(lost, key=lambda row: row.delta or 0.0))
+    if not recalls and has_classes:
+        recalls = _count_recalls(pairs)
+    adjusted = stats.holm([each.p for each in recalls if each.p is not None])
+    lost = [
+        each for each, p in zip(recalls, adjusted, strict=True) if p < stats.ALPHA and each.is_worse
+    ]
+    return remarks.remark_lost_classes(
+        sorted(lost, key=lambda each: (each.tuned or 0.0) - (each.base or 0.0))
+    )
+
+
+def _count_recalls(pairs: Pairs) -> list[Recall]:
+    """The accuracy on the items of each right answer, where that is tested."""
+    targets = np.array(pairs.texts("target")[0], dtype=object)
+    found: list[Recall] = []
+    for label in dict.fromkeys(targets.tolist()):
+        part = Measurement(pairs.only(targets == label)).difference("acc")
+        if part.p is not None and part.interval is not None:
+            worse = part.interval[1] < 0
+            found.append(Recall(str(label), part.base, part.tuned, part.p, worse))
+    return found
 
 
 def _find_gain_of_format(pairs: Pairs) -> str | None:

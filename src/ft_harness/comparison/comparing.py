@@ -19,13 +19,7 @@ from ft_harness.comparison.preferences import (
     find_preference_cautions,
 )
 from ft_harness.comparison.primary import find_companions, find_primary, is_too_short_for_bleu
-from ft_harness.comparison.rows import (
-    MAJORITY_CLASS,
-    decide,
-    make_baseline_row,
-    make_row,
-    make_rows,
-)
+from ft_harness.comparison.rows import MAJORITY_CLASS, decide, make_baseline_row, make_rows
 from ft_harness.comparison.study import AdapterRun, Comparison, Row
 from ft_harness.comparison.terms import (
     EXECUTION,
@@ -150,6 +144,7 @@ class Comparing:
             cases=find_cases(*self.sides, self.pairs),
             confusion=_count_confusion(self.measurement),
             without=without,
+            others_without=[row for name, row in clean.items() if name != self.leading],
         )
 
     def _training(self) -> str:
@@ -180,17 +175,19 @@ class Comparing:
         return measurement.majority("acc")
 
     def _clean_rows(self) -> dict[str, Row]:
-        """The primary and the leading metric without the items that also occur in training."""
+        """Every metric that the samples hold scores of, without the items that also occur in
+        training."""
         if self.kept is None:
             return {}
         measurement = Measurement(self.kept)
         majority = self._majority(measurement)
         above = cautions.is_above_majority(majority, self.kept) if majority else None
         found: dict[str, Row] = {}
-        for name in dict.fromkeys((self.leading, self.primary)):
-            row = make_row(name, self.records, measurement)
+        names = dict.fromkeys((self.leading, self.primary, *self._own_metrics()))
+        for name, row in make_rows(list(names), self.records, measurement).items():
             split = _WITHOUT_OVERLAP.format(split=row.split)
-            changed = {"split": split, "footnotes": self.footnotes}
+            footnotes = [*self.footnotes, *row.footnotes]
+            changed = {"split": split, "footnotes": footnotes, "n_items": None}
             found[name] = decide(row.model_copy(update=changed), above)
         return found
 

@@ -93,18 +93,32 @@ def _deciding_row(comparison: Comparison) -> Row:
 
 def _deciding_p(comparison: Comparison) -> float | None:
     """Of the items that the training did not see, where these decide."""
-    row, clean = _deciding_row(comparison), comparison.without
-    return clean.p if clean is not None and clean.metric == row.metric else row.p
+    row = _deciding_row(comparison)
+    clean = _find_clean(comparison, row)
+    return row.p if clean is None else clean.p
+
+
+def _find_clean(comparison: Comparison, row: Row) -> Row | None:
+    """The same metric without the items that also occur in the training split."""
+    return next((each for each in comparison.clean_rows() if each.metric == row.metric), None)
 
 
 def _adjust(comparison: Comparison, p_adjusted: float) -> Comparison:
     """The comparison judged again by the adjusted p."""
-    old, clean = _deciding_row(comparison), comparison.without
+    old = _deciding_row(comparison)
+    clean = _find_clean(comparison, old)
     changed: dict[str, Any] = {"p_adjusted": p_adjusted}
-    if clean is not None and clean.metric == old.metric:
-        clean = decide(clean.model_copy(update=changed), comparison.above_majority)
-        row = decide(old.model_copy(update=changed), comparison.above_majority, clean)
-    else:
-        row = decide(old.model_copy(update=changed), comparison.above_majority)
-    rows = [row if each is old else each for each in comparison.rows]
-    return comparison.model_copy(update={"rows": rows, "without": clean})
+    judged = (
+        None
+        if clean is None
+        else decide(clean.model_copy(update=changed), comparison.above_majority)
+    )
+    row = decide(old.model_copy(update=changed), comparison.above_majority, judged)
+    updated: dict[str, Any] = {
+        "rows": [row if each is old else each for each in comparison.rows],
+        "without": judged if comparison.without is clean else comparison.without,
+        "others_without": [
+            judged if each is clean and judged else each for each in comparison.others_without
+        ],
+    }
+    return comparison.model_copy(update=updated)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from ft_harness.metrics import Metric, add_up, find_metric
 from ft_harness.metrics.preference import MARGIN, REWARD, compare_rewards
 
 Array = NDArray[np.float64]
+NoInterval = Literal["undefined", "too few items for an interval", "descriptive", "stated"]
 # where a metric's statistics are kept: of base and of tuned
 _Columns = tuple[str | None, str | None]
 _Scored = tuple[Array, Array, NDArray[np.int64] | None]
@@ -31,8 +33,8 @@ class Difference:
         interval: 95 % interval of delta.
         interval_method, p_method: the rules for interval and p.
         no_interval: why there is neither interval nor p: "undefined" (the value is), "too few items
-            for an interval", or "descriptive" (no interval holds for this metric); None:
-            there are both.
+            for an interval", "descriptive" (no interval holds for this metric) or "stated" (another
+            program's number); None: there are both.
     """
 
     base: float | None
@@ -44,7 +46,7 @@ class Difference:
     p: float | None = None
     interval_method: str | None = None
     p_method: str | None = None
-    no_interval: str | None = None
+    no_interval: NoInterval | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ft_harness import stats
+from ft_harness.comparison.amounts import amount
 from ft_harness.comparison.pairing import Pairs
 from ft_harness.errors import ConfigError, InputError
 from ft_harness.metrics import Metric, add_up, find_metric
@@ -59,6 +60,7 @@ def power_of_score(
             "give its folder instead of --n and --base",
         )
     _check(n, base, effect, correlation)
+    _check_effect(found, base, effect)
     detectable, needed = _power_of_share(found, n, base, effect, stats.Spread(0.0, correlation))
     return Power(
         metric=metric,
@@ -108,6 +110,7 @@ def power_of_run(
             f"{evaluation.folder}: {name} is undefined", "a number", "name another with --metric"
         )
     _check(n, base if found.binary else 0.5, effect, correlation)
+    _check_effect(found, base, effect)
     detectable, needed = (_power_of_share if found.binary else _power_of_mean)(
         found, n, base, effect, spread
     )
@@ -135,6 +138,18 @@ def _check(n: int, base: float, effect: float | None, correlation: float) -> Non
             ", ".join(what for what, is_wrong in wrong.items() if is_wrong),
             "a base score from 0 to 1, items and effect above 0, a correlation from 0 to below 1",
             "see ft-harness power --help",
+        )
+
+
+def _check_effect(metric: Metric, base: float, effect: float | None) -> None:
+    """Refuse an improvement for which the base's score leaves no room."""
+    room = metric.scale - base if metric.higher_is_better else base
+    if effect is not None and effect > room:
+        shown = amount(metric.name, base)
+        raise ConfigError(
+            f"--effect is {effect:g}: {metric.name} of the base is {shown}",
+            f"an improvement of at most {room:.4g}",
+            "give it in the metric's own unit: 0.05 is 5 points of a score from 0 to 1",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ft_harness.comparison.amounts import amount, counted, decimals, interval
 from ft_harness.comparison.sentences import (
@@ -109,8 +110,9 @@ def remark_collapse(
     if found is None:
         return []
     answer, count = found
-    quoted = answer if len(answer) <= _QUOTED else f"{answer[: _QUOTED - 1]}…"
-    said = f"The tuned model answers '{quoted}' for {100 * count // len(tuned)} % of the items"
+    said = (
+        f"The tuned model answers '{_quote(answer)}' for {100 * count // len(tuned)} % of the items"
+    )
     said += f" after {training}" if training else ""
     of_base = Counter(base)[answer]
     if of_base >= _COLLAPSED * len(base):
@@ -118,17 +120,30 @@ def remark_collapse(
     return [f"{said}: it has collapsed to one answer (base model: {100 * of_base // len(base)} %)."]
 
 
-def remark_lost_classes(lost: Sequence[Row]) -> str | None:
-    """Which classes are recognised less often; the row of the worst comes first."""
+class Recall(NamedTuple):
+    """How often a class was recognised, before and after."""
+
+    label: str
+    base: float | None
+    tuned: float | None
+    p: float | None
+    is_worse: bool
+
+
+def remark_lost_classes(lost: Sequence[Recall]) -> str | None:
+    """Which classes are recognised less often; the worst comes first."""
     if not lost:
         return None
     changes = [
-        f"'{row.metric.removeprefix('recall_')}' from {amount(row.metric, row.base)} to "
-        f"{amount(row.metric, row.tuned)}"
-        for row in lost[:_NAMED]
+        f"'{_quote(each.label)}' from {amount('acc', each.base)} to {amount('acc', each.tuned)}"
+        for each in lost[:_NAMED]
     ]
     more = f" and of {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
     return f"Recall fell: of {', of '.join(changes)}{more}."
+
+
+def _quote(text: str) -> str:
+    return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 1]}…"
 
 
 def remark_format(unreadable: int, gained: int) -> str | None:

@@ -64,6 +64,7 @@ def make_row(name: str, sides: tuple[Record, Record], measurement: Measurement) 
         n_clusters=found.clusters,
         interval_method=found.interval_method,
         p_method=found.p_method,
+        no_interval=found.no_interval,
         is_stated=any(score.is_stated for score in stated),
     )
     return decide(row, None)
@@ -78,7 +79,7 @@ def make_baseline_row(accuracy: Row, rule: str, share: float) -> Row:
     """
     changed: dict[str, Any] = {
         **dict.fromkeys(("tuned_subject", "tuned_settings", "tuned", "delta", "low", "high")),
-        **dict.fromkeys(("p", "verdict", "interval_method", "p_method")),
+        **dict.fromkeys(("p", "verdict", "interval_method", "p_method", "no_interval")),
         "base_subject": rule,
         "base_settings": {},
         "base": share,
@@ -145,5 +146,6 @@ def _find_score(record: Record, metric: str) -> Score:
 def _state_difference(base: Score, tuned: Score) -> Difference:
     n = min(base.n, tuned.n)
     if base.value is None or tuned.value is None:
-        return Difference(base.value, tuned.value, n, None)
-    return Difference(base.value, tuned.value, n, None, tuned.value - base.value)
+        return Difference(base.value, tuned.value, n, None, no_interval="undefined")
+    delta = tuned.value - base.value
+    return Difference(base.value, tuned.value, n, None, delta, no_interval="stated")

@@ -41,6 +41,10 @@ _WORDS = {
 }
 _IN_POINTS = (1, 100)  # largest values of metrics whose differences are points
 _MOST_STATED = 12  # comparisons that get a sentence each
+_NO_INTERVAL = {
+    "too few items for an interval": "too few items for an interval or a test",
+    "descriptive": "no interval holds for this metric",
+}
 _COUNTED = {
     "improved": "improved",
     "improved, not above majority": "improved, not above the majority class",
@@ -98,6 +102,8 @@ def _numbers(row: Row, seeds: int | None) -> tuple[str, str, str, str]:
     before, after = amount(metric, row.base, digits), amount(metric, row.tuned, digits)
     change = f"{state_change(metric, change_of(row), digits)}{_state_ratio(row)}"
     certainty = f"{state_interval(metric, row.low, row.high, digits)}, {state_p(row)}"
+    if row.no_interval in _NO_INTERVAL:
+        certainty = _NO_INTERVAL[row.no_interval]
     if seeds is not None:
         certainty += f", {state_seeds(seeds)}"
     return before, after, change, certainty

@@ -150,6 +150,9 @@ class SweepStudy(Frozen):
         description="from the best stretch to the last one; null: the last one is the best",
     )
     choice: ChoiceMade | None = Field(default=None, description="null: nothing was to be chosen")
+    written: dict[str, Any] | None = Field(
+        default=None, description="what its recipe and its options say; null: not known"
+    )
 
     @property
     def reference(self) -> Setting:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ft_harness.comparison.cases import CaseSummary, ConfusionPair
+from ft_harness.comparison.measurement import NoInterval
 from ft_harness.comparison.repeats import Repeats
 from ft_harness.comparison.settings import SweepStudy
 from ft_harness.comparison.untuned import Untuned
@@ -53,6 +54,11 @@ class Row(Frozen):
     )
     interval_method: str | None = None
     p_method: str | None = None
+    no_interval: NoInterval | None = Field(
+        default=None,
+        description="why there is neither interval nor p; null: there are both, or nothing was "
+        "compared",
+    )
     n_items: int | None = Field(default=None, description="items that base or tuned has; null: n")
     is_stated: bool = Field(
         default=False, description="another program's number as it stated it: nothing was tested"
@@ -104,6 +110,9 @@ class Comparison(Frozen):
         description="the headline without the items that also occur in the training split, exactly "
         "or nearly; null: there are none, or the adapter has no data report",
     )
+    others_without: list[Row] = Field(
+        default=[], description="the same of all other metrics that the samples hold scores of"
+    )
 
     @property
     def sentence(self) -> str:
@@ -127,6 +136,10 @@ class Comparison(Frozen):
         deciding = [row for name in DECIDING_METRICS for row in measured if row.metric == name]
         return [*primary, *deciding, *measured][0]
 
+    def clean_rows(self) -> list[Row]:
+        """All metrics without the items that also occur in the training split."""
+        return [*([self.without] if self.without else []), *self.others_without]
+
 
 class FamilyOf(Frozen):
     """The deciding rows of one kind in a study: what a reader who picks among them picks from."""
@@ -146,6 +159,9 @@ class AdapterRun(Frozen):
     earlier: list[list[HistoryEntry]] = Field(
         default=[],
         description="histories of the card's lineage, in its order; one made elsewhere is empty",
+    )
+    written: dict[str, Any] | None = Field(
+        default=None, description="what its recipe says, defaults left out; null: not known"
     )
 
 
@@ -199,5 +215,5 @@ class Study(Frozen):
         return [
             row
             for comparison in self.comparisons
-            for row in [*comparison.rows, *([comparison.without] if comparison.without else [])]
+            for row in [*comparison.rows, *comparison.clean_rows()]
         ]

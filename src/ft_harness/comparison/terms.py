@@ -196,21 +196,22 @@ def check_comparable(base: Record, tuned: Record, refused: Sequence[Mismatch]) -
     if refused:
         sides = f"{describe_record(base)} and {describe_record(tuned)}"
         raise NotComparableError(
-            f"{sides} were not measured the same way:{_show(refused)}",
+            f"{sides} were not measured the same way",
+            _show(refused),
             "equal settings, items, prompts, targets and metric signatures on both sides",
             "evaluate both again with the same settings, or name each difference to accept with "
             "--allow-mismatch, or what the study varies with --factor",
         )
 
 
-def _show(mismatches: Sequence[Mismatch]) -> str:
+def _show(mismatches: Sequence[Mismatch]) -> list[str]:
     """A line a field, its values in two columns."""
     table = [
         ("", "base", "tuned"),
         *((each.field, _cut(each.base), _cut(each.tuned)) for each in mismatches),
     ]
     first, second = (max(len(row[column]) for row in table) for column in (0, 1))
-    return "".join(f"\n  {field:{first}}  {base:{second}}  {tuned}" for field, base, tuned in table)
+    return [f"  {field:{first}}  {base:{second}}  {tuned}" for field, base, tuned in table]
 
 
 def _cut(text: str) -> str:

@@ -28,8 +28,12 @@ class Untuned(Frozen):
     split: str
     metric: str
     num_fewshot: int
+    prompt: str = Field(default="", description="of the first item of the first repeat")
     settings: dict[str, Any] = Field(description="of the first repeat, its seed left out")
     eval_ids: list[str]
+    recipes: list[dict[str, Any] | None] = Field(
+        default=[], description="what asked for each repeat; null: not known"
+    )
     seeds: list[int | None] = Field(description="eval.seed of each repeat")
     values: list[float | None]
     n: int = Field(description="items of a repeat, the fewest")
@@ -98,8 +102,10 @@ def _summarize(group: Sequence[Evaluation], metrics: Sequence[str]) -> Untuned:
         split=first.settings.split,
         metric=metric,
         num_fewshot=first.settings.num_fewshot,
+        prompt=next((sample.prompt for sample in group[0].samples()), ""),
         settings=settings | {"filter": first.foreign.filter if first.foreign else None},
         eval_ids=[record.eval_id for record in records],
+        recipes=[record.recipe for record in records],
         seeds=[record.settings.seed for record in records],
         values=values,
         n=min(score.n if score else 0 for score in scores),

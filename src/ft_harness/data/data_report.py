@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 from pydantic import Field
+from tqdm import tqdm
 
 from ft_harness.data.duplicates import Index, compare
 from ft_harness.data.files import Split
@@ -151,8 +152,6 @@ def make_data_report(
     task: str, splits: Mapping[Split, Items], lost: Sequence[LostRows] = ()
 ) -> DataReport:
     """The report on these splits; each is compared with those before it."""
-    from tqdm import tqdm
-
     shingler = find_shingler(splits.values())
     indexed: dict[Split, Index] = {}
     found: list[SplitData] = []

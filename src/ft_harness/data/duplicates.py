@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from ft_harness.data.overlap import SKETCH, Hashes, Prints, SplitOverlap
 
@@ -113,8 +114,6 @@ def jaccard(left: Hashes, right: Hashes) -> float:
 
 def compare(split: str, prints: Prints, against: str, index: Index) -> SplitOverlap:
     """The docs of a split that also occur in the indexed one."""
-    from tqdm import tqdm
-
     exact, same, near = 0, 0, 0
     affected: set[str] = set()
     found = tqdm(

@@ -18,10 +18,11 @@ import numpy as np
 from tqdm import tqdm
 
 from ft_harness.data.arrow_file import ArrowFile, select_rows
-from ft_harness.data.docs import DocReader, RowLoss
+from ft_harness.data.docs import DocReader
 from ft_harness.data.files import SPLITS, Row, Rows, Split, is_data_file, read_file, split_files
 from ft_harness.data.label_files import read_label_files
 from ft_harness.data.options import DataOptions, merge_options
+from ft_harness.data.parts import RowLoss
 from ft_harness.data.sampling import Indices, Pool, sample_splits
 from ft_harness.errors import InputError, first_line
 from ft_harness.paths import BUNDLED, bundled_data_dir

@@ -69,10 +69,10 @@ class DataOptions(BaseModel):
     train_size: Size = Field(
         default=None, description="rows (int) or share (float up to 1); null: all"
     )
-    validation_size: Size = None
-    test_size: Size = None
+    validation_size: Size = Field(default=None, description="as train_size, of validation")
+    test_size: Size = Field(default=None, description="as train_size, of test")
     stratified: bool = Field(default=False, description="samples keep the shares of the labels")
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, description="of samples and derived splits")
     label_words: list[str] | None = Field(
         default=None, description="answer word of each label, added to each doc"
     )

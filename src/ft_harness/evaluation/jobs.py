@@ -72,6 +72,8 @@ class Job:
         primary_metric: that the recipe or the task declares. It decides how scores are read and
             makes none, so it is no part of an evaluation's identity.
         is_control: the task is one that the training should not have harmed; likewise.
+        recipe: what asked for it, so that a report's commands repeat it; None: not known. It is no
+            part of the identity either.
     """
 
     task: ConfigurableTask
@@ -81,6 +83,7 @@ class Job:
     shots: Shots | None = None
     primary_metric: str | None = None
     is_control: bool = False
+    recipe: Mapping[str, Any] | None = None
 
     @property
     def eval_id(self) -> str:
@@ -247,10 +250,15 @@ def finished(state: ModelState, job: Job, results: Path) -> Evaluation | None:
 
 
 def declarations(state: ModelState, job: Job) -> dict[str, Any]:
-    """What a record says of how its scores are to be read. A base's scores are those of many
-    recipes, so that only an adapter's are of a control task."""
+    """What a record says of how its scores are to be read, and of what asked for them. A base's
+    scores are those of many recipes, so that only an adapter's are of a control task."""
     is_control = job.is_control and state.adapter is not None
-    return {"primary_metric": job.primary_metric, "is_control": is_control}
+    recipe = None if job.recipe is None else dict(job.recipe)
+    return {
+        "primary_metric": job.primary_metric,
+        "is_control": is_control,
+        "recipe": recipe,
+    }
 
 
 def write_record(folder: Path, record: Record) -> None:

@@ -15,7 +15,8 @@ from ft_harness.notebook.results import Evaluations, PowerFound, StudyFound, Tra
 from ft_harness.paths import adapters_dir, reports_dir
 from ft_harness.pipeline import power as power_of
 from ft_harness.pipeline.adapter_runs import read_run
-from ft_harness.pipeline.reports import STUDY_FILE, Layout, compare_only, report_only
+from ft_harness.pipeline.report_files import STUDY_FILE, Layout
+from ft_harness.pipeline.reports import compare_only, report_only
 from ft_harness.recipe import Recipe, experiment_name
 from ft_harness.recipe import load_recipe as read_recipe
 from ft_harness.records import read_evaluation, read_kept
@@ -32,7 +33,7 @@ def run(
     set: Settings | None = None,
     name: str | None = None,
     out: PathLike = _HERE,
-    seeds: str | None = None,
+    seeds: int | None = None,
     trust_task_code: bool = False,
 ) -> StudyFound:
     """Base -> train -> tuned -> report, as `ft-harness run`; run it again and it continues.
@@ -42,7 +43,7 @@ def run(
         set: fields of the recipe to replace, as {"train.seed": 1}.
         name: of the adapter and its report; None: the recipe's folder.
         out: working folder for adapters/ and results/.
-        seeds: training seeds, as "0,1,2": a sweep over them.
+        seeds: so many training seeds, a sweep over them; None: the recipe's own.
 
     Raises:
         FtHarnessError: as the command's.

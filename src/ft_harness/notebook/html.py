@@ -7,28 +7,34 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from ft_harness.comparison.aggregator import Comparison, Study
+from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.answers import state_sweep
-from ft_harness.comparison.sentences import state_study
-from ft_harness.report import one_line, state_untuned, sweep_table, text_of, untuned_table
+from ft_harness.comparison.sentences import state_repeats
+from ft_harness.report import (
+    find_verdicts,
+    one_line,
+    state_untuned,
+    sweep_table,
+    text_of,
+    untuned_table,
+)
 from ft_harness.report.document import Table
 from ft_harness.report.terminal_page import list_answers
+from ft_harness.report.verdict_card import Line, VerdictCard
 
-_COLOURS = {"improved": "#1a7f37", "worse": "#cf222e", "improved, not above majority": "#9a6700"}
-_PLAIN = "#57606a"
+_COLOURS = {"better": "#1a7f37", "worse": "#cf222e", "vain": "#9a6700", "none": "#57606a"}
 _CARD = "border-left:4px solid {0};padding:2px 10px;margin:6px 0"
 
 
 def study_html(study: Study, path: Path) -> str:
-    """A card for each comparison that decides, the table of answers, and where the report is."""
+    """The verdict cards of the report's page, the table of answers, and where the report is."""
     if study.sweep is not None:
         table = sweep_table(study.sweep)
         parts = [_words(state_sweep(study.sweep)), _block(table)]
     else:
-        deciding = [each for each in study.comparisons if any(row.family for row in each.rows)]
-        cards = "".join(map(_card, deciding))
-        said = [] if deciding else state_study(study)
-        parts = [cards, _words([*said, *state_untuned(study)]), _answers(study)]
+        cards = "".join(map(_card, find_verdicts(study).cards))
+        seeds = [state_repeats(each) for each in study.repeats]
+        parts = [cards, _words([*seeds, *state_untuned(study)]), _answers(study)]
         parts += [_block(untuned_table(study))]
     return f"<div>{''.join(parts)}<p>Report: <code>{_text(str(path))}</code></p></div>"
 
@@ -38,14 +44,21 @@ def adapter_html(name: str, facts: Mapping[str, str]) -> str:
     return f"<div><b>{_text(name)}</b>{_table(['', ''], list(facts.items()))}</div>"
 
 
-def _card(comparison: Comparison) -> str:
-    row = comparison.headline
-    verdict = row.verdict or "undefined"
-    colour = _COLOURS.get(row.verdict or "", _PLAIN)
-    title = f"{comparison.tuned.subject}: {row.task} ({row.split})"
-    badge = f'<b style="color:{colour}">{_text(verdict)}</b>'
-    said = _text(comparison.sentence)
-    return f'<div style="{_CARD.format(colour)}">{badge} &middot; {_text(title)}<br>{said}</div>'
+def _card(card: VerdictCard) -> str:
+    title = f"<b>{_text(card.title)}</b> {_text(card.place)}"
+    colour = _COLOURS[card.lines[0].tone if len(card.lines) == 1 else "none"]
+    lines = "".join(map(_line, card.lines))
+    cautions = [": ".join(filter(None, pair)) for pair in card.cautions]
+    listed = "".join(f"<li>{_text(caution)}</li>" for caution in cautions)
+    notes = f"<ul>{listed}</ul>" if cautions else ""
+    return f'<div style="{_CARD.format(colour)}">{title}{lines}{notes}</div>'
+
+
+def _line(line: Line) -> str:
+    badge = f'<b style="color:{_COLOURS[line.tone]}">{_text(line.verdict)}</b>'
+    name = f"{_text(line.name)}: " if line.name else ""
+    numbers = f"{_text(line.base)} &rarr; {_text(line.tuned)} ({_text(line.change)})"
+    return f"<div>{name}{badge} {numbers}, {_text(line.certainty)}</div>"
 
 
 def _answers(study: Study) -> str:

@@ -5,11 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from io import StringIO
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 
 from ft_harness.comparison.aggregator import AdapterRun, Study
 from ft_harness.comparison.amounts import duration
@@ -17,7 +15,7 @@ from ft_harness.comparison.power import Power
 from ft_harness.comparison.sentences import state_power
 from ft_harness.errors import ConfigError, suggest
 from ft_harness.notebook.html import adapter_html, study_html
-from ft_harness.pipeline.reports import draw_figure
+from ft_harness.pipeline.study_figures import draw_figure
 from ft_harness.records import Evaluation, describe_record
 from ft_harness.report.figures import learning_curves
 from ft_harness.report.terminal_page import terminal_page
@@ -94,8 +92,7 @@ class StudyFound:
         return pd.DataFrame(lines)
 
     def __repr__(self) -> str:
-        console = Console(file=StringIO(), width=_WIDTH, color_system=None)
-        return "\n".join([*terminal_page(self.study, console), str(self.path)])
+        return "\n".join([*terminal_page(self.study, _WIDTH), str(self.path)])
 
     def _repr_html_(self) -> str:
         return study_html(self.study, self.path)

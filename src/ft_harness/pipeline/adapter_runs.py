@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from ft_harness.comparison.aggregator import AdapterRun
 from ft_harness.data.data_report import read_data_report
-from ft_harness.errors import InputError
-from ft_harness.records import Evaluation
+from ft_harness.errors import ConfigError, InputError
+from ft_harness.recipe import Recipe, load_recipe
+from ft_harness.records import Card, Evaluation
 from ft_harness.records.adapter_files import (
     CARD_FILE,
     check_histories,
@@ -31,7 +36,27 @@ def read_run(adapter: AdapterFolder) -> AdapterRun:
         )
     check_histories(folder, card)
     history, data = read_history(folder), read_data_report(folder)
-    return AdapterRun(card=card, history=history, data=data, earlier=read_lineage(folder))
+    return AdapterRun(
+        card=card,
+        history=history,
+        data=data,
+        earlier=read_lineage(folder),
+        written=_read_written(folder, card),
+    )
+
+
+def _read_written(folder: Path, card: Card) -> dict[str, Any] | None:
+    """What the recipe of an adapter says: its folder's, else, where that is missing or another one
+    by now, the card's; None: neither can be read."""
+    try:
+        made = Recipe.model_validate(card.recipe)
+    except ValidationError:
+        return None
+    with suppress(ConfigError):
+        kept = load_recipe(folder)
+        if kept.adapter_sections() == made.adapter_sections():
+            return kept.written()
+    return made.model_dump(mode="json", exclude_defaults=True)
 
 
 def find_runs(

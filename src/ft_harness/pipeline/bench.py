@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -56,7 +57,7 @@ class Sweep:
     Attributes:
         source: the recipe's file.
         out: the working folder with `adapters/` and `results/`.
-        command: what makes the report again.
+        command: the command as it was given, which continues it.
     """
 
     grid: Grid
@@ -68,6 +69,16 @@ class Sweep:
     @property
     def trains(self) -> bool:
         return self.grid.section.trains
+
+    def written(self) -> dict[str, Any]:
+        """What its recipe says, with what the command line varied."""
+        section = self.grid.section.model_dump(mode="json", exclude_unset=True)
+        return self.grid.recipe.written() | {"sweep": section}
+
+    def repeating_command(self) -> str:
+        """What runs that recipe again, from a working folder that holds it."""
+        trust = ["--trust-task-code"] if self.trust_task_code else []
+        return shlex.join(["ft-harness", "sweep", f"adapters/{self.grid.name}", *trust])
 
 
 def setting_of(recipe: Recipe) -> dict[str, Any]:

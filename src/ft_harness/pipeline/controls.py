@@ -45,8 +45,9 @@ def check_controls(
             continue
         loaded = {control.split: control.task}
         scoring = recipe.controls.scoring(recipe.eval, control.split)
-        faults += reading.rows(loaded, form, privacy=False).faults
-        faults += [] if faults else fewshot.problems(loaded, scoring)
+        rows = reading.rows(loaded, form, privacy=False).faults
+        # examples are rendered from the same rows: their faults are those above
+        faults += rows or map(_name_section, fewshot.problems(loaded, scoring))
         if not faults:
             context = load_context(recipe.model)
             faults += decoding.room_problems(loaded, scoring.protocols(), context)
@@ -70,6 +71,12 @@ def _load(definition: TaskDefinition, recipe: Recipe, reading: Reading) -> Contr
     asked = (definition.name, str(definition.path), definition.metadata, (split,))
     definition, loaded = reading.tasks(asked, lambda: (definition, load_tasks(definition, [split])))
     return Control(definition, split, loaded[split])
+
+
+def _name_section(fault: InputError) -> InputError:
+    """The fault with the field that is at fault here."""
+    parts = (fault.what, fault.expected, fault.action)
+    return InputError(*(part.replace("eval.num_fewshot", "controls.num_fewshot") for part in parts))
 
 
 def _describe(control: Control) -> str:

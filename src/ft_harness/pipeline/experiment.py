@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ft_harness.paths import adapters_dir, bundled_recipe
-from ft_harness.recipe import Recipe, check_name, experiment_name, load_recipe, recipe_file
+from ft_harness.recipe import (
+    Recipe,
+    check_name,
+    experiment_name,
+    kept_settings,
+    load_recipe,
+    recipe_file,
+)
 
 DEMO_NAMES = ("demo-sentiment", "demo-nli", "demo-qa")
 
@@ -20,7 +28,7 @@ class Experiment:
         name: the adapter's name, also its folder's and its subject's.
         source: the recipe's file.
         out: the working folder with `adapters/` and `results/`.
-        command: what makes the report again, for the report.
+        command: the command as it was given, which continues it.
         trust_task_code: run the code that a task from elsewhere names.
     """
 
@@ -35,6 +43,12 @@ class Experiment:
     def folder(self) -> Path:
         return adapters_dir(self.out) / self.name
 
+    def repeating_command(self) -> str:
+        """What runs the recipe in its adapter folder again, from a working folder that holds
+        both."""
+        trust = ["--trust-task-code"] if self.trust_task_code else []
+        return shlex.join(["ft-harness", "run", f"adapters/{self.name}", *trust])
+
 
 def read_experiment(
     path: Path,
@@ -44,14 +58,18 @@ def read_experiment(
     name: str | None = None,
     trust_task_code: bool = False,
 ) -> Experiment:
-    """The experiment of a recipe, given its file or the adapter folder that holds it.
+    """The experiment of a recipe, given its file or the adapter folder that holds it. Without
+    overrides it goes on with those of the copy that its own folder keeps.
 
     Raises:
         ConfigError: the recipe, an override or the name is at fault.
     """
     chosen = check_name(name) if name else experiment_name(path)
-    recipe = load_recipe(path, overrides)
-    return Experiment(chosen, recipe, recipe_file(path), out, command, trust_task_code)
+    source, folder = recipe_file(path), adapters_dir(out) / chosen
+    is_copied = recipe_file(folder).resolve() != source.resolve()
+    kept = kept_settings(folder) if is_copied else []
+    recipe = load_recipe(path, overrides or kept)
+    return Experiment(chosen, recipe, source, out, command, trust_task_code)
 
 
 def demo_experiments(out: Path) -> list[Experiment]:

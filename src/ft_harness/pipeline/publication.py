@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ft_harness import publish
 from ft_harness.comparison.aggregator import AdapterRun, Study, aggregate
 from ft_harness.errors import InputError, PolicyError, raise_problems
 from ft_harness.models import adapters
 from ft_harness.paths import results_dir
 from ft_harness.pipeline.adapter_runs import read_run
 from ft_harness.pipeline.stages import Say
-from ft_harness.publish import Package, RemoteRepo
+from ft_harness.publish.base_name import base_problem
+from ft_harness.publish.hub import RemoteRepo, find_repo, upload
+from ft_harness.publish.model_card import CARD_NAME, benchmark_results, model_card
+from ft_harness.publish.package import Package, make_package, secret_problems
 from ft_harness.recipe import Recipe
 from ft_harness.records import Evaluation, find_records
 from ft_harness.records.adapter_folder import AdapterFolder
@@ -66,7 +68,7 @@ class Push:
     def send(self) -> str:
         """Upload it; the address of the commit."""
         message = self.options.message or "Upload the adapter with its model card"
-        return publish.upload(self.package, self.repo, public=self.options.public, message=message)
+        return upload(self.package, self.repo, public=self.options.public, message=message)
 
 
 def card_of_folder(adapter: AdapterFolder, out: Path, say: Say) -> None:
@@ -79,7 +81,7 @@ def card_of_folder(adapter: AdapterFolder, out: Path, say: Say) -> None:
     try:
         study = _find_scores(adapter, run, out)[1]
     except InputError as error:  # what lies in results/ is no fault of this adapter
-        say(f"{adapter.path / publish.CARD_NAME}: without scores ({error.what})")
+        say(f"{adapter.path / CARD_NAME}: without scores ({error.what})")
         study = _study_of(run, [])
     write_model_card(run, study, adapter.path, say)
 
@@ -138,8 +140,8 @@ def write_model_card(run: AdapterRun, study: Study, folder: Path, say: Say) -> b
         InputError: the README.md that is there can't be read.
     """
     of_adapter = _part_of(study, run)
-    path = folder / publish.CARD_NAME
-    text, kept = publish.model_card(run, of_adapter, state_limits(of_adapter), path)
+    path = folder / CARD_NAME
+    text, kept = model_card(run, of_adapter, state_limits(of_adapter), path)
     is_new = not path.is_file() or path.read_text(encoding="utf-8") != text
     write_text(path, text)
     if kept:
@@ -168,7 +170,7 @@ def prepare_push(folder: Path, repo: str, out: Path, options: PushOptions) -> Pu
     adapter = AdapterFolder(folder)
     run = read_run(adapter)
     raise_problems(adapters.problems(adapter))
-    raise_problems(publish.base_problem(run.card, options.base))
+    raise_problems(base_problem(run.card, options.base))
     scored, study = _find_scores(adapter, run, out)
     if not study.comparisons and not options.unscored:
         raise PolicyError(
@@ -176,15 +178,13 @@ def prepare_push(folder: Path, repo: str, out: Path, options: PushOptions) -> Pu
             "an adapter of which is known whether it helps",
             f"score it: ft-harness eval {folder} --adapter {folder}; or give --unscored",
         )
-    text, kept = publish.model_card(
-        run, study, state_limits(study), folder / publish.CARD_NAME, options.base
-    )
+    text, kept = model_card(run, study, state_limits(study), folder / CARD_NAME, options.base)
     text = text.replace("THIS_REPOSITORY", repo)
     samples = scored if options.samples else []
-    stated = publish.benchmark_results(run, study)
-    package = publish.make_package(adapter, text, options.base, samples, stated)
-    raise_problems(publish.secret_problems(package))
-    found = publish.find_repo(repo)
+    stated = benchmark_results(run, study)
+    package = make_package(adapter, text, options.base, samples, stated)
+    raise_problems(secret_problems(package))
+    found = find_repo(repo)
     return Push(package, found, found.visibility(public=options.public), kept, options)
 
 

@@ -2,74 +2,45 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ft_harness import report, storage
+from ft_harness import storage
 from ft_harness.comparison import remarks
 from ft_harness.comparison.aggregator import (
-    Question,
     Study,
     aggregate,
     compare_all,
 )
-from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED, read_cases
+from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.families import list_families
-from ft_harness.comparison.requirements import Requirement, check_required, read_requirements
+from ft_harness.comparison.requirements import read_requirements
 from ft_harness.comparison.terms import Terms, check_terms
-from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
+from ft_harness.errors import (
+    ConfigError,
+    InputError,
+    NotComparableError,
+    raise_problems,
+    suggest,
+)
 from ft_harness.paths import reports_dir
 from ft_harness.pipeline.adapter_runs import find_runs
-from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers, write_cases
-from ft_harness.pipeline.shared_formats import SHARED, write_shared
-from ft_harness.pipeline.study_figures import study_figures
+from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers
+from ft_harness.pipeline.report_files import FORMATS, Layout, write_report
+from ft_harness.pipeline.shared_formats import write_shared
 from ft_harness.recipe import check_name
 from ft_harness.records import (
     SCORES_FILE,
     Evaluation,
     Found,
+    Record,
     describe_record,
     find_records,
 )
 from ft_harness.records.score_table import check_whole, find_damage, write_scores
-from ft_harness.report import View
-from ft_harness.report.figures import Form
-from ft_harness.storage import sha256_text, write_bytes, write_text
-
-STUDY_FILE = "study.json"
-FORMS: tuple[Form, ...] = ("png", "svg")
-FORMATS = ("md", "html", "tex", "csv", "json", *SHARED)
-USUAL_FORMATS = ("md", "html")
-_STEM = 80  # characters of a figure's file name
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What a report is made into.
-
-    Attributes:
-        formats: some of `FORMATS`; rows.json, cases.csv and the figures are always written.
-        view: what the main table shows.
-        terms: what may differ between base and tuned, and is noted.
-        listed: how many items the page's case explorer holds at most.
-        holm: p is adjusted over the deciding comparisons of this report.
-        required: what it must be able to show; looked at by the command.
-    """
-
-    formats: tuple[str, ...] = USUAL_FORMATS
-    view: View = View()  # noqa: RUF009
-    terms: Terms = Terms()  # noqa: RUF009
-    listed: int = MOST_LISTED
-    holm: bool = False
-    required: tuple[Requirement, ...] = ()
-
-    def question(self) -> Question:
-        """What the comparison is asked: the view's metrics lead everywhere."""
-        return Question(self.view.metrics, self.holm)
-
+from ft_harness.report import make_view
 
 _USUAL = Layout()
 
@@ -81,7 +52,7 @@ def make_layout(options: Mapping[str, Any]) -> Layout:
         ConfigError: an unknown format, row, column, factor or field, or no requirement.
     """
     required = read_requirements(options["require"])
-    view = report.make_view(options["rows"], options["columns"], options["metrics"])
+    view = make_view(options["rows"], options["columns"], options["metrics"])
     terms = Terms(tuple(options["factor"]), tuple(options["allow_mismatch"]))
     check_terms(terms)
     formats = check_formats(options["formats"])
@@ -205,6 +176,24 @@ def compare_only(
     return study, write_report(study, folder, layout, find_outliers(study, sides), explorer)
 
 
+def find_study(evaluations: Sequence[Evaluation]) -> tuple[Study, list[Record]]:
+    """What evaluations say before there is a report; and those that it says nothing of: an adapter
+    without its base, or items without a score."""
+    runs, _, _ = find_runs(evaluations)
+    try:
+        study = aggregate(evaluations, runs, name="", command="")
+    except NotComparableError as error:
+        study = Study(name="", comparisons=[], adapters=runs, notes=[error.what], command="")
+    shown = {
+        (record.subject, record.eval_id)
+        for each in study.comparisons
+        for record in (each.base, each.tuned)
+    }
+    shown |= {(each.subject, name) for each in study.untuned for name in each.eval_ids}
+    records = [each.record for each in evaluations]
+    return study, [each for each in records if (each.subject, each.eval_id) not in shown]
+
+
 def _check_folder(out: Path, name: str) -> Path:
     """The report's folder, which must be writable and hold no damaged cases.csv."""
     folder = reports_dir(out) / check_name(name)
@@ -301,81 +290,3 @@ def _by_place(
             )
         found[place] = each
     return found
-
-
-def write_report(
-    study: Study,
-    folder: Path,
-    layout: Layout = _USUAL,
-    outliers: Sequence[report.Outliers] = (),
-    explorer: report.Explorer | None = None,
-) -> Path:
-    """Write the report in every format of the layout, rows.json, cases.csv and the figures; the
-    path of the first format.
-
-    Raises:
-        ConfigError: the layout asks for a metric, or requires one, that the study has not.
-        InputError: the cases.csv that is there can't be read.
-    """
-    report.check_metrics(study, layout.view)
-    check_required(study, layout.required)
-    document = report.build_document(study, layout.view, outliers)
-    stems, images = _write_figures(study, folder)
-    write_cases(study, folder)
-    write_text(folder / "rows.json", report.rows_json(study))
-    files = {key: f"{stem}.png" for key, stem in stems.items()}
-    write_text(folder / STUDY_FILE, study.model_dump_json() + "\n")
-    if study.sweep is not None:
-        write_text(folder / "sweep.json", study.sweep.model_dump_json(indent=2) + "\n")
-    pages: dict[str, Callable[[], str]] = {
-        "md": lambda: report.markdown_page(document, files),
-        "html": lambda: report.html_page(document, images, explorer, report.find_verdicts(study)),
-        "tex": lambda: report.latex_page(document, files),
-        "json": lambda: report.json_page(document),
-    }
-    for name in layout.formats:
-        if name in pages:
-            write_text(folder / f"report.{name}", pages[name]())
-    tables = {"tex": report.latex_table, "csv": report.csv_table}
-    for ending in (name for name in layout.formats if name in tables):
-        for stem, table in report.table_names(document):
-            write_text(folder / "tables" / f"{stem}.{ending}", tables[ending](table))
-    first = layout.formats[0]
-    return folder / {"csv": "tables", **SHARED}.get(first, f"report.{first}")
-
-
-def _write_figures(study: Study, folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
-    """Every figure as png and svg, its numbers next to it as csv; stems of the files, and svg
-    images, by key."""
-    stems: dict[str, str] = {}
-    images: dict[str, bytes] = {}
-    for key, draw, numbers in study_figures(study):
-        stem = stems[key] = _stem(key)
-        for form in FORMS:
-            images[key] = draw(form)
-            write_bytes(folder / f"{stem}.{form}", images[key])
-        write_text(folder / f"{stem}.csv", numbers)
-    return stems, images
-
-
-def draw_figure(study: Study, key: str, form: Form) -> bytes:
-    """One figure of a study's report, by its key.
-
-    Raises:
-        ConfigError: the study has nothing for it.
-    """
-    known = {name: draw for name, draw, _ in study_figures(study)}
-    if key not in known:
-        raise ConfigError(
-            f"no figure {key!r} of this study{suggest(key, known)}",
-            f"one of {', '.join(known) or 'none: it has no figures'}",
-            "choose one of them",
-        )
-    return known[key](form)
-
-
-def _stem(key: str) -> str:
-    """A file name that stays in its folder, whatever an adapter is called; two names never share
-    one."""
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", key.replace(":", "_", 1))[:_STEM]
-    return safe if safe == key.replace(":", "_", 1) else f"{safe}-{sha256_text(key)[:8]}"

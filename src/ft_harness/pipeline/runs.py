@@ -26,25 +26,31 @@ from ft_harness.pipeline.experiment import Experiment, demo_experiments
 from ft_harness.pipeline.explanations import TrainingDocs, explain, find_explorer, find_outliers
 from ft_harness.pipeline.preflight import Checked, check_required
 from ft_harness.pipeline.publication import card_of_folder, finish_adapters
-from ft_harness.pipeline.reports import write_report
+from ft_harness.pipeline.report_files import write_report
+from ft_harness.pipeline.reports import find_study
 from ft_harness.pipeline.stages import (
     Say,
     Stage,
     adapter_problems,
     check_experiment,
-    prepare,
     score_adapter,
     score_base,
+    settle,
     train_stage,
 )
 from ft_harness.records import RECORD_FILE, Card, Evaluation, load_records
+from ft_harness.report.terminal_page import score_page
 from ft_harness.storage import check_kept, sha256_file
 from ft_harness.tasks.rendering import answer_text
-from ft_harness.training import check_unfinished, finished_card, parent_of
+from ft_harness.training import parent_of
 
 
 def run(
-    experiments: Sequence[Experiment], report_name: str, say: Say, require: Sequence[str] = ()
+    experiments: Sequence[Experiment],
+    report_name: str,
+    say: Say,
+    require: Sequence[str] = (),
+    command: str | None = None,
 ) -> tuple[Study, Path]:
     """Base, adapter and report for each experiment; they share one load of a base model.
 
@@ -52,6 +58,7 @@ def run(
 
     Args:
         require: what the caller will look for in the study; it must be scored.
+        command: what makes the report again; None: the run of the first experiment.
 
     Returns:
         The study and the path of its report.
@@ -70,7 +77,7 @@ def run(
     # before anything is computed: a damaged one would end the run at its report
     read_cases(folder / CASES_FILE)
     required = read_requirements(require)
-    checked = [prepare(experiment) for experiment in experiments]
+    checked = [check_experiment(experiment, trains=True) for experiment in experiments]
     check_required(required, checked)
     loaded: dict[str, BaseModel] = {}
     evaluations: list[Evaluation] = []
@@ -78,8 +85,8 @@ def run(
         evaluations += _make_and_score(experiment, found, loaded, say)
     check_kept(each.folder / RECORD_FILE for each in evaluations)
     runs = [read_run(AdapterFolder(experiment.folder)) for experiment in experiments]
-    first = experiments[0]
-    study = aggregate(evaluations, runs, name=report_name, command=first.command)
+    again = command or experiments[0].repeating_command()
+    study = aggregate(evaluations, runs, name=report_name, command=again)
     training = {
         each.name: TrainingDocs(
             found.tasks["train"].eval_docs, partial(answer_text, found.tasks["train"])
@@ -118,7 +125,7 @@ def _put_back(study: Study, explained: Study) -> Study:
     known = {each.tuned.subject + each.tuned.eval_id: each for each in explained.comparisons}
     comparisons = [
         known.get(each.tuned.subject + each.tuned.eval_id)
-        or each.model_copy(update={"cases": each.cases.model_copy(update={"cases": None})})
+        or each.model_copy(update={"cases": each.cases.model_copy(update={"cases": {}})})
         for each in study.comparisons
     ]
     return study.model_copy(update={"comparisons": comparisons})
@@ -130,8 +137,7 @@ def _make_and_score(
     """The evaluations of the base and of the adapter, which is made between them."""
     stage = Stage(experiment, found, load_base(loaded, experiment, found))
     plan = stage.training_plan()  # before anything is scored: its faults are the recipe's
-    if finished_card(plan, experiment.folder) is None:
-        check_unfinished(plan, experiment.folder)
+    settle(experiment, plan, say)
     of_base = score_base(stage, say)
     _say_power(of_base, experiment.recipe.task.name, say)
     train_stage(stage, plan, say)
@@ -141,7 +147,7 @@ def _make_and_score(
 
 def demo(out: Path, say: Say) -> tuple[Study, Path]:
     """The bundled experiments, in one report."""
-    return run(demo_experiments(out), "demo", say)
+    return run(demo_experiments(out), "demo", say, command="ft-harness demo")
 
 
 def _say_power(evaluations: Sequence[Evaluation], task: str, say: Say) -> None:
@@ -164,9 +170,11 @@ def train_only(experiment: Experiment, say: Say) -> Card:
     """Make the adapter of one experiment without scoring. Started in several processes, they share
     each step's rows."""
     processes.begin()
-    checked = prepare(experiment)
+    checked = check_experiment(experiment, trains=True)
     stage = Stage(experiment, checked, load_base({}, experiment, checked))
-    card = train_stage(stage, stage.training_plan(), say)
+    plan = stage.training_plan()
+    settle(experiment, plan, say)
+    card = train_stage(stage, plan, say)
     if processes.rank() == 0:
         card_of_folder(AdapterFolder(experiment.folder), experiment.out, say)
     return card
@@ -200,6 +208,15 @@ def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> 
         if adapter.card is not None and processes.rank() == 0:
             card_of_folder(adapter, experiment.out, say)
     return evaluations
+
+
+def score_lines(evaluations: Sequence[Evaluation]) -> list[str]:
+    """What a terminal shows of evaluations without a report, and where they are."""
+    lines = score_page(*find_study(evaluations))
+    names: dict[Path, list[str]] = {}
+    for each in evaluations:
+        names.setdefault(each.folder.parent, []).append(each.folder.name)
+    return [*lines, *(f"{folder}: {', '.join(found)}" for folder, found in names.items())]
 
 
 def rescore_all(

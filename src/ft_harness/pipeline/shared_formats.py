@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from ft_harness import publish
+from ft_harness.publish.every_eval_ever import every_eval_ever_json, every_eval_ever_path
+from ft_harness.publish.lm_eval_files import (
+    lm_eval_date,
+    lm_eval_folder,
+    lm_eval_results,
+    lm_eval_samples,
+)
 from ft_harness.records import RECORD_FILE, Evaluation
 from ft_harness.storage import write_text
 
@@ -25,17 +31,17 @@ def write_shared(evaluations: Iterable[Evaluation], folder: Path, formats: Colle
 
 
 def _write_every_eval_ever(evaluation: Evaluation, folder: Path) -> None:
-    path = folder / publish.every_eval_ever_path(evaluation.record)
-    write_text(path, publish.every_eval_ever_json(evaluation, _time_of(evaluation)))
+    path = folder / every_eval_ever_path(evaluation.record)
+    write_text(path, every_eval_ever_json(evaluation, _time_of(evaluation)))
 
 
 def _write_lm_eval(evaluation: Evaluation, folder: Path) -> None:
     time = _time_of(evaluation)
-    date = publish.lm_eval_date(time)
-    target = folder / publish.lm_eval_folder(evaluation.record)
-    samples = "".join(f"{line}\n" for line in publish.lm_eval_samples(evaluation))
+    date = lm_eval_date(time)
+    target = folder / lm_eval_folder(evaluation.record)
+    samples = "".join(f"{line}\n" for line in lm_eval_samples(evaluation))
     write_text(target / f"samples_{evaluation.record.settings.task}_{date}.jsonl", samples)
-    write_text(target / f"results_{date}.json", publish.lm_eval_results(evaluation, time))
+    write_text(target / f"results_{date}.json", lm_eval_results(evaluation, time))
 
 
 def _time_of(evaluation: Evaluation) -> float:

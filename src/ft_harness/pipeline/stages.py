@@ -32,6 +32,7 @@ from ft_harness.tasks.row_checks import Findings
 from ft_harness.training import (
     TrainingPlan,
     build_training_set,
+    check_unfinished,
     describe_warmup,
     finished_card,
     hyperparameter_problems,
@@ -65,7 +66,7 @@ class Stage:
             scoring = recipe.controls.scoring(recipe.eval, each.split)
             planned = plan_jobs(docs, identity, self.base, scoring, form)
             jobs += [replace(job, is_control=True) for job in planned]
-        return jobs
+        return [replace(job, recipe=recipe.scoring_sections()) for job in jobs]
 
     def base_state(self) -> ModelState:
         return ModelState(base_subject(self.experiment.recipe.model.pretrained), self.base)
@@ -171,13 +172,19 @@ def adapter_problems(
     return adapters.problems(adapter, checked.form, recipe.model, head=recipe.adapter.has_head)
 
 
-def prepare(experiment: Experiment) -> Checked:
-    """Preflight, then the recipe into its adapter folder: nothing is kept of a recipe that can't
-    run."""
-    checked = check_experiment(experiment, trains=True)
-    if processes.rank() == 0:
-        keep_recipe(experiment.source, experiment.recipe, experiment.folder)
-    return checked
+def settle(experiment: Experiment, plan: TrainingPlan, say: Say) -> None:
+    """The recipe into its adapter folder, with what `--set` changed: of one that can't run, or that
+    the folder was not made with, nothing is kept.
+
+    Raises:
+        InputError: the folder holds another recipe, or an adapter (finished or not) of another one.
+    """
+    if processes.rank() > 0:
+        return
+    if finished_card(plan, experiment.folder) is None:
+        check_unfinished(plan, experiment.folder)
+    for change in keep_recipe(experiment.source, experiment.recipe, experiment.folder):
+        say(f"{experiment.name}: recipe.yaml now says {change}")
 
 
 def train_stage(stage: Stage, plan: TrainingPlan, say: Say) -> Card:

@@ -18,7 +18,7 @@ from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.reading import Reading
 from ft_harness.recipe import Recipe
 from ft_harness.stats import holm_factor
-from ft_harness.sweep import Point
+from ft_harness.sweep import SEEDS, Point
 from ft_harness.training import (
     Forecast,
     TrainingPlan,
@@ -84,7 +84,7 @@ def estimate_sweep(sweep: Sweep, gpu: float | None = None) -> Lines:
         said, seconds = known[key]
         lines.append((point.name, f"{said}; {_scoring(point.recipe, checked)}"))
         total = None if total is None or seconds is None else total + seconds
-    lines.append(("points", counted(len(sweep.grid.points), "point")))
+    lines.append(("points", f"{len(sweep.grid.points):,}"))
     if sweep.trains:
         time = "not known" if total is None else f"about {duration(total)} of training"
         lines.append(("time in all", f"{time}; evaluations come on top"))
@@ -138,7 +138,11 @@ def _power(sweep: Sweep, checked: Checked) -> Lines:
     if sweep.grid.section.choose is not None:
         split = sweep.grid.section.choose.on
     task = checked.tasks.get(split)
-    comparisons = len({repr(setting_of(p.recipe)) for p in sweep.grid.points}) - 1
+    settings = {
+        repr({name: each for name, each in point.values.items() if name not in SEEDS})
+        for point in sweep.grid.points
+    }
+    comparisons = len(settings) - 1
     if task is None or comparisons < 1:
         return []
     metric = declared_primary(task, recipe.eval) or "acc"

@@ -8,6 +8,7 @@ from pathlib import Path
 from ft_harness import processes
 from ft_harness.comparison.aggregator import AdapterRun, Study, aggregate
 from ft_harness.comparison.amounts import counted
+from ft_harness.comparison.answers import cut_reason
 from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.choosing import choose
 from ft_harness.comparison.effects import Axes, Measured, measure_sweep
@@ -76,9 +77,10 @@ def run_sweep(
     evaluations = _evaluations(outcomes)
     runs = find_runs(evaluations)[0]
     found = _sweep_study(sweep, _measure(sweep, outcomes, runs)).model_copy(
-        update={"choice": choice}
+        update={"choice": choice, "written": sweep.written()}
     )
-    study = aggregate(evaluations, runs, name=sweep.grid.name, command=sweep.command)
+    again = sweep.repeating_command()
+    study = aggregate(evaluations, runs, name=sweep.grid.name, command=again)
     study = study.model_copy(update={"sweep": found})
     study, path = write_study(study, evaluations, folder)
     finish_adapters(study, evaluations, say)
@@ -96,7 +98,7 @@ def check_sweep(study: Study) -> None:
         total = len(study.sweep.points) if study.sweep else 0
         raise IncompleteError(
             f"{len(failed)} of {total} points have no result, first {failed[0].name}: "
-            f"{failed[0].reason}",
+            f"{cut_reason(failed[0])}",
             "a result of every point; the others are saved and reported",
             "change what failed, or run the same command again: only these points are computed",
         )

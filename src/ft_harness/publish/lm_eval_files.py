@@ -60,7 +60,7 @@ def lm_eval_results(evaluation: Evaluation, date: float) -> str:
         "chat_template_sha": settings.chat_template_hash,
         "system_instruction": settings.system_instruction,
         "fewshot_as_multiturn": multiturn,
-        "model_name": _model_arguments(record)["pretrained"],
+        "model_name": record.adapter.path if record.adapter else record.model.pretrained,
         "total_evaluation_time_seconds": str(record.cost.seconds) if record.cost else None,
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -3,7 +3,6 @@ loaded."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,14 +23,12 @@ from ft_harness.comparison.amounts import (
     size,
 )
 from ft_harness.comparison.sentences import state_repeats, word_of
-from ft_harness.errors import ConfigError
-from ft_harness.paths import BUNDLED
+from ft_harness.publish.base_name import is_hub_id, shown_base
 from ft_harness.publish.readme import Section, merge_readme
 from ft_harness.records import SEQ_CLS, Card
 from ft_harness.storage.escaping import fenced, inline, table
 
 CARD_NAME = "README.md"
-_HUB_ID = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?")
 _LONGEST_CODE = 4000
 _DECIMALS = 6
 _SHOWN = ("model", "adapter", "train")  # sections of the recipe that made the adapter
@@ -91,31 +88,6 @@ def model_card(
         Section("Licence", _licence(named)),
     ]
     return merge_readme(path, _metadata(card, compared, named), sections)
-
-
-def shown_base(card: Card) -> str:
-    """The base model without a path of this machine."""
-    given = card.model.pretrained
-    return given if is_hub_id(given) else Path(given).name
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether a base model is named as the hub names one: `owner/name`, or `name` alone."""
-    return name != BUNDLED and bool(_HUB_ID.fullmatch(name)) and not Path(name).exists()
-
-
-def base_problem(card: Card, base: str | None) -> list[ConfigError]:
-    """The fault if nobody else could load the adapter's base by its name."""
-    given = base or card.model.pretrained
-    if is_hub_id(given):
-        return []
-    return [
-        ConfigError(
-            f"the base model {given!r} is no id of the hub, so that nobody else can load it",
-            "the hub id of the very weights that the adapter was trained on",
-            "give it: --base OWNER/NAME",
-        )
-    ]
 
 
 def _metadata(card: Card, compared: Sequence[Comparison], base: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from ft_harness.records.adapter_files import (
     WEIGHTS_FILE,
 )
 from ft_harness.records.adapter_folder import AdapterFolder
-from ft_harness.storage import redact
+from ft_harness.storage import redact, sealed_text
 from ft_harness.storage.escaping import visible
 
 RECIPE_FILE = "recipe.yaml"
@@ -110,12 +110,12 @@ def make_package(
     recipe["model"] = {**recipe.get("model", {}), "pretrained": named}
     model = card.model.model_copy(update={"pretrained": named})
     published = card.model_copy(update={"recipe": recipe, "model": model, "files": hashes})
-    texts[CARD_FILE] = published.model_dump_json(indent=2) + "\n"
+    texts[CARD_FILE] = sealed_text(published.model_dump(mode="json"))
     texts[RECIPE_FILE] = yaml.safe_dump(_written(recipe), sort_keys=False, allow_unicode=True)
     files += [PackedFile(name, text.encode()) for name, text in texts.items()]
     for each in samples:
         where = f"evaluations/{each.folder.name}"
-        record = json.dumps(_without_paths(each.record.model_dump(mode="json")), indent=2)
+        record = sealed_text(_without_paths(each.record.model_dump(mode="json")))
         files.append(PackedFile(f"{where}/{RECORD_FILE}", record.encode()))
         files.append(PackedFile(f"{where}/{SAMPLES_FILE}", each.folder / SAMPLES_FILE))
     return Package(sorted(files, key=lambda each: each.name), readme)

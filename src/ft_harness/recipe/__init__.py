@@ -4,17 +4,25 @@ and evaluation."""
 from ft_harness.recipe.adapter_section import AdapterSection
 from ft_harness.recipe.comparing import differences
 from ft_harness.recipe.controls_section import ControlsSection
+from ft_harness.recipe.edits import write_recipe
 from ft_harness.recipe.eval_section import EvalSection
-from ft_harness.recipe.folders import check_name, experiment_name, keep_recipe, write_new_recipe
+from ft_harness.recipe.fields import RecipeField, list_fields
+from ft_harness.recipe.folders import (
+    check_name,
+    experiment_name,
+    keep_recipe,
+    kept_settings,
+    write_new_recipe,
+)
 from ft_harness.recipe.loading import (
     RECIPE_FILE,
     Draft,
     load_recipe,
-    parse_override,
     read_draft,
     recipe_file,
     recipe_of_task,
 )
+from ft_harness.recipe.overrides import parse_override, write_overrides
 from ft_harness.recipe.preference_section import PreferenceSection
 from ft_harness.recipe.protocol import Protocol
 from ft_harness.recipe.sections import ModelSection, Recipe, TaskSection
@@ -32,6 +40,7 @@ __all__ = [
     "PreferenceSection",
     "Protocol",
     "Recipe",
+    "RecipeField",
     "SweepSection",
     "TaskSection",
     "TrainSection",
@@ -39,10 +48,14 @@ __all__ = [
     "differences",
     "experiment_name",
     "keep_recipe",
+    "kept_settings",
+    "list_fields",
     "load_recipe",
     "parse_override",
     "read_draft",
     "recipe_file",
     "recipe_of_task",
     "write_new_recipe",
+    "write_overrides",
+    "write_recipe",
 ]

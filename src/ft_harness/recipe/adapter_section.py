@@ -53,11 +53,21 @@ class AdapterSection(Section):
         default="CAUSAL_LM",
         description=f"{SEQ_CLS}: a classification head, for multiple_choice tasks",
     )
-    r: _Rank = 16
-    lora_alpha: int = Field(default=32, ge=1)
-    lora_dropout: float = Field(default=0.05, ge=0, lt=1)
-    target_modules: str | list[str] = "all-linear"
-    exclude_modules: str | list[str] | None = None
+    r: _Rank = Field(default=16, description="rank of the update")
+    lora_alpha: int = Field(default=32, ge=1, description="the update is scaled by lora_alpha / r")
+    lora_dropout: float = Field(
+        default=0.05,
+        ge=0,
+        lt=1,
+        description="share of the adapter's inputs that is dropped in training",
+    )
+    target_modules: str | list[str] = Field(
+        default="all-linear",
+        description="modules that get an adapter: all-linear, names, or a pattern",
+    )
+    exclude_modules: str | list[str] | None = Field(
+        default=None, description="modules that get none, by names or a pattern"
+    )
     modules_to_save: list[str] | None = Field(
         default=None, description="trained whole, in addition to a head's own modules"
     )
@@ -65,17 +75,33 @@ class AdapterSection(Section):
         default="none", description="biases that are trained too"
     )
     use_rslora: bool = Field(default=False, description="scale by lora_alpha / sqrt(r)")
-    use_dora: bool = False
+    use_dora: bool = Field(default=False, description="DoRA: a magnitude apart from the direction")
     lora_bias: bool = Field(default=False, description="a bias with each B")
-    init_lora_weights: bool | Literal["gaussian", "orthogonal", "mica"] = True
-    layers_to_transform: list[_Index] | _Index | None = None
-    layers_pattern: str | list[str] | None = None
+    init_lora_weights: bool | Literal["gaussian", "orthogonal", "mica"] = Field(
+        default=True, description="how A and B start; true: B is 0"
+    )
+    layers_to_transform: list[_Index] | _Index | None = Field(
+        default=None, description="indices of the layers that get an adapter; null: all"
+    )
+    layers_pattern: str | list[str] | None = Field(
+        default=None, description="name of the list of layers, for layers_to_transform"
+    )
     rank_pattern: dict[str, _Rank] = Field(default_factory=dict, description="module names -> r")
-    alpha_pattern: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
-    target_parameters: list[str] | None = None
-    trainable_token_indices: list[_Index] | dict[str, list[_Index]] | None = None
-    fan_in_fan_out: bool = False
-    ensure_weight_tying: bool = False
+    alpha_pattern: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict, description="module names -> lora_alpha"
+    )
+    target_parameters: list[str] | None = Field(
+        default=None, description="parameters that get an adapter by themselves, as experts do"
+    )
+    trainable_token_indices: list[_Index] | dict[str, list[_Index]] | None = Field(
+        default=None, description="tokens whose embeddings are trained too"
+    )
+    fan_in_fan_out: bool = Field(
+        default=False, description="weights are stored as (in, out), as GPT-2's are"
+    )
+    ensure_weight_tying: bool = Field(
+        default=False, description="tied embeddings stay tied where one of them is trained"
+    )
 
     @field_validator("*")
     @classmethod

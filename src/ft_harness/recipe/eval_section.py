@@ -21,7 +21,9 @@ ShotCounts = (
 class EvalSection(Section):
     """How base and adapter are scored."""
 
-    splits: tuple[Split, ...] = Field(default=SPLITS, min_length=1)
+    splits: tuple[Split, ...] = Field(
+        default=SPLITS, min_length=1, description="splits that are scored"
+    )
     num_fewshot: ShotCounts = Field(
         default=0, description="few-shot examples; a list: each number is scored"
     )
@@ -54,8 +56,13 @@ class EvalSection(Section):
     limit: int | None = Field(
         default=None, ge=1, description="docs of each split, a seeded sample; null: all"
     )
-    batch_size: int = Field(default=32, ge=1)
-    seed: int = Field(default=1234, ge=0, lt=2**32)
+    batch_size: int = Field(default=32, ge=1, description="requests of a forward pass at most")
+    seed: int = Field(
+        default=1234,
+        ge=0,
+        lt=2**32,
+        description="of samples, few-shot examples and sampled answers",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from ft_harness import storage
 from ft_harness.errors import ConfigError, InputError, raise_problems
 from ft_harness.paths import bundled_recipe
 from ft_harness.recipe.comparing import differences
+from ft_harness.recipe.edits import edit, write_recipe
 from ft_harness.recipe.loading import RECIPE_FILE, load_recipe, recipe_file
+from ft_harness.recipe.overrides import write_overrides
 from ft_harness.recipe.sections import Recipe
 from ft_harness.storage import redact, redact_values, write_text
 
+_SET = "# --set "  # begins a line at the top of a copy
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
 
 
@@ -40,44 +42,66 @@ def experiment_name(path: str | Path) -> str:
     return check_name(recipe_file(path).resolve().parent.name)
 
 
-def _written(recipe: Recipe) -> dict[str, Any]:
-    """The fields that were written down: a field left out stays left out, so that the task's own
-    value holds."""
-    return recipe.model_dump(mode="json", exclude_unset=True)
-
-
 def _identity(recipe: Recipe) -> dict[str, Any]:
     """What of it must be equal in one folder: what makes the adapter, and of the other sections
     what was written."""
     empty: dict[str, Any] = {name: {} for name in Recipe.model_fields}
     made = {"adapter": recipe.adapter.model_dump(mode="json"), "train": recipe.train.identity()}
-    return {**empty, **_written(recipe), **made}
+    return {**empty, **recipe.written(), **made}
 
 
-def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> None:
-    """Put the recipe into its adapter folder if that is not its home: the file itself, or the
-    fields with overrides.
+def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> list[str]:
+    """Put the recipe into its adapter folder, with what `--set` changed: the folder's own file is
+    edited; into another folder goes a copy, which names those changes at its top.
+
+    Returns:
+        What was changed in the folder's own file, a line a field.
 
     Raises:
         InputError: the folder holds another recipe.
     """
     target = folder / RECIPE_FILE
-    if target.exists():
-        own = target.resolve() == source.resolve()
+    if not target.exists():
+        write_text(target, _copy(source, recipe))
+    elif target.resolve() != source.resolve():
         there, here = (redact_values(_identity(each)) for each in (load_recipe(target), recipe))
-        if found := [] if own else differences(there, here):
+        if found := differences(there, here):
             raise InputError(
                 f"{target}: holds another recipe ({'; '.join(found)})",
                 "the recipe that the folder was made with",
                 f"undo the change, use --name NEW for a new folder, or delete {folder} to make "
                 "this one anew",
             )
-        return
-    text = source.read_text(encoding="utf-8")
-    if _written(load_recipe(source)) != _written(recipe) or redact(text) != text:
-        kept = redact_values(_written(recipe))
-        text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
-    write_text(target, text)
+    elif (own := load_recipe(target)).sweep == recipe.sweep and own.written() != recipe.written():
+        text = edit(target.read_text(encoding="utf-8"), recipe)
+        if redact(text) == text:  # else what a person wrote would be lost with it
+            write_text(target, text)
+            return write_overrides(own, recipe) or differences(own.written(), recipe.written())
+    return []
+
+
+def _copy(source: Path, recipe: Recipe) -> str:
+    """The source's text, with the fields that `--set` changed."""
+    text, own = source.read_text(encoding="utf-8"), load_recipe(source)
+    settings = write_overrides(own, recipe)
+    if settings != []:
+        named = "".join(f"{_SET}{json.dumps(setting)}\n" for setting in settings or [])
+        text = f"{named}{edit(text, recipe)}"
+    return text if redact(text) == text else write_recipe(redact_values(recipe.written()))
+
+
+def kept_settings(folder: Path) -> list[str]:
+    """What `--set` changed of the recipe that a folder keeps a copy of, so that the same command
+    without it goes on; empty where nothing is known."""
+    try:
+        lines = (folder / RECIPE_FILE).read_text(encoding="utf-8").splitlines()
+        return [str(json.loads(line.removeprefix(_SET))) for line in takewhile(_is_set, lines)]
+    except (OSError, ValueError):
+        return []
+
+
+def _is_set(line: str) -> bool:
+    return line.startswith(_SET)
 
 
 def write_new_recipe(

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from ft_harness.errors import ConfigError, raise_problems, suggest
 from ft_harness.recipe.adapter_section import AdapterSection
+from ft_harness.recipe.fields import places_of
+from ft_harness.recipe.overrides import parse_override
 from ft_harness.recipe.sections import Recipe
 from ft_harness.storage.strict_files import KeyPath, read_yaml
 
@@ -67,11 +68,12 @@ def _problem(
     if error["type"] == "extra_forbidden":
         section = _section_at(location[:-1])
         known = list(section.model_fields) if section else []
-        hint = suggest(location[-1], known)
+        elsewhere = [] if location[-1] in known else places_of(location[-1])
+        hint = f"; did you mean {elsewhere[0]}?" if elsewhere else suggest(location[-1], known)
         return ConfigError(
             f"{place}: unknown key {name}{hint}",
             f"one of {', '.join(known)}",
-            "rename or remove the key",
+            "rename or remove the key; ft-harness fields lists them all",
         )
     if error["type"] == "missing":
         return ConfigError(
@@ -83,32 +85,6 @@ def _problem(
     return ConfigError(
         f"{place}: {name} is {repr(error['input'])[:80]}", expected, "change the value"
     )
-
-
-def parse_override(setting: str) -> tuple[KeyPath, Any]:
-    """`a.b=c` -> (("a", "b"), c). Lists, mappings and null are read as YAML, all else is typed by
-    its field.
-
-    Of whole sections `adapter=none` alone has a value.
-    """
-    name, separator, text = setting.partition("=")
-    path = tuple(name.split("."))
-    if setting == "adapter=none":
-        return path, text
-    if not separator or len(path) < 2:
-        raise ConfigError(
-            f"--set {setting}",
-            "section.field=value, like train.learning_rate=1e-4",
-            "correct the option",
-        )
-    if (text[:1] in "[{" and text) or text in ("null", "None"):
-        try:
-            return path, yaml.safe_load(text) if text != "None" else None
-        except yaml.YAMLError as error:
-            raise ConfigError(
-                f"--set {setting}: not valid YAML", "a list like [a, b]", "correct the option"
-            ) from error
-    return path, text
 
 
 @dataclass(frozen=True)

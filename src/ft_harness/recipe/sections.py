@@ -171,6 +171,15 @@ class Recipe(Section):
         """The recipe of one run as JSON values with every default filled in."""
         return self.model_dump(mode="json", exclude={"sweep"})
 
+    def written(self) -> dict[str, Any]:
+        """The fields that were written down, as JSON values: a field left out stays left out, so
+        that the task's own value holds."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def scoring_sections(self) -> dict[str, Any]:
+        """Of what was written down, all that says how a model is scored."""
+        return {name: section for name, section in self.written().items() if name != "train"}
+
     def task_metadata(self) -> dict[str, Any]:
         """The recipe's data section as lm-eval metadata: `data.X` is `data_X`."""
         written = self.data.model_dump(mode="json", exclude_unset=True, exclude_none=True)

@@ -19,7 +19,7 @@ class Choice(Section):
     by: str | None = Field(
         default=None, min_length=1, description="metric; null: the task's primary one"
     )
-    on: Literal["validation"] = "validation"
+    on: Literal["validation"] = Field(default="validation", description="the split that decides")
 
 
 class SweepSection(Section):

@@ -51,28 +51,38 @@ class TrainSection(Section):
     preference: PreferenceSection | None = Field(
         default=None, validate_default=True, description="for objective preference alone"
     )
-    learning_rate: float = Field(default=1e-3, gt=0)
-    num_train_epochs: float = Field(default=2, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0, description="at its highest")
+    num_train_epochs: float = Field(default=2, gt=0, description="passes over the training rows")
     max_steps: int | None = Field(default=None, ge=1, description="stops here whatever the epochs")
-    per_device_train_batch_size: int = Field(default=16, ge=1)
-    gradient_accumulation_steps: int = Field(default=1, ge=1)
-    lr_scheduler_type: Scheduler = "linear"
-    lr_scheduler_kwargs: dict[str, Any] = Field(default_factory=dict)
+    per_device_train_batch_size: int = Field(default=16, ge=1, description="rows of a forward pass")
+    gradient_accumulation_steps: int = Field(
+        default=1, ge=1, description="forward passes of an optimizer step"
+    )
+    lr_scheduler_type: Scheduler = Field(
+        default="linear", description="how the learning rate runs after the warm-up"
+    )
+    lr_scheduler_kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="further arguments of the schedule"
+    )
     warmup_steps: float = Field(
         default=0.05, ge=0, description="steps, or below 1 a share of all steps"
     )
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0, description="of AdamW and its kin")
     optim: str = Field(
         default="adamw_torch", description="an optimizer of transformers, as paged_adamw_8bit"
     )
-    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
-    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
-    adam_epsilon: float = Field(default=1e-8, gt=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1, description="decay of the mean gradient")
+    adam_beta2: float = Field(
+        default=0.999, ge=0, lt=1, description="decay of the mean squared gradient"
+    )
+    adam_epsilon: float = Field(default=1e-8, gt=0, description="keeps a step finite")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="longer gradients are cut to it")
     gradient_checkpointing: bool = Field(
         default=False, description="less memory for activations, recomputed in the backward pass"
     )
-    loss_on: Literal["answer", "prompt_and_answer"] = "answer"
+    loss_on: Literal["answer", "prompt_and_answer"] = Field(
+        default="answer", description="the tokens that are trained on"
+    )
     loss_on_eos: bool | None = Field(default=None, description="null: for generated answers only")
     continue_from: str | None = Field(
         default=None, description="folder of an adapter to go on from; null: a new one"
@@ -103,11 +113,16 @@ class TrainSection(Section):
     save_steps: float = Field(
         default=0.1, gt=0, description="between checkpoints: steps, or below 1 a share of all"
     )
-    save_total_limit: int = Field(default=2, ge=1)
+    save_total_limit: int = Field(default=2, ge=1, description="checkpoints that are kept")
     report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
         default=(), description="trackers in addition to history.jsonl"
     )
-    seed: int = Field(default=0, ge=0, lt=2**32)
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**32,
+        description="of the adapter's start, the order of rows and dropout",
+    )
 
     @field_validator("preference")
     @classmethod

@@ -54,7 +54,8 @@ class TrainingCost(Frozen):
         description="of all stretches of a training that was continued, evaluations included"
     )
     evaluation_seconds: float | None = Field(
-        default=None, description="of these, on validation; null: not known"
+        default=None,
+        description="of these, on validation and on the reference of pairs; null: not known",
     )
     tokens: int = Field(
         description="tokens of prompt and answer seen, padding not counted; by all processes"

@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 TEXTS = ("item_key", "prompt_hash", "target_hash", "target", "prediction", "cluster")
 GZIP_FORMAT = 31  # zlib's word for a gzip member with its header
 _MEMBER_BYTES = 1 << 28  # of a thousand samples; more are read from the start like any other file
-_BATCH = 10_000  # samples held at a time
+_BATCH = 1000  # samples held at a time
 
 
 class ScoreColumns:

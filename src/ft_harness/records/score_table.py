@@ -158,9 +158,9 @@ def scan_samples(evaluation: Evaluation, keys: Collection[str]) -> Iterator[Samp
         InputError: the samples can't be read.
     """
     evaluation.check_file(SAMPLES_FILE)
-    samples = evaluation.folder / SAMPLES_FILE
-    if samples.exists() and samples.stat().st_size <= _SMALL_BYTES:
-        few = _read_few(evaluation.folder, _state_of(samples))
+    path = evaluation.folder / SAMPLES_FILE
+    if path.exists() and path.stat().st_size <= _SMALL_BYTES:
+        few = _read_few(evaluation.folder, _state_of(path))
         yield from (few[key] for key in few if key in keys)
         return
     opened = None if find_damage(evaluation) else _open(evaluation.folder / SCORES_FILE)
@@ -178,7 +178,7 @@ def scan_samples(evaluation: Evaluation, keys: Collection[str]) -> Iterator[Samp
     by_member: defaultdict[int, list[int]] = defaultdict(list)
     for row in rows:
         by_member[row // GZIP_LINES].append(row % GZIP_LINES)
-    with (evaluation.folder / SAMPLES_FILE).open("rb") as samples:
+    with path.open("rb") as samples:
         for member in sorted(by_member):
             samples.seek(starts[member])
             lines = zlib.decompress(

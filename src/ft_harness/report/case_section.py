@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import get_args
 
 from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Study
 from ft_harness.comparison.amounts import NONE, difference
@@ -37,11 +38,39 @@ _UNCHANGED: tuple[Transition, ...] = (
     "still right",
     "same",
 )  # shown where something is written of them
+_SAID = (
+    "Slices are groups of items that share a trait; those with too few items are not counted. "
+    f"{CASES_FILE} has items of each kind to read, with a column for remarks; the page has the "
+    "slices, and every item to search."
+)
 _MANY_CHOICES = 6  # whose log-likelihoods still fit in columns
 
 
+def case_summary(study: Study) -> list[Block]:
+    """What became of the items, a line a main comparison."""
+    compared = [each for each in main_comparisons(study) if each.cases.counts]
+    found = {name for each in compared for name in each.cases.counts or {}}
+    shown = [name for name in get_args(Transition) if name in found]
+    lines: list[list[Cell]] = []
+    for each in compared:
+        counts, verdicts = each.cases.counts or {}, [s.verdict for s in each.cases.slices or []]
+        lines.append(
+            [
+                name_of(study, each),
+                each.base.settings.split,
+                *(count(counts.get(name)) for name in shown),
+                *(count(verdicts.count(verdict)) for verdict in ("gained", "lost")),
+            ]
+        )
+    header = ["Task", "Split", *(name.capitalize() for name in shown)]
+    header += ["Slices gained", "Slices lost"]
+    title = "What became of the items"
+    kinds = "tt" + "n" * (len(header) - 2)
+    return [Table("outcomes", title, header, lines, kinds), Paragraph(_SAID)] if lines else []
+
+
 def case_section(study: Study) -> list[Block]:
-    """What became of the items of each main comparison, of as many as are read."""
+    """Slices, and items to read, of as many main comparisons as are read."""
     every = main_comparisons(study)
     compared = every[:MOST_SHOWN]
     first = next((each for each in compared if each.cases.slices), None)  # above the legend

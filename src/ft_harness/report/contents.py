@@ -1,20 +1,27 @@
-"""The order of a report: the answer first, then the evidence, then what made it."""
+"""The order of a report: the answer first, then the evidence, then what made it; and which of it a
+write-up prints.
+
+This is the one place that decides what stands in the Markdown and LaTeX files. The page and the
+files of tables hold everything.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.answers import state_sweep
 from ft_harness.comparison.sentences import state_study
-from ft_harness.report.case_section import case_section
+from ft_harness.report.case_section import case_section, case_summary
 from ft_harness.report.caution_section import caution_section
+from ft_harness.report.command_section import command_section
 from ft_harness.report.cost_section import cost_section, size_section
 from ft_harness.report.data_section import data_section
-from ft_harness.report.document import Document, bullets, section
+from ft_harness.report.document import Block, Document, Table, bullets, section
 from ft_harness.report.evidence_section import (
-    command_section,
     provenance_section,
+    recipe_section,
     signature_section,
 )
 from ft_harness.report.family_section import (
@@ -22,10 +29,11 @@ from ft_harness.report.family_section import (
     forgetting_section,
     same_data_section,
 )
-from ft_harness.report.label_section import label_section
+from ft_harness.report.label_section import confusion_blocks, label_section
 from ft_harness.report.limits_section import limits_section
 from ft_harness.report.perplexity_section import Outliers, perplexity_section
 from ft_harness.report.score_section import (
+    method_blocks,
     metric_section,
     score_section,
     seed_section,
@@ -33,9 +41,30 @@ from ft_harness.report.score_section import (
     split_section,
 )
 from ft_harness.report.sweep_section import sweep_section
-from ft_harness.report.training_section import training_section
+from ft_harness.report.training_section import epoch_blocks, training_section
 from ft_harness.report.untuned_section import state_untuned, untuned_section
-from ft_harness.report.view import View
+from ft_harness.report.view import View, main_comparisons
+
+_FEW = 6  # comparisons and adapters of which a write-up prints more than the lines of the answer
+_LONGEST = 60  # rows of a table that a write-up still prints
+_REST = "Not printed here"
+
+
+@dataclass(frozen=True)
+class _Section:
+    """A part of the report under its heading.
+
+    Attributes:
+        paper: what a write-up prints.
+        page: what is only looked up.
+    """
+
+    title: str
+    paper: list[Block]
+    page: list[Block] = field(default_factory=list)
+
+    def blocks(self) -> list[Block]:
+        return section(self.title, [*self.paper, *self.page])
 
 
 def build_document(
@@ -47,33 +76,63 @@ def build_document(
     `view` is what the main table shows, `outliers` are the items that weigh most in perplexities,
     where they are known.
     """
+    sections = _sections(study, view or View(), outliers)
+    stated = [*state_study(study), *state_untuned(study)]
+    answer = bullets(stated if study.sweep is None else state_sweep(study.sweep))
+    return Document(
+        study.name,
+        [*answer, *(block for each in sections for block in each.blocks())],
+        [
+            *answer,
+            *(block for each in sections for block in section(each.title, each.paper)),
+            *section(_REST, _name_rest(sections)),
+        ],
+    )
+
+
+def _sections(study: Study, view: View, outliers: Sequence[Outliers]) -> list[_Section]:
+    """What a write-up prints grows by some lines with each comparison; of many, what has several
+    lines for each of them is only looked up."""
     focus = study.focus()
-    sections = {
-        "Sweep": sweep_section(study.sweep),
-        "Cautions": caution_section(focus),
-        "Scores": score_section(study, view or View()),
-        "Models without an adapter": untuned_section(study),
-        "Side by side": side_by_side_section(focus),
-        "Scores by split": split_section(focus),
-        "Scores by label": label_section(focus),
-        "Forgetting": forgetting_section(study),
-        "Other forms of the data": same_data_section(focus),
-        "Families": family_section(study),
-        "Perplexity": perplexity_section(focus, outliers),
-        "Training seeds": seed_section(focus),
-        "Training size": size_section(focus),
-        "What was not measured": limits_section(focus),
-        "Notes": bullets(focus.notes),
-        "Data": data_section(focus),
-        "Training": training_section(focus),
-        "Cost": cost_section(study),
-        "Cases": case_section(focus),
-        "All metrics": metric_section(focus),
-        "Commands": command_section(focus),
-        "Signatures": signature_section(focus),
-        "Provenance": provenance_section(study),
-    }
-    blocks = [block for title, found in sections.items() for block in section(title, found)]
-    if study.sweep is not None:
-        return Document(study.name, [*bullets(state_sweep(study.sweep)), *blocks])
-    return Document(study.name, [*bullets([*state_study(study), *state_untuned(study)]), *blocks])
+    is_few = max(len(main_comparisons(focus)), len(focus.adapters)) <= _FEW
+    return [
+        _Section("Sweep", sweep_section(study.sweep)),
+        _Section("Cautions", caution_section(focus)),
+        _Section("Scores", score_section(study, view)),
+        _Section("Models without an adapter", untuned_section(study)),
+        _Section("Side by side", *_printed(side_by_side_section(focus))),
+        _Section("Scores by split", *_printed(split_section(focus))),
+        _Section("Scores by label", *_printed(label_section(focus), confusion_blocks(focus))),
+        _Section("Forgetting", forgetting_section(study)),
+        _Section("Other forms of the data", same_data_section(study)),
+        _Section("Families", [], family_section(study)),
+        _Section("Perplexity", *_printed(perplexity_section(focus, outliers))),
+        _Section("Training seeds", *_printed(seed_section(focus))),
+        _Section("Training size", *_printed(size_section(focus))),
+        _Section("What was not measured", limits_section(focus)),
+        _Section("Notes", bullets(focus.notes)),
+        _Section("Data", *_printed(data_section(focus))),
+        _Section("Recipes", *recipe_section(focus)),
+        _Section("Training", *_printed(training_section(focus), epoch_blocks(focus), few=is_few)),
+        _Section("Cost", cost_section(study)),
+        _Section("Cases", case_summary(focus), case_section(focus)),
+        _Section("All metrics", *_printed(metric_section(focus), method_blocks(focus), few=is_few)),
+        _Section("Commands", command_section(focus)),
+        _Section("Signatures", *signature_section(focus)),
+        _Section("Provenance", *_printed(*provenance_section(study), few=is_few)),
+    ]
+
+
+def _printed(
+    blocks: list[Block], looked_up: Sequence[Block] = (), *, few: bool = True
+) -> tuple[list[Block], list[Block]]:
+    """(what a write-up prints, what is only looked up) of a section: all of these blocks, or none
+    where a table is too long to be read or there are many of its kind."""
+    is_long = any(isinstance(block, Table) and len(block.rows) > _LONGEST for block in blocks)
+    return ([], [*blocks, *looked_up]) if is_long or not few else (blocks, [*looked_up])
+
+
+def _name_rest(sections: Sequence[_Section]) -> list[Block]:
+    """Where a reader of the write-up finds the other parts of the report."""
+    parts = [each.title for each in sections if each.page]
+    return bullets([f"In the page, report.html: {', '.join(parts)}."] if parts else [])

@@ -11,6 +11,7 @@ from ft_harness.report.document import Block, Cell, Figure, Number, Table
 from ft_harness.report.view import main_comparisons
 
 _MOST_COLUMNS = 6
+_SCORING = ("eval", "controls")  # sections of a recipe that make no adapter
 _SHOWN = ("Base", "Tuned", "Difference", "95 % interval", "n", "Verdict")
 
 
@@ -125,17 +126,31 @@ def size_section(study: Study) -> list[Block]:
 
 def sized(study: Study) -> list[tuple[float, Comparison, Row]]:
     """(training examples, comparison, its deciding row), fewest first, of tasks with several
-    training sizes."""
-    examples = {run.card.name: run.card.examples for run in study.adapters}
-    found = [each for each in main_comparisons(study) if each.tuned.subject in examples]
-    sizes: dict[tuple[str, str], set[int]] = {}
-    for each in found:
-        sizes.setdefault(_place(each), set()).add(examples[each.tuned.subject])
-    several = [each for each in found if len(sizes[_place(each)]) > 1]
-    measured = [(float(examples[each.tuned.subject]), each, each.headline) for each in several]
+    training sizes: of the adapters that differ in nothing else but the seed, those of most
+    sizes."""
+    runs = {run.card.name: run for run in study.adapters}
+    groups: dict[tuple[str, str], dict[str, list[tuple[float, Comparison, Row]]]] = {}
+    for each in main_comparisons(study):
+        run = runs.get(each.tuned.subject)
+        if run is not None:
+            entry = float(run.card.examples), each, each.headline
+            groups.setdefault(_place(each), {}).setdefault(_rest(run), []).append(entry)
+    measured: list[tuple[float, Comparison, Row]] = []
+    for alike in groups.values():
+        curve = max(alike.values(), key=lambda entries: len({size for size, _, _ in entries}))
+        measured += curve if len({size for size, _, _ in curve}) > 1 else []
     return sorted(
         measured, key=lambda entry: (_place(entry[1]), entry[0], name_of(study, entry[1]))
     )
+
+
+def _rest(run: AdapterRun) -> str:
+    """The recipe without the number of rows, the seed and how it is scored."""
+    recipe = {name: each for name, each in run.card.recipe.items() if name not in _SCORING}
+    for section, field in (("data", "train_size"), ("train", "seed")):
+        if isinstance(recipe.get(section), dict):
+            recipe[section] = {k: v for k, v in recipe[section].items() if k != field}
+    return repr(recipe)
 
 
 def _place(comparison: Comparison) -> tuple[str, str]:

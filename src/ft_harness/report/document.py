@@ -8,7 +8,7 @@ escape every text.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from ft_harness.storage import escaping
@@ -80,10 +80,12 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Verbatim:
-    """Text shown letter by letter, over several lines."""
+    """Text shown letter by letter, over several lines; more than `limit` characters are cut, with
+    a mark."""
 
     kind: ClassVar[str] = "verbatim"
     text: str
+    limit: int = VERBATIM_LIMIT
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,16 @@ Block = Heading | Paragraph | Bullets | Verbatim | Figure | Table
 
 @dataclass(frozen=True)
 class Document:
+    """A report.
+
+    Attributes:
+        blocks: all of it, as the page and the files of tables hold it.
+        paper: what a write-up prints of it, as Markdown and LaTeX hold it.
+    """
+
     title: str
     blocks: list[Block]
+    paper: list[Block] = field(default_factory=list)
 
     def tables(self) -> list[Table]:
         """The tables that have files of their own; a name that comes again is numbered."""
@@ -153,6 +163,6 @@ def one_line(text: str) -> str:
     return escaping.one_line(text, TEXT_LIMIT)
 
 
-def several_lines(text: str) -> str:
+def several_lines(text: str, limit: int = VERBATIM_LIMIT) -> str:
     """Text shown letter by letter, with its line breaks."""
-    return visible(text, VERBATIM_LIMIT)
+    return visible(text, limit)

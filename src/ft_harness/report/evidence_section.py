@@ -1,15 +1,13 @@
-"""What made the numbers: signatures, commands, models, evaluations, recipes, software and
+"""What made the numbers: signatures, models, evaluations, recipes, software and
 hardware."""
 
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Study
-from ft_harness.comparison.features import name_of
+from ft_harness.comparison.aggregator import Study
 from ft_harness.records import AdapterInfo, Record
 from ft_harness.report.cells import UNDEFINED, count
 from ft_harness.report.document import (
@@ -17,12 +15,11 @@ from ft_harness.report.document import (
     Cell,
     Heading,
     Number,
-    Paragraph,
     Table,
-    Verbatim,
     bullets,
 )
 from ft_harness.report.label_section import label_names
+from ft_harness.report.view import main_comparisons
 
 _EVALUATION_COLUMNS = {
     "Subject": "t",
@@ -39,12 +36,6 @@ _EVALUATION_COLUMNS = {
     "Record": "t",
 }
 
-_QUANTISED = {
-    "4bit": "load_in_4bit=True",
-    "8bit": "load_in_8bit=True",
-    "gptq": "gptqmodel=True",
-}  # as lm-eval says it
-
 
 def records_of(study: Study) -> list[Record]:
     """Base and tuned of each comparison in turn; a base scored once is listed once."""
@@ -54,122 +45,38 @@ def records_of(study: Study) -> list[Record]:
     return list({(record.subject, record.eval_id): record for record in pairs}.values())
 
 
-def signature_section(study: Study) -> list[Block]:
-    """What made the scores, each line once; those of single labels differ from the macro average's
-    in the name only."""
+def signature_section(study: Study) -> tuple[list[Block], list[Block]]:
+    """What made the scores, each line once: those of the headlines; and all others, of single
+    labels only the macro average's, from which they differ in the name alone."""
     labels = {label for comparison in study.comparisons for label in label_names(comparison)}
     per_label = {f"{kind}_{label}" for label in labels for kind in ("precision", "recall", "f1")}
-    scores = [
+    leading = [
+        score
+        for each in main_comparisons(study)
+        for score in each.tuned.scores
+        if score.metric == each.headline.metric
+    ]
+    every = [
         score
         for record in records_of(study)
         for score in record.scores
         if score.metric not in per_label
     ]
-    return bullets(list(dict.fromkeys(score.signature for score in scores)))
+    first = list(dict.fromkeys(score.signature for score in leading))
+    others = list(dict.fromkeys(score.signature for score in every))
+    return bullets(first), bullets([each for each in others if each not in first])
 
 
-# --- commands
-# ------------------------------------------------------------------------------------------
-
-
-def command_section(study: Study) -> list[Block]:
-    """The command that makes the report again, and those that score base and tuned of each
-    comparison."""
-    blocks: list[Block] = [
-        Paragraph("The command that makes this report again:"),
-        Verbatim(study.command),
-    ]
-    commands: dict[str, list[str]] = {}
-    for comparison in study.comparisons:
-        title = f"{name_of(study, comparison)} ({comparison.tuned.settings.split})"
-        commands.setdefault("\n".join(_commands(study, comparison)), []).append(title)
-    if commands:
-        left = (
-            f", of the first {MOST_SHOWN} of {len(commands)}" if len(commands) > MOST_SHOWN else ""
-        )
-        said = (
-            f"Base and tuned of each comparison, scored again (what is finished is reused){left}:"
-        )
-        blocks.append(Paragraph(said))
-    for command, titles in list(commands.items())[:MOST_SHOWN]:
-        blocks += [Paragraph(f"{', '.join(titles)}:"), Verbatim(command)]
-    return blocks
-
-
-def _commands(study: Study, comparison: Comparison) -> list[str]:
-    """`ft-harness eval` on the adapter's recipe, which scores both sides; without a known recipe,
-    lm-eval's own arguments for each side."""
-    record = comparison.tuned
-    settings, adapter = record.settings, record.adapter
-    if adapter is None or all(run.card.name != adapter.name for run in study.adapters):
-        return [_lm_eval_command(comparison.base), _lm_eval_command(record)]
-    changed: dict[str, Any] = {
-        "eval.splits": [settings.split],
-        "eval.num_fewshot": settings.num_fewshot,
-    }
-    if _is_control(comparison):
-        alike = [
-            each.tuned.settings
-            for each in study.comparisons
-            if _is_control(each) and each.tuned.subject == record.subject
-        ]
-        shots, limit = settings.num_fewshot, settings.limit
-        same = [each for each in alike if (each.num_fewshot, each.limit) == (shots, limit)]
-        tasks = dict.fromkeys(each.task for each in same)
-        changed = {"tasks": [*tasks], "num_fewshot": shots, "limit": limit}
-        changed = {f"controls.{name}": value for name, value in changed.items()}
-    elif settings.split != "train":
-        changed["eval.limit"] = settings.limit
-    elif settings.limit is not None:  # without one the recipe's own was not reached
-        changed["eval.train_limit"] = settings.limit
-    sets = [
-        part for key, value in changed.items() for part in ("--set", f"{key}={json.dumps(value)}")
-    ]
-    return [shlex.join(["ft-harness", "eval", adapter.path, "--adapter", adapter.path, *sets])]
-
-
-def _is_control(comparison: Comparison) -> bool:
-    return comparison.tuned.is_control or comparison.role == "control task"
-
-
-def _lm_eval_command(record: Record) -> str:
-    """lm-eval's own arguments for one side, as far as its record knows them."""
-    model, settings = record.model, record.settings
-    known = {"pretrained": model.pretrained, "revision": model.revision, "dtype": model.dtype}
-    known["peft"] = record.adapter.path if record.adapter else None
-    given = [f"{key}={value}" for key, value in known.items() if value not in (None, "unknown")]
-    given += [_QUANTISED.get(part, part) for part in (model.quantization or "").split(", ") if part]
-    arguments = ["--model", settings.back_end.partition(",")[0], "--model_args", ",".join(given)]
-    arguments += ["--tasks", settings.task, "--num_fewshot", str(settings.num_fewshot)]
-    options = {
-        "--seed": settings.seed,
-        "--limit": settings.limit,
-        "--gen_kwargs": json.dumps(settings.generation_kwargs)
-        if settings.generation_kwargs
-        else None,
-        "--system_instruction": settings.system_instruction,
-    }
-    arguments += [
-        part for key, value in options.items() if value is not None for part in (key, str(value))
-    ]
-    arguments += ["--apply_chat_template"] if settings.chat_template_hash else []
-    return shlex.join(["ft-harness", "lm-eval", "run", *arguments])
-
-
-# --- provenance
-# ------------------------------------------------------------------------------------------
-
-
-def provenance_section(study: Study) -> list[Block]:
+def provenance_section(study: Study) -> tuple[list[Block], list[Block]]:
+    """What was scored, by hash, and what could not be checked of it; and each evaluation, software
+    and hardware."""
     records = records_of(study)
-    recipes: list[dict[str, Cell]] = [dict(_flatten(run.card.recipe)) for run in study.adapters]
     sources = [run.card.provenance for run in study.adapters] + [
         record.provenance for record in records
     ]
     software: dict[str, dict[str, None]] = {}
     for key, value in (pair for source in sources for pair in _flatten(source)):
         software.setdefault(key, {})[value] = None
-    names = [run.card.name for run in study.adapters]
     found: list[list[Cell]] = [[key, "; ".join(values)] for key, values in software.items()]
     columns, kinds = list(_EVALUATION_COLUMNS), "".join(_EVALUATION_COLUMNS.values())
     evaluations = [_evaluation_cells(record) for record in records]
@@ -183,7 +90,6 @@ def provenance_section(study: Study) -> list[Block]:
             appendix=True,
         ),
         Table("evaluations", "Evaluations", columns, evaluations, kinds, appendix=True),
-        *_recipe_tables(names, recipes),
         Table(
             "software",
             "Software and hardware",
@@ -193,11 +99,17 @@ def provenance_section(study: Study) -> list[Block]:
             appendix=True,
         ),
     ]
-    return [block for table in tables if table.rows for block in (Heading(3, table.title), table)]
+    parts: list[list[Block]] = [
+        [Heading(3, table.title), table] if table.rows else [] for table in tables
+    ]
+    models, others = parts[0], parts[1:]
+    return models, [block for blocks in others for block in blocks]
 
 
-def _recipe_tables(names: list[str], recipes: list[dict[str, Cell]]) -> list[Table]:
-    """The settings that all recipes share, then those in which they differ, a line an adapter."""
+def recipe_section(study: Study) -> tuple[list[Block], list[Block]]:
+    """Where the recipes differ, a line an adapter; and the settings that all of them share."""
+    names = [run.card.name for run in study.adapters]
+    recipes: list[dict[str, Cell]] = [dict(_flatten(run.card.recipe)) for run in study.adapters]
     settings = dict.fromkeys(key for recipe in recipes for key in recipe)
     values = {key: [recipe.get(key, UNDEFINED) for recipe in recipes] for key in settings}
     shared: list[list[Cell]] = [
@@ -208,17 +120,12 @@ def _recipe_tables(names: list[str], recipes: list[dict[str, Cell]]) -> list[Tab
         [name, *(values[key][place] for key in several)]
         for place, name in enumerate(names if several else [])
     ]
-    title = "Recipe" if len(names) == 1 else "What the recipes share"
-    return [
-        Table("recipes", title, ["Setting", "Value"], shared, "tt", appendix=True),
-        Table(
-            "differences",
-            "Where the recipes differ",
-            ["Adapter", *several],
-            lines,
-            "t" * (len(several) + 1),
-        ),
-    ]
+    title = "The recipe" if len(names) == 1 else "What the recipes share"
+    header = ["Adapter", *several]
+    kinds = "t" * len(header)
+    differing = Table("differences", "Where the recipes differ", header, lines, kinds)
+    same = Table("recipes", title, ["Setting", "Value"], shared, "tt", appendix=True)
+    return ([differing] if lines else [], [Heading(3, title), same] if shared else [])
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

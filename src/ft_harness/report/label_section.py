@@ -21,25 +21,30 @@ def label_names(comparison: Comparison) -> list[str]:
 
 
 def label_section(study: Study) -> list[Block]:
-    """Tables of the main comparisons that are about labels; nothing where none is."""
-    compared = [(name_of(study, each), each) for each in main_comparisons(study)]
-    lines = [line for name, comparison in compared for line in _score_lines(name, comparison)]
+    """Precision, recall and F1 of each label, of the main comparisons; nothing where none has
+    labels."""
+    lines = [line for name, each in _named(study) for line in _score_lines(name, each)]
     kinds = [f"{kind.capitalize()}, {who}" for kind in _KINDS for who in ("Base", "Tuned")]
     header = ["Task", "Split", "Label", *kinds]
-    scores = [Table("labels", "Scores by label", header, lines, "tttnnnnnn")] if lines else []
+    return [Table("labels", "Scores by label", header, lines, "tttnnnnnn")] if lines else []
+
+
+def confusion_blocks(study: Study) -> list[Block]:
+    """What was taken for what, of as many main comparisons as are looked at."""
+    compared = _named(study)
     matrices = [
         block
         for name, comparison in compared[:MOST_SHOWN]
         for block in _confusion(name, comparison)
     ]
     if matrices and len(compared) > MOST_SHOWN:
-        matrices.insert(
-            0,
-            Paragraph(
-                f"Confusion matrices of the first {MOST_SHOWN} of {len(compared)} comparisons:"
-            ),
-        )
-    return [*scores, *matrices]
+        said = f"Confusion matrices of the first {MOST_SHOWN} of {len(compared)} comparisons:"
+        matrices.insert(0, Paragraph(said))
+    return matrices
+
+
+def _named(study: Study) -> list[tuple[str, Comparison]]:
+    return [(name_of(study, each), each) for each in main_comparisons(study)]
 
 
 def _score_lines(name: str, comparison: Comparison) -> list[list[Cell]]:

@@ -75,12 +75,12 @@ _NARROW = 24  # longest text of a column that is never broken
 
 
 def latex_page(document: Document, figures: Mapping[str, str]) -> str:
-    """The report as a file of its own; `figures` gives files that LaTeX can include, by key, or not
-    at all."""
+    """What of the report a write-up prints, as a file of its own; `figures` gives files that LaTeX
+    can include, by key, or not at all."""
     parts = [
         _PREAMBLE + _CHARACTER + r"\begin{document}",
         rf"\section*{{\LARGE {escape(document.title)}}}",
-        *(_render(block, figures) for block in document.blocks),
+        *(_render(block, figures) for block in document.paper),
         r"\end{document}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -127,9 +127,9 @@ def _render(block: Block, figures: Mapping[str, str]) -> str:
         case Bullets(items=items):
             lines = "\n".join(rf"\item {{}}{escape(item)}" for item in items)
             return f"\\begin{{itemize}}\n{lines}\n\\end{{itemize}}"
-        case Verbatim(text=text):
+        case Verbatim(text=text, limit=limit):
             lines = "\\\\\n".join(
-                rf"\mbox{{}}{_spell(line)}" for line in several_lines(text).split("\n")
+                rf"\mbox{{}}{_spell(line)}" for line in several_lines(text, limit).split("\n")
             )
             return f"\\begin{{quote}}\\small\\ttfamily\n{lines}\n\\end{{quote}}"
         case Figure(key=key, caption=caption):

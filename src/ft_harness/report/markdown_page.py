@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from ft_harness.report.document import (
-    VERBATIM_LIMIT,
     Block,
     Bullets,
     Document,
@@ -20,9 +19,9 @@ from ft_harness.storage.escaping import fenced, inline, table
 
 
 def markdown_page(document: Document, figures: Mapping[str, str]) -> str:
-    """The page; `figures` gives the files by key, relative to the page. A missing one is left
-    out."""
-    parts = [f"# {inline(document.title)}", *(_render(block, figures) for block in document.blocks)]
+    """What of the document a write-up prints; `figures` gives the files by key, relative to the
+    page. A missing one is left out."""
+    parts = [f"# {inline(document.title)}", *(_render(block, figures) for block in document.paper)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -32,8 +31,8 @@ def _render(block: Block, figures: Mapping[str, str]) -> str:
             return f"{'#' * level} {inline(text)}"
         case Bullets(items=items):
             return "\n".join(f"- {inline(item)}" for item in items)
-        case Verbatim(text=text):
-            return fenced(text, VERBATIM_LIMIT)
+        case Verbatim(text=text, limit=limit):
+            return fenced(text, limit)
         case Figure(key=key, caption=caption):
             return f"![{inline(caption)}]({quote(figures[key])})" if key in figures else ""
         case Table():

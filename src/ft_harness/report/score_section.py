@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Row, Study
@@ -34,7 +35,8 @@ from ft_harness.report.view import View, determines, leading, main_comparisons
 
 _SPLITS = ("train", "validation", "test")
 _SIDE_BY_SIDE = 6  # values of a feature that still fit side by side
-_PIVOTED = ("Base", "Tuned", "Difference", "Verdict")
+_PIVOTED = ("Base", "Tuned", "Difference", "n", "Verdict")
+_NAMES = ("split", "metric", "adapter", "task")  # features whose values say what they are
 _LEGEND = (
     "Differences are tuned minus base, in percentage points where the score is in %. The interval "
     "is the paired 95 % interval of the difference. Improved or worse needs both: an interval "
@@ -64,7 +66,7 @@ def score_section(study: Study, view: View) -> list[Block]:
     if not chosen:
         return [] if study.untuned else [Paragraph("Nothing was compared.")]
     if view.columns:
-        table = _pivot(study, chosen, view, "scores", "Scores before and after")
+        table = _pivot(study, chosen, view, ("scores", "Scores before and after"))
     else:
         table = _main_table(study, chosen, leading(study, view))
     return [
@@ -167,43 +169,43 @@ def long_table(study: Study, chosen: Chosen, features: list[str], names: tuple[s
     )
 
 
-def _pivot(study: Study, chosen: Chosen, view: View, name: str, title: str) -> Table:
-    """A line for each combination of the leading features, with `_PIVOTED` for each value of the
-    feature in the columns. No number is a mean of several: whatever distinguishes two
-    rows apart leads a line."""
+def _pivot(study: Study, chosen: Chosen, view: View, names: tuple[str, str]) -> Table:
+    """The values of the feature in the columns side by side, with `_PIVOTED` below each other for
+    each combination of the leading features. No number is a mean of several: whatever distinguishes
+    two rows leads a line. `names`: of the file, and the title."""
     assert view.columns
     features = leading(study, view)
-    cells: dict[tuple[str, ...], dict[str, Row]] = {}
+    found: dict[tuple[str, ...], dict[str, Row]] = {}
     for comparison, row in chosen:
-        found = features_of(study, comparison, row)
-        cells.setdefault(tuple(found[name] for name in features), {})[found[view.columns]] = row
-    values = list(dict.fromkeys(value for by_value in cells.values() for value in by_value))
+        shown = features_of(study, comparison, row)
+        found.setdefault(tuple(shown[name] for name in features), {})[shown[view.columns]] = row
+    values = list(dict.fromkeys(value for by_value in found.values() for value in by_value))
     if view.columns == "split":
         values.sort(key=lambda value: _SPLITS.index(value) if value in _SPLITS else len(_SPLITS))
-    lines = [
-        [*line, *(cell for value in values for cell in _pivot_cells(by_value.get(value)))]
-        for line, by_value in cells.items()
-    ]
-    word = TITLES[view.columns].lower()
-    shown = [
-        value if view.columns in ("split", "metric", "adapter", "task") else f"{word} {value}"
-        for value in values
-    ]
-    header = [f"{value}: {what}" for value in shown for what in _PIVOTED]
+    title = TITLES[view.columns]
+    named = [value if view.columns in _NAMES else f"{title} {value}" for value in values]
+    header = [*(TITLES[feature] for feature in features), "", *named]
     return Table(
-        name,
-        title,
-        [*(TITLES[feature] for feature in features), *header],
-        lines,
-        "t" * len(features) + "".join(MEASURED[what] for what in _PIVOTED) * len(values),
+        *names, header, _stack(found, values), "t" * (len(features) + 1) + "n" * len(values)
     )
 
 
-def _pivot_cells(row: Row | None) -> list[Cell]:
-    if row is None:
-        return [UNDEFINED] * len(_PIVOTED)
-    cells = measured_cells(row)
-    return [cells[name] for name in _PIVOTED]
+def _stack(
+    found: Mapping[tuple[str, ...], Mapping[str, Row]], values: Sequence[str]
+) -> list[list[Cell]]:
+    """For each name a line of each of `_PIVOTED`, with a cell a value."""
+    lines: list[list[Cell]] = []
+    for names, by_value in found.items():
+        cells = {value: measured_cells(row) for value, row in by_value.items()}
+        lines += [
+            [
+                *names,
+                what,
+                *(cells[value][what] if value in cells else UNDEFINED for value in values),
+            ]
+            for what in _PIVOTED
+        ]
+    return lines
 
 
 def side_by_side_section(study: Study) -> list[Block]:
@@ -222,7 +224,7 @@ def side_by_side_section(study: Study) -> list[Block]:
         if 1 < len(values) <= _SIDE_BY_SIDE and not same:
             shown.append(feature)
             title = f"By {TITLES[feature].lower()}"
-            table = _pivot(study, chosen, View(columns=feature), f"by_{feature}", title)
+            table = _pivot(study, chosen, View(columns=feature), (f"by_{feature}", title))
             blocks += [Heading(3, title), table]
     return blocks
 
@@ -230,7 +232,7 @@ def side_by_side_section(study: Study) -> list[Block]:
 def split_section(study: Study) -> list[Block]:
     """Base, tuned and difference of the deciding metric in a line of its own, with a column a
     split; of what was scored on several splits."""
-    found: dict[tuple[str, str], dict[str, Row]] = {}
+    found: dict[tuple[str, ...], dict[str, Row]] = {}
     for comparison in study.comparisons:
         deciding = comparison.headline
         found.setdefault((name_of(study, comparison), deciding.metric), {})[deciding.split] = (
@@ -238,23 +240,10 @@ def split_section(study: Study) -> list[Block]:
         )
     several = {names: by_split for names, by_split in found.items() if len(by_split) > 1}
     splits = [split for split in _SPLITS if any(split in by_split for by_split in several.values())]
-    lines: list[list[Cell]] = []
-    for names, by_split in several.items():
-        cells = {split: measured_cells(row) for split, row in by_split.items()}
-        lines += [
-            [
-                *names,
-                what,
-                *(cells[split][what] if split in cells else UNDEFINED for split in splits),
-            ]
-            for what in ("Base", "Tuned", "Difference", "n", "Verdict")
-        ]
     header = ["Task", "Metric", "", *(split.capitalize() for split in splits)]
-    return (
-        [Table("splits", "Scores by split", header, lines, "ttt" + "n" * len(splits))]
-        if lines
-        else []
-    )
+    lines = _stack(several, splits)
+    kinds = "ttt" + "n" * len(splits)
+    return [Table("splits", "Scores by split", header, lines, kinds)] if lines else []
 
 
 def metric_section(study: Study) -> list[Block]:
@@ -264,16 +253,13 @@ def metric_section(study: Study) -> list[Block]:
         return []
     names = ("metrics", "All metrics before and after")
     table = long_table(study, chosen, leading(study, View()), names)
-    return [
-        table,
-        *_methods(chosen),
-        Paragraph("All metrics of all splits, with what made them, are in rows.json."),
-    ]
+    return [table]
 
 
-def _methods(chosen: Chosen) -> list[Block]:
+def method_blocks(study: Study) -> list[Block]:
     """How the intervals and p of each metric were found, and on how many clusters of items they
     rest."""
+    chosen = [(each, row) for each in main_comparisons(study) for row in _overall_rows(each)]
     found: dict[tuple[str, ...], Cell] = {}
     for _, row in chosen:
         if row.interval_method or row.p_method:

@@ -11,10 +11,13 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from ft_harness.comparison.aggregator import Comparison, Row, Study
+from ft_harness.comparison.amounts import amount
 from ft_harness.comparison.answers import state_sweep
 from ft_harness.comparison.features import TITLES, features_of
+from ft_harness.comparison.primary import find_primary
 from ft_harness.comparison.sentences import state_study
 from ft_harness.comparison.settings import SweepStudy
+from ft_harness.records import Record
 from ft_harness.report.cells import measured_cells, measured_columns
 from ft_harness.report.document import one_line, text_of
 from ft_harness.report.sweep_section import sweep_table
@@ -60,12 +63,16 @@ class Lines:
         return Lines([self.header[place] for place in kept], lines), said
 
 
-def terminal_page(study: Study, console: Console) -> list[str]:
+def terminal_page(
+    study: Study, width: int | None = None, others: str = "other splits are in the report"
+) -> list[str]:
     """The answer of each comparison, and the sentences of those that decide.
 
     Args:
-        console: as wide as a line may be; nothing is written to it.
+        width: columns that a line may have; None: those of the terminal.
+        others: where splits are for which there is no room.
     """
+    console = _console(width)
     if study.sweep is not None:
         return _sweep_lines(study.sweep, console)
     lines: list[str] = []
@@ -81,7 +88,7 @@ def terminal_page(study: Study, console: Console) -> list[str]:
         tested = [(each, row) for each, row in compared if row.split == "test"]
         if table.width > console.width and 0 < len(tested) < len(compared):
             table, said = list_answers(study, tested).split_constant(names)
-            said.append("other splits are in the report")
+            said.append(others)
         lines += _table_lines(console, table, said)
     if block := untuned_table(study):
         cells = [[one_line(text_of(cell)) for cell in line] for line in block.rows]
@@ -90,6 +97,32 @@ def terminal_page(study: Study, console: Console) -> list[str]:
             table, said = table.split_constant(_PROTOCOL)
         lines += _table_lines(console, table, said)
     return [*lines, *state_study(study), *state_untuned(study)]
+
+
+def _console(width: int | None) -> Console:
+    # no control sequences, and nothing is written: in a notebook's kernel rich would show it
+    return Console(color_system=None, width=width, force_jupyter=False)
+
+
+def score_page(study: Study, alone: Sequence[Record]) -> list[str]:
+    """The same of evaluations without a report, and the scores of those that are compared with
+    nothing."""
+    lines = terminal_page(study, others="a report shows the other splits")
+    if cells := [line for record in alone if (line := _state_score(record))]:
+        header = ["Subject", "Task", "Split", "Metric", "Score", "n"]
+        lines += _table_lines(_console(None), Lines(header, cells), [])
+    return [*lines, *study.notes]
+
+
+def _state_score(record: Record) -> list[str] | None:
+    """The primary score of an evaluation; None: it has none."""
+    scores = {score.metric: score for score in record.scores}
+    if not scores:
+        return None
+    metric = find_primary(list(scores), record.primary_metric, [])
+    names = record.subject, record.settings.task, record.settings.split, metric
+    shown = amount(metric, scores[metric].value), f"{scores[metric].n:,}"
+    return [*map(one_line, names), *shown]
 
 
 def _sweep_lines(sweep: SweepStudy, console: Console) -> list[str]:

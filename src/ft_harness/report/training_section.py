@@ -13,8 +13,8 @@ _MOST_SCORES = 6  # columns of a table that is still read; the figure's csv has 
 
 
 def training_section(study: Study) -> list[Block]:
-    """Each adapter's training in a few sentences and by epoch, and the learning curves of as many
-    as are looked at."""
+    """Each adapter's training in a few sentences, and the learning curves of as many as are looked
+    at."""
     return [
         block
         for number, run in enumerate(study.adapters)
@@ -56,8 +56,13 @@ def _training(run: AdapterRun, *, drawn: bool) -> list[Block]:
     said = [summary, *([f"Validation decided: {decided}."] if decided else []), *_lineage(run)]
     figure = Figure(f"curves:{card.name}", f"Learning curves of {card.name}")
     return [
-        Heading(3, card.name), *map(Paragraph, said), *([figure] if drawn else []), *_epochs(run)
+        Heading(3, card.name), *map(Paragraph, said), *([figure] if drawn else [])
     ]  # fmt: skip
+
+
+def epoch_blocks(study: Study) -> list[Block]:
+    """The losses and scores of each epoch, a table an adapter."""
+    return [block for run in study.adapters for block in _epochs(run)]
 
 
 def _lineage(run: AdapterRun) -> list[str]:
@@ -94,7 +99,8 @@ def _epochs(run: AdapterRun) -> list[Block]:
         for epoch in epochs
     ]
     header = ["Epoch", "Training loss", "Validation loss", *metrics]
-    return [Table("epochs", f"{run.card.name} by epoch", header, lines, "n" * len(header))]
+    title = f"{run.card.name} by epoch"
+    return [Heading(3, title), Table("epochs", title, header, lines, "n" * len(header))]
 
 
 def _number(value: float | None, digits: int) -> Cell:

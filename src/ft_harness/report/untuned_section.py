@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.amounts import NONE, amount, counted
 from ft_harness.comparison.untuned import Untuned
 from ft_harness.report.cells import UNDEFINED, count, score
-from ft_harness.report.document import Block, Cell, Paragraph, Span, Table
+from ft_harness.report.document import Block, Cell, Paragraph, Span, Table, one_line
 
 _COLUMNS = {
     "Model": "t",
@@ -30,7 +31,9 @@ _SAID = (
     "is the standard deviation over the repeats. Lines were not tested against each other: "
     "ft-harness compare does that."
 )
-_HASH = 8  # characters by which two prompts are told apart
+_HASH = 8  # characters by which two definitions of a task are told apart
+_END = 24  # characters of each end of a prompt
+_NO_PROMPT = "running text"
 _UNNAMED_DECODING = "as the task says"
 
 
@@ -51,19 +54,20 @@ def untuned_section(study: Study) -> list[Block]:
 
 def untuned_table(study: Study) -> Table | None:
     """A line a protocol: model, shots, prompt and decoding, with the spread over its repeats."""
-    lines = [_line(each) for each in study.untuned]
+    prompts = _name_prompts(study.untuned)
+    lines = [_line(each, prompt) for each, prompt in zip(study.untuned, prompts, strict=True)]
     title, kinds = "Scores of models without an adapter", "".join(_COLUMNS.values())
     return Table("untuned", title, list(_COLUMNS), lines, kinds) if lines else None
 
 
-def _line(found: Untuned) -> list[Cell]:
+def _line(found: Untuned, prompt: str) -> list[Cell]:
     return [
         found.subject,
         found.task,
         found.split,
         found.metric,
         count(found.num_fewshot),
-        _prompt(found),
+        prompt,
         _decoding(found),
         score(found.metric, found.mean),
         _span(found),
@@ -73,10 +77,25 @@ def _line(found: Untuned) -> list[Cell]:
     ]
 
 
+def _name_prompts(every: Sequence[Untuned]) -> list[str]:
+    """The prompts by how the first item's begins and ends; of two that look alike the task's
+    definition tells which is which."""
+    names = [_prompt(each) for each in every]
+    hashes: dict[str, set[str]] = {}
+    for name, each in zip(names, every, strict=True):
+        hashes.setdefault(name, set()).add(str(each.settings["task_hash"]))
+    return [
+        f"{name}, task {str(each.settings['task_hash'])[:_HASH]}" if len(hashes[name]) > 1 else name
+        for name, each in zip(names, every, strict=True)
+    ]
+
+
 def _prompt(found: Untuned) -> str:
-    """What a head reads, or the task's definition by its hash; and what a chat adds to it."""
-    fields, task_hash = found.settings["text_fields"], found.settings["task_hash"]
-    parts = [", ".join(fields) if fields else str(task_hash).rpartition(" ")[2][:_HASH]]
+    """What a head reads, or both ends of a prompt; and what a chat adds to it."""
+    fields, text = found.settings["text_fields"], one_line(found.prompt)
+    if len(text) > 2 * _END:
+        text = f"{text[:_END].rstrip()} … {text[-_END:].lstrip()}"
+    parts = [", ".join(fields) if fields else text or _NO_PROMPT]
     if found.settings["chat_template_hash"]:
         parts.append("chat template")
     if system := found.settings["system_instruction"]:

@@ -103,7 +103,12 @@ def _check_bounds(text: str) -> None:
         raise
 
 
-def _parse(text: str) -> tuple[Any, dict[KeyPath, int]]:
+def parse_yaml(text: str) -> tuple[Any, dict[KeyPath, int]]:
+    """(content, line of each key path) of a text, of which nothing is known but its size.
+
+    Raises:
+        yaml.YAMLError: not YAML, or a key comes twice.
+    """
     loader = _StrictLoader(text)
     try:
         node = loader.get_single_node()
@@ -128,7 +133,7 @@ def read_yaml(
             raise OSError(f"{size} bytes, more than the {LARGEST_FILE} allowed for settings")
         text = path.read_text(encoding="utf-8")
         _check_bounds(text)
-        content, lines = _parse(text)
+        content, lines = parse_yaml(text)
         learn_secrets(content)
     except (OSError, UnicodeDecodeError) as error:
         raise error_type(

@@ -165,6 +165,22 @@ def _redact_lines(text: str) -> str:
     return "\n".join(map(redact_json, text.split("\n")))
 
 
+def remove(path: Path) -> None:
+    """Remove a file, or a link, that may be gone already.
+
+    Raises:
+        StorageLostError: the folder does not allow it.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageLostError(
+            f"{path}: can't be removed ({error.strerror})",
+            "a folder whose files may be replaced",
+            "remove it, then run the same command again",
+        ) from error
+
+
 def write_gzip_lines(path: Path, lines: Iterable[str]) -> bool:
     """Replace a gzipped file of JSON lines atomically; same lines, same bytes. Whether it holds the
     lines as they are, so that no secret was taken out.

@@ -51,7 +51,7 @@ class Request:
     @property
     def is_sweep(self) -> bool:
         """Whether the recipe or the options ask for several points."""
-        if self.seeds is not None or "sweep" in read_draft(self.path).content:
+        if self.seeds is not None or read_draft(self.path).content.get("sweep") is not None:
             return True
         return bool(split_overrides(self.path, self.overrides)[1])
 

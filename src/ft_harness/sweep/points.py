@@ -75,9 +75,11 @@ def point_name(name: str, values: Mapping[str, Any], short: Mapping[str, str]) -
 
 def _spell(value: Any) -> str:
     """As a part of a folder's name."""
-    text = str(value) if isinstance(value, int) else shown_value(value)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    text = str(value) if is_number else shown_value(value)
     text = text.replace("e+", "e") if isinstance(value, float) else text
-    spelt = _UNSAFE.sub("_", text).strip("_")
+    last = text.rstrip("/").rpartition("/")[2] if isinstance(value, str) else text  # of a path
+    spelt = _UNSAFE.sub("_", last).strip("_")
     plain = text.replace("=", "_").replace(", ", "_").replace("/", "_")
     if spelt == plain and len(spelt) <= _VALUE:
         return spelt

@@ -58,12 +58,16 @@ class TokenLikelihoods:
         self._in_chunks: bool | None = None  # None: not known yet
 
     def __call__(self, model: Any, inputs: Inputs, labels: torch.Tensor) -> torch.Tensor:
-        if self._in_chunks is None:
-            known = self._decide(model, inputs, labels)
-            self._in_chunks = None if isinstance(labels, FakeTensor) else known
-        else:
-            known = self._in_chunks
-        return self._measure(model, inputs, labels, in_chunks=known)
+        in_chunks = self.in_chunks(model, inputs, labels)
+        return self._measure(model, inputs, labels, in_chunks=in_chunks)
+
+    def in_chunks(self, model: Any, inputs: Inputs, labels: torch.Tensor) -> bool:
+        """Whether the logits are made bit by bit: found out once, on the first row."""
+        if self._in_chunks is not None:
+            return self._in_chunks
+        found = self._decide(model, inputs, labels)
+        self._in_chunks = None if isinstance(labels, FakeTensor) else found
+        return found
 
     def _decide(self, model: Any, inputs: Inputs, labels: torch.Tensor) -> bool:
         """Whether the head is one whose logits can be made bit by bit: tried on one row."""
@@ -85,19 +89,36 @@ class TokenLikelihoods:
         self, model: Any, inputs: Inputs, labels: torch.Tensor, *, in_chunks: bool
     ) -> torch.Tensor:
         trained = labels != -100
-        targets = labels[trained]
-        if in_chunks:
-            with without_head(self._model) as head:
-                hidden = self._target_logits(model, inputs, trained)  # [targets, H]
-            learns = torch.is_grad_enabled() and hidden.requires_grad
-            found = _HeadInChunks.apply(  # type: ignore[no-untyped-call]
-                hidden, head.weight, head.bias, targets, learns
-            )
-        else:
-            logits = self._target_logits(model, inputs, trained).float()
-            found = -torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+        found = self.of_places(model, inputs, trained, labels[trained], in_chunks=in_chunks)
         nothing = torch.zeros(labels.shape, dtype=torch.float32, device=labels.device)
         return nothing.masked_scatter(trained, found)
+
+    def of_places(
+        self,
+        model: Any,
+        inputs: Inputs,
+        kept: torch.Tensor,
+        targets: torch.Tensor,
+        places: torch.Tensor | None = None,
+        *,
+        in_chunks: bool,
+    ) -> torch.Tensor:
+        """Log p [N] of targets [N], each read at a place among the positions that are kept.
+
+        Args:
+            kept: [B, T], which positions are read.
+            places: [N], counted row by row; None: each in its turn.
+        """
+        with without_head(self._model, really=in_chunks) as head:
+            read = self._target_logits(model, inputs, kept)  # [kept, H], or [kept, V]
+        read = read if places is None else read[places]
+        if not in_chunks:
+            return -torch.nn.functional.cross_entropy(read.float(), targets, reduction="none")
+        learns = torch.is_grad_enabled() and read.requires_grad
+        chunked: torch.Tensor = _HeadInChunks.apply(  # type: ignore[no-untyped-call]
+            read, head.weight, head.bias, targets, learns
+        )
+        return chunked
 
 
 def is_plain(head: Any) -> bool:
@@ -111,12 +132,16 @@ def is_plain(head: Any) -> bool:
 
 
 @contextmanager
-def without_head(model: Any) -> Iterator[torch.nn.Linear]:
-    """Within it the model's "logits" are what its output head, which this gives, would read."""
+def without_head(model: Any, *, really: bool = True) -> Iterator[torch.nn.Linear]:
+    """Within it the model's "logits" are what its output head, which this gives, would read.
+
+    Args:
+        really: else the head stays where it is.
+    """
     head = model.get_output_embeddings()
     places = [
         (module, name)
-        for module in model.modules()
+        for module in (model.modules() if really else ())
         for name, child in module.named_children()
         if child is head
     ]

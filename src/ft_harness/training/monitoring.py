@@ -23,7 +23,7 @@ from ft_harness.errors import FtHarnessError, InputError, first_line
 from ft_harness.models.adapters import HISTORY_FILE
 from ft_harness.recipe import Recipe
 from ft_harness.records import HistoryEntry
-from ft_harness.storage import append_line, check_kept, redact_values
+from ft_harness.storage import append_line, check_kept, redact, redact_values
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ class Tracker:
                 act()
         except Exception as error:  # a tracker may raise anything
             self._inner = None
-            reason = first_line(error)
+            reason = redact(first_line(error))  # a tracker names its keys in what it raises
             logger.warning("%s %s (%s); history.jsonl holds everything", self._name, failed, reason)
 
 

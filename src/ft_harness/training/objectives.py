@@ -16,7 +16,8 @@ from ft_harness.recipe import PreferenceSection
 from ft_harness.tasks.examples import Example
 from ft_harness.tasks.head_examples import HeadExample
 from ft_harness.tasks.pair_examples import PairExample
-from ft_harness.training.likelihoods import TokenLikelihoods, make_target_logits
+from ft_harness.training.likelihoods import make_target_logits
+from ft_harness.training.pair_likelihoods import PairLikelihoods
 
 Batch = dict[str, Any]
 Likelihoods = Callable[[Any, Batch, torch.Tensor], torch.Tensor]
@@ -61,7 +62,7 @@ def make_objective(base: BaseModel, preference: PreferenceSection | None = None)
     """
     padding = base.tokenizer.pad_token_id
     if preference is not None:
-        loss = PreferenceLoss(preference, TokenLikelihoods(base.model))
+        loss = PreferenceLoss(preference, PairLikelihoods(base.model))
         return Objective(make_pair_collate(padding), loss, loss.counts, _REWARDS)
     if base.head is not None:
         return Objective(make_head_collate(padding, base.head), head_loss, count_targets)
@@ -134,7 +135,7 @@ class PreferenceLoss:
     """The loss of pairs by TRL's names, and what their rewards came to.
 
     Attributes:
-        likelihoods: as `TokenLikelihoods` gives them.
+        likelihoods: as `PairLikelihoods` gives them.
     """
 
     settings: PreferenceSection
@@ -148,7 +149,7 @@ class PreferenceLoss:
         """
         inputs = dict(inputs)
         reference = inputs.pop("reference")
-        found = pair_likelihoods(self.likelihoods, model, inputs, labels)
+        found = self.likelihoods(model, inputs, labels)
         lengths = (labels != -100).sum(-1)  # [B, 2]
         is_pair = lengths.all(-1)  # not where a process has no pair
         ratios = found - reference
@@ -185,18 +186,6 @@ class PreferenceLoss:
             return right
         wrong = -logsigmoid(-beta * gaps)
         return ((1 - smoothing) * right - smoothing * wrong) / (1 - 2 * smoothing)
-
-
-def pair_likelihoods(
-    likelihoods: Likelihoods, model: Any, inputs: Batch, labels: torch.Tensor
-) -> torch.Tensor:
-    """Log-likelihoods [B, 2] in nats of both answers of each pair, summed over their tokens.
-
-    Args:
-        inputs: [B, 2, T], and so are the labels.
-    """
-    flat = {name: values.flatten(0, 1) for name, values in inputs.items()}
-    return likelihoods(model, flat, labels.flatten(0, 1)).sum(-1).view(-1, 2)
 
 
 def make_pair_collate(pad_token_id: int) -> Callable[[Sequence[PairExample]], Batch]:

@@ -17,7 +17,7 @@ class Spent(BaseModel):
     """What a training cost up to now, over all its stretches.
 
     Attributes:
-        evaluation_seconds: of the seconds.
+        evaluation_seconds: of the seconds, on validation and on the reference of pairs.
         tokens: read by all processes.
         process_seconds: seconds of learning, those of each process added up.
     """

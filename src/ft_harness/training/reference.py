@@ -22,12 +22,9 @@ from ft_harness.models.memory import attempt
 from ft_harness.tasks.pair_examples import PairExample
 from ft_harness.training.batches import Share
 from ft_harness.training.guards import not_finite
-from ft_harness.training.likelihoods import TokenLikelihoods
 from ft_harness.training.numerics import autocast, undisturbed
-from ft_harness.training.objectives import (
-    make_pair_collate,
-    pair_likelihoods,
-)
+from ft_harness.training.objectives import make_pair_collate
+from ft_harness.training.pair_likelihoods import PairLikelihoods
 from ft_harness.training.plan import TrainingPlan
 from ft_harness.training.progress import not_this_training
 
@@ -87,7 +84,7 @@ def _measure(
     plan: TrainingPlan, model: Any, splits: Sequence[Sequence[PairExample]], share: Share
 ) -> list[torch.Tensor]:
     """[rows, 2] of each split, float32 on the CPU. Every process takes part in as many batches."""
-    likelihoods = TokenLikelihoods(plan.base.model)
+    likelihoods = PairLikelihoods(plan.base.model)
     collate = make_pair_collate(plan.base.tokenizer.pad_token_id)
 
     def measure(rows: Sequence[PairExample]) -> torch.Tensor:
@@ -95,7 +92,7 @@ def _measure(
         del batch["reference"]
         labels = batch.pop("labels")
         with torch.no_grad(), autocast(plan.base):
-            return pair_likelihoods(likelihoods, model, batch, labels).float().cpu()
+            return likelihoods(model, batch, labels).cpu()
 
     rows = [pair for split in splits for pair in split]
     order = sorted(range(len(rows)), key=lambda number: len(rows[number].input_ids))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from ft_harness.training.numerics import describe_precision
 from ft_harness.training.objectives import make_objective
 from ft_harness.training.plan import TRAINING_VERSION, TrainingPlan, check_trained
 from ft_harness.training.probe import keep_probe, probe_first, read_probe
+from ft_harness.training.progress import Spent
 from ft_harness.training.reference import with_references
 from ft_harness.training.validation import EpochScorer, epochs_of, load_best
 
@@ -59,12 +61,16 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
         objective = make_objective(base, recipe.train.preference)
         if checkpoints.start is None:
             start_from_parent(recipe, model)
+        begun = time.monotonic()
         plan = with_references(plan, model, checkpoints.start, share)
+        spent = time.monotonic() - begun
         set_seed(recipe.train.seed)
         with processes.kept_from_libraries():
             if checkpoints.start is None:
                 keep_probe(checkpoints.path, probe_first(plan, model, objective))
             loop = Loop(plan, model, objective, checkpoints, Monitor(recipe, folder), scorer)
+        if recipe.train.preference is not None:  # a checkpoint has it in what it cost so far
+            loop.progress.spent = Spent(seconds=spent, evaluation_seconds=spent)
         loop.run()
         known = {"precision": precision, **largest_peaks(), **checkpoints.record()}
         card: Card | None = None

@@ -9,11 +9,9 @@ from zlib import crc32
 
 import numpy as np
 
+from ft_harness.comparison.cases.choices import name_choices, note_word, read_labels
 from ft_harness.comparison.cases.sheets import (
     list_cases,
-    name_choices,
-    note_word,
-    read_labels,
     tag_pairs,
 )
 from ft_harness.comparison.cases.table import Sheet, Written

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from ft_harness.comparison.cases.choices import name_choices, note_word, read_labels
 from ft_harness.comparison.cases.replies import Reply, find_replies
 from ft_harness.comparison.cases.slices import (
     Slice,
@@ -45,8 +46,6 @@ from ft_harness.records.score_table import scan_samples
 PER_TRANSITION = 6  # of two or three classes equally many
 _MOST_SLICED = 20_000  # items whose texts are read for slices
 _DRAWN = 2000  # items of a transition among which the gold answers are balanced
-_PAIR = ("chosen", "rejected")  # fields of a doc that holds a pair of answers, in the order of
-# their log-likelihoods
 _MOST_CLASSES = 12  # gold answers that are counted by themselves
 _PER_CLASS = 3  # items on average; fewer are no classes but answers in free text
 
@@ -234,51 +233,6 @@ def _make_choices(base: Sample, tuned: Sample, words: Mapping[str, str]) -> list
         Choice(name=name, base=left, tuned=right)
         for name, left, right in zip(names, before, after, strict=True)
     ]
-
-
-def name_choices(
-    labels: Sequence[str] | None,
-    sides: Sequence[tuple[Sequence[float], str | None]],
-    words: Mapping[str, str],
-) -> list[str]:
-    """The choices of an item under the names of its labels, else those that the answers give away,
-    else numbers.
-
-    Args:
-        labels: of the item's doc; None: it has none.
-        sides: the log-likelihoods of the choices and the answer, of base and of tuned.
-        words: the answer words of labels, as far as they are known.
-    """
-    if labels is not None:
-        return [
-            label if words.get(label, label) == label else f"{label} ({words[label]})"
-            for label in labels
-        ]
-    names = [f"choice {number}" for number in range(1, len(sides[0][0]) + 1)]
-    for values, answer in sides:
-        names[int(np.argmax(values))] = answer or names[int(np.argmax(values))]
-    return names
-
-
-def read_labels(sample: Sample) -> list[str] | None:
-    """The names of the task's labels, if the doc has one for each choice; of a pair of answers the
-    fields that hold them."""
-    labels, choices = sample.doc.get("label_names"), read_log_likelihoods(sample) or []
-    if labels is None and len(choices) == len(_PAIR) and sample.doc.keys() >= set(_PAIR):
-        return list(_PAIR)
-    return (
-        [str(label) for label in labels]
-        if choices and isinstance(labels, list) and len(labels) == len(choices)
-        else None
-    )
-
-
-def note_word(words: dict[str, str], sample: Sample) -> None:
-    """Add the word with which a label is answered, where this sample's answer tells it."""
-    labels = read_labels(sample)
-    if labels is not None and sample.prediction is not None:
-        values = read_log_likelihoods(sample) or []
-        words[labels[int(np.argmax(values))]] = sample.prediction
 
 
 # --- what is known of the cases beyond their samples

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from tqdm import tqdm
 
 from ft_harness import stats
 from ft_harness.comparison.cases.traits import Trait
@@ -121,8 +122,6 @@ def measure_slices(
     were chosen by what the items are. A slice chosen by what a model answered is no sample of items
     on which base and tuned could be exchanged, so that its difference is shown but not tested.
     """
-    from tqdm import tqdm
-
     found: list[Slice] = []
     chosen_by_answers = set(from_answers)
     names = [(kind, value) for kind, labels in tags.items() for value in _sort(set(labels))]

@@ -350,7 +350,7 @@ def _split(config: Mapping[str, Any], unknown: list[str]) -> Literal["train", "v
     our own files in its layout say comes first."""
     for split in ("train", "validation", "test"):
         if _object(config, "metadata").get("split") == split:
-            return split  # type: ignore[return-value]  # one of the three
+            return split
     if config.get("test_split") or not config.get("validation_split"):
         if not config.get("test_split"):
             unknown.append("split")

@@ -1,0 +1,30 @@
+"""The command that lists what a recipe may say."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ft_harness.cli.app import app, show
+
+
+@app.command()
+def fields(
+    section: Annotated[
+        str | None,
+        typer.Argument(
+            help="model, task, data, adapter, train, eval, controls, sweep; default: all"
+        ),
+    ] = None,
+) -> None:
+    """List the fields of a recipe, as --set takes them.
+
+    Each with its default, its type and a line on what it is; adapter has PEFT's names, train those
+    of transformers.
+    """
+    from ft_harness.recipe import list_fields
+
+    for field in list_fields(section):
+        show(f"{field.name}={field.default or ''}  ({field.type})")
+        show(f"    {field.description}")

@@ -1,0 +1,60 @@
+"""How the choices of an item are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ft_harness.comparison.cases.traits import read_log_likelihoods
+from ft_harness.records import Sample
+
+# fields of a doc that holds a pair of answers, in the order of their log-likelihoods
+_PAIR = ("chosen", "rejected")
+
+
+def name_choices(
+    labels: Sequence[str] | None,
+    sides: Sequence[tuple[Sequence[float], str | None]],
+    words: Mapping[str, str],
+) -> list[str]:
+    """The choices of an item under the names of its labels, else those that the answers give away,
+    else numbers.
+
+    Args:
+        labels: of the item's doc; None: it has none.
+        sides: the log-likelihoods of the choices and the answer, of base and of tuned.
+        words: the answer words of labels, as far as they are known.
+    """
+    if labels is not None:
+        return [
+            label if words.get(label, label) == label else f"{label} ({words[label]})"
+            for label in labels
+        ]
+    names = [f"choice {number}" for number in range(1, len(sides[0][0]) + 1)]
+    for values, answer in sides:
+        names[int(np.argmax(values))] = answer or names[int(np.argmax(values))]
+    return names
+
+
+def read_labels(sample: Sample) -> list[str] | None:
+    """The names of the task's labels, if the doc has one for each choice; of a pair of answers the
+    fields that hold them."""
+    labels, choices = sample.doc.get("label_names"), read_log_likelihoods(sample) or []
+    if labels is None and len(choices) == len(_PAIR) and sample.doc.keys() >= set(_PAIR):
+        return list(_PAIR)
+    return (
+        [str(label) for label in labels]
+        if choices and isinstance(labels, list) and len(labels) == len(choices)
+        else None
+    )
+
+
+def note_word(words: dict[str, str], sample: Sample) -> None:
+    """Add the word with which a label is answered, where this sample's answer tells it."""
+    labels = read_labels(sample)
+    if labels == list(_PAIR):  # fields, which have no word
+        return
+    if labels is not None and sample.prediction is not None:
+        values = read_log_likelihoods(sample) or []
+        words[labels[int(np.argmax(values))]] = sample.prediction

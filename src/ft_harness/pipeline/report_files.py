@@ -1,0 +1,182 @@
+"""A report's folder: its files in every format, and the list of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ft_harness.comparison.aggregator import Question, Study
+from ft_harness.comparison.amounts import counted
+from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED
+from ft_harness.comparison.requirements import Requirement, check_required
+from ft_harness.comparison.terms import Terms
+from ft_harness.errors import InputError
+from ft_harness.pipeline.explanations import write_cases
+from ft_harness.pipeline.shared_formats import SHARED
+from ft_harness.pipeline.study_figures import write_figures
+from ft_harness.records import write_kept
+from ft_harness.report import (
+    Explorer,
+    Outliers,
+    View,
+    build_document,
+    check_metrics,
+    csv_table,
+    find_verdicts,
+    html_page,
+    json_page,
+    latex_page,
+    latex_table,
+    markdown_page,
+    rows_json,
+    table_names,
+)
+from ft_harness.report.terminal_page import terminal_page
+from ft_harness.storage import remove, write_text
+from ft_harness.storage.strict_files import read_json
+
+FORMATS = ("md", "html", "tex", "csv", "json", *SHARED)
+_PAGES = [f"report.{name}" for name in FORMATS]
+USUAL_FORMATS = ("md", "html")
+STUDY_FILE = "study.json"
+FILES_FILE = "files.json"  # names what this report wrote
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a report is made into.
+
+    Attributes:
+        formats: some of `FORMATS`; rows.json, cases.csv and the figures are always written.
+        view: what the main table shows.
+        terms: what may differ between base and tuned, and is noted.
+        listed: how many items the page's case explorer holds at most.
+        holm: p is adjusted over the deciding comparisons of this report.
+        required: what it must be able to show; looked at by the command.
+    """
+
+    formats: tuple[str, ...] = USUAL_FORMATS
+    view: View = View()  # noqa: RUF009
+    terms: Terms = Terms()  # noqa: RUF009
+    listed: int = MOST_LISTED
+    holm: bool = False
+    required: tuple[Requirement, ...] = ()
+
+    def question(self) -> Question:
+        """What the comparison is asked: the view's metrics lead everywhere."""
+        return Question(self.view.metrics, self.holm)
+
+
+def write_report(
+    study: Study,
+    folder: Path,
+    layout: Layout = Layout(),
+    outliers: Sequence[Outliers] = (),
+    explorer: Explorer | None = None,
+) -> Path:
+    """Write the report in every format of the layout, rows.json, cases.csv and the figures; remove
+    what an earlier report of this folder wrote and this one does not; the path of the first format.
+
+    Raises:
+        ConfigError: the layout asks for a metric, or requires one, that the study has not.
+        InputError: the cases.csv that is there can't be read.
+    """
+    check_metrics(study, layout.view)
+    check_required(study, layout.required)
+    document = build_document(study, layout.view, outliers)
+    write_cases(study, folder)
+    stems, written, images = write_figures(study, folder)
+    pictures = {key: f"{stem}.png" for key, stem in stems.items()}
+    pages: dict[str, Callable[[], str]] = {
+        "md": lambda: markdown_page(document, pictures),
+        "html": lambda: html_page(document, images, explorer, find_verdicts(study)),
+        "tex": lambda: latex_page(document, pictures),
+        "json": lambda: json_page(document),
+    }
+    texts = {f"report.{name}": pages[name]() for name in layout.formats if name in pages}
+    tables = {"tex": latex_table, "csv": csv_table}
+    texts |= {
+        f"tables/{stem}.{ending}": tables[ending](table)
+        for ending in layout.formats
+        if ending in tables
+        for stem, table in table_names(document)
+    }
+    texts["rows.json"] = rows_json(study)
+    if study.sweep is not None:
+        texts["sweep.json"] = study.sweep.model_dump_json(indent=2) + "\n"
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    write_kept(folder / STUDY_FILE, study)
+    written.append(STUDY_FILE)
+    for name in (SHARED[each] for each in layout.formats if each in SHARED):
+        paths = sorted(path for path in (folder / name).rglob("*") if path.is_file())
+        written += [path.relative_to(folder).as_posix() for path in paths]
+    _remove_stale(folder, {*texts, *written})
+    write_text(folder / FILES_FILE, json.dumps({"files": [*texts, *written]}, indent=2) + "\n")
+    first = layout.formats[0]
+    return folder / {"csv": "tables", **SHARED}.get(first, f"report.{first}")
+
+
+def list_files(folder: Path) -> list[str]:
+    """The files of a report, relative to its folder, the pages first; cases.csv, which also holds
+    what a person wrote, is the last one."""
+    kept = [CASES_FILE] if (folder / CASES_FILE).is_file() else []
+    return [*_read_files(folder), *kept]
+
+
+def study_lines(study: Study, path: Path) -> list[str]:
+    """What a terminal shows of a study, and the files of its report.
+
+    Args:
+        path: of the report's first page.
+    """
+    return [*terminal_page(study), *name_files(path)]
+
+
+def name_files(path: Path) -> list[str]:
+    """What a report wrote: its pages, each in a line, then its other files by kind.
+
+    Args:
+        path: of its first page.
+    """
+    folder = path.parent
+    files = list_files(folder)
+    pages = dict.fromkeys([path, *(folder / name for name in files if name in _PAGES)])
+    kinds: dict[str, list[str]] = {}
+    for name in files:
+        if folder / name not in pages:
+            stem, _, ending = name.rpartition(".")
+            kinds.setdefault(stem, []).append(ending)
+    folders: dict[str, list[list[str]]] = {}
+    for stem in [each for each in kinds if "/" in each]:
+        folders.setdefault(stem.partition("/")[0], []).append(kinds.pop(stem))
+    others = [_join_endings(stem, endings) for stem, endings in kinds.items()]
+    for name, stems in folders.items():
+        endings = dict.fromkeys(each for found in stems for each in found)
+        others.append(f"{counted(len(stems), 'file')} as {_join_endings(f'{name}/*', [*endings])}")
+    return [*map(str, pages), *([f"{folder}: {', '.join(others)}"] if others else [])]
+
+
+def _join_endings(stem: str, endings: Sequence[str]) -> str:
+    return f"{stem}.{endings[0]}" if len(endings) == 1 else f"{stem}.{{{','.join(endings)}}}"
+
+
+def _read_files(folder: Path) -> list[str]:
+    with suppress(InputError):
+        files = read_json(folder / FILES_FILE).get("files")
+        if isinstance(files, list):
+            return [str(name) for name in files]
+    return []
+
+
+def _remove_stale(folder: Path, written: set[str]) -> None:
+    """Remove the files of the report that was here before, and pages of releases that kept no list
+    of them; nothing outside of the folder."""
+    pages = [f"report.{name}" for name in FORMATS]
+    for name in {*_read_files(folder), *pages} - written - {CASES_FILE}:
+        path = folder / name
+        if path.resolve().is_relative_to(folder.resolve()):
+            remove(path)

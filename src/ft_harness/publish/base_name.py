@@ -1,0 +1,37 @@
+"""How the base model of an adapter is named to others."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ft_harness.errors import ConfigError
+from ft_harness.paths import BUNDLED
+from ft_harness.records import Card
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?")
+
+
+def shown_base(card: Card) -> str:
+    """The base model without a path of this machine."""
+    given = card.model.pretrained
+    return given if is_hub_id(given) else Path(given).name
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a base model is named as the hub names one: `owner/name`, or `name` alone."""
+    return name != BUNDLED and bool(_HUB_ID.fullmatch(name)) and not Path(name).exists()
+
+
+def base_problem(card: Card, base: str | None) -> list[ConfigError]:
+    """The fault if nobody else could load the adapter's base by its name."""
+    given = base or card.model.pretrained
+    if is_hub_id(given):
+        return []
+    return [
+        ConfigError(
+            f"the base model {given!r} is no id of the hub, so that nobody else can load it",
+            "the hub id of the very weights that the adapter was trained on",
+            "give it: --base OWNER/NAME",
+        )
+    ]
