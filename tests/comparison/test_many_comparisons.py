@@ -60,7 +60,7 @@ def test_cases_figures_and_matrices_of_the_first_ones_and_tables_of_all():
     text = render_whole(study, figures)
     cases = text.partition("\n## Cases\n")[2].partition("\n## ")[0]
     assert (
-        f"The first {MOST_SHOWN} of {COUNT} comparisons; cases.csv has the items of all." in cases
+        f"The first {MOST_SHOWN} of {COUNT} comparisons; `cases.csv` has the items of all." in cases
     )
     assert len(re.findall(r"^### ", cases, re.MULTILINE)) == MOST_SHOWN
     scores = text.partition("\n## Scores\n")[2].partition("\n## ")[0]

@@ -586,7 +586,7 @@ def test_report_writes_the_formats_asked_for(ft, scored: Path):
     *_, page, others = out.strip().splitlines()
     assert page == "results/reports/mine/report.html"
     told = others.removeprefix("results/reports/mine: ")
-    assert told.startswith("rows.json, before_after.{png,svg,csv}, ")
+    assert told.startswith("rows.json, study.json, before_after.{png,svg,csv}, ")
     assert re.search(r", \d\d files as tables/\*\.csv$", told)
     assert {path.name for path in folder.glob("report.*")} == {"report.html"}
     assert (
@@ -621,7 +621,7 @@ def test_every_file_is_told_and_none_is_stale(ft, scored: Path):
     assert left == there - stale | {"mine.txt"}
     told = out.strip().splitlines()[-3:]
     assert told[:2] == [f"results/reports/mine/report.{ending}" for ending in ("md", "html")]
-    assert told[2].endswith("rows.json, before_after.{png,svg,csv}, cases.csv")
+    assert told[2].endswith("rows.json, study.json, before_after.{png,svg,csv}, cases.csv")
 
 
 def test_a_list_of_files_leads_nowhere_else(ft, scored: Path, tmp_path: Path):

@@ -104,7 +104,7 @@ def _sections(study: Study, view: View, outliers: Sequence[Outliers]) -> list[_S
         _Section("Scores by split", *_printed(split_section(focus))),
         _Section("Scores by label", *_printed(label_section(focus), confusion_blocks(focus))),
         _Section("Forgetting", forgetting_section(study)),
-        _Section("Other forms of the data", same_data_section(focus)),
+        _Section("Other forms of the data", same_data_section(study)),
         _Section("Families", [], family_section(study)),
         _Section("Perplexity", *_printed(perplexity_section(focus, outliers))),
         _Section("Training seeds", *_printed(seed_section(focus))),

@@ -99,7 +99,10 @@ def provenance_section(study: Study) -> tuple[list[Block], list[Block]]:
             appendix=True,
         ),
     ]
-    models, *others = ([Heading(3, table.title), table] if table.rows else [] for table in tables)
+    parts: list[list[Block]] = [
+        [Heading(3, table.title), table] if table.rows else [] for table in tables
+    ]
+    models, others = parts[0], parts[1:]
     return models, [block for blocks in others for block in blocks]
 
 
