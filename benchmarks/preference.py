@@ -14,7 +14,7 @@ bfloat16 and autocast to it. A step is computed 16 pairs at once, or 4 (`--batch
 each side counts for speed, and the leanest for memory. Time is that of the references and the
 training loop. Tokens are those of prompts and answers, without padding.
 
-`--agree` compares losses, rewards and gradients of one batch in float64 for every loss that both
+`--agree` compares losses, rewards and gradients of one batch in float32 for every loss that both
 have, on the bundled model and its pairs.
 
 With `--log` each run is kept as a line of the file; started again, what is there is not run again.
@@ -283,8 +283,6 @@ def compare_loss(name: str, folder: Path) -> dict[str, Any]:
         }
     )
     base, peer = (load_base_model(recipe.model) for _ in range(2))
-    for each in (base, peer):
-        each.model.double()  # float32 alone rounds gradients by 1e-6
     task = load_tasks(find_task("demo_preference"), ["test"])["test"]
     pairs = build_pairs(task, list(task.eval_docs)[:12], base.tokenizer, base.max_length, eos=False)
     trainer = make_trainer(
