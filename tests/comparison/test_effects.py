@@ -67,9 +67,9 @@ def test_fields_that_change_one_at_a_time_are_answered_one_by_one(measured):
         return measure_sweep("mine", axes, True, points)
 
     size, rate = state_sweep(study_of({}))[-2:]
-    assert size.startswith("train_size makes no visible difference with learning_rate 0.001: at")
+    assert size.startswith("train_size makes no visible difference with learning_rate 0.001: from")
     assert "from 200 to 400" in size
-    assert rate.startswith("learning_rate makes no visible difference with train_size 400: at")
+    assert rate.startswith("learning_rate makes no visible difference with train_size 400: from")
     *_, both = state_sweep(study_of({(200, 1e-4): [1] * 10}))
     assert both.startswith("train_size and learning_rate")
 

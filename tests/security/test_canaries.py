@@ -274,6 +274,7 @@ def test_a_password_that_is_a_word_of_a_task_leaves_files_as_they_are(
     found = json.loads(record.read_text())
     assert found["settings"]["task"] == "demo_sentiment"
     assert found["eval_id"] == record.parent.name
+    assert "[redacted]" not in record.read_text()  # as in the scores' signatures
 
 
 def test_names_and_numbers_of_records_stay(monkeypatch: pytest.MonkeyPatch):

@@ -219,6 +219,7 @@ def _eval_command(study: Study, comparison: Comparison, folder: str) -> str:
             if each.role == "control task" and each.tuned.subject == record.subject
         )
         changed = {"controls.tasks": [*tasks], "controls.limit": settings.limit}
+        changed["controls.num_fewshot"] = settings.num_fewshot
     elif settings.split != "train":
         changed["eval.limit"] = settings.limit
     elif settings.limit is not None:  # without one the recipe's own was not reached
