@@ -143,9 +143,9 @@ def test_a_run_scores_base_and_tuned_and_shows_what_they_write(ft, recipe: Path,
     assert card is not None
     assert card.recipe["train"]["preference"]["beta"] == 0.1
     assert {"implicit_reward_acc", "reward_margin"} <= card.cost.epochs[0].scores.keys()
-    report = (tmp_path / "results" / "reports" / "mine" / "report.md").read_text()
-    assert "What the models write (4 prompts)" in report
-    assert "longer answer wins" in report
+    folder = tmp_path / "results" / "reports" / "mine"
+    assert "What the models write (4 prompts)" in (folder / "report.html").read_text()
+    assert "longer answer wins" in (folder / "report.md").read_text()
     rows = json.loads((tmp_path / "results" / "reports" / "mine" / "rows.json").read_text())
     test = [row for row in rows if row["split"] == "test"]
     assert [row["base_subject"] for row in test][:2] == ["longer answer wins", "chance"]
