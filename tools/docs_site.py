@@ -20,7 +20,7 @@ from ft_harness import cli
 ROOT = Path(__file__).resolve().parents[1]
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]*)(#[^)\s]*)?\)")
 _WIDTH = 96
-_FOLDERS = ("decisions", "demo", "metrics", "real-data", "tutorials")
+_FOLDERS = ("decisions", "demo", "experiments", "metrics", "real-data", "tutorials")
 _WINGS = (
     *("notebook.api", "notebook.results", "comparison.study", "records", "metrics", "stats"),
     *("publish", "recipe", "report"),

@@ -53,7 +53,7 @@ def only(results: Path) -> Evaluation:
 def test_two_processes_give_the_record_of_one(ft, recipe: Path, tmp_path: Path):
     done = launch("eval", recipe, "--out", tmp_path / "two")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("  acc  ") == 1  # one process prints
+    assert done.stdout.count("Metric acc;") == 1  # one process prints
     assert ft("eval", recipe, "--out", tmp_path / "one")[0] == 0
     two, one = only(tmp_path / "two"), only(tmp_path / "one")
     assert two.folder.name == one.folder.name

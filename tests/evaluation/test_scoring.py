@@ -506,14 +506,14 @@ def test_an_unreadable_answer_is_recorded_as_invalid(scores: dict, invalid: bool
 
 
 @pytest.mark.parametrize(
-    ("right", "low", "high"), [([1] * 10, 0.652, 1.0), ([0, 1] * 20, 0.338, 0.662)]
+    ("right", "low", "high"), [([1] * 10, 0.645, 1.0), ([0, 1] * 20, 0.338, 0.662)]
 )
 def test_items_that_come_twice_make_an_interval_of_single_ones(
     right: list[int], low: float, high: float
 ):
     """Clusters of two equal items. 10 of 10: an unseen cluster of zeros has the share x of eleven
     exponential weights, counted by half: 0.5 (1 - x)^10 = 0.025 at x = 0.259, stretched by
-    t(9) / 1.96 = 1.154, the jackknife's sqrt(10/9) and the weights' sqrt(11/9): 1 - 0.348 = 0.652,
+    t(9) / 1.96 = 1.154, the jackknife's sqrt(10/9), the weights' sqrt(11/9) and decision 003's 2 %: 1 - 0.355 = 0.645,
     not 20 / (20 + 1.96^2) = 0.839 as of twenty. 20 of 40: 0.5 -+ 2.02 * sqrt(0.25 / 39) = 0.338 to
     0.662 (steps of 1/40), not 0.39 to 0.61 as of eighty."""
     samples = [

@@ -13,7 +13,7 @@ import torch
 from ft_harness.errors import InputError, ProblemsError
 from ft_harness.evaluation import ModelState, evaluate, fingerprint, plan_jobs
 from ft_harness.evaluation.backends import make_causal_lm
-from ft_harness.models.adapters import attached, problems, read_card
+from ft_harness.models.adapters import AdapterFolder, attached, problems, read_card
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.encoding import Encoder
 from ft_harness.models.prompts import PLAIN, PromptForm, prompt_form
@@ -448,7 +448,7 @@ def test_a_chat_run_from_check_to_report(tmp_path: Path):
     with pytest.raises(ProblemsError) as caught:
         evaluate_only(
             Experiment("chat", plain, file, tmp_path, "ft-harness eval"),
-            [experiment.folder],
+            [AdapterFolder(experiment.folder)],
             lambda _: None,
         )
     assert caught.value.exit_code == 3

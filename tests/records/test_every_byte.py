@@ -80,14 +80,24 @@ def _put(path: Path, content: bytes) -> None:
     hashing._hash_of_state.cache_clear()
 
 
+def _says_the_same(path: Path, whole: bytes) -> bool:
+    """Whether JSON has the same values: the last of 17 digits may stand for the same number."""
+    try:
+        return path.suffix == ".json" and json.loads(path.read_bytes()) == json.loads(whole)
+    except ValueError:
+        return False
+
+
 def missed(path: Path, read: Callable[[], Any], step: int = 1) -> list[int]:
     """The places of which a flip goes unseen."""
+    whole = path.read_bytes()
     unseen: list[int] = []
     named: list[bool] = []
     for place in flipped(path, step):
         try:
             read()
-            unseen.append(place)
+            if not _says_the_same(path, whole):
+                unseen.append(place)
         except InputError as error:
             named.append(path.name in error.what)
     assert all(named)

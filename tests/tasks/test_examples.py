@@ -26,7 +26,8 @@ from ft_harness.tasks.loading import load_tasks, training_problems
 from tests.builders.tiny import build_tokenizer, write_jsonl
 
 SHIPPED = sorted(task_files())
-RUNNING_TEXT = "text_ppl_custom"  # scored only: a running text has no answer to train
+# scored only: a running text has no answer to train, controls are never trained on
+SCORED_ONLY = {"text_ppl_custom", "control_grammar", "control_text", "control_words"}
 FIELDS = {
     "sst2": {"sentence": "a warm , funny film", "label": "positive"},
     "snli": {"premise": "A dog runs.", "hypothesis": "An animal moves.", "label": "entailment"},
@@ -41,6 +42,8 @@ FIELDS = {
     "instruction": {"instruction": "Name a colour.", "answer": "Red.\n\nOr blue."},
     "zh_classical": {"instruction": "译为现代文：学而时习之", "answer": "学了又时常温习"},
     "text_ppl": {"text": "A dog runs."},
+    "demo_preference": {"prompt": "Say hello.", "chosen": "Hello, Ann.", "rejected": "No, thanks."},
+    "preference": {"prompt": "Say hello.", "chosen": "Hello, Ann.", "rejected": "No, thanks."},
 }  # fmt: skip
 
 
@@ -75,7 +78,7 @@ def test_every_shipped_task_is_covered():
     assert len(SHIPPED) >= 8
 
 
-@pytest.mark.parametrize("name", [name for name in SHIPPED if name != RUNNING_TEXT])
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name not in SCORED_ONLY])
 def test_boundaries_are_those_of_scoring(name: str, tokenizer, tmp_path: Path):
     task = shipped_task(name, tmp_path)
     doc = task.eval_docs[0]
@@ -97,7 +100,7 @@ def test_boundaries_are_those_of_scoring(name: str, tokenizer, tmp_path: Path):
 
 
 def test_running_text_is_not_trained_on(tmp_path: Path):
-    (problem,) = training_problems(shipped_task(RUNNING_TEXT, tmp_path))
+    (problem,) = training_problems(shipped_task("text_ppl_custom", tmp_path))
     assert "loglikelihood_rolling" in problem.what
 
 

@@ -95,7 +95,9 @@ def test_one_and_one_and_three_epochs(ft, write, tmp_path: Path):
     assert [(each.epochs, each.steps) for each in parents] == [(1.0, 4), (1.0, 4)]
     assert [each.identity for each in parents] == [identity(folder) for folder in folders[:2]]
     assert [each.fingerprint for each in parents] == [card.fingerprint for card in cards[:2]]
-    assert read_lineage(folders[2]) == [read_history(folder) for folder in folders[:2]]
+    assert read_lineage(folders[2], read_card(folders[2])) == [
+        read_history(folder) for folder in folders[:2]
+    ]
 
     for folder in folders[:2]:
         shutil.rmtree(folder)
@@ -263,7 +265,7 @@ def test_an_adapter_of_another_trainer_is_a_start(ft, write, parent, tmp_path: P
     (known,) = read_card(second.parent).lineage
     assert (known.name, known.identity) == ("foreign", identity(foreign))
     assert (known.fingerprint, known.epochs, known.steps) == (None, None, None)
-    assert read_lineage(second.parent) == [[]]
+    assert read_lineage(second.parent, read_card(second.parent)) == [[]]
 
 
 def test_a_checkpoint_of_an_unfinished_training_is_no_start(ft, write, parent, tmp_path: Path):
@@ -282,4 +284,4 @@ def test_a_damaged_lineage_file_is_named(ft, write, parent):
     path = second.parent / "lineage.jsonl"
     path.write_text('{"step": 1, "epoch": 1, "stretch": 3}\n', encoding="utf-8")
     with pytest.raises(InputError, match=r"lineage\.jsonl: damaged"):
-        read_lineage(second.parent)
+        read_lineage(second.parent, read_card(second.parent))

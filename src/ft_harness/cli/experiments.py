@@ -260,15 +260,17 @@ def evaluate(
     On the recipe's task and splits, with one load of the base for all.
     """
     from ft_harness.pipeline.runs import evaluate_only, score_lines
+    from ft_harness.records.adapter_folder import AdapterFolder
 
     experiment = _experiment(recipe, set_, out, None, trust_task_code)
+    found = [AdapterFolder(folder) for folder in adapter]
     first = processes.rank() == 0
-    evaluations = evaluate_only(experiment, adapter, say if first else lambda line: None)
+    evaluations = evaluate_only(experiment, found, say if first else lambda line: None)
     if first:
         folders = dict.fromkeys(str(each.folder.parent) for each in evaluations)
         _print_scores(
             evaluations,
-            score_lines(evaluations),
+            score_lines(evaluations, found),
             ["ft-harness", "report", *folders, "--name", experiment.name, *_at(out)]
             if adapter
             else ["ft-harness", "run", str(recipe), *_at(out)],

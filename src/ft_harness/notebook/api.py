@@ -3,6 +3,7 @@ hand."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -120,9 +121,15 @@ def evaluate(
     adapters = [str(each) for each in _several(adapter)]
     given = {"adapter": adapters, "out": str(out), "trust-task-code": trust_task_code}
     printed = call(["eval", str(recipe), *options({"set": overrides(set), **given})])
-    folders = [Path(line) for line in printed.splitlines() if line]
-    found = [each for each in folders if (each / records.RECORD_FILE).is_file()]
-    return Evaluations(read_evaluation(each) for each in found)
+    # the last lines name the evaluations of each subject: FOLDER: ID, ID
+    named = [line.rpartition(": ") for line in printed.splitlines()]
+    folders = [
+        Path(subject, each)
+        for subject, _, names in named
+        if os.path.isdir(subject)
+        for each in names.split(", ")
+    ]
+    return Evaluations(map(read_evaluation, folders))
 
 
 def report(

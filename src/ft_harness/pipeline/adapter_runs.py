@@ -40,7 +40,7 @@ def read_run(adapter: AdapterFolder) -> AdapterRun:
         card=card,
         history=history,
         data=data,
-        earlier=read_lineage(folder),
+        earlier=read_lineage(folder, card),
         written=_read_written(folder, card),
     )
 
@@ -60,10 +60,14 @@ def _read_written(folder: Path, card: Card) -> dict[str, Any] | None:
 
 
 def find_runs(
-    evaluations: Sequence[Evaluation],
+    evaluations: Sequence[Evaluation], known: Sequence[AdapterFolder] = ()
 ) -> tuple[list[AdapterRun], list[str], list[str]]:
     """(the adapters whose folders are still what was scored, a note for each other one, a line for
-    each damaged file)."""
+    each damaged file).
+
+    Args:
+        known: folders that were read already.
+    """
     scored = {
         e.record.adapter.identity: e.record.adapter
         for e in evaluations
@@ -73,7 +77,9 @@ def find_runs(
     missing: list[str] = []
     damaged: list[str] = []
     for info in scored.values():
-        adapter = AdapterFolder(Path(info.path))
+        path = Path(info.path).resolve()
+        held = (each for each in known if each.path.resolve() == path)
+        adapter = next(held, None) or AdapterFolder(Path(info.path))
         try:
             if adapter.card is not None:
                 adapter.check_files()

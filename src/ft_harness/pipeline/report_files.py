@@ -110,7 +110,7 @@ def write_report(
     for name, text in texts.items():
         write_text(folder / name, text)
     write_kept(folder / STUDY_FILE, study)
-    written.append(STUDY_FILE)
+    written.insert(0, STUDY_FILE)
     for name in (SHARED[each] for each in layout.formats if each in SHARED):
         paths = sorted(path for path in (folder / name).rglob("*") if path.is_file())
         written += [path.relative_to(folder).as_posix() for path in paths]

@@ -39,6 +39,7 @@ from ft_harness.records import (
     describe_record,
     find_records,
 )
+from ft_harness.records.adapter_folder import AdapterFolder
 from ft_harness.records.score_table import check_whole, find_damage, write_scores
 from ft_harness.report import make_view
 
@@ -176,10 +177,12 @@ def compare_only(
     return study, write_report(study, folder, layout, find_outliers(study, sides), explorer)
 
 
-def find_study(evaluations: Sequence[Evaluation]) -> tuple[Study, list[Record]]:
+def find_study(
+    evaluations: Sequence[Evaluation], known: Sequence[AdapterFolder] = ()
+) -> tuple[Study, list[Record]]:
     """What evaluations say before there is a report; and those that it says nothing of: an adapter
     without its base, or items without a score."""
-    runs, _, _ = find_runs(evaluations)
+    runs, _, _ = find_runs(evaluations, known)
     try:
         study = aggregate(evaluations, runs, name="", command="")
     except NotComparableError as error:

@@ -180,8 +180,10 @@ def train_only(experiment: Experiment, say: Say) -> Card:
     return card
 
 
-def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> list[Evaluation]:
-    """Score the base, and the adapters in these folders, without training; one load of the base
+def evaluate_only(
+    experiment: Experiment, found: Sequence[AdapterFolder], say: Say
+) -> list[Evaluation]:
+    """Score the base, and the adapters that were found, without training; one load of the base
     serves all, but for adapters whose classification heads were drawn differently: the base of each
     is one with its own head.
 
@@ -190,7 +192,6 @@ def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> 
     processes.refuse_parts("ft-harness eval")
     processes.begin()
     checked = check_experiment(experiment, trains=False)
-    found = [AdapterFolder(folder) for folder in folders]
     raise_problems(
         [problem for one in found for problem in adapter_problems(experiment, one, checked)]
     )
@@ -210,9 +211,11 @@ def evaluate_only(experiment: Experiment, folders: Sequence[Path], say: Say) -> 
     return evaluations
 
 
-def score_lines(evaluations: Sequence[Evaluation]) -> list[str]:
+def score_lines(
+    evaluations: Sequence[Evaluation], known: Sequence[AdapterFolder] = ()
+) -> list[str]:
     """What a terminal shows of evaluations without a report, and where they are."""
-    lines = score_page(*find_study(evaluations))
+    lines = score_page(*find_study(evaluations, known))
     names: dict[Path, list[str]] = {}
     for each in evaluations:
         names.setdefault(each.folder.parent, []).append(each.folder.name)

@@ -83,14 +83,14 @@ def read_history(folder: Path) -> list[HistoryEntry]:
     return entries
 
 
-def read_lineage(folder: Path) -> list[list[HistoryEntry]]:
+def read_lineage(folder: Path, card: Card | None) -> list[list[HistoryEntry]]:
     """The histories of the adapters that this one goes on from, in the order of its card's lineage;
     one that another trainer made is empty.
 
     Raises:
         InputError: the file is damaged.
     """
-    card, path = read_card(folder), folder / LINEAGE_FILE
+    path = folder / LINEAGE_FILE
     stretches: list[list[HistoryEntry]] = [[] for _ in card.lineage] if card else []
     try:
         for line in (

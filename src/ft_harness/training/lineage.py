@@ -128,7 +128,10 @@ def keep_histories(recipe: Recipe, folder: Path) -> None:
     parent = parent_of(recipe)
     if parent is None or not parent.is_dir():
         return
-    stretches = [*adapters.read_lineage(parent), adapters.read_history(parent)]
+    stretches = [
+        *adapters.read_lineage(parent, adapters.read_card(parent)),
+        adapters.read_history(parent),
+    ]
     lines = [
         LineageEntry(stretch=number, **entry.model_dump()).model_dump_json(exclude_none=True)
         for number, history in enumerate(stretches)

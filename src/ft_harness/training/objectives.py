@@ -145,7 +145,7 @@ class PreferenceLoss:
         """Sums over the pairs: the loss; with `sft_weight` that of the chosen answers' tokens; then
         the scores.
 
-        Source: TRL 1.16's DPOTrainer, losses sigmoid, robust, ipo, sigmoid_norm and sft.
+        Source: DPO of TRL 1.16, losses sigmoid, robust, ipo, sigmoid_norm and sft.
         """
         inputs = dict(inputs)
         reference = inputs.pop("reference")
