@@ -153,6 +153,7 @@ def limited(bytes_: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, bytes_))
 
 
+@pytest.mark.slow  # several trainings in processes of their own
 def test_a_limit_of_file_sizes_within_safetensors(recipe: Path, tmp_path: Path):
     """`ulimit -f`: a checkpoint's weights fit, the optimizer's state doesn't."""
     command = [sys.executable, "-m", "ft_harness", "train", str(recipe), "--set", "adapter.r=128"]

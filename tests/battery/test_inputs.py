@@ -48,6 +48,7 @@ def test_a_typing_error_in_a_dtype(ft: Any, tmp_path: Path):
 HOSTILE = "task: x\nprocess_docs: !function evil.x\n"
 
 
+@pytest.mark.slow  # many commands in processes of their own
 def test_refusals_hold_without_asserts(tmp_path: Path):
     """Case 59: `python -O` takes assert statements out."""
     (tmp_path / "t").mkdir()

@@ -79,6 +79,7 @@ def test_a_control_stays_one_where_the_adapters_folder_is_gone(ft, made: list[An
     assert after == before
 
 
+@pytest.mark.slow  # a training and four scorings
 def test_eval_scores_them_too(ft, made: list[Any]):
     assert ft("run", *made)[0] == 0
     recipe, *given = made
@@ -195,6 +196,7 @@ def test_a_dry_run_counts_their_docs(ft, made: list[Any]):
     assert lines["docs, control_grammar"] == "200, 12 scored with base and tuned each"
 
 
+@pytest.mark.slow  # a whole run
 def test_run_ends_with_1_where_a_requirement_is_not_met(ft, made: list[Any]):
     """12 items can't show that nothing was lost; what isn't scored is refused before that."""
     code, _, err = ft("run", *made, "--require", "controls>=-1", "--require", "acc>=-100")

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from ft_harness.comparison.aggregator import MOST_SHOWN, AdapterRun, Comparison, Study
 from ft_harness.comparison.sentences import state_study
 from ft_harness.pipeline.report_files import write_report
@@ -80,6 +82,7 @@ def test_the_figure_is_of_a_page_and_its_numbers_are_of_all():
     assert len(score_rows(make_many())) == 2 * COUNT  # base and tuned
 
 
+@pytest.mark.slow  # many figures
 def test_only_the_figures_that_are_shown_are_drawn(tmp_path):
     write_report(make_many(), tmp_path)
     assert len(list(tmp_path.glob("curves*.png"))) == MOST_SHOWN

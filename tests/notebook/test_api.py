@@ -109,6 +109,7 @@ def test_text_of_strangers_is_inert_in_a_cell():
     assert "<b>report" not in found._repr_html_()
 
 
+@pytest.mark.slow  # a training and several commands in processes of their own
 def test_paths_are_texts_everywhere(study: StudyFound, recipe: Path):
     out = str(recipe.parents[1])
     records = ft_harness.load_records(f"{out}/results")

@@ -289,6 +289,7 @@ def test_a_name_that_is_none_is_named(ft, hub: Hub, working: Path, name: str):
     assert_three_lines(err, "OWNER/NAME")
 
 
+@pytest.mark.slow  # the client waits between its attempts
 def test_xet_where_the_client_asks_for_it(working: Path, tmp_path: Path):
     """In a process of its own, by the environment alone: as a user has it."""
     with running_hub() as hub:

@@ -136,6 +136,7 @@ def test_nearest_examples(evaluation: Path):
     assert missed(evaluation / NEAREST_FILE, lambda: read_nearest(evaluation)) == []
 
 
+@pytest.mark.slow  # a training, and a read for every byte
 def test_the_files_of_an_adapter(run_once: Path):
     folder = run_once / "adapters/a"
     card = read_card(folder)

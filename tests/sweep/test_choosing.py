@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from ft_harness.stats.power import holm_factor
 from tests.builders.command import assert_three_lines
 from tests.sweep.test_running import SIZES, loads, report, scored, write  # noqa: F401
@@ -38,6 +40,7 @@ def test_only_the_chosen_and_the_reference_are_scored_on_test(ft, write, tmp_pat
     assert choice["simplest"] == {"data.train_size": 16, "train.num_train_epochs": 1.0}
 
 
+@pytest.mark.slow  # three sweeps
 def test_a_further_look_at_test_is_counted(ft, write, tmp_path: Path):  # noqa: F811
     recipe = write("sweep: {vary: {adapter.r: [2, 4]}}")
     assert ft("sweep", recipe)[0] == 0  # both on test

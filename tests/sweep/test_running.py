@@ -115,6 +115,7 @@ def test_one_load_one_base_scoring_and_only_new_points(
     assert err.count("finished already") == 4
 
 
+@pytest.mark.slow  # two sweeps
 def test_a_changed_recipe_never_meets_an_old_points_folder(ft, write, tmp_path: Path):
     recipe = write(SIZES)
     assert ft("sweep", recipe)[0] == 0
@@ -128,6 +129,7 @@ def test_a_changed_recipe_never_meets_an_old_points_folder(ft, write, tmp_path: 
     assert {row["tuned_subject"] for row in report(tmp_path)} >= {folders[1]}
 
 
+@pytest.mark.slow  # a sweep of several points
 def test_failed_points_are_rows_and_exit_6(ft, write, loads, monkeypatch, tmp_path: Path):
     """One gradient is not finite, one point has no memory; the others are done."""
     recipe = write("sweep: {vary: {train.learning_rate: [0.02, 1.0e+30], adapter.r: [4, 8, 16]}}")
@@ -185,6 +187,7 @@ def test_a_fault_of_one_point_is_found_before_any_runs(ft, write, no_model):
     assert_three_lines(err, "mine-train_size_6400: ", "data.train_size is 6400")
 
 
+@pytest.mark.slow  # a sweep of several points
 def test_run_of_such_a_recipe_says_so_and_does_it(ft, write, tmp_path: Path):
     code, _, err = ft("run", write(""), "--seeds", 2, "--set", "adapter.r=2,4")
     assert code == 0, err
@@ -192,6 +195,7 @@ def test_run_of_such_a_recipe_says_so_and_does_it(ft, write, tmp_path: Path):
     assert (tmp_path / "adapters" / "mine-r_4-seed_1" / "card.json").exists()
 
 
+@pytest.mark.slow  # a sweep in several processes
 def test_killed_anywhere_it_ends_with_the_same_rows(ft, write, tmp_path: Path):
     """SIGKILL in the middle of a training, in the middle of a scoring, and between two points."""
     recipe = write(SIZES)
