@@ -608,7 +608,7 @@ def test_a_long_quantity_stays_apart_from_its_amount(
     _, out, _ = ft(
         "run", write_recipe(tmp_path, model_folder, reviews), "--name", "mine", "--dry-run"
     )
-    assert out.splitlines() == ["q" * 40 + "  1 GiB", "short" + " " * 23 + "2 GiB"]
+    assert out.splitlines() == ["q" * 40 + "  1 GiB", "short" + " " * 37 + "2 GiB"]
 
 
 def test_a_dry_run_for_a_gpu_elsewhere(

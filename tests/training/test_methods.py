@@ -403,8 +403,7 @@ def test_an_error_while_all_weights_are_attached_leaves_the_base_as_it_was(
 
 
 def forget_hash(folder: Path) -> None:
-    card = json.loads((folder / "card.json").read_text())
-    (folder / "card.json").write_text(json.dumps(card | {"files": {}}))
+    adapters.write_card(folder, read_card(folder).model_copy(update={"files": {}}))
 
 
 def change(folder: Path, edit) -> None:

@@ -873,6 +873,8 @@ def test_a_smaller_micro_batch_is_no_other_recipe(ft, recipe_file: Path, tmp_pat
     assert (code, "the adapter is finished already" in err) == (0, True)
     code, _, err = ft("train", recipe_file, *short, "--set", "train.gradient_accumulation_steps=3")
     assert_three_lines(
-        err, "holds another recipe (train.effective_batch_size: 8 -> 12)", "--name NEW"
+        err,
+        "holds a finished adapter that differs (recipe.train.effective_batch_size: 8 -> 12)",
+        "--name NEW",
     )
     assert code == 3

@@ -77,9 +77,11 @@ main()
 """
 
 
-@pytest.mark.parametrize("objective", ["answer", "preference"])
+# Of pairs whose answers are nearly as likely the gradients are near 0, where AdamW, which divides by
+# their size, makes more of rounding.
+@pytest.mark.parametrize(("objective", "equal"), [("answer", 1e-6), ("preference", 1e-5)])
 def test_two_processes_stopped_and_continued_give_the_adapter_of_one(
-    ft, recipe: Path, tmp_path: Path, objective: str
+    ft, recipe: Path, tmp_path: Path, objective: str, equal: float
 ):
     two, one = (tmp_path / name / "adapters" / "mine" for name in ("two", "one"))
     settings = ("--set", "train.save_steps=1", "--set", f"train.objective={objective}")
@@ -96,7 +98,7 @@ def test_two_processes_stopped_and_continued_give_the_adapter_of_one(
         done.stdout.count("8 steps, final loss") == 1
     )  # ceil(29 / 8) = 4 steps in each of 2 epochs; one prints
     assert ft(*command, "--out", tmp_path / "one")[0] == 0
-    assert largest_difference(two, one) < 1e-6
+    assert largest_difference(two, one) < equal
     shared, alone = read_card(two), read_card(one)
     assert (
         shared.fingerprint == alone.fingerprint
