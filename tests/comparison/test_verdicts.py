@@ -11,10 +11,12 @@ import pytest
 
 from ft_harness.comparison.aggregator import AdapterRun, Question, aggregate, compare, compare_all
 from ft_harness.comparison.families import role_of
-from ft_harness.comparison.sentences import state_study
+from ft_harness.comparison.rows import decide
+from ft_harness.comparison.sentences import state_study, state_verdict
 from ft_harness.comparison.study import Comparison, Row
 from ft_harness.comparison.terms import Terms
 from ft_harness.records import Evaluation, Record, Sample
+from ft_harness.report.cells import measured_cells
 from tests.builders.records import (
     LABEL_METRICS,
     label_samples,
@@ -22,6 +24,7 @@ from tests.builders.records import (
     make_record,
     write_evaluation,
 )
+from tests.builders.study import make_row
 
 Write = Callable[[Record, Sequence[Sample]], Evaluation]
 LABELS = ("negative", "neutral", "positive")
@@ -132,6 +135,23 @@ def test_families_are_stated_and_train_and_validation_belong_to_none(write: Writ
         "Family of the control tasks: 2 deciding comparisons, each judged by its own p: if nothing "
         "had changed anywhere, about 0.1 would have a verdict by chance."
     )
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("descriptive", "no interval holds for this metric"),
+        ("too few items for an interval", "too few items for an interval or a test"),
+    ],
+)
+def test_a_row_without_an_interval_has_no_verdict(why: str, said: str) -> None:
+    nothing = {"low": None, "high": None, "p": None, "no_interval": why}
+    row = decide(make_row("demo_nli", "test", "ece", (0.4, 0.1), **nothing), None)
+    assert row.verdict is None
+    assert measured_cells(row)["Verdict"] == why
+    sentence = state_verdict(row, None)
+    assert sentence.startswith("Nothing was tested: ")
+    assert said in sentence
 
 
 def test_validation_decides_where_there_is_no_test(write: Write) -> None:

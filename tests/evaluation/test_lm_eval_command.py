@@ -156,6 +156,7 @@ def test_automatic_batches_may_be_asked_for_as_in_lm_eval(ft, model_folder, revi
     assert code == 0, err
 
 
+@pytest.mark.slow  # a process of its own
 def test_a_head_without_a_device_named_ends_well_in_a_process_of_its_own(
     ft, model_folder, reviews, tmp_path
 ):

@@ -156,6 +156,7 @@ def test_synonyms_of_the_small_vocabulary() -> None:
         assert synonyms(word) & vocabulary - {word} == set(ENTRIES.get(word, "").split()), word
 
 
+@pytest.mark.slow  # 10,000 pairs
 def test_10000_random_pairs_score_as_nltk_with_the_hand_made_wordnet() -> None:
     generator = random.Random(16)
     vocabulary = [*ENTRIES, *OTHERS]

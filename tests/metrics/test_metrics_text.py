@@ -156,6 +156,7 @@ def streams(corpus: Corpus) -> list[list[str | None]]:
 ENGLISH = ["the", "The", "cat", "sat", "on", "mat.", "a", "isn't", "U.S.", "1,000", '"x"', "ü"]
 
 
+@pytest.mark.slow  # 10,000 corpora
 def test_bleu_is_sacrebleus_on_10000_random_corpora() -> None:
     judge = BLEU()
     scores: list[float] = []
@@ -165,6 +166,7 @@ def test_bleu_is_sacrebleus_on_10000_random_corpora() -> None:
     assert sum(0 < score < 99 for score in scores) > 3000
 
 
+@pytest.mark.slow  # 10,000 corpora
 def test_chrf_is_sacrebleus_on_10000_random_corpora() -> None:
     judge = CHRF()
     scores: list[float] = []

@@ -899,6 +899,7 @@ def test_check_run_and_eval_from_the_command_line(
     assert_three_lines(err)
 
 
+@pytest.mark.slow  # processes of their own
 def test_the_base_row_is_the_same_in_another_process(backbones: dict[str, Path]):
     expected = make_lm(load(backbones["bert"]), 2).loglikelihood(requests_of(PAIRS))
     script = (

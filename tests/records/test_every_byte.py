@@ -124,6 +124,7 @@ def test_samples_without_a_known_hash_raise_nothing_but_our_errors(evaluation: P
     assert len(missed(path, lambda: list(old.samples()))) < 40
 
 
+@pytest.mark.slow  # a read for every third byte
 def test_scores(evaluation: Path):
     whole = read_evaluation(evaluation)
     for _ in flipped(evaluation / SCORES_FILE, 3):

@@ -37,6 +37,10 @@ def test_a_host_name_is_no_link(text: str):
         assert text.strip() in shown
 
 
+def test_a_name_with_dots_is_one_piece_of_code():
+    assert inline("train.per_device_train_batch_size") == "`train.per_device_train_batch_size`"
+
+
 @pytest.mark.parametrize("text", ["0.95", "e.g. this", "v1.2.3", "lm-eval 0.4.13", "a. B", "3.5x"])
 def test_numbers_and_sentences_stay_as_they_are(text: str):
     assert inline(text) == text

@@ -17,6 +17,7 @@ CHOICE = (
 )
 
 
+@pytest.mark.slow  # a sweep of six points
 def test_only_the_chosen_and_the_reference_are_scored_on_test(ft, write, tmp_path: Path):  # noqa: F811
     code, out, err = ft("sweep", write(CHOICE))
     assert code == 0, err

@@ -228,6 +228,7 @@ def test_killed_anywhere_it_ends_with_the_same_rows(ft, write, tmp_path: Path):
     assert json.dumps(report(out, "sweep.json")["effects"]) == swept
 
 
+@pytest.mark.slow  # three trainings
 def test_stretches_go_on_from_each_other(ft, write, tmp_path: Path):
     recipe = write("sweep: {stretches: {train.num_train_epochs: [1, 2]}}")
     code, _, err = ft("sweep", recipe)

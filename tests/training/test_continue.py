@@ -75,6 +75,7 @@ def equal(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool
     return all(torch.equal(left[key], right[key]) for key in left)
 
 
+@pytest.mark.slow  # three trainings and a long one
 def test_one_and_one_and_three_epochs(ft, write, tmp_path: Path):
     """As the Chinese write-up trained: 64 rows / 16 = 4 steps an epoch, so 4, 4 and 12 steps."""
     first = write("first", {})

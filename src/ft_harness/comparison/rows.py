@@ -92,13 +92,14 @@ def decide(row: Row, above_majority: bool | None, clean: Row | None = None) -> R
     """The row with its verdict and what decided it.
 
     Improved or worse needs both: an interval without 0, and p < 0.05 (adjusted, where that was
-    asked for). Where items also occur in the training split, the others decide.
+    asked for); where no interval holds there is no verdict. Where items also occur in the training
+    split, the others decide.
 
     Args:
         above_majority: whether the model is of use as a classifier; None: it is none.
         clean: the same metric without those items, decided before; None: there are none.
     """
-    if row.delta is None or row.is_stated:
+    if row.delta is None or row.is_stated or row.no_interval is not None:
         return row.model_copy(update={"verdict": None, "decided_by": None})
     verdict, decided_by = _judge(row)
     if verdict == "improved" and above_majority is False:

@@ -76,6 +76,8 @@ def state_verdict(row: Row, detectable: float | None, *, seeds: int | None = Non
     place = f"on {row.task} ({row.split}, {_count_paired(row)}{clusters})"
     if row.delta is None:
         return f"No difference can be stated: {word} {place} is undefined."
+    if row.no_interval in _NO_INTERVAL:
+        return f"Nothing was tested: {word} {place} {state_numbers(row, seeds)}."
     if row.verdict == "no evidence":
         limit = _state_limit(row, detectable)
         return f"No evidence of a difference: {word} {place} {state_numbers(row, seeds)}{limit}."

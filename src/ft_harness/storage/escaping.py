@@ -17,8 +17,9 @@ from ft_harness.storage.redaction import redact
 
 _INLINE_LIMIT = 1000
 _FORMULA = re.compile(r"[\s\ufeff'\"]*[=+\-@\t\r]")
-# a host name, which many renderers make a link of by its last part (.com, .md, .rs) alone
-_HOST = r"[^\W_](?:[\w-]*\.)+[^\W\d_][^\W_]+"
+# a host name, which many renderers make a link of by its last part (.com, .md, .rs) alone, up to
+# where a name with dots that is none (train.learning_rate) ends
+_HOST = r"[^\W_](?:[\w-]*\.)+[^\W\d_][^\W_]+\w*"
 _LIVE = re.compile(rf"((?:[@$]|://|www\.|{_HOST})+)", re.IGNORECASE)
 _DOUBLED = re.compile(r"(?<=([-.:]))\1")  # pandoc makes dashes, ellipses and divisions of these
 _ESCAPES = str.maketrans(
