@@ -81,6 +81,6 @@ def measured_cells(row: Row) -> dict[str, Cell]:
         "p": chance(row.p),
         "p (Holm)": chance(row.p_adjusted),
         "n": count(row.n),
-        "Verdict": row.verdict or row.no_interval or UNDEFINED,
+        "Verdict": row.verdict or (not row.is_stated and row.no_interval) or UNDEFINED,
         "Decided by": row.decided_by or UNDEFINED,
     }
