@@ -25,7 +25,7 @@ from ft_harness.comparison.aggregator import (
     compare,
 )
 from ft_harness.comparison.amounts import interval, probability
-from ft_harness.comparison.cautions import find_overfitting
+from ft_harness.comparison.cautions import warn_of_overfitting
 from ft_harness.comparison.sentences import state_study
 from ft_harness.comparison.terms import Terms
 from ft_harness.data.data_report import DataReport, SplitData
@@ -507,9 +507,9 @@ def test_evaluations_that_stay_alone_or_incomplete_are_named(write: Write) -> No
     study = aggregate([base, tuned, shots, lonely, partial], name="n", command="c")
     assert len(study.comparisons) == 1
     assert study.notes == [
-        "nli/lonely@test: not compared, no base was scored likewise; the closest is "
+        "nli/lonely@test: not compared, no base was scored the same way; the closest is "
         "base--bundled/demo_nli@test: task is lonely, there demo_nli",
-        "base--bundled/few@test: not compared, no adapter was scored likewise; the closest is "
+        "base--bundled/few@test: not compared, no adapter was scored the same way; the closest is "
         "nli/demo_nli@test: task is few, there demo_nli; shots is 4, there 0",
         "half/demo_nli@test: partial, not compared",
     ]
@@ -1154,10 +1154,10 @@ def test_the_gain_of_a_perplexity_is_that_of_its_logarithm() -> None:
         )
         for base, tuned in ((20.0, 10.0), (30.0, 27.0), (100.0, 90.0))
     )  # fmt: skip
-    assert find_overfitting(trained, tested)
-    assert not find_overfitting(tested, trained)
-    assert not find_overfitting(even, tested)
-    assert not find_overfitting(trained.model_copy(update={"low": None, "high": None}), tested)
+    assert warn_of_overfitting(trained, tested)
+    assert not warn_of_overfitting(tested, trained)
+    assert not warn_of_overfitting(even, tested)
+    assert not warn_of_overfitting(trained.model_copy(update={"low": None, "high": None}), tested)
 
 
 BEST = {"load_best_model_at_end": True, "early_stopping_patience": None}

@@ -162,7 +162,7 @@ def test_a_base_that_no_adapter_was_compared_with_is_shown_and_named(write: Writ
     study = aggregate([*pair, alone], name="n", command="c")
     assert [(each.num_fewshot, each.values) for each in study.untuned] == [(5, [0.55])]
     assert study.notes == [
-        "base--bundled/demo_nli@test-1: not compared, no adapter was scored likewise; the closest is "
+        "base--bundled/demo_nli@test-1: not compared, no adapter was scored the same way; the closest is "
         "a/demo_nli@test-0: shots is 5, there 0"
     ]
 

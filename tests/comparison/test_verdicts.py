@@ -132,8 +132,8 @@ def test_families_are_stated_and_train_and_validation_belong_to_none(write: Writ
         "control"
     )
     assert said[-1] == (
-        "Family of the control tasks: 2 deciding comparisons, each judged by its own p: if nothing "
-        "had changed anywhere, about 0.1 would have a verdict by chance."
+        "The control tasks are a family of 2 deciding comparisons, each judged by its own p. If "
+        "nothing had changed anywhere, about 0.1 of them would have a verdict by chance."
     )
 
 
@@ -221,7 +221,7 @@ def test_a_class_that_lost_is_named_at_equal_accuracy(write: Write) -> None:
     compared = compare(write_side(None, base), write_side("x", tuned))
     assert (compared.headline.base, compared.headline.tuned) == (200 / 300, 200 / 300)
     assert compared.headline.verdict == "no evidence"
-    assert "Recall fell: of 'neutral' from 69.0 % to 22.0 %." in compared.cautions
+    assert "Recall fell: 'neutral' from 69.0 % to 22.0 %." in compared.cautions
     assert compared.companions == ["f1_macro"]
 
 
@@ -244,7 +244,7 @@ def test_the_class_that_lost_is_named_without_metrics_of_labels(write: Write) ->
 
     compared = compare(write_side(None, right["base"]), write_side("x", right["tuned"]))
     assert compared.headline.delta == 0.0
-    assert f"Recall fell: of '{LABELS[0]}' from 69.0 % to 22.0 %." in compared.cautions
+    assert f"Recall fell: '{LABELS[0]}' from 69.0 % to 22.0 %." in compared.cautions
 
 
 def test_texts_are_no_classes_that_could_be_lost(write: Write) -> None:

@@ -29,7 +29,7 @@ from ft_harness.pipeline.reports import report_only
 from ft_harness.pipeline.runs import run
 from ft_harness.pipeline.stages import check_experiment
 from ft_harness.recipe import load_recipe
-from ft_harness.tasks import items
+from ft_harness.tasks import data_report
 from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.loading import load_tasks
 from tests.builders.tiny import review_rows, write_jsonl
@@ -156,7 +156,7 @@ def test_the_report_in_words():
 
 def test_no_overlap_is_said_too():
     report = make_data_report("t", {"train": labelled("yes"), "test": [item("another")]})
-    assert "no item of test occurs in train, exact or near" in describe_data(report)
+    assert "no test item occurs in train, exactly or nearly" in describe_data(report)
 
 
 def test_repeated_docs_are_said_and_labels_stay_on_their_line():
@@ -255,7 +255,7 @@ def leaky(tmp_path: Path) -> Path:
 
 def test_a_task_is_reported_as_it_is_scored(leaky: Path):
     spec = find_task("demo_sentiment", metadata={"data_source": str(leaky)})
-    report = items.report_data(load_tasks(spec, ["train", "validation", "test"]))
+    report = data_report.report_data(load_tasks(spec, ["train", "validation", "test"]))
     assert report.task == "demo_sentiment"
     assert [(data.split, data.n, data.random_share) for data in report.splits] == [
         ("train", 64, 0.5),
@@ -274,7 +274,7 @@ def test_rows_that_stand_twice_in_one_file_are_found_after_it_is_split(tmp_path:
     tasks = load_tasks(find_task("demo_sentiment", metadata=metadata), ["train", "test"])
     texts = {split: [doc["text"] for doc in task.eval_docs] for split, task in tasks.items()}
     expected = sum(text in set(texts["train"]) for text in texts["test"])
-    overlap = items.report_data(tasks).overlap("test")
+    overlap = data_report.report_data(tasks).overlap("test")
     assert overlap is not None
     assert expected > 0
     assert overlap.n_exact == expected

@@ -20,11 +20,11 @@ _PUSH: dict[str, tuple[Any, Any]] = {
         None,
     ),
     "public": (
-        Annotated[bool, typer.Option("--public", help="everybody may see it; default: private")],
+        Annotated[bool, typer.Option("--public", help="make it public; default: private")],
         False,
     ),
     "unscored": (
-        Annotated[bool, typer.Option("--unscored", help="publish it though it was never scored")],
+        Annotated[bool, typer.Option("--unscored", help="publish it even if it was never scored")],
         False,
     ),
     "samples": (
@@ -34,7 +34,7 @@ _PUSH: dict[str, tuple[Any, Any]] = {
         False,
     ),
     "message": (
-        Annotated[str | None, typer.Option("--message", help="of the commit")],
+        Annotated[str | None, typer.Option("--message", help="commit message")],
         None,
     ),
 }
@@ -51,7 +51,7 @@ def push(
 ) -> None:
     """Upload an adapter with its model card, after asking.
 
-    Shows first what is uploaded, and who will see it.
+    First shows what will be uploaded, and who will see it.
     """
     from ft_harness.pipeline.publication import PushOptions, prepare_push
 

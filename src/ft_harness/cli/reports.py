@@ -30,7 +30,7 @@ _LAYOUT: dict[str, tuple[Any, Any]] = {
             typer.Option(
                 "--format",
                 metavar="LIST",
-                help="some of md,html,tex,csv,json,every-eval-ever,lm-eval",
+                help="any of md,html,tex,csv,json,every-eval-ever,lm-eval",
             ),
         ],
         "md,html",
@@ -41,7 +41,7 @@ _LAYOUT: dict[str, tuple[Any, Any]] = {
             typer.Option(
                 "--rows",
                 metavar="LIST",
-                help="what leads the lines of the main table: some of "
+                help="leading columns of the main table: any of "
                 "model,task,adapter,shots,decoding,input,"
                 "quantization,limit,seed,split,metric",
             ),
@@ -50,7 +50,8 @@ _LAYOUT: dict[str, tuple[Any, Any]] = {
     ),
     "columns": (
         Annotated[
-            str | None, typer.Option("--columns", metavar="NAME", help="one of these, side by side")
+            str | None,
+            typer.Option("--columns", metavar="NAME", help="one of these, its values side by side"),
         ],
         None,
     ),
@@ -77,8 +78,8 @@ _LAYOUT: dict[str, tuple[Any, Any]] = {
             typer.Option(
                 "--factor",
                 metavar="NAME",
-                help="what a study varies: shots, decoding, quantization, prompt, model or head "
-                "(repeatable)",
+                help="what the study varies on purpose: shots, decoding, quantization, prompt, "
+                "model or head (repeatable)",
             ),
         ],
         [],
@@ -91,7 +92,7 @@ _LAYOUT: dict[str, tuple[Any, Any]] = {
                 metavar="N",
                 min=0,
                 max=20_000,
-                help="most items in the page's case explorer",
+                help="at most N items in the page's case explorer",
             ),
         ],
         20_000,
@@ -149,7 +150,7 @@ def compare(
 ) -> None:
     """Compare two evaluations item by item.
 
-    Of the same items, whatever they are of: the first is the base. Writes a report on them.
+    Any two evaluations of the same items; the first is the base. Writes a report.
     """
     from ft_harness.pipeline.reports import compare_only
 

@@ -57,7 +57,7 @@ def _state_size(sweep: SweepStudy) -> str:
     kind = "" if sweep.trains else ", of base models without training"
     said = f"{counted(len(sweep.points), 'point')}: {settings}, {count_seeds(sweep)} each{kind}."
     if count_seeds(sweep) == "one seed" and sweep.trains:
-        said += " With one seed, what is due to the seed and what to the setting can't be told."
+        said += " With one seed, seed and setting can't be separated."
     return said
 
 
@@ -205,7 +205,7 @@ def _state_overfitting(sweep: SweepStudy) -> list[str]:
     )
     certainty = _certainty(effect.metric, effect.change, effect.change.p)
     return [
-        f"Overfitting begins behind {where}: from there to the last stretch "
+        f"Overfitting begins after {where}: from there to the last stretch "
         f"{word_of(effect.metric)} ({effect.split}) changes by {certainty}{seen}."
     ]
 

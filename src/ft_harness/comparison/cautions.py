@@ -183,16 +183,16 @@ def find_context(
     # the training chose nothing by another task's items
     is_control = comparison.role == "control task"
     recipe = run.card.recipe if run else None
-    found = [None if is_control else find_choosing(tuned, recipe, splits)]
+    found = [None if is_control else warn_of_choosing(tuned, recipe, splits)]
     if tuned.settings.split != "train":
         trained = (each.headline for each in same_place if each.tuned.settings.split == "train")
         found += [
-            find_overfitting(row, headline) for row in trained if row.metric == headline.metric
+            warn_of_overfitting(row, headline) for row in trained if row.metric == headline.metric
         ]
     return [remark for remark in found if remark]
 
 
-def find_overfitting(trained: Row, tested: Row) -> str | None:
+def warn_of_overfitting(trained: Row, tested: Row) -> str | None:
     """A warning if training gained far more on the split that it was made from than on another one.
 
     Far more: the 95 % interval of gain on train minus gain elsewhere (each tuned minus base, in the
@@ -229,7 +229,7 @@ def _gain(row: Row) -> stats.Estimate | None:
     return delta, (low, high)
 
 
-def find_choosing(
+def warn_of_choosing(
     tuned: Record, recipe: Mapping[str, Any] | None, splits: Sequence[str]
 ) -> str | None:
     """A warning that validation items were used for choosing, or may have been; `splits` are those

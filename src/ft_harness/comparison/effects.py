@@ -36,7 +36,7 @@ class Measured:
     """A point with its evaluations by split, train left out, and its adapter.
 
     Attributes:
-        bases: the base's evaluations, asked likewise; none where nothing was trained.
+        bases: the base's evaluations in the same protocol; none where nothing was trained.
         run: None: nothing was trained, or it failed.
     """
 

@@ -85,7 +85,7 @@ def _say_alone(record: Record, others: Sequence[Evaluation], of: str, terms: Ter
     reason, where = "; ".join(differing(closest)), describe_record(closest.record)
     if not reason:
         return f"{who}: not compared, {where} was matched with an evaluation more like it"
-    return f"{who}: not compared, no {of} was scored likewise; the closest is {where}: {reason}"
+    return f"{who}: not compared, no {of} was scored the same way; the closest is {where}: {reason}"
 
 
 @dataclass(frozen=True, eq=False)

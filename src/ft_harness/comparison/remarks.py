@@ -141,8 +141,8 @@ def remark_lost_classes(lost: Sequence[Recall]) -> str | None:
         f"'{_quote(each.label)}' from {amount('acc', each.base)} to {amount('acc', each.tuned)}"
         for each in lost[:_NAMED]
     ]
-    more = f" and of {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
-    return f"Recall fell: of {', of '.join(changes)}{more}."
+    more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+    return f"Recall fell: {', '.join(changes)}{more}."
 
 
 def _quote(text: str) -> str:

@@ -31,6 +31,7 @@ from ft_harness.recipe import (
     recipe_of_task,
 )
 from ft_harness.sweep import Request, read_grid
+from ft_harness.tasks.data_report import check_baseline
 from ft_harness.tasks.definition import TaskDefinition, find_task
 from ft_harness.tasks.examples import (
     Example,
@@ -43,7 +44,6 @@ from ft_harness.tasks.examples import (
 )
 from ft_harness.tasks.fewshot import find_shots
 from ft_harness.tasks.gold_answers import check_gold
-from ft_harness.tasks.items import check_baseline
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.pair_examples import build_pairs, describe_pairs
 from ft_harness.tasks.rendering import RenderedTask

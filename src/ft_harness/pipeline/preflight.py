@@ -26,12 +26,12 @@ from ft_harness.pipeline.controls import Control, check_controls
 from ft_harness.pipeline.reading import Reading
 from ft_harness.recipe import Protocol, Recipe
 from ft_harness.tasks import fewshot
-from ft_harness.tasks.checks import definition_problems
+from ft_harness.tasks.checks import definition_problems, trainable_problems
+from ft_harness.tasks.data_report import check_baseline, report_data
 from ft_harness.tasks.definition import TaskDefinition, find_task
 from ft_harness.tasks.gold_answers import check_gold
-from ft_harness.tasks.items import check_baseline, report_data
 from ft_harness.tasks.listing import TaskReader
-from ft_harness.tasks.loading import load_tasks, training_problems
+from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.rendering import RenderedTask
 from ft_harness.tasks.row_checks import Findings, check_rows
 
@@ -269,7 +269,7 @@ def _check_loaded(recipe: Recipe, checked: Checked, scope: Scope, reading: Readi
     loaded, form, findings = checked.tasks, checked.form, checked.findings
     faults = findings.faults
     objective = recipe.train.objective
-    faults += training_problems(loaded["train"], objective) if scope.trains else []
+    faults += trainable_problems(loaded["train"], objective) if scope.trains else []
     faults += _check_validation(recipe, loaded) if scope.trains else []
     faults += decoding.problems(loaded, recipe.eval.protocols())
     faults += _check_primary(recipe, loaded)

@@ -26,7 +26,7 @@ from ft_harness.comparison.sentences import state_repeats, word_of
 from ft_harness.publish.base_name import is_hub_id, shown_base
 from ft_harness.publish.readme import Section, merge_readme
 from ft_harness.records import SEQ_CLS, Card
-from ft_harness.storage.escaping import fenced, inline, table
+from ft_harness.storage.markdown import fenced, inline, table
 
 CARD_NAME = "README.md"
 _LONGEST_CODE = 4000

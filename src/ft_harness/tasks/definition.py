@@ -17,7 +17,7 @@ from ft_harness.errors import ConfigError, InputError, suggest
 from ft_harness.metrics import metric_versions
 from ft_harness.models.lm_eval_private import import_function
 from ft_harness.storage import canonical_json, sha256_file, sha256_text
-from ft_harness.tasks.listing import TaskFile, TaskReader, merge, task_files
+from ft_harness.tasks.listing import TaskFile, TaskReader, merge_includes, task_files
 
 LOADER = "!function ft_harness.data.load_splits"
 SPLIT_KEYS = {"train": "training_split", "validation": "validation_split", "test": "test_split"}
@@ -48,7 +48,7 @@ class TaskDefinition:
     @cached_property
     def content(self) -> dict[str, Any]:
         """The YAML over its includes; functions are texts."""
-        return merge(self.files)
+        return merge_includes(self.files)
 
     @property
     def uses_our_loader(self) -> bool:

@@ -8,7 +8,6 @@ from typing import Any
 from datasets import Dataset, DatasetDict
 from jinja2 import UndefinedError
 from jinja2.exceptions import SecurityError
-from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.data import load_splits
 from ft_harness.data.files import Split
@@ -27,7 +26,6 @@ from ft_harness.tasks.rendering import RenderedTask
 from ft_harness.tasks.row_checks import cluster_problems
 
 _LOADER_KEYS = ("dataset_path", "dataset_name", "dataset_kwargs", "custom_dataset")
-_OUTPUT_TYPES = ("multiple_choice", "generate_until", "loglikelihood")
 
 
 def _base_configuration(definition: TaskDefinition) -> dict[str, Any]:
@@ -155,28 +153,3 @@ def load_task_over(definition: TaskDefinition, split: Split, doc: dict[str, Any]
     config.pop("process_docs", None)  # they are docs already
     with trusting(definition.trust_code):
         return _build(_split_configuration(config, definition.name, split), definition.name)
-
-
-def training_problems(task: ConfigurableTask, objective: str = "answer") -> list[InputError]:
-    """Why a task can't be trained on, if it can't.
-
-    Args:
-        objective: as `train.objective`.
-    """
-    reasons: list[str] = []
-    if objective == "preference" and task.OUTPUT_TYPE != "multiple_choice":
-        reasons.append(
-            f"its output_type is {task.OUTPUT_TYPE}, and pairs are two choices of multiple_choice"
-        )
-    elif task.OUTPUT_TYPE not in _OUTPUT_TYPES:
-        reasons.append(f"its output_type is {task.OUTPUT_TYPE}")
-    if task.multiple_input:
-        reasons.append("its choices are whole prompts, not answers")
-    return [
-        InputError(
-            f"{task.config.task} can't be trained on: {reason}",
-            "one text target for each doc",
-            "only score it",
-        )
-        for reason in reasons
-    ]

@@ -178,7 +178,7 @@ class CheckpointFolder:
         try:
             yield
         except (NonFiniteError, ResourceError) as error:
-            if not found_in(self.path):
+            if not list_checkpoints(self.path):
                 raise
             what = f"{error.what}; the last checkpoint before it is kept"
             raise type(error)(what, error.expected, error.action) from error
@@ -203,7 +203,9 @@ class CheckpointFolder:
     def _rotate(self, step: int, best: int | None) -> None:
         """Delete old checkpoints beyond `limit`, and newer ones, which could not be used."""
         kept = {step} | ({best} if best else set())
-        others = [path for path in reversed(found_in(self.path)) if step_of(path) not in kept]
+        others = [
+            path for path in reversed(list_checkpoints(self.path)) if step_of(path) not in kept
+        ]
         older = [path for path in others if step_of(path) < step]
         spare = {step_of(path) for path in older[: max(0, self.limit - len(kept))]}
         for path in others:
@@ -259,7 +261,7 @@ def _rescue(save: Callable[[str], None]) -> str | None:
     return copy
 
 
-def found_in(path: Path) -> list[Path]:
+def list_checkpoints(path: Path) -> list[Path]:
     """The checkpoints of a folder, the newest last."""
     return sorted(
         (each for each in path.glob(f"{_PREFIX}*") if each.name[len(_PREFIX) :].isdigit()),
@@ -282,7 +284,7 @@ def check_unfinished(plan: TrainingPlan, folder: Path) -> None:
     """
     path = folder / CHECKPOINTS
     stored = _read_plan(path)
-    if stored is None or not found_in(path):
+    if stored is None or not list_checkpoints(path):
         return
     identity = redact_values(json.loads(canonical_json(plan.identity())))
     found = differences(stored["identity"], identity)
@@ -309,7 +311,7 @@ def open_checkpoints(plan: TrainingPlan, folder: Path) -> CheckpointFolder:
     for left in (path / _UNFINISHED, *path.glob(f"{DROPPED}*")):
         shutil.rmtree(left, ignore_errors=True)
     written = canonical_json({"identity": plan.identity(), "execution": execution})
-    if not found_in(path):
+    if not list_checkpoints(path):
         shutil.rmtree(path, ignore_errors=True)
         write_text(folder / HISTORY_FILE, "")
         write_text(path / PLAN_FILE, written)
@@ -327,7 +329,7 @@ def open_checkpoints(plan: TrainingPlan, folder: Path) -> CheckpointFolder:
 def _usable(path: Path, plan_hash: str, *, keeps_best: bool) -> Path:
     """The newest checkpoint that is whole, and the best one that it rests on with it."""
     faults: list[str] = []
-    for checkpoint in reversed(found_in(path)):
+    for checkpoint in reversed(list_checkpoints(path)):
         fault = fault_of(checkpoint, plan_hash) or (
             _fault_of_best(checkpoint, plan_hash) if keeps_best else None
         )

@@ -94,6 +94,11 @@ def show_fields(doc: Mapping[str, Any], fields: Iterable[str]) -> dict[str, str]
     return {name: value for name in fields if isinstance(value := doc.get(name), str)}
 
 
+def join_fields(texts: Mapping[str, str]) -> str:
+    """The texts of several fields, a line each."""
+    return "\n".join(texts.values())
+
+
 def read_log_likelihoods(sample: Sample) -> list[float] | None:
     """The log-likelihood of each choice in nats; None where the model did not choose between
     several."""

@@ -162,6 +162,7 @@ class Generator:
                 logits_processor=[self._refuse_nan],
                 pad_token_id=pad,
                 eos_token_id=ends or None,
+                # All prompts of a batch have the same settings: batches are made by kind.
                 **_decoding(first.settings),
             )
         return [self._read(ids, first.stop) for ids in output[:, width:].tolist()]

@@ -84,6 +84,8 @@ class Scorer:
         ledger = Ledger(
             self.store, (f"loglikelihood|{query.stem}|{query.answer}" for query in queries)
         )
+        # The check costs a few passes of the model, which a run whose answers are all stored can do
+        # without.
         if not self._checked and queries and not ledger.holds_all():
             self._check(queries)
             self._checked = True
@@ -120,11 +122,14 @@ class Scorer:
     def plan(self, queries: Sequence[Query], traits: Traits) -> Iterator[Batch]:
         """The batches in which queries are scored, one prefix after the other."""
         fits = self.fitting(traits)
+        # Beyond a sliding window a token's attention depends on distances that a shared prefix
+        # would shift.
         near, far = self._by_reach(queries, traits)
         prefixes = shared_prefixes([query.stem for _, query in near]) if traits.shares else {}
         groups: defaultdict[Tokens, list[tuple[int, Query]]] = defaultdict(list)
         for number, query in near:
             groups[prefixes.get(query.stem, ())].append((number, query))
+        # One prefix after the other: only one cache is in memory at a time.
         for prefix, members in groups.items():
             room = None if traits.window is None else traits.window - len(prefix)
             rows = make_rows(members, len(prefix), Limits(traits.shares, room, self.most))
@@ -158,10 +163,14 @@ class Scorer:
         states its own way. Errors count as differences here, and come up again from the plain way
         where they are real.
         """
+        # Of tokens that occur in the real queries, so that no untrained token's NaN fails the
+        # check.
         made_up = probe(queries)
+        # The reference: one row for each query, all logits, nothing of ours.
         plain = replace(self.traits, keeps=False, shares=False)
         # one by one: a model may mix the rows of a batch, or see the padding behind a row
         alone = [self._try_out([query], plain)[0] for query in made_up[:CHECKED]]
+        # From the quickest way down to the plain one; the first that agrees is taken.
         for traits in (self.traits, replace(self.traits, shares=False), plain):
             if difference := self._difference(made_up, traits, alone):
                 self._fall_back(difference)
@@ -208,6 +217,7 @@ class Scorer:
         pairs = [
             (ours, right)
             for (ours, _), (right, _) in zip(scores, whole, strict=False)
+            # Where the plain way gives NaN too, the real queries will say so.
             if math.isfinite(right)
         ]
         if all(abs(ours - right) <= tolerance for ours, right in pairs):
@@ -266,6 +276,7 @@ class _QueryWork:
             fits = self._scorer.fitting(self._traits)
             return make_batches(batch.prefix, batch.rows, fits, self._scorer.most)
         numbers = self.numbers(batch)
+        # A row of one sequence without a prefix can't be made smaller.
         single = not batch.prefix and len({self._queries[number].inputs for number in numbers}) == 1
         return [] if single else self.anew(numbers)
 
