@@ -165,6 +165,7 @@ def _compare_pairs(
         for each, found in zip(declared, influences, strict=True)
         if each.role == "trained task"
     ]
+    # Controls are left out: what a seed does to the trained task is what a reader asks.
     repeats = find_repeats(trained)
     return _Found(_put_in_words(declared, runs, repeats), repeats, notes)
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ft_harness.comparison.amounts import amount, counted, decimals, probability, shown_value
+from ft_harness.comparison.amounts import (
+    amount,
+    counted,
+    decimals,
+    probability,
+    shorten,
+    shown_value,
+)
 from ft_harness.comparison.sentences import state_change, state_interval, word_of
 from ft_harness.comparison.settings import (
     Change,
@@ -153,6 +160,7 @@ def _extremes(effects: Sequence[Effect]) -> list[Effect]:
 
 def _others(sweep: SweepStudy, axis: Sequence[str]) -> str:
     """The reference's values of all that varies besides; "": nothing does."""
+    # Without them "r makes no difference" would read as if it held everywhere.
     rest = [name for group in sweep.axes for name in group if name not in axis]
     return name_values(sweep.reference.values, rest) if rest else ""
 
@@ -241,8 +249,7 @@ def _state_choice(sweep: SweepStudy, choice: ChoiceMade) -> list[str]:
 
 def cut_reason(point: PointResult) -> str:
     """Why it has no result, short enough for a sentence."""
-    reason = point.reason or ""
-    return reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}…"
+    return shorten(point.reason or "", _LONGEST)
 
 
 def _state_failed(sweep: SweepStudy) -> list[str]:

@@ -50,12 +50,8 @@ def find_cautions(
         else None,
         remarks.remark_majority(majority.share, majority.interval) if majority else None,
     ]
-    if any(
-        # Of a task that only asks for the likelihood of a text no side has answers, which is no
-        # fault.
-        answer is not None
-        for answer in chain(base, tuned)
-    ):  # else only the likelihood of a text was asked for
+    # a task that only asks for the likelihood of a text has no answers, which is no fault
+    if any(answer is not None for answer in chain(base, tuned)):
         found += [remarks.remark_empty("base", base), remarks.remark_empty("tuned", tuned)]
     found += [
         remarks.remark_cut(who)

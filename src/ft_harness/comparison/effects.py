@@ -256,6 +256,8 @@ def _setting(group: _Group) -> Setting:
 
 def _scores(done: _Group, split: MeasuredSplit) -> list[SettingScore]:
     """Every metric that all seeds have."""
+    # Failed points have no evaluations: a setting is measured over the seeds that are left, and
+    # says how many.
     scored = [each.evaluations[split] for each in done if split in each.evaluations]
     if not scored:
         return []
@@ -298,6 +300,7 @@ def _interval(
     ends = own[0].low, own[0].high
     if len(own) == 1:
         return ends
+    # Seeds that also draw the items (`eval.seed`) were scored on different ones.
     same = len({each.record.settings.data_hash for each in scored}) == 1
     if not same or any(score.value is None or score.is_stated for score in own):
         return None, None

@@ -156,6 +156,7 @@ def varying(study: Study, task: str | None = None) -> list[str]:
     this one. No two comparisons share all of them: where nothing else distinguishes two, their
     evaluations' names do."""
     found = _known_values(study)
+    # A value that is not known is no value of its own.
     several = {
         name
         for (of, _, name), values in found.items()

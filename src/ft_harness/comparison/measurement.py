@@ -226,6 +226,7 @@ def _resolve(measured: Difference, metric: Metric, sample: stats.Sample) -> Diff
     scale of their logarithm, the interval given as difference from the observed base."""
     found = stats.confidence(sample, metric)
     interval = found.interval
+    # Fewer than four clusters, or a few units that hold nearly all the weight.
     if interval is None:
         return replace(measured, no_interval="too few items for an interval")
     # For pairs of 0 and 1 the two methods are exact and need no random numbers; clusters break

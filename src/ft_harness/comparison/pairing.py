@@ -56,6 +56,7 @@ def match_evaluations(
 def _distance(tuned: Record, base: Evaluation) -> tuple[int, bool]:
     """How unlike two evaluations of one place are; of equally like ones that of the same docs is
     the closest (a study of training sizes scores the base on several train splits)."""
+    # Only a tie-breaker: the hash depends on the order of the docs, which is no difference.
     other_docs = base.record.settings.data_hash != tuned.settings.data_hash
     return len(find_mismatches(base.record, tuned)), other_docs
 

@@ -171,6 +171,7 @@ def _spread(
     if clusters is None or deviation == 0:
         return stats.Spread(deviation, correlation)
     together = stats.influence(statistics, aggregate, clusters)
+    # How many times the variance of independent items the clusters have.
     effect = float(np.var(together, ddof=1)) / len(together) / (deviation**2 / len(alone))
     # Clusters whose items happen to be less alike than chance would promise more power than
     # independent items; the next test set will not have that luck.

@@ -32,6 +32,7 @@ def find_primary(names: Sequence[str], declared: str | None, targets: Sequence[s
         declared: by the recipe or the task; one that was not scored can't lead.
         targets: the right answers.
     """
+    # Whoever wrote the task knows best.
     if declared is not None and declared in names:
         return declared
     # Classes before anything else: a label task has accuracy, whatever other metrics it lists.

@@ -138,6 +138,7 @@ def _show_settings(record: Record, metric: str) -> dict[str, Any]:
     """What made one number, for its row: where it is stored, by what it was scored and how."""
     signature = _find_score(record, metric).signature
     adapter = record.adapter.name if record.adapter else None
+    # They are fields of the row itself.
     shown = {
         key: value for key, value in conditions_of(record).items() if key not in ("task", "split")
     }

@@ -284,6 +284,7 @@ def _state_limit(row: Row, detectable: float | None) -> str:
     if scale not in _IN_POINTS or scale is None:
         return f"; {row.n} items could only detect about {detectable:.2g}"
     digits = 0 if detectable * 100 / scale >= 2 else 1
+    # Rounded: it is an estimate from one run, of what could have been seen.
     size = _state_size(row.metric, detectable, digits)
     return f"; {row.n} items could only detect about {size}"
 
@@ -309,6 +310,7 @@ def state_study(study: Study) -> list[str]:
         f"{name}: {each.sentence}" if (name := _name(study, each)) else each.sentence
         for each in shown
     ]
+    # A family of one needs no word on how many there are.
     families = [state_family(family) for family in study.families if len(family.members) > 1]
     return counts + stated + families + [state_repeats(repeats) for repeats in study.repeats]
 

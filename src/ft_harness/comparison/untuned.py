@@ -55,6 +55,7 @@ def find_untuned(evaluations: Sequence[Evaluation], metrics: Sequence[str] = ())
     Raises:
         InputError: samples can't be read.
     """
+    # An evaluation without a score has nothing to show.
     groups: defaultdict[str, list[Evaluation]] = defaultdict(list)
     for evaluation in evaluations:
         if evaluation.record.scores:

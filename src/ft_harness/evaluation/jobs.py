@@ -171,7 +171,9 @@ def plan_jobs(
             "data_hash": _docs_hash(task.eval_docs[i] for i in doc_ids),
             "sample_seed": section.seed if sampled else None,
             # Only a task that generates depends on the model's generation_config.json.
-            "generation_hash": _generation_hash(base) if _generates(task) else None,
+            "generation_hash": sha256_text(canonical_json(generation_settings(base.model)))[:16]
+            if _generates(task)
+            else None,
         }
         for protocol in section.protocols():
             shots = find_shots(task, protocol)
@@ -193,10 +195,6 @@ def primary_of_task(task: ConfigurableTask) -> str | None:
 
 def _generates(task: ConfigurableTask) -> bool:
     return bool(task.OUTPUT_TYPE == "generate_until")
-
-
-def _generation_hash(base: BaseModel) -> str:
-    return sha256_text(canonical_json(generation_settings(base.model)))[:16]
 
 
 def _describe_task(task: ConfigurableTask) -> dict[str, Any]:

@@ -181,18 +181,15 @@ def _stopped(error: Exception) -> InputError:
     # lm-eval raises plain ValueErrors, which only their words distinguish.
     text = str(error)
     if text.startswith(_NOT_FOUND):
-        return _no_such_task(text.removeprefix(_NOT_FOUND))
+        names = text.removeprefix(_NOT_FOUND)
+        return InputError(
+            f"no task {names}{suggest(names, task_files())}",
+            "tasks of ft-harness or lm-eval, or YAML files",
+            "see ft-harness tasks list, or ft-harness lm-eval ls tasks",
+        )
     reason = text.splitlines()[0][:300] if text else "no reason given"
     return InputError(
         f"lm-eval stopped: {type(error).__name__}: {reason}",
         "arguments that it takes",
         "--debug shows the traceback",
-    )
-
-
-def _no_such_task(names: str) -> InputError:
-    return InputError(
-        f"no task {names}{suggest(names, task_files())}",
-        "tasks of ft-harness or lm-eval, or YAML files",
-        "see ft-harness tasks list, or ft-harness lm-eval ls tasks",
     )

@@ -69,6 +69,7 @@ class Monitor:
             StorageLostError: the history is gone, and with it the steps before.
             ResourceError: the disk is full.
         """
+        # Appending to a file that was deleted would make a new one, without the steps before.
         check_kept([self._history])
         append_line(self._history, entry.model_dump_json(exclude_none=True))
         if entry.loss is not None:

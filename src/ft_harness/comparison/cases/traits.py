@@ -143,6 +143,7 @@ class Trait:
 def list_traits(fields: Sequence[str], further: Sequence[str] = ()) -> list[Trait]:
     """The traits of items whose prompts show these text fields; `further` names doc fields that a
     user slices by."""
+    # What the user asked for comes first in the tables.
     named = [
         Trait(field_kind(name), f"the doc's field {name}", partial(_read_category, name))
         for name in further

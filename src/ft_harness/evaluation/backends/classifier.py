@@ -71,14 +71,11 @@ class _HeadWork:
         self._budget = budget_of(base.model)
         self._allowance = allowance
 
-    def _size(self, batch: Sequence[int]) -> Size:
-        return Size(len(batch), max(len(self._rows[number].ids) for number in batch), 0, 0)
-
     def numbers(self, batch: list[int]) -> list[int]:
         return batch
 
     def cost(self, batch: list[int]) -> tuple[int, int]:
-        size = self._size(batch)
+        size = Size(len(batch), max(len(self._rows[number].ids) for number in batch), 0, 0)
         return size.width, self._budget.needs(size)
 
     def compute(self, batch: list[int]) -> dict[int, list[float]]:
