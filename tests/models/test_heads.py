@@ -24,8 +24,8 @@ from ft_harness.models.base_model import BaseModel, load_base_model, load_contex
 from ft_harness.models.heads import HEAD_FILE, HeadPlan, check_labels, encode_texts, make_batch
 from ft_harness.pipeline import checks
 from ft_harness.recipe import ModelSection, Recipe
-from ft_harness.records import load_records
-from ft_harness.tasks.definition import find_task
+from ft_harness.records.finding import load_records
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import TrainingPlan, build_training_set, finished_card, train
 from tests.builders.command import assert_three_lines

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ft_harness.paths import task_yamls_dir
-from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.gold_answers import check_gold
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.row_checks import Findings

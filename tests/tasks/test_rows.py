@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ft_harness.errors import InputError
-from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.privacy import find_private, is_card_number
 from ft_harness.tasks.rendering import answer_text

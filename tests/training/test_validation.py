@@ -20,8 +20,9 @@ from ft_harness.pipeline import training_scores
 from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.training_scores import plan_scorer
 from ft_harness.recipe import Recipe
-from ft_harness.records import HistoryEntry, load_records
-from ft_harness.tasks.definition import find_task
+from ft_harness.records import HistoryEntry
+from ft_harness.records.finding import load_records
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.row_checks import Findings
 from ft_harness.training import EpochScorer, TrainingPlan, build_training_set, loop, train

@@ -16,7 +16,7 @@ from ft_harness.evaluation import chosen_docs
 from ft_harness.models.base_model import load_context, load_tokenizer
 from ft_harness.models.encoding import Encoder
 from ft_harness.models.heads import HeadPlan, plan_head
-from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.paths import reports_dir, results_dir
 from ft_harness.pipeline import preflight
 from ft_harness.pipeline.experiment import Experiment, read_experiment
@@ -24,33 +24,27 @@ from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.stages import check_experiment
 from ft_harness.recipe import (
     EvalSection,
-    ModelSection,
     Protocol,
     Recipe,
     recipe_file,
     recipe_of_task,
 )
 from ft_harness.sweep import Request, read_grid
-from ft_harness.tasks.definition import TaskDefinition, find_task
 from ft_harness.tasks.examples import (
     Example,
     build_examples,
     cut_notice,
     describe_examples,
-    mark_trained,
     train_prompts,
     trains_eos,
 )
 from ft_harness.tasks.fewshot import find_shots
 from ft_harness.tasks.gold_answers import check_gold
 from ft_harness.tasks.items import check_baseline
-from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.pair_examples import build_pairs, describe_pairs
 from ft_harness.tasks.rendering import RenderedTask
 from ft_harness.tasks.row_checks import Findings, places
 from ft_harness.training import Rows, build_head_examples, count_work, describe_head_examples
-
-__all__ = ["CheckOptions", "check_all", "check_tokens", "find_task", "show_task"]
 
 _PROMPTS_LOOKED_AT = 200  # of each scored split, by check
 
@@ -314,15 +308,3 @@ def describe_work(recipe: Recipe, checked: Checked, examples: Rows) -> str:
         f"{tokens(work.tokens_read)} read), {counted(scored, 'doc')} scored with base and tuned "
         "each"
     )
-
-
-def show_task(definition: TaskDefinition, pretrained: str, count: int) -> list[str]:
-    """The first docs of a task's train split as training text, trained tokens in square
-    brackets."""
-    tokenizer = load_tokenizer(ModelSection(pretrained=pretrained))
-    task = load_tasks(definition, ["train"])["train"]
-    docs = list(task.eval_docs)[:count]
-    examples = build_examples(
-        task, docs, tokenizer, tokenizer.model_max_length, eos=trains_eos(task, None)
-    )
-    return [mark_trained(example, tokenizer) for example in examples]

@@ -12,7 +12,8 @@ from ft_harness.models.prompts import PromptForm
 from ft_harness.pipeline.reading import Reading
 from ft_harness.recipe import Recipe
 from ft_harness.tasks import fewshot
-from ft_harness.tasks.definition import TaskDefinition, find_task
+from ft_harness.tasks.definition import TaskDefinition
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.rendering import RenderedTask
 from ft_harness.tasks.row_checks import Findings

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ft_harness.comparison.amounts import duration
 from ft_harness.evaluation import chosen_docs
-from ft_harness.models.base_model import load_base_model, model_folder
+from ft_harness.models.base_model import load_base_model
 from ft_harness.models.heads import plan_head
-from ft_harness.paths import results_dir
+from ft_harness.paths import model_folder, results_dir
 from ft_harness.pipeline import preflight
 from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.forecast_lines import memory_lines, work_lines

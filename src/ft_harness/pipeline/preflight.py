@@ -21,13 +21,15 @@ from ft_harness.errors import (
 from ft_harness.evaluation.backends import decoding
 from ft_harness.evaluation.jobs import declared_primary
 from ft_harness.models import adapters, base_model, heads
-from ft_harness.models.prompts import PLAIN, PromptForm, prompt_form
+from ft_harness.models.chat_templates import prompt_form
+from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.pipeline.controls import Control, check_controls
 from ft_harness.pipeline.reading import Reading
 from ft_harness.recipe import Protocol, Recipe
 from ft_harness.tasks import fewshot
 from ft_harness.tasks.checks import definition_problems
-from ft_harness.tasks.definition import TaskDefinition, find_task
+from ft_harness.tasks.definition import TaskDefinition
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.gold_answers import check_gold
 from ft_harness.tasks.items import check_baseline, report_data
 from ft_harness.tasks.listing import TaskReader

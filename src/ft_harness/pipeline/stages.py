@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -19,7 +19,7 @@ from ft_harness.models.base_model import BaseModel
 from ft_harness.models.heads import Texts, read_texts
 from ft_harness.paths import results_dir
 from ft_harness.pipeline import preflight
-from ft_harness.pipeline.experiment import Experiment
+from ft_harness.pipeline.experiment import Experiment, Say
 from ft_harness.pipeline.forecast_lines import summarise
 from ft_harness.pipeline.preflight import Checked, Scope
 from ft_harness.pipeline.reading import Reading
@@ -44,7 +44,6 @@ from ft_harness.training import (
     train,
 )
 
-Say = Callable[[str], None]
 _PROOF_PROMPTS = 4
 
 

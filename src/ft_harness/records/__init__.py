@@ -18,9 +18,6 @@ from ft_harness.records.cards import (
 )
 from ft_harness.records.reading import (
     Evaluation,
-    Found,
-    find_records,
-    load_records,
     read_evaluation,
     read_kept,
     write_kept,
@@ -60,7 +57,6 @@ __all__ = [
     "EpochSummary",
     "Evaluation",
     "ForeignOutput",
-    "Found",
     "Frozen",
     "HistoryEntry",
     "LineageEntry",
@@ -74,9 +70,7 @@ __all__ = [
     "Settings",
     "TrainingCost",
     "describe_record",
-    "find_records",
     "item_hash",
-    "load_records",
     "read_evaluation",
     "read_kept",
     "write_kept",

@@ -16,7 +16,7 @@ from ft_harness.data.files import Split
 from ft_harness.errors import FtHarnessError, InputError, Notice
 from ft_harness.metrics import find_metric
 from ft_harness.metrics.generation import cut_run_on
-from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.tasks.rendering import answer_index, answer_text, row_named
 from ft_harness.tasks.row_checks import Findings, places

@@ -17,7 +17,7 @@ from ft_harness.data.answer_pairs import CHOSEN, REJECTED
 from ft_harness.data.files import Split
 from ft_harness.data.overlap import plain
 from ft_harness.errors import FtHarnessError, InputError, Notice, suggest
-from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.tasks.examples import prompt_of
 from ft_harness.tasks.privacy import find_private
