@@ -25,6 +25,7 @@ from lm_eval.tasks import _factory, _yaml_loader
 
 import ft_harness
 from ft_harness.models.lm_eval_private import tasks as ours
+from tests.builders.tiny import build_tokenizer
 
 PACKAGE = Path(ft_harness.__file__).parent
 PRIVATE = sorted((PACKAGE / "models" / "lm_eval_private").glob("*.py"))
@@ -84,6 +85,15 @@ def test_what_is_replaced_is_looked_up_when_it_is_called():
 
 def test_the_command_reads_its_arguments_from_the_interpreter():
     assert "sys.argv" in inspect.getsource(HarnessCLI.parse_args)
+
+
+@pytest.mark.parametrize("kind", ["bpe_bos", "bpe_plain", "byte_fallback"])
+@pytest.mark.parametrize("flag", [None, True, False])
+@pytest.mark.parametrize("text", ["", "a film", "<s>a film", " <s>", "</s>a"])
+def test_requests_are_encoded_as_the_hf_model_does(kind: str, flag: bool | None, text: str):
+    encoder = ours.RequestEncoder(build_tokenizer(kind), 1)
+    encoder.add_bos_token = None  # as the model has it unless it is told otherwise
+    assert encoder.tok_encode(text, flag) == HFLM.tok_encode(encoder, text, flag)
 
 
 def imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
