@@ -20,10 +20,10 @@ import pytest
 
 from ft_harness import storage
 from ft_harness.errors import InputError, ResourceError, StorageLostError
-from ft_harness.evaluation import ModelState, base_subject, evaluate, plan_jobs, write_evaluation
+from ft_harness.evaluation import ModelState, evaluate, plan_jobs, write_evaluation
 from ft_harness.models.base_model import load_base_model
 from ft_harness.recipe import EvalSection, ModelSection
-from ft_harness.records import read_evaluation
+from ft_harness.records import base_subject, read_evaluation
 from ft_harness.records.finding import find_records
 from ft_harness.records.score_table import check_whole, read_outcomes
 from ft_harness.storage import writing

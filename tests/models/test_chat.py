@@ -19,9 +19,9 @@ from ft_harness.models.chat_templates import prompt_form
 from ft_harness.models.encoding import Encoder
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.paths import bundled_model_dir, task_yamls_dir
-from ft_harness.pipeline.checks import check_tokens
 from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.preflight import Scope, check
+from ft_harness.pipeline.recipe_checks import check_tokens
 from ft_harness.pipeline.runs import evaluate_only, run
 from ft_harness.pipeline.stages import check_experiment
 from ft_harness.recipe import EvalSection, ModelSection, Recipe, TaskSection

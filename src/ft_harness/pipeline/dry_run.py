@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ft_harness.comparison.amounts import duration
+from ft_harness.errors import Findings
 from ft_harness.evaluation import chosen_docs
 from ft_harness.models.base_model import load_base_model
 from ft_harness.models.heads import plan_head
@@ -15,7 +16,6 @@ from ft_harness.pipeline.forecast_lines import memory_lines, work_lines
 from ft_harness.pipeline.preflight import Checked, Scope
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.stages import check_rates, training_problems
-from ft_harness.tasks.row_checks import Findings
 from ft_harness.training import (
     TrainingPlan,
     build_training_set,

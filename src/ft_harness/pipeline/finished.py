@@ -7,9 +7,7 @@ made anew. Whatever differs, or can't be told from files, takes the long way.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -20,26 +18,17 @@ from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.power import power_of_run
 from ft_harness.comparison.requirements import check_names, read_requirements
 from ft_harness.comparison.sentences import state_power
-from ft_harness.data import source_files
-from ft_harness.data.options import merge_options
 from ft_harness.errors import FtHarnessError, InputError, raise_problems
-from ft_harness.paths import PACKAGE, model_folder, reports_dir, results_dir
+from ft_harness.paths import reports_dir, results_dir
 from ft_harness.pipeline.adapter_runs import read_run
 from ft_harness.pipeline.experiment import Experiment, Say, demo_experiments
+from ft_harness.pipeline.identity import NotToldByFilesError, identify
 from ft_harness.pipeline.report_files import write_study
-from ft_harness.recipe import RECIPE_FILE, Recipe, keep_recipe
+from ft_harness.recipe import keep_recipe
 from ft_harness.records import Evaluation, Frozen, read_evaluation, read_kept, write_kept
 from ft_harness.records.adapter_folder import AdapterFolder
-from ft_harness.records.provenance import package_versions
-from ft_harness.storage import canonical_json, sha256_file, sha256_once, sha256_text
-from ft_harness.tasks.definition import TaskDefinition
-from ft_harness.tasks.listing import TaskReader, task_files
 
 NOTE_FILE = "run.json"
-_COMMIT_DIGITS = 40
-# by which torch finds GPUs, and what hides some of them
-_DEVICES = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dri/renderD*")
-_HIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
 
 class FinishedRun(Frozen):
@@ -47,10 +36,6 @@ class FinishedRun(Frozen):
 
     made_of: dict[str, str] = Field(description="what decides the results -> its hash or value")
     evaluations: list[str] = Field(description="their folders, from the results folder")
-
-
-class _NotToldByFilesError(Exception):
-    """What a run is made of can't be told from files: a hub's data, a stranger's code."""
 
 
 def run(
@@ -154,7 +139,7 @@ def note_finished(experiment: Experiment, evaluations: Sequence[Evaluation]) -> 
     folders = [each.folder.relative_to(results).as_posix() for each in evaluations]
     try:
         made_of = _made_of(experiment, folders)
-    except (_NotToldByFilesError, FtHarnessError, OSError):
+    except (NotToldByFilesError, FtHarnessError, OSError):
         return
     write_kept(_note_file(experiment), FinishedRun(made_of=made_of, evaluations=folders))
 
@@ -168,7 +153,7 @@ def find_finished(experiment: Experiment) -> list[Evaluation] | None:
             return None
         results = results_dir(experiment.out)
         return [read_evaluation(results / name) for name in note.evaluations]
-    except (_NotToldByFilesError, FtHarnessError, OSError):
+    except (NotToldByFilesError, FtHarnessError, OSError):
         return None
 
 
@@ -177,80 +162,6 @@ def _note_file(experiment: Experiment) -> Path:
 
 
 def _made_of(experiment: Experiment, evaluations: Sequence[str]) -> dict[str, str]:
-    """Everything that decides a run's results, and what it wrote.
-
-    Raises:
-        _NotToldByFilesError: files don't tell.
-        FtHarnessError, OSError: a task or a file can't be read.
-    """
-    recipe, results = experiment.recipe, results_dir(experiment.out)
-    if experiment.trust_task_code:
-        raise _NotToldByFilesError
-    files = [*_task_and_data_files(recipe), *_model_files(recipe)]
-    folders = [experiment.folder, *(results / name for name in evaluations)]
-    if recipe.train.continue_from:
-        folders.append(Path(recipe.train.continue_from).expanduser())
-    files += [file for folder in folders for file in _files_in(folder)]
-    return {
-        "code": _own_code(),
-        "packages": canonical_json(package_versions()),
-        "devices": canonical_json(_devices()),
-        "recipe": sha256_text(recipe.model_dump_json()),
-        **{str(file): sha256_once(file) for file in files},
-    }
-
-
-@cache
-def _own_code() -> str:
-    """Hash of this package."""
-    files = sorted(PACKAGE.rglob("*.py"))
-    return sha256_text("".join(sha256_file(file) for file in files))
-
-
-def _devices() -> list[str | None]:
-    """What decides on which device torch works."""
-    return [
-        *sorted(str(each) for pattern in _DEVICES for each in Path("/").glob(pattern[1:])),
-        *map(os.environ.get, _HIDING),
-    ]
-
-
-def _files_in(folder: Path) -> list[Path]:
-    """What a run reads and writes in a folder; the recipe is compared as what it says."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file() and path.name != RECIPE_FILE and not path.name.startswith(".")
-    )
-
-
-def _task_and_data_files(recipe: Recipe) -> Iterator[Path]:
-    section, reader = recipe.task, TaskReader()
-    known = task_files(section.include_path, reader)
-    for name in (section.name, *recipe.controls.tasks):
-        if name not in known:
-            raise _NotToldByFilesError
-        definition = TaskDefinition(name, reader.follow(known[name]))
-        yield from (file.path for file in definition.files)
-        is_recipes = name == section.name or not definition.names_data
-        metadata = recipe.task_metadata() if is_recipes else {}
-        if not definition.uses_our_loader and "data_source" not in metadata:
-            raise _NotToldByFilesError
-        found = source_files(merge_options(definition.data_options, metadata))
-        if found is None:
-            raise _NotToldByFilesError
-        yield from found
-
-
-def _model_files(recipe: Recipe) -> list[Path]:
-    """The base model's files; none of a hub's model that is named by its commit.
-
-    Raises:
-        _NotToldByFilesError: a hub's model that may change.
-    """
-    folder = Path(model_folder(recipe.model.pretrained))
-    if folder.is_dir():
-        return _files_in(folder)
-    if len(recipe.model.revision or "") == _COMMIT_DIGITS:
-        return []
-    raise _NotToldByFilesError
+    """Everything that decides a run's results, and what it wrote."""
+    results = results_dir(experiment.out)
+    return identify(experiment, [experiment.folder, *(results / name for name in evaluations)])

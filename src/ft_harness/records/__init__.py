@@ -39,6 +39,7 @@ from ft_harness.records.schema import (
     Sample,
     Score,
     Settings,
+    base_subject,
     describe_record,
     item_hash,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "SettingChange",
     "Settings",
     "TrainingCost",
+    "base_subject",
     "describe_record",
     "item_hash",
     "read_evaluation",
