@@ -86,7 +86,7 @@ def demo(out: OutOption = HERE) -> None:
 
     Scores, tunes and scores again the bundled model; needs no network.
     """
-    from ft_harness.pipeline.runs import demo
+    from ft_harness.pipeline.finished import demo
 
     print_study(*demo(out, say))
 
@@ -175,12 +175,14 @@ def run(
         _sweep(request, out, trust_task_code, planned)
         return
     experiment = _experiment(recipe, set_, out, name, trust_task_code)
-    from ft_harness.pipeline import dry_run, runs
-
     if planned["dry_run"] is not None:
+        from ft_harness.pipeline import dry_run
+
         _print_estimate(dry_run.estimate(experiment, planned["dry_run"] or None))
         return
-    study, path = runs.run([experiment], experiment.name, say, planned["require"])
+    from ft_harness.pipeline import finished
+
+    study, path = finished.run([experiment], experiment.name, say, planned["require"])
     print_study(study, path, planned["require"])
 
 

@@ -10,7 +10,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.errors import InputError
 from ft_harness.models.heads import HeadInput, HeadPlan, encode_texts, read_texts
-from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.storage import canonical_json, sha256_text
 from ft_harness.tasks.examples import prompt_of
