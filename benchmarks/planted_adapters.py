@@ -27,8 +27,10 @@ class Adapters:
         self.model = Path(shutil.copytree(bundled_model_dir(), folder / "model"))
         settings = self.model / "tokenizer_config.json"
         template = "{{ bos_token }}{% for message in messages %}{{ message.content }}{% endfor %}"
-        held = json.loads(settings.read_text(encoding="utf-8")) | {"chat_template": template}
-        settings.write_text(json.dumps(held), encoding="utf-8")  # other tools need one
+        held = json.loads(settings.read_text(encoding="utf-8"))
+        # other tools need a template, and a class that transformers 4 knows
+        held |= {"chat_template": template, "tokenizer_class": "PreTrainedTokenizerFast"}
+        settings.write_text(json.dumps(held), encoding="utf-8")
         recipe = {
             "model": {"pretrained": str(self.model)},
             "task": {"name": "demo_sentiment"},

@@ -154,7 +154,7 @@ class Faults:
             sample.model_copy(update={"item_key": f"other{sample.item_key}"})
             for sample in self.at(0.8, others)
         ]
-        return self.plant(self.at(0.6), tuned=tuned)
+        return replace(self.plant(self.at(0.6), tuned=tuned), given={"apart": True})
 
     def flipped_gold_labels(self) -> Planted:
         changed = [
@@ -167,7 +167,7 @@ class Faults:
             )
             for number, sample in enumerate(self.at(0.8, changed))
         ]
-        return self.plant(self.at(0.6), tuned=tuned)
+        return replace(self.plant(self.at(0.6), tuned=tuned), given={"apart": True})
 
     def other_prompts(self) -> Planted:
         tuned = [
@@ -176,7 +176,7 @@ class Faults:
             )
             for sample in self.at(0.8)
         ]
-        return self.plant(self.at(0.6), tuned=tuned)
+        return replace(self.plant(self.at(0.6), tuned=tuned), given={"apart": True})
 
     def leaked_test_items(self) -> Planted:
         """60 test items among 900 training rows: 20 verbatim, 20 in capitals without the full stop,

@@ -5,7 +5,7 @@ environment, where nothing of ft-harness is.
 
 FILE is JSON: `base` and `tuned` (rows with id, prompt, gold, answer) or `model`, `other`, `adapter`
 and `test`; `train` (rows with prompt, gold) where training data is at hand; `seeds`, further runs
-by name. Answers are given to each tool as a model's answers, by the way that its own page names:
+by name; `apart` where base and tuned have other rows. Answers are given to each tool as a model's answers, by the way that its own page names:
 trainjudge's `evaluate_target(generate=...)` and then its command `verify`, yobro's
 `FunctionGenerator`, finetunecheck's `backend_factory`.
 """
@@ -22,6 +22,7 @@ from typing import Any
 
 Row = dict[str, str]
 Given = dict[str, Any]
+ONE_SET = "not fed: it asks both models itself, on one set of items"
 
 
 def chat_rows(rows: Sequence[Row], *, numbered: bool = True) -> list[dict[str, Any]]:
@@ -46,6 +47,8 @@ def trainjudge(given: Given, folder: Path) -> Iterator[str]:
     test = given.get("test") or given["base"]
     if given.get("leaked"):  # it takes one file and splits it itself
         train = [*given["train"], *given["base"]]
+    # it refuses to split data with fewer than three different answers
+    train = [*train, *({"prompt": f"Review: {n}\nSentiment:", "gold": "mixed"} for n in range(12))]
     data = folder / "data.jsonl"
     lines = [json.dumps({"prompt": row["prompt"], "completion": row["gold"]}) for row in train]
     data.write_text("\n".join(lines), encoding="utf-8")
@@ -131,6 +134,9 @@ def yobro(given: Given, folder: Path) -> Iterator[str]:
     from yobro.gate import gate
     from yobro.model import HFGenerator
 
+    if given.get("apart"):
+        yield ONE_SET
+        return
     test = tool.from_records(chat_rows(given.get("test") or given["base"]), name="test")
     if given.get("leaked"):
         train = tool.from_records(chat_rows(given["train"], numbered=False), name="train")
@@ -174,6 +180,9 @@ def finetunecheck(given: Given, folder: Path) -> Iterator[str]:
     from finetunecheck.probes.custom import CustomProbe
     from finetunecheck.probes.registry import ProbeRegistry
 
+    if given.get("apart"):
+        yield ONE_SET
+        return
     rows = given.get("test") or given["base"]
     samples = [
         {"id": row["id"], "input": row["prompt"], "reference": row["gold"], "tags": [row["gold"]]}
@@ -268,8 +277,8 @@ def main() -> None:
     given = json.loads(Path(file).read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as place:
         try:
-            for line in TOOLS[tool](given, Path(place)):
-                print(f"    {line}")
+            for said in TOOLS[tool](given, Path(place)):
+                print("\n".join(f"    {line}" for line in said.splitlines()))
         except Exception as error:
             print(f"    raises {type(error).__name__}: {error}")
 
