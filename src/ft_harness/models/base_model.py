@@ -147,6 +147,12 @@ def identity(folder: str, commit: str | None) -> str:
     return f"sha256:{sha256_text('|'.join(parts))[:32]}"
 
 
+def hub_files_identity(pretrained: str, commit: str) -> str:
+    """As `identity` of a local folder that holds what the hub model does."""
+    patterns = {*_IDENTIFYING, *(f"*{suffix}" for suffix in _IDENTIFYING_SUFFIXES)}
+    return identity(str(hub.fetch_files(pretrained, commit, patterns)), None)
+
+
 def _hub_options(section: ModelSection) -> dict[str, Any]:
     return {"revision": section.revision or "main", "trust_remote_code": False}
 
