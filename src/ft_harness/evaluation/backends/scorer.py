@@ -84,9 +84,8 @@ class Scorer:
         ledger = Ledger(
             self.store, (f"loglikelihood|{query.stem}|{query.answer}" for query in queries)
         )
-        if not self._checked and queries and not ledger.holds_all():
-            self._check(queries)
-            self._checked = True
+        if queries and not ledger.holds_all():
+            self.check(queries)
         work = _QueryWork(self, queries, self.traits)
         batches = self.plan(queries, self.traits)
         responses = complete(batches, work, ledger, self.allowance)
@@ -150,14 +149,20 @@ class Scorer:
 
     # --- the check
 
-    def _check(self, queries: Sequence[Query]) -> None:
-        """Score a few made-up queries each way; take back what differs from plain rows with all
-        logits kept.
+    def check(self, queries: Sequence[Query]) -> None:
+        """Once: score a few made-up queries each way; take back what differs from plain rows with
+        all logits kept.
 
         Signatures and configurations don't show everything: a model may ignore a mask or cut hidden
         states its own way. Errors count as differences here, and come up again from the plain way
         where they are real.
+
+        Args:
+            queries: real ones, at least one, of whose tokens the made-up ones are.
         """
+        if self._checked:
+            return
+        self._checked = True
         made_up = probe(queries)
         plain = replace(self.traits, keeps=False, shares=False)
         # one by one: a model may mix the rows of a batch, or see the padding behind a row
