@@ -133,13 +133,14 @@ class Generator:
             return self._batches_by_length(prompts, numbers)
         limits = Limits(True, self.scorer.traits.window, self.scorer.most)
         rows = prompt_rows([prompts[number].ids for number in numbers], limits)
-        order = [numbers[place] for row in rows for place, _ in row.reads]
-        batches: list[list[int]] = []
-        while order:
-            count = self.at_once([prompts[number] for number in order])
-            count *= _TURNS if count > 1 and self._is_greedy(prompts[order[0]]) else 1
-            batches.append(order[:count])
-            order = order[count:]
+        turns = _TURNS if self._is_greedy(prompts[numbers[0]]) else 1
+        batches: list[list[int]] = [[]]
+        for number in (numbers[place] for row in rows for place, _ in row.reads):
+            count = self._at_once([prompts[each] for each in (*batches[-1], number)])
+            if len(batches[-1]) < (count * turns if count > 1 else 1):
+                batches[-1].append(number)
+            else:
+                batches.append([number])
         return batches
 
     def _batches_by_length(
@@ -168,7 +169,8 @@ class Generator:
         traits, first = self.scorer.traits, prompts[0]
         longest = max(len(prompt.ids) for prompt in prompts) + first.most
         within = traits.window is None or longest <= traits.window
-        return traits.shares and within and (self._is_greedy(first) or _is_beams(first))
+        known = self._is_greedy(first) or _is_beams(first)
+        return traits.shares and within and known
 
     def _is_greedy(self, prompt: Prompt) -> bool:
         """Whether the likeliest token is all that is asked for."""
@@ -176,16 +178,16 @@ class Generator:
         plain = asked in ({"do_sample": False}, {"do_sample": False, "num_beams": 1})
         return plain and generation_settings(self.scorer.model).keys() - asked.keys() <= _IDLE
 
-    def at_once(self, prompts: Sequence[Prompt]) -> int:
+    def _at_once(self, prompts: Sequence[Prompt]) -> int:
         """How many of these prompts, of one kind, memory has room for."""
-        width = max(len(prompt.ids) for prompt in prompts)
-        most = min(len(prompts), self.scorer.most or len(prompts))
-        more = range(2, most + 1)
-        return next((n - 1 for n in more if not self._fits(n, width, prompts[0])), most)
+        length, each = self._cost(1, max(len(prompt.ids) for prompt in prompts), prompts[0])
+        limit, free = self.allowance.limit(length), self.scorer.budget.free
+        room = (free if limit is None else min(limit, free)) // each
+        return max(1, min(len(prompts), self.scorer.most or len(prompts), room))
 
     def cost(self, prompts: Sequence[Prompt]) -> tuple[int, int]:
         """(tokens of the longest, bytes) of a batch."""
-        count = self.at_once(prompts) if self._shares(prompts) else len(prompts)
+        count = self._at_once(prompts) if self._shares(prompts) else len(prompts)
         return self._cost(count, max(len(prompt.ids) for prompt in prompts), prompts[0])
 
     def _cost(self, count: int, width: int, prompt: Prompt) -> tuple[int, int]:
@@ -216,7 +218,7 @@ class Generator:
             ]
 
         longest = max(len(prompt.ids) for prompt in prompts)
-        slots = Slots(self.at_once(prompts), longest, first.most)
+        slots = Slots(self._at_once(prompts), longest, first.most)
         writer = Writer(self.scorer, ended, self._fits_reading)
         found = writer.write([prompt.ids for prompt in prompts], slots)
         return [self._read(ids, first.stop) for ids in found]
@@ -363,7 +365,9 @@ def _reach(stop: Sequence[str]) -> int:
 
 
 def _is_beams(prompt: Prompt) -> bool:
-    return (prompt.settings.get("num_beams") or 1) > 1 and not prompt.sampled
+    """Whether several beams are kept, from prompts that may be padded."""
+    several = (prompt.settings.get("num_beams") or 1) > 1
+    return several and not prompt.sampled and not _REPETITION & prompt.settings.keys()
 
 
 def _decoding(settings: dict[str, Any]) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def read(scorer: Scorer, rows: list[Row]) -> Iterator[Read]:
     cache = Cache(layer_class_to_replicate=DynamicLayer)
     batch = Batch((), rows)
     inputs = build_inputs(batch, scorer.model.dtype, scorer.pad)
-    logits = iter(logits_of(scorer.model, inputs, cache, keeps=True))
+    logits = iter(logits_of(scorer.model, inputs, cache, scorer.traits))
     for place, row in enumerate(rows):
         behind = {node: next(logits) for node in row.kept}
         for number, (node,) in row.reads:

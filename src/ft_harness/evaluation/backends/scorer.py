@@ -164,15 +164,17 @@ class Scorer:
             return
         self._checked = True
         made_up = probe(queries)
-        plain = replace(self.traits, keeps=False, shares=False)
+        whole = replace(self.traits, trims=False)
+        plain = replace(whole, keeps=False, shares=False)
         # one by one: a model may mix the rows of a batch, or see the padding behind a row
         alone = [self._try_out([query], plain)[0] for query in made_up[:CHECKED]]
-        for traits in (self.traits, replace(self.traits, shares=False), plain):
-            if difference := self._difference(made_up, traits, alone):
-                self._fall_back(difference)
-            else:
+        for traits in (self.traits, whole, replace(whole, shares=False), plain):
+            difference = self._difference(made_up, traits, alone)
+            if difference is None:
                 self.traits = traits
                 return
+            if not traits.trims:
+                self._fall_back(difference)
         self.traits, self.most = plain, 1
         logger.warning("%s: scored row by row, since its answers depend on the batch", self.name)
 
@@ -255,7 +257,7 @@ class _QueryWork:
             self._cached = read_prefix(model, batch.prefix)
             self._prefix = batch.prefix
         inputs = build_inputs(batch, model.dtype, self._scorer.pad)
-        logits = logits_of(model, inputs, self._cached, self._traits.keeps)
+        logits = logits_of(model, inputs, self._cached, self._traits)
         found = {number: (value, greedy) for number, value, greedy in self._read(logits, batch)}
         if self._finite and not all(math.isfinite(value) for value, _ in found.values()):
             raise self._scorer.not_finite("log-likelihood")
