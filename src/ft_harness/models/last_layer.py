@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -25,7 +26,7 @@ def last_layer_at(model: Any, kept: torch.Tensor) -> Iterator[None]:
     places = kept.flatten().nonzero()[:, 0]
 
     def take(module: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        return given[0].flatten(0, 1).index_select(0, places)[None], *given[1:]
+        return (given[0].flatten(0, 1).index_select(0, places)[None],)
 
     def put(module: Any, given: tuple[Any, ...], made: torch.Tensor) -> torch.Tensor:
         whole = made.new_zeros(kept.numel(), made.shape[-1])
@@ -43,8 +44,12 @@ def _modules(model: Any) -> list[Any]:
     layers = getattr(decoder, "layers", None) or getattr(decoder, "h", None)
     if not layers:
         return []
-    return [
-        module
-        for name, module in layers[-1].named_modules()
-        if name.rpartition(".")[2] in _BY_TOKEN
-    ]
+    named = layers[-1].named_modules()
+    return [module for name, module in named if _is_by_token(name.rpartition(".")[2], module)]
+
+
+def _is_by_token(name: str, module: Any) -> bool:
+    """Whether a module's outputs are made of one input each: one that is given more, as Bloom's MLP
+    the residuals, is not looked at."""
+    kinds = [each.kind for each in inspect.signature(module.forward).parameters.values()]
+    return name in _BY_TOKEN and kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) == 1

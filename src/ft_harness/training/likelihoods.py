@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from ft_harness.models.last_layer import last_layer_at
 from ft_harness.training.numerics import undisturbed
-from ft_harness.training.packing import Packing, follows_masks
+from ft_harness.training.packing import Packing, passes_packing_on
 
 Inputs = dict[str, Any]
 _CHUNK_BYTES = 64 << 20  # of logits in float32 that are there at once
@@ -39,7 +39,6 @@ class Way(NamedTuple):
     trims: bool
 
 
-_WAYS = Way(packs=True, trims=True), Way(packs=False, trims=True)
 _PLAIN = Way(packs=False, trims=False)
 
 
@@ -59,14 +58,16 @@ class TargetLogits:
         self._model = model
         self._parameters = inspect.signature(model.forward).parameters
         self._layers = model.config.get_text_config(decoder=True).num_hidden_layers
+        packs = [True, False] if passes_packing_on(model) else [False]
+        self._ways = [Way(packs=each, trims=True) for each in packs]
         self._way: Way | None = None  # None: not known yet
 
     def __call__(self, model: Any, inputs: Inputs, trained: torch.Tensor) -> torch.Tensor:
         if "logits_to_keep" not in self._parameters:
             logits: torch.Tensor = model(**inputs, use_cache=False).logits
             return logits[trained]
-        if isinstance(trained, FakeTensor):  # shapes alone: the widest way is foreseen
-            return self._compute(model, inputs, trained, _PLAIN)
+        if isinstance(trained, FakeTensor):  # shapes alone can't tell
+            return self._compute(model, inputs, trained, self._ways[0])
         if self._way is None:
             self._way = self._decide(model, trained.device)
         return self._compute(model, inputs, trained, self._way)
@@ -79,7 +80,7 @@ class TargetLogits:
         tolerance = _CLOSE[min(self._model.dtype.itemsize, 4)]
         with undisturbed(model), torch.no_grad():
             plain = self._compute(model, inputs, trained, _PLAIN).float()
-            for way in _WAYS[0 if follows_masks(self._model) else 1 :]:
+            for way in self._ways:
                 try:
                     found = self._compute(model, inputs, trained, way).float()
                 except Exception as error:  # whatever a model raises at what it does not know

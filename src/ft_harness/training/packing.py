@@ -84,3 +84,10 @@ def follows_masks(model: Any) -> bool:
     slides = window is not None and getattr(config, "use_sliding_window", True)
     attention = getattr(config, "_attn_implementation", None)
     return kinds == {"full_attention"} and not slides and attention in _FOLLOW_MASKS
+
+
+def passes_packing_on(model: Any) -> bool:
+    """Whether a model is said to hand what it is given on to attention, which then has rows."""
+    attention = getattr(model.config, "_attn_implementation", None)
+    given = getattr(model, "_supports_attention_backend", False)
+    return attention == "sdpa" and given and follows_masks(model)
