@@ -100,7 +100,7 @@ def demo(out: OutOption = HERE) -> None:
 
     Scores the bundled model, fine-tunes it and scores it again; needs no network.
     """
-    from ft_harness.pipeline.runs import demo
+    from ft_harness.pipeline.finished import demo
 
     print_study(*demo(out, say))
 
@@ -182,12 +182,14 @@ def run(recipe: RecipeArgument, given: Options) -> None:
         _sweep(request, given)
         return
     experiment = _experiment(recipe, given)
-    from ft_harness.pipeline import dry_run, runs
-
     if given["dry_run"] is not None:
+        from ft_harness.pipeline import dry_run
+
         _print_estimate(dry_run.estimate(experiment, given["dry_run"] or None))
         return
-    study, path = runs.run([experiment], experiment.name, say, given["require"])
+    from ft_harness.pipeline import finished
+
+    study, path = finished.run([experiment], experiment.name, say, given["require"])
     print_study(study, path, given["require"])
 
 

@@ -9,6 +9,8 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ft_harness import stats
@@ -185,9 +187,6 @@ class Measurement:
     def majority(self, name: str) -> Baseline | None:
         """What always answering the most frequent gold label scores, on the items that this 0/1
         metric rests on; None for no items."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
         before, after = self.pairs.statistics(name)
         kept = ~(np.isnan(before[:, 0]) | np.isnan(after[:, 0]))
         # Counted in Arrow's columns, without a Python string for each item.

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ft_harness.comparison.terms import FACTORS, STRICT, Mismatch, Terms, filter_of, find_mismatches
@@ -128,8 +129,6 @@ class Pairs:
     def clusters(self) -> Rows | None:
         """The number of each item's cluster, from 0; None where the task names none, or no two
         items share one."""
-        import pyarrow.compute as pc
-
         column = self.base.texts.column("cluster").take(self.base_rows)
         if column.null_count:
             return None
@@ -161,8 +160,6 @@ def pair_items(base: Evaluation, tuned: Evaluation) -> tuple[Pairs, dict[str, Mi
     Raises:
         InputError: samples can't be read, or repeat an item key.
     """
-    import pyarrow.compute as pc
-
     left, right = _read_unique(base), _read_unique(tuned)
     # Keys stay Arrow strings: a million of them are paired without a Python object each.
     found = pc.index_in(left.texts.column("item_key"), value_set=right.texts.column("item_key"))
@@ -192,8 +189,6 @@ def _differing_texts(field: str, pairs: Pairs) -> dict[str, Mismatch]:
 
 
 def _read_unique(evaluation: Evaluation) -> Outcomes:
-    import pyarrow.compute as pc
-
     outcomes = read_outcomes(evaluation)
     # Two rows of one key would both be paired with the first of the other side; keys carry an
     # occurrence number, so that equal docs do not repeat one.

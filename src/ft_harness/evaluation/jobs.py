@@ -27,7 +27,7 @@ from ft_harness.records import (
     write_kept,
 )
 from ft_harness.records.provenance import package_versions
-from ft_harness.storage import canonical_json, redact, sha256_text
+from ft_harness.storage import canonical_json, sha256_text
 from ft_harness.tasks.fewshot import Shots, find_shots
 
 SCORING_VERSION = 2  # raise it when the same model and settings give other scores
@@ -92,15 +92,6 @@ class Job:
         """The part of the folder's name that a person reads."""
         shots = f"-{self.settings.num_fewshot}shot" if self.settings.num_fewshot else ""
         return f"{self.settings.task}@{self.settings.split}{shots}"
-
-
-def base_subject(pretrained: str) -> str:
-    """The subject of a base model: a name that is one folder."""
-    # A hub id has a slash, and a folder may have any character that a file system allows.
-    plain = "".join(
-        c if c.isalnum() or c in "._-" else "-" for c in redact(Path(pretrained).name or pretrained)
-    )
-    return f"base--{plain[:80]}"
 
 
 def chosen_docs(total: int, split: Split, section: EvalSection) -> tuple[list[int], bool]:
@@ -171,9 +162,7 @@ def plan_jobs(
             "data_hash": _docs_hash(task.eval_docs[i] for i in doc_ids),
             "sample_seed": section.seed if sampled else None,
             # Only a task that generates depends on the model's generation_config.json.
-            "generation_hash": sha256_text(canonical_json(generation_settings(base.model)))[:16]
-            if _generates(task)
-            else None,
+            "generation_hash": _generation_hash(base) if _generates(task) else None,
         }
         for protocol in section.protocols():
             shots = find_shots(task, protocol)
@@ -195,6 +184,10 @@ def primary_of_task(task: ConfigurableTask) -> str | None:
 
 def _generates(task: ConfigurableTask) -> bool:
     return bool(task.OUTPUT_TYPE == "generate_until")
+
+
+def _generation_hash(base: BaseModel) -> str:
+    return sha256_text(canonical_json(generation_settings(base.model)))[:16]
 
 
 def _describe_task(task: ConfigurableTask) -> dict[str, Any]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from ft_harness.comparison.amounts import duration
+from ft_harness.errors import Findings
 from ft_harness.evaluation import chosen_docs
-from ft_harness.models.base_model import load_base_model, model_folder
+from ft_harness.models.base_model import load_base_model
 from ft_harness.models.heads import plan_head
-from ft_harness.paths import results_dir
+from ft_harness.paths import model_folder, results_dir
 from ft_harness.pipeline import preflight
 from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.forecast_lines import memory_lines, work_lines
 from ft_harness.pipeline.preflight import Checked, Scope
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.stages import check_rates, training_problems
-from ft_harness.tasks.row_checks import Findings
 from ft_harness.training import (
     TrainingPlan,
     build_training_set,

@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lm_eval.api.task import ConfigurableTask
-
 from ft_harness.errors import FtHarnessError, InputError, PolicyError
 from ft_harness.metrics import find_metric
 from ft_harness.models.trust import TRUST_FLAG, is_ours
@@ -17,7 +15,6 @@ from ft_harness.tasks.listing import TaskFile
 from ft_harness.tasks.task_yaml import key_problems, loader_problems
 
 _FUNCTION = "!function "
-_OUTPUT_TYPES = ("multiple_choice", "generate_until", "loglikelihood")
 
 
 def definition_problems(definition: TaskDefinition) -> list[FtHarnessError]:
@@ -133,29 +130,4 @@ def label_problems(definition: TaskDefinition) -> list[InputError]:
         )
         for name, words in lists.items()
         if isinstance(words, list) and len(words) != len(labels)
-    ]
-
-
-def trainable_problems(task: ConfigurableTask, objective: str = "answer") -> list[InputError]:
-    """Why a task can't be trained on, if it can't.
-
-    Args:
-        objective: as `train.objective`.
-    """
-    reasons: list[str] = []
-    if objective == "preference" and task.OUTPUT_TYPE != "multiple_choice":
-        reasons.append(
-            f"its output_type is {task.OUTPUT_TYPE}, and pairs are two choices of multiple_choice"
-        )
-    elif task.OUTPUT_TYPE not in _OUTPUT_TYPES:
-        reasons.append(f"its output_type is {task.OUTPUT_TYPE}")
-    if task.multiple_input:
-        reasons.append("its choices are whole prompts, not answers")
-    return [
-        InputError(
-            f"{task.config.task} can't be trained on: {reason}",
-            "one text target for each doc",
-            "only score it",
-        )
-        for reason in reasons
     ]

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ft_harness.errors import InputError, Notice
 from ft_harness.models.encoding import Encoder
-from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.storage import canonical_json, sha256_text
 from ft_harness.tasks.rendering import answer_index, answer_text

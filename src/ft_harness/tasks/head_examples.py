@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.models.heads import HeadInput, HeadPlan, encode_texts, read_texts
-from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.tasks.examples import describe_lengths, prompt_of
 from ft_harness.tasks.rendering import answer_index
