@@ -6,8 +6,7 @@ import math
 import random
 import re
 import statistics
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -31,7 +30,7 @@ from ft_harness.comparison.terms import Terms
 from ft_harness.data.data_report import DataReport, SplitData
 from ft_harness.data.overlap import SplitOverlap
 from ft_harness.errors import InputError, NotComparableError
-from ft_harness.records import Evaluation, Record, Sample
+from ft_harness.records import Evaluation, Sample
 from tests.builders.records import (
     ANSWER_METRICS,
     answer_samples,
@@ -40,22 +39,8 @@ from tests.builders.records import (
     make_record,
     make_sample,
     make_score,
-    write_evaluation,
 )
-
-Write = Callable[[Record, Sequence[Sample]], Evaluation]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """Writes each evaluation to a folder of its own."""
-    written: list[Evaluation] = []
-
-    def write_next(record: Record, samples: Sequence[Sample]) -> Evaluation:
-        written.append(write_evaluation(tmp_path / f"{len(written):03d}", record, samples))
-        return written[-1]
-
-    return write_next
+from tests.comparison.conftest import Write
 
 
 def answers_right(golds: Sequence[int], right: int) -> list[int]:

@@ -3,8 +3,7 @@ Expected values are counted by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,30 +14,18 @@ from ft_harness.comparison.rows import decide
 from ft_harness.comparison.sentences import state_study, state_verdict
 from ft_harness.comparison.study import Comparison, Row
 from ft_harness.comparison.terms import Terms
-from ft_harness.records import Evaluation, Record, Sample
+from ft_harness.records import Evaluation
 from ft_harness.report.cells import measured_cells
 from tests.builders.records import (
     LABEL_METRICS,
     label_samples,
     make_card,
     make_record,
-    write_evaluation,
 )
 from tests.builders.study import make_row
+from tests.comparison.conftest import Write
 
-Write = Callable[[Record, Sequence[Sample]], Evaluation]
 LABELS = ("negative", "neutral", "positive")
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    written: list[Evaluation] = []
-
-    def write_next(record: Record, samples: Sequence[Sample]) -> Evaluation:
-        written.append(write_evaluation(tmp_path / f"{len(written):03d}", record, samples))
-        return written[-1]
-
-    return write_next
 
 
 def scored(

@@ -12,8 +12,6 @@ import torch
 
 from ft_harness.errors import ResourceError
 from ft_harness.models.adapters import read_history
-from ft_harness.models.base_model import load_base_model
-from ft_harness.recipe import Recipe
 from ft_harness.training import guards, run
 from ft_harness.training.guards import MicroBatches, Snapshot, cut
 from tests.builders.command import assert_three_lines
@@ -22,24 +20,17 @@ from tests.training.test_never_lost import (
     Bench,
     Killed,
     at_batch,
+    bench,
     kill,
     names,
     recipe_file,
     weights,
 )
 
-__all__ = ["recipe_file"]  # a fixture
+__all__ = ["bench", "recipe_file"]  # fixtures
 # ten rows in steps of 4 x 2: one whole window, and one of a single batch of two rows; so 2 steps, 3 batches an epoch
 SETTINGS = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "dropout": 0.0}
 BATCHES = 6
-
-
-@pytest.fixture(scope="module")
-def bench(model_folder: Path, reviews: Path) -> Bench:
-    recipe = Recipe.model_validate(
-        {"model": {"pretrained": str(model_folder)}, "task": {"name": "demo_sentiment"}}
-    )
-    return Bench(load_base_model(recipe.model), model_folder, str(reviews))
 
 
 @pytest.fixture(scope="module")

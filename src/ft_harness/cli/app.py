@@ -301,7 +301,7 @@ def _unexpected(error: Exception) -> UnexpectedError:
     return UnexpectedError(
         f"a fault of ft-harness itself: {type(error).__name__}: {first_line(error)} "
         f"({Path(last.filename).name}:{last.lineno})",
-        "three lines on what to change; this is none of your doing",
+        "an error that says what to change; this one is not your fault",
         f"report it with the command and the traceback, kept in {kept}"
         if kept
         else "report it with the command and what --debug shows",

@@ -70,5 +70,5 @@ def _confirm(repo: str) -> bool:
         ConfigError: nobody does.
     """
     if not sys.stdin.isatty():
-        raise ConfigError("nobody is there to be asked", "a terminal, or --yes", "give --yes")
+        raise ConfigError("no terminal to confirm on", "a terminal, or --yes", "give --yes")
     return typer.confirm(f"Upload to {repo}?")

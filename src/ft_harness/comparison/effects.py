@@ -188,6 +188,7 @@ def _shared_seeds(before: Sequence[Measured], after: Sequence[Measured], split: 
 
 def _effects(reference: _Group, others: Sequence[_Group], split: MeasuredSplit) -> list[Effect]:
     """Of all settings on one split, p adjusted over them."""
+    # The reference decides: settings with another primary metric would have no difference to show.
     metric = primary_of(reference, split)
     if metric is None:
         return []
@@ -261,6 +262,7 @@ def _scores(done: _Group, split: MeasuredSplit) -> list[SettingScore]:
     scored = [each.evaluations[split] for each in done if split in each.evaluations]
     if not scored:
         return []
+    # A seed without a base leaves no pairs for the change over all seeds.
     bases = [each.bases[split] for each in done if split in each.bases]
     paired = list(zip(bases, scored, strict=True)) if len(bases) == len(scored) else []
     pairing = _Pairing(paired) if len(paired) > 1 else None

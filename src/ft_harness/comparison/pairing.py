@@ -83,6 +83,7 @@ def _say_alone(record: Record, others: Sequence[Evaluation], of: str, terms: Ter
         parts = zip(_PLACE, here, there, strict=True)
         return [f"{name} is {own}, there {its}" for name, own, its in parts if own != its]
 
+    # The one that needs the fewest changes to be scored the same way.
     closest = min(others, key=lambda other: len(differing(other)))
     reason, where = "; ".join(differing(closest)), describe_record(closest.record)
     if not reason:

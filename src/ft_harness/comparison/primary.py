@@ -44,6 +44,7 @@ def find_primary(names: Sequence[str], declared: str | None, targets: Sequence[s
         # if there is one.
         if free != ["bleu"] or not is_too_short_for_bleu(targets):
             return "rougeL" if long and "rougeL" in names else free[0]
+    # An exact match fits short answers; a task of neither has its own first metric.
     return next((name for name in DECIDING_METRICS if name in names), names[0])
 
 

@@ -89,6 +89,8 @@ def find_collapse(
     readable = [answer for answer in answers if answer and not answer.isspace()]
     if not readable:
         return None
+    # Among the readable ones, but counted against all: half unreadable and half one answer is no
+    # collapse.
     answer, count = Counter(readable).most_common(1)[0]
     # If nine in ten right answers are the same, giving it always is no collapse but what the data
     # asks for.

@@ -80,6 +80,7 @@ def make_baseline_row(accuracy: Row, rule: str, share: float) -> Row:
         rule: its name.
         share: of the items that it gets right.
     """
+    # A rule has no tuned side, so that there is nothing to subtract or to test.
     changed: dict[str, Any] = {
         **dict.fromkeys(("tuned_subject", "tuned_settings", "tuned", "delta", "low", "high")),
         **dict.fromkeys(("p", "verdict", "interval_method", "p_method", "no_interval")),

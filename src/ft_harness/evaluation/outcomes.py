@@ -71,6 +71,7 @@ def make_sample(
     prompt = "" if rolling else item["arguments"][0][0]  # a running text follows upon nothing
     # Before the scores: of a response that never came lm-eval computes a score of the placeholder.
     failed = _failure(item)
+    # After the filters: what a metric was given is what is saved and shown.
     given = [] if failed else item["filtered_resps"]
     failed = failed or failed_score({metric: item[metric] for metric in item["metrics"]})
     responses = [_response(response) for response in given]
@@ -141,6 +142,7 @@ def _answers(
 
     Where only the likelihood of the right text was asked for, the model answered nothing: None.
     """
+    # An index of the choices, a text, or a list of accepted texts.
     target = item["target"]
     if output_type == "multiple_choice":
         choices = _choices(output_type, item) or []
@@ -206,6 +208,7 @@ def make_scores(state: ModelState, job: Job, samples: Sequence[Sample]) -> list[
             if values
             else np.empty((0, 1))
         )
+        # Of the items with a score: others are in no sum.
         clusters = _clusters(job.settings.cluster, scored)
         interval = None if metric.descriptive else score_interval(rows, metric, clusters)
         low, high = interval or (None, None)

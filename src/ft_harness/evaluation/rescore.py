@@ -74,6 +74,7 @@ def _score_again(evaluation: Evaluation, definition: Definition) -> Evaluation:
             "evaluations made by ft-harness",
             "score the model here: ft-harness eval, or ft-harness eval RECIPE --adapter FOLDER",
         )
+    # All in memory: a split is scored as a whole, and its samples are written again.
     samples = list(evaluation.samples())
     name = definition.name or record.settings.task
     found = find_task(name, definition.include_path, trust_code=definition.trust_code)

@@ -242,6 +242,7 @@ def _make_samples(job: Job, raw: Sequence[Mapping[str, Any]], truncated: set[str
             "one sample a doc",
             "a task with several filters can't be scored yet; leave one in filter_list",
         )
+    # Counted over the whole split, as docs of equal content are items of their own.
     occurrences: Counter[str] = Counter()
     ordered = sorted(
         raw, key=lambda item: item["doc_id"]

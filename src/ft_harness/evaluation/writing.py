@@ -35,6 +35,7 @@ def keep_generations(state: ModelState, job: Job, folder: Path) -> None:
         return
     with compiled_templates():
         prompts = list(dict.fromkeys(job.form.render(job.task, doc) for doc in docs))[:_PROMPTS]
+    # Half of the context stays for the prompt.
     most = min(_MOST_TOKENS, state.base.max_length // 2)
     arguments = {"until": [], "max_gen_toks": most, "do_sample": False}
     requests = [

@@ -97,6 +97,7 @@ def seal(checkpoint: Path, step: int, plan_hash: str) -> None:
         name: _File(bytes=path.stat().st_size, sha256=sha256_file(path))
         for name, path in _files(checkpoint)
     }
+    # The plan's hash too: a checkpoint that was copied from another adapter is whole, and wrong.
     manifest = _Manifest(step=step, plan_hash=plan_hash, files=files)
     # A changed manifest would else name changed files as whole.
     sealed = manifest.model_copy(update={"seal": manifest.hash()})
@@ -334,6 +335,8 @@ def open_checkpoints(plan: TrainingPlan, folder: Path) -> CheckpointFolder:
     start = _usable(path, plan.fingerprint, keeps_best=settings.load_best_model_at_end)
     changes = _read_changes(path)
     opened = CheckpointFolder(path, plan.fingerprint, settings.save_total_limit, start, changes)
+    # Another number of processes or micro-batch is allowed, and noted: results agree up to
+    # rounding.
     for change in _changes_since(path, execution, step_of(start) + 1):
         opened.note(change)
     write_text(path / PLAN_FILE, written)

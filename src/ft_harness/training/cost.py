@@ -142,6 +142,7 @@ def measure_cost(
     read_once = sum(len(row.input_ids) for row in data.examples)
     targets = data.trained_tokens * spent.tokens / read_once
     device, dtype = model.device.type, str(model.dtype).removeprefix("torch.")
+    # What was computed twice (checkpointing, parts of a step) is not useful, and not counted.
     operations = useful_flops(model, spent.tokens, targets)
     return TrainingCost(
         seconds=spent.seconds,

@@ -102,6 +102,8 @@ def share_out(recipe: Recipe) -> Share:
     Raises:
         ConfigError: it can't be shared out evenly, or the launcher asks for what is not done here.
     """
+    # Before anything is written or exchanged: the launcher's other processes would wait for this
+    # one.
     raise_problems(sharding_problems(recipe))
     several = processes.count()
     batch = recipe.train.per_device_train_batch_size

@@ -49,6 +49,7 @@ class Monitor:
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         self._history = folder / HISTORY_FILE
+        # Eight processes would write eight runs.
         shown = processes.rank() == 0
         config = shown_config(recipe, folder.name)
         names = recipe.train.report_to if shown else ()
@@ -165,6 +166,7 @@ class Tracker:
         try:
             with _defaults(self._folder):
                 act()
+        # The training is worth more than its picture.
         except Exception as error:  # a tracker may raise anything
             self._inner = None
             reason = redact(first_line(error))  # a tracker names its keys in what it raises

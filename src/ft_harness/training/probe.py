@@ -97,6 +97,7 @@ def probe(plan: TrainingPlan, model: Any, objective: Objective) -> Probe | None:
     # time.
     few = rows[len(rows) // 4 :][:ROWS]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # Copies instead of steps backwards: an optimizer's step can't be undone exactly.
     before = [parameter.detach().clone() for parameter in trained]
     with undisturbed(model):
         try:

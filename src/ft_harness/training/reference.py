@@ -91,6 +91,7 @@ def _measure(
 
     def measure(rows: Sequence[PairExample]) -> torch.Tensor:
         batch = send_to_device(collate(rows), plan.base.device)
+        # It is what is to be found.
         del batch["reference"]
         labels = batch.pop("labels")
         with torch.no_grad(), autocast(plan.base):

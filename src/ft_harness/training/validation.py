@@ -49,6 +49,7 @@ class EpochScorer:
         """Every metric; None where it is undefined."""
         found = self.score_epoch(model)
         values = {name: found.get(name) for name in self.higher_is_better}
+        # NaN in a history is no JSON, and no metric to stop by.
         finite = {
             name for name, value in values.items() if value is not None and math.isfinite(value)
         }

@@ -102,6 +102,7 @@ def list_items(
     transitions = {int(row): transition for transition, rows in found.items() for row in rows}
     keys = [str(key) for key in tagged.pairs.texts("item_key")[0]]
     whys = {case.item_key: case.why for _, case in list_cases(summary)}
+    # What a person wrote keeps its item listed, in the sheet or not.
     whys |= {} if written is None else sheet.whys(written)
     # The page carries every listed item as data: 20,000 are about 1.6 MB.
     rows = _choose(keys, transitions, whys, min(limit, MOST_LISTED)).tolist()
@@ -129,6 +130,7 @@ class _ItemMaker:
         self._answers: list[dict[str, Answer]] = []
         for evaluation in evaluations:
             answers: dict[str, Answer] = {}
+            # One pass over each file: samples are compressed, and can't be read in any order.
             for sample in scan_samples(evaluation, set(keys)):
                 note_word(self._words, sample)
                 answers[sample.item_key] = _answer(sample, metric)

@@ -143,7 +143,7 @@ def read_cases(path: Path) -> Written:
         raise InputError(
             f"{path}: {fault}",
             f"the columns {', '.join((*_KEY, _WHY))}, each once",
-            "give the columns their names again, or move the file away",
+            "restore the column names, or move the file away",
         )
     rows: dict[Key, dict[str, str]] = {}
     for cells in lines[1:]:

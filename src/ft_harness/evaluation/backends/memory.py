@@ -82,6 +82,7 @@ def measure(model: Any) -> Budget:
     # Some architectures have layers of several widths.
     inner = max(inner) if isinstance(inner, (list, tuple)) else inner
     heads = config.num_attention_heads if getattr(config, "num_attention_heads", None) else 1
+    # Some architectures have heads wider than their share of the model's width.
     head_width = _head_width(config, width // heads) * heads
     free = int(FREE_SHARE * free_memory_bytes(model.device.type))
     return Budget(

@@ -240,6 +240,7 @@ def make_batches(
     """
     batches: list[Batch] = []
     kept = prompts = 0
+    # The longest row sets a batch's width, and comes first.
     for row in sorted(rows, key=len, reverse=True):
         kept, prompts = kept + len(row.kept), prompts + len(row.stems)
         last = batches[-1] if batches else Batch(prefix, [row])

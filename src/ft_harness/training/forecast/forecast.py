@@ -172,6 +172,7 @@ def count_work(recipe: Recipe, rows: Rows) -> Work:
     steps, of_epoch = settings.planned_steps(len(rows)), math.ceil(len(rows) / step)
     lengths = [len(row.input_ids) for row in rows]
     targets = [row.trained_tokens for row in rows]
+    # The last epoch may be cut short: its rows are those that its order puts first.
     whole, rest = divmod(steps, of_epoch)
     last = [
         row
@@ -232,6 +233,7 @@ def _instead(plan: TrainingPlan, memory: Memory) -> list[Alternative]:
     # Some alternatives save nothing: quantisation of a model that is nearly all embeddings, for
     # one.
     found = [each for each in found if each.total < memory.total]
+    # One setting that is enough is better advice than several together.
     if any(each.fits for each in found):
         return found
     for settings in _together(single):
