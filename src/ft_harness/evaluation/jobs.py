@@ -243,6 +243,7 @@ def evaluation_folder(
 def finished(state: ModelState, job: Job, results: Path) -> Evaluation | None:
     """The evaluation, if it was done before and is whole; its record declares what this job
     declares, whatever it declared before."""
+    # By the folder's name alone, which holds the fingerprint.
     evaluation = read_finished(evaluation_folder(state, job, results))
     if evaluation is None:
         return None

@@ -64,6 +64,7 @@ def steps_of_epoch(lengths: Sequence[int], step: int, seed: int, epoch: int) -> 
 
 
 def _longest_first(rows: Sequence[int], lengths: Sequence[int]) -> list[int]:
+    # `sorted` is stable: rows of one length stay in the order in which they were drawn.
     return sorted(rows, key=lambda row: lengths[row], reverse=True)
 
 

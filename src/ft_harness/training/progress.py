@@ -84,6 +84,7 @@ def read_progress(checkpoint: Path) -> Progress:
         progress = Progress.model_validate_json((checkpoint / PROGRESS_FILE).read_bytes())
     except ValidationError as error:
         raise not_this_training(checkpoint, PROGRESS_FILE) from error
+    # A folder that was renamed by hand is no checkpoint of that step.
     if checkpoint.name.rpartition("-")[2] != str(progress.step):
         raise not_this_training(checkpoint, PROGRESS_FILE)
     return progress

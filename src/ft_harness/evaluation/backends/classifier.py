@@ -330,7 +330,7 @@ def _load(pretrained: str, options: dict[str, Any]) -> BaseModel:
             f"pretrained, batch_size, device, {', '.join(_OPTIONS)}",
             "remove it",
         )
-    # What is left over is of the recipe's model section, which refuses what it doesn't know.
+    # What is left are fields of the recipe's model section.
     fields = options.pop("text_fields", None)
     peft = options.pop("peft", None)
     adapter = AdapterFolder(adapters.adapter_folder(peft)) if peft else None
