@@ -26,15 +26,14 @@ import argparse
 import gzip
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from random_llamas import SIZES, build_model, load_tokenizer
+from random_llamas import build_model, load_tokenizer
+from recorded_runs import make_parser, run_or_recall
 
 SIDES = ("ours", "trl")
 STEP, BETA, LEARNING_RATE = 16, 0.1, 1e-4
@@ -189,27 +188,13 @@ def run_alone(options: argparse.Namespace) -> dict[str, float]:
                 "peak_mib": peak, "loss": last, "tokens": tokens}  # fmt: skip
 
 
-def run_or_recall(name: str, side: str, batch: int, repeat: int, options: Any) -> dict[str, float]:
-    """The figures of one run in a process of its own, or those that the log has of it."""
+def run(name: str, side: str, batch: int, repeat: int, options: Any) -> dict[str, float]:
     key = {"model": name, "side": side, "batch": batch, "repeat": repeat, "rows": options.rows}
-    if options.log and options.log.exists():
-        for kept in map(json.loads, options.log.read_text(encoding="utf-8").splitlines()):
-            if kept["run"] == key:
-                return dict(kept["found"])
-    command = [
-        sys.executable, __file__, "--data", str(options.data), "--rows", str(options.rows),
-        "--models", name, "--batches", str(batch), "--alone", side,
+    arguments = [
+        "--data", str(options.data), "--rows", str(options.rows), "--models", name, "--batches", str(batch),
+        "--alone", side,
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{name} {side}: {done.stderr[-3000:]}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    line = json.dumps({"run": key, "found": found})
-    print(line, file=sys.stderr, flush=True)
-    if options.log:
-        with options.log.open("a", encoding="utf-8") as log:
-            log.write(f"{line}\n")
-    return found
+    return run_or_recall(key, arguments, options.log)
 
 
 def compare(name: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -218,14 +203,14 @@ def compare(name: str, options: argparse.Namespace) -> dict[str, Any]:
     for repeat in range(options.repeats):
         for side in SIDES:
             for batch in options.batches:
-                run = run_or_recall(name, side, batch, repeat, options)
-                found.setdefault((side, batch), []).append(run)
+                figures = run(name, side, batch, repeat, options)
+                found.setdefault((side, batch), []).append(figures)
     row: dict[str, Any] = {"model": name, "rows": options.rows}
     best: dict[str, tuple[float, float, float]] = {}
     for side in SIDES:
         medians = [
             [
-                statistics.median(run[key] for run in found[side, batch])
+                statistics.median(each[key] for each in found[side, batch])
                 for key in ("tokens_per_s", "loop_tokens_per_s", "peak_mib")
             ]
             for batch in options.batches
@@ -328,20 +313,10 @@ def _length(gradients: dict[str, Any]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path)
+    parser = make_parser(__doc__, SIDES)
     parser.add_argument("--rows", type=int, default=96)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--batches", nargs="+", type=int, default=[16, 4])
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROWS} pairs, once")
     parser.add_argument("--agree", action="store_true")
-    parser.add_argument(
-        "--log", type=Path, help="keeps each run; started again, goes on behind the last one"
-    )
-    parser.add_argument("--alone", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.agree:
         for found in agree():
