@@ -107,6 +107,12 @@ def _take_options(
     pass
 
 
+def option(kind: Any, *flags: str, default: Any = None, **settings: Any) -> tuple[Any, Any]:
+    """An option for `with_options`: what typer reads of a parameter, and its default."""
+    annotated: Any = Annotated  # of a type that is known only here
+    return annotated[kind, typer.Option(*flags, **settings)], default
+
+
 def with_options(
     parameter: str, options: Mapping[str, tuple[Any, Any]]
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -25,6 +25,7 @@ from ft_harness.cli.app import (
     app,
     check_finite,
     command_line,
+    option,
     say,
     show,
     with_options,
@@ -126,44 +127,28 @@ class _DryRun(TyperCommand):
         )
 
 
-_BaseOnly = Annotated[
-    bool, typer.Option("--base-only", help="train nothing: score base models alone")
-]
+_BASE_ONLY = option(
+    bool, "--base-only", default=False, help="train nothing: score base models alone"
+)
 _PLANNED = _RECIPE_OPTIONS | {
-    "dry_run": (
-        Annotated[
-            float | None,
-            typer.Option(
-                "--dry-run",
-                min=0,
-                metavar="[=GIB]",
-                callback=check_finite,
-                help="print the estimate and exit; =24 plans for a 24 GiB GPU",
-            ),
-        ],
-        None,
+    "dry_run": option(
+        float | None,
+        "--dry-run",
+        min=0,
+        metavar="[=GIB]",
+        callback=check_finite,
+        help="print the estimate and exit; =24 plans for a 24 GiB GPU",
     ),
-    "seeds": (
-        Annotated[
-            int | None, typer.Option("--seeds", min=2, help="training seeds of each setting")
-        ],
-        None,
+    "seeds": option(int | None, "--seeds", min=2, help="training seeds of each setting"),
+    "max_hours": option(
+        float | None,
+        "--max-hours",
+        min=0,
+        callback=check_finite,
+        help="start no point of a sweep after this",
     ),
-    "max_hours": (
-        Annotated[
-            float | None,
-            typer.Option(
-                "--max-hours",
-                min=0,
-                callback=check_finite,
-                help="start no point of a sweep after this",
-            ),
-        ],
-        None,
-    ),
-    "accepted": (
-        Annotated[bool, typer.Option("--yes", help="run more than 300 points without asking")],
-        False,
+    "accepted": option(
+        bool, "--yes", default=False, help="run more than 300 points without asking"
     ),
     "require": (RequireOption, []),
 }
@@ -194,7 +179,7 @@ def run(recipe: RecipeArgument, given: Options) -> None:
 
 
 @app.command(cls=_DryRun)
-@with_options("given", _PLANNED | {"base_only": (_BaseOnly, False)})
+@with_options("given", _PLANNED | {"base_only": _BASE_ONLY})
 def sweep(recipe: RecipeArgument, given: Options) -> None:
     """Run every point of a sweep and write one report.
 
@@ -303,22 +288,14 @@ def rescore(
 
 
 _LOOKS: dict[str, tuple[Any, Any]] = {
-    "baseline": (
-        Annotated[
-            bool,
-            typer.Option("--baseline", help="score a bag of words of the last text field alone"),
-        ],
-        False,
+    "baseline": option(
+        bool, "--baseline", default=False, help="score a bag of words of the last text field alone"
     ),
-    "privacy": (
-        Annotated[
-            bool,
-            typer.Option(
-                "--privacy-check/--no-privacy-check",
-                help="look for e-mail addresses, card numbers and keys in the training text",
-            ),
-        ],
-        True,
+    "privacy": option(
+        bool,
+        "--privacy-check/--no-privacy-check",
+        default=True,
+        help="look for e-mail addresses, card numbers and keys in the training text",
     ),
 }
 

@@ -8,35 +8,21 @@ from typing import Annotated, Any
 
 import typer
 
-from ft_harness.cli.app import HERE, Options, OutOption, app, say, with_options
+from ft_harness.cli.app import HERE, Options, OutOption, app, option, say, with_options
 from ft_harness.errors import ConfigError
 
 _PUSH: dict[str, tuple[Any, Any]] = {
-    "base": (
-        Annotated[
-            str | None,
-            typer.Option("--base", metavar="ID", help="hub id of the base; default: the recipe's"),
-        ],
-        None,
+    "base": option(
+        str | None, "--base", metavar="ID", help="hub id of the base; default: the recipe's"
     ),
-    "public": (
-        Annotated[bool, typer.Option("--public", help="make it public; default: private")],
-        False,
+    "public": option(bool, "--public", default=False, help="make it public; default: private"),
+    "unscored": option(
+        bool, "--unscored", default=False, help="publish it even if it was never scored"
     ),
-    "unscored": (
-        Annotated[bool, typer.Option("--unscored", help="publish it even if it was never scored")],
-        False,
+    "samples": option(
+        bool, "--with-samples", default=False, help="publish the samples of its evaluations too"
     ),
-    "samples": (
-        Annotated[
-            bool, typer.Option("--with-samples", help="publish the samples of its evaluations too")
-        ],
-        False,
-    ),
-    "message": (
-        Annotated[str | None, typer.Option("--message", help="commit message")],
-        None,
-    ),
+    "message": option(str | None, "--message", help="commit message"),
 }
 
 
