@@ -23,11 +23,11 @@ from ft_harness.data.data_report import (
 )
 from ft_harness.data.overlap import Item
 from ft_harness.errors import InputError
-from ft_harness.pipeline import preflight
 from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.reports import report_only
 from ft_harness.pipeline.runs import run
 from ft_harness.pipeline.stages import check_experiment
+from ft_harness.pipeline.task_checks import check_task
 from ft_harness.recipe import load_recipe
 from ft_harness.tasks import data_report
 from ft_harness.tasks.finding import find_task
@@ -227,8 +227,8 @@ def test_check_says_the_baseline_when_asked(tmp_path: Path):
         write_jsonl(tmp_path / f"{split}.jsonl", part)
     spec = find_task("demo_nli", metadata={"data_source": str(tmp_path)})
     line = "test: a bag of words of the field hypothesis alone, trained on train: 100.0 % right"
-    assert preflight.check_task(spec, baseline=True).facts[-1] == line
-    assert line not in preflight.check_task(spec).facts
+    assert check_task(spec, baseline=True).facts[-1] == line
+    assert line not in check_task(spec).facts
 
 
 # --- from tasks, and on disk

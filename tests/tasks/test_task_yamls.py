@@ -14,7 +14,7 @@ from ft_harness.evaluation import ModelState, evaluate, plan_jobs
 from ft_harness.metrics import find_metric
 from ft_harness.models.base_model import load_base_model
 from ft_harness.paths import is_installed, task_yamls_dir
-from ft_harness.pipeline import preflight
+from ft_harness.pipeline.task_checks import check_task
 from ft_harness.recipe import EvalSection, ModelSection
 from ft_harness.storage.strict_files import read_yaml
 from ft_harness.tasks.finding import find_task
@@ -204,7 +204,7 @@ def test_a_control_has_test_docs_alone_and_right_answers_among_its_choices(name:
 
 @pytest.mark.parametrize("name", ["snli_custom", "squad_v2_custom", "text_ppl_custom"])
 def test_a_task_checks_without_a_recipe(name: str, sources: dict[str, str]):
-    task, docs, metrics, *_ = preflight.check_task(
+    task, docs, metrics, *_ = check_task(
         find_task(name, metadata={"data_source": sources[name]})
     ).facts
     assert task.startswith(f"task {name} (")
