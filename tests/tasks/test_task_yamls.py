@@ -19,7 +19,7 @@ from ft_harness.recipe import EvalSection, ModelSection
 from ft_harness.storage.strict_files import read_yaml
 from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.listing import TaskReader, merge_includes
-from ft_harness.tasks.loading import load_tasks, training_problems
+from ft_harness.tasks.loading import load_tasks, task_training_problems
 
 SHIPPED = sorted(task_yamls_dir().rglob("*.yaml"))
 NAMES = [path.stem for path in SHIPPED]
@@ -169,7 +169,7 @@ def test_every_task_loads_renders_and_lists_its_metrics(name: str, sources: dict
     for metric, higher_is_better in task.higher_is_better().items():
         assert find_metric(metric).higher_is_better is higher_is_better
     rolling = task.OUTPUT_TYPE == "loglikelihood_rolling"
-    assert bool(training_problems(task)) == rolling
+    assert bool(task_training_problems(task)) == rolling
     for doc in task.eval_docs:
         prompt, target = task.doc_to_text(doc), task.doc_to_target(doc)
         assert prompt == prompt.rstrip()

@@ -13,7 +13,7 @@ import torch
 from ft_harness.errors import ResourceError
 from ft_harness.models.adapters import read_history
 from ft_harness.training import guards, run
-from ft_harness.training.guards import MicroBatches, Snapshot, cut
+from ft_harness.training.guards import MicroBatches, Snapshot, split_rows
 from tests.builders.command import assert_three_lines
 from tests.models.test_out_of_memory import FORMS
 from tests.training.test_never_lost import (
@@ -168,7 +168,7 @@ def test_a_snapshot_gives_back_gradients_and_all_generators():
 
 def test_parts_hold_each_row_once():
     batch = {"input_ids": torch.arange(10).reshape(5, 2), "labels": torch.arange(5)}
-    parts = cut(batch, 2)
+    parts = split_rows(batch, 2)
     assert [part["labels"].tolist() for part in parts] == [[0, 1], [2, 3], [4]]
     assert torch.equal(torch.cat([part["input_ids"] for part in parts]), batch["input_ids"])
 

@@ -49,7 +49,7 @@ def field_name(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def count_seeds(sweep: SweepStudy) -> str:
+def describe_seeds(sweep: SweepStudy) -> str:
     """`one seed`, or how many."""
     counts = {each.seeds for each in sweep.settings if each.seeds} or {0}
     # A spread over seeds is what separates luck from a setting's effect; one seed has none.
@@ -62,8 +62,8 @@ def count_seeds(sweep: SweepStudy) -> str:
 def _state_size(sweep: SweepStudy) -> str:
     settings = counted(len(sweep.settings), "setting")
     kind = "" if sweep.trains else ", of base models without training"
-    said = f"{counted(len(sweep.points), 'point')}: {settings}, {count_seeds(sweep)} each{kind}."
-    if count_seeds(sweep) == "one seed" and sweep.trains:
+    said = f"{counted(len(sweep.points), 'point')}: {settings}, {describe_seeds(sweep)} each{kind}."
+    if describe_seeds(sweep) == "one seed" and sweep.trains:
         said += " With one seed, seed and setting can't be separated."
     return said
 

@@ -245,7 +245,7 @@ def _load_model(
     except Exception as error:  # transformers, safetensors and the hub client raise many types here
         raise _unloadable(section, error) from error
     raise_problems(loaded_problems(section, model))
-    quantization.settle(model)
+    quantization.keep_as_loaded(model)
     return model, head
 
 

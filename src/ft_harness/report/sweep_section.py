@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ft_harness.comparison.amounts import duration, shown_value
-from ft_harness.comparison.answers import count_seeds, field_name
+from ft_harness.comparison.answers import describe_seeds, field_name
 from ft_harness.comparison.settings import Effect, Setting, SettingScore, SweepStudy
 from ft_harness.report.cells import UNDEFINED, chance, change, count, score, score_span, span_of
 from ft_harness.report.document import Block, Cell, Figure, Paragraph, Table
@@ -55,7 +55,7 @@ def sweep_table(sweep: SweepStudy) -> Table | None:
         *fields,
         "Seeds",
         *(["Base"] if based else []),
-        f"{metric} ({sweep.split}, {count_seeds(sweep)})",
+        f"{metric} ({sweep.split}, {describe_seeds(sweep)})",
         "95 % interval",
         "SD of seeds",
         "Difference",

@@ -168,7 +168,7 @@ def count_rows(batch: Batch) -> int:
     return len(batch["input_ids"])
 
 
-def cut(batch: Batch, rows: int) -> list[Batch]:
+def split_rows(batch: Batch, rows: int) -> list[Batch]:
     """Parts of at most so many rows each."""
     return [
         {name: values[at : at + rows] for name, values in batch.items()}  # all are tensors [B, ...]
@@ -208,7 +208,7 @@ class MicroBatches:
         while waiting:
             part = waiting.pop()
             if self.limit is not None and count_rows(part) > self.limit:
-                waiting += reversed(cut(part, self.limit))
+                waiting += reversed(split_rows(part, self.limit))
                 continue
             # A copy of the gradients for each part: memory that runs out in the middle of backward
             # leaves sums of which nobody knows what is in them.

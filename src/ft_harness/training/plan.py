@@ -132,7 +132,7 @@ def _steering(task: ConfigurableTask, recipe: Recipe) -> list[Any]:
     return [*map(item_hash, task.eval_docs), metric_versions([recipe.train.metric_for_best_model])]
 
 
-def check_trained(data: TrainingSet) -> None:
+def check_training_rows(data: TrainingSet) -> None:
     """Refuse rows from which nothing would be learnt; its loss would be 0 and the run end well.
 
     Raises:

@@ -27,7 +27,7 @@ from ft_harness.training.loop import Loop
 from ft_harness.training.monitoring import Monitor
 from ft_harness.training.numerics import describe_precision
 from ft_harness.training.objectives import make_objective
-from ft_harness.training.plan import TRAINING_VERSION, TrainingPlan, check_trained
+from ft_harness.training.plan import TRAINING_VERSION, TrainingPlan, check_training_rows
 from ft_harness.training.probe import keep_probe, probe_first, read_probe
 from ft_harness.training.progress import Spent
 from ft_harness.training.reference import with_references
@@ -46,7 +46,7 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
             kept, if any.
     """
     recipe, base = plan.recipe, plan.base
-    check_trained(plan.data)
+    check_training_rows(plan.data)
     share = share_out(recipe)  # its faults, before anything is written
     # Loading the base may have taken more than the training will.
     reset_peaks()

@@ -135,8 +135,8 @@ class _ItemMaker:
                 note_word(self._words, sample)
                 answers[sample.item_key] = _answer(sample, metric)
                 if not self._answers:
-                    asked = cut(sample.prompt), cut(sample.target), read_labels(sample)
-                    self._asked[sample.item_key] = asked
+                    texts = cut_middle(sample.prompt), cut_middle(sample.target)
+                    self._asked[sample.item_key] = (*texts, read_labels(sample))
             self._answers.append(answers)
 
     def item(
@@ -160,12 +160,12 @@ def _choose(keys: Sequence[str], rows: Collection[int], shown: Collection[str], 
 
 def _answer(sample: Sample, metric: str) -> Answer:
     score = sample.scores.get(metric)
-    text = None if sample.prediction is None else cut(sample.prediction)
+    text = None if sample.prediction is None else cut_middle(sample.prediction)
     chosen = tuple(read_log_likelihoods(sample) or [])
     return Answer(text, score if isinstance(score, float) else None, chosen)
 
 
-def cut(text: str) -> str:
+def cut_middle(text: str) -> str:
     """A text of at most 600 characters as it is; of a longer one the first 150 and the last 450, a
     mark in between."""
     if len(text) <= SHOWN_CHARACTERS:

@@ -15,7 +15,7 @@ from ft_harness.evaluation.backends.answers import GeneratedText, ScoredAnswer, 
 from ft_harness.evaluation.backends.decoding import no_room
 from ft_harness.evaluation.backends.distributed import DistributedLM
 from ft_harness.evaluation.backends.generation import Continuation, Generator, Prompt
-from ft_harness.evaluation.backends.planning import Query, cut, rows_at_most
+from ft_harness.evaluation.backends.planning import Query, cut_left, rows_at_most
 from ft_harness.evaluation.backends.recovery import Effort
 from ft_harness.evaluation.backends.scorer import Scorer
 from ft_harness.evaluation.backends.store import ResponseStore
@@ -149,7 +149,7 @@ class CausalLM(DistributedLM, HookedHFLM):
         # score as the base.
         super().create_model(pretrained, **{**options, **loading})
         raise_problems(base_model.loaded_problems(section, self.model))
-        quantization.settle(self.model)
+        quantization.keep_as_loaded(self.model)
         if getattr(self.model.config, "is_encoder_decoder", False):
             raise InputError(
                 f"{pretrained}: an encoder-decoder", "a causal language model", "use --model hf"
@@ -247,7 +247,7 @@ class CausalLM(DistributedLM, HookedHFLM):
                 "shorten the answers or raise model.max_length",
             )
         # One token more than the context is scored than read: the last one is never an input.
-        query = cut(context, answer, self.max_length)
+        query = cut_left(context, answer, self.max_length)
         self.scored_tokens += len(query.stem) + len(answer)
         if texts is not None and len(query.stem) < len(context):
             self.truncated_prompts.add(texts[0])

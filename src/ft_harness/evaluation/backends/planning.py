@@ -41,7 +41,7 @@ def rows_at_most(batch_size: int | str | None) -> int | None:
     return None if batch_size is None or str(batch_size).startswith("auto") else int(batch_size)
 
 
-def cut(context: Sequence[int], answer: Sequence[int], max_length: int) -> Query:
+def cut_left(context: Sequence[int], answer: Sequence[int], max_length: int) -> Query:
     """The query of a context and an answer of at most `max_length` tokens, cut from the left as
     lm-eval's `hf` does: the model reads `max_length` tokens, and one more is scored."""
     # lm-eval's own cut, to the token: a score must be that of stock lm-eval.
