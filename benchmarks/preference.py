@@ -14,8 +14,9 @@ bfloat16 and autocast to it. A step is computed 16 pairs at once, or 4 (`--batch
 each side counts for speed, and the leanest for memory. Time is that of the references and the
 training loop. Tokens are those of prompts and answers, without padding.
 
-`--agree` compares losses, rewards and gradients of one batch in float32 for every loss that both
-have, on the bundled model and its pairs.
+`--agree` compares losses, rewards and gradients of one batch for every loss that both have, on the
+bundled model and its pairs: in float32, and with all weights in float64 (norms and our
+log-likelihoods stay float32), which shows what of a difference is rounding.
 
 With `--log` each run is kept as a line of the file; started again, what is there is not run again.
 """
@@ -240,10 +241,14 @@ def agree() -> list[dict[str, Any]]:
     """For each loss the relative difference of its value, the difference of the mean margin of
     rewards in nats, and the length of the difference of all gradients over that of TRL's."""
     with tempfile.TemporaryDirectory() as place:
-        return [compare_loss(name, Path(place)) for name in LOSSES]
+        return [
+            compare_loss(name, dtype, Path(place))
+            for name in LOSSES
+            for dtype in ("float32", "float64")
+        ]
 
 
-def compare_loss(name: str, folder: Path) -> dict[str, Any]:
+def compare_loss(name: str, dtype: str, folder: Path) -> dict[str, Any]:
     import torch
     from peft import set_peft_model_state_dict
 
@@ -268,6 +273,8 @@ def compare_loss(name: str, folder: Path) -> dict[str, Any]:
         }
     )
     base, peer = (load_base_model(recipe.model) for _ in range(2))
+    for each in (base.model, peer.model):
+        each.to(getattr(torch, dtype))
     task = load_tasks(find_task("demo_preference"), ["test"])["test"]
     pairs = build_pairs(task, list(task.eval_docs)[:12], base.tokenizer, base.max_length, eos=False)
     trainer = make_trainer(
@@ -300,6 +307,7 @@ def compare_loss(name: str, folder: Path) -> dict[str, Any]:
     margin = trainer._metrics["train"]["rewards/margins"][-1]
     return {
         "loss": name,
+        "dtype": dtype,
         "value": round(float(expected), 6),
         "loss_difference": abs(float(loss) - float(expected)) / abs(float(expected)),
         "margin": round(margin, 6),

@@ -30,7 +30,7 @@ from ft_harness.tasks.head_examples import HeadExample, build_head_examples
 from ft_harness.tasks.pair_examples import PairExample, build_pairs
 from ft_harness.training.lineage import find_lineage
 
-TRAINING_VERSION = 2  # raise it when the same recipe, base and rows give another adapter
+TRAINING_VERSION = 3  # raise it when the same recipe, base and rows give another adapter
 _VALIDATION_ROWS = 500
 Row = TypeVar("Row", Example, HeadExample, PairExample)
 Rows = list[Example] | list[HeadExample] | list[PairExample]

@@ -177,7 +177,8 @@ class Generator:
         """Whether the likeliest token is all that is asked for."""
         asked = {name: each for name, each in prompt.settings.items() if name not in _IDLE}
         plain = asked in ({"do_sample": False}, {"do_sample": False, "num_beams": 1})
-        return plain and generation_settings(self.scorer.model).keys() - asked.keys() <= _IDLE
+        own = generation_settings(self.scorer.model)
+        return plain and {name for name in own.keys() - asked.keys() if own[name]} <= _IDLE
 
     def _at_once(self, prompts: Sequence[Prompt]) -> int:
         """How many of these prompts, of one kind, memory has room for."""
