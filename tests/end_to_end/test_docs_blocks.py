@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import typer
 import typer.main
 import yaml
-from click.exceptions import Exit
 from typer.core import TyperCommand, TyperGroup
 
 import ft_harness
@@ -33,7 +33,7 @@ PAGES = [
     *sorted((REPOSITORY / "docs" / "tutorials").glob("*.md")),
     *sorted((REPOSITORY / "docs" / "metrics").glob("*.md")),
 ]
-COMMAND = re.compile(r"(?:torchrun|accelerate launch) .*?-m ft_harness |(?:\.\.\. )?ft-harness ")
+COMMAND = r"(?:(?:torchrun|accelerate launch) .*?-m ft_harness|ft-harness) "
 SHELL = (
     *("ft-harness", "lm_eval", "torchrun", "accelerate", "python", "pip", "git", "make"),
     *(".", "...", "#SBATCH", "srun", "export", "first=$(scontrol"),
@@ -119,12 +119,14 @@ def shown_commands(page: Path) -> Iterator[str]:
     """What is given to `ft-harness`, in blocks, in help, and in sentences that name arguments."""
     for block in find_blocks(page):
         for line in block.commands():
-            if found := COMMAND.match(line.strip()):
-                yield line.strip()[found.end() :]
+            margin = r"" if block.language == "shell" else r"    "  # of examples in help
+            if found := re.match(margin + COMMAND, line):
+                yield line[found.end() :]
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
     for span in re.findall(r"`ft-harness ([^`]+)`", text):
         line = " ".join(span.split())
-        if find_command(line)[1]:
+        words = find_command(line)[1]
+        if words and not words[0].startswith("-"):  # else a command or an option is named, no more
             yield line
 
 
@@ -138,7 +140,7 @@ def test_commands_that_are_shown_are_understood(page: Path):
         try:
             with command.context_class(command, info_name=line) as context:
                 command.parse_args(context, words)
-        except Exit:  # --help
+        except typer.Exit:  # --help
             continue
 
 
