@@ -83,8 +83,8 @@ _STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 _NUMBERS = {  # what was expected, by pydantic's name of the fault in an option's value
     "int_parsing": "a whole number", "int_from_float": "a whole number",
     "float_parsing": "a number",
-    "greater_than_equal": "a number of at least {ge:,}",
-    "less_than_equal": "a number of at most {le:,}",
+    "greater_than_equal": "a number of at least {ge:,g}",
+    "less_than_equal": "a number of at most {le:,g}",
 }  # fmt: skip
 
 
