@@ -80,9 +80,11 @@ RequireOption = Annotated[
 ]
 HERE = Path()
 _STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
-_NUMBERS = {  # by click's names of types
-    "integer": "a whole number", "integer range": "a whole number",
-    "float": "a finite number", "float range": "a finite number",
+_NUMBERS = {  # what was expected, by pydantic's name of the fault in an option's value
+    "int_parsing": "a whole number", "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "greater_than_equal": "a number of at least {ge:,g}",
+    "less_than_equal": "a number of at most {le:,g}",
 }  # fmt: skip
 
 
@@ -285,19 +287,16 @@ def _usage_fault(error: Any) -> FtHarnessError:
     command = context.command_path if context else "ft-harness"
     what = " ".join(error.format_message().split()).removesuffix(".")
     expected = " ".join(usage.removeprefix("Usage: ").split())
-    kind = getattr(getattr(error, "param", None), "type", None)
-    if number := _NUMBERS.get(getattr(kind, "name", "")):
-        what = f"{error.param.opts[0]} is {error.message.partition(' is not ')[0]}"
-        expected = f"{number}{_bounds(kind)}"
+    if (fault := _find_fault(error)) and fault["type"] in _NUMBERS:
+        what = f"{error.param.opts[0]} is {fault['input']}"
+        expected = _NUMBERS[fault["type"]].format(**fault.get("ctx", {}))
     return ConfigError(what, expected, f"see {command} --help")
 
 
-def _bounds(kind: Any) -> str:
-    """The range that an option allows, in words; none is the empty text."""
-    least, most = getattr(kind, "min", None), getattr(kind, "max", None)
-    if least is None and most is None:
-        return ""
-    return f" of at least {least}" if most is None else f" from {least} to {most:,}"
+def _find_fault(error: Any) -> Mapping[str, Any] | None:
+    """What pydantic, by which typer reads the values of options, says of a value."""
+    cause = error.__cause__
+    return cause.errors()[0] if hasattr(cause, "errors") else None
 
 
 def _unexpected(error: Exception) -> UnexpectedError:

@@ -150,7 +150,7 @@ def _compare_pairs(
     compared: list[Comparison] = []
     primary: list[str] = []
     influences: list[Array | None] = []
-    for base, tuned in tqdm(pairs, desc="Comparing", delay=2):
+    for base, tuned in tqdm(pairs, desc="Comparing", delay=2, disable=None):
         run = runs.get(tuned.record.subject)
         comparing = Comparing((base, tuned), terms, question.metrics, run)
         compared.append(comparing.compare())

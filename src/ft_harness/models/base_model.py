@@ -321,9 +321,7 @@ def describe(section: ModelSection, model: Any, head: Head | None = None) -> Mod
     return ModelInfo(
         pretrained=section.pretrained,
         revision=section.revision,
-        identity=identity(
-            model_folder(section.pretrained), getattr(model.config, "_commit_hash", None)
-        ),
+        identity=identity(model_folder(section.pretrained), hub.cached_commit(section)),
         dtype=str(model.dtype).removeprefix("torch."),
         quantization=quantization.describe(model),
         parameters=model.num_parameters(),
