@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from jinja2 import TemplateError
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.api.utils import ends_with_whitespace
 from transformers import AutoConfig, GenerationConfig
 
-from ft_harness.errors import InputError, first_line
+from ft_harness.errors import FtHarnessError, InputError, first_line
 from ft_harness.models.base_model import load_tokenizer, model_folder
 from ft_harness.models.lm_eval_private import render_chat
 from ft_harness.recipe import ModelSection, TaskSection
@@ -61,7 +60,9 @@ class PromptForm:
                 chat_template=self.chat_template,
                 gen_prefix=task.doc_to_prefix(doc),
             )
-        except TemplateError as error:
+        except FtHarnessError:
+            raise
+        except Exception as error:  # whatever an expression of the template raises
             if self.apply_chat_template:
                 raise _refused(task.config.task, error) from error
             raise
@@ -107,7 +108,9 @@ def prompt_form(section: TaskSection, model: ModelSection) -> PromptForm:
         ) from error
     try:
         closing = _closing_ids(tokenizer, _stop_ids(tokenizer, model))
-    except TemplateError as error:
+    except FtHarnessError:
+        raise
+    except Exception as error:  # as above
         raise _refused(model.pretrained, error) from error
     return PromptForm(
         chat_template=partial(render_chat, tokenizer),
@@ -165,7 +168,7 @@ def _notes(tokenizer: Any, template: str, section: TaskSection) -> tuple[str, ..
             kept = _MARK in tokenizer.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True
             )
-        except TemplateError:
+        except Exception:  # it has refused the role
             kept = False
         notes += (
             [] if kept else ["the template has no system role: task.system_instruction is left out"]

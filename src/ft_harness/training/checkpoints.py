@@ -356,12 +356,12 @@ def _fault_of_best(checkpoint: Path, plan_hash: str) -> str | None:
 
 def _read_changes(path: Path) -> list[SettingChange]:
     file = path / CHANGES_FILE
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     try:
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         return [
             SettingChange.model_validate_json(line) for line in lines if line.endswith("}")
         ]  # the last may be torn
-    except ValidationError as error:
+    except ValueError as error:  # pydantic's and that of the encoding are such
         raise InputError(
             f"{file}: not the changes of a training ({type(error).__name__})",
             "the file as it was written",

@@ -1,0 +1,206 @@
+"""Inputs that once raised something else than our errors, or took memory without end."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ft_harness.data import load_splits
+from ft_harness.data.files import read_file
+from ft_harness.errors import FtHarnessError
+from ft_harness.models import lm_eval_private
+from ft_harness.models.prompts import prompt_form
+from ft_harness.recipe import load_recipe
+from ft_harness.recipe.sections import ModelSection, TaskSection
+from ft_harness.records import SAMPLES_FILE, read_evaluation
+from ft_harness.records.adapter_files import CARD_FILE, HISTORY_FILE, read_card, read_history
+from ft_harness.records.adapter_folder import AdapterFolder
+from ft_harness.records.score_table import check_whole
+from ft_harness.training import checkpoints
+from tests.builders.records import label_samples, make_card, make_record, write_evaluation
+from tests.fuzz.outcome import bounded
+
+HUGE = "0x" + "f" * 5000  # Python refuses to write it in decimals
+
+
+def refused(act: Callable[[], Any], *words: str) -> None:
+    with bounded(), pytest.raises(FtHarnessError) as found:
+        act()
+    for word in words:
+        assert word in str(found.value)
+
+
+# --- recipes --------------------------------------------------------------------------------------
+
+
+def test_a_number_that_cannot_be_written(tmp_path: Path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"task: {{name: a}}\neval: {{limit: {HUGE}}}\n")
+    refused(lambda: load_recipe(path), "recipe.yaml:2", "thousand digits")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["[!!int x]", "[" * 2000, "[2026-13-99]", f"[{HUGE}]", "{a: 1, a: 2}", "[!!python/x 1]"],
+)
+def test_an_override_that_is_no_yaml(value: str, tmp_path: Path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("task: {name: a}\n")
+    refused(lambda: load_recipe(path, [f"eval.splits={value}"]), "eval.splits")
+
+
+# --- data -----------------------------------------------------------------------------------------
+
+PARAGRAPH = {"context": "c", "qas": [{"id": "1", "question": "q", "answers": [{"text": "a"}]}]}
+QUESTIONS: dict[str, Any] = {
+    "questions are a text": {"context": "c", "qas": "abc"},
+    "a question is a number": {"context": "c", "qas": [1]},
+    "an answer is a list": {
+        "context": "c",
+        "qas": [{"id": "1", "question": "q", "answers": [{"text": [["a"]]}]}],
+    },
+}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_squad_file_of_another_shape(name: str, tmp_path: Path):
+    path = tmp_path / "squad.json"
+    articles = [{"title": "t", "paragraphs": [PARAGRAPH, QUESTIONS[name]]}]
+    path.write_text(json.dumps({"data": articles}))
+    refused(lambda: list(read_file(path)), "squad.json, article t, paragraph 2")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([[("k", 1), ("k", 2)]], pa.map_(pa.string(), pa.int64())),
+        pa.array([2**62], pa.timestamp("s")),
+        pa.array([2**31 - 1], pa.date32()),
+        pa.array([b"\xff"], pa.binary()).view(pa.string()),
+    ],
+    ids=["a key twice", "a time beyond the year 9999", "a day beyond it", "no UTF-8"],
+)
+def test_a_parquet_value_that_python_has_no_type_for(column: Any, tmp_path: Path):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"text": column}), path)
+    refused(lambda: list(read_file(path)), "t.parquet")
+
+
+@pytest.mark.parametrize("encoding", ["x", "utf-32", "shift_jis"])
+def test_xml_in_an_encoding_that_the_parser_does_not_know(encoding: str, tmp_path: Path):
+    path = tmp_path / "t.xml"
+    path.write_text(f"<?xml version='1.0' encoding='{encoding}'?><a><b>c</b></a>")
+    refused(lambda: list(read_file(path)), "t.xml:1")
+
+
+@pytest.mark.parametrize("encoding", ["idna", "punycode"])
+def test_an_encoding_whose_faults_are_of_another_type(encoding: str, tmp_path: Path):
+    path = tmp_path / "t.txt"
+    path.write_bytes("xn--\u00e4.\u00fc-\u2028".encode())
+    refused(lambda: load_splits({"source": str(path), "encoding": encoding}), encoding)
+
+
+@pytest.mark.parametrize("delimiter", ['"', "\n", "\r"])
+def test_a_delimiter_that_no_reader_of_tables_takes(delimiter: str, tmp_path: Path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1,2\n")
+    refused(lambda: load_splits({"source": str(path), "delimiter": delimiter}), "delimiter")
+
+
+def test_a_quoted_cell_longer_than_any_line_may_be(tmp_path: Path):
+    path = tmp_path / "t.csv"
+    with path.open("w") as file:
+        file.write('a,b\n"')
+        file.writelines("x" * 999_999 + "\n" for _ in range(11))
+    refused(lambda: list(read_file(path)), "t.csv:2")
+
+
+# --- records and adapters -------------------------------------------------------------------------
+
+
+def test_a_line_that_unpacks_to_gigabytes(tmp_path: Path):
+    folder = tmp_path / "small"
+    write_evaluation(folder, make_record(None), label_samples([0, 1], [0, 0]))
+    with gzip.open(folder / SAMPLES_FILE, "wb", 1) as file:
+        for _ in range(3 << 10):
+            file.write(b" " * (1 << 20))
+    refused(lambda: check_whole(read_evaluation(folder)), SAMPLES_FILE)
+
+
+PIPES: dict[str, Callable[[Path], Any]] = {
+    "recipe.yaml": lambda path: load_recipe(path),
+    "record.json": lambda path: read_evaluation(path.parent),
+    CARD_FILE: lambda path: read_card(path.parent),
+}
+
+
+@pytest.mark.parametrize("name", PIPES)
+def test_a_pipe_in_place_of_a_file(name: str, tmp_path: Path):
+    os.mkfifo(tmp_path / name)
+    refused(lambda: PIPES[name](tmp_path / name), name)
+
+
+def test_a_pipe_in_place_of_samples(tmp_path: Path):
+    folder = tmp_path / "small"
+    write_evaluation(folder, make_record(None), label_samples([0, 1], [0, 0]))
+    (folder / SAMPLES_FILE).unlink()
+    os.mkfifo(folder / SAMPLES_FILE)
+    refused(lambda: check_whole(read_evaluation(folder)), SAMPLES_FILE)
+
+
+def test_a_pipe_in_place_of_a_history_is_none(tmp_path: Path):
+    os.mkfifo(tmp_path / HISTORY_FILE)
+    with bounded():
+        assert read_history(tmp_path) == []
+
+
+def test_a_card_whose_recipe_has_values_for_sections(tmp_path: Path):
+    card = json.loads(make_card("a").model_dump_json()) | {"recipe": {"adapter": 1}}
+    (tmp_path / CARD_FILE).write_text(json.dumps(card))
+    refused(lambda: AdapterFolder(tmp_path).is_whole, "recipe.adapter")
+
+
+def test_a_list_of_several_types_in_an_adapters_configuration(tmp_path: Path):
+    (tmp_path / "adapter_config.json").write_text('{"layers_to_transform": [0, "a"]}')
+    (tmp_path / "adapter_model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    assert AdapterFolder(tmp_path).identity
+
+
+def test_changes_of_a_training_that_are_no_text(tmp_path: Path):
+    (tmp_path / checkpoints.CHANGES_FILE).write_bytes(b'\xff\xfe{"step": 1}\n')
+    refused(lambda: checkpoints._read_changes(tmp_path), checkpoints.CHANGES_FILE)
+
+
+# --- templates ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% set a = 'a' * 200000 %}{{ (a|replace('a', a))|length }}",
+        "{% set a = 'a' * 9000000 %}{{ [a] * 9000 }}",
+        "{% set a = 'a' * 9000000 %}{{ ([a] * 9000)|join }}",
+        "{% set a = '\\t' * 9000000 %}{{ a.expandtabs(9000)|length }}",
+    ],
+)
+def test_a_template_that_makes_much_of_many(template: str):
+    refused(lambda: lm_eval_private.utils.env.from_string(template).render(), "MemoryError")
+
+
+@pytest.mark.parametrize("template", ["{{ 1 / 0 }}", "{{ [1] + 'a' }}", "{{ messages|sum }}"])
+def test_a_chat_template_that_raises_what_python_does(
+    template: str, tmp_path: Path, model_folder: Path
+):
+    for path in model_folder.glob("*.json"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "chat_template.jinja").write_text(template)
+    section = TaskSection(name="x", apply_chat_template=True)
+    refused(lambda: prompt_form(section, ModelSection(pretrained=str(tmp_path))), "chat template")
