@@ -82,7 +82,7 @@ def test_a_squad_file_of_another_shape(name: str, tmp_path: Path):
     "column",
     [
         pa.array([[("k", 1), ("k", 2)]], pa.map_(pa.string(), pa.int64())),
-        pa.array([2**62], pa.timestamp("s")),
+        pa.array([2**62], pa.timestamp("ms")),
         pa.array([2**31 - 1], pa.date32()),
         pa.array([b"\xff"], pa.binary()).view(pa.string()),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import logging
 import math
@@ -79,6 +80,8 @@ RequireOption = Annotated[
     ),
 ]
 HERE = Path()
+# what the system says of a path that was given, wherever it is looked at first
+_UNREACHABLE = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG}
 _STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 
@@ -265,6 +268,10 @@ def _as_fault(error: Exception) -> FtHarnessError:
         )
     if is_full(error):
         return full_disk(getattr(error, "filename", None) or "a file", error)
+    if isinstance(error, OSError) and error.errno in _UNREACHABLE:
+        return ConfigError(
+            f"{error.filename}: {error.strerror}", "a path that can be read", "check the path"
+        )
     return _unexpected(error)
 
 

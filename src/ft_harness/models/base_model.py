@@ -80,7 +80,7 @@ def problems(
         head: the model is used with a classification head.
         here: on this machine's device; else on a GPU.
     """
-    folder = Path(model_folder(section.pretrained)).expanduser()
+    folder = Path(model_folder(section.pretrained))
     looks_local = (
         folder.is_absolute()
         or section.pretrained.startswith((".", "~"))
