@@ -24,7 +24,8 @@ from ft_harness.records import SAMPLES_FILE, read_evaluation
 from ft_harness.records.adapter_files import CARD_FILE, HISTORY_FILE, read_card, read_history
 from ft_harness.records.adapter_folder import AdapterFolder
 from ft_harness.records.score_table import check_whole
-from ft_harness.training import checkpoints
+from ft_harness.storage.safetensors_file import read_header
+from ft_harness.training import checkpoints, progress
 from tests.builders.records import label_samples, make_card, make_record, write_evaluation
 from tests.fuzz.outcome import bounded
 
@@ -165,7 +166,7 @@ def test_a_pipe_in_place_of_a_history_is_none(tmp_path: Path):
 def test_a_card_whose_recipe_has_values_for_sections(tmp_path: Path):
     card = json.loads(make_card("a").model_dump_json()) | {"recipe": {"adapter": 1}}
     (tmp_path / CARD_FILE).write_text(json.dumps(card))
-    refused(lambda: AdapterFolder(tmp_path).is_whole, "recipe.adapter")
+    refused(lambda: AdapterFolder(tmp_path).is_whole, CARD_FILE)
 
 
 def test_a_list_of_several_types_in_an_adapters_configuration(tmp_path: Path):
@@ -174,9 +175,31 @@ def test_a_list_of_several_types_in_an_adapters_configuration(tmp_path: Path):
     assert AdapterFolder(tmp_path).identity
 
 
-def test_changes_of_a_training_that_are_no_text(tmp_path: Path):
-    (tmp_path / checkpoints.CHANGES_FILE).write_bytes(b'\xff\xfe{"step": 1}\n')
-    refused(lambda: checkpoints._read_changes(tmp_path), checkpoints.CHANGES_FILE)
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'\xff\xfe{"step": 1}\n',
+        b'{"step": 1, "setting": "micro_batch", "before": 8, "after": [[1]]}',
+        b'{"step": 1, "setting": "micro_batch", "before": 8, "after": 0}',
+    ],
+)
+def test_changes_of_a_training_that_are_none(content: bytes, tmp_path: Path):
+    (tmp_path / progress.CHANGES_FILE).write_bytes(content)
+    refused(lambda: progress.read_changes(tmp_path), progress.CHANGES_FILE)
+
+
+def test_a_plan_of_a_training_that_is_none(tmp_path: Path):
+    (tmp_path / checkpoints.PLAN_FILE).write_text('{"identity": {}, "execution": [1]}')
+    with bounded():
+        assert checkpoints._changes_since(tmp_path, {"processes": 2}, 1) == []
+
+
+def test_metadata_of_tensors_that_are_no_texts(tmp_path: Path):
+    """safetensors itself refuses them, when the weights are loaded."""
+    text = b'{"__metadata__":{"a":0}}'
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    refused(lambda: read_header(path), "__metadata__")
 
 
 # --- templates ------------------------------------------------------------------------------------

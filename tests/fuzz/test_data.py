@@ -22,6 +22,7 @@ from ft_harness.data.layout import Layout
 from tests.fuzz.inputs import changed, characters, damaged, json_bytes, texts, values
 from tests.fuzz.outcome import examples, outcome
 
+pytestmark = pytest.mark.slow  # hundreds of inputs a test
 # what a table of texts can hold: no half characters, and no NUL, which ends a line of some readers
 words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 tables = st.lists(st.tuples(words, words), min_size=1, max_size=6)

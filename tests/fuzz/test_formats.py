@@ -33,6 +33,7 @@ from tests.report.test_formats import SPELLING, SVG, HtmlPage, assert_harmless, 
 from tests.report.test_report import Page, shape, structure
 from tests.storage.test_escaping import LINKED
 
+pytestmark = pytest.mark.slow  # hundreds of inputs a test
 UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )

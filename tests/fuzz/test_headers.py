@@ -15,11 +15,12 @@ from safetensors.torch import save
 
 from ft_harness.records.adapter_files import WEIGHTS_FILE
 from ft_harness.storage.safetensors_file import read_header
-from ft_harness.training import checkpoints
+from ft_harness.training import checkpoints, progress
 from ft_harness.training.progress import PROGRESS_FILE, Progress, read_progress
 from tests.fuzz.inputs import changed, damaged, json_bytes
 from tests.fuzz.outcome import examples, outcome
 
+pytestmark = pytest.mark.slow  # hundreds of inputs a test
 WHOLE = save(
     {"a.weight": torch.ones(2, 3), "b": torch.zeros(4, dtype=torch.int64)}, {"format": "pt"}
 )
@@ -96,10 +97,10 @@ CHANGE = {"step": 1, "setting": "micro_batch", "before": 8, "after": 4}
     )
 )
 def test_the_changes_of_a_training(content: bytes, folder: Path):
-    (folder / checkpoints.CHANGES_FILE).write_bytes(content)
+    (folder / progress.CHANGES_FILE).write_bytes(content)
 
     def read() -> None:
-        kept = checkpoints._read_changes(folder)
+        kept = progress.read_changes(folder)
         opened = checkpoints.CheckpointFolder(folder, "plan", 1, None, kept)
         opened.record()
         assert opened.micro_batch is None or isinstance(opened.micro_batch, int)

@@ -34,6 +34,7 @@ from tests.builders.study import make_data
 from tests.fuzz.inputs import changed, damaged, json_bytes, values
 from tests.fuzz.outcome import examples, outcome
 
+pytestmark = pytest.mark.slow  # hundreds of inputs a test
 FORMATS = ("md", "html", "tex", "csv", "json")
 GOLDS = [0, 1, 0, 1, 1, 0]
 

@@ -28,6 +28,8 @@ from tests.builders.tiny import write_jsonl
 from tests.fuzz.inputs import changed, characters, damaged, json_bytes, texts, values, yaml_texts
 from tests.fuzz.outcome import bounded, examples, outcome
 
+pytestmark = pytest.mark.slow  # hundreds of inputs a test
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
