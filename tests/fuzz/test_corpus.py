@@ -17,6 +17,7 @@ from ft_harness.data import load_splits
 from ft_harness.data.files import read_file
 from ft_harness.errors import FtHarnessError
 from ft_harness.models import lm_eval_private
+from ft_harness.models.adapters.configuration import peft_config
 from ft_harness.models.prompts import prompt_form
 from ft_harness.recipe import load_recipe
 from ft_harness.recipe.sections import ModelSection, TaskSection
@@ -25,6 +26,8 @@ from ft_harness.records.adapter_files import CARD_FILE, HISTORY_FILE, read_card,
 from ft_harness.records.adapter_folder import AdapterFolder
 from ft_harness.records.score_table import check_whole
 from ft_harness.storage.safetensors_file import read_header
+from ft_harness.tasks.listing import TaskReader
+from ft_harness.tasks.task_yaml import key_problems
 from ft_harness.training import checkpoints, progress
 from tests.builders.records import label_samples, make_card, make_record, write_evaluation
 from tests.fuzz.outcome import bounded
@@ -56,6 +59,24 @@ def test_an_override_that_is_no_yaml(value: str, tmp_path: Path):
     path = tmp_path / "recipe.yaml"
     path.write_text("task: {name: a}\n")
     refused(lambda: load_recipe(path, [f"eval.splits={value}"]), "eval.splits")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["!!map [a]", "!!int ", "!!int x", "!!float x", "!!omap 1", "!!timestamp x", "!!set [a]"],
+)
+def test_a_value_that_its_tag_does_not_suit(value: str, tmp_path: Path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"task: {value}\n")
+    refused(lambda: load_recipe(path), "recipe.yaml")
+
+
+def test_a_list_of_choices_of_other_types(tmp_path: Path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("task: mine\ndoc_to_choice: [[no, no], -2, {a: b}]\n")
+    files = TaskReader().follow(path)
+    (problem, *_) = key_problems(files[-1])
+    assert "mine.yaml:2: doc_to_choice" in problem.what
 
 
 # --- data -----------------------------------------------------------------------------------------
@@ -93,6 +114,12 @@ def test_a_parquet_value_that_python_has_no_type_for(column: Any, tmp_path: Path
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"text": column}), path)
     refused(lambda: list(read_file(path)), "t.parquet")
+
+
+def test_a_column_with_nul_in_its_name(tmp_path: Path):
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(json.dumps({"a\0b": "x", "c": n}) + "\n" for n in range(20)))
+    refused(lambda: load_splits({"source": str(path)}), "NUL")
 
 
 @pytest.mark.parametrize("encoding", ["x", "utf-32", "shift_jis"])
@@ -173,6 +200,11 @@ def test_a_list_of_several_types_in_an_adapters_configuration(tmp_path: Path):
     (tmp_path / "adapter_config.json").write_text('{"layers_to_transform": [0, "a"]}')
     (tmp_path / "adapter_model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     assert AdapterFolder(tmp_path).identity
+
+
+def test_a_configuration_that_peft_refuses(tmp_path: Path):
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "task_type": "LORA"}')
+    refused(lambda: peft_config(AdapterFolder(tmp_path)), "adapter_config.json", "task type")
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from jinja2 import TemplateError
 
-from ft_harness.errors import ConfigError, FtHarnessError
+from ft_harness.errors import ConfigError
 from ft_harness.models import lm_eval_private
 from ft_harness.models.adapters import configuration
 from ft_harness.models.prompts import prompt_form
@@ -23,10 +21,11 @@ from ft_harness.storage.strict_files import parse_yaml, read_yaml
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.listing import TaskReader
 from ft_harness.tasks.loading import load_tasks, training_problems
+from ft_harness.tasks.rendering import render_field
 from ft_harness.tasks.row_checks import check_rows
 from tests.builders.tiny import write_jsonl
 from tests.fuzz.inputs import changed, characters, damaged, json_bytes, texts, values, yaml_texts
-from tests.fuzz.outcome import bounded, examples, outcome
+from tests.fuzz.outcome import examples, outcome
 
 pytestmark = pytest.mark.slow  # hundreds of inputs a test
 
@@ -252,11 +251,14 @@ templates = st.one_of(
 def test_a_template_of_a_task(template: str):
     env = lm_eval_private.utils.env
     doc = {"text": "a text\twith a tab", "label": 1, "messages": [{"content": "c"}]}
-    with bounded(), suppress(FtHarnessError, TemplateError):
-        env.from_string(template).render(**doc)
+    outcome(
+        lambda: render_field(
+            "doc_to_text", lambda doc, _: env.from_string(template).render(**doc), doc, None
+        )
+    )
 
 
-@examples(100)
+@examples(30)
 @given(template=templates)
 def test_a_chat_template(template: str, folder: Path, model_folder: Path):
     chat = folder / "chat"

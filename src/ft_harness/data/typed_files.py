@@ -39,7 +39,7 @@ def parquet_label_names(path: Path) -> dict[str, list[str]]:
     try:
         metadata = pyarrow.parquet.read_schema(path).metadata or {}
         noted = json.loads(metadata.get(b"huggingface", b"{}"))
-    except (OSError, ValueError, pyarrow.ArrowException):
+    except (OSError, ValueError, RecursionError, pyarrow.ArrowException):
         return {}  # a damaged file is reported when its rows are read
     info = noted.get("info") if isinstance(noted, dict) else None
     features = info.get("features") if isinstance(info, dict) else None

@@ -126,6 +126,9 @@ def parse_yaml(text: str) -> tuple[Any, dict[KeyPath, int]]:
         node = loader.get_single_node()
         lines = _key_lines(node)  # before merges, which construction would write into the node
         return loader.construct_document(node) if node else None, lines
+    # PyYAML takes tags at their word: `!!int x`, `!!map [a]`
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise yaml.YAMLError(f"a value that its tag does not suit: {error}") from error
     finally:
         loader.dispose()
 
