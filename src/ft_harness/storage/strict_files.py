@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from ft_harness.errors import FtHarnessError, InputError
+from ft_harness.errors import FtHarnessError, InputError, first_line
 from ft_harness.storage.redaction import learn_secrets
 
 KeyPath = tuple[str, ...]
@@ -143,7 +143,7 @@ def read_value(text: str) -> Any:
         _check_bounds(text)
         return parse_yaml(text)[0]
     except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError("not valid YAML") from error
+        raise ValueError(f"not valid YAML ({first_line(error)})") from error
 
 
 def read_yaml(

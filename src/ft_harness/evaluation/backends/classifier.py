@@ -364,9 +364,8 @@ def _plan_of(section: ModelSection, adapter: AdapterFolder | None) -> HeadPlan:
 def _labels_of(adapter: AdapterFolder, config: Any) -> tuple[str, ...]:
     """Label names of an adapter's head; LABEL_0, LABEL_1, ... where nothing names them."""
     init = adapter.path / HEAD_FILE
-    if init.is_file():
-        if names := drawn_labels(init):
-            return names
+    if init.is_file() and (names := drawn_labels(init)):
+        return names
     if claims_head(config):
         return tuple(config.id2label[i] for i in sorted(config.id2label))
     return tuple(f"LABEL_{i}" for i in range(_count_outputs(adapter)))
