@@ -16,9 +16,9 @@ import pytest
 from ft_harness.data import load_splits
 from ft_harness.data.files import read_file
 from ft_harness.errors import FtHarnessError
-from ft_harness.models import lm_eval_private
 from ft_harness.models.adapters.configuration import peft_config
-from ft_harness.models.prompts import prompt_form
+from ft_harness.models.chat_templates import prompt_form
+from ft_harness.models.lm_eval_private import tasks as lm_eval_private
 from ft_harness.recipe import load_recipe
 from ft_harness.recipe.sections import ModelSection, TaskSection
 from ft_harness.records import SAMPLES_FILE, read_evaluation

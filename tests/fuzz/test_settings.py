@@ -10,9 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ft_harness.errors import ConfigError
-from ft_harness.models import lm_eval_private
 from ft_harness.models.adapters import configuration
-from ft_harness.models.prompts import prompt_form
+from ft_harness.models.chat_templates import prompt_form
+from ft_harness.models.lm_eval_private import tasks as lm_eval_private
 from ft_harness.recipe import list_fields, load_recipe
 from ft_harness.recipe.edits import edit, write_recipe
 from ft_harness.recipe.sections import ModelSection, Recipe, TaskSection

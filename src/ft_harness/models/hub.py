@@ -3,7 +3,7 @@ a hub that doesn't answer is waited for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from huggingface_hub import (
     hf_hub_download,
     is_offline_mode,
     set_client_factory,
+    snapshot_download,
     try_to_load_from_cache,
 )
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, OfflineModeIsEnabled
@@ -106,3 +107,10 @@ def fetch(section: ModelSection) -> Path | None:
         if Path(name).name == name:
             hf_hub_download(filename=name, **_address(section))
     return folder
+
+
+def fetch_files(pretrained: str, commit: str, patterns: Collection[str]) -> Path:
+    """The cached folder of a hub model at this commit, with those files of its top folder that the
+    patterns name; what is not in the cache yet is fetched."""
+    wanted = {"allow_patterns": list(patterns), "ignore_patterns": "*/*"}
+    return Path(snapshot_download(pretrained, revision=commit, **wanted))
