@@ -12,19 +12,22 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.torch import save
 
 from ft_harness.data import load_splits
 from ft_harness.data.files import read_file
 from ft_harness.errors import FtHarnessError
 from ft_harness.models.adapters.configuration import peft_config
 from ft_harness.models.chat_templates import prompt_form
+from ft_harness.models.heads import drawn_labels
 from ft_harness.models.lm_eval_private import tasks as lm_eval_private
-from ft_harness.recipe import load_recipe
+from ft_harness.publish import readme
+from ft_harness.recipe import folders, load_recipe
 from ft_harness.recipe.sections import ModelSection, TaskSection
-from ft_harness.records import SAMPLES_FILE, read_evaluation
+from ft_harness.records import SAMPLES_FILE, SCORES_FILE, read_evaluation
 from ft_harness.records.adapter_files import CARD_FILE, HISTORY_FILE, read_card, read_history
 from ft_harness.records.adapter_folder import AdapterFolder
-from ft_harness.records.score_table import check_whole
+from ft_harness.records.score_table import check_whole, read_outcomes, write_scores
 from ft_harness.storage.safetensors_file import read_header
 from ft_harness.tasks.listing import TaskReader
 from ft_harness.tasks.task_yaml import key_problems
@@ -176,6 +179,20 @@ def test_a_pipe_in_place_of_a_file(name: str, tmp_path: Path):
     refused(lambda: PIPES[name](tmp_path / name), name)
 
 
+@pytest.mark.parametrize("metrics", [b"{", b"[]", b'{"acc": "nobody"}', b'{"acc": [1]}'])
+def test_scores_whose_metadata_are_damaged(metrics: bytes, tmp_path: Path):
+    """The samples are enough."""
+    folder = tmp_path / "small"
+    write_evaluation(folder, make_record(None), label_samples([0, 1], [0, 0]))
+    evaluation = read_evaluation(folder)
+    write_scores(evaluation)
+    table = pq.read_table(folder / SCORES_FILE)
+    known = {**table.schema.metadata, b"metrics": metrics}
+    pq.write_table(table.replace_schema_metadata(known), folder / SCORES_FILE)
+    with bounded():
+        assert read_outcomes(evaluation).statistics("acc").shape[0] == 2
+
+
 def test_a_pipe_in_place_of_samples(tmp_path: Path):
     folder = tmp_path / "small"
     write_evaluation(folder, make_record(None), label_samples([0, 1], [0, 0]))
@@ -200,6 +217,25 @@ def test_a_list_of_several_types_in_an_adapters_configuration(tmp_path: Path):
     (tmp_path / "adapter_config.json").write_text('{"layers_to_transform": [0, "a"]}')
     (tmp_path / "adapter_model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     assert AdapterFolder(tmp_path).identity
+
+
+@pytest.mark.parametrize("labels", ["{", "[1]", "3", "[" * 9999])
+def test_labels_of_a_drawn_head_that_are_none(labels: str, tmp_path: Path):
+    path = tmp_path / "head_init.safetensors"
+    path.write_bytes(save({}, {"labels": labels}))
+    refused(lambda: drawn_labels(path), path.name)
+
+
+def test_settings_kept_in_a_recipe_that_are_too_deep(tmp_path: Path):
+    (tmp_path / "recipe.yaml").write_text(f"{folders._SET}{'[' * 99999}\n")
+    with bounded():
+        assert folders.kept_settings(tmp_path) == []
+
+
+def test_a_model_card_whose_front_matter_is_no_yaml(tmp_path: Path):
+    path = tmp_path / "README.md"
+    path.write_text("---\na: !!map [a]\n---\ntext\n")
+    refused(lambda: readme._read(path), "README.md")
 
 
 def test_a_configuration_that_peft_refuses(tmp_path: Path):

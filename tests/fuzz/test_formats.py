@@ -37,8 +37,10 @@ pytestmark = pytest.mark.slow  # hundreds of inputs a test
 UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
-# an empty name is left out of a page: another structure, and no harm
-named = texts.filter(lambda text: one_line(text).strip() != "")
+# an empty name is left out of a page, and half a character is in no study: readers refuse it
+named = texts.filter(
+    lambda text: one_line(text).strip() != "" and not re.search("[\ud800-\udfff]", text)
+)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +106,7 @@ def test_latex(text: str, plain_commands: list[str]):
 
 
 @examples(40)
-@given(text=texts)
+@given(text=named)
 def test_csv_json_and_the_terminal(text: str):
     study, _ = make_hostile(text)
     with bounded():
