@@ -18,6 +18,7 @@ from ft_harness.data import load_splits
 from ft_harness.data.files import read_file
 from ft_harness.errors import FtHarnessError
 from ft_harness.models.adapters.configuration import peft_config
+from ft_harness.models.base_model import load_tokenizer
 from ft_harness.models.chat_templates import prompt_form
 from ft_harness.models.heads import drawn_labels
 from ft_harness.models.lm_eval_private import tasks as lm_eval_private
@@ -32,7 +33,9 @@ from ft_harness.storage.safetensors_file import read_header
 from ft_harness.tasks.listing import TaskReader
 from ft_harness.tasks.task_yaml import key_problems
 from ft_harness.training import checkpoints, progress
+from tests.builders.command import assert_three_lines
 from tests.builders.records import label_samples, make_card, make_record, write_evaluation
+from tests.builders.tiny import write_jsonl
 from tests.fuzz.outcome import bounded
 
 HUGE = "0x" + "f" * 5000  # Python refuses to write it in decimals
@@ -268,6 +271,32 @@ def test_metadata_of_tensors_that_are_no_texts(tmp_path: Path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(len(text).to_bytes(8, "little") + text)
     refused(lambda: read_header(path), "__metadata__")
+
+
+@pytest.mark.parametrize("key", ["description", "gen_prefix"])
+@pytest.mark.usefixtures("small_index")
+def test_a_template_around_the_prompt_that_names_a_missing_field(key: str, ft: Any, tmp_path: Path):
+    rows = [{"text": f"t {n}", "a": f"a{n}"} for n in range(20)]
+    write_jsonl(tmp_path / "d.jsonl", rows)
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t/mine.yaml").write_text(
+        "task: mine\ncustom_dataset: !function ft_harness.data.load_splits\n"
+        "dataset_kwargs: {data: {source: d.jsonl}}\ntraining_split: train\n"
+        "validation_split: validation\ntest_split: test\noutput_type: generate_until\n"
+        f'doc_to_text: text\ndoc_to_target: a\n{key}: "{{{{ nobody.x }}}}"\n'
+        "metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]\n"
+    )
+    code, _, err = ft("check", "mine", "--include-path", "t")
+    assert code == 3, err
+    assert_three_lines(err, "mine@train, row 0", key, "nobody")
+
+
+def test_a_tokenizer_with_a_text_for_a_length(tmp_path: Path, model_folder: Path):
+    for path in model_folder.glob("*.json"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    path = tmp_path / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": "x"}))
+    refused(lambda: load_tokenizer(ModelSection(pretrained=str(tmp_path))), str(tmp_path))
 
 
 # --- templates ------------------------------------------------------------------------------------

@@ -176,6 +176,7 @@ def load_tokenizer(section: ModelSection) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(
             model_folder(section.pretrained), **_hub_options(section)
         )
+        tokenizer("a")  # a setting of another type is found when it is first used
     except Exception as error:  # transformers and the hub client raise many types here
         raise _unloadable(section, error) from error
     if tokenizer.pad_token_id is None:
