@@ -5,17 +5,12 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 
 PROFILE = os.environ.get("FT_HARNESS_FUZZ", "ci")
 # files are written and tasks are built for each input, which takes longer than hypothesis expects
 settings.register_profile(
-    "ci",
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    phases=[Phase.generate],
+    "ci", derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
 )
 settings.register_profile(
     "hour", deadline=None, print_blob=True, suppress_health_check=list(HealthCheck)
