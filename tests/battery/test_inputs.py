@@ -68,6 +68,17 @@ def test_a_path_that_the_system_does_not_take(arguments: list[str], ft: Any, tmp
     assert_three_lines(err)
 
 
+def test_a_current_folder_that_was_removed(
+    ft: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    code, _, err = ft("report", ".")
+    assert code in (2, 3), err
+    assert_three_lines(err)
+
+
 HOSTILE = "task: x\nprocess_docs: !function evil.x\n"
 
 

@@ -276,6 +276,10 @@ def _as_fault(error: Exception) -> FtHarnessError:
         return ConfigError(
             f"{error.filename}: {error.strerror}", "a path that can be read", "check the path"
         )
+    if isinstance(error, FileNotFoundError) and not os.path.exists(os.curdir):
+        return ConfigError(
+            "the current folder was removed", "a folder that is there", "change to another folder"
+        )
     return _unexpected(error)
 
 
