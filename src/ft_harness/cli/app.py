@@ -276,11 +276,18 @@ def _as_fault(error: Exception) -> FtHarnessError:
         return ConfigError(
             f"{error.filename}: {error.strerror}", "a path that can be read", "check the path"
         )
-    if isinstance(error, FileNotFoundError) and not os.path.exists(os.curdir):
+    if isinstance(error, FileNotFoundError) and not _has_current_folder():
         return ConfigError(
             "the current folder was removed", "a folder that is there", "change to another folder"
         )
     return _unexpected(error)
+
+
+def _has_current_folder() -> bool:
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
 
 
 def _usage_fault(error: Any) -> FtHarnessError:
