@@ -276,6 +276,12 @@ def _as_fault(error: Exception) -> FtHarnessError:
         return ConfigError(
             f"{error.filename}: {error.strerror}", "a path that can be read", "check the path"
         )
+    if "No usable temporary directory" in str(error):  # Python's tempfile doesn't say why
+        return ResourceError(
+            "no temporary folder can be written, for want of room or of rights",
+            "a folder with room for a copy of the data",
+            "free space, or name another folder in TMPDIR",
+        )
     if isinstance(error, FileNotFoundError) and not _has_current_folder():
         return ConfigError(
             "the current folder was removed", "a folder that is there", "change to another folder"
