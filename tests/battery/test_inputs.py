@@ -68,6 +68,17 @@ def test_a_path_that_the_system_does_not_take(arguments: list[str], ft: Any, tmp
     assert_three_lines(err)
 
 
+def test_a_link_that_leads_to_itself(ft: Any, tmp_path: Path):
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    (tmp_path / "adapters").symlink_to("adapters")
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r/recipe.yaml").write_text("task: {name: demo_sentiment}\n")
+    for arguments in (["run", "loop.yaml"], ["run", "r"]):
+        code, _, err = ft(*arguments)
+        assert code == 2, err
+        assert_three_lines(err)
+
+
 def test_a_current_folder_that_was_removed(
     ft: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

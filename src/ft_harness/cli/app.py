@@ -272,10 +272,10 @@ def _as_fault(error: Exception) -> FtHarnessError:
         )
     if is_full(error):
         return full_disk(getattr(error, "filename", None) or "a file", error)
-    if isinstance(error, OSError) and error.errno in _UNREACHABLE:
-        return ConfigError(
-            f"{error.filename}: {error.strerror}", "a path that can be read", "check the path"
-        )
+    unreachable = isinstance(error, OSError) and error.errno in _UNREACHABLE
+    if unreachable or str(error).startswith("Symlink loop"):  # pathlib's, up to Python 3.12
+        what = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        return ConfigError(what, "a path that can be read", "check the path")
     if "No usable temporary directory" in str(error):  # Python's tempfile doesn't say why
         return ResourceError(
             "no temporary folder can be written, for want of room or of rights",
