@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import logging
 import math
@@ -79,6 +80,8 @@ RequireOption = Annotated[
     ),
 ]
 HERE = Path()
+# what the system says of a path that was given, wherever it is looked at first
+_UNREACHABLE = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG}
 _STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 _NUMBERS = {  # what was expected, by pydantic's name of the fault in an option's value
     "int_parsing": "a whole number", "int_from_float": "a whole number",
@@ -277,7 +280,28 @@ def _as_fault(error: Exception) -> FtHarnessError:
         )
     if is_full(error):
         return full_disk(getattr(error, "filename", None) or "a file", error)
+    unreachable = isinstance(error, OSError) and error.errno in _UNREACHABLE
+    if unreachable or str(error).startswith("Symlink loop"):  # pathlib's, up to Python 3.12
+        what = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        return ConfigError(what, "a path that can be read", "check the path")
+    if "No usable temporary directory" in str(error):  # Python's tempfile doesn't say why
+        return ResourceError(
+            "no temporary folder can be written, for want of room or of rights",
+            "a folder with room for a copy of the data",
+            "free space, or name another folder in TMPDIR",
+        )
+    if isinstance(error, FileNotFoundError) and not _has_current_folder():
+        return ConfigError(
+            "the current folder was removed", "a folder that is there", "change to another folder"
+        )
     return _unexpected(error)
+
+
+def _has_current_folder() -> bool:
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
 
 
 def _usage_fault(error: Any) -> FtHarnessError:

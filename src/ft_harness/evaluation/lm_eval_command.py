@@ -96,6 +96,10 @@ def _parse(arguments: Sequence[str]) -> tuple[Namespace, Callable[[Namespace], N
         # argparse prints its usage, some eighty lines, before the fault.
         with redirect_stderr(said):
             return parse_command(arguments)
+    except ValueError as error:  # of JSON in an argument
+        raise ConfigError(
+            first_line(error), "arguments of lm-eval", "see ft-harness lm-eval run --help"
+        ) from error
     except SystemExit as stop:
         if not stop.code:  # --help
             raise

@@ -79,7 +79,7 @@ def problems(
         head: the model is used with a classification head.
         here: on this machine's device; else on a GPU.
     """
-    folder = Path(model_folder(section.pretrained)).expanduser()
+    folder = Path(model_folder(section.pretrained))
     looks_local = (
         folder.is_absolute()
         or section.pretrained.startswith((".", "~"))
@@ -176,6 +176,7 @@ def load_tokenizer(section: ModelSection) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(
             model_folder(section.pretrained), **_hub_options(section)
         )
+        tokenizer("a")  # a setting of another type is found when it is first used
     except Exception as error:  # transformers and the hub client raise many types here
         raise _unloadable(section, error) from error
     if tokenizer.pad_token_id is None:

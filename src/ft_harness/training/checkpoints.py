@@ -42,14 +42,19 @@ from ft_harness.storage import (
     sha256_text,
     write_text,
 )
+from ft_harness.storage.strict_files import read_json
 from ft_harness.training.plan import TrainingPlan
-from ft_harness.training.progress import PROGRESS_FILE, read_progress
+from ft_harness.training.progress import (
+    CHANGES_FILE,
+    MICRO_BATCH,
+    PROGRESS_FILE,
+    read_changes,
+    read_progress,
+)
 
 CHECKPOINTS = "checkpoints"
 PLAN_FILE = "plan.json"
-CHANGES_FILE = "changes.jsonl"
 MANIFEST_FILE = "MANIFEST.json"
-MICRO_BATCH = "micro_batch"  # the setting that changes where memory runs out
 _PREFIX = "checkpoint-"
 _OF_WEIGHTS = " of the weights"
 _UNFINISHED = ".unfinished"  # where a checkpoint is written
@@ -282,10 +287,11 @@ def list_checkpoints(path: Path) -> list[Path]:
 
 def _read_plan(path: Path) -> dict[str, Any] | None:
     try:
-        plan: dict[str, Any] = json.loads((path / PLAN_FILE).read_text(encoding="utf-8"))
-        return plan if plan.keys() == {"identity", "execution"} else None
-    except (OSError, ValueError, AttributeError):
+        plan = read_json(path / PLAN_FILE)
+    except InputError:
         return None
+    parts = plan.get("identity"), plan.get("execution")
+    return plan if all(isinstance(part, dict) for part in parts) else None
 
 
 def check_unfinished(plan: TrainingPlan, folder: Path) -> None:
@@ -333,7 +339,7 @@ def open_checkpoints(plan: TrainingPlan, folder: Path) -> CheckpointFolder:
         return CheckpointFolder(path, plan.fingerprint, settings.save_total_limit)
     # An older checkpoint is better than none, and than one whose best weights are gone.
     start = _usable(path, plan.fingerprint, keeps_best=settings.load_best_model_at_end)
-    changes = _read_changes(path)
+    changes = read_changes(path)
     opened = CheckpointFolder(path, plan.fingerprint, settings.save_total_limit, start, changes)
     # Another number of processes or micro-batch is allowed, and noted: results agree up to
     # rounding.
@@ -372,21 +378,6 @@ def _fault_of_best(checkpoint: Path, plan_hash: str) -> str | None:
     other = at_step(checkpoint.parent, best)
     fault = fault_of(other, plan_hash)
     return f"its best evaluation's {other.name}: {fault}" if fault else None
-
-
-def _read_changes(path: Path) -> list[SettingChange]:
-    file = path / CHANGES_FILE
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    try:
-        return [
-            SettingChange.model_validate_json(line) for line in lines if line.endswith("}")
-        ]  # the last may be torn
-    except ValidationError as error:
-        raise InputError(
-            f"{file}: not the changes of a training ({type(error).__name__})",
-            "the file as it was written",
-            f"delete {file.name}; the card will not tell of these changes",
-        ) from error
 
 
 def _changes_since(path: Path, after: Mapping[str, Any], step: int) -> list[SettingChange]:

@@ -3,6 +3,7 @@ it."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ _SHAPE = (
 def parent_of(recipe: Recipe) -> Path | None:
     """The folder that training goes on from; None: a new adapter."""
     named = recipe.train.continue_from
-    return Path(named).expanduser() if named else None
+    return Path(os.path.expanduser(named)) if named else None
 
 
 def find_lineage(recipe: Recipe, folder: Path | None) -> list[Ancestor]:

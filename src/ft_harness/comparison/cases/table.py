@@ -16,6 +16,7 @@ from ft_harness.errors import InputError
 from ft_harness.records import Record
 from ft_harness.storage import redact
 from ft_harness.storage.escaping import guard_formula, unguard_formula
+from ft_harness.storage.strict_files import no_pipe
 
 CASES_FILE = "cases.csv"
 _KEY = ("base", "tuned", "item_key")
@@ -120,7 +121,7 @@ def read_cases(path: Path) -> Written:
     if not path.exists():
         return Written()
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = no_pipe(path).read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: can't be read ({type(error).__name__})",

@@ -3,7 +3,6 @@ computed once."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -36,8 +35,8 @@ from ft_harness.models.heads import (
     check_labels,
     claims_head,
     class_names,
+    drawn_labels,
     encode_texts,
-    init_metadata,
     read_logits,
     read_texts,
 )
@@ -373,10 +372,8 @@ def _plan_of(section: ModelSection, adapter: AdapterFolder | None) -> HeadPlan:
 def _labels_of(adapter: AdapterFolder, config: Any) -> tuple[str, ...]:
     """Label names of an adapter's head; LABEL_0, LABEL_1, ... where nothing names them."""
     init = adapter.path / HEAD_FILE
-    if init.is_file():
-        names: list[str] = json.loads(init_metadata(init).get("labels", "[]"))
-        if names:
-            return tuple(names)
+    if init.is_file() and (names := drawn_labels(init)):
+        return names
     if claims_head(config):
         return tuple(config.id2label[i] for i in sorted(config.id2label))
     return tuple(f"LABEL_{i}" for i in range(_count_outputs(adapter)))

@@ -17,8 +17,8 @@ from ft_harness.models.heads.plan import check_labels, claims_head, class_names,
 from ft_harness.models.heads.types import Head, HeadPlan
 from ft_harness.models.heads.weights import (
     check_adapter,
+    drawn_labels,
     find_init,
-    init_metadata,
     load,
     misfits,
     own_modules,

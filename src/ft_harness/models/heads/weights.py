@@ -239,7 +239,7 @@ def _about(plan: HeadPlan) -> dict[str, str]:
     return {"seed": str(plan.seed), "labels": json.dumps(plan.labels)}
 
 
-def init_metadata(path: Path) -> dict[str, str]:
+def _metadata(path: Path) -> dict[str, str]:
     """The metadata of a file of drawn weights: `seed` and `labels` (a JSON list).
 
     Raises:
@@ -252,11 +252,26 @@ def init_metadata(path: Path) -> dict[str, str]:
         raise _damaged(path, error) from error
 
 
+def drawn_labels(path: Path) -> tuple[str, ...]:
+    """The names of a head's labels in the file of its drawn weights; empty where it has none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        names = json.loads(_metadata(path).get("labels", "[]"))
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, error) from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise _damaged(path, ValueError("its labels are no list of names"))
+    return tuple(names)
+
+
 def find_init(folder: Path, plan: HeadPlan) -> Path | None:
     """The file of drawn weights in an adapter's own folder, if it was drawn for this plan; None:
     draw anew."""
     path = folder / HEAD_FILE
-    return path if path.is_file() and init_metadata(path) == _about(plan) else None
+    return path if path.is_file() and _metadata(path) == _about(plan) else None
 
 
 def read_init(path: Path) -> dict[str, Any]:
