@@ -37,7 +37,7 @@ demo: $(READY)
 # mkdocs reads docstrings without importing anything: the package itself isn't needed there.
 docs: $(READY) $(DOCS)/.ready
 	$(VENV)/bin/python tools/docs_site.py build/docs
-	$(DOCS)/bin/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet
 
 $(DOCS)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(DOCS)

@@ -46,7 +46,7 @@ def _decode(line: str, place: str) -> Any:
         ) from error
 
 
-def read_json(path: Path, layout: Layout) -> Iterator[Placed]:
+def read_json_rows(path: Path, layout: Layout) -> Iterator[Placed]:
     """A row for each object of the file's list, which may be under a key; a row for each question
     of an official SQuAD file. A file of one object a line is read as such."""
     with open_text(path, "\n", layout.encoding) as text:

@@ -70,7 +70,7 @@ def read_excel(path: Path, layout: Layout) -> Iterator[Placed]:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except Exception as error:  # openpyxl raises what zip, XML and its own parts raise
         raise InputError(
-            f"{path}: not an Excel workbook ({error})", "an .xlsx file", "save it anew as .xlsx"
+            f"{path}: not an Excel workbook ({error})", "an .xlsx file", "save it again as .xlsx"
         ) from error
     if layout.worksheet is not None and layout.worksheet not in book.sheetnames:
         raise InputError(

@@ -246,7 +246,7 @@ def _load_model(
     except Exception as error:  # transformers, safetensors and the hub client raise many types here
         raise _unloadable(section, error) from error
     raise_problems(loaded_problems(section, model))
-    quantization.settle(model)
+    quantization.keep_as_loaded(model)
     return model, head
 
 
@@ -322,9 +322,7 @@ def describe(section: ModelSection, model: Any, head: Head | None = None) -> Mod
     return ModelInfo(
         pretrained=section.pretrained,
         revision=section.revision,
-        identity=identity(
-            model_folder(section.pretrained), getattr(model.config, "_commit_hash", None)
-        ),
+        identity=identity(model_folder(section.pretrained), hub.cached_commit(section)),
         dtype=str(model.dtype).removeprefix("torch."),
         quantization=quantization.describe(model),
         parameters=model.num_parameters(),

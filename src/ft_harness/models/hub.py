@@ -77,16 +77,28 @@ def _address(section: ModelSection) -> dict[str, Any]:
     return {"repo_id": section.pretrained, "revision": section.revision or "main"}
 
 
-def held(section: ModelSection) -> Path | None:
-    """The cached folder of a hub model; None: its weights, or some of them, are still to be
-    fetched."""
+def _snapshot(section: ModelSection) -> Path | None:
+    """The cached folder that holds a hub model's configuration; None: it is not in the cache."""
     try:
         config = try_to_load_from_cache(filename="config.json", **_address(section))
     except HFValidationError:
         return None
-    if not isinstance(config, str):
+    return Path(config).parent if isinstance(config, str) else None
+
+
+def cached_commit(section: ModelSection) -> str | None:
+    """The commit of a hub model that was loaded: the name of its folder in the cache; None: it is
+    none of the hub's."""
+    folder = _snapshot(section)
+    return folder and folder.name
+
+
+def held(section: ModelSection) -> Path | None:
+    """The cached folder of a hub model; None: its weights, or some of them, are still to be
+    fetched."""
+    folder = _snapshot(section)
+    if folder is None:
         return None
-    folder = Path(config).parent
     names = [_SINGLE] if (folder / _SINGLE).exists() else shard_names(folder)
     return folder if names and all((folder / name).exists() for name in names) else None
 

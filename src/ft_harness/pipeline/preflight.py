@@ -30,7 +30,7 @@ from ft_harness.recipe import Protocol, Recipe
 from ft_harness.tasks import fewshot
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.listing import TaskReader
-from ft_harness.tasks.loading import load_tasks, training_problems
+from ft_harness.tasks.loading import load_tasks, task_training_problems
 from ft_harness.tasks.rendering import RenderedTask
 
 
@@ -212,7 +212,7 @@ def _check_loaded(recipe: Recipe, checked: Checked, scope: Scope, reading: Readi
     loaded, form, findings = checked.tasks, checked.form, checked.findings
     faults = findings.faults
     objective = recipe.train.objective
-    faults += training_problems(loaded["train"], objective) if scope.trains else []
+    faults += task_training_problems(loaded["train"], objective) if scope.trains else []
     faults += _check_validation(recipe, loaded) if scope.trains else []
     faults += decoding.problems(loaded, recipe.eval.protocols())
     faults += _check_primary(recipe, loaded)

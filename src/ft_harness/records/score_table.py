@@ -98,7 +98,8 @@ _read_small = lru_cache(maxsize=1024)(_read_file)
 
 
 def check_whole(evaluation: Evaluation) -> None:
-    """
+    """Refuse samples of which some are missing.
+
     Raises:
         InputError: the samples can't be read, or are fewer than the record's scores rest on.
     """

@@ -163,6 +163,7 @@ def load_weights(model: Any, folder: Path) -> None:
     path = folder / (WEIGHTS_FILE if adapted else MODEL_FILE)
     tensors = adapters.read_tensors(path)
     own = get_peft_model_state_dict(model) if adapted else model.state_dict()
+    # PEFT reports missing keys and loads the rest: compared here, nothing is half loaded.
     tied = set() if adapted else set(model.all_tied_weights_keys)
     differences = [
         f"{key}: {_shape(tensors, key)} there, {_shape(own, key)} here"

@@ -62,12 +62,15 @@ class Progress(BaseModel):
         gain = 0.0
         if value is not None and best is not None:
             gain = value - best if higher_is_better else best - value
+        # The first value is the best so far, whatever threshold is asked for.
         is_first = value is not None and best is None
         improves = is_first or gain > settings.early_stopping_threshold
         self.without_improvement = 0 if improves else self.without_improvement + 1
         patience = settings.early_stopping_patience
         if patience is not None and self.without_improvement >= patience:
             self.is_complete = True
+        # The threshold only counts for patience, as in transformers: a small gain is still the
+        # best.
         if not is_first and gain <= 0:
             return False
         self.best_step, self.best_value = self.step, value
@@ -84,6 +87,7 @@ def read_progress(checkpoint: Path) -> Progress:
         progress = Progress.model_validate_json((checkpoint / PROGRESS_FILE).read_bytes())
     except ValidationError as error:
         raise not_this_training(checkpoint, PROGRESS_FILE) from error
+    # A folder that was renamed by hand is no checkpoint of that step.
     if checkpoint.name.rpartition("-")[2] != str(progress.step):
         raise not_this_training(checkpoint, PROGRESS_FILE)
     return progress

@@ -25,27 +25,3 @@ from ft_harness.models.heads.weights import (
     write_init,
 )
 from ft_harness.records.adapter_files import HEAD_FILE
-
-__all__ = [
-    "HEAD_FILE",
-    "Head",
-    "HeadInput",
-    "HeadPlan",
-    "Texts",
-    "check_adapter",
-    "check_labels",
-    "claims_head",
-    "class_names",
-    "drawn_labels",
-    "encode_texts",
-    "find_init",
-    "load",
-    "make_batch",
-    "misfits",
-    "own_modules",
-    "plan_head",
-    "problems",
-    "read_logits",
-    "read_texts",
-    "write_init",
-]

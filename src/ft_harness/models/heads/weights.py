@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from ft_harness.errors import FtHarnessError, InputError, raise_problems
-from ft_harness.models.heads.plan import check_trained
+from ft_harness.models.heads.plan import check_head_labels
 from ft_harness.models.heads.types import Head, HeadPlan
 from ft_harness.records import SEQ_CLS
 from ft_harness.records.adapter_files import HEAD_FILE
@@ -42,7 +42,7 @@ def load(
     config = AutoConfig.from_pretrained(
         folder, **{key: options[key] for key in _HUB if key in options}
     )
-    check_trained(config, plan)
+    check_head_labels(config, plan)
     _prepare_config(config, plan, tokenizer)
     quantization = options.get("quantization_config")
     if quantization is not None:
