@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from ft_harness.errors import InputError
+from ft_harness.errors import ConfigError, InputError
 
 LOCK_FILE = ".lock"
 
@@ -23,6 +23,7 @@ def locked(folder: Path) -> Iterator[str | None]:
         The process that held it, and since when, if it died without giving it back; else None.
 
     Raises:
+        ConfigError: the lock's file can't be opened.
         InputError: another running process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +48,14 @@ def _open_held(path: Path) -> TextIO:
     longer the file of that name, which somebody else may hold by now.
     """
     while True:
-        lock = path.open("a+", encoding="utf-8")
+        try:
+            lock = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: can't be opened ({error.strerror})",
+                "a file that this user may write, or none",
+                "remove it, or use --name or --out",
+            ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
