@@ -86,7 +86,7 @@ def demo(out: OutOption = HERE) -> None:
 
     Scores, tunes and scores again the bundled model; needs no network.
     """
-    from ft_harness.pipeline.finished import demo
+    from ft_harness.pipeline.whole_run import demo
 
     print_study(*demo(out, say))
 
@@ -180,9 +180,9 @@ def run(
 
         _print_estimate(dry_run.estimate(experiment, planned["dry_run"] or None))
         return
-    from ft_harness.pipeline import finished
+    from ft_harness.pipeline import whole_run
 
-    study, path = finished.run([experiment], experiment.name, say, planned["require"])
+    study, path = whole_run.run([experiment], experiment.name, say, planned["require"])
     print_study(study, path, planned["require"])
 
 
