@@ -8,7 +8,6 @@ and shares of parameters. All text that isn't ours is escaped by the renderer.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from ft_harness.comparison.aggregator import Study
@@ -72,12 +71,13 @@ __all__ = [
 
 
 def rows_json(study: Study) -> str:
-    """`rows.json`: a list of objects with exactly the fields of `Row`, full precision, null where
-    undefined.
+    """`rows.json`: a list of objects, one a line, with exactly the fields of `Row`, full precision,
+    null where undefined.
 
     A setting that is NaN or infinite is null too: the JSON is strict.
     """
-    return json.dumps([row.model_dump(mode="json") for row in study.rows()], indent=2) + "\n"
+    rows = ",\n".join(row.model_dump_json() for row in study.rows())
+    return f"[\n{rows}\n]\n" if rows else "[]\n"
 
 
 def render_markdown(study: Study, figures: Mapping[str, str]) -> str:
