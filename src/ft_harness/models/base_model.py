@@ -147,6 +147,12 @@ def identity(folder: str, commit: str | None) -> str:
     return f"sha256:{sha256_text('|'.join(parts))[:32]}"
 
 
+def hub_files_identity(pretrained: str, commit: str) -> str:
+    """As `identity` of a local folder that holds what the hub model does."""
+    patterns = {*_IDENTIFYING, *(f"*{suffix}" for suffix in _IDENTIFYING_SUFFIXES)}
+    return identity(str(hub.fetch_files(pretrained, commit, patterns)), None)
+
+
 def _hub_options(section: ModelSection) -> dict[str, Any]:
     return {"revision": section.revision or "main", "trust_remote_code": False}
 
@@ -273,19 +279,6 @@ def loaded_problems(section: ModelSection, model: Any) -> list[FtHarnessError]:
     return []
 
 
-def _check_finite(model: Any, section: ModelSection) -> None:
-    if quantization.describe(model):
-        quantization.check_finite(section, model_folder(section.pretrained))
-    name = section.pretrained
-    for key, tensor in model.named_parameters():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise NonFiniteError(
-                f"{name}: the weight {key} holds NaN or infinity",
-                "finite weights",
-                "fetch or make the model again",
-            )
-
-
 def _context(section: ModelSection, config: Any) -> int:
     """Tokens that the model reads: the recipe's, at most the architecture's own where it has a
     limit.
@@ -351,7 +344,16 @@ def load_base_model(section: ModelSection, plan: HeadPlan | None = None) -> Base
     """
     tokenizer = load_tokenizer(section)
     model, head = _load_model(section, plan, tokenizer)
-    _check_finite(model, section)
+    if quantization.describe(model):
+        quantization.check_finite(section, model_folder(section.pretrained))
+    name = section.pretrained
+    for key, tensor in model.named_parameters():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise NonFiniteError(
+                f"{name}: the weight {key} holds NaN or infinity",
+                "finite weights",
+                "fetch or make the model again",
+            )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     info = describe(section, model, head)
     max_length = _context(section, model.config)

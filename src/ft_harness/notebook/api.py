@@ -3,9 +3,9 @@ hand."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ft_harness.comparison.aggregator import Study
@@ -119,16 +119,12 @@ def evaluate(
     """
     adapters = [str(each) for each in _several(adapter)]
     given = {"adapter": adapters, "out": str(out), "trust-task-code": trust_task_code}
-    printed = call(["eval", str(recipe), *options({"set": overrides(set), **given})])
-    # the last lines name the evaluations of each subject: FOLDER: ID, ID
-    named = [line.rpartition(": ") for line in printed.splitlines()]
-    folders = [
-        Path(subject, each)
-        for subject, _, names in named
-        if os.path.isdir(subject)
-        for each in names.split(", ")
-    ]
-    return Evaluations(map(read_evaluation, folders))
+    with TemporaryDirectory() as place:
+        listing = Path(place) / "evaluations"
+        given["list-to"] = str(listing)
+        call(["eval", str(recipe), *options({"set": overrides(set), **given})])
+        folders = listing.read_text(encoding="utf-8").splitlines()
+    return Evaluations(read_evaluation(Path(folder)) for folder in folders)
 
 
 def report(

@@ -86,16 +86,14 @@ def check_dry(
     Raises:
         FtHarnessError: the fault, or a `ProblemsError` with all of them.
     """
-    folders = [_nearest(folder) for folder in (results_dir(experiment.out), experiment.folder)]
+    folders = [
+        next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        for folder in (results_dir(experiment.out), experiment.folder)
+    ]
     scope = Scope(trains=trains, trust_code=experiment.trust_task_code, here=here)
     known = Findings(training_problems(experiment, here=here) if trains else [])
     checked = preflight.check(experiment.recipe, folders, scope, known, reading)
     return check_rates(experiment.recipe.train, checked) if trains else checked
-
-
-def _nearest(folder: Path) -> Path:
-    """The folder, or the first above it that there is."""
-    return next(each for each in (folder, *folder.absolute().parents) if each.exists())
 
 
 def _docs(experiment: Experiment, checked: Checked, validated: int) -> list[tuple[str, str]]:

@@ -205,7 +205,8 @@ def train_stage(stage: Stage, plan: TrainingPlan, say: Say) -> Card:
                 "perhaps for memory)"
             )
         card = processes.from_first(finished_card(plan, experiment.folder))
-        _keep_data_report(stage)
+        if stage.checked.data is not None:
+            write_kept(stage.experiment.folder / DATA_REPORT_FILE, stage.checked.data)
         if card is not None:
             say(f"{experiment.name}: the adapter is finished already")
             return card
@@ -244,12 +245,6 @@ def resumable(experiment: Experiment) -> Iterator[None]:
         raise ResourceError(
             error.what, error.expected, f"{error.action}: {experiment.command}"
         ) from error
-
-
-def _keep_data_report(stage: Stage) -> None:
-    """The data report into the adapter's folder: reports are made from files later."""
-    if stage.checked.data is not None:
-        write_kept(stage.experiment.folder / DATA_REPORT_FILE, stage.checked.data)
 
 
 def score_base(stage: Stage, say: Say) -> list[Evaluation]:

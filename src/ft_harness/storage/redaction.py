@@ -156,10 +156,6 @@ def redact(text: str) -> str:
     for secret, alone in _spellings(_known.secrets()):
         if secret in text:
             text = alone.sub(REDACTED, text) if alone else text.replace(secret, REDACTED)
-    return _take_out_forms(text)
-
-
-def _take_out_forms(text: str) -> str:
     folded = text.casefold()
     found = [cue for cue in _CUES if cue in folded]
     if not found:

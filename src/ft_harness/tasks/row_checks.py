@@ -148,7 +148,14 @@ class SplitCheck:
             for kind in find_private(f"{prompt}\n{answer}"):
                 self._private[kind].append(row)
         if not self._rolling:
-            self._compare(row, doc, prompt, answer)
+            question, given = _digest(plain(prompt)), _digest(answer)
+            if self._chosen:  # the same question with other choices is another item
+                question = _digest(plain(prompt), *sorted(self.task.doc_to_choice(doc)))
+            self._different_prompts.add(question)
+            self._different_answers.add(given)
+            first, known = self._answers.setdefault(question, (row, given))
+            if known != given:
+                self._contradictory.append((row, first))
 
     def _read_choices(self, row: int, choices: Sequence[str]) -> None:
         self._counts[len(choices)].append(row)
@@ -160,16 +167,6 @@ class SplitCheck:
             choice.startswith(" ") for choice in choices
         ):
             self._bad_choices["a choice that begins with a blank after another one"].append(row)
-
-    def _compare(self, row: int, doc: Mapping[str, Any], prompt: str, answer: str) -> None:
-        question, given = _digest(plain(prompt)), _digest(answer)
-        if self._chosen:  # the same question with other choices is another item
-            question = _digest(plain(prompt), *sorted(self.task.doc_to_choice(doc)))
-        self._different_prompts.add(question)
-        self._different_answers.add(given)
-        first, known = self._answers.setdefault(question, (row, given))
-        if known != given:
-            self._contradictory.append((row, first))
 
     def _choice_faults(self) -> Iterator[InputError]:
         name, rows = self.task.config.task, len(self.task.eval_docs)

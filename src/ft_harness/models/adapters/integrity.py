@@ -174,12 +174,18 @@ def other_base(adapter: AdapterFolder, base: BaseName) -> tuple[list[FtHarnessEr
     card = adapter.card
     if card is None:
         return _compare_names(adapter, base)
-    if base.identity is None or card.model.identity == base.identity:
+    trained, asked = card.model.identity, base.identity
+    if asked is None or trained == asked:
         return [], []
+    if trained.startswith("sha256:") and asked.startswith("commit:"):
+        # trained on a folder: the hub model is the same if its files are, whatever it is called
+        asked = base_model.hub_files_identity(base.pretrained, asked.removeprefix("commit:"))
+        if trained == asked:
+            return [], []
     return [
         InputError(
-            f"{adapter}: trained on {card.model.pretrained} ({card.model.identity}), "
-            f"asked to run on {base.pretrained} ({base.identity})",
+            f"{adapter}: trained on {card.model.pretrained} ({trained}), "
+            f"asked to run on {base.pretrained} ({asked})",
             "the base model that the adapter was trained on",
             f"--set model.pretrained={card.model.pretrained}, "
             "or train on this base under another name",
