@@ -8,6 +8,8 @@ and shares of parameters. All text that isn't ours is escaped by the renderer.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ft_harness.comparison.aggregator import Study
 from ft_harness.report.cells import measured_cells, measured_columns
 from ft_harness.report.contents import build_document
@@ -66,11 +68,10 @@ __all__ = [
 ]
 
 
-def rows_json(study: Study) -> str:
-    """`rows.json`: a list of objects, one a line, with exactly the fields of `Row`, full precision,
-    null where undefined.
+def rows_json(study: Study) -> Iterator[str]:
+    """The objects of `rows.json`, with exactly the fields of `Row`, full precision, null where
+    undefined.
 
     A setting that is NaN or infinite is null too: the JSON is strict.
     """
-    rows = ",\n".join(row.model_dump_json() for row in study.rows())
-    return f"[\n{rows}\n]\n" if rows else "[]\n"
+    return (row.model_dump_json() for row in study.rows())

@@ -27,6 +27,7 @@ from ft_harness.storage.writing import (
     remove,
     write_bytes,
     write_gzip_lines,
+    write_json_list,
     write_text,
 )
 
@@ -60,5 +61,6 @@ __all__ = [
     "unsealed",
     "write_bytes",
     "write_gzip_lines",
+    "write_json_list",
     "write_text",
 ]
