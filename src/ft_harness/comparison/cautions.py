@@ -50,12 +50,8 @@ def find_cautions(
         else None,
         remarks.remark_majority(majority.share, majority.interval) if majority else None,
     ]
-    if any(
-        # Of a task that only asks for the likelihood of a text no side has answers, which is no
-        # fault.
-        answer is not None
-        for answer in chain(base, tuned)
-    ):  # else only the likelihood of a text was asked for
+    # a task that only asks for the likelihood of a text has no answers, which is no fault
+    if any(answer is not None for answer in chain(base, tuned)):
         found += [remarks.remark_empty("base", base), remarks.remark_empty("tuned", tuned)]
     found += [
         remarks.remark_cut(who)
@@ -183,16 +179,16 @@ def find_context(
     # the training chose nothing by another task's items
     is_control = comparison.role == "control task"
     recipe = run.card.recipe if run else None
-    found = [None if is_control else find_choosing(tuned, recipe, splits)]
+    found = [None if is_control else warn_of_choosing(tuned, recipe, splits)]
     if tuned.settings.split != "train":
         trained = (each.headline for each in same_place if each.tuned.settings.split == "train")
         found += [
-            find_overfitting(row, headline) for row in trained if row.metric == headline.metric
+            warn_of_overfitting(row, headline) for row in trained if row.metric == headline.metric
         ]
     return [remark for remark in found if remark]
 
 
-def find_overfitting(trained: Row, tested: Row) -> str | None:
+def warn_of_overfitting(trained: Row, tested: Row) -> str | None:
     """A warning if training gained far more on the split that it was made from than on another one.
 
     Far more: the 95 % interval of gain on train minus gain elsewhere (each tuned minus base, in the
@@ -229,7 +225,7 @@ def _gain(row: Row) -> stats.Estimate | None:
     return delta, (low, high)
 
 
-def find_choosing(
+def warn_of_choosing(
     tuned: Record, recipe: Mapping[str, Any] | None, splits: Sequence[str]
 ) -> str | None:
     """A warning that validation items were used for choosing, or may have been; `splits` are those

@@ -98,6 +98,7 @@ class Comparing:
         the trained task), else the base record's."""
         recipe = self.run.card.recipe if self.run else {}
         task, section = recipe.get("task"), recipe.get("eval")
+        # The metric of the trained task says nothing of a control.
         here = isinstance(task, dict) and task.get("name") == self.records[1].settings.task
         asked = section.get("primary_metric") if here and isinstance(section, dict) else None
         return self.records[1].primary_metric or asked or self.records[0].primary_metric

@@ -89,6 +89,7 @@ def make_baseline_row(accuracy: Row, rule: str, share: float) -> Row:
         rule: its name.
         share: of the items that it gets right.
     """
+    # A rule has no tuned side, so that there is nothing to subtract or to test.
     changed: dict[str, Any] = {
         **dict.fromkeys(("tuned_subject", "tuned_settings", "tuned", "delta", "low", "high")),
         **dict.fromkeys(("p", "verdict", "interval_method", "p_method", "no_interval")),
@@ -147,6 +148,7 @@ def _show_conditions(record: Record) -> dict[str, Any]:
     """What made a record's numbers, for their rows: where they are stored, by what they were scored
     and how; the signature is each number's own."""
     adapter = record.adapter.name if record.adapter else None
+    # They are fields of the row itself.
     shown = {
         key: value for key, value in conditions_of(record).items() if key not in ("task", "split")
     }

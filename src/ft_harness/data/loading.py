@@ -9,6 +9,7 @@ and ignores the rest.
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -130,7 +131,7 @@ def _gather(
 def _local_path(source: str) -> Path:
     if source.startswith(f"{BUNDLED}/"):
         return bundled_data_dir(source.removeprefix(f"{BUNDLED}/"))
-    return Path(source).expanduser()
+    return Path(os.path.expanduser(source))
 
 
 def read_source(options: DataOptions) -> dict[Split, Rows]:

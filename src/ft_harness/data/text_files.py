@@ -9,14 +9,15 @@ import io
 import re
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
 
 from ft_harness.data.layout import Layout, LineFormat
-from ft_harness.errors import InputError
+from ft_harness.errors import InputError, first_line
+from ft_harness.storage.strict_files import no_pipe
 
 MAX_CHARACTERS = 10_000_000
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}  # a .txt is a table only if asked for
@@ -35,7 +36,7 @@ def open_bytes(path: Path) -> Iterator[io.BufferedReader]:
         InputError: it can't be read, or is damaged.
     """
     try:
-        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as raw:
+        with (gzip.open if path.suffix.lower() == ".gz" else open)(no_pipe(path), "rb") as raw:
             yield cast(io.BufferedReader, raw)  # a gzip file reads and peeks like one
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(
@@ -71,11 +72,11 @@ def open_text(path: Path, newline: str, encoding: str | None = None) -> Iterator
             name = "utf-8-sig"
         try:
             yield io.TextIOWrapper(raw, encoding=name, newline=newline)
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             if name == "utf-8-sig":
                 raise _find_wrong_byte(path) from error
             raise InputError(
-                f"{path}: not {encoding} ({error.reason})",
+                f"{path}: not {encoding} ({first_line(error)})",
                 "the encoding that the file has",
                 "change data.encoding",
             ) from error
@@ -244,7 +245,8 @@ def _has_spaced_quotes(path: Path, layout: Layout, delimiter: str) -> bool:
     """Whether the first lines quote cells after a blank (`a, "b, c"`): blanks after a delimiter
     are no part of such a file's cells."""
     raw: list[str] = []
-    with open_text(path, "", layout.encoding) as text:
+    # a fault of the table is reported with its line when the rows are read
+    with open_text(path, "", layout.encoding) as text, suppress(csv.Error):
         for cells in csv.reader(islice(_noted(path, text, raw), _SAMPLE), delimiter=delimiter):
             if _is_spaced(cells, raw):
                 return True

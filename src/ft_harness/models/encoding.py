@@ -148,7 +148,7 @@ def split_pair(
     if whole[: len(before)] != before:
         raise InputError(
             f"the tokens of prompt and answer merge at {context[-20:]!r} + {continuation[:20]!r}",
-            "a boundary that is one for the tokenizer too",
+            "a boundary that the tokenizer keeps",
             "change the end of doc_to_text (or of the chat template) or target_delimiter",
         )
     return before, whole[len(before) :]

@@ -29,6 +29,7 @@ from ft_harness.recipe import (
     Protocol,
     Recipe,
 )
+from ft_harness.tasks.data_report import check_baseline
 from ft_harness.tasks.examples import (
     Example,
     build_examples,
@@ -39,7 +40,6 @@ from ft_harness.tasks.examples import (
 )
 from ft_harness.tasks.fewshot import find_shots
 from ft_harness.tasks.gold_answers import check_gold
-from ft_harness.tasks.items import check_baseline
 from ft_harness.tasks.listing import TaskReader
 from ft_harness.tasks.pair_examples import build_pairs, describe_pairs
 from ft_harness.tasks.rendering import RenderedTask

@@ -33,40 +33,6 @@ from ft_harness.report.view import (
     make_view,
 )
 
-__all__ = [
-    "Explorer",
-    "Outlier",
-    "Outliers",
-    "Verdicts",
-    "View",
-    "build_document",
-    "check_metrics",
-    "csv_table",
-    "csv_text",
-    "find_verdicts",
-    "html_page",
-    "json_page",
-    "latex_page",
-    "latex_table",
-    "leading",
-    "main_comparisons",
-    "make_explorer",
-    "make_view",
-    "markdown_page",
-    "measured_cells",
-    "measured_columns",
-    "one_line",
-    "rows_json",
-    "sized",
-    "state_limits",
-    "state_untuned",
-    "sweep_table",
-    "table_names",
-    "text_of",
-    "timed",
-    "untuned_table",
-]
-
 
 def rows_json(study: Study) -> Iterator[str]:
     """The objects of `rows.json`, with exactly the fields of `Row`, full precision, null where
