@@ -22,6 +22,7 @@ from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.paths import reports_dir, results_dir
 from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.preflight import Checked
+from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.stages import check_experiment
 from ft_harness.recipe import (
     EvalSection,
@@ -39,6 +40,7 @@ from ft_harness.tasks.examples import (
 )
 from ft_harness.tasks.fewshot import find_shots
 from ft_harness.tasks.gold_answers import check_gold
+from ft_harness.tasks.listing import TaskReader
 from ft_harness.tasks.pair_examples import build_pairs, describe_pairs
 from ft_harness.tasks.rendering import RenderedTask
 from ft_harness.tasks.row_checks import places
@@ -48,16 +50,27 @@ _PROMPTS_LOOKED_AT = 200  # of each scored split, by check
 
 
 def check_recipe(
-    experiment: Experiment, found: Findings, *, baseline: bool = False, privacy: bool = True
+    experiment: Experiment,
+    found: Findings,
+    reader: TaskReader,
+    *,
+    baseline: bool = False,
+    privacy: bool = True,
 ) -> None:
     """Everything that can be found wrong with a recipe before a model is loaded, into `found`.
+
+    Args:
+        reader: what has read the task's YAMLs.
 
     Raises:
         FtHarnessError: a fault, or a `ProblemsError` with all of them.
     """
     if not storage.problems(results_dir(experiment.out)):  # else that is the fault
         found.faults += storage.problems(reports_dir(experiment.out) / experiment.name)
-    checked = check_experiment(experiment, trains=True, privacy=privacy, findings=found)
+    reading = Reading(reader)
+    checked = check_experiment(
+        experiment, trains=True, privacy=privacy, findings=found, reading=reading
+    )
     decodings = [protocol.decoding for protocol in experiment.recipe.eval.protocols()]
     found.add(check_gold(checked.tasks, checked.form, decodings))
     raise_problems(found.faults)

@@ -27,5 +27,6 @@ from ft_harness.storage.writing import (
     remove,
     write_bytes,
     write_gzip_lines,
+    write_json_list,
     write_text,
 )
