@@ -373,3 +373,29 @@ def test_check_counts_faults_too(ft, tmp_path: Path):
     assert code == 3
     assert out.splitlines()[0] == "1 fault, 2 warnings, 3 things looked at"
     assert_three_lines(err, "all 4 right answers are equal")
+
+
+@pytest.mark.parametrize(
+    ("body", "row", "what"),
+    [
+        (GENERATED, {"q": "q", "a": "['x', 'y']"}, "answers"),
+        (GENERATED, {"q": "q", "a": "{'text': array(['x'], dtype=object)}"}, "answers"),
+        (GENERATED, {"q": ["one", "two"], "a": "x"}, "prompts"),
+        (GENERATED, {"q": [{"role": "user", "content": "hi"}], "a": "x"}, "prompts"),
+    ],
+)
+def test_what_python_writes_for_lists_is_warned_of(tmp_path: Path, body: str, row: dict, what: str):
+    other = {**row, "q": "q" if what == "answers" else ["three"], "a": "no list"}
+    found = check(tmp_path, body, [other, row])
+    rows = {"answers": "1 of 2", "prompts": "2 of 2"}[what]
+    assert any(
+        notice.what.startswith(f"{rows} train {what} hold a list or an object as Python writes it")
+        for notice in found.notices
+    )
+
+
+def test_json_as_an_answer_and_choices_in_a_prompt_are_fine(tmp_path: Path):
+    rows = [
+        {"q": f"q {i}", "a": f'{{"x": {i}}}', "c": ["a", "b"]} for i in range(4)
+    ]  # c is not shown
+    assert not [each for each in check(tmp_path, GENERATED, rows).notices if "Python" in each.what]

@@ -42,7 +42,9 @@ def _decode(line: str, place: str) -> Any:
         return json.JSONDecoder().decode(line)
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"{place}: not JSON ({error})", "one JSON object a line", "fix the line"
+            f"{place}: not JSON ({error})",
+            "one JSON object a line",
+            "fix the line; name a file that is one list .json",
         ) from error
 
 
@@ -85,7 +87,7 @@ def _rows_of(path: Path, value: Any, key: str | None) -> list[dict[str, Any]]:
     raise InputError(
         f"{path}: no list of objects{which}{lists}",
         'a JSON list of objects, or {"data": [...]}',
-        "--set data.rows=KEY" if names else "convert the file",
+        "--set data.rows=KEY" if names else "with pandas: to_json(..., orient='records')",
     )
 
 

@@ -123,6 +123,23 @@ class DataOptions(BaseModel):
             )
         return value
 
+    @field_validator("delimiter", mode="before")
+    @classmethod
+    def _read_delimiter(cls, value: Any) -> Any:
+        r"""A tab may be written as \t."""
+        return "\t" if value == "\\t" else value
+
+    @field_validator("labels", "label_words", mode="before")
+    @classmethod
+    def _check_words(cls, value: Any) -> Any:
+        for word in value if isinstance(value, list) else ():
+            if not isinstance(word, str):
+                raise ValueError(
+                    f"{word!r} is no text; YAML takes yes, no, on, off, null and numbers for other "
+                    "values: write them in quotes"
+                )
+        return value
+
     @field_validator("encoding")
     @classmethod
     def _check_encoding(cls, value: str | None) -> str | None:

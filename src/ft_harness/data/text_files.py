@@ -21,9 +21,13 @@ from ft_harness.errors import InputError
 MAX_CHARACTERS = 10_000_000
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}  # a .txt is a table only if asked for
 _START = 8192  # bytes that show how lines end
-_SAMPLE = 200  # lines that show whether blanks follow the commas
+_SAMPLE = 200  # lines that show how cells are quoted
 _CHUNK = 1 << 20
 _WINDOWS = re.compile(rb"[\x80-\x9f]")  # letters in windows-1252, control characters in latin-1
+_FOREIGN = re.compile(rb"[\x80-\xff]+")
+_RUN = 3  # bytes beyond ASCII in a row: words of another script; Latin letters are single ones
+_OTHER_ENCODINGS = "gb18030, big5, shift_jis, euc-kr, windows-1251"
+_MAGIC = {b"\x1f\x8b": ".gz", b"PK\x03\x04": ".xlsx", b"PAR1": ".parquet"}
 Placed = tuple[str, dict[str, Any]]
 
 
@@ -56,11 +60,12 @@ def open_text(path: Path, newline: str, encoding: str | None = None) -> Iterator
         encoding: None: UTF-8.
 
     Raises:
-        InputError: it has another encoding (line, byte and the likely one), is damaged, or can't
-            be read.
+        InputError: it has another encoding (line, byte and the likely one), is no text, is damaged,
+            or can't be read.
     """
     with open_bytes(path) as raw:
         start = raw.peek(_START)[:_START]
+        _refuse_binary(path, start)
         foreign = None if encoding else _foreign_encoding(start[:256])
         if foreign:
             raise _wrong_encoding(path, 1, 0, foreign)
@@ -81,17 +86,35 @@ def open_text(path: Path, newline: str, encoding: str | None = None) -> Iterator
             ) from error
 
 
+def _refuse_binary(path: Path, start: bytes) -> None:
+    for mark, suffix in _MAGIC.items():
+        if start.startswith(mark):
+            raise InputError(
+                f"{path}: holds no text, but what {suffix} files hold",
+                "a name that says what the file is",
+                f"name it {suffix}",
+            )
+
+
 def find_encoding(path: Path) -> str | None:
-    """The likely encoding of a file that is not UTF-8; None for UTF-8. Reads the whole file."""
+    """The likely encoding of a file that is not UTF-8; None for UTF-8. Reads the whole file.
+
+    Raises:
+        InputError: it is no text, or in one of many encodings of other scripts than Latin.
+    """
     decoder = codecs.getincrementaldecoder("utf-8")()
-    windows = False
+    windows, zeros, foreign = False, False, _Foreign()
     with open_bytes(path) as raw:
-        marked = _foreign_encoding(raw.peek(256)[:256])
+        start = raw.peek(256)[:256]
+        _refuse_binary(path, start)
+        marked = _foreign_encoding(start)
         if marked:
             return marked
         utf8 = True
         for chunk in iter(lambda: raw.read(_CHUNK), b""):
             windows = windows or _WINDOWS.search(chunk) is not None
+            zeros = zeros or b"\0" in chunk
+            foreign.count(chunk)
             try:
                 decoder.decode(chunk)
             except UnicodeDecodeError:
@@ -99,7 +122,30 @@ def find_encoding(path: Path) -> str | None:
                 decoder.reset()
     if utf8 and not decoder.getstate()[0]:
         return None
+    if zeros or foreign.is_another_script:
+        raise InputError(
+            f"{path}: no text" if zeros else f"{path}: not UTF-8, and not in Latin letters",
+            "text in UTF-8, or its encoding",
+            "leave the file out" if zeros else f"name it with --encoding: {_OTHER_ENCODINGS}",
+        )
     return "windows-1252" if windows else "latin-1"
+
+
+class _Foreign:
+    """Counts bytes beyond ASCII, and those that come several in a row."""
+
+    def __init__(self) -> None:
+        self._all = self._in_runs = 0
+
+    def count(self, raw: bytes) -> None:
+        for run in _FOREIGN.finditer(raw):
+            length = run.end() - run.start()
+            self._all += length
+            self._in_runs += length * (length >= _RUN)
+
+    @property
+    def is_another_script(self) -> bool:
+        return 2 * self._in_runs > self._all
 
 
 def _foreign_encoding(start: bytes) -> str | None:
@@ -124,17 +170,21 @@ def _find_wrong_byte(path: Path) -> InputError:
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError as error:
-                return _wrong_encoding(path, number, offset + error.start, "latin1")
+                foreign = _Foreign()
+                foreign.count(line)
+                likely = "gb18030" if foreign.is_another_script else "latin1"
+                return _wrong_encoding(path, number, offset + error.start, likely)
             offset += len(line)
     return _wrong_encoding(path, number, offset, "latin1")
 
 
 def _wrong_encoding(path: Path, line: int, byte: int, encoding: str) -> InputError:
-    others = " (or windows-1252, gb18030, big5)" if encoding == "latin1" else ""
+    other = {"latin1": " (or windows-1252)", "gb18030": f" (or another of {_OTHER_ENCODINGS})"}
+    others = other.get(encoding, "")
     return InputError(
-        f"{path}:{line}: not UTF-8 (byte {byte}); perhaps {encoding}",
+        f"{path}:{line}: not UTF-8 (byte {byte}); perhaps {encoding}{others}",
         "a UTF-8 file, or data.encoding",
-        f"--set data.encoding={encoding}{others}, or convert it: iconv -f {encoding} -t utf-8",
+        f"--set data.encoding={encoding}, or convert it: iconv -f {encoding} -t utf-8",
     )
 
 
@@ -167,24 +217,42 @@ def read_lines(path: Path, layout: Layout) -> Iterator[Placed]:
 
 def read_table(path: Path, layout: Layout, suffix: str) -> Iterator[Placed]:
     """A row for each line of a table; the first line that is not blank names the columns, unless
-    the layout does."""
+    the layout does. A column without a name is left out."""
     delimiter = layout.delimiter or DELIMITERS.get(suffix, ",")
     header = list(layout.column_names) if layout.column_names else None
-    given = header is not None
+    given, first = header is not None, True
     for line, cells in _records(path, layout, delimiter):
+        place = f"{path}:{line}"
         if header is None:
             if any(map(str.strip, cells)):
-                header = _check_header(f"{path}:{line}", cells, delimiter)
+                header = _check_header(place, cells, delimiter)
+                first = False
             continue
-        _check_width(f"{path}:{line}", cells, header, delimiter)
-        if given and [cell.strip().casefold() for cell in cells] == [n.casefold() for n in header]:
-            raise InputError(
-                f"{path}:{line}: the row repeats data.column_names",
-                "column names for a file that has no header",
-                "leave data.column_names out",
-            )
-        given = False  # only the first row can be a header
-        yield f"{path}:{line}", dict(zip(header, cells, strict=True))
+        _check_width(place, cells, header, delimiter)
+        # a single column may well hold the word that it is named
+        if (len(header) > 1 or (given and first)) and _names(cells) == _names(header):
+            raise _repeats_header(place, given=given and first)
+        first = False
+        yield place, {name: cell for name, cell in zip(header, cells, strict=True) if name}
+
+
+def _repeats_header(place: str, *, given: bool) -> InputError:
+    if given:
+        return InputError(
+            f"{place}: the row repeats data.column_names",
+            "column names for a file that has no header",
+            "leave data.column_names out",
+        )
+    return InputError(
+        f"{place}: the row repeats the header",
+        "one header, where files that have one each were joined",
+        "remove the line",
+    )
+
+
+def _names(cells: Sequence[str]) -> list[str]:
+    """Cells as names of columns: a file that another was joined to may begin with a mark."""
+    return [cell.strip().strip("\ufeff").casefold() for cell in cells]
 
 
 def first_records(path: Path, layout: Layout, suffix: str, count: int) -> list[list[str]]:
@@ -196,11 +264,12 @@ def first_records(path: Path, layout: Layout, suffix: str, count: int) -> list[l
 
 def _records(path: Path, layout: Layout, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Number of the first line, and cells, of each record that is not blank."""
-    # In tab-separated files of this field quotes are text; in csv they are quotes.
-    if delimiter == "\t":
+    # In tab-separated files of this field quotes are text, unless they can only be quotes.
+    plain = delimiter == "\t" and not _has_quoted_cells(path, layout)
+    if plain:
         dialect: dict[str, Any] = {"delimiter": delimiter, "quoting": csv.QUOTE_NONE}
     else:
-        spaced = _has_spaced_quotes(path, layout, delimiter)
+        spaced = delimiter != "\t" and _has_spaced_quotes(path, layout, delimiter)
         dialect = {"delimiter": delimiter, "strict": True, "skipinitialspace": spaced}
     csv.field_size_limit(MAX_CHARACTERS)
     line = 1
@@ -214,6 +283,12 @@ def _records(path: Path, layout: Layout, delimiter: str) -> Iterator[tuple[int, 
                         f"{path}:{line}: a blank before a quote, which the first rows don't have",
                         'cells quoted right after the delimiter: a,"b"',
                         "remove the blank",
+                    )
+                if plain and '""' in raw[-1] and any(map(_is_quoted, cells)):
+                    raise InputError(
+                        f"{path}:{line}: a cell in quotes, which the first rows don't have",
+                        "quotes that are text, or cells quoted as in csv from the first rows on",
+                        "save the table as .csv",
                     )
                 if cells:
                     yield line, cells
@@ -244,6 +319,33 @@ def _has_spaced_quotes(path: Path, layout: Layout, delimiter: str) -> bool:
     return False
 
 
+def _has_quoted_cells(path: Path, layout: Layout) -> bool:
+    """Whether the first lines of a tab-separated file can only be read with quotes, as pandas
+    writes cells that hold a quote, a tab or a line end: all have the width of the header then."""
+    records: list[list[str]] = []
+    read: list[str] = []
+    with open_text(path, "", layout.encoding) as text:
+        lines = islice(_noted(path, text, read), _SAMPLE)
+        try:
+            records += csv.reader(lines, delimiter="\t", strict=True)
+        except csv.Error as error:
+            # the last cell may go on behind the sample
+            if len(read) < _SAMPLE or "unexpected end of data" not in str(error):
+                return False
+    first = read[0].rstrip("\r\n") if read else ""
+    quoted = re.fullmatch(r'"[^"\t]*"(\t"[^"\t]*")+', first) is not None
+    needed = any(any(mark in cell for mark in '"\t\n\r') for row in records for cell in row)
+    widths = set(map(len, filter(None, records)))
+    return (quoted or needed) and len(widths) == 1
+
+
+def _is_quoted(cell: str) -> bool:
+    """Whether a cell is in quotes, with quotes of its own doubled."""
+    inner = cell.strip()[1:-1]
+    doubled = '""' in inner and '"' not in inner.replace('""', "")
+    return doubled and cell.strip() == f'"{inner}"'
+
+
 def _is_spaced(cells: Sequence[str], raw: Sequence[str]) -> bool:
     """Whether a cell is written as a blank and a quote: the quotes of a quoted cell's own text
     would be doubled."""
@@ -253,9 +355,17 @@ def _is_spaced(cells: Sequence[str], raw: Sequence[str]) -> bool:
 
 def _check_header(place: str, cells: Sequence[str], delimiter: str) -> list[str]:
     names = [cell.strip() for cell in cells]
-    if len(set(names)) < len(names):
+    if names[0].casefold().startswith("sep="):
         raise InputError(
-            f"{place}: a column name is listed twice",
+            f"{place}: {cells[0]!r} is a note for Excel",
+            "the names of the columns in the first line",
+            "remove the line",
+        )
+    named = [name for name in names if name]
+    if len(set(named)) < len(named):
+        twice = next(name for name in named if named.count(name) > 1)
+        raise InputError(
+            f"{place}: the column name {twice[:80]!r} is listed twice",
             "one name a column",
             "rename one, or give data.column_names if the file has no header",
         )
@@ -264,7 +374,7 @@ def _check_header(place: str, cells: Sequence[str], delimiter: str) -> list[str]
         raise InputError(
             f"{place}: one column named {names[0][:80]!r}; the delimiter seems to be {other!r}",
             f"columns separated by {delimiter!r}",
-            f"--set 'data.delimiter={other}', or name the file .tsv if it has tabs",
+            "name the file .tsv" if other == "\t" else f"--set 'data.delimiter={other}'",
         )
     return names
 
