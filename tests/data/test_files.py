@@ -275,7 +275,7 @@ def test_a_wrong_delimiter_is_named(
         list(read_file(path, Layout(column_names=names)))
     assert caught.value.what.startswith(str(path))
     assert expected in caught.value.what
-    assert ".tsv" in caught.value.action or names
+    assert names or "data.delimiter=" in caught.value.action or ".tsv" in caught.value.action
 
 
 @pytest.mark.parametrize(

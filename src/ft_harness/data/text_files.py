@@ -182,9 +182,9 @@ def _wrong_encoding(path: Path, line: int, byte: int, encoding: str) -> InputErr
     other = {"latin1": " (or windows-1252)", "gb18030": f" (or another of {_OTHER_ENCODINGS})"}
     others = other.get(encoding, "")
     return InputError(
-        f"{path}:{line}: not UTF-8 (byte {byte}); perhaps {encoding}{others}",
+        f"{path}:{line}: not UTF-8 (byte {byte}); perhaps {encoding}",
         "a UTF-8 file, or data.encoding",
-        f"--set data.encoding={encoding}, or convert it: iconv -f {encoding} -t utf-8",
+        f"--set data.encoding={encoding}{others}, or convert it: iconv -f {encoding} -t utf-8",
     )
 
 
