@@ -176,6 +176,17 @@ def test_a_limit_of_file_sizes_within_safetensors(recipe: Path, tmp_path: Path):
     assert (recipe.parent / adapter.name).read_bytes() == adapter.read_bytes()
 
 
+@pytest.mark.slow  # a command in a process of its own
+def test_no_temporary_folder_has_room(recipe: Path, tmp_path: Path):
+    """tempfile tries to write into each before it names one."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ft_harness", "check", str(recipe)], cwd=tmp_path,
+        capture_output=True, text=True, check=False, preexec_fn=limited(0),
+    )  # fmt: skip
+    assert done.returncode == 5, done.stderr
+    assert_three_lines(done.stderr, "TMPDIR")
+
+
 def test_a_full_disk_while_scoring_names_the_command_that_goes_on(
     ft: Any, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

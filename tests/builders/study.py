@@ -33,7 +33,15 @@ from ft_harness.records import (
     Settings,
     TrainingCost,
 )
-from ft_harness.report import Outlier, Outliers, build_document, markdown_page
+from ft_harness.report import (
+    Explorer,
+    Outlier,
+    Outliers,
+    build_document,
+    find_verdicts,
+    html_page,
+    markdown_page,
+)
 
 MODEL = ModelInfo(
     pretrained="bundled", identity="sha256:11aa", dtype="float32", parameters=3_000_000
@@ -328,6 +336,18 @@ def make_study() -> Study:
     )
 
 
+def render_markdown(study: Study, figures: Mapping[str, str]) -> str:
+    """What a report's Markdown file holds."""
+    return markdown_page(build_document(study), figures)
+
+
+def render_html(
+    study: Study, figures: Mapping[str, bytes], explorer: Explorer | None = None
+) -> str:
+    """What a report's page holds."""
+    return html_page(build_document(study), figures, explorer, find_verdicts(study))
+
+
 def render_whole(
     study: Study, figures: Mapping[str, str], outliers: tuple[Outliers, ...] = ()
 ) -> str:
@@ -544,7 +564,7 @@ def make_wide_study() -> Study:
                 update={"settings": settings, "eval_id": f"{task}-base-{shots}"}
             )
             if number == 2:
-                changes["cautions"] = ["Recall fell: of 'neutral' from 80.0 % to 12.0 %."]
+                changes["cautions"] = ["Recall fell: 'neutral' from 80.0 % to 12.0 %."]
             comparisons.append(found.model_copy(update=changes))
     return Study(
         name="Thirty", comparisons=comparisons, adapters=[], notes=[], command="ft-harness report x"

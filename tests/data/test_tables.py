@@ -17,7 +17,7 @@ import pytest
 from ft_harness.data.files import read_file, split_files
 from ft_harness.data.layout import Layout
 from ft_harness.data.loading import load_splits
-from ft_harness.data.text_files import find_encoding
+from ft_harness.data.opening import find_encoding
 from ft_harness.errors import InputError
 
 FIELDS = {"columns": {"text": ["text"], "label": ["label"]}, "labels": ["negative", "positive"]}

@@ -18,9 +18,10 @@ from safetensors.torch import load_file, save_file
 
 from ft_harness.errors import FtHarnessError, InputError
 from ft_harness.evaluation.backends import make_lm
-from ft_harness.models import base_model
+from ft_harness.models import base_model, hub
 from ft_harness.models.base_model import load_base_model
 from ft_harness.recipe import ModelSection
+from tests.builders.hub import cache_model
 from tests.builders.tiny import save_backbone, save_model
 
 WEIGHTS = "model.safetensors"
@@ -314,18 +315,19 @@ except FtHarnessError as error:
 """
 
 
-def cached(model: Path, cache: Path) -> Path:
-    """A model as the hub's client keeps it: links to blobs, and the branch's commit."""
+def test_the_commit_of_a_hub_model(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Two revisions are two models; nothing else says which one was loaded."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    section = ModelSection(pretrained="org/tiny")
+    assert hub.cached_commit(section) is None
+    cache_model(model, tmp_path / "hub", "org/tiny")
     commit = "0123456789" * 4
-    home = cache / "models--org--tiny"
-    snapshot = home / "snapshots" / commit
-    for part in (snapshot, home / "blobs", home / "refs"):
-        part.mkdir(parents=True)
-    (home / "refs/main").write_text(commit)
-    for file in model.iterdir():
-        shutil.copy(file, home / "blobs" / file.name)
-        (snapshot / file.name).symlink_to(Path("../../blobs") / file.name)
-    return home / "blobs"
+    assert hub.cached_commit(section) == commit
+    assert hub.cached_commit(ModelSection(pretrained="org/tiny", revision=commit)) == commit
+    assert hub.cached_commit(ModelSection(pretrained="org/tiny", revision="v2")) is None
+    assert base_model.hub_files_identity("org/tiny", commit) == base_model.identity(
+        str(model), None
+    )
 
 
 HEADERS = {
@@ -338,7 +340,7 @@ HEADERS = {
 def test_a_cached_hub_model_is_looked_at_before_it_is_loaded(
     header: str | None, model: Path, tmp_path: Path
 ):
-    blobs = cached(model, tmp_path / "hub")
+    blobs = cache_model(model, tmp_path / "hub", "org/tiny")
     if header is not None:
         write_header(blobs / WEIGHTS, HEADERS[header], 4)
     environment = os.environ | {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}

@@ -17,7 +17,8 @@ import scipy.stats
 
 from ft_harness.comparison.aggregator import aggregate, compare
 from ft_harness.errors import InputError
-from ft_harness.records import SCORES_FILE, Evaluation, find_records, load_records
+from ft_harness.records import SCORES_FILE, Evaluation
+from ft_harness.records.finding import find_records, load_records
 from ft_harness.records.score_table import read_outcomes
 from tests.builders.command import assert_three_lines
 from tests.builders.lm_eval_output import DATE, TASK, make_line, make_lines, write_output
@@ -504,7 +505,7 @@ BROKEN = {
     latin: "line 4: not UTF-8",
     sparse: "line 21 has more than 10,000,000 bytes",
     long_number: "line 4: ",
-    surrogate: "line 4: text that is no Unicode",
+    surrogate: "line 4: text that is not Unicode",
     empty: "no samples in it",
 }
 

@@ -14,8 +14,9 @@ from ft_harness.comparison.aggregator import Row, Study
 from ft_harness.comparison.amounts import amount, difference
 from ft_harness.comparison.cases import CaseSummary, ConfusionPair
 from ft_harness.records import BackEndInfo
-from ft_harness.report import View, build_document, markdown_page, render_markdown, rows_json
-from ft_harness.storage.escaping import fenced, inline, table, visible
+from ft_harness.report import View, build_document, markdown_page, rows_json
+from ft_harness.storage.escaping import visible
+from ft_harness.storage.markdown import fenced, inline, table
 from tests.builders.html_elements import Elements
 from tests.builders.study import (
     PAYLOADS,
@@ -28,6 +29,7 @@ from tests.builders.study import (
     make_row,
     make_study,
     make_varied_study,
+    render_markdown,
     render_whole,
 )
 
@@ -468,7 +470,7 @@ def test_the_section_on_data():
         ["snli_lora", "snli_custom", "test", "300", *line],
     ]
     for said in (
-        "- no item of validation occurs in train, exact or near",
+        "- no validation item occurs in train, exactly or nearly",
         "- 10 of 300 test docs also occur among the training docs: 7 exact (6 with the same answer), 3 near",
         "- `train.csv`: of 1300 rows 99 were left out for their label, 1 for bad fields",
     ):
@@ -555,7 +557,7 @@ def test_what_was_not_measured_is_said():
         "squad_custom: the validation split was not scored: a choice made on the test split would not show.",
         "snli_lora: whether test items occur in its training data was not checked.",
         "squad_lora: whether test items occur in its training data was not checked.",
-        "One training seed: the intervals cover the choice of items, and say nothing of other seeds.",
+        "One training seed: the intervals cover the choice of test items and say nothing about other seeds.",
         "No control task was scored: what the training cost on other tasks is not known (controls "
         "in the recipe).",
     ]

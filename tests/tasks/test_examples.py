@@ -9,9 +9,8 @@ import pytest
 from ft_harness.errors import InputError
 from ft_harness.models import encoding
 from ft_harness.models.encoding import Encoder
-from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.tasks import examples
-from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.examples import (
     Example,
     build_examples,
@@ -21,8 +20,9 @@ from ft_harness.tasks.examples import (
     prompt_of,
     trains_eos,
 )
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.listing import task_files
-from ft_harness.tasks.loading import load_tasks, training_problems
+from ft_harness.tasks.loading import load_tasks, task_training_problems
 from tests.builders.tiny import build_tokenizer, write_jsonl
 
 SHIPPED = sorted(task_files())
@@ -100,7 +100,7 @@ def test_boundaries_are_those_of_scoring(name: str, tokenizer, tmp_path: Path):
 
 
 def test_running_text_is_not_trained_on(tmp_path: Path):
-    (problem,) = training_problems(shipped_task("text_ppl_custom", tmp_path))
+    (problem,) = task_training_problems(shipped_task("text_ppl_custom", tmp_path))
     assert "loglikelihood_rolling" in problem.what
 
 

@@ -14,7 +14,7 @@ from ft_harness.comparison import cautions, sentences
 from ft_harness.comparison.comparing import Comparing
 from ft_harness.comparison.families import declare, list_families
 from ft_harness.comparison.pairing import match_evaluations
-from ft_harness.comparison.repeats import Repeats, Trained, count_seeds, find_repeats
+from ft_harness.comparison.repeats import Repeats, Trained, count_training_seeds, find_repeats
 from ft_harness.comparison.rows import MAJORITY_CLASS
 from ft_harness.comparison.study import MOST_SHOWN, AdapterRun, Comparison, Row, Study, Verdict
 from ft_harness.comparison.terms import STRICT, Terms, check_terms
@@ -103,7 +103,11 @@ def aggregate(
     """
     complete = [evaluation for evaluation in evaluations if evaluation.record.status == "complete"]
     matched, alone, notes = match_evaluations(complete, terms)
+    # A fixed order whatever order the evaluations were found in, so that a report made again is the
+    # same byte for byte.
     matched.sort(key=lambda pair: _order(pair[1].record))
+    # An incomplete evaluation is left out of every number: its items are those that happened to be
+    # scored first, which is no sample of the test set.
     for record in (evaluation.record for evaluation in evaluations):
         if record.status != "complete":
             notes.append(f"{describe_record(record)}: {record.status}, not compared")
@@ -140,24 +144,28 @@ def _compare_pairs(
     question: Question,
 ) -> _Found:
     check_terms(terms)
+    # Of two adapters with one name the first counts.
     runs = {run.card.name: run for run in reversed(adapters)}
     notes: list[str] = []
     compared: list[Comparison] = []
     primary: list[str] = []
     influences: list[Array | None] = []
-    for base, tuned in tqdm(pairs, desc="Comparing", delay=2):
+    for base, tuned in tqdm(pairs, desc="Comparing", delay=2, disable=None):
         run = runs.get(tuned.record.subject)
         comparing = Comparing((base, tuned), terms, question.metrics, run)
         compared.append(comparing.compare())
         primary.append(comparing.primary)
         influences.append(comparing.influence())
         notes += comparing.notes
+    # Families need all comparisons: whether validation decides depends on whether the same adapter
+    # was scored on test (decision 025).
     declared = declare(compared, primary, holm=question.holm)
     trained = [
         Trained(each.tuned, _recipe(runs, each), each.headline.metric, each.headline.delta, found)
         for each, found in zip(declared, influences, strict=True)
         if each.role == "trained task"
     ]
+    # Controls are left out: what a seed does to the trained task is what a reader asks.
     repeats = find_repeats(trained)
     return _Found(_put_in_words(declared, runs, repeats), repeats, notes)
 
@@ -171,6 +179,8 @@ def _put_in_words(
     compared: Sequence[Comparison], runs: Mapping[str, AdapterRun], repeats: Sequence[Repeats]
 ) -> list[Comparison]:
     """The comparisons with their findings, and with what other comparisons and cards add."""
+    # Words come last, since a caution about overfitting needs the comparison on train, and a
+    # sentence needs the number of seeds.
     by_place: dict[tuple[Any, ...], list[Comparison]] = {}
     for each in compared:
         by_place.setdefault(cautions.place_of(each.tuned), []).append(each)
@@ -179,7 +189,7 @@ def _put_in_words(
         context = cautions.find_context(
             each, by_place[cautions.place_of(each.tuned)], runs.get(each.tuned.subject)
         )
-        finding = sentences.state_finding(each, count_seeds(each.tuned, repeats))
+        finding = sentences.state_finding(each, count_training_seeds(each.tuned, repeats))
         changed = {"finding": finding, "cautions": [*each.cautions, *context]}
         worded.append(each.model_copy(update=changed))
     return worded

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ft_harness.comparison.terms import FACTORS, STRICT, Mismatch, Terms, filter_of, find_mismatches
@@ -38,6 +39,8 @@ def match_evaluations(
         by_place.setdefault(_place(base.record, terms), []).append(base)
     matched: list[tuple[Evaluation, Evaluation]] = []
     notes: list[str] = []
+    # The base may have been scored under several conditions; the one that differs least is the one
+    # meant. Whether even that differs too much is decided later, by name of the field.
     for each in tuned:
         if partners := by_place.get(_place(each.record, terms), []):
             matched.append((min(partners, key=partial(_distance, each.record)), each))
@@ -45,6 +48,7 @@ def match_evaluations(
             notes.append(_say_alone(each.record, bases, "base", terms))
     used = {id(base) for base, _ in matched}
     alone = [base for base in bases if id(base) not in used]
+    # In a study of base models alone nothing is missing a partner.
     if tuned:
         notes += [_say_alone(base.record, tuned, "adapter", terms) for base in alone]
     return matched, alone, notes
@@ -53,6 +57,7 @@ def match_evaluations(
 def _distance(tuned: Record, base: Evaluation) -> tuple[int, bool]:
     """How unlike two evaluations of one place are; of equally like ones that of the same docs is
     the closest (a study of training sizes scores the base on several train splits)."""
+    # Only a tie-breaker: the hash depends on the order of the docs, which is no difference.
     other_docs = base.record.settings.data_hash != tuned.settings.data_hash
     return len(find_mismatches(base.record, tuned)), other_docs
 
@@ -78,11 +83,12 @@ def _say_alone(record: Record, others: Sequence[Evaluation], of: str, terms: Ter
         parts = zip(_PLACE, here, there, strict=True)
         return [f"{name} is {own}, there {its}" for name, own, its in parts if own != its]
 
+    # The one that needs the fewest changes to be scored the same way.
     closest = min(others, key=lambda other: len(differing(other)))
     reason, where = "; ".join(differing(closest)), describe_record(closest.record)
     if not reason:
         return f"{who}: not compared, {where} was matched with an evaluation more like it"
-    return f"{who}: not compared, no {of} was scored likewise; the closest is {where}: {reason}"
+    return f"{who}: not compared, no {of} was scored the same way; the closest is {where}: {reason}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +110,8 @@ class Pairs:
     def texts(self, column: str) -> tuple[list[str | None], list[str | None]]:
         """A column of text of base and of tuned."""
         before, after = self.columns(column)
+        # Right answers and keys are the same on both sides; making Python strings of a column is
+        # most of the cost.
         shown: list[str | None] = before.to_pylist()
         return shown, shown if before.equals(after) else after.to_pylist()
 
@@ -122,8 +130,6 @@ class Pairs:
     def clusters(self) -> Rows | None:
         """The number of each item's cluster, from 0; None where the task names none, or no two
         items share one."""
-        import pyarrow.compute as pc
-
         column = self.base.texts.column("cluster").take(self.base_rows)
         if column.null_count:
             return None
@@ -155,9 +161,8 @@ def pair_items(base: Evaluation, tuned: Evaluation) -> tuple[Pairs, dict[str, Mi
     Raises:
         InputError: samples can't be read, or repeat an item key.
     """
-    import pyarrow.compute as pc
-
     left, right = _read_unique(base), _read_unique(tuned)
+    # Keys stay Arrow strings: a million of them are paired without a Python object each.
     found = pc.index_in(left.texts.column("item_key"), value_set=right.texts.column("item_key"))
     base_rows = np.flatnonzero(found.is_valid().to_numpy())
     pairs = Pairs(left, right, base_rows, found.drop_null().to_numpy().astype(np.int64))
@@ -185,9 +190,9 @@ def _differing_texts(field: str, pairs: Pairs) -> dict[str, Mismatch]:
 
 
 def _read_unique(evaluation: Evaluation) -> Outcomes:
-    import pyarrow.compute as pc
-
     outcomes = read_outcomes(evaluation)
+    # Two rows of one key would both be paired with the first of the other side; keys carry an
+    # occurrence number, so that equal docs do not repeat one.
     repeated = len(outcomes.texts) - pc.count_distinct(outcomes.texts.column("item_key")).as_py()
     if repeated:
         raise InputError(

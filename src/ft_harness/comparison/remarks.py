@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ft_harness.comparison.amounts import amount, counted, decimals, interval
+from ft_harness.comparison.amounts import amount, counted, decimals, interval, shorten
 from ft_harness.comparison.sentences import (
     change_of,
     count_items,
@@ -53,6 +53,7 @@ def remark_baseline(
     """
     if excess is None or excess[0] > 0:
         return None
+    # The whole interval below 0 says more than one that holds it.
     relation = "below" if excess[1] < 0 else "not shown to be better than"
     certainty = f"95 % interval of tuned minus {short} {interval('acc', *excess)} points"
     right = amount("acc", share, decimals("acc", *excess))
@@ -88,7 +89,11 @@ def find_collapse(
     readable = [answer for answer in answers if answer and not answer.isspace()]
     if not readable:
         return None
+    # Among the readable ones, but counted against all: half unreadable and half one answer is no
+    # collapse.
     answer, count = Counter(readable).most_common(1)[0]
+    # If nine in ten right answers are the same, giving it always is no collapse but what the data
+    # asks for.
     if count < _COLLAPSED * len(answers) or max(Counter(golds).values()) > _SPREAD * len(golds):
         return None
     return answer, count
@@ -111,9 +116,11 @@ def remark_collapse(
         return []
     answer, count = found
     said = (
-        f"The tuned model answers '{_quote(answer)}' for {100 * count // len(tuned)} % of the items"
+        f"The tuned model answers '{shorten(answer, _QUOTED)}' for "
+        f"{100 * count // len(tuned)} % of the items"
     )
     said += f" after {training}" if training else ""
+    # The training is not to blame for what the base did already.
     of_base = Counter(base)[answer]
     if of_base >= _COLLAPSED * len(base):
         return [f"{said}, as the base model does."]
@@ -135,19 +142,18 @@ def remark_lost_classes(lost: Sequence[Recall]) -> str | None:
     if not lost:
         return None
     changes = [
-        f"'{_quote(each.label)}' from {amount('acc', each.base)} to {amount('acc', each.tuned)}"
+        f"'{shorten(each.label, _QUOTED)}' from {amount('acc', each.base)} "
+        f"to {amount('acc', each.tuned)}"
         for each in lost[:_NAMED]
     ]
-    more = f" and of {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
-    return f"Recall fell: of {', of '.join(changes)}{more}."
-
-
-def _quote(text: str) -> str:
-    return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 1]}…"
+    more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+    return f"Recall fell: {', '.join(changes)}{more}."
 
 
 def remark_format(unreadable: int, gained: int) -> str | None:
     """How much of a gain is one of format: answers of the base that could not be read."""
+    # A base that answers in whole sentences "improves" as soon as it gives a bare label; that is
+    # worth knowing, and no skill.
     if unreadable < _FORMAT * gained or not unreadable:
         return None
     said = f"{unreadable} of the {counted(gained, 'gained item')} had an unreadable base answer"
@@ -241,6 +247,7 @@ def note_unknown_overlap(record: Record, data: DataReport | None) -> list[str]:
     if data is None or settings.split == "train":
         return []
     found = data.split_data(settings.split)
+    # A sample of the docs has a hash of its own, though all of its docs were looked at.
     if found and (settings.sample_seed is not None or found.data_hash == settings.data_hash):
         return []
     return [

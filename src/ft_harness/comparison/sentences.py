@@ -62,6 +62,7 @@ def state_finding(comparison: Comparison, seeds: int | None = None) -> str:
     row, clean = comparison.answer, comparison.without
     if nothing := _state_nothing_changed(comparison, row):
         return nothing
+    # All items overlap with the training data, or too few are left for a number.
     if clean is not None and clean.delta is None and row.delta is not None:
         place = f"{word_of(row.metric)} on {row.task} ({row.split}, {_count_paired(row)})"
         return f"Nothing can be stated of new items: {place} {state_numbers(row, seeds)}."
@@ -132,6 +133,8 @@ def _state_nothing_changed(comparison: Comparison, row: Row) -> str | None:
     )
     if adapter is None:
         return f"{said}."
+    # An adapter that was never applied is a frequent cause of equal scores, and must not read as
+    # "fine-tuning does nothing".
     if adapter.live_proof is None:
         return f"{said}. Check that the adapter was in use: nothing has shown that it was."
     return f"{said}, though the adapter was in use: it changes logits, and no answer."
@@ -178,16 +181,16 @@ def state_count(verdicts: Sequence[str | None], most: int) -> str:
 def state_family(family: FamilyOf) -> str:
     """Among how many comparisons a reader chooses, and what p was adjusted for."""
     count, holm = len(family.members), family.holm
-    what = "the trained tasks" if family.name == "trained task" else "the control tasks"
-    many = counted(count, "deciding comparison")
+    what = "The trained tasks" if family.name == "trained task" else "The control tasks"
+    many = f"{what} are a family of {counted(count, 'deciding comparison')}"
     if count == 1:
-        return f"Family of {what}: {many}, so that p needs no adjustment."
+        return f"{many}, so p needs no adjustment."
     if holm:
-        return f"Family of {what}: {many}; p is Holm-adjusted over them, as was asked for."
+        return f"{many}; p is Holm-adjusted over them, as requested."
     chance = f"{ALPHA * count:.2g}"
     return (
-        f"Family of {what}: {many}, each judged by its own p: if nothing had changed anywhere, "
-        f"about {chance} would have a verdict by chance."
+        f"{many}, each judged by its own p. If nothing had changed anywhere, about {chance} of "
+        "them would have a verdict by chance."
     )
 
 
@@ -281,6 +284,7 @@ def _state_limit(row: Row, detectable: float | None) -> str:
     if scale not in _IN_POINTS or scale is None:
         return f"; {row.n} items could only detect about {detectable:.2g}"
     digits = 0 if detectable * 100 / scale >= 2 else 1
+    # Rounded: it is an estimate from one run, of what could have been seen.
     size = _state_size(row.metric, detectable, digits)
     return f"; {row.n} items could only detect about {size}"
 
@@ -293,8 +297,10 @@ def state_study(study: Study) -> list[str]:
     those with a verdict, as many as are read. Controls follow the trained tasks.
     """
     deciding = [each for each in study.comparisons if any(row.family for row in each.rows)]
+    # `sort` is stable: within each role the order of the study stays.
     deciding.sort(key=lambda each: each.role == "control task")
     shown, counts = deciding, []
+    # A sweep of a hundred points would else open with a hundred sentences.
     if len(deciding) > _MOST_STATED:
         verdicts = [each.headline.verdict for each in deciding]
         counts = [state_count(verdicts, _MOST_STATED)]
@@ -304,6 +310,7 @@ def state_study(study: Study) -> list[str]:
         f"{name}: {each.sentence}" if (name := _name(study, each)) else each.sentence
         for each in shown
     ]
+    # A family of one needs no word on how many there are.
     families = [state_family(family) for family in study.families if len(family.members) > 1]
     return counts + stated + families + [state_repeats(repeats) for repeats in study.repeats]
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ft_harness.comparison.amounts import shorten
 from ft_harness.errors import ConfigError, NotComparableError, suggest
 from ft_harness.records import Record, Settings, describe_record
 
@@ -63,6 +64,7 @@ class Terms:
         return next((factor for factor in self.factors if key in FACTORS[factor]), None)
 
     def allows(self, key: str) -> bool:
+        # "metric" accepts the signatures of all metrics, "metric acc" those of one.
         named = key in self.allow_mismatch or key.partition(" ")[0] in self.allow_mismatch
         return named or self.factor_of(key) is not None
 
@@ -132,6 +134,8 @@ def filter_of(record: Record) -> str | None:
 
 def conditions_of(record: Record) -> dict[str, Any]:
     """Everything that makes a record's scores, besides the adapter; what is not known is None."""
+    # A field that another program does not state holds a default in the record, which must not pass
+    # for its value.
     found = _stated(record)
     return found | dict.fromkeys(set(_unknown(record)) & found.keys())
 
@@ -167,6 +171,8 @@ def find_mismatches(base: Record, tuned: Record) -> dict[str, Mismatch]:
         | {f"metric {score.metric}": _own_signature(score.signature) for score in record.scores}
         for record in (base, tuned)
     )
+    # Unknown is not equal: the value might be anything. Only where the same version of one program
+    # left it out on both sides is it taken as the same, and footnoted.
     unknown, same = (set(_unknown(base)), set(_unknown(tuned))), set(find_unknown(base, tuned))
     found: dict[str, Mismatch] = {}
     for key in left | right:
@@ -176,6 +182,7 @@ def find_mismatches(base: Record, tuned: Record) -> dict[str, Mismatch]:
         )
         if key not in _MAY_DIFFER | same and (before != after or before == "unknown"):
             found[key] = Mismatch(key, before, after)
+    # A partial evaluation holds the items that were scored first.
     if {base.status, tuned.status} != {"complete"}:
         found["status"] = Mismatch("status", repr(base.status), repr(tuned.status))
     return found
@@ -208,11 +215,10 @@ def _show(mismatches: Sequence[Mismatch]) -> list[str]:
     """A line a field, its values in two columns."""
     table = [
         ("", "base", "tuned"),
-        *((each.field, _cut(each.base), _cut(each.tuned)) for each in mismatches),
+        *(
+            (each.field, shorten(each.base, _SHOWN), shorten(each.tuned, _SHOWN))
+            for each in mismatches
+        ),
     ]
     first, second = (max(len(row[column]) for row in table) for column in (0, 1))
     return [f"  {field:{first}}  {base:{second}}  {tuned}" for field, base, tuned in table]
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 2]} …"

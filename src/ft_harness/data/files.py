@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ft_harness.data.json_files import read_json, read_json_lines
+from ft_harness.data.json_files import read_json_lines, read_json_rows
 from ft_harness.data.layout import BY_SUFFIX, Layout
 from ft_harness.data.text_files import read_lines, read_table
 from ft_harness.data.typed_files import parquet_label_names, read_excel, read_parquet, read_xml
@@ -153,7 +153,7 @@ def read_file(path: Path, layout: Layout = BY_SUFFIX) -> Rows:
         "lines": read_lines,
         ".txt": read_lines,
         ".jsonl": read_json_lines,
-        ".json": read_json,
+        ".json": read_json_rows,
         ".xml": read_xml,
         ".xlsx": read_excel,
     }

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ft_harness.data.files import SPLITS, SUFFIXES, Row, Rows, Split, data_suffix, split_of
 from ft_harness.data.layout import Layout
-from ft_harness.data.text_files import MAX_CHARACTERS, open_text, read_lines
+from ft_harness.data.opening import open_text
+from ft_harness.data.text_files import MAX_CHARACTERS, read_lines
 from ft_harness.errors import InputError
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from ft_harness.data.files import SUFFIXES, TABLES, data_suffix, split_files
 from ft_harness.data.label_files import check_texts, files_within, split_folders
 from ft_harness.data.layout import Layout
-from ft_harness.data.text_files import find_encoding, first_records, numbered_lines, open_text
+from ft_harness.data.opening import find_encoding, open_text
+from ft_harness.data.text_files import first_records, numbered_lines
 from ft_harness.errors import InputError
 
 _SAMPLE = 200  # lines that show the layout of a file

@@ -9,8 +9,10 @@ and ignores the rest.
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 LOADER_VERSION = 3  # raise it when the same source and options give other docs or splits
-__all__ = ["LOADER_VERSION", "DataOptions", "RowLoss", "load_splits", "row_losses"]
+__all__ = ["LOADER_VERSION", "DataOptions", "RowLoss", "load_splits", "row_losses", "source_files"]
 _log = logging.getLogger(__name__)
 _FIELD = re.compile(r"\bdata\.([a-z_]+)")
 
@@ -140,7 +142,7 @@ def _gather(
 def _local_path(source: str) -> Path:
     if source.startswith(f"{BUNDLED}/"):
         return bundled_data_dir(source.removeprefix(f"{BUNDLED}/"))
-    return Path(source).expanduser()
+    return Path(os.path.expanduser(source))
 
 
 def read_source(options: DataOptions) -> dict[Split, Rows]:
@@ -180,6 +182,18 @@ def read_source(options: DataOptions) -> dict[Split, Rows]:
             f"leave data.{given[0]} out, or check data.source",
         )
     return _read_hub(options)
+
+
+def source_files(options: DataOptions) -> list[Path] | None:
+    """The local files that a source is read from, and no fewer; None: none, or it is the hub's."""
+    path = _local_path(options.source or "")
+    if path.is_file():
+        return [path]
+    if not options.source or not path.is_dir():
+        return None
+    if options.label_files is not None:
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    return list(chain.from_iterable(split_files(path).values()))
 
 
 def _warn_of_hub_options(options: DataOptions, replaced: Sequence[str]) -> None:

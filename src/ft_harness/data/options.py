@@ -151,6 +151,13 @@ class DataOptions(BaseModel):
                 raise ValueError("an encoding that Python knows, like latin-1") from error
         return value
 
+    @field_validator("delimiter")
+    @classmethod
+    def _check_delimiter(cls, value: str | None) -> str | None:
+        if value is not None and value in '\r\n"':
+            raise ValueError("a character that is no quote and ends no line")
+        return value
+
     @field_validator("line_format")
     @classmethod
     def _check_line_format(cls, value: str | None) -> str | None:

@@ -12,8 +12,9 @@ from xml.parsers import expat
 import pyarrow.parquet
 
 from ft_harness.data.layout import Layout
-from ft_harness.data.text_files import Placed, open_bytes
-from ft_harness.errors import ConfigError, InputError
+from ft_harness.data.opening import open_bytes
+from ft_harness.data.text_files import Placed
+from ft_harness.errors import ConfigError, InputError, first_line
 
 
 def read_parquet(path: Path, _: Layout) -> Iterator[Placed]:
@@ -38,9 +39,12 @@ def read_parquet(path: Path, _: Layout) -> Iterator[Placed]:
             "a value for each key",
             "fix the row",
         ) from error
-    except (OSError, pyarrow.ArrowException) as error:
+    # values that Python has no type for are ValueErrors and OverflowErrors
+    except (OSError, pyarrow.ArrowException, ValueError, OverflowError) as error:
         raise InputError(
-            f"{path}: not a parquet file ({error})", "a parquet file", "fetch the file again"
+            f"{path}: not a parquet file ({first_line(error)})",
+            "a parquet file",
+            "fetch the file again",
         ) from error
 
 
@@ -50,7 +54,7 @@ def parquet_label_names(path: Path) -> dict[str, list[str]]:
     try:
         metadata = pyarrow.parquet.read_schema(path).metadata or {}
         noted = json.loads(metadata.get(b"huggingface", b"{}"))
-    except (OSError, ValueError, pyarrow.ArrowException):
+    except (OSError, ValueError, RecursionError, pyarrow.ArrowException):
         return {}  # a damaged file is reported when its rows are read
     info = noted.get("info") if isinstance(noted, dict) else None
     return label_names(info.get("features") if isinstance(info, dict) else None)
@@ -88,7 +92,7 @@ def read_excel(path: Path, layout: Layout) -> Iterator[Placed]:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except Exception as error:  # openpyxl raises what zip, XML and its own parts raise
         raise InputError(
-            f"{path}: not an Excel workbook ({error})", "an .xlsx file", "save it anew as .xlsx"
+            f"{path}: not an Excel workbook ({error})", "an .xlsx file", "save it again as .xlsx"
         ) from error
     sheets = {sheet.title: sheet for sheet in book.worksheets}  # a chart is none
     sheet = sheets.get(layout.worksheet or next(iter(sheets), ""))
@@ -210,10 +214,12 @@ def _parsed(
     """The rows that are complete after one more piece of the file; the latest may go on."""
     try:
         parser.Parse(chunk, last)
-    except expat.ExpatError as error:
-        fault = expat.ErrorString(error.code)
+    # an encoding that the file names and Python doesn't know, or of several bytes a character
+    except (expat.ExpatError, LookupError, ValueError) as error:
+        is_xml = isinstance(error, expat.ExpatError)
+        fault = expat.ErrorString(error.code) if is_xml else first_line(error)
         raise InputError(
-            f"{path}:{error.lineno}: not well-formed XML ({fault})",
+            f"{path}:{parser.CurrentLineNumber}: not well-formed XML ({fault})",
             "XML, in UTF-8 or the encoding that it states",
             "fix the line; if it has another encoding: --set data.encoding=iso-8859-1",
         ) from error

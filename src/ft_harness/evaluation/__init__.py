@@ -3,7 +3,6 @@
 from ft_harness.evaluation.jobs import (
     Job,
     ModelState,
-    base_subject,
     chosen_docs,
     evaluation_folder,
     fingerprint,
@@ -20,25 +19,3 @@ from ft_harness.evaluation.outcomes import (
 )
 from ft_harness.evaluation.runner import check_complete, evaluate, score_once, write_evaluation
 from ft_harness.records import item_hash
-
-__all__ = [
-    "Job",
-    "ModelState",
-    "base_subject",
-    "check_complete",
-    "chosen_docs",
-    "evaluate",
-    "evaluation_folder",
-    "failed_score",
-    "failing_alone",
-    "fingerprint",
-    "finished",
-    "item_hash",
-    "make_scores",
-    "plain_scores",
-    "plan_jobs",
-    "read_finished",
-    "request_hash",
-    "score_once",
-    "write_evaluation",
-]

@@ -4,7 +4,6 @@ remote code."""
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,17 @@ from transformers import (
 from ft_harness import processes
 from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, first_line, raise_problems
 from ft_harness.models import folder as model_files
-from ft_harness.models import heads, hub, quantization
+from ft_harness.models import (
+    heads,
+    hub,
+    quantization,
+    transformers_private,  # noqa: F401  # it replaces what is used below
+)
 from ft_harness.models.forward_pass import check_causal
 from ft_harness.models.heads import Head, HeadPlan
 from ft_harness.models.number_formats import SIXTEEN_BITS, sixteen_bits, stored_dtype
 from ft_harness.models.tied import tied_apart, tied_in_files
-from ft_harness.paths import BUNDLED, bundled_model_dir
+from ft_harness.paths import model_folder
 from ft_harness.recipe import ModelSection
 from ft_harness.records import ModelInfo
 from ft_harness.storage import sha256_once, sha256_text
@@ -65,11 +69,6 @@ class BaseModel:
     ends: tuple[int, ...] = ()
 
 
-def model_folder(pretrained: str) -> str:
-    """What transformers is given: the bundled folder, a local folder, or a hub id."""
-    return str(bundled_model_dir()) if pretrained == BUNDLED else os.path.expanduser(pretrained)
-
-
 def problems(
     section: ModelSection, *, head: bool = False, here: bool = True
 ) -> list[FtHarnessError]:
@@ -80,7 +79,7 @@ def problems(
         head: the model is used with a classification head.
         here: on this machine's device; else on a GPU.
     """
-    folder = Path(model_folder(section.pretrained)).expanduser()
+    folder = Path(model_folder(section.pretrained))
     looks_local = (
         folder.is_absolute()
         or section.pretrained.startswith((".", "~"))
@@ -148,6 +147,12 @@ def identity(folder: str, commit: str | None) -> str:
     return f"sha256:{sha256_text('|'.join(parts))[:32]}"
 
 
+def hub_files_identity(pretrained: str, commit: str) -> str:
+    """As `identity` of a local folder that holds what the hub model does."""
+    patterns = {*_IDENTIFYING, *(f"*{suffix}" for suffix in _IDENTIFYING_SUFFIXES)}
+    return identity(str(hub.fetch_files(pretrained, commit, patterns)), None)
+
+
 def _hub_options(section: ModelSection) -> dict[str, Any]:
     return {"revision": section.revision or "main", "trust_remote_code": False}
 
@@ -171,6 +176,7 @@ def load_tokenizer(section: ModelSection) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(
             model_folder(section.pretrained), **_hub_options(section)
         )
+        tokenizer("a")  # a setting of another type is found when it is first used
     except Exception as error:  # transformers and the hub client raise many types here
         raise _unloadable(section, error) from error
     if tokenizer.pad_token_id is None:
@@ -240,7 +246,7 @@ def _load_model(
     except Exception as error:  # transformers, safetensors and the hub client raise many types here
         raise _unloadable(section, error) from error
     raise_problems(loaded_problems(section, model))
-    quantization.settle(model)
+    quantization.keep_as_loaded(model)
     return model, head
 
 
@@ -272,19 +278,6 @@ def loaded_problems(section: ModelSection, model: Any) -> list[FtHarnessError]:
     if tied and writing is not None and not torch.equal(reading.weight, writing.weight):
         return [tied_apart(name, "the embedding", "the output head")]
     return []
-
-
-def _check_finite(model: Any, section: ModelSection) -> None:
-    if quantization.describe(model):
-        quantization.check_finite(section, model_folder(section.pretrained))
-    name = section.pretrained
-    for key, tensor in model.named_parameters():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise NonFiniteError(
-                f"{name}: the weight {key} holds NaN or infinity",
-                "finite weights",
-                "fetch or make the model again",
-            )
 
 
 def _context(section: ModelSection, config: Any) -> int:
@@ -329,9 +322,7 @@ def describe(section: ModelSection, model: Any, head: Head | None = None) -> Mod
     return ModelInfo(
         pretrained=section.pretrained,
         revision=section.revision,
-        identity=identity(
-            model_folder(section.pretrained), getattr(model.config, "_commit_hash", None)
-        ),
+        identity=identity(model_folder(section.pretrained), hub.cached_commit(section)),
         dtype=str(model.dtype).removeprefix("torch."),
         quantization=quantization.describe(model),
         parameters=model.num_parameters(),
@@ -352,7 +343,16 @@ def load_base_model(section: ModelSection, plan: HeadPlan | None = None) -> Base
     """
     tokenizer = load_tokenizer(section)
     model, head = _load_model(section, plan, tokenizer)
-    _check_finite(model, section)
+    if quantization.describe(model):
+        quantization.check_finite(section, model_folder(section.pretrained))
+    name = section.pretrained
+    for key, tensor in model.named_parameters():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise NonFiniteError(
+                f"{name}: the weight {key} holds NaN or infinity",
+                "finite weights",
+                "fetch or make the model again",
+            )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     info = describe(section, model, head)
     max_length = _context(section, model.config)

@@ -9,7 +9,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.utils import has_bos_prefix
 
 from ft_harness.errors import InputError
-from ft_harness.models.lm_eval_private import RequestEncoder
+from ft_harness.models.lm_eval_private.tasks import RequestEncoder
 
 
 class BatchTokenizer:
@@ -175,7 +175,7 @@ def split_pair(
     if whole[: len(before)] != before:
         raise InputError(
             f"the tokens of prompt and answer merge at {context[-20:]!r} + {continuation[:20]!r}",
-            "a boundary that is one for the tokenizer too",
+            "a boundary that the tokenizer keeps",
             "change the end of doc_to_text (or of the chat template) or target_delimiter",
         )
     return before, whole[len(before) :]

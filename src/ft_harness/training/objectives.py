@@ -16,7 +16,7 @@ from ft_harness.recipe import PreferenceSection
 from ft_harness.tasks.examples import Example
 from ft_harness.tasks.head_examples import HeadExample
 from ft_harness.tasks.pair_examples import PairExample
-from ft_harness.training.likelihoods import make_target_logits
+from ft_harness.training.likelihoods import TargetLogits
 from ft_harness.training.pair_likelihoods import PairLikelihoods
 
 Batch = dict[str, Any]
@@ -47,6 +47,7 @@ class Objective(NamedTuple):
     ) -> torch.Tensor:
         """The loss of a batch, labels taken out of it, by target: its own, or those of the whole
         step."""
+        # By the whole step's targets, so that losses of parts add up to the mean over all of them.
         by = self.counts(batch) if targets is None else targets
         labels = batch.pop("labels")
         sums = self.sums(model, batch, labels)
@@ -84,6 +85,8 @@ def make_collate(pad_token_id: int) -> Callable[[Sequence[Example]], Batch]:
     at t + 1)."""
 
     def collate(batch: Sequence[Example]) -> Batch:
+        # A batch without rows, at the end of an epoch in several processes, still takes part in the
+        # step.
         inputs = [example.input_ids for example in batch] or [[pad_token_id]]
         return {
             "input_ids": pad(inputs, pad_token_id),
@@ -109,7 +112,7 @@ def make_head_collate(pad_token_id: int, head: Head) -> Callable[[Sequence[HeadE
 
 def make_answer_loss(model: Any) -> Callable[[Any, Batch, Any], torch.Tensor]:
     """Cross-entropy summed over the tokens that carry loss; labels [B, T]."""
-    target_logits = make_target_logits(model)
+    target_logits = TargetLogits(model)
 
     def answer_loss(model: Any, inputs: Batch, labels: torch.Tensor) -> torch.Tensor:
         trained = labels != -100
@@ -158,6 +161,7 @@ class PreferenceLoss:
         if self.settings.sft_weight:
             parts.append(-self.settings.sft_weight * found[:, 0].sum())
         gaps = (ratios[:, 0] - ratios[:, 1]).detach()
+        # An adapter that changes nothing prefers neither: half, as guessing has.
         right = torch.where(gaps == 0, 0.5, (gaps > 0).to(gaps.dtype))
         parts += [torch.where(is_pair, right, 0.0).sum(), self.settings.beta * gaps.sum()]
         return torch.stack(parts)

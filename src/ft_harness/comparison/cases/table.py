@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ft_harness.comparison.cases.nearest import join_texts
 from ft_harness.comparison.cases.sheets import Case, CaseSummary, change_cases, list_cases
+from ft_harness.comparison.cases.traits import join_fields
 from ft_harness.comparison.cases.transitions import Transition
 from ft_harness.errors import InputError
 from ft_harness.records import Record
 from ft_harness.storage import redact
 from ft_harness.storage.escaping import guard_formula, unguard_formula
+from ft_harness.storage.strict_files import no_pipe
 
 CASES_FILE = "cases.csv"
 _KEY = ("base", "tuned", "item_key")
@@ -120,13 +121,15 @@ def read_cases(path: Path) -> Written:
     if not path.exists():
         return Written()
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = no_pipe(path).read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: can't be read ({type(error).__name__})",
             "the table as UTF-8, with what you wrote",
             "save it as CSV UTF-8, or move it away",
         ) from error
+    # Python's own limit of 131,072 characters is less than a long context, and would refuse what a
+    # spreadsheet wrote.
     csv.field_size_limit(_LONGEST)
     try:
         lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=_find_delimiter(text)))
@@ -141,7 +144,7 @@ def read_cases(path: Path) -> Written:
         raise InputError(
             f"{path}: {fault}",
             f"the columns {', '.join((*_KEY, _WHY))}, each once",
-            "give the columns their names again, or move the file away",
+            "restore the column names, or move the file away",
         )
     rows: dict[Key, dict[str, str]] = {}
     for cells in lines[1:]:
@@ -153,12 +156,15 @@ def read_cases(path: Path) -> Written:
 
 def _find_delimiter(text: str) -> str:
     first = text.partition("\n")[0]
+    # Spreadsheets of many languages save csv with semicolons; `csv.Sniffer` also weighs quotes and
+    # letters of the cells, which are prose here.
     return max(",;\t", key=first.count)
 
 
 def _keep(rows: dict[Key, dict[str, str]], row: dict[str, str]) -> None:
     base, tuned, item = (row.get(name, "") for name in _KEY)
     earlier = rows.get((base, tuned, item), {}).get(_WHY, "")
+    # What a person wrote is never dropped, even where a row was copied and edited twice.
     texts = [text for text in dict.fromkeys([earlier, row.get(_WHY, "")]) if text.strip()]
     rows[base, tuned, item] = row | {_WHY: "\n".join(texts)}
 
@@ -178,6 +184,8 @@ def write_table(sheets: Sequence[Sheet], written: Written) -> str:
             rows[key] = _make_row(sheet, transition, case) | {
                 name: kept.get(name, "") for name in (*written.further(), _WHY)
             }
+    # An item can leave the sheet when an adapter is trained again; its text may be the only note
+    # there is.
     left = {
         key: row | {_IN_SHEET: "no"}
         for key, row in written.rows.items()
@@ -213,7 +221,7 @@ def _make_row(sheet: Sheet, transition: Transition, case: Case) -> dict[str, str
         "tuned_answer": _cut(case.tuned_answer or ""),
         "base_margin": _number(base_margin),
         "tuned_margin": _number(tuned_margin),
-        "input": _cut(join_texts(case.texts) or case.prompt),
+        "input": _cut(join_fields(case.texts) or case.prompt),
         "tags": "; ".join(case.tags),
         "nearest_training_example": _cut(nearest.text) if nearest else "",
         "nearest_answer": _cut(nearest.answer) if nearest else "",

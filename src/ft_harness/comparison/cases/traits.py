@@ -75,6 +75,8 @@ def content_words(text: str) -> set[str]:
 def find_text_fields(samples: Iterable[Sample]) -> list[str]:
     """Doc fields that are texts and occur in nearly all prompts, in the prompt's order; not the
     answer's own field."""
+    # Read from the prompts themselves: a task's template may build a field's text in any way, and
+    # need not name the field.
     looked_at = list(islice(samples, _LOOKED_AT))
     items = [
         Item(sample.item_key, sample.prompt, sample.target, sample.doc) for sample in looked_at
@@ -90,6 +92,11 @@ def find_text_fields(samples: Iterable[Sample]) -> list[str]:
 def show_fields(doc: Mapping[str, Any], fields: Iterable[str]) -> dict[str, str]:
     """The texts of these fields; what is no text is left out."""
     return {name: value for name in fields if isinstance(value := doc.get(name), str)}
+
+
+def join_fields(texts: Mapping[str, str]) -> str:
+    """The texts of several fields, a line each."""
+    return "\n".join(texts.values())
 
 
 def read_log_likelihoods(sample: Sample) -> list[float] | None:
@@ -136,10 +143,13 @@ class Trait:
 def list_traits(fields: Sequence[str], further: Sequence[str] = ()) -> list[Trait]:
     """The traits of items whose prompts show these text fields; `further` names doc fields that a
     user slices by."""
+    # What the user asked for comes first in the tables.
     named = [
         Trait(field_kind(name), f"the doc's field {name}", partial(_read_category, name))
         for name in further
     ]
+    # The last text of a prompt is what is asked about: the hypothesis after its premise, the
+    # question after its passage.
     focus = fields[-1] if fields else None
     traits = [
         Trait(
@@ -222,6 +232,8 @@ def find_question_type(text: str, *, is_question: bool) -> str | None:
         "?"
     ):  # NFKC has made ? of the full-width mark
         return None
+    # One expression for all: of "who knows when" the first word counts, by its place and not by the
+    # order of a list.
     found = _QUESTION.search(text)
     if found is None or found.lastgroup is None:
         return "other"

@@ -15,13 +15,13 @@ from ft_harness.evaluation.backends.answers import GeneratedText, ScoredAnswer, 
 from ft_harness.evaluation.backends.decoding import no_room
 from ft_harness.evaluation.backends.distributed import DistributedLM
 from ft_harness.evaluation.backends.generation import Continuation, Generator, Prompt
-from ft_harness.evaluation.backends.planning import Query, cut, rows_at_most
+from ft_harness.evaluation.backends.planning import Query, cut_left, rows_at_most
 from ft_harness.evaluation.backends.recovery import Effort
 from ft_harness.evaluation.backends.scorer import Scorer
 from ft_harness.evaluation.backends.store import ResponseStore
 from ft_harness.models import base_model, quantization
 from ft_harness.models.adapters import AdapterFolder, adapter_folder, attach
-from ft_harness.models.base_model import BaseModel, describe, model_folder
+from ft_harness.models.base_model import BaseModel, describe
 from ft_harness.models.encoding import (
     appended_tokens,
     has_start,
@@ -30,7 +30,8 @@ from ft_harness.models.encoding import (
     refuse_equal,
     split_pair,
 )
-from ft_harness.models.lm_eval_private import HookedHFLM
+from ft_harness.models.lm_eval_private.models import HookedHFLM
+from ft_harness.paths import model_folder
 from ft_harness.recipe import ModelSection
 
 BACK_END = "ft-causal (softmax float32)"
@@ -107,10 +108,15 @@ class CausalLM(DistributedLM, HookedHFLM):
         self._adapter_ends: Sequence[int] = ()
         pretrained = named_base(options.get("peft")) if pretrained is None else pretrained
         pretrained = model_folder(pretrained) if isinstance(pretrained, str) else pretrained
+        # A loaded model is passed with weights that may be untied on purpose (an adapter's own
+        # output head).
         if not isinstance(pretrained, str):
             _keep_weights(pretrained)
+        # A batch size of 1 for lm-eval, whose own batches are not used: these are made by what
+        # memory holds.
         super().__init__(pretrained=pretrained, batch_size=1, **options)
         del self.model.tie_weights
+        # An adapter may have learnt another end of turn than the base's (its tokenizer says so).
         ends = [*ends, *self._adapter_ends]
         most = rows_at_most(batch_size)
         name = pretrained if isinstance(pretrained, str) else self.model.name_or_path
@@ -136,11 +142,15 @@ class CausalLM(DistributedLM, HookedHFLM):
         if self._quantization:
             section = quantization.section_of(self._quantization, pretrained, str(dtype))
             loading |= quantization.options(section)
+            # lm-eval makes a device_map of its own, and two would be refused as one argument given
+            # twice.
             del loading["device_map"]  # lm-eval's own
         raise_problems(base_model.problems(section))
+        # Without `peft`: lm-eval attaches an adapter unchecked, and one that fits nowhere would
+        # score as the base.
         super().create_model(pretrained, **{**options, **loading})
         raise_problems(base_model.loaded_problems(section, self.model))
-        quantization.settle(self.model)
+        quantization.keep_as_loaded(self.model)
         if getattr(self.model.config, "is_encoder_decoder", False):
             raise InputError(
                 f"{pretrained}: an encoder-decoder", "a causal language model", "use --model hf"
@@ -153,6 +163,7 @@ class CausalLM(DistributedLM, HookedHFLM):
                 _PROOF_LENGTH,
                 self.device,
             )
+            # The same checks and the same live-proof as for `ft-harness eval`.
             tuned, _ = attach(adapter_folder(peft), base, _PROOF, form=None)
             self.replace_model(tuned.model)
             self._adapter_ends = tuned.ends
@@ -215,6 +226,8 @@ class CausalLM(DistributedLM, HookedHFLM):
                 context.
         """
         texts, context, answer = request
+        # A text that nothing comes before is scored after BOS; without one its first token has no
+        # probability.
         if not (texts and texts[0]) and not has_start(self.tokenizer):
             raise InputError(
                 f"{self.scorer.name}: the tokenizer has neither BOS nor EOS",
@@ -234,7 +247,8 @@ class CausalLM(DistributedLM, HookedHFLM):
                 "answers that fit the context",
                 "shorten the answers or raise model.max_length",
             )
-        query = cut(context, answer, self.max_length)
+        # One token more than the context is scored than read: the last one is never an input.
+        query = cut_left(context, answer, self.max_length)
         self.scored_tokens += len(query.stem) + len(answer)
         if texts is not None and len(query.stem) < len(context):
             self.truncated_prompts.add(texts[0])
@@ -265,6 +279,7 @@ class CausalLM(DistributedLM, HookedHFLM):
         is none).
         """
         ids: list[int] = self.tok_encode(text, add_special_tokens=False)
+        # Some tokenizers put BOS first even when told not to.
         own = ids[1:] if ids[:1] == [self.prefix_token_id] else ids
         pairs = get_rolling_token_windows(own, self.prefix_token_id, self.max_length, context_len=1)
         return [(None, *make_disjoint_window(pair)) for pair in pairs]
@@ -277,11 +292,14 @@ class CausalLM(DistributedLM, HookedHFLM):
 
         lm-eval's own method encodes a text with special tokens, and so scores BOS given BOS.
         """
+        # The windows of all texts together make full batches; one text alone has often one window
+        # and a rest.
         windows = [self._windows(request.args[0]) for request in requests]
         scored = iter(self.score_tokens([window for text in windows for window in text]))
         results: list[ScoredText] = []
         for request, text in zip(requests, windows, strict=True):
             parts = [next(scored) for _ in text]
+            # `fsum` is exact, so that a text's sum does not depend on the order of its windows.
             result = ScoredText(math.fsum(log_likelihood for log_likelihood, _ in parts))
             result.tokens = sum(part.tokens for part in parts)
             result.failed = next((part.failed for part in parts if part.failed), None)
@@ -320,6 +338,7 @@ class CausalLM(DistributedLM, HookedHFLM):
         eos = None if end is None else self.tok_decode(end, skip_special_tokens=False)
         stop = handle_stop_sequences(settings.pop("until", None), eos=eos)
         most = settings.pop("max_gen_toks")
+        # Else every prompt would be cut to nothing.
         if most >= self.max_length:
             raise no_room(most, self.max_length)
         ids: list[int] = self.tok_encode(text)

@@ -84,9 +84,10 @@ class Scorer:
         ledger = Ledger(
             self.store, (f"loglikelihood|{query.stem}|{query.answer}" for query in queries)
         )
-        if not self._checked and queries and not ledger.holds_all():
-            self._check(queries)
-            self._checked = True
+        # The check costs a few passes of the model, which a run whose answers are all stored can do
+        # without.
+        if queries and not ledger.holds_all():
+            self.check(queries)
         work = _QueryWork(self, queries, self.traits)
         batches = self.plan(queries, self.traits)
         responses = complete(batches, work, ledger, self.allowance)
@@ -120,11 +121,14 @@ class Scorer:
     def plan(self, queries: Sequence[Query], traits: Traits) -> Iterator[Batch]:
         """The batches in which queries are scored, one prefix after the other."""
         fits = self.fitting(traits)
+        # Beyond a sliding window a token's attention depends on distances that a shared prefix
+        # would shift.
         near, far = self._by_reach(queries, traits)
         prefixes = shared_prefixes([query.stem for _, query in near]) if traits.shares else {}
         groups: defaultdict[Tokens, list[tuple[int, Query]]] = defaultdict(list)
         for number, query in near:
             groups[prefixes.get(query.stem, ())].append((number, query))
+        # One prefix after the other: only one cache is in memory at a time.
         for prefix, members in groups.items():
             room = None if traits.window is None else traits.window - len(prefix)
             rows = make_rows(members, len(prefix), Limits(traits.shares, room, self.most))
@@ -150,24 +154,35 @@ class Scorer:
 
     # --- the check
 
-    def _check(self, queries: Sequence[Query]) -> None:
-        """Score a few made-up queries each way; take back what differs from plain rows with all
-        logits kept.
+    def check(self, queries: Sequence[Query]) -> None:
+        """Once: score a few made-up queries each way; take back what differs from plain rows with
+        all logits kept.
 
         Signatures and configurations don't show everything: a model may ignore a mask or cut hidden
         states its own way. Errors count as differences here, and come up again from the plain way
         where they are real.
+
+        Args:
+            queries: real ones, at least one, of whose tokens the made-up ones are.
         """
+        if self._checked:
+            return
+        self._checked = True
+        # Of tokens that occur in the real queries, so that no untrained token's NaN fails the
+        # check.
         made_up = probe(queries)
-        plain = replace(self.traits, keeps=False, shares=False)
+        whole = replace(self.traits, trims=False)
+        # The reference: one row for each query, all logits, nothing of ours.
+        plain = replace(whole, keeps=False, shares=False)
         # one by one: a model may mix the rows of a batch, or see the padding behind a row
         alone = [self._try_out([query], plain)[0] for query in made_up[:CHECKED]]
-        for traits in (self.traits, replace(self.traits, shares=False), plain):
-            if difference := self._difference(made_up, traits, alone):
-                self._fall_back(difference)
-            else:
+        for traits in (self.traits, whole, replace(whole, shares=False), plain):
+            difference = self._difference(made_up, traits, alone)
+            if difference is None:
                 self.traits = traits
                 return
+            if not traits.trims:
+                self._fall_back(difference)
         self.traits, self.most = plain, 1
         logger.warning("%s: scored row by row, since its answers depend on the batch", self.name)
 
@@ -208,6 +223,7 @@ class Scorer:
         pairs = [
             (ours, right)
             for (ours, _), (right, _) in zip(scores, whole, strict=False)
+            # Where the plain way gives NaN too, the real queries will say so.
             if math.isfinite(right)
         ]
         if all(abs(ours - right) <= tolerance for ours, right in pairs):
@@ -250,7 +266,7 @@ class _QueryWork:
             self._cached = read_prefix(model, batch.prefix)
             self._prefix = batch.prefix
         inputs = build_inputs(batch, model.dtype, self._scorer.pad)
-        logits = logits_of(model, inputs, self._cached, self._traits.keeps)
+        logits = logits_of(model, inputs, self._cached, self._traits)
         found = {number: (value, greedy) for number, value, greedy in self._read(logits, batch)}
         if self._finite and not all(math.isfinite(value) for value, _ in found.values()):
             raise self._scorer.not_finite("log-likelihood")
@@ -266,6 +282,7 @@ class _QueryWork:
             fits = self._scorer.fitting(self._traits)
             return make_batches(batch.prefix, batch.rows, fits, self._scorer.most)
         numbers = self.numbers(batch)
+        # A row of one sequence without a prefix can't be made smaller.
         single = not batch.prefix and len({self._queries[number].inputs for number in numbers}) == 1
         return [] if single else self.anew(numbers)
 

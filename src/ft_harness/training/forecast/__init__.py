@@ -9,13 +9,3 @@ from ft_harness.training.forecast.forecast import (
     make_forecast,
     time_steps,
 )
-
-__all__ = [
-    "Alternative",
-    "Forecast",
-    "Work",
-    "count_work",
-    "empty_base",
-    "make_forecast",
-    "time_steps",
-]

@@ -172,6 +172,7 @@ def count_work(recipe: Recipe, rows: Rows) -> Work:
     steps, of_epoch = settings.planned_steps(len(rows)), math.ceil(len(rows) / step)
     lengths = [len(row.input_ids) for row in rows]
     targets = [row.trained_tokens for row in rows]
+    # The last epoch may be cut short: its rows are those that its order puts first.
     whole, rest = divmod(steps, of_epoch)
     last = [
         row
@@ -205,6 +206,7 @@ def make_forecast(plan: TrainingPlan, room: int | None = None) -> Forecast:
         counted = count_memory(recipe, base, largest_batch(recipe, rows, share))
     except FtHarnessError:
         raise
+    # A forecast that can't be made must not keep a training from starting.
     except Exception as error:  # a model's own code, which looks at contents that aren't there
         logger.info("memory can't be foreseen: %s", error)
         return Forecast(work, share, base.device, base.info.parameters, None, None)
@@ -228,7 +230,10 @@ def _instead(plan: TrainingPlan, memory: Memory) -> list[Alternative]:
     first that is."""
     single = _smaller(plan.recipe, plan.data.examples)
     found = [_counted_with(each, plan, memory) for each in single]
+    # Some alternatives save nothing: quantisation of a model that is nearly all embeddings, for
+    # one.
     found = [each for each in found if each.total < memory.total]
+    # One setting that is enough is better advice than several together.
     if any(each.fits for each in found):
         return found
     for settings in _together(single):
@@ -319,6 +324,7 @@ def time_steps(plan: TrainingPlan) -> float:
     recipe, rows, share = plan.recipe, plan.data.examples, share_out(plan.recipe)
     lengths = [len(row.input_ids) for row in rows]
     sampler = StepSampler(lengths, share, recipe.train.seed)
+    # The batch of middling size stands for all; the largest would promise a day more than it takes.
     batches = sorted(sampler, key=lambda batch: padded_tokens(batch, lengths))
     middle = [rows[number] for number in batches[len(batches) // 2]]
     with draws_undone(), trained_model(recipe, plan.base) as model:
@@ -327,6 +333,7 @@ def time_steps(plan: TrainingPlan) -> float:
     tokens = float(work.tokens_read)
     if recipe.train.preference is not None:
         tokens += _FORWARD * sum(lengths)  # the reference
+    # Forward and backward grow with the tokens, the optimizer's step does not.
     return learning / read * tokens / share.processes + stepping * work.steps
 
 
