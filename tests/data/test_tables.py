@@ -154,7 +154,7 @@ def test_a_sheet_gives_what_its_cells_show(tmp_path: Path):
     book = sheet(path, [["q", "a"], ["x_x000D_\ny", "#N/A"], ["z", day]])
     book.active["B3"].number_format = "yyyy-mm-dd"
     book.active.append(["w", datetime.datetime(2024, 1, 2, 3, 4)])
-    book.move_sheet(book.create_chartsheet("Chart"), -1)
+    book.create_chartsheet("Chart", 0)
     book.save(path)
     assert rows_of(path) == [
         {"q": "x\r\ny", "a": None},

@@ -20,7 +20,7 @@ _CHUNK = 1 << 20
 _WINDOWS = re.compile(rb"[\x80-\x9f]")  # letters in windows-1252, control characters in latin-1
 _FOREIGN = re.compile(rb"[\x80-\xff]+")
 _RUN = 3  # bytes beyond ASCII in a row: words of another script; Latin letters are single ones
-_OTHER_ENCODINGS = "gb18030, big5, shift_jis, euc-kr, windows-1251"
+_OTHER_ENCODINGS = "big5, shift_jis, euc-kr, windows-1251"
 _MAGIC = {b"\x1f\x8b": ".gz", b"PK\x03\x04": ".xlsx", b"PAR1": ".parquet"}
 
 
@@ -119,7 +119,9 @@ def find_encoding(path: Path) -> str | None:
         raise InputError(
             f"{path}: no text" if zeros else f"{path}: not UTF-8, and not in Latin letters",
             "text in UTF-8, or its encoding",
-            "leave the file out" if zeros else f"name it with --encoding: {_OTHER_ENCODINGS}",
+            "leave the file out"
+            if zeros
+            else f"name it with --encoding: gb18030, {_OTHER_ENCODINGS}",
         )
     return "windows-1252" if windows else "latin-1"
 
@@ -172,7 +174,7 @@ def _find_wrong_byte(path: Path) -> InputError:
 
 
 def _wrong_encoding(path: Path, line: int, byte: int, encoding: str) -> InputError:
-    other = {"latin1": " (or windows-1252)", "gb18030": f" (or another of {_OTHER_ENCODINGS})"}
+    other = {"latin1": " (or windows-1252)", "gb18030": f" (or {_OTHER_ENCODINGS})"}
     others = other.get(encoding, "")
     return InputError(
         f"{path}:{line}: not UTF-8 (byte {byte}); perhaps {encoding}",

@@ -198,7 +198,7 @@ def _check_header(place: str, cells: Sequence[str], delimiter: str) -> list[str]
     names = [cell.strip() for cell in cells]
     if names[0].casefold().startswith("sep="):
         raise InputError(
-            f"{place}: {cells[0]!r} is a note for Excel",
+            f"{place}: {delimiter.join(cells)!r} is a note for Excel",
             "the names of the columns in the first line",
             "remove the line",
         )
