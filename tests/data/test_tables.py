@@ -9,6 +9,7 @@ import io
 from pathlib import Path
 
 import openpyxl
+import openpyxl.chart
 import pandas
 import pyarrow
 import pyarrow.parquet
@@ -154,7 +155,7 @@ def test_a_sheet_gives_what_its_cells_show(tmp_path: Path):
     book = sheet(path, [["q", "a"], ["x_x000D_\ny", "#N/A"], ["z", day]])
     book.active["B3"].number_format = "yyyy-mm-dd"
     book.active.append(["w", datetime.datetime(2024, 1, 2, 3, 4)])
-    book.create_chartsheet("Chart", 0)
+    book.create_chartsheet("Chart", 0).add_chart(openpyxl.chart.BarChart())
     book.save(path)
     assert rows_of(path) == [
         {"q": "x\r\ny", "a": None},
@@ -180,7 +181,7 @@ def test_parquet_that_rows_would_lose_values_of_is_refused(tmp_path: Path):
 def test_a_split_in_several_files_as_the_hub_has_them(tmp_path: Path):
     for name, word in (("train-00000-of-00002", "a"), ("train-00001-of-00002", "b"), ("test", "c")):
         write(tmp_path / "data" / f"{name}.csv", f"text,label\n{word},1\n{word}{word},0\n")
-    splits = load_splits({"source": str(tmp_path / "data"), **FIELDS})
+    splits = load_splits({"source": str(tmp_path / "data"), "validation_size": 1, **FIELDS})
     assert {name: part["text"][:] for name, part in splits.items()}["test"] == ["c", "cc"]
     read = [*splits["train"]["text"][:], *splits["validation"]["text"][:]]
     assert sorted(read) == ["a", "aa", "b", "bb"]
