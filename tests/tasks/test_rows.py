@@ -328,6 +328,13 @@ def test_card_numbers_by_luhns_formula(text: str, is_card: bool):
         ("-----BEGIN RSA PRIVATE KEY-----", {"access keys"}),
         ("a sk-inny boy, hf_ranch", set()),
         ("a@b.io 5500-0000-0000-0004", {"e-mail addresses", "card numbers"}),
+        ("info@m\u00fcller.de; \u8054\u7cfbanna@firma.com\u8c22\u8c22", {"e-mail addresses"}),
+        ("4111.1111.1111.1111", {"card numbers"}),
+        ("4111\u00a01111\u00a01111\u20111111", {"card numbers"}),
+        ("4.111111111111111 is no card", set()),
+        ("clone git@github.com:x/y.git", set()),
+        ("sk-learn-is-a-well-known-library-for-machine-learning", set()),
+        ("sk-proj-" + "a1B2" * 9, {"access keys"}),
     ],
 )
 def test_private_data_is_recognised(text: str, kinds: set[str]):
