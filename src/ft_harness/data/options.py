@@ -221,9 +221,10 @@ def merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataO
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
+        option = fields.get(name.partition(".")[0])
         raise InputError(
             f"data option {name}: {first['msg']}",
-            f"options {', '.join(fields)}",
+            f"{option.description}" if option else f"options {', '.join(fields)}",
             "fix the task's YAML or the recipe",
         ) from error
     raise_problems([*_word_problems(options), *_conflicts(options)])

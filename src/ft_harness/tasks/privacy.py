@@ -47,8 +47,8 @@ def find_private(text: str) -> set[str]:
 
 
 def is_card_number(text: str) -> bool:
-    """Whether digits, with blanks, hyphens or points between them, are those of a payment card: a known
-    first part and a right check digit.
+    """Whether digits, and what is between them, are those of a payment card: a known first part
+    and a right check digit.
 
     Source: ISO/IEC 7812-1, Luhn's formula.
     """
