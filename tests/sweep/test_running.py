@@ -13,57 +13,10 @@ from pathlib import Path
 import pytest
 
 from ft_harness.errors import ResourceError
-from ft_harness.evaluation import runner
-from ft_harness.pipeline import bench, preflight, runs, stages
+from ft_harness.pipeline import bench, preflight, stages
 from tests.builders.command import assert_three_lines
 
 SIZES = "sweep: {vary: {data.train_size: [16, 32], train.seed: [0, 1]}, reference: {data.train_size: 32}}"
-
-
-@pytest.fixture
-def write(tmp_path: Path, model_folder: Path, reviews: Path):
-    """The recipe `mine` with this sweep section."""
-
-    def put(section: str) -> Path:
-        path = tmp_path / "adapters" / "mine" / "recipe.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            f"model: {{pretrained: {model_folder}}}\ntask: {{name: demo_sentiment}}\n"
-            f"data: {{source: {reviews}}}\nadapter: {{r: 4, lora_alpha: 8}}\n"
-            "train: {num_train_epochs: 1, learning_rate: 0.02, per_device_train_batch_size: 8}\n"
-            f"eval: {{splits: [validation, test]}}\n{section}\n"
-        )
-        return path
-
-    return put
-
-
-@pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The bases that were loaded."""
-    counted: list[str] = []
-    original = runs.load_base_model
-
-    def load(section, plan=None):
-        counted.append(section.pretrained)
-        return original(section, plan)
-
-    monkeypatch.setattr(runs, "load_base_model", load)
-    return counted
-
-
-@pytest.fixture
-def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The subjects that were scored, one entry an evaluation."""
-    counted: list[str] = []
-    original = runner._score
-
-    def score(state, job, folder):
-        counted.append(state.subject)
-        return original(state, job, folder)
-
-    monkeypatch.setattr(runner, "_score", score)
-    return counted
 
 
 def report(folder: Path, name: str = "rows.json"):
@@ -178,7 +131,9 @@ def test_a_point_that_cannot_fit_is_not_tried(ft, write, monkeypatch, tmp_path: 
 def test_no_point_starts_after_the_last_hour(ft, write, tmp_path: Path):
     code, _, err = ft("sweep", write(SIZES), "--max-hours", "0")
     assert code == 6
-    assert_three_lines(err, "4 of 4 points have no result", "0 hours were over")
+    assert_three_lines(
+        err, "4 of 4 points have no result", "not started: the hours of --max-hours were over"
+    )
 
 
 def test_a_fault_of_one_point_is_found_before_any_runs(ft, write, no_model):

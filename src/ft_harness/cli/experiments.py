@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
@@ -29,7 +29,7 @@ from ft_harness.cli.app import (
     show,
     with_options,
 )
-from ft_harness.errors import raise_problems
+from ft_harness.errors import ConfigError, raise_problems
 
 if TYPE_CHECKING:
     from ft_harness.comparison.aggregator import Study
@@ -147,6 +147,17 @@ _PLANNED: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    "executor": (
+        Annotated[
+            Literal["local", "ray", "slurm"],
+            typer.Option(
+                "--executor",
+                help="where the points of a sweep run: on this machine (a process a GPU), a Ray "
+                "cluster or a Slurm cluster",
+            ),
+        ],
+        "local",
+    ),
     "accepted": (
         Annotated[bool, typer.Option("--yes", help="run more than 300 points without asking")],
         False,
@@ -174,6 +185,12 @@ def run(
     if request.is_sweep:
         _sweep(request, out, trust_task_code, planned)
         return
+    if planned["executor"] != "local":
+        raise ConfigError(
+            f"--executor {planned['executor']}: {recipe} is one run, not a sweep",
+            "points of a sweep to send",
+            "leave it out, or use --seeds 3 or --set train.learning_rate=1e-4,1e-3",
+        )
     experiment = _experiment(recipe, set_, out, name, trust_task_code)
     from ft_harness.pipeline import dry_run, runs
 
@@ -215,7 +232,8 @@ def _sweep(request: Request, out: Path, trust_task_code: bool, planned: Options)
     if planned["dry_run"] is not None:
         _print_estimate(sweeps.estimate_sweep(found, planned["dry_run"] or None))
         return
-    study, path = sweeps.run_sweep(found, say, planned["max_hours"], planned["require"])
+    options = (planned["max_hours"], planned["require"], planned["executor"])
+    study, path = sweeps.run_sweep(found, say, *options)
     print_study(study, path, planned["require"])
     sweeps.check_sweep(study)
 

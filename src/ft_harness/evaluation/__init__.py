@@ -18,7 +18,13 @@ from ft_harness.evaluation.outcomes import (
     make_scores,
     plain_scores,
 )
-from ft_harness.evaluation.runner import check_complete, evaluate, score_once, write_evaluation
+from ft_harness.evaluation.runner import (
+    check_complete,
+    evaluate,
+    score_once,
+    time_docs,
+    write_evaluation,
+)
 from ft_harness.records import item_hash
 
 __all__ = [
@@ -40,5 +46,6 @@ __all__ = [
     "read_finished",
     "request_hash",
     "score_once",
+    "time_docs",
     "write_evaluation",
 ]

@@ -121,7 +121,7 @@ def _check_recipe(path: str, options: CheckOptions, found: Findings) -> None:
     if not storage.problems(results_dir(experiment.out)):  # else that is the fault
         found.faults += storage.problems(reports_dir(experiment.out) / experiment.name)
     if experiment.recipe.sweep is not None:
-        request = Request(Path(path), experiment.name, options.overrides)
+        request = Request(Path(path), experiment.name, tuple(options.overrides))
         found.facts.append(f"a sweep of {counted(len(read_grid(request).points), 'point')}")
     checked = check_experiment(experiment, trains=True, privacy=options.privacy, findings=found)
     decodings = [protocol.decoding for protocol in experiment.recipe.eval.protocols()]

@@ -15,6 +15,10 @@ from ft_harness.errors import InputError
 LOCK_FILE = ".lock"
 
 
+class InUseError(InputError):
+    """A folder that another running process holds."""
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[str | None]:
     """Hold a folder for this process; the lock of a process that died is free.
@@ -23,7 +27,7 @@ def locked(folder: Path) -> Iterator[str | None]:
         The process that held it, and since when, if it died without giving it back; else None.
 
     Raises:
-        InputError: another running process holds it.
+        InUseError: another running process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_FILE
@@ -54,7 +58,7 @@ def _open_held(path: Path) -> TextIO:
             with lock:
                 lock.seek(0)
                 holder = lock.read().strip() or "another"
-            raise InputError(
+            raise InUseError(
                 f"{path.parent}: in use by process {holder}",
                 "one run per folder",
                 "wait for it, or use --name or --out",

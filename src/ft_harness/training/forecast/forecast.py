@@ -98,8 +98,13 @@ class Memory:
         return self.footprint.total + self.own
 
     @property
+    def need(self) -> int:
+        """Bytes that are surely enough."""
+        return round(self.total * TOLERANCE)
+
+    @property
     def fits(self) -> bool:
-        return self.total * TOLERANCE <= self.room
+        return self.need <= self.room
 
     def with_settings(self, settings: Settings, footprint: Footprint) -> Alternative:
         """These settings in the same room."""
