@@ -23,6 +23,7 @@ from ft_harness.paths import results_dir
 from ft_harness.pipeline.bench import Bench, read_sweep
 from ft_harness.storage import InUseError, learn_secrets
 from ft_harness.storage.escaping import one_line
+from ft_harness.storage.terminal import gated_output
 from ft_harness.sweep import Point, Request
 from ft_harness.sweep.orders import Order
 from ft_harness.sweep.outcomes import Outcome
@@ -73,8 +74,13 @@ def run_order(order: Order) -> list[Outcome]:
     machine, that knows nothing of the one which sent it."""
     learn_secrets(os.environ.values())
     warnings.filterwarnings("ignore")
-    logging.basicConfig(format="%(message)s", level=logging.ERROR)
-    logger.setLevel(logging.INFO)
+    with gated_output():
+        logging.basicConfig(format="%(message)s", level=logging.ERROR)
+        logger.setLevel(logging.INFO)
+        return _run_order(order)
+
+
+def _run_order(order: Order) -> list[Outcome]:
     try:
         for folder in (order.here, order.here / results_dir(order.out)):
             if not folder.is_dir():
