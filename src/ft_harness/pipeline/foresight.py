@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ft_harness.evaluation import Job, time_docs
-from ft_harness.models.base_model import BaseModel, load_base_model, model_folder
+from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.heads import plan_head
+from ft_harness.paths import model_folder
 from ft_harness.pipeline.bench import Sweep, experiment_of, plan_once, setting_of
 from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.reading import Reading

@@ -18,9 +18,6 @@ from ft_harness.records.cards import (
 )
 from ft_harness.records.reading import (
     Evaluation,
-    Found,
-    find_records,
-    load_records,
     read_evaluation,
     read_kept,
     write_kept,
@@ -42,6 +39,7 @@ from ft_harness.records.schema import (
     Sample,
     Score,
     Settings,
+    base_subject,
     describe_record,
     item_hash,
 )
@@ -60,7 +58,6 @@ __all__ = [
     "EpochSummary",
     "Evaluation",
     "ForeignOutput",
-    "Found",
     "Frozen",
     "HistoryEntry",
     "LineageEntry",
@@ -73,10 +70,9 @@ __all__ = [
     "SettingChange",
     "Settings",
     "TrainingCost",
+    "base_subject",
     "describe_record",
-    "find_records",
     "item_hash",
-    "load_records",
     "read_evaluation",
     "read_kept",
     "write_kept",

@@ -21,7 +21,7 @@ from ft_harness.evaluation.backends.scorer import Scorer
 from ft_harness.evaluation.backends.store import ResponseStore
 from ft_harness.models import base_model, quantization
 from ft_harness.models.adapters import AdapterFolder, adapter_folder, attach
-from ft_harness.models.base_model import BaseModel, describe, model_folder
+from ft_harness.models.base_model import BaseModel, describe
 from ft_harness.models.encoding import (
     appended_tokens,
     has_start,
@@ -29,7 +29,8 @@ from ft_harness.models.encoding import (
     refuse_appended,
     split_pair,
 )
-from ft_harness.models.lm_eval_private import HookedHFLM
+from ft_harness.models.lm_eval_private.models import HookedHFLM
+from ft_harness.paths import model_folder
 from ft_harness.recipe import ModelSection
 
 BACK_END = "ft-causal (softmax float32)"
