@@ -21,6 +21,8 @@ from ft_harness.errors import (
 )
 from ft_harness.models.adapters import CARD_FILE, AdapterFolder, read_card
 from ft_harness.models.base_model import BaseModel
+from ft_harness.models.heads import plan_head
+from ft_harness.models.memory import free_memory_bytes
 from ft_harness.paths import adapters_dir
 from ft_harness.pipeline.experiment import Experiment, Say
 from ft_harness.pipeline.preflight import Checked
@@ -43,6 +45,8 @@ from ft_harness.training import (
     TrainingPlan,
     TrainingSet,
     check_unfinished,
+    count_base,
+    empty_base,
     finished_card,
     make_forecast,
 )
@@ -193,6 +197,7 @@ class Bench:
 
         Raises:
             InputError: the stretch before failed.
+            ResourceError: there is no room for the base.
         """
         recipe = self._scored(point)
         experiment = experiment_of(self.sweep, point, recipe)
@@ -201,6 +206,8 @@ class Bench:
         model = recipe.model.model_dump_json()
         if model != self._model:
             self.loaded.clear()
+            self._model = ""  # until it is known that there is room for it
+            _check_base(recipe, checked)
             self._model = model
         return Stage(experiment, checked, load_base(self.loaded, experiment, checked))
 
@@ -290,6 +297,20 @@ def plan_once(stage: Stage, reading: Reading) -> TrainingPlan:
     kind = ("rows", canonical_json([recipe.model.model_dump(), makes]), str(head))
     data: TrainingSet = reading.once(kind, checked.tasks, lambda: stage.training_plan().data)
     return TrainingPlan(recipe, stage.base, data)
+
+
+def _check_base(recipe: Recipe, checked: Checked) -> None:
+    """As `_check_room`, before the base is loaded.
+
+    Raises:
+        ResourceError: its weights don't fit.
+    """
+    base = empty_base(recipe.model, plan_head(recipe, checked.tasks.values()))
+    need, room = count_base(base), free_memory_bytes("cpu")
+    if base.device == "cpu" and need > room:
+        raise ResourceError(
+            describe_lack(need, room), "a base that fits", "use a smaller one, or quantise it"
+        )
 
 
 def describe_lack(need: int, room: int) -> str:
