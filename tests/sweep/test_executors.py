@@ -280,7 +280,6 @@ def test_ray_goes_on_where_a_worker_and_a_whole_node_died(
     assert rows(tmp_path / "ray") == local
 
 
-@pytest.mark.slow  # Ray looks for the cluster for some seconds
 def test_a_cluster_that_is_gone_is_three_lines(ft, write, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     code, _, err = ft("sweep", write(SIZES), "--executor", "ray")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,7 @@ from ft_harness.sweep.orders import Order, Work
 from ft_harness.sweep.outcomes import Outcome
 
 RETRIES = 3  # of an order whose worker or machine died
+_SECONDS = 10.0  # for a cluster to answer
 _LOST = (WorkerCrashedError, NodeDiedError, OutOfMemoryError, LocalRayletDiedError)
 _OWN = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}  # of a cluster of our own
 # What the command has set for good neighbours and without telemetry holds for workers as well;
@@ -59,9 +61,12 @@ class RayExecutor(Executor):
         # else a task that was killed for memory is tried again for ever
         os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))
         address = os.environ.get("RAY_ADDRESS", "local")
+        host, _, port = address.removeprefix("ray://").rpartition(":")
         passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         stops = signal.getsignal(signal.SIGTERM)
         try:
+            if host:  # Ray itself tries for many minutes
+                socket.create_connection((host, int(port)), _SECONDS).close()
             ray.init(
                 address,
                 runtime_env={"env_vars": passed},
