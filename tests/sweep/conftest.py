@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from ft_harness.evaluation import runner
 from ft_harness.pipeline import runs
+
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = (
+    "0"  # clusters on 127.0.0.1; Ray's import reads it
+)
 
 
 @pytest.fixture

@@ -246,9 +246,10 @@ def test_ray_goes_on_where_a_worker_and_a_whole_node_died(
 ):
     from ray.cluster_utils import Cluster
 
-    here = {"node_ip_address": "127.0.0.1", "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=here | {"num_cpus": 0})
-    nodes = [cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1") for _ in range(2)]
+    head = {"num_cpus": 0, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    assert cluster.address.startswith("127.0.0.1:")
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     removed = []
 
     def kill_node(process: psutil.Process) -> None:

@@ -11,6 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+# Read when Ray is imported: a cluster of our own is not to be reached from other machines. On
+# Windows and macOS that is Ray's default.
+if "RAY_ADDRESS" not in os.environ:
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
 import ray
 from ray.exceptions import (
     LocalRayletDiedError,
@@ -28,7 +33,6 @@ from ft_harness.sweep.outcomes import Outcome
 RETRIES = 3  # of an order whose worker or machine died
 _SECONDS = 10.0  # for a cluster to answer
 _LOST = (WorkerCrashedError, NodeDiedError, OutOfMemoryError, LocalRayletDiedError)
-_OWN = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}  # of a cluster of our own
 # What the command has set for good neighbours and without telemetry holds for workers as well;
 # nothing that may hold a secret: Ray keeps these in plain text
 _PASSED_ON = (
@@ -66,13 +70,13 @@ class RayExecutor(Executor):
         stops = signal.getsignal(signal.SIGTERM)
         try:
             if host:  # Ray itself tries for many minutes
-                socket.create_connection((host, int(port)), _SECONDS).close()
+                socket.create_connection((host.strip("[]"), int(port)), _SECONDS).close()
             ray.init(
                 address,
                 runtime_env={"env_vars": passed},
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                **(_OWN if address == "local" else {}),
+                **({"include_dashboard": False} if address == "local" else {}),
             )
         except (OSError, RuntimeError, ValueError) as error:
             raise ConfigError(
