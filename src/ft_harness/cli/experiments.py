@@ -253,6 +253,10 @@ def evaluate(
     ] = [],  # noqa: B006
     set_: SetOption = [],  # noqa: B006
     out: OutOption = HERE,
+    server: Annotated[
+        str | None,
+        typer.Option("--server", help="a server that computes the scores, as eval.server.url"),
+    ] = None,
     trust_task_code: TrustOption = False,
 ) -> None:
     """Score the base and given adapters, without training.
@@ -262,7 +266,8 @@ def evaluate(
     from ft_harness.pipeline.runs import evaluate_only, score_lines
     from ft_harness.records.adapter_folder import AdapterFolder
 
-    experiment = _experiment(recipe, set_, out, None, trust_task_code)
+    served = [f"eval.server.url={server}"] if server else []
+    experiment = _experiment(recipe, [*set_, *served], out, None, trust_task_code)
     found = [AdapterFolder(folder) for folder in adapter]
     first = processes.rank() == 0
     evaluations = evaluate_only(experiment, found, say if first else lambda line: None)

@@ -26,6 +26,7 @@ from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.runs import load_base
+from ft_harness.pipeline.serving import serve
 from ft_harness.pipeline.stages import (
     Say,
     Stage,
@@ -151,17 +152,18 @@ class Bench:
     def _run(self, point: Point) -> Outcome:
         stage = self.stage(point)
         if not self.sweep.trains:
-            return _outcome(point, score_base(stage, self._tell), None)
+            return _outcome(point, score_base(serve(stage, self._tell), self._tell), None)
         made_by = point.made_by.model_copy(update={"train": stage.experiment.recipe.train})
         making = replace(stage, experiment=experiment_of(self.sweep, point, made_by))
         plan = self.plan(making)
         making = replace(making, experiment=self._settle(making.experiment, plan))
         if finished_card(plan, making.experiment.folder) is None:
             _check_room(plan)
-        evaluations = score_base(stage, self._tell)
+        scoring = serve(stage, self._tell)
+        evaluations = score_base(scoring, self._tell)
         train_stage(making, plan, self._tell)
         folder = self.folders[point.adapter] = making.experiment.folder
-        evaluations += score_adapter(stage, AdapterFolder(folder), self._tell)
+        evaluations += score_adapter(scoring, AdapterFolder(folder), self._tell)
         return _outcome(point, evaluations, folder)
 
     def stage(self, point: Point) -> Stage:
