@@ -85,6 +85,9 @@ class StandIn:
     def answer(self, path: str, body: dict | None) -> tuple[int, object]:
         if path == "/version":
             return 200, {"version": VERSION}
+        if path == "/metrics":
+            counts = {"request_success": len(self.requests), "prompt_tokens": self.prompt_tokens}
+            return 200, "".join(f"vllm:{name}_total {n}\n" for name, n in counts.items())
         if path == "/v1/models":
             return 200, {"object": "list", "data": self.list_models()}
         if path == "/v1/load_lora_adapter" and body and self.loads:

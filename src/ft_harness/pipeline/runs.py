@@ -15,6 +15,7 @@ from ft_harness.comparison.requirements import read_requirements
 from ft_harness.comparison.sentences import state_power
 from ft_harness.errors import InputError, raise_problems
 from ft_harness.evaluation import check_complete
+from ft_harness.evaluation.backends import server
 from ft_harness.evaluation.rescore import Definition, score_again
 from ft_harness.models.adapters import CARD_FILE, AdapterFolder
 from ft_harness.models.base_model import BaseModel, load_base_model
@@ -28,7 +29,7 @@ from ft_harness.pipeline.preflight import Checked, check_required
 from ft_harness.pipeline.publication import card_of_folder, finish_adapters
 from ft_harness.pipeline.report_files import write_report
 from ft_harness.pipeline.reports import find_study
-from ft_harness.pipeline.serving import serve, serve_alone, weights_fit
+from ft_harness.pipeline.serving import serve, serve_alone
 from ft_harness.pipeline.stages import (
     Say,
     Stage,
@@ -227,7 +228,7 @@ def _score_served(
 ) -> list[Evaluation]:
     """Base and adapters, by the recipe's servers."""
     section = experiment.recipe.model
-    weights = load_base_model(section) if weights_fit(section) else None
+    weights = load_base_model(section) if server.weights_fit(section) else None
     stage = serve_alone(experiment, checked, weights, found, say)
     evaluations = score_base(stage, say)
     for adapter in found:

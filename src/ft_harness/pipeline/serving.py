@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from ft_harness import processes
 from ft_harness.evaluation import base_subject
 from ft_harness.evaluation.backends import server
-from ft_harness.models import hub
 from ft_harness.models.adapters import AdapterFolder
-from ft_harness.models.base_model import BaseModel, model_folder
-from ft_harness.models.folder import weight_files
-from ft_harness.models.memory import free_memory_bytes
+from ft_harness.models.base_model import BaseModel
 from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.stages import Say, Stage
-from ft_harness.recipe import ModelSection
-
-_ROOM = 2.0  # times the files, that loading the weights may take
 
 
 def serve(stage: Stage, say: Say) -> Stage:
@@ -57,15 +50,3 @@ def serve_alone(
     proven = server.prove_base(base, stage.probes(), adapters)
     say(f"{base_subject(recipe.model.pretrained)}: {server.state_agreement(proven)}")
     return replace(stage, base=proven)
-
-
-def weights_fit(section: ModelSection) -> bool:
-    """Whether the base's weights are on this machine and fit its memory, so that servers can be
-    compared with them."""
-    folder: Path | None = Path(model_folder(section.pretrained))
-    if folder is None or not folder.is_dir():
-        folder = hub.held(section)
-    if folder is None:
-        return False
-    size = sum(file.stat().st_size for file in weight_files(folder))
-    return _ROOM * size < free_memory_bytes("cpu")

@@ -2,7 +2,7 @@
 the weights' before anything is scored."""
 
 from ft_harness.evaluation.backends.server.adapters import find_name, problems
-from ft_harness.evaluation.backends.server.base import ServedBase, connect
+from ft_harness.evaluation.backends.server.base import ServedBase, connect, weights_fit
 from ft_harness.evaluation.backends.server.lm import ServerLM
 from ft_harness.evaluation.backends.server.proof import (
     PROBES,
@@ -25,4 +25,5 @@ __all__ = [
     "prove_adapter",
     "prove_base",
     "state_agreement",
+    "weights_fit",
 ]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from transformers import GenerationConfig
@@ -13,12 +14,21 @@ from transformers import GenerationConfig
 from ft_harness.errors import ConfigError, InputError, suggest
 from ft_harness.evaluation.backends.server.client import Client, NoAnswerError
 from ft_harness.evaluation.backends.server.pool import Pool
-from ft_harness.models import base_model
-from ft_harness.models.base_model import BaseModel, empty_model, load_tokenizer, model_folder
+from ft_harness.models import base_model, hub
+from ft_harness.models.base_model import (
+    BaseModel,
+    empty_model,
+    fitting_dtype,
+    load_tokenizer,
+    model_folder,
+)
+from ft_harness.models.folder import weight_files
+from ft_harness.models.memory import free_memory_bytes
 from ft_harness.recipe import ModelSection, ServerSection
-from ft_harness.records import Agreement
+from ft_harness.records import Agreement, ModelInfo
 from ft_harness.storage import learn_secrets
 
+_ROOM = 2.0  # times its files, that loading a model may take
 _SHORTEST = 16  # tokens of a context that anything can be asked in
 
 
@@ -101,7 +111,7 @@ def connect(
     return ServedBase(
         model=model,
         tokenizer=load_tokenizer(section),
-        info=base_model.describe(section, model) if weights is None else weights.info,
+        info=_describe(section, model) if weights is None else weights.info,
         max_length=room,
         device="server",
         pool=Pool(clients, server.concurrency, server.timeout),
@@ -134,6 +144,23 @@ def _without_weights(section: ModelSection) -> Any:
         )
     model.name_or_path = section.pretrained
     return model
+
+
+def _describe(section: ModelSection, model: Any) -> ModelInfo:
+    """A base whose weights are not at hand.
+
+    Raises:
+        InputError: it is to be quantised, which servers do their own way.
+    """
+    if section.quantization:
+        raise InputError(
+            f"model.quantization is {section.quantization}, and the weights are not at hand",
+            "weights to compare the server with: it quantises its own way",
+            "leave model.quantization out, or score on this machine",
+        )
+    dtype = fitting_dtype(section)
+    info = base_model.describe(section, model)
+    return info if dtype == "auto" else info.model_copy(update={"dtype": dtype})
 
 
 def read_engine(client: Client) -> Engine:
@@ -189,3 +216,15 @@ def _base_name(server: ServerSection, address: str, engine: Engine) -> str:
         f"one of {', '.join(engine.bases) or 'none'}",
         "set eval.server.model",
     )
+
+
+def weights_fit(section: ModelSection) -> bool:
+    """Whether the base's weights are on this machine and fit its memory, so that servers can be
+    compared with them."""
+    folder: Path | None = Path(model_folder(section.pretrained))
+    if folder is None or not folder.is_dir():
+        folder = hub.held(section)
+    if folder is None:
+        return False
+    size = sum(file.stat().st_size for file in weight_files(folder))
+    return _ROOM * size < free_memory_bytes("cpu")

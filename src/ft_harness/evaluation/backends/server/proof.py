@@ -89,13 +89,13 @@ def prove_base(
 
 
 def prove_adapter(
-    base: ServedBase, name: str, adapter: AdapterFolder, probes: Probes, form: PromptForm
+    base: ServedBase, name: str, adapter: AdapterFolder, probes: Probes, form: PromptForm | None
 ) -> tuple[ServedBase, AdapterInfo]:
     """A served adapter with its agreement, and what a record says of it.
 
     Args:
         name: of the adapter on the servers.
-        form: how the prompts are rendered.
+        form: how the prompts are rendered; None: not known, and not compared.
 
     Raises:
         InputError: the servers leave it out, or apply another one; whatever `attached` refuses.
@@ -124,16 +124,6 @@ def state_agreement(base: ServedBase) -> str:
         f"{found.model} on {where} ({found.engine}): {found.probes} real answers within "
         f"{found.nats:.2g} nats of {against}, {flips}{changed}"
     )
-
-
-def known_answers(
-    base: Sequence[Response], tuned: Sequence[Response], queries: Sequence[Query]
-) -> list[KnownAnswer]:
-    """What a card keeps of them."""
-    return [
-        KnownAnswer(stem=list(query.stem), answer=list(query.answer), base=before, tuned=after)
-        for query, before, after in zip(queries, base, tuned, strict=True)
-    ]
 
 
 def _score(model: BaseModel, queries: Sequence[Query]) -> list[Response]:
