@@ -264,7 +264,7 @@ def compare_loss(name: str, folder: Path) -> dict[str, Any]:
 
     from ft_harness.models.base_model import load_base_model
     from ft_harness.recipe import Recipe
-    from ft_harness.tasks.definition import find_task
+    from ft_harness.tasks.finding import find_task
     from ft_harness.tasks.loading import load_tasks
     from ft_harness.tasks.pair_examples import build_pairs
     from ft_harness.training import TrainingPlan, TrainingSet

@@ -86,21 +86,22 @@ def snli_requests(data: Path, items: int, shots: int) -> list[Any]:
     ]
 
 
-def squad_requests(data: Path, items: int) -> list[Any]:
-    """lm-eval's requests to continue question prompts, every 50th question of SQuAD v1.1."""
+def squad_requests(data: Path, items: int, apart: int = 1, **settings: Any) -> list[Any]:
+    """lm-eval's requests to answer questions of SQuAD v1.1 as `squad_custom` asks them, each of so
+    many; neighbours mostly ask about the same passage."""
     from lm_eval.api.instance import Instance
 
     content = json.loads((data / "squad" / "dev-v1.1.json").read_text(encoding="utf-8"))
     prompts = [
-        f"{paragraph['context']}\n\nQuestion: {question['question']}\nAnswer:"
+        f"{paragraph['context'].strip()}\nQuestion: {question['question'].strip()}\nAnswer:"
         for article in content["data"]
         for paragraph in article["paragraphs"]
         for question in paragraph["qas"]
     ]
-    settings = {"until": ["\n"], "max_gen_toks": 16, "do_sample": False}
+    settings = {"until": ["\n"], "max_gen_toks": 16, "do_sample": False, **settings}
     return [
         Instance(request_type="generate_until", doc={}, arguments=(prompt, dict(settings)), idx=0)
-        for prompt in prompts[::50][:items]
+        for prompt in prompts[::apart][:items]
     ]
 
 

@@ -5,8 +5,9 @@
 
 `DIR` holds `tokenizers/gpt2`, `snli/snli_test.csv` and `squad/dev-v1.1.json`. Random Llamas of
 hidden size 512 (42 M parameters with a vocabulary of 32k, 150 M with 256k) score SNLI items x 3
-choices, without examples and behind three fixed ones, and continue SQuAD prompts greedily by up to
-16 tokens. The tokenizer is GPT-2's, for 32k cut to its first merges; the choices are the words
+choices, without examples and behind three fixed ones, and answer SQuAD's questions: the first ones,
+greedily by up to 16 or 64 tokens or with 4 beams by up to 16, and every 50th (`apart`), so that no
+two ask about the same passage. The tokenizer is GPT-2's, for 32k cut to its first merges; the choices are the words
 entailment, neutral and contradiction. Both sides have the same batch size. Ratios are medians over
 the repeats; peak memory is of a fresh process for each side, weights included.
 """
@@ -38,7 +39,10 @@ from random_llamas import (
 WORKS = {
     "snli 0-shot": lambda data, items: snli_requests(data, items, 0),
     "snli 3-shot": lambda data, items: snli_requests(data, items, 3),
-    "squad generation": squad_requests,
+    "squad greedy": squad_requests,
+    "squad greedy 64": lambda data, items: squad_requests(data, items, max_gen_toks=64),
+    "squad greedy apart": lambda data, items: squad_requests(data, items, apart=50),
+    "squad beams": lambda data, items: squad_requests(data, items, num_beams=4),
 }
 
 
@@ -105,7 +109,7 @@ def compare(name: str, work: str, options: argparse.Namespace) -> dict[str, Any]
         **{f"{side}_s": round(statistics.median(seconds[side]), 2) for side in SIDES},
         "ratio": round(statistics.median(ratios), 2), "ratios": [round(ratio, 2) for ratio in ratios],
     }  # fmt: skip
-    if work == "squad generation":
+    if work.startswith("squad"):
         row["answers_differ"] = sum(ours != theirs for ours, theirs in pairs)
     else:
         row |= agreement(pairs)

@@ -118,7 +118,7 @@ def write_evaluation(folder: Path, samples: int, adapter: str | None) -> None:
 def time_comparison(folder: Path) -> float:
     """Seconds in a process of its own, which prints its memory."""
     code = (
-        "import sys, time, resource; from pathlib import Path; from ft_harness.records import load_records;"
+        "import sys, time, resource; from pathlib import Path; from ft_harness.records.finding import load_records;"
         "from ft_harness.comparison.aggregator import compare; started = time.perf_counter();"
         f"base, tuned = load_records([Path({str(folder)!r})]); found = compare(base, tuned);"
         "seconds = time.perf_counter() - started; print(found.sentence);"

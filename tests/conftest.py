@@ -12,7 +12,7 @@ import pytest
 
 from ft_harness import cli
 from ft_harness.pipeline import runs
-from ft_harness.tasks import definition
+from ft_harness.tasks import finding
 from tests.builders.tiny import build_tokenizer, review_rows, save_model, write_jsonl
 
 TOKENIZERS = ("bpe_bos", "bpe_plain", "byte_fallback")
@@ -96,8 +96,8 @@ def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         TaskManager, "__init__", lambda self, **given: whole(self, include_defaults=False, **given)
     )
-    read = definition._lm_eval_index.__wrapped__  # what other tests have read is kept for them
-    monkeypatch.setattr(definition, "_lm_eval_index", cache(read))
+    read = finding._lm_eval_index.__wrapped__  # what other tests have read is kept for them
+    monkeypatch.setattr(finding, "_lm_eval_index", cache(read))
     # its log handler would hold the stderr of the first test, which is closed in the second
     monkeypatch.setattr("lm_eval.utils.setup_logging", lambda: None)
 

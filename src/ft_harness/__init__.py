@@ -25,34 +25,22 @@ _HOMES = {
     **dict.fromkeys(_NOTEBOOK, "ft_harness.notebook.api"),
     "task_yamls_dir": "ft_harness.paths",
 }
-_WINGS = ("report", "sweep")  # that have the name of a public function
 
 __all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _WINGS:
-        return import_module(f"ft_harness.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
 
 
-class _Wing(ModuleType):
-    """A wing that has the name of a public function: to call it is to call the function."""
-
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        name = self.__name__.rpartition(".")[2]
-        return getattr(import_module(_HOMES[name]), name)(*arguments, **options)
-
-
 class _Package(ModuleType):
-    """Importing a wing sets it as an attribute here."""
-
     def __setattr__(self, name: str, value: object) -> None:
-        if name in _WINGS and isinstance(value, ModuleType):
-            value.__class__ = _Wing
-        super().__setattr__(name, value)
+        # Python sets an imported module as an attribute of its package; `report` and `sweep` are
+        # wings and public functions, and the name stays the function's (decision 004)
+        if name not in _HOMES or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
 
 
 sys.modules[__name__].__class__ = _Package

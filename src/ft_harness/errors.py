@@ -7,6 +7,7 @@ prints the three lines and exits with the class's `exit_code`; library users cat
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -125,6 +126,21 @@ class Notice(NamedTuple):
 
     what: str
     action: str
+
+
+@dataclass
+class Findings:
+    """What a check found: faults, notices, and what was looked at."""
+
+    faults: list[FtHarnessError] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+
+    def add(self, found: Findings) -> None:
+        """What another check found, after this one's."""
+        self.faults += found.faults
+        self.notices += found.notices
+        self.facts += found.facts
 
 
 def raise_problems(problems: Sequence[FtHarnessError]) -> None:

@@ -3,6 +3,7 @@ in."""
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +34,11 @@ def is_installed(path: Path) -> bool:
 def bundled_model_dir() -> Path:
     """The bundled base model, a Hugging Face folder."""
     return PACKAGE / BUNDLED / "model"
+
+
+def model_folder(pretrained: str) -> str:
+    """What transformers is given: the bundled folder, a local folder, or a hub id."""
+    return str(bundled_model_dir()) if pretrained == BUNDLED else os.path.expanduser(pretrained)
 
 
 def bundled_data_dir(name: str) -> Path:

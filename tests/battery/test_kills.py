@@ -20,13 +20,14 @@ import pytest
 
 from ft_harness import storage
 from ft_harness.errors import InputError, ResourceError, StorageLostError
-from ft_harness.evaluation import ModelState, base_subject, evaluate, plan_jobs, write_evaluation
+from ft_harness.evaluation import ModelState, evaluate, plan_jobs, write_evaluation
 from ft_harness.models.base_model import load_base_model
 from ft_harness.recipe import EvalSection, ModelSection
-from ft_harness.records import find_records, read_evaluation
+from ft_harness.records import base_subject, read_evaluation
+from ft_harness.records.finding import find_records
 from ft_harness.records.score_table import check_whole, read_outcomes
 from ft_harness.storage import writing
-from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from tests.builders.interruptions import kill_at_step
 from tests.builders.records import label_samples, make_record

@@ -10,12 +10,14 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -250,3 +252,18 @@ _ROUTES: list[tuple[str, str, Any]] = [
     (r"/v1/xorbs/(.+)", "POST", _Handler._xorb),
     (r"/(?:v1/)?shards", "POST", _Handler._shard),
 ]
+
+
+def cache_model(model: Path, cache: Path, repo: str) -> Path:
+    """A model as the hub's client keeps it: links to blobs, which are returned, and the branch's
+    commit."""
+    commit = "0123456789" * 4
+    home = cache / f"models--{repo.replace('/', '--')}"
+    snapshot = home / "snapshots" / commit
+    for part in (snapshot, home / "blobs", home / "refs"):
+        part.mkdir(parents=True)
+    (home / "refs/main").write_text(commit)
+    for file in model.iterdir():
+        shutil.copy(file, home / "blobs" / file.name)
+        (snapshot / file.name).symlink_to(Path("../../blobs") / file.name)
+    return home / "blobs"

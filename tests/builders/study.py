@@ -33,7 +33,15 @@ from ft_harness.records import (
     Settings,
     TrainingCost,
 )
-from ft_harness.report import Outlier, Outliers, build_document, markdown_page
+from ft_harness.report import (
+    Explorer,
+    Outlier,
+    Outliers,
+    build_document,
+    find_verdicts,
+    html_page,
+    markdown_page,
+)
 
 MODEL = ModelInfo(
     pretrained="bundled", identity="sha256:11aa", dtype="float32", parameters=3_000_000
@@ -326,6 +334,18 @@ def make_study() -> Study:
         notes=["4 of 300 prompts of squad_custom (test) were truncated."],
         command="ft-harness report results/snli_lora results/squad_lora --name two-small-tasks",
     )
+
+
+def render_markdown(study: Study, figures: Mapping[str, str]) -> str:
+    """What a report's Markdown file holds."""
+    return markdown_page(build_document(study), figures)
+
+
+def render_html(
+    study: Study, figures: Mapping[str, bytes], explorer: Explorer | None = None
+) -> str:
+    """What a report's page holds."""
+    return html_page(build_document(study), figures, explorer, find_verdicts(study))
 
 
 def render_whole(

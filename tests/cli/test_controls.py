@@ -12,7 +12,7 @@ import pytest
 
 from ft_harness.pipeline import runs
 from ft_harness.recipe import load_recipe
-from ft_harness.records import load_records
+from ft_harness.records.finding import load_records
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import write_jsonl
 

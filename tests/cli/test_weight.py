@@ -84,6 +84,15 @@ def test_check_reads_each_yaml_once(
     assert {path: times for path, times in read.items() if times > 1} == {}
 
 
+@pytest.mark.parametrize(
+    "arguments", [("tasks", "show", "demo_nli"), ("init", "m", "--task", "demo_qa")]
+)
+def test_tasks_are_read_without_torch(arguments: tuple[str, ...], tmp_path: Path):
+    """By lm-eval's own task objects, which load datasets."""
+    heavy = HEAVY - {"lm_eval", "datasets"} | {"accelerate", "sklearn", "matplotlib", "scipy"}
+    assert not loaded_by(tmp_path, *arguments) & heavy
+
+
 def test_report_and_compare_are_light(ft, model_folder: Path, reviews: Path, tmp_path: Path):
     """On evaluations of an adapter whose folder is there: its card, history and weights are read."""
     recipe = tmp_path / "adapters" / "mine" / "recipe.yaml"
@@ -95,6 +104,7 @@ def test_report_and_compare_are_light(ft, model_folder: Path, reviews: Path, tmp
     )
     code, _, err = ft("run", recipe)
     assert code == 0, err
+    assert not loaded_by(tmp_path, "run", str(recipe)) & (HEAVY | {"pandas", "sklearn"})
     assert not loaded_by(tmp_path, "report", "results", "--name", "again") & HEAVY
     assert "## Cost" in (tmp_path / "results" / "reports" / "again" / "report.md").read_text()
     (base,) = (tmp_path / "results").glob("base--*")

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from ft_harness import report
 from ft_harness.comparison.aggregator import Study, aggregate
 from ft_harness.comparison.cases import (
     CASES_FILE,
@@ -29,10 +28,11 @@ from ft_harness.errors import InputError
 from ft_harness.pipeline.explanations import explain, write_cases
 from ft_harness.pipeline.runs import demo
 from ft_harness.records import Evaluation
+from ft_harness.report import build_document
 from ft_harness.storage.escaping import guard_formula, unguard_formula
 from tests.builders.cases import nli_pair, nli_sample, summarize, write_pair
 from tests.builders.command import assert_three_lines
-from tests.builders.study import render_whole
+from tests.builders.study import render_html, render_whole
 
 REPORT = Path("results/reports/report")
 PAYLOADS = [
@@ -349,7 +349,7 @@ def test_the_report_names_the_slices_that_lost_and_gained(
     evaluations: list[Evaluation], tmp_path: Path
 ) -> None:
     study = explain(study_of(evaluations), evaluations, tmp_path)
-    document = report.build_document(study)
+    document = build_document(study)
     tables = {table.name: table for table in document.tables()}
     assert [getattr(cell, "value", cell) for cell in tables["transitions"].rows[0]] == [
         "all",
@@ -397,7 +397,7 @@ def test_hostile_texts_stay_inert_in_the_case_blocks(tmp_path: Path) -> None:
         update={"cases": comparison.cases.model_copy(update={"cases": cases})}
     )
     study = study.model_copy(update={"comparisons": [changed]})
-    page, text = report.render_html(study, {}), render_whole(study, {})
+    page, text = render_html(study, {}), render_whole(study, {})
     assert "&lt;script&gt;alert(1)" in page
     assert page.count("<script") == 1  # our own
     fenced = [line for line in text.splitlines() if "<script" in line]

@@ -16,7 +16,8 @@ from ft_harness.comparison.aggregator import Row, aggregate, compare
 from ft_harness.comparison.pairing import match_evaluations
 from ft_harness.comparison.terms import Terms, conditions_of, find_mismatches, find_unknown
 from ft_harness.errors import ConfigError, NotComparableError
-from ft_harness.records import Evaluation, Record, load_records
+from ft_harness.records import Evaluation, Record
+from ft_harness.records.finding import load_records
 from tests.builders.command import assert_three_lines
 from tests.builders.lm_eval_output import TASK, make_line, make_lines, write_output
 from tests.builders.records import label_samples, make_record, write_evaluation

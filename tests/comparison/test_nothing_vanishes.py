@@ -12,7 +12,8 @@ import pytest
 from ft_harness.comparison.aggregator import AdapterRun, aggregate
 from ft_harness.comparison.features import TITLES, features_of, varying
 from ft_harness.comparison.sentences import state_study
-from ft_harness.records import Evaluation, Record, Sample, load_records
+from ft_harness.records import Evaluation, Record, Sample
+from ft_harness.records.finding import load_records
 from tests.builders.lm_eval_output import make_lines, write_output
 from tests.builders.records import (
     label_samples,

@@ -12,7 +12,7 @@ from ft_harness.comparison.aggregator import aggregate, compare
 from ft_harness.comparison.primary import find_companions, find_primary, is_too_short_for_bleu
 from ft_harness.metrics import score_text
 from ft_harness.recipe import EvalSection, Recipe
-from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.finding import find_task
 from tests.builders.records import make_record, make_sample, write_evaluation
 
 TEXT = ("exact_match", "token_f1", "bleu", "chrf", "rougeL", "meteor")

@@ -30,7 +30,7 @@ from ft_harness.pipeline.runs import run
 from ft_harness.pipeline.stages import check_experiment
 from ft_harness.recipe import load_recipe
 from ft_harness.tasks import items
-from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from tests.builders.tiny import review_rows, write_jsonl
 

@@ -65,7 +65,7 @@ def test_a_key_that_first_appears_in_the_second_row_is_a_column(tmp_path: Path):
 
 
 def test_the_shipped_task_reads_inputs_of_later_rows(tmp_path: Path):
-    from ft_harness.tasks.definition import find_task
+    from ft_harness.tasks.finding import find_task
     from ft_harness.tasks.loading import load_tasks
 
     path = write_lines(tmp_path / "a.jsonl", OPTIONAL * 20)

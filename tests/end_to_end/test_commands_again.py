@@ -99,3 +99,22 @@ def test_a_study_is_repeated_by_its_commands(ft, tmp_path: Path, model_folder: P
     assert "ft-harness report results --name study --metrics f1_macro\n" in report.read_text()
     paste(report, tmp_path / "fresh")
     assert rows_of(tmp_path / "fresh", "study") == rows_of(tmp_path, "study")
+
+
+@pytest.mark.parametrize("short", [False, True])
+def test_a_sweep_is_repeated_by_its_commands(
+    short: bool, ft, tmp_path: Path, model_folder: Path, reviews: Path
+):
+    """A sweep that a recipe holds, and one of options."""
+    recipe = write_recipe(tmp_path)
+    given = options(model_folder, reviews)
+    if short:
+        command = ["run", recipe, "--seeds", 2, "--set", "train.learning_rate=0.02,0.01", *given]
+    else:
+        section = "sweep:\n  vary: {data.train_size: [16, 32], train.seed: [0, 1]}\n"
+        recipe.write_text(f"{RECIPE}{section}  reference: {{data.train_size: 32}}\n")
+        command = ["sweep", recipe, *given[:4]]
+    code, _, err = ft(*command)
+    assert code == 0, err
+    paste(tmp_path / "results" / "reports" / "mine" / "report.md", tmp_path / "fresh")
+    assert rows_of(tmp_path / "fresh", "mine") == rows_of(tmp_path, "mine")

@@ -16,9 +16,9 @@ from ft_harness.paths import task_yamls_dir
 from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.runs import run
 from ft_harness.recipe import load_recipe
-from ft_harness.records import load_records
-from ft_harness.tasks.definition import find_task
+from ft_harness.records.finding import load_records
 from ft_harness.tasks.examples import build_examples, trains_eos
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 
 pytestmark = pytest.mark.slow  # whole trainings and scorings on real data

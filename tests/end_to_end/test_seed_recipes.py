@@ -12,7 +12,7 @@ import pytest
 
 from ft_harness.models.adapters import read_card, read_history
 from ft_harness.recipe import Recipe, load_recipe
-from ft_harness.records import load_records
+from ft_harness.records.finding import load_records
 from tests.builders.tiny import save_backbone, write_jsonl
 
 pytestmark = pytest.mark.slow  # runs every shipped recipe on a tiny model

@@ -8,7 +8,6 @@ import logging
 import math
 import random
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from packaging.version import Version
 from peft import LoraConfig, get_peft_model
 
 from ft_harness.errors import InputError, NonFiniteError
-from ft_harness.evaluation.backends import CausalLM, make_causal_lm, memory
+from ft_harness.evaluation.backends import CausalLM, greedy, make_causal_lm, memory
 from ft_harness.evaluation.backends.memory import budget_of, measure
 from tests.builders.tiny import build_tokenizer
 
@@ -647,11 +646,8 @@ def test_sampled_answers_are_the_same_in_any_batch(llama: Any, words: Any):
 def watched(lm: Any) -> list[dict[str, Any]]:
     """The arguments with which `generate` is called from now on."""
     seen: list[dict[str, Any]] = []
-    model = lm.model
-    lm.scorer.model = SimpleNamespace(
-        generate=lambda **options: (seen.append(options), model.generate(**options))[1],
-        device=model.device, generation_config=model.generation_config,
-    )  # fmt: skip
+    plain = lm.model.generate
+    lm.model.generate = lambda **options: (seen.append(options), plain(**options))[1]
     return seen
 
 
@@ -659,7 +655,7 @@ def test_each_prompt_has_its_own_bos_and_room(words: Any, llama: Any):
     """In lm-eval 0.4.13 the first prompt of a batch decides on BOS for all."""
     lm = ours(llama, words, None, 24)
     seen = watched(lm)
-    lm.generate_until(asked(["hi", "<s>hi there", "the film was warm " * 9]))
+    lm.generate_until(asked(["hi", "<s>hi there", "the film was warm " * 9], num_beams=2))
     (options,) = seen
     rows = [
         [token for token, own in zip(ids, mask, strict=True) if own]
@@ -678,6 +674,77 @@ def test_a_model_that_cannot_be_padded_gets_prompts_of_one_length(words: Any):
     lm.generate_until(asked(["a", "the film", "b", "c"]))
     assert all(options["attention_mask"].all() for options in seen)
     assert sorted(len(options["input_ids"]) for options in seen) == [1, 3]
+
+
+SHARED = "Review: a slow, dull story. Sentiment:"
+ALIKE = [f"{SHARED} {end}" for end in ("bad", "good", "the film", "a cast")]
+
+
+def lengths_read(model: Any) -> list[tuple[int, int]]:
+    """[B, T] of every forward pass from now on."""
+    seen: list[tuple[int, int]] = []
+    model.get_decoder().register_forward_pre_hook(
+        lambda module, given, named: seen.append(tuple(named["input_ids"].shape)), with_kwargs=True
+    )
+    return seen
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_prompts_that_begin_alike_are_read_together(beams: int, words: Any, llama: Any):
+    lm = ours(llama, words)
+    expected = [lm.generate_until(asked([prompt], num_beams=beams))[0] for prompt in ALIKE]
+    seen = lengths_read(llama)
+    assert lm.generate_until(asked(ALIKE, num_beams=beams)) == expected
+    whole = [len(words(prompt)["input_ids"]) for prompt in ALIKE]
+    shared = len(words(SHARED)["input_ids"])
+    (rows, width), *steps = seen
+    assert rows == 1
+    assert width <= shared + sum(length - shared for length in whole)
+    assert set(steps) == {(4 * beams, 1)}
+
+
+def test_an_answer_that_ends_makes_room_for_the_next(words: Any, llama: Any, monkeypatch: Any):
+    """Two slots and eight prompts; what is no longer read is moved away at every other step."""
+    monkeypatch.setattr(greedy, "_SPARE", 2)
+    prompts = [*PROMPTS, *ALIKE[:3]]
+    (whole,) = ours(llama, words).generate_until(asked(PROMPTS[1:2], max_gen_toks=24))
+    settings = {"max_gen_toks": 24, "until": [whole[3:5], "e", "0"]}
+    lm = ours(llama, words, 1)
+    expected = lm.generate_until(asked(prompts, **settings))
+    assert len({len(words(answer)["input_ids"]) for answer in expected}) > 2
+    two = ours(llama, words, 2)
+    two.generate_until(asked(prompts[:1]))  # the check of the model comes first
+    seen = lengths_read(llama)
+    assert two.generate_until(asked(prompts, **settings)) == expected
+    steps = [rows for rows, width in seen if width == 1]
+    assert set(steps) == {1, 2}
+    assert steps.count(1) < steps.count(2)
+
+
+def test_the_same_prompt_is_written_once(words: Any, llama: Any):
+    lm = ours(llama, words)
+    lm.generate_until(asked(PROMPTS[1:2]))  # the check of the model comes first
+    seen = lengths_read(llama)
+    first, second = lm.generate_until(asked([PROMPTS[0]] * 2))
+    assert first == second
+    assert {rows for rows, width in seen if width == 1} == {1}
+
+
+@pytest.mark.parametrize(
+    "settings", [{"no_repeat_ngram_size": 1}, {"repetition_penalty": 2.0}, {"num_beams": 2}]
+)
+def test_what_is_more_than_greedy_is_left_to_transformers(
+    settings: dict[str, Any], words: Any, llama: Any
+):
+    lm = ours(llama, words)
+    seen = watched(lm)
+    lm.generate_until(asked(PROMPTS[:1]))
+    assert not seen
+    lm.generate_until(asked(PROMPTS[:1], **settings))
+    assert len(seen) == 1
+    llama.generation_config.repetition_penalty = 3.0
+    ours(llama, words).generate_until(asked(PROMPTS[:1]))
+    assert len(seen) == 2
 
 
 def test_no_room_for_a_prompt_is_refused(llama: Any, words: Any):

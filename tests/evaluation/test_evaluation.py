@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from ft_harness.errors import NonFiniteError
-from ft_harness.evaluation import ModelState, base_subject, evaluate, fingerprint, plan_jobs, runner
+from ft_harness.evaluation import ModelState, evaluate, fingerprint, plan_jobs, runner
 from ft_harness.models.adapters import attached
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.paths import task_yamls_dir
 from ft_harness.recipe import EvalSection, ModelSection
-from ft_harness.records import load_records
-from ft_harness.tasks.definition import find_task
+from ft_harness.records import base_subject
+from ft_harness.records.finding import load_records
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from tests.builders.tiny import save_model, write_jsonl
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ft_harness.records import load_records
+from ft_harness.records.finding import load_records
 from tests.builders.command import assert_three_lines
 
 pytestmark = pytest.mark.usefixtures("small_index")

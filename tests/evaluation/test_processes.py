@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ft_harness.evaluation.backends import CausalLM
-from ft_harness.records import Evaluation, load_records
+from ft_harness.records import Evaluation
+from ft_harness.records.finding import load_records
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import write_jsonl
 

@@ -12,7 +12,7 @@ from ft_harness.evaluation import ModelState, evaluate, plan_jobs
 from ft_harness.evaluation.backends import decoding
 from ft_harness.models.base_model import load_base_model
 from ft_harness.recipe import EvalSection, ModelSection
-from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import write_jsonl

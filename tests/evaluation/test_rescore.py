@@ -10,7 +10,8 @@ import pytest
 from ft_harness.errors import InputError
 from ft_harness.evaluation.rescore import Definition, score_again
 from ft_harness.paths import task_yamls_dir
-from ft_harness.records import Evaluation, load_records
+from ft_harness.records import Evaluation
+from ft_harness.records.finding import load_records
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import write_jsonl
 

@@ -15,15 +15,15 @@ import torch
 from lm_eval.api.instance import Instance
 
 from ft_harness.errors import InputError, NonFiniteError
-from ft_harness.evaluation import ModelState, base_subject, evaluate, outcomes, plan_jobs
+from ft_harness.evaluation import ModelState, evaluate, outcomes, plan_jobs
 from ft_harness.evaluation.backends import GeneratedText, ScoredAnswer, make_causal_lm
 from ft_harness.evaluation.outcomes import make_sample, make_scores
 from ft_harness.metrics import find_metric, score_answer_ppl, score_text_ppl
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.paths import task_yamls_dir
 from ft_harness.recipe import EvalSection, ModelSection
-from ft_harness.records import Evaluation, ModelInfo
-from ft_harness.tasks.definition import find_task
+from ft_harness.records import Evaluation, ModelInfo, base_subject
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from tests.builders.tiny import build_tokenizer, write_jsonl
 from tests.conftest import TOKENIZERS

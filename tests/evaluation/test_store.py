@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from ft_harness.evaluation import ModelState, base_subject, evaluate, plan_jobs
+from ft_harness.evaluation import ModelState, evaluate, plan_jobs
 from ft_harness.evaluation.backends import generation, scorer
 from ft_harness.evaluation.backends.store import Ledger, ResponseStore
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.recipe import EvalSection, ModelSection
-from ft_harness.records import Evaluation
+from ft_harness.records import Evaluation, base_subject
 from ft_harness.storage import append_lines
-from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from tests.builders.tiny import save_model, write_jsonl
 

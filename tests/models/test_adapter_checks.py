@@ -22,7 +22,7 @@ from ft_harness.models.adapters import AdapterFolder, attached, problems, target
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.recipe import AdapterSection, ModelSection
-from ft_harness.records import load_records
+from ft_harness.records.finding import load_records
 from ft_harness.storage.safetensors_file import read_header
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import build_tokenizer, save_model

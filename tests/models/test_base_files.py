@@ -21,6 +21,7 @@ from ft_harness.evaluation.backends import make_lm
 from ft_harness.models import base_model
 from ft_harness.models.base_model import load_base_model
 from ft_harness.recipe import ModelSection
+from tests.builders.hub import cache_model
 from tests.builders.tiny import save_backbone, save_model
 
 WEIGHTS = "model.safetensors"
@@ -314,20 +315,6 @@ except FtHarnessError as error:
 """
 
 
-def cached(model: Path, cache: Path) -> Path:
-    """A model as the hub's client keeps it: links to blobs, and the branch's commit."""
-    commit = "0123456789" * 4
-    home = cache / "models--org--tiny"
-    snapshot = home / "snapshots" / commit
-    for part in (snapshot, home / "blobs", home / "refs"):
-        part.mkdir(parents=True)
-    (home / "refs/main").write_text(commit)
-    for file in model.iterdir():
-        shutil.copy(file, home / "blobs" / file.name)
-        (snapshot / file.name).symlink_to(Path("../../blobs") / file.name)
-    return home / "blobs"
-
-
 HEADERS = {
     "too large": '{"a":{"dtype":"F32","shape":[1000000,1000000,1000000],"data_offsets":[0,4]}}',
     "twice": '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{}}',
@@ -338,7 +325,7 @@ HEADERS = {
 def test_a_cached_hub_model_is_looked_at_before_it_is_loaded(
     header: str | None, model: Path, tmp_path: Path
 ):
-    blobs = cached(model, tmp_path / "hub")
+    blobs = cache_model(model, tmp_path / "hub", "org/tiny")
     if header is not None:
         write_header(blobs / WEIGHTS, HEADERS[header], 4)
     environment = os.environ | {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}

@@ -15,19 +15,20 @@ from ft_harness.evaluation import ModelState, evaluate, fingerprint, plan_jobs
 from ft_harness.evaluation.backends import make_causal_lm
 from ft_harness.models.adapters import AdapterFolder, attached, problems, read_card
 from ft_harness.models.base_model import BaseModel, load_base_model
+from ft_harness.models.chat_templates import prompt_form
 from ft_harness.models.encoding import Encoder
-from ft_harness.models.prompts import PLAIN, PromptForm, prompt_form
+from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.paths import bundled_model_dir, task_yamls_dir
-from ft_harness.pipeline.checks import check_tokens
 from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.preflight import Scope, check
+from ft_harness.pipeline.recipe_checks import check_tokens
 from ft_harness.pipeline.runs import evaluate_only, run
 from ft_harness.pipeline.stages import check_experiment
 from ft_harness.recipe import EvalSection, ModelSection, Recipe, TaskSection
 from ft_harness.records import read_evaluation
 from ft_harness.storage import sha256_text
-from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.examples import build_examples, prompt_of
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import TrainingPlan, TrainingSet, build_training_set, finished_card, train
 from tests.builders.tiny import build_tokenizer, write_jsonl

@@ -22,10 +22,10 @@ from ft_harness.models import adapters, heads
 from ft_harness.models.adapters import attached
 from ft_harness.models.base_model import BaseModel, load_base_model, load_context
 from ft_harness.models.heads import HEAD_FILE, HeadPlan, check_labels, encode_texts, make_batch
-from ft_harness.pipeline import checks
+from ft_harness.pipeline import recipe_checks
 from ft_harness.recipe import ModelSection, Recipe
-from ft_harness.records import load_records
-from ft_harness.tasks.definition import find_task
+from ft_harness.records.finding import load_records
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import TrainingPlan, build_training_set, finished_card, train
 from tests.builders.command import assert_three_lines
@@ -916,10 +916,10 @@ def test_the_base_row_is_the_same_in_another_process(backbones: dict[str, Path])
 
 def test_texts_that_nothing_parts_are_pointed_out():
     plain, encoder = build_tokenizer("bpe_plain"), pair_tokenizer("bert")
-    (notice,) = checks.pair_notices(plain, ("premise", "hypothesis"))
+    (notice,) = recipe_checks.pair_notices(plain, ("premise", "hypothesis"))
     assert "nothing between premise and hypothesis" in notice.what
-    assert checks.pair_notices(encoder, ("premise", "hypothesis")) == []
-    assert checks.pair_notices(plain, None) == []
+    assert recipe_checks.pair_notices(encoder, ("premise", "hypothesis")) == []
+    assert recipe_checks.pair_notices(plain, None) == []
     assert (
         make_batch(encode_texts(encoder, [("a", "b")], 9), 0, types=True)["token_type_ids"].sum()
         == 2

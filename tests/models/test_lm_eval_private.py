@@ -1,4 +1,4 @@
-"""lm-eval's private parts: used in one file, as they were when it was written.
+"""lm-eval's private parts: used in one folder, as they were when it was written.
 
 A failure here means that a new lm-eval changed one of them: read its source before the range in
 pyproject.toml is widened.
@@ -24,10 +24,11 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import _factory, _yaml_loader
 
 import ft_harness
-from ft_harness.models import lm_eval_private
+from ft_harness.models.lm_eval_private import tasks as ours
+from tests.builders.tiny import build_tokenizer
 
 PACKAGE = Path(ft_harness.__file__).parent
-PRIVATE = PACKAGE / "models" / "lm_eval_private.py"
+PRIVATE = sorted((PACKAGE / "models" / "lm_eval_private").glob("*.py"))
 PARTS = {  # what -> its parameters
     HFLM.tok_encode: "self string add_special_tokens left_truncate_len kwargs",
     HFLM.apply_chat_template: "self chat_history add_generation_prompt",
@@ -38,11 +39,11 @@ PARTS = {  # what -> its parameters
     HarnessCLI.parse_args: "self",
     HarnessCLI.execute: "self args",
     utils.apply_template: "template doc",
-    lm_eval_private._import_function: "qual base_dir",
-    lm_eval_private._load_any_module: "module_path",
-    lm_eval_private._import_any_function: "loader node yaml_path",
-    lm_eval_private._get_any_metric: "name hf_evaluate_metric",
-    lm_eval_private._get_any_prompt: "prompt_id dataset_name subset_name",
+    ours._import_function: "qual base_dir",
+    ours._load_any_module: "module_path",
+    ours._import_any_function: "loader node yaml_path",
+    ours._get_any_metric: "name hf_evaluate_metric",
+    ours._get_any_prompt: "prompt_id dataset_name subset_name",
     EvaluationTracker.save_results_aggregated: "self results samples",
     EvaluationTracker.save_results_samples: "self task_name samples",
 }
@@ -74,7 +75,7 @@ def test_what_is_replaced_is_looked_up_when_it_is_called():
     assert "dill.loads(" in inspect.getsource(cache.load_from_cache)
     assert "class Loader(_Base)" in inspect.getsource(_yaml_loader._make_loader)
     assert "_import_func_in_yml(spec, base_dir)" in inspect.getsource(_yaml_loader)
-    assert "_load_module_with_cache(" in inspect.getsource(lm_eval_private._import_function)
+    assert "_load_module_with_cache(" in inspect.getsource(ours._import_function)
     assert "lm_eval.api.model.CachingLM(" in inspect.getsource(evaluator)
     assert inspect.getsource(_factory).count("= ConfigurableTask(config=") >= 1
     running = inspect.getsource(Run._execute)
@@ -84,6 +85,15 @@ def test_what_is_replaced_is_looked_up_when_it_is_called():
 
 def test_the_command_reads_its_arguments_from_the_interpreter():
     assert "sys.argv" in inspect.getsource(HarnessCLI.parse_args)
+
+
+@pytest.mark.parametrize("kind", ["bpe_bos", "bpe_plain", "byte_fallback"])
+@pytest.mark.parametrize("flag", [None, True, False])
+@pytest.mark.parametrize("text", ["", "a film", "<s>a film", " <s>", "</s>a"])
+def test_requests_are_encoded_as_the_hf_model_does(kind: str, flag: bool | None, text: str):
+    encoder = ours.RequestEncoder(build_tokenizer(kind), 1)
+    encoder.add_bos_token = None  # as the model has it unless it is told otherwise
+    assert encoder.tok_encode(text, flag) == HFLM.tok_encode(encoder, text, flag)
 
 
 def imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
@@ -124,17 +134,21 @@ def private_uses(path: Path) -> set[str]:
     return found
 
 
-def test_they_are_used_in_one_file():
-    assert private_uses(PRIVATE) >= {"lm_eval._cli.HarnessCLI", "HFLM.tok_encode", "utils.env"}
+def used_there() -> set[str]:
+    return set().union(*map(private_uses, PRIVATE))
+
+
+def test_they_are_used_in_one_folder():
+    assert used_there() >= {"lm_eval._cli.HarnessCLI", "TemplateLM._encode_pair", "utils.env"}
     for path in sorted(PACKAGE.rglob("*.py")):
-        if path != PRIVATE:
+        if path not in PRIVATE:
             assert private_uses(path) == set(), path
 
 
 def test_every_one_is_watched():
     watched = {part.__name__ for part in PARTS} | {"_create_model", "env", "HarnessCLI"}
     watched |= {"dill", "_Base", "EvaluationTracker", "ConfigurableTask"}
-    used = {name.rpartition(".")[2] for name in private_uses(PRIVATE)}
+    used = {name.rpartition(".")[2] for name in used_there()}
     assert used <= watched | {"_yaml_loader", "_factory"}
 
 

@@ -21,7 +21,7 @@ from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.memory import attempt, is_out_of_memory
 from ft_harness.recipe import EvalSection, ModelSection
 from ft_harness.records import Evaluation
-from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import write_jsonl
@@ -70,19 +70,20 @@ class Memory:
         self.error = error
         self.refusals = 0
         self.batches: list[tuple[int, int]] = []
-        logits_of, extend = scorer.logits_of, generation.Generator.extend
+        logits_of, write = scorer.logits_of, generation.Generator.write
 
-        def forward(model, inputs, cached, keeps):
+        def forward(model, inputs, cached, traits):
             rows, width = inputs.ids.shape
             self.load(rows, width + (cached.get_seq_length() if cached is not None else 0))
-            return logits_of(model, inputs, cached, keeps)
+            return logits_of(model, inputs, cached, traits)
 
         def generate(generator, prompts):
-            self.load(len(prompts), max(len(prompt.ids) for prompt in prompts))
-            return extend(generator, prompts)
+            at_once = generator._at_once(prompts)
+            self.load(at_once, max(len(prompt.ids) for prompt in prompts))
+            return write(generator, prompts)
 
         monkeypatch.setattr(scorer, "logits_of", forward)
-        monkeypatch.setattr(generation.Generator, "extend", generate)
+        monkeypatch.setattr(generation.Generator, "write", generate)
 
     def load(self, rows: int, width: int) -> None:
         if self.too_much(rows, width):
@@ -232,8 +233,8 @@ def test_what_was_too_much_is_not_tried_again(
 def test_what_was_too_much_is_not_tried_again_by_the_next_batch(
     base: BaseModel, monkeypatch: pytest.MonkeyPatch
 ):
-    """Three batches of eight prompts of one length: the first finds out that eight and four are too
-    many."""
+    """24 prompts of one length, eight of them at once: the first try finds out that eight and four
+    are too many."""
     memory = Memory(monkeypatch, lambda rows, width: rows > 2)
     prompts = [f"the film was {letter}" for letter in "abcdefghijklmnopqrstuvwx"]
     arguments = {"until": ["\n"], "max_gen_toks": 6, "do_sample": False}
@@ -243,7 +244,7 @@ def test_what_was_too_much_is_not_tried_again_by_the_next_batch(
     ]
     make_causal_lm(base, 8).generate_until(requests, disable_tqdm=True)
     assert memory.refusals == 2
-    assert [rows for rows, _ in memory.batches] == [2] * 12
+    assert [rows for rows, _ in memory.batches] == [2] * 3
 
 
 def test_other_lengths_keep_their_budget(base: BaseModel, monkeypatch: pytest.MonkeyPatch):

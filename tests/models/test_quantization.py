@@ -13,14 +13,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ft_harness.errors import InputError, NonFiniteError
-from ft_harness.evaluation import ModelState, base_subject, fingerprint, plan_jobs
+from ft_harness.evaluation import ModelState, fingerprint, plan_jobs
 from ft_harness.evaluation.backends import CausalLM, make_lm
 from ft_harness.models import base_model, quantization
 from ft_harness.models.adapters import attached, read_card
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.recipe import EvalSection, ModelSection, Recipe
-from ft_harness.records import load_records
-from ft_harness.tasks.definition import find_task
+from ft_harness.records import base_subject
+from ft_harness.records.finding import load_records
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import TrainingPlan, build_training_set, train
 from tests.builders.command import assert_three_lines

@@ -17,7 +17,7 @@ from huggingface_hub.utils import _http
 
 from ft_harness.models import adapters
 from tests.builders.command import assert_three_lines
-from tests.builders.hub import TOKEN, Hub, Repo, running_hub
+from tests.builders.hub import TOKEN, Hub, Repo, cache_model, running_hub
 
 REPO = "someone/small"
 BASE = "some-lab/tiny-llama"
@@ -88,6 +88,40 @@ def test_what_arrives_names_the_base_by_its_id_and_is_whole(
     assert adapters.problems(folder) == []  # the checksums of the card are those of its files
     before = json.loads((working / "adapters/small/card.json").read_text())
     assert before["model"]["pretrained"] != BASE  # nothing changed here
+
+
+@pytest.mark.slow  # three processes that load models
+@pytest.mark.parametrize("faulty", [None, "model.safetensors", "config.json"])
+def test_what_was_trained_on_a_folder_is_scored_on_the_hub_model_of_the_same_files(
+    faulty: str | None, push, hub: Hub, tmp_path: Path, model_folder: Path, reviews: Path
+):
+    """Neither path nor id says whether two models are the same; their files do."""
+    assert push("--yes", "--base", BASE)[0] == 0
+    folder = tmp_path / "downloaded"
+    folder.mkdir()
+    for name in hub.repos[REPO].files:
+        (folder / name).write_bytes(hub.content(REPO, name))
+    blobs = cache_model(model_folder, tmp_path / "hub", BASE)
+    if faulty == "config.json":  # a setting that no tensor shows
+        config = json.loads((blobs / faulty).read_text())
+        (blobs / faulty).write_text(json.dumps(config | {"rms_norm_eps": 0.01}))
+    elif faulty:
+        content = bytearray((blobs / faulty).read_bytes())
+        content[-1] ^= 1
+        (blobs / faulty).write_bytes(content)
+    environment = os.environ | {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "ft_harness", "eval", folder, "--adapter", folder]
+    command += ["--set", f"data.source={reviews}", "--out", tmp_path / "scored"]
+    done = subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, env=environment, check=False
+    )
+    if faulty is None:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == 3
+        lines = [line for line in done.stderr.splitlines() if "asked to run on" in line]
+        assert lines[0].count("sha256:") == 2
+        assert f"asked to run on {BASE}" in lines[0]
 
 
 def test_a_local_base_is_refused_with_the_cure(push, hub: Hub):

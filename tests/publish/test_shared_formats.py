@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ft_harness.records import Evaluation, Record, Score, load_records
+from ft_harness.records import Evaluation, Record, Score
+from ft_harness.records.finding import load_records
 from tests.builders.lm_eval_output import make_lines, write_output
 from tests.builders.records import (
     answer_samples,

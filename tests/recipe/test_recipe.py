@@ -29,7 +29,7 @@ SHIPPED = sorted(
     - {TEMPLATE}
 )
 MINIMAL = "task: {name: demo_nli}\n"
-GOLDEN = "3365e78fbb180e5388f29ad6586060d86d90bdce4983fadcf7be9a7daf076159"
+GOLDEN = "79efaac95487b90824337661d091ac55f278655e1adbaf4aa40801bc266903ad"
 
 
 def write(folder: Path, text: str = MINIMAL) -> Path:

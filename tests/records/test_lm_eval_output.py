@@ -17,7 +17,8 @@ import scipy.stats
 
 from ft_harness.comparison.aggregator import aggregate, compare
 from ft_harness.errors import InputError
-from ft_harness.records import SCORES_FILE, Evaluation, find_records, load_records
+from ft_harness.records import SCORES_FILE, Evaluation
+from ft_harness.records.finding import find_records, load_records
 from ft_harness.records.score_table import read_outcomes
 from tests.builders.command import assert_three_lines
 from tests.builders.lm_eval_output import DATE, TASK, make_line, make_lines, write_output

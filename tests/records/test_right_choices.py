@@ -10,7 +10,8 @@ import pytest
 
 from ft_harness.comparison.aggregator import compare
 from ft_harness.comparison.amounts import amount, difference
-from ft_harness.records import Evaluation, load_records
+from ft_harness.records import Evaluation
+from ft_harness.records.finding import load_records
 from tests.builders.lm_eval_output import Line, make_line, make_lines, sha, write_output
 
 CHOICES = ("x", "y", "z")

@@ -15,7 +15,7 @@ from ft_harness.comparison.aggregator import Row, Study
 from ft_harness.comparison.repeats import Repeats
 from ft_harness.comparison.study import Comparison, FamilyOf
 from ft_harness.records import HistoryEntry
-from ft_harness.report import build_document, measured_cells, render_markdown, text_of
+from ft_harness.report import build_document, measured_cells, text_of
 from ft_harness.report.figures import (
     before_after,
     curve_rows,
@@ -34,6 +34,7 @@ from tests.builders.study import (
     make_comparison,
     make_row,
     make_study,
+    render_markdown,
     render_whole,
 )
 from tests.report.test_report import Page, section

@@ -10,10 +10,9 @@ import yaml
 from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.settings import SweepStudy
 from ft_harness.recipe import Recipe
-from ft_harness.report import render_markdown
 from ft_harness.report.command_section import command_section
 from ft_harness.report.document import Verbatim
-from tests.builders.study import make_adapter, make_comparison, make_row
+from tests.builders.study import make_adapter, make_comparison, make_row, render_markdown
 from tests.report.test_report import fences, section
 
 MADE: dict[str, Any] = {

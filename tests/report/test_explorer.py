@@ -30,7 +30,7 @@ from ft_harness.pipeline.explanations import share_out
 from ft_harness.pipeline.report_files import Layout
 from ft_harness.pipeline.reports import report_only
 from ft_harness.records import Sample
-from ft_harness.report import Explorer, html_page, render_html
+from ft_harness.report import Explorer, html_page
 from ft_harness.report.document import Document, Heading
 from ft_harness.storage.escaping import visible
 from tests.builders.browser import Browser
@@ -45,7 +45,7 @@ from tests.builders.explorer import (
     write_page,
 )
 from tests.builders.records import answer_samples, label_samples, make_record, write_evaluation
-from tests.builders.study import ATTACKS, PAYLOADS
+from tests.builders.study import ATTACKS, PAYLOADS, render_html
 
 
 def test_every_paired_item_is_listed_with_its_cell_and_slices(nli):

@@ -34,7 +34,6 @@ from ft_harness.report import (
     latex_table,
     make_view,
     markdown_page,
-    render_html,
     table_names,
 )
 from ft_harness.report.document import Block, Document, Number, Span, Table, one_line, text_of
@@ -51,6 +50,7 @@ from tests.builders.study import (
     make_repeats,
     make_study,
     make_varied_study,
+    render_html,
 )
 from tests.report.test_report import Page
 

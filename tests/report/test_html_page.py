@@ -18,7 +18,6 @@ from ft_harness.report import (
     html_page,
     main_comparisons,
     make_explorer,
-    render_html,
 )
 from ft_harness.report.document import Document, Marked, Number, Span, Table
 from ft_harness.report.figures import before_after
@@ -32,6 +31,7 @@ from tests.builders.study import (
     make_hostile,
     make_study,
     make_wide_study,
+    render_html,
 )
 
 SHORT = [payload for payload in PAYLOADS if len(payload) < 500]

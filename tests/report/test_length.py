@@ -10,7 +10,6 @@ import pytest
 from ft_harness.comparison.aggregator import AdapterRun, Comparison, Study
 from ft_harness.comparison.cases import CaseSummary, ConfusionPair, Slice
 from ft_harness.records.cards import EpochSummary
-from ft_harness.report import render_html, render_markdown
 from tests.builders.study import (
     CLASSIFICATION,
     make_adapter,
@@ -20,6 +19,8 @@ from tests.builders.study import (
     make_majority_row,
     make_repeats,
     make_row,
+    render_html,
+    render_markdown,
 )
 
 SPLITS = ("test", "validation", "train")

@@ -14,7 +14,7 @@ from ft_harness.comparison.aggregator import Row, Study
 from ft_harness.comparison.amounts import amount, difference
 from ft_harness.comparison.cases import CaseSummary, ConfusionPair
 from ft_harness.records import BackEndInfo
-from ft_harness.report import View, build_document, markdown_page, render_markdown, rows_json
+from ft_harness.report import View, build_document, markdown_page, rows_json
 from ft_harness.storage.escaping import fenced, inline, table, visible
 from tests.builders.html_elements import Elements
 from tests.builders.study import (
@@ -28,6 +28,7 @@ from tests.builders.study import (
     make_row,
     make_study,
     make_varied_study,
+    render_markdown,
     render_whole,
 )
 

@@ -1,7 +1,7 @@
 """Every place where lm-eval could run code that a file names is known, and shut or harmless.
 
 A new place fails here, and so does one that is gone: read it, then shut it in
-`models/lm_eval_private.py` with a test in `test_ways_in.py`.
+`models/lm_eval_private/` with a test in `test_ways_in.py`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from ft_harness.errors import PolicyError
-from ft_harness.models import lm_eval_private, templates
+from ft_harness.models import templates
+from ft_harness.models.lm_eval_private.models import render_chat
 from tests.builders.command import assert_three_lines
 
 pytestmark = pytest.mark.usefixtures("small_index")
@@ -278,7 +279,7 @@ def test_a_chat_template_without_end(model_folder: Path, monkeypatch: pytest.Mon
     tokenizer.chat_template = LOOPS
     monkeypatch.setattr(templates, "RENDER_SECONDS", 0.5)
     with pytest.raises(PolicyError, match="template"):
-        lm_eval_private.render_chat(tokenizer, [{"role": "user", "content": "x"}])
+        render_chat(tokenizer, [{"role": "user", "content": "x"}])
 
 
 def test_the_limit_holds_in_a_thread_too(monkeypatch: pytest.MonkeyPatch):

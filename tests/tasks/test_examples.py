@@ -9,9 +9,8 @@ import pytest
 from ft_harness.errors import InputError
 from ft_harness.models import encoding
 from ft_harness.models.encoding import Encoder
-from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.tasks import examples
-from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.examples import (
     Example,
     build_examples,
@@ -21,6 +20,7 @@ from ft_harness.tasks.examples import (
     prompt_of,
     trains_eos,
 )
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.listing import task_files
 from ft_harness.tasks.loading import load_tasks, training_problems
 from tests.builders.tiny import build_tokenizer, write_jsonl

@@ -13,7 +13,7 @@ from ft_harness.paths import task_yamls_dir
 from ft_harness.pipeline.preflight import Scope, check
 from ft_harness.recipe import EvalSection, ModelSection, Protocol, Recipe
 from ft_harness.tasks import fewshot
-from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from tests.builders.tiny import review_rows, write_jsonl
 

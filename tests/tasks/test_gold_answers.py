@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from ft_harness.errors import Findings
 from ft_harness.paths import task_yamls_dir
-from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.gold_answers import check_gold
 from ft_harness.tasks.loading import load_tasks
-from ft_harness.tasks.row_checks import Findings
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import review_rows, write_jsonl
 from tests.tasks.test_rows import CHOSEN, GENERATED, load, put

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ft_harness import cli
-from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from tests.builders.command import assert_three_lines
 

@@ -13,7 +13,7 @@ import pytest
 from ft_harness.paths import task_yamls_dir
 from ft_harness.pipeline import preflight
 from ft_harness.recipe import Recipe
-from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.finding import find_task
 
 pytestmark = pytest.mark.slow  # whole trainings and scorings on real data
 

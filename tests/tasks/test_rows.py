@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from ft_harness.errors import InputError
-from ft_harness.tasks.definition import find_task
+from ft_harness.errors import Findings, InputError
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.privacy import find_private, is_card_number
 from ft_harness.tasks.rendering import answer_text
-from ft_harness.tasks.row_checks import Findings, check_rows
+from ft_harness.tasks.row_checks import check_rows
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import write_jsonl
 

@@ -14,7 +14,7 @@ from ft_harness.errors import ConfigError, InputError, PolicyError, ProblemsErro
 from ft_harness.paths import is_installed, task_yamls_dir
 from ft_harness.pipeline.checks import CheckOptions, check_all
 from ft_harness.tasks.checks import code_problems, metric_problems
-from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.listing import TaskReader, list_tasks, merge
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.mock_answers import mock_problems

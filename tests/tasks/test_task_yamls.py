@@ -17,7 +17,7 @@ from ft_harness.paths import is_installed, task_yamls_dir
 from ft_harness.pipeline import preflight
 from ft_harness.recipe import EvalSection, ModelSection
 from ft_harness.storage.strict_files import read_yaml
-from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.listing import TaskReader, merge
 from ft_harness.tasks.loading import load_tasks, training_problems
 

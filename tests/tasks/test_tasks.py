@@ -13,7 +13,8 @@ from ft_harness.errors import ConfigError, InputError, ProblemsError
 from ft_harness.metrics import find_metric, registry
 from ft_harness.paths import task_yamls_dir
 from ft_harness.tasks import definition
-from ft_harness.tasks.definition import TaskDefinition, find_task
+from ft_harness.tasks.definition import TaskDefinition
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.listing import TaskReader, list_tasks, task_files
 from ft_harness.tasks.loading import load_tasks, training_problems
 

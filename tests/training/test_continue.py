@@ -15,7 +15,7 @@ from ft_harness.errors import InputError
 from ft_harness.models.adapters import identity, read_card, read_history, read_lineage
 from ft_harness.models.base_model import load_base_model
 from ft_harness.recipe import Recipe
-from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import TrainingPlan, build_training_set, train
 from tests.builders.command import assert_three_lines

@@ -195,7 +195,7 @@ def test_what_a_step_makes_is_what_the_profiler_sees(
 
 def test_the_ledger_by_hand():
     """4,000 and 4,000 bytes live together, then one of them with 2,000: 8,000 at most; logits are as wide as V."""
-    ledger = footprint._Ledger([], vocabulary=500, targets=3)
+    ledger = footprint._Ledger([], 500, {torch.bool: 3, torch.long: 5})
     with ledger:
         one = torch.zeros(1000)
         two = one + 1
@@ -207,7 +207,9 @@ def test_the_ledger_by_hand():
         more = torch.zeros(2, 500)
         assert more.shape == (2, 500)
         picked = torch.zeros(8, 5)[torch.zeros(8, dtype=torch.bool)]  # contents would say none
+        tokens = torch.zeros(2, 4, dtype=torch.long).nonzero()
     assert picked.shape == (3, 5)
+    assert tokens.shape == (5, 2)
     assert ledger.peak[True] >= 6000
 
 

@@ -29,8 +29,8 @@ from ft_harness.models.adapters import attached, identity, live, read_card, read
 from ft_harness.models.base_model import BaseModel, empty_model, load_base_model
 from ft_harness.models.heads import plan_head
 from ft_harness.recipe import AdapterSection, Recipe, load_recipe
-from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.examples import Example, describe_examples, mark_trained, train_prompts
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import (
     TrainingPlan,

@@ -26,7 +26,7 @@ from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.recipe import Recipe
 from ft_harness.records import Card
 from ft_harness.storage import DROPPED
-from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import (
     TrainingPlan,

@@ -16,8 +16,8 @@ from ft_harness.errors import InputError
 from ft_harness.models.adapters import read_history
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.recipe import PreferenceSection, Recipe
-from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.examples import Example
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.pair_examples import PairExample, build_pairs
 from ft_harness.training import (

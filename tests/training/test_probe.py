@@ -14,7 +14,7 @@ from ft_harness.models.adapters import read_card
 from ft_harness.models.base_model import load_base_model
 from ft_harness.models.memory import peak_rss_bytes, rss_bytes
 from ft_harness.recipe import Recipe
-from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import TrainingPlan, build_training_set, cost, probe, run, train
 from ft_harness.training.adapter_model import adapter_model

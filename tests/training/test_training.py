@@ -13,8 +13,8 @@ from ft_harness.errors import InputError, NonFiniteError
 from ft_harness.models.adapters import identity, read_card, read_history, write_card
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.recipe import Recipe
-from ft_harness.tasks.definition import find_task
 from ft_harness.tasks.examples import Example
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import TrainingPlan, TrainingSet, build_training_set, finished_card, train
 from ft_harness.training.objectives import make_collate

@@ -13,17 +13,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ft_harness.errors import InputError, NonFiniteError, ResourceError
+from ft_harness.errors import Findings, InputError, NonFiniteError, ResourceError
 from ft_harness.models.adapters import attached, read_card, read_history
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.pipeline import training_scores
 from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.training_scores import plan_scorer
 from ft_harness.recipe import Recipe
-from ft_harness.records import HistoryEntry, load_records
-from ft_harness.tasks.definition import find_task
+from ft_harness.records import HistoryEntry
+from ft_harness.records.finding import load_records
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
-from ft_harness.tasks.row_checks import Findings
 from ft_harness.training import EpochScorer, TrainingPlan, build_training_set, loop, train
 from ft_harness.training.batches import Share
 from ft_harness.training.numerics import undisturbed

@@ -80,6 +80,10 @@ RequireOption = Annotated[
 ]
 HERE = Path()
 _STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+_NUMBERS = {  # by click's names of types
+    "integer": "a whole number", "integer range": "a whole number",
+    "float": "a finite number", "float range": "a finite number",
+}  # fmt: skip
 
 
 Options = dict[str, Any]
@@ -273,11 +277,21 @@ def _usage_fault(error: Any) -> FtHarnessError:
     context = getattr(error, "ctx", None)
     usage = context.get_usage() if context else "Usage: ft-harness [OPTIONS] COMMAND [ARGS]..."
     command = context.command_path if context else "ft-harness"
-    return ConfigError(
-        " ".join(error.format_message().split()).removesuffix("."),
-        " ".join(usage.removeprefix("Usage: ").split()),
-        f"see {command} --help",
-    )
+    what = " ".join(error.format_message().split()).removesuffix(".")
+    expected = " ".join(usage.removeprefix("Usage: ").split())
+    kind = getattr(getattr(error, "param", None), "type", None)
+    if number := _NUMBERS.get(getattr(kind, "name", "")):
+        what = f"{error.param.opts[0]} is {error.message.partition(' is not ')[0]}"
+        expected = f"{number}{_bounds(kind)}"
+    return ConfigError(what, expected, f"see {command} --help")
+
+
+def _bounds(kind: Any) -> str:
+    """The range that an option allows, in words; none is the empty text."""
+    least, most = getattr(kind, "min", None), getattr(kind, "max", None)
+    if least is None and most is None:
+        return ""
+    return f" of at least {least}" if most is None else f" from {least} to {most:,}"
 
 
 def _unexpected(error: Exception) -> UnexpectedError:

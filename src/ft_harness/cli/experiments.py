@@ -38,12 +38,26 @@ if TYPE_CHECKING:
     from ft_harness.sweep import Request
 
 
-def _experiment(
-    recipe: Path, overrides: list[str], out: Path, name: str | None, trust_task_code: bool
-) -> Experiment:
+# what is made of a recipe, and where
+_RECIPE_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "set_": (SetOption, []),
+    "out": (OutOption, HERE),
+    "name": (NameOption, None),
+    "trust_task_code": (TrustOption, False),
+}
+
+
+def _experiment(recipe: Path, given: Options) -> Experiment:
     from ft_harness.pipeline.experiment import read_experiment
 
-    return read_experiment(recipe, overrides, out, command_line(), name, trust_task_code)
+    return read_experiment(
+        recipe,
+        given["set_"],
+        given["out"],
+        command_line(),
+        given.get("name"),
+        given["trust_task_code"],
+    )
 
 
 def print_study(study: Study, path: Path, require: Sequence[str] = ()) -> None:
@@ -86,7 +100,7 @@ def demo(out: OutOption = HERE) -> None:
 
     Scores, tunes and scores again the bundled model; needs no network.
     """
-    from ft_harness.pipeline.runs import demo
+    from ft_harness.pipeline.finished import demo
 
     print_study(*demo(out, say))
 
@@ -115,7 +129,7 @@ class _DryRun(TyperCommand):
 _BaseOnly = Annotated[
     bool, typer.Option("--base-only", help="train nothing: score base models alone")
 ]
-_PLANNED: dict[str, tuple[Any, Any]] = {
+_PLANNED = _RECIPE_OPTIONS | {
     "dry_run": (
         Annotated[
             float | None,
@@ -156,67 +170,55 @@ _PLANNED: dict[str, tuple[Any, Any]] = {
 
 
 @app.command(cls=_DryRun)
-@with_options("planned", _PLANNED)
-def run(
-    recipe: RecipeArgument,
-    planned: Options,
-    set_: SetOption = [],  # noqa: B006
-    out: OutOption = HERE,
-    name: NameOption = None,
-    trust_task_code: TrustOption = False,
-) -> None:
+@with_options("given", _PLANNED)
+def run(recipe: RecipeArgument, given: Options) -> None:
     """Score the base, train, score the adapter, write the report.
 
     Run it again and it continues. What --set changed goes into the recipe of the adapter's folder.
     A recipe with a sweep section, several values of a field or --seeds make it a sweep.
     """
-    request = _request(recipe, set_, name, planned)
+    request = _request(recipe, given)
     if request.is_sweep:
-        _sweep(request, out, trust_task_code, planned)
+        _sweep(request, given)
         return
-    experiment = _experiment(recipe, set_, out, name, trust_task_code)
-    from ft_harness.pipeline import dry_run, runs
+    experiment = _experiment(recipe, given)
+    if given["dry_run"] is not None:
+        from ft_harness.pipeline import dry_run
 
-    if planned["dry_run"] is not None:
-        _print_estimate(dry_run.estimate(experiment, planned["dry_run"] or None))
+        _print_estimate(dry_run.estimate(experiment, given["dry_run"] or None))
         return
-    study, path = runs.run([experiment], experiment.name, say, planned["require"])
-    print_study(study, path, planned["require"])
+    from ft_harness.pipeline import finished
+
+    study, path = finished.run([experiment], experiment.name, say, given["require"])
+    print_study(study, path, given["require"])
 
 
 @app.command(cls=_DryRun)
-@with_options("planned", _PLANNED | {"base_only": (_BaseOnly, False)})
-def sweep(
-    recipe: RecipeArgument,
-    planned: Options,
-    set_: SetOption = [],  # noqa: B006
-    out: OutOption = HERE,
-    name: NameOption = None,
-    trust_task_code: TrustOption = False,
-) -> None:
+@with_options("given", _PLANNED | {"base_only": (_BaseOnly, False)})
+def sweep(recipe: RecipeArgument, given: Options) -> None:
     """Run every point of a sweep and write one report.
 
     Of the recipe's sweep section, of fields with several values and of --seeds. Run it again and it
     continues.
     """
-    _sweep(_request(recipe, set_, name, planned), out, trust_task_code, planned)
+    _sweep(_request(recipe, given), given)
 
 
-def _request(recipe: Path, overrides: list[str], name: str | None, planned: Options) -> Request:
+def _request(recipe: Path, given: Options) -> Request:
     from ft_harness.sweep import make_request
 
-    return make_request(recipe, name, overrides, planned)
+    return make_request(recipe, given["name"], given["set_"], given)
 
 
-def _sweep(request: Request, out: Path, trust_task_code: bool, planned: Options) -> None:
+def _sweep(request: Request, given: Options) -> None:
     from ft_harness.pipeline import sweeps
 
-    found = sweeps.read_sweep(request, out, command_line(), trust_task_code)
-    if planned["dry_run"] is not None:
-        _print_estimate(sweeps.estimate_sweep(found, planned["dry_run"] or None))
+    found = sweeps.read_sweep(request, given["out"], command_line(), given["trust_task_code"])
+    if given["dry_run"] is not None:
+        _print_estimate(sweeps.estimate_sweep(found, given["dry_run"] or None))
         return
-    study, path = sweeps.run_sweep(found, say, planned["max_hours"], planned["require"])
-    print_study(study, path, planned["require"])
+    study, path = sweeps.run_sweep(found, say, given["max_hours"], given["require"])
+    print_study(study, path, given["require"])
     sweeps.check_sweep(study)
 
 
@@ -227,17 +229,12 @@ def _print_estimate(lines: list[tuple[str, str]]) -> None:
 
 
 @app.command()
-def train(
-    recipe: RecipeArgument,
-    set_: SetOption = [],  # noqa: B006
-    out: OutOption = HERE,
-    name: NameOption = None,
-    trust_task_code: TrustOption = False,
-) -> None:
+@with_options("given", _RECIPE_OPTIONS)
+def train(recipe: RecipeArgument, given: Options) -> None:
     """Make the adapter of a recipe."""
     from ft_harness.pipeline.runs import train_only
 
-    experiment = _experiment(recipe, set_, out, name, trust_task_code)
+    experiment = _experiment(recipe, given)
     first = processes.rank() == 0
     card = train_only(experiment, say if first else lambda line: None)
     if first:
@@ -245,19 +242,22 @@ def train(
 
 
 @app.command("eval")
+@with_options("given", {name: each for name, each in _RECIPE_OPTIONS.items() if name != "name"})
 def evaluate(
     recipe: RecipeArgument,
+    given: Options,
     adapter: Annotated[
         list[Path],
         typer.Option("--adapter", help="adapter folder to score next to the base (repeatable)"),
     ] = [],  # noqa: B006
-    set_: SetOption = [],  # noqa: B006
-    out: OutOption = HERE,
     server: Annotated[
         str | None,
         typer.Option("--server", help="a server that computes the scores, as eval.server.url"),
     ] = None,
-    trust_task_code: TrustOption = False,
+    list_to: Annotated[
+        Path | None,
+        typer.Option("--list-to", help="write the evaluations' folders to this file, one a line"),
+    ] = None,
 ) -> None:
     """Score the base and given adapters, without training.
 
@@ -265,20 +265,23 @@ def evaluate(
     """
     from ft_harness.pipeline.runs import evaluate_only, score_lines
     from ft_harness.records.adapter_folder import AdapterFolder
+    from ft_harness.storage import write_text
 
     served = [f"eval.server.url={server}"] if server else []
-    experiment = _experiment(recipe, [*set_, *served], out, None, trust_task_code)
+    experiment = _experiment(recipe, {**given, "set_": [*given["set_"], *served]})
     found = [AdapterFolder(folder) for folder in adapter]
     first = processes.rank() == 0
     evaluations = evaluate_only(experiment, found, say if first else lambda line: None)
     if first:
+        if list_to is not None:
+            write_text(list_to, "\n".join(str(each.folder) for each in evaluations))
         folders = dict.fromkeys(str(each.folder.parent) for each in evaluations)
         _print_scores(
             evaluations,
             score_lines(evaluations, found),
-            ["ft-harness", "report", *folders, "--name", experiment.name, *_at(out)]
+            ["ft-harness", "report", *folders, "--name", experiment.name, *_at(given["out"])]
             if adapter
-            else ["ft-harness", "run", str(recipe), *_at(out)],
+            else ["ft-harness", "run", str(recipe), *_at(given["out"])],
         )
 
 

@@ -74,7 +74,7 @@ class _NewTaskOptions:
 def init_task(**given: Any) -> None:
     """Write a task for your own data, and show three prompts."""
     from ft_harness.data.layout import Layout
-    from ft_harness.pipeline.checks import find_task, show_task
+    from ft_harness.pipeline.shown_tasks import find_task, show_task
     from ft_harness.tasks.new_task import Request, inspect, write_task
 
     asked = _NewTaskOptions(**given)
@@ -156,7 +156,7 @@ def show_task(
     count: Annotated[int, typer.Option("--count", min=1, help="docs to show")] = 3,
 ) -> None:
     """Show rendered prompts, the trained tokens as [token]."""
-    from ft_harness.pipeline.checks import find_task, show_task
+    from ft_harness.pipeline.shown_tasks import find_task, show_task
 
     metadata = {"data_source": source} if source else {}
     task = find_task(name, include_path, metadata, trust_task_code)

@@ -103,7 +103,11 @@ def aggregate(
     """
     complete = [evaluation for evaluation in evaluations if evaluation.record.status == "complete"]
     matched, alone, notes = match_evaluations(complete, terms)
+    # A fixed order whatever order the evaluations were found in, so that a report made again is the
+    # same byte for byte.
     matched.sort(key=lambda pair: _order(pair[1].record))
+    # An incomplete evaluation is left out of every number: its items are those that happened to be
+    # scored first, which is no sample of the test set.
     for record in (evaluation.record for evaluation in evaluations):
         if record.status != "complete":
             notes.append(f"{describe_record(record)}: {record.status}, not compared")
@@ -140,6 +144,7 @@ def _compare_pairs(
     question: Question,
 ) -> _Found:
     check_terms(terms)
+    # Of two adapters with one name the first counts.
     runs = {run.card.name: run for run in reversed(adapters)}
     notes: list[str] = []
     compared: list[Comparison] = []
@@ -152,6 +157,8 @@ def _compare_pairs(
         primary.append(comparing.primary)
         influences.append(comparing.influence())
         notes += comparing.notes
+    # Families need all comparisons: whether validation decides depends on whether the same adapter
+    # was scored on test (decision 025).
     declared = declare(compared, primary, holm=question.holm)
     trained = [
         Trained(each.tuned, _recipe(runs, each), each.headline.metric, each.headline.delta, found)
@@ -171,6 +178,8 @@ def _put_in_words(
     compared: Sequence[Comparison], runs: Mapping[str, AdapterRun], repeats: Sequence[Repeats]
 ) -> list[Comparison]:
     """The comparisons with their findings, and with what other comparisons and cards add."""
+    # Words come last, since a caution about overfitting needs the comparison on train, and a
+    # sentence needs the number of seeds.
     by_place: dict[tuple[Any, ...], list[Comparison]] = {}
     for each in compared:
         by_place.setdefault(cautions.place_of(each.tuned), []).append(each)

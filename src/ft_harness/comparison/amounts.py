@@ -27,6 +27,7 @@ def scale_of(metric: str) -> float | None:
 
 
 def _factor(metric: str) -> float:
+    # BLEU and chrF are between 0 and 100 already; a perplexity has no largest value.
     return 100.0 if scale_of(metric) == 1 else 1.0
 
 
@@ -42,6 +43,7 @@ def decimals(metric: str, low: float | None, high: float | None) -> int:
     if low is None or high is None or math.isclose(low, high, rel_tol=_SAME, abs_tol=_ZERO):
         return digits
     below, above = _factor(metric) * low, _factor(metric) * high
+    # An interval of 0.0 to 0.0 would contradict the verdict next to it.
     while digits < _MOST_DECIMALS and _hides(
         round(below, digits), round(above, digits), below, above
     ):
@@ -60,6 +62,7 @@ def amount(metric: str, value: float | None, digits: int | None = None) -> str:
     given."""
     if value is None:
         return NONE
+    # The `z` of the format writes -0.0 as 0.0.
     shown = f"{_factor(metric) * value:z.{_usual_digits(metric) if digits is None else digits}f}"
     return f"{shown} %" if scale_of(metric) == 1 else shown
 
@@ -83,6 +86,8 @@ def shown_delta(
     if base is None or tuned is None:
         return None
     places = _usual_digits(metric) if digits is None else digits
+    # A reader who subtracts 33.2 from 50.2 must get the difference that is printed, which the
+    # rounded exact difference need not be.
     before, after = (round(_factor(metric) * value, places) for value in (base, tuned))
     return round(after - before, places) / _factor(metric)
 
@@ -133,6 +138,7 @@ def probability(p: float | None) -> str:
     if p < 0.001:
         return "< 0.001"
     digits = 3 if p < 0.1 else 2
+    # 0.0496 shown as 0.050 would look like no evidence.
     while (round(p, digits) < ALPHA) != (p < ALPHA):
         digits += 1
     return f"{p:.{digits}f}"

@@ -45,6 +45,7 @@ def field_name(name: str) -> str:
 def count_seeds(sweep: SweepStudy) -> str:
     """`one seed`, or how many."""
     counts = {each.seeds for each in sweep.settings if each.seeds} or {0}
+    # A spread over seeds is what separates luck from a setting's effect; one seed has none.
     if counts == {1}:
         return "one seed"
     most, least = max(counts), min(counts)
@@ -108,6 +109,8 @@ def _find_questions(sweep: SweepStudy, axis: Sequence[str]) -> list[Sequence[str
         for each in sweep.effects
         if each.split == sweep.split and set(each.differs_in) <= set(axis)
     ]
+    # Fields that only ever change together have one answer between them: which of them did it can't
+    # be told.
     alone: list[Sequence[str]] = [[name] for name in axis if {name} in changed]
     several = any(len(each) > 1 for each in changed)
     return [*alone, axis] if several or not alone else alone
@@ -126,6 +129,8 @@ def _state_axis(sweep: SweepStudy, axis: Sequence[str]) -> list[str]:
         reasons = sorted({each.change.note or "undefined" for each in alone})
         why = f" ({'; '.join(reasons)})" if reasons else ""
         return [f"{names}: no two values can be compared{why}."] if sweep.settings[1:] else []
+    # Largest changes are stated of those that are visible, so that noise among many values does not
+    # pick the sentence.
     visible = [each for each in known if each.is_visible]
     said = "; ".join(_state_step(sweep, axis, each) for each in _extremes(visible or known))
     rest = _others(sweep, axis)
@@ -156,6 +161,8 @@ def _state_step(sweep: SweepStudy, axis: Sequence[str], effect: Effect) -> str:
     """From the smaller to the larger value, else from the reference: the difference that way."""
     start, end = sweep.reference.values, effect.values
     change = effect.change
+    # A reader expects "from 100 to 200 rows", also where the reference is the larger one: the
+    # difference changes its sign, and the ends of the interval their places.
     if len(axis) == 1 and _is_smaller(end[axis[0]], start[axis[0]]):
         start, end = end, start
         change = change.model_copy(
@@ -192,6 +199,7 @@ def _state_overfitting(sweep: SweepStudy) -> list[str]:
     where = name_values(best.values, sweep.stretches)
     seen = (
         ""
+        # One question was asked of this pair, so that its own p decides.
         if effect.model_copy(update={"p_adjusted": effect.change.p}).is_visible
         else (", which is within noise")
     )
@@ -216,6 +224,7 @@ def _state_choice(sweep: SweepStudy, choice: ChoiceMade) -> list[str]:
             f"The best is within noise of the simplest, {name_values(choice.simplest)}: nothing "
             "shows that it is better."
         )
+    # Only what was chosen on validation, and the reference, are scored on test.
     for effect in (each for each in sweep.effects if each.split == "test"):
         change = _state_change(effect.metric, effect.change)
         said.append(

@@ -51,7 +51,10 @@ def find_cautions(
         remarks.remark_majority(majority.share, majority.interval) if majority else None,
     ]
     if any(
-        answer is not None for answer in chain(base, tuned)
+        # Of a task that only asks for the likelihood of a text no side has answers, which is no
+        # fault.
+        answer is not None
+        for answer in chain(base, tuned)
     ):  # else only the likelihood of a text was asked for
         found += [remarks.remark_empty("base", base), remarks.remark_empty("tuned", tuned)]
     found += [
@@ -69,10 +72,13 @@ def find_cautions(
 def is_above_majority(majority: Baseline, pairs: Pairs) -> bool | None:
     """Whether the tuned model is shown to be above the majority class and gives more than one
     answer; None: that can't be said of so few items."""
+    # Too few items for an interval, which is not the same as "not above".
     if majority.interval is None:
         return None
     golds, _ = pairs.texts("target")
     _, answers = pairs.texts("prediction")
+    # A model that always gives the second most frequent answer can be above the majority class on
+    # another split's distribution, and is of no use all the same.
     return majority.interval[0] > 0 and remarks.find_collapse(answers, golds) is None
 
 
@@ -89,8 +95,11 @@ def _find_lost_class(rows: Mapping[str, Row], pairs: Pairs, *, has_classes: bool
         for name, row in rows.items()
         if (label := recalled_label(name)) and row.p is not None
     ]
+    # lm-eval's own tasks have accuracy without recalls; the recall of a class is the accuracy on
+    # its items.
     if not recalls and has_classes:
         recalls = _count_recalls(pairs)
+    # Of ten classes one would fall by chance alone in about a fifth of all studies.
     adjusted = stats.holm([each.p for each in recalls if each.p is not None])
     lost = [
         each for each, p in zip(recalls, adjusted, strict=True) if p < stats.ALPHA and each.is_worse
@@ -117,6 +126,7 @@ def _find_gain_of_format(pairs: Pairs) -> str | None:
     deciding = find_deciding(pairs.base.columns.keys() & pairs.tuned.columns.keys())
     if deciding not in DECIDING_METRICS or "invalid" not in pairs.base.columns:
         return None
+    # NaN, a missing score, is equal to neither 0 nor 1, so that such items are in no count.
     before, after = (side[:, 0] for side in pairs.statistics(deciding))
     gained = (before == 0) & (after == 1)
     unreadable = gained & (pairs.statistics("invalid")[0][:, 0] == 1)
@@ -125,6 +135,7 @@ def _find_gain_of_format(pairs: Pairs) -> str | None:
 
 def _is_same(base: Evaluation, tuned: Evaluation) -> bool:
     """Whether both sides were read from one place."""
+    # lm-eval's output is read into a new folder each time, so that folders say nothing of these.
     if base.record.foreign and tuned.record.foreign:
         return (base.record.foreign.file, base.record.eval_id) == (
             tuned.record.foreign.file,
@@ -137,6 +148,7 @@ def _is_cut_throughout(evaluation: Evaluation) -> bool:
     """Whether the limit of tokens ended every generated answer; reads no further than to the first
     that it did not."""
     samples = (sample for sample in evaluation.samples() if sample.failed is None)
+    # Nearly always the first sample was finished, and the file of a million need not be read.
     first = next(samples, None)
     if first is None or not first.unfinished:
         return False
@@ -188,6 +200,8 @@ def find_overfitting(trained: Row, tested: Row) -> str | None:
     0.05 of the logarithm.
     """
     there, here = _gain(trained), _gain(tested)
+    # Items of train and test are different ones, so that this difference has no pairs and its
+    # interval is that of two independent estimates.
     if there is None or here is None or stats.independent_difference(there, here)[0] <= _FAR:
         return None
     return remarks.remark_overfitting(trained.metric, trained, tested)
@@ -204,6 +218,7 @@ def _gain(row: Row) -> stats.Estimate | None:
     changes = [row.low, row.delta, row.high]
     if not math.isinf(metric.scale):
         changes = [change / metric.scale for change in changes]
+    # Perplexities are compared by their ratio: a fall by 2 means much from 4, and little from 400.
     elif row.base > 0 and row.low > -row.base:
         changes = [math.log1p(change / row.base) for change in changes]
     else:

@@ -39,6 +39,8 @@ def choose(
             "change sweep.choose.by, or see why the points failed",
         )
     sign = -1 if known[0][1].higher_is_better else 1
+    # Of equal means the simpler setting comes first, so that a tie is not decided by the order in
+    # which points ran.
     known.sort(key=lambda entry: (sign * entry[2], _simplicity(entry[0])))
     ranking = [each for each, _, _ in known]
     simplest = min(ranking, key=_simplicity)
@@ -74,6 +76,8 @@ def _is_within_noise(
         for values in (simplest, setting.values)
     )
     effect = compare_settings(before, after, split, score.metric)
+    # What can't be shown to be better counts as noise: too few items for an interval is no reason
+    # to choose the larger setting.
     if effect is None or effect.change.low is None or effect.change.high is None:
         return True
     return effect.change.low <= 0 if score.higher_is_better else effect.change.high >= 0

@@ -65,11 +65,16 @@ class Comparing:
         self.pairs, differing = pair_items(base, tuned)
         mismatches = find_mismatches(*self.records) | differing
         refused = [each for key, each in mismatches.items() if not terms.allows(key)]
+        # Before anything is measured: a refusal names settings, which no number could make good.
         check_comparable(*self.records, refused)
         self.names = _shared_metrics(*self.records)
+        # `_own_metrics` reads `self.names`, which holds the shared ones here and those with a row
+        # after it.
         self.names = compared_metrics(self.names, self._own_metrics())
         self.measurement = Measurement(self.pairs)
         unscored = _find_unscored(self._own_metrics(), self.measurement)
+        # Items that one side alone could not score make its number one of other items. Of a partial
+        # evaluation the status has said so already.
         if unscored and "status" not in mismatches and not terms.allows(unscored.field):
             check_comparable(*self.records, [unscored])
         self.footnotes = list(terms.footnotes(*self.records, mismatches))
@@ -98,6 +103,8 @@ class Comparing:
         return self.records[1].primary_metric or asked or self.records[0].primary_metric
 
     def _note_undeclared(self) -> list[str]:
+        # A recipe may name a metric that the task does not have; another one then leads, and the
+        # report says so.
         declared = self._declared()
         if declared in (None, self.primary):
             return []
@@ -109,8 +116,12 @@ class Comparing:
         made = make_rows(self.names, self.records, self.measurement)
         left_out = dict.fromkeys(line for row in made.values() for line in row.footnotes)
         self.notes = [*_note(*self.records, [*self.footnotes, *left_out]), *self.notes]
+        # Whether tuned is above the majority class is asked once, of all items, and holds for every
+        # row of classes (decision 025).
         majority = self._majority(self.measurement)
         above = cautions.is_above_majority(majority, self.pairs) if majority else None
+        # Rows without overlapping items come first, as they decide the verdicts of the rows with
+        # them.
         clean = self._clean_rows()
         rows = {
             name: decide(self._annotate(row), above, clean.get(name)) for name, row in made.items()
@@ -123,6 +134,7 @@ class Comparing:
         said += remarks.remark_collapse(answers, golds, training)
         said += find_preference_cautions(rows, self.measurement)
         baselines = find_baselines(rows, self.measurement)
+        # The majority class is a row of accuracy, next to it.
         if majority:
             baselines.append(make_baseline_row(rows["acc"], MAJORITY_CLASS, majority.share))
         without = clean.get(self.leading)
@@ -165,11 +177,15 @@ class Comparing:
 
     def _majority(self, measurement: Measurement) -> Baseline | None:
         """None where always giving one answer is no baseline: no classes, or several right."""
+        # Where several answers of an item are right, the most frequent one of them is no baseline:
+        # giving it always would score more than its share.
         several = any(each.foreign and each.foreign.several_right for each in self.records)
         if "acc" not in self._own_metrics() or several:
             return None
         targets, _ = self.pairs.columns("target")
         is_labelled = BY_LABEL in measurement.pairs.base.columns
+        # Multiple choice with choices of its own in each item has nearly as many right answers as
+        # items.
         if not is_labelled and len(targets.unique()) * _PER_CLASS > len(targets):
             return None
         return measurement.majority("acc")
@@ -226,6 +242,8 @@ def _leave_out_overlap(pairs: Pairs, data: DataReport | None, split: str) -> Pai
         return None
     hashes = frozenset(overlap.items)
     keys, _ = pairs.texts("item_key")
+    # An item key is the doc's hash and, after the last dash, its occurrence; the data report knows
+    # hashes.
     kept = np.array([str(key).rpartition("-")[0] not in hashes for key in keys], dtype=np.bool_)
     return None if kept.all() else pairs.only(kept)
 
@@ -237,6 +255,8 @@ def _count_confusion(measurement: Measurement) -> ConfusionPair | None:
         return None
     labels = [label for name in columns if (label := recalled_label(name))]
     base, tuned, _ = measurement.scored(BY_LABEL)
+    # Macro F1 is counted as three numbers a class; with fewer named labels the columns could not be
+    # told apart.
     return count_confusion(labels, base, tuned) if base.shape[1] == 3 * len(labels) else None
 
 
@@ -274,6 +294,7 @@ def _note(base: Record, tuned: Record, footnotes: Sequence[str]) -> list[str]:
 def _is_unchanged(pairs: Pairs) -> bool:
     """Whether every item has the same scores and the same answer on both sides."""
     before, after = pairs.columns("prediction")
+    # Equal answers alone are not enough: log-likelihoods move without any answer changing.
     if not len(pairs) or not before.equals(after):
         return False
     sides = (pairs.statistics(name) for name in pairs.base.columns if name in pairs.tuned.columns)

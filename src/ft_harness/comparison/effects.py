@@ -69,10 +69,12 @@ def measure_sweep(name: str, axes: Axes, trains: bool, measured: Sequence[Measur
     Raises:
         InputError: samples can't be read.
     """
+    # By the text of their values: lists and mappings, which a field may hold, are not hashable.
     groups: dict[str, _Group] = {}
     for each in measured:
         groups.setdefault(repr(each.point.values), []).append(each)
     settings = [_setting(group) for group in groups.values()]
+    # The grid marks one setting, whose seeds are all marked alike.
     (reference,) = (group for group in groups.values() if group[0].point.is_reference)
     others = [group for group in groups.values() if group is not reference]
     effects = [effect for split in SPLITS for effect in _effects(reference, others, split)]
@@ -116,6 +118,8 @@ class _Pairing:
     def __init__(self, pairs: Sequence[_Pair]) -> None:
         self._records = [(before.record, after.record) for before, after in pairs]
         matched = [pair_items(*each) for each in pairs]
+        # Prompts may differ, as shots and templates are what a sweep varies. Items and right
+        # answers may not: then there are no pairs.
         self._same_items = not any(
             {"items", "target_hash"} & mismatches.keys() for _, mismatches in matched
         )
@@ -144,6 +148,7 @@ class _Pairing:
         before, after = (_mean([pair[side] for pair in values]) for side in (0, 1))
         n = min(len(each.scored(metric)[0]) for each in self._measurements)
         differences = [b - a for a, b in values if a is not None and b is not None]
+        # A mean over the seeds that happen to be defined would be of other seeds than it says.
         if len(differences) < len(values):
             return _unknown(len(values), "undefined")
         influences = [each.influence(metric) for each in self._measurements]
@@ -151,10 +156,13 @@ class _Pairing:
         deltas = np.array(differences, dtype=np.float64)
         # influences are set side by side, item by item, so that seeds must have the same items
         items = {record.settings.data_hash for pair in self._records for record in pair}
+        # Else there is a mean without an interval, which a table shows as such.
         spread = None
         if len(items) == 1 and len(known) == len(values) and len({*map(len, known)}) == 1:
             spread = stats.seed_spread(deltas, np.array(known))
         scale = find_metric(metric).scale
+        # Student's quantile is 12.7 at one degree of freedom, so that with two seeds the interval
+        # of an accuracy can reach beyond what is possible.
         low, high = _within(spread.interval if spread else None, -scale, scale)
         return Change(
             before=before, after=after, delta=float(deltas.mean()), low=low, high=high,
@@ -185,6 +193,7 @@ def _effects(reference: _Group, others: Sequence[_Group], split: MeasuredSplit) 
         return []
     every = (compare_settings(reference, group, split, metric) for group in others)
     found = [each for each in every if each is not None]
+    # A reader picks among the settings of a sweep, so that here p is adjusted (decision 028).
     known = {place: each.change.p for place, each in enumerate(found)}
     tested = {place: p for place, p in known.items() if p is not None}
     for place, p in zip(tested, stats.holm(list(tested.values())), strict=True):
@@ -205,11 +214,13 @@ def _find_overfitting(
             each.values[name] == reference[name] for name in reference if name not in axes.stretches
         )
     ]
+    # Validation first: what test shows must not have chosen where to stop.
     for split in reversed(SPLITS):
         scores = [(each, each.score(split)) for each in chain]
         known = [(each, score) for each, score in scores if score and score.mean is not None]
         if axes.stretches and known:
             sign = 1 if known[0][1].higher_is_better else -1
+            # Of equal stretches `max` keeps the first, the shorter training.
             best = max(known, key=lambda entry: sign * (entry[1].mean or 0.0))
             last = known[-1]
             if best is last:
@@ -293,6 +304,8 @@ def _interval(
     metric = own[0].metric
     statistics = [read_outcomes(each).statistics(metric) for each in scored]
     low, high = interval_of_mean(metric, [score.value for score in own], statistics)
+    # Scores that are equal in each item and seed have no spread; the interval of one seed still
+    # knows how few items there are.
     if low == high:  # neither seeds nor items differ
         return ends
     return _within((low, high), 0.0, find_metric(metric).scale)

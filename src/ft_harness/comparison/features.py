@@ -50,6 +50,7 @@ def features_of(study: Study, comparison: Comparison, row: Row | None = None) ->
     """Feature -> value as text, of a comparison; with a row, its split and metric too."""
     record, arguments = comparison.tuned, _varied_arguments(study)
     after = _varied(record, arguments)
+    # A declared factor is footnoted in the rows; without any both sides have the same values.
     before = (
         _varied(comparison.base, arguments)
         if any(each.footnotes for each in comparison.rows)
@@ -160,6 +161,8 @@ def varying(study: Study, task: str | None = None) -> list[str]:
         for (of, _, name), values in found.items()
         if task in (None, of) and (len(values) > 1 or any(_ARROW in each for each in values))
     }
+    # An evaluation's id says nothing to a reader, so that it is shown only where two lines would
+    # else have the same name.
     shown = [name for name in _SETTINGS if name in several and name != _LAST_RESORT]
     twins = _have_twins(study, tuple(shown), task)
     return [*shown, _LAST_RESORT] if twins else shown

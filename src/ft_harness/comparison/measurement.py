@@ -9,6 +9,8 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ft_harness import stats
@@ -104,8 +106,11 @@ class Measurement:
             base, tuned = compare_rewards(*self.pairs.statistics(MARGIN))
         else:
             base, tuned = self.pairs.statistics(name)
+        # A row without a score is NaN in every column, so that the first one tells.
         missing = np.isnan(base[:, 0]), np.isnan(tuned[:, 0])
         kept = ~(missing[0] | missing[1])
+        # What neither side has a score for is the task's doing (an unanswerable question has no
+        # exact match among the answerable ones); what one side lacks would shift the comparison.
         alike = int((missing[0] & missing[1]).sum())
         self._unscored[self._columns(name)] = (
             int(missing[0].sum()) - alike,
@@ -117,6 +122,8 @@ class Measurement:
         if not kept.all():
             base, tuned = base[kept], tuned[kept]
             clusters = None if clusters is None else _number(clusters[kept])
+        # Where leaving items out made every cluster one item, the items are independent and the
+        # exact tests hold.
         alone = clusters is not None and len(clusters) == clusters.max(initial=-1) + 1
         return base, tuned, None if alone else clusters
 
@@ -145,6 +152,8 @@ class Measurement:
         before, after = self.values(name)
         if before is None or after is None:
             return Difference(before, after, len(base), number, no_interval="undefined")
+        # ECE and item perplexity keep their difference: no interval of theirs covers what it should
+        # (decision 003).
         measured = Difference(before, after, len(base), number, after - before)
         if metric.descriptive:
             return replace(measured, no_interval="descriptive")
@@ -172,16 +181,15 @@ class Measurement:
         changes = stats.influence(tuned, aggregate, clusters) - stats.influence(
             base, aggregate, clusters
         )
+        # Leaving one item out can leave nothing that the metric is defined for.
         return changes if np.isfinite(changes).all() else None
 
     def majority(self, name: str) -> Baseline | None:
         """What always answering the most frequent gold label scores, on the items that this 0/1
         metric rests on; None for no items."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
         before, after = self.pairs.statistics(name)
         kept = ~(np.isnan(before[:, 0]) | np.isnan(after[:, 0]))
+        # Counted in Arrow's columns, without a Python string for each item.
         golds = self.pairs.columns("target")[0].filter(pa.array(kept))
         counted = pc.value_counts(golds)
         if not len(counted):
@@ -219,12 +227,16 @@ def _resolve(measured: Difference, metric: Metric, sample: stats.Sample) -> Diff
     interval = found.interval
     if interval is None:
         return replace(measured, no_interval="too few items for an interval")
+    # For pairs of 0 and 1 the two methods are exact and need no random numbers; clusters break
+    # their assumption of independent items.
     if metric.binary and measured.clusters is None:
         methods = "inverts McNemar's mid-p test", "McNemar's mid-p test"
     else:
         units = f"random weights of {'clusters' if measured.clusters else 'items'}"
         methods = units, f"{units}, inverts the interval"
     if math.isinf(metric.scale) and measured.base is not None:
+        # A log ratio r from a base b is a difference of b (e^r - 1), which is what the row's other
+        # numbers are in.
         interval = measured.base * math.expm1(interval[0]), measured.base * math.expm1(interval[1])
         methods = f"{methods[0]}, log ratio", f"{methods[1]}, log ratio"
     return replace(

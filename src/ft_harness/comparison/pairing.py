@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ft_harness.comparison.terms import FACTORS, STRICT, Mismatch, Terms, filter_of, find_mismatches
@@ -38,6 +39,8 @@ def match_evaluations(
         by_place.setdefault(_place(base.record, terms), []).append(base)
     matched: list[tuple[Evaluation, Evaluation]] = []
     notes: list[str] = []
+    # The base may have been scored under several conditions; the one that differs least is the one
+    # meant. Whether even that differs too much is decided later, by name of the field.
     for each in tuned:
         if partners := by_place.get(_place(each.record, terms), []):
             matched.append((min(partners, key=partial(_distance, each.record)), each))
@@ -45,6 +48,7 @@ def match_evaluations(
             notes.append(_say_alone(each.record, bases, "base", terms))
     used = {id(base) for base, _ in matched}
     alone = [base for base in bases if id(base) not in used]
+    # In a study of base models alone nothing is missing a partner.
     if tuned:
         notes += [_say_alone(base.record, tuned, "adapter", terms) for base in alone]
     return matched, alone, notes
@@ -104,6 +108,8 @@ class Pairs:
     def texts(self, column: str) -> tuple[list[str | None], list[str | None]]:
         """A column of text of base and of tuned."""
         before, after = self.columns(column)
+        # Right answers and keys are the same on both sides; making Python strings of a column is
+        # most of the cost.
         shown: list[str | None] = before.to_pylist()
         return shown, shown if before.equals(after) else after.to_pylist()
 
@@ -122,8 +128,6 @@ class Pairs:
     def clusters(self) -> Rows | None:
         """The number of each item's cluster, from 0; None where the task names none, or no two
         items share one."""
-        import pyarrow.compute as pc
-
         column = self.base.texts.column("cluster").take(self.base_rows)
         if column.null_count:
             return None
@@ -155,9 +159,8 @@ def pair_items(base: Evaluation, tuned: Evaluation) -> tuple[Pairs, dict[str, Mi
     Raises:
         InputError: samples can't be read, or repeat an item key.
     """
-    import pyarrow.compute as pc
-
     left, right = _read_unique(base), _read_unique(tuned)
+    # Keys stay Arrow strings: a million of them are paired without a Python object each.
     found = pc.index_in(left.texts.column("item_key"), value_set=right.texts.column("item_key"))
     base_rows = np.flatnonzero(found.is_valid().to_numpy())
     pairs = Pairs(left, right, base_rows, found.drop_null().to_numpy().astype(np.int64))
@@ -185,9 +188,9 @@ def _differing_texts(field: str, pairs: Pairs) -> dict[str, Mismatch]:
 
 
 def _read_unique(evaluation: Evaluation) -> Outcomes:
-    import pyarrow.compute as pc
-
     outcomes = read_outcomes(evaluation)
+    # Two rows of one key would both be paired with the first of the other side; keys carry an
+    # occurrence number, so that equal docs do not repeat one.
     repeated = len(outcomes.texts) - pc.count_distinct(outcomes.texts.column("item_key")).as_py()
     if repeated:
         raise InputError(

@@ -92,6 +92,8 @@ def power_of_run(
         (each for each in DECIDING_METRICS if each in names), names[0] if names else ""
     )
     outcomes = read_outcomes(evaluation)
+    # Items without a score are no part of the base's number, so that they can't show anything
+    # either.
     statistics = outcomes.statistics(name)
     kept = ~np.isnan(statistics[:, 0])
     statistics, rows = statistics[kept], np.flatnonzero(kept)
@@ -103,6 +105,8 @@ def power_of_run(
             "name another with --metric, or score more items",
         )
     found = find_metric(name)
+    # A spread of NaN or infinity comes from a metric that is undefined for some item left out
+    # alone.
     base, n = found.value_of(add_up(statistics), len(statistics)), len(statistics)
     spread = _spread(found, statistics, clusters, correlation)
     if base is None or not math.isfinite(spread.deviation * spread.design_effect):
@@ -143,6 +147,7 @@ def _check(n: int, base: float, effect: float | None, correlation: float) -> Non
 
 def _check_effect(metric: Metric, base: float, effect: float | None) -> None:
     """Refuse an improvement for which the base's score leaves no room."""
+    # "0.05" given as "5" is the usual mistake, and asks for 500 points.
     room = metric.scale - base if metric.higher_is_better else base
     if effect is not None and effect > room:
         shown = amount(metric.name, base)
@@ -159,12 +164,16 @@ def _spread(
     """Of one item's influence; on the scale of the logarithm for metrics without a largest
     value."""
     aggregate = partial(_log_value, metric) if math.isinf(metric.scale) else metric.aggregate
+    # By the jackknife, which works for any metric that is a function of sums, where a formula would
+    # be needed for each.
     alone = stats.influence(statistics, aggregate)
     deviation = float(np.std(alone, ddof=1))
     if clusters is None or deviation == 0:
         return stats.Spread(deviation, correlation)
     together = stats.influence(statistics, aggregate, clusters)
     effect = float(np.var(together, ddof=1)) / len(together) / (deviation**2 / len(alone))
+    # Clusters whose items happen to be less alike than chance would promise more power than
+    # independent items; the next test set will not have that luck.
     return stats.Spread(deviation, correlation, max(1.0, effect))
 
 
@@ -176,6 +185,7 @@ def _power_of_share(
     metric: Metric, n: int, base: float, effect: float | None, spread: stats.Spread
 ) -> tuple[float | None, int | None]:
     """(smallest improvement that is found, items needed for `effect`) of scores of 0 and 1."""
+    # Changes of 0 and 1 are symmetric: finding fewer errors is finding more right answers.
     right, terms = (
         base if metric.higher_is_better else 1 - base,
         (spread.correlation, spread.design_effect),

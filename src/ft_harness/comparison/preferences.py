@@ -24,6 +24,7 @@ def compared_metrics(names: Sequence[str], measured: Sequence[str]) -> list[str]
     """
     if PREFERENCE not in names:
         return list(names)
+    # Which answer is longer depends on the data alone: a row would show a difference of 0 for ever.
     kept = [name for name in names if name != LONGER]
     place = kept.index(PREFERENCE) + 1
     return [*kept[:place], *([REWARD] if MARGIN in measured else []), *kept[place:]]
@@ -47,6 +48,8 @@ def find_preference_cautions(rows: Mapping[str, Row], measurement: Measurement) 
     longer = measurement.baseline(LONGER, PREFERENCE)
     what = "always preferring the longer answer"
     found = [remark_baseline(what, longer.share, longer.interval) if longer else None]
+    # DPO's loss only sees the distance of the two answers, so that it is often met by making both
+    # less likely (decision 027, docs/preference.md).
     likelihood, gained = rows.get(LIKELIHOOD), rows[PREFERENCE].delta or 0.0
     if likelihood is not None and likelihood.verdict == "worse" and gained > 0:
         base, tuned, _ = measurement.scored(LIKELIHOOD)

@@ -34,10 +34,13 @@ def find_primary(names: Sequence[str], declared: str | None, targets: Sequence[s
     """
     if declared is not None and declared in names:
         return declared
+    # Classes before anything else: a label task has accuracy, whatever other metrics it lists.
     if "acc" in names:
         return "acc"
     if free := [name for name in _FREE_TEXT if name in names]:
         long = count_words(targets) >= _LONG_ANSWER and _has_spaces(targets)
+        # BLEU alone, of answers below four words, is 0 for perfect answers: another metric leads,
+        # if there is one.
         if free != ["bleu"] or not is_too_short_for_bleu(targets):
             return "rougeL" if long and "rougeL" in names else free[0]
     return next((name for name in DECIDING_METRICS if name in names), names[0])
@@ -60,5 +63,7 @@ def is_too_short_for_bleu(targets: Sequence[str | None]) -> bool:
 
 def _has_spaces(targets: Sequence[str | None]) -> bool:
     """Whether words are separated by spaces: split by them there are about as many words."""
+    # By the answers themselves, since a task need not say its language: Chinese has a token a
+    # character, and hardly a blank.
     tokens = sum(len(split_tokens(target or "")) for target in targets)
     return sum(len((target or "").split()) for target in targets) > tokens / 2

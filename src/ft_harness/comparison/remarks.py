@@ -89,6 +89,8 @@ def find_collapse(
     if not readable:
         return None
     answer, count = Counter(readable).most_common(1)[0]
+    # If nine in ten right answers are the same, giving it always is no collapse but what the data
+    # asks for.
     if count < _COLLAPSED * len(answers) or max(Counter(golds).values()) > _SPREAD * len(golds):
         return None
     return answer, count
@@ -114,6 +116,7 @@ def remark_collapse(
         f"The tuned model answers '{_quote(answer)}' for {100 * count // len(tuned)} % of the items"
     )
     said += f" after {training}" if training else ""
+    # The training is not to blame for what the base did already.
     of_base = Counter(base)[answer]
     if of_base >= _COLLAPSED * len(base):
         return [f"{said}, as the base model does."]
@@ -148,6 +151,8 @@ def _quote(text: str) -> str:
 
 def remark_format(unreadable: int, gained: int) -> str | None:
     """How much of a gain is one of format: answers of the base that could not be read."""
+    # A base that answers in whole sentences "improves" as soon as it gives a bare label; that is
+    # worth knowing, and no skill.
     if unreadable < _FORMAT * gained or not unreadable:
         return None
     said = f"{unreadable} of the {counted(gained, 'gained item')} had an unreadable base answer"
@@ -241,6 +246,7 @@ def note_unknown_overlap(record: Record, data: DataReport | None) -> list[str]:
     if data is None or settings.split == "train":
         return []
     found = data.split_data(settings.split)
+    # A sample of the docs has a hash of its own, though all of its docs were looked at.
     if found and (settings.sample_seed is not None or found.data_hash == settings.data_hash):
         return []
     return [

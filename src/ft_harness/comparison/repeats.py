@@ -75,12 +75,16 @@ def find_repeats(trained: Sequence[Trained]) -> list[Repeats]:
     something else.
     """
     measured = [each for each in trained if each.delta is not None and each.influence is not None]
+    # A training size that varies changes the train split itself, and nobody asks how seeds differ
+    # there.
     measured = [each for each in measured if each.tuned.settings.split != "train"]
     found: list[Repeats] = []
     for group in _group(measured, _training_key, _training_seed):
         by_split: defaultdict[str, list[Trained]] = defaultdict(list)
         for each in group:
             by_split[each.tuned.settings.split].append(each)
+        # Test is read first: validation is stated too only where it knows of more seeds than test
+        # does.
         most = 1
         for split in ("test", "validation"):
             if len(by_split[split]) > most:
@@ -124,6 +128,8 @@ def _training_key(trained: Trained) -> str:
     """The recipe without its seed and its scoring, and the protocol without the items."""
     scoring = ("eval", "controls")
     recipe = {key: value for key, value in (trained.recipe or {}).items() if key not in scoring}
+    # Neither scoring nor controls make an adapter, so that they do not part the seeds of one
+    # recipe.
     train = {key: value for key, value in recipe.get("train", {}).items() if key != "seed"}
     settings = trained.tuned.settings.model_dump(exclude={*_ITEMS, *_EXECUTION})
     if not trained.tuned.settings.num_fewshot:
@@ -145,12 +151,16 @@ def _summarize(
     """One, or none where a seed occurs twice or there is but one."""
     seed_of = _training_seed if varied == "training seed" else _eval_seed
     seeds = [seed for each in group if (seed := seed_of(each)) is not None]
+    # A seed that occurs twice means that something unrecorded differs, and a standard deviation
+    # over it would be of that.
     if len(set(seeds)) < len(group) or len(group) < 2:
         return []
     deltas = np.array([each.delta for each in group], dtype=np.float64)
     influences = [each.influence for each in group if each.influence is not None]
     settings = group[0].tuned.settings
     same_items = len({each.tuned.settings.data_hash for each in group}) == 1
+    # The two-way layout needs the same units in each row; items that one seed could not score
+    # shorten its row.
     same_items = same_items and len({len(each) for each in influences}) == 1
     spread = stats.seed_spread(deltas, np.array(influences)) if same_items else None
     low, high = (spread.interval if spread else None) or (None, None)

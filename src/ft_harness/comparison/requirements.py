@@ -74,9 +74,12 @@ def _read(text: str) -> Requirement:
         raise _fault(text, said, _EXAMPLES)
     name, is_least, bound = match["name"], match["sign"] == ">=", float(number["number"])
     is_ppl, higher = scale_of(name) == math.inf, _is_better_higher(name)
+    # `acc<=+2` would pass a model that lost everything, and is always a slip of the sign.
     if is_least != higher:
         better, sign = ("higher", ">=") if higher else ("lower", "<=")
         raise _fault(text, f"{name} is better the {better} it is", f"{name}{sign}{number[0]}")
+    # Points of a perplexity mean nothing without knowing where it starts, and per cent of a
+    # percentage is read both ways.
     if is_ppl != bool(number["unit"]):
         unit = "per cent of the base's, like" if is_ppl else "points as the tables show, like"
         raise _fault(text, "the wrong unit", f"{unit} {name}{match['sign']}{_show(bound, is_ppl)}")
@@ -151,6 +154,7 @@ def _judge(study: Study, requirement: Requirement) -> list[tuple[bool, str]]:
         return [(False, f"{requirement.text} is not met: no difference was measured.")]
     room = [(_room(row, requirement), row) for row in rows]
     missed = [row for left, row in room if left is None or left < 0]
+    # Each miss is named, as a build that fails must say all that has to change.
     if missed:
         return [(False, _state_missed(row, requirement)) for row in missed]
     _, closest = min(((left or 0.0, row) for left, row in room), key=lambda each: each[0])
@@ -176,6 +180,7 @@ def _find_rows(study: Study, name: str) -> list[Row]:
 def _find_trained(study: Study) -> list[Comparison]:
     """Those that decide of the trained tasks; where none does, all of these."""
     trained = [each for each in study.comparisons if each.role == "trained task"]
+    # Of a study on validation alone no row is primary, and it is still what was asked about.
     return [each for each in trained if any(row.primary for row in each.rows)] or trained
 
 
@@ -207,6 +212,8 @@ def _end(row: Row) -> float | None:
 def _bound(row: Row, requirement: Requirement) -> float:
     """The requirement's number for the difference of this row: what a control may lose at most is
     added where lower is better."""
+    # `controls>=-1` is written for all controls at once, also for one whose perplexity must not
+    # rise.
     flipped = requirement.is_least and not _is_better_higher(row.metric)
     return -requirement.bound if flipped else requirement.bound
 

@@ -24,6 +24,7 @@ def make_rows(
     rows = {name: make_row(name, sides, measurement) for name in names}
     pairs = measurement.pairs
     left_out = note_left_out(rows, len(pairs))
+    # Items of base or tuned: what one side lacks counts as left out too.
     either = len(pairs.base.texts) + len(pairs.tuned.texts) - len(pairs)
     return {
         name: row.model_copy(update={"footnotes": left_out.get(row.n, []), "n_items": either})
@@ -38,6 +39,8 @@ def make_row(name: str, sides: tuple[Record, Record], measurement: Measurement) 
     """
     base, tuned = sides
     stated = [_find_score(side, name) for side in sides]
+    # Another program's aggregate without samples: there are two numbers to subtract, and nothing to
+    # test.
     if any(score.is_stated for score in stated):
         found = _state_difference(*stated)
     else:
@@ -112,6 +115,8 @@ def decide(row: Row, above_majority: bool | None, clean: Row | None = None) -> R
 def _judge(row: Row) -> tuple[Verdict, Literal["interval", "test", "items without overlap"] | None]:
     """(verdict, which of interval and test denied one where they disagree)."""
     p = row.p if row.p_adjusted is None else row.p_adjusted
+    # Interval and p come from one distribution, but for small samples and adjusted p they may still
+    # part; then the one that denies a verdict decides (decision 025).
     outside = row.low is not None and row.high is not None and not row.low <= 0 <= row.high
     if p is None or not outside or p >= stats.ALPHA:
         disagree = p is not None and row.low is not None and outside != (p < stats.ALPHA)
@@ -140,6 +145,7 @@ def _show_settings(record: Record, metric: str) -> dict[str, Any]:
 
 
 def _find_score(record: Record, metric: str) -> Score:
+    # The implicit reward accuracy has no score in a record, since it needs both sides.
     made_of = MARGIN if metric == REWARD else metric
     return next(score for score in record.scores if score.metric == made_of)
 

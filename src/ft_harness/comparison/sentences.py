@@ -62,6 +62,7 @@ def state_finding(comparison: Comparison, seeds: int | None = None) -> str:
     row, clean = comparison.answer, comparison.without
     if nothing := _state_nothing_changed(comparison, row):
         return nothing
+    # All items overlap with the training data, or too few are left for a number.
     if clean is not None and clean.delta is None and row.delta is not None:
         place = f"{word_of(row.metric)} on {row.task} ({row.split}, {_count_paired(row)})"
         return f"Nothing can be stated of new items: {place} {state_numbers(row, seeds)}."
@@ -132,6 +133,8 @@ def _state_nothing_changed(comparison: Comparison, row: Row) -> str | None:
     )
     if adapter is None:
         return f"{said}."
+    # An adapter that was never applied is a frequent cause of equal scores, and must not read as
+    # "fine-tuning does nothing".
     if adapter.live_proof is None:
         return f"{said}. Check that the adapter was in use: nothing has shown that it was."
     return f"{said}, though the adapter was in use: it changes logits, and no answer."
@@ -293,8 +296,10 @@ def state_study(study: Study) -> list[str]:
     those with a verdict, as many as are read. Controls follow the trained tasks.
     """
     deciding = [each for each in study.comparisons if any(row.family for row in each.rows)]
+    # `sort` is stable: within each role the order of the study stays.
     deciding.sort(key=lambda each: each.role == "control task")
     shown, counts = deciding, []
+    # A sweep of a hundred points would else open with a hundred sentences.
     if len(deciding) > _MOST_STATED:
         verdicts = [each.headline.verdict for each in deciding]
         counts = [state_count(verdicts, _MOST_STATED)]

@@ -131,6 +131,7 @@ class Comparison(Frozen):
         """The row that answers the question: the leading metric's, else the primary one, else 0/1
         scores, else the first."""
         measured = [row for row in self.rows if row.tuned_subject is not None]
+        # What the reader asked for with --metric comes before what the task declares.
         primary = [row for row in measured if row.metric == self.leading]
         primary += [row for row in measured if row.primary]
         deciding = [row for name in DECIDING_METRICS for row in measured if row.metric == name]

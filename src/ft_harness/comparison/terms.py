@@ -132,6 +132,8 @@ def filter_of(record: Record) -> str | None:
 
 def conditions_of(record: Record) -> dict[str, Any]:
     """Everything that makes a record's scores, besides the adapter; what is not known is None."""
+    # A field that another program does not state holds a default in the record, which must not pass
+    # for its value.
     found = _stated(record)
     return found | dict.fromkeys(set(_unknown(record)) & found.keys())
 
@@ -167,6 +169,8 @@ def find_mismatches(base: Record, tuned: Record) -> dict[str, Mismatch]:
         | {f"metric {score.metric}": _own_signature(score.signature) for score in record.scores}
         for record in (base, tuned)
     )
+    # Unknown is not equal: the value might be anything. Only where the same version of one program
+    # left it out on both sides is it taken as the same, and footnoted.
     unknown, same = (set(_unknown(base)), set(_unknown(tuned))), set(find_unknown(base, tuned))
     found: dict[str, Mismatch] = {}
     for key in left | right:
@@ -176,6 +180,7 @@ def find_mismatches(base: Record, tuned: Record) -> dict[str, Mismatch]:
         )
         if key not in _MAY_DIFFER | same and (before != after or before == "unknown"):
             found[key] = Mismatch(key, before, after)
+    # A partial evaluation holds the items that were scored first.
     if {base.status, tuned.status} != {"complete"}:
         found["status"] = Mismatch("status", repr(base.status), repr(tuned.status))
     return found

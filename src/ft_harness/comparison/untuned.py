@@ -13,7 +13,7 @@ from ft_harness import stats
 from ft_harness.comparison.primary import find_primary
 from ft_harness.errors import InputError
 from ft_harness.metrics import find_metric
-from ft_harness.records import Evaluation, Frozen, Record, Score
+from ft_harness.records import Evaluation, Frozen, Record
 from ft_harness.records.score_table import read_outcomes
 
 # settings that a repeat of one protocol draws anew: the seed, and what it samples
@@ -82,14 +82,20 @@ def _summarize(group: Sequence[Evaluation], metrics: Sequence[str]) -> Untuned:
     metric = next((name for name in metrics if name in scored), None) or find_primary(
         list(scored), first.primary_metric, targets
     )
-    scores = [_score_of(record, metric) for record in records]
+    scores = [
+        next((score for score in record.scores if score.metric == metric), None)
+        for record in records
+    ]
     values = [score.value if score else None for score in scores]
     known = [value for value in values if value is not None]
     own = scored[metric].low, scored[metric].high
+    # The interval of the one score is its own; of several it must be of their mean.
     low, high = own if len(group) == 1 else (None, None)
     same_items = len({record.settings.data_hash for record in records}) == 1
     if same_items and len(known) == len(group) > 1:
         low, high = interval_of_mean(metric, values, [each.statistics(metric) for each in outcomes])
+        # Repeats that drew other items each have no common units: their deviation is shown, and no
+        # interval.
         low, high = own if low == high else (low, high)  # no repeat differs, and no item
     settings = {
         key: value
@@ -116,10 +122,6 @@ def _summarize(group: Sequence[Evaluation], metrics: Sequence[str]) -> Untuned:
     )
 
 
-def _score_of(record: Record, metric: str) -> Score | None:
-    return next((score for score in record.scores if score.metric == metric), None)
-
-
 def interval_of_mean(
     metric: str, values: Sequence[float | None], statistics: Sequence[Any]
 ) -> tuple[float | None, float | None]:
@@ -128,6 +130,7 @@ def interval_of_mean(
         aggregate = find_metric(metric).aggregate
     except InputError:  # another program's metric, of which only the value is known
         return None, None
+    # An item without a score in one repeat would have to be taken out of all.
     if any(np.isnan(each).any() for each in statistics):
         return None, None
     influences = np.array([stats.influence(each, aggregate) for each in statistics])

@@ -3,7 +3,7 @@
 `load_splits` is what task YAMLs name: `!function ft_harness.data.load_splits`.
 """
 
-from ft_harness.data.loading import LOADER_VERSION, load_splits, row_losses
+from ft_harness.data.loading import LOADER_VERSION, load_splits, row_losses, source_files
 from ft_harness.data.options import DataOptions
 
-__all__ = ["LOADER_VERSION", "DataOptions", "load_splits", "row_losses"]
+__all__ = ["LOADER_VERSION", "DataOptions", "load_splits", "row_losses", "source_files"]

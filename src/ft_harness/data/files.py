@@ -71,12 +71,6 @@ def data_suffix(path: Path) -> str:
     )
 
 
-def _split_of(path: Path) -> Split | None:
-    stem = path.name.removesuffix(".gz").rpartition(".")[0]
-    match = _SPLIT_NAME.search(stem)
-    return SPLIT_WORDS[match.group(1).lower()] if match else None
-
-
 def is_data_file(path: Path) -> bool:
     """Whether the name is that of a file which can be read here."""
     return data_suffix(path) in SUFFIXES
@@ -91,7 +85,9 @@ def split_files(folder: Path) -> dict[Split, Path]:
     """
     found: dict[Split, Path] = {}
     for path in sorted(folder.iterdir()):
-        split = _split_of(path)
+        stem = path.name.removesuffix(".gz").rpartition(".")[0]
+        match = _SPLIT_NAME.search(stem)
+        split = SPLIT_WORDS[match.group(1).lower()] if match else None
         if split is None or not path.is_file() or not is_data_file(path):
             continue
         if split in found:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 LOADER_VERSION = 2  # raise it when the same source and options give other docs or splits
-__all__ = ["LOADER_VERSION", "DataOptions", "RowLoss", "load_splits", "row_losses"]
+__all__ = ["LOADER_VERSION", "DataOptions", "RowLoss", "load_splits", "row_losses", "source_files"]
 _log = logging.getLogger(__name__)
 _FIELD = re.compile(r"\bdata\.([a-z_]+)")
 
@@ -170,6 +170,18 @@ def read_source(options: DataOptions) -> dict[Split, Rows]:
             f"leave data.{given[0]} out, or check data.source",
         )
     return _read_hub(options)
+
+
+def source_files(options: DataOptions) -> list[Path] | None:
+    """The local files that a source is read from, and no fewer; None: none, or it is the hub's."""
+    path = _local_path(options.source or "")
+    if path.is_file():
+        return [path]
+    if not options.source or not path.is_dir():
+        return None
+    if options.label_files is not None:
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    return list(split_files(path).values())
 
 
 def _warn_of_hub_options(options: DataOptions, replaced: Sequence[str]) -> None:

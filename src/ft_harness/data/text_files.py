@@ -176,7 +176,15 @@ def read_table(path: Path, layout: Layout, suffix: str) -> Iterator[Placed]:
             if any(map(str.strip, cells)):
                 header = _check_header(f"{path}:{line}", cells, delimiter)
             continue
-        _check_width(f"{path}:{line}", cells, header, delimiter)
+        place = f"{path}:{line}"
+        if len(cells) != len(header):
+            other = _other_delimiter(cells, delimiter)
+            hint = f"; the delimiter seems to be {other!r}" if other else ""
+            raise InputError(
+                f"{place}: {len(cells)} cells under {len(header)} columns{hint}",
+                f"the columns {', '.join(header)[:200]}",
+                "fix the row, or give data.column_names if the file has no header",
+            )
         if given and [cell.strip().casefold() for cell in cells] == [n.casefold() for n in header]:
             raise InputError(
                 f"{path}:{line}: the row repeats data.column_names",
@@ -277,14 +285,3 @@ def _other_delimiter(cells: Sequence[str], delimiter: str) -> str | None:
         else []
     )
     return others[0] if others else None
-
-
-def _check_width(place: str, cells: Sequence[str], header: Sequence[str], delimiter: str) -> None:
-    if len(cells) != len(header):
-        other = _other_delimiter(cells, delimiter)
-        hint = f"; the delimiter seems to be {other!r}" if other else ""
-        raise InputError(
-            f"{place}: {len(cells)} cells under {len(header)} columns{hint}",
-            f"the columns {', '.join(header)[:200]}",
-            "fix the row, or give data.column_names if the file has no header",
-        )

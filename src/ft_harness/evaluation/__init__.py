@@ -3,7 +3,6 @@
 from ft_harness.evaluation.jobs import (
     Job,
     ModelState,
-    base_subject,
     chosen_docs,
     evaluation_folder,
     fingerprint,
@@ -24,7 +23,6 @@ from ft_harness.records import item_hash
 __all__ = [
     "Job",
     "ModelState",
-    "base_subject",
     "check_complete",
     "chosen_docs",
     "evaluate",

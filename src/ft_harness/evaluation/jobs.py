@@ -27,7 +27,7 @@ from ft_harness.records import (
     write_kept,
 )
 from ft_harness.records.provenance import package_versions
-from ft_harness.storage import canonical_json, redact, sha256_text
+from ft_harness.storage import canonical_json, sha256_text
 from ft_harness.tasks.fewshot import Shots, find_shots
 
 SCORING_VERSION = 2  # raise it when the same model and settings give other scores
@@ -90,14 +90,6 @@ class Job:
         """The part of the folder's name that a person reads."""
         shots = f"-{self.settings.num_fewshot}shot" if self.settings.num_fewshot else ""
         return f"{self.settings.task}@{self.settings.split}{shots}"
-
-
-def base_subject(pretrained: str) -> str:
-    """The subject of a base model: a name that is one folder."""
-    plain = "".join(
-        c if c.isalnum() or c in "._-" else "-" for c in redact(Path(pretrained).name or pretrained)
-    )
-    return f"base--{plain[:80]}"
 
 
 def chosen_docs(total: int, split: Split, section: EvalSection) -> tuple[list[int], bool]:

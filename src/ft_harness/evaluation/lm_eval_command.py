@@ -26,7 +26,7 @@ from ft_harness.errors import (
 )
 from ft_harness.evaluation.backends import register_models
 from ft_harness.evaluation.lm_eval_files import CheckedTracker, output_problems
-from ft_harness.models.lm_eval_private import building_with, parse_command, saving_with
+from ft_harness.models.lm_eval_private.command import building_with, parse_command, saving_with
 from ft_harness.models.trust import trusting
 from ft_harness.paths import task_yamls_dir
 from ft_harness.storage import learn_secrets

@@ -27,10 +27,10 @@ from ft_harness.evaluation import (
 from ft_harness.evaluation.backends import GeneratedText, ScoredAnswer, ScoredText
 from ft_harness.evaluation.jobs import primary_of_task
 from ft_harness.models.base_model import BaseModel
-from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.records import Evaluation, Record, Sample, read_evaluation
 from ft_harness.records.provenance import package_versions
-from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_task_over
 
 

@@ -34,7 +34,7 @@ from ft_harness.evaluation.outcomes import (
 from ft_harness.evaluation.writing import keep_generations
 from ft_harness.metrics import find_metric
 from ft_harness.models.base_model import BaseModel
-from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.models.memory import peak_gpu_bytes, peak_rss_bytes
 from ft_harness.records import (
     SAMPLES_FILE,

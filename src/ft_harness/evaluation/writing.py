@@ -14,7 +14,7 @@ from ft_harness.data.answer_pairs import CHOSEN, REJECTED
 from ft_harness.errors import ResourceError
 from ft_harness.evaluation.backends import make_lm
 from ft_harness.evaluation.jobs import Job, ModelState
-from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.records.generations import GENERATIONS_FILE, Generation, Generations
 from ft_harness.storage import sha256_text, write_text
 

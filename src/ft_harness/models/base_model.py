@@ -4,7 +4,6 @@ remote code."""
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,17 @@ from transformers import (
 from ft_harness import processes
 from ft_harness.errors import FtHarnessError, InputError, NonFiniteError, first_line, raise_problems
 from ft_harness.models import folder as model_files
-from ft_harness.models import heads, hub, quantization
+from ft_harness.models import (
+    heads,
+    hub,
+    quantization,
+    transformers_private,  # noqa: F401  # it replaces what is used below
+)
 from ft_harness.models.forward_pass import check_causal
 from ft_harness.models.heads import Head, HeadPlan
 from ft_harness.models.number_formats import SIXTEEN_BITS, sixteen_bits, stored_dtype
 from ft_harness.models.tied import tied_apart, tied_in_files
-from ft_harness.paths import BUNDLED, bundled_model_dir
+from ft_harness.paths import model_folder
 from ft_harness.recipe import ModelSection
 from ft_harness.records import ModelInfo
 from ft_harness.storage import sha256_once, sha256_text
@@ -63,11 +67,6 @@ class BaseModel:
     device: str
     head: Head | None = None
     ends: tuple[int, ...] = ()
-
-
-def model_folder(pretrained: str) -> str:
-    """What transformers is given: the bundled folder, a local folder, or a hub id."""
-    return str(bundled_model_dir()) if pretrained == BUNDLED else os.path.expanduser(pretrained)
 
 
 def problems(
@@ -146,6 +145,12 @@ def identity(folder: str, commit: str | None) -> str:
     )
     parts = [f"{file.name}:{sha256_once(file)}" for file in files]
     return f"sha256:{sha256_text('|'.join(parts))[:32]}"
+
+
+def hub_files_identity(pretrained: str, commit: str) -> str:
+    """As `identity` of a local folder that holds what the hub model does."""
+    patterns = {*_IDENTIFYING, *(f"*{suffix}" for suffix in _IDENTIFYING_SUFFIXES)}
+    return identity(str(hub.fetch_files(pretrained, commit, patterns)), None)
 
 
 def _hub_options(section: ModelSection) -> dict[str, Any]:
@@ -274,19 +279,6 @@ def loaded_problems(section: ModelSection, model: Any) -> list[FtHarnessError]:
     return []
 
 
-def _check_finite(model: Any, section: ModelSection) -> None:
-    if quantization.describe(model):
-        quantization.check_finite(section, model_folder(section.pretrained))
-    name = section.pretrained
-    for key, tensor in model.named_parameters():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise NonFiniteError(
-                f"{name}: the weight {key} holds NaN or infinity",
-                "finite weights",
-                "fetch or make the model again",
-            )
-
-
 def _context(section: ModelSection, config: Any) -> int:
     """Tokens that the model reads: the recipe's, at most the architecture's own where it has a
     limit.
@@ -352,7 +344,16 @@ def load_base_model(section: ModelSection, plan: HeadPlan | None = None) -> Base
     """
     tokenizer = load_tokenizer(section)
     model, head = _load_model(section, plan, tokenizer)
-    _check_finite(model, section)
+    if quantization.describe(model):
+        quantization.check_finite(section, model_folder(section.pretrained))
+    name = section.pretrained
+    for key, tensor in model.named_parameters():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise NonFiniteError(
+                f"{name}: the weight {key} holds NaN or infinity",
+                "finite weights",
+                "fetch or make the model again",
+            )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     info = describe(section, model, head)
     max_length = _context(section, model.config)

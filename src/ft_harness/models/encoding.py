@@ -9,7 +9,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.utils import has_bos_prefix
 
 from ft_harness.errors import InputError
-from ft_harness.models.lm_eval_private import RequestEncoder
+from ft_harness.models.lm_eval_private.tasks import RequestEncoder
 
 
 class BatchTokenizer:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 
 from ft_harness.models.folder import INDEX, shard_names
@@ -48,3 +49,10 @@ def fetch(section: ModelSection) -> Path | None:
         if Path(name).name == name:
             hf_hub_download(filename=name, **_address(section))
     return folder
+
+
+def fetch_files(pretrained: str, commit: str, patterns: Collection[str]) -> Path:
+    """The cached folder of a hub model at this commit, with those files of its top folder that the
+    patterns name; what is not in the cache yet is fetched."""
+    wanted = {"allow_patterns": list(patterns), "ignore_patterns": "*/*"}
+    return Path(snapshot_download(pretrained, revision=commit, **wanted))

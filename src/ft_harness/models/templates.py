@@ -101,7 +101,11 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         if operator == "*":
-            _check_product(left, right)
+            for many, times in ((left, right), (right, left)):
+                if hasattr(many, "__len__") and isinstance(times, int):
+                    _check_length(len(many) * times)
+            if isinstance(left, int) and isinstance(right, int):
+                _check_bits(left.bit_length() + right.bit_length())
         elif operator == "**" and isinstance(left, int) and isinstance(right, int):
             _check_bits(left.bit_length() * right)
         elif operator == "+" and hasattr(left, "__len__") and hasattr(right, "__len__"):
@@ -125,14 +129,6 @@ def _check_length(length: int) -> None:
 def _check_bits(bits: int) -> None:
     if bits > _MOST_BITS:
         raise _refused("makes a number of thousands of digits")
-
-
-def _check_product(left: Any, right: Any) -> None:
-    for many, times in ((left, right), (right, left)):
-        if hasattr(many, "__len__") and isinstance(times, int):
-            _check_length(len(many) * times)
-    if isinstance(left, int) and isinstance(right, int):
-        _check_bits(left.bit_length() + right.bit_length())
 
 
 def _check_widths(text: str, arguments: Sequence[Any]) -> None:

@@ -3,12 +3,11 @@ hand."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from ft_harness import records
 from ft_harness.comparison.aggregator import Study
 from ft_harness.errors import InputError
 from ft_harness.notebook.calls import call, options, overrides
@@ -20,7 +19,7 @@ from ft_harness.pipeline.report_files import STUDY_FILE, Layout
 from ft_harness.pipeline.reports import compare_only, report_only
 from ft_harness.recipe import Recipe, experiment_name
 from ft_harness.recipe import load_recipe as read_recipe
-from ft_harness.records import read_evaluation, read_kept
+from ft_harness.records import finding, read_evaluation, read_kept
 from ft_harness.records.adapter_folder import AdapterFolder
 
 PathLike = str | Path
@@ -120,16 +119,12 @@ def evaluate(
     """
     adapters = [str(each) for each in _several(adapter)]
     given = {"adapter": adapters, "out": str(out), "trust-task-code": trust_task_code}
-    printed = call(["eval", str(recipe), *options({"set": overrides(set), **given})])
-    # the last lines name the evaluations of each subject: FOLDER: ID, ID
-    named = [line.rpartition(": ") for line in printed.splitlines()]
-    folders = [
-        Path(subject, each)
-        for subject, _, names in named
-        if os.path.isdir(subject)
-        for each in names.split(", ")
-    ]
-    return Evaluations(map(read_evaluation, folders))
+    with TemporaryDirectory() as place:
+        listing = Path(place) / "evaluations"
+        given["list-to"] = str(listing)
+        call(["eval", str(recipe), *options({"set": overrides(set), **given})])
+        folders = listing.read_text(encoding="utf-8").splitlines()
+    return Evaluations(read_evaluation(Path(folder)) for folder in folders)
 
 
 def report(
@@ -199,7 +194,7 @@ def load_records(paths: PathLike | Sequence[PathLike]) -> Evaluations:
     Raises:
         InputError: one is missing, nothing is found below it, or something can't be read.
     """
-    return Evaluations(records.load_records([Path(each) for each in _several(paths)]))
+    return Evaluations(finding.load_records([Path(each) for each in _several(paths)]))
 
 
 def _several(given: PathLike | Sequence[PathLike]) -> list[PathLike]:

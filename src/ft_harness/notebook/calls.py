@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from codecs import getincrementaldecoder
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
@@ -52,8 +51,8 @@ def overrides(given: Mapping[str, Any] | None) -> list[str]:
     return [f"{field}={json.dumps(value)}" for field, value in (given or {}).items()]
 
 
-def call(arguments: Sequence[str]) -> str:
-    """Run `ft-harness ARGUMENTS` and show what it says; what it prints.
+def call(arguments: Sequence[str]) -> None:
+    """Run `ft-harness ARGUMENTS` and show what it says.
 
     Stopping the cell stops the command, which keeps a checkpoint; the same call again goes on.
 
@@ -65,18 +64,13 @@ def call(arguments: Sequence[str]) -> str:
     with subprocess.Popen(
         [sys.executable, "-m", _MODULE, *arguments],
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,  # a table for terminals; what it shows is read from files
         stderr=subprocess.PIPE,
         # a signal to the notebook's group is passed on here, once: a second one would not wait
         start_new_session=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "100"},
     ) as process:
-        assert process.stdout
         assert process.stderr
-        printed: list[bytes] = []
-        out = process.stdout
-        reader = threading.Thread(target=lambda: printed.append(out.read()), daemon=True)
-        reader.start()
         try:
             _follow(process.stderr, progress)
         except KeyboardInterrupt:
@@ -87,10 +81,19 @@ def call(arguments: Sequence[str]) -> str:
         finally:
             said = progress.end()
         process.wait()
-        reader.join()
     if process.returncode:
-        raise _as_error(process.returncode, said)
-    return b"".join(printed).decode("utf-8", errors="replace")
+        parts = [
+            next((line.removeprefix(name) for line in reversed(said) if line.startswith(name)), "")
+            for name in _NAMES
+        ]
+        if not parts[0]:
+            last = said[-1] if said else "nothing was said"
+            parts = [
+                f"the command ended with {process.returncode} ({last})",
+                "exit code 0",
+                "see the lines above",
+            ]
+        raise _CLASSES.get(process.returncode, FtHarnessError)(*parts)
 
 
 def _follow(stream: IO[bytes], progress: Progress) -> None:
@@ -98,15 +101,3 @@ def _follow(stream: IO[bytes], progress: Progress) -> None:
     decode = getincrementaldecoder("utf-8")(errors="replace").decode
     while chunk := os.read(stream.fileno(), _CHUNK):
         progress.feed(decode(chunk))
-
-
-def _as_error(code: int, said: Sequence[str]) -> FtHarnessError:
-    """The last error that the command named, of the class that has its exit code."""
-    parts = [
-        next((line.removeprefix(name) for line in reversed(said) if line.startswith(name)), "")
-        for name in _NAMES
-    ]
-    if not parts[0]:
-        last = said[-1] if said else "nothing was said"
-        parts = [f"the command ended with {code} ({last})", "exit code 0", "see the lines above"]
-    return _CLASSES.get(code, FtHarnessError)(*parts)

@@ -7,18 +7,10 @@ from __future__ import annotations
 import re
 import sys
 import time
-from typing import Any
 
 _KEPT = 30  # lines shown
 _SECONDS = 0.5  # between two drawings
 _ENDS = re.compile(r"([\r\n])")
-
-
-def _display() -> Any:
-    """IPython's own module where this runs in a notebook's kernel; None elsewhere."""
-    shell = sys.modules.get("IPython")
-    found = shell.get_ipython() if shell is not None else None
-    return sys.modules.get("IPython.display") if hasattr(found, "kernel") else None
 
 
 class Progress:
@@ -30,7 +22,9 @@ class Progress:
         self._bar = ""
         self._rest = ""
         self._drawn = 0.0
-        display = _display()
+        shell = sys.modules.get("IPython")
+        found = shell.get_ipython() if shell is not None else None
+        display = sys.modules.get("IPython.display") if hasattr(found, "kernel") else None
         self._cell = display.display(self._shown(), raw=True, display_id=True) if display else None
 
     def feed(self, text: str) -> None:

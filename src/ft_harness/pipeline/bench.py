@@ -22,13 +22,12 @@ from ft_harness.errors import (
 from ft_harness.models.adapters import CARD_FILE, AdapterFolder, read_card
 from ft_harness.models.base_model import BaseModel
 from ft_harness.paths import adapters_dir
-from ft_harness.pipeline.experiment import Experiment
+from ft_harness.pipeline.experiment import Experiment, Say
 from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.runs import load_base
 from ft_harness.pipeline.serving import serve
 from ft_harness.pipeline.stages import (
-    Say,
     Stage,
     check_experiment,
     score_adapter,

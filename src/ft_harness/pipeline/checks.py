@@ -1,58 +1,39 @@
-"""What can be found wrong, and forecast, before a model is loaded: the work of `check`."""
+"""The work of `check`. What a check without a fault found is kept: as long as everything that it
+read is as it was, the next one finds the same, without loading torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
-from typing import Any
+
+from pydantic import Field
 
 from ft_harness import storage
-from ft_harness.comparison.amounts import counted, epochs, tokens
-from ft_harness.data.files import Split
-from ft_harness.errors import ConfigError, FtHarnessError, Notice, ProblemsError, raise_problems
-from ft_harness.evaluation import chosen_docs
-from ft_harness.models.base_model import load_context, load_tokenizer
-from ft_harness.models.encoding import Encoder
-from ft_harness.models.heads import HeadPlan, plan_head
-from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.comparison.amounts import counted
+from ft_harness.errors import (
+    ConfigError,
+    Findings,
+    FtHarnessError,
+    Notice,
+    ProblemsError,
+)
 from ft_harness.paths import reports_dir, results_dir
-from ft_harness.pipeline import preflight
 from ft_harness.pipeline.experiment import Experiment, read_experiment
-from ft_harness.pipeline.preflight import Checked
-from ft_harness.pipeline.stages import check_experiment
-from ft_harness.recipe import (
-    EvalSection,
-    ModelSection,
-    Protocol,
-    Recipe,
-    recipe_file,
-    recipe_of_task,
-)
+from ft_harness.pipeline.identity import NotToldByFilesError, identify
+from ft_harness.recipe import recipe_file, recipe_of_task
+from ft_harness.records import Frozen, base_subject, read_kept, write_kept
 from ft_harness.sweep import Request, read_grid
-from ft_harness.tasks.definition import TaskDefinition, find_task
-from ft_harness.tasks.examples import (
-    Example,
-    build_examples,
-    cut_notice,
-    describe_examples,
-    mark_trained,
-    train_prompts,
-    trains_eos,
-)
-from ft_harness.tasks.fewshot import find_shots
-from ft_harness.tasks.gold_answers import check_gold
-from ft_harness.tasks.items import check_baseline
-from ft_harness.tasks.loading import load_tasks
-from ft_harness.tasks.pair_examples import build_pairs, describe_pairs
-from ft_harness.tasks.rendering import RenderedTask
-from ft_harness.tasks.row_checks import Findings, places
-from ft_harness.training import Rows, build_head_examples, count_work, describe_head_examples
 
-__all__ = ["CheckOptions", "check_all", "check_tokens", "find_task", "show_task"]
+_KEPT_FILE = "check.json"  # next to the adapter's evaluations
 
-_PROMPTS_LOOKED_AT = 200  # of each scored split, by check
+
+class _KeptCheck(Frozen):
+    """What a check without a fault found."""
+
+    made_of: dict[str, str] = Field(description="what decides what is found -> its hash")
+    notices: list[tuple[str, str]]
+    facts: list[str]
 
 
 @dataclass(frozen=True)
@@ -105,9 +86,11 @@ def check_all(names: Sequence[str], options: CheckOptions) -> Findings:
 
 
 def _check_task(name: str, options: CheckOptions, found: Findings) -> None:
+    from ft_harness.pipeline.task_checks import check_task, find_recipes_task
+
     recipe = recipe_of_task(name, options.include_path, options.overrides)
-    definition = preflight.find_recipes_task(recipe, trust_code=options.trust_task_code)
-    preflight.check_task(definition, found, baseline=options.baseline, privacy=options.privacy)
+    definition = find_recipes_task(recipe, trust_code=options.trust_task_code)
+    check_task(definition, found, baseline=options.baseline, privacy=options.privacy)
 
 
 def _check_recipe(path: str, options: CheckOptions, found: Findings) -> None:
@@ -118,211 +101,56 @@ def _check_recipe(path: str, options: CheckOptions, found: Findings) -> None:
         options.command,
         trust_task_code=options.trust_task_code,
     )
-    if not storage.problems(results_dir(experiment.out)):  # else that is the fault
-        found.faults += storage.problems(reports_dir(experiment.out) / experiment.name)
+    made_of = _made_of(experiment, options)
+    if not _find_kept(experiment, made_of, found):
+        from ft_harness.pipeline.recipe_checks import check_recipe
+
+        check_recipe(experiment, found, baseline=options.baseline, privacy=options.privacy)
+        _keep(experiment, made_of, found)
     if experiment.recipe.sweep is not None:
         request = Request(Path(path), experiment.name, options.overrides)
-        found.facts.append(f"a sweep of {counted(len(read_grid(request).points), 'point')}")
-    checked = check_experiment(experiment, trains=True, privacy=options.privacy, findings=found)
-    decodings = [protocol.decoding for protocol in experiment.recipe.eval.protocols()]
-    found.add(check_gold(checked.tasks, checked.form, decodings))
-    raise_problems(found.faults)
-    found.add(check_tokens(experiment, checked))
-    found.facts += [check_baseline(checked.tasks, checked.form)] if options.baseline else []
-
-
-def check_tokens(experiment: Experiment, checked: Checked) -> Findings:
-    """Build the training rows, and prompts of each scored split, with the tokenizer alone:
-    boundaries, lengths, trained tokens and cuts.
-
-    Raises:
-        InputError: prompts that end in white space, tokens that merge at the boundary, BOS twice,
-            or too long answers.
-    """
-    recipe = experiment.recipe
-    tokenizer, context = load_tokenizer(recipe.model), load_context(recipe.model)
-    plan = plan_head(recipe, checked.tasks.values())
-    if plan is not None:
-        return _check_head_tokens(recipe, checked, plan, tokenizer, context)
-    findings = _check_examples(recipe, checked, tokenizer, context)
-    for split, protocol in product(recipe.eval.splits, recipe.eval.protocols()):
-        findings.add(check_prompts(checked, split, recipe.eval, protocol, (tokenizer, context)))
-    findings.facts = list(dict.fromkeys(findings.facts))  # decodings of the same prompts
-    findings.notices = list(dict.fromkeys(findings.notices))
-    return findings
-
-
-def _check_examples(recipe: Recipe, checked: Checked, tokenizer: Any, context: int) -> Findings:
-    """What a causal model is trained on: answers, or pairs of them."""
-    task, form = checked.tasks["train"], checked.form
-    docs, eos = list(task.eval_docs), trains_eos(task, recipe.train.loss_on_eos)
-    if recipe.train.objective == "preference":
-        pairs = build_pairs(task, docs, tokenizer, context, eos=eos, form=form)
-        said = [describe_pairs(pairs, eos), describe_work(recipe, checked, pairs)]
-        found = Findings(facts=said, notices=[cut] if (cut := cut_notice(pairs)) else [])
-        for split in recipe.eval.splits:
-            found.add(_check_scored_pairs(recipe, checked, split, (tokenizer, context)))
-        return found
-    examples = build_examples(task, docs, tokenizer, context, eos=eos, form=form)
-    examples = train_prompts(examples) if recipe.train.loss_on == "prompt_and_answer" else examples
-    said = [describe_examples(examples, eos), describe_work(recipe, checked, examples)]
-    cut = cut_notice(examples)
-    notices = [*([cut] if cut else []), *_check_length(recipe, task, examples)]
-    return Findings(facts=said, notices=notices)
-
-
-def _check_scored_pairs(
-    recipe: Recipe, checked: Checked, split: Split, reader: tuple[Any, int]
-) -> Findings:
-    """How many of the first pairs of a split are cut where they are scored: by lm-eval, each
-    answer's prompt by itself.
-
-    Args:
-        reader: the model's tokenizer and its context in tokens.
-    """
-    task, section = checked.tasks[split], recipe.eval
-    chosen = chosen_docs(len(task.eval_docs), split, section)[0][:_PROMPTS_LOOKED_AT]
-    docs = [task.eval_docs[number] for number in chosen]
-    pairs = build_pairs(task, docs, *reader, eos=False, form=checked.form)
-    cut = sum(pair.truncated for pair in pairs)
-    if not cut:
-        return Findings()
-    line = f"{split}: of {cut} of the first {len(pairs)} pairs an answer's prompt will be cut"
-    cure = "raise model.max_length: a pair whose prompts differ compares two questions"
-    return Findings(notices=[Notice(line, cure)])
-
-
-def _check_length(recipe: Recipe, task: RenderedTask, examples: Sequence[Example]) -> list[Notice]:
-    """Right answers that are longer than what is generated at most."""
-    if task.OUTPUT_TYPE != "generate_until":
-        return []
-    own = task.config.generation_kwargs or {}
-    most = [{**own, **each.decoding}.get("max_gen_toks") for each in recipe.eval.protocols()]
-    shortest = min((int(each) for each in most if each), default=None)
-    long = [row for row, each in enumerate(examples) if len(each.answer_ids) > (shortest or 10**9)]
-    if not long:
-        return []
-    return [
-        Notice(
-            f"{len(long)} of {len(examples)} training answers are longer than the {shortest} "
-            f"tokens that are generated at most ({places(long)})",
-            f"raise max_gen_toks: --set 'eval.generation_kwargs={{max_gen_toks: "
-            f"{max(len(examples[row].answer_ids) for row in long)}}}'",
-        )
+        points = len(read_grid(request).points)
+        found.facts.insert(0, f"a sweep of {counted(points, 'point')}")
+    found.facts += [
+        f"folder {folder} can be written, {storage.free_bytes(folder) / 1e9:.0f} GB free"
+        for folder in (results_dir(experiment.out), experiment.folder)
     ]
 
 
-def _check_head_tokens(
-    recipe: Recipe, checked: Checked, plan: HeadPlan, tokenizer: Any, context: int
-) -> Findings:
-    """The same for a classification head, which has no answer tokens."""
-    task = checked.tasks["train"]
-    examples = build_head_examples(
-        task, list(task.eval_docs), tokenizer, context, plan, checked.form
-    )
-    findings = Findings(
-        notices=pair_notices(tokenizer, plan.text_fields),
-        facts=[
-            describe_head_examples(examples, plan.labels),
-            describe_work(recipe, checked, examples),
-        ],
-    )
-    for split in recipe.eval.splits:
-        scored = checked.tasks[split]
-        docs = [
-            scored.eval_docs[i] for i in chosen_docs(len(scored.eval_docs), split, recipe.eval)[0]
-        ]
-        rows = build_head_examples(
-            scored, docs[:_PROMPTS_LOOKED_AT], tokenizer, context, plan, checked.form
-        )
-        cut = sum(row.truncated for row in rows)
-        longest = max((len(row.input_ids) for row in rows), default=0)
-        found = f"{split}: {cut} of the first {len(rows)} docs will be cut"
-        line = f"{found} (longest {longest} tokens of {context})"
-        findings.add(
-            Findings(notices=[Notice(line, "raise model.max_length if the model reads more")])
-            if cut
-            else Findings(facts=[line])
-        )
-    return findings
+def _made_of(experiment: Experiment, options: CheckOptions) -> dict[str, str] | None:
+    """Everything that decides what a check finds; None: that can't be told from files."""
+    try:
+        made_of = identify(experiment, [experiment.folder])
+    except (NotToldByFilesError, FtHarnessError, OSError):
+        return None
+    return made_of | {"looks": f"baseline {options.baseline}, privacy {options.privacy}"}
 
 
-def pair_notices(tokenizer: Any, text_fields: Sequence[str] | None) -> list[Notice]:
-    """A notice where the tokenizer, like most of causal models, writes the two texts of a pair
-    without a gap."""
-    count = tokenizer.num_special_tokens_to_add
-    if text_fields is None or len(text_fields) < 2 or count(pair=True) > count(pair=False):
-        return []
-    return [
-        Notice(
-            f"the tokenizer puts nothing between {' and '.join(text_fields)}",
-            "leave task.text_fields out to read the task's prompt",
-        )
-    ]
+def _kept_file(experiment: Experiment) -> Path:
+    return results_dir(experiment.out) / experiment.name / _KEPT_FILE
 
 
-def check_prompts(
-    checked: Checked,
-    split: Split,
-    section: EvalSection,
-    protocol: Protocol,
-    reader: tuple[Any, int],
-) -> Findings:
-    """How long the first prompts of a split are, few-shot examples included, and how many of them
-    will be cut.
-
-    Args:
-        reader: the model's tokenizer and its context in tokens.
-    """
-    tokenizer, context = reader
-    task, encoder = checked.tasks[split], Encoder(tokenizer)
-    if task.OUTPUT_TYPE == "loglikelihood_rolling":
-        return Findings(facts=[f"{split}: running text is read in windows of {context} tokens"])
-    shots = find_shots(task, protocol)
-    if shots:
-        shots.install(task, section.seed)
-    chosen = chosen_docs(len(task.eval_docs), split, section)[0][:_PROMPTS_LOOKED_AT]
-    room = context - int(
-        {**(task.config.generation_kwargs or {}), **protocol.decoding}.get("max_gen_toks", 0)
-    )
-    with compiled_templates():
-        prompts = [checked.form.render(task, task.eval_docs[i], protocol.shots) for i in chosen]
-    lengths = [len(encoder.tok_encode(prompt)) for prompt in prompts]
-    cut = sum(length > room for length in lengths)
-    behind = f" after {protocol.shots} examples" if protocol.shots else ""
-    line = (
-        f"{split}: {cut} of the first {len(lengths)} prompts will be cut (longest {max(lengths)} "
-        f"tokens of {room}{behind})"
-    )
-    if not cut:
-        return Findings(facts=[line])
-    return Findings(notices=[Notice(line, "lower eval.num_fewshot, or raise model.max_length")])
+def _find_kept(experiment: Experiment, made_of: dict[str, str] | None, found: Findings) -> bool:
+    """Put what an earlier check found into `found`, if all is as it was and the folders can still
+    be written."""
+    results = results_dir(experiment.out)
+    subjects = base_subject(experiment.recipe.model.pretrained), experiment.name
+    folders = [results, *(results / name for name in subjects), experiment.folder]
+    folders.append(reports_dir(experiment.out) / experiment.name)
+    if made_of is None or any(map(storage.problems, folders)):
+        return False
+    try:
+        kept = read_kept(_kept_file(experiment), _KeptCheck, "a check", "run it again")
+    except FtHarnessError:
+        return False
+    if kept is None or kept.made_of != made_of:
+        return False
+    found.add(Findings(notices=[Notice(*each) for each in kept.notices], facts=kept.facts))
+    return True
 
 
-def describe_work(recipe: Recipe, checked: Checked, examples: Rows) -> str:
-    """What a run of the recipe will do, in one line: optimizer steps, tokens read, docs scored for
-    base and tuned."""
-    work = count_work(recipe, examples)
-    scored = sum(
-        len(chosen_docs(len(checked.tasks[s].eval_docs), s, recipe.eval)[0])
-        for s in recipe.eval.splits
-    )
-    scored *= len(recipe.eval.protocols())
-    return (
-        f"forecast: {counted(work.steps, 'step')} of {recipe.train.effective_batch_size} rows "
-        f"({epochs(work.epochs)}, "
-        f"{tokens(work.tokens_read)} read), {counted(scored, 'doc')} scored with base and tuned "
-        "each"
-    )
-
-
-def show_task(definition: TaskDefinition, pretrained: str, count: int) -> list[str]:
-    """The first docs of a task's train split as training text, trained tokens in square
-    brackets."""
-    tokenizer = load_tokenizer(ModelSection(pretrained=pretrained))
-    task = load_tasks(definition, ["train"])["train"]
-    docs = list(task.eval_docs)[:count]
-    examples = build_examples(
-        task, docs, tokenizer, tokenizer.model_max_length, eos=trains_eos(task, None)
-    )
-    return [mark_trained(example, tokenizer) for example in examples]
+def _keep(experiment: Experiment, made_of: dict[str, str] | None, found: Findings) -> None:
+    if made_of is not None:
+        notices = [(each.what, each.action) for each in found.notices]
+        kept = _KeptCheck(made_of=made_of, notices=notices, facts=found.facts)
+        write_kept(_kept_file(experiment), kept)

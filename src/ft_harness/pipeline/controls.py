@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ft_harness.data.files import Split
-from ft_harness.errors import FtHarnessError, InputError, ProblemsError
+from ft_harness.errors import Findings, FtHarnessError, InputError, ProblemsError
 from ft_harness.evaluation.backends import decoding
 from ft_harness.models.base_model import load_context
 from ft_harness.models.prompts import PromptForm
 from ft_harness.pipeline.reading import Reading
 from ft_harness.recipe import Recipe
 from ft_harness.tasks import fewshot
-from ft_harness.tasks.definition import TaskDefinition, find_task
+from ft_harness.tasks.definition import TaskDefinition
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.rendering import RenderedTask
-from ft_harness.tasks.row_checks import Findings
 
 
 @dataclass(frozen=True)

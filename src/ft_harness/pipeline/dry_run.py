@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from ft_harness.comparison.amounts import duration
+from ft_harness.errors import Findings
 from ft_harness.evaluation import chosen_docs
-from ft_harness.models.base_model import load_base_model, model_folder
+from ft_harness.models.base_model import load_base_model
 from ft_harness.models.heads import plan_head
-from ft_harness.paths import results_dir
+from ft_harness.paths import model_folder, results_dir
 from ft_harness.pipeline import preflight
 from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.forecast_lines import memory_lines, work_lines
 from ft_harness.pipeline.preflight import Checked, Scope
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.stages import check_rates, training_problems
-from ft_harness.tasks.row_checks import Findings
 from ft_harness.training import (
     TrainingPlan,
     build_training_set,
@@ -86,16 +86,14 @@ def check_dry(
     Raises:
         FtHarnessError: the fault, or a `ProblemsError` with all of them.
     """
-    folders = [_nearest(folder) for folder in (results_dir(experiment.out), experiment.folder)]
+    folders = [
+        next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        for folder in (results_dir(experiment.out), experiment.folder)
+    ]
     scope = Scope(trains=trains, trust_code=experiment.trust_task_code, here=here)
     known = Findings(training_problems(experiment, here=here) if trains else [])
     checked = preflight.check(experiment.recipe, folders, scope, known, reading)
     return check_rates(experiment.recipe.train, checked) if trains else checked
-
-
-def _nearest(folder: Path) -> Path:
-    """The folder, or the first above it that there is."""
-    return next(each for each in (folder, *folder.absolute().parents) if each.exists())
 
 
 def _docs(experiment: Experiment, checked: Checked, validated: int) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from ft_harness.recipe import (
     recipe_file,
 )
 
+Say = Callable[[str], None]
 _PLACE = "eval.server."
 DEMO_NAMES = ("demo-sentiment", "demo-nli", "demo-qa")
 

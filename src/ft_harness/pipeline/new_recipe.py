@@ -7,7 +7,7 @@ from pathlib import Path
 from ft_harness.errors import FtHarnessError
 from ft_harness.paths import adapters_dir
 from ft_harness.recipe import TrainSection, check_name, write_new_recipe
-from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 
 # On the default model a step of 16 short rows takes about a third of a second on two cores, so

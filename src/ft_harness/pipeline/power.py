@@ -8,7 +8,8 @@ from typing import NamedTuple
 from ft_harness.comparison.power import Power, power_of_run, power_of_score
 from ft_harness.comparison.sentences import state_power
 from ft_harness.errors import ConfigError
-from ft_harness.records import Evaluation, describe_record, load_records
+from ft_harness.records import Evaluation, describe_record
+from ft_harness.records.finding import load_records
 
 
 class Target(NamedTuple):

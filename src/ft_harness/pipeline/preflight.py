@@ -12,6 +12,7 @@ from ft_harness.data.data_report import DataReport, data_notices, describe_data
 from ft_harness.data.files import Split
 from ft_harness.errors import (
     ConfigError,
+    Findings,
     FtHarnessError,
     InputError,
     ProblemsError,
@@ -21,19 +22,17 @@ from ft_harness.errors import (
 from ft_harness.evaluation.backends import decoding
 from ft_harness.evaluation.jobs import declared_primary
 from ft_harness.models import adapters, base_model, heads
-from ft_harness.models.prompts import PLAIN, PromptForm, prompt_form
+from ft_harness.models.chat_templates import prompt_form
+from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.pipeline.controls import Control, check_controls
 from ft_harness.pipeline.reading import Reading
+from ft_harness.pipeline.task_checks import count_docs, count_metrics, find_recipes_task
 from ft_harness.recipe import Protocol, Recipe
 from ft_harness.tasks import fewshot
-from ft_harness.tasks.checks import definition_problems
-from ft_harness.tasks.definition import TaskDefinition, find_task
-from ft_harness.tasks.gold_answers import check_gold
-from ft_harness.tasks.items import check_baseline, report_data
+from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.listing import TaskReader
 from ft_harness.tasks.loading import load_tasks, training_problems
 from ft_harness.tasks.rendering import RenderedTask
-from ft_harness.tasks.row_checks import Findings, check_rows
 
 
 @dataclass(frozen=True)
@@ -72,67 +71,12 @@ class Checked:
     controls: tuple[Control, ...] = ()
 
 
-def find_recipes_task(
-    recipe: Recipe, *, trust_code: bool = False, reader: TaskReader | None = None
-) -> TaskDefinition:
-    """The task that a recipe asks for, with the recipe's data."""
-    section, metadata = recipe.task, recipe.task_metadata()
-    return find_task(section.name, section.include_path, metadata, trust_code, reader)
-
-
 def needed_splits(recipe: Recipe, *, trains: bool) -> tuple[Split, ...]:
     """The splits that are scored; where an adapter is made, train, and validation if something
     rests on it."""
     made: set[Split] = {"train", "validation"} if recipe.train.needs_validation else {"train"}
     wanted = {*recipe.eval.splits, *made} if trains else set(recipe.eval.splits)
     return tuple(split for split in ("train", "validation", "test") if split in wanted)
-
-
-def check_task(
-    definition: TaskDefinition,
-    findings: Findings | None = None,
-    *,
-    baseline: bool = False,
-    privacy: bool = True,
-) -> Findings:
-    """Check a task without a recipe, on every split that it has.
-
-    Args:
-        findings: what is found is put here too, whatever is raised.
-
-    Raises:
-        FtHarnessError: the fault, or a `ProblemsError` with all of them.
-    """
-    findings = Findings() if findings is None else findings
-    raise_problems(definition_problems(definition))
-    splits = definition.splits
-    if not splits:
-        raise InputError(
-            f"the task {definition.name} names no split", "test_split, or others", "fix its YAML"
-        )
-    loaded = load_tasks(definition, splits)
-    findings.facts += [
-        f"task {definition.name} ({definition.task_hash})",
-        _count_docs(loaded),
-        f"{_count_metrics(loaded)} metrics, on mock answers too",
-    ]
-    findings.add(check_rows(loaded, privacy=privacy))
-    raise_problems(findings.faults)
-    findings.add(check_gold(loaded))
-    raise_problems(findings.faults)
-    data = report_data(loaded)
-    findings.notices += data_notices(data)
-    findings.facts += describe_data(data)
-    findings.facts += [check_baseline(loaded)] if baseline else []
-    return findings
-
-
-def _count_docs(loaded: Mapping[Split, RenderedTask]) -> str:
-    return ", ".join(f"{split} {len(task.eval_docs)} docs" for split, task in loaded.items())
-
-
-def _count_metrics(loaded: Mapping[Split, RenderedTask]) -> int:
-    return len(next(iter(loaded.values())).higher_is_better())
 
 
 def _check_model(recipe: Recipe, *, trains: bool, here: bool) -> list[FtHarnessError]:
@@ -236,8 +180,8 @@ def check(
         findings.facts += [
             f"model {recipe.model.pretrained}",
             f"task {recipe.task.name} ({definition.task_hash})",
-            _count_docs(loaded),
-            f"{_count_metrics(loaded)} metrics",
+            count_docs(loaded),
+            f"{count_metrics(loaded)} metrics",
         ]
         _check_loaded(recipe, checked, scope, reading)
     except ProblemsError as error:
@@ -248,7 +192,7 @@ def check(
     raise_problems(faults)
     assert checked is not None, "without a task there is a fault"
     checked = replace(checked, controls=controls)
-    findings.facts += _facts(recipe, checked, folders)
+    findings.facts += _facts(recipe, checked)
     if not scope.trains:
         return checked
     data = reading.report(checked.tasks, form)
@@ -300,7 +244,7 @@ def _check_primary(recipe: Recipe, loaded: Mapping[Split, RenderedTask]) -> list
     ]
 
 
-def _facts(recipe: Recipe, checked: Checked, folders: Sequence[Path]) -> list[str]:
+def _facts(recipe: Recipe, checked: Checked) -> list[str]:
     form = checked.form
     return [
         *(
@@ -309,8 +253,4 @@ def _facts(recipe: Recipe, checked: Checked, folders: Sequence[Path]) -> list[st
             else []
         ),
         *fewshot.describe(checked.tasks, recipe.eval),
-        *(
-            f"folder {folder} can be written, {storage.free_bytes(folder) / 1e9:.0f} GB free"
-            for folder in folders
-        ),
     ]

@@ -11,14 +11,15 @@ from ft_harness.errors import InputError, PolicyError, raise_problems
 from ft_harness.models import adapters
 from ft_harness.paths import results_dir
 from ft_harness.pipeline.adapter_runs import read_run
-from ft_harness.pipeline.stages import Say
+from ft_harness.pipeline.experiment import Say
 from ft_harness.publish.base_name import base_problem
 from ft_harness.publish.hub import RemoteRepo, find_repo, upload
 from ft_harness.publish.model_card import CARD_NAME, benchmark_results, model_card
 from ft_harness.publish.package import Package, make_package, secret_problems
 from ft_harness.recipe import Recipe
-from ft_harness.records import Evaluation, find_records
+from ft_harness.records import Evaluation
 from ft_harness.records.adapter_folder import AdapterFolder
+from ft_harness.records.finding import find_records
 from ft_harness.report import state_limits
 from ft_harness.storage import write_text
 from ft_harness.training import track_results

@@ -7,13 +7,14 @@ from typing import Any
 
 from ft_harness.data.data_report import DataReport
 from ft_harness.data.files import Split
+from ft_harness.errors import Findings
 from ft_harness.models.prompts import PromptForm
 from ft_harness.storage import canonical_json
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.items import report_data
 from ft_harness.tasks.listing import TaskReader
 from ft_harness.tasks.rendering import RenderedTask
-from ft_harness.tasks.row_checks import Findings, check_rows
+from ft_harness.tasks.row_checks import check_rows
 
 _Tasks = dict[Split, RenderedTask]
 _Loaded = tuple[TaskDefinition, _Tasks]

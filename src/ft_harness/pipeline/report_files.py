@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,16 @@ from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED
 from ft_harness.comparison.requirements import Requirement, check_required
 from ft_harness.comparison.terms import Terms
 from ft_harness.errors import InputError
-from ft_harness.pipeline.explanations import write_cases
+from ft_harness.pipeline.explanations import (
+    TrainingDocs,
+    explain,
+    find_explorer,
+    find_outliers,
+    write_cases,
+)
 from ft_harness.pipeline.shared_formats import SHARED
 from ft_harness.pipeline.study_figures import write_figures
-from ft_harness.records import write_kept
+from ft_harness.records import Evaluation, write_kept
 from ft_harness.report import (
     Explorer,
     Outliers,
@@ -118,6 +124,37 @@ def write_report(
     write_text(folder / FILES_FILE, json.dumps({"files": [*texts, *written]}, indent=2) + "\n")
     first = layout.formats[0]
     return folder / {"csv": "tables", **SHARED}.get(first, f"report.{first}")
+
+
+def write_study(
+    study: Study,
+    evaluations: Sequence[Evaluation],
+    folder: Path,
+    training: Mapping[str, TrainingDocs] | None = None,
+) -> tuple[Study, Path]:
+    """The study with the cases explained of those comparisons that are read one by one, and the
+    path of its report.
+
+    Args:
+        training: adapter -> the docs that it was trained on, where they are at hand.
+    """
+    explained = explain(study.focus(), evaluations, folder, training=training)
+    explorer = find_explorer(explained, evaluations, folder)
+    outliers = find_outliers(explained, evaluations)
+    study = explained if study.sweep is None else _put_back(study, explained)
+    return study, write_report(study, folder, outliers=outliers, explorer=explorer)
+
+
+def _put_back(study: Study, explained: Study) -> Study:
+    """The study with what was found of the cases of some comparisons; of the others none is
+    shown."""
+    known = {each.tuned.subject + each.tuned.eval_id: each for each in explained.comparisons}
+    comparisons = [
+        known.get(each.tuned.subject + each.tuned.eval_id)
+        or each.model_copy(update={"cases": each.cases.model_copy(update={"cases": {}})})
+        for each in study.comparisons
+    ]
+    return study.model_copy(update={"comparisons": comparisons})
 
 
 def list_files(folder: Path) -> list[str]:

@@ -34,12 +34,11 @@ from ft_harness.recipe import check_name
 from ft_harness.records import (
     SCORES_FILE,
     Evaluation,
-    Found,
     Record,
     describe_record,
-    find_records,
 )
 from ft_harness.records.adapter_folder import AdapterFolder
+from ft_harness.records.finding import Found, find_records
 from ft_harness.records.score_table import check_whole, find_damage, write_scores
 from ft_harness.report import make_view
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,28 +10,26 @@ from pathlib import Path
 from ft_harness import processes, storage
 from ft_harness.comparison.aggregator import Study, aggregate
 from ft_harness.comparison.cases import CASES_FILE, read_cases
-from ft_harness.comparison.power import power_of_run
 from ft_harness.comparison.requirements import read_requirements
-from ft_harness.comparison.sentences import state_power
-from ft_harness.errors import InputError, raise_problems
+from ft_harness.errors import raise_problems
 from ft_harness.evaluation import check_complete
 from ft_harness.evaluation.backends import server
 from ft_harness.evaluation.rescore import Definition, score_again
 from ft_harness.models.adapters import CARD_FILE, AdapterFolder
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.heads import HEAD_FILE, find_init, plan_head
-from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.paths import reports_dir
 from ft_harness.pipeline.adapter_runs import read_run
-from ft_harness.pipeline.experiment import Experiment, demo_experiments
-from ft_harness.pipeline.explanations import TrainingDocs, explain, find_explorer, find_outliers
+from ft_harness.pipeline.experiment import Experiment, Say
+from ft_harness.pipeline.explanations import TrainingDocs
+from ft_harness.pipeline.finished import note_finished, say_power
 from ft_harness.pipeline.preflight import Checked, check_required
 from ft_harness.pipeline.publication import card_of_folder, finish_adapters
-from ft_harness.pipeline.report_files import write_report
+from ft_harness.pipeline.report_files import write_study
 from ft_harness.pipeline.reports import find_study
 from ft_harness.pipeline.serving import serve, serve_alone
 from ft_harness.pipeline.stages import (
-    Say,
     Stage,
     adapter_problems,
     check_experiment,
@@ -40,7 +38,8 @@ from ft_harness.pipeline.stages import (
     settle,
     train_stage,
 )
-from ft_harness.records import RECORD_FILE, Card, Evaluation, load_records
+from ft_harness.records import RECORD_FILE, Card, Evaluation
+from ft_harness.records.finding import load_records
 from ft_harness.report.terminal_page import score_page
 from ft_harness.storage import check_kept, sha256_file
 from ft_harness.tasks.rendering import answer_text
@@ -82,9 +81,11 @@ def run(
     checked = [check_experiment(experiment, trains=True) for experiment in experiments]
     check_required(required, checked)
     loaded: dict[str, BaseModel] = {}
-    evaluations: list[Evaluation] = []
-    for experiment, found in zip(experiments, checked, strict=True):
-        evaluations += _make_and_score(experiment, found, loaded, say)
+    made = [
+        _make_and_score(experiment, found, loaded, say)
+        for experiment, found in zip(experiments, checked, strict=True)
+    ]
+    evaluations = [each for found in made for each in found]
     check_kept(each.folder / RECORD_FILE for each in evaluations)
     runs = [read_run(AdapterFolder(experiment.folder)) for experiment in experiments]
     again = command or experiments[0].repeating_command()
@@ -95,42 +96,13 @@ def run(
         )
         for each, found in zip(experiments, checked, strict=True)
     }
-    study, path = write_study(study, evaluations, folder, training)
+    with compiled_templates():
+        study, path = write_study(study, evaluations, folder, training)
     finish_adapters(study, evaluations, say)
     check_complete(evaluations)
+    for experiment, found in zip(experiments, made, strict=True):
+        note_finished(experiment, found)
     return study, path
-
-
-def write_study(
-    study: Study,
-    evaluations: Sequence[Evaluation],
-    folder: Path,
-    training: Mapping[str, TrainingDocs] | None = None,
-) -> tuple[Study, Path]:
-    """The study with the cases explained of those comparisons that are read one by one, and the
-    path of its report.
-
-    Args:
-        training: adapter -> the docs that it was trained on, where they are at hand.
-    """
-    with compiled_templates():
-        explained = explain(study.focus(), evaluations, folder, training=training)
-    explorer = find_explorer(explained, evaluations, folder)
-    outliers = find_outliers(explained, evaluations)
-    study = explained if study.sweep is None else _put_back(study, explained)
-    return study, write_report(study, folder, outliers=outliers, explorer=explorer)
-
-
-def _put_back(study: Study, explained: Study) -> Study:
-    """The study with what was found of the cases of some comparisons; of the others none is
-    shown."""
-    known = {each.tuned.subject + each.tuned.eval_id: each for each in explained.comparisons}
-    comparisons = [
-        known.get(each.tuned.subject + each.tuned.eval_id)
-        or each.model_copy(update={"cases": each.cases.model_copy(update={"cases": {}})})
-        for each in study.comparisons
-    ]
-    return study.model_copy(update={"comparisons": comparisons})
 
 
 def _make_and_score(
@@ -142,31 +114,10 @@ def _make_and_score(
     settle(experiment, plan, say)
     scoring = serve(stage, say)
     of_base = score_base(scoring, say)
-    _say_power(of_base, experiment.recipe.task.name, say)
+    say_power(of_base, experiment.recipe.task.name, say)
     train_stage(stage, plan, say)
     check_kept([experiment.folder / CARD_FILE])
     return [*of_base, *score_adapter(scoring, AdapterFolder(experiment.folder), say)]
-
-
-def demo(out: Path, say: Say) -> tuple[Study, Path]:
-    """The bundled experiments, in one report."""
-    return run(demo_experiments(out), "demo", say, command="ft-harness demo")
-
-
-def _say_power(evaluations: Sequence[Evaluation], task: str, say: Say) -> None:
-    """Say what the scored items of the trained task can show, before anything is trained; nothing
-    where too few have a score."""
-    for evaluation in evaluations:
-        settings = evaluation.record.settings
-        if settings.task != task or settings.split == "train":
-            continue
-        if evaluation.record.status != "complete":
-            continue
-        try:
-            found = power_of_run(evaluation)
-        except InputError:
-            continue
-        say(f"{settings.split}: {state_power(found)[0]}")
 
 
 def train_only(experiment: Experiment, say: Say) -> Card:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ft_harness import processes
-from ft_harness.evaluation import base_subject
 from ft_harness.evaluation.backends import server
 from ft_harness.models.adapters import AdapterFolder
 from ft_harness.models.base_model import BaseModel
-from ft_harness.pipeline.experiment import Experiment
+from ft_harness.pipeline.experiment import Experiment, Say
 from ft_harness.pipeline.preflight import Checked
-from ft_harness.pipeline.stages import Say, Stage
+from ft_harness.pipeline.stages import Stage
+from ft_harness.records import base_subject
 
 
 def serve(stage: Stage, say: Say) -> Stage:

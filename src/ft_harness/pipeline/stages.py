@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -12,8 +12,8 @@ from typing import Any
 
 from ft_harness import processes, storage
 from ft_harness.data.data_report import DATA_REPORT_FILE
-from ft_harness.errors import FtHarnessError, Notice, ResourceError, raise_problems
-from ft_harness.evaluation import Job, ModelState, base_subject, evaluate, finished, plan_jobs
+from ft_harness.errors import Findings, FtHarnessError, Notice, ResourceError, raise_problems
+from ft_harness.evaluation import Job, ModelState, evaluate, finished, plan_jobs
 from ft_harness.evaluation.backends import server
 from ft_harness.models import adapters
 from ft_harness.models.adapters import AdapterFolder
@@ -21,17 +21,16 @@ from ft_harness.models.base_model import BaseModel
 from ft_harness.models.heads import Texts, read_texts
 from ft_harness.paths import results_dir
 from ft_harness.pipeline import preflight
-from ft_harness.pipeline.experiment import Experiment
+from ft_harness.pipeline.experiment import Experiment, Say
 from ft_harness.pipeline.forecast_lines import summarise
 from ft_harness.pipeline.preflight import Checked, Scope
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.training_scores import plan_scorer
 from ft_harness.recipe import TrainSection, keep_recipe
-from ft_harness.records import Card, Evaluation, write_kept
+from ft_harness.records import Card, Evaluation, base_subject, write_kept
 from ft_harness.storage import locked
 from ft_harness.tasks.examples import prompt_of
 from ft_harness.tasks.rendering import RenderedTask, answer_text
-from ft_harness.tasks.row_checks import Findings
 from ft_harness.training import (
     TrainingPlan,
     build_training_set,
@@ -47,7 +46,6 @@ from ft_harness.training import (
     train,
 )
 
-Say = Callable[[str], None]
 _PROOF_PROMPTS = 4
 
 
@@ -223,7 +221,8 @@ def train_stage(stage: Stage, plan: TrainingPlan, say: Say) -> Card:
                 "perhaps for memory)"
             )
         card = processes.from_first(finished_card(plan, experiment.folder))
-        _keep_data_report(stage)
+        if stage.checked.data is not None:
+            write_kept(stage.experiment.folder / DATA_REPORT_FILE, stage.checked.data)
         if card is not None:
             say(f"{experiment.name}: the adapter is finished already")
             return card
@@ -262,12 +261,6 @@ def resumable(experiment: Experiment) -> Iterator[None]:
         raise ResourceError(
             error.what, error.expected, f"{error.action}: {experiment.command}"
         ) from error
-
-
-def _keep_data_report(stage: Stage) -> None:
-    """The data report into the adapter's folder: reports are made from files later."""
-    if stage.checked.data is not None:
-        write_kept(stage.experiment.folder / DATA_REPORT_FILE, stage.checked.data)
 
 
 def score_base(stage: Stage, say: Say) -> list[Evaluation]:

@@ -10,8 +10,9 @@ from ft_harness.comparison.power import power_of_score
 from ft_harness.evaluation import chosen_docs
 from ft_harness.evaluation.jobs import declared_primary
 from ft_harness.metrics import find_metric
-from ft_harness.models.base_model import BaseModel, load_base_model, model_folder
+from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.heads import plan_head
+from ft_harness.paths import model_folder
 from ft_harness.pipeline.bench import Sweep, experiment_of, setting_of
 from ft_harness.pipeline.dry_run import check_dry
 from ft_harness.pipeline.preflight import Checked

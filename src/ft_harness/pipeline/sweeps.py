@@ -19,10 +19,10 @@ from ft_harness.errors import IncompleteError
 from ft_harness.paths import reports_dir, results_dir
 from ft_harness.pipeline.adapter_runs import find_runs
 from ft_harness.pipeline.bench import Bench, Sweep
+from ft_harness.pipeline.experiment import Say
 from ft_harness.pipeline.preflight import check_required
 from ft_harness.pipeline.publication import finish_adapters
-from ft_harness.pipeline.runs import write_study
-from ft_harness.pipeline.stages import Say
+from ft_harness.pipeline.report_files import write_study
 from ft_harness.pipeline.sweep_forecast import estimate_sweep
 from ft_harness.recipe import recipe_file
 from ft_harness.records import Evaluation, read_evaluation

@@ -163,7 +163,10 @@ def _line(sample: Sample, name: str) -> dict[str, Any]:
         f"gen_args_{place}": {"arg_0": sample.prompt, "arg_1": text}
         for place, text in enumerate(texts)
     }
-    responses = [_response(each) for each in sample.responses]
+    responses = [
+        [str(each[0]), _BOOLEANS[bool(each[1])]] if isinstance(each, list) else each
+        for each in sample.responses
+    ]
     return {
         "doc_id": sample.doc_id,
         "doc": sample.doc,
@@ -190,9 +193,3 @@ def _target(sample: Sample) -> str:
         places = [plain.index(gold) for gold in golds]
         return str(places if len(places) > 1 else places[0])
     return str(golds) if len(golds) > 1 else sample.target
-
-
-def _response(response: Any) -> Any:
-    return (
-        [str(response[0]), _BOOLEANS[bool(response[1])]] if isinstance(response, list) else response
-    )

@@ -85,7 +85,11 @@ def model_card(
         Section("How it was trained", _training(card)),
         Section("What made it", _provenance(card, compared)),
         Section("Limits", _bullets([*limits, *_usual_limits(card, compared)])),
-        Section("Licence", _licence(named)),
+        Section(
+            "Licence",
+            f"The licence of {inline(named)} and the terms of the training data apply. Name the "
+            "licence of this adapter in the front matter (`license:`); edited text is kept.",
+        ),
     ]
     return merge_readme(path, _metadata(card, compared, named), sections)
 
@@ -333,13 +337,6 @@ def _usual_limits(card: Card, compared: Sequence[Comparison]) -> list[str]:
         "It has the base model's knowledge, biases and refusals, as far as the training did not "
         "change them.",
     ]
-
-
-def _licence(base: str) -> str:
-    return (
-        f"The licence of {inline(base)} and the terms of the training data apply. Name the "
-        "licence of this adapter in the front matter (`license:`); edited text is kept."
-    )
 
 
 def _bullets(lines: Sequence[str]) -> str:

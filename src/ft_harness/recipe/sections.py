@@ -16,7 +16,7 @@ from ft_harness.recipe.train_section import TrainSection
 from ft_harness.records import SEQ_CLS
 from ft_harness.storage import canonical_json, sha256_text
 
-FINGERPRINT_VERSION = "recipe-4"
+FINGERPRINT_VERSION = "recipe-5"
 
 
 class ModelSection(Section):
@@ -196,8 +196,6 @@ class Recipe(Section):
         is cut up."""
         scoring = ("eval", "controls")
         sections = {name: each for name, each in self.resolved().items() if name not in scoring}
-        if not self.data.pairs:  # identities were made before there were pairs
-            del sections["data"]["pairs"]
         return sections | {"train": self.train.identity()}
 
     def fingerprint(self) -> str:

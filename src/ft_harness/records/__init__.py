@@ -19,9 +19,6 @@ from ft_harness.records.cards import (
 )
 from ft_harness.records.reading import (
     Evaluation,
-    Found,
-    find_records,
-    load_records,
     read_evaluation,
     read_kept,
     write_kept,
@@ -44,6 +41,7 @@ from ft_harness.records.schema import (
     Sample,
     Score,
     Settings,
+    base_subject,
     describe_record,
     item_hash,
 )
@@ -63,7 +61,6 @@ __all__ = [
     "EpochSummary",
     "Evaluation",
     "ForeignOutput",
-    "Found",
     "Frozen",
     "HistoryEntry",
     "KnownAnswer",
@@ -77,10 +74,9 @@ __all__ = [
     "SettingChange",
     "Settings",
     "TrainingCost",
+    "base_subject",
     "describe_record",
-    "find_records",
     "item_hash",
-    "load_records",
     "read_evaluation",
     "read_kept",
     "write_kept",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ft_harness.storage import sha256_text
+from ft_harness.storage import redact, sha256_text
 
 SCHEMA_VERSION: Literal[1] = 1
 RECORD_FILE = "record.json"
@@ -317,3 +318,11 @@ def item_hash(doc: Mapping[str, Any]) -> str:
 def describe_record(record: Record) -> str:
     """Where one evaluation lies below the results folder."""
     return f"{record.subject}/{record.eval_id}"
+
+
+def base_subject(pretrained: str) -> str:
+    """The subject of a base model: a name that is one folder."""
+    plain = "".join(
+        c if c.isalnum() or c in "._-" else "-" for c in redact(Path(pretrained).name or pretrained)
+    )
+    return f"base--{plain[:80]}"

@@ -9,7 +9,6 @@ and shares of parameters. All text that isn't ours is escaped by the renderer.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 from ft_harness.comparison.aggregator import Study
 from ft_harness.report.cells import measured_cells, measured_columns
@@ -57,8 +56,6 @@ __all__ = [
     "measured_cells",
     "measured_columns",
     "one_line",
-    "render_html",
-    "render_markdown",
     "rows_json",
     "sized",
     "state_limits",
@@ -78,23 +75,3 @@ def rows_json(study: Study) -> str:
     A setting that is NaN or infinite is null too: the JSON is strict.
     """
     return json.dumps([row.model_dump(mode="json") for row in study.rows()], indent=2) + "\n"
-
-
-def render_markdown(study: Study, figures: Mapping[str, str]) -> str:
-    """The report as Markdown, from the sentence down to the commands that repeat it.
-
-    `figures` gives the files by key (`before_after`, `curves:<adapter>`, `cost`, `training_size`),
-    relative to the report; a missing one is left out.
-    """
-    return markdown_page(build_document(study), figures)
-
-
-def render_html(
-    study: Study, figures: Mapping[str, bytes], explorer: Explorer | None = None
-) -> str:
-    """The report as one HTML page that needs no network and no other file.
-
-    `figures` gives svg images by the same keys as those of `render_markdown`; a missing one is left
-    out. `explorer` holds the items that a reader can search, see `make_explorer`.
-    """
-    return html_page(build_document(study), figures, explorer, find_verdicts(study))

@@ -63,14 +63,6 @@ def _resumed(cost: TrainingCost) -> str:
     return f", {'from' if _is_partial(cost) else 'continued at'} step {cost.resumed_from_step}"
 
 
-def _matmul_share(cost: TrainingCost) -> Cell:
-    return (
-        UNDEFINED
-        if cost.matmul_share is None
-        else Number(f"{100 * cost.matmul_share:.0f} %", cost.matmul_share)
-    )
-
-
 def _cost_column(study: Study, run: AdapterRun) -> dict[str, Cell]:
     card, cost = run.card, run.card.cost
     total = (card.model.parameters or 0) + card.trainable_parameters
@@ -84,7 +76,9 @@ def _cost_column(study: Study, run: AdapterRun) -> dict[str, Cell]:
         if cost.evaluation_seconds is None
         else duration(cost.evaluation_seconds),
         "Training speed": f"{cost.tokens_per_second:,.0f} tokens/s",
-        "Share of the matmul rate": _matmul_share(cost),
+        "Share of the matmul rate": UNDEFINED
+        if cost.matmul_share is None
+        else Number(f"{100 * cost.matmul_share:.0f} %", cost.matmul_share),
         "Parameters, base and adapter": count(total),
         "Trainable parameters": count(card.trainable_parameters),
         "Trainable share": Number(f"{100 * part:.2f} %", part),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ft_harness.comparison.aggregator import AdapterRun, Comparison, Study
+from ft_harness.comparison.aggregator import AdapterRun, Study
 from ft_harness.comparison.features import features_of
 from ft_harness.report.document import Block, bullets
 from ft_harness.report.training_section import steering
@@ -105,7 +105,9 @@ def _of_the_whole(study: Study) -> list[str]:
             "No control task was scored: what the training cost on other tasks is not known "
             "(controls in the recipe)."
         )
-    if _samples_answers(study.comparisons):
+    if any(
+        each.tuned.settings.generation_kwargs.get("do_sample") is True for each in study.comparisons
+    ):
         lines.append("Answers were sampled once: how much another draw would change is not known.")
     return lines
 
@@ -113,9 +115,3 @@ def _of_the_whole(study: Study) -> list[str]:
 def _seeds(study: Study, task: str) -> set[str]:
     compared = [each for each in main_comparisons(study) if each.tuned.settings.task == task]
     return {features_of(study, comparison)["seed"] for comparison in compared}
-
-
-def _samples_answers(comparisons: list[Comparison]) -> bool:
-    return any(
-        each.tuned.settings.generation_kwargs.get("do_sample") is True for each in comparisons
-    )

@@ -36,11 +36,9 @@ def _render(block: Block, figures: Mapping[str, str]) -> str:
         case Figure(key=key, caption=caption):
             return f"![{inline(caption)}]({quote(figures[key])})" if key in figures else ""
         case Table():
-            return _table(block)
+            rows = [[text_of(cell) for cell in row] for row in block.rows]
+            return table(
+                block.header, rows, "".join("l" if kind == "t" else "r" for kind in block.kinds)
+            )
         case _:
             return inline(block.text)
-
-
-def _table(found: Table) -> str:
-    rows = [[text_of(cell) for cell in row] for row in found.rows]
-    return table(found.header, rows, "".join("l" if kind == "t" else "r" for kind in found.kinds))

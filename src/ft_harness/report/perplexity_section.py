@@ -71,7 +71,13 @@ def _outliers(title: str, found: Outliers) -> list[Block]:
         f"{before} before and {after} after."
     )
     lines: list[list[Cell]] = [
-        [item.item_key, count(item.units), _loss(item.base), _loss(item.tuned), _shorten(item.text)]
+        [
+            item.item_key,
+            count(item.units),
+            _loss(item.base),
+            _loss(item.tuned),
+            (item.text if len(item.text) <= _TEXT else f"{item.text[:_TEXT]}…") or NONE,
+        ]
         for item in found.items
     ]
     header = ["Item", f"{unit.capitalize()}s", "Loss, Base", "Loss, Tuned", "Text"]
@@ -83,7 +89,3 @@ def _outliers(title: str, found: Outliers) -> list[Block]:
 
 def _loss(value: float) -> Number:
     return Number(f"{value:.2f}", value)
-
-
-def _shorten(text: str) -> str:
-    return (text if len(text) <= _TEXT else f"{text[:_TEXT]}…") or NONE

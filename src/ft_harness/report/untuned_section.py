@@ -9,7 +9,7 @@ from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.amounts import NONE, amount, counted
 from ft_harness.comparison.untuned import Untuned
 from ft_harness.report.cells import UNDEFINED, count, score
-from ft_harness.report.document import Block, Cell, Paragraph, Span, Table, one_line
+from ft_harness.report.document import Block, Paragraph, Span, Table, one_line
 
 _COLUMNS = {
     "Model": "t",
@@ -55,26 +55,25 @@ def untuned_section(study: Study) -> list[Block]:
 def untuned_table(study: Study) -> Table | None:
     """A line a protocol: model, shots, prompt and decoding, with the spread over its repeats."""
     prompts = _name_prompts(study.untuned)
-    lines = [_line(each, prompt) for each, prompt in zip(study.untuned, prompts, strict=True)]
+    lines = [
+        [
+            each.subject,
+            each.task,
+            each.split,
+            each.metric,
+            count(each.num_fewshot),
+            prompt,
+            _decoding(each),
+            score(each.metric, each.mean),
+            _span(each),
+            count(each.n),
+            count(len(each.values)),
+            UNDEFINED if each.deviation is None else score(each.metric, each.deviation),
+        ]
+        for each, prompt in zip(study.untuned, prompts, strict=True)
+    ]
     title, kinds = "Scores of models without an adapter", "".join(_COLUMNS.values())
     return Table("untuned", title, list(_COLUMNS), lines, kinds) if lines else None
-
-
-def _line(found: Untuned, prompt: str) -> list[Cell]:
-    return [
-        found.subject,
-        found.task,
-        found.split,
-        found.metric,
-        count(found.num_fewshot),
-        prompt,
-        _decoding(found),
-        score(found.metric, found.mean),
-        _span(found),
-        count(found.n),
-        count(len(found.values)),
-        UNDEFINED if found.deviation is None else score(found.metric, found.deviation),
-    ]
 
 
 def _name_prompts(every: Sequence[Untuned]) -> list[str]:

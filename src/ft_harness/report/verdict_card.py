@@ -83,11 +83,6 @@ class VerdictCard:
                 found.setdefault(caution, []).append(line.name)
         return [("; ".join(filter(None, names)), caution) for caution, names in found.items()]
 
-    @property
-    def has_items(self) -> bool:
-        """Whether each line has its own number of items."""
-        return len({line.n for line in self.lines}) > 1
-
 
 @dataclass(frozen=True)
 class Verdicts:

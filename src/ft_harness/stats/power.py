@@ -123,10 +123,6 @@ def _rejects(counts: Counts, share: float) -> Array:
     return np.where(most >= 0, bdtr(most.clip(0), counts, share), 0.0)
 
 
-def _items(n: int, design_effect: float) -> int:
-    return math.floor(n / design_effect)
-
-
 def detectable_share(
     n: int, base: float, correlation: float = 0.0, design_effect: float = 1.0
 ) -> float | None:
@@ -135,7 +131,7 @@ def detectable_share(
 
     def is_found(effect: float) -> bool:
         return (
-            share_power(_items(n, design_effect), *changed_shares(base, effect, correlation))
+            share_power(math.floor(n / design_effect), *changed_shares(base, effect, correlation))
             >= POWER
         )
 

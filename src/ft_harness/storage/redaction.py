@@ -109,10 +109,26 @@ def _learn(values: Iterable[str]) -> None:
     _LEARNT.update(filter(looks_secret, values))
 
 
-def _known_secrets() -> frozenset[str]:
-    """What environment variables hold whose name says so, and what was learnt."""
-    named = (os.environ[name] for name in os.environ if says_secret(name))
-    return frozenset([*filter(looks_secret, named), *_LEARNT])
+class _Known:
+    """What environment variables hold whose name says so, and what was learnt; looked for again
+    when one of the two has changed."""
+
+    def __init__(self) -> None:
+        self._environment: dict[bytes, bytes] = {}
+        self._learnt = -1
+        self._found: frozenset[str] = frozenset()
+
+    def secrets(self) -> frozenset[str]:
+        # `os.environ` itself decodes every name and value each time, for each text of a report
+        environment = vars(os.environ)["_data"]
+        if environment != self._environment or len(_LEARNT) != self._learnt:
+            named = (os.environ[name] for name in os.environ if says_secret(name))
+            self._found = frozenset([*filter(looks_secret, named), *_LEARNT])
+            self._environment, self._learnt = dict(environment), len(_LEARNT)
+        return self._found
+
+
+_known = _Known()
 
 
 @lru_cache(maxsize=16)
@@ -137,13 +153,9 @@ def _spellings(secrets: frozenset[str]) -> list[tuple[str, re.Pattern[str] | Non
 
 def redact(text: str) -> str:
     """The text without any secret known to this process or of a known form."""
-    for secret, alone in _spellings(_known_secrets()):
+    for secret, alone in _spellings(_known.secrets()):
         if secret in text:
             text = alone.sub(REDACTED, text) if alone else text.replace(secret, REDACTED)
-    return _take_out_forms(text)
-
-
-def _take_out_forms(text: str) -> str:
     folded = text.casefold()
     found = [cue for cue in _CUES if cue in folded]
     if not found:

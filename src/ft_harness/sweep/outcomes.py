@@ -15,7 +15,3 @@ class Outcome(Frozen):
     evaluations: list[str] = Field(default=[], description="folders, those of the base first")
     reason: str | None = Field(default=None, description="why it failed; null: it is done")
     is_started: bool = Field(default=True, description="false: time was up before it began")
-
-    @property
-    def is_done(self) -> bool:
-        return self.reason is None

@@ -5,23 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lm_eval.tasks import TaskManager
-
 from ft_harness.data import LOADER_VERSION
 from ft_harness.data.files import SPLITS, Split
-from ft_harness.errors import ConfigError, InputError, suggest
 from ft_harness.metrics import metric_versions
-from ft_harness.models.lm_eval_private import import_function
 from ft_harness.storage import canonical_json, sha256_file, sha256_text
-from ft_harness.tasks.listing import TaskFile, TaskReader, merge, task_files
+from ft_harness.tasks.listing import TaskFile, merge
 
 LOADER = "!function ft_harness.data.load_splits"
 SPLIT_KEYS = {"train": "training_split", "validation": "validation_split", "test": "test_split"}
-_FUNCTION = "!function "
 # An adapter is the same whatever it is scored by.
 _SCORING_KEYS = ("metric_list", "process_results", "filter_list")
 
@@ -103,86 +98,3 @@ class TaskDefinition:
             "code": [sha256_file(file) for file in foreign if file.is_file()],
         }
         return sha256_text(canonical_json(parts))[:16]
-
-    def configuration(self) -> dict[str, Any]:
-        """The content with the functions it names in place of their names.
-
-        Raises:
-            InputError: there is no such function, or its module can't be imported.
-        """
-        merged: dict[str, Any] = {}
-        for file in self.files:
-            try:
-                merged |= {
-                    key: _import_functions(value, file.path.resolve().parent)
-                    for key, value in file.content.items()
-                }
-            except (ImportError, AttributeError, ValueError, SyntaxError) as error:
-                raise InputError(
-                    f"{file.path}: can't be loaded ({error})",
-                    "functions that can be imported",
-                    "fix the file",
-                ) from error
-        for key in ("include", "tag", "group", "task_list"):
-            merged.pop(key, None)
-        return merged
-
-
-def _import_functions(value: Any, folder: Path) -> Any:
-    """Keys are left alone: lm-eval has no use for a function there."""
-    if isinstance(value, str) and value.startswith(_FUNCTION):
-        return import_function(value.removeprefix(_FUNCTION), folder)
-    if isinstance(value, Mapping):
-        return {key: _import_functions(part, folder) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_import_functions(part, folder) for part in value]
-    return value
-
-
-@cache
-def _lm_eval_index() -> dict[str, Any]:
-    index: dict[str, Any] = TaskManager().task_index  # reads 14,000 files
-    return index
-
-
-def find_task(
-    name: str,
-    include_path: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    trust_code: bool = False,
-    reader: TaskReader | None = None,
-) -> TaskDefinition:
-    """The task of this name: ours or the user's, else lm-eval's own.
-
-    Args:
-        include_path: a further folder with task YAMLs.
-        reader: what has read YAMLs already, where several tasks are looked for.
-
-    Raises:
-        ConfigError: no such task.
-        InputError: a YAML is broken, or the name is a group of tasks.
-        PolicyError: a YAML from elsewhere includes a file outside its own folder.
-    """
-    reader = reader or TaskReader()
-    ours = task_files(include_path, reader)
-    path = ours[name] if name in ours else _find_in_lm_eval(name, ours)
-    files = reader.follow(path, trust_code=trust_code)
-    return TaskDefinition(name, files, metadata or {}, trust_code)
-
-
-def _find_in_lm_eval(name: str, ours: Mapping[str, Path]) -> Path:
-    index = _lm_eval_index()
-    entry = index.get(name)
-    if entry is None:
-        raise ConfigError(
-            f"no task {name}{suggest(name, ours) or suggest(name, index)}",
-            f"one of {', '.join(sorted(ours))}, or a task of lm-eval",
-            "see ft-harness tasks list",
-        )
-    if entry.kind.name != "TASK" or entry.yaml_path is None:
-        raise InputError(
-            f"{name} is a {entry.kind.name.lower()} of lm-eval, not a single YAML task",
-            "a task with a YAML of its own",
-            "name one of its tasks",
-        )
-    return Path(entry.yaml_path)

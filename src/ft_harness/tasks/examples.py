@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ft_harness.errors import InputError, Notice
 from ft_harness.models.encoding import Encoder
-from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.storage import canonical_json, sha256_text
 from ft_harness.tasks.rendering import answer_index, answer_text
@@ -65,6 +65,10 @@ class Example:
         """Tokens that carry loss."""
         return len(self.answer_ids) + (len(self.context_ids) - 1 if self.on_prompt else 0)
 
+    @property
+    def identity(self) -> list[Any]:
+        return [self.context_ids, self.answer_ids]
+
 
 def prompt_of(task: ConfigurableTask, doc: dict[str, Any], form: PromptForm = PLAIN) -> str:
     """The zero-shot prompt of a doc, as lm-eval builds it; rendered once a task object."""
@@ -91,30 +95,10 @@ class _Row(NamedTuple):
         )
 
 
-def _request(
-    task: ConfigurableTask, doc: dict[str, Any], prompt: str, form: PromptForm, *, right: bool
-) -> Instance:
-    """What lm-eval scores of the right answer, or of the other one of two."""
-    requests = task.construct_requests(
-        doc,
-        prompt,
-        metadata=(task.config.task, 0, 1),
-        apply_chat_template=form.apply_chat_template,
-        chat_template=form.chat_template,
-    )
-    if not isinstance(requests, list):
-        return requests
-    index = answer_index(task, doc)
-    if not right and len(requests) != 2:
-        raise InputError(
-            f"{task.config.task}: a row has {len(requests)} choices",
-            "two where pairs are learnt: the right one and the wrong one",
-            "set train.objective: answer, or take another task",
-        )
-    return requests[index if right else 1 - index]
-
-
-def _row(task: ConfigurableTask, doc: dict[str, Any], form: PromptForm, *, right: bool) -> _Row:
+def _rows(
+    task: ConfigurableTask, doc: dict[str, Any], form: PromptForm, *, both: bool
+) -> list[_Row]:
+    """The doc's right answer, and behind it the wrong one where both are learnt."""
     prompt = prompt_of(task, doc, form)
     if prompt != prompt.rstrip() and not form.apply_chat_template:
         raise InputError(
@@ -123,9 +107,25 @@ def _row(task: ConfigurableTask, doc: dict[str, Any], form: PromptForm, *, right
             "trim doc_to_text in the task's YAML",
         )
     if task.OUTPUT_TYPE == "generate_until":
-        return _Row(prompt, f"{form.delimiter(task)}{answer_text(task, doc)}", None)
-    request = _request(task, doc, prompt, form, right=right)
-    return _Row(prompt, request.args[1], request)
+        return [_Row(prompt, f"{form.delimiter(task)}{answer_text(task, doc)}", None)]
+    requests = task.construct_requests(
+        doc,
+        prompt,
+        metadata=(task.config.task, 0, 1),
+        apply_chat_template=form.apply_chat_template,
+        chat_template=form.chat_template,
+    )
+    if not isinstance(requests, list):
+        return [_Row(prompt, requests.args[1], requests)]
+    if both and len(requests) != 2:
+        raise InputError(
+            f"{task.config.task}: a row has {len(requests)} choices",
+            "two where pairs are learnt: the right one and the wrong one",
+            "set train.objective: answer, or take another task",
+        )
+    index = answer_index(task, doc)
+    chosen = [requests[index], requests[1 - index]] if both else [requests[index]]
+    return [_Row(prompt, request.args[1], request) for request in chosen]
 
 
 def _encode(
@@ -236,10 +236,11 @@ def build_examples(
             occurs twice, a label is outside the choices, or an answer has no tokens or alone
             exceeds the context.
     """
-    return _build(task, docs, (tokenizer, max_length), eos=eos, form=form, right=True)
+    rows = _build(task, docs, (tokenizer, max_length), eos=eos, form=form, both=False)
+    return [right for (right,) in rows]
 
 
-def build_wrong_examples(
+def build_both_examples(
     task: ConfigurableTask,
     docs: Iterable[dict[str, Any]],
     tokenizer: Any,
@@ -247,13 +248,14 @@ def build_wrong_examples(
     *,
     eos: bool,
     form: PromptForm = PLAIN,
-) -> list[Example]:
-    """As `build_examples`, of the other one of two choices.
+) -> list[tuple[Example, Example]]:
+    """As `build_examples`, of the right and the wrong one of two choices.
 
     Raises:
         InputError: also where a doc has other than two choices.
     """
-    return _build(task, docs, (tokenizer, max_length), eos=eos, form=form, right=False)
+    rows = _build(task, docs, (tokenizer, max_length), eos=eos, form=form, both=True)
+    return [(right, wrong) for right, wrong in rows]
 
 
 def _build(
@@ -263,39 +265,33 @@ def _build(
     *,
     eos: bool,
     form: PromptForm,
-    right: bool,
-) -> list[Example]:
-    """Rows of the right answers, or of the wrong ones; `reader` is the tokenizer and the context in
-    tokens."""
+    both: bool,
+) -> list[list[Example]]:
+    """The examples of each doc; `reader` is the tokenizer and the context in tokens."""
     tokenizer, max_length = reader
     encoder = Encoder(tokenizer)
     closing = _closing(task, tokenizer, form) if eos else []
     known: dict[tuple[str, str], Example] = {}
-    examples: list[Example] = []
+    examples: list[list[Example]] = []
     with compiled_templates():
         for batch in _batches(tqdm(docs, desc="Building examples")):
-            rows = [_row(task, doc, form, right=right) for doc in batch]
-            fresh = {row[:2]: row for row in rows if row[:2] not in known}
+            rows = [_rows(task, doc, form, both=both) for doc in batch]
+            fresh = {row[:2]: row for each in rows for row in each if row[:2] not in known}
             for key, (context, answer) in zip(
                 fresh, _encode(task, list(fresh.values()), encoder), strict=True
             ):
                 _check_ends(task, tokenizer, (context, answer + closing), closing)
                 if len(answer + closing) > max_length:
-                    number = len(examples) + [row[:2] for row in rows].index(key)
-                    raise _too_long(
-                        f"{task.config.task}: row {number}", len(answer + closing), max_length
+                    inside = [key in [row[:2] for row in each] for each in rows].index(True)
+                    raise InputError(
+                        f"{task.config.task}: row {len(examples) + inside}: an answer has "
+                        f"{len(answer + closing)} tokens, the context {max_length}",
+                        "answers that fit the context",
+                        "raise model.max_length or shorten the answers",
                     )
                 known[key] = _cut(context, answer + closing, max_length)
-            examples += [known[row[:2]] for row in rows]
+            examples += [[known[row[:2]] for row in each] for each in rows]
     return examples
-
-
-def _too_long(where: str, answer: int, context: int) -> InputError:
-    return InputError(
-        f"{where}: an answer has {answer} tokens, the context {context}",
-        "answers that fit the context",
-        "raise model.max_length or shorten the answers",
-    )
 
 
 def _cut(context: list[int], answer: list[int], max_length: int) -> Example:
@@ -309,9 +305,44 @@ def train_prompts(examples: Sequence[Example]) -> list[Example]:
     return [known.setdefault(id(example), replace(example, on_prompt=True)) for example in examples]
 
 
-def examples_hash(examples: Sequence[Example]) -> str:
+class TrainingRow(Protocol):
+    """What an answer, a pair of answers and a head's label have in common."""
+
+    @property
+    def input_ids(self) -> list[int]: ...
+
+    @property
+    def trained_tokens(self) -> int: ...
+
+    @property
+    def truncated(self) -> bool: ...
+
+    @property
+    def identity(self) -> list[Any]:
+        """All that the row's ids and targets are, as JSON values."""
+        ...
+
+
+def examples_hash(rows: Sequence[TrainingRow]) -> str:
     """Hash of all token ids, in order: equal for equal prompts, data, tokenizer and truncation."""
-    return sha256_text(canonical_json([[e.context_ids, e.answer_ids] for e in examples]))[:16]
+    return sha256_text(canonical_json([row.identity for row in rows]))[:16]
+
+
+def describe_lengths(rows: Sequence[TrainingRow], noun: str = "rows") -> str:
+    """How many training rows there are, and how long they are.
+
+    Raises:
+        InputError: there are none.
+    """
+    if not rows:
+        raise InputError(
+            "the training split is empty", "at least one training row", "check data.source"
+        )
+    lengths = [len(row.input_ids) for row in rows]
+    return (
+        f"{len(rows)} training {noun} of {min(lengths)} / {statistics.median(lengths):g} / "
+        f"{max(lengths)} tokens (min / median / max)"
+    )
 
 
 def describe_examples(examples: Sequence[Example], eos: bool) -> str:
@@ -320,32 +351,17 @@ def describe_examples(examples: Sequence[Example], eos: bool) -> str:
     Raises:
         InputError: there are no rows.
     """
-    if not examples:
-        raise InputError(
-            "the training split is empty", "at least one training row", "check data.source"
-        )
-    tokens, cut = (
-        sum(example.trained_tokens for example in examples),
-        sum(example.truncated for example in examples),
-    )
-    lengths = [len(example.input_ids) for example in examples]
-    share = cut / len(examples)
+    lengths = describe_lengths(examples)
+    cut = sum(example.truncated for example in examples)
     where = " (prompts too)" if examples[0].on_prompt else ""
     return (
-        f"{len(examples)} training rows of {min(lengths)} / {statistics.median(lengths):g} / "
-        f"{max(lengths)} tokens "
-        f"(min / median / max), {tokens} trained tokens{where}, EOS "
-        f"{'trained in each' if eos else 'not trained'}, "
-        f"{cut} prompts cut ({share:.1%})"
+        f"{lengths}, {sum(example.trained_tokens for example in examples)} trained tokens{where}, "
+        f"EOS {'trained in each' if eos else 'not trained'}, "
+        f"{cut} prompts cut ({cut / len(examples):.1%})"
     )
 
 
-class _Cut(Protocol):
-    @property
-    def truncated(self) -> bool: ...
-
-
-def cut_notice(examples: Sequence[_Cut]) -> Notice | None:
+def cut_notice(examples: Sequence[TrainingRow]) -> Notice | None:
     """A notice where many prompts are cut."""
     cut = sum(example.truncated for example in examples)
     if cut / len(examples) <= _CUT_SHARE:

@@ -13,13 +13,13 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.filters import build_filter_ensemble
 
 from ft_harness.data.files import Split
-from ft_harness.errors import FtHarnessError, InputError, Notice
+from ft_harness.errors import Findings, FtHarnessError, InputError, Notice
 from ft_harness.metrics import find_metric
 from ft_harness.metrics.generation import cut_run_on
-from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.tasks.rendering import answer_index, answer_text, row_named
-from ft_harness.tasks.row_checks import Findings, places
+from ft_harness.tasks.row_checks import places
 
 # The first that a task has says whether an answer is right. BLEU and METEOR are missing: they
 # rate a perfect short answer below their largest value.

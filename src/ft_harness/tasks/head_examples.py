@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from lm_eval.api.task import ConfigurableTask
 
-from ft_harness.errors import InputError
 from ft_harness.models.heads import HeadInput, HeadPlan, encode_texts, read_texts
-from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.models.prompts import PLAIN, PromptForm
-from ft_harness.storage import canonical_json, sha256_text
-from ft_harness.tasks.examples import prompt_of
+from ft_harness.tasks.examples import describe_lengths, prompt_of
 from ft_harness.tasks.rendering import answer_index
 
 
@@ -40,6 +37,10 @@ class HeadExample(NamedTuple):
     @property
     def truncated(self) -> bool:
         return self.row.truncated
+
+    @property
+    def identity(self) -> list[Any]:
+        return [self.row.ids, self.row.types, self.label]
 
 
 def build_head_examples(
@@ -70,28 +71,14 @@ def build_head_examples(
     return [HeadExample(row, label) for row, label in zip(rows, labels, strict=True)]
 
 
-def head_examples_hash(examples: Sequence[HeadExample]) -> str:
-    """Hash of all token ids and labels, in order."""
-    return sha256_text(canonical_json([[e.row.ids, e.row.types, e.label] for e in examples]))[:16]
-
-
 def describe_head_examples(examples: Sequence[HeadExample], labels: Sequence[str]) -> str:
     """What a head is trained on, in one line.
 
     Raises:
         InputError: there are no rows.
     """
-    if not examples:
-        raise InputError(
-            "the training split is empty", "at least one training row", "check data.source"
-        )
-    lengths = [len(example.row.ids) for example in examples]
+    lengths = describe_lengths(examples)
     counts = ", ".join(
         f"{name} {sum(e.label == i for e in examples)}" for i, name in enumerate(labels)
     )
-    cut = sum(example.row.truncated for example in examples)
-    return (
-        f"{len(examples)} training rows of {min(lengths)} / {statistics.median(lengths):g} / "
-        f"{max(lengths)} tokens "
-        f"(min / median / max), {cut} cut; labels: {counts}"
-    )
+    return f"{lengths}, {sum(each.truncated for each in examples)} cut; labels: {counts}"

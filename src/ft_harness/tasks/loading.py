@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, DatasetDict
@@ -19,6 +20,7 @@ from ft_harness.errors import (
     first_line,
     raise_problems,
 )
+from ft_harness.models.lm_eval_private.tasks import import_function
 from ft_harness.models.trust import trusting
 from ft_harness.tasks.checks import definition_problems
 from ft_harness.tasks.definition import SPLIT_KEYS, TaskDefinition
@@ -27,6 +29,7 @@ from ft_harness.tasks.rendering import RenderedTask
 from ft_harness.tasks.row_checks import cluster_problems
 
 _LOADER_KEYS = ("dataset_path", "dataset_name", "dataset_kwargs", "custom_dataset")
+_FUNCTION = "!function "
 _OUTPUT_TYPES = ("multiple_choice", "generate_until", "loglikelihood")
 
 
@@ -37,7 +40,7 @@ def _base_configuration(definition: TaskDefinition) -> dict[str, Any]:
         FtHarnessError: what can be found wrong with the YAML alone.
     """
     raise_problems(definition_problems(definition))
-    config = definition.configuration()
+    config = _configuration(definition)
     written = config.get("metadata")
     config["metadata"] = {**(written if isinstance(written, dict) else {}), **definition.metadata}
     if definition.metadata and not definition.uses_our_loader:
@@ -51,6 +54,41 @@ def _base_configuration(definition: TaskDefinition) -> dict[str, Any]:
         config |= {"custom_dataset": load_splits, "dataset_kwargs": {"data": {}}}
         config |= {key: split for split, key in SPLIT_KEYS.items()} | {"fewshot_split": "train"}
     return config
+
+
+def _configuration(definition: TaskDefinition) -> dict[str, Any]:
+    """The definition's content with the functions it names in place of their names.
+
+    Raises:
+        InputError: there is no such function, or its module can't be imported.
+    """
+    merged: dict[str, Any] = {}
+    for file in definition.files:
+        try:
+            merged |= {
+                key: _import_functions(value, file.path.resolve().parent)
+                for key, value in file.content.items()
+            }
+        except (ImportError, AttributeError, ValueError, SyntaxError) as error:
+            raise InputError(
+                f"{file.path}: can't be loaded ({error})",
+                "functions that can be imported",
+                "fix the file",
+            ) from error
+    for key in ("include", "tag", "group", "task_list"):
+        merged.pop(key, None)
+    return merged
+
+
+def _import_functions(value: Any, folder: Path) -> Any:
+    """Keys are left alone: lm-eval has no use for a function there."""
+    if isinstance(value, str) and value.startswith(_FUNCTION):
+        return import_function(value.removeprefix(_FUNCTION), folder)
+    if isinstance(value, Mapping):
+        return {key: _import_functions(part, folder) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_import_functions(part, folder) for part in value]
+    return value
 
 
 def _split_configuration(config: Mapping[str, Any], name: str, split: str) -> dict[str, Any]:

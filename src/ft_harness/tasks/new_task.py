@@ -30,7 +30,7 @@ from ft_harness.data.values import ABSENT, find_value, read_value
 from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
 from ft_harness.paths import PACKAGE
 from ft_harness.storage import write_text
-from ft_harness.tasks.definition import find_task
+from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.listing import task_files
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.task_template import NewTask, render_task

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lm_eval.api.task import ConfigurableTask
 
-from ft_harness.errors import InputError
 from ft_harness.models.prompts import PLAIN, PromptForm
-from ft_harness.storage import canonical_json, sha256_text
-from ft_harness.tasks.examples import Example, build_examples, build_wrong_examples
+from ft_harness.tasks.examples import Example, build_both_examples, describe_lengths
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,10 @@ class PairExample:
     def truncated(self) -> bool:
         return self.chosen.truncated
 
+    @property
+    def identity(self) -> list[Any]:
+        return [self.chosen.context_ids, self.chosen.answer_ids, self.rejected.answer_ids]
+
 
 def build_pairs(
     task: ConfigurableTask,
@@ -61,12 +62,8 @@ def build_pairs(
     Raises:
         InputError: as in `build_examples`; or a doc has other than two choices.
     """
-    rows = list(docs)
-    chosen, rejected = (
-        build(task, rows, tokenizer, max_length, eos=eos, form=form)
-        for build in (build_examples, build_wrong_examples)
-    )
-    return [_cut_alike(one, other) for one, other in zip(chosen, rejected, strict=True)]
+    rows = build_both_examples(task, docs, tokenizer, max_length, eos=eos, form=form)
+    return [_cut_alike(chosen, rejected) for chosen, rejected in rows]
 
 
 def _cut_alike(chosen: Example, rejected: Example) -> PairExample:
@@ -80,33 +77,16 @@ def _cut_alike(chosen: Example, rejected: Example) -> PairExample:
     return PairExample(one, other)
 
 
-def pairs_hash(pairs: Sequence[PairExample]) -> str:
-    """Hash of all token ids, in order."""
-    ids = [
-        [pair.chosen.context_ids, pair.chosen.answer_ids, pair.rejected.answer_ids]
-        for pair in pairs
-    ]
-    return sha256_text(canonical_json(ids))[:16]
-
-
 def describe_pairs(pairs: Sequence[PairExample], eos: bool) -> str:
     """What is trained on, in one line.
 
     Raises:
         InputError: there are no pairs.
     """
-    if not pairs:
-        raise InputError(
-            "the training split is empty", "at least one training pair", "check data.source"
-        )
-    lengths = [len(pair.input_ids) for pair in pairs]
-    tokens, cut = (
-        sum(pair.trained_tokens for pair in pairs),
-        sum(pair.truncated for pair in pairs),
-    )
+    lengths = describe_lengths(pairs, "pairs")
+    cut = sum(pair.truncated for pair in pairs)
     return (
-        f"{len(pairs)} training pairs of {min(lengths)} / {statistics.median(lengths):g} / "
-        f"{max(lengths)} tokens (min / median / max, both answers), {tokens} trained tokens, EOS "
-        f"{'trained in each' if eos else 'not trained'}, "
+        f"{lengths}, both answers counted, {sum(pair.trained_tokens for pair in pairs)} trained "
+        f"tokens, EOS {'trained in each' if eos else 'not trained'}, "
         f"{cut} prompts cut alike for both ({cut / len(pairs):.1%})"
     )

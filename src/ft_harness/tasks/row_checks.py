@@ -7,7 +7,6 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from lm_eval.api.task import ConfigurableTask
@@ -16,8 +15,8 @@ from tqdm import tqdm
 from ft_harness.data.answer_pairs import CHOSEN, REJECTED
 from ft_harness.data.files import Split
 from ft_harness.data.overlap import plain
-from ft_harness.errors import FtHarnessError, InputError, Notice, suggest
-from ft_harness.models.lm_eval_private import compiled_templates
+from ft_harness.errors import Findings, FtHarnessError, InputError, Notice, suggest
+from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.tasks.examples import prompt_of
 from ft_harness.tasks.privacy import find_private
@@ -29,21 +28,6 @@ _MOST_UNREADABLE = 100  # rows; a template that suits none would fail as often a
 _BRACES = re.compile(r"(?<![{%#])\{\s*(\w+)\s*\}(?!\})")
 _ONE_SIDED = 0.9  # share of pairs from which the lengths of their answers say it all
 _TEMPLATES = ("doc_to_text", "doc_to_target", "doc_to_choice")
-
-
-@dataclass
-class Findings:
-    """What a check found: faults, notices, and what was looked at."""
-
-    faults: list[FtHarnessError] = field(default_factory=list)
-    notices: list[Notice] = field(default_factory=list)
-    facts: list[str] = field(default_factory=list)
-
-    def add(self, found: Findings) -> None:
-        """What another check found, after this one's."""
-        self.faults += found.faults
-        self.notices += found.notices
-        self.facts += found.facts
 
 
 def places(rows: Sequence[int]) -> str:
@@ -164,7 +148,14 @@ class SplitCheck:
             for kind in find_private(f"{prompt}\n{answer}"):
                 self._private[kind].append(row)
         if not self._rolling:
-            self._compare(row, doc, prompt, answer)
+            question, given = _digest(plain(prompt)), _digest(answer)
+            if self._chosen:  # the same question with other choices is another item
+                question = _digest(plain(prompt), *sorted(self.task.doc_to_choice(doc)))
+            self._different_prompts.add(question)
+            self._different_answers.add(given)
+            first, known = self._answers.setdefault(question, (row, given))
+            if known != given:
+                self._contradictory.append((row, first))
 
     def _read_choices(self, row: int, choices: Sequence[str]) -> None:
         self._counts[len(choices)].append(row)
@@ -176,16 +167,6 @@ class SplitCheck:
             choice.startswith(" ") for choice in choices
         ):
             self._bad_choices["a choice that begins with a blank after another one"].append(row)
-
-    def _compare(self, row: int, doc: Mapping[str, Any], prompt: str, answer: str) -> None:
-        question, given = _digest(plain(prompt)), _digest(answer)
-        if self._chosen:  # the same question with other choices is another item
-            question = _digest(plain(prompt), *sorted(self.task.doc_to_choice(doc)))
-        self._different_prompts.add(question)
-        self._different_answers.add(given)
-        first, known = self._answers.setdefault(question, (row, given))
-        if known != given:
-            self._contradictory.append((row, first))
 
     def _choice_faults(self) -> Iterator[InputError]:
         name, rows = self.task.config.task, len(self.task.eval_docs)

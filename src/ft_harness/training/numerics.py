@@ -17,6 +17,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.number_formats import SIXTEEN_BITS
+from ft_harness.training.packing import Packing
 
 _ADAPTER = "default"  # PEFT's name of the only adapter
 _SHORT = 256  # tokens; from here on PyTorch's kernel is as quick in bfloat16 (decision 016)
@@ -87,8 +88,9 @@ def describe_precision(base: BaseModel, model: Any) -> str:
 
 @contextmanager
 def quick_attention() -> Iterator[None]:
-    """Models that attend by PyTorch's `sdpa` and learn do it in float32 for short rows on a CPU,
-    where its backward pass in 16 bits is the slow part of a step.
+    """Models that attend by PyTorch's `sdpa` do it row by row where a batch is packed; those that
+    learn do it in float32 for short rows on a CPU, where its backward pass in 16 bits is the slow
+    part of a step.
 
     The result is rounded to the 16 bits that it had, once and not in each product: it is nearer to
     the exact one.
@@ -96,9 +98,20 @@ def quick_attention() -> Iterator[None]:
     usual = ALL_ATTENTION_FUNCTIONS["sdpa"]
 
     def attend(
-        module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **more: Any
+        module: Any,
+        query: Any,
+        key: Any,
+        value: Any,
+        attention_mask: Any,
+        packing: Packing | None = None,
+        **more: Any,
     ) -> tuple[Any, None]:
         """query, key and value are [B, heads, T, D], the result [B, T, heads, D]."""
+        if packing is not None:
+            packing.attended += 1
+            rows = (packing.unpack(each.transpose(1, 2)) for each in (query, key, value))
+            made, _ = attend(module, *(each.transpose(1, 2) for each in rows), None, **more)
+            return packing.pack(made), None
         if not _is_slow(query, learns=any(each.requires_grad for each in (query, key, value))):
             found: tuple[Any, None] = usual(module, query, key, value, attention_mask, **more)
             return found

@@ -16,7 +16,7 @@ from ft_harness.recipe import PreferenceSection
 from ft_harness.tasks.examples import Example
 from ft_harness.tasks.head_examples import HeadExample
 from ft_harness.tasks.pair_examples import PairExample
-from ft_harness.training.likelihoods import make_target_logits
+from ft_harness.training.likelihoods import TargetLogits
 from ft_harness.training.pair_likelihoods import PairLikelihoods
 
 Batch = dict[str, Any]
@@ -109,7 +109,7 @@ def make_head_collate(pad_token_id: int, head: Head) -> Callable[[Sequence[HeadE
 
 def make_answer_loss(model: Any) -> Callable[[Any, Batch, Any], torch.Tensor]:
     """Cross-entropy summed over the tokens that carry loss; labels [B, T]."""
-    target_logits = make_target_logits(model)
+    target_logits = TargetLogits(model)
 
     def answer_loss(model: Any, inputs: Batch, labels: torch.Tensor) -> torch.Tensor:
         trained = labels != -100

@@ -9,7 +9,6 @@ comes out otherwise, each answer has a row of its own.
 
 from __future__ import annotations
 
-import inspect
 import logging
 from typing import Any, NamedTuple
 
@@ -18,8 +17,8 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from ft_harness.training.likelihoods import Inputs, TokenLikelihoods
 from ft_harness.training.numerics import undisturbed
+from ft_harness.training.packing import follows_masks
 
-_FOLLOW_MASKS = ("sdpa", "eager")  # kinds of attention
 _TELLING = 2  # tokens of either answer
 _ALIKE = {4: 1e-4, 2: 1e-2}  # relative difference of log p, by bytes of a weight
 logger = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ class PairLikelihoods:
     def __init__(self, model: Any) -> None:
         self._model = model
         self._tokens = TokenLikelihoods(model)
-        self._shares: bool | None = None if _follows_masks(model) else False
+        self._shares: bool | None = None if follows_masks(model) else False
 
     def __call__(self, model: Any, inputs: Inputs, labels: torch.Tensor) -> torch.Tensor:
         if isinstance(labels, FakeTensor):  # which knows no lengths: the wider way is foreseen
@@ -121,15 +120,3 @@ def join(ids: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor) -> JoinedR
     moved = torch.where(at > last, at - last - 1 + chosen, at)
     places = torch.stack([at.expand_as(moved), moved], 1) + offsets[:, None]
     return JoinedRows(joined, read, sees, kept, places)
-
-
-def _follows_masks(model: Any) -> bool:
-    """Whether every layer of a model sees all that comes before, as far as a mask allows it."""
-    if "position_ids" not in inspect.signature(model.forward).parameters:
-        return False
-    config = model.config.get_text_config(decoder=True)
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    window = getattr(config, "sliding_window", None)
-    slides = window is not None and getattr(config, "use_sliding_window", True)
-    attention = getattr(config, "_attn_implementation", None)
-    return kinds == {"full_attention"} and not slides and attention in _FOLLOW_MASKS

@@ -26,8 +26,8 @@ from ft_harness.tasks.examples import (
     train_prompts,
     trains_eos,
 )
-from ft_harness.tasks.head_examples import HeadExample, build_head_examples, head_examples_hash
-from ft_harness.tasks.pair_examples import PairExample, build_pairs, pairs_hash
+from ft_harness.tasks.head_examples import HeadExample, build_head_examples
+from ft_harness.tasks.pair_examples import PairExample, build_pairs
 from ft_harness.training.lineage import find_lineage
 
 TRAINING_VERSION = 2  # raise it when the same recipe, base and rows give another adapter
@@ -59,11 +59,7 @@ class TrainingSet:
     @cached_property
     def data_hash(self) -> str:
         """Hash of the very token ids that are trained on."""
-        if heads := of_kind(self.examples, HeadExample):
-            return head_examples_hash(heads)
-        if pairs := of_kind(self.examples, PairExample):
-            return pairs_hash(pairs)
-        return examples_hash(of_kind(self.examples, Example))
+        return examples_hash(self.examples)
 
     @property
     def chat_template_hash(self) -> str | None:

@@ -31,6 +31,8 @@ def name_choices(
             label if words.get(label, label) == label else f"{label} ({words[label]})"
             for label in labels
         ]
+    # An answer is the text of the choice with the largest log-likelihood, so that two sides name at
+    # most two of the choices.
     names = [f"choice {number}" for number in range(1, len(sides[0][0]) + 1)]
     for values, answer in sides:
         names[int(np.argmax(values))] = answer or names[int(np.argmax(values))]
@@ -40,21 +42,22 @@ def name_choices(
 def read_labels(sample: Sample) -> list[str] | None:
     """The names of the task's labels, if the doc has one for each choice; of a pair of answers the
     fields that hold them."""
-    labels, choices = sample.doc.get("label_names"), read_log_likelihoods(sample) or []
-    if labels is None and len(choices) == len(_PAIR) and sample.doc.keys() >= set(_PAIR):
+    return _labels_of(sample, len(read_log_likelihoods(sample) or []))
+
+
+def _labels_of(sample: Sample, choices: int) -> list[str] | None:
+    labels = sample.doc.get("label_names")
+    if labels is None and choices == len(_PAIR) and sample.doc.keys() >= set(_PAIR):
         return list(_PAIR)
-    return (
-        [str(label) for label in labels]
-        if choices and isinstance(labels, list) and len(labels) == len(choices)
-        else None
-    )
+    if not choices or not isinstance(labels, list) or len(labels) != choices:
+        return None
+    return [str(label) for label in labels]
 
 
 def note_word(words: dict[str, str], sample: Sample) -> None:
     """Add the word with which a label is answered, where this sample's answer tells it."""
-    labels = read_labels(sample)
-    if labels == list(_PAIR):  # fields, which have no word
-        return
-    if labels is not None and sample.prediction is not None:
-        values = read_log_likelihoods(sample) or []
+    values = read_log_likelihoods(sample) or []
+    labels = _labels_of(sample, len(values))
+    # the fields of a pair name an answer's place: there is no word that always stands for them
+    if labels and labels != list(_PAIR) and sample.prediction is not None:
         words[labels[int(np.argmax(values))]] = sample.prediction

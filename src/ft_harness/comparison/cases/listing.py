@@ -103,6 +103,7 @@ def list_items(
     keys = [str(key) for key in tagged.pairs.texts("item_key")[0]]
     whys = {case.item_key: case.why for _, case in list_cases(summary)}
     whys |= {} if written is None else sheet.whys(written)
+    # The page carries every listed item as data: 20,000 are about 1.6 MB.
     rows = _choose(keys, transitions, whys, min(limit, MOST_LISTED)).tolist()
     make = _ItemMaker(evaluations, {keys[row] for row in rows}, summary.metric)
     items = [
@@ -149,6 +150,8 @@ class _ItemMaker:
 
 def _choose(keys: Sequence[str], rows: Collection[int], shown: Collection[str], limit: int) -> Rows:
     """As many of these rows as are allowed, in their order."""
+    # By a checksum of the key instead of random numbers: each adapter that is compared with one
+    # base shows the same items, whatever order they were scored in.
     ranked = sorted(rows, key=lambda row: (keys[row] not in shown, crc32(keys[row].encode()), row))
     return np.array(sorted(ranked[:limit]), dtype=np.int64)
 

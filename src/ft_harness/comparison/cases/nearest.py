@@ -43,6 +43,8 @@ def find_nearest(
     """
     wanted = {key: content_words(join_texts(fields)) for key, fields in texts.items()}
     names = next(iter(texts.values()), {}).keys()
+    # Word -> items that have it, so that a training doc is held against the few items with which it
+    # shares a word. The training split can be far larger than memory.
     having: defaultdict[str, list[str]] = defaultdict(list)
     for key, words in wanted.items():
         for word in words:
@@ -55,6 +57,7 @@ def find_nearest(
         shared = Counter(key for word in words & having.keys() for key in having[word])
         for key, common in shared.items():
             similarity = common / (len(words) + len(wanted[key]) - common)
+            # Strictly larger: of equally near docs the first stays, whatever machine runs this.
             if key not in best or similarity > best[key][0]:
                 best[key] = similarity, doc
     items: dict[str, NearestExample | None] = dict.fromkeys(wanted)

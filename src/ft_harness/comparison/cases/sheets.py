@@ -145,6 +145,8 @@ def find_cases(base: Evaluation, tuned: Evaluation, pairs: Pairs, seed: int = 0)
     found = find_transitions(metric, before, after)
     (keys, _), (targets, _) = pairs.texts("item_key"), pairs.texts("target")
     golds = [str(target) for target in targets]
+    # A checksum orders the items at random and the same way for each adapter, without a file that
+    # says which were drawn.
     order = np.array([crc32(str(key).encode(), seed) for key in keys], dtype=np.int64)
     drawn = {
         transition: draw(items[np.argsort(order[items], kind="stable")], golds)
@@ -180,6 +182,8 @@ def draw(items: Rows, golds: Sequence[str]) -> list[int]:
     gold answer of every item."""
     seen: Counter[str] = Counter()
     ranked: list[tuple[int, int, int]] = []
+    # The count of a gold answer so far ranks first: one item of each class before a second one of
+    # any.
     for place, item in enumerate(items[:_DRAWN].tolist()):
         ranked.append((seen[golds[item]], place, item))
         seen[golds[item]] += 1
@@ -195,6 +199,7 @@ def _count_by_gold(
         for transition, items in found.items()
     }
     totals = sum(counted.values(), Counter[str]())
+    # Free text has nearly as many gold answers as items.
     if not totals or len(totals) > _MOST_CLASSES or totals.total() < _PER_CLASS * len(totals):
         return None
     classes = sorted(totals, key=lambda gold: (-totals[gold], gold))
@@ -270,6 +275,8 @@ def tag_pairs(
     Raises:
         InputError: samples can't be read, or a field has more than 30 values.
     """
+    # Cases of the sheet are tagged even where they were not drawn, but only drawn items are
+    # measured: the sheet's are chosen by what became of them.
     pairs, drawn = _draw_pairs(
         pair_items(base, tuned)[0], {case.item_key for _, case in list_cases(summary)}
     )
@@ -285,6 +292,7 @@ def tag_pairs(
     if summary.by_gold is not None:
         tags["gold answer"] = pairs.texts("target")[0]
         definitions["gold answer"] = "the right answer"
+    # One slice that holds everything repeats the table of scores.
     known = {kind: found for kind, found in tags.items() if len(set(found)) > 1}
     from_answers = [*flags, *(trait.name for trait in traits if trait.from_answers)]
     return Tagged(pairs, drawn, known, {kind: definitions[kind] for kind in known}, from_answers)

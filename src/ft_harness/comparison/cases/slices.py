@@ -71,6 +71,7 @@ def tag_items(values: Values, trait: Trait) -> Tags:
     known = ~np.isnan(numbers)
     if not known.any():
         return [None] * len(numbers)
+    # Edges are numbers that occur: an interpolated one would name a length that no item has.
     edges = np.quantile(numbers[known], [0.25, 0.5, 0.75], method="inverted_cdf")
     quarters = np.searchsorted(edges, numbers)  # NaN comes last, and is left out below
     ranges = [
@@ -89,6 +90,7 @@ def tag_items(values: Values, trait: Trait) -> Tags:
 def _name_ranges(ranges: Sequence[Array], unit: str) -> list[str]:
     """Smallest and largest number of each, with as many decimals as it takes to tell them apart."""
     names: list[str] = []
+    # More decimals until no range ends in the number that the next one begins with.
     for digits in range(2 if unit == "nats" else 0, _MOST_DIGITS):
         ends = [(f"{found.min():,.{digits}f}", f"{found.max():,.{digits}f}") for found in ranges]
         names = [
@@ -128,6 +130,8 @@ def measure_slices(
     for kind, value in tqdm(names, desc="Measuring the slices", delay=2):
         inside = np.array(tags[kind], dtype=object) == value
         made = _measure(pairs.only(np.asarray(inside, dtype=np.bool_)), metric, (kind, value))
+        # Items where the base was unsure can hardly get worse: regression to the mean, which a test
+        # would call a gain.
         hidden = {"p": None, "from_answers": True} if kind in chosen_by_answers else {}
         found.append(made.model_copy(update=hidden))
     tested = [each for each in found if each.p is not None]
@@ -139,6 +143,7 @@ def _sort(values: Iterable[str | None]) -> list[str]:
     """Ranges by their numbers, categories by name."""
 
     def rank(value: str) -> tuple[float, str]:
+        # By text "100 to 200" would come before "20 to 30".
         number = _NUMBER.match(value)
         return float(number[0].replace(",", "")) if number else math.inf, value
 

@@ -127,6 +127,8 @@ def read_cases(path: Path) -> Written:
             "the table as UTF-8, with what you wrote",
             "save it as CSV UTF-8, or move it away",
         ) from error
+    # Python's own limit of 131,072 characters is less than a long context, and would refuse what a
+    # spreadsheet wrote.
     csv.field_size_limit(_LONGEST)
     try:
         lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=_find_delimiter(text)))
@@ -153,12 +155,15 @@ def read_cases(path: Path) -> Written:
 
 def _find_delimiter(text: str) -> str:
     first = text.partition("\n")[0]
+    # Spreadsheets of many languages save csv with semicolons; `csv.Sniffer` also weighs quotes and
+    # letters of the cells, which are prose here.
     return max(",;\t", key=first.count)
 
 
 def _keep(rows: dict[Key, dict[str, str]], row: dict[str, str]) -> None:
     base, tuned, item = (row.get(name, "") for name in _KEY)
     earlier = rows.get((base, tuned, item), {}).get(_WHY, "")
+    # What a person wrote is never dropped, even where a row was copied and edited twice.
     texts = [text for text in dict.fromkeys([earlier, row.get(_WHY, "")]) if text.strip()]
     rows[base, tuned, item] = row | {_WHY: "\n".join(texts)}
 
@@ -178,6 +183,8 @@ def write_table(sheets: Sequence[Sheet], written: Written) -> str:
             rows[key] = _make_row(sheet, transition, case) | {
                 name: kept.get(name, "") for name in (*written.further(), _WHY)
             }
+    # An item can leave the sheet when an adapter is trained again; its text may be the only note
+    # there is.
     left = {
         key: row | {_IN_SHEET: "no"}
         for key, row in written.rows.items()

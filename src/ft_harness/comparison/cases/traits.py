@@ -75,6 +75,8 @@ def content_words(text: str) -> set[str]:
 def find_text_fields(samples: Iterable[Sample]) -> list[str]:
     """Doc fields that are texts and occur in nearly all prompts, in the prompt's order; not the
     answer's own field."""
+    # Read from the prompts themselves: a task's template may build a field's text in any way, and
+    # need not name the field.
     looked_at = list(islice(samples, _LOOKED_AT))
     items = [
         Item(sample.item_key, sample.prompt, sample.target, sample.doc) for sample in looked_at
@@ -140,6 +142,8 @@ def list_traits(fields: Sequence[str], further: Sequence[str] = ()) -> list[Trai
         Trait(field_kind(name), f"the doc's field {name}", partial(_read_category, name))
         for name in further
     ]
+    # The last text of a prompt is what is asked about: the hypothesis after its premise, the
+    # question after its passage.
     focus = fields[-1] if fields else None
     traits = [
         Trait(
@@ -222,6 +226,8 @@ def find_question_type(text: str, *, is_question: bool) -> str | None:
         "?"
     ):  # NFKC has made ? of the full-width mark
         return None
+    # One expression for all: of "who knows when" the first word counts, by its place and not by the
+    # order of a list.
     found = _QUESTION.search(text)
     if found is None or found.lastgroup is None:
         return "other"

@@ -40,6 +40,7 @@ def _confusion(statistics: Array) -> list[list[int]]:
     fp."""
     true, false, missed = (statistics[:, part::3] for part in range(3))
     gold, predicted = true + missed, true + false
+    # An answer that names no label is counted nowhere among the predicted ones.
     unreadable = 1 - predicted.sum(axis=1, keepdims=True)
     matrix: list[list[int]] = (
         (gold.T @ np.hstack([predicted, unreadable])).astype(np.int64).tolist()
@@ -71,6 +72,7 @@ def find_transitions(metric: str, base: Array, tuned: Array) -> dict[Transition,
         }
     else:
         change = np.nan_to_num(tuned - base)
+        # 0.3 - 0.2 is a little less than 0.1 in floating point.
         better, worse = change >= THRESHOLD - _ROUNDING, change <= _ROUNDING - THRESHOLD
         found = {"better": better, "worse": worse, "same": ~better & ~worse}
     return {transition: np.flatnonzero(scored & items) for transition, items in found.items()}

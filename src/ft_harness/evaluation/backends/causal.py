@@ -13,8 +13,9 @@ from ft_harness.evaluation.backends.requests import RequestLM
 from ft_harness.evaluation.backends.scorer import Scorer
 from ft_harness.models import base_model, quantization
 from ft_harness.models.adapters import AdapterFolder, adapter_folder, attach
-from ft_harness.models.base_model import BaseModel, describe, model_folder
+from ft_harness.models.base_model import BaseModel, describe
 from ft_harness.models.encoding import prefix_token
+from ft_harness.paths import model_folder
 from ft_harness.recipe import ModelSection
 
 BACK_END = "ft-causal (softmax float32)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
 from ft_harness.evaluation.backends.planning import Batch, Row, Tokens
-from ft_harness.evaluation.backends.traits import cache_argument
+from ft_harness.evaluation.backends.traits import Traits, cache_argument
+from ft_harness.models.last_layer import last_layer_at
 
 _SOFTMAX_BYTES = 32 << 20  # of logits that are turned into log-probabilities at once
 
@@ -97,9 +99,8 @@ def build_inputs(batch: Batch, dtype: Any, pad: int) -> Inputs:
     return Inputs(ids, keep, positions, _attention(batch, dtype))
 
 
-def logits_of(model: Any, inputs: Inputs, cached: Any, keeps: bool) -> Any:
-    """[N, V] logits of the N positions to keep, row by row; `keeps`: whether the model computes no
-    others."""
+def logits_of(model: Any, inputs: Inputs, cached: Any, traits: Traits) -> Any:
+    """[N, V] logits of the N positions to keep, row by row."""
     options: dict[str, Any] = {}
     if inputs.mask is not None:
         options = {
@@ -108,12 +109,13 @@ def logits_of(model: Any, inputs: Inputs, cached: Any, keeps: bool) -> Any:
         }
     if cached is not None:
         options |= {cache_argument(): cached, "use_cache": True}
-    elif keeps:
+    elif traits.keeps:
         options["use_cache"] = False
     ids, keep = inputs.ids.to(model.device), inputs.keep.to(model.device)
     with torch.no_grad():
-        if keeps:
-            logits = model(input_ids=ids, logits_to_keep=keep, **options).logits
+        if traits.keeps:
+            with last_layer_at(model, keep) if traits.trims else nullcontext():
+                logits = model(input_ids=ids, logits_to_keep=keep, **options).logits
             return logits.reshape(-1, logits.shape[-1])
         logits = model(input_ids=ids, **options).logits
         return logits[:, -ids.shape[1] :][keep]  # virtual tokens stand before the row's own

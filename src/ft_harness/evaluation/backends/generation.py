@@ -14,15 +14,21 @@ import torch
 from transformers import StoppingCriteriaList
 
 from ft_harness.evaluation.backends.endings import Continuation, Endings, reach_of
-from ft_harness.evaluation.backends.planning import Size, Tokens
+from ft_harness.evaluation.backends.greedy import Slots, Writer, prompt_rows, read_all
+from ft_harness.evaluation.backends.planning import Limits, Query, Size, Tokens
 from ft_harness.evaluation.backends.recovery import Allowance, complete
 from ft_harness.evaluation.backends.scorer import Scorer
 from ft_harness.evaluation.backends.store import Ledger
+from ft_harness.evaluation.backends.traits import cache_argument
 from ft_harness.models.base_model import generation_settings
 from ft_harness.storage import canonical_json
 
 # Settings that forbid or punish repetition: transformers counts the padding too.
 _REPETITION = {"no_repeat_ngram_size", "repetition_penalty"}
+# Settings without effect on greedy answers, or that are given anew.
+_IDLE = {"temperature", "top_k", "top_p", "min_p", "max_length", "max_new_tokens", "use_cache"}
+_IDLE |= {"bos_token_id", "eos_token_id", "pad_token_id", "_from_model_config"}
+_TURNS = 4  # greedy prompts of a batch for each that is written at once: answers end at their own
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,8 @@ class Generator:
             kinds[prompt.kind].append(number)
         shared = self._shared()
         ledger = Ledger(self.scorer.store, (self._request(prompt, shared) for prompt in prompts))
+        if prompts and not ledger.holds_all():
+            self.scorer.check([Query(prompt.ids, prompt.ids[-1:]) for prompt in prompts])
         work = _PromptWork(self, prompts)
         batches = (batch for numbers in kinds.values() for batch in work.anew(numbers))
         responses = complete(batches, work, ledger, self.allowance)
@@ -103,8 +111,26 @@ class Generator:
         return f"generate|{shared}|{prompt.kind}|{prompt.ids}{drawn}"
 
     def batches(self, prompts: Sequence[Prompt], numbers: Sequence[int]) -> list[list[int]]:
-        """Numbers of the prompts of each batch, all of one kind: longest first, and of one length
-        where the model can't be padded or padding would count as text; sampled ones alone."""
+        """Numbers of the prompts of each batch, all of one kind. Those that share their beginning
+        are together, where that is made use of; else the longest come first, and are of one length
+        where the model can't be padded or padding would count as text; sampled ones are alone."""
+        if not self._shares([prompts[number] for number in numbers]):
+            return self._batches_by_length(prompts, numbers)
+        limits = Limits(True, self.scorer.traits.window, self.scorer.most)
+        rows = prompt_rows([prompts[number].ids for number in numbers], limits)
+        turns = _TURNS if self._is_greedy(prompts[numbers[0]]) else 1
+        batches: list[list[int]] = [[]]
+        for number in (numbers[place] for row in rows for place, _ in row.reads):
+            count = self._at_once([prompts[each] for each in (*batches[-1], number)])
+            if len(batches[-1]) < (count * turns if count > 1 else 1):
+                batches[-1].append(number)
+            else:
+                batches.append([number])
+        return batches
+
+    def _batches_by_length(
+        self, prompts: Sequence[Prompt], numbers: Sequence[int]
+    ) -> list[list[int]]:
         most = self.scorer.most
         pads = self.scorer.traits.pads and not any(
             _REPETITION & prompts[number].settings.keys() for number in numbers
@@ -122,18 +148,68 @@ class Generator:
                 width = len(prompt.ids)
         return batches
 
-    def cost(self, count: int, width: int, prompt: Prompt) -> tuple[int, int]:
-        """(tokens, bytes) of `count` prompts of `width` tokens like this one."""
+    def _shares(self, prompts: Sequence[Prompt]) -> bool:
+        """Whether these prompts, of one kind, are read together where they begin alike: greedy
+        ones, and beams, which transformers reads once for each beam."""
+        traits, first = self.scorer.traits, prompts[0]
+        longest = max(len(prompt.ids) for prompt in prompts) + first.most
+        within = traits.window is None or longest <= traits.window
+        known = self._is_greedy(first) or _is_beams(first)
+        return traits.shares and within and known
+
+    def _is_greedy(self, prompt: Prompt) -> bool:
+        """Whether the likeliest token is all that is asked for."""
+        asked = {name: each for name, each in prompt.settings.items() if name not in _IDLE}
+        plain = asked in ({"do_sample": False}, {"do_sample": False, "num_beams": 1})
+        return plain and generation_settings(self.scorer.model).keys() - asked.keys() <= _IDLE
+
+    def _at_once(self, prompts: Sequence[Prompt]) -> int:
+        """How many of these prompts, of one kind, memory has room for."""
+        length, each = self._cost(1, max(len(prompt.ids) for prompt in prompts), prompts[0])
+        limit, free = self.allowance.limit(length), self.scorer.budget.free
+        room = (free if limit is None else min(limit, free)) // each
+        return max(1, min(len(prompts), self.scorer.most or len(prompts), room))
+
+    def cost(self, prompts: Sequence[Prompt]) -> tuple[int, int]:
+        """(tokens of the longest, bytes) of a batch."""
+        count = self._at_once(prompts) if self._shares(prompts) else len(prompts)
+        return self._cost(count, max(len(prompt.ids) for prompt in prompts), prompts[0])
+
+    def _cost(self, count: int, width: int, prompt: Prompt) -> tuple[int, int]:
         rows = count * (prompt.settings.get("num_beams") or 1)
         length = width + prompt.most
         return length, self.scorer.budget.needs_generation(Size(rows, length, 0, rows))
 
     def _fits(self, count: int, width: int, prompt: Prompt) -> bool:
-        length, needed = self.cost(count, width, prompt)
+        length, needed = self._cost(count, width, prompt)
         return needed <= self.scorer.budget.free and self.allowance.allows(length, needed)
 
-    def extend(self, prompts: Sequence[Prompt]) -> list[Continuation]:
+    def _fits_reading(self, size: Size) -> bool:
+        needed = self.scorer.budget.needs_generation(size)
+        return needed <= self.scorer.budget.free and self.allowance.allows(size.width, needed)
+
+    def write(self, prompts: Sequence[Prompt]) -> list[Continuation]:
         """Continuations of one batch, whose prompts are of one kind."""
+        first = prompts[0]
+        if not (self._shares(prompts) and self._is_greedy(first)):
+            return self.extend(prompts)
+        ends = self.endings.ids
+
+        def ended(written: list[list[int]]) -> list[bool]:
+            stopped = self._stopped([ids[-reach_of(first.stop) :] for ids in written], first.stop)
+            return [
+                stop or ids[-1] in ends or len(ids) == first.most
+                for ids, stop in zip(written, stopped, strict=True)
+            ]
+
+        longest = max(len(prompt.ids) for prompt in prompts)
+        slots = Slots(self._at_once(prompts), longest, first.most)
+        writer = Writer(self.scorer, ended, self._fits_reading)
+        found = writer.write([prompt.ids for prompt in prompts], slots)
+        return [self.endings.read(ids, first.stop) for ids in found]
+
+    def extend(self, prompts: Sequence[Prompt]) -> list[Continuation]:
+        """The same by transformers' `generate`."""
         first, width = prompts[0], max(len(prompt.ids) for prompt in prompts)
         pad, ends = self.scorer.pad, sorted(self.endings.ids)
         rows = [[pad] * (width - len(prompt.ids)) + list(prompt.ids) for prompt in prompts]
@@ -148,8 +224,18 @@ class Generator:
                 pad_token_id=pad,
                 eos_token_id=ends or None,
                 **_decoding(first.settings),
+                **self._known(prompts),
             )
         return [self.endings.read(ids, first.stop) for ids in output[:, width:].tolist()]
+
+    def _known(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
+        """The argument of `generate` that spares it reading prompts, all but their last token."""
+        if not self._shares(prompts) or max(len(prompt.ids) for prompt in prompts) == 1:
+            return {}
+        cache = read_all(self.scorer, [prompt.ids for prompt in prompts], self._fits_reading)
+        cache.crop(-1)
+        cache.batch_repeat_interleave(prompts[0].settings["num_beams"])
+        return {cache_argument(): cache}
 
     def _refuse_nan(self, ids: Any, scores: Any) -> Any:
         """A logits processor: scores [B, V] pass unchanged."""
@@ -163,11 +249,17 @@ class Generator:
 
         def stopped(ids: Any, scores: Any, **options: Any) -> Any:
             windows = ids[:, start:][:, -reach:].tolist()
-            texts = zip(windows, self.tokenizer.batch_decode(windows), strict=True)
-            ends = [self.endings.stopped(window, text, stop) for window, text in texts]
-            return torch.tensor(ends, device=ids.device)
+            return torch.tensor(self._stopped(windows, stop), device=ids.device)
 
         return StoppingCriteriaList([stopped] if stop else [])
+
+    def _stopped(self, windows: list[list[int]], stop: Sequence[str]) -> list[bool]:
+        """Which of these newest tokens hold a stop string."""
+        texts = self.tokenizer.batch_decode(windows) if stop else [""] * len(windows)
+        return [
+            self.endings.stopped(window, text, stop)
+            for window, text in zip(windows, texts, strict=True)
+        ]
 
 
 class _PromptWork:
@@ -186,26 +278,31 @@ class _PromptWork:
         return batch
 
     def cost(self, batch: list[int]) -> tuple[int, int]:
-        first = self._prompts[batch[0]]  # the longest
-        return self._generator.cost(len(batch), len(first.ids), first)
+        return self._generator.cost([self._prompts[number] for number in batch])
 
     def compute(self, batch: list[int]) -> dict[int, Continuation]:
         """Greedy or with beams; sampled with a seed of the prompt, its settings and how often they
         came before."""
         prompts = [self._prompts[number] for number in batch]
         if not prompts[0].sampled:
-            return dict(zip(batch, self._generator.extend(prompts), strict=True))
+            return dict(zip(batch, self._generator.write(prompts), strict=True))
         (prompt,), (number,) = prompts, batch
         with _seeded(
             f"{self._generator.seed}|{self._occurrences[number]}|{prompt.kind}|{prompt.text}"
         ):
-            return {number: self._generator.extend(prompts)[0]}
+            return {number: self._generator.write(prompts)[0]}
 
     def split(self, batch: list[int]) -> list[list[int]]:
         return self._generator.batches(self._prompts, batch) if len(batch) > 1 else []
 
     def anew(self, numbers: Sequence[int]) -> list[list[int]]:
         return self._generator.batches(self._prompts, numbers)
+
+
+def _is_beams(prompt: Prompt) -> bool:
+    """Whether several beams are kept, from prompts that may be padded."""
+    several = (prompt.settings.get("num_beams") or 1) > 1
+    return several and not prompt.sampled and not _REPETITION & prompt.settings.keys()
 
 
 def _decoding(settings: dict[str, Any]) -> dict[str, Any]:

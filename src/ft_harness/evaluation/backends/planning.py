@@ -89,6 +89,14 @@ class Row:
             path.append(node)
         return path
 
+    def path(self, node: int) -> list[int]:
+        """The nodes from the tree's start to this one."""
+        path: list[int] = []
+        while node >= 0:
+            path.append(node)
+            node = self.parents[node]
+        return path[::-1]
+
     def depths(self) -> list[int]:
         """How many tokens come before each node in its sequence."""
         depths: list[int] = []

@@ -20,7 +20,7 @@ from ft_harness.evaluation.backends.planning import Query, cut
 from ft_harness.evaluation.backends.recovery import Effort
 from ft_harness.evaluation.backends.store import ResponseStore
 from ft_harness.models.encoding import appended_tokens, has_start, refuse_appended, split_pair
-from ft_harness.models.lm_eval_private import HookedHFLM
+from ft_harness.models.lm_eval_private.models import HookedHFLM
 
 Texts = tuple[str, str] | None
 Request = tuple[Texts, list[int], list[int]]  # (context, answer) as texts, then as tokens

@@ -84,9 +84,8 @@ class Scorer:
         ledger = Ledger(
             self.store, (f"loglikelihood|{query.stem}|{query.answer}" for query in queries)
         )
-        if not self._checked and queries and not ledger.holds_all():
-            self._check(queries)
-            self._checked = True
+        if queries and not ledger.holds_all():
+            self.check(queries)
         work = _QueryWork(self, queries, self.traits)
         batches = self.plan(queries, self.traits)
         responses = complete(batches, work, ledger, self.allowance)
@@ -150,24 +149,32 @@ class Scorer:
 
     # --- the check
 
-    def _check(self, queries: Sequence[Query]) -> None:
-        """Score a few made-up queries each way; take back what differs from plain rows with all
-        logits kept.
+    def check(self, queries: Sequence[Query]) -> None:
+        """Once: score a few made-up queries each way; take back what differs from plain rows with
+        all logits kept.
 
         Signatures and configurations don't show everything: a model may ignore a mask or cut hidden
         states its own way. Errors count as differences here, and come up again from the plain way
         where they are real.
+
+        Args:
+            queries: real ones, at least one, of whose tokens the made-up ones are.
         """
+        if self._checked:
+            return
+        self._checked = True
         made_up = probe(queries)
-        plain = replace(self.traits, keeps=False, shares=False)
+        whole = replace(self.traits, trims=False)
+        plain = replace(whole, keeps=False, shares=False)
         # one by one: a model may mix the rows of a batch, or see the padding behind a row
         alone = [self._try_out([query], plain)[0] for query in made_up[:CHECKED]]
-        for traits in (self.traits, replace(self.traits, shares=False), plain):
-            if difference := self._difference(made_up, traits, alone):
-                self._fall_back(difference)
-            else:
+        for traits in (self.traits, whole, replace(whole, shares=False), plain):
+            difference = self._difference(made_up, traits, alone)
+            if difference is None:
                 self.traits = traits
                 return
+            if not traits.trims:
+                self._fall_back(difference)
         self.traits, self.most = plain, 1
         logger.warning("%s: scored row by row, since its answers depend on the batch", self.name)
 
@@ -250,7 +257,7 @@ class _QueryWork:
             self._cached = read_prefix(model, batch.prefix)
             self._prefix = batch.prefix
         inputs = build_inputs(batch, model.dtype, self._scorer.pad)
-        logits = logits_of(model, inputs, self._cached, self._traits.keeps)
+        logits = logits_of(model, inputs, self._cached, self._traits)
         found = {number: (value, greedy) for number, value, greedy in self._read(logits, batch)}
         if self._finite and not all(math.isfinite(value) for value, _ in found.values()):
             raise self._scorer.not_finite("log-likelihood")

@@ -27,6 +27,7 @@ class Traits:
 
     Attributes:
         keeps: `forward` computes the logits of chosen positions only.
+        trims: so does the last layer with what no other position reads.
         shares: rows may have branches and a cached prefix (attention masks and positions of our
             own).
         pads: prompts of several lengths may be padded from the left (no position depends on the
@@ -37,6 +38,7 @@ class Traits:
     """
 
     keeps: bool
+    trims: bool
     shares: bool
     pads: bool
     window: int | None
@@ -95,7 +97,9 @@ def _obstacle(model: Any, config: Any, parameters: set[str]) -> str | None:
 def read_traits(model: Any) -> Traits:
     """What a loaded causal language model, with or without a PEFT adapter, allows."""
     if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
-        return Traits(False, False, True, None, "the adapter puts virtual tokens before the prompt")
+        return Traits(
+            False, False, False, True, None, "the adapter puts virtual tokens before the prompt"
+        )
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     config = inner.config.get_text_config(decoder=True)
     parameters = set(inspect.signature(inner.forward).parameters)
@@ -108,6 +112,7 @@ def read_traits(model: Any) -> Traits:
     stretched = _stretched(config)
     return Traits(
         keeps="logits_to_keep" in parameters,
+        trims="logits_to_keep" in parameters,
         shares=reason is None,
         pads="position_ids" in parameters and _layer_types(config) <= _LAYERS and not stretched,
         window=min(own + stretched, default=None),

@@ -13,6 +13,7 @@ from ft_harness.models import base_model
 from ft_harness.models.adapters import configuration, fit, tokens, whole
 from ft_harness.models.folder import leaving
 from ft_harness.models.prompts import PromptForm
+from ft_harness.paths import model_folder
 from ft_harness.recipe import ModelSection
 from ft_harness.records.adapter_files import (
     CARD_FILE,
@@ -60,7 +61,7 @@ def problems(
         )
         if found or section is None:
             return found
-        where = base_model.model_folder(section.pretrained)
+        where = model_folder(section.pretrained)
         known = base_model.identity(where, None) if Path(where).is_dir() else None
         found = other_base(adapter, BaseName(section.pretrained, section.revision, known))[0]
         if found:
@@ -173,12 +174,18 @@ def other_base(adapter: AdapterFolder, base: BaseName) -> tuple[list[FtHarnessEr
     card = adapter.card
     if card is None:
         return _compare_names(adapter, base)
-    if base.identity is None or card.model.identity == base.identity:
+    trained, asked = card.model.identity, base.identity
+    if asked is None or trained == asked:
         return [], []
+    if trained.startswith("sha256:") and asked.startswith("commit:"):
+        # trained on a folder: the hub model is the same if its files are, whatever it is called
+        asked = base_model.hub_files_identity(base.pretrained, asked.removeprefix("commit:"))
+        if trained == asked:
+            return [], []
     return [
         InputError(
-            f"{adapter}: trained on {card.model.pretrained} ({card.model.identity}), "
-            f"asked to run on {base.pretrained} ({base.identity})",
+            f"{adapter}: trained on {card.model.pretrained} ({trained}), "
+            f"asked to run on {base.pretrained} ({asked})",
             "the base model that the adapter was trained on",
             f"--set model.pretrained={card.model.pretrained}, "
             "or train on this base under another name",
@@ -193,7 +200,7 @@ def _compare_names(
     revision."""
     config = adapter.config
     named, revision = str(config.get("base_model_name_or_path") or ""), config.get("revision")
-    where = base_model.model_folder(base.pretrained)
+    where = model_folder(base.pretrained)
     if named and (Path(named).expanduser() / "config.json").is_file():  # a folder here
         identity = base_model.identity(str(Path(named).expanduser()), None)
         if base.identity is None or identity == base.identity:

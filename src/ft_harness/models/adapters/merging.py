@@ -9,13 +9,6 @@ from typing import Any
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 
-def _merged_layers(model: Any) -> list[Any]:
-    """Layers of the base that the adapter's weights are added to."""
-    return [
-        layer.get_base_layer() for layer in model.modules() if isinstance(layer, BaseTunerLayer)
-    ]
-
-
 @contextmanager
 def merged(model: Any) -> Iterator[None]:
     """Let a PEFT model compute with merged weights; on leaving, the base's weights are those of
@@ -25,7 +18,9 @@ def merged(model: Any) -> Iterator[None]:
     kept meanwhile (a quantised one is replaced by merging, not changed). Keeping them takes the
     memory of the layers that are merged.
     """
-    layers = _merged_layers(model)
+    layers = [
+        layer.get_base_layer() for layer in model.modules() if isinstance(layer, BaseTunerLayer)
+    ]
     kept = [(layer, layer.weight, layer.weight.data.clone()) for layer in layers]
     model.merge_adapter()
     try:

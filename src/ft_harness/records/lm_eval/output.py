@@ -179,7 +179,12 @@ def _read_filter(task_run: TaskRun, lines: Lines, notes: list[str]) -> tuple[Pat
             (sample.model_dump_json() for sample in _add(lines, totals, columns)),
         )
         wanted = "none" if lines.wanted is None else lines.wanted
-        _check_whole(task_run, totals.items)
+        if not totals.items:
+            raise ValueError("no samples in it")
+        if task_run.effective is not None and totals.items != task_run.effective:
+            raise ValueError(
+                f"{totals.items} samples, the results are of {task_run.effective}: not whole"
+            )
         stated = task_run.values(wanted)
         kept, dropped = totals.check(stated)
         reasons = lines.odd_metrics | dropped
@@ -247,13 +252,6 @@ def _add(lines: Lines, totals: Totals, columns: ScoreColumns) -> Iterator[Sample
         totals.add(sample)
         columns.add(sample)
         yield sample
-
-
-def _check_whole(task_run: TaskRun, items: int) -> None:
-    if not items:
-        raise ValueError("no samples in it")
-    if task_run.effective is not None and items != task_run.effective:
-        raise ValueError(f"{items} samples, the results are of {task_run.effective}: not whole")
 
 
 def _make_record(task_run: TaskRun, lines: Lines, totals: Totals, metrics: Sequence[str]) -> Record:

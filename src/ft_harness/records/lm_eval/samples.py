@@ -108,7 +108,11 @@ class Lines:
         output_type = self.output_type or _guess_type(responses)
         if output_type == "multiple_choice":
             choices = _choices(requests, responses)
-            best = _best_choice(responses, len(choices))
+            count = len(choices)
+            values = [
+                each[0] if isinstance(each, list) else -math.inf for each in responses[:count]
+            ]
+            best = values.index(max(values)) if values else None
             prediction = None if best is None else choices[best]
             given = doc.get(self.gold_field) if self.gold_field else None
             golds = _right_choices(target, given, choices, best, scores.get("acc"))
@@ -226,11 +230,6 @@ def _choices(requests: Sequence[tuple[str, str]], responses: Sequence[Any]) -> l
     same = [(context, choice) for context, choice in requests if context == requests[0][0]]
     choices = [choice.strip() for _, choice in same]
     return choices if len(choices) > 1 else [str(number) for number in range(len(responses))]
-
-
-def _best_choice(responses: Sequence[Any], count: int) -> int | None:
-    values = [each[0] if isinstance(each, list) else -math.inf for each in responses[:count]]
-    return values.index(max(values)) if values else None
 
 
 def _right_choices(

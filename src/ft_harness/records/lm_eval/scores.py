@@ -69,7 +69,10 @@ class Totals:
         cluster = self._number(sample)
         for name, value in sample.scores.items():
             if name not in self._metrics and name not in self._odd:
-                self._meet(name)
+                try:
+                    self._metrics[name] = find_metric(name)
+                except InputError:
+                    self._odd[name] = "no metric of which an interval is known here"
             if value is None or name in self._odd:
                 continue
             fault = _find_fault(self._metrics[name], value)
@@ -86,12 +89,6 @@ class Totals:
         if self._cluster is None:
             return self.items
         return self._clusters.setdefault(str(sample.doc.get(self._cluster)), len(self._clusters))
-
-    def _meet(self, name: str) -> None:
-        try:
-            self._metrics[name] = find_metric(name)
-        except InputError:
-            self._odd[name] = "no metric of which an interval is known here"
 
     def _settle(self, name: str) -> None:
         rows = self._waiting.pop(name, [])

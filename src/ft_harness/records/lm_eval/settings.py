@@ -151,7 +151,11 @@ def describe_run(run: Run, task: str, content: Mapping[str, Any]) -> TaskRun:
         output_type=task_config.get("output_type"),
         gold_field=_text(task_config.get("doc_to_target")),
         primary_metric=_text(_object(task_config, "metadata").get("primary_metric")),
-        higher_is_better=_directions(_object(_object(content, "higher_is_better"), task)),
+        higher_is_better={
+            name: value
+            for name, value in (_object(_object(content, "higher_is_better"), task)).items()
+            if isinstance(value, bool)
+        },
         provenance={key: content[key] for key in _PROVENANCE if content.get(key) is not None},
     )
 
@@ -163,10 +167,6 @@ def _object(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _directions(given: Mapping[str, Any]) -> dict[str, bool]:
-    return {name: value for name, value in given.items() if isinstance(value, bool)}
 
 
 def _model_arguments(given: Any) -> dict[str, str]:

@@ -75,12 +75,11 @@ def learning_curves(run: AdapterRun, form: Form) -> bytes:
 
     A history without losses says so.
     """
-    return render(lambda figure: _draw(figure, run), _height_of(run), form)
-
-
-def _height_of(run: AdapterRun) -> float:
-    """Inches of the whole figure."""
-    return 2.9 + 1.3 * sum(_height(lines) for _, lines in _panels(run))
+    return render(
+        lambda figure: _draw(figure, run),
+        2.9 + 1.3 * sum(_height(lines) for _, lines in _panels(run)),
+        form,
+    )
 
 
 def _height(lines: Sequence[tuple[str, Line]]) -> float:

@@ -116,19 +116,15 @@ def _draw_axis(figure: Figure, sweep: SweepStudy, axis: Sequence[str]) -> None:
         axes, lines[0][1], [places[_label(setting, axis)] for setting, _ in lines[0][1]], scale
     )
     _mark_overfitting(axes, sweep, axis, places)
-    _set_ticks(axes, places, is_number)
-    axes.margins(x=0.08, y=0.15)
-    label_ends(axes, ends)
-    if len(lines) > len(_COLOURS):
-        axes.set_title(f"{len(_COLOURS)} of {len(lines)} lines", loc="left", fontsize=9)
-
-
-def _set_ticks(axes: Axes, places: dict[str, float], is_number: bool) -> None:
     found = sorted(places.values())
     if is_number and found[0] > 0 and found[-1] / found[0] >= _LOGARITHMIC:
         axes.set_xscale("log")
         axes.minorticks_off()
     axes.set_xticks(list(places.values()), [shorten(label) for label in places])
+    axes.margins(x=0.08, y=0.15)
+    label_ends(axes, ends)
+    if len(lines) > len(_COLOURS):
+        axes.set_title(f"{len(_COLOURS)} of {len(lines)} lines", loc="left", fontsize=9)
 
 
 def _draw_line(

@@ -22,9 +22,12 @@ from ft_harness.models.adapters import lora_config
 from ft_harness.models.base_model import BaseModel, empty_model
 from ft_harness.recipe import Recipe
 from ft_harness.training.adapter_model import set_up
-from ft_harness.training.numerics import autocast
+from ft_harness.training.numerics import autocast, quick_attention
 from ft_harness.training.objectives import Batch, count_targets, make_objective
 
+# Entries that are not 0, which only contents would tell: of what says where targets are (bool), and
+# of attention masks (long).
+Counts = dict[torch.dtype, int]
 _ATEN = torch.ops.aten
 _INDEXING = {
     *(_ATEN.index.Tensor, _ATEN.index_put.default, _ATEN.index_put_.default),
@@ -116,9 +119,8 @@ def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counte
     if recipe.adapter.all_weights:
         weights = trained_bytes if base.device == "cpu" else 0
     accumulates = recipe.train.gradient_accumulation_steps > 1
-    peak = _run_empty(
-        model, batch, base, (objective.sums, count_targets(batch)[0]), accumulates=accumulates
-    )
+    counts = {torch.bool: count_targets(batch)[0], torch.long: int(batch["attention_mask"].sum())}
+    peak = _run_empty(model, batch, base, (objective.sums, counts), accumulates=accumulates)
     numbers = sum(parameter.numel() for parameter in trained)
     made = (
         peak[False] if accumulates else max(peak[False] - trained_bytes, 0)
@@ -171,15 +173,15 @@ def _state_bytes(optim: str) -> float:
 
 
 def _run_empty(
-    model: Any, batch: Batch, base: BaseModel, loss: tuple[Any, int], *, accumulates: bool
+    model: Any, batch: Batch, base: BaseModel, loss: tuple[Any, Counts], *, accumulates: bool
 ) -> dict[bool, int]:
     """Peak bytes that forward and backward make: {of logits: True, of all else: False}.
 
     Args:
-        loss: the sums that it is made of, and the number of tokens or labels that carry it.
+        loss: the sums that it is made of, and what the ledger counts by.
         accumulates: gradients of another batch are there already, and none of the bytes.
     """
-    sums, targets = loss
+    sums, counts = loss
     vocabulary = getattr(model.config.get_text_config(decoder=True), "vocab_size", 0)
     device = (
         base.device if torch.cuda.is_available() else "cpu"
@@ -193,8 +195,8 @@ def _run_empty(
             for parameter in [each for each in known if each.requires_grad]:
                 parameter.grad = torch.zeros_like(parameter)
                 known.append(parameter.grad)
-        ledger = _Ledger(known, vocabulary, targets)
-        with ledger, autocast(base, device):
+        ledger = _Ledger(known, vocabulary, counts)
+        with ledger, quick_attention(), autocast(base, device):
             sums(model, inputs, labels).sum().backward()
     return dict(ledger.peak)
 
@@ -223,17 +225,16 @@ def _give_device(model: Any, device: str) -> None:
 
 
 class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Books the memory of every tensor that is made until it is gone; a boolean index has `targets`
-    places.
+    """Books the memory of every tensor that is made until it is gone.
 
     Attributes:
         peak: most bytes at once: {of logits: True, of all else: False}.
     """
 
-    def __init__(self, known: Iterable[torch.Tensor], vocabulary: int, targets: int) -> None:
+    def __init__(self, known: Iterable[torch.Tensor], vocabulary: int, counts: Counts) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._known = {tensor.untyped_storage()._cdata for tensor in known}
-        self._vocabulary, self._targets = vocabulary, targets
+        self._vocabulary, self._counts = vocabulary, counts
         self._alive: dict[int, tuple[bool, int]] = {}
         self._now = {True: 0, False: 0}
         self.peak = {True: 0, False: 0}
@@ -244,7 +245,10 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func in _INDEXING:
             places = [place for index in args[1] for place in self._places(index)]
             args = (args[0], places, *args[2:])
-        made = func(*args, **(kwargs or {}))
+        if func is _ATEN.nonzero.default:
+            made = args[0].new_zeros(self._counts[args[0].dtype], args[0].ndim, dtype=torch.long)
+        else:
+            made = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(made):
             if isinstance(tensor, torch.Tensor):
                 self._book(tensor)
@@ -255,9 +259,8 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         dimensions."""
         if index is None or index.dtype != torch.bool:
             return [index]
-        return [
-            torch.zeros(self._targets, dtype=torch.long, device=index.device) for _ in index.shape
-        ]
+        count = self._counts[torch.bool]
+        return [torch.zeros(count, dtype=torch.long, device=index.device) for _ in index.shape]
 
     def _book(self, tensor: torch.Tensor) -> None:
         storage = tensor.untyped_storage()

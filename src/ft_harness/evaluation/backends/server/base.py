@@ -20,10 +20,10 @@ from ft_harness.models.base_model import (
     empty_model,
     fitting_dtype,
     load_tokenizer,
-    model_folder,
 )
 from ft_harness.models.folder import weight_files
 from ft_harness.models.memory import free_memory_bytes
+from ft_harness.paths import model_folder
 from ft_harness.recipe import ModelSection, ServerSection
 from ft_harness.records import Agreement, ModelInfo
 from ft_harness.storage import learn_secrets

@@ -1,14 +1,10 @@
-"""lm-eval's private parts: all that this package uses, each with its reason.
-
-`tests/models/test_lm_eval_private.py` fails when a new lm-eval changes one of them.
-"""
+"""What tasks need of lm-eval's private parts: templates, foreign code, the tokens of requests."""
 
 from __future__ import annotations
 
 import os
 import sys
-from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -16,17 +12,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import yaml
-from lm_eval import loggers, prompts, utils
-from lm_eval._cli import HarnessCLI
+from lm_eval import prompts, utils
 from lm_eval.api import metrics, registry, task  # noqa: F401  # their names are replaced below
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import CachingLM, TemplateLM
 from lm_eval.caching import cache
-from lm_eval.models.huggingface import HFLM
-from lm_eval.tasks import _factory, _yaml_loader
+from lm_eval.models.utils import has_bos_prefix
+from lm_eval.tasks import _yaml_loader
 
 from ft_harness.errors import PolicyError
-from ft_harness.models import transformers_private, trust  # noqa: F401  # the former replaces too
+from ft_harness.models import trust
 from ft_harness.models.templates import LimitedEnvironment
 
 # --- methods of lm-eval's models, called on objects that are no models: the only way to tokenise a
@@ -42,14 +37,18 @@ class RequestEncoder:
     """
 
     backend = "causal"
-    add_bos_token = None
 
     def __init__(self, tokenizer: Any, prefix_token_id: int) -> None:
         self.tokenizer = tokenizer
         self.prefix_token_id = prefix_token_id
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None) -> list[int]:
-        ids: list[int] = HFLM.tok_encode(self, string, add_special_tokens=add_special_tokens)
+        """As `HFLM.tok_encode`, whose module loads torch; a test compares the two."""
+        bos = self.tokenizer.decode(self.prefix_token_id)
+        if add_special_tokens is None and has_bos_prefix(string, bos):
+            add_special_tokens = False
+        options = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
+        ids: list[int] = self.tokenizer.encode(string, **options)
         return ids
 
     def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
@@ -72,53 +71,6 @@ def chat_template_of(lm: Any, choice: bool | str) -> str | None:
     """The text of the chat template that lm-eval would choose for an object with a tokenizer."""
     text: str | None = TemplateLM.chat_template(lm, choice)
     return text
-
-
-def render_chat(
-    tokenizer: Any, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
-) -> str:
-    """Messages as text, as lm-eval's `hf` model renders them."""
-    lm = SimpleNamespace(tokenizer=tokenizer, chat_template_args={})
-    text: str = HFLM.apply_chat_template(lm, chat_history, add_generation_prompt)
-    return text
-
-
-# --- hooks of lm-eval's `hf` model: its loading and its scoring of tokens can't be replaced
-# otherwise
-
-
-class HookedHFLM(HFLM):  # type: ignore[misc]
-    """lm-eval's `hf` model, whose private hooks have public names."""
-
-    def create_model(self, pretrained: str, **options: Any) -> None:
-        """Load the model."""
-        super()._create_model(pretrained, **options)
-
-    def _create_model(self, pretrained: str, **options: Any) -> None:
-        self.create_model(pretrained, **options)
-
-    def encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        """(context ids, continuation ids) of a log-likelihood request."""
-        raise NotImplementedError
-
-    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        return self.encode_pair(context, continuation)
-
-    def replace_model(self, model: Any) -> None:
-        """Score with this model from now on."""
-        self._model = model
-
-    def score_tokens(self, requests: Sequence[Any]) -> list[Any]:
-        """The answers to log-likelihood requests of which lm-eval has made tokens."""
-        raise NotImplementedError
-
-    def _loglikelihood_tokens(
-        self,
-        requests: Sequence[Any],
-        disable_tqdm: bool = False,
-        override_bs: int | None = None,
-    ) -> list[Any]:
-        return self.score_tokens(requests)
 
 
 # --- templates: lm-eval renders them with one environment of its module `utils`
@@ -152,6 +104,12 @@ def compiled_templates() -> Iterator[None]:
 # refuses what is not allowed, whatever led there
 
 
+def _check_code(what: str, folder: Path) -> None:
+    """As `trust.check_code`; code that may run finds transformers with its remote code refused."""
+    trust.check_code(what, folder)
+    from ft_harness.models import transformers_private  # noqa: F401  # it loads torch
+
+
 def import_function(name: str, folder: Path) -> Any:
     """The function that a YAML in a folder names with `!function`.
 
@@ -160,17 +118,17 @@ def import_function(name: str, folder: Path) -> Any:
     """
     if trust.is_ours(name):
         return trust.our_function(name)
-    trust.check_code(f"!function {name}", Path(folder))
+    _check_code(f"!function {name}", Path(folder))
     return _import_function(name, folder)
 
 
 def _load_module(path: Path) -> Any:
-    trust.check_code(str(path), Path(path).parent)
+    _check_code(str(path), Path(path).parent)
     return _load_any_module(path)
 
 
 def _import_old_function(loader: Any, node: Any, yaml_path: Any) -> Any:
-    trust.check_code(f"!function {loader.construct_scalar(node)}", Path(yaml_path).parent)
+    _check_code(f"!function {loader.construct_scalar(node)}", Path(yaml_path).parent)
     return _import_any_function(loader, node, yaml_path)
 
 
@@ -224,37 +182,3 @@ cache.dill = SimpleNamespace(loads=_refuse_pickles, dumps=_refuse_pickles)
 utils.env = _limited_environment()
 # the same for tensors, by PyTorch's own switch, which overrides `weights_only=False`
 os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-
-
-# --- the command: its public entry point parses and runs at once, so that nothing could be checked
-# in between
-
-
-def parse_command(arguments: Sequence[str]) -> tuple[Namespace, Callable[[Namespace], None]]:
-    """(lm-eval's parsed arguments, what runs them)."""
-    command, before = HarnessCLI(), sys.argv
-    sys.argv = ["lm-eval", *arguments]  # it reads them there, and writes `run` into them
-    try:
-        return command.parse_args(), command.execute
-    finally:
-        sys.argv = before
-
-
-@contextmanager
-def saving_with(tracker: type) -> Iterator[None]:
-    """Within it the command writes its files through `tracker`."""
-    before, loggers.EvaluationTracker = loggers.EvaluationTracker, tracker
-    try:
-        yield
-    finally:
-        loggers.EvaluationTracker = before
-
-
-@contextmanager
-def building_with(task_class: type) -> Iterator[None]:
-    """Within it task YAMLs become tasks of this class, wherever lm-eval builds them."""
-    before, _factory.ConfigurableTask = _factory.ConfigurableTask, task_class
-    try:
-        yield
-    finally:
-        _factory.ConfigurableTask = before

@@ -1,0 +1,55 @@
+"""The last layer where it is read: what it makes at other positions is thrown away."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+_BY_TOKEN = ("q_proj", "o_proj", "mlp")  # of a layer: each token's output is made from it alone
+
+
+@contextmanager
+def last_layer_at(model: Any, kept: torch.Tensor) -> Iterator[None]:
+    """Within it the last layer makes queries, attention's output and the MLP's at some positions
+    only and has zeros elsewhere. Keys and values, which those positions read, are made at all.
+
+    A layer that has none of these by transformers' usual names is left as it is.
+
+    Args:
+        model: the transformers model, with or without an adapter in its layers.
+        kept: [B, T], which positions are read.
+    """
+    places = kept.flatten().nonzero()[:, 0]
+
+    def take(module: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (given[0].flatten(0, 1).index_select(0, places)[None],)
+
+    def put(module: Any, given: tuple[Any, ...], made: torch.Tensor) -> torch.Tensor:
+        whole = made.new_zeros(kept.numel(), made.shape[-1])
+        return whole.index_copy(0, places, made[0]).unflatten(0, kept.shape)
+
+    with ExitStack() as hooks:
+        for module in _modules(model):
+            hooks.callback(module.register_forward_pre_hook(take).remove)
+            hooks.callback(module.register_forward_hook(put).remove)
+        yield
+
+
+def _modules(model: Any) -> list[Any]:
+    decoder = model.get_decoder()
+    layers = getattr(decoder, "layers", None) or getattr(decoder, "h", None)
+    if not layers:
+        return []
+    named = layers[-1].named_modules()
+    return [module for name, module in named if _is_by_token(name.rpartition(".")[2], module)]
+
+
+def _is_by_token(name: str, module: Any) -> bool:
+    """Whether a module's outputs are made of one input each: one that is given more, as Bloom's MLP
+    the residuals, is not looked at."""
+    kinds = [each.kind for each in inspect.signature(module.forward).parameters.values()]
+    return name in _BY_TOKEN and kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) == 1

@@ -1,0 +1,47 @@
+"""lm-eval's command, in steps."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from lm_eval import loggers
+from lm_eval._cli import HarnessCLI
+from lm_eval.tasks import _factory
+
+from ft_harness.models.lm_eval_private import models  # noqa: F401  # it replaces what lm-eval uses
+
+# --- the command: its public entry point parses and runs at once, so that nothing could be checked
+# in between
+
+
+def parse_command(arguments: Sequence[str]) -> tuple[Namespace, Callable[[Namespace], None]]:
+    """(lm-eval's parsed arguments, what runs them)."""
+    command, before = HarnessCLI(), sys.argv
+    sys.argv = ["lm-eval", *arguments]  # it reads them there, and writes `run` into them
+    try:
+        return command.parse_args(), command.execute
+    finally:
+        sys.argv = before
+
+
+@contextmanager
+def saving_with(tracker: type) -> Iterator[None]:
+    """Within it the command writes its files through `tracker`."""
+    before, loggers.EvaluationTracker = loggers.EvaluationTracker, tracker
+    try:
+        yield
+    finally:
+        loggers.EvaluationTracker = before
+
+
+@contextmanager
+def building_with(task_class: type) -> Iterator[None]:
+    """Within it task YAMLs become tasks of this class, wherever lm-eval builds them."""
+    before, _factory.ConfigurableTask = _factory.ConfigurableTask, task_class
+    try:
+        yield
+    finally:
+        _factory.ConfigurableTask = before

@@ -1,0 +1,110 @@
+"""What an experiment is made of, told from files alone: no model is loaded and no row is read."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+from ft_harness.data import source_files
+from ft_harness.data.options import merge_options
+from ft_harness.paths import PACKAGE, model_folder
+from ft_harness.pipeline.experiment import Experiment
+from ft_harness.recipe import RECIPE_FILE, Recipe
+from ft_harness.storage import canonical_json, sha256_file, sha256_once, sha256_text
+from ft_harness.tasks.definition import TaskDefinition
+from ft_harness.tasks.listing import TaskReader, task_files
+
+_COMMIT_DIGITS = 40
+_DEVICES = ("nvidia[0-9]*", "kfd", "dri/renderD*")  # in /dev, by which torch finds GPUs
+_NAMES = ("ACCELERATE_", "FSDP_", "WORLD_SIZE", "HF_HUB_OFFLINE", "HF_HOME")
+_NAMES += ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+# What launchers set, what hides GPUs, and where the hub's files are, before libraries set more.
+_VARIABLES = sorted(f"{name}={os.environ[name]}" for name in os.environ if name.startswith(_NAMES))
+
+
+class NotToldByFilesError(Exception):
+    """What an experiment is made of can't be told from files: a hub's data, a stranger's code."""
+
+
+def identify(experiment: Experiment, folders: Sequence[Path]) -> dict[str, str]:
+    """Everything that decides what comes of an experiment -> its hash: this package, its
+    environment, the recipe, and each file of task, data, base model and the given folders.
+
+    Args:
+        folders: that hold what was made; none of them need be there.
+
+    Raises:
+        NotToldByFilesError: files don't tell.
+        FtHarnessError, OSError: a task or a file can't be read.
+    """
+    recipe = experiment.recipe
+    if experiment.trust_task_code:
+        raise NotToldByFilesError
+    parent = [Path(recipe.train.continue_from).expanduser()] if recipe.train.continue_from else []
+    files = [*_task_and_data_files(recipe), *_model_files(recipe)]
+    files += [file for folder in (*folders, *parent) for file in _files_in(folder)]
+    return {
+        "code": _own_code(),
+        "environment": sha256_text(canonical_json(_environment())),
+        "recipe": sha256_text(recipe.model_dump_json()),
+        **{str(file): sha256_once(file) for file in files},
+    }
+
+
+@cache
+def _own_code() -> str:
+    """Hash of this package."""
+    files = sorted(PACKAGE.rglob("*.py"))
+    return sha256_text("".join(sha256_file(file) for file in files))
+
+
+def _environment() -> list[list[str]]:
+    """Installed packages with their versions, the devices that torch may find, and variables."""
+    places = (Path(each) for each in sys.path if Path(each).is_dir())
+    packages = {info.name for place in places for info in place.glob("*.dist-info")}
+    devices = {str(each) for pattern in _DEVICES for each in Path("/dev").glob(pattern)}
+    return [[sys.version], sorted(packages), sorted(devices), _VARIABLES]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """The files of a folder, if it is there; a recipe is compared by what it says."""
+    return sorted(
+        path
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if path.is_file() and path.name != RECIPE_FILE and not path.name.startswith(".")
+    )
+
+
+def _task_and_data_files(recipe: Recipe) -> Iterator[Path]:
+    section, reader = recipe.task, TaskReader()
+    known = task_files(section.include_path, reader)
+    for name in (section.name, *recipe.controls.tasks):
+        if name not in known:
+            raise NotToldByFilesError
+        definition = TaskDefinition(name, reader.follow(known[name]))
+        yield from (file.path for file in definition.files)
+        is_recipes = name == section.name or not definition.names_data
+        metadata = recipe.task_metadata() if is_recipes else {}
+        if not definition.uses_our_loader and "data_source" not in metadata:
+            raise NotToldByFilesError
+        found = source_files(merge_options(definition.data_options, metadata))
+        if found is None:
+            raise NotToldByFilesError
+        yield from found
+
+
+def _model_files(recipe: Recipe) -> list[Path]:
+    """The base model's files; none of a hub's model that is named by its commit.
+
+    Raises:
+        NotToldByFilesError: a hub's model that may change.
+    """
+    folder = Path(model_folder(recipe.model.pretrained))
+    if folder.is_dir():
+        return _files_in(folder)
+    if len(recipe.model.revision or "") == _COMMIT_DIGITS:
+        return []
+    raise NotToldByFilesError
