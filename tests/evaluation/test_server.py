@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from lm_eval.api.instance import Instance
 
-from ft_harness.errors import InputError, NonFiniteError
+from ft_harness.errors import InputError, NonFiniteError, ResourceError
 from ft_harness.evaluation.backends import make_lm
 from ft_harness.evaluation.backends.planning import Query
 from ft_harness.evaluation.backends.server import ServedBase, connect
@@ -211,3 +211,10 @@ def test_what_fails_once_is_asked_again(fault, server, model_folder, monkeypatch
     right = make_lm(base).loglikelihood(REQUESTS)
     server.faults = {fault}
     assert list(make_lm(base).loglikelihood(REQUESTS)) == list(right)
+
+
+def test_a_server_that_is_too_slow_is_given_up(server, model_folder):
+    base = served(server, model_folder, timeout=0.2)
+    server.slow = 1.0
+    with pytest.raises(ResourceError, match="ReadTimeout"):
+        make_lm(base).loglikelihood(REQUESTS[:2])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from transformers import GenerationConfig
 
 from ft_harness.errors import ConfigError, InputError, suggest
@@ -227,4 +228,5 @@ def weights_fit(section: ModelSection) -> bool:
     if folder is None:
         return False
     size = sum(file.stat().st_size for file in weight_files(folder))
-    return _ROOM * size < free_memory_bytes("cpu")
+    devices = {"cpu", "cuda" if torch.cuda.is_available() else "cpu"}  # a server may fill the GPU
+    return all(_ROOM * size < free_memory_bytes(device) for device in devices)
