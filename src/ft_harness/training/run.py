@@ -48,8 +48,7 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
     recipe, base = plan.recipe, plan.base
     check_training_rows(plan.data)
     share = share_out(recipe)  # its faults, before anything is written
-    # Loading the base may have taken more than the training will.
-    reset_peaks()
+    reset_peaks()  # loading the base may have taken more than the training will
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = open_checkpoints(plan, folder)
     # A checkpoint that one process finds damaged and another doesn't would part them.
@@ -66,8 +65,7 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
         begun = time.monotonic()
         plan = with_references(plan, model, checkpoints.start, share)
         spent = time.monotonic() - begun
-        # After everything that may or may not be done first (reference, probe), so that dropout is
-        # the same in each case.
+        # After what isn't always done (reference, probe), so that dropout is the same either way.
         set_seed(recipe.train.seed)
         # accelerate would set up an exchange of its own from the launcher's environment.
         with processes.kept_from_libraries():
