@@ -94,8 +94,7 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
             # The card last: its presence says that the adapter is finished.
             write_card(folder, card)
             shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    made: Card = processes.from_first(card)  # type: ignore[assignment]  # the first one has it
-    return made
+    return processes.from_first(card)  # type: ignore[return-value]  # the first one has it
 
 
 def _card(
