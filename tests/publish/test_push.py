@@ -305,7 +305,7 @@ def test_without_a_token_nothing_is_asked(push, hub: Hub, monkeypatch):
     monkeypatch.setattr("ft_harness.publish.hub.get_token", lambda: None)
     code, _, err = push("--yes", "--base", BASE)
     assert code == 2
-    assert_three_lines(err, "no token")
+    assert_three_lines(err, "no hub token")
     assert hub.requests == []
 
 
