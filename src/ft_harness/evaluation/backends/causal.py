@@ -27,6 +27,7 @@ from ft_harness.models.encoding import (
     has_start,
     prefix_token,
     refuse_appended,
+    refuse_equal,
     split_pair,
 )
 from ft_harness.models.lm_eval_private.models import HookedHFLM
@@ -258,6 +259,7 @@ class CausalLM(DistributedLM, HookedHFLM):
         return split_pair(self.tok_encode, context, continuation)
 
     def score_tokens(self, requests: Sequence[Request]) -> list[ScoredAnswer]:
+        refuse_equal([texts for texts, _, _ in requests], [answer for _, _, answer in requests])
         queries = [self._query(request) for request in requests]
         scores = self.scorer.score(queries)
         results: list[ScoredAnswer] = []
