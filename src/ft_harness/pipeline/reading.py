@@ -27,8 +27,8 @@ class Reading:
     made of their rows.
     """
 
-    def __init__(self) -> None:
-        self.yamls = TaskReader()
+    def __init__(self, yamls: TaskReader | None = None) -> None:
+        self.yamls = yamls or TaskReader()
         self._tasks: dict[str, _Loaded] = {}
         self._made: dict[tuple[Any, ...], Any] = {}
 

@@ -51,6 +51,7 @@ _CUES = (
     "akia", "asia", "aiza", "eyj", "://", "token=", "secret=", "password=", "key=", "sig=",
     "signature=", "credential=", "authorization", "private key-----",
 )  # fmt: skip
+_UNASSIGNED = [cue for cue in _CUES if "=" not in cue]
 _SPANNING = _CUES[-2:]
 _SHORTEST, _FEWEST_KINDS, _LONG = 8, 4, 16  # characters; different ones; of no plain word
 _WORDS = re.compile(r"[^\W\d_]+(?:_[^\W\d_]+)*")
@@ -163,7 +164,8 @@ def redact(text: str) -> str:
         if secret in text:
             text = alone.sub(REDACTED, text) if alone else text.replace(secret, REDACTED)
     folded = text.casefold()
-    found = [cue for cue in _CUES if cue in folded]
+    cues = _CUES if "=" in folded else _UNASSIGNED
+    found = [cue for cue in cues if cue in folded]
     if not found:
         return text
     if any(cue in _SPANNING for cue in found) or "\n" not in text:
