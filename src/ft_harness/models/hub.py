@@ -51,8 +51,11 @@ class _Patience:
             name: min(given.get(name) or limit, limit)
             for name in ("connect", "read", "write", "pool")
         }
-        self._unanswered += 1
-        answer = self._send(request, **options)
+        try:
+            answer = self._send(request, **options)
+        except Exception:
+            self._unanswered += 1  # afterwards: several threads ask at once
+            raise
         self._unanswered = 0
         return answer
 
