@@ -3,6 +3,10 @@
 # make test-all     the same with all tests
 # make test-nightly the slow tests alone
 # make test-newest  the same with the newest releases that pyproject.toml allows, in an environment of its own
+# make test-oldest  the essential tests with the smallest releases that it allows, but for torch
+# make fuzz         an hour of inputs made by hypothesis; those that fail are kept in .hypothesis
+# make audit        asks the network for advisories on what constraints.txt holds
+# make licences     writes docs/licences.md anew
 # make docs         builds the documentation's site into build/site, in an environment of its own
 # make lock         writes the releases of that environment into constraints.txt
 PYTHON ?= python3
@@ -10,6 +14,8 @@ VENV ?= .venv
 LOCK ?= constraints.txt
 READY = $(VENV)/.ready
 NEWEST = .venv-newest
+OLDEST = .venv-oldest
+AUDIT = .venv-audit
 DOCS = .venv-docs
 
 # The one release that never follows the newest: later ones may be at hand with CUDA only, which is
@@ -24,14 +30,14 @@ MARKED ?=
 LOCKED = $(if $(LOCK),PIP_CONSTRAINT=$(LOCK) PIP_BUILD_CONSTRAINT=$(LOCK))
 PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo docs lint test test-all test-nightly test-newest lock
+.PHONY: audit demo docs fuzz licences lint lock test test-all test-nightly test-newest test-oldest
 demo: $(READY)
 	$(VENV)/bin/ft-harness demo
 
 # mkdocs reads docstrings without importing anything: the package itself isn't needed there.
 docs: $(READY) $(DOCS)/.ready
 	$(VENV)/bin/python tools/docs_site.py build/docs
-	$(DOCS)/bin/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet
 
 $(DOCS)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(DOCS)
@@ -55,6 +61,30 @@ test-nightly: lint
 test-newest:
 	rm -rf $(NEWEST)
 	$(MAKE) VENV=$(NEWEST) LOCK= test-all
+
+# Packages that only others need, and development's own tools, are the newest: style and types are
+# not looked at.
+test-oldest:
+	rm -rf $(OLDEST)
+	mkdir $(OLDEST)
+	$(PYTHON) tools/lower_bounds.py >$(OLDEST)/bounds
+	$(MAKE) VENV=$(OLDEST) LOCK=$(OLDEST)/bounds $(OLDEST)/.ready
+	$(MAKE) VENV=$(OLDEST) LOCK=$(OLDEST)/bounds test-quick
+
+test-quick: $(READY)
+	$(PYTEST) -m 'not slow'
+
+fuzz: $(READY)
+	FT_HARNESS_FUZZ=hour $(PYTEST) tests/fuzz
+
+# Where advisories can't be reached pip-audit says so, and make fails.
+audit:
+	test -d $(AUDIT) || $(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/pip install --quiet pip-audit
+	$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
+
+licences: $(READY)
+	$(VENV)/bin/python tools/licences.py >docs/licences.md
 
 # pip itself comes with Python, and a build of torch ("+cpu") with the index.
 lock:

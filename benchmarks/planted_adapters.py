@@ -30,6 +30,7 @@ class Adapters:
         held = json.loads(settings.read_text(encoding="utf-8"))
         # other tools need a template, and a class that transformers 4 knows
         held |= {"chat_template": template, "tokenizer_class": "PreTrainedTokenizerFast"}
+        held["model_input_names"] = ["input_ids", "attention_mask"]
         settings.write_text(json.dumps(held), encoding="utf-8")
         recipe = {
             "model": {"pretrained": str(self.model)},
@@ -91,7 +92,7 @@ class Adapters:
         return {
             "no fault": same | {"adapter": str(whole)},
             "dead adapter (B is zero)": same | {"adapter": str(dead)},
-            "renamed keys": same | {"adapter": str(renamed)},
+            "keys of its attention part renamed": same | {"adapter": str(renamed)},
             "another base of the same shape": same
             | {"adapter": str(whole), "other": str(self.other_base())},
         }

@@ -30,7 +30,7 @@ from planted_adapters import Adapters, said_of_adapter  # noqa: E402
 from ft_harness.comparison.aggregator import AdapterRun, aggregate, compare  # noqa: E402
 from ft_harness.data.data_report import DataReport, make_data_report, state_overlap  # noqa: E402
 from ft_harness.data.overlap import Item  # noqa: E402
-from ft_harness.errors import FtHarnessError  # noqa: E402
+from ft_harness.errors import NotComparableError  # noqa: E402
 from ft_harness.pipeline.shared_formats import write_shared  # noqa: E402
 from ft_harness.records import Evaluation, Record, Sample  # noqa: E402
 from ft_harness.records.reading import stream_samples  # noqa: E402
@@ -250,9 +250,9 @@ def said_of(planted: Planted) -> list[str]:
         sides = [planted.base, *list(planted.tuned.values())[:count]]
         try:
             compare(*sides[:2])
-        except FtHarnessError as error:
-            lines = error.what.splitlines()[1:]
-            return [*found, "refused: " + "; ".join(" ".join(line.split()) for line in lines)]
+        except NotComparableError as error:
+            said = "; ".join(" ".join(line.split()) for line in error.differences)
+            return [*found, f"refused: {said}"]
         study = aggregate(sides, runs[:count], name="planted", command="")
         compared = study.comparisons[0]
         said = f"{compared.headline.verdict}: {' '.join([compared.finding, *compared.cautions])}"

@@ -14,8 +14,9 @@ bfloat16 and autocast to it. A step is computed 16 pairs at once, or 4 (`--batch
 each side counts for speed, and the leanest for memory. Time is that of the references and the
 training loop. Tokens are those of prompts and answers, without padding.
 
-`--agree` compares losses, rewards and gradients of one batch in float32 for every loss that both
-have, on the bundled model and its pairs.
+`--agree` compares losses, rewards and gradients of one batch for every loss that both have, on the
+bundled model and its pairs: in float32, and with all weights in float64 (norms and our
+log-likelihoods stay float32), which shows what of a difference is rounding.
 
 With `--log` each run is kept as a line of the file; started again, what is there is not run again.
 """
@@ -26,15 +27,14 @@ import argparse
 import gzip
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from random_llamas import SIZES, build_model, load_tokenizer
+from random_llamas import build_model, load_tokenizer
+from recorded_runs import make_parser, run_or_recall
 
 SIDES = ("ours", "trl")
 STEP, BETA, LEARNING_RATE = 16, 0.1, 1e-4
@@ -189,27 +189,13 @@ def run_alone(options: argparse.Namespace) -> dict[str, float]:
                 "peak_mib": peak, "loss": last, "tokens": tokens}  # fmt: skip
 
 
-def run_or_recall(name: str, side: str, batch: int, repeat: int, options: Any) -> dict[str, float]:
-    """The figures of one run in a process of its own, or those that the log has of it."""
+def run(name: str, side: str, batch: int, repeat: int, options: Any) -> dict[str, float]:
     key = {"model": name, "side": side, "batch": batch, "repeat": repeat, "rows": options.rows}
-    if options.log and options.log.exists():
-        for kept in map(json.loads, options.log.read_text(encoding="utf-8").splitlines()):
-            if kept["run"] == key:
-                return dict(kept["found"])
-    command = [
-        sys.executable, __file__, "--data", str(options.data), "--rows", str(options.rows),
-        "--models", name, "--batches", str(batch), "--alone", side,
+    arguments = [
+        "--data", str(options.data), "--rows", str(options.rows), "--models", name, "--batches", str(batch),
+        "--alone", side,
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{name} {side}: {done.stderr[-3000:]}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    line = json.dumps({"run": key, "found": found})
-    print(line, file=sys.stderr, flush=True)
-    if options.log:
-        with options.log.open("a", encoding="utf-8") as log:
-            log.write(f"{line}\n")
-    return found
+    return run_or_recall(key, arguments, options.log)
 
 
 def compare(name: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -218,14 +204,14 @@ def compare(name: str, options: argparse.Namespace) -> dict[str, Any]:
     for repeat in range(options.repeats):
         for side in SIDES:
             for batch in options.batches:
-                run = run_or_recall(name, side, batch, repeat, options)
-                found.setdefault((side, batch), []).append(run)
+                figures = run(name, side, batch, repeat, options)
+                found.setdefault((side, batch), []).append(figures)
     row: dict[str, Any] = {"model": name, "rows": options.rows}
     best: dict[str, tuple[float, float, float]] = {}
     for side in SIDES:
         medians = [
             [
-                statistics.median(run[key] for run in found[side, batch])
+                statistics.median(each[key] for each in found[side, batch])
                 for key in ("tokens_per_s", "loop_tokens_per_s", "peak_mib")
             ]
             for batch in options.batches
@@ -255,10 +241,14 @@ def agree() -> list[dict[str, Any]]:
     """For each loss the relative difference of its value, the difference of the mean margin of
     rewards in nats, and the length of the difference of all gradients over that of TRL's."""
     with tempfile.TemporaryDirectory() as place:
-        return [compare_loss(name, Path(place)) for name in LOSSES]
+        return [
+            compare_loss(name, dtype, Path(place))
+            for name in LOSSES
+            for dtype in ("float32", "float64")
+        ]
 
 
-def compare_loss(name: str, folder: Path) -> dict[str, Any]:
+def compare_loss(name: str, dtype: str, folder: Path) -> dict[str, Any]:
     import torch
     from peft import set_peft_model_state_dict
 
@@ -283,6 +273,8 @@ def compare_loss(name: str, folder: Path) -> dict[str, Any]:
         }
     )
     base, peer = (load_base_model(recipe.model) for _ in range(2))
+    for each in (base.model, peer.model):
+        each.to(getattr(torch, dtype))
     task = load_tasks(find_task("demo_preference"), ["test"])["test"]
     pairs = build_pairs(task, list(task.eval_docs)[:12], base.tokenizer, base.max_length, eos=False)
     trainer = make_trainer(
@@ -315,6 +307,7 @@ def compare_loss(name: str, folder: Path) -> dict[str, Any]:
     margin = trainer._metrics["train"]["rewards/margins"][-1]
     return {
         "loss": name,
+        "dtype": dtype,
         "value": round(float(expected), 6),
         "loss_difference": abs(float(loss) - float(expected)) / abs(float(expected)),
         "margin": round(margin, 6),
@@ -328,20 +321,10 @@ def _length(gradients: dict[str, Any]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path)
+    parser = make_parser(__doc__, SIDES)
     parser.add_argument("--rows", type=int, default=96)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--batches", nargs="+", type=int, default=[16, 4])
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROWS} pairs, once")
     parser.add_argument("--agree", action="store_true")
-    parser.add_argument(
-        "--log", type=Path, help="keeps each run; started again, goes on behind the last one"
-    )
-    parser.add_argument("--alone", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.agree:
         for found in agree():

@@ -64,6 +64,8 @@ def trainjudge(given: Given, folder: Path) -> Iterator[str]:
     place = next((folder / "runs").glob("*/run.json")).parent
     finish(place)
     for name, rows in {"tuned": given.get("tuned"), **given.get("seeds", {})}.items():
+        if rows is None and "adapter" not in given:
+            continue
         if rows is not None:
             judge(place, test, given["base"], rows)
         else:

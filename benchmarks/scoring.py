@@ -71,10 +71,12 @@ def matmul_rate(model: Any, rows: int) -> float:
 def count_work(lm: Any, requests: list[Any]) -> tuple[float, int]:
     """(FLOP of the matrix products that our plan needs, padding not counted; tokens through the
     layers)."""
-    from ft_harness.evaluation.backends.planning import cut
+    from ft_harness.evaluation.backends.planning import cut_left
 
     pairs = [lm._encode_pair(*request.args) for request in requests]
-    batches = list(lm.scorer.plan([cut(*pair, lm.max_length) for pair in pairs], lm.scorer.traits))
+    batches = list(
+        lm.scorer.plan([cut_left(*pair, lm.max_length) for pair in pairs], lm.scorer.traits)
+    )
     rows = [row for batch in batches for row in batch.rows]
     tokens = sum(map(len, rows)) + sum(map(len, {batch.prefix for batch in batches}))
     kept = sum(len(row.kept) for row in rows)

@@ -31,8 +31,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -41,6 +39,7 @@ from pathlib import Path
 from typing import Any
 
 from random_llamas import HIDDEN, INNER, SIZES, build_model, load_tokenizer
+from recorded_runs import make_parser, run_or_recall
 
 SIDES = ("ours", "trl", "trl_grouped", "notebook")
 WIDTH = 128  # of a row of the notebook pattern
@@ -271,10 +270,7 @@ def matmul_rate(dtype: str, tokens: int) -> float:
     return 2 * tokens * HIDDEN * INNER / best
 
 
-def run_or_recall(
-    name: str, side: str, repeat: int, options: argparse.Namespace
-) -> dict[str, float]:
-    """The figures of one run in a process of its own, or those that the log has of it."""
+def run(name: str, side: str, repeat: int, options: argparse.Namespace) -> dict[str, float]:
     key = {
         "model": name,
         "side": side,
@@ -282,30 +278,18 @@ def run_or_recall(
         "rows": options.rows,
         "dtype": options.dtype,
     }
-    if options.log and options.log.exists():
-        for kept in map(json.loads, options.log.read_text(encoding="utf-8").splitlines()):
-            if kept["run"] == key:
-                return dict(kept["found"])
-    command = [
-        sys.executable, __file__, "--data", str(options.data), "--rows", str(options.rows), "--models", name,
-        "--dtype", options.dtype, "--alone", side,
+    arguments = [
+        "--data", str(options.data), "--rows", str(options.rows), "--models", name, "--dtype", options.dtype,
+        "--alone", side,
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{name} {side}: {done.stderr[-3000:]}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    print(json.dumps({"run": key, "found": found}), file=sys.stderr, flush=True)
-    if options.log:
-        with options.log.open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"run": key, "found": found}) + "\n")
-    return found
+    return run_or_recall(key, arguments, options.log)
 
 
 def compare(name: str, options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, list[dict[str, float]]] = {side: [] for side in options.sides}
     for repeat in range(options.repeats):
         for side in options.sides:
-            found[side].append(run_or_recall(name, side, repeat, options))
+            found[side].append(run(name, side, repeat, options))
     row: dict[str, Any] = {"model": name, "rows": options.rows, "dtype": options.dtype}
     for side, runs in found.items():
         row |= {
@@ -324,21 +308,13 @@ def compare(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True)
+    parser = make_parser(__doc__, SIDES)
     parser.add_argument("--rows", type=int, default=400)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROWS} rows, once")
-    parser.add_argument(
-        "--log", type=Path, help="keeps each run; started again, goes on behind the last one"
-    )
-    parser.add_argument("--alone", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.data is None:
+        parser.error("--data is needed")
     if options.alone:
         print(json.dumps(run_alone(options)))
         return

@@ -10,16 +10,22 @@ from pathlib import Path
 
 import pytest
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is imported
+
 from ft_harness import cli
 from ft_harness.pipeline import runs
 from ft_harness.tasks import finding
-from tests.builders.tiny import build_tokenizer, review_rows, save_model, write_jsonl
+from tests.builders.tiny import (
+    build_tokenizer,
+    review_rows,
+    save_model,
+    write_jsonl,
+)
 
 TOKENIZERS = ("bpe_bos", "bpe_plain", "byte_fallback")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["TQDM_DELAY"] = (
         "2"  # as the command sets it, which is too late where tqdm is imported already

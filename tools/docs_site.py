@@ -64,6 +64,7 @@ def write_pages(target: Path) -> None:
         for path in sorted((ROOT / "docs" / folder).rglob("*")):
             if path.is_file():
                 _copy(path, target / path.relative_to(ROOT / "docs"), target)
+    _copy(ROOT / "docs" / "site.css", target / "site.css", target)
     _copy(ROOT / "README.md", target / "index.md", target)
     _copy(ROOT / "CHANGELOG.md", target / "changes.md", target)
     _write_commands(target / "commands")
@@ -112,7 +113,7 @@ def _write_wings(folder: Path) -> None:
     folder.mkdir()
     lines = ["# Python", "", "The public names of the package are those of `notebook`.", ""]
     for wing in _WINGS:
-        page = f"# ft_harness.{wing}\n\n::: ft_harness.{wing}\n    options:\n      members: true\n"
+        page = f"# ft_harness.{wing}\n\n::: ft_harness.{wing}\n"
         (folder / f"{wing}.md").write_text(page, encoding="utf-8")
         lines.append(f"- [ft_harness.{wing}]({wing}.md)")
     (folder / "index.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

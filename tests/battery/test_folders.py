@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from ft_harness import storage
-from ft_harness.errors import InputError, StorageLostError
+from ft_harness.errors import ConfigError, InputError, StorageLostError
 from ft_harness.storage import lock, writing
 from ft_harness.training import monitoring
 from tests.builders.command import assert_three_lines
@@ -176,6 +176,17 @@ def test_a_limit_of_file_sizes_within_safetensors(recipe: Path, tmp_path: Path):
     assert (recipe.parent / adapter.name).read_bytes() == adapter.read_bytes()
 
 
+@pytest.mark.slow  # a command in a process of its own
+def test_no_temporary_folder_has_room(recipe: Path, tmp_path: Path):
+    """tempfile tries to write into each before it names one."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ft_harness", "check", str(recipe)], cwd=tmp_path,
+        capture_output=True, text=True, check=False, preexec_fn=limited(0),
+    )  # fmt: skip
+    assert done.returncode == 5, done.stderr
+    assert_three_lines(done.stderr, "TMPDIR")
+
+
 def test_a_full_disk_while_scoring_names_the_command_that_goes_on(
     ft: Any, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -285,6 +296,12 @@ def test_a_lock_that_is_given_back_between_opening_and_holding(
     third[0].__exit__(None, None, None)
     with storage.locked(tmp_path):
         pass
+
+
+def test_a_folder_in_place_of_a_lock(tmp_path: Path):
+    (tmp_path / lock.LOCK_FILE).mkdir()
+    with pytest.raises(ConfigError, match="can't be opened"), storage.locked(tmp_path):
+        pytest.fail("there is no lock")
 
 
 def test_a_lock_that_cannot_be_deleted_hides_no_fault(

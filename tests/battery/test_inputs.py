@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ft_harness.cli import experiments
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import review_rows, write_jsonl
 
@@ -43,6 +45,61 @@ def test_a_typing_error_in_a_dtype(ft: Any, tmp_path: Path):
     code, _, err = ft("check", "r", "--set", "model.dtype=flaot16")
     assert code == 2, err
     assert_three_lines(err, "model.dtype", "float16")
+
+
+LONG = "x" * 300  # more than any file system takes
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", LONG], ["report", LONG], ["compare", LONG, "b"], ["run", "r", "--out", LONG],
+        ["check", "r", "--set", f"model.pretrained={LONG}"],
+        ["check", "r", "--set", f"data.source={LONG}"],
+        ["check", "r", "--set", "data.source=~nobody-of-this-name/x"],
+        ["eval", "r", "--adapter", "~nobody-of-this-name/x"],
+        ["tasks", "list", "--include-path", LONG],
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("small_index")
+def test_a_path_that_the_system_does_not_take(arguments: list[str], ft: Any, tmp_path: Path):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r/recipe.yaml").write_text("task: {name: demo_sentiment}\n")
+    code, _, err = ft(*arguments)
+    assert code in (2, 3), err
+    assert_three_lines(err)
+
+
+def test_a_path_that_may_not_be_read(ft: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def refuse(*_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "private/x")
+
+    monkeypatch.setattr(experiments, "_experiment", refuse)
+    code, _, err = ft("train", "r")
+    assert code == 2, err
+    assert_three_lines(err, "private/x: Permission denied")
+
+
+def test_a_link_that_leads_to_itself(ft: Any, tmp_path: Path):
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    (tmp_path / "adapters").symlink_to("adapters")
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r/recipe.yaml").write_text("task: {name: demo_sentiment}\n")
+    for arguments in (["run", "loop.yaml"], ["run", "r"]):
+        code, _, err = ft(*arguments)
+        assert code == 2, err
+        assert_three_lines(err)
+
+
+def test_a_current_folder_that_was_removed(
+    ft: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    code, _, err = ft("report", ".")
+    assert code in (2, 3), err
+    assert_three_lines(err)
 
 
 HOSTILE = "task: x\nprocess_docs: !function evil.x\n"

@@ -564,7 +564,7 @@ def make_wide_study() -> Study:
                 update={"settings": settings, "eval_id": f"{task}-base-{shots}"}
             )
             if number == 2:
-                changes["cautions"] = ["Recall fell: of 'neutral' from 80.0 % to 12.0 %."]
+                changes["cautions"] = ["Recall fell: 'neutral' from 80.0 % to 12.0 %."]
             comparisons.append(found.model_copy(update=changes))
     return Study(
         name="Thirty", comparisons=comparisons, adapters=[], notes=[], command="ft-harness report x"

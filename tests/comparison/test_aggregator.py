@@ -6,8 +6,7 @@ import math
 import random
 import re
 import statistics
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -25,13 +24,13 @@ from ft_harness.comparison.aggregator import (
     compare,
 )
 from ft_harness.comparison.amounts import interval, probability
-from ft_harness.comparison.cautions import find_overfitting
+from ft_harness.comparison.cautions import warn_of_overfitting
 from ft_harness.comparison.sentences import state_study
 from ft_harness.comparison.terms import Terms
 from ft_harness.data.data_report import DataReport, SplitData
 from ft_harness.data.overlap import SplitOverlap
 from ft_harness.errors import InputError, NotComparableError
-from ft_harness.records import Evaluation, Record, Sample
+from ft_harness.records import Evaluation, Sample
 from tests.builders.records import (
     ANSWER_METRICS,
     answer_samples,
@@ -40,22 +39,8 @@ from tests.builders.records import (
     make_record,
     make_sample,
     make_score,
-    write_evaluation,
 )
-
-Write = Callable[[Record, Sequence[Sample]], Evaluation]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """Writes each evaluation to a folder of its own."""
-    written: list[Evaluation] = []
-
-    def write_next(record: Record, samples: Sequence[Sample]) -> Evaluation:
-        written.append(write_evaluation(tmp_path / f"{len(written):03d}", record, samples))
-        return written[-1]
-
-    return write_next
+from tests.comparison.conftest import Write
 
 
 def answers_right(golds: Sequence[int], right: int) -> list[int]:
@@ -507,9 +492,9 @@ def test_evaluations_that_stay_alone_or_incomplete_are_named(write: Write) -> No
     study = aggregate([base, tuned, shots, lonely, partial], name="n", command="c")
     assert len(study.comparisons) == 1
     assert study.notes == [
-        "nli/lonely@test: not compared, no base was scored likewise; the closest is "
+        "nli/lonely@test: not compared, no base was scored the same way; the closest is "
         "base--bundled/demo_nli@test: task is lonely, there demo_nli",
-        "base--bundled/few@test: not compared, no adapter was scored likewise; the closest is "
+        "base--bundled/few@test: not compared, no adapter was scored the same way; the closest is "
         "nli/demo_nli@test: task is few, there demo_nli; shots is 4, there 0",
         "half/demo_nli@test: partial, not compared",
     ]
@@ -1154,10 +1139,10 @@ def test_the_gain_of_a_perplexity_is_that_of_its_logarithm() -> None:
         )
         for base, tuned in ((20.0, 10.0), (30.0, 27.0), (100.0, 90.0))
     )  # fmt: skip
-    assert find_overfitting(trained, tested)
-    assert not find_overfitting(tested, trained)
-    assert not find_overfitting(even, tested)
-    assert not find_overfitting(trained.model_copy(update={"low": None, "high": None}), tested)
+    assert warn_of_overfitting(trained, tested)
+    assert not warn_of_overfitting(tested, trained)
+    assert not warn_of_overfitting(even, tested)
+    assert not warn_of_overfitting(trained.model_copy(update={"low": None, "high": None}), tested)
 
 
 BEST = {"load_best_model_at_end": True, "early_stopping_patience": None}

@@ -247,9 +247,7 @@ def test_overfitting_begins_behind_the_best_stretch(measured):
     study = measure_sweep("mine", axes, True, points)
     assert study.overfitting.change.delta == pytest.approx(-0.3)
     said = state_sweep(study)[-1]
-    assert said.startswith(
-        "Overfitting begins behind num_train_epochs 1, 1: from there to the last"
-    )
+    assert said.startswith("Overfitting begins after num_train_epochs 1, 1: from there to the last")
     assert "which is within noise" in said
     rising = measure_sweep("mine", axes, True, points[:2])
     assert state_sweep(rising)[-1] == "The last stretch is the best: no overfitting is seen."

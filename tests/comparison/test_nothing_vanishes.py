@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from ft_harness.comparison.aggregator import AdapterRun, aggregate
 from ft_harness.comparison.features import TITLES, features_of, varying
 from ft_harness.comparison.sentences import state_study
-from ft_harness.records import Evaluation, Record, Sample
+from ft_harness.records import Evaluation
 from ft_harness.records.finding import load_records
 from tests.builders.lm_eval_output import make_lines, write_output
 from tests.builders.records import (
@@ -20,22 +20,10 @@ from tests.builders.records import (
     make_card,
     make_record,
     make_score,
-    write_evaluation,
 )
+from tests.comparison.conftest import Write
 
-Write = Callable[[Record, Sequence[Sample]], Evaluation]
 N = 100
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    written: list[Evaluation] = []
-
-    def write_next(record: Record, samples: Sequence[Sample]) -> Evaluation:
-        written.append(write_evaluation(tmp_path / f"{len(written):03d}", record, samples))
-        return written[-1]
-
-    return write_next
 
 
 def scored(write: Write, name: str | None, right: int, number: int = 0, **way: Any) -> Evaluation:
@@ -163,7 +151,7 @@ def test_a_base_that_no_adapter_was_compared_with_is_shown_and_named(write: Writ
     study = aggregate([*pair, alone], name="n", command="c")
     assert [(each.num_fewshot, each.values) for each in study.untuned] == [(5, [0.55])]
     assert study.notes == [
-        "base--bundled/demo_nli@test-1: not compared, no adapter was scored likewise; the closest is "
+        "base--bundled/demo_nli@test-1: not compared, no adapter was scored the same way; the closest is "
         "a/demo_nli@test-0: shots is 5, there 0"
     ]
 

@@ -3,8 +3,7 @@ Expected values are counted by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,30 +14,18 @@ from ft_harness.comparison.rows import decide
 from ft_harness.comparison.sentences import state_study, state_verdict
 from ft_harness.comparison.study import Comparison, Row
 from ft_harness.comparison.terms import Terms
-from ft_harness.records import Evaluation, Record, Sample
+from ft_harness.records import Evaluation
 from ft_harness.report.cells import measured_cells
 from tests.builders.records import (
     LABEL_METRICS,
     label_samples,
     make_card,
     make_record,
-    write_evaluation,
 )
 from tests.builders.study import make_row
+from tests.comparison.conftest import Write
 
-Write = Callable[[Record, Sequence[Sample]], Evaluation]
 LABELS = ("negative", "neutral", "positive")
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    written: list[Evaluation] = []
-
-    def write_next(record: Record, samples: Sequence[Sample]) -> Evaluation:
-        written.append(write_evaluation(tmp_path / f"{len(written):03d}", record, samples))
-        return written[-1]
-
-    return write_next
 
 
 def scored(
@@ -132,8 +119,8 @@ def test_families_are_stated_and_train_and_validation_belong_to_none(write: Writ
         "control"
     )
     assert said[-1] == (
-        "Family of the control tasks: 2 deciding comparisons, each judged by its own p: if nothing "
-        "had changed anywhere, about 0.1 would have a verdict by chance."
+        "The control tasks are a family of 2 deciding comparisons, each judged by its own p. If "
+        "nothing had changed anywhere, about 0.1 of them would have a verdict by chance."
     )
 
 
@@ -221,7 +208,7 @@ def test_a_class_that_lost_is_named_at_equal_accuracy(write: Write) -> None:
     compared = compare(write_side(None, base), write_side("x", tuned))
     assert (compared.headline.base, compared.headline.tuned) == (200 / 300, 200 / 300)
     assert compared.headline.verdict == "no evidence"
-    assert "Recall fell: of 'neutral' from 69.0 % to 22.0 %." in compared.cautions
+    assert "Recall fell: 'neutral' from 69.0 % to 22.0 %." in compared.cautions
     assert compared.companions == ["f1_macro"]
 
 
@@ -244,7 +231,7 @@ def test_the_class_that_lost_is_named_without_metrics_of_labels(write: Write) ->
 
     compared = compare(write_side(None, right["base"]), write_side("x", right["tuned"]))
     assert compared.headline.delta == 0.0
-    assert f"Recall fell: of '{LABELS[0]}' from 69.0 % to 22.0 %." in compared.cautions
+    assert f"Recall fell: '{LABELS[0]}' from 69.0 % to 22.0 %." in compared.cautions
 
 
 def test_texts_are_no_classes_that_could_be_lost(write: Write) -> None:

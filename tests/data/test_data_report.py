@@ -23,13 +23,13 @@ from ft_harness.data.data_report import (
 )
 from ft_harness.data.overlap import Item
 from ft_harness.errors import InputError
-from ft_harness.pipeline import preflight
 from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.reports import report_only
 from ft_harness.pipeline.runs import run
 from ft_harness.pipeline.stages import check_experiment
+from ft_harness.pipeline.task_checks import check_task
 from ft_harness.recipe import load_recipe
-from ft_harness.tasks import items
+from ft_harness.tasks import data_report
 from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from tests.builders.tiny import review_rows, write_jsonl
@@ -227,8 +227,8 @@ def test_check_says_the_baseline_when_asked(tmp_path: Path):
         write_jsonl(tmp_path / f"{split}.jsonl", part)
     spec = find_task("demo_nli", metadata={"data_source": str(tmp_path)})
     line = "test: a bag of words of the field hypothesis alone, trained on train: 100.0 % right"
-    assert preflight.check_task(spec, baseline=True).facts[-1] == line
-    assert line not in preflight.check_task(spec).facts
+    assert check_task(spec, baseline=True).facts[-1] == line
+    assert line not in check_task(spec).facts
 
 
 # --- from tasks, and on disk
@@ -255,7 +255,7 @@ def leaky(tmp_path: Path) -> Path:
 
 def test_a_task_is_reported_as_it_is_scored(leaky: Path):
     spec = find_task("demo_sentiment", metadata={"data_source": str(leaky)})
-    report = items.report_data(load_tasks(spec, ["train", "validation", "test"]))
+    report = data_report.report_data(load_tasks(spec, ["train", "validation", "test"]))
     assert report.task == "demo_sentiment"
     assert [(data.split, data.n, data.random_share) for data in report.splits] == [
         ("train", 64, 0.5),
@@ -274,7 +274,7 @@ def test_rows_that_stand_twice_in_one_file_are_found_after_it_is_split(tmp_path:
     tasks = load_tasks(find_task("demo_sentiment", metadata=metadata), ["train", "test"])
     texts = {split: [doc["text"] for doc in task.eval_docs] for split, task in tasks.items()}
     expected = sum(text in set(texts["train"]) for text in texts["test"])
-    overlap = items.report_data(tasks).overlap("test")
+    overlap = data_report.report_data(tasks).overlap("test")
     assert overlap is not None
     assert expected > 0
     assert overlap.n_exact == expected

@@ -10,18 +10,21 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import typer
 import typer.main
 import yaml
-from click.exceptions import Exit
 from typer.core import TyperCommand, TyperGroup
 
 import ft_harness
 from ft_harness import cli
+from ft_harness.pipeline.experiment import read_experiment
+from ft_harness.pipeline.runs import run
 from ft_harness.recipe import Recipe
 from ft_harness.tasks.task_yaml import TaskYaml
 from tests.builders.tiny import review_rows, write_jsonl
@@ -33,7 +36,7 @@ PAGES = [
     *sorted((REPOSITORY / "docs" / "tutorials").glob("*.md")),
     *sorted((REPOSITORY / "docs" / "metrics").glob("*.md")),
 ]
-COMMAND = re.compile(r"(?:torchrun|accelerate launch) .*?-m ft_harness |(?:\.\.\. )?ft-harness ")
+COMMAND = r"(?:(?:torchrun|accelerate launch) .*?-m ft_harness|ft-harness) "
 SHELL = (
     *("ft-harness", "lm_eval", "torchrun", "accelerate", "python", "pip", "git", "make"),
     *(".", "...", "#SBATCH", "srun", "export", "first=$(scontrol"),
@@ -119,12 +122,14 @@ def shown_commands(page: Path) -> Iterator[str]:
     """What is given to `ft-harness`, in blocks, in help, and in sentences that name arguments."""
     for block in find_blocks(page):
         for line in block.commands():
-            if found := COMMAND.match(line.strip()):
-                yield line.strip()[found.end() :]
+            margin = r"" if block.language == "shell" else r"    "  # of examples in help
+            if found := re.match(margin + COMMAND, line):
+                yield line[found.end() :]
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
     for span in re.findall(r"`ft-harness ([^`]+)`", text):
         line = " ".join(span.split())
-        if find_command(line)[1]:
+        words = find_command(line)[1]
+        if words and not words[0].startswith("-"):  # else a command or an option is named, no more
             yield line
 
 
@@ -138,7 +143,7 @@ def test_commands_that_are_shown_are_understood(page: Path):
         try:
             with command.context_class(command, info_name=line) as context:
                 command.parse_args(context, words)
-        except Exit:  # --help
+        except typer.Exit:  # --help
             continue
 
 
@@ -159,42 +164,53 @@ def test_public_functions_are_called_by_their_names():
         assert set(re.findall(r"ft_harness\.(\w+)\(", text)) <= set(ft_harness.__all__)
 
 
-@pytest.fixture
-def reader(tmp_path: Path, ft: Callable[..., tuple[int, str, str]]) -> Path:
-    """The current folder of somebody who reads along: a recipe of the bundled model and files under
-    the names that pages use."""
+def write_files(folder: Path) -> None:
+    """A recipe of the bundled model, and data under the names that pages use."""
     rows = [
-        {**row, "review": row["text"], "stars": len(row["label"]) % 5} for row in review_rows(80)
+        {**row, "review": row["text"], "stars": "1" if row["label"] == "negative" else "5"}
+        for row in review_rows(80)
     ]
-    data = write_jsonl(tmp_path / "reviews.jsonl", rows)
     names = list(rows[0])
-    lines = [names, *([str(row[name]) for name in names] for row in rows)]
-    text = "\n".join(",".join(f'"{cell}"' for cell in line) for line in lines)
-    (tmp_path / "reviews.csv").write_text(text + "\n", encoding="utf-8")
+    lines = [",".join(f'"{cell}"' for cell in cells) for cells in (names, *map(dict.values, rows))]
+    (folder / "reviews.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     asked = [{"question": f"What is {n} and 1?", "reply": str(n + 1)} for n in range(60)]
-    write_jsonl(tmp_path / "questions.jsonl", asked)
+    write_jsonl(folder / "questions.jsonl", asked)
     pairs = [
         {"prompt": f"Say {n}.", "chosen": f"Here is {n}.", "rejected": "No."} for n in range(60)
     ]
-    write_jsonl(tmp_path / "pairs.jsonl", pairs)
+    write_jsonl(folder / "pairs.jsonl", pairs)
     recipe = {
         "model": {"pretrained": "bundled"},
         "task": {"name": "demo_sentiment"},
-        "data": {"source": str(data)},
+        "data": {"source": str(write_jsonl(folder / "reviews.jsonl", rows))},
         "train": {"max_steps": 4},
         "controls": {"tasks": ["control_words"], "limit": 20},
     }
-    path = tmp_path / "adapters" / "my-sentiment" / "recipe.yaml"
+    path = folder / "adapters" / "my-sentiment" / "recipe.yaml"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(recipe), encoding="utf-8")
-    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of somebody whose first run is done."""
+    folder = tmp_path_factory.mktemp("begun")
+    write_files(folder)
+    path = folder / "adapters" / "my-sentiment" / "recipe.yaml"
+    run([read_experiment(path, [], folder, "ft-harness run")], "my-sentiment", lambda line: None)
+    return folder
 
 
 @pytest.mark.slow  # trainings and evaluations
 @pytest.mark.parametrize("page", sorted({block.page for block in RUN}))
-def test_what_can_be_run_runs(page: str, reader: Path, ft: Callable[..., tuple[int, str, str]]):
-    if page not in FRESH:
-        assert ft("run", "adapters/my-sentiment")[0] == 0
+def test_what_can_be_run_runs(
+    page: str, begun: Path, tmp_path: Path, ft: Callable[..., tuple[int, str, str]]
+):
+    """In a reader's folder, which is the current one."""
+    if page in FRESH:
+        write_files(tmp_path)
+    else:
+        shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
     names: dict[str, object] = {}
     for block in (each for each in RUN if each.page == page):
         if block.language == "python":

@@ -1,4 +1,5 @@
-"""A finished run is reported again as it is; whatever has changed since takes the long way."""
+"""A finished run is reported again as it is, and a check without a fault is shown again; whatever
+has changed since takes the long way."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ft_harness.pipeline import finished, identity, runs
+from ft_harness.pipeline import finished, identity, recipe_checks, runs
 from ft_harness.pipeline.experiment import Experiment
 from ft_harness.recipe import Recipe
 from tests.builders.tiny import review_rows, write_jsonl
@@ -58,6 +59,7 @@ def work(ft, kept: Path, model_folder: Path, tmp_path: Path) -> Path:
         (tmp_path / "adapters" / "mine" / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
         code, _, said = ft("run", "adapters/mine")
         assert code == 0, said
+        assert ft("check", "adapters/mine")[0] == 0
         shutil.copytree(tmp_path, kept)
     else:
         shutil.copytree(kept, tmp_path, dirs_exist_ok=True)
@@ -66,10 +68,11 @@ def work(ft, kept: Path, model_folder: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def no_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise LongWayError
 
     monkeypatch.setattr(runs, "run", refuse)
+    monkeypatch.setattr(recipe_checks, "check_recipe", refuse)
 
 
 def is_long(ft) -> bool:
@@ -98,6 +101,16 @@ def append(name: str) -> Callable[[Path], None]:
     return change
 
 
+def damage(name: str) -> Callable[[Path], None]:
+    """Another letter in a file."""
+
+    def change(work: Path) -> None:
+        (path,) = work.glob(name)
+        path.write_bytes(path.read_bytes().replace(b"a", b"b", 1))
+
+    return change
+
+
 def remove(name: str) -> Callable[[Path], None]:
     return lambda work: next(work.glob(name)).unlink()
 
@@ -117,7 +130,7 @@ def remove(name: str) -> Callable[[Path], None]:
         append("results/base--model/*/record.json"),
         remove("results/base--model/*/samples.jsonl.gz"),
         append("results/mine/*/samples.jsonl.gz"),
-        append("results/mine/run.json"),
+        damage("results/mine/run.json"),
         lambda work: (work / "results/mine/run.json").write_text("{}"),
     ],
     ids=[
@@ -195,3 +208,41 @@ def test_what_a_person_writes_is_read(ft, work: Path, no_long_way: None):
     cases.write_text("\n".join(lines))
     assert ft("run", "adapters/mine")[0] == 0
     assert "a reason of mine" in (cases.parent / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_check_is_shown_again(ft, work: Path, monkeypatch: pytest.MonkeyPatch, no_long_way: None):
+    code, shown, said = ft("check", "adapters/mine")
+    assert code == 0, said
+    assert "training rows of" in shown
+    monkeypatch.undo()
+    monkeypatch.chdir(work)
+    (work / "results" / "mine" / "check.json").unlink()
+    assert ft("check", "adapters/mine")[1] == shown
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        append("data/test.jsonl"),
+        append("tasks/mine.yaml"),
+        append("model/tokenizer.json"),
+        append("adapters/mine/adapter_config.json"),
+        damage("results/mine/check.json"),
+        lambda work: (
+            shutil.rmtree(work / "results/reports/mine")
+            or (work / "results/reports/mine").write_text("no folder")
+        ),
+    ],
+    ids=["a row", "the task", "the tokenizer", "the adapter", "the note", "a folder"],
+)
+def test_a_change_is_checked(ft, work: Path, no_long_way: None, change: Callable[[Path], object]):
+    change(work)
+    assert "LongWayError" in ft("check", "adapters/mine")[2]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--baseline"], ["--no-privacy-check"], ["--trust-task-code"], ["--set", "adapter.r=4"]],
+)
+def test_another_look_is_taken(ft, work: Path, no_long_way: None, options: list[str]):
+    assert "LongWayError" in ft("check", "adapters/mine", *options)[2]

@@ -15,7 +15,7 @@ from ft_harness.evaluation.backends.planning import (
     Query,
     Row,
     Size,
-    cut,
+    cut_left,
     make_batches,
     make_rows,
     shared_prefixes,
@@ -45,11 +45,11 @@ def chain(length: int, prompts: int = 1, first: int = 0) -> Row:
 
 def test_a_query_is_cut_from_the_left_to_one_token_more_than_the_context():
     # the last 5 of 1..8 are kept, the model reads the 4 before the last
-    query = cut([1, 2, 3, 4, 5, 6], [7, 8], 4)
+    query = cut_left([1, 2, 3, 4, 5, 6], [7, 8], 4)
     assert query == Query((4, 5, 6), (7, 8))
     assert query.inputs == (4, 5, 6, 7)
-    assert cut([1, 2], [3, 4, 5, 6], 4) == Query((2,), (3, 4, 5, 6))
-    assert cut([1], [2], 4) == Query((1,), (2,))
+    assert cut_left([1, 2], [3, 4, 5, 6], 4) == Query((2,), (3, 4, 5, 6))
+    assert cut_left([1], [2], 4) == Query((1,), (2,))
 
 
 def test_answers_of_a_prompt_share_its_tokens_and_those_with_which_they_begin():

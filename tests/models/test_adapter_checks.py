@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from ft_harness.errors import FtHarnessError, InputError, ProblemsError, raise_problems
 from ft_harness.evaluation.backends import CausalLM, make_lm
-from ft_harness.models import adapters, base_model
+from ft_harness.models import base_model
 from ft_harness.models.adapters import AdapterFolder, attached, problems, target_problems
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.prompts import PLAIN, PromptForm
@@ -764,7 +764,3 @@ def test_a_header_is_read_as_safetensors_reads_it(model_folder: Path):
         n: i.shape for n, i in header.items()
     }
     assert {info.dtype for info in header.values()} == {"F32"}
-
-
-def test_public_names_of_the_room():
-    assert all(hasattr(adapters, name) for name in adapters.__all__)

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from ft_harness.errors import FtHarnessError, InputError
 from ft_harness.evaluation.backends import make_lm
-from ft_harness.models import base_model
+from ft_harness.models import base_model, hub
 from ft_harness.models.base_model import load_base_model
 from ft_harness.recipe import ModelSection
 from tests.builders.hub import cache_model
@@ -313,6 +313,21 @@ try:
 except FtHarnessError as error:
     print(error.exit_code, error.what)
 """
+
+
+def test_the_commit_of_a_hub_model(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Two revisions are two models; nothing else says which one was loaded."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    section = ModelSection(pretrained="org/tiny")
+    assert hub.cached_commit(section) is None
+    cache_model(model, tmp_path / "hub", "org/tiny")
+    commit = "0123456789" * 4
+    assert hub.cached_commit(section) == commit
+    assert hub.cached_commit(ModelSection(pretrained="org/tiny", revision=commit)) == commit
+    assert hub.cached_commit(ModelSection(pretrained="org/tiny", revision="v2")) is None
+    assert base_model.hub_files_identity("org/tiny", commit) == base_model.identity(
+        str(model), None
+    )
 
 
 HEADERS = {

@@ -81,8 +81,9 @@ def test_a_study_shows_itself(study: StudyFound):
     assert verdict
     assert f">{verdict}</b>" in page
     assert not {"script", "style", "iframe"} & set(elements.tags)
-    png = study.figure("before_after")._repr_png_()
+    png, shown = study.figure("before_after")._repr_png_()
     assert png.startswith(b"\x89PNG")
+    assert shown == {"width": 672}
     assert b"<svg" in study.figure("before_after").svg
     with pytest.raises(ConfigError, match="did you mean before_after"):
         study.figure("before_aftr")
@@ -125,7 +126,7 @@ def test_paths_are_texts_everywhere(study: StudyFound, recipe: Path):
     assert ft_harness.load_recipe(str(recipe), set={"train.seed": 9}).train.seed == 9
     trained = ft_harness.train(str(recipe), out=out, set={"train.seed": 1})
     assert "steps" in repr(trained)
-    assert trained.figure()._repr_png_().startswith(b"\x89PNG")
+    assert trained.figure().png.startswith(b"\x89PNG")
     assert len(trained.to_pandas()) >= 4
     scored = ft_harness.evaluate(str(recipe), adapter=str(recipe), out=out)
     assert {each.record.subject for each in scored} == {"mine", "base--tiny"}
@@ -135,6 +136,7 @@ def test_power_of_a_score_and_of_a_run(study: StudyFound, recipe: Path):
     found = ft_harness.power(n=300, base=0.6, effect=0.05)
     assert found.to_pandas()["n"].tolist() == [300]
     assert "300" in repr(found)
+    assert found._repr_html_().startswith("<p>accuracy, 300 items, base 60.0 %")
     of_run = ft_harness.power(str(recipe.parents[1] / "results/base--tiny"))
     assert of_run.found[0].n == 24
     with pytest.raises(ConfigError):

@@ -64,6 +64,7 @@ def test_there_are_two_and_the_first_is_saved_with_its_outputs():
     notebook = json.loads((REPOSITORY / "notebooks/quickstart.ipynb").read_text(encoding="utf-8"))
     kinds = {kind for output in outputs_of(notebook) for kind in output.get("data", {})}
     assert {"text/html", "image/png", "text/plain"} <= kinds
+    assert [o["text"] for o in outputs_of(notebook) if o["output_type"] == "stream"] == []
 
 
 @pytest.mark.slow  # two trainings of the bundled model

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard import metadata_load
 
@@ -66,6 +68,27 @@ def test_it_says_what_was_measured_and_what_made_it():
         assert said in text
     for title in ("Limits", "Licence", "How to load it"):
         assert f"\n## {title}\n" in text
+
+
+def test_settings_are_shown_as_a_recipe_has_them():
+    """Without empty fields, and of the bundled model what to write in its place."""
+    run = make_adapter("small", "snli_custom")
+    sections = {
+        "model": {"pretrained": "bundled", "dtype": "auto"},
+        "adapter": {"r": 4, "lora_dropout": 0.0, "rank_pattern": {}, "use_dora": False},
+        "train": {"learning_rate": 1e-3, "continue_from": "/somewhere/first", "max_steps": None},
+    }
+    model = run.card.model.model_copy(update={"pretrained": "bundled"})
+    card = run.card.model_copy(update={"recipe": sections, "model": model})
+    text, _ = model_card(run.model_copy(update={"card": card}), make_study(), [], Path("nowhere"))
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert yaml.safe_load(block) == {
+        "model": {"dtype": "auto"},
+        "adapter": {"r": 4, "lora_dropout": 0.0},
+        "train": {"learning_rate": 0.001, "continue_from": "first"},
+    }
+    assert "A LoRA adapter for the bundled model of ft-harness, trained on a task." in text
+    assert "# what `ft-harness path model` prints" in text
 
 
 def test_an_unscored_adapter_says_so():

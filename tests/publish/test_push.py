@@ -117,6 +117,8 @@ def test_what_was_trained_on_a_folder_is_scored_on_the_hub_model_of_the_same_fil
     )
     if faulty is None:
         assert done.returncode == 0, done.stderr
+        (record, *_) = (tmp_path / "scored" / "results").rglob("record.json")
+        assert json.loads(record.read_text())["model"]["identity"] == f"commit:{'0123456789' * 4}"
     else:
         assert done.returncode == 3
         lines = [line for line in done.stderr.splitlines() if "asked to run on" in line]

@@ -505,7 +505,7 @@ BROKEN = {
     latin: "line 4: not UTF-8",
     sparse: "line 21 has more than 10,000,000 bytes",
     long_number: "line 4: ",
-    surrogate: "line 4: text that is no Unicode",
+    surrogate: "line 4: text that is not Unicode",
     empty: "no samples in it",
 }
 

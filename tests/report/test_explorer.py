@@ -24,9 +24,9 @@ from ft_harness.comparison.cases import (
     find_cases,
     read_cases,
 )
-from ft_harness.comparison.cases.listing import cut
+from ft_harness.comparison.cases.listing import cut_middle
 from ft_harness.comparison.pairing import pair_items
-from ft_harness.pipeline.explanations import share_out
+from ft_harness.pipeline.explanations import split_limit
 from ft_harness.pipeline.report_files import Layout
 from ft_harness.pipeline.reports import report_only
 from ft_harness.records import Sample
@@ -126,9 +126,9 @@ def test_a_graded_score_stands_beside_the_answer(folder: Path):
 
 def test_long_texts_lose_their_middle():
     # 150 at the start, 450 at the end
-    assert cut("a" * 150 + "b" * 450) == "a" * 150 + "b" * 450
+    assert cut_middle("a" * 150 + "b" * 450) == "a" * 150 + "b" * 450
     assert (
-        cut("a" * 150 + "x" * 1234 + "b" * 450)
+        cut_middle("a" * 150 + "x" * 1234 + "b" * 450)
         == "a" * 150 + " [… 1,234 characters left out …] " + "b" * 450
     )
 
@@ -144,7 +144,7 @@ def test_long_texts_lose_their_middle():
     ],
 )
 def test_comparisons_share_the_room(limit, sizes, shares):
-    assert share_out(limit, sizes) == shares
+    assert split_limit(limit, sizes) == shares
 
 
 def unpacked(explorer: Explorer) -> dict:

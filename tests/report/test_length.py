@@ -126,7 +126,7 @@ def test_what_is_left_out_is_in_the_page() -> None:
     for text in ("adapter-1 by epoch", "trait 18: yes", "corrected-5", "gold labels by row"):
         assert text not in markdown
         assert text in page
-    for text in ("Where the recipes differ", "Pasted into a new folder"):
+    for text in ("Where the recipes differ", "Run in a new folder"):
         assert text in page
 
 

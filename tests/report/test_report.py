@@ -15,7 +15,8 @@ from ft_harness.comparison.amounts import amount, difference
 from ft_harness.comparison.cases import CaseSummary, ConfusionPair
 from ft_harness.records import BackEndInfo
 from ft_harness.report import View, build_document, markdown_page, rows_json
-from ft_harness.storage.escaping import fenced, inline, table, visible
+from ft_harness.storage.escaping import visible
+from ft_harness.storage.markdown import fenced, inline, table
 from tests.builders.html_elements import Elements
 from tests.builders.study import (
     PAYLOADS,
@@ -405,9 +406,8 @@ def test_a_study_without_primary_metric_or_adapters_is_still_a_report():
 
 def test_rows_json_has_the_rows_and_nothing_else():
     study = make_study()
-    text = rows_json(study)
-    assert text.endswith("]\n")
-    found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in strict JSON"))
+    strict = lambda name: pytest.fail(f"{name} in strict JSON")  # noqa: E731
+    found = [json.loads(line, parse_constant=strict) for line in rows_json(study)]
     assert [Row.model_validate(line) for line in found] == study.rows()
     assert all(list(line) == list(Row.model_fields) for line in found)
 
@@ -423,7 +423,10 @@ def test_rows_json_has_no_nan():
     study = make_study().model_copy(
         update={"comparisons": [make_comparison("t", "test", {}, [row])]}
     )
-    assert json.loads(rows_json(study))[0]["base_settings"] == {"temperature": None, "top_p": None}
+    assert json.loads(next(rows_json(study)))["base_settings"] == {
+        "temperature": None,
+        "top_p": None,
+    }
 
 
 def make_overlapping_study() -> Study:
@@ -469,7 +472,7 @@ def test_the_section_on_data():
         ["snli_lora", "snli_custom", "test", "300", *line],
     ]
     for said in (
-        "- no item of validation occurs in train, exact or near",
+        "- no validation item occurs in train, exactly or nearly",
         "- 10 of 300 test docs also occur among the training docs: 7 exact (6 with the same answer), 3 near",
         "- `train.csv`: of 1300 rows 99 were left out for their label, 1 for bad fields",
     ):
@@ -511,7 +514,9 @@ def test_numbers_without_overlap_stand_among_the_scores_and_rows():
     assert (
         page.tables[1] == Page(render_markdown(make_study(), {})).tables[1]
     )  # scores by split are of whole splits
-    marked = [row for row in json.loads(rows_json(study)) if row["split"] == "test without overlap"]
+    marked = [
+        row for row in map(json.loads, rows_json(study)) if row["split"] == "test without overlap"
+    ]
     assert [(row["primary"], row["n"]) for row in marked] == [(False, 290)]
 
 
@@ -537,7 +542,7 @@ def test_a_study_without_data_reports_has_no_section_on_data():
 
 def test_equal_studies_give_equal_bytes():
     assert render_markdown(make_study(), FIGURES) == render_markdown(make_study(), FIGURES)
-    assert rows_json(make_study()) == rows_json(make_study())
+    assert list(rows_json(make_study())) == list(rows_json(make_study()))
 
 
 # --- what a reader must not conclude, and how to make it again
@@ -556,7 +561,7 @@ def test_what_was_not_measured_is_said():
         "squad_custom: the validation split was not scored: a choice made on the test split would not show.",
         "snli_lora: whether test items occur in its training data was not checked.",
         "squad_lora: whether test items occur in its training data was not checked.",
-        "One training seed: the intervals cover the choice of items, and say nothing of other seeds.",
+        "One training seed: the intervals cover the choice of test items and say nothing about other seeds.",
         "No control task was scored: what the training cost on other tasks is not known (controls "
         "in the recipe).",
     ]

@@ -75,9 +75,7 @@ def test_several_comparisons_of_a_task_share_a_card_and_an_axis():
 
 def test_a_caution_is_said_once_with_the_lines_it_belongs_to():
     card, _ = find_verdicts(make_wide_study()).cards
-    assert card.cautions == [
-        ("adapter-a, 3-shot", "Recall fell: of 'neutral' from 80.0 % to 12.0 %.")
-    ]
+    assert card.cautions == [("adapter-a, 3-shot", "Recall fell: 'neutral' from 80.0 % to 12.0 %.")]
     assert [bool(line.cautions) for line in card.lines].index(True) == 2
 
 

@@ -111,6 +111,19 @@ def test_a_report_on_results_that_hold_the_secret(
     assert_no_canary(tmp_path / "new", out, err)
 
 
+def test_a_secret_of_several_lines_that_are_shown_on_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SOME_KEY", "CANARY line\n  CANARY second line\n")
+    assert "CANARY" not in redact("x CANARY line / CANARY second line")
+
+
+def test_arguments_of_lm_eval_that_are_no_json(ft: Any):
+    data = f'{{"api_key": "{PLAIN}"'
+    code, out, err = ft("lm-eval", "run", "--tasks", "demo_sentiment", "--metadata", data)
+    assert code == 2
+    assert_three_lines(err, "Invalid JSON")
+    assert "CANARY" not in out + err
+
+
 def test_model_arguments(ft: Any, tmp_path: Path, model_folder: Path, reviews: Path):
     given = f"pretrained={model_folder},token={PLAIN}-a"
     data = json.dumps({"data_source": str(reviews), "api_key": f"{PLAIN}-b"})

@@ -7,7 +7,7 @@ import re
 import pytest
 from markdown_it import MarkdownIt
 
-from ft_harness.storage.escaping import inline, table
+from ft_harness.storage.markdown import inline, table
 
 # What markdown-it's linkify takes for a link: a host whose last part is a domain known to it (any
 # of two letters; .com and its kin), an address with a scheme, an e-mail address.

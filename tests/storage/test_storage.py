@@ -237,3 +237,23 @@ def test_a_file_is_hashed_anew_when_it_changes(tmp_path: Path, monkeypatch: pyte
     found.append(storage.sha256_once(path))
     assert found == [hashlib.sha256(content).hexdigest() for content in (b"one", b"one", b"other")]
     assert read == [path, path]
+
+
+def test_a_list_is_written_item_by_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path, secret = tmp_path / "rows.json", "hf_" + "a1B2" * 6
+    storage.write_json_list(path, [])
+    assert path.read_text() == "[]\n"
+    storage.write_json_list(path, (json.dumps({"name": f"row {number}"}) for number in range(3)))
+    assert [each["name"] for each in json.loads(path.read_text())] == ["row 0", "row 1", "row 2"]
+    assert len(path.read_text().splitlines()) == 5
+    storage.write_json_list(path, [json.dumps({"url": secret}), "{}"])
+    assert json.loads(path.read_text()) == [{"url": "[redacted]"}, {}]
+
+    def break_off():
+        yield "{}"
+        raise OSError(errno.ENOSPC, "no space")
+
+    with pytest.raises(ResourceError):
+        storage.write_json_list(path, break_off())
+    assert len(json.loads(path.read_text())) == 2
+    assert [each.name for each in tmp_path.iterdir()] == ["rows.json"]

@@ -108,6 +108,14 @@ def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_help_on_a_full_standard_output():
+    """click tries a stream before it writes, and catches what that raises."""
+    command = [sys.executable, "-m", "ft_harness", "--help"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 5, done.stderr
+
+
 def test_a_full_standard_output_is_a_full_disk():
     with open("/dev/full", "w") as full:
         done = run("tasks", "path", stdout=full)
@@ -116,6 +124,13 @@ def test_a_full_standard_output_is_a_full_disk():
         "error", "expected", "do",
     ]  # fmt: skip
     assert "standard output: the disk is full" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_stream_that_was_closed_before_leads_nowhere(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, name, None)
+    with gated_output():
+        print("x", file=getattr(sys, name), flush=True)
 
 
 def test_a_reader_that_leaves_is_told_nothing():

@@ -22,7 +22,7 @@ from ft_harness.tasks.examples import (
 )
 from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.listing import task_files
-from ft_harness.tasks.loading import load_tasks, training_problems
+from ft_harness.tasks.loading import load_tasks, task_training_problems
 from tests.builders.tiny import build_tokenizer, write_jsonl
 
 SHIPPED = sorted(task_files())
@@ -100,7 +100,7 @@ def test_boundaries_are_those_of_scoring(name: str, tokenizer, tmp_path: Path):
 
 
 def test_running_text_is_not_trained_on(tmp_path: Path):
-    (problem,) = training_problems(shipped_task("text_ppl_custom", tmp_path))
+    (problem,) = task_training_problems(shipped_task("text_ppl_custom", tmp_path))
     assert "loglikelihood_rolling" in problem.what
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ft_harness.paths import task_yamls_dir
-from ft_harness.pipeline import preflight
+from ft_harness.pipeline.task_checks import check_task
 from ft_harness.recipe import Recipe
 from ft_harness.tasks.finding import find_task
 
@@ -137,7 +137,5 @@ def test_check_of_real_tasks_finds_nothing(shared: Path):
         ("snli_custom_gen", "data/snli"),
         ("zh_classical_custom", "data/adl2023_hw3/train.json"),
     ):
-        found = preflight.check_task(
-            find_task(name, metadata={"data_source": str(shared / source)})
-        )
+        found = check_task(find_task(name, metadata={"data_source": str(shared / source)}))
         assert found.facts[1].startswith("train ")

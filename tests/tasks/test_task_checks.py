@@ -15,7 +15,7 @@ from ft_harness.paths import is_installed, task_yamls_dir
 from ft_harness.pipeline.checks import CheckOptions, check_all
 from ft_harness.tasks.checks import code_problems, metric_problems
 from ft_harness.tasks.finding import find_task
-from ft_harness.tasks.listing import TaskReader, list_tasks, merge
+from ft_harness.tasks.listing import TaskReader, list_tasks, merge_includes
 from ft_harness.tasks.loading import load_tasks
 from ft_harness.tasks.mock_answers import mock_problems
 from tests.builders.command import assert_three_lines
@@ -438,7 +438,7 @@ def test_an_include_outside_the_folder_is_refused_unread(ft, folder: Path):
         "mine"
     ]
     put(folder, "include: ../outside.yml\n" + MINE)
-    assert merge(TaskReader().follow(path, trust_code=True))["secret"] == "a word"
+    assert merge_includes(TaskReader().follow(path, trust_code=True))["secret"] == "a word"
 
 
 def test_includes_below_the_folder_and_of_ours_are_fine(folder: Path):
@@ -457,7 +457,7 @@ def test_a_later_include_wins_and_the_task_wins_over_all(folder: Path):
     put(folder, "doc_to_text: one\nversion: 1\nmetadata: {a: 1}\n", "one.yml")
     put(folder, "include: one.yml\nversion: 2\n", "two.yml")
     path = put(folder, "include: [two.yml, one.yml]\nmetadata: {b: 2}\n")
-    assert merge(TaskReader().follow(path)) == {
+    assert merge_includes(TaskReader().follow(path)) == {
         "doc_to_text": "one",
         "version": 1,
         "metadata": {"b": 2},

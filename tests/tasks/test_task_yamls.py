@@ -14,12 +14,12 @@ from ft_harness.evaluation import ModelState, evaluate, plan_jobs
 from ft_harness.metrics import find_metric
 from ft_harness.models.base_model import load_base_model
 from ft_harness.paths import is_installed, task_yamls_dir
-from ft_harness.pipeline import preflight
+from ft_harness.pipeline.task_checks import check_task
 from ft_harness.recipe import EvalSection, ModelSection
 from ft_harness.storage.strict_files import read_yaml
 from ft_harness.tasks.finding import find_task
-from ft_harness.tasks.listing import TaskReader, merge
-from ft_harness.tasks.loading import load_tasks, training_problems
+from ft_harness.tasks.listing import TaskReader, merge_includes
+from ft_harness.tasks.loading import load_tasks, task_training_problems
 
 SHIPPED = sorted(task_yamls_dir().rglob("*.yaml"))
 NAMES = [path.stem for path in SHIPPED]
@@ -152,7 +152,7 @@ def test_every_list_of_metrics_is_documented_and_used(path: Path):
     scored = [
         task.stem
         for task in SHIPPED
-        if merge(TaskReader().follow(task))["metric_list"] == content["metric_list"]
+        if merge_includes(TaskReader().follow(task))["metric_list"] == content["metric_list"]
     ]
     assert sorted(re.findall(r"`(\w+)`", row[1])) == sorted(scored)
 
@@ -169,7 +169,7 @@ def test_every_task_loads_renders_and_lists_its_metrics(name: str, sources: dict
     for metric, higher_is_better in task.higher_is_better().items():
         assert find_metric(metric).higher_is_better is higher_is_better
     rolling = task.OUTPUT_TYPE == "loglikelihood_rolling"
-    assert bool(training_problems(task)) == rolling
+    assert bool(task_training_problems(task)) == rolling
     for doc in task.eval_docs:
         prompt, target = task.doc_to_text(doc), task.doc_to_target(doc)
         assert prompt == prompt.rstrip()
@@ -204,7 +204,7 @@ def test_a_control_has_test_docs_alone_and_right_answers_among_its_choices(name:
 
 @pytest.mark.parametrize("name", ["snli_custom", "squad_v2_custom", "text_ppl_custom"])
 def test_a_task_checks_without_a_recipe(name: str, sources: dict[str, str]):
-    task, docs, metrics, *_ = preflight.check_task(
+    task, docs, metrics, *_ = check_task(
         find_task(name, metadata={"data_source": sources[name]})
     ).facts
     assert task.startswith(f"task {name} (")

@@ -16,7 +16,7 @@ from ft_harness.tasks import definition
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.listing import TaskReader, list_tasks, task_files
-from ft_harness.tasks.loading import load_tasks, training_problems
+from ft_harness.tasks.loading import load_tasks, task_training_problems
 
 SHIPPED = sorted(task_yamls_dir().rglob("*.yaml"))
 NAMES = [path.stem for path in SHIPPED]
@@ -152,7 +152,7 @@ def test_a_built_in_task_takes_local_data(built_in):
         "dev film 1",
     ]
     assert [doc["sentence"] for doc in built_in["test"].eval_docs] == ["test film 0", "test film 1"]
-    assert training_problems(task) == []
+    assert task_training_problems(task) == []
 
 
 def test_a_built_in_task_is_scored_with_examples_of_the_local_train_split(built_in):
@@ -306,7 +306,7 @@ def test_whole_prompts_as_choices_and_rolling_text_are_not_trained_on(
     prompts = MINE.replace('"{{text}}?"', "label").replace(
         "doc_to_target: label", "doc_to_target: text"
     )
-    (problem,) = training_problems(load_mine(tasks_folder, source, prompts))
+    (problem,) = task_training_problems(load_mine(tasks_folder, source, prompts))
     assert "its choices are whole prompts" in problem.what
     rolling = MINE.replace("multiple_choice", "loglikelihood_rolling").replace(
         "doc_to_target: label", "doc_to_target: text"
@@ -320,7 +320,7 @@ def test_whole_prompts_as_choices_and_rolling_text_are_not_trained_on(
         for name in ("token_ppl", "byte_ppl", "char_ppl")
     )
     rolling = rolling.replace("metric: acc, aggregation: mean, higher_is_better: true", lines[1:-1])
-    (problem,) = training_problems(load_mine(tasks_folder, source, rolling))
+    (problem,) = task_training_problems(load_mine(tasks_folder, source, rolling))
     assert "its output_type is loglikelihood_rolling" in problem.what
 
 

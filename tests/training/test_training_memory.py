@@ -12,34 +12,25 @@ import torch
 
 from ft_harness.errors import ResourceError
 from ft_harness.models.adapters import read_history
-from ft_harness.models.base_model import load_base_model
-from ft_harness.recipe import Recipe
 from ft_harness.training import guards, run
-from ft_harness.training.guards import MicroBatches, Snapshot, cut
+from ft_harness.training.guards import MicroBatches, Snapshot, split_rows
 from tests.builders.command import assert_three_lines
 from tests.models.test_out_of_memory import FORMS
 from tests.training.test_never_lost import (
     Bench,
     Killed,
     at_batch,
+    bench,
     kill,
     names,
     recipe_file,
     weights,
 )
 
-__all__ = ["recipe_file"]  # a fixture
+__all__ = ["bench", "recipe_file"]  # fixtures
 # ten rows in steps of 4 x 2: one whole window, and one of a single batch of two rows; so 2 steps, 3 batches an epoch
 SETTINGS = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "dropout": 0.0}
 BATCHES = 6
-
-
-@pytest.fixture(scope="module")
-def bench(model_folder: Path, reviews: Path) -> Bench:
-    recipe = Recipe.model_validate(
-        {"model": {"pretrained": str(model_folder)}, "task": {"name": "demo_sentiment"}}
-    )
-    return Bench(load_base_model(recipe.model), model_folder, str(reviews))
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +168,7 @@ def test_a_snapshot_gives_back_gradients_and_all_generators():
 
 def test_parts_hold_each_row_once():
     batch = {"input_ids": torch.arange(10).reshape(5, 2), "labels": torch.arange(5)}
-    parts = cut(batch, 2)
+    parts = split_rows(batch, 2)
     assert [part["labels"].tolist() for part in parts] == [[0, 1], [2, 3], [4]]
     assert torch.equal(torch.cat([part["input_ids"] for part in parts]), batch["input_ids"])
 

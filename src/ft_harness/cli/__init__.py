@@ -1,7 +1,7 @@
 """Arguments -> one call -> text and exit code. The only room that prints; heavy imports happen
 inside commands."""
 
-from ft_harness.cli import (  # noqa: F401  (their commands)
+from ft_harness.cli import (
     experiments,
     fields,
     power,
@@ -14,5 +14,3 @@ from ft_harness.cli.examples import add_examples
 
 app.add_typer(tasks_app, name="tasks")
 add_examples(app)
-
-__all__ = ["app", "main"]

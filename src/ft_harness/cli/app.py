@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import logging
 import math
@@ -79,10 +80,14 @@ RequireOption = Annotated[
     ),
 ]
 HERE = Path()
+# what the system says of a path that was given, wherever it is looked at first
+_UNREACHABLE = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG}
 _STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
-_NUMBERS = {  # by click's names of types
-    "integer": "a whole number", "integer range": "a whole number",
-    "float": "a finite number", "float range": "a finite number",
+_NUMBERS = {  # what was expected, by pydantic's name of the fault in an option's value
+    "int_parsing": "a whole number", "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "greater_than_equal": "a number of at least {ge:,g}",
+    "less_than_equal": "a number of at most {le:,g}",
 }  # fmt: skip
 
 
@@ -105,6 +110,12 @@ def _take_options(
     ] = False,
 ) -> None:
     pass
+
+
+def option(kind: Any, *flags: str, default: Any = None, **settings: Any) -> tuple[Any, Any]:
+    """An option for `with_options`: what typer reads of a parameter, and its default."""
+    annotated: Any = Annotated  # of a type that is known only here
+    return annotated[kind, typer.Option(*flags, **settings)], default
 
 
 def with_options(
@@ -269,7 +280,28 @@ def _as_fault(error: Exception) -> FtHarnessError:
         )
     if is_full(error):
         return full_disk(getattr(error, "filename", None) or "a file", error)
+    place = error.filename if getattr(error, "errno", None) in _UNREACHABLE else None
+    if place or str(error).startswith("Symlink loop"):  # pathlib's, up to Python 3.12
+        what = f"{place}: {error.strerror}" if place else str(error)
+        return ConfigError(what, "a path that can be read", "check the path")
+    if "No usable temporary directory" in str(error):  # Python's tempfile doesn't say why
+        return ResourceError(
+            "no temporary folder can be written, for want of room or of rights",
+            "a folder with room for a copy of the data",
+            "free space, or name another folder in TMPDIR",
+        )
+    if isinstance(error, FileNotFoundError) and not _has_current_folder():
+        return ConfigError(
+            "the current folder was removed", "a folder that is there", "change to another folder"
+        )
     return _unexpected(error)
+
+
+def _has_current_folder() -> bool:
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
 
 
 def _usage_fault(error: Any) -> FtHarnessError:
@@ -279,19 +311,16 @@ def _usage_fault(error: Any) -> FtHarnessError:
     command = context.command_path if context else "ft-harness"
     what = " ".join(error.format_message().split()).removesuffix(".")
     expected = " ".join(usage.removeprefix("Usage: ").split())
-    kind = getattr(getattr(error, "param", None), "type", None)
-    if number := _NUMBERS.get(getattr(kind, "name", "")):
-        what = f"{error.param.opts[0]} is {error.message.partition(' is not ')[0]}"
-        expected = f"{number}{_bounds(kind)}"
+    if (fault := _find_fault(error)) and fault["type"] in _NUMBERS:
+        what = f"{error.param.opts[0]} is {fault['input']}"
+        expected = _NUMBERS[fault["type"]].format(**fault.get("ctx", {}))
     return ConfigError(what, expected, f"see {command} --help")
 
 
-def _bounds(kind: Any) -> str:
-    """The range that an option allows, in words; none is the empty text."""
-    least, most = getattr(kind, "min", None), getattr(kind, "max", None)
-    if least is None and most is None:
-        return ""
-    return f" of at least {least}" if most is None else f" from {least} to {most:,}"
+def _find_fault(error: Any) -> Mapping[str, Any] | None:
+    """What pydantic, by which typer reads the values of options, says of a value."""
+    cause = error.__cause__
+    return cause.errors()[0] if hasattr(cause, "errors") else None
 
 
 def _unexpected(error: Exception) -> UnexpectedError:
@@ -301,7 +330,7 @@ def _unexpected(error: Exception) -> UnexpectedError:
     return UnexpectedError(
         f"a fault of ft-harness itself: {type(error).__name__}: {first_line(error)} "
         f"({Path(last.filename).name}:{last.lineno})",
-        "three lines on what to change; this is none of your doing",
+        "an error that says what to change; this one is not your fault",
         f"report it with the command and the traceback, kept in {kept}"
         if kept
         else "report it with the command and what --debug shows",

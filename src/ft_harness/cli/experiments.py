@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
@@ -25,11 +25,12 @@ from ft_harness.cli.app import (
     app,
     check_finite,
     command_line,
+    option,
     say,
     show,
     with_options,
 )
-from ft_harness.errors import raise_problems
+from ft_harness.errors import ConfigError, raise_problems
 
 if TYPE_CHECKING:
     from ft_harness.comparison.aggregator import Study
@@ -98,9 +99,9 @@ def _at(out: Path) -> list[str]:
 def demo(out: OutOption = HERE) -> None:
     """Run the three bundled recipes and write their report.
 
-    Scores, tunes and scores again the bundled model; needs no network.
+    Scores the bundled model, fine-tunes it and scores it again; needs no network.
     """
-    from ft_harness.pipeline.finished import demo
+    from ft_harness.pipeline.whole_run import demo
 
     print_study(*demo(out, say))
 
@@ -126,44 +127,35 @@ class _DryRun(TyperCommand):
         )
 
 
-_BaseOnly = Annotated[
-    bool, typer.Option("--base-only", help="train nothing: score base models alone")
-]
+_BASE_ONLY = option(
+    bool, "--base-only", default=False, help="train nothing: score base models alone"
+)
 _PLANNED = _RECIPE_OPTIONS | {
-    "dry_run": (
-        Annotated[
-            float | None,
-            typer.Option(
-                "--dry-run",
-                min=0,
-                metavar="[=GIB]",
-                callback=check_finite,
-                help="print the estimate and exit; =24 plans for a 24 GiB GPU",
-            ),
-        ],
-        None,
+    "dry_run": option(
+        float | None,
+        "--dry-run",
+        min=0,
+        metavar="[=GIB]",
+        callback=check_finite,
+        help="print the estimate and exit; =24 plans for a 24 GiB GPU",
     ),
-    "seeds": (
-        Annotated[
-            int | None, typer.Option("--seeds", min=2, help="training seeds of each setting")
-        ],
-        None,
+    "seeds": option(int | None, "--seeds", min=2, help="training seeds of each setting"),
+    "max_hours": option(
+        float | None,
+        "--max-hours",
+        min=0,
+        callback=check_finite,
+        help="start no point of a sweep after this",
     ),
-    "max_hours": (
-        Annotated[
-            float | None,
-            typer.Option(
-                "--max-hours",
-                min=0,
-                callback=check_finite,
-                help="start no point of a sweep after this",
-            ),
-        ],
-        None,
+    "executor": option(
+        Literal["local", "ray", "slurm"],
+        "--executor",
+        default="local",
+        help="where the points of a sweep run: on this machine (a process a GPU), a Ray cluster or "
+        "a Slurm cluster",
     ),
-    "accepted": (
-        Annotated[bool, typer.Option("--yes", help="run more than 300 points without asking")],
-        False,
+    "accepted": option(
+        bool, "--yes", default=False, help="run more than 300 points without asking"
     ),
     "require": (RequireOption, []),
 }
@@ -174,32 +166,38 @@ _PLANNED = _RECIPE_OPTIONS | {
 def run(recipe: RecipeArgument, given: Options) -> None:
     """Score the base, train, score the adapter, write the report.
 
-    Run it again and it continues. What --set changed goes into the recipe of the adapter's folder.
-    A recipe with a sweep section, several values of a field or --seeds make it a sweep.
+    Run it again to continue. What --set changed is written into the recipe in the adapter's folder.
+    A sweep section in the recipe, several values of a field, or --seeds make it a sweep.
     """
     request = _request(recipe, given)
     if request.is_sweep:
         _sweep(request, given)
         return
+    if given["executor"] != "local":
+        raise ConfigError(
+            f"--executor {given['executor']}: {recipe} is one run, not a sweep",
+            "points of a sweep to send",
+            "leave it out, or use --seeds 3 or --set train.learning_rate=1e-4,1e-3",
+        )
     experiment = _experiment(recipe, given)
     if given["dry_run"] is not None:
         from ft_harness.pipeline import dry_run
 
         _print_estimate(dry_run.estimate(experiment, given["dry_run"] or None))
         return
-    from ft_harness.pipeline import finished
+    from ft_harness.pipeline import whole_run
 
-    study, path = finished.run([experiment], experiment.name, say, given["require"])
+    study, path = whole_run.run([experiment], experiment.name, say, given["require"])
     print_study(study, path, given["require"])
 
 
 @app.command(cls=_DryRun)
-@with_options("given", _PLANNED | {"base_only": (_BaseOnly, False)})
+@with_options("given", _PLANNED | {"base_only": _BASE_ONLY})
 def sweep(recipe: RecipeArgument, given: Options) -> None:
     """Run every point of a sweep and write one report.
 
-    Of the recipe's sweep section, of fields with several values and of --seeds. Run it again and it
-    continues.
+    Points come from the recipe's sweep section, from fields with several values and from --seeds.
+    Run it again to continue.
     """
     _sweep(_request(recipe, given), given)
 
@@ -217,7 +215,8 @@ def _sweep(request: Request, given: Options) -> None:
     if given["dry_run"] is not None:
         _print_estimate(sweeps.estimate_sweep(found, given["dry_run"] or None))
         return
-    study, path = sweeps.run_sweep(found, say, given["max_hours"], given["require"])
+    options = (given["max_hours"], given["require"], given["executor"])
+    study, path = sweeps.run_sweep(found, say, *options)
     print_study(study, path, given["require"])
     sweeps.check_sweep(study)
 
@@ -261,7 +260,7 @@ def evaluate(
 ) -> None:
     """Score the base and given adapters, without training.
 
-    On the recipe's task and splits, with one load of the base for all.
+    On the recipe's task and splits; the base is loaded once.
     """
     from ft_harness.pipeline.runs import evaluate_only, score_lines
     from ft_harness.records.adapter_folder import AdapterFolder
@@ -291,14 +290,14 @@ def rescore(
         list[Path], typer.Argument(help="folders with evaluations in or below them")
     ],
     task: Annotated[
-        str | None, typer.Option("--task", help="a task that asks the same; default: their own")
+        str | None, typer.Option("--task", help="a task with the same prompts; default: their own")
     ] = None,
     include_path: IncludeOption = None,
     trust_task_code: TrustOption = False,
 ) -> None:
     """Score saved responses again, without a model.
 
-    With a task's metrics as they are now; makes new evaluations next to the old ones.
+    With the task's metrics as they are now; writes new evaluations next to the old ones.
     """
     from ft_harness.pipeline.runs import rescore_all, score_lines
 
@@ -308,21 +307,14 @@ def rescore(
 
 
 _LOOKS: dict[str, tuple[Any, Any]] = {
-    "baseline": (
-        Annotated[
-            bool, typer.Option("--baseline", help="what the last text field alone gives away")
-        ],
-        False,
+    "baseline": option(
+        bool, "--baseline", default=False, help="score a bag of words of the last text field alone"
     ),
-    "privacy": (
-        Annotated[
-            bool,
-            typer.Option(
-                "--privacy-check/--no-privacy-check",
-                help="look for e-mail addresses, card numbers and keys in the training text",
-            ),
-        ],
-        True,
+    "privacy": option(
+        bool,
+        "--privacy-check/--no-privacy-check",
+        default=True,
+        help="look for e-mail addresses, card numbers and keys in the training text",
     ),
 }
 
@@ -339,7 +331,7 @@ def check(
     trust_task_code: TrustOption = False,
     out: OutOption = HERE,
 ) -> None:
-    """Find faults of recipes, tasks and data before a run.
+    """Find faults in recipes, tasks and data before a run.
 
     --set data.source=FILE works for recipes and tasks.
     """

@@ -20,7 +20,7 @@ def fields(
 ) -> None:
     """List the fields of a recipe, as --set takes them.
 
-    Each with its default, its type and a line on what it is; adapter has PEFT's names, train those
+    Each with its default, its type and a short description; adapter uses PEFT's names, train those
     of transformers.
     """
     from ft_harness.recipe import list_fields

@@ -28,7 +28,7 @@ def power(
         typer.Option(
             "--effect",
             help="target improvement in the metric's own unit (0.05 is 5 points of accuracy); "
-            "prints how many items it takes",
+            "prints how many items it needs",
         ),
     ] = None,
     correlation: Annotated[
@@ -39,10 +39,10 @@ def power(
         ),
     ] = 0.0,
 ) -> None:
-    """What a test set can show, before anything is trained.
+    """Say what a test set can show, before anything is trained.
 
-    The smallest improvement that is found with 80 % power, and the items that a target improvement
-    takes.
+    Prints the smallest improvement that would be found with 80 % power, and how many items a target
+    improvement needs.
     """
     from ft_harness.pipeline.power import Target, describe_power
 

@@ -8,35 +8,21 @@ from typing import Annotated, Any
 
 import typer
 
-from ft_harness.cli.app import HERE, Options, OutOption, app, say, with_options
+from ft_harness.cli.app import HERE, Options, OutOption, app, option, say, with_options
 from ft_harness.errors import ConfigError
 
 _PUSH: dict[str, tuple[Any, Any]] = {
-    "base": (
-        Annotated[
-            str | None,
-            typer.Option("--base", metavar="ID", help="hub id of the base; default: the recipe's"),
-        ],
-        None,
+    "base": option(
+        str | None, "--base", metavar="ID", help="hub id of the base; default: the recipe's"
     ),
-    "public": (
-        Annotated[bool, typer.Option("--public", help="everybody may see it; default: private")],
-        False,
+    "public": option(bool, "--public", default=False, help="make it public; default: private"),
+    "unscored": option(
+        bool, "--unscored", default=False, help="publish it even if it was never scored"
     ),
-    "unscored": (
-        Annotated[bool, typer.Option("--unscored", help="publish it though it was never scored")],
-        False,
+    "samples": option(
+        bool, "--with-samples", default=False, help="publish the samples of its evaluations too"
     ),
-    "samples": (
-        Annotated[
-            bool, typer.Option("--with-samples", help="publish the samples of its evaluations too")
-        ],
-        False,
-    ),
-    "message": (
-        Annotated[str | None, typer.Option("--message", help="of the commit")],
-        None,
-    ),
+    "message": option(str | None, "--message", help="commit message"),
 }
 
 
@@ -51,7 +37,7 @@ def push(
 ) -> None:
     """Upload an adapter with its model card, after asking.
 
-    Shows first what is uploaded, and who will see it.
+    First shows what will be uploaded, and who will see it.
     """
     from ft_harness.pipeline.publication import PushOptions, prepare_push
 
@@ -70,5 +56,5 @@ def _confirm(repo: str) -> bool:
         ConfigError: nobody does.
     """
     if not sys.stdin.isatty():
-        raise ConfigError("nobody is there to be asked", "a terminal, or --yes", "give --yes")
+        raise ConfigError("no terminal to confirm on", "a terminal, or --yes", "give --yes")
     return typer.confirm(f"Upload to {repo}?")

@@ -13,6 +13,7 @@ from ft_harness.cli.app import (
     OutOption,
     RequireOption,
     app,
+    option,
     repeating_command,
     with_options,
 )
@@ -24,84 +25,51 @@ if TYPE_CHECKING:
     from ft_harness.pipeline.report_files import Layout
 
 _LAYOUT: dict[str, tuple[Any, Any]] = {
-    "formats": (
-        Annotated[
-            str,
-            typer.Option(
-                "--format",
-                metavar="LIST",
-                help="some of md,html,tex,csv,json,every-eval-ever,lm-eval",
-            ),
-        ],
-        "md,html",
+    "formats": option(
+        str,
+        "--format",
+        default="md,html",
+        metavar="LIST",
+        help="any of md,html,tex,csv,json,every-eval-ever,lm-eval",
     ),
-    "rows": (
-        Annotated[
-            str | None,
-            typer.Option(
-                "--rows",
-                metavar="LIST",
-                help="what leads the lines of the main table: some of "
-                "model,task,adapter,shots,decoding,input,"
-                "quantization,limit,seed,split,metric",
-            ),
-        ],
-        None,
+    "rows": option(
+        str | None,
+        "--rows",
+        metavar="LIST",
+        help="leading columns of the main table: any of "
+        "model,task,adapter,shots,decoding,input,"
+        "quantization,limit,seed,split,metric",
     ),
-    "columns": (
-        Annotated[
-            str | None, typer.Option("--columns", metavar="NAME", help="one of these, side by side")
-        ],
-        None,
+    "columns": option(
+        str | None, "--columns", metavar="NAME", help="one of these, its values side by side"
     ),
-    "metrics": (
-        Annotated[
-            str | None, typer.Option("--metrics", metavar="LIST", help="metrics of the main table")
-        ],
-        None,
+    "metrics": option(str | None, "--metrics", metavar="LIST", help="metrics of the main table"),
+    "allow_mismatch": option(
+        list[str],
+        "--allow-mismatch",
+        default=[],
+        metavar="FIELD",
+        help="a field that may differ, with a note (repeatable)",
     ),
-    "allow_mismatch": (
-        Annotated[
-            list[str],
-            typer.Option(
-                "--allow-mismatch",
-                metavar="FIELD",
-                help="a field that may differ, with a note (repeatable)",
-            ),
-        ],
-        [],
+    "factor": option(
+        list[str],
+        "--factor",
+        default=[],
+        metavar="NAME",
+        help="what the study varies on purpose: shots, decoding, quantization, prompt, "
+        "model or head (repeatable)",
     ),
-    "factor": (
-        Annotated[
-            list[str],
-            typer.Option(
-                "--factor",
-                metavar="NAME",
-                help="what a study varies: shots, decoding, quantization, prompt, model or head "
-                "(repeatable)",
-            ),
-        ],
-        [],
+    "listed": option(
+        int,
+        "--explorer",
+        default=20_000,
+        metavar="N",
+        min=0,
+        max=20_000,
+        help="at most N items in the page's case explorer",
     ),
-    "listed": (
-        Annotated[
-            int,
-            typer.Option(
-                "--explorer",
-                metavar="N",
-                min=0,
-                max=20_000,
-                help="most items in the page's case explorer",
-            ),
-        ],
-        20_000,
-    ),
-    "holm": (
-        Annotated[
-            bool,
-            typer.Option("--holm", help="adjust p over the deciding comparisons of this report"),
-        ],
-        False,
+    "holm": option(
+        bool, "--holm", default=False, help="adjust p over the deciding comparisons of this report"
     ),
     "require": (RequireOption, []),
 }  # options of every command that writes a report: type and default
@@ -149,7 +117,7 @@ def compare(
 ) -> None:
     """Compare two evaluations item by item.
 
-    Of the same items, whatever they are of: the first is the base. Writes a report on them.
+    Any two evaluations of the same items; the first is the base. Writes a report.
     """
     from ft_harness.pipeline.reports import compare_only
 

@@ -3,22 +3,58 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
-from inspect import signature
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
-from ft_harness.cli.app import IncludeOption, SourceOption, TrustOption, app, say, show, tasks_app
+from ft_harness.cli.app import (
+    IncludeOption,
+    Options,
+    SourceOption,
+    TrustOption,
+    app,
+    option,
+    say,
+    show,
+    tasks_app,
+    with_options,
+)
 from ft_harness.errors import ConfigError
 from ft_harness.paths import bundled_model_dir, task_yamls_dir
 
+_NEW_TASK: dict[str, tuple[Any, Any]] = {
+    "text": option(
+        list[str] | None, "--text", "--prompt", help="a column that the model reads (repeatable)"
+    ),
+    "label": option(str | None, "--label", help="the column with one of 2 to 100 classes"),
+    "answer": option(str | None, "--answer", help="or the column with an answer in free text"),
+    "columns": option(
+        str | None, "--columns", help="names of the columns of a file without a header: a,b,c"
+    ),
+    "delimiter": option(str | None, "--delimiter", help="what separates the cells of a line"),
+    "line_format": option(
+        str | None,
+        "--line-format",
+        help="fields of a line and what is between them: '{label}:{sub} {text}'",
+    ),
+    "encoding": option(
+        str | None, "--encoding", help="of the text; default: UTF-8, or what it seems to be"
+    ),
+    "rows": option(
+        str | None, "--rows", help="path of the list of rows in a .json file, like data.items"
+    ),
+    "worksheet": option(
+        str | None, "--worksheet", help="sheet of an Excel workbook; default: the first"
+    ),
+    "name": option(str | None, "--name", help="the task's name; default: <file>_custom"),
+    "out": option(Path | None, "--out", help="folder to write; default: task_yamls/<name>"),
+}  # options of `init-task`
 
-@dataclass(frozen=True)
-class _NewTaskOptions:
-    """What `init-task` takes: more than the parameters of a function should be."""
 
+@app.command("init-task")
+@with_options("given", _NEW_TASK)
+def init_task(
     sources: Annotated[
         list[Path],
         typer.Argument(
@@ -26,72 +62,22 @@ class _NewTaskOptions:
             help="csv, tsv, txt, json, jsonl, xml (.gz), parquet, xlsx; a folder with such train "
             "and test files; or a file or folder for each label",
         ),
-    ]
-    text: Annotated[
-        list[str] | None,
-        typer.Option("--text", "--prompt", help="a column that the model reads (repeatable)"),
-    ] = None
-    label: Annotated[
-        str | None, typer.Option("--label", help="the column with one of 2 to 100 classes")
-    ] = None
-    answer: Annotated[
-        str | None, typer.Option("--answer", help="or the column with an answer in free text")
-    ] = None
-    columns: Annotated[
-        str | None,
-        typer.Option("--columns", help="names of the columns of a file without a header: a,b,c"),
-    ] = None
-    delimiter: Annotated[
-        str | None, typer.Option("--delimiter", help="what separates the cells of a line")
-    ] = None
-    line_format: Annotated[
-        str | None,
-        typer.Option(
-            "--line-format",
-            help="fields of a line and what is between them: '{label}:{sub} {text}'",
-        ),
-    ] = None
-    encoding: Annotated[
-        str | None,
-        typer.Option("--encoding", help="of the text; default: UTF-8, or what it seems to be"),
-    ] = None
-    rows: Annotated[
-        str | None,
-        typer.Option("--rows", help="path of the list of rows in a .json file, like data.items"),
-    ] = None
-    worksheet: Annotated[
-        str | None,
-        typer.Option("--worksheet", help="sheet of an Excel workbook; default: the first"),
-    ] = None
-    name: Annotated[
-        str | None, typer.Option("--name", help="the task's name; default: <file>_custom")
-    ] = None
-    out: Annotated[
-        Path | None, typer.Option("--out", help="folder to write; default: task_yamls/<name>")
-    ] = None
-
-
-def init_task(**given: Any) -> None:
+    ],
+    given: Options,
+) -> None:
     """Write a task for your own data, and show three prompts."""
     from ft_harness.data.layout import Layout
     from ft_harness.pipeline.shown_tasks import find_task, show_task
     from ft_harness.tasks.new_task import Request, inspect, write_task
 
-    asked = _NewTaskOptions(**given)
-    names = [name.strip() for name in asked.columns.split(",")] if asked.columns else None
+    names, text, label, answer, name, out = (
+        given.pop(option) for option in ("columns", "text", "label", "answer", "name", "out")
+    )
     layout = Layout(
-        column_names=names,
-        delimiter=asked.delimiter,
-        line_format=asked.line_format,
-        encoding=asked.encoding,
-        rows=asked.rows,
-        worksheet=asked.worksheet,
+        column_names=[each.strip() for each in names.split(",")] if names else None, **given
     )
-    request = Request(
-        asked.sources, asked.text or [], asked.label, asked.answer, asked.name, layout
-    )
-    task = inspect(request)
-    path = write_task(task, asked.out or Path("task_yamls") / task.name)
+    task = inspect(Request(sources, text or [], label, answer, name, layout))
+    path = write_task(task, out or Path("task_yamls") / task.name)
     show(str(path))
     for note in task.notes:
         say(f"warning: {note}")
@@ -103,18 +89,6 @@ def init_task(**given: Any) -> None:
     show(f"    ft-harness check {where}")
     show(f"    ft-harness init {task.name} --task {where}")
     show(f"    ft-harness run {Path('adapters') / task.name}")
-
-
-# typer reads a command's options off its signature
-_hints = get_type_hints(_NewTaskOptions, include_extras=True)
-init_task.__annotations__ = _hints
-init_task.__signature__ = signature(_NewTaskOptions).replace(  # type: ignore[attr-defined]
-    parameters=[
-        part.replace(annotation=_hints[part.name])
-        for part in signature(_NewTaskOptions).parameters.values()
-    ]
-)
-app.command("init-task")(init_task)
 
 
 @app.command(

@@ -14,7 +14,7 @@ from ft_harness.comparison import cautions, sentences
 from ft_harness.comparison.comparing import Comparing
 from ft_harness.comparison.families import declare, list_families
 from ft_harness.comparison.pairing import match_evaluations
-from ft_harness.comparison.repeats import Repeats, Trained, count_seeds, find_repeats
+from ft_harness.comparison.repeats import Repeats, Trained, count_training_seeds, find_repeats
 from ft_harness.comparison.rows import MAJORITY_CLASS
 from ft_harness.comparison.study import MOST_SHOWN, AdapterRun, Comparison, Row, Study, Verdict
 from ft_harness.comparison.terms import STRICT, Terms, check_terms
@@ -150,7 +150,7 @@ def _compare_pairs(
     compared: list[Comparison] = []
     primary: list[str] = []
     influences: list[Array | None] = []
-    for base, tuned in tqdm(pairs, desc="Comparing", delay=2):
+    for base, tuned in tqdm(pairs, desc="Comparing", delay=2, disable=None):
         run = runs.get(tuned.record.subject)
         comparing = Comparing((base, tuned), terms, question.metrics, run)
         compared.append(comparing.compare())
@@ -165,6 +165,7 @@ def _compare_pairs(
         for each, found in zip(declared, influences, strict=True)
         if each.role == "trained task"
     ]
+    # Controls are left out: what a seed does to the trained task is what a reader asks.
     repeats = find_repeats(trained)
     return _Found(_put_in_words(declared, runs, repeats), repeats, notes)
 
@@ -188,7 +189,7 @@ def _put_in_words(
         context = cautions.find_context(
             each, by_place[cautions.place_of(each.tuned)], runs.get(each.tuned.subject)
         )
-        finding = sentences.state_finding(each, count_seeds(each.tuned, repeats))
+        finding = sentences.state_finding(each, count_training_seeds(each.tuned, repeats))
         changed = {"finding": finding, "cautions": [*each.cautions, *context]}
         worded.append(each.model_copy(update=changed))
     return worded

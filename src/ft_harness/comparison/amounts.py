@@ -40,6 +40,7 @@ def decimals(metric: str, low: float | None, high: float | None) -> int:
     every row and table; more only where an end of the interval of its difference would look like
     the other one, or like 0 though the interval leaves out 0."""
     digits = _usual_digits(metric)
+    # More decimals can't part what is equal.
     if low is None or high is None or math.isclose(low, high, rel_tol=_SAME, abs_tol=_ZERO):
         return digits
     below, above = _factor(metric) * low, _factor(metric) * high
@@ -160,6 +161,11 @@ def size(count: int | None) -> str:
     while value >= 1024 and units:
         value, unit = value / 1024, units.pop(0)
     return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def shorten(text: str, most: int) -> str:
+    """A text of at most so many characters, the last one an ellipsis where it is cut."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def rounded(value: float) -> str:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ft_harness.comparison.amounts import amount, counted, decimals, probability, shown_value
+from ft_harness.comparison.amounts import (
+    amount,
+    counted,
+    decimals,
+    probability,
+    shorten,
+    shown_value,
+)
 from ft_harness.comparison.sentences import state_change, state_interval, word_of
 from ft_harness.comparison.settings import (
     Change,
@@ -42,7 +49,7 @@ def field_name(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def count_seeds(sweep: SweepStudy) -> str:
+def describe_seeds(sweep: SweepStudy) -> str:
     """`one seed`, or how many."""
     counts = {each.seeds for each in sweep.settings if each.seeds} or {0}
     # A spread over seeds is what separates luck from a setting's effect; one seed has none.
@@ -55,9 +62,9 @@ def count_seeds(sweep: SweepStudy) -> str:
 def _state_size(sweep: SweepStudy) -> str:
     settings = counted(len(sweep.settings), "setting")
     kind = "" if sweep.trains else ", of base models without training"
-    said = f"{counted(len(sweep.points), 'point')}: {settings}, {count_seeds(sweep)} each{kind}."
-    if count_seeds(sweep) == "one seed" and sweep.trains:
-        said += " With one seed, what is due to the seed and what to the setting can't be told."
+    said = f"{counted(len(sweep.points), 'point')}: {settings}, {describe_seeds(sweep)} each{kind}."
+    if describe_seeds(sweep) == "one seed" and sweep.trains:
+        said += " With one seed, seed and setting can't be separated."
     return said
 
 
@@ -153,6 +160,7 @@ def _extremes(effects: Sequence[Effect]) -> list[Effect]:
 
 def _others(sweep: SweepStudy, axis: Sequence[str]) -> str:
     """The reference's values of all that varies besides; "": nothing does."""
+    # Without them "r makes no difference" would read as if it held everywhere.
     rest = [name for group in sweep.axes for name in group if name not in axis]
     return name_values(sweep.reference.values, rest) if rest else ""
 
@@ -205,7 +213,7 @@ def _state_overfitting(sweep: SweepStudy) -> list[str]:
     )
     certainty = _certainty(effect.metric, effect.change, effect.change.p)
     return [
-        f"Overfitting begins behind {where}: from there to the last stretch "
+        f"Overfitting begins after {where}: from there to the last stretch "
         f"{word_of(effect.metric)} ({effect.split}) changes by {certainty}{seen}."
     ]
 
@@ -241,8 +249,7 @@ def _state_choice(sweep: SweepStudy, choice: ChoiceMade) -> list[str]:
 
 def cut_reason(point: PointResult) -> str:
     """Why it has no result, short enough for a sentence."""
-    reason = point.reason or ""
-    return reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}…"
+    return shorten(point.reason or "", _LONGEST)
 
 
 def _state_failed(sweep: SweepStudy) -> list[str]:

@@ -32,6 +32,7 @@ def find_cautions(
     sides: tuple[Evaluation, Evaluation],
     pairs: Pairs,
     majority: Baseline | None,
+    lost: str | None,
 ) -> list[str]:
     """The sentences that one comparison needs by itself.
 
@@ -40,6 +41,7 @@ def find_cautions(
         leading: the metric of the headline.
         sides: base and tuned; `pairs` are their items.
         majority: None: always giving one answer is no baseline here.
+        lost: what is said of classes that were lost.
     """
     base, tuned = pairs.texts("prediction")
     headline = rows[leading]
@@ -50,20 +52,15 @@ def find_cautions(
         else None,
         remarks.remark_majority(majority.share, majority.interval) if majority else None,
     ]
-    if any(
-        # Of a task that only asks for the likelihood of a text no side has answers, which is no
-        # fault.
-        answer is not None
-        for answer in chain(base, tuned)
-    ):  # else only the likelihood of a text was asked for
+    # a task that only asks for the likelihood of a text has no answers, which is no fault
+    if any(answer is not None for answer in chain(base, tuned)):
         found += [remarks.remark_empty("base", base), remarks.remark_empty("tuned", tuned)]
     found += [
         remarks.remark_cut(who)
         for who, side in zip(("base", "tuned"), sides, strict=True)
         if _is_cut_throughout(side)
     ]
-    found += [_find_lost_class(rows, pairs, has_classes=majority is not None)]
-    found += [_find_gain_of_format(pairs)]
+    found += [lost, _find_gain_of_format(pairs)]
     if leading == "bleu" and is_too_short_for_bleu(pairs.texts("target")[0]):
         found.append(f"{remarks.BLEU_OF_SHORT_ANSWERS}: another metric should lead.")
     return [remark for remark in found if remark]
@@ -82,7 +79,7 @@ def is_above_majority(majority: Baseline, pairs: Pairs) -> bool | None:
     return majority.interval[0] > 0 and remarks.find_collapse(answers, golds) is None
 
 
-def _find_lost_class(rows: Mapping[str, Row], pairs: Pairs, *, has_classes: bool) -> str | None:
+def find_lost_classes(rows: Mapping[str, Row], pairs: Pairs, *, has_classes: bool) -> str | None:
     """The class whose recall fell most, of those whose fall is shown (Holm over the classes);
     said whatever became of the whole, which may hide it.
 
@@ -183,16 +180,16 @@ def find_context(
     # the training chose nothing by another task's items
     is_control = comparison.role == "control task"
     recipe = run.card.recipe if run else None
-    found = [None if is_control else find_choosing(tuned, recipe, splits)]
+    found = [None if is_control else warn_of_choosing(tuned, recipe, splits)]
     if tuned.settings.split != "train":
         trained = (each.headline for each in same_place if each.tuned.settings.split == "train")
         found += [
-            find_overfitting(row, headline) for row in trained if row.metric == headline.metric
+            warn_of_overfitting(row, headline) for row in trained if row.metric == headline.metric
         ]
     return [remark for remark in found if remark]
 
 
-def find_overfitting(trained: Row, tested: Row) -> str | None:
+def warn_of_overfitting(trained: Row, tested: Row) -> str | None:
     """A warning if training gained far more on the split that it was made from than on another one.
 
     Far more: the 95 % interval of gain on train minus gain elsewhere (each tuned minus base, in the
@@ -229,7 +226,7 @@ def _gain(row: Row) -> stats.Estimate | None:
     return delta, (low, high)
 
 
-def find_choosing(
+def warn_of_choosing(
     tuned: Record, recipe: Mapping[str, Any] | None, splits: Sequence[str]
 ) -> str | None:
     """A warning that validation items were used for choosing, or may have been; `splits` are those

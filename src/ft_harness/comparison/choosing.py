@@ -38,6 +38,7 @@ def choose(
             f"one of {', '.join(sorted(metrics))}" if metrics else "a point with a result",
             "change sweep.choose.by, or see why the points failed",
         )
+    # Perplexities are ranked from the lowest.
     sign = -1 if known[0][1].higher_is_better else 1
     # Of equal means the simpler setting comes first, so that a tie is not decided by the order in
     # which points ran.

@@ -98,6 +98,7 @@ class Comparing:
         the trained task), else the base record's."""
         recipe = self.run.card.recipe if self.run else {}
         task, section = recipe.get("task"), recipe.get("eval")
+        # The metric of the trained task says nothing of a control.
         here = isinstance(task, dict) and task.get("name") == self.records[1].settings.task
         asked = section.get("primary_metric") if here and isinstance(section, dict) else None
         return self.records[1].primary_metric or asked or self.records[0].primary_metric
@@ -127,7 +128,8 @@ class Comparing:
             name: decide(self._annotate(row), above, clean.get(name)) for name, row in made.items()
         }
         headline = rows[self.leading]
-        said = cautions.find_cautions(rows, self.leading, self.sides, self.pairs, majority)
+        lost = cautions.find_lost_classes(rows, self.pairs, has_classes=majority is not None)
+        said = cautions.find_cautions(rows, self.leading, self.sides, self.pairs, majority, lost)
         role = role_of(self.records[1], self.run)
         (golds, _), answers = self.pairs.texts("target"), self.pairs.texts("prediction")
         training = "" if role == "control task" else self._training()
@@ -153,6 +155,7 @@ class Comparing:
             above_majority=above,
             finding="",
             cautions=said,
+            lost_classes=lost,
             cases=find_cases(*self.sides, self.pairs),
             confusion=_count_confusion(self.measurement),
             without=without,

@@ -36,7 +36,7 @@ class Measured:
     """A point with its evaluations by split, train left out, and its adapter.
 
     Attributes:
-        bases: the base's evaluations, asked likewise; none where nothing was trained.
+        bases: the base's evaluations in the same protocol; none where nothing was trained.
         run: None: nothing was trained, or it failed.
     """
 
@@ -188,6 +188,7 @@ def _shared_seeds(before: Sequence[Measured], after: Sequence[Measured], split: 
 
 def _effects(reference: _Group, others: Sequence[_Group], split: MeasuredSplit) -> list[Effect]:
     """Of all settings on one split, p adjusted over them."""
+    # The reference decides: settings with another primary metric would have no difference to show.
     metric = primary_of(reference, split)
     if metric is None:
         return []
@@ -256,9 +257,12 @@ def _setting(group: _Group) -> Setting:
 
 def _scores(done: _Group, split: MeasuredSplit) -> list[SettingScore]:
     """Every metric that all seeds have."""
+    # Failed points have no evaluations: a setting is measured over the seeds that are left, and
+    # says how many.
     scored = [each.evaluations[split] for each in done if split in each.evaluations]
     if not scored:
         return []
+    # A seed without a base leaves no pairs for the change over all seeds.
     bases = [each.bases[split] for each in done if split in each.bases]
     paired = list(zip(bases, scored, strict=True)) if len(bases) == len(scored) else []
     pairing = _Pairing(paired) if len(paired) > 1 else None
@@ -298,6 +302,7 @@ def _interval(
     ends = own[0].low, own[0].high
     if len(own) == 1:
         return ends
+    # Seeds that also draw the items (`eval.seed`) were scored on different ones.
     same = len({each.record.settings.data_hash for each in scored}) == 1
     if not same or any(score.value is None or score.is_stated for score in own):
         return None, None

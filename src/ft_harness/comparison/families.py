@@ -67,6 +67,7 @@ def declare(
 def list_families(compared: Sequence[Comparison], holm: bool) -> list[FamilyOf]:
     """The families that these comparisons make, with their members by name."""
     members: dict[Family, list[str]] = {}
+    # In the order of the rows, so that a report made again lists them alike.
     for row in (row for each in compared for row in each.rows if row.family):
         name = f"{row.tuned_subject} on {row.task} ({row.split}), {row.metric}"
         members.setdefault(row.family or "trained task", []).append(name)

@@ -156,6 +156,7 @@ def varying(study: Study, task: str | None = None) -> list[str]:
     this one. No two comparisons share all of them: where nothing else distinguishes two, their
     evaluations' names do."""
     found = _known_values(study)
+    # A value that is not known is no value of its own.
     several = {
         name
         for (of, _, name), values in found.items()
@@ -164,6 +165,7 @@ def varying(study: Study, task: str | None = None) -> list[str]:
     # An evaluation's id says nothing to a reader, so that it is shown only where two lines would
     # else have the same name.
     shown = [name for name in _SETTINGS if name in several and name != _LAST_RESORT]
+    # Two lines of one name would look like a repetition.
     twins = _have_twins(study, tuple(shown), task)
     return [*shown, _LAST_RESORT] if twins else shown
 

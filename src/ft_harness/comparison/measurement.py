@@ -149,6 +149,7 @@ class Measurement:
         metric = find_metric(name)
         base, tuned, clusters = self.scored(name)
         number = None if clusters is None else int(clusters.max()) + 1
+        # Before anything is resampled: what is undefined has no interval.
         before, after = self.values(name)
         if before is None or after is None:
             return Difference(before, after, len(base), number, no_interval="undefined")
@@ -223,8 +224,10 @@ def _number(clusters: NDArray[np.int64]) -> NDArray[np.int64]:
 def _resolve(measured: Difference, metric: Metric, sample: stats.Sample) -> Difference:
     """The difference with interval and p; of metrics without a largest value (perplexities) on the
     scale of their logarithm, the interval given as difference from the observed base."""
+    # Interval and p from one call: they are of one distribution, and agree (decision 003).
     found = stats.confidence(sample, metric)
     interval = found.interval
+    # Fewer than four clusters, or a few units that hold nearly all the weight.
     if interval is None:
         return replace(measured, no_interval="too few items for an interval")
     # For pairs of 0 and 1 the two methods are exact and need no random numbers; clusters break

@@ -57,6 +57,7 @@ def match_evaluations(
 def _distance(tuned: Record, base: Evaluation) -> tuple[int, bool]:
     """How unlike two evaluations of one place are; of equally like ones that of the same docs is
     the closest (a study of training sizes scores the base on several train splits)."""
+    # Only a tie-breaker: the hash depends on the order of the docs, which is no difference.
     other_docs = base.record.settings.data_hash != tuned.settings.data_hash
     return len(find_mismatches(base.record, tuned)), other_docs
 
@@ -82,11 +83,12 @@ def _say_alone(record: Record, others: Sequence[Evaluation], of: str, terms: Ter
         parts = zip(_PLACE, here, there, strict=True)
         return [f"{name} is {own}, there {its}" for name, own, its in parts if own != its]
 
+    # The one that needs the fewest changes to be scored the same way.
     closest = min(others, key=lambda other: len(differing(other)))
     reason, where = "; ".join(differing(closest)), describe_record(closest.record)
     if not reason:
         return f"{who}: not compared, {where} was matched with an evaluation more like it"
-    return f"{who}: not compared, no {of} was scored likewise; the closest is {where}: {reason}"
+    return f"{who}: not compared, no {of} was scored the same way; the closest is {where}: {reason}"
 
 
 @dataclass(frozen=True, eq=False)

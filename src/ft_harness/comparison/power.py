@@ -55,7 +55,7 @@ def power_of_score(
     found = find_metric(metric)
     if not found.binary:
         raise ConfigError(
-            f"{metric} of single items is not 0 or 1, so its spread is not known from the score",
+            f"{metric} of a single item is not 0 or 1, so its spread is not known from the score",
             "a finished base evaluation",
             "give its folder instead of --n and --base",
         )
@@ -95,6 +95,7 @@ def power_of_run(
     # Items without a score are no part of the base's number, so that they can't show anything
     # either.
     statistics = outcomes.statistics(name)
+    # A row without a score is NaN in each of its columns.
     kept = ~np.isnan(statistics[:, 0])
     statistics, rows = statistics[kept], np.flatnonzero(kept)
     clusters = Pairs(outcomes, outcomes, rows, rows).clusters
@@ -171,6 +172,7 @@ def _spread(
     if clusters is None or deviation == 0:
         return stats.Spread(deviation, correlation)
     together = stats.influence(statistics, aggregate, clusters)
+    # How many times the variance of independent items the clusters have.
     effect = float(np.var(together, ddof=1)) / len(together) / (deviation**2 / len(alone))
     # Clusters whose items happen to be less alike than chance would promise more power than
     # independent items; the next test set will not have that luck.

@@ -32,6 +32,7 @@ def find_primary(names: Sequence[str], declared: str | None, targets: Sequence[s
         declared: by the recipe or the task; one that was not scored can't lead.
         targets: the right answers.
     """
+    # Whoever wrote the task knows best.
     if declared is not None and declared in names:
         return declared
     # Classes before anything else: a label task has accuracy, whatever other metrics it lists.
@@ -43,6 +44,7 @@ def find_primary(names: Sequence[str], declared: str | None, targets: Sequence[s
         # if there is one.
         if free != ["bleu"] or not is_too_short_for_bleu(targets):
             return "rougeL" if long and "rougeL" in names else free[0]
+    # An exact match fits short answers; a task of neither has its own first metric.
     return next((name for name in DECIDING_METRICS if name in names), names[0])
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ft_harness.comparison.amounts import amount, counted, decimals, interval
+from ft_harness.comparison.amounts import amount, counted, decimals, interval, shorten
 from ft_harness.comparison.sentences import (
     change_of,
     count_items,
@@ -53,6 +53,7 @@ def remark_baseline(
     """
     if excess is None or excess[0] > 0:
         return None
+    # The whole interval below 0 says more than one that holds it.
     relation = "below" if excess[1] < 0 else "not shown to be better than"
     certainty = f"95 % interval of tuned minus {short} {interval('acc', *excess)} points"
     right = amount("acc", share, decimals("acc", *excess))
@@ -88,6 +89,8 @@ def find_collapse(
     readable = [answer for answer in answers if answer and not answer.isspace()]
     if not readable:
         return None
+    # Among the readable ones, but counted against all: half unreadable and half one answer is no
+    # collapse.
     answer, count = Counter(readable).most_common(1)[0]
     # If nine in ten right answers are the same, giving it always is no collapse but what the data
     # asks for.
@@ -113,7 +116,8 @@ def remark_collapse(
         return []
     answer, count = found
     said = (
-        f"The tuned model answers '{_quote(answer)}' for {100 * count // len(tuned)} % of the items"
+        f"The tuned model answers '{shorten(answer, _QUOTED)}' for "
+        f"{100 * count // len(tuned)} % of the items"
     )
     said += f" after {training}" if training else ""
     # The training is not to blame for what the base did already.
@@ -138,15 +142,12 @@ def remark_lost_classes(lost: Sequence[Recall]) -> str | None:
     if not lost:
         return None
     changes = [
-        f"'{_quote(each.label)}' from {amount('acc', each.base)} to {amount('acc', each.tuned)}"
+        f"'{shorten(each.label, _QUOTED)}' from {amount('acc', each.base)} "
+        f"to {amount('acc', each.tuned)}"
         for each in lost[:_NAMED]
     ]
-    more = f" and of {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
-    return f"Recall fell: of {', of '.join(changes)}{more}."
-
-
-def _quote(text: str) -> str:
-    return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 1]}…"
+    more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+    return f"Recall fell: {', '.join(changes)}{more}."
 
 
 def remark_format(unreadable: int, gained: int) -> str | None:

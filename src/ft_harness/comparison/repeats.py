@@ -95,7 +95,7 @@ def find_repeats(trained: Sequence[Trained]) -> list[Repeats]:
     return found
 
 
-def count_seeds(tuned: Record, repeats: Sequence[Repeats]) -> int | None:
+def count_training_seeds(tuned: Record, repeats: Sequence[Repeats]) -> int | None:
     """With how many training seeds the recipe of this adapter was scored; None: no adapter."""
     if tuned.adapter is None:
         return None

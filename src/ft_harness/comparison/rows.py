@@ -21,7 +21,8 @@ def make_rows(
     names: Sequence[str], sides: tuple[Record, Record], measurement: Measurement
 ) -> dict[str, Row]:
     """Metric -> its row; a row on fewer than all pairs says so in a footnote."""
-    rows = {name: make_row(name, sides, measurement) for name in names}
+    shown = tuple(map(_show_conditions, sides))
+    rows = {name: make_row(name, sides, measurement, shown) for name in names}
     pairs = measurement.pairs
     left_out = note_left_out(rows, len(pairs))
     # Items of base or tuned: what one side lacks counts as left out too.
@@ -32,8 +33,16 @@ def make_rows(
     }
 
 
-def make_row(name: str, sides: tuple[Record, Record], measurement: Measurement) -> Row:
+def make_row(
+    name: str,
+    sides: tuple[Record, Record],
+    measurement: Measurement,
+    shown: tuple[dict[str, Any], ...],
+) -> Row:
     """One metric of base and tuned; no row is primary before all comparisons are known.
+
+    Args:
+        shown: what made the numbers of each side.
 
     What another program only stated has a difference, but neither interval nor p.
     """
@@ -52,8 +61,8 @@ def make_row(name: str, sides: tuple[Record, Record], measurement: Measurement) 
         metric=name,
         base_subject=base.subject,
         tuned_subject=tuned.subject,
-        base_settings=_show_settings(base, name),
-        tuned_settings=_show_settings(tuned, name),
+        base_settings=shown[0] | {"signature": _find_score(base, name).signature},
+        tuned_settings=shown[1] | {"signature": _find_score(tuned, name).signature},
         base=found.base,
         tuned=found.tuned,
         delta=found.delta,
@@ -80,6 +89,7 @@ def make_baseline_row(accuracy: Row, rule: str, share: float) -> Row:
         rule: its name.
         share: of the items that it gets right.
     """
+    # A rule has no tuned side, so that there is nothing to subtract or to test.
     changed: dict[str, Any] = {
         **dict.fromkeys(("tuned_subject", "tuned_settings", "tuned", "delta", "low", "high")),
         **dict.fromkeys(("p", "verdict", "interval_method", "p_method", "no_interval")),
@@ -134,14 +144,15 @@ def note_left_out(rows: Mapping[str, Row], items: int) -> dict[int, list[str]]:
     return {n: [remarks.note_unscored(names, items - n, items)] for n, names in found.items()}
 
 
-def _show_settings(record: Record, metric: str) -> dict[str, Any]:
-    """What made one number, for its row: where it is stored, by what it was scored and how."""
-    signature = _find_score(record, metric).signature
+def _show_conditions(record: Record) -> dict[str, Any]:
+    """What made a record's numbers, for their rows: where they are stored, by what they were scored
+    and how; the signature is each number's own."""
     adapter = record.adapter.name if record.adapter else None
+    # They are fields of the row itself.
     shown = {
         key: value for key, value in conditions_of(record).items() if key not in ("task", "split")
     }
-    return {"eval_id": record.eval_id, "adapter": adapter, "signature": signature} | shown
+    return {"eval_id": record.eval_id, "adapter": adapter, "signature": ""} | shown
 
 
 def _find_score(record: Record, metric: str) -> Score:

@@ -181,16 +181,16 @@ def state_count(verdicts: Sequence[str | None], most: int) -> str:
 def state_family(family: FamilyOf) -> str:
     """Among how many comparisons a reader chooses, and what p was adjusted for."""
     count, holm = len(family.members), family.holm
-    what = "the trained tasks" if family.name == "trained task" else "the control tasks"
-    many = counted(count, "deciding comparison")
+    what = "The trained tasks" if family.name == "trained task" else "The control tasks"
+    many = f"{what} are a family of {counted(count, 'deciding comparison')}"
     if count == 1:
-        return f"Family of {what}: {many}, so that p needs no adjustment."
+        return f"{many}, so p needs no adjustment."
     if holm:
-        return f"Family of {what}: {many}; p is Holm-adjusted over them, as was asked for."
+        return f"{many}; p is Holm-adjusted over them, as requested."
     chance = f"{ALPHA * count:.2g}"
     return (
-        f"Family of {what}: {many}, each judged by its own p: if nothing had changed anywhere, "
-        f"about {chance} would have a verdict by chance."
+        f"{many}, each judged by its own p. If nothing had changed anywhere, about {chance} of "
+        "them would have a verdict by chance."
     )
 
 
@@ -284,6 +284,7 @@ def _state_limit(row: Row, detectable: float | None) -> str:
     if scale not in _IN_POINTS or scale is None:
         return f"; {row.n} items could only detect about {detectable:.2g}"
     digits = 0 if detectable * 100 / scale >= 2 else 1
+    # Rounded: it is an estimate from one run, of what could have been seen.
     size = _state_size(row.metric, detectable, digits)
     return f"; {row.n} items could only detect about {size}"
 
@@ -309,6 +310,7 @@ def state_study(study: Study) -> list[str]:
         f"{name}: {each.sentence}" if (name := _name(study, each)) else each.sentence
         for each in shown
     ]
+    # A family of one needs no word on how many there are.
     families = [state_family(family) for family in study.families if len(family.members) > 1]
     return counts + stated + families + [state_repeats(repeats) for repeats in study.repeats]
 

@@ -56,7 +56,7 @@ class SettingScore(Frozen):
     deviation: float | None = Field(description="standard deviation over the seeds; null: one")
     n: int = Field(description="items of a seed, the fewest")
     base: float | None = Field(
-        default=None, description="of the base asked likewise; null: nothing was trained"
+        default=None, description="of the base scored the same way; null: nothing was trained"
     )
     change: Change | None = Field(
         default=None, description="from that base, over several seeds; null: one seed, or no base"

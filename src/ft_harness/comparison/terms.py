@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ft_harness.comparison.amounts import shorten
 from ft_harness.errors import ConfigError, NotComparableError, suggest
 from ft_harness.records import Record, Settings, describe_record
 
@@ -63,6 +64,7 @@ class Terms:
         return next((factor for factor in self.factors if key in FACTORS[factor]), None)
 
     def allows(self, key: str) -> bool:
+        # "metric" accepts the signatures of all metrics, "metric acc" those of one.
         named = key in self.allow_mismatch or key.partition(" ")[0] in self.allow_mismatch
         return named or self.factor_of(key) is not None
 
@@ -213,11 +215,10 @@ def _show(mismatches: Sequence[Mismatch]) -> list[str]:
     """A line a field, its values in two columns."""
     table = [
         ("", "base", "tuned"),
-        *((each.field, _cut(each.base), _cut(each.tuned)) for each in mismatches),
+        *(
+            (each.field, shorten(each.base, _SHOWN), shorten(each.tuned, _SHOWN))
+            for each in mismatches
+        ),
     ]
     first, second = (max(len(row[column]) for row in table) for column in (0, 1))
     return [f"  {field:{first}}  {base:{second}}  {tuned}" for field, base, tuned in table]
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 2]} …"

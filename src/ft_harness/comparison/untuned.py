@@ -55,6 +55,7 @@ def find_untuned(evaluations: Sequence[Evaluation], metrics: Sequence[str] = ())
     Raises:
         InputError: samples can't be read.
     """
+    # An evaluation without a score has nothing to show.
     groups: defaultdict[str, list[Evaluation]] = defaultdict(list)
     for evaluation in evaluations:
         if evaluation.record.scores:
@@ -97,6 +98,7 @@ def _summarize(group: Sequence[Evaluation], metrics: Sequence[str]) -> Untuned:
         # Repeats that drew other items each have no common units: their deviation is shown, and no
         # interval.
         low, high = own if low == high else (low, high)  # no repeat differs, and no item
+    # The seeds are listed by themselves; all other settings are those of every repeat.
     settings = {
         key: value
         for key, value in first.settings.model_dump().items()

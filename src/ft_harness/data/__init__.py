@@ -5,5 +5,3 @@
 
 from ft_harness.data.loading import LOADER_VERSION, load_splits, row_losses, source_files
 from ft_harness.data.options import DataOptions
-
-__all__ = ["LOADER_VERSION", "DataOptions", "load_splits", "row_losses", "source_files"]

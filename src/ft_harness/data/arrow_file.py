@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pyarrow import types
 
 from ft_harness.data.columns import CHARACTERS, Docs
-from ft_harness.errors import ResourceError
+from ft_harness.errors import InputError, ResourceError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -101,10 +101,17 @@ class ArrowFile:
         """Add docs; fields that they lack are null.
 
         Raises:
+            InputError: a field's name holds NUL.
             ResourceError: the temporary folder has no room.
         """
         for name, values in docs.columns.items():
             if name not in self._columns:
+                if "\0" in name:  # pyarrow and datasets cut a name off there
+                    raise InputError(
+                        f"the column {name!r} has NUL in its name",
+                        "names without it",
+                        "rename the column",
+                    )
                 self._columns[name] = [None] * self._pending
             self._columns[name] += values
         self._characters += docs.characters

@@ -236,7 +236,7 @@ def describe_findings(report: DataReport) -> list[str]:
 def state_overlap(overlap: SplitOverlap) -> str:
     """One line: how many docs of a split occur in another."""
     if not overlap.n_affected:
-        return f"no item of {overlap.split} occurs in {overlap.against}, exact or near"
+        return f"no {overlap.split} item occurs in {overlap.against}, exactly or nearly"
     against = "training" if overlap.against == "train" else overlap.against
     return (
         f"{overlap.n_affected} of {overlap.n} {overlap.split} docs also occur among the {against} "

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic_core import from_json
 
 from ft_harness.data.layout import Layout
-from ft_harness.data.text_files import Placed, numbered_lines, open_text
+from ft_harness.data.opening import open_text
+from ft_harness.data.text_files import Placed, numbered_lines
 from ft_harness.errors import InputError
 
 _DEPTH = 4  # objects within objects that are searched for a list of rows
@@ -42,11 +43,13 @@ def _decode(line: str, place: str) -> Any:
         return json.JSONDecoder().decode(line)
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"{place}: not JSON ({error})", "one JSON object a line", "fix the line"
+            f"{place}: not JSON ({error})",
+            "one JSON object a line",
+            "fix the line; name a file that is one list .json",
         ) from error
 
 
-def read_json(path: Path, layout: Layout) -> Iterator[Placed]:
+def read_json_rows(path: Path, layout: Layout) -> Iterator[Placed]:
     """A row for each object of the file's list, which may be under a key; a row for each question
     of an official SQuAD file. A file of one object a line is read as such."""
     with open_text(path, "\n", layout.encoding) as text:
@@ -85,7 +88,7 @@ def _rows_of(path: Path, value: Any, key: str | None) -> list[dict[str, Any]]:
     raise InputError(
         f"{path}: no list of objects{which}{lists}",
         'a JSON list of objects, or {"data": [...]}',
-        "--set data.rows=KEY" if names else "convert the file",
+        "--set data.rows=KEY" if names else "with pandas: to_json(..., orient='records')",
     )
 
 
@@ -103,27 +106,28 @@ def _read_articles(path: Path, articles: Sequence[dict[str, Any]]) -> Iterator[P
     """A row for each question of an official SQuAD file."""
     for article in articles:
         place = f"{path}, article {article.get('title')}"
-        for number, paragraph in enumerate(_part(place, article, "paragraphs"), start=1):
+        for number, paragraph in enumerate(_part(place, article, "paragraphs", list), start=1):
             inside = f"{place}, paragraph {number}"
-            for question in _part(inside, paragraph, "qas"):
-                where = f"{inside}, question {question.get('id')}"
+            for index, question in enumerate(_part(inside, paragraph, "qas", list), start=1):
+                where = f"{inside}, question {_part(f'{inside}, {index}', question, 'id', str)}"
                 answers = [
-                    _part(where, answer, "text") for answer in _part(where, question, "answers")
+                    _part(where, answer, "text", str)
+                    for answer in _part(where, question, "answers", list)
                 ]
                 yield (
                     where,
                     {
-                        "id": _part(where, question, "id"),
-                        "title": _part(place, article, "title"),
-                        "context": _part(inside, paragraph, "context"),
-                        "question": _part(where, question, "question"),
+                        "id": question["id"],
+                        "title": _part(place, article, "title", str),
+                        "context": _part(inside, paragraph, "context", str),
+                        "question": _part(where, question, "question", str),
                         "answers": list(dict.fromkeys(answers)),
                     },
                 )
 
 
-def _part(place: str, parent: Any, name: str) -> Any:
-    if not isinstance(parent, dict) or not isinstance(parent.get(name), str | list):
+def _part(place: str, parent: Any, name: str, kind: type) -> Any:
+    if not isinstance(parent, dict) or not isinstance(parent.get(name), kind):
         raise InputError(
             f"{place}: no {name}",
             "the form of the official SQuAD files",

@@ -17,26 +17,11 @@ from ft_harness.evaluation.outcomes import (
     make_scores,
     plain_scores,
 )
-from ft_harness.evaluation.runner import check_complete, evaluate, score_once, write_evaluation
+from ft_harness.evaluation.runner import (
+    check_complete,
+    evaluate,
+    score_once,
+    time_docs,
+    write_evaluation,
+)
 from ft_harness.records import item_hash
-
-__all__ = [
-    "Job",
-    "ModelState",
-    "check_complete",
-    "chosen_docs",
-    "evaluate",
-    "evaluation_folder",
-    "failed_score",
-    "failing_alone",
-    "fingerprint",
-    "finished",
-    "item_hash",
-    "make_scores",
-    "plain_scores",
-    "plan_jobs",
-    "read_finished",
-    "request_hash",
-    "score_once",
-    "write_evaluation",
-]

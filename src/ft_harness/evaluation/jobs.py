@@ -57,6 +57,8 @@ class ModelState:
         alone."""
         if self.adapter is None:
             return None
+        # Merging rounds the sum of base and adapter once, so that a merged adapter has scores of
+        # its own.
         merged = " merged" if self.adapter.merge_drift is not None else ""
         ends = f" ends {self.adapter.ends}" if self.adapter.ends else ""
         return f"{self.adapter.identity}{merged}{ends}"
@@ -100,9 +102,12 @@ def chosen_docs(total: int, split: Split, section: EvalSection) -> tuple[list[in
         if limit
     ]
     count = min([total, *limits])
+    # A limit that takes all docs is no sample: the evaluation has the same identity as one without
+    # it.
     if count == total:
         return list(range(total)), False
     chosen = np.random.default_rng(section.seed).permutation(total)[:count]
+    # Sorted, as lm-eval hands samples back by document number.
     return sorted(chosen.tolist()), True
 
 
@@ -113,6 +118,8 @@ def _docs_hash(docs: Iterable[Mapping[str, Any]]) -> str:
 def request_hash(task: ConfigurableTask) -> str:
     """Hash of what makes a task's requests, which its metrics don't."""
     values = {key: getattr(task.config, key, None) for key in _REQUEST_KEYS}
+    # Functions by their name: their bytes would make a comment part of a score's identity (decision
+    # 022). A task's YAML is in `task_hash`.
     code = {
         key: f"{v.__module__}.{v.__qualname__}" if callable(v) else str(v)
         for key, v in values.items()
@@ -154,6 +161,7 @@ def plan_jobs(
             "split": split,
             "data_hash": _docs_hash(task.eval_docs[i] for i in doc_ids),
             "sample_seed": section.seed if sampled else None,
+            # Only a task that generates depends on the model's generation_config.json.
             "generation_hash": _generation_hash(base) if _generates(task) else None,
         }
         for protocol in section.protocols():
@@ -196,6 +204,8 @@ def _describe_protocol(
     task: ConfigurableTask, protocol: Protocol, shots: Shots | None, form: PromptForm
 ) -> dict[str, Any]:
     """What a record says of a protocol, under which a task is asked."""
+    # Without shots or a template `fewshot_as_multiturn` decides nothing, and must not part two
+    # evaluations.
     chat = shots is not None and form.apply_chat_template
     own = task.config.generation_kwargs or {}
     return {
@@ -210,6 +220,8 @@ def _describe_protocol(
 def fingerprint(state: ModelState, job: Job, packages: Mapping[str, str] | None = None) -> str:
     """Hash of everything that makes the scores of one evaluation; `packages`: versions, None: the
     installed ones."""
+    # An upgrade of a library may change the last digits: scores of two releases are never mixed
+    # (decision 002).
     versions, info = packages or package_versions(), state.base.info
     parts = {
         "model": [info.identity, info.dtype, info.quantization, info.head],
@@ -231,10 +243,12 @@ def evaluation_folder(
 def finished(state: ModelState, job: Job, results: Path) -> Evaluation | None:
     """The evaluation, if it was done before and is whole; its record declares what this job
     declares, whatever it declared before."""
+    # By the folder's name alone, which holds the fingerprint.
     evaluation = read_finished(evaluation_folder(state, job, results))
     if evaluation is None:
         return None
     record = evaluation.record.model_copy(update=declarations(state, job))
+    # What a record declares is no part of its identity: it follows the recipe that asked last.
     if record == evaluation.record:
         return evaluation
     write_record(evaluation.folder, record)
@@ -244,6 +258,8 @@ def finished(state: ModelState, job: Job, results: Path) -> Evaluation | None:
 def declarations(state: ModelState, job: Job) -> dict[str, Any]:
     """What a record says of how its scores are to be read, and of what asked for them. A base's
     scores are those of many recipes, so that only an adapter's are of a control task."""
+    # The base is scored once for all recipes of a folder; what is a control for one is the trained
+    # task of another.
     is_control = job.is_control and state.adapter is not None
     recipe = None if job.recipe is None else dict(job.recipe)
     return {

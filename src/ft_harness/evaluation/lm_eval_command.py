@@ -52,16 +52,20 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
         PolicyError: code of a task from elsewhere or of a model would run.
     """
     parsed, execute = _parse(arguments)
+    # Arguments come from the command line and from a configuration file; both can break a promise.
     settings = _settings(parsed)
+    # A token among the model arguments would else be written into lm-eval's results.
     learn_secrets(settings)
     with (
         trusting(trust_code),
         building_with(NamedRowsTask),
         saving_with(CheckedTracker),
     ):
+        # As lm-eval's own entry point does before it runs anything.
         setup_logging()
         register_models()
         raise_problems(_problems(settings))
+        # Our folder is always among them, so that shipped tasks need no option.
         if hasattr(parsed, "include_path"):  # run, ls tasks, validate
             given = settings.get("include_path") or []
             folders = [given] if isinstance(given, str) else list(given)
@@ -89,8 +93,13 @@ def _parse(arguments: Sequence[str]) -> tuple[Namespace, Callable[[Namespace], N
     """
     said = io.StringIO()
     try:
+        # argparse prints its usage, some eighty lines, before the fault.
         with redirect_stderr(said):
             return parse_command(arguments)
+    except ValueError as error:  # of JSON in an argument
+        raise ConfigError(
+            first_line(error), "arguments of lm-eval", "see ft-harness lm-eval run --help"
+        ) from error
     except SystemExit as stop:
         if not stop.code:  # --help
             raise
@@ -108,6 +117,7 @@ def _settings(parsed: Namespace) -> dict[str, Any]:
     Raises:
         ConfigError: the file is missing, or no mapping.
     """
+    # lm-eval takes what is empty as not given; 0 is a value (`--limit 0`, a seed).
     given = {key: value for key, value in vars(parsed).items() if value or value == 0}
     config = given.get("config")
     try:
@@ -164,6 +174,7 @@ def _strangers(folders: Sequence[str], tasks: str | Sequence[str]) -> list[Path]
     listed = [tasks] if isinstance(tasks, str) else tasks
     given = [Path(name) for task in listed if isinstance(task, str) for name in task.split(",")]
     files = [file for path in given if path.is_dir() for file in path.glob("*.yaml")]
+    # `--tasks` takes patterns, as `my_tasks/*.yaml`.
     files += [
         file for path in given if path.suffix == ".yaml" for file in path.parent.glob(path.name)
     ]
@@ -171,20 +182,18 @@ def _strangers(folders: Sequence[str], tasks: str | Sequence[str]) -> list[Path]
 
 
 def _stopped(error: Exception) -> InputError:
+    # lm-eval raises plain ValueErrors, which only their words distinguish.
     text = str(error)
     if text.startswith(_NOT_FOUND):
-        return _no_such_task(text.removeprefix(_NOT_FOUND))
+        names = text.removeprefix(_NOT_FOUND)
+        return InputError(
+            f"no task {names}{suggest(names, task_files())}",
+            "tasks of ft-harness or lm-eval, or YAML files",
+            "see ft-harness tasks list, or ft-harness lm-eval ls tasks",
+        )
     reason = text.splitlines()[0][:300] if text else "no reason given"
     return InputError(
         f"lm-eval stopped: {type(error).__name__}: {reason}",
         "arguments that it takes",
         "--debug shows the traceback",
-    )
-
-
-def _no_such_task(names: str) -> InputError:
-    return InputError(
-        f"no task {names}{suggest(names, task_files())}",
-        "tasks of ft-harness or lm-eval, or YAML files",
-        "see ft-harness tasks list, or ft-harness lm-eval ls tasks",
     )

@@ -78,6 +78,8 @@ class CheckedTracker(EvaluationTracker):  # type: ignore[misc]
             save()
             return
         final = Path(self.output_path)
+        # lm-eval names its files by the time; in an empty folder of its own the new one is the only
+        # one.
         with tempfile.TemporaryDirectory() as trial:
             folder = Path(trial)
             self.output_path = str(folder / final.name if final.suffix == ".json" else folder)
@@ -86,6 +88,7 @@ class CheckedTracker(EvaluationTracker):  # type: ignore[misc]
             finally:
                 self.output_path = str(final)
             files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+            # lm-eval catches what goes wrong when it saves, logs a warning and exits with 0.
             if len(files) != 1 or not _check(files[0], is_whole):
                 raise StorageLostError(
                     f"{final}: lm-eval could not write its files",

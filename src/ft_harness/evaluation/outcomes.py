@@ -33,12 +33,14 @@ def failing_alone(task: ConfigurableTask) -> Iterator[None]:
 
     lm-eval's aggregates, which nobody reads, are not made: they would fail there.
     """
+    # Set on the instance, where they hide those of the class; deleting them brings these back.
     score, aggregates = task.process_results, dict.fromkeys(task.higher_is_better(), _no_aggregate)
 
     def process_results(doc: dict[str, Any], results: list[Any]) -> dict[str, Any]:
         try:
             scores = dict(score(doc, results))
             plain_scores(scores)
+        # Our own errors name what to change, and a machine without memory is no fault of one doc.
         except (FtHarnessError, MemoryError):
             raise
         except Exception as error:  # whatever a task's own function raises
@@ -62,10 +64,14 @@ def make_sample(
 ) -> Sample:
     """lm-eval's sample of one doc as ours."""
     key = item_hash(item["doc"])
+    # Equal docs are told from each other by their number, so that both sides pair them in one
+    # order.
     occurrences[key] += 1
     rolling = job.task.OUTPUT_TYPE == "loglikelihood_rolling"
     prompt = "" if rolling else item["arguments"][0][0]  # a running text follows upon nothing
+    # Before the scores: of a response that never came lm-eval computes a score of the placeholder.
     failed = _failure(item)
+    # After the filters: what a metric was given is what is saved and shown.
     given = [] if failed else item["filtered_resps"]
     failed = failed or failed_score({metric: item[metric] for metric in item["metrics"]})
     responses = [_response(response) for response in given]
@@ -136,6 +142,7 @@ def _answers(
 
     Where only the likelihood of the right text was asked for, the model answered nothing: None.
     """
+    # An index of the choices, a text, or a list of accepted texts.
     target = item["target"]
     if output_type == "multiple_choice":
         choices = _choices(output_type, item) or []
@@ -171,6 +178,8 @@ def _number(value: Any) -> float:
     if isinstance(value, str):
         raise TypeError(f"{value[:80]!r} is no number")
     number = float(value)
+    # NaN in a JSON file is read by Python alone, and a NaN among a thousand items makes the mean
+    # one.
     if not math.isfinite(number):
         raise ValueError(f"it gives {number}")
     return number
@@ -183,11 +192,15 @@ def metric_values(samples: Sequence[Sample], metric: str) -> list[float | list[f
 
 def make_scores(state: ModelState, job: Job, samples: Sequence[Sample]) -> list[Score]:
     scores: list[Score] = []
+    # A metric's definition may depend on the language of a doc (BLEU's tokeniser), which its
+    # signature must say.
     languages = {
         language for sample in samples if isinstance(language := sample.doc.get("language"), str)
     }
     for name, higher_is_better in job.task.higher_is_better().items():
         metric = find_metric(name)
+        # A metric that is undefined for an item (no answer among the answerable questions) rests on
+        # the others; n says on how many.
         scored = [sample for sample in samples if sample.scores.get(name) is not None]
         values = metric_values(scored, name)
         rows = (
@@ -195,6 +208,7 @@ def make_scores(state: ModelState, job: Job, samples: Sequence[Sample]) -> list[
             if values
             else np.empty((0, 1))
         )
+        # Of the items with a score: others are in no sum.
         clusters = _clusters(job.settings.cluster, scored)
         interval = None if metric.descriptive else score_interval(rows, metric, clusters)
         low, high = interval or (None, None)
@@ -217,6 +231,8 @@ def make_scores(state: ModelState, job: Job, samples: Sequence[Sample]) -> list[
 def _clusters(field: str | None, samples: Sequence[Sample]) -> NDArray[np.int64] | None:
     """Which cluster each item belongs to, from 0; None where each item is its own."""
     texts = [str(sample.doc[field]) for sample in samples if field in sample.doc] if field else []
+    # Items that the field says nothing of can't be put into clusters, and as many clusters as items
+    # are none.
     if not texts or len(texts) < len(samples) or len(set(texts)) == len(texts):
         return None
     return np.unique(np.array(texts), return_inverse=True)[1].astype(np.int64)

@@ -66,12 +66,15 @@ def score_again(evaluations: Sequence[Evaluation], definition: Definition) -> li
 
 def _score_again(evaluation: Evaluation, definition: Definition) -> Evaluation:
     record = evaluation.record
+    # Responses of another program lack what a metric may need: tokens of an answer, whether it was
+    # cut.
     if record.foreign:
         raise InputError(
             f"{record.foreign.file}: made by {record.foreign.program}",
             "evaluations made by ft-harness",
             "score the model here: ft-harness eval, or ft-harness eval RECIPE --adapter FOLDER",
         )
+    # All in memory: a split is scored as a whole, and its samples are written again.
     samples = list(evaluation.samples())
     name = definition.name or record.settings.task
     found = find_task(name, definition.include_path, trust_code=definition.trust_code)
@@ -84,12 +87,15 @@ def _score_again(evaluation: Evaluation, definition: Definition) -> Evaluation:
     job = Job(
         task, record.settings.model_copy(update=changed), [sample.doc_id for sample in samples]
     )
+    # Nothing of the task changed: the evaluation is its own result.
     if job.settings == record.settings:
         return evaluation
+    # No model is loaded: its description is in the record, and nothing else of it is asked for.
     base = BaseModel(
         None, None, record.model, record.settings.max_length or 0, record.settings.device
     )
     state = ModelState(record.subject, base, record.adapter)
+    # The responses were made by the releases in the record; only the scoring is of today.
     made_by = {**record.provenance["packages"], "ft-harness": package_versions()["ft-harness"]}
     folder = evaluation_folder(state, job, evaluation.folder.parent.parent, made_by)
     known = read_finished(folder)
@@ -120,6 +126,7 @@ def _score(task: ConfigurableTask, sample: Sample, record: Record) -> Sample:
             "a task that asks the same and differs in its metrics only",
             "score the model on it with ft-harness eval, which reuses the responses it has",
         )
+    # There is nothing to score: memory was not enough when it was asked.
     if sample.failed and not sample.responses:
         return sample.model_copy(update={"scores": dict.fromkeys(task.higher_is_better())})
     with failing_alone(task):
@@ -143,6 +150,7 @@ def _responses(task: ConfigurableTask, sample: Sample) -> list[Any]:
 def _differences(task: ConfigurableTask, sample: Sample, record: Record) -> list[str]:
     """In what a task asks something else than what a sample answers."""
     found: list[str] = []
+    # A filter would be applied to what it left the first time.
     if task.config.filter_list:
         found.append("the task filters responses, and only what its filters left is saved")
     if task.OUTPUT_TYPE == "generate_until":
@@ -150,6 +158,7 @@ def _differences(task: ConfigurableTask, sample: Sample, record: Record) -> list
         before = record.settings.generation_kwargs.get("until")
         if stop != before:
             found.append(f"it stops at {stop}, the saved answers at {before}")
+    # lm-eval hashes the target as text, and its hash is what the sample holds.
     target = task.doc_to_target(sample.doc)
     if hash_string(str(target)) != sample.target_hash:
         found.append(f"the right answer is {target!r} now")
@@ -159,6 +168,7 @@ def _differences(task: ConfigurableTask, sample: Sample, record: Record) -> list
         found += _other_choices(
             [str(choice).strip() for choice in task.doc_to_choice(sample.doc)], target, sample
         )
+    # Last, as the other reasons say what is different: this one only says that something is.
     if not found and record.settings.request_hash not in (None, request_hash(task)):
         found.append("its prompts, delimiters, examples or decoding are written in another way")
     return found
@@ -179,6 +189,8 @@ def _same_prompt(task: ConfigurableTask, sample: Sample, record: Record) -> bool
 def _other_choices(choices: list[str], target: Any, sample: Sample) -> list[str]:
     """A line if the choices are not those that were scored, as far as the right one and the
     likeliest one show."""
+    # The texts of all choices are not kept in older samples, but the right one and the likeliest
+    # are.
     gold = choices[target] if isinstance(target, int) else str(target).strip()
     likeliest = (
         int(np.argmax([response[0] for response in sample.responses])) if sample.responses else None

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +98,27 @@ def score_once(base: BaseModel, job: Job) -> dict[str, float | None]:
     }
 
 
+def time_docs(base: BaseModel, job: Job) -> float:
+    """Seconds that a doc of a job takes on average, from a batch of them spread evenly; nothing is
+    kept.
+
+    Raises:
+        NonFiniteError, ResourceError: as `score_once`.
+    """
+    size = job.settings.batch_size or 1
+    some = job.doc_ids[:: max(1, len(job.doc_ids) // size)][:size]
+    lm = make_lm(base, size, job.settings.seed or 0)
+    _run_lm_eval(lm, replace(job, doc_ids=some[:1]))  # warms up
+    started = time.monotonic()
+    _run_lm_eval(lm, replace(job, doc_ids=some))
+    return (time.monotonic() - started) / len(some)
+
+
 @contextmanager
 def _decoding_as_asked(job: Job) -> Iterator[None]:
     """The job's generation arguments in its task; the task's own again afterwards, for the jobs
     planned from it."""
+    # One task object serves all decodings of a split, and lm-eval reads the arguments off the task.
     own = job.task.config.generation_kwargs
     if job.settings.generation_kwargs:
         job.task.set_config(key="generation_kwargs", value=job.settings.generation_kwargs)
@@ -119,6 +136,7 @@ def _run_lm_eval(lm: Any, job: Job) -> list[dict[str, Any]]:
     result.
     """
     name = job.task.config.task
+    # lm-eval's own way of setting shots; without it the YAML's number would hold.
     job.task.set_config(key="num_fewshot", value=job.settings.num_fewshot)
     if job.shots:
         job.shots.install(job.task, job.settings.seed or 0)
@@ -127,12 +145,15 @@ def _run_lm_eval(lm: Any, job: Job) -> list[dict[str, Any]]:
             lm=lm,
             task_dict={"tasks": {name: job.task}},
             samples={name: job.doc_ids},
+            # Intervals are ours (decision 003); lm-eval's bootstrap would score nothing new and
+            # take minutes.
             bootstrap_iters=0,
             log_samples=True,
             system_instruction=job.form.system_instruction,
             apply_chat_template=job.form.apply_chat_template,
             fewshot_as_multiturn=job.form.fewshot_as_multiturn,
         )
+    # Only the first process has an outcome.
     samples: list[dict[str, Any]] = outcome["samples"][name] if outcome else []
     return samples
 
@@ -151,6 +172,7 @@ def check_complete(evaluations: Sequence[Evaluation]) -> None:
     }
     first, samples = next(iter(failed.items()))
     what = f"{sum(map(len, failed.values()))} items have no score, first in {first}"
+    # A response without a score: the model did its part, and only the metric must be run again.
     if samples[0].responses:
         raise IncompleteError(
             f"{what}, doc {samples[0].doc_id}: {samples[0].failed}",
@@ -166,6 +188,8 @@ def check_complete(evaluations: Sequence[Evaluation]) -> None:
 
 def _response_state(state: ModelState, job: Job) -> dict[str, Any]:
     """Everything that makes a response, besides its request."""
+    # Not the task: the same prompt gets the same response whoever asks, so that other metrics reuse
+    # it. Batch size and device are in it, as they change the order of sums.
     info, settings = state.base.info, job.settings
     return {
         "model": info.model_dump(mode="json", exclude={"pretrained", "revision", "parameters"}),
@@ -179,6 +203,7 @@ def _response_state(state: ModelState, job: Job) -> dict[str, Any]:
 
 def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
     lm = make_lm(state.base, job.settings.batch_size or 1, job.settings.seed or 0)
+    # From here on lm-eval gives each process its share of the docs.
     lm.join()
     if len(job.doc_ids) < lm.world_size:
         raise InputError(
@@ -187,6 +212,7 @@ def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
             "start fewer processes",
         )
     lm.store = ResponseStore(folder.parent, _response_state(state, job))
+    # Not `time.time`, which jumps when the clock is set.
     started = time.monotonic()
     raw = _run_lm_eval(lm, job)
     cost = Cost(
@@ -195,6 +221,8 @@ def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
         peak_rss_bytes=peak_rss_bytes(),
         peak_gpu_bytes=peak_gpu_bytes(),
     )
+    # What each process has on its own: prompts that it cut, and its cost. The samples come through
+    # lm-eval.
     shares = lm.gather_object(_Share(lm.truncated_prompts, cost, lm.effort, lm.fallback))
     if shares is not None:  # the first process
         samples = _make_samples(job, raw, set().union(*(share.truncated for share in shares)))
@@ -213,6 +241,7 @@ def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
             **declarations(state, job),
         )
         write_evaluation(folder, record, samples)
+    # The other processes must not read what the first is still writing.
     lm.barrier()
     return read_evaluation(folder)
 
@@ -224,12 +253,14 @@ def _make_samples(job: Job, raw: Sequence[Mapping[str, Any]], truncated: set[str
         InputError: their number is not that of the docs.
         ResourceError: memory was not enough for any.
     """
+    # lm-eval gives one sample per doc and filter, and says nothing when they are more or fewer.
     if len(raw) != len(job.doc_ids):
         raise InputError(
             f"{job.eval_id}: lm-eval returned {len(raw)} samples for {len(job.doc_ids)} docs",
             "one sample a doc",
             "a task with several filters can't be scored yet; leave one in filter_list",
         )
+    # Counted over the whole split, as docs of equal content are items of their own.
     occurrences: Counter[str] = Counter()
     ordered = sorted(
         raw, key=lambda item: item["doc_id"]
@@ -246,6 +277,7 @@ def _make_samples(job: Job, raw: Sequence[Mapping[str, Any]], truncated: set[str
 
 def _total(costs: Sequence[Cost]) -> Cost:
     """The cost of all processes: the largest time and memory, the sum of the tokens."""
+    # Each process has a GPU and a memory of its own: the largest is what such a run needs.
     gpu = [cost.peak_gpu_bytes for cost in costs if cost.peak_gpu_bytes is not None]
     return Cost(
         seconds=max(cost.seconds for cost in costs),
@@ -270,6 +302,7 @@ def write_evaluation(folder: Path, record: Record, samples: Sequence[Sample]) ->
     """Write an evaluation's files; the record last, as it says that the evaluation is there."""
     write_gzip_lines(folder / SAMPLES_FILE, [sample.model_dump_json() for sample in samples])
     written = record.model_copy(update={"files": {}})  # those of an evaluation scored again
+    # Made from the file as it was written, with secrets taken out, so that both files say the same.
     write_scores(Evaluation(folder=folder, record=written))
     files = {name: sha256_file(folder / name) for name in (SAMPLES_FILE, SCORES_FILE)}
     write_record(folder, record.model_copy(update={"files": files}))

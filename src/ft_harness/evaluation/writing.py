@@ -30,10 +30,12 @@ def keep_generations(state: ModelState, job: Job, folder: Path) -> None:
     """
     docs = [job.task.eval_docs[number] for number in job.doc_ids[:_LOOKED_AT]]
     wanted = job.settings.split == "test" and processes.count() == 1 and _are_pairs(docs[0])
+    # Kept once: a finished evaluation that is asked for again loads no model for it.
     if not wanted or state.base.head is not None or (folder / GENERATIONS_FILE).exists():
         return
     with compiled_templates():
         prompts = list(dict.fromkeys(job.form.render(job.task, doc) for doc in docs))[:_PROMPTS]
+    # Half of the context stays for the prompt.
     most = min(_MOST_TOKENS, state.base.max_length // 2)
     arguments = {"until": [], "max_gen_toks": most, "do_sample": False}
     requests = [

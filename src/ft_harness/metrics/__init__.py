@@ -64,30 +64,3 @@ aggregate_token_ppl = aggregation("token_ppl")
 aggregate_item_ppl = aggregation("item_ppl")
 aggregate_byte_ppl = aggregation("byte_ppl")
 aggregate_char_ppl = aggregation("char_ppl")
-
-__all__ = [
-    "Metric",
-    "Scores",
-    "Statistics",
-    "add_up",
-    "confusion",
-    "cut_run_on",
-    "describe",
-    "find_metric",
-    "label_answer_metrics",
-    "label_metrics",
-    "label_statistics",
-    "match_answer",
-    "metric_versions",
-    "normalize_answer",
-    "parse_label",
-    "predicted_choice",
-    "score_answer",
-    "score_answer_ppl",
-    "score_label",
-    "score_label_answer",
-    "score_preference",
-    "score_squad",
-    "score_text",
-    "score_text_ppl",
-]

@@ -79,7 +79,7 @@ def problems(
         head: the model is used with a classification head.
         here: on this machine's device; else on a GPU.
     """
-    folder = Path(model_folder(section.pretrained)).expanduser()
+    folder = Path(model_folder(section.pretrained))
     looks_local = (
         folder.is_absolute()
         or section.pretrained.startswith((".", "~"))
@@ -176,6 +176,7 @@ def load_tokenizer(section: ModelSection) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(
             model_folder(section.pretrained), **_hub_options(section)
         )
+        tokenizer("a")  # a setting of another type is found when it is first used
     except Exception as error:  # transformers and the hub client raise many types here
         raise _unloadable(section, error) from error
     if tokenizer.pad_token_id is None:
@@ -245,7 +246,7 @@ def _load_model(
     except Exception as error:  # transformers, safetensors and the hub client raise many types here
         raise _unloadable(section, error) from error
     raise_problems(loaded_problems(section, model))
-    quantization.settle(model)
+    quantization.keep_as_loaded(model)
     return model, head
 
 
@@ -321,9 +322,7 @@ def describe(section: ModelSection, model: Any, head: Head | None = None) -> Mod
     return ModelInfo(
         pretrained=section.pretrained,
         revision=section.revision,
-        identity=identity(
-            model_folder(section.pretrained), getattr(model.config, "_commit_hash", None)
-        ),
+        identity=identity(model_folder(section.pretrained), hub.cached_commit(section)),
         dtype=str(model.dtype).removeprefix("torch."),
         quantization=quantization.describe(model),
         parameters=model.num_parameters(),

@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from jinja2 import TemplateError
 from transformers import AutoConfig, GenerationConfig
 
-from ft_harness.errors import InputError
+from ft_harness.errors import FtHarnessError, InputError
 from ft_harness.models.base_model import load_tokenizer
 from ft_harness.models.lm_eval_private.models import render_chat
 from ft_harness.models.prompts import PLAIN, PromptForm, refused_chat
@@ -39,7 +38,9 @@ def prompt_form(section: TaskSection, model: ModelSection) -> PromptForm:
         ) from error
     try:
         closing = _closing_ids(tokenizer, _stop_ids(tokenizer, model))
-    except TemplateError as error:
+    except FtHarnessError:
+        raise
+    except Exception as error:  # whatever an expression of the template raises
         raise refused_chat(model.pretrained, error) from error
     return PromptForm(
         chat_template=partial(render_chat, tokenizer),
@@ -97,7 +98,7 @@ def _notes(tokenizer: Any, template: str, section: TaskSection) -> tuple[str, ..
             kept = _MARK in tokenizer.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True
             )
-        except TemplateError:
+        except Exception:  # it has refused the role
             kept = False
         notes += (
             [] if kept else ["the template has no system role: task.system_instruction is left out"]

@@ -7,7 +7,7 @@ import gc
 import os
 import platform
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,7 @@ _FORMS = (
     "defaultcpuallocator",
     "pt_devmem allocation failed",
 )
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -61,6 +62,16 @@ def attempt(compute: Callable[[], T]) -> T | None:
             raise
     free_memory()  # not above: until the except block is left, the traceback holds the tensors
     return None
+
+
+def in_halves(compute: Callable[[Sequence[R]], T], rows: Sequence[R]) -> list[T]:
+    """What `compute` gives of the rows, in their order; of halves, quarters, ... where memory is
+    not enough for all of them."""
+    found = compute(rows) if len(rows) <= 1 else attempt(lambda: compute(rows))
+    if found is not None:
+        return [found]
+    half = len(rows) // 2
+    return [*in_halves(compute, rows[:half]), *in_halves(compute, rows[half:])]
 
 
 _CONTROL_GROUP = Path("/sys/fs/cgroup")

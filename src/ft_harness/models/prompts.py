@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import TemplateError
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.api.utils import ends_with_whitespace
 
-from ft_harness.errors import InputError, first_line
+from ft_harness.errors import FtHarnessError, InputError, first_line
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +52,9 @@ class PromptForm:
                 chat_template=self.chat_template,
                 gen_prefix=task.doc_to_prefix(doc),
             )
-        except TemplateError as error:
+        except FtHarnessError:
+            raise
+        except Exception as error:  # whatever an expression of the template raises
             if self.apply_chat_template:
                 raise refused_chat(task.config.task, error) from error
             raise

@@ -89,7 +89,7 @@ def describe(model: Any) -> str | None:
     return f"{config.bnb_4bit_quant_type}, {double}compute {dtype}"
 
 
-def settle(model: Any) -> None:
+def keep_as_loaded(model: Any) -> None:
     """Keep a quantised model's weights as they were loaded.
 
     On CPUs with bfloat16 instructions bitsandbytes packs 4-bit weights anew at the first forward

@@ -5,10 +5,14 @@ A prompt is text: its template reaches neither into Python nor takes all memory 
 
 from __future__ import annotations
 
+import os
 import re
+import resource
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
 from jinja2 import Template
@@ -21,6 +25,7 @@ from ft_harness.errors import InputError, PolicyError, first_line
 
 RENDER_SECONDS = 5.0  # of one text; ours take a tenth of a millisecond
 LONGEST = 10_000_000  # characters or elements of what one operation gives
+_MOST_MEMORY = 1 << 30  # bytes: what many operations make of many such texts
 _MOST_BITS = 10_000  # of a number
 _WIDTH = re.compile(r"\d{6,}")  # in a format: more characters than any prompt has
 _deadline = threading.local()
@@ -32,6 +37,32 @@ def _refused(what: str) -> PolicyError:
         f"one that renders a doc within {RENDER_SECONDS:g} seconds; no flag allows more",
         "fix the template of the task or of the model's chat",
     )
+
+
+@cache
+def _memory_file(_process: int) -> int:
+    """Kept open: a template is rendered some hundred thousand times."""
+    return os.open("/proc/self/statm", os.O_RDONLY)
+
+
+@contextmanager
+def _bounded_memory() -> Iterator[None]:
+    """Within it the process takes `_MOST_MEMORY` at most on top of what it has; off Linux any
+    amount.
+
+    Raises:
+        MemoryError: it is used up.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    with suppress(OSError):
+        pages = int(os.pread(_memory_file(os.getpid()), 64, 0).split()[0])
+        most = pages * resource.getpagesize() + _MOST_MEMORY
+        if soft == resource.RLIM_INFINITY or most < soft:
+            resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 class LimitedTemplate(Template):
@@ -46,7 +77,8 @@ class LimitedTemplate(Template):
         """
         _deadline.value = time.monotonic() + RENDER_SECONDS
         try:
-            return super().render(*args, **kwargs)
+            with _bounded_memory():
+                return super().render(*args, **kwargs)
         except (MemoryError, RecursionError, OverflowError) as error:
             raise InputError(
                 f"a template can't be rendered ({type(error).__name__}: {first_line(error)})",

@@ -23,6 +23,7 @@ from ft_harness.report.terminal_page import list_answers
 from ft_harness.report.verdict_card import Line, VerdictCard
 
 _COLOURS = {"better": "#1a7f37", "worse": "#cf222e", "vain": "#9a6700", "none": "#57606a"}
+_UNBROKEN = "white-space:nowrap"  # "50.2 %", "+12.7 to +26.6"
 _CARD = "border-left:4px solid {0};padding:2px 10px;margin:6px 0"
 
 
@@ -30,11 +31,11 @@ def study_html(study: Study, path: Path) -> str:
     """The verdict cards of the report's page, the table of answers, and where the report is."""
     if study.sweep is not None:
         table = sweep_table(study.sweep)
-        parts = [_words(state_sweep(study.sweep)), _block(table)]
+        parts = [words_html(state_sweep(study.sweep)), _block(table)]
     else:
         cards = "".join(map(_card, find_verdicts(study).cards))
         seeds = [state_repeats(each) for each in study.repeats]
-        parts = [cards, _words([*seeds, *state_untuned(study)]), _answers(study)]
+        parts = [cards, words_html([*seeds, *state_untuned(study)]), _answers(study)]
         parts += [_block(untuned_table(study))]
     return f"<div>{''.join(parts)}<p>Report: <code>{_text(str(path))}</code></p></div>"
 
@@ -75,14 +76,16 @@ def _block(table: Table | None) -> str:
     return _table(table.header, [[text_of(cell) for cell in line] for line in table.rows])
 
 
-def _words(lines: Sequence[str]) -> str:
+def words_html(lines: Sequence[str]) -> str:
+    """A paragraph each."""
     return "".join(f"<p>{_text(line)}</p>" for line in lines)
 
 
 def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     names = "".join(f"<th>{_text(name)}</th>" for name in header)
     cells = "".join(
-        f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in line)}</tr>" for line in lines
+        f'<tr style="{_UNBROKEN}">{"".join(f"<td>{_text(cell)}</td>" for cell in line)}</tr>'
+        for line in lines
     )
     return f"<table><thead><tr>{names}</tr></thead><tbody>{cells}</tbody></table>"
 

@@ -14,13 +14,14 @@ from ft_harness.comparison.amounts import duration
 from ft_harness.comparison.power import Power
 from ft_harness.comparison.sentences import state_power
 from ft_harness.errors import ConfigError, suggest
-from ft_harness.notebook.html import adapter_html, study_html
+from ft_harness.notebook.html import adapter_html, study_html, words_html
 from ft_harness.pipeline.study_figures import draw_figure
 from ft_harness.records import Evaluation, describe_record
 from ft_harness.report.figures import learning_curves
 from ft_harness.report.terminal_page import terminal_page
 
 _WIDTH = 110  # columns of a terminal
+_FIGURE_WIDTH = 672  # pixels that seven inches are shown in; the file has twice as many
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Picture:
     png: bytes = field(repr=False)
     svg: bytes = field(repr=False)
 
-    def _repr_png_(self) -> bytes:
-        return self.png
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        return self.png, {"width": _FIGURE_WIDTH}
 
 
 @dataclass(frozen=True)
@@ -183,5 +184,4 @@ class PowerFound:
         return "\n".join(line for each in self.found for line in state_power(each))
 
     def _repr_html_(self) -> str:
-        html: str = self.to_pandas().to_html(index=False, border=0)
-        return html
+        return words_html(repr(self).splitlines())

@@ -24,6 +24,7 @@ from ft_harness.pipeline.identity import NotToldByFilesError, identify
 from ft_harness.recipe import recipe_file, recipe_of_task
 from ft_harness.records import Frozen, base_subject, read_kept, write_kept
 from ft_harness.sweep import Request, read_grid
+from ft_harness.tasks.listing import TaskReader
 
 _KEPT_FILE = "check.json"  # next to the adapter's evaluations
 
@@ -101,14 +102,16 @@ def _check_recipe(path: str, options: CheckOptions, found: Findings) -> None:
         options.command,
         trust_task_code=options.trust_task_code,
     )
-    made_of = _made_of(experiment, options)
+    reader = TaskReader()
+    made_of = _made_of(experiment, options, reader)
     if not _find_kept(experiment, made_of, found):
         from ft_harness.pipeline.recipe_checks import check_recipe
 
-        check_recipe(experiment, found, baseline=options.baseline, privacy=options.privacy)
+        looks = {"baseline": options.baseline, "privacy": options.privacy}
+        check_recipe(experiment, found, reader, **looks)
         _keep(experiment, made_of, found)
     if experiment.recipe.sweep is not None:
-        request = Request(Path(path), experiment.name, options.overrides)
+        request = Request(Path(path), experiment.name, tuple(options.overrides))
         points = len(read_grid(request).points)
         found.facts.insert(0, f"a sweep of {counted(points, 'point')}")
     found.facts += [
@@ -117,10 +120,12 @@ def _check_recipe(path: str, options: CheckOptions, found: Findings) -> None:
     ]
 
 
-def _made_of(experiment: Experiment, options: CheckOptions) -> dict[str, str] | None:
+def _made_of(
+    experiment: Experiment, options: CheckOptions, reader: TaskReader
+) -> dict[str, str] | None:
     """Everything that decides what a check finds; None: that can't be told from files."""
     try:
-        made_of = identify(experiment, [experiment.folder])
+        made_of = identify(experiment, [experiment.folder], reader)
     except (NotToldByFilesError, FtHarnessError, OSError):
         return None
     return made_of | {"looks": f"baseline {options.baseline}, privacy {options.privacy}"}

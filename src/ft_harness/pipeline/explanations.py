@@ -170,7 +170,7 @@ def find_explorer(
     """
     sides, written = _Sides(evaluations), cases.read_cases(folder / cases.CASES_FILE)
     compared = main_comparisons(study)
-    shares = share_out(limit, [sum((each.cases.counts or {}).values()) for each in compared])
+    shares = split_limit(limit, [sum((each.cases.counts or {}).values()) for each in compared])
     listed: list[Listing | None] = []
     for comparison, share in zip(compared, shares, strict=True):
         sheet = cases.Sheet(comparison.base, comparison.tuned, comparison.cases)
@@ -184,7 +184,7 @@ def find_explorer(
     return make_explorer(study, shown, written)
 
 
-def share_out(limit: int, sizes: Sequence[int]) -> list[int]:
+def split_limit(limit: int, sizes: Sequence[int]) -> list[int]:
     """How many of each: all of the small ones, and the same number of those that are too large."""
     shares, left = [0] * len(sizes), limit
     ranked = sorted(range(len(sizes)), key=lambda place: sizes[place])

@@ -29,12 +29,15 @@ class NotToldByFilesError(Exception):
     """What an experiment is made of can't be told from files: a hub's data, a stranger's code."""
 
 
-def identify(experiment: Experiment, folders: Sequence[Path]) -> dict[str, str]:
+def identify(
+    experiment: Experiment, folders: Sequence[Path], reader: TaskReader | None = None
+) -> dict[str, str]:
     """Everything that decides what comes of an experiment -> its hash: this package, its
-    environment, the recipe, and each file of task, data, base model and the given folders.
+    environment, the recipe, its tasks, and each file of data, base model and the given folders.
 
     Args:
         folders: that hold what was made; none of them need be there.
+        reader: what has read YAMLs already, or will be asked for them again.
 
     Raises:
         NotToldByFilesError: files don't tell.
@@ -44,12 +47,14 @@ def identify(experiment: Experiment, folders: Sequence[Path]) -> dict[str, str]:
     if experiment.trust_task_code:
         raise NotToldByFilesError
     parent = [Path(recipe.train.continue_from).expanduser()] if recipe.train.continue_from else []
-    files = [*_task_and_data_files(recipe), *_model_files(recipe)]
+    tasks = _find_tasks(recipe, reader or TaskReader())
+    files = [*_data_files(recipe, tasks), *_model_files(recipe)]
     files += [file for folder in (*folders, *parent) for file in _files_in(folder)]
     return {
         "code": _own_code(),
         "environment": sha256_text(canonical_json(_environment())),
         "recipe": sha256_text(recipe.model_dump_json()),
+        "tasks": sha256_text(repr([file.content for each in tasks for file in each.files])),
         **{str(file): sha256_once(file) for file in files},
     }
 
@@ -78,19 +83,22 @@ def _files_in(folder: Path) -> list[Path]:
     )
 
 
-def _task_and_data_files(recipe: Recipe) -> Iterator[Path]:
-    section, reader = recipe.task, TaskReader()
-    known = task_files(section.include_path, reader)
-    for name in (section.name, *recipe.controls.tasks):
-        if name not in known:
-            raise NotToldByFilesError
-        definition = TaskDefinition(name, reader.follow(known[name]))
-        yield from (file.path for file in definition.files)
-        is_recipes = name == section.name or not definition.names_data
+def _find_tasks(recipe: Recipe, reader: TaskReader) -> list[TaskDefinition]:
+    """The task and the control tasks; lm-eval's own are of the hub's data."""
+    known = task_files(recipe.task.include_path, reader)
+    names = [recipe.task.name, *recipe.controls.tasks]
+    if not known.keys() >= set(names):
+        raise NotToldByFilesError
+    return [TaskDefinition(name, reader.follow(known[name])) for name in names]
+
+
+def _data_files(recipe: Recipe, tasks: Sequence[TaskDefinition]) -> Iterator[Path]:
+    for task in tasks:
+        is_recipes = task.name == recipe.task.name or not task.names_data
         metadata = recipe.task_metadata() if is_recipes else {}
-        if not definition.uses_our_loader and "data_source" not in metadata:
+        if not task.uses_our_loader and "data_source" not in metadata:
             raise NotToldByFilesError
-        found = source_files(merge_options(definition.data_options, metadata))
+        found = source_files(merge_options(task.data_options, metadata))
         if found is None:
             raise NotToldByFilesError
         yield from found

@@ -20,7 +20,6 @@ from ft_harness.errors import (
     suggest,
 )
 from ft_harness.evaluation.backends import decoding
-from ft_harness.evaluation.jobs import declared_primary
 from ft_harness.models import adapters, base_model, heads
 from ft_harness.models.chat_templates import prompt_form
 from ft_harness.models.prompts import PLAIN, PromptForm
@@ -31,7 +30,7 @@ from ft_harness.recipe import Protocol, Recipe
 from ft_harness.tasks import fewshot
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.listing import TaskReader
-from ft_harness.tasks.loading import load_tasks, training_problems
+from ft_harness.tasks.loading import load_tasks, task_training_problems
 from ft_harness.tasks.rendering import RenderedTask
 
 
@@ -213,7 +212,7 @@ def _check_loaded(recipe: Recipe, checked: Checked, scope: Scope, reading: Readi
     loaded, form, findings = checked.tasks, checked.form, checked.findings
     faults = findings.faults
     objective = recipe.train.objective
-    faults += training_problems(loaded["train"], objective) if scope.trains else []
+    faults += task_training_problems(loaded["train"], objective) if scope.trains else []
     faults += _check_validation(recipe, loaded) if scope.trains else []
     faults += decoding.problems(loaded, recipe.eval.protocols())
     faults += _check_primary(recipe, loaded)
@@ -228,18 +227,18 @@ def _check_loaded(recipe: Recipe, checked: Checked, scope: Scope, reading: Readi
 
 
 def _check_primary(recipe: Recipe, loaded: Mapping[Split, RenderedTask]) -> list[FtHarnessError]:
-    """A declared primary metric that the task does not score."""
+    """A primary metric that the recipe declares and the task does not score; the task's own is
+    looked at with its YAML."""
     task = next(iter(loaded.values()))
-    declared, known = declared_primary(task, recipe.eval), list(task.higher_is_better())
+    declared, known = recipe.eval.primary_metric, list(task.higher_is_better())
     if declared is None or declared in known:
         return []
     name = task.config.task.partition("@")[0]
-    where = "eval.primary_metric" if recipe.eval.primary_metric else "metadata.primary_metric"
     return [
         InputError(
-            f"{where}: {name} does not score {declared!r}{suggest(declared, known)}",
+            f"eval.primary_metric: {name} does not score {declared!r}{suggest(declared, known)}",
             f"one of {', '.join(known)}",
-            f"change {where}, or add the metric to the task's metric_list",
+            "change eval.primary_metric, or add the metric to the task's metric_list",
         )
     ]
 

@@ -176,7 +176,7 @@ def prepare_push(folder: Path, repo: str, out: Path, options: PushOptions) -> Pu
     if not study.comparisons and not options.unscored:
         raise PolicyError(
             f"{run.card.name}: no score of it next to its base's was found in {results_dir(out)}",
-            "an adapter of which is known whether it helps",
+            "an adapter that was scored against its base",
             f"score it: ft-harness eval {folder} --adapter {folder}; or give --unscored",
         )
     text, kept = model_card(run, study, state_limits(study), folder / CARD_NAME, options.base)

@@ -10,8 +10,8 @@ from ft_harness.data.files import Split
 from ft_harness.errors import Findings
 from ft_harness.models.prompts import PromptForm
 from ft_harness.storage import canonical_json
+from ft_harness.tasks.data_report import report_data
 from ft_harness.tasks.definition import TaskDefinition
-from ft_harness.tasks.items import report_data
 from ft_harness.tasks.listing import TaskReader
 from ft_harness.tasks.rendering import RenderedTask
 from ft_harness.tasks.row_checks import check_rows
@@ -27,8 +27,8 @@ class Reading:
     made of their rows.
     """
 
-    def __init__(self) -> None:
-        self.yamls = TaskReader()
+    def __init__(self, yamls: TaskReader | None = None) -> None:
+        self.yamls = yamls or TaskReader()
         self._tasks: dict[str, _Loaded] = {}
         self._made: dict[tuple[Any, ...], Any] = {}
 

@@ -41,13 +41,14 @@ from ft_harness.report import (
     table_names,
 )
 from ft_harness.report.terminal_page import terminal_page
-from ft_harness.storage import remove, write_text
+from ft_harness.storage import remove, write_json_list, write_text
 from ft_harness.storage.strict_files import read_json
 
 FORMATS = ("md", "html", "tex", "csv", "json", *SHARED)
 _PAGES = [f"report.{name}" for name in FORMATS]
 USUAL_FORMATS = ("md", "html")
 STUDY_FILE = "study.json"
+_MOST_KEPT = 1000  # comparisons of a study that is left next to its report
 FILES_FILE = "files.json"  # names what this report wrote
 
 
@@ -110,13 +111,15 @@ def write_report(
         if ending in tables
         for stem, table in table_names(document)
     }
-    texts["rows.json"] = rows_json(study)
     if study.sweep is not None:
         texts["sweep.json"] = study.sweep.model_dump_json(indent=2) + "\n"
     for name, text in texts.items():
         write_text(folder / name, text)
-    write_kept(folder / STUDY_FILE, study)
-    written.insert(0, STUDY_FILE)
+    write_json_list(folder / "rows.json", rows_json(study))
+    if len(study.comparisons) <= _MOST_KEPT:
+        write_kept(folder / STUDY_FILE, study)
+        written.insert(0, STUDY_FILE)
+    written.insert(0, "rows.json")
     for name in (SHARED[each] for each in layout.formats if each in SHARED):
         paths = sorted(path for path in (folder / name).rglob("*") if path.is_file())
         written += [path.relative_to(folder).as_posix() for path in paths]

@@ -30,8 +30,8 @@ def base_problem(card: Card, base: str | None) -> list[ConfigError]:
         return []
     return [
         ConfigError(
-            f"the base model {given!r} is no id of the hub, so that nobody else can load it",
-            "the hub id of the very weights that the adapter was trained on",
+            f"the base model {given!r} is not a hub id, so nobody else can load it",
+            "the hub id of exactly the weights that the adapter was trained on",
             "give it: --base OWNER/NAME",
         )
     ]

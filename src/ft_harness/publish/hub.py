@@ -62,7 +62,7 @@ def find_repo(name: str) -> RemoteRepo:
         raise ConfigError(f"{name!r} is no repository of the hub", "OWNER/NAME", "correct REPO")
     if get_token() is None:
         raise ConfigError(
-            "no token of the hub is known here",
+            "no hub token was found",
             "a token that may write",
             "run: hf auth login (or set HF_TOKEN)",
         )
@@ -104,7 +104,7 @@ def _told(name: str) -> Iterator[None]:
         raise
     except OfflineModeIsEnabled as error:
         raise ConfigError(
-            "HF_HUB_OFFLINE is set: nothing can be uploaded", "a way to the hub", "unset it"
+            "HF_HUB_OFFLINE is set: nothing can be uploaded", "a connection to the hub", "unset it"
         ) from error
     except Exception as error:  # the transport below the client has errors of its own
         status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
@@ -118,7 +118,7 @@ def _told(name: str) -> Iterator[None]:
         if isinstance(error, ValueError) or (status is not None and status < 500):
             raise ConfigError(
                 f"{name}: the hub refuses the upload ({reason})",
-                "what the hub takes",
+                "an upload that the hub accepts",
                 "see its answer; nothing was changed there",
             ) from error
         raise ResourceError(

@@ -23,10 +23,11 @@ from ft_harness.comparison.amounts import (
     size,
 )
 from ft_harness.comparison.sentences import state_repeats, word_of
+from ft_harness.paths import BUNDLED
 from ft_harness.publish.base_name import is_hub_id, shown_base
 from ft_harness.publish.readme import Section, merge_readme
 from ft_harness.records import SEQ_CLS, Card
-from ft_harness.storage.escaping import fenced, inline, table
+from ft_harness.storage.markdown import fenced, inline, table
 
 CARD_NAME = "README.md"
 _LONGEST_CODE = 4000
@@ -87,8 +88,8 @@ def model_card(
         Section("Limits", _bullets([*limits, *_usual_limits(card, compared)])),
         Section(
             "Licence",
-            f"The licence of {inline(named)} and the terms of the training data apply. Name the "
-            "licence of this adapter in the front matter (`license:`); edited text is kept.",
+            f"The licence of {_name_base(named)} and the terms of the training data apply. Name "
+            "the licence of this adapter in the front matter (`license:`); edited text is kept.",
         ),
     ]
     return merge_readme(path, _metadata(card, compared, named), sections)
@@ -196,11 +197,15 @@ def _opened(compared: Sequence[Comparison]) -> Sequence[Comparison]:
 
 
 def _opening(card: Card, compared: Sequence[Comparison], base: str) -> str:
-    kind = "all weights" if _is_whole(card) else "a LoRA adapter"
+    kind = "All weights of" if _is_whole(card) else "A LoRA adapter for"
     task = card.recipe.get("task", {}).get("name", "a task")
-    what = f"{inline(base)}, fine-tuned ({kind}) on {inline(str(task))}."
+    what = f"{kind} {_name_base(base)}, trained on {inline(str(task))}."
     sentences = [each.sentence for each in _opened(compared)]
     return "\n\n".join([f"# {inline(card.name)}", what, *map(inline, sentences)])
+
+
+def _name_base(base: str) -> str:
+    return "the bundled model of ft-harness" if base == BUNDLED else inline(base)
 
 
 def _cautions(compared: Sequence[Comparison]) -> list[Section]:
@@ -252,12 +257,15 @@ def _loading(card: Card, base: str) -> str:
     model = "AutoModelForSequenceClassification" if _is_head(card) else "AutoModelForCausalLM"
     revision = f', revision="{card.model.revision}"' if card.model.revision else ""
     labels = ", num_labels=NUMBER_OF_LABELS" if _is_head(card) else ""
-    base = base if is_hub_id(base) else f"FOLDER_OF_{base}"
+    where = ""
+    if not is_hub_id(base):
+        where = "  # what `ft-harness path model` prints" if base == BUNDLED else ""
+        base = f"FOLDER_OF_{base}"
     of_adapter = [
         "from peft import PeftModel",
         f"from transformers import {model}, AutoTokenizer",
         "",
-        f'base = {model}.from_pretrained("{base}"{revision}{labels})',
+        f'base = {model}.from_pretrained("{base}"{revision}{labels}){where}',
         'model = PeftModel.from_pretrained(base, "THIS_REPOSITORY")',
         f'tokenizer = AutoTokenizer.from_pretrained("{base}"{revision})',
     ]
@@ -279,32 +287,37 @@ def _loading(card: Card, base: str) -> str:
 
 def _training(card: Card) -> str:
     cost = card.cost
-    lines = [
-        (f"{name}.{field}", _plain(value))
+    settings = {
+        name: {
+            field: _plain(value)
+            for field, value in card.recipe.get(name, {}).items()
+            if not (value is None or value is False or value in ([], {}))  # 0 is a setting
+            and not (name == "model" and field == "pretrained")
+        }
         for name in _SHOWN
-        for field, value in card.recipe.get(name, {}).items()
-        if value not in (None, False, [], {}) and not (name == "model" and field == "pretrained")
-    ]
+    }
+    written = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).rstrip()
     facts = [
         ("Examples", f"{card.examples:,} ({card.truncated_examples:,} cut to fit the context)"),
         ("What carried loss", f"{card.trained_tokens:,} {card.target}s"),
         ("Steps", f"{card.steps:,}, final training loss {card.final_loss:.4f}"),
         ("Trained parameters", f"{card.trainable_parameters:,}"),
         ("Time", f"{duration(cost.seconds)}, {cost.tokens:,} tokens read"),
-        ("Peak memory", f"{size(cost.peak_rss_bytes)}, GPU {size(cost.peak_gpu_bytes)}"),
+        ("Peak memory", size(cost.peak_rss_bytes)),
+        *([("Peak GPU memory", size(cost.peak_gpu_bytes))] if cost.peak_gpu_bytes else []),
         ("Size", size(cost.adapter_bytes)),
         ("Hardware", cost.hardware),
     ]
     before = [f"Trained on from: {inline(each.name)} ({each.identity})." for each in card.lineage]
-    cost_table = table(["Cost", ""], facts, "ll")
-    return "\n\n".join([*before, cost_table, table(["Setting", ""], lines, "ll")])
+    code = fenced(written, _LONGEST_CODE).replace("\n", "yaml\n", 1)
+    return "\n\n".join([*before, table(["Training", ""], facts, "ll"), code])
 
 
-def _plain(value: Any) -> str:
+def _plain(value: Any) -> Any:
     """A setting; of a path its last part."""
     if isinstance(value, str) and ("/" in value or "\\" in value) and not is_hub_id(value):
         return Path(value.replace("\\", "/")).name
-    return str(value)
+    return value
 
 
 def _provenance(card: Card, compared: Sequence[Comparison]) -> str:

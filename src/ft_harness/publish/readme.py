@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from huggingface_hub.repocard_data import CardData
 
 from ft_harness.errors import InputError, first_line
 from ft_harness.storage import sha256_text
+from ft_harness.storage.strict_files import read_value
 
 _MARK = re.compile(r"\n*<!-- ft-harness: written, ([0-9a-f]{12}) -->\s*\Z")
 _FENCE = re.compile(r"\s*(```+|~~~+)")
@@ -104,10 +104,10 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
     try:
         content = path.read_text(encoding="utf-8-sig")
         found = REGEX_YAML_BLOCK.search(content)
-        known = yaml.safe_load(found[2]) if found else None
+        known = read_value(found[2]) if found else None
         if not isinstance(known, dict | None):
             raise ValueError("the front matter is no mapping")
-    except (ValueError, OSError, yaml.YAMLError) as error:
+    except (ValueError, OSError) as error:
         raise InputError(
             f"{path}: {first_line(error)}",
             "Markdown, with YAML between two lines --- at its start",

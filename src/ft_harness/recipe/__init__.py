@@ -29,35 +29,3 @@ from ft_harness.recipe.sections import ModelSection, Recipe, TaskSection
 from ft_harness.recipe.server_section import ServerSection
 from ft_harness.recipe.sweep_section import Choice, SweepSection
 from ft_harness.recipe.train_section import TrainSection
-
-__all__ = [
-    "RECIPE_FILE",
-    "AdapterSection",
-    "Choice",
-    "ControlsSection",
-    "Draft",
-    "EvalSection",
-    "ModelSection",
-    "PreferenceSection",
-    "Protocol",
-    "Recipe",
-    "RecipeField",
-    "ServerSection",
-    "SweepSection",
-    "TaskSection",
-    "TrainSection",
-    "check_name",
-    "differences",
-    "experiment_name",
-    "keep_recipe",
-    "kept_settings",
-    "list_fields",
-    "load_recipe",
-    "parse_override",
-    "read_draft",
-    "recipe_file",
-    "recipe_of_task",
-    "write_new_recipe",
-    "write_overrides",
-    "write_recipe",
-]

@@ -96,7 +96,7 @@ def kept_settings(folder: Path) -> list[str]:
     try:
         lines = (folder / RECIPE_FILE).read_text(encoding="utf-8").splitlines()
         return [str(json.loads(line.removeprefix(_SET))) for line in takewhile(_is_set, lines)]
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from ft_harness.errors import ConfigError
 from ft_harness.recipe.fields import places_of
 from ft_harness.recipe.sections import Recipe
 from ft_harness.recipe.values import write_value
-from ft_harness.storage.strict_files import KeyPath
+from ft_harness.storage.strict_files import KeyPath, read_value
 
 _NULLS = ("null", "None")
 
@@ -39,8 +37,8 @@ def parse_override(setting: str) -> tuple[KeyPath, Any]:
         )
     if (text[:1] in "[{" and text) or text in _NULLS:
         try:
-            return path, yaml.safe_load(text) if text != "None" else None
-        except yaml.YAMLError as error:
+            return path, read_value(text) if text != "None" else None
+        except ValueError as error:
             raise ConfigError(
                 f"--set {setting}: not valid YAML", "a list like [a, b]", "correct the option"
             ) from error

@@ -121,8 +121,10 @@ class AdapterFolder:
         """One hash over the trained weights and their configuration."""
         whole = self.weights.name == MODEL_FILE
         config = read_json(self.path / MODEL_CONFIG_FILE) if whole else self.config
-        ordered = {  # PEFT writes sets in any order
-            key: sorted(value) if isinstance(value, list) else value
+        ordered = {  # PEFT writes sets of names in any order
+            key: sorted(value)
+            if isinstance(value, list) and all(isinstance(each, str) for each in value)
+            else value
             for key, value in config.items()
         }
         text = self.hashes[self.weights.name] + canonical_json(ordered)

@@ -117,7 +117,7 @@ class Card(Frozen):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str
-    recipe: dict[str, Any] = Field(description="the recipe with every default filled in")
+    recipe: dict[str, dict[str, Any]] = Field(description="the recipe with every default filled in")
     fingerprint: str = Field(description="hash of everything that makes the adapter")
     training_version: int = Field(default=1, description="of the training's own code")
     model: ModelInfo

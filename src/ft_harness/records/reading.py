@@ -6,6 +6,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,8 +20,10 @@ from ft_harness.records.schema import (
     Sample,
 )
 from ft_harness.storage import sealed_text, sha256_once, unsealed, write_text
+from ft_harness.storage.strict_files import no_pipe
 
 _LONGEST_RECORD = 1 << 26  # bytes
+_LONGEST_SAMPLE = 1 << 28  # characters: of a line that may unpack to more than there is memory
 _REASON = 200  # characters
 _Kept = TypeVar("_Kept", bound=Frozen)
 
@@ -56,7 +59,7 @@ def _read_sealed(path: Path) -> Any:
     Raises:
         OSError, ValueError, RecursionError: it can't be read, or is not as it was written.
     """
-    if path.stat().st_size > _LONGEST_RECORD:
+    if no_pipe(path).stat().st_size > _LONGEST_RECORD:
         raise ValueError(f"more than {_LONGEST_RECORD:,} bytes")
     return unsealed(json.loads(path.read_bytes()))
 
@@ -100,8 +103,8 @@ def stream_samples(folder: Path) -> Iterator[Sample]:
     path = folder / SAMPLES_FILE
     number = 0
     try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for line in lines:
+        with gzip.open(no_pipe(path), "rt", encoding="utf-8") as lines:
+            for line in iter(partial(lines.readline, _LONGEST_SAMPLE), ""):
                 number += 1
                 yield Sample.model_validate_json(line)
     except (OSError, EOFError, ValueError, zlib.error) as error:

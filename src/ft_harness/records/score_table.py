@@ -62,7 +62,7 @@ def read_outcomes(evaluation: Evaluation) -> Outcomes:
     evaluation.check_file(SAMPLES_FILE)
     samples, scores = evaluation.folder / SAMPLES_FILE, evaluation.folder / SCORES_FILE
     if find_damage(evaluation) is None:
-        with suppress(OSError):
+        with suppress(OSError, ValueError, pa.ArrowException):
             if (found := _read_scores(scores, _state_of(scores), _state_of(samples))) is not None:
                 return found
     table, columns = _gather(evaluation).table()
@@ -86,8 +86,7 @@ def _read_file(path: Path, *states: tuple[int, int, int]) -> Outcomes | None:
     opened = _open(path)
     if opened is None:
         return None
-    file, metadata = opened
-    columns = json.loads(metadata[b"metrics"])
+    file, columns, _ = opened
     if states[0][0] <= _SMALL_BYTES:
         table = file.read()
         return Outcomes(path.parent, table, columns, lambda _: table)
@@ -99,7 +98,8 @@ _read_small = lru_cache(maxsize=1024)(_read_file)
 
 
 def check_whole(evaluation: Evaluation) -> None:
-    """
+    """Refuse samples of which some are missing.
+
     Raises:
         InputError: the samples can't be read, or are fewer than the record's scores rest on.
     """
@@ -124,17 +124,21 @@ def find_damage(evaluation: Evaluation) -> str | None:
     return None
 
 
-def _open(path: Path) -> tuple[Any, Mapping[bytes, bytes]] | None:
-    """(scores.parquet, its metadata); None if it is missing, damaged, or of other samples than
-    those next to it."""
+def _open(path: Path) -> tuple[Any, Mapping[str, str], list[int] | None] | None:
+    """(scores.parquet, the column of each metric, where members of the samples begin); None if it
+    is missing, damaged, or of other samples than those next to it."""
     try:
         file = pq.ParquetFile(path)
         metadata = file.schema_arrow.metadata or {}
         if metadata.get(b"samples_sha256") != sha256_once(path.with_name(SAMPLES_FILE)).encode():
             return None
-    except (OSError, ValueError, pa.ArrowException):
+        columns, starts = json.loads(metadata[b"metrics"]), json.loads(metadata[b"members"])
+        held = [*TEXTS, *columns.values()]
+    except (OSError, ValueError, LookupError, AttributeError, pa.ArrowException):
         return None
-    return file, metadata
+    return (
+        (file, columns, starts) if all(name in file.schema_arrow.names for name in held) else None
+    )
 
 
 def _read_column(file: Any, column: str) -> Any:
@@ -164,11 +168,10 @@ def scan_samples(evaluation: Evaluation, keys: Collection[str]) -> Iterator[Samp
         yield from (few[key] for key in few if key in keys)
         return
     opened = None if find_damage(evaluation) else _open(evaluation.folder / SCORES_FILE)
-    starts = json.loads(opened[1][b"members"]) if opened else None
-    if not opened or not starts:
+    if not opened or not opened[2]:
         yield from (sample for sample in evaluation.samples() if sample.item_key in keys)
         return
-    file, _ = opened
+    file, _, starts = opened
     wanted = pa.array(sorted(keys), pa.string())
     rows = (
         pc.index_in(wanted, value_set=file.read(columns=["item_key"]).column("item_key"))

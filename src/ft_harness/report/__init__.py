@@ -8,7 +8,7 @@ and shares of parameters. All text that isn't ours is escaped by the renderer.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 
 from ft_harness.comparison.aggregator import Study
 from ft_harness.report.cells import measured_cells, measured_columns
@@ -33,45 +33,11 @@ from ft_harness.report.view import (
     make_view,
 )
 
-__all__ = [
-    "Explorer",
-    "Outlier",
-    "Outliers",
-    "Verdicts",
-    "View",
-    "build_document",
-    "check_metrics",
-    "csv_table",
-    "csv_text",
-    "find_verdicts",
-    "html_page",
-    "json_page",
-    "latex_page",
-    "latex_table",
-    "leading",
-    "main_comparisons",
-    "make_explorer",
-    "make_view",
-    "markdown_page",
-    "measured_cells",
-    "measured_columns",
-    "one_line",
-    "rows_json",
-    "sized",
-    "state_limits",
-    "state_untuned",
-    "sweep_table",
-    "table_names",
-    "text_of",
-    "timed",
-    "untuned_table",
-]
 
-
-def rows_json(study: Study) -> str:
-    """`rows.json`: a list of objects with exactly the fields of `Row`, full precision, null where
+def rows_json(study: Study) -> Iterator[str]:
+    """The objects of `rows.json`, with exactly the fields of `Row`, full precision, null where
     undefined.
 
     A setting that is NaN or infinite is null too: the JSON is strict.
     """
-    return json.dumps([row.model_dump(mode="json") for row in study.rows()], indent=2) + "\n"
+    return (row.model_dump_json() for row in study.rows())

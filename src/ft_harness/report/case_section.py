@@ -114,8 +114,8 @@ def _replies(summary: CaseSummary) -> list[Block]:
     ]
     for reply in summary.replies:
         lines: list[list[Cell]] = [
-            ["Base", answer_text(reply.base)],
-            ["Tuned", answer_text(reply.tuned)],
+            ["Base", shown_answer(reply.base)],
+            ["Tuned", shown_answer(reply.tuned)],
         ]
         table = Table(None, "Answers of the models' own", ["", "Answer"], lines, "tt")
         blocks += [Verbatim(reply.prompt), table]
@@ -178,7 +178,7 @@ def _log_likelihoods(values: Sequence[float | None]) -> list[Number]:
 
 def mark_answers(base: str | None, tuned: str | None) -> tuple[Cell, Cell]:
     """Both answers as a reader sees them, with what distinguishes them marked."""
-    texts = answer_text(base), answer_text(tuned)
+    texts = shown_answer(base), shown_answer(tuned)
     if not base or not tuned:
         return texts
     before, after = find_difference(*texts)
@@ -188,7 +188,7 @@ def mark_answers(base: str | None, tuned: str | None) -> tuple[Cell, Cell]:
     )
 
 
-def answer_text(answer: str | None) -> str:
+def shown_answer(answer: str | None) -> str:
     """An answer as a reader sees it, also where there is none."""
     return "(no readable answer)" if answer is None else answer or "(empty)"
 

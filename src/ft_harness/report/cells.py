@@ -58,6 +58,13 @@ def span_of(metric: str, low: float | None, high: float | None, digits: int | No
     return Span(interval(metric, low, high, digits), low, high)
 
 
+def score_span(metric: str, low: float | None, high: float | None) -> Span:
+    """An interval of a score: unlike those of a difference, its ends have no sign."""
+    if low is None or high is None:
+        return Span(NONE, None, None)
+    return Span(f"{amount(metric, low)} to {amount(metric, high)}", low, high)
+
+
 def measured_columns(rows: Sequence[Row]) -> list[str]:
     """The names of `MEASURED` that these rows need: an adjusted p, and what decided against a
     verdict, only where one of them has it."""

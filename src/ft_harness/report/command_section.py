@@ -26,7 +26,7 @@ _QUANTISED = {
     "gptq": "gptqmodel=True",
 }  # as lm-eval says it
 _SAID = (
-    "Pasted into a new folder, with the data where the recipes name it, these lines make this "
+    "Run in a new folder, with the data where the recipes name it, these lines make this "
     "report again; what is finished is reused:"
 )
 _ELSEWHERE = "What was scored elsewhere or by unknown recipes, as far as its records tell:"

@@ -24,9 +24,9 @@ _SPLIT_COLUMNS = {
 }
 _WHOLE_AND_REST = ("Base", "Tuned", "Difference", "95 % interval", "n")
 _LEGEND = (
-    "Majority and random: the score of always giving the most frequent answer, or any. Lengths: of "
-    "the prompts, in "
-    "characters; the bars are ten bins of equal width from the shortest to the longest."
+    "Majority and random: the score of always giving the most frequent answer, or a random one. "
+    "Lengths: of the prompts, in characters; the bars are ten bins of equal width from the "
+    "shortest to the longest."
 )
 
 

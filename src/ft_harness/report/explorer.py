@@ -21,10 +21,10 @@ from ft_harness.comparison.cases import (
     Sheet,
     Written,
 )
-from ft_harness.comparison.cases.listing import cut
+from ft_harness.comparison.cases.listing import cut_middle
 from ft_harness.comparison.features import name_of, name_side
 from ft_harness.report.answer_difference import Ranges, find_difference
-from ft_harness.report.case_section import answer_text
+from ft_harness.report.case_section import shown_answer
 from ft_harness.storage import redact_values
 from ft_harness.storage.escaping import visible
 
@@ -130,7 +130,7 @@ class _Content:
             "base": base,
             "tuned": tuned,
             "cells": [number(transition) for transition in summary.counts or {}],
-            "classes": [number(cut(gold)) for gold in summary.by_gold or {}],
+            "classes": [number(cut_middle(gold)) for gold in summary.by_gold or {}],
             "slices": [
                 [number(kind), [number(_tag(kind, value)) for value in found]]
                 for kind, found in _values(comparison, listing, kinds).items()
@@ -145,7 +145,7 @@ class _Content:
         tags = [self.number(_tag(kind, item.slices[kind])) for kind in kinds if kind in item.slices]
         why = -1 if item.why is None else self._whole(item.why)
         asked = map(self.number, (item.item_key, item.transition, item.prompt, item.gold))
-        texts = [visible(answer_text(side.text), _LONGEST) for side in (item.base, item.tuned)]
+        texts = [visible(shown_answer(side.text), _LONGEST) for side in (item.base, item.tuned)]
         marks: tuple[Ranges, Ranges] = ([], [])
         if item.base.text and item.tuned.text and item.base.text != item.tuned.text:
             marks = find_difference(*texts)

@@ -97,8 +97,8 @@ def _of_the_whole(study: Study) -> list[str]:
     ]
     if all(len(found) < 2 for found in seeds):
         lines.append(
-            "One training seed: the intervals cover the choice of items, and say nothing of other "
-            "seeds."
+            "One training seed: the intervals cover the choice of test items and say nothing about "
+            "other seeds."
         )
     if not any(comparison.role == "control task" for comparison in study.comparisons):
         lines.append(

@@ -15,7 +15,7 @@ from ft_harness.report.document import (
     Verbatim,
     text_of,
 )
-from ft_harness.storage.escaping import fenced, inline, table
+from ft_harness.storage.markdown import fenced, inline, table
 
 
 def markdown_page(document: Document, figures: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ft_harness.comparison.aggregator import Study
-from ft_harness.comparison.amounts import NONE, amount
+from ft_harness.comparison.amounts import NONE, amount, shorten
 from ft_harness.comparison.features import name_of
 from ft_harness.records import Record
 from ft_harness.report.cells import count
@@ -76,7 +76,7 @@ def _outliers(title: str, found: Outliers) -> list[Block]:
             count(item.units),
             _loss(item.base),
             _loss(item.tuned),
-            (item.text if len(item.text) <= _TEXT else f"{item.text[:_TEXT]}…") or NONE,
+            shorten(item.text, _TEXT) or NONE,
         ]
         for item in found.items
     ]

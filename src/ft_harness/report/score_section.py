@@ -39,20 +39,20 @@ _PIVOTED = ("Base", "Tuned", "Difference", "n", "Verdict")
 _NAMES = ("split", "metric", "adapter", "task")  # features whose values say what they are
 _LEGEND = (
     "Differences are tuned minus base, in percentage points where the score is in %. The interval "
-    "is the paired 95 % interval of the difference. Improved or worse needs both: an interval "
-    "without 0 and p below 0.05. Deciding rows are the primary metrics of trained tasks and of "
-    "control tasks, each kind a family; all others are descriptive. "
+    "is the paired 95 % interval of the difference. A row is improved or worse only if its "
+    "interval excludes 0 and p is below 0.05. Deciding rows are the primary metrics "
+    "of trained tasks and of control tasks, each kind a family; all others are descriptive. "
 )
 _DECIDED_BY = (
-    "Decided by names what denied a verdict where interval and test disagree, or items that also "
-    "occur in the training split. "
+    "The column Decided by names what denied a verdict: interval or test where they disagree, or "
+    "the items that do not also occur in the training split. "
 )
 _NOT_ABOVE = (
     "Not above majority: the tuned model is not shown to be better than always giving the most "
     "frequent answer, or gives one answer to nearly all items. "
 )
-_HOLM = "p (Holm) is adjusted over the deciding rows of a family, as was asked for, and decides. "
-_UNDEFINED = f"A {NONE} is undefined, or not made for this row."
+_HOLM = "p (Holm), adjusted over the deciding rows of a family as requested, decides. "
+_UNDEFINED = f"A {NONE} means undefined, or not computed for this row."
 _CAPTION = (
     "Primary metrics before and after: a dot with its 95 % interval for base and tuned; the dotted "
     "tick is the majority class, or the best rule without a model"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ft_harness.comparison.amounts import NONE, amount, duration, interval, shown_value
-from ft_harness.comparison.answers import count_seeds, field_name
+from ft_harness.comparison.amounts import duration, shown_value
+from ft_harness.comparison.answers import describe_seeds, field_name
 from ft_harness.comparison.settings import Effect, Setting, SettingScore, SweepStudy
-from ft_harness.report.cells import UNDEFINED, chance, change, count, score, span_of
-from ft_harness.report.document import Block, Cell, Figure, Paragraph, Span, Table
+from ft_harness.report.cells import UNDEFINED, chance, change, count, score, score_span, span_of
+from ft_harness.report.document import Block, Cell, Figure, Paragraph, Table
 
 _SAID = (
     "Each line is a setting; the difference is from the reference, item by item on the same "
@@ -55,7 +55,7 @@ def sweep_table(sweep: SweepStudy) -> Table | None:
         *fields,
         "Seeds",
         *(["Base"] if based else []),
-        f"{metric} ({sweep.split}, {count_seeds(sweep)})",
+        f"{metric} ({sweep.split}, {describe_seeds(sweep)})",
         "95 % interval",
         "SD of seeds",
         "Difference",
@@ -106,12 +106,7 @@ def _role(sweep: SweepStudy, setting: Setting) -> str:
 def _score_cells(found: SettingScore | None) -> list[Cell]:
     if found is None:
         return [UNDEFINED] * 4
-    low, high = found.low, found.high
-    span = (
-        Span(NONE, None, None)
-        if low is None or high is None
-        else Span(f"{amount(found.metric, low)} to {amount(found.metric, high)}", low, high)
-    )
+    span = score_span(found.metric, found.low, found.high)
     deviation = UNDEFINED if found.deviation is None else score(found.metric, found.deviation)
     return [score(found.metric, found.base), score(found.metric, found.mean), span, deviation]
 
@@ -156,5 +151,5 @@ def _change_cells(found: SettingScore) -> list[Cell]:
     made = found.change
     if made is None:
         return [UNDEFINED] * 3
-    span = Span(interval(found.metric, made.low, made.high), made.low, made.high)
+    span = span_of(found.metric, made.low, made.high)
     return [change(found.metric, made.delta), span, chance(made.p)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,8 +23,8 @@ from ft_harness.report.document import (
     one_line,
     text_of,
 )
+from ft_harness.storage.escaping import guard_formula
 
-_FORMULA = re.compile(r"[\s\ufeff'\"]*[=+\-@\t\r]")  # what a spreadsheet would take for a formula
 Value = str | float | None
 
 
@@ -57,10 +56,7 @@ def csv_text(header: Sequence[str], rows: Sequence[Sequence[Value]]) -> str:
 
 
 def _safe(value: Value) -> Value:
-    if not isinstance(value, str):
-        return value
-    shown = one_line(value)
-    return f"'{shown}" if _FORMULA.match(value) or _FORMULA.match(shown) else shown
+    return guard_formula(one_line(value)) if isinstance(value, str) else value
 
 
 def data_header(table: Table) -> list[str]:

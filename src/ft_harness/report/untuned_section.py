@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 
 from ft_harness.comparison.aggregator import Study
-from ft_harness.comparison.amounts import NONE, amount, counted
+from ft_harness.comparison.amounts import counted
 from ft_harness.comparison.untuned import Untuned
-from ft_harness.report.cells import UNDEFINED, count, score
-from ft_harness.report.document import Block, Paragraph, Span, Table, one_line
+from ft_harness.report.cells import UNDEFINED, count, score, score_span
+from ft_harness.report.document import Block, Paragraph, Table, one_line
 
 _COLUMNS = {
     "Model": "t",
@@ -65,7 +65,7 @@ def untuned_table(study: Study) -> Table | None:
             prompt,
             _decoding(each),
             score(each.metric, each.mean),
-            _span(each),
+            score_span(each.metric, each.low, each.high),
             count(each.n),
             count(len(each.values)),
             UNDEFINED if each.deviation is None else score(each.metric, each.deviation),
@@ -108,11 +108,3 @@ def _decoding(found: Untuned) -> str:
     parts = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in arguments]
     chosen = found.settings["filter"]
     return ", ".join([*parts, *([f"filter {chosen}"] if chosen else [])]) or _UNNAMED_DECODING
-
-
-def _span(found: Untuned) -> Span:
-    """Of the score, not of a difference: its ends have no sign."""
-    if found.low is None or found.high is None:
-        return Span(NONE, None, None)
-    low, high = (amount(found.metric, end) for end in (found.low, found.high))
-    return Span(f"{low} to {high}", found.low, found.high)

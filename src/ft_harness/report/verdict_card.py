@@ -10,7 +10,7 @@ from typing import Literal
 from ft_harness.comparison.aggregator import Comparison, Row, Study
 from ft_harness.comparison.amounts import NONE, digits_of, scale_of
 from ft_harness.comparison.features import tell_apart
-from ft_harness.comparison.repeats import count_seeds
+from ft_harness.comparison.repeats import count_training_seeds
 from ft_harness.comparison.sentences import change_of, state_change, state_p, state_seeds, word_of
 from ft_harness.report.cells import measured_cells
 from ft_harness.report.document import text_of
@@ -73,6 +73,11 @@ class VerdictCard:
     title: str
     place: str
     lines: list[Line]
+
+    @property
+    def has_items(self) -> bool:
+        """Whether each line has its own number of items; asked by page.html."""
+        return len({line.n for line in self.lines}) > 1
 
     @property
     def cautions(self) -> list[tuple[str, str]]:
@@ -156,7 +161,7 @@ def _make_lines(
 def _make_line(study: Study, comparison: Comparison, name: str, drawn: Drawn | None) -> Line:
     row = comparison.answer
     cells = {column: text_of(cell) for column, cell in measured_cells(row).items()}
-    seeds = count_seeds(comparison.tuned, study.repeats)
+    seeds = count_training_seeds(comparison.tuned, study.repeats)
     certainty = [f"95 % interval {cells['95 % interval']}"] if row.low is not None else []
     certainty += [] if row.p is None else [state_p(row)]
     certainty += [f"n = {cells['n']}"]

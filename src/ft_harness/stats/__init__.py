@@ -17,32 +17,3 @@ from ft_harness.stats.seeds import SeedSpread, seed_spread
 from ft_harness.stats.shares import mcnemar_mid_p, paired_interval, wilson_interval
 from ft_harness.stats.units import influence
 from ft_harness.stats.weighting import Confidence, confidence, score_interval
-
-__all__ = [
-    "ALPHA",
-    "DEFAULT_RESAMPLING",
-    "MIN_PAIRS",
-    "Confidence",
-    "Estimate",
-    "Interval",
-    "Measure",
-    "Resampling",
-    "Sample",
-    "SeedSpread",
-    "Spread",
-    "confidence",
-    "detectable_effect",
-    "detectable_mean",
-    "detectable_share",
-    "holm",
-    "holm_factor",
-    "independent_difference",
-    "influence",
-    "mcnemar_mid_p",
-    "needed_for_mean",
-    "needed_for_share",
-    "paired_interval",
-    "score_interval",
-    "seed_spread",
-    "wilson_interval",
-]

@@ -100,15 +100,7 @@ def confidence(sample: Sample, measure: Measure) -> Confidence:
     if shape.degrees < _FEWEST_DEGREES:
         return _NONE
     sums, weights = sample.draws
-    half = len(sums) // 2
-    low, high = sample.unseen(measure)
-    # outer, transposed: column by column, as the sums are
-    values = np.concatenate(
-        [
-            sample.value(measure, sums[:half] + np.outer(low, weights[:half]).T),
-            sample.value(measure, sums[half:] + np.outer(high, weights[half:]).T),
-        ]
-    )
+    values = sample.value(measure, _add_unseen(sums, weights, sample.unseen(measure)))
     is_defined = np.isfinite(values)
     if not is_defined.all():
         values = values[is_defined]
@@ -117,6 +109,17 @@ def confidence(sample: Sample, measure: Measure) -> Confidence:
     if shape.stretch > 1:
         values = observed + shape.stretch * (values - observed)
     return _read(values, shape)
+
+
+def _add_unseen(sums: Array, weights: Array, ends: tuple[Array, Array]) -> Array:
+    """Sums with the item that the sample lacks: at the lower end in the first half of the rounds,
+    at the upper one in the others."""
+    # column by column, as the sums are in memory, and those alone that the item has a part in
+    found, half = sums.copy(order="F"), len(sums) // 2
+    for row, part in zip(ends, (slice(half), slice(half, None)), strict=True):
+        for column in np.flatnonzero(row):
+            found[part, column] += row[column] * weights[part]
+    return found
 
 
 def _read(values: Array, shape: _Shape) -> Confidence:

@@ -6,7 +6,7 @@ passes through the redaction. Strict readers, escaping and gate are imported fro
 """
 
 from ft_harness.storage.hashing import canonical_json, sha256_file, sha256_once, sha256_text
-from ft_harness.storage.lock import LOCK_FILE, locked
+from ft_harness.storage.lock import LOCK_FILE, InUseError, locked
 from ft_harness.storage.redaction import REDACTED, learn_secrets, redact, redact_values
 from ft_harness.storage.seal import sealed_text, unsealed
 from ft_harness.storage.writing import (
@@ -27,38 +27,6 @@ from ft_harness.storage.writing import (
     remove,
     write_bytes,
     write_gzip_lines,
+    write_json_list,
     write_text,
 )
-
-__all__ = [
-    "DROPPED",
-    "GZIP_LINES",
-    "LOCK_FILE",
-    "REDACTED",
-    "append_line",
-    "append_lines",
-    "canonical_json",
-    "check_kept",
-    "drop_folder",
-    "find_limit",
-    "free_bytes",
-    "full_disk",
-    "is_full",
-    "keep_aside",
-    "learn_secrets",
-    "locked",
-    "lost_folder",
-    "problems",
-    "put_folder",
-    "redact",
-    "redact_values",
-    "remove",
-    "sealed_text",
-    "sha256_file",
-    "sha256_once",
-    "sha256_text",
-    "unsealed",
-    "write_bytes",
-    "write_gzip_lines",
-    "write_text",
-]

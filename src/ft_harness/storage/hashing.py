@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ft_harness.storage.strict_files import no_pipe
+
 
 def canonical_json(value: Any) -> str:
     """The one spelling of a JSON value that is hashed: sorted keys, no blanks, no NaN."""
@@ -21,7 +23,7 @@ def sha256_text(text: str) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    with path.open("rb") as handle:
+    with no_pipe(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
@@ -51,6 +51,7 @@ _CUES = (
     "akia", "asia", "aiza", "eyj", "://", "token=", "secret=", "password=", "key=", "sig=",
     "signature=", "credential=", "authorization", "private key-----",
 )  # fmt: skip
+_UNASSIGNED = [cue for cue in _CUES if "=" not in cue]
 _SPANNING = _CUES[-2:]
 _SHORTEST, _FEWEST_KINDS, _LONG = 8, 4, 16  # characters; different ones; of no plain word
 _WORDS = re.compile(r"[^\W\d_]+(?:_[^\W\d_]+)*")
@@ -106,7 +107,13 @@ def learn_secrets(settings: Any) -> None:
 
 
 def _learn(values: Iterable[str]) -> None:
-    _LEARNT.update(filter(looks_secret, values))
+    _LEARNT.update(_found_in(values))
+
+
+def _found_in(values: Iterable[str]) -> Iterator[str]:
+    """The secrets among values, and each line of one: texts are shown with other line breaks."""
+    for value in values:
+        yield from filter(looks_secret, {value, *map(str.strip, value.splitlines())})
 
 
 class _Known:
@@ -123,7 +130,7 @@ class _Known:
         environment = vars(os.environ)["_data"]
         if environment != self._environment or len(_LEARNT) != self._learnt:
             named = (os.environ[name] for name in os.environ if says_secret(name))
-            self._found = frozenset([*filter(looks_secret, named), *_LEARNT])
+            self._found = frozenset([*_found_in(named), *_LEARNT])
             self._environment, self._learnt = dict(environment), len(_LEARNT)
         return self._found
 
@@ -157,7 +164,8 @@ def redact(text: str) -> str:
         if secret in text:
             text = alone.sub(REDACTED, text) if alone else text.replace(secret, REDACTED)
     folded = text.casefold()
-    found = [cue for cue in _CUES if cue in folded]
+    cues = _CUES if "=" in folded else _UNASSIGNED
+    found = [cue for cue in cues if cue in folded]
     if not found:
         return text
     if any(cue in _SPANNING for cue in found) or "\n" not in text:

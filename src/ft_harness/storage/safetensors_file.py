@@ -63,6 +63,9 @@ def _read_json(path: Path) -> tuple[dict[str, Any], int]:
             raise _damaged(path, "the header is no JSON") from error
     if not isinstance(header, dict):
         raise _damaged(path, "the header is no JSON object")
+    metadata = header.get("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(m, str) for m in metadata.values()):
+        raise _damaged(path, "the header's __metadata__ holds something else than texts")
     return header, size - 8 - length
 
 

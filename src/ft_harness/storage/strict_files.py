@@ -3,6 +3,7 @@ every key, for messages."""
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Hashable
 from contextlib import suppress
@@ -11,13 +12,14 @@ from typing import Any
 
 import yaml
 
-from ft_harness.errors import FtHarnessError, InputError
+from ft_harness.errors import FtHarnessError, InputError, first_line
 from ft_harness.storage.redaction import learn_secrets
 
 KeyPath = tuple[str, ...]
 LARGEST_FILE = 1_000_000  # bytes
 MOST_NODES = 10_000  # values and keys, each alias counted with everything it refers to
 DEEPEST = 50
+_MOST_BITS = 4096  # of a number: Python refuses to write longer ones than 4,300 digits
 _MAX_JSON = 64 << 20  # bytes
 _SafeLoader: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
@@ -42,12 +44,22 @@ def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[
     return loader.construct_mapping(node, deep=True)
 
 
+def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    value: int = loader.construct_yaml_int(node)
+    if value.bit_length() > _MOST_BITS:
+        raise yaml.constructor.ConstructorError(
+            None, None, "a number of more than a thousand digits", node.start_mark
+        )
+    return value
+
+
 # Dates stay text: nothing here wants them, and JSON has none.
 _StrictLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 _StrictLoader.add_constructor("!function", lambda loader, node: f"!function {node.value}")
 
 
@@ -114,8 +126,24 @@ def parse_yaml(text: str) -> tuple[Any, dict[KeyPath, int]]:
         node = loader.get_single_node()
         lines = _key_lines(node)  # before merges, which construction would write into the node
         return loader.construct_document(node) if node else None, lines
+    # PyYAML takes tags at their word: `!!int x`, `!!map [a]`
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise yaml.YAMLError(f"a value that its tag does not suit: {error}") from error
     finally:
         loader.dispose()
+
+
+def read_value(text: str) -> Any:
+    """The value that a text is in YAML, of the same kinds as in a file.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        _check_bounds(text)
+        return parse_yaml(text)[0]
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"not valid YAML ({first_line(error)})") from error
 
 
 def read_yaml(
@@ -128,7 +156,7 @@ def read_yaml(
             twice, or is no mapping.
     """
     try:
-        size = path.stat().st_size
+        size = no_pipe(path).stat().st_size
         if size > LARGEST_FILE:
             raise OSError(f"{size} bytes, more than the {LARGEST_FILE} allowed for settings")
         text = path.read_text(encoding="utf-8")
@@ -151,6 +179,17 @@ def read_yaml(
             f"{path}: holds no mapping", "keys and values, like 'task: ...'", "see ft-harness init"
         )
     return content, lines
+
+
+def no_pipe(path: Path) -> Path:
+    """The path, unless it is that of a pipe or a device, which may never end.
+
+    Raises:
+        OSError: it is.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    return path
 
 
 def read_bytes(path: Path) -> bytes:

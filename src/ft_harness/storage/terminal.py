@@ -26,6 +26,7 @@ class _GatedStream:
 
     def __init__(self, stream: TextIO, name: str) -> None:
         self._stream, self._name = stream, name
+        self._fault: Exception | None = None
 
     def write(self, text: str) -> int:
         with self._faults_named():
@@ -43,15 +44,19 @@ class _GatedStream:
             OutputClosedError: nobody reads.
             ResourceError, StorageLostError: it can't be written.
         """
+        if self._fault is not None:  # who tried it first may have caught this
+            raise self._fault
         try:
             yield
         except OSError as error:
             self._give_up()
             if isinstance(error, BrokenPipeError):
-                raise OutputClosedError from error
-            if is_full(error):
-                raise full_disk(self._name, error) from error
-            raise lost_folder(self._name, error, None) from error
+                self._fault = OutputClosedError()
+            elif is_full(error):
+                self._fault = full_disk(self._name, error)
+            else:
+                self._fault = lost_folder(self._name, error, None)
+            raise self._fault from error
 
     def _give_up(self) -> None:
         """Lead the stream nowhere: Python would try to write the rest when it exits, and fail with
@@ -77,7 +82,11 @@ def inert(text: str) -> str:
 
 @contextmanager
 def gated_output() -> Iterator[None]:
-    """What is printed within it, and logged by handlers made within it, passes the gate."""
+    """What is printed within it, and logged by handlers made within it, passes the gate; a stream
+    that was closed before (`>&-`) leads nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     out = cast(TextIO, _GatedStream(sys.stdout, "standard output"))
     err = cast(TextIO, _GatedStream(sys.stderr, "standard error"))
     for stream in (sys.stdout, sys.stderr):

@@ -15,7 +15,7 @@ import resource
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -51,16 +51,39 @@ def write_bytes(path: Path, content: bytes) -> None:
         ResourceError: the disk is full.
         StorageLostError: the folder can't be written any more.
     """
+    _replace(path, [content], content)
+
+
+def write_json_list(path: Path, items: Iterable[str]) -> None:
+    """Replace a file atomically by a JSON list with an item a line, secrets redacted; items are
+    JSON texts, of which one is held at a time.
+
+    Raises:
+        ResourceError, StorageLostError: as `write_bytes`.
+    """
+    _replace(path, _list_lines(items), b"")
+
+
+def _list_lines(items: Iterable[str]) -> Iterator[bytes]:
+    before = "["
+    for item in items:
+        yield f"{before}\n{redact_json(item)}".encode()
+        before = ","
+    yield b"\n]\n" if before == "," else b"[]\n"
+
+
+def _replace(path: Path, parts: Iterable[bytes], copy: bytes) -> None:
+    """Replace a file by these parts; where that fails, `copy` is kept aside."""
     unfinished = path.with_name(f".{path.name}.{_MACHINE}-{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with unfinished.open("wb") as handle:
-            handle.write(content)
+            handle.writelines(parts)
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(unfinished, path)
     except OSError as error:
-        raise _write_failure(path, error, content) from error
+        raise _write_failure(path, error, copy) from error
     finally:  # also after Ctrl-C; nothing is left to remove after a replace
         with suppress(OSError):
             unfinished.unlink()

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ft_harness.errors import FtHarnessError, InputError, PolicyError
+from ft_harness.errors import FtHarnessError, InputError, PolicyError, suggest
 from ft_harness.metrics import find_metric
 from ft_harness.models.trust import TRUST_FLAG, is_ours
 from ft_harness.paths import is_installed
@@ -108,7 +108,24 @@ def metric_problems(definition: TaskDefinition) -> list[InputError]:
                     "change the line",
                 )
             )
-    return problems
+    return [*problems, *_primary_problems(definition)]
+
+
+def _primary_problems(definition: TaskDefinition) -> list[InputError]:
+    """A declared primary metric that the task does not score."""
+    metadata, listed = definition.content.get("metadata"), definition.content.get("metric_list")
+    declared = metadata.get("primary_metric") if isinstance(metadata, Mapping) else None
+    scored = [str(each.get("metric")) for each in listed or [] if isinstance(each, Mapping)]
+    if declared is None or not scored or declared in scored:
+        return []
+    return [
+        InputError(
+            f"metadata.primary_metric: {definition.name} does not score {declared!r}"
+            f"{suggest(str(declared), scored)}",
+            f"one of {', '.join(scored)}",
+            "change metadata.primary_metric, or add the metric to the task's metric_list",
+        )
+    ]
 
 
 def label_problems(definition: TaskDefinition) -> list[InputError]:

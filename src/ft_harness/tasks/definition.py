@@ -13,7 +13,7 @@ from ft_harness.data import LOADER_VERSION
 from ft_harness.data.files import SPLITS, Split
 from ft_harness.metrics import metric_versions
 from ft_harness.storage import canonical_json, sha256_file, sha256_text
-from ft_harness.tasks.listing import TaskFile, merge
+from ft_harness.tasks.listing import TaskFile, merge_includes
 
 LOADER = "!function ft_harness.data.load_splits"
 SPLIT_KEYS = {"train": "training_split", "validation": "validation_split", "test": "test_split"}
@@ -43,7 +43,7 @@ class TaskDefinition:
     @cached_property
     def content(self) -> dict[str, Any]:
         """The YAML over its includes; functions are texts."""
-        return merge(self.files)
+        return merge_includes(self.files)
 
     @property
     def uses_our_loader(self) -> bool:

@@ -154,7 +154,7 @@ def _check_boundary(
         raise InputError(
             f"{task.config.task}: the tokens of prompt and answer merge at {prompt[-20:]!r} + "
             f"{answer[:20]!r}",
-            "a boundary that is one for the tokenizer too",
+            "a boundary that the tokenizer keeps",
             "change the end of doc_to_text (of the chat template, if one is applied) or "
             "target_delimiter",
         )

@@ -68,7 +68,7 @@ class TaskReader:
         yield file
 
 
-def merge(files: Sequence[TaskFile]) -> dict[str, Any]:
+def merge_includes(files: Sequence[TaskFile]) -> dict[str, Any]:
     """The content of a task: its YAML laid over the files it includes."""
     merged: dict[str, Any] = {}
     for file in files:
@@ -112,9 +112,9 @@ def list_tasks(include_path: str | None = None) -> list[dict[str, str]]:
     listed: list[dict[str, str]] = []
     for name, path in sorted(task_files(include_path, reader).items()):
         try:
-            content = merge(reader.follow(path))
+            content = merge_includes(reader.follow(path))
         except PolicyError:  # its includes lie elsewhere and are not read
-            content = merge([reader.read(path)])
+            content = merge_includes([reader.read(path)])
         data = (content.get("dataset_kwargs") or {}).get("data") or {}
         source = str(data.get("source") or content.get("dataset_path") or "-")
         listed.append(

@@ -195,7 +195,7 @@ def load_task_over(definition: TaskDefinition, split: Split, doc: dict[str, Any]
         return _build(_split_configuration(config, definition.name, split), definition.name)
 
 
-def training_problems(task: ConfigurableTask, objective: str = "answer") -> list[InputError]:
+def task_training_problems(task: ConfigurableTask, objective: str = "answer") -> list[InputError]:
     """Why a task can't be trained on, if it can't.
 
     Args:

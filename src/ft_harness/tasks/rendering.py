@@ -54,6 +54,20 @@ class RenderedTask(ConfigurableTask):  # type: ignore[misc]
             return str(text)
         raise _unusable("doc_to_text", text, "a text or a number")
 
+    def doc_to_prefix(self, doc: Any) -> Any:
+        """What an answer begins with; None: nothing."""
+        if self.config.gen_prefix is None:
+            return None
+        return render_field(
+            "gen_prefix", lambda *_: super(RenderedTask, self).doc_to_prefix(doc), doc, None
+        )
+
+    @staticmethod
+    def resolve_field(doc: Any, field: str | None = None) -> Any:
+        """The description, or the prefix of an example's answer; None: nothing."""
+        resolve = ConfigurableTask.resolve_field
+        return render_field("description or gen_prefix", resolve, doc, field) if field else None
+
     def doc_to_choice(self, doc: Any, doc_to_choice: Any = None) -> list[str]:
         """The choices as texts."""
         choices = render_field("doc_to_choice", super().doc_to_choice, doc, doc_to_choice)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ft_harness import metrics
-from ft_harness.storage.escaping import inline
+from ft_harness.storage.markdown import inline
 
 _GENERATED = (
     "exact_match", "token_f1", "bleu", "chrf", "rouge1", "rouge2", "rougeL", "rougeLsum", "meteor",

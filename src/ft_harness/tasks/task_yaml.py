@@ -157,7 +157,7 @@ def _written(location: Sequence[Any], content: Mapping[Any, Any]) -> KeyPath:
     part: Any = content
     for step in location:
         in_mapping = isinstance(part, Mapping) and step in part
-        if in_mapping or isinstance(part, list):
+        if in_mapping or (isinstance(part, list) and isinstance(step, int)):
             part = part[step]
         elif found:
             break

@@ -10,6 +10,7 @@ from ft_harness.training.forecast import (
     Alternative,
     Forecast,
     Work,
+    count_base,
     count_work,
     empty_base,
     make_forecast,
@@ -31,31 +32,3 @@ from ft_harness.training.plan import (
 )
 from ft_harness.training.run import train
 from ft_harness.training.validation import EpochScorer
-
-__all__ = [
-    "Alternative",
-    "EpochScorer",
-    "Forecast",
-    "Rows",
-    "TrainingPlan",
-    "TrainingSet",
-    "Work",
-    "build_head_examples",
-    "build_training_set",
-    "check_unfinished",
-    "count_work",
-    "describe_head_examples",
-    "describe_warmup",
-    "empty_base",
-    "finished_card",
-    "hyperparameter_problems",
-    "make_forecast",
-    "parent_of",
-    "parent_problems",
-    "rate_problems",
-    "sharding_problems",
-    "time_steps",
-    "track_results",
-    "tracker_problems",
-    "train",
-]

@@ -30,6 +30,8 @@ def adapter_model(recipe: Recipe, base: BaseModel) -> Iterator[Any]:
         InputError: target modules that the model lacks, or weights of its own to be trained that
             aren't in float32.
     """
+    # Before PEFT touches the model: it replaces modules, and `unload` puts back modules but not
+    # trained biases.
     originals = remember(base.model, all_weights=recipe.adapter.all_weights)
     model = base.model
     try:
@@ -39,6 +41,7 @@ def adapter_model(recipe: Recipe, base: BaseModel) -> Iterator[Any]:
         if model is not base.model:
             model.unload()
         put_back(base.model, originals)
+        # Scoring after the training would else compute every activation twice.
         if base.model.is_activation_checkpointing:
             base.model.activation_checkpointing_disable()
         base.model.eval().requires_grad_(False)
@@ -73,6 +76,8 @@ def _with_lora(recipe: Recipe, base: BaseModel) -> Any:
     own = trained_of_base(recipe.adapter)
     if own and base.info.dtype != "float32":
         raise not_float32(base.info.pretrained, base.info.dtype, own)
+    # PEFT draws the adapter's weights as it is made, so that the seed comes first: the same recipe
+    # is the same start.
     torch.manual_seed(recipe.train.seed)
     try:
         return get_peft_model(
@@ -90,6 +95,8 @@ def _with_lora(recipe: Recipe, base: BaseModel) -> Any:
 def _all_weights(base: BaseModel) -> Any:
     if base.info.dtype != "float32" or base.info.quantization:
         raise not_float32(base.info.pretrained, base.info.quantization or base.info.dtype, ALL)
+    # The very base and no copy, of which memory may not hold two; its weights are kept aside and
+    # put back.
     return base.model.requires_grad_(True)
 
 
@@ -101,6 +108,7 @@ def write_weights(model: Any, folder: Path) -> None:
             missing_ok=True
         )  # PEFT's empty model card, with a path of this machine
     else:
+        # One file, so that one hash is the identity of what was trained.
         model.save_pretrained(folder, max_shard_size="1000GB")
     _redact_settings(folder)
 

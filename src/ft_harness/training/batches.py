@@ -46,20 +46,25 @@ def steps_of_epoch(lengths: Sequence[int], step: int, seed: int, epoch: int) -> 
     steps, the longest row of a step first; the order of the steps is drawn at random. The rows that
     fill no whole step are the last step.
     """
+    # Python's own generator from a text: the same rows on every machine and with every release of
+    # PyTorch.
     draw = random.Random(f"{seed}/{epoch}")
     rows = list(range(len(lengths)))
     draw.shuffle(rows)
+    # Rows that fill no step come last, so that all steps but one are of the same size.
     whole = len(rows) - len(rows) % step
     steps: list[list[int]] = []
     for start in range(0, whole, group := step * _STEPS_SORTED_TOGETHER):
         ranked = _longest_first(rows[start : min(start + group, whole)], lengths)
         steps += [ranked[at : at + step] for at in range(0, len(ranked), step)]
+    # Else each group would go from long rows to short ones, and the loss with it.
     draw.shuffle(steps)
     rest = rows[whole:]
     return [*steps, _longest_first(rest, lengths)] if rest else steps
 
 
 def _longest_first(rows: Sequence[int], lengths: Sequence[int]) -> list[int]:
+    # `sorted` is stable: rows of one length stay in the order in which they were drawn.
     return sorted(rows, key=lambda row: lengths[row], reverse=True)
 
 
@@ -87,6 +92,8 @@ class StepSampler:
         at_once = share.batch * share.processes
         for rows in steps_of_epoch(self._lengths, share.step, self._seed, self._epoch):
             for start in range(0, len(rows), at_once):
+                # Every n-th row: sorted by length, the rows of all processes are alike long, and
+                # none waits for another.
                 yield rows[start : start + at_once][share.rank :: share.processes]
 
 

@@ -42,14 +42,19 @@ from ft_harness.storage import (
     sha256_text,
     write_text,
 )
+from ft_harness.storage.strict_files import read_json
 from ft_harness.training.plan import TrainingPlan
-from ft_harness.training.progress import PROGRESS_FILE, read_progress
+from ft_harness.training.progress import (
+    CHANGES_FILE,
+    MICRO_BATCH,
+    PROGRESS_FILE,
+    read_changes,
+    read_progress,
+)
 
 CHECKPOINTS = "checkpoints"
 PLAN_FILE = "plan.json"
-CHANGES_FILE = "changes.jsonl"
 MANIFEST_FILE = "MANIFEST.json"
-MICRO_BATCH = "micro_batch"  # the setting that changes where memory runs out
 _PREFIX = "checkpoint-"
 _OF_WEIGHTS = " of the weights"
 _UNFINISHED = ".unfinished"  # where a checkpoint is written
@@ -85,6 +90,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    # A manifest can't hold its own hash; its seal does that.
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != MANIFEST_FILE:
             yield path.relative_to(folder).as_posix(), path
@@ -96,7 +102,9 @@ def seal(checkpoint: Path, step: int, plan_hash: str) -> None:
         name: _File(bytes=path.stat().st_size, sha256=sha256_file(path))
         for name, path in _files(checkpoint)
     }
+    # The plan's hash too: a checkpoint that was copied from another adapter is whole, and wrong.
     manifest = _Manifest(step=step, plan_hash=plan_hash, files=files)
+    # A changed manifest would else name changed files as whole.
     sealed = manifest.model_copy(update={"seal": manifest.hash()})
     write_text(checkpoint / MANIFEST_FILE, sealed.model_dump_json(indent=2) + "\n")
 
@@ -112,6 +120,8 @@ def fault_of(checkpoint: Path, plan_hash: str) -> str | None:
         return f"{MANIFEST_FILE} is damaged"
     if (manifest.step, manifest.plan_hash) != (step_of(checkpoint), plan_hash):
         return f"{MANIFEST_FILE} is of another training"
+    # By content, as a disk may give back other bytes than were written; a file too many does no
+    # harm.
     there = dict(_files(checkpoint))
     if PROGRESS_FILE not in manifest.files:
         return f"{PROGRESS_FILE} is missing"
@@ -178,7 +188,7 @@ class CheckpointFolder:
         try:
             yield
         except (NonFiniteError, ResourceError) as error:
-            if not found_in(self.path):
+            if not list_checkpoints(self.path):
                 raise
             what = f"{error.what}; the last checkpoint before it is kept"
             raise type(error)(what, error.expected, error.action) from error
@@ -194,6 +204,7 @@ class CheckpointFolder:
         """
         target = at_step(self.path, step)
         seal(self.unfinished / target.name, step, self.plan_hash)
+        # A rename: a kill leaves the whole checkpoint or none under this name.
         put_folder(self.unfinished / target.name, target)
         fault = fault_of(target, self.plan_hash)
         if fault:
@@ -203,7 +214,10 @@ class CheckpointFolder:
     def _rotate(self, step: int, best: int | None) -> None:
         """Delete old checkpoints beyond `limit`, and newer ones, which could not be used."""
         kept = {step} | ({best} if best else set())
-        others = [path for path in reversed(found_in(self.path)) if step_of(path) not in kept]
+        others = [
+            path for path in reversed(list_checkpoints(self.path)) if step_of(path) not in kept
+        ]
+        # Newer ones are of a training that was rewound: their steps will be taken again.
         older = [path for path in others if step_of(path) < step]
         spare = {step_of(path) for path in older[: max(0, self.limit - len(kept))]}
         for path in others:
@@ -226,6 +240,8 @@ class CheckpointFolder:
                 yield
         except (OSError, RuntimeError, SafetensorError) as error:
             # one each of the system, torch and safetensors; torch doesn't say why
+            # torch and safetensors raise without a number, so that the folder is tried: can it hold
+            # a file now?
             reason = error if is_full(error) else find_limit(self.path)
             if reason is not None:
                 full = full_disk(self.path, reason)
@@ -252,6 +268,8 @@ class CheckpointFolder:
 def _rescue(save: Callable[[str], None]) -> str | None:
     """Where the weights are kept in place of a folder that is lost; None: nowhere."""
     try:
+        # The system's folder for temporary files is often on another disk than the one that was
+        # lost.
         copy = tempfile.mkdtemp(prefix="ft-harness-")
         save(copy)
     except (OSError, RuntimeError, SafetensorError):
@@ -259,7 +277,7 @@ def _rescue(save: Callable[[str], None]) -> str | None:
     return copy
 
 
-def found_in(path: Path) -> list[Path]:
+def list_checkpoints(path: Path) -> list[Path]:
     """The checkpoints of a folder, the newest last."""
     return sorted(
         (each for each in path.glob(f"{_PREFIX}*") if each.name[len(_PREFIX) :].isdigit()),
@@ -269,10 +287,11 @@ def found_in(path: Path) -> list[Path]:
 
 def _read_plan(path: Path) -> dict[str, Any] | None:
     try:
-        plan: dict[str, Any] = json.loads((path / PLAN_FILE).read_text(encoding="utf-8"))
-        return plan if plan.keys() == {"identity", "execution"} else None
-    except (OSError, ValueError, AttributeError):
+        plan = read_json(path / PLAN_FILE)
+    except InputError:
         return None
+    parts = plan.get("identity"), plan.get("execution")
+    return plan if all(isinstance(part, dict) for part in parts) else None
 
 
 def check_unfinished(plan: TrainingPlan, folder: Path) -> None:
@@ -282,8 +301,10 @@ def check_unfinished(plan: TrainingPlan, folder: Path) -> None:
     """
     path = folder / CHECKPOINTS
     stored = _read_plan(path)
-    if stored is None or not found_in(path):
+    if stored is None or not list_checkpoints(path):
         return
+    # As the plan's file holds it: JSON makes lists of tuples, and secrets are taken out when it is
+    # written.
     identity = redact_values(json.loads(canonical_json(plan.identity())))
     found = differences(stored["identity"], identity)
     if found:
@@ -306,17 +327,22 @@ def open_checkpoints(plan: TrainingPlan, folder: Path) -> CheckpointFolder:
     path, settings = folder / CHECKPOINTS, plan.recipe.train
     execution = settings.execution() | {"processes": processes.count()}
     check_unfinished(plan, folder)
+    # What a kill left behind while writing or deleting.
     for left in (path / _UNFINISHED, *path.glob(f"{DROPPED}*")):
         shutil.rmtree(left, ignore_errors=True)
     written = canonical_json({"identity": plan.identity(), "execution": execution})
-    if not found_in(path):
+    # A history without a checkpoint is that of steps which will be taken again.
+    if not list_checkpoints(path):
         shutil.rmtree(path, ignore_errors=True)
         write_text(folder / HISTORY_FILE, "")
         write_text(path / PLAN_FILE, written)
         return CheckpointFolder(path, plan.fingerprint, settings.save_total_limit)
+    # An older checkpoint is better than none, and than one whose best weights are gone.
     start = _usable(path, plan.fingerprint, keeps_best=settings.load_best_model_at_end)
-    changes = _read_changes(path)
+    changes = read_changes(path)
     opened = CheckpointFolder(path, plan.fingerprint, settings.save_total_limit, start, changes)
+    # Another number of processes or micro-batch is allowed, and noted: results agree up to
+    # rounding.
     for change in _changes_since(path, execution, step_of(start) + 1):
         opened.note(change)
     write_text(path / PLAN_FILE, written)
@@ -327,7 +353,7 @@ def open_checkpoints(plan: TrainingPlan, folder: Path) -> CheckpointFolder:
 def _usable(path: Path, plan_hash: str, *, keeps_best: bool) -> Path:
     """The newest checkpoint that is whole, and the best one that it rests on with it."""
     faults: list[str] = []
-    for checkpoint in reversed(found_in(path)):
+    for checkpoint in reversed(list_checkpoints(path)):
         fault = fault_of(checkpoint, plan_hash) or (
             _fault_of_best(checkpoint, plan_hash) if keeps_best else None
         )
@@ -354,21 +380,6 @@ def _fault_of_best(checkpoint: Path, plan_hash: str) -> str | None:
     return f"its best evaluation's {other.name}: {fault}" if fault else None
 
 
-def _read_changes(path: Path) -> list[SettingChange]:
-    file = path / CHANGES_FILE
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    try:
-        return [
-            SettingChange.model_validate_json(line) for line in lines if line.endswith("}")
-        ]  # the last may be torn
-    except ValidationError as error:
-        raise InputError(
-            f"{file}: not the changes of a training ({type(error).__name__})",
-            "the file as it was written",
-            f"delete {file.name}; the card will not tell of these changes",
-        ) from error
-
-
 def _changes_since(path: Path, after: Mapping[str, Any], step: int) -> list[SettingChange]:
     """Execution settings that changed since the last run."""
     stored = _read_plan(path)
@@ -390,6 +401,8 @@ def _rewind_history(folder: Path, start: Path) -> None:
         for entry in entries
         if entry.step <= step and not (due and entry.step == step and entry.eval_loss is not None)
     ]
+    # The history is written after each step and the checkpoint only now and then, so that it can
+    # lack steps only where it was damaged.
     lost = step - len({entry.step for entry in kept if entry.loss is not None})
     if lost:
         logger.warning(

@@ -53,6 +53,7 @@ def useful_flops(model: Any, tokens: float, targets: float) -> float:
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     head, total = base.get_output_embeddings(), 0.0
+    # Only targets go through the output head, which of a small model is most of its weights.
     of_head = set(head.modules()) if head is not None else set()
     wrappers = [module for module in model.modules() if isinstance(module, ModulesToSaveWrapper)]
     idle = {
@@ -85,6 +86,7 @@ class Meter:
         self.tokens = 0
         self._earlier = earlier
         self._evaluated = 0.0
+        # A clock that the system does not set back.
         self._started = time.monotonic()
         self._ended: float | None = None
 
@@ -135,9 +137,12 @@ def measure_cost(
         known: further fields of the cost, the peaks of memory among them.
     """
     learning = spent.seconds - spent.evaluation_seconds
+    # Targets were not counted while training: by the share of the tokens that was read, which is
+    # exact for whole epochs.
     read_once = sum(len(row.input_ids) for row in data.examples)
     targets = data.trained_tokens * spent.tokens / read_once
     device, dtype = model.device.type, str(model.dtype).removeprefix("torch.")
+    # What was computed twice (checkpointing, parts of a step) is not useful, and not counted.
     operations = useful_flops(model, spent.tokens, targets)
     return TrainingCost(
         seconds=spent.seconds,

@@ -70,6 +70,7 @@ def _parts_problems(recipe: Recipe) -> list[FtHarnessError]:
     are not supported."""
     if not processes.in_parts():
         return []
+    # All faults at once: an allocation of eight GPUs is not waited for twice.
     faults = []
     if processes.count() == 1:
         faults.append(
@@ -101,10 +102,14 @@ def share_out(recipe: Recipe) -> Share:
     Raises:
         ConfigError: it can't be shared out evenly, or the launcher asks for what is not done here.
     """
+    # Before anything is written or exchanged: the launcher's other processes would wait for this
+    # one.
     raise_problems(sharding_problems(recipe))
     several = processes.count()
     batch = recipe.train.per_device_train_batch_size
     accumulation = recipe.train.gradient_accumulation_steps
+    # Fewer batches a process before smaller ones: the rows computed at once stay those that the
+    # recipe has room for.
     if accumulation % several == 0:
         return Share(batch, accumulation // several, several, processes.rank())
     if batch % several == 0:
@@ -133,6 +138,7 @@ def add_gradients(trained: list[torch.nn.Parameter]) -> None:
     if processes.count() == 1:
         return
     for parameter in trained:
+        # A process without rows in this step has no gradient, and the exchange needs one from each.
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     processes.add_up([parameter.grad for parameter in trained])
@@ -145,6 +151,8 @@ def seed_batch(seed: int, step: int, turn: int) -> None:
         turn: number of the batch in its step.
     """
     if processes.count() > 1:
+        # With one process the generator simply goes on, and a checkpoint keeps its state; of
+        # several the states belong to ranks, which a continued run may have more or fewer of.
         place = f"{seed}/{step}/{turn}/{processes.rank()}"
         torch.manual_seed(random.Random(place).getrandbits(63))
 
@@ -167,6 +175,7 @@ def place(model: Any, device: str) -> None:
         return
     layers = _layers(model)
     mesh = init_device_mesh(torch.device(device).type, (processes.count(),))
+    # Left whole: an adapter is small, and its gradients are added up here.
     trained = {parameter for parameter in model.parameters() if parameter.requires_grad}
     for layer in reversed(layers):  # those within others first
         fully_shard(layer, mesh=mesh, reshard_after_forward=True, ignored_params=trained)

@@ -48,6 +48,8 @@ def not_finite(
 def rows_of(batches: Sequence[Batch], examples: Sequence[Any]) -> list[int]:
     """Which rows of the train split are in these batches, from 0; of equal rows the first."""
     numbers: dict[tuple[int, ...], int] = {}
+    # By content: a batch does not say which rows it holds, and need not, as this is asked once,
+    # when training ends.
     for number, example in enumerate(examples):
         numbers.setdefault(tuple(example.input_ids), number)
     found: list[int] = []
@@ -92,6 +94,7 @@ class Stops:
     @contextmanager
     def deferred(self) -> Iterator[None]:
         """Signals wait for `leave`; only the main thread gets any. An ignored one stays ignored."""
+        # Python refuses handlers elsewhere; a training inside somebody's thread has none.
         if threading.current_thread() is threading.main_thread():
             known = {number: signal.getsignal(number) for number in _SIGNALS}
             self._before = {
@@ -118,6 +121,8 @@ class Stops:
         if it did not."""
         number = self.requested or signal.SIGTERM
         self._give_back()
+        # By the handler that was there before, so that a caller sees what it would have seen
+        # without us.
         signal.raise_signal(number)
         sys.exit(128 + number)
 
@@ -163,7 +168,7 @@ def count_rows(batch: Batch) -> int:
     return len(batch["input_ids"])
 
 
-def cut(batch: Batch, rows: int) -> list[Batch]:
+def split_rows(batch: Batch, rows: int) -> list[Batch]:
     """Parts of at most so many rows each."""
     return [
         {name: values[at : at + rows] for name, values in batch.items()}  # all are tensors [B, ...]
@@ -203,8 +208,10 @@ class MicroBatches:
         while waiting:
             part = waiting.pop()
             if self.limit is not None and count_rows(part) > self.limit:
-                waiting += reversed(cut(part, self.limit))
+                waiting += reversed(split_rows(part, self.limit))
                 continue
+            # A copy of the gradients for each part: memory that runs out in the middle of backward
+            # leaves sums of which nobody knows what is in them.
             before = Snapshot(parameters)
             loss = attempt(partial(gradients_of, dict(part)))  # labels are taken out of it
             if loss is not None:

@@ -117,6 +117,7 @@ def _optimizer_problems(settings: TrainSection, *, here: bool) -> list[FtHarness
         return [InputError(what, f"one of {', '.join(names)}", "change train.optim")]
     if not here or (reason := _fails(settings, settings.learning_rate)) is None:
         return []
+    # With a usual rate it works, so that the rate is at fault and not the package.
     if _fails(settings, _USUAL_RATE) is None:
         rate = f"train.learning_rate {settings.learning_rate:g}"
         what = f"{rate}: {settings.optim} can't take a step with it ({reason})"
@@ -147,6 +148,8 @@ def _fails(settings: TrainSection, learning_rate: float) -> str | None:
 def _try_step(settings: TrainSection, learning_rate: float) -> None:
     """One step of the optimizer on a matrix that is large enough to be held in 8 bits."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    # 64 x 64 = 4,096 numbers: bitsandbytes keeps smaller matrices in 32 bits, and would not be
+    # tried.
     matrix = torch.nn.Linear(64, 64, bias=False, device=device)
     matrix.weight.grad = torch.ones_like(matrix.weight)
     make_optimizer(settings.model_copy(update={"learning_rate": learning_rate}), matrix).step()
@@ -156,6 +159,7 @@ def _schedule_problems(settings: TrainSection) -> list[FtHarnessError]:
     """`lr_scheduler_kwargs` that the schedule doesn't take, or lacks: it is built once."""
     kind, given = settings.lr_scheduler_type, settings.lr_scheduler_kwargs
     try:
+        # transformers passes keywords over in silence for some schedules.
         if kind in _WITHOUT_KWARGS and given:
             raise TypeError("it takes none")
         _bare_schedule(settings, settings.max_steps or _TRIED_STEPS)
@@ -173,6 +177,7 @@ def _schedule_problems(settings: TrainSection) -> list[FtHarnessError]:
 
 def _bare_schedule(settings: TrainSection, steps: int) -> tuple[torch.optim.Optimizer, Any]:
     """(an optimizer of nothing, the schedule of its learning rate)."""
+    # A schedule needs an optimizer, of which it only sets the rate.
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=settings.learning_rate)
     return optimizer, make_schedule(settings, optimizer, steps)
 

@@ -131,6 +131,7 @@ class TokenLikelihoods:
         if self._in_chunks is not None:
             return self._in_chunks
         found = self._decide(model, inputs, labels)
+        # A forecast on shapes decides nothing for the training that may follow in this process.
         self._in_chunks = None if isinstance(labels, FakeTensor) else found
         return found
 
@@ -141,6 +142,8 @@ class TokenLikelihoods:
         if isinstance(labels, FakeTensor):  # shapes alone: memory is foreseen
             return True
         row = {name: values[:1] for name, values in inputs.items()}
+        # Without dropout, and leaving the generators as they are: a look must not change the
+        # training.
         with undisturbed(model), torch.no_grad():
             one, other = (
                 self._measure(model, row, labels[:1], in_chunks=way) for way in (True, False)
@@ -235,6 +238,7 @@ class _HeadInChunks(torch.autograd.Function):
             place = labels[part, None]
             found[part] = logits.gather(1, place)[:, 0]
             if gradient is not None:  # of log p: 1 at the label, minus p everywhere
+                # In place: the chunk's logits are not needed again.
                 slope = logits.exp_().neg_()
                 slope.scatter_add_(1, place, torch.ones_like(place, dtype=slope.dtype))
                 gradient[part] = slope.to(weight.dtype) @ weight

@@ -3,6 +3,7 @@ it."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ _SHAPE = (
 def parent_of(recipe: Recipe) -> Path | None:
     """The folder that training goes on from; None: a new adapter."""
     named = recipe.train.continue_from
-    return Path(named).expanduser() if named else None
+    return Path(os.path.expanduser(named)) if named else None
 
 
 def find_lineage(recipe: Recipe, folder: Path | None) -> list[Ancestor]:
@@ -162,6 +163,7 @@ def load_weights(model: Any, folder: Path) -> None:
     path = folder / (WEIGHTS_FILE if adapted else MODEL_FILE)
     tensors = adapters.read_tensors(path)
     own = get_peft_model_state_dict(model) if adapted else model.state_dict()
+    # PEFT reports missing keys and loads the rest: compared here, nothing is half loaded.
     tied = set() if adapted else set(model.all_tied_weights_keys)
     differences = [
         f"{key}: {_shape(tensors, key)} there, {_shape(own, key)} here"

@@ -101,6 +101,7 @@ class Loop:
         self.loader = step_loader(rows, objective.collate, self.sampler, pin=pin)
 
         optimizer = make_optimizer(self.settings, model)
+        # Number formats are ours (`numerics`): accelerate's autocast would cover the loss too.
         self.accelerator = Accelerator(cpu=plan.base.device == "cpu", mixed_precision="no")
         self.optimizer = self.accelerator.prepare(optimizer)
         self.schedule = make_schedule(self.settings, self.optimizer, self.steps)
@@ -157,6 +158,8 @@ class Loop:
 
     def _take_step(self, batches: list[Batch]) -> None:
         """Learn from the rows of one step, in all processes; then close it."""
+        # Before any forward pass, since each batch's loss is divided by the targets of the whole
+        # step.
         targets, tokens = self._count(batches)
         batches = send_to_device(batches, self.accelerator.device)
         losses = [self.learn(batch, targets, turn) for turn, batch in enumerate(batches)]
@@ -164,6 +167,7 @@ class Loop:
         processes.add_up([loss])
         add_gradients(self.trained)
         norm = self.accelerator.clip_grad_norm_(self.trained, self.settings.max_grad_norm)
+        # One number tells of all gradients: a norm is finite only where each of them is.
         if not torch.isfinite(norm):
             raise self._not_finite("gradient norm", batches)
         self.optimizer.step()
@@ -315,6 +319,7 @@ class Loop:
         step = self.progress.step
         check_weights(self.model, step, self._rate())
         self.progress.spent = self.meter.spent()
+        # From all processes, though only the first writes: each draws dropout of its own.
         generators = processes.from_all(random_state())
         if processes.rank() == 0:
             with self.checkpoints.writing(self.model.save_pretrained):

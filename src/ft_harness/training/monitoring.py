@@ -49,6 +49,7 @@ class Monitor:
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         self._history = folder / HISTORY_FILE
+        # Eight processes would write eight runs.
         shown = processes.rank() == 0
         config = shown_config(recipe, folder.name)
         names = recipe.train.report_to if shown else ()
@@ -69,6 +70,7 @@ class Monitor:
             StorageLostError: the history is gone, and with it the steps before.
             ResourceError: the disk is full.
         """
+        # Appending to a file that was deleted would make a new one, without the steps before.
         check_kept([self._history])
         append_line(self._history, entry.model_dump_json(exclude_none=True))
         if entry.loss is not None:
@@ -164,6 +166,7 @@ class Tracker:
         try:
             with _defaults(self._folder):
                 act()
+        # The training is worth more than its picture.
         except Exception as error:  # a tracker may raise anything
             self._inner = None
             reason = redact(first_line(error))  # a tracker names its keys in what it raises

@@ -47,6 +47,7 @@ class Objective(NamedTuple):
     ) -> torch.Tensor:
         """The loss of a batch, labels taken out of it, by target: its own, or those of the whole
         step."""
+        # By the whole step's targets, so that losses of parts add up to the mean over all of them.
         by = self.counts(batch) if targets is None else targets
         labels = batch.pop("labels")
         sums = self.sums(model, batch, labels)
@@ -84,6 +85,8 @@ def make_collate(pad_token_id: int) -> Callable[[Sequence[Example]], Batch]:
     at t + 1)."""
 
     def collate(batch: Sequence[Example]) -> Batch:
+        # A batch without rows, at the end of an epoch in several processes, still takes part in the
+        # step.
         inputs = [example.input_ids for example in batch] or [[pad_token_id]]
         return {
             "input_ids": pad(inputs, pad_token_id),
@@ -158,6 +161,7 @@ class PreferenceLoss:
         if self.settings.sft_weight:
             parts.append(-self.settings.sft_weight * found[:, 0].sum())
         gaps = (ratios[:, 0] - ratios[:, 1]).detach()
+        # An adapter that changes nothing prefers neither: half, as guessing has.
         right = torch.where(gaps == 0, 0.5, (gaps > 0).to(gaps.dtype))
         parts += [torch.where(is_pair, right, 0.0).sum(), self.settings.beta * gaps.sum()]
         return torch.stack(parts)

@@ -48,6 +48,7 @@ class PairLikelihoods:
     def _decide(self, model: Any, inputs: Inputs, labels: torch.Tensor) -> None:
         """Find out whether a pair comes out alike both ways; of answers of one token, which have
         nothing to hide from each other, none can tell."""
+        # The pair whose shorter answer is longest tells most.
         shorter = (labels != -100).sum(-1).min(-1).values
         place = int(shorter.argmax())
         if shorter[place] < _TELLING:
@@ -110,9 +111,11 @@ def join(ids: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor) -> JoinedR
     place = torch.arange(width, device=ids.device)[None]  # [1, S]
     is_rejected = place >= chosen
     depths = torch.where(is_rejected, place - chosen + last + 1, place)
+    # Padding reads some token; no label is predicted there, and no other token sees it.
     read = depths.clamp(max=ids.shape[-1] - 1)  # of what is padded
     joined = torch.where(is_rejected, ids[:, 1].gather(1, read), ids[:, 0].gather(1, read))
     of_chosen = (place > last) & ~is_rejected
+    # Causal, but for the rejected answer, which does not see the chosen one.
     sees = (place[..., None] >= place[:, None]) & ~(is_rejected[..., None] & of_chosen[:, None])
     kept = (place >= last) & (place < length)
     offsets = kept.sum(-1).cumsum(0)[:, None] - kept.sum(-1)[:, None] - last

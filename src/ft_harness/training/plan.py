@@ -30,7 +30,7 @@ from ft_harness.tasks.head_examples import HeadExample, build_head_examples
 from ft_harness.tasks.pair_examples import PairExample, build_pairs
 from ft_harness.training.lineage import find_lineage
 
-TRAINING_VERSION = 2  # raise it when the same recipe, base and rows give another adapter
+TRAINING_VERSION = 3  # raise it when the same recipe, base and rows give another adapter
 _VALIDATION_ROWS = 500
 Row = TypeVar("Row", Example, HeadExample, PairExample)
 Rows = list[Example] | list[HeadExample] | list[PairExample]
@@ -94,11 +94,14 @@ def build_training_set(
         InputError: the docs can't be turned into examples, or the adapter to go on from is not
             there.
     """
+    # By the training task: what is trained must be what scoring will stop at.
     eos = trains_eos(tasks["train"], recipe.train.loss_on_eos)
 
     def build(split: Split, limit: int | None) -> Rows:
         if split not in tasks:
             return []
+        # The first docs, in the order of the split: whose loss is compared must be the same in
+        # every epoch and every run.
         task, docs = tasks[split], list(tasks[split].eval_docs)[:limit]
         if base.head is not None:
             return build_head_examples(
@@ -110,6 +113,8 @@ def build_training_set(
         return train_prompts(rows) if recipe.train.loss_on == "prompt_and_answer" else rows
 
     rows, validation = build("train", None), build("validation", _VALIDATION_ROWS)
+    # Validation docs that decide nothing are no part of an adapter: looking at others makes the
+    # same weights.
     steering = _steering(tasks["validation"], recipe) if recipe.train.steered else None
     return TrainingSet(
         rows,
@@ -127,7 +132,7 @@ def _steering(task: ConfigurableTask, recipe: Recipe) -> list[Any]:
     return [*map(item_hash, task.eval_docs), metric_versions([recipe.train.metric_for_best_model])]
 
 
-def check_trained(data: TrainingSet) -> None:
+def check_training_rows(data: TrainingSet) -> None:
     """Refuse rows from which nothing would be learnt; its loss would be 0 and the run end well.
 
     Raises:
@@ -191,6 +196,7 @@ def finished_card(plan: TrainingPlan, folder: Path) -> Card | None:
     card = read_card(folder)
     if card is None:
         return None
+    # By parts rather than by the fingerprint, so that the message can name the fields that differ.
     recorded = Recipe.model_validate(card.recipe)  # fields it did not know have their default
     made_of = {"training_version": card.training_version, **_made_of(recorded, card.model, card)}
     found = differences(redact_values(made_of), redact_values(plan.identity()))

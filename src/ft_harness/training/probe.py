@@ -93,8 +93,11 @@ def probe(plan: TrainingPlan, model: Any, objective: Objective) -> Probe | None:
         The loss before and after, without dropout; None: time or memory was not enough to say.
     """
     rows = sorted(plan.data.examples, key=lambda row: len(row.input_ids))
+    # From a quarter of the lengths on: the shortest rows may hold next to nothing, long ones take
+    # time.
     few = rows[len(rows) // 4 :][:ROWS]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # Copies instead of steps backwards: an optimizer's step can't be undone exactly.
     before = [parameter.detach().clone() for parameter in trained]
     with undisturbed(model):
         try:
@@ -122,6 +125,7 @@ def _probe(
         with torch.no_grad():
             return float(loss_of())
 
+    # Without dropout before and after, or chance would be taken for a change.
     first, gradient = measured(), 0.0
     model.train()
     for step in range(STEPS):
@@ -137,6 +141,7 @@ def _probe(
 
 def judge(first: float, last: float, gradient: float) -> Probe:
     """What the loss before and after ten steps says, with the norm of the first gradient."""
+    # In this order: without a gradient a loss near zero says nothing of the data.
     if not gradient:
         verdict = "no gradient"
     elif first < _NOTHING_TO_LEARN:

@@ -9,8 +9,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ft_harness.errors import InputError
 from ft_harness.recipe import TrainSection
+from ft_harness.records import SettingChange
 
 PROGRESS_FILE = "progress.json"
+CHANGES_FILE = "changes.jsonl"
+MICRO_BATCH = "micro_batch"  # the setting that changes where memory runs out
 
 
 class Spent(BaseModel):
@@ -59,12 +62,15 @@ class Progress(BaseModel):
         gain = 0.0
         if value is not None and best is not None:
             gain = value - best if higher_is_better else best - value
+        # The first value is the best so far, whatever threshold is asked for.
         is_first = value is not None and best is None
         improves = is_first or gain > settings.early_stopping_threshold
         self.without_improvement = 0 if improves else self.without_improvement + 1
         patience = settings.early_stopping_patience
         if patience is not None and self.without_improvement >= patience:
             self.is_complete = True
+        # The threshold only counts for patience, as in transformers: a small gain is still the
+        # best.
         if not is_first and gain <= 0:
             return False
         self.best_step, self.best_value = self.step, value
@@ -81,9 +87,34 @@ def read_progress(checkpoint: Path) -> Progress:
         progress = Progress.model_validate_json((checkpoint / PROGRESS_FILE).read_bytes())
     except ValidationError as error:
         raise not_this_training(checkpoint, PROGRESS_FILE) from error
+    # A folder that was renamed by hand is no checkpoint of that step.
     if checkpoint.name.rpartition("-")[2] != str(progress.step):
         raise not_this_training(checkpoint, PROGRESS_FILE)
     return progress
+
+
+def read_changes(path: Path) -> list[SettingChange]:
+    """Settings of execution that changed on the way, of a folder of checkpoints.
+
+    Raises:
+        InputError: the file holds something else.
+    """
+    file = path / CHANGES_FILE
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        changes = [
+            SettingChange.model_validate_json(line) for line in lines if line.endswith("}")
+        ]  # the last may be torn
+        rows = [change.after for change in changes if change.setting == MICRO_BATCH]
+        if not all(type(each) is int and each > 0 for each in rows):
+            raise ValueError(f"{MICRO_BATCH} is no number of rows")
+        return changes
+    except ValueError as error:  # pydantic's and that of the encoding are such
+        raise InputError(
+            f"{file}: not the changes of a training ({type(error).__name__})",
+            "the file as it was written",
+            f"delete {file.name}; the card will not tell of these changes",
+        ) from error
 
 
 def not_this_training(checkpoint: Path, name: str) -> InputError:

@@ -6,7 +6,7 @@ same ones; the base, an adapter that training goes on from, and a quantised base
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ft_harness import processes
 from ft_harness.models.adapters import read_tensors
-from ft_harness.models.memory import attempt
+from ft_harness.models.memory import in_halves
 from ft_harness.tasks.pair_examples import PairExample
 from ft_harness.training.batches import Share
 from ft_harness.training.guards import not_finite
@@ -50,6 +50,8 @@ def with_references(
         return plan
     data = plan.data
     splits = [getattr(data, name) for name in _SPLITS]
+    # Computed anew they could differ in the last bits, with another number of processes or after an
+    # upgrade (decision 027).
     known = _measure(plan, model, splits, share) if start is None else _read(start, splits)
     examples, validation = (
         [
@@ -89,14 +91,18 @@ def _measure(
 
     def measure(rows: Sequence[PairExample]) -> torch.Tensor:
         batch = send_to_device(collate(rows), plan.base.device)
+        # It is what is to be found.
         del batch["reference"]
         labels = batch.pop("labels")
         with torch.no_grad(), autocast(plan.base):
             return likelihoods(model, batch, labels).cpu()
 
     rows = [pair for split in splits for pair in split]
+    # By length, so that a batch has little padding.
     order = sorted(range(len(rows)), key=lambda number: len(rows[number].input_ids))
     mine = order[share.rank :: share.processes]
+    # As many batches in each process, some of them empty: parts of a base are exchanged in every
+    # one.
     most = -(-len(order) // share.processes)
     found: dict[int, list[float]] = {}
     starts = range(0, most, share.batch)
@@ -104,7 +110,7 @@ def _measure(
     with undisturbed(model):
         for start in bar:
             numbers = mine[start : start + share.batch]
-            values = _in_parts(measure, [rows[number] for number in numbers])
+            values = torch.cat(in_halves(measure, [rows[number] for number in numbers]))
             found |= dict(zip(numbers, values.tolist(), strict=False))
     known: dict[int, list[float]] = {}
     for part in processes.from_all(found):
@@ -113,16 +119,3 @@ def _measure(
     if not torch.isfinite(whole).all():
         raise not_finite("reference's log-likelihood", 0, plan.recipe.train.learning_rate)
     return [*torch.split(whole, [len(split) for split in splits])]
-
-
-def _in_parts(
-    measure: Callable[[Sequence[PairExample]], torch.Tensor], rows: Sequence[PairExample]
-) -> torch.Tensor:
-    """[rows, 2] of one batch, halved where memory is not enough for it."""
-    if len(rows) <= 1:
-        return measure(rows)
-    found = attempt(lambda: measure(rows))
-    if found is not None:
-        return found
-    half = len(rows) // 2
-    return torch.cat([_in_parts(measure, part) for part in (rows[:half], rows[half:])])

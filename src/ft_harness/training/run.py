@@ -28,7 +28,7 @@ from ft_harness.training.loop import Loop
 from ft_harness.training.monitoring import Monitor
 from ft_harness.training.numerics import describe_precision
 from ft_harness.training.objectives import make_objective
-from ft_harness.training.plan import TRAINING_VERSION, TrainingPlan, check_trained
+from ft_harness.training.plan import TRAINING_VERSION, TrainingPlan, check_training_rows
 from ft_harness.training.probe import keep_probe, probe_first, read_probe
 from ft_harness.training.progress import Spent
 from ft_harness.training.reference import with_references
@@ -47,11 +47,13 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
             kept, if any.
     """
     recipe, base = plan.recipe, plan.base
-    check_trained(plan.data)
+    check_training_rows(plan.data)
     share = share_out(recipe)  # its faults, before anything is written
+    # Loading the base may have taken more than the training will.
     reset_peaks()
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = open_checkpoints(plan, folder)
+    # A checkpoint that one process finds damaged and another doesn't would part them.
     checkpoints = replace(checkpoints, start=processes.from_first(checkpoints.start))
     if base.head:
         write_init(folder, base.model, base.head)
@@ -65,7 +67,10 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
         begun = time.monotonic()
         plan = with_references(plan, model, checkpoints.start, share)
         spent = time.monotonic() - begun
+        # After everything that may or may not be done first (reference, probe), so that dropout is
+        # the same in each case.
         set_seed(recipe.train.seed)
+        # accelerate would set up an exchange of its own from the launcher's environment.
         with processes.kept_from_libraries():
             if checkpoints.start is None:
                 keep_probe(checkpoints.path, probe_first(plan, model, objective))
@@ -88,6 +93,7 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
                 "cost": measure_cost(loop.meter.spent(), model, plan.data, folder, known),
             }
             card = _card(plan, folder, history, found)
+            # The card last: its presence says that the adapter is finished.
             write_card(folder, card)
             shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     made: Card = processes.from_first(card)  # type: ignore[assignment]  # the first one has it

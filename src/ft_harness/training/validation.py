@@ -18,7 +18,7 @@ from accelerate.utils import send_to_device
 from ft_harness import processes
 from ft_harness.errors import InputError
 from ft_harness.models.base_model import BaseModel
-from ft_harness.models.memory import attempt
+from ft_harness.models.memory import in_halves
 from ft_harness.recipe import TrainSection
 from ft_harness.records import EpochSummary, HistoryEntry
 from ft_harness.training.batches import Share
@@ -49,6 +49,7 @@ class EpochScorer:
         """Every metric; None where it is undefined."""
         found = self.score_epoch(model)
         values = {name: found.get(name) for name in self.higher_is_better}
+        # NaN in a history is no JSON, and no metric to stop by.
         finite = {
             name for name, value in values.items() if value is not None and math.isfinite(value)
         }
@@ -65,11 +66,13 @@ def measure_validation(
     own stay as they are. Every process takes part in as many batches, some of them without rows: a
     base in parts is computed by all.
     """
+    # A batch of one length has no padding, which some heads would mix in.
     order = sorted(range(len(rows)), key=lambda number: len(rows[number].input_ids))
     mine = [rows[number] for number in order[share.rank :: share.processes]]
     most = -(-len(order) // share.processes)  # rows of the process that has most
     batches = [mine[start : start + share.batch] for start in range(0, most, share.batch)]
     parts = [_sums(base, model, objective, batch) for batch in batches]
+    # Added up in float64 on the CPU: the loss of 500 rows does not depend on how they were batched.
     total = torch.stack(parts).sum(0).to(base.device)
     processes.add_up([total])
     *sums, scored = total.tolist()  # the last is the number of the first kind of target
@@ -83,7 +86,7 @@ def _sums(base: BaseModel, model: Any, objective: Objective, rows: Sequence[Any]
     """[targets of each kind, sums of losses and scores, targets of the first kind] of one batch,
     float64 on the CPU."""
 
-    def compute() -> torch.Tensor:
+    def compute(rows: Sequence[Any]) -> torch.Tensor:
         batch = objective.collate(rows)
         counts = objective.counts(batch)
         batch = send_to_device(batch, base.device)
@@ -92,14 +95,7 @@ def _sums(base: BaseModel, model: Any, objective: Objective, rows: Sequence[Any]
             sums = objective.sums(model, batch, labels)
         return torch.tensor([*counts, *sums.tolist(), counts[0]], dtype=torch.float64)
 
-    if len(rows) <= 1:
-        return compute()
-    found = attempt(compute)
-    if found is not None:
-        return found
-    half = len(rows) // 2
-    first, second = (_sums(base, model, objective, part) for part in (rows[:half], rows[half:]))
-    return first + second
+    return torch.stack(in_halves(compute, rows)).sum(0)
 
 
 def load_best(
@@ -121,6 +117,7 @@ def load_best(
             "one evaluation with a value, to keep its weights",
             "choose by train.metric_for_best_model: loss, or raise train.eval_scores",
         )
+    # The last weights are in the model already.
     if progress.best_step != progress.step:
         load_weights(model, at_step(checkpoints, progress.best_step))
     return {"best_step": progress.best_step, "best_value": progress.best_value}
@@ -129,6 +126,7 @@ def load_best(
 def epochs_of(history: Sequence[HistoryEntry]) -> list[EpochSummary]:
     """Each epoch's mean training loss, and its last evaluation; empty without training losses."""
     summaries: list[EpochSummary] = []
+    # An entry at epoch 1.0 is the last of the first epoch, and 1.0000001 is the same.
     for number in sorted({math.ceil(entry.epoch - _WHOLE) for entry in history}):
         entries = [entry for entry in history if math.ceil(entry.epoch - _WHOLE) == number]
         losses = [entry.loss for entry in entries if entry.loss is not None]

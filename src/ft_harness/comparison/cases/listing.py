@@ -102,6 +102,7 @@ def list_items(
     transitions = {int(row): transition for transition, rows in found.items() for row in rows}
     keys = [str(key) for key in tagged.pairs.texts("item_key")[0]]
     whys = {case.item_key: case.why for _, case in list_cases(summary)}
+    # What a person wrote keeps its item listed, in the sheet or not.
     whys |= {} if written is None else sheet.whys(written)
     # The page carries every listed item as data: 20,000 are about 1.6 MB.
     rows = _choose(keys, transitions, whys, min(limit, MOST_LISTED)).tolist()
@@ -129,12 +130,13 @@ class _ItemMaker:
         self._answers: list[dict[str, Answer]] = []
         for evaluation in evaluations:
             answers: dict[str, Answer] = {}
+            # One pass over each file: samples are compressed, and can't be read in any order.
             for sample in scan_samples(evaluation, set(keys)):
                 note_word(self._words, sample)
                 answers[sample.item_key] = _answer(sample, metric)
                 if not self._answers:
-                    asked = cut(sample.prompt), cut(sample.target), read_labels(sample)
-                    self._asked[sample.item_key] = asked
+                    texts = cut_middle(sample.prompt), cut_middle(sample.target)
+                    self._asked[sample.item_key] = (*texts, read_labels(sample))
             self._answers.append(answers)
 
     def item(
@@ -158,12 +160,12 @@ def _choose(keys: Sequence[str], rows: Collection[int], shown: Collection[str], 
 
 def _answer(sample: Sample, metric: str) -> Answer:
     score = sample.scores.get(metric)
-    text = None if sample.prediction is None else cut(sample.prediction)
+    text = None if sample.prediction is None else cut_middle(sample.prediction)
     chosen = tuple(read_log_likelihoods(sample) or [])
     return Answer(text, score if isinstance(score, float) else None, chosen)
 
 
-def cut(text: str) -> str:
+def cut_middle(text: str) -> str:
     """A text of at most 600 characters as it is; of a longer one the first 150 and the last 450, a
     mark in between."""
     if len(text) <= SHOWN_CHARACTERS:

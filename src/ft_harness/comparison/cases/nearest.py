@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ft_harness.comparison.cases.sheets import CaseSummary, NearestExample, change_cases, list_cases
-from ft_harness.comparison.cases.traits import content_words, show_fields
+from ft_harness.comparison.cases.traits import content_words, join_fields, show_fields
 from ft_harness.records import Frozen, read_kept
 
 NEAREST_FILE = "nearest_training.json"
@@ -41,7 +41,7 @@ def find_nearest(
         texts: item key -> its text fields; training docs have fields of the same names.
         answer: the right answer of a training doc.
     """
-    wanted = {key: content_words(join_texts(fields)) for key, fields in texts.items()}
+    wanted = {key: content_words(join_fields(fields)) for key, fields in texts.items()}
     names = next(iter(texts.values()), {}).keys()
     # Word -> items that have it, so that a training doc is held against the few items with which it
     # shares a word. The training split can be far larger than memory.
@@ -53,7 +53,7 @@ def find_nearest(
     count = 0
     for doc in training:
         count += 1
-        words = content_words(join_texts(show_fields(doc, names)))
+        words = content_words(join_fields(show_fields(doc, names)))
         shared = Counter(key for word in words & having.keys() for key in having[word])
         for key, common in shared.items():
             similarity = common / (len(words) + len(wanted[key]) - common)
@@ -62,13 +62,9 @@ def find_nearest(
                 best[key] = similarity, doc
     items: dict[str, NearestExample | None] = dict.fromkeys(wanted)
     for key, (similarity, doc) in best.items():
-        text = join_texts(show_fields(doc, names))[:_TEXT_LIMIT]
+        text = join_fields(show_fields(doc, names))[:_TEXT_LIMIT]
         items[key] = NearestExample(text=text, answer=answer(doc), similarity=similarity)
     return Nearest(n_training=count, items=items)
-
-
-def join_texts(texts: Mapping[str, str]) -> str:
-    return "\n".join(texts.values())
 
 
 def case_texts(summary: CaseSummary) -> dict[str, dict[str, str]]:

@@ -339,6 +339,7 @@ def _draw_pairs(pairs: Pairs, shown: Collection[str]) -> tuple[Pairs, NDArray[np
     `shown` besides."""
     keys = [str(key) for key in pairs.texts("item_key")[0]]
     drawn = np.zeros(len(keys), dtype=np.bool_)
+    # The same items for each adapter, so that their slices can be compared.
     drawn[np.argsort([crc32(key.encode()) for key in keys], kind="stable")[:_MOST_SLICED]] = True
     kept = drawn | np.array([key in shown for key in keys], dtype=np.bool_)
     return pairs.only(kept), drawn[kept]

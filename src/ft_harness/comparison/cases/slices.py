@@ -127,7 +127,7 @@ def measure_slices(
     found: list[Slice] = []
     chosen_by_answers = set(from_answers)
     names = [(kind, value) for kind, labels in tags.items() for value in _sort(set(labels))]
-    for kind, value in tqdm(names, desc="Measuring the slices", delay=2):
+    for kind, value in tqdm(names, desc="Measuring the slices", delay=2, disable=None):
         inside = np.array(tags[kind], dtype=object) == value
         made = _measure(pairs.only(np.asarray(inside, dtype=np.bool_)), metric, (kind, value))
         # Items where the base was unsure can hardly get worse: regression to the mean, which a test

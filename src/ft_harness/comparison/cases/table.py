@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ft_harness.comparison.cases.nearest import join_texts
 from ft_harness.comparison.cases.sheets import Case, CaseSummary, change_cases, list_cases
+from ft_harness.comparison.cases.traits import join_fields
 from ft_harness.comparison.cases.transitions import Transition
 from ft_harness.errors import InputError
 from ft_harness.records import Record
 from ft_harness.storage import redact
 from ft_harness.storage.escaping import guard_formula, unguard_formula
+from ft_harness.storage.strict_files import no_pipe
 
 CASES_FILE = "cases.csv"
 _KEY = ("base", "tuned", "item_key")
@@ -120,7 +121,7 @@ def read_cases(path: Path) -> Written:
     if not path.exists():
         return Written()
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = no_pipe(path).read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: can't be read ({type(error).__name__})",
@@ -143,7 +144,7 @@ def read_cases(path: Path) -> Written:
         raise InputError(
             f"{path}: {fault}",
             f"the columns {', '.join((*_KEY, _WHY))}, each once",
-            "give the columns their names again, or move the file away",
+            "restore the column names, or move the file away",
         )
     rows: dict[Key, dict[str, str]] = {}
     for cells in lines[1:]:
@@ -220,7 +221,7 @@ def _make_row(sheet: Sheet, transition: Transition, case: Case) -> dict[str, str
         "tuned_answer": _cut(case.tuned_answer or ""),
         "base_margin": _number(base_margin),
         "tuned_margin": _number(tuned_margin),
-        "input": _cut(join_texts(case.texts) or case.prompt),
+        "input": _cut(join_fields(case.texts) or case.prompt),
         "tags": "; ".join(case.tags),
         "nearest_training_example": _cut(nearest.text) if nearest else "",
         "nearest_answer": _cut(nearest.answer) if nearest else "",

@@ -94,6 +94,11 @@ def show_fields(doc: Mapping[str, Any], fields: Iterable[str]) -> dict[str, str]
     return {name: value for name in fields if isinstance(value := doc.get(name), str)}
 
 
+def join_fields(texts: Mapping[str, str]) -> str:
+    """The texts of several fields, a line each."""
+    return "\n".join(texts.values())
+
+
 def read_log_likelihoods(sample: Sample) -> list[float] | None:
     """The log-likelihood of each choice in nats; None where the model did not choose between
     several."""
@@ -138,6 +143,7 @@ class Trait:
 def list_traits(fields: Sequence[str], further: Sequence[str] = ()) -> list[Trait]:
     """The traits of items whose prompts show these text fields; `further` names doc fields that a
     user slices by."""
+    # What the user asked for comes first in the tables.
     named = [
         Trait(field_kind(name), f"the doc's field {name}", partial(_read_category, name))
         for name in further

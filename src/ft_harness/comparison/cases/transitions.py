@@ -61,6 +61,7 @@ def find_transitions(metric: str, base: Array, tuned: Array) -> dict[Transition,
     Items without a score on a side are in no transition. A graded score must change by at least 0.1
     to be better or worse.
     """
+    # NaN would count as wrong on its side, and make a transition of a missing score.
     scored = ~(np.isnan(base) | np.isnan(tuned))
     if metric in DECIDING_METRICS:
         before, after = base == 1, tuned == 1

@@ -88,10 +88,13 @@ class CausalLM(RequestLM):
         self._adapter_ends: Sequence[int] = ()
         pretrained = named_base(options.get("peft")) if pretrained is None else pretrained
         pretrained = model_folder(pretrained) if isinstance(pretrained, str) else pretrained
+        # A loaded model is passed with weights that may be untied on purpose (an adapter's own
+        # output head).
         if not isinstance(pretrained, str):
             _keep_weights(pretrained)
         super().__init__(pretrained=pretrained, **options)
         del self.model.tie_weights
+        # An adapter may have learnt another end of turn than the base's (its tokenizer says so).
         ends = [*ends, *self._adapter_ends]
         most = rows_at_most(batch_size)
         name = pretrained if isinstance(pretrained, str) else self.model.name_or_path
@@ -114,11 +117,15 @@ class CausalLM(RequestLM):
         if self._quantization:
             section = quantization.section_of(self._quantization, pretrained, str(dtype))
             loading |= quantization.options(section)
+            # lm-eval makes a device_map of its own, and two would be refused as one argument given
+            # twice.
             del loading["device_map"]  # lm-eval's own
         raise_problems(base_model.problems(section))
+        # Without `peft`: lm-eval attaches an adapter unchecked, and one that fits nowhere would
+        # score as the base.
         super().create_model(pretrained, **{**options, **loading})
         raise_problems(base_model.loaded_problems(section, self.model))
-        quantization.settle(self.model)
+        quantization.keep_as_loaded(self.model)
         if getattr(self.model.config, "is_encoder_decoder", False):
             raise InputError(
                 f"{pretrained}: an encoder-decoder", "a causal language model", "use --model hf"
@@ -131,6 +138,7 @@ class CausalLM(RequestLM):
                 _PROOF_LENGTH,
                 self.device,
             )
+            # The same checks and the same live-proof as for `ft-harness eval`.
             tuned, _ = attach(adapter_folder(peft), base, _PROOF, form=None)
             self.replace_model(tuned.model)
             self._adapter_ends = tuned.ends

@@ -3,7 +3,6 @@ computed once."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -36,8 +35,8 @@ from ft_harness.models.heads import (
     check_labels,
     claims_head,
     class_names,
+    drawn_labels,
     encode_texts,
-    init_metadata,
     read_logits,
     read_texts,
 )
@@ -72,14 +71,11 @@ class _HeadWork:
         self._budget = budget_of(base.model)
         self._allowance = allowance
 
-    def _size(self, batch: Sequence[int]) -> Size:
-        return Size(len(batch), max(len(self._rows[number].ids) for number in batch), 0, 0)
-
     def numbers(self, batch: list[int]) -> list[int]:
         return batch
 
     def cost(self, batch: list[int]) -> tuple[int, int]:
-        size = self._size(batch)
+        size = Size(len(batch), max(len(self._rows[number].ids) for number in batch), 0, 0)
         return size.width, self._budget.needs(size)
 
     def compute(self, batch: list[int]) -> dict[int, list[float]]:
@@ -105,6 +101,7 @@ class _HeadWork:
     def anew(self, numbers: Sequence[int]) -> list[list[int]]:
         """Batches of rows of similar length, longest first."""
         batches: list[list[int]] = []
+        # The longest first: what does not fit is known at once, and not after an hour.
         for number in sorted(numbers, key=lambda number: len(self._rows[number].ids), reverse=True):
             wider = [*batches[-1], number] if batches else []
             alike = self.pads or len({len(self._rows[each].ids) for each in wider}) == 1
@@ -153,7 +150,9 @@ class ClassifierLM(DistributedLM):
             options: peft, text_fields (names joined by +), max_length, dtype, quantization,
                 revision.
         """
+        # lm-eval's `LM` keeps rank and cache hook, which its evaluator reads.
         super().__init__()
+        # `--model_args peft=FOLDER` alone is enough: the adapter names its base.
         name = named_base(options.get("peft")) if pretrained is None else pretrained
         base = name if isinstance(name, BaseModel) else _load(name, options)
         self.base = (
@@ -201,15 +200,19 @@ class ClassifierLM(DistributedLM):
         """
         items: dict[tuple[Any, Any], dict[int, Any]] = {}
         for request in requests:
+            # lm-eval asks one request per choice; a head answers all of them by one pass over the
+            # doc.
             items.setdefault((request.task_name, request.doc_id), {}).setdefault(
                 request.idx, request
             )
         rows = self._rows([self._first(choices) for choices in items.values()])
+        # Once per model: whether its answers depend on padding is a trait of the architecture.
         if not self._tried and self.most != 1:
             self._pads, shares = try_batches(self.base, rows)
             self._tried, self.most = True, self.most if shares else 1
         work = _HeadWork(self.base, rows, self.most, self._allowance)
         work.pads = self._pads
+        # By what the head reads: two prompts that are cut to the same tokens have the same answer.
         ledger = Ledger(self.store, (f"head|{row.ids}|{row.types}" for row in rows))
         responses = complete(work.anew(range(len(rows))), work, ledger, self._allowance)
         number = {item: i for i, item in enumerate(items)}
@@ -259,6 +262,8 @@ class ClassifierLM(DistributedLM):
                 "multiple-choice items with one request for each label",
                 "use a multiple_choice task with as many choices (and without acc_mutual_info)",
             )
+        # The head's outputs have no text: that choice 0 is output 0 must be checked by name, or a
+        # score is of shuffled labels.
         answers, names = class_names(first.doc, (choices[i].args[1] for i in range(len(labels))))
         check_labels(labels, HeadPlan(names, answers), "the head")
         return first
@@ -324,6 +329,7 @@ def _load(pretrained: str, options: dict[str, Any]) -> BaseModel:
             f"pretrained, batch_size, device, {', '.join(_OPTIONS)}",
             "remove it",
         )
+    # What is left are fields of the recipe's model section.
     fields = options.pop("text_fields", None)
     peft = options.pop("peft", None)
     adapter = AdapterFolder(adapters.adapter_folder(peft)) if peft else None
@@ -366,10 +372,8 @@ def _plan_of(section: ModelSection, adapter: AdapterFolder | None) -> HeadPlan:
 def _labels_of(adapter: AdapterFolder, config: Any) -> tuple[str, ...]:
     """Label names of an adapter's head; LABEL_0, LABEL_1, ... where nothing names them."""
     init = adapter.path / HEAD_FILE
-    if init.is_file():
-        names: list[str] = json.loads(init_metadata(init).get("labels", "[]"))
-        if names:
-            return tuple(names)
+    if init.is_file() and (names := drawn_labels(init)):
+        return names
     if claims_head(config):
         return tuple(config.id2label[i] for i in sorted(config.id2label))
     return tuple(f"LABEL_{i}" for i in range(_count_outputs(adapter)))
@@ -382,6 +386,7 @@ def _count_outputs(adapter: AdapterFolder) -> int:
     Raises:
         InputError: no such matrix, or the file is damaged.
     """
+    # What PEFT saves whole besides LoRA's matrices is the head (`modules_to_save`).
     shapes = (info.shape for key, info in adapter.held.items() if ".lora_" not in key)
     outputs = [shape[0] for shape in shapes if len(shape) == 2]
     if not outputs:

@@ -15,6 +15,7 @@ class DistributedLM(LM):  # type: ignore[misc]
     """A model that is loaded before lm-eval sees it: lm-eval splits the docs over the processes of
     the launcher after `join`, and scores all of them in each process without it."""
 
+    # A class attribute, as lm-eval's constructor asks for rank and size before ours has run.
     _joined = False
 
     def join(self) -> None:
@@ -34,6 +35,7 @@ class DistributedLM(LM):  # type: ignore[misc]
         """The tensors of all processes by rank, one after the other."""
         if not self._joined:
             return super().all_gather(tensor)
+        # lm-eval gathers through accelerate, which it sets up only for models that it loads itself.
         gathered = [torch.zeros_like(tensor) for _ in range(self.world_size)]
         distributed.all_gather(gathered, tensor)
         return torch.cat([part.reshape(-1) for part in gathered])

@@ -42,6 +42,8 @@ class PrefixLayer(DynamicLayer):  # type: ignore[misc]
     def update(
         self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any
     ) -> tuple[Any, Any]:
+        # The first call stores the prefix; all later ones read it and store nothing, so that any
+        # number of batches can follow.
         if not self.is_initialized:
             return super().update(key_states, value_states)  # type: ignore[no-any-return]
         rows = key_states.shape[0]
@@ -56,6 +58,7 @@ def read_prefix(model: Any, prefix: Tokens) -> Any:
     cached = Cache(layer_class_to_replicate=PrefixLayer)
     ids = torch.tensor([prefix], device=model.device)
     with torch.no_grad():
+        # The prefix's logits are not needed: of a large vocabulary they are most of its memory.
         model(input_ids=ids, **{cache_argument(): cached}, use_cache=True, logits_to_keep=1)
     return cached
 
@@ -78,6 +81,8 @@ def _attention(batch: Batch, dtype: Any) -> Any:
     for number, row in enumerate(batch.rows):
         if not row.is_chain:
             sees[number, : len(row), before : before + len(row)] = torch.from_numpy(_tree_mask(row))
+    # The lowest finite number rather than -inf: a row of padding that sees nothing would become
+    # NaN.
     mask = torch.zeros(sees.shape, dtype=dtype).masked_fill_(~sees, torch.finfo(dtype).min)
     return mask[:, None]
 
@@ -109,6 +114,7 @@ def logits_of(model: Any, inputs: Inputs, cached: Any, traits: Traits) -> Any:
         }
     if cached is not None:
         options |= {cache_argument(): cached, "use_cache": True}
+    # A cache that nobody reads would hold the keys of every layer.
     elif traits.keeps:
         options["use_cache"] = False
     ids, keep = inputs.ids.to(model.device), inputs.keep.to(model.device)
@@ -145,10 +151,13 @@ def _token_scores(
     likeliest one."""
     where = torch.tensor(places, device=logits.device)
     what = torch.tensor(tokens, device=logits.device)
+    # In chunks: a float32 copy of all logits would double the largest tensor there is.
     step = max(1, _SOFTMAX_BYTES // (4 * logits.shape[-1]))
     chunks = logits.split(step)
     totals = torch.cat([chunk.float().logsumexp(dim=-1) for chunk in chunks])
     likeliest = torch.cat([chunk.argmax(dim=-1) for chunk in chunks])
+    # log-softmax of the wanted tokens alone, in float32: in 16 bits a log-likelihood of -20 is
+    # known to an eighth.
     values = logits[where, what].float() - totals[where]
     return values.tolist(), (likeliest[where] == what).tolist()
 

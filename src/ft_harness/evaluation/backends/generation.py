@@ -137,6 +137,7 @@ class Generator:
         )
         batches: list[list[int]] = []
         width = 0
+        # The longest prompts first: what does not fit is known at once.
         for number in sorted(numbers, key=lambda number: len(prompts[number].ids), reverse=True):
             prompt = prompts[number]
             count = len(batches[-1]) + 1 if batches else 1
@@ -161,7 +162,8 @@ class Generator:
         """Whether the likeliest token is all that is asked for."""
         asked = {name: each for name, each in prompt.settings.items() if name not in _IDLE}
         plain = asked in ({"do_sample": False}, {"do_sample": False, "num_beams": 1})
-        return plain and generation_settings(self.scorer.model).keys() - asked.keys() <= _IDLE
+        own = generation_settings(self.scorer.model)
+        return plain and {name for name in own.keys() - asked.keys() if own[name]} <= _IDLE
 
     def _at_once(self, prompts: Sequence[Prompt]) -> int:
         """How many of these prompts, of one kind, memory has room for."""
@@ -212,6 +214,7 @@ class Generator:
         """The same by transformers' `generate`."""
         first, width = prompts[0], max(len(prompt.ids) for prompt in prompts)
         pad, ends = self.scorer.pad, sorted(self.endings.ids)
+        # From the left: generation goes on at the right end of every row.
         rows = [[pad] * (width - len(prompt.ids)) + list(prompt.ids) for prompt in prompts]
         seen = [[0] * (width - len(prompt.ids)) + [1] * len(prompt.ids) for prompt in prompts]
         with torch.no_grad():
@@ -223,6 +226,7 @@ class Generator:
                 logits_processor=[self._refuse_nan],
                 pad_token_id=pad,
                 eos_token_id=ends or None,
+                # All prompts of a batch have the same settings: batches are made by kind.
                 **_decoding(first.settings),
                 **self._known(prompts),
             )
@@ -316,6 +320,7 @@ def _decoding(settings: dict[str, Any]) -> dict[str, Any]:
 def _seeded(item: str) -> Iterator[None]:
     """Random numbers that depend on `item` alone; torch's own go on after it as if nothing had been
     drawn."""
+    # A seed of each prompt's own: a sampled answer does not depend on what was asked before it.
     with torch.random.fork_rng():
         torch.manual_seed(
             int.from_bytes(hashlib.sha256(item.encode()).digest()[:8], "big", signed=True)

@@ -65,6 +65,8 @@ def budget_of(model: Any) -> Budget:
     """The budget of a loaded base model, measured once: every adapter on it has the same batches as
     the base alone."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    # Free memory differs from moment to moment, and batches decide the last digits: measured once,
+    # base and adapters are scored in the same ones.
     if base not in _MEASURED:
         _MEASURED[base] = measure(base)
     return _MEASURED[base]
@@ -73,11 +75,14 @@ def budget_of(model: Any) -> Budget:
 def measure(model: Any) -> Budget:
     """What a loaded model's batches may take, from its configuration and the memory that is free
     now."""
+    # A model that also reads images keeps the language model's sizes in a configuration of its own.
     config = model.config.get_text_config(decoder=True)
     width, item = config.hidden_size, model.dtype.itemsize
     inner = getattr(config, "intermediate_size", None) or 4 * width
+    # Some architectures have layers of several widths.
     inner = max(inner) if isinstance(inner, (list, tuple)) else inner
     heads = config.num_attention_heads if getattr(config, "num_attention_heads", None) else 1
+    # Some architectures have heads wider than their share of the model's width.
     head_width = _head_width(config, width // heads) * heads
     free = int(FREE_SHARE * free_memory_bytes(model.device.type))
     return Budget(
@@ -85,6 +90,8 @@ def measure(model: Any) -> Budget:
         token=(4 * width + 3 * inner + 4 * head_width) * item
         + 2 * width * _FLOAT,  # norms work in float32
         key=2 * 2 * head_width * item,  # twice: as computed and as joined to the prefix's
+        # Plain attention writes every weight out, with its softmax in float32; the fused one only
+        # reads the mask.
         score=item + (heads * (item + _FLOAT) if config._attn_implementation == "eager" else 0),
         logits=config.vocab_size * (item + 2 * _FLOAT),
         layers=config.num_hidden_layers,

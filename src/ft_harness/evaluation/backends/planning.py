@@ -41,9 +41,10 @@ def rows_at_most(batch_size: int | str | None) -> int | None:
     return None if batch_size is None or str(batch_size).startswith("auto") else int(batch_size)
 
 
-def cut(context: Sequence[int], answer: Sequence[int], max_length: int) -> Query:
+def cut_left(context: Sequence[int], answer: Sequence[int], max_length: int) -> Query:
     """The query of a context and an answer of at most `max_length` tokens, cut from the left as
     lm-eval's `hf` does: the model reads `max_length` tokens, and one more is scored."""
+    # lm-eval's own cut, to the token: a score must be that of stock lm-eval.
     kept = (*context, *answer)[-(max_length + 1) :]
     return Query(kept[: len(kept) - len(answer)], tuple(answer))
 
@@ -81,6 +82,7 @@ class Row:
         """The nodes of a sequence from the tree's start, made where they are missing."""
         path, node = [], -1
         for token in tokens:
+            # The children by (parent, token) instead of a list per node: most nodes have one.
             if (node, token) not in self._children:
                 self._children[node, token] = len(self.tokens)
                 self.tokens.append(token)
@@ -134,7 +136,7 @@ class Limits:
             else min(self.window, max(ROOM, STRETCH * longest))
         )
         enough = self.most is None or len(row.stems | {stem}) <= self.most
-        return new == 0 or (self.branches and len(row) + new <= room and enough)
+        return enough and (new == 0 or (self.branches and len(row) + new <= room))
 
 
 def make_rows(queries: Sequence[tuple[int, Query]], skip: int, limits: Limits) -> list[Row]:
@@ -151,6 +153,7 @@ def make_rows(queries: Sequence[tuple[int, Query]], skip: int, limits: Limits) -
     ):
         alike = _alike(before.inputs, query.inputs)
         new, longest = len(query.inputs) - alike, max(longest, len(query.inputs))
+        # A few shared tokens cost more in the mask of the row than they save in the model.
         worth = query.stem == before.stem or alike - skip >= MIN_SHARED or new == 0
         if not rows or not (worth and limits.allow(rows[-1], new, longest, query.stem)):
             rows.append(Row())
@@ -171,6 +174,7 @@ def _split(shared: Sequence[int]) -> Iterator[tuple[int, int]]:
 
     edges = [0, *(i + 1 for i, length in enumerate(shared) if length < MIN_SHARED), len(shared) + 1]
     spans = list(pairwise(edges))
+    # A stack rather than recursion: ten thousand prompts may split ten thousand times.
     while spans:
         start, end = spans.pop()
         weakest = min(range(start, end - 1), key=lambda i: shared[i], default=start) + 1
@@ -189,6 +193,7 @@ def shared_prefixes(stems: Sequence[Tokens]) -> dict[Tokens, Tokens]:
     A stem keeps at least one token of its own, which predicts the answer's first.
     """
     ordered = sorted(set(stems))
+    # In sorted order neighbours share most, so that one pass finds what all pairs would.
     shared = [min(_alike(first, second), len(first) - 1) for first, second in pairwise(ordered)]
     prefixes: dict[Tokens, Tokens] = {}
     for start, end in _split(shared) if ordered else ():
@@ -235,6 +240,7 @@ def make_batches(
     """
     batches: list[Batch] = []
     kept = prompts = 0
+    # The longest row sets a batch's width, and comes first.
     for row in sorted(rows, key=len, reverse=True):
         kept, prompts = kept + len(row.kept), prompts + len(row.stems)
         last = batches[-1] if batches else Batch(prefix, [row])

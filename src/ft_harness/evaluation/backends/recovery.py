@@ -56,6 +56,8 @@ class Allowance:
     def halve(self, length: int, needed: int) -> None:
         """From now on half of what a batch needed that ran out of memory."""
         self.effort.halvings += 1
+        # By classes of length: what ran out of memory at 2,000 tokens says nothing of batches of
+        # 50.
         self._limits[length.bit_length()] = needed // 2
 
 
@@ -88,6 +90,8 @@ def in_parts(
     while waiting:
         part = waiting.pop()
         length, needed = work.cost(part)
+        # One item is tried even beyond the allowance: the formula may be wrong, and there is
+        # nothing smaller.
         if allowance.allows(length, needed) or not work.split(part):
             found = attempt(partial(work.compute, part))
             if found is not None:
@@ -96,6 +100,7 @@ def in_parts(
                 continue
             allowance.halve(length, needed)
         smaller = work.split(part)
+        # The last of the list is taken next, so that parts are computed in their order.
         waiting += reversed(smaller)
         if not smaller:
             failed = work.numbers(part)
@@ -126,6 +131,8 @@ def complete(
         numbers = work.numbers(batch)
         stored = ledger.stored(numbers)
         missing = [number for number in numbers if number not in stored]
+        # A batch that is computed in part has other sums in its last digits than one computed
+        # whole.
         whole = bool(missing) and not ledger.failed_before(missing)
         if not whole:
             responses |= stored

@@ -43,5 +43,7 @@ def make_lm(
 def register_models() -> None:
     """Make our back-ends known to lm-eval; a second call changes nothing."""
     for name, back_end_class in MODELS.items():
+        # lm-eval refuses a name that it has; as a plug-in it registers them itself in later
+        # releases.
         if name not in model_registry:
             register_model(name)(back_end_class)

@@ -16,10 +16,16 @@ from ft_harness.evaluation.backends.decoding import no_room
 from ft_harness.evaluation.backends.distributed import DistributedLM
 from ft_harness.evaluation.backends.endings import Continuation
 from ft_harness.evaluation.backends.generation import Prompt
-from ft_harness.evaluation.backends.planning import Query, cut
+from ft_harness.evaluation.backends.planning import Query, cut_left
 from ft_harness.evaluation.backends.recovery import Effort
 from ft_harness.evaluation.backends.store import ResponseStore
-from ft_harness.models.encoding import appended_tokens, has_start, refuse_appended, split_pair
+from ft_harness.models.encoding import (
+    appended_tokens,
+    has_start,
+    refuse_appended,
+    refuse_equal,
+    split_pair,
+)
 from ft_harness.models.lm_eval_private.models import HookedHFLM
 
 Texts = tuple[str, str] | None
@@ -55,6 +61,7 @@ class RequestLM(DistributedLM, HookedHFLM):
 
     def __init__(self, **options: Any) -> None:
         """`options`: of lm-eval's `hf`."""
+        # A batch size of 1 for lm-eval, whose own batches are not used: a scorer makes its own.
         super().__init__(batch_size=1, **options)
         self._appended = appended_tokens(self.tokenizer)
         self.truncated_prompts: set[str] = set()
@@ -101,6 +108,8 @@ class RequestLM(DistributedLM, HookedHFLM):
                 context.
         """
         texts, context, answer = request
+        # A text that nothing comes before is scored after BOS; without one its first token has no
+        # probability.
         if not (texts and texts[0]) and not has_start(self.tokenizer):
             raise InputError(
                 f"{self.scorer.name}: the tokenizer has neither BOS nor EOS",
@@ -120,7 +129,8 @@ class RequestLM(DistributedLM, HookedHFLM):
                 "answers that fit the context",
                 "shorten the answers or raise model.max_length",
             )
-        query = cut(context, answer, self.max_length)
+        # One token more than the context is scored than read: the last one is never an input.
+        query = cut_left(context, answer, self.max_length)
         self.scored_tokens += len(query.stem) + len(answer)
         if texts is not None and len(query.stem) < len(context):
             self.truncated_prompts.add(texts[0])
@@ -131,6 +141,7 @@ class RequestLM(DistributedLM, HookedHFLM):
         return split_pair(self.tok_encode, context, continuation)
 
     def score_tokens(self, requests: Sequence[Request]) -> list[ScoredAnswer]:
+        refuse_equal([texts for texts, _, _ in requests], [answer for _, _, answer in requests])
         queries = [self._query(request) for request in requests]
         scores = self.scorer.score(queries)
         results: list[ScoredAnswer] = []
@@ -150,6 +161,7 @@ class RequestLM(DistributedLM, HookedHFLM):
         is none).
         """
         ids: list[int] = self.tok_encode(text, add_special_tokens=False)
+        # Some tokenizers put BOS first even when told not to.
         own = ids[1:] if ids[:1] == [self.prefix_token_id] else ids
         pairs = get_rolling_token_windows(own, self.prefix_token_id, self.max_length, context_len=1)
         return [(None, *make_disjoint_window(pair)) for pair in pairs]
@@ -162,11 +174,14 @@ class RequestLM(DistributedLM, HookedHFLM):
 
         lm-eval's own method encodes a text with special tokens, and so scores BOS given BOS.
         """
+        # The windows of all texts together make full batches; one text alone has often one window
+        # and a rest.
         windows = [self._windows(request.args[0]) for request in requests]
         scored = iter(self.score_tokens([window for text in windows for window in text]))
         results: list[ScoredText] = []
         for request, text in zip(requests, windows, strict=True):
             parts = [next(scored) for _ in text]
+            # `fsum` is exact, so that a text's sum does not depend on the order of its windows.
             result = ScoredText(math.fsum(log_likelihood for log_likelihood, _ in parts))
             result.tokens = sum(part.tokens for part in parts)
             result.failed = next((part.failed for part in parts if part.failed), None)
@@ -205,6 +220,7 @@ class RequestLM(DistributedLM, HookedHFLM):
         eos = None if end is None else self.tok_decode(end, skip_special_tokens=False)
         stop = handle_stop_sequences(settings.pop("until", None), eos=eos)
         most = settings.pop("max_gen_toks")
+        # Else every prompt would be cut to nothing.
         if most >= self.max_length:
             raise no_room(most, self.max_length)
         ids: list[int] = self.tok_encode(text)

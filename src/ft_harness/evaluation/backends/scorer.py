@@ -84,6 +84,8 @@ class Scorer:
         ledger = Ledger(
             self.store, (f"loglikelihood|{query.stem}|{query.answer}" for query in queries)
         )
+        # The check costs a few passes of the model, which a run whose answers are all stored can do
+        # without.
         if queries and not ledger.holds_all():
             self.check(queries)
         work = _QueryWork(self, queries, self.traits)
@@ -119,11 +121,14 @@ class Scorer:
     def plan(self, queries: Sequence[Query], traits: Traits) -> Iterator[Batch]:
         """The batches in which queries are scored, one prefix after the other."""
         fits = self.fitting(traits)
+        # Beyond a sliding window a token's attention depends on distances that a shared prefix
+        # would shift.
         near, far = self._by_reach(queries, traits)
         prefixes = shared_prefixes([query.stem for _, query in near]) if traits.shares else {}
         groups: defaultdict[Tokens, list[tuple[int, Query]]] = defaultdict(list)
         for number, query in near:
             groups[prefixes.get(query.stem, ())].append((number, query))
+        # One prefix after the other: only one cache is in memory at a time.
         for prefix, members in groups.items():
             room = None if traits.window is None else traits.window - len(prefix)
             rows = make_rows(members, len(prefix), Limits(traits.shares, room, self.most))
@@ -163,8 +168,11 @@ class Scorer:
         if self._checked:
             return
         self._checked = True
+        # Of tokens that occur in the real queries, so that no untrained token's NaN fails the
+        # check.
         made_up = probe(queries)
         whole = replace(self.traits, trims=False)
+        # The reference: one row for each query, all logits, nothing of ours.
         plain = replace(whole, keeps=False, shares=False)
         # one by one: a model may mix the rows of a batch, or see the padding behind a row
         alone = [self._try_out([query], plain)[0] for query in made_up[:CHECKED]]
@@ -215,6 +223,7 @@ class Scorer:
         pairs = [
             (ours, right)
             for (ours, _), (right, _) in zip(scores, whole, strict=False)
+            # Where the plain way gives NaN too, the real queries will say so.
             if math.isfinite(right)
         ]
         if all(abs(ours - right) <= tolerance for ours, right in pairs):
@@ -273,6 +282,7 @@ class _QueryWork:
             fits = self._scorer.fitting(self._traits)
             return make_batches(batch.prefix, batch.rows, fits, self._scorer.most)
         numbers = self.numbers(batch)
+        # A row of one sequence without a prefix can't be made smaller.
         single = not batch.prefix and len({self._queries[number].inputs for number in numbers}) == 1
         return [] if single else self.anew(numbers)
 

@@ -26,6 +26,7 @@ Response = list[Any]
 
 def _line(key: str, response: Response | None) -> str:
     """A line of the store. The check is made of the text without secrets, as it is written."""
+    # Without secrets first, then the check: what is read back is what was written.
     body = canonical_json(redact_values({"key": key, "response": response}))
     return f'{{"check":"{sha256_text(body)[:_CHECK_LENGTH]}",{body[1:]}'
 
@@ -66,6 +67,7 @@ class ResponseStore:
     def _read(self) -> Iterator[tuple[str, Response | None]]:
         damaged: list[int] = []
         try:
+            # Bytes, as a killed process can leave half of a character.
             lines = self.path.read_bytes().split(b"\n")[
                 :-1
             ]  # what follows the last newline is unfinished
@@ -101,6 +103,7 @@ class ResponseStore:
             ValueError: one holds NaN or infinity; nothing is added.
             ResourceError, StorageLostError: the file can't be written.
         """
+        # On disk before it is used: what was reported as done survives a kill.
         append_lines(self.path, [_line(key, response) for key, response in responses.items()])
         self._known |= responses
 
@@ -121,6 +124,8 @@ class Ledger:
         if store is not None:
             asked: Counter[str] = Counter()
             for request in requests:
+                # The second of two equal requests may have been in another batch, and a sampled one
+                # has another seed.
                 asked[request] += 1
                 self._keys.append(store.key(f"{asked[request]}|{request}"))
 

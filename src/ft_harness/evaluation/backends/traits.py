@@ -81,6 +81,8 @@ def _obstacle(model: Any, config: Any, parameters: set[str]) -> str | None:
         return f"{type(model).__name__}.forward has no {', '.join(lacking)}"
     if unknown := sorted(_layer_types(config) - _LAYERS):
         return f"layers of type {', '.join(unknown)}"
+    # transformers keeps the scaling of the longest row for all later ones, so that even plain
+    # scores depend on what came before.
     if any(kind.get("rope_type") == "dynamic" for kind in _rotary(config)):
         return (
             "positions are scaled by the longest row so far (dynamic NTK): scores depend on what "
@@ -96,12 +98,15 @@ def _obstacle(model: Any, config: Any, parameters: set[str]) -> str | None:
 
 def read_traits(model: Any) -> Traits:
     """What a loaded causal language model, with or without a PEFT adapter, allows."""
+    # Virtual tokens shift every position, which masks of our own would have to know.
     if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
         return Traits(
             False, False, False, True, None, "the adapter puts virtual tokens before the prompt"
         )
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     config = inner.config.get_text_config(decoder=True)
+    # By what `forward` takes: an architecture that is added tomorrow is judged without a list of
+    # names.
     parameters = set(inspect.signature(inner.forward).parameters)
     reason = _obstacle(inner, config, parameters)
     own = [

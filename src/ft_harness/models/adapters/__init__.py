@@ -20,30 +20,3 @@ from ft_harness.records.adapter_files import (
     write_card,
 )
 from ft_harness.records.adapter_folder import AdapterFolder, identity
-
-__all__ = [
-    "CARD_FILE",
-    "CONFIG_FILE",
-    "HISTORY_FILE",
-    "LINEAGE_FILE",
-    "MODEL_FILE",
-    "WEIGHTS_FILE",
-    "AdapterFolder",
-    "Originals",
-    "adapter_folder",
-    "attach",
-    "attached",
-    "dora_problems",
-    "identity",
-    "lora_config",
-    "problems",
-    "put_back",
-    "read_card",
-    "read_history",
-    "read_lineage",
-    "read_tensors",
-    "remember",
-    "target_problems",
-    "weights_file",
-    "write_card",
-]

@@ -12,7 +12,7 @@ import peft
 from peft import PeftConfig
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
-from ft_harness.errors import FtHarnessError, InputError, PolicyError
+from ft_harness.errors import FtHarnessError, InputError, PolicyError, first_line
 from ft_harness.records.adapter_files import CONFIG_FILE
 from ft_harness.records.adapter_folder import AdapterFolder
 
@@ -215,12 +215,20 @@ def peft_config(adapter: AdapterFolder) -> Any:
     A stranger's expression for module names isn't run: the names are those in the weight file.
 
     Raises:
-        InputError: the file has no names, or the expression doesn't choose LoRA's modules alone.
+        InputError: the file has no names, the expression doesn't choose LoRA's modules alone, or
+            PEFT refuses a field.
     """
     config = dict(adapter.config)
     if found := _expressions(config):
         config |= _from_weights(adapter, found[0])
-    return PeftConfig.from_peft_type(**config)
+    try:
+        return PeftConfig.from_peft_type(**config)
+    except Exception as error:  # PEFT raises many types for what doesn't suit its fields
+        raise InputError(
+            f"{adapter.path / CONFIG_FILE}: PEFT refuses it ({first_line(error)})",
+            "a configuration as PEFT writes it",
+            "fix the file, or train it again",
+        ) from error
 
 
 def _from_weights(adapter: AdapterFolder, field: str) -> dict[str, Any]:

@@ -201,8 +201,9 @@ def _compare_names(
     config = adapter.config
     named, revision = str(config.get("base_model_name_or_path") or ""), config.get("revision")
     where = model_folder(base.pretrained)
-    if named and (Path(named).expanduser() / "config.json").is_file():  # a folder here
-        identity = base_model.identity(str(Path(named).expanduser()), None)
+    home = Path(model_folder(named))
+    if named and (home / "config.json").is_file():  # a folder here
+        identity = base_model.identity(str(home), None)
         if base.identity is None or identity == base.identity:
             return [], []
         return [

@@ -17,35 +17,11 @@ from ft_harness.models.heads.plan import check_labels, claims_head, class_names,
 from ft_harness.models.heads.types import Head, HeadPlan
 from ft_harness.models.heads.weights import (
     check_adapter,
+    drawn_labels,
     find_init,
-    init_metadata,
     load,
     misfits,
     own_modules,
     write_init,
 )
 from ft_harness.records.adapter_files import HEAD_FILE
-
-__all__ = [
-    "HEAD_FILE",
-    "Head",
-    "HeadInput",
-    "HeadPlan",
-    "Texts",
-    "check_adapter",
-    "check_labels",
-    "claims_head",
-    "class_names",
-    "encode_texts",
-    "find_init",
-    "init_metadata",
-    "load",
-    "make_batch",
-    "misfits",
-    "own_modules",
-    "plan_head",
-    "problems",
-    "read_logits",
-    "read_texts",
-    "write_init",
-]

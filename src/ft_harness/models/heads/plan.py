@@ -75,7 +75,7 @@ def problems(
     try:
         plan = plan_head(recipe, splits)
         if plan is not None:
-            check_trained(config, plan)
+            check_head_labels(config, plan)
             for task in splits:
                 _check_docs(task, plan)
     except FtHarnessError as error:
@@ -110,7 +110,7 @@ def claims_head(config: Any) -> bool:
     )
 
 
-def check_trained(config: Any, plan: HeadPlan) -> None:
+def check_head_labels(config: Any, plan: HeadPlan) -> None:
     """The labels of a head that the checkpoint holds are those of the task, in its order.
 
     Raises:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from ft_harness.errors import FtHarnessError, InputError, raise_problems
-from ft_harness.models.heads.plan import check_trained
+from ft_harness.models.heads.plan import check_head_labels
 from ft_harness.models.heads.types import Head, HeadPlan
 from ft_harness.records import SEQ_CLS
 from ft_harness.records.adapter_files import HEAD_FILE
@@ -42,7 +42,7 @@ def load(
     config = AutoConfig.from_pretrained(
         folder, **{key: options[key] for key in _HUB if key in options}
     )
-    check_trained(config, plan)
+    check_head_labels(config, plan)
     _prepare_config(config, plan, tokenizer)
     quantization = options.get("quantization_config")
     if quantization is not None:
@@ -239,7 +239,7 @@ def _about(plan: HeadPlan) -> dict[str, str]:
     return {"seed": str(plan.seed), "labels": json.dumps(plan.labels)}
 
 
-def init_metadata(path: Path) -> dict[str, str]:
+def _metadata(path: Path) -> dict[str, str]:
     """The metadata of a file of drawn weights: `seed` and `labels` (a JSON list).
 
     Raises:
@@ -252,11 +252,26 @@ def init_metadata(path: Path) -> dict[str, str]:
         raise _damaged(path, error) from error
 
 
+def drawn_labels(path: Path) -> tuple[str, ...]:
+    """The names of a head's labels in the file of its drawn weights; empty where it has none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        names = json.loads(_metadata(path).get("labels", "[]"))
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, error) from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise _damaged(path, ValueError("its labels are no list of names"))
+    return tuple(names)
+
+
 def find_init(folder: Path, plan: HeadPlan) -> Path | None:
     """The file of drawn weights in an adapter's own folder, if it was drawn for this plan; None:
     draw anew."""
     path = folder / HEAD_FILE
-    return path if path.is_file() and init_metadata(path) == _about(plan) else None
+    return path if path.is_file() and _metadata(path) == _about(plan) else None
 
 
 def read_init(path: Path) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def _check_unicode(item: Any) -> None:
     try:
         json.dumps(item, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError as error:
-        raise ValueError("text that is no Unicode") from error
+        raise ValueError("text that is not Unicode") from error
 
 
 class _Occurrences:

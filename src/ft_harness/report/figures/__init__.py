@@ -20,22 +20,3 @@ from ft_harness.report.figures.tradeoffs import (
     score_by_size,
     tradeoff_rows,
 )
-
-__all__ = [
-    "CURVE_COLUMNS",
-    "SCORE_COLUMNS",
-    "SWEEP_COLUMNS",
-    "TRADEOFF_COLUMNS",
-    "Form",
-    "before_after",
-    "curve_columns",
-    "curve_rows",
-    "learning_curves",
-    "score_by_axis",
-    "score_by_cost",
-    "score_by_size",
-    "score_by_time",
-    "score_rows",
-    "sweep_rows",
-    "tradeoff_rows",
-]

@@ -21,7 +21,7 @@ from ft_harness.report.figures.style import (
     Value,
     label_ends,
     render,
-    shorten,
+    short_name,
     write_nothing,
 )
 
@@ -233,7 +233,7 @@ def _draw_scores(axes: Axes, lines: Sequence[tuple[str, Line]], *, percent: bool
         scaled = [[(step, scale * value) for step, value in part] for part in line]
         if any(scaled):
             _plot(axes, scaled, color=colour, linewidth=0.8, linestyle="--", marker=marker)
-            ends.append((shorten(metric), colour, _last(scaled)))
+            ends.append((short_name(metric), colour, _last(scaled)))
     axes.margins(y=0.15)
     label_ends(axes, ends, _SCORE_GAP)
 
@@ -247,12 +247,12 @@ def _name_stretches(axes: Axes, stretches: Sequence[_Stretch]) -> None:
     total = stretches[-1].start + stretches[-1].steps or 1
     room = [math.floor(_CHARACTERS * stretch.steps / total) for stretch in stretches]
     fits = all(
-        len(shorten(stretch.name)) <= most for stretch, most in zip(stretches, room, strict=True)
+        len(short_name(stretch.name)) <= most for stretch, most in zip(stretches, room, strict=True)
     )
     for number, stretch in enumerate(stretches, start=1):
         place = (stretch.start + (stretch.steps + 1) / 2, 1.02)
         axes.text(
-            *place, shorten(stretch.name) if fits else str(number),
+            *place, short_name(stretch.name) if fits else str(number),
             transform=axes.get_xaxis_transform(),
             color=GREY, fontsize=9, ha="center", va="bottom",
         )  # fmt: skip

@@ -17,7 +17,7 @@ from ft_harness.report.figures.style import (
     Value,
     find_score,
     render,
-    shorten,
+    short_name,
 )
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _draw(figure: Figure, compared: Sequence[tuple[Comparison, Row]]) -> None:
 
 def _row_name(comparison: Comparison, row: Row) -> str:
     task, adapter, metric = (
-        shorten(name) for name in (row.task, comparison.tuned.subject, row.metric)
+        short_name(name) for name in (row.task, comparison.tuned.subject, row.metric)
     )
     shots = comparison.tuned.settings.num_fewshot
     verdict = f"\n{row.verdict}" if row.verdict else ""
@@ -127,7 +127,7 @@ def _row_name(comparison: Comparison, row: Row) -> str:
 
 
 def _dense_name(comparison: Comparison, row: Row) -> str:
-    task, adapter = (shorten(name) for name in (row.task, comparison.tuned.subject))
+    task, adapter = (short_name(name) for name in (row.task, comparison.tuned.subject))
     return f"{task}, {adapter}, {comparison.tuned.settings.num_fewshot}-shot"
 
 

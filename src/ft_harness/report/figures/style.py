@@ -10,7 +10,7 @@ import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from ft_harness.comparison.amounts import scale_of
+from ft_harness.comparison.amounts import scale_of, shorten
 from ft_harness.records import Record, Score
 from ft_harness.storage.escaping import visible
 
@@ -54,10 +54,9 @@ def render(draw: Callable[[Figure], None], height: float, form: Form) -> bytes:
     return stream.getvalue()
 
 
-def shorten(name: str) -> str:
+def short_name(name: str) -> str:
     """A name from outside, on one line and with nothing that can't be seen."""
-    shown = visible(name.replace("\n", " "), 2 * _NAME_LIMIT)
-    return shown if len(shown) <= _NAME_LIMIT else f"{shown[: _NAME_LIMIT - 1]}…"
+    return shorten(visible(name.replace("\n", " "), 2 * _NAME_LIMIT), _NAME_LIMIT)
 
 
 def find_score(record: Record, metric: str) -> Score | None:

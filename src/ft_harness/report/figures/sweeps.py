@@ -19,7 +19,7 @@ from ft_harness.report.figures.style import (
     axis_scale,
     label_ends,
     render,
-    shorten,
+    short_name,
     write_nothing,
 )
 
@@ -98,20 +98,20 @@ def _places(sweep: SweepStudy, axis: Sequence[str]) -> tuple[dict[str, float], b
 
 def _draw_axis(figure: Figure, sweep: SweepStudy, axis: Sequence[str]) -> None:
     axes, lines = figure.subplots(), _lines(sweep, axis)
-    axes.set_xlabel(shorten(" and ".join(map(field_name, axis))))
+    axes.set_xlabel(short_name(" and ".join(map(field_name, axis))))
     if not lines:
         write_nothing(axes, "no point has a result")
         return
     places, is_number = _places(sweep, axis)
     scale, name = axis_scale(lines[0][1][0][1].metric)
-    axes.set_ylabel(shorten(f"{name}, {sweep.split}"))
+    axes.set_ylabel(short_name(f"{name}, {sweep.split}"))
     ends: list[tuple[str, str, float]] = []
     for (said, line), colour, marker in zip(lines, _COLOURS, _MARKERS, strict=False):
         points = sorted(line, key=lambda entry: places[_label(entry[0], axis)])
         xs = [places[_label(setting, axis)] for setting, _ in points]
         _draw_line(axes, xs, points, scale, (colour, marker))
         if len(lines) > 1:
-            ends.append((shorten(said), colour, scale * (points[-1][1].mean or 0.0)))
+            ends.append((short_name(said), colour, scale * (points[-1][1].mean or 0.0)))
     _draw_base(
         axes, lines[0][1], [places[_label(setting, axis)] for setting, _ in lines[0][1]], scale
     )
@@ -120,7 +120,7 @@ def _draw_axis(figure: Figure, sweep: SweepStudy, axis: Sequence[str]) -> None:
     if is_number and found[0] > 0 and found[-1] / found[0] >= _LOGARITHMIC:
         axes.set_xscale("log")
         axes.minorticks_off()
-    axes.set_xticks(list(places.values()), [shorten(label) for label in places])
+    axes.set_xticks(list(places.values()), [short_name(label) for label in places])
     axes.margins(x=0.08, y=0.15)
     label_ends(axes, ends)
     if len(lines) > len(_COLOURS):
@@ -208,7 +208,7 @@ def _draw_time(figure: Figure, sweep: SweepStudy) -> None:
         write_nothing(axes, "no time is known")
         return
     scale, name = axis_scale(timed[0][2].metric)
-    axes.set_ylabel(shorten(f"{name}, {sweep.split}"))
+    axes.set_ylabel(short_name(f"{name}, {sweep.split}"))
     for seconds, setting, score in timed:
         at = (seconds, scale * (score.mean or 0.0))
         if score.low is not None and score.high is not None:
@@ -217,7 +217,7 @@ def _draw_time(figure: Figure, sweep: SweepStudy) -> None:
         if setting.is_reference:
             axes.plot(*at, color=GREY, marker="o", markersize=13, fillstyle="none", linestyle="")
         axes.annotate(
-            shorten(name_values(setting.values)), at, (6, 5),
+            short_name(name_values(setting.values)), at, (6, 5),
             textcoords="offset points", color=GREY, fontsize=8,
         )  # fmt: skip
     found = sorted(seconds for seconds, _, _ in timed)

@@ -15,7 +15,7 @@ from ft_harness.report.figures.style import (
     axis_scale,
     find_score,
     render,
-    shorten,
+    short_name,
     write_nothing,
 )
 
@@ -77,9 +77,9 @@ def _panels(measured: Measured, spent: str, form: Form, *, curve: bool) -> bytes
         for axes, ((task, split, shots, metric), entries) in zip(
             panels[:, 0], groups.items(), strict=False
         ):
-            axes.set_title(f"{shorten(task)} ({split}{shots})", loc="left", fontsize=10)
+            axes.set_title(f"{short_name(task)} ({split}{shots})", loc="left", fontsize=10)
             axes.set_xlabel(spent)
-            axes.set_ylabel(shorten(axis_scale(metric)[1]))
+            axes.set_ylabel(short_name(axis_scale(metric)[1]))
             _draw_panel(axes, entries, curve=curve)
         if not groups:
             write_nothing(panels[0, 0], "nothing to compare")
@@ -133,7 +133,7 @@ def _label(comparison: Comparison, shown: Measured) -> str:
     """The adapter; with its shots where it has several points."""
     name = comparison.tuned.subject
     same = [each for _, each, _ in shown if each.tuned.subject == name]
-    return shorten(name) + (
+    return short_name(name) + (
         f", {comparison.tuned.settings.num_fewshot}-shot" if len(same) > 1 else ""
     )
 

@@ -4,18 +4,9 @@ from ft_harness.training.forecast.forecast import (
     Alternative,
     Forecast,
     Work,
+    count_base,
     count_work,
     empty_base,
     make_forecast,
     time_steps,
 )
-
-__all__ = [
-    "Alternative",
-    "Forecast",
-    "Work",
-    "count_work",
-    "empty_base",
-    "make_forecast",
-    "time_steps",
-]

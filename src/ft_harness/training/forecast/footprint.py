@@ -111,7 +111,8 @@ def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counte
         empty.config.pad_token_id = (
             base.tokenizer.pad_token_id
         )  # a head finds each row's last token by it
-    weights = _weight_bytes(empty, recipe.model.quantization)
+    # Before PEFT adds parameters of its own.
+    weights = weight_bytes(empty, recipe.model.quantization)
     parameters = empty.num_parameters()
     model = _trained(recipe, base, empty)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -148,7 +149,7 @@ def _trained(recipe: Recipe, base: BaseModel, empty: Any) -> Any:
     return set_up(recipe, model, empty)
 
 
-def _weight_bytes(model: Any, quantization: str | None) -> int:
+def weight_bytes(model: Any, quantization: str | None) -> int:
     """Bytes of all weights, tied ones once; every linear layer but the output head is packed."""
     head = model.get_output_embeddings()
     packed = {
@@ -242,6 +243,8 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is _ATEN._local_scalar_dense.default and args[0].dtype == torch.bool:
             return False  # a mask is made, as for rows of which some are padded
+        # How many places a boolean mask selects depends on its contents, which a fake tensor has
+        # not: the number of targets is known and put in.
         if func in _INDEXING:
             places = [place for index in args[1] for place in self._places(index)]
             args = (args[0], places, *args[2:])
@@ -272,6 +275,7 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._now[is_logits] += storage.nbytes()
         if sum(self._now.values()) > sum(self.peak.values()):
             self.peak = dict(self._now)
+        # By storage and not by tensor: views share one, and it lives as long as the last of them.
         weakref.finalize(storage, self._leave, key)
 
     def _leave(self, key: int) -> None:

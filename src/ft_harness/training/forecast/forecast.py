@@ -34,7 +34,7 @@ from ft_harness.tasks.head_examples import HeadExample
 from ft_harness.training.adapter_model import trained_model
 from ft_harness.training.batches import Share, StepSampler, steps_of_epoch
 from ft_harness.training.distributed import share_out
-from ft_harness.training.forecast.footprint import Footprint, count_memory
+from ft_harness.training.forecast.footprint import Footprint, count_memory, weight_bytes
 from ft_harness.training.hyperparameters import make_optimizer
 from ft_harness.training.numerics import autocast, draws_undone
 from ft_harness.training.objectives import make_objective
@@ -98,8 +98,13 @@ class Memory:
         return self.footprint.total + self.own
 
     @property
+    def need(self) -> int:
+        """Bytes that are surely enough."""
+        return round(self.total * TOLERANCE)
+
+    @property
     def fits(self) -> bool:
-        return self.total * TOLERANCE <= self.room
+        return self.need <= self.room
 
     def with_settings(self, settings: Settings, footprint: Footprint) -> Alternative:
         """These settings in the same room."""
@@ -154,6 +159,12 @@ def empty_base(
     return BaseModel(model, tokenizer, info, load_context(section), device, head)
 
 
+def count_base(base: BaseModel) -> int:
+    """Bytes that an empty base takes when it is loaded, with what is surely enough for that."""
+    model = base.model.to(getattr(torch, base.info.dtype))
+    return round(weight_bytes(model, base.info.quantization) * TOLERANCE)
+
+
 def _dtype_of(section: ModelSection, config: Any, *, elsewhere: bool) -> str:
     """The dtype that a base computes in here, or elsewhere on a GPU that has bfloat16."""
     stored = stored_dtype(config)
@@ -172,6 +183,7 @@ def count_work(recipe: Recipe, rows: Rows) -> Work:
     steps, of_epoch = settings.planned_steps(len(rows)), math.ceil(len(rows) / step)
     lengths = [len(row.input_ids) for row in rows]
     targets = [row.trained_tokens for row in rows]
+    # The last epoch may be cut short: its rows are those that its order puts first.
     whole, rest = divmod(steps, of_epoch)
     last = [
         row
@@ -205,6 +217,7 @@ def make_forecast(plan: TrainingPlan, room: int | None = None) -> Forecast:
         counted = count_memory(recipe, base, largest_batch(recipe, rows, share))
     except FtHarnessError:
         raise
+    # A forecast that can't be made must not keep a training from starting.
     except Exception as error:  # a model's own code, which looks at contents that aren't there
         logger.info("memory can't be foreseen: %s", error)
         return Forecast(work, share, base.device, base.info.parameters, None, None)
@@ -228,7 +241,10 @@ def _instead(plan: TrainingPlan, memory: Memory) -> list[Alternative]:
     first that is."""
     single = _smaller(plan.recipe, plan.data.examples)
     found = [_counted_with(each, plan, memory) for each in single]
+    # Some alternatives save nothing: quantisation of a model that is nearly all embeddings, for
+    # one.
     found = [each for each in found if each.total < memory.total]
+    # One setting that is enough is better advice than several together.
     if any(each.fits for each in found):
         return found
     for settings in _together(single):
@@ -319,6 +335,7 @@ def time_steps(plan: TrainingPlan) -> float:
     recipe, rows, share = plan.recipe, plan.data.examples, share_out(plan.recipe)
     lengths = [len(row.input_ids) for row in rows]
     sampler = StepSampler(lengths, share, recipe.train.seed)
+    # The batch of middling size stands for all; the largest would promise a day more than it takes.
     batches = sorted(sampler, key=lambda batch: padded_tokens(batch, lengths))
     middle = [rows[number] for number in batches[len(batches) // 2]]
     with draws_undone(), trained_model(recipe, plan.base) as model:
@@ -327,6 +344,7 @@ def time_steps(plan: TrainingPlan) -> float:
     tokens = float(work.tokens_read)
     if recipe.train.preference is not None:
         tokens += _FORWARD * sum(lengths)  # the reference
+    # Forward and backward grow with the tokens, the optimizer's step does not.
     return learning / read * tokens / share.processes + stepping * work.steps
 
 

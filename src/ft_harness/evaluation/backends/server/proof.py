@@ -10,7 +10,7 @@ from lm_eval.api.instance import Instance
 
 from ft_harness.errors import InputError
 from ft_harness.evaluation.backends.causal import make_causal_lm
-from ft_harness.evaluation.backends.planning import Query, cut
+from ft_harness.evaluation.backends.planning import Query, cut_left
 from ft_harness.evaluation.backends.server.base import ServedBase
 from ft_harness.evaluation.backends.server.client import Client
 from ft_harness.evaluation.backends.server.completions import LikelihoodRequest, Response
@@ -66,7 +66,7 @@ def make_probes(base: BaseModel, texts: Sequence[tuple[str, str]]) -> Probes:
     """Probes of (prompt, answer) pairs, encoded as lm-eval encodes them; long answers are cut."""
     requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(texts)]
     pairs = Encoder(base.tokenizer).encode_scored(requests)
-    queries = [cut(context, answer[:LONGEST], base.max_length) for context, answer in pairs]
+    queries = [cut_left(context, answer[:LONGEST], base.max_length) for context, answer in pairs]
     return Probes([prompt for prompt, _ in texts], queries)
 
 

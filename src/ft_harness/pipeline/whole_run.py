@@ -1,0 +1,94 @@
+"""A whole run: what is finished is reported, all else is made by `runs`, which loads torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ft_harness import processes, storage
+from ft_harness.comparison.aggregator import Study, aggregate
+from ft_harness.comparison.cases import CASES_FILE, read_cases
+from ft_harness.comparison.requirements import check_names, read_requirements
+from ft_harness.errors import raise_problems
+from ft_harness.paths import reports_dir
+from ft_harness.pipeline.adapter_runs import read_run
+from ft_harness.pipeline.experiment import Experiment, Say, demo_experiments
+from ft_harness.pipeline.finished import find_finished, say_power
+from ft_harness.pipeline.report_files import write_study
+from ft_harness.recipe import keep_recipe
+from ft_harness.records import Evaluation
+from ft_harness.records.adapter_folder import AdapterFolder
+
+
+def run(
+    experiments: Sequence[Experiment],
+    report_name: str,
+    say: Say,
+    require: Sequence[str] = (),
+    command: str | None = None,
+) -> tuple[Study, Path]:
+    """As `runs.run`, which is loaded only where something is to be made.
+
+    Raises:
+        FtHarnessError: as `runs.run`.
+    """
+    found = [find_finished(experiment) for experiment in experiments]
+    finished = [each for each in found if each is not None]
+    if len(finished) == len(experiments) and processes.count() == 1:
+        return _report(
+            list(zip(experiments, finished, strict=True)), report_name, say, require, command
+        )
+    from ft_harness.pipeline import runs
+
+    return runs.run(experiments, report_name, say, require, command)
+
+
+def demo(out: Path, say: Say) -> tuple[Study, Path]:
+    """The bundled experiments, in one report."""
+    return run(demo_experiments(out), "demo", say, command="ft-harness demo")
+
+
+def _report(
+    finished: Sequence[tuple[Experiment, list[Evaluation]]],
+    report_name: str,
+    say: Say,
+    require: Sequence[str],
+    command: str | None,
+) -> tuple[Study, Path]:
+    experiments = [experiment for experiment, _ in finished]
+    folder = reports_dir(experiments[0].out) / report_name
+    raise_problems(storage.problems(folder))
+    read_cases(folder / CASES_FILE)
+    required = read_requirements(require)
+    for experiment, evaluations in finished:
+        scores = next(each for each in evaluations if _is_trained(each, experiment)).record.scores
+        has_controls = bool(experiment.recipe.controls.tasks)
+        check_names(required, [each.metric for each in scores], has_controls=has_controls)
+    for experiment, evaluations in finished:
+        _say_finished(experiment, evaluations, say)
+    every = [each for _, evaluations in finished for each in evaluations]
+    runs = [read_run(AdapterFolder(experiment.folder)) for experiment in experiments]
+    again = command or experiments[0].repeating_command()
+    return write_study(aggregate(every, runs, name=report_name, command=again), every, folder)
+
+
+def _say_finished(experiment: Experiment, evaluations: Sequence[Evaluation], say: Say) -> None:
+    """What a run says of what is there."""
+    for change in keep_recipe(experiment.source, experiment.recipe, experiment.folder):
+        say(f"{experiment.name}: recipe.yaml now says {change}")
+    bases = [each for each in evaluations if each.record.adapter is None]
+    for each in bases:
+        _say_scored(each, say)
+    say_power(bases, experiment.recipe.task.name, say)
+    say(f"{experiment.name}: the adapter is finished already")
+    for each in evaluations[len(bases) :]:
+        _say_scored(each, say)
+
+
+def _say_scored(evaluation: Evaluation, say: Say) -> None:
+    name = evaluation.record.eval_id.rpartition("-")[0]
+    say(f"{evaluation.record.subject}: {name}, scored already")
+
+
+def _is_trained(evaluation: Evaluation, experiment: Experiment) -> bool:
+    return evaluation.record.settings.task == experiment.recipe.task.name
