@@ -61,8 +61,7 @@ class RequestLM(DistributedLM, HookedHFLM):
 
     def __init__(self, **options: Any) -> None:
         """`options`: of lm-eval's `hf`."""
-        # A batch size of 1 for lm-eval, whose own batches are not used: these are made by what
-        # memory holds.
+        # A batch size of 1 for lm-eval, whose own batches are not used: a scorer makes its own.
         super().__init__(batch_size=1, **options)
         self._appended = appended_tokens(self.tokenizer)
         self.truncated_prompts: set[str] = set()
