@@ -103,8 +103,8 @@ class TargetLogits:
                 "packing": packing,
             }
             trained = packing.pack(trained)
-        trims = way.trims and not self._model.is_activation_checkpointing
-        with last_layer_at(self._model, trained) if trims else nullcontext():
+        trims = way.trims and not model.is_activation_checkpointing
+        with last_layer_at(model, trained) if trims else nullcontext():
             kept: torch.Tensor = model(**inputs, use_cache=False, logits_to_keep=trained).logits
         # A layer with attention of its own would let the rows of a pack read each other.
         if packing is not None and packing.attended < self._layers:
