@@ -13,12 +13,15 @@ from ft_harness.data.options import merge_options
 from ft_harness.paths import PACKAGE, model_folder
 from ft_harness.pipeline.experiment import Experiment
 from ft_harness.recipe import RECIPE_FILE, Recipe
+from ft_harness.records.provenance import cpu_name
 from ft_harness.storage import canonical_json, sha256_file, sha256_once, sha256_text
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.listing import TaskReader, task_files
 
 _COMMIT_DIGITS = 40
 _DEVICES = ("nvidia[0-9]*", "kfd", "dri/renderD*")  # in /dev, by which torch finds GPUs
+# what says of which model a GPU is, and so which number formats it has
+_GPUS = ("proc/driver/nvidia/gpus/*/information", "sys/class/kfd/kfd/topology/nodes/*/name")
 _NAMES = ("ACCELERATE_", "FSDP_", "WORLD_SIZE", "HF_HUB_OFFLINE", "HF_HOME")
 _NAMES += ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 # What launchers set, what hides GPUs, and where the hub's files are, before libraries set more.
@@ -67,11 +70,14 @@ def _own_code() -> str:
 
 
 def _environment() -> list[list[str]]:
-    """Installed packages with their versions, the devices that torch may find, and variables."""
+    """Installed packages with their versions, processor and GPUs, and variables."""
     places = (Path(each) for each in sys.path if Path(each).is_dir())
     packages = {info.name for place in places for info in place.glob("*.dist-info")}
-    devices = {str(each) for pattern in _DEVICES for each in Path("/dev").glob(pattern)}
-    return [[sys.version], sorted(packages), sorted(devices), _VARIABLES]
+    devices = sorted(str(each) for pattern in _DEVICES for each in Path("/dev").glob(pattern))
+    described = (file for pattern in _GPUS for file in sorted(Path("/").glob(pattern)))
+    named = [line for file in described for line in file.read_text().splitlines()]
+    models = [cpu_name(), *(line for line in named if ":" not in line or "Model" in line)]
+    return [[sys.version], sorted(packages), devices, models, _VARIABLES]
 
 
 def _files_in(folder: Path) -> list[Path]:

@@ -35,7 +35,8 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The processor, as the system names it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -51,7 +52,7 @@ def hardware() -> str:
     import torch
 
     memory = psutil.virtual_memory().total / 2**30
-    line = f"{_cpu_name()}, {os.cpu_count()} cores, {memory:.0f} GiB"
+    line = f"{cpu_name()}, {os.cpu_count()} cores, {memory:.0f} GiB"
     return (
         f"{line}, {torch.cuda.get_device_name()}"
         if torch.cuda.is_available()
