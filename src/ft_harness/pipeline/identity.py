@@ -22,8 +22,10 @@ _COMMIT_DIGITS = 40
 _DEVICES = ("nvidia[0-9]*", "kfd", "dri/renderD*")  # in /dev, by which torch finds GPUs
 # what says of which model a GPU is, and so which number formats it has
 _GPUS = ("proc/driver/nvidia/gpus/*/information", "sys/class/kfd/kfd/topology/nodes/*/name")
-_NAMES = ("ACCELERATE_", "FSDP_", "WORLD_SIZE", "HF_HUB_OFFLINE", "HF_HOME")
-_NAMES += ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+_NAMES = (
+    *("ACCELERATE_", "FSDP_", "WORLD_SIZE", "HF_HUB_OFFLINE", "HF_HOME"),
+    *("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
+)
 # What launchers set, what hides GPUs, and where the hub's files are, before libraries set more.
 _VARIABLES = sorted(f"{name}={os.environ[name]}" for name in os.environ if name.startswith(_NAMES))
 
@@ -34,9 +36,9 @@ class NotToldByFilesError(Exception):
 
 def identify(
     experiment: Experiment, folders: Sequence[Path], reader: TaskReader | None = None
-) -> dict[str, str]:
-    """Everything that decides what comes of an experiment -> its hash: this package, its
-    environment, the recipe, its tasks, and each file of data, base model and the given folders.
+) -> str:
+    """Hash of everything that decides what comes of an experiment: this package, its environment,
+    the recipe, its tasks, and each file of data, base model and the given folders.
 
     Args:
         folders: that hold what was made; none of them need be there.
@@ -53,13 +55,14 @@ def identify(
     tasks = _find_tasks(recipe, reader or TaskReader())
     files = [*_data_files(recipe, tasks), *_model_files(recipe)]
     files += [file for folder in (*folders, *parent) for file in _files_in(folder)]
-    return {
-        "code": _own_code(),
-        "environment": sha256_text(canonical_json(_environment())),
-        "recipe": sha256_text(recipe.model_dump_json()),
-        "tasks": sha256_text(repr([file.content for each in tasks for file in each.files])),
-        **{str(file): sha256_once(file) for file in files},
-    }
+    parts = [
+        _own_code(),
+        _environment(),
+        recipe.model_dump_json(),
+        repr([file.content for each in tasks for file in each.files]),
+        [[str(file), sha256_once(file)] for file in files],
+    ]
+    return sha256_text(canonical_json(parts))
 
 
 @cache
