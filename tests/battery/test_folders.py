@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from ft_harness import storage
-from ft_harness.errors import InputError, StorageLostError
+from ft_harness.errors import ConfigError, InputError, StorageLostError
 from ft_harness.storage import lock, writing
 from ft_harness.training import monitoring
 from tests.builders.command import assert_three_lines
@@ -296,6 +296,12 @@ def test_a_lock_that_is_given_back_between_opening_and_holding(
     third[0].__exit__(None, None, None)
     with storage.locked(tmp_path):
         pass
+
+
+def test_a_folder_in_place_of_a_lock(tmp_path: Path):
+    (tmp_path / lock.LOCK_FILE).mkdir()
+    with pytest.raises(ConfigError, match="can't be opened"), storage.locked(tmp_path):
+        pytest.fail("there is no lock")
 
 
 def test_a_lock_that_cannot_be_deleted_hides_no_fault(

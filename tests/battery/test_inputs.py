@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ft_harness.cli import experiments
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import review_rows, write_jsonl
 
@@ -66,6 +68,16 @@ def test_a_path_that_the_system_does_not_take(arguments: list[str], ft: Any, tmp
     code, _, err = ft(*arguments)
     assert code in (2, 3), err
     assert_three_lines(err)
+
+
+def test_a_path_that_may_not_be_read(ft: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def refuse(*_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "private/x")
+
+    monkeypatch.setattr(experiments, "_experiment", refuse)
+    code, _, err = ft("train", "r")
+    assert code == 2, err
+    assert_three_lines(err, "private/x: Permission denied")
 
 
 def test_a_link_that_leads_to_itself(ft: Any, tmp_path: Path):

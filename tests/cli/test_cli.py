@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -360,3 +361,4 @@ def test_a_stop_says_how_to_go_on(signum: int, code: int, word: str, recipe: Pat
     assert (
         f"{word}: finished evaluations and checkpoints are saved; run the same command again" in err
     )
+    assert err.strip().splitlines()[-1] == shlex.join(["ft-harness", *command[3:]])

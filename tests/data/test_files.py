@@ -275,7 +275,7 @@ def test_a_wrong_delimiter_is_named(
         list(read_file(path, Layout(column_names=names)))
     assert caught.value.what.startswith(str(path))
     assert expected in caught.value.what
-    assert ".tsv" in caught.value.action or names
+    assert names or "data.delimiter=" in caught.value.action or ".tsv" in caught.value.action
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_a_file_that_cannot_be_opened(tmp_path: Path):
             ":3",
             "field larger than field limit (10000000)",
         ),
-        ("d.csv", "a,b,a\n1,2,3\n", ":1", "a column name is listed twice"),
+        ("d.csv", "a,b,a\n1,2,3\n", ":1", "the column name 'a' is listed twice"),
         ("d.tsv", "a\tb\n1 2\n", ":2", "1 cells under 2 columns"),
         ("d.csv", "text,label\ngut,1\nschön,0\n".encode("latin-1"), ":3", "not UTF-8 (byte 20)"),
         ("d.csv", "text,label\ngood,1\n".encode("utf-16"), ":1", "not UTF-8 (byte 0)"),

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from datasets import ClassLabel, Dataset, Features, Value
 
 from ft_harness.data import load_splits
-from ft_harness.data.labels import folded, match_names
+from ft_harness.data.labels import LabelIndex, folded, match_names
 from ft_harness.errors import FtHarnessError, InputError
 from ft_harness.metrics.label_words import parse_label
 
@@ -146,3 +147,38 @@ def test_the_parser_of_answers_takes_no_label_word_for_another(tmp_path: Path):
     assert [parse_label(word, words) for word in words] == [0, 1, 2, 3, 4]
     path = write_labels(tmp_path / "a.jsonl", [0, 4])
     assert read(path, ["a", "b", "c", "d", "e"], label_words=words) == [0, 4]
+
+
+@pytest.mark.parametrize(
+    ("names", "true"),
+    [
+        (["yes", "no"], "yes"),
+        (["no", "yes"], "yes"),
+        (["positive", "negative"], "positive"),
+        (["1", "0"], "1"),
+        (["False", "True"], "True"),
+        (["ham", "spam"], "spam"),  # no name says it: the second one is class 1
+    ],
+)
+def test_true_is_the_class_of_that_meaning(names: list[str], true: str):
+    index = LabelIndex(names)
+    for raw in (True, "true", "True"):
+        assert names[index.find(raw, "place")] == true
+    assert names[index.find(False, "place")] != true
+
+
+def test_truth_values_are_no_names_that_are_other_numbers():
+    with pytest.raises(InputError, match="label 'False' is not among the choices"):
+        LabelIndex(["1", "2"]).find(False, "place")
+
+
+def test_numbers_that_a_file_states_as_names_are_used_by_name(tmp_path: Path):
+    names = ["1", "2", "3"]
+    features = Features({"text": Value("string"), "m": {"stars": ClassLabel(names=names)}})
+    rows = [{"text": f"row {i}", "m": {"stars": i % 3}} for i in range(6)]
+    Dataset.from_list(rows, features=features).to_parquet(tmp_path / "a.parquet")
+    columns = {"text": ["text"], "label": ["m.stars"]}
+    for labels in (names, names[::-1]):
+        options = {"source": str(tmp_path / "a.parquet"), "columns": columns, "labels": labels}
+        docs = load_splits(options, test_all=True)["test"]
+        assert [labels[doc["label"]] for doc in docs] == [names[i % 3] for i in range(6)]

@@ -730,6 +730,12 @@ def test_the_same_prompt_is_written_once(words: Any, llama: Any):
     assert {rows for rows, width in seen if width == 1} == {1}
 
 
+def test_a_prompt_that_begins_another_has_a_slot_of_its_own(words: Any, llama: Any):
+    prompts = ["the", "the film", "the film was", "the film was warm"]
+    expected = [ours(llama, words).generate_until(asked([prompt]))[0] for prompt in prompts]
+    assert ours(llama, words, 1).generate_until(asked(prompts)) == expected
+
+
 @pytest.mark.parametrize(
     "settings", [{"no_repeat_ngram_size": 1}, {"repetition_penalty": 2.0}, {"num_beams": 2}]
 )

@@ -24,7 +24,8 @@ from ft_harness.report import (
     table_names,
 )
 from ft_harness.report.terminal_page import terminal_page
-from ft_harness.storage.escaping import fenced, inline, one_line, table, visible
+from ft_harness.storage.escaping import one_line, visible
+from ft_harness.storage.markdown import fenced, inline, table
 from ft_harness.storage.terminal import inert
 from tests.builders.study import PLAIN, make_hostile, make_outliers, render_whole
 from tests.fuzz.inputs import texts

@@ -20,7 +20,7 @@ from ft_harness.records.adapter_folder import AdapterFolder
 from ft_harness.storage.strict_files import parse_yaml, read_yaml
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.listing import TaskReader
-from ft_harness.tasks.loading import load_tasks, training_problems
+from ft_harness.tasks.loading import load_tasks, task_training_problems
 from ft_harness.tasks.rendering import render_field
 from ft_harness.tasks.row_checks import check_rows
 from tests.builders.tiny import write_jsonl
@@ -152,7 +152,7 @@ def test_a_task(text: str, folder: Path, rows: Path):
         assert task.training_hash
         loaded = load_tasks(task, [split for split in task.splits if split != "train"])
         for each in loaded.values():
-            training_problems(each)
+            task_training_problems(each)
         check_rows(loaded, privacy=True)
 
     outcome(check)

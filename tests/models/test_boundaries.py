@@ -14,8 +14,9 @@ from ft_harness.errors import InputError
 from ft_harness.evaluation.backends import make_lm
 from ft_harness.models.adapters import attached
 from ft_harness.models.base_model import load_base_model
-from ft_harness.models.encoding import Encoder, appended_tokens, split_pair
+from ft_harness.models.encoding import Encoder, appended_tokens, refuse_equal, split_pair
 from ft_harness.recipe import ModelSection
+from tests.builders.tiny import write_jsonl
 from tests.models.test_adapter_checks import make_adapter
 
 PAIR = ("the film was", " good")
@@ -176,3 +177,49 @@ def test_a_text_that_nothing_comes_before_needs_bos_or_eos(model: Path):
         lm.loglikelihood_rolling([request("loglikelihood_rolling", ("the film",))])
     with pytest.raises(InputError, match="neither BOS nor EOS"):
         lm.loglikelihood([request("loglikelihood", ("", "the film"))])
+
+
+# --- answers that the tokenizer does not tell apart
+
+
+def without_bytes(folder: Path) -> None:
+    """A tokenizer that reads what it has no token for as <unk>."""
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    content["model"] |= {"byte_fallback": False, "unk_token": "<unk>", "fuse_unk": True}
+    path.write_text(json.dumps(content))
+
+
+def test_answers_with_the_same_tokens_are_refused_where_a_query_is_made(model: Path):
+    without_bytes(model)
+    lm = make_lm(load(model), 1)
+    words = [" \u65e5\u672c", " \u4e2d\u56fd"]  # Japan, China
+    ids = [lm.tok_encode(word, add_special_tokens=False) for word in words]
+    assert ids[0] == ids[1]
+    with pytest.raises(InputError, match="have the same tokens"):
+        lm.loglikelihood([request("loglikelihood", ("the film was", word)) for word in words])
+    assert lm.loglikelihood([request("loglikelihood", PAIR), request("loglikelihood", PAIR)])
+
+
+def test_answers_are_compared_within_a_prompt():
+    refuse_equal([("a", "x"), ("b", "y"), None, ("b", "y")], [[1], [1], [1], [1]])
+    with pytest.raises(InputError, match="'x' and 'y' have the same tokens"):
+        refuse_equal([("a", "x"), ("a", "z"), ("a", "y")], [[1], [2], [1]])
+
+
+def test_check_names_label_words_and_answers_that_the_tokenizer_lacks(
+    model: Path, ft, tmp_path: Path
+):
+    without_bytes(model)
+    rows = [{"q": f"q {i}", "l": ["\u597d", "\u574f"][i % 2]} for i in range(40)]
+    write_jsonl(tmp_path / "d.jsonl", rows)
+    assert ft("init-task", "d.jsonl", "--text", "q", "--label", "l")[0] == 0
+    task = ("--task", "d_custom", "--include-path", "task_yamls/d_custom")
+    assert ft("init", "x", *task)[0] == 0
+    code, _, err = ft("check", "adapters/x", "--set", f"model.pretrained={model}")
+    assert code == 3
+    assert "have the same tokens" in err
+    assert ft("init-task", "d.jsonl", "--text", "q", "--answer", "l", "--name", "f")[0] == 0
+    assert ft("init", "y", "--task", "f", "--include-path", "task_yamls/f")[0] == 0
+    _, out, err = ft("check", "adapters/y", "--set", f"model.pretrained={model}")
+    assert "32 of 32 training answers hold what the tokenizer reads as <unk>" in out + err

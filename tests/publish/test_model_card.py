@@ -75,7 +75,7 @@ def test_settings_are_shown_as_a_recipe_has_them():
     run = make_adapter("small", "snli_custom")
     sections = {
         "model": {"pretrained": "bundled", "dtype": "auto"},
-        "adapter": {"r": 4, "target_modules": ["q_proj"], "rank_pattern": {}, "use_dora": False},
+        "adapter": {"r": 4, "lora_dropout": 0.0, "rank_pattern": {}, "use_dora": False},
         "train": {"learning_rate": 1e-3, "continue_from": "/somewhere/first", "max_steps": None},
     }
     model = run.card.model.model_copy(update={"pretrained": "bundled"})
@@ -84,7 +84,7 @@ def test_settings_are_shown_as_a_recipe_has_them():
     (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert yaml.safe_load(block) == {
         "model": {"dtype": "auto"},
-        "adapter": {"r": 4, "target_modules": ["q_proj"]},
+        "adapter": {"r": 4, "lora_dropout": 0.0},
         "train": {"learning_rate": 0.001, "continue_from": "first"},
     }
     assert "A LoRA adapter for the bundled model of ft-harness, trained on a task." in text

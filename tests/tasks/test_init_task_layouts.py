@@ -407,3 +407,75 @@ def test_wrong_layouts_are_refused(
     assert code == expected, err
     assert_three_lines(err, word)
     assert not (tmp_path / "task_yamls").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "command", "what", "action"),
+    [
+        (
+            {"d.jsonl": repeated('{"m": [{"content": "t {i}"}], "l": "a"}')},
+            ["d.jsonl", "--text", "m", "--label", "l"],
+            "d.jsonl:1: the column m holds a list",
+            "such as m.0.content",
+        ),
+        (
+            {"d.jsonl": repeated('{"t": "t {i}", "l": [1]}', '{"t": "t {i}", "l": [0]}')},
+            ["d.jsonl", "--text", "t", "--label", "l"],
+            "d.jsonl:1: the column l holds a list",
+            "such as l.0",
+        ),
+        (
+            {"d.jsonl": repeated('{"t": {"en": "t {i}"}, "l": "a"}')},
+            ["d.jsonl", "--text", "t", "--answer", "l"],
+            "d.jsonl:1: the column t holds an object",
+            "such as t.en",
+        ),
+        (
+            {"a/one.csv": repeated("title,t {i}"), "a/two.csv": repeated("title,t {i}")},
+            ["a/one.csv", "a/two.csv"],
+            "one.csv: a .csv file holds more than texts",
+            "put its label into a column and join the files",
+        ),
+        (
+            {"d.csv": b"text,label\n" + repeated("\u8fd9\u90e8 {i},a", "b {i},b", encoding="gbk")},
+            ["d.csv", "--text", "text", "--label", "label"],
+            "not UTF-8, and not in Latin letters",
+            "--encoding: gb18030, big5",
+        ),
+        (
+            {"d.txt": repeated("__label__a __label__b t {i}", "__label__c t {i}")},
+            ["d.txt", "--text", "text", "--label", "label"],
+            "__label__... comes twice in the line",
+            "keep one of the labels",
+        ),
+    ],
+)
+def test_what_would_make_another_prompt_is_refused_with_the_cure(
+    ft, tmp_path: Path, files: dict[str, bytes], command: list[str], what: str, action: str
+):
+    lay_out(tmp_path, files)
+    code, _, err = ft("init-task", *command)
+    assert code == 3
+    assert what in err
+    assert action in err
+
+
+def test_a_mark_for_rows_without_a_label_is_pointed_out(ft, tmp_path: Path):
+    rows = repeated('{"t": "t {i}", "l": "-"}', '{"t": "t {i}", "l": "yes"}')
+    lay_out(tmp_path, {"d.jsonl": rows})
+    code, _, err = ft("init-task", "d.jsonl", "--text", "t", "--label", "l")
+    assert code == 0
+    assert "the label '-' often means that a row has none" in err
+
+
+def test_a_folder_of_a_split_in_parts_is_no_folder_of_labels(ft, tmp_path: Path):
+    header = b"text,label\n"
+    parts = {
+        f"d/{split}-00000-of-00001.csv": header + repeated(f"{split} {{i}},a", f"{split} {{i}},b")
+        for split in ("train", "test")
+    }
+    lay_out(tmp_path, parts)
+    code, _, err = ft("init-task", "d", "--text", "text", "--label", "label")
+    assert code == 0, err
+    tasks = load_tasks(find_task("d_custom", str(tmp_path / "task_yamls/d_custom")), ["test"])
+    assert {doc["text"] for doc in tasks["test"].eval_docs} == {f"test {i}" for i in range(COUNT)}

@@ -328,6 +328,13 @@ def test_card_numbers_by_luhns_formula(text: str, is_card: bool):
         ("-----BEGIN RSA PRIVATE KEY-----", {"access keys"}),
         ("a sk-inny boy, hf_ranch", set()),
         ("a@b.io 5500-0000-0000-0004", {"e-mail addresses", "card numbers"}),
+        ("info@m\u00fcller.de; \u8054\u7cfbanna@firma.com\u8c22\u8c22", {"e-mail addresses"}),
+        ("4111.1111.1111.1111", {"card numbers"}),
+        ("4111\u00a01111\u00a01111\u20111111", {"card numbers"}),
+        ("4.111111111111111 is no card", set()),
+        ("clone git@github.com:x/y.git", set()),
+        ("sk-learn-is-a-well-known-library-for-machine-learning", set()),
+        ("sk-proj-" + "a1B2" * 9, {"access keys"}),
     ],
 )
 def test_private_data_is_recognised(text: str, kinds: set[str]):
@@ -373,3 +380,29 @@ def test_check_counts_faults_too(ft, tmp_path: Path):
     assert code == 3
     assert out.splitlines()[0] == "1 fault, 2 warnings, 3 things looked at"
     assert_three_lines(err, "all 4 right answers are equal")
+
+
+@pytest.mark.parametrize(
+    ("body", "row", "what"),
+    [
+        (GENERATED, {"q": "q", "a": "['x', 'y']"}, "answers"),
+        (GENERATED, {"q": "q", "a": "{'text': array(['x'], dtype=object)}"}, "answers"),
+        (GENERATED, {"q": ["one", "two"], "a": "x"}, "prompts"),
+        (GENERATED, {"q": [{"role": "user", "content": "hi"}], "a": "x"}, "prompts"),
+    ],
+)
+def test_what_python_writes_for_lists_is_warned_of(tmp_path: Path, body: str, row: dict, what: str):
+    other = {**row, "q": "q" if what == "answers" else ["three"], "a": "no list"}
+    found = check(tmp_path, body, [other, row])
+    rows = {"answers": "1 of 2", "prompts": "2 of 2"}[what]
+    assert any(
+        notice.what.startswith(f"{rows} train {what} hold a list or an object as Python writes it")
+        for notice in found.notices
+    )
+
+
+def test_json_as_an_answer_and_choices_in_a_prompt_are_fine(tmp_path: Path):
+    rows = [
+        {"q": f"q {i}", "a": f'{{"x": {i}}}', "c": ["a", "b"]} for i in range(4)
+    ]  # c is not shown
+    assert not [each for each in check(tmp_path, GENERATED, rows).notices if "Python" in each.what]

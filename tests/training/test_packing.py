@@ -80,7 +80,7 @@ KINDS = {  # what is left out of each: padding, the last layer's other positions
     "gpt2": Way(packs=True, trims=True),
     "gemma": Way(packs=True, trims=True),
     "gemma2": Way(packs=False, trims=True),  # a sliding window
-    "bloom": Way(packs=False, trims=False),  # positions in the mask, residuals in the MLP
+    "bloom": Way(packs=False, trims=True),  # positions in the mask; nothing is there to trim
 }
 
 

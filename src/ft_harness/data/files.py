@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -40,7 +41,8 @@ SPLIT_WORDS: dict[str, Split] = {
     "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
     "test": "test",
 }  # fmt: skip
-_SPLIT_NAME = re.compile(rf"(?:^|[_\-.])({'|'.join(SPLIT_WORDS)})$", re.IGNORECASE)
+# also of one of several files, as the hub has them: train-00000-of-00002
+_SPLIT_NAME = re.compile(rf"(?:^|[_\-.])({'|'.join(SPLIT_WORDS)})(-\d+-of-\d+)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -71,33 +73,51 @@ def data_suffix(path: Path) -> str:
     )
 
 
+def split_of(name: str) -> tuple[Split | None, bool]:
+    """The split that a name without suffix is or ends in, and whether it is one part of several."""
+    match = _SPLIT_NAME.search(name)
+    return (SPLIT_WORDS[match[1].lower()], bool(match[2])) if match else (None, False)
+
+
 def is_data_file(path: Path) -> bool:
     """Whether the name is that of a file which can be read here."""
     return data_suffix(path) in SUFFIXES
 
 
-def split_files(folder: Path) -> dict[Split, Path]:
-    """Split -> file, for files whose name is or ends in the name of a split (`train.csv`,
-    `snli_dev.csv`).
+def split_files(folder: Path) -> dict[Split, list[Path]]:
+    """Split -> its file, for files whose name is or ends in the name of a split (`train.csv`,
+    `snli_dev.csv`), or its files (`train-00000-of-00002.parquet`), in order.
 
     Raises:
         InputError: two files claim the same split.
     """
-    found: dict[Split, Path] = {}
+    found: dict[Split, list[Path]] = {}
+    whole: set[Split] = set()
     for path in sorted(folder.iterdir()):
-        stem = path.name.removesuffix(".gz").rpartition(".")[0]
-        match = _SPLIT_NAME.search(stem)
-        split = SPLIT_WORDS[match.group(1).lower()] if match else None
+        split, is_part = split_of(path.name.removesuffix(".gz").rpartition(".")[0])
         if split is None or not path.is_file() or not is_data_file(path):
             continue
-        if split in found:
+        if split in found and not (is_part and split not in whole):
             raise InputError(
-                f"{folder}: {found[split].name} and {path.name} are both the {split} split",
+                f"{folder}: {found[split][0].name} and {path.name} are both the {split} split",
                 "one file a split",
                 "move one away, or name a single file as data.source",
             )
-        found[split] = path
+        whole |= set() if is_part else {split}
+        found.setdefault(split, []).append(path)
     return {split: found[split] for split in SPLITS if split in found}
+
+
+def read_files(paths: Sequence[Path], layout: Layout) -> Rows:
+    """The rows of the files of one split, one file after the other.
+
+    Raises:
+        InputError: as in `read_file`.
+    """
+    parts = [read_file(path, layout) for path in paths]
+    if len(parts) == 1:
+        return parts[0]
+    return Rows(parts[0].where, lambda: chain.from_iterable(parts), parts[0].label_names)
 
 
 def read_file(path: Path, layout: Layout = BY_SUFFIX) -> Rows:

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic_core import from_json
 
 from ft_harness.data.layout import Layout
-from ft_harness.data.text_files import Placed, numbered_lines, open_text
+from ft_harness.data.opening import open_text
+from ft_harness.data.text_files import Placed, numbered_lines
 from ft_harness.errors import InputError
 
 _DEPTH = 4  # objects within objects that are searched for a list of rows
@@ -42,7 +43,9 @@ def _decode(line: str, place: str) -> Any:
         return json.JSONDecoder().decode(line)
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"{place}: not JSON ({error})", "one JSON object a line", "fix the line"
+            f"{place}: not JSON ({error})",
+            "one JSON object a line",
+            "fix the line; name a file that is one list .json",
         ) from error
 
 
@@ -85,7 +88,7 @@ def _rows_of(path: Path, value: Any, key: str | None) -> list[dict[str, Any]]:
     raise InputError(
         f"{path}: no list of objects{which}{lists}",
         'a JSON list of objects, or {"data": [...]}',
-        "--set data.rows=KEY" if names else "convert the file",
+        "--set data.rows=KEY" if names else "with pandas: to_json(..., orient='records')",
     )
 
 

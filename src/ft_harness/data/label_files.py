@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ft_harness.data.files import SPLIT_WORDS, SPLITS, Row, Rows, Split
+from ft_harness.data.files import SPLITS, SUFFIXES, Row, Rows, Split, data_suffix, split_of
 from ft_harness.data.layout import Layout
-from ft_harness.data.text_files import MAX_CHARACTERS, open_text, read_lines
+from ft_harness.data.opening import open_text
+from ft_harness.data.text_files import MAX_CHARACTERS, read_lines
 from ft_harness.errors import InputError
 
 
@@ -22,7 +23,8 @@ def read_label_files(
         layout: its encoding counts.
 
     Raises:
-        InputError: a file or folder is missing, or the layout says more than the encoding.
+        InputError: a file or folder is missing or empty, a file holds rows of its own rather than
+            texts, or the layout says more than the encoding.
     """
     ignored = [name for name in layout.given() if name != "encoding"]
     if ignored:
@@ -40,15 +42,33 @@ def read_label_files(
                     "a file or folder for each label",
                     "fix data.label_files",
                 )
+            check_texts(folder / name)
     return {split: _rows(folder, label_files, layout) for split, folder in folders.items()}
 
 
+def check_texts(path: Path) -> None:
+    """A folder holds files, and a file lines of text, not a table or objects."""
+    files = files_within(path) if path.is_dir() else [path]
+    if not files:
+        raise InputError(
+            f"{path}: a folder without files",
+            "the texts of a label, a file each, directly in its folder",
+            "move the files up, or name another folder",
+        )
+    kind = data_suffix(files[0])
+    if kind in SUFFIXES and kind != ".txt":
+        raise InputError(
+            f"{files[0]}: a {kind} file holds more than texts",
+            "a text a line, or a text a file, for each label",
+            "put its label into a column and join the files, or name them train and test if they "
+            "are splits",
+        )
+
+
 def split_folders(source: Path) -> dict[Split, Path]:
-    """Split -> the subfolder that is named like it."""
-    found = {
-        SPLIT_WORDS[path.name.lower()]: path
-        for path in sorted(source.iterdir())
-        if path.is_dir() and path.name.lower() in SPLIT_WORDS
+    """Split -> the subfolder whose name is or ends in it."""
+    found: dict[Split | None, Path] = {
+        split_of(path.name)[0]: path for path in sorted(source.iterdir()) if path.is_dir()
     }
     return {split: found[split] for split in SPLITS if split in found}
 

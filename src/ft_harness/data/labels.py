@@ -14,6 +14,11 @@ _log = logging.getLogger(__name__)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")
 _MOST_DIGITS = 9
+# what false and true are called, where the names of two or more classes don't say it themselves
+_OPPOSITES = (
+    ("false", "true"), ("no", "yes"), ("0", "1"), ("n", "y"), ("f", "t"), ("off", "on"),
+    ("negative", "positive"), ("neg", "pos"),
+)  # fmt: skip
 
 
 def plain_label(raw: Any) -> str:
@@ -104,10 +109,12 @@ class LabelIndex:
         )
 
     def _truth(self, raw: Any) -> int | None:
-        truth, names = str(raw).casefold(), [name.casefold() for name in self._names]
-        if truth in names:
-            return names.index(truth)
-        return int(truth == "true") if len(names) == 2 else None
+        truth = str(raw).casefold() == "true"
+        names = [name.strip().casefold() for name in self._names]
+        for pair in _OPPOSITES:
+            if pair[truth] in names:
+                return names.index(pair[truth])
+        return int(truth) if len(names) == 2 and not self._numeric else None
 
 
 def _index(text: str) -> int | None:
@@ -119,15 +126,16 @@ def match_names(stated: Sequence[str], names: Sequence[str]) -> list[int | None]
     them); None as a whole: the numbers are indices.
 
     A name is found as it is written, else folded, else as the only one that begins like it ("neg",
-    "negative"). Names that are all numbers say nothing. Where none is found, the order counts, with
-    a warning.
+    "negative"). Numbers say nothing, unless all of them are names. Where none is found, the order
+    counts, with a warning.
 
     Raises:
         InputError: no name is found, and there are more or fewer of them.
     """
-    if all(_NUMBER.fullmatch(name.strip()) for name in stated):
-        return None
     spelled = {name.strip(): index for index, name in enumerate(names)}
+    numbers = all(_NUMBER.fullmatch(name.strip()) for name in stated)
+    if numbers and not {name.strip() for name in stated} <= spelled.keys():
+        return None
     alike = {folded(name): index for index, name in enumerate(names)}
     found = [spelled.get(name.strip(), alike.get(folded(name))) for name in stated]
     if not any(index is not None for index in found):

@@ -80,6 +80,12 @@ class LineFormat:
             else:
                 row[name], found, rest = rest.partition(end)
                 fits = fits and bool(found)
+        if self._start and rest.startswith(self._start):
+            raise InputError(
+                f"{place}: {self._start}... comes twice in the line {line[:60]!r}",
+                "one label a line",
+                "keep one of the labels",
+            )
         if not fits:
             raise InputError(
                 f"{place}: the line {line[:60]!r} does not have the form of data.line_format",

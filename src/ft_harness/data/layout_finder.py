@@ -10,9 +10,10 @@ from itertools import islice
 from pathlib import Path
 
 from ft_harness.data.files import SUFFIXES, TABLES, data_suffix, split_files
-from ft_harness.data.label_files import files_within, split_folders
+from ft_harness.data.label_files import check_texts, files_within, split_folders
 from ft_harness.data.layout import Layout
-from ft_harness.data.text_files import find_encoding, first_records, numbered_lines, open_text
+from ft_harness.data.opening import find_encoding, open_text
+from ft_harness.data.text_files import first_records, numbered_lines
 from ft_harness.errors import InputError
 
 _SAMPLE = 200  # lines that show the layout of a file
@@ -191,6 +192,7 @@ def label_file_encoding(folder: Path, label_files: Mapping[str, str]) -> str | N
     for part in split_folders(folder).values() or [folder]:
         for name in label_files.values():
             path = part / name
+            check_texts(path)
             for file in files_within(path) if path.is_dir() else [path]:
                 encoding = find_encoding(file)
                 if encoding:

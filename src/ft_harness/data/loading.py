@@ -12,6 +12,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +21,28 @@ from tqdm import tqdm
 
 from ft_harness.data.arrow_file import ArrowFile, select_rows
 from ft_harness.data.docs import DocReader
-from ft_harness.data.files import SPLITS, Row, Rows, Split, is_data_file, read_file, split_files
+from ft_harness.data.files import (
+    SPLITS,
+    Row,
+    Rows,
+    Split,
+    is_data_file,
+    read_file,
+    read_files,
+    split_files,
+)
 from ft_harness.data.label_files import read_label_files
 from ft_harness.data.options import DataOptions, merge_options
 from ft_harness.data.parts import RowLoss
 from ft_harness.data.sampling import Indices, Pool, sample_splits
+from ft_harness.data.typed_files import label_names
 from ft_harness.errors import InputError, first_line
 from ft_harness.paths import BUNDLED, bundled_data_dir
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-LOADER_VERSION = 2  # raise it when the same source and options give other docs or splits
+LOADER_VERSION = 3  # raise it when the same source and options give other docs or splits
 __all__ = ["LOADER_VERSION", "DataOptions", "RowLoss", "load_splits", "row_losses", "source_files"]
 _log = logging.getLogger(__name__)
 _FIELD = re.compile(r"\bdata\.([a-z_]+)")
@@ -182,7 +193,7 @@ def source_files(options: DataOptions) -> list[Path] | None:
         return None
     if options.label_files is not None:
         return sorted(file for file in path.rglob("*") if file.is_file())
-    return list(split_files(path).values())
+    return list(chain.from_iterable(split_files(path).values()))
 
 
 def _warn_of_hub_options(options: DataOptions, replaced: Sequence[str]) -> None:
@@ -203,13 +214,16 @@ def _warn_of_hub_options(options: DataOptions, replaced: Sequence[str]) -> None:
 def _read_folder(folder: Path, options: DataOptions) -> dict[Split, Rows]:
     found = split_files(folder)
     if not found:
+        inner = next((path for path in sorted(folder.glob("*/")) if split_files(path)), None)
         raise InputError(
             f"{folder}: no data file of a split",
             "files named train, validation (dev) or test (csv, tsv, txt, json, jsonl or parquet)",
-            "rename the files, give one file as data.source, or a file for each label in "
+            f"give {inner}, which has them"
+            if inner
+            else "rename the files, give one file as data.source, or a file for each label in "
             "data.label_files",
         )
-    return {split: read_file(path, options.layout()) for split, path in found.items()}
+    return {split: read_files(paths, options.layout()) for split, paths in found.items()}
 
 
 def _read_hub(options: DataOptions) -> dict[Split, Rows]:
@@ -240,8 +254,4 @@ def _hub_rows(where: str, dataset: Dataset) -> Rows:
                 yield f"{where}, row {index}", row
                 index += 1
 
-    def label_names() -> dict[str, list[str]]:
-        stated = {name: getattr(part, "names", None) for name, part in dataset.features.items()}
-        return {name: list(names) for name, names in stated.items() if isinstance(names, list)}
-
-    return Rows(where, read, label_names)
+    return Rows(where, read, lambda: label_names(dataset.features.to_dict()))

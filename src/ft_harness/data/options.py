@@ -123,6 +123,23 @@ class DataOptions(BaseModel):
             )
         return value
 
+    @field_validator("delimiter", mode="before")
+    @classmethod
+    def _read_delimiter(cls, value: Any) -> Any:
+        r"""A tab may be written as \t."""
+        return "\t" if value == "\\t" else value
+
+    @field_validator("labels", "label_words", mode="before")
+    @classmethod
+    def _check_words(cls, value: Any) -> Any:
+        for word in value if isinstance(value, list) else ():
+            if not isinstance(word, str):
+                raise ValueError(
+                    f"{word!r} is no text; YAML takes yes, no, on, off, null and numbers for other "
+                    "values: write them in quotes"
+                )
+        return value
+
     @field_validator("encoding")
     @classmethod
     def _check_encoding(cls, value: str | None) -> str | None:
@@ -204,9 +221,10 @@ def merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataO
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
+        option = fields.get(name.partition(".")[0])
         raise InputError(
             f"data option {name}: {first['msg']}",
-            f"options {', '.join(fields)}",
+            f"{option.description}" if option else f"options {', '.join(fields)}",
             "fix the task's YAML or the recipe",
         ) from error
     raise_problems([*_word_problems(options), *_conflicts(options)])

@@ -1,142 +1,24 @@
-"""Files of text: their encoding, their lines, and the rows of tables and of plain lines."""
+"""Files of text: their lines, and the rows of tables and of plain lines."""
 
 from __future__ import annotations
 
-import codecs
 import csv
-import gzip
-import io
 import re
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from ft_harness.data.layout import Layout, LineFormat
-from ft_harness.errors import InputError, first_line
-from ft_harness.storage.strict_files import no_pipe
+from ft_harness.data.opening import open_text
+from ft_harness.errors import InputError
 
 MAX_CHARACTERS = 10_000_000
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}  # a .txt is a table only if asked for
-_START = 8192  # bytes that show how lines end
-_SAMPLE = 200  # lines that show whether blanks follow the commas
-_CHUNK = 1 << 20
-_WINDOWS = re.compile(rb"[\x80-\x9f]")  # letters in windows-1252, control characters in latin-1
+_SAMPLE = 200  # lines that show how cells are quoted
 Placed = tuple[str, dict[str, Any]]
-
-
-@contextmanager
-def open_bytes(path: Path) -> Iterator[io.BufferedReader]:
-    """The file's bytes, unpacked where its name ends in .gz.
-
-    Raises:
-        InputError: it can't be read, or is damaged.
-    """
-    try:
-        with (gzip.open if path.suffix.lower() == ".gz" else open)(no_pipe(path), "rb") as raw:
-            yield cast(io.BufferedReader, raw)  # a gzip file reads and peeks like one
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(
-            f"{path}: damaged gzip file", "a complete .gz file", "fetch the file again"
-        ) from error
-    except OSError as error:
-        raise InputError(
-            f"{path}: can't be read ({error.strerror})", "a readable file", "check the file"
-        ) from error
-
-
-@contextmanager
-def open_text(path: Path, newline: str, encoding: str | None = None) -> Iterator[IO[str]]:
-    r"""The file as text, without a byte order mark.
-
-    Args:
-        newline: as for `open`; "\n" also reads files whose lines end in a carriage return alone.
-        encoding: None: UTF-8.
-
-    Raises:
-        InputError: it has another encoding (line, byte and the likely one), is damaged, or can't
-            be read.
-    """
-    with open_bytes(path) as raw:
-        start = raw.peek(_START)[:_START]
-        foreign = None if encoding else _foreign_encoding(start[:256])
-        if foreign:
-            raise _wrong_encoding(path, 1, 0, foreign)
-        if newline == "\n" and b"\r" in start[:-1] and b"\n" not in start:
-            newline = ""
-        name = encoding or "utf-8"
-        if codecs.lookup(name).name == "utf-8":
-            name = "utf-8-sig"
-        try:
-            yield io.TextIOWrapper(raw, encoding=name, newline=newline)
-        except UnicodeError as error:
-            if name == "utf-8-sig":
-                raise _find_wrong_byte(path) from error
-            raise InputError(
-                f"{path}: not {encoding} ({first_line(error)})",
-                "the encoding that the file has",
-                "change data.encoding",
-            ) from error
-
-
-def find_encoding(path: Path) -> str | None:
-    """The likely encoding of a file that is not UTF-8; None for UTF-8. Reads the whole file."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    windows = False
-    with open_bytes(path) as raw:
-        marked = _foreign_encoding(raw.peek(256)[:256])
-        if marked:
-            return marked
-        utf8 = True
-        for chunk in iter(lambda: raw.read(_CHUNK), b""):
-            windows = windows or _WINDOWS.search(chunk) is not None
-            try:
-                decoder.decode(chunk)
-            except UnicodeDecodeError:
-                utf8 = False
-                decoder.reset()
-    if utf8 and not decoder.getstate()[0]:
-        return None
-    return "windows-1252" if windows else "latin-1"
-
-
-def _foreign_encoding(start: bytes) -> str | None:
-    """The encoding that the first bytes of a file give away, if it is not UTF-8."""
-    marks = {
-        b"\xff\xfe\0\0": "utf-32",
-        b"\0\0\xfe\xff": "utf-32",
-        b"\xff\xfe": "utf-16",
-        b"\xfe\xff": "utf-16",
-    }
-    marked = next((name for mark, name in marks.items() if start.startswith(mark)), None)
-    if marked is None and len(start) >= 8 and start.count(0) > 0.4 * len(start):
-        return "utf-16le" if start[1] == 0 else "utf-16be"  # every other byte of Latin text is 0
-    return marked
-
-
-def _find_wrong_byte(path: Path) -> InputError:
-    """Read the file again for the line and byte that is not UTF-8."""
-    offset = 0
-    with open_bytes(path) as raw:
-        for number, line in enumerate(raw, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                return _wrong_encoding(path, number, offset + error.start, "latin1")
-            offset += len(line)
-    return _wrong_encoding(path, number, offset, "latin1")
-
-
-def _wrong_encoding(path: Path, line: int, byte: int, encoding: str) -> InputError:
-    others = " (or windows-1252, gb18030, big5)" if encoding == "latin1" else ""
-    return InputError(
-        f"{path}:{line}: not UTF-8 (byte {byte}); perhaps {encoding}",
-        "a UTF-8 file, or data.encoding",
-        f"--set data.encoding={encoding}{others}, or convert it: iconv -f {encoding} -t utf-8",
-    )
 
 
 def numbered_lines(path: Path, text: IO[str]) -> Iterator[tuple[int, str]]:
@@ -168,16 +50,17 @@ def read_lines(path: Path, layout: Layout) -> Iterator[Placed]:
 
 def read_table(path: Path, layout: Layout, suffix: str) -> Iterator[Placed]:
     """A row for each line of a table; the first line that is not blank names the columns, unless
-    the layout does."""
+    the layout does. A column without a name is left out."""
     delimiter = layout.delimiter or DELIMITERS.get(suffix, ",")
     header = list(layout.column_names) if layout.column_names else None
-    given = header is not None
+    given, first = header is not None, True
     for line, cells in _records(path, layout, delimiter):
+        place = f"{path}:{line}"
         if header is None:
             if any(map(str.strip, cells)):
-                header = _check_header(f"{path}:{line}", cells, delimiter)
+                header = _check_header(place, cells, delimiter)
+                first = False
             continue
-        place = f"{path}:{line}"
         if len(cells) != len(header):
             other = _other_delimiter(cells, delimiter)
             hint = f"; the delimiter seems to be {other!r}" if other else ""
@@ -186,14 +69,30 @@ def read_table(path: Path, layout: Layout, suffix: str) -> Iterator[Placed]:
                 f"the columns {', '.join(header)[:200]}",
                 "fix the row, or give data.column_names if the file has no header",
             )
-        if given and [cell.strip().casefold() for cell in cells] == [n.casefold() for n in header]:
-            raise InputError(
-                f"{path}:{line}: the row repeats data.column_names",
-                "column names for a file that has no header",
-                "leave data.column_names out",
-            )
-        given = False  # only the first row can be a header
-        yield f"{path}:{line}", dict(zip(header, cells, strict=True))
+        # a single column may well hold the word that it is named
+        if (len(header) > 1 or (given and first)) and _names(cells) == _names(header):
+            raise _repeats_header(place, given=given and first)
+        first = False
+        yield place, {name: cell for name, cell in zip(header, cells, strict=True) if name}
+
+
+def _repeats_header(place: str, *, given: bool) -> InputError:
+    if given:
+        return InputError(
+            f"{place}: the row repeats data.column_names",
+            "column names for a file that has no header",
+            "leave data.column_names out",
+        )
+    return InputError(
+        f"{place}: the row repeats the header",
+        "one header, where files that have one each were joined",
+        "remove the line",
+    )
+
+
+def _names(cells: Sequence[str]) -> list[str]:
+    """Cells as names of columns: a file that another was joined to may begin with a mark."""
+    return [cell.strip().strip("\ufeff").casefold() for cell in cells]
 
 
 def first_records(path: Path, layout: Layout, suffix: str, count: int) -> list[list[str]]:
@@ -205,11 +104,12 @@ def first_records(path: Path, layout: Layout, suffix: str, count: int) -> list[l
 
 def _records(path: Path, layout: Layout, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Number of the first line, and cells, of each record that is not blank."""
-    # In tab-separated files of this field quotes are text; in csv they are quotes.
-    if delimiter == "\t":
+    # In tab-separated files of this field quotes are text, unless they can only be quotes.
+    plain = delimiter == "\t" and not _has_quoted_cells(path, layout)
+    if plain:
         dialect: dict[str, Any] = {"delimiter": delimiter, "quoting": csv.QUOTE_NONE}
     else:
-        spaced = _has_spaced_quotes(path, layout, delimiter)
+        spaced = delimiter != "\t" and _has_spaced_quotes(path, layout, delimiter)
         dialect = {"delimiter": delimiter, "strict": True, "skipinitialspace": spaced}
     csv.field_size_limit(MAX_CHARACTERS)
     line = 1
@@ -223,6 +123,12 @@ def _records(path: Path, layout: Layout, delimiter: str) -> Iterator[tuple[int, 
                         f"{path}:{line}: a blank before a quote, which the first rows don't have",
                         'cells quoted right after the delimiter: a,"b"',
                         "remove the blank",
+                    )
+                if plain and '""' in raw[-1] and any(map(_is_quoted, cells)):
+                    raise InputError(
+                        f"{path}:{line}: a cell in quotes, which the first rows don't have",
+                        "quotes that are text, or cells quoted as in csv from the first rows on",
+                        "save the table as .csv",
                     )
                 if cells:
                     yield line, cells
@@ -254,6 +160,33 @@ def _has_spaced_quotes(path: Path, layout: Layout, delimiter: str) -> bool:
     return False
 
 
+def _has_quoted_cells(path: Path, layout: Layout) -> bool:
+    """Whether the first lines of a tab-separated file can only be read with quotes, as pandas
+    writes cells that hold a quote, a tab or a line end: all have the width of the header then."""
+    records: list[list[str]] = []
+    read: list[str] = []
+    with open_text(path, "", layout.encoding) as text:
+        lines = islice(_noted(path, text, read), _SAMPLE)
+        try:
+            records += csv.reader(lines, delimiter="\t", strict=True)
+        except csv.Error as error:
+            # the last cell may go on behind the sample
+            if len(read) < _SAMPLE or "unexpected end of data" not in str(error):
+                return False
+    first = read[0].rstrip("\r\n") if read else ""
+    quoted = re.fullmatch(r'"[^"\t]*"(\t"[^"\t]*")+', first) is not None
+    needed = any(any(mark in cell for mark in '"\t\n\r') for row in records for cell in row)
+    widths = set(map(len, filter(None, records)))
+    return (quoted or needed) and len(widths) == 1
+
+
+def _is_quoted(cell: str) -> bool:
+    """Whether a cell is in quotes, with quotes of its own doubled."""
+    inner = cell.strip()[1:-1]
+    doubled = '""' in inner and '"' not in inner.replace('""', "")
+    return doubled and cell.strip() == f'"{inner}"'
+
+
 def _is_spaced(cells: Sequence[str], raw: Sequence[str]) -> bool:
     """Whether a cell is written as a blank and a quote: the quotes of a quoted cell's own text
     would be doubled."""
@@ -263,9 +196,17 @@ def _is_spaced(cells: Sequence[str], raw: Sequence[str]) -> bool:
 
 def _check_header(place: str, cells: Sequence[str], delimiter: str) -> list[str]:
     names = [cell.strip() for cell in cells]
-    if len(set(names)) < len(names):
+    if names[0].casefold().startswith("sep="):
         raise InputError(
-            f"{place}: a column name is listed twice",
+            f"{place}: {delimiter.join(cells)!r} is a note for Excel",
+            "the names of the columns in the first line",
+            "remove the line",
+        )
+    named = [name for name in names if name]
+    if len(set(named)) < len(named):
+        twice = next(name for name in named if named.count(name) > 1)
+        raise InputError(
+            f"{place}: the column name {twice[:80]!r} is listed twice",
             "one name a column",
             "rename one, or give data.column_names if the file has no header",
         )
@@ -274,7 +215,7 @@ def _check_header(place: str, cells: Sequence[str], delimiter: str) -> list[str]
         raise InputError(
             f"{place}: one column named {names[0][:80]!r}; the delimiter seems to be {other!r}",
             f"columns separated by {delimiter!r}",
-            f"--set 'data.delimiter={other}', or name the file .tsv if it has tabs",
+            "name the file .tsv" if other == "\t" else f"--set 'data.delimiter={other}'",
         )
     return names
 

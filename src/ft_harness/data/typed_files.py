@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ from xml.parsers import expat
 import pyarrow.parquet
 
 from ft_harness.data.layout import Layout
-from ft_harness.data.text_files import Placed, open_bytes
+from ft_harness.data.opening import open_bytes
+from ft_harness.data.text_files import Placed
 from ft_harness.errors import ConfigError, InputError, first_line
 
 
@@ -20,12 +22,25 @@ def read_parquet(path: Path, _: Layout) -> Iterator[Placed]:
     index = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            if len(set(names)) < len(names):
+                raise InputError(
+                    f"{path}: two columns have one name ({', '.join(names)[:200]})",
+                    "a name for each column",
+                    "rename one",
+                )
             for batch in file.iter_batches(batch_size=1000):
                 for row in batch.to_pylist(maps_as_pydicts="strict"):
                     yield f"{path}, row {index}", row
                     index += 1
-    # values that Python has no type for are ValueErrors, OverflowErrors and KeyErrors
-    except (OSError, pyarrow.ArrowException, ValueError, OverflowError, KeyError) as error:
+    except KeyError as error:
+        raise InputError(
+            f"{path}, row {index} or soon after: a map holds a key twice",
+            "a value for each key",
+            "fix the row",
+        ) from error
+    # values that Python has no type for are ValueErrors and OverflowErrors
+    except (OSError, pyarrow.ArrowException, ValueError, OverflowError) as error:
         raise InputError(
             f"{path}: not a parquet file ({first_line(error)})",
             "a parquet file",
@@ -34,25 +49,32 @@ def read_parquet(path: Path, _: Layout) -> Iterator[Placed]:
 
 
 def parquet_label_names(path: Path) -> dict[str, list[str]]:
-    """Column -> names of its labels in index order, as the datasets library notes them in a
-    parquet file."""
+    """Column, or path of a field within objects, -> names of its labels in index order, as the
+    datasets library notes them in a parquet file."""
     try:
         metadata = pyarrow.parquet.read_schema(path).metadata or {}
         noted = json.loads(metadata.get(b"huggingface", b"{}"))
     except (OSError, ValueError, RecursionError, pyarrow.ArrowException):
         return {}  # a damaged file is reported when its rows are read
     info = noted.get("info") if isinstance(noted, dict) else None
-    features = info.get("features") if isinstance(info, dict) else None
-    return {
-        name: list(map(str, feature["names"]))
-        for name, feature in (features if isinstance(features, dict) else {}).items()
-        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and "names" in feature
-    }
+    return label_names(info.get("features") if isinstance(info, dict) else None)
+
+
+def label_names(features: Any, within: str = "") -> dict[str, list[str]]:
+    """The same of features as the datasets library writes them out."""
+    found: dict[str, list[str]] = {}
+    for name, feature in features.items() if isinstance(features, dict) else ():
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
+            found[f"{within}{name}"] = list(map(str, feature.get("names") or ()))
+        elif isinstance(feature, dict) and "_type" not in feature:
+            found |= label_names(feature, f"{within}{name}.")
+    return {name: names for name, names in found.items() if names}
 
 
 def read_excel(path: Path, layout: Layout) -> Iterator[Placed]:
     """A row for each row of a sheet (the first one) that is not empty; the first such row names the
-    columns, unless the layout does. Of formulas the values that were saved are read.
+    columns, unless the layout does. Of formulas the values that were saved are read; an error such
+    as #N/A is null.
 
     Raises:
         ConfigError: openpyxl is not installed.
@@ -72,16 +94,18 @@ def read_excel(path: Path, layout: Layout) -> Iterator[Placed]:
         raise InputError(
             f"{path}: not an Excel workbook ({error})", "an .xlsx file", "save it again as .xlsx"
         ) from error
-    if layout.worksheet is not None and layout.worksheet not in book.sheetnames:
+    sheets = {sheet.title: sheet for sheet in book.worksheets}  # a chart is none
+    sheet = sheets.get(layout.worksheet or next(iter(sheets), ""))
+    if sheet is None:
         raise InputError(
-            f"{path}: no sheet {layout.worksheet}",
-            f"one of {', '.join(book.sheetnames)}",
+            f"{path}: no sheet {layout.worksheet or 'of cells'}",
+            f"one of {', '.join(sheets)}",
             "change data.worksheet",
         )
-    sheet = book[layout.worksheet or book.sheetnames[0]]
     header = list(layout.column_names) if layout.column_names else None
-    for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
+    for number, row in enumerate(sheet.iter_rows(), start=1):
         place = f"{path}, {sheet.title} row {number}"
+        cells = list(map(_cell_value, row))
         if all(cell is None for cell in cells):
             continue
         if header is None:
@@ -89,6 +113,17 @@ def read_excel(path: Path, layout: Layout) -> Iterator[Placed]:
         else:
             yield place, _sheet_row(place, cells, header)
     book.close()
+
+
+def _cell_value(cell: Any) -> Any:
+    """What a cell shows: None for an error, no time for a day."""
+    from openpyxl.utils.escape import unescape
+
+    value = cell.value
+    if isinstance(value, str):
+        return None if cell.data_type == "e" else unescape(value)
+    is_day = isinstance(value, datetime.datetime) and "h" not in cell.number_format.lower()
+    return value.date() if is_day and value.time() == datetime.time() else value
 
 
 def _sheet_header(place: str, cells: Sequence[Any]) -> list[str]:

@@ -146,6 +146,12 @@ def read_answers(value: Any, place: str) -> Any:
     nested = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     if not nested:
         return value
+    if len(nested) < len(listed):
+        raise InputError(
+            f"{place}: answers holds objects next to other values",
+            "a list of texts, or a list of objects with a key text",
+            "write them all the same way",
+        )
     texts: list[Any] = []
     for each in nested:
         if "text" not in each:

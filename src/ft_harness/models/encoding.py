@@ -133,6 +133,33 @@ def refuse_appended(tokens: Sequence[str]) -> None:
         )
 
 
+def refuse_equal(texts: Sequence[tuple[str, str] | None], answers: Sequence[Sequence[int]]) -> None:
+    """Two answers with the same tokens are equally likely: which one counts would be chance.
+
+    Args:
+        texts: (prompt, answer), those of a doc one after the other; None: running text.
+        answers: the ids of each answer.
+
+    Raises:
+        InputError: there are such answers.
+    """
+    before, known = "", dict[tuple[int, ...], str]()
+    for pair, ids in zip(texts, answers, strict=True):
+        if pair is None:
+            continue
+        prompt, answer = pair
+        if prompt != before:
+            before, known = prompt, {}
+        other = known.setdefault(tuple(ids), answer)
+        if other != answer:
+            raise InputError(
+                f"the answers {other[:40]!r} and {answer[:40]!r} have the same tokens",
+                "answers that the tokenizer tells apart",
+                "choose other words (data.label_words, doc_to_choice), or a model whose tokenizer "
+                "knows these",
+            )
+
+
 def split_pair(
     encode: Callable[[str], list[int]], context: str, continuation: str
 ) -> tuple[list[int], list[int]]:

@@ -16,7 +16,7 @@ from ft_harness.errors import (
 )
 from ft_harness.evaluation import chosen_docs
 from ft_harness.models.base_model import load_context, load_tokenizer
-from ft_harness.models.encoding import Encoder
+from ft_harness.models.encoding import Encoder, refuse_equal
 from ft_harness.models.heads import HeadPlan, plan_head
 from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.paths import reports_dir, results_dir
@@ -114,7 +114,11 @@ def _check_examples(recipe: Recipe, checked: Checked, tokenizer: Any, context: i
     examples = train_prompts(examples) if recipe.train.loss_on == "prompt_and_answer" else examples
     said = [describe_examples(examples, eos), describe_work(recipe, checked, examples)]
     cut = cut_notice(examples)
-    notices = [*([cut] if cut else []), *_check_length(recipe, task, examples)]
+    notices = [
+        *([cut] if cut else []),
+        *_check_length(recipe, task, examples),
+        *_check_unknown(tokenizer, examples),
+    ]
     return Findings(facts=said, notices=notices)
 
 
@@ -137,6 +141,23 @@ def _check_scored_pairs(
     line = f"{split}: of {cut} of the first {len(pairs)} pairs an answer's prompt will be cut"
     cure = "raise model.max_length: a pair whose prompts differ compares two questions"
     return Findings(notices=[Notice(line, cure)])
+
+
+def _check_unknown(tokenizer: Any, examples: Sequence[Example]) -> list[Notice]:
+    """Right answers with characters that the tokenizer has no tokens for."""
+    unknown = tokenizer.unk_token_id
+    if unknown is None or unknown in (tokenizer.eos_token_id, tokenizer.bos_token_id):
+        return []  # used for something else
+    rows = [row for row, each in enumerate(examples) if unknown in each.answer_ids]
+    if not rows:
+        return []
+    return [
+        Notice(
+            f"{len(rows)} of {len(examples)} training answers hold what the tokenizer reads as "
+            f"{tokenizer.unk_token} ({places(rows)})",
+            "use a model whose tokenizer knows these characters: no other can write them",
+        )
+    ]
 
 
 def _check_length(recipe: Recipe, task: RenderedTask, examples: Sequence[Example]) -> list[Notice]:
@@ -208,6 +229,15 @@ def pair_notices(tokenizer: Any, text_fields: Sequence[str] | None) -> list[Noti
     ]
 
 
+def _check_choices(
+    encoder: Encoder, delimiter: str, task: RenderedTask, doc: dict[str, Any]
+) -> None:
+    """Refuse choices of a doc that the tokenizer does not tell apart."""
+    answers = [f"{delimiter}{choice}" for choice in task.doc_to_choice(doc)]
+    ids = [encoder.tok_encode(answer, add_special_tokens=False) for answer in answers]
+    refuse_equal([("", answer) for answer in answers], ids)
+
+
 def check_prompts(
     checked: Checked,
     split: Split,
@@ -234,6 +264,9 @@ def check_prompts(
     )
     with compiled_templates():
         prompts = [checked.form.render(task, task.eval_docs[i], protocol.shots) for i in chosen]
+    if task.OUTPUT_TYPE == "multiple_choice" and not task.multiple_input:
+        for i in chosen:
+            _check_choices(encoder, checked.form.delimiter(task), task, task.eval_docs[i])
     lengths = [len(encoder.tok_encode(prompt)) for prompt in prompts]
     cut = sum(length > room for length in lengths)
     behind = f" after {protocol.shots} examples" if protocol.shots else ""

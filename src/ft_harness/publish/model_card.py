@@ -291,7 +291,7 @@ def _training(card: Card) -> str:
         name: {
             field: _plain(value)
             for field, value in card.recipe.get(name, {}).items()
-            if value not in (None, False, [], {})
+            if not (value is None or value is False or value in ([], {}))  # 0 is a setting
             and not (name == "model" and field == "pretrained")
         }
         for name in _SHOWN

@@ -75,6 +75,11 @@ class VerdictCard:
     lines: list[Line]
 
     @property
+    def has_items(self) -> bool:
+        """Whether each line has its own number of items; asked by page.html."""
+        return len({line.n for line in self.lines}) > 1
+
+    @property
     def cautions(self) -> list[tuple[str, str]]:
         """(the lines that it belongs to, caution), each caution once."""
         found: dict[str, list[str]] = {}

@@ -10,9 +10,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from ft_harness.errors import InputError
+from ft_harness.errors import ConfigError, InputError
 
 LOCK_FILE = ".lock"
+
+
+class InUseError(InputError):
+    """A folder that another running process holds."""
 
 
 @contextmanager
@@ -23,7 +27,8 @@ def locked(folder: Path) -> Iterator[str | None]:
         The process that held it, and since when, if it died without giving it back; else None.
 
     Raises:
-        InputError: another running process holds it.
+        ConfigError: the lock's file can't be opened.
+        InUseError: another running process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_FILE
@@ -47,14 +52,21 @@ def _open_held(path: Path) -> TextIO:
     longer the file of that name, which somebody else may hold by now.
     """
     while True:
-        lock = path.open("a+", encoding="utf-8")
+        try:
+            lock = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: can't be opened ({error.strerror})",
+                "a file that this user may write, or none",
+                "remove it, or use --name or --out",
+            ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             with lock:
                 lock.seek(0)
                 holder = lock.read().strip() or "another"
-            raise InputError(
+            raise InUseError(
                 f"{path.parent}: in use by process {holder}",
                 "one run per folder",
                 "wait for it, or use --name or --out",

@@ -9,6 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from ft_harness.tasks.task_template import NewTask, render_task
 
 MOST_CLASSES = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,59}")
+_NO_LABEL = ("-", "?", "n/a", "na", "nan", "none", "null", "unlabelled", "unlabeled")
 _SHOWN = 3  # rows that a message names
 _SCRIPTS = {  # language -> (its letters, the share of all letters that they exceed)
     "ja": ("[\u3040-\u30ff]", 0.1),
@@ -70,9 +72,11 @@ class Request:
 @dataclass
 class _Survey:
     """What one reading of the data found: columns, how often each value of the answer's column
-    occurs, whether all of these are texts, and names that the file states for them."""
+    occurs, whether all of these are texts, and names that the file states for them; `classes`: the
+    answer is a label."""
 
     where: str
+    classes: bool = False
     columns: dict[str, None] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     texts: bool = True
@@ -131,7 +135,8 @@ def inspect(request: Request) -> NewTask:
         )
     source, reading, notes = _find_source(request, [*request.texts, answer])
     options = merge_options({"source": str(source), **reading}, {})
-    survey = _survey(str(source), read_source(options), request.texts, answer)
+    survey = _Survey(str(source), classes=request.label is not None)
+    _read(survey, read_source(options), [*request.texts, answer])
     if survey.stated and survey.counts.pop("-1", 0):
         reading["drop_labels"] = [-1]
         notes.append("rows without a label (-1) are left out")
@@ -165,7 +170,8 @@ def _find_source(request: Request, wanted: Sequence[str]) -> tuple[Path, dict[st
         found = {"encoding": encoding} if encoding else {}
         given = {name: getattr(layout, name) for name in layout.given()}
         return folder.resolve(), {**given, **found, "label_files": label_files}, notes
-    files = list(split_files(sources[0]).values()) if sources[0].is_dir() else [sources[0]]
+    parts = split_files(sources[0]).values() if sources[0].is_dir() else [[sources[0]]]
+    files = list(chain.from_iterable(parts))
     layout, notes = find_layout(files[0], layout)
     for file in files[1:]:  # a later file may be the first with a letter beyond ASCII
         other, more = find_layout(file, request.layout)
@@ -176,10 +182,9 @@ def _find_source(request: Request, wanted: Sequence[str]) -> tuple[Path, dict[st
     return sources[0].resolve(), {name: getattr(layout, name) for name in layout.given()}, notes
 
 
-def _survey(where: str, source: Mapping[Any, Rows], texts: Sequence[str], answer: str) -> _Survey:
-    """Read the data once; every row has a value in each of the columns."""
-    survey = _Survey(where)
-    wanted = [*texts, answer]
+def _read(survey: _Survey, source: Mapping[Any, Rows], wanted: Sequence[str]) -> None:
+    """Read the data once; every row has a value in each of the columns, the answer's last."""
+    where, answer = survey.where, wanted[-1]
     for rows in source.values():
         survey.stated = survey.stated or list(rows.label_names().get(answer, ()))
         for place, row in rows:
@@ -189,7 +194,6 @@ def _survey(where: str, source: Mapping[Any, Rows], texts: Sequence[str], answer
         raise InputError(f"{where}: no rows", "at least one row", "check the file")
     _check_columns(survey, wanted)
     raise_problems([_empty_cells(name, places) for name, places in survey.empty.items()])
-    return survey
 
 
 def _count_row(survey: _Survey, row: Mapping[str, Any], place: str, wanted: Sequence[str]) -> None:
@@ -197,12 +201,26 @@ def _count_row(survey: _Survey, row: Mapping[str, Any], place: str, wanted: Sequ
     survey.seen |= {name for name, value in values.items() if value is not ABSENT}
     for name, raw in values.items():
         value = None if raw is ABSENT else read_value(raw, place, name)
+        if isinstance(value, dict | list) and (name != wanted[-1] or survey.classes):
+            _refuse_nested(name, value, place)
         if value is None or not str(value).strip():
             survey.empty.setdefault(name, []).append(place)
     value = values[wanted[-1]]
     survey.texts = survey.texts and isinstance(value, str)
     is_stated = type(value) is int and 0 <= value < len(survey.stated)
     survey.counts[survey.stated[value] if is_stated else _plain(value)] += 1
+
+
+def _refuse_nested(name: str, value: dict[str, Any] | list[Any], place: str) -> None:
+    inner = next(iter(value), "") if isinstance(value, dict) else 0
+    first = value[0] if isinstance(value, list) and value else None
+    path = f"{name}.{inner}" + (f".{next(iter(first), '')}" if isinstance(first, dict) else "")
+    kind = "an object" if isinstance(value, dict) else "a list"
+    raise InputError(
+        f"{place}: the column {name} holds {kind}",
+        "a text or a number",
+        f"name what is within it, such as {path}",
+    )
 
 
 def _check_columns(survey: _Survey, wanted: Sequence[str]) -> None:
@@ -305,11 +323,19 @@ def _balance(counts: Counter[str]) -> str:
 
 def _label_notes(labels: Sequence[str]) -> list[str]:
     words = [label.strip() for label in labels]
+    unlabelled = [word for word in words if word.casefold() in _NO_LABEL]
     pairs = [(a, b) for a in words for b in words if a != b and b.startswith(a)]
     return [
-        f"the label {longer!r} begins with {shorter!r}: the shorter one is often the likelier; "
-        "other words in doc_to_choice would be fairer"
-        for shorter, longer in pairs[:1]
+        *(
+            f"the label {word!r} often means that a row has none: such rows are a class here, "
+            "unless you take them out of the data"
+            for word in unlabelled
+        ),
+        *(
+            f"the label {longer!r} begins with {shorter!r}: the shorter one is often the likelier; "
+            "other words in doc_to_choice would be fairer"
+            for shorter, longer in pairs[:1]
+        ),
     ]
 
 

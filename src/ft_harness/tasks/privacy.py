@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import re
 
-_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![\w-])")
+# in any script; git@ is how repositories are named
+_EMAIL = re.compile(r"(?<![\w.+-])(?!git@)[\w.+-]{1,64}@(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}(?![\w-])")
 # Domains set aside for examples (RFC 2606) belong to nobody.
 _EXAMPLE = re.compile(r"@(?:.*\.)?(?:example(?:\.(?:com|net|org))?|test|invalid|localhost)$", re.I)
-_DIGITS = re.compile(r"(?<![\d.,-])\d(?:[ -]?\d){12,18}(?![\d]|[.,-]\d)")
+# between the digits: blanks and hyphens, also those that keep a line together; points only between
+# groups of four, since decimal numbers have them
+_DIGITS = re.compile(
+    r"(?<![\d.,-])(?:\d{4}(?:\.\d{4}){3}"
+    r"|\d(?:[ \u00a0\u2007\u202f\u2010-\u2013-]?\d){12,18})(?![\d]|[.,-]\d)"
+)
 _KEYS = re.compile(
     r"(?<![A-Za-z0-9])(?:"
     r"(?:AKIA|ASIA)[A-Z0-9]{16}"  # Amazon
@@ -19,7 +25,7 @@ _KEYS = re.compile(
     r"|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{50,}"
     r"|glpat-[A-Za-z0-9_-]{20,}"
     r"|hf_[A-Za-z0-9]{30,}"
-    r"|sk-(?:[a-z]+-)*[A-Za-z0-9_-]{32,}|[rs]k_live_[A-Za-z0-9]{20,}"
+    r"|sk-(?=[A-Za-z_-]*\d)(?:[a-z]+-)*[A-Za-z0-9_-]{32,}|[rs]k_live_[A-Za-z0-9]{20,}"
     r"|xox[abprs]-[A-Za-z0-9-]{20,}"
     r"|eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"  # a JSON web token
     r")(?![A-Za-z0-9])"
@@ -41,8 +47,8 @@ def find_private(text: str) -> set[str]:
 
 
 def is_card_number(text: str) -> bool:
-    """Whether digits, with blanks or hyphens between them, are those of a payment card: a known
-    first part and a right check digit.
+    """Whether digits, and what is between them, are those of a payment card: a known first part
+    and a right check digit.
 
     Source: ISO/IEC 7812-1, Luhn's formula.
     """

@@ -26,6 +26,9 @@ _LISTED = 5  # places that a notice names
 _SHOWN = 60
 _MOST_UNREADABLE = 100  # rows; a template that suits none would fail as often as there are rows
 _BRACES = re.compile(r"(?<![{%#])\{\s*(\w+)\s*\}(?!\})")
+# a list or object of texts as Python writes it (JSON has other quotes): a table that was saved from
+# columns of lists
+_NOTATION = re.compile(r"\[['\"].*['\"]\]|\{'.*\}", re.DOTALL)
 _ONE_SIDED = 0.9  # share of pairs from which the lengths of their answers say it all
 _TEMPLATES = ("doc_to_text", "doc_to_target", "doc_to_choice")
 
@@ -100,6 +103,7 @@ class SplitCheck:
         self._bad_choices: defaultdict[str, list[int]] = defaultdict(list)
         self._counts: defaultdict[int, list[int]] = defaultdict(list)
         self._trimmed: list[int] = []
+        self._written_out: defaultdict[str, list[int]] = defaultdict(list)
         self._lengths: Counter[str] = Counter()  # of pairs: which answer is the longer one
         self._unreadable: list[FtHarnessError] = []
 
@@ -140,6 +144,10 @@ class SplitCheck:
         written = doc.get(source) if isinstance(source, str) else None
         if isinstance(written, str) and written != written.strip():
             self._trimmed.append(row)
+        if not self._chosen and _NOTATION.fullmatch(answer):
+            self._written_out["answers"].append(row)
+        if any(_is_written_out(value, prompt) for value in doc.values()):
+            self._written_out["prompts"].append(row)
         if CHOSEN in doc and REJECTED in doc:
             sizes = len(doc[CHOSEN]), len(doc[REJECTED])
             longer = CHOSEN if sizes[0] > sizes[1] else REJECTED if sizes[1] > sizes[0] else "tie"
@@ -233,6 +241,15 @@ class SplitCheck:
                     "nothing to do, or trim them in the data",
                 )
             )
+        for what, written in self._written_out.items():
+            found.append(
+                Notice(
+                    f"{len(written)} of {rows} {split} {what} hold a list or an object as Python "
+                    f"writes it ({places(written)})",
+                    "name what is within it (data.columns takes paths such as a.0.b), and keep "
+                    "lists in .jsonl or .parquet",
+                )
+            )
         for which in (CHOSEN, REJECTED):
             if (longer := self._lengths[which]) >= _ONE_SIDED * rows:
                 found.append(
@@ -254,6 +271,11 @@ class SplitCheck:
                 )
             )
         return found
+
+
+def _is_written_out(value: Any, prompt: str) -> bool:
+    """Whether a list or object of a doc is in the prompt as Python writes it."""
+    return isinstance(value, list | dict) and bool(value) and str(value) in prompt
 
 
 def _digest(*parts: str) -> bytes:

@@ -72,7 +72,7 @@ def read(scorer: Scorer, rows: list[Row]) -> Iterator[Read]:
         for number, (node,) in row.reads:
             path = torch.tensor(row.path(node), device=scorer.model.device)
             layers = [
-                tuple(each[place].index_select(1, path) for each in (layer.keys, layer.values))
+                (layer.keys[place].index_select(1, path), layer.values[place].index_select(1, path))
                 for layer in cache.layers
             ]
             yield Read(number, behind[node], layers)

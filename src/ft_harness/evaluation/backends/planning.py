@@ -136,7 +136,7 @@ class Limits:
             else min(self.window, max(ROOM, STRETCH * longest))
         )
         enough = self.most is None or len(row.stems | {stem}) <= self.most
-        return new == 0 or (self.branches and len(row) + new <= room and enough)
+        return enough and (new == 0 or (self.branches and len(row) + new <= room))
 
 
 def make_rows(queries: Sequence[tuple[int, Query]], skip: int, limits: Limits) -> list[Row]:

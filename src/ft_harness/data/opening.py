@@ -1,0 +1,183 @@
+"""Opening files: their bytes, and their text in the encoding that it has."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, cast
+
+from ft_harness.errors import InputError, first_line
+from ft_harness.storage.strict_files import no_pipe
+
+_START = 8192  # bytes that show how lines end
+_CHUNK = 1 << 20
+_WINDOWS = re.compile(rb"[\x80-\x9f]")  # letters in windows-1252, control characters in latin-1
+_FOREIGN = re.compile(rb"[\x80-\xff]+")
+_RUN = 3  # bytes beyond ASCII in a row: words of another script; Latin letters are single ones
+_OTHER_ENCODINGS = "big5, shift_jis, euc-kr, windows-1251"
+_MAGIC = {b"\x1f\x8b": ".gz", b"PK\x03\x04": ".xlsx", b"PAR1": ".parquet"}
+
+
+@contextmanager
+def open_bytes(path: Path) -> Iterator[io.BufferedReader]:
+    """The file's bytes, unpacked where its name ends in .gz.
+
+    Raises:
+        InputError: it can't be read, or is damaged.
+    """
+    try:
+        with (gzip.open if path.suffix.lower() == ".gz" else open)(no_pipe(path), "rb") as raw:
+            yield cast(io.BufferedReader, raw)  # a gzip file reads and peeks like one
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(
+            f"{path}: damaged gzip file", "a complete .gz file", "fetch the file again"
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{path}: can't be read ({error.strerror})", "a readable file", "check the file"
+        ) from error
+
+
+@contextmanager
+def open_text(path: Path, newline: str, encoding: str | None = None) -> Iterator[IO[str]]:
+    r"""The file as text, without a byte order mark.
+
+    Args:
+        newline: as for `open`; "\n" also reads files whose lines end in a carriage return alone.
+        encoding: None: UTF-8.
+
+    Raises:
+        InputError: it has another encoding (line, byte and the likely one), is no text, is damaged,
+            or can't be read.
+    """
+    with open_bytes(path) as raw:
+        start = raw.peek(_START)[:_START]
+        _refuse_binary(path, start)
+        foreign = None if encoding else _foreign_encoding(start[:256])
+        if foreign:
+            raise _wrong_encoding(path, 1, 0, foreign)
+        if newline == "\n" and b"\r" in start[:-1] and b"\n" not in start:
+            newline = ""
+        name = encoding or "utf-8"
+        if codecs.lookup(name).name == "utf-8":
+            name = "utf-8-sig"
+        try:
+            yield io.TextIOWrapper(raw, encoding=name, newline=newline)
+        except UnicodeError as error:
+            if name == "utf-8-sig":
+                raise _find_wrong_byte(path) from error
+            raise InputError(
+                f"{path}: not {encoding} ({first_line(error)})",
+                "the encoding that the file has",
+                "change data.encoding",
+            ) from error
+
+
+def _refuse_binary(path: Path, start: bytes) -> None:
+    for mark, suffix in _MAGIC.items():
+        if start.startswith(mark):
+            raise InputError(
+                f"{path}: holds no text, but what {suffix} files hold",
+                "a name that says what the file is",
+                f"name it {suffix}",
+            )
+
+
+def find_encoding(path: Path) -> str | None:
+    """The likely encoding of a file that is not UTF-8; None for UTF-8. Reads the whole file.
+
+    Raises:
+        InputError: it is no text, or in one of many encodings of other scripts than Latin.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    windows, zeros, foreign = False, False, _Foreign()
+    with open_bytes(path) as raw:
+        start = raw.peek(256)[:256]
+        _refuse_binary(path, start)
+        marked = _foreign_encoding(start)
+        if marked:
+            return marked
+        utf8 = True
+        for chunk in iter(lambda: raw.read(_CHUNK), b""):
+            windows = windows or _WINDOWS.search(chunk) is not None
+            zeros = zeros or b"\0" in chunk
+            foreign.count(chunk)
+            try:
+                decoder.decode(chunk)
+            except UnicodeDecodeError:
+                utf8 = False
+                decoder.reset()
+    if utf8 and not decoder.getstate()[0]:
+        return None
+    if zeros or foreign.is_another_script:
+        raise InputError(
+            f"{path}: no text" if zeros else f"{path}: not UTF-8, and not in Latin letters",
+            "text in UTF-8, or its encoding",
+            "leave the file out"
+            if zeros
+            else f"name it with --encoding: gb18030, {_OTHER_ENCODINGS}",
+        )
+    return "windows-1252" if windows else "latin-1"
+
+
+class _Foreign:
+    """Counts bytes beyond ASCII, and those that come several in a row."""
+
+    def __init__(self) -> None:
+        self._all = self._in_runs = 0
+
+    def count(self, raw: bytes) -> None:
+        for run in _FOREIGN.finditer(raw):
+            length = run.end() - run.start()
+            self._all += length
+            self._in_runs += length * (length >= _RUN)
+
+    @property
+    def is_another_script(self) -> bool:
+        return 2 * self._in_runs > self._all
+
+
+def _foreign_encoding(start: bytes) -> str | None:
+    """The encoding that the first bytes of a file give away, if it is not UTF-8."""
+    marks = {
+        b"\xff\xfe\0\0": "utf-32",
+        b"\0\0\xfe\xff": "utf-32",
+        b"\xff\xfe": "utf-16",
+        b"\xfe\xff": "utf-16",
+    }
+    marked = next((name for mark, name in marks.items() if start.startswith(mark)), None)
+    if marked is None and len(start) >= 8 and start.count(0) > 0.4 * len(start):
+        return "utf-16le" if start[1] == 0 else "utf-16be"  # every other byte of Latin text is 0
+    return marked
+
+
+def _find_wrong_byte(path: Path) -> InputError:
+    """Read the file again for the line and byte that is not UTF-8."""
+    offset = 0
+    with open_bytes(path) as raw:
+        for number, line in enumerate(raw, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                foreign = _Foreign()
+                foreign.count(line)
+                likely = "gb18030" if foreign.is_another_script else "latin1"
+                return _wrong_encoding(path, number, offset + error.start, likely)
+            offset += len(line)
+    return _wrong_encoding(path, number, offset, "latin1")
+
+
+def _wrong_encoding(path: Path, line: int, byte: int, encoding: str) -> InputError:
+    other = {"latin1": " (or windows-1252)", "gb18030": f" (or {_OTHER_ENCODINGS})"}
+    others = other.get(encoding, "")
+    return InputError(
+        f"{path}:{line}: not UTF-8 (byte {byte}); perhaps {encoding}",
+        "a UTF-8 file, or data.encoding",
+        f"--set data.encoding={encoding}{others}, or convert it: iconv -f {encoding} -t utf-8",
+    )
