@@ -183,6 +183,7 @@ def test_a_strangers_code_is_looked_at(ft, work: Path, no_long_way: None):
         ("model", "pretrained", "somebody/model"),
         ("data", "source", "somebody/data"),
         ("task", "name", "arc_easy"),
+        ("eval", "server", {"url": "http://127.0.0.1:8000"}),
     ],
 )
 def test_what_the_hub_may_have_changed_is_not_noted(

@@ -31,7 +31,8 @@ _VARIABLES = sorted(f"{name}={os.environ[name]}" for name in os.environ if name.
 
 
 class NotToldByFilesError(Exception):
-    """What an experiment is made of can't be told from files: a hub's data, a stranger's code."""
+    """What an experiment is made of can't be told from files: a hub's data, a stranger's code, a
+    server."""
 
 
 def identify(
@@ -49,7 +50,7 @@ def identify(
         FtHarnessError, OSError: a task or a file can't be read.
     """
     recipe = experiment.recipe
-    if experiment.trust_task_code:
+    if experiment.trust_task_code or recipe.eval.server:
         raise NotToldByFilesError
     parent = [Path(recipe.train.continue_from).expanduser()] if recipe.train.continue_from else []
     tasks = _find_tasks(recipe, reader or TaskReader())

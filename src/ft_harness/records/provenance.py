@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 _PACKAGES = (
     "ft-harness",
     "lm-eval",
@@ -48,7 +50,6 @@ def cpu_name() -> str:
 @cache
 def hardware() -> str:
     """One line: processor, cores, memory, GPU."""
-    import psutil
     import torch
 
     memory = psutil.virtual_memory().total / 2**30
