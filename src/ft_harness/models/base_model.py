@@ -288,7 +288,8 @@ def _context(section: ModelSection, config: Any) -> int:
     they have.
     """
     text = config.get_text_config(decoder=True)
-    own = getattr(text, "max_position_embeddings", None)
+    # MPT has its own word for it
+    own = getattr(text, "max_position_embeddings", None) or getattr(text, "max_seq_len", None)
     if not isinstance(own, int) or own < 1:  # as with ALiBi: any number of tokens can be read
         return section.max_length or _USUAL_CONTEXT
     if text.model_type in _NUMBERED_BEHIND_PADDING:
