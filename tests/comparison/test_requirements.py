@@ -89,6 +89,23 @@ def test_the_recall_of_each_class_counts_and_averages_do_not():
     assert not met(study_of(comparison), "classes>=-7")
 
 
+def test_no_class_may_be_lost_unless_it_is_said_how_much_of_it():
+    said = "Recall fell: of 'bad' from 60.0 % to 52.0 %."
+    recall = make_row("mine", "test", "recall_bad", (0.6, 0.52), low=-0.12, high=-0.04)
+    lost = GAINED.model_copy(update={"rows": [*GAINED.rows, recall], "lost_classes": said})
+    study = study_of(lost)
+    assert not met(study, "acc>=+2")
+    ((_, of_acc), (_, of_class)) = judge(study, read_requirements(["acc>=+2"]))
+    assert of_acc.startswith("acc>=+2 is met")
+    assert of_class == (
+        f"No class may be lost, and by snli_lora on mine (test) one is: {said} "
+        "--require 'classes>=-N' says how much may be."
+    )
+    allowed = judge(study, read_requirements(["acc>=+2", "classes>=-12"]))
+    assert all(is_met for is_met, _ in allowed)
+    assert judge(study, []) == []
+
+
 def test_items_that_the_training_did_not_see_decide():
     clean = GAINED.rows[0].model_copy(update={"low": -0.01})
     comparison = GAINED.model_copy(update={"without": clean})

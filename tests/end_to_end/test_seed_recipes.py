@@ -151,7 +151,7 @@ POINTS = {
     "imdb-distilbert": 2,  # sizes
     "imdb-mistral-7b-qlora": 3 * 3,  # shots, draws
     "imdb-gemma-2b-shots": 3 * 3,
-    "zh-classical-taiwan-llm-qlora": 3 * 5,  # stretches, decodings
+    "zh-classical-taiwan-llm-qlora": 3 * 5 * 2,  # stretches, decodings, shots
 }
 
 

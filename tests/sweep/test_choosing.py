@@ -9,7 +9,7 @@ import pytest
 
 from ft_harness.stats.power import holm_factor
 from tests.builders.command import assert_three_lines
-from tests.sweep.test_running import SIZES, loads, report, scored, write  # noqa: F401
+from tests.sweep.test_running import SIZES, report
 
 CHOICE = (
     "sweep: {vary: {data.train_size: [16, 32, 64], train.num_train_epochs: [1, 4]}, "
@@ -18,7 +18,7 @@ CHOICE = (
 
 
 @pytest.mark.slow  # a sweep of six points
-def test_only_the_chosen_and_the_reference_are_scored_on_test(ft, write, tmp_path: Path):  # noqa: F811
+def test_only_the_chosen_and_the_reference_are_scored_on_test(ft, write, tmp_path: Path):
     code, out, err = ft("sweep", write(CHOICE))
     assert code == 0, err
     choice = report(tmp_path, "sweep.json")["choice"]
@@ -42,7 +42,7 @@ def test_only_the_chosen_and_the_reference_are_scored_on_test(ft, write, tmp_pat
 
 
 @pytest.mark.slow  # three sweeps
-def test_a_further_look_at_test_is_counted(ft, write, tmp_path: Path):  # noqa: F811
+def test_a_further_look_at_test_is_counted(ft, write, tmp_path: Path):
     recipe = write("sweep: {vary: {adapter.r: [2, 4]}}")
     assert ft("sweep", recipe)[0] == 0  # both on test
     write("sweep: {vary: {adapter.r: [2, 4]}, choose: {by: acc}}")
@@ -56,13 +56,13 @@ def test_a_further_look_at_test_is_counted(ft, write, tmp_path: Path):  # noqa: 
     assert "so far: 2 adapters" in out
 
 
-def test_a_metric_that_is_not_scored_is_named(ft, write):  # noqa: F811
+def test_a_metric_that_is_not_scored_is_named(ft, write):
     code, _, err = ft("sweep", write("sweep: {vary: {adapter.r: [2, 4]}, choose: {by: accc}}"))
     assert code == 3
     assert_three_lines(err, "accc", "did you mean acc?")
 
 
-def test_the_forecast_has_a_line_a_point_and_writes_nothing(ft, write, tmp_path: Path):  # noqa: F811
+def test_the_forecast_has_a_line_a_point_and_writes_nothing(ft, write, tmp_path: Path):
     code, out, err = ft("sweep", write(SIZES), "--dry-run")
     assert code == 0, err
     assert "mine-train_size_32-seed_0   4 steps of 8 rows, peak " in out

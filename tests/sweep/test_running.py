@@ -4,66 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
+import struct
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from ft_harness.errors import ResourceError
-from ft_harness.evaluation import runner
-from ft_harness.pipeline import bench, preflight, runs, stages
+from ft_harness.pipeline import bench, preflight, stages
 from tests.builders.command import assert_three_lines
+from tests.builders.tiny import build_tokenizer
 
 SIZES = "sweep: {vary: {data.train_size: [16, 32], train.seed: [0, 1]}, reference: {data.train_size: 32}}"
-
-
-@pytest.fixture
-def write(tmp_path: Path, model_folder: Path, reviews: Path):
-    """The recipe `mine` with this sweep section."""
-
-    def put(section: str) -> Path:
-        path = tmp_path / "adapters" / "mine" / "recipe.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            f"model: {{pretrained: {model_folder}}}\ntask: {{name: demo_sentiment}}\n"
-            f"data: {{source: {reviews}}}\nadapter: {{r: 4, lora_alpha: 8}}\n"
-            "train: {num_train_epochs: 1, learning_rate: 0.02, per_device_train_batch_size: 8}\n"
-            f"eval: {{splits: [validation, test]}}\n{section}\n"
-        )
-        return path
-
-    return put
-
-
-@pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The bases that were loaded."""
-    counted: list[str] = []
-    original = runs.load_base_model
-
-    def load(section, plan=None):
-        counted.append(section.pretrained)
-        return original(section, plan)
-
-    monkeypatch.setattr(runs, "load_base_model", load)
-    return counted
-
-
-@pytest.fixture
-def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The subjects that were scored, one entry an evaluation."""
-    counted: list[str] = []
-    original = runner._score
-
-    def score(state, job, folder):
-        counted.append(state.subject)
-        return original(state, job, folder)
-
-    monkeypatch.setattr(runner, "_score", score)
-    return counted
 
 
 def report(folder: Path, name: str = "rows.json"):
@@ -175,10 +133,63 @@ def test_a_point_that_cannot_fit_is_not_tried(ft, write, monkeypatch, tmp_path: 
     assert (tmp_path / "adapters" / "mine-r_4" / "card.json").exists()
 
 
+def save_hollow(folder: Path, hidden: int) -> Path:
+    """A Llama of three layers whose weights, all of them 0, take no room on the disk."""
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=hidden, intermediate_size=4 * hidden, num_hidden_layers=3,
+        num_attention_heads=32, max_position_embeddings=128, bos_token_id=1, eos_token_id=2,
+        pad_token_id=0,
+    )  # fmt: skip
+    tokenizer = build_tokenizer("bpe_bos")
+    config.vocab_size = len(tokenizer)
+    with torch.device("meta"):
+        weights = LlamaForCausalLM(config).state_dict()
+    header, end = {}, 0
+    for name, tensor in weights.items():
+        offsets = [end, end + 4 * tensor.numel()]
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": offsets}
+        end = offsets[1]
+    text = json.dumps(header | {"__metadata__": {"format": "pt"}}).encode()
+    config.architectures, config.dtype = ["LlamaForCausalLM"], "float32"
+    config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    with (folder / "model.safetensors").open("wb") as handle:
+        handle.write(struct.pack("<Q", len(text)) + text)
+        handle.truncate(8 + len(text) + end)
+    return folder
+
+
+@pytest.mark.slow  # takes the memory that it is allowed
+def test_points_that_memory_cannot_hold_are_rows(ft, write, model_folder, tmp_path: Path):
+    """A base of 470 GB, which is seen beforehand, and one of 3.2 GB for a process that may take
+    1.5 GB more, which isn't; nothing is faked."""
+    huge, large = save_hollow(tmp_path / "huge", 49152), save_hollow(tmp_path / "large", 4096)
+    recipe = write(f"sweep: {{vary: {{model.pretrained: [{model_folder}, {huge}, {large}]}}}}")
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (taken + 3 * 2**29, limits[1]))
+    try:
+        code, out, err = ft("sweep", recipe)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert code == 6, err
+    assert_three_lines(err, "2 of 3 points have no result", "the same command again")
+    found = {
+        each["values"]["model.pretrained"]: each["reason"]
+        for each in report(tmp_path, "sweep.json")["points"]
+    }
+    assert found[str(model_folder)] is None
+    assert found[str(huge)].startswith("not tried: peak memory of about 4")
+    assert "memory" in found[str(large)].lower()
+    assert "not tried: peak memory" in out
+
+
 def test_no_point_starts_after_the_last_hour(ft, write, tmp_path: Path):
     code, _, err = ft("sweep", write(SIZES), "--max-hours", "0")
     assert code == 6
-    assert_three_lines(err, "4 of 4 points have no result", "0 hours were over")
+    assert_three_lines(
+        err, "4 of 4 points have no result", "not started: the hours of --max-hours were over"
+    )
 
 
 def test_a_fault_of_one_point_is_found_before_any_runs(ft, write, no_model):

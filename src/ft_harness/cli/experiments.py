@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
@@ -30,7 +30,7 @@ from ft_harness.cli.app import (
     show,
     with_options,
 )
-from ft_harness.errors import raise_problems
+from ft_harness.errors import ConfigError, raise_problems
 
 if TYPE_CHECKING:
     from ft_harness.comparison.aggregator import Study
@@ -147,6 +147,13 @@ _PLANNED = _RECIPE_OPTIONS | {
         callback=check_finite,
         help="start no point of a sweep after this",
     ),
+    "executor": option(
+        Literal["local", "ray", "slurm"],
+        "--executor",
+        default="local",
+        help="where the points of a sweep run: on this machine (a process a GPU), a Ray cluster or "
+        "a Slurm cluster",
+    ),
     "accepted": option(
         bool, "--yes", default=False, help="run more than 300 points without asking"
     ),
@@ -166,6 +173,12 @@ def run(recipe: RecipeArgument, given: Options) -> None:
     if request.is_sweep:
         _sweep(request, given)
         return
+    if given["executor"] != "local":
+        raise ConfigError(
+            f"--executor {given['executor']}: {recipe} is one run, not a sweep",
+            "points of a sweep to send",
+            "leave it out, or use --seeds 3 or --set train.learning_rate=1e-4,1e-3",
+        )
     experiment = _experiment(recipe, given)
     if given["dry_run"] is not None:
         from ft_harness.pipeline import dry_run
@@ -202,7 +215,8 @@ def _sweep(request: Request, given: Options) -> None:
     if given["dry_run"] is not None:
         _print_estimate(sweeps.estimate_sweep(found, given["dry_run"] or None))
         return
-    study, path = sweeps.run_sweep(found, say, given["max_hours"], given["require"])
+    options = (given["max_hours"], given["require"], given["executor"])
+    study, path = sweeps.run_sweep(found, say, *options)
     print_study(study, path, given["require"])
     sweeps.check_sweep(study)
 

@@ -32,6 +32,7 @@ def find_cautions(
     sides: tuple[Evaluation, Evaluation],
     pairs: Pairs,
     majority: Baseline | None,
+    lost: str | None,
 ) -> list[str]:
     """The sentences that one comparison needs by itself.
 
@@ -40,6 +41,7 @@ def find_cautions(
         leading: the metric of the headline.
         sides: base and tuned; `pairs` are their items.
         majority: None: always giving one answer is no baseline here.
+        lost: what is said of classes that were lost.
     """
     base, tuned = pairs.texts("prediction")
     headline = rows[leading]
@@ -58,8 +60,7 @@ def find_cautions(
         for who, side in zip(("base", "tuned"), sides, strict=True)
         if _is_cut_throughout(side)
     ]
-    found += [_find_lost_class(rows, pairs, has_classes=majority is not None)]
-    found += [_find_gain_of_format(pairs)]
+    found += [lost, _find_gain_of_format(pairs)]
     if leading == "bleu" and is_too_short_for_bleu(pairs.texts("target")[0]):
         found.append(f"{remarks.BLEU_OF_SHORT_ANSWERS}: another metric should lead.")
     return [remark for remark in found if remark]
@@ -78,7 +79,7 @@ def is_above_majority(majority: Baseline, pairs: Pairs) -> bool | None:
     return majority.interval[0] > 0 and remarks.find_collapse(answers, golds) is None
 
 
-def _find_lost_class(rows: Mapping[str, Row], pairs: Pairs, *, has_classes: bool) -> str | None:
+def find_lost_classes(rows: Mapping[str, Row], pairs: Pairs, *, has_classes: bool) -> str | None:
     """The class whose recall fell most, of those whose fall is shown (Holm over the classes);
     said whatever became of the whole, which may hide it.
 

@@ -128,7 +128,8 @@ class Comparing:
             name: decide(self._annotate(row), above, clean.get(name)) for name, row in made.items()
         }
         headline = rows[self.leading]
-        said = cautions.find_cautions(rows, self.leading, self.sides, self.pairs, majority)
+        lost = cautions.find_lost_classes(rows, self.pairs, has_classes=majority is not None)
+        said = cautions.find_cautions(rows, self.leading, self.sides, self.pairs, majority, lost)
         role = role_of(self.records[1], self.run)
         (golds, _), answers = self.pairs.texts("target"), self.pairs.texts("prediction")
         training = "" if role == "control task" else self._training()
@@ -154,6 +155,7 @@ class Comparing:
             above_majority=above,
             finding="",
             cautions=said,
+            lost_classes=lost,
             cases=find_cases(*self.sides, self.pairs),
             confusion=_count_confusion(self.measurement),
             without=without,

@@ -144,8 +144,26 @@ def check_required(study: Study, required: Sequence[Requirement]) -> None:
 
 def judge(study: Study, required: Sequence[Requirement]) -> list[tuple[bool, str]]:
     """(whether it is met, that in a sentence) of each requirement; one that is not met has a
-    sentence for each difference that misses it, one that is met is shown by its closest."""
-    return [verdict for each in required for verdict in _judge(study, each)]
+    sentence for each difference that misses it, one that is met is shown by its closest.
+
+    Whatever is required, no class may be lost, unless one requirement says how much of its recall
+    may be.
+    """
+    verdicts = [verdict for each in required for verdict in _judge(study, each)]
+    if not required or any(each.name == CLASSES for each in required):
+        return verdicts
+    return [
+        *verdicts,
+        *((False, _state_lost(each)) for each in _find_trained(study) if each.lost_classes),
+    ]
+
+
+def _state_lost(comparison: Comparison) -> str:
+    row = comparison.headline
+    return (
+        f"No class may be lost, and by {row.tuned_subject} on {row.task} ({row.split}) one is: "
+        f"{comparison.lost_classes} --require 'classes>=-N' says how much may be."
+    )
 
 
 def _judge(study: Study, requirement: Requirement) -> list[tuple[bool, str]]:

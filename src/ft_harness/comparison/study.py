@@ -95,6 +95,10 @@ class Comparison(Frozen):
     cautions: list[str] = Field(
         default=[], description="what must be said next to the finding, a sentence or two each"
     )
+    lost_classes: str | None = Field(
+        default=None,
+        description="the caution on classes whose recall is shown to have fallen; null: none is",
+    )
     changed: bool = Field(default=True, description="whether any score of any item changed")
     above_majority: bool | None = Field(
         default=None,

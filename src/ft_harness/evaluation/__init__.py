@@ -17,5 +17,11 @@ from ft_harness.evaluation.outcomes import (
     make_scores,
     plain_scores,
 )
-from ft_harness.evaluation.runner import check_complete, evaluate, score_once, write_evaluation
+from ft_harness.evaluation.runner import (
+    check_complete,
+    evaluate,
+    score_once,
+    time_docs,
+    write_evaluation,
+)
 from ft_harness.records import item_hash

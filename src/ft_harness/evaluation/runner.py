@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,22 @@ def score_once(base: BaseModel, job: Job) -> dict[str, float | None]:
         name: find_metric(name).value(metric_values(samples, name))
         for name in job.task.higher_is_better()
     }
+
+
+def time_docs(base: BaseModel, job: Job) -> float:
+    """Seconds that a doc of a job takes on average, from a batch of them spread evenly; nothing is
+    kept.
+
+    Raises:
+        NonFiniteError, ResourceError: as `score_once`.
+    """
+    size = job.settings.batch_size or 1
+    some = job.doc_ids[:: max(1, len(job.doc_ids) // size)][:size]
+    lm = make_lm(base, size, job.settings.seed or 0)
+    _run_lm_eval(lm, replace(job, doc_ids=some[:1]))  # warms up
+    started = time.monotonic()
+    _run_lm_eval(lm, replace(job, doc_ids=some))
+    return (time.monotonic() - started) / len(some)
 
 
 @contextmanager

@@ -21,6 +21,8 @@ from ft_harness.errors import (
 )
 from ft_harness.models.adapters import CARD_FILE, AdapterFolder, read_card
 from ft_harness.models.base_model import BaseModel
+from ft_harness.models.heads import plan_head
+from ft_harness.models.memory import free_memory_bytes
 from ft_harness.paths import adapters_dir
 from ft_harness.pipeline.experiment import Experiment, Say
 from ft_harness.pipeline.preflight import Checked
@@ -33,15 +35,18 @@ from ft_harness.pipeline.stages import (
     score_base,
     train_stage,
 )
-from ft_harness.recipe import Recipe, keep_recipe
+from ft_harness.recipe import Recipe, keep_recipe, recipe_file
 from ft_harness.records import Evaluation
 from ft_harness.storage import canonical_json
-from ft_harness.sweep import SEEDS, Grid, Point
+from ft_harness.sweep import SEEDS, Grid, Point, Request, read_grid
 from ft_harness.sweep.outcomes import Outcome
 from ft_harness.training import (
+    Forecast,
     TrainingPlan,
     TrainingSet,
     check_unfinished,
+    count_base,
+    empty_base,
     finished_card,
     make_forecast,
 )
@@ -54,16 +59,21 @@ class Sweep:
     """A grid and where it works.
 
     Attributes:
-        source: the recipe's file.
+        request: what the grid was made of.
         out: the working folder with `adapters/` and `results/`.
         command: the command as it was given, which continues it.
     """
 
     grid: Grid
-    source: Path
+    request: Request
     out: Path
     command: str
     trust_task_code: bool = False
+
+    @property
+    def source(self) -> Path:
+        """The recipe's file."""
+        return recipe_file(self.request.path)
 
     @property
     def trains(self) -> bool:
@@ -78,6 +88,15 @@ class Sweep:
         """What runs that recipe again, from a working folder that holds it."""
         trust = ["--trust-task-code"] if self.trust_task_code else []
         return shlex.join(["ft-harness", "sweep", f"adapters/{self.grid.name}", *trust])
+
+
+def read_sweep(request: Request, out: Path, command: str, trust_task_code: bool = False) -> Sweep:
+    """The sweep that is asked for, with the folder that it works in.
+
+    Raises:
+        ConfigError: as `read_grid` says.
+    """
+    return Sweep(read_grid(request), request, out, command, trust_task_code)
 
 
 def setting_of(recipe: Recipe) -> dict[str, Any]:
@@ -105,17 +124,25 @@ class Bench:
         splits: what points are scored on; None: what their recipes say.
         checked: what preflight left behind, by point.
         folders: adapter's name -> its folder, of those that are finished.
+        is_alone: the memory that is free now is its own; else somebody else has seen to that.
     """
 
     sweep: Sweep
     say: Say
     splits: tuple[Split, ...] | None = None
+    is_alone: bool = True
     reading: Reading = field(default_factory=Reading)
     loaded: dict[str, BaseModel] = field(default_factory=dict)
     checked: dict[str, Checked] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
     _model: str = ""
     _said: set[str] = field(default_factory=set)
+
+    def score_on(self, splits: tuple[Split, ...] | None) -> None:
+        """Score points on these splits from now on."""
+        if splits != self.splits:
+            self.splits = splits
+            self.checked.clear()
 
     def check(self, points: Sequence[Point]) -> None:
         """Preflight of every point, before any of them runs.
@@ -133,32 +160,34 @@ class Bench:
                     found.setdefault(each.what, []).append((point.name, each))
         raise_problems([_name_points(each, len(points)) for each in found.values()])
 
-    def run(self, point: Point) -> Outcome:
-        """Train and score one point, or find it done.
+    def run(self, point: Point, *, base_only: bool = False) -> Outcome:
+        """Train and score one point, or its base alone, or find it done.
 
         Raises:
             FtHarnessError: memory is not enough, the numbers aren't finite, or the stretch before
                 is not there.
         """
         try:
-            return self._run(point)
+            stage = self.stage(point)
+            if base_only or not self.sweep.trains:
+                return _outcome(point, score_base(stage, self._tell), None)
+            return self._train(point, stage)
         except Exception:
             self.loaded.clear()  # it may hold what the failed point left on the model
             raise_problems(storage.problems(self.sweep.out))  # a full disk is no point's fault
             raise
 
-    def _run(self, point: Point) -> Outcome:
-        stage = self.stage(point)
-        if not self.sweep.trains:
-            return _outcome(point, score_base(stage, self._tell), None)
+    def _train(self, point: Point, stage: Stage) -> Outcome:
         made_by = point.made_by.model_copy(update={"train": stage.experiment.recipe.train})
         making = replace(stage, experiment=experiment_of(self.sweep, point, made_by))
-        plan = self.plan(making)
+        plan = plan_once(making, self.reading)
         making = replace(making, experiment=self._settle(making.experiment, plan))
+        forecast: Forecast | None = None
         if finished_card(plan, making.experiment.folder) is None:
-            _check_room(plan)
+            forecast = make_forecast(plan)
+            self._check_room(forecast)
         evaluations = score_base(stage, self._tell)
-        train_stage(making, plan, self._tell)
+        train_stage(making, plan, self._tell, forecast)
         folder = self.folders[point.adapter] = making.experiment.folder
         evaluations += score_adapter(stage, AdapterFolder(folder), self._tell)
         return _outcome(point, evaluations, folder)
@@ -168,6 +197,7 @@ class Bench:
 
         Raises:
             InputError: the stretch before failed.
+            ResourceError: there is no room for the base.
         """
         recipe = self._scored(point)
         experiment = experiment_of(self.sweep, point, recipe)
@@ -176,6 +206,8 @@ class Bench:
         model = recipe.model.model_dump_json()
         if model != self._model:
             self.loaded.clear()
+            self._model = ""  # until it is known that there is room for it
+            _check_base(recipe, checked)
             self._model = model
         return Stage(experiment, checked, load_base(self.loaded, experiment, checked))
 
@@ -198,18 +230,20 @@ class Bench:
     def _check(self, experiment: Experiment) -> Checked:
         return check_experiment(experiment, trains=self.sweep.trains, reading=self.reading)
 
-    def plan(self, stage: Stage) -> TrainingPlan:
-        """The training, its rows tokenised once for equal data."""
-        recipe, checked = stage.experiment.recipe, stage.checked
-        if recipe.train.steered or recipe.train.continue_from:
-            return stage.training_plan()
-        makes = [recipe.train.loss_on, recipe.train.loss_on_eos, stage.base.max_length]
-        head = stage.base.head and stage.base.head.plan
-        kind = ("rows", canonical_json([recipe.model.model_dump(), makes]), str(head))
-        data: TrainingSet = self.reading.once(
-            kind, checked.tasks, lambda: stage.training_plan().data
-        )
-        return TrainingPlan(recipe, stage.base, data)
+    def _check_room(self, forecast: Forecast) -> None:
+        """A machine that runs out of memory ends the process, and with it all other points; a GPU
+        that does raises an error of this point alone.
+
+        Raises:
+            ResourceError: the forecast is that it doesn't fit.
+        """
+        memory = forecast.memory
+        if self.is_alone and forecast.device == "cpu" and memory is not None and not memory.fits:
+            raise ResourceError(
+                describe_lack(memory.total, memory.room),
+                "a point that fits",
+                "see --dry-run, or train it alone with ft-harness train",
+            )
 
     def _settle(self, experiment: Experiment, plan: TrainingPlan) -> Experiment:
         """The experiment in the folder that holds its adapter, whatever that is called; else in its
@@ -252,22 +286,36 @@ def _name_points(found: Sequence[tuple[str, FtHarnessError]], total: int) -> FtH
     return type(error)(f"{first}{more}: {error.what}", error.expected, error.action)
 
 
-def _check_room(plan: TrainingPlan) -> None:
-    """A machine that runs out of memory ends the process, and with it all other points; a GPU that
-    does raises an error of this point alone.
+def plan_once(stage: Stage, reading: Reading) -> TrainingPlan:
+    """The training of a stage, its rows tokenised once for equal data."""
+    recipe, checked = stage.experiment.recipe, stage.checked
+    train = recipe.train
+    if train.steered or train.continue_from:
+        return stage.training_plan()
+    makes = [train.objective, train.loss_on, train.loss_on_eos, stage.base.max_length]
+    head = stage.base.head and stage.base.head.plan
+    kind = ("rows", canonical_json([recipe.model.model_dump(), makes]), str(head))
+    data: TrainingSet = reading.once(kind, checked.tasks, lambda: stage.training_plan().data)
+    return TrainingPlan(recipe, stage.base, data)
+
+
+def _check_base(recipe: Recipe, checked: Checked) -> None:
+    """As `_check_room`, before the base is loaded.
 
     Raises:
-        ResourceError: the forecast is that it doesn't fit.
+        ResourceError: its weights don't fit.
     """
-    forecast = make_forecast(plan)
-    memory = forecast.memory
-    if forecast.device == "cpu" and memory is not None and not memory.fits:
+    base = empty_base(recipe.model, plan_head(recipe, checked.tasks.values()))
+    need, room = count_base(base), free_memory_bytes("cpu")
+    if base.device == "cpu" and need > room:
         raise ResourceError(
-            f"not tried: peak memory of about {size(memory.total)} is foreseen, and "
-            f"{size(memory.room)} are there",
-            "a point that fits",
-            "see --dry-run, or train it alone with ft-harness train",
+            describe_lack(need, room), "a base that fits", "use a smaller one, or quantise it"
         )
+
+
+def describe_lack(need: int, room: int) -> str:
+    """Why a point was not tried, by bytes of memory."""
+    return f"not tried: peak memory of about {size(need)} is foreseen, and {size(room)} are there"
 
 
 def _names(name: str, fingerprint: str) -> Iterator[str]:

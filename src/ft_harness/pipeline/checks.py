@@ -111,7 +111,7 @@ def _check_recipe(path: str, options: CheckOptions, found: Findings) -> None:
         check_recipe(experiment, found, reader, **looks)
         _keep(experiment, made_of, found)
     if experiment.recipe.sweep is not None:
-        request = Request(Path(path), experiment.name, options.overrides)
+        request = Request(Path(path), experiment.name, tuple(options.overrides))
         points = len(read_grid(request).points)
         found.facts.insert(0, f"a sweep of {counted(points, 'point')}")
     found.facts += [

@@ -29,6 +29,7 @@ from ft_harness.records import Card, Evaluation, base_subject, write_kept
 from ft_harness.storage import locked
 from ft_harness.tasks.examples import prompt_of
 from ft_harness.training import (
+    Forecast,
     TrainingPlan,
     build_training_set,
     check_unfinished,
@@ -185,9 +186,14 @@ def settle(experiment: Experiment, plan: TrainingPlan, say: Say) -> None:
         say(f"{experiment.name}: recipe.yaml now says {change}")
 
 
-def train_stage(stage: Stage, plan: TrainingPlan, say: Say) -> Card:
+def train_stage(
+    stage: Stage, plan: TrainingPlan, say: Say, forecast: Forecast | None = None
+) -> Card:
     """Make the adapter, or find it finished. Of several processes the first one locks and writes
     its folder.
+
+    Args:
+        forecast: of the plan, where it was made already.
 
     Raises:
         InputError: the folder holds a finished adapter of another recipe, or another process works
@@ -214,7 +220,7 @@ def train_stage(stage: Stage, plan: TrainingPlan, say: Say) -> Card:
         cut = sum(example.truncated for example in data.examples)
         trained += f", {cut} cut to fit the context" if cut else ""
         say(f"{experiment.name}: training on {len(data.examples)} examples ({trained})")
-        say(f"{experiment.name}: {summarise(make_forecast(plan))}")
+        say(f"{experiment.name}: {summarise(forecast or make_forecast(plan))}")
         if warning := describe_warmup(experiment.recipe.train, len(data.examples)):
             say(f"{experiment.name}: {warning}")
         scorer = plan_scorer(experiment.recipe, stage.checked, stage.base)

@@ -2,64 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
 
 from ft_harness.comparison.amounts import amount, counted, duration, size
 from ft_harness.comparison.power import power_of_score
 from ft_harness.evaluation import chosen_docs
 from ft_harness.evaluation.jobs import declared_primary
 from ft_harness.metrics import find_metric
-from ft_harness.models.base_model import BaseModel, load_base_model
-from ft_harness.models.heads import plan_head
-from ft_harness.paths import model_folder
-from ft_harness.pipeline.bench import Sweep, experiment_of, setting_of
+from ft_harness.pipeline.bench import Sweep, experiment_of
 from ft_harness.pipeline.dry_run import check_dry
+from ft_harness.pipeline.foresight import Foresight
 from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.reading import Reading
 from ft_harness.recipe import Recipe
 from ft_harness.stats import holm_factor
-from ft_harness.sweep import SEEDS, Point
-from ft_harness.training import (
-    Forecast,
-    TrainingPlan,
-    build_training_set,
-    empty_base,
-    make_forecast,
-    time_steps,
-)
+from ft_harness.sweep import SEEDS
+from ft_harness.training import Forecast
 
 _GIB = 2**30
 Lines = list[tuple[str, str]]
 
 
-@dataclass
-class _Bases:
-    """The base of the last model section, without weights and with them."""
-
-    gpu: bool
-    empty: dict[str, BaseModel] = field(default_factory=dict)
-    loaded: dict[str, BaseModel] = field(default_factory=dict)
-
-    def of(self, recipe: Recipe, checked: Checked, *, weights: bool) -> BaseModel:
-        head = plan_head(recipe, checked.tasks.values())
-        key = f"{recipe.model.model_dump_json()} {head}"
-        kept = self.loaded if weights else self.empty
-        if key not in kept:
-            kept.clear()
-            kept[key] = (
-                load_base_model(recipe.model, head)
-                if weights
-                else empty_base(recipe.model, head, gpu=self.gpu)
-            )
-        return kept[key]
-
-
 def estimate_sweep(sweep: Sweep, gpu: float | None = None) -> Lines:
     """(point, what it takes) of every point in the order in which they run, the sum, and what the
     test set can show for so many comparisons; nothing is written.
-
-    Points that differ in seeds alone are timed once.
 
     Args:
         gpu: as in `dry_run.estimate`.
@@ -67,52 +33,45 @@ def estimate_sweep(sweep: Sweep, gpu: float | None = None) -> Lines:
     Raises:
         FtHarnessError: what preflight finds.
     """
-    reading, bases = Reading(), _Bases(gpu is not None)
-    known: dict[str, tuple[str, float | None]] = {}
+    reading = Reading()
+    room = None if gpu is None else round(gpu * _GIB)
+    foresight = Foresight(sweep, reading, gpu=gpu is not None, room=room)
     lines: Lines = []
-    total: float | None = 0.0
+    times: list[tuple[float | None, float | None]] = []
     checked: Checked | None = None
     for point in sweep.grid.points:
         experiment = experiment_of(sweep, point, point.recipe)
         checked = check_dry(experiment, here=gpu is None, trains=sweep.trains, reading=reading)
-        seconds: float | None = None
-        if not sweep.trains:
-            lines.append((point.name, _scoring(point.recipe, checked)))
-            continue
-        key = repr(setting_of(point.made_by))
-        if key not in known:
-            known[key] = _training(point, checked, bases, gpu)
-        said, seconds = known[key]
-        lines.append((point.name, f"{said}; {_scoring(point.recipe, checked)}"))
-        total = None if total is None or seconds is None else total + seconds
+        said: list[str] = []
+        training: float | None = 0.0
+        if sweep.trains:
+            forecast = foresight.forecast(point, checked)
+            training = foresight.time_training(point, checked)
+            steps = f"{counted(forecast.work.steps, 'step')} of {forecast.batch.step} rows"
+            said = [f"{steps}, {_memory(forecast)}, {_time(training)} of training"]
+        scoring = foresight.time_scoring(point, checked)
+        said.append(f"{_docs(point.recipe, checked)} to score, {_time(scoring)}")
+        lines.append((point.name, "; ".join(said)))
+        times.append((training, scoring))
     lines.append(("points", f"{len(sweep.grid.points):,}"))
-    if sweep.trains:
-        time = "not known" if total is None else f"about {duration(total)} of training"
-        lines.append(("time in all", f"{time}; evaluations come on top"))
+    lines.append(("time in all", _total(times, trains=sweep.trains)))
     return [*lines, *(_power(sweep, checked) if checked else [])]
 
 
-def _training(
-    point: Point, checked: Checked, bases: _Bases, gpu: float | None
-) -> tuple[str, float | None]:
-    """(steps, memory and time in words, seconds)."""
-    recipe = point.made_by
-    identity = checked.definition.training_hash
-    base = bases.of(recipe, checked, weights=False)
-    data = build_training_set(checked.tasks, base, recipe, identity, checked.form)
-    room = None if gpu is None else round(gpu * _GIB)
-    forecast = make_forecast(TrainingPlan(recipe, base, data), room)
-    seconds: float | None = None
-    if gpu is None and Path(model_folder(recipe.model.pretrained)).is_dir() and _fits(forecast):
-        loaded = bases.of(recipe, checked, weights=True)
-        seconds = time_steps(TrainingPlan(recipe, loaded, data))
-    steps = f"{counted(forecast.work.steps, 'step')} of {forecast.batch.step} rows"
-    time = "time not known" if seconds is None else f"about {duration(seconds)}"
-    return f"{steps}, {_memory(forecast)}, {time}", seconds
+def _time(seconds: float | None) -> str:
+    return "time not known" if seconds is None else f"about {duration(seconds)}"
 
 
-def _fits(forecast: Forecast) -> bool:
-    return forecast.memory is None or forecast.memory.fits
+def _total(times: Sequence[tuple[float | None, float | None]], *, trains: bool) -> str:
+    """The sum over the points whose time is known: one after the other on this machine."""
+    known = [(training, scoring) for training, scoring in times if training is not None]
+    sums = [sum(each for each in part if each is not None) for part in zip(*known, strict=True)]
+    if not any(sums):
+        return "not known"
+    parts = f" ({duration(sums[0])} of training, {duration(sums[1])} of scoring)" if trains else ""
+    unknown = len(times) - len(known)
+    rest = f"; without {counted(unknown, 'point')} whose time is not known" if unknown else ""
+    return f"about {duration(sum(sums))}{parts}{rest}"
 
 
 def _memory(forecast: Forecast) -> str:
@@ -123,12 +82,12 @@ def _memory(forecast: Forecast) -> str:
     return f"peak {size(memory.total)} of {size(memory.room)}{fits}"
 
 
-def _scoring(recipe: Recipe, checked: Checked) -> str:
+def _docs(recipe: Recipe, checked: Checked) -> str:
     docs = sum(
         len(chosen_docs(len(checked.tasks[split].eval_docs), split, recipe.eval)[0])
         for split in recipe.eval.splits
     )
-    return f"{counted(docs * len(recipe.eval.protocols()), 'doc')} to score"
+    return counted(docs * len(recipe.eval.protocols()), "doc")
 
 
 def _power(sweep: Sweep, checked: Checked) -> Lines:

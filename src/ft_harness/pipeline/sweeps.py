@@ -18,32 +18,26 @@ from ft_harness.data.files import Split
 from ft_harness.errors import IncompleteError
 from ft_harness.paths import reports_dir, results_dir
 from ft_harness.pipeline.adapter_runs import find_runs
-from ft_harness.pipeline.bench import Bench, Sweep
+from ft_harness.pipeline.bench import Bench, Sweep, read_sweep
+from ft_harness.pipeline.dispatch import Dispatch
 from ft_harness.pipeline.experiment import Say
 from ft_harness.pipeline.preflight import check_required
 from ft_harness.pipeline.publication import finish_adapters
 from ft_harness.pipeline.report_files import write_study
 from ft_harness.pipeline.sweep_forecast import estimate_sweep
-from ft_harness.recipe import recipe_file
 from ft_harness.records import Evaluation, read_evaluation
-from ft_harness.sweep import SEEDS, Point, Request, read_grid
-from ft_harness.sweep.executors import Executor, LocalExecutor
+from ft_harness.sweep import SEEDS, Point
 from ft_harness.sweep.outcomes import Outcome
 
 __all__ = ["check_sweep", "estimate_sweep", "read_sweep", "run_sweep"]
 
 
-def read_sweep(request: Request, out: Path, command: str, trust_task_code: bool = False) -> Sweep:
-    """The sweep that is asked for, with the folder that it works in.
-
-    Raises:
-        ConfigError: as `read_grid` says.
-    """
-    return Sweep(read_grid(request), recipe_file(request.path), out, command, trust_task_code)
-
-
 def run_sweep(
-    sweep: Sweep, say: Say, max_hours: float | None = None, require: Sequence[str] = ()
+    sweep: Sweep,
+    say: Say,
+    max_hours: float | None = None,
+    require: Sequence[str] = (),
+    executor: str = "local",
 ) -> tuple[Study, Path]:
     """Run every point of a sweep and write its report; whatever is finished is reused, so the same
     call again continues.
@@ -52,28 +46,31 @@ def run_sweep(
 
     Args:
         require: what the caller will look for in the study; it must be scored.
+        executor: where points run: local, ray or slurm.
 
     Raises:
         FtHarnessError: what preflight finds in any point.
+        ConfigError: the executor's package, or its cluster, is missing.
     """
     processes.refuse_several("a sweep", "ft-harness train RECIPE of a point's recipe,")
     folder = reports_dir(sweep.out) / sweep.grid.name
     read_cases(folder / CASES_FILE)  # before anything is computed
     points, required = sweep.grid.points, read_requirements(require)
-    bench = Bench(sweep, say, _splits_before_choice(sweep))
+    splits = _splits_before_choice(sweep)
+    bench = Bench(sweep, say, splits)
+    dispatch = Dispatch(bench, executor)
     bench.check(points)
     check_required(required, bench.checked.values())
     say(f"{sweep.grid.name}: a sweep of {counted(len(points), 'point')}")
-    outcomes = _run_all(LocalExecutor(bench.run, max_hours), points, say)
     choice: ChoiceMade | None = None
-    if sweep.grid.section.choose is not None:
-        choice = _choose(sweep, outcomes)
-        wanted = [point for point in points if _is_tested(point, choice)]
-        bench.splits = ("test",)
-        bench.checked.clear()
-        say(f"{sweep.grid.name}: the chosen setting and the reference are scored on test")
-        outcomes = _join(outcomes, _run_all(LocalExecutor(bench.run), wanted, say))
-        choice = choice.model_copy(update={"looks": _find_looks(sweep, points)})
+    with dispatch.executor:
+        outcomes = dispatch.run(points, splits, max_hours)
+        if sweep.grid.section.choose is not None:
+            choice = _choose(sweep, outcomes)
+            wanted = [point for point in points if _is_tested(point, choice)]
+            say(f"{sweep.grid.name}: the chosen setting and the reference are scored on test")
+            outcomes = _join(outcomes, dispatch.run(wanted, ("test",)))
+            choice = choice.model_copy(update={"looks": _find_looks(sweep, points)})
     evaluations = _evaluations(outcomes)
     runs = find_runs(evaluations)[0]
     found = _sweep_study(sweep, _measure(sweep, outcomes, runs)).model_copy(
@@ -111,15 +108,6 @@ def _splits_before_choice(sweep: Sweep) -> tuple[Split, ...] | None:
         return None
     others = (split for split in sweep.grid.recipe.eval.splits if split != "test")
     return tuple(dict.fromkeys([*others, choice.on]))
-
-
-def _run_all(executor: Executor, points: Sequence[Point], say: Say) -> list[Outcome]:
-    outcomes: list[Outcome] = []
-    for outcome in executor.run(points):
-        outcomes.append(outcome)
-        said = "done" if outcome.reason is None else outcome.reason
-        say(f"point {len(outcomes)} of {len(points)}, {outcome.point}: {said}")
-    return outcomes
 
 
 def _join(first: Sequence[Outcome], tested: Sequence[Outcome]) -> list[Outcome]:

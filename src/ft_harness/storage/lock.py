@@ -15,6 +15,10 @@ from ft_harness.errors import ConfigError, InputError
 LOCK_FILE = ".lock"
 
 
+class InUseError(InputError):
+    """A folder that another running process holds."""
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[str | None]:
     """Hold a folder for this process; the lock of a process that died is free.
@@ -24,7 +28,7 @@ def locked(folder: Path) -> Iterator[str | None]:
 
     Raises:
         ConfigError: the lock's file can't be opened.
-        InputError: another running process holds it.
+        InUseError: another running process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_FILE
@@ -62,7 +66,7 @@ def _open_held(path: Path) -> TextIO:
             with lock:
                 lock.seek(0)
                 holder = lock.read().strip() or "another"
-            raise InputError(
+            raise InUseError(
                 f"{path.parent}: in use by process {holder}",
                 "one run per folder",
                 "wait for it, or use --name or --out",

@@ -19,7 +19,7 @@ from ft_harness.recipe import (
     parse_override,
     read_draft,
 )
-from ft_harness.storage import canonical_json
+from ft_harness.storage import canonical_json, sha256_text
 from ft_harness.sweep.points import Point, point_name, short_names, value_of
 
 SEEDS = ("train.seed", "eval.seed")  # repeats of a setting, not settings
@@ -43,7 +43,7 @@ class Request:
 
     path: Path
     name: str
-    overrides: Sequence[str] = ()
+    overrides: tuple[str, ...] = ()
     seeds: int | None = None
     base_only: bool = False
     accepted: bool = False
@@ -77,6 +77,11 @@ class Grid:
         """The fields that vary, without the seeds."""
         return tuple(name for axis in self.axes for name in axis)
 
+    def identity(self) -> str:
+        """Hash of all points, other where another recipe was read."""
+        points = {point.name: point.recipe.resolved() for point in self.points}
+        return sha256_text(canonical_json(points))
+
 
 def make_request(
     path: Path, name: str | None, overrides: Sequence[str], options: Mapping[str, Any]
@@ -89,7 +94,7 @@ def make_request(
     return Request(
         path,
         check_name(name) if name else experiment_name(path),
-        overrides,
+        tuple(overrides),
         options["seeds"],
         options.get("base_only", False),
         options["accepted"],

@@ -10,6 +10,7 @@ from ft_harness.training.forecast import (
     Alternative,
     Forecast,
     Work,
+    count_base,
     count_work,
     empty_base,
     make_forecast,

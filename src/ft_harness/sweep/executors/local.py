@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-from ft_harness.errors import ConfigError, FtHarnessError, StorageLostError, first_line
+from ft_harness.sweep.executors.executor import Executor
+from ft_harness.sweep.orders import Order, Work
 from ft_harness.sweep.outcomes import Outcome
-from ft_harness.sweep.points import Point
 
 
-@dataclass(frozen=True)
-class LocalExecutor:
-    """This process.
+class LocalExecutor(Executor):
+    """This process."""
 
-    Attributes:
-        work: runs one point.
-        max_hours: no point is started later; None: all are.
-    """
+    is_here = True
 
-    work: Callable[[Point], Outcome]
-    max_hours: float | None = None
-    clock: Callable[[], float] = time.monotonic
+    def __init__(self, work: Work) -> None:
+        self.work = work
 
-    def run(self, points: Sequence[Point]) -> Iterator[Outcome]:
-        """One outcome for each point in its order; a point that fails ends no other.
-
-        Raises:
-            StorageLostError, ConfigError: the output folder is lost, or full, for every point.
-        """
-        started = self.clock()
-        for point in points:
-            hours = (self.clock() - started) / 3600
-            if self.max_hours is not None and hours >= self.max_hours:
-                reason = f"not started: {self.max_hours:g} hours were over"
-                yield Outcome(point=point.name, reason=reason, is_started=False)
-                continue
-            yield self._attempt(point)
-
-    def _attempt(self, point: Point) -> Outcome:
-        try:
-            return self.work(point)
-        except (StorageLostError, ConfigError):
-            raise
-        except FtHarnessError as error:
-            reason = error.what.partition("\n")[0]
-        except Exception as error:  # whatever a library raises of this point's settings
-            reason = f"{type(error).__name__}: {first_line(error)}"
-        return Outcome(point=point.name, reason=reason)
+    def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
+        for order in orders:
+            yield from self.work(order)

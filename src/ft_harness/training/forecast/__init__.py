@@ -4,6 +4,7 @@ from ft_harness.training.forecast.forecast import (
     Alternative,
     Forecast,
     Work,
+    count_base,
     count_work,
     empty_base,
     make_forecast,

@@ -112,7 +112,7 @@ def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counte
             base.tokenizer.pad_token_id
         )  # a head finds each row's last token by it
     # Before PEFT adds parameters of its own.
-    weights = _weight_bytes(empty, recipe.model.quantization)
+    weights = weight_bytes(empty, recipe.model.quantization)
     parameters = empty.num_parameters()
     model = _trained(recipe, base, empty)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -149,7 +149,7 @@ def _trained(recipe: Recipe, base: BaseModel, empty: Any) -> Any:
     return set_up(recipe, model, empty)
 
 
-def _weight_bytes(model: Any, quantization: str | None) -> int:
+def weight_bytes(model: Any, quantization: str | None) -> int:
     """Bytes of all weights, tied ones once; every linear layer but the output head is packed."""
     head = model.get_output_embeddings()
     packed = {

@@ -34,7 +34,7 @@ from ft_harness.tasks.head_examples import HeadExample
 from ft_harness.training.adapter_model import trained_model
 from ft_harness.training.batches import Share, StepSampler, steps_of_epoch
 from ft_harness.training.distributed import share_out
-from ft_harness.training.forecast.footprint import Footprint, count_memory
+from ft_harness.training.forecast.footprint import Footprint, count_memory, weight_bytes
 from ft_harness.training.hyperparameters import make_optimizer
 from ft_harness.training.numerics import autocast, draws_undone
 from ft_harness.training.objectives import make_objective
@@ -98,8 +98,13 @@ class Memory:
         return self.footprint.total + self.own
 
     @property
+    def need(self) -> int:
+        """Bytes that are surely enough."""
+        return round(self.total * TOLERANCE)
+
+    @property
     def fits(self) -> bool:
-        return self.total * TOLERANCE <= self.room
+        return self.need <= self.room
 
     def with_settings(self, settings: Settings, footprint: Footprint) -> Alternative:
         """These settings in the same room."""
@@ -152,6 +157,12 @@ def empty_base(
     head = Head(plan, own_modules(model), (), None, reads_types) if plan else None
     device = "cuda" if gpu or torch.cuda.is_available() else "cpu"
     return BaseModel(model, tokenizer, info, load_context(section), device, head)
+
+
+def count_base(base: BaseModel) -> int:
+    """Bytes that an empty base takes when it is loaded, with what is surely enough for that."""
+    model = base.model.to(getattr(torch, base.info.dtype))
+    return round(weight_bytes(model, base.info.quantization) * TOLERANCE)
 
 
 def _dtype_of(section: ModelSection, config: Any, *, elsewhere: bool) -> str:

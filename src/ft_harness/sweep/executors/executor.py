@@ -1,0 +1,39 @@
+"""What all executors have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+
+from ft_harness.sweep.orders import Order
+from ft_harness.sweep.outcomes import Outcome
+
+
+class Executor(AbstractContextManager["Executor"], ABC):
+    """What runs orders; within it as a context it is connected with where they run.
+
+    Attributes:
+        is_here: everything runs in this process, one point after the other.
+        has_gpus: a point has a GPU.
+        reserves: a point is given the main memory that it is foreseen to take.
+        room: bytes of main memory that the largest machine has for a point; None: not known.
+    """
+
+    is_here = False
+    has_gpus = False
+    reserves = False
+    room: int | None = None
+
+    @abstractmethod
+    def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
+        """One outcome for each point, as they end; a point that fails ends no other."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing runs on: what was interrupted is saved by its own process."""

@@ -1,0 +1,78 @@
+"""One process for each GPU of this machine; each keeps the base that it has loaded."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from threading import Thread
+from types import TracebackType
+
+from ft_harness import processes
+from ft_harness.sweep.executors.executor import Executor
+from ft_harness.sweep.orders import Order, Work
+from ft_harness.sweep.outcomes import Outcome
+
+
+class ProcessExecutor(Executor):
+    """A process for each GPU, which takes the next order when it is done with one."""
+
+    has_gpus = True
+
+    def __init__(self, work: Work, gpus: Sequence[str]) -> None:
+        self.work, self.gpus = work, gpus
+
+    def __enter__(self) -> ProcessExecutor:
+        self._pools = {gpu: self._start(gpu) for gpu in self.gpus}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for child in multiprocessing.active_children():  # else the end waits for their points
+            child.terminate()
+
+    def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
+        waiting, idle = deque(orders), deque(self.gpus)
+        running: dict[Future[Iterable[Outcome]], tuple[str, Order]] = {}
+        while waiting or running:
+            while waiting and idle:
+                gpu, order = idle.popleft(), waiting.popleft()
+                running[self._pools[gpu].submit(self.work, order)] = gpu, order
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                gpu, order = running.pop(future)
+                idle.append(gpu)
+                try:
+                    yield from future.result()
+                except BrokenProcessPool:
+                    self._pools[gpu] = self._start(gpu)
+                    yield from order.lose()
+
+    def _start(self, gpu: str) -> ProcessPoolExecutor:
+        """A pool of one process that sees this GPU alone."""
+        spawn, cores = multiprocessing.get_context("spawn"), os.sched_getaffinity(0)
+        threads = max(1, len(cores) // len(self.gpus))
+        return ProcessPoolExecutor(1, spawn, initializer=_begin, initargs=(gpu, threads))
+
+
+def _begin(gpu: str, threads: int) -> None:
+    """What such a process does before torch is loaded."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    processes.share_cores()
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process where the one that started it was killed: its adapter's folder is free for
+    the next run."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,67 @@
+"""What is sent to where points run: the way to a recipe, and which of its points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ft_harness.data.files import Split
+from ft_harness.sweep.grid import Request
+from ft_harness.sweep.outcomes import Outcome
+from ft_harness.sweep.points import Point
+
+
+@dataclass(frozen=True)
+class Order:
+    """Points that one process runs one after the other; small, and without a model.
+
+    Attributes:
+        request: the recipe by its path, with what the command line changes.
+        points: their names.
+        out: the working folder, which whoever runs this shares.
+        here: the folder that relative paths start from.
+        splits: what points are scored on; None: what their recipes say.
+        folders: adapter's name -> its folder, of those that are finished.
+        base_only: the points' bases are scored, and nothing else is done.
+        until: no point is started later, in seconds since 1970; None: all are.
+        identity: of all points, as the recipe's file may change meanwhile.
+        memory: bytes of main memory that a point is foreseen to take; None: not foreseen.
+    """
+
+    request: Request
+    points: tuple[str, ...]
+    out: Path
+    here: Path
+    command: str
+    identity: str
+    trust_task_code: bool = False
+    splits: tuple[Split, ...] | None = None
+    folders: Mapping[str, str] = field(default_factory=dict)
+    base_only: bool = False
+    until: float | None = None
+    memory: int | None = None
+
+    def fail(self, reason: str) -> list[Outcome]:
+        """An outcome for each point, with the reason why there is nothing else."""
+        return [Outcome(point=name, reason=reason) for name in self.points]
+
+    def lose(self) -> list[Outcome]:
+        """As `fail`, where the process ended in the middle of one of the points."""
+        reason = "the process that ran it ended (killed, perhaps for memory)"
+        return [Outcome(point=name, reason=reason, is_lost=True) for name in self.points]
+
+
+Work = Callable[[Order], Iterable[Outcome]]
+
+
+def arrange(points: Sequence[Point], *, trains: bool) -> list[list[Point]]:
+    """Points in groups, each for one process: those that score one adapter, and stretches, can't
+    run at the same time. A group is where its first point is."""
+    first: dict[str, str] = {}
+    groups: dict[str, list[Point]] = {}
+    for point in points:  # a stretch comes after the one that it goes on from
+        own = point.adapter if trains else point.name
+        first[own] = first.get(point.follows or own, own)
+        groups.setdefault(first[own], []).append(point)
+    return list(groups.values())

@@ -1,0 +1,61 @@
+"""A recipe of small points, as the tests of sweeps write it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ft_harness.evaluation import runner
+from ft_harness.pipeline import runs
+
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = (
+    "0"  # clusters on 127.0.0.1; Ray's import reads it
+)
+
+
+@pytest.fixture
+def write(tmp_path: Path, model_folder: Path, reviews: Path):
+    """The recipe `mine` with this sweep section."""
+
+    def put(section: str, steps: str = "num_train_epochs: 1") -> Path:
+        path = tmp_path / "adapters" / "mine" / "recipe.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            f"model: {{pretrained: {model_folder}}}\ntask: {{name: demo_sentiment}}\n"
+            f"data: {{source: {reviews}}}\nadapter: {{r: 4, lora_alpha: 8}}\n"
+            f"train: {{{steps}, learning_rate: 0.02, per_device_train_batch_size: 8}}\n"
+            f"eval: {{splits: [validation, test]}}\n{section}\n"
+        )
+        return path
+
+    return put
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The bases that were loaded."""
+    counted: list[str] = []
+    original = runs.load_base_model
+
+    def load(section, plan=None):
+        counted.append(section.pretrained)
+        return original(section, plan)
+
+    monkeypatch.setattr(runs, "load_base_model", load)
+    return counted
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The subjects that were scored, one entry an evaluation."""
+    counted: list[str] = []
+    original = runner._score
+
+    def score(state, job, folder):
+        counted.append(state.subject)
+        return original(state, job, folder)
+
+    monkeypatch.setattr(runner, "_score", score)
+    return counted
