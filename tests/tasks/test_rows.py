@@ -392,7 +392,7 @@ def test_check_counts_faults_too(ft, tmp_path: Path):
     ],
 )
 def test_what_python_writes_for_lists_is_warned_of(tmp_path: Path, body: str, row: dict, what: str):
-    other = {**row, "q": "q" if what == "answers" else ["three"], "a": "no list"}
+    other = {**row, "a": "no list"} | ({"q": "other"} if what == "answers" else {})
     found = check(tmp_path, body, [other, row])
     rows = {"answers": "1 of 2", "prompts": "2 of 2"}[what]
     assert any(

@@ -205,9 +205,31 @@ class SplitCheck:
                 "check doc_to_target and the data: a model learns only to repeat this answer",
             )
 
+    def _notices_of_texts(self) -> Iterator[Notice]:
+        rows, split = len(self.task.eval_docs), self.split
+        for kind, private in sorted(self._private.items()):
+            yield Notice(
+                f"{kind} in {len(private)} of {rows} training rows ({places(private)})",
+                "remove or replace them: a model may repeat what it was trained on; "
+                "--no-privacy-check skips this search",
+            )
+        if self._trimmed:
+            yield Notice(
+                f"white space around {len(self._trimmed)} of {rows} {split} answers is left "
+                f"out ({places(self._trimmed)})",
+                "nothing to do, or trim them in the data",
+            )
+        for what, written in self._written_out.items():
+            yield Notice(
+                f"{len(written)} of {rows} {split} {what} hold a list or an object as Python "
+                f"writes it ({places(written)})",
+                "name what is within it (data.columns takes paths such as a.0.b), and keep "
+                "lists in .jsonl or .parquet",
+            )
+
     def _notices(self) -> list[Notice]:
         rows, split = len(self.task.eval_docs), self.split
-        found: list[Notice] = []
+        found = [*self._notices_of_texts()]
         if len(self._different_answers) == 1 and split != "train" and rows > 1:
             found.append(
                 Notice(
@@ -223,31 +245,6 @@ class SplitCheck:
                     f"{len(self._contradictory)} of {rows} {split} rows have the prompt of an "
                     f"earlier row and another answer (rows {pairs}{more}, counted from 0)",
                     "keep one answer for each prompt: no model can get both right",
-                )
-            )
-        for kind, private in sorted(self._private.items()):
-            found.append(
-                Notice(
-                    f"{kind} in {len(private)} of {rows} training rows ({places(private)})",
-                    "remove or replace them: a model may repeat what it was trained on; "
-                    "--no-privacy-check skips this search",
-                )
-            )
-        if self._trimmed:
-            found.append(
-                Notice(
-                    f"white space around {len(self._trimmed)} of {rows} {split} answers is left "
-                    f"out ({places(self._trimmed)})",
-                    "nothing to do, or trim them in the data",
-                )
-            )
-        for what, written in self._written_out.items():
-            found.append(
-                Notice(
-                    f"{len(written)} of {rows} {split} {what} hold a list or an object as Python "
-                    f"writes it ({places(written)})",
-                    "name what is within it (data.columns takes paths such as a.0.b), and keep "
-                    "lists in .jsonl or .parquet",
                 )
             )
         for which in (CHOSEN, REJECTED):
