@@ -229,3 +229,36 @@ def test_check_names_label_words_and_answers_that_the_tokenizer_lacks(
     short = ("--set", "eval.generation_kwargs={max_gen_toks: 8}")
     _, out, err = ft("check", "adapters/y", "--set", f"model.pretrained={model}", *short)
     assert "32 of 32 training answers hold what the tokenizer reads as <unk>" in out + err
+
+
+def test_a_token_without_a_row_in_the_embedding_is_named_where_it_is_used(model: Path):
+    path = model / "tokenizer.json"
+    content = json.loads(path.read_text())
+    extra = {"id": 5000, "content": "<extra>", "special": True}
+    plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    content["added_tokens"].append(extra | plain)
+    path.write_text(json.dumps(content))
+    lm = make_lm(load(model), 1)
+    assert lm.loglikelihood([request("loglikelihood", PAIR)])
+    with pytest.raises(InputError, match="has the token '<extra>', number 5000"):
+        lm.loglikelihood([request("loglikelihood", ("the <extra> film was", " good"))])
+    with pytest.raises(InputError, match="has the token '<extra>', number 5000"):
+        lm.generate_until([request("generate_until", ("the <extra> film", {"max_gen_toks": 2}))])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"penalty_alpha": 0.6, "top_k": 4}, {"stop_strings": ["a"]}],
+)
+def test_settings_that_transformers_does_not_generate_with_are_refused(model: Path, settings: dict):
+    (model / "generation_config.json").write_text(json.dumps(settings))
+    lm = make_lm(load(model), 1)
+    with pytest.raises(InputError, match="can't generate with these settings"):
+        lm.generate_until([request("generate_until", ("the film", {"max_gen_toks": 2}))])
+
+
+def test_a_watermark_is_a_setting_like_others(model: Path):
+    settings = {"watermarking_config": {"bias": 2.5}}
+    (model / "generation_config.json").write_text(json.dumps(settings))
+    lm = make_lm(load(model), 1)
+    assert lm.generate_until([request("generate_until", ("the film", {"max_gen_toks": 2}))])

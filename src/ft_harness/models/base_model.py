@@ -255,7 +255,10 @@ def generation_settings(model: Any) -> dict[str, Any]:
     penalties, sampling, end tokens."""
     settings: dict[str, Any] = model.generation_config.to_diff_dict()
     settings.pop("transformers_version", None)
-    return settings
+    return {
+        name: value.to_dict() if hasattr(value, "to_dict") else value
+        for name, value in settings.items()
+    }
 
 
 def loaded_problems(section: ModelSection, model: Any) -> list[FtHarnessError]:

@@ -167,6 +167,8 @@ class SplitCheck:
 
     def _read_choices(self, row: int, choices: Sequence[str]) -> None:
         self._counts[len(choices)].append(row)
+        if len(choices) == 1:
+            self._bad_choices["a single choice, which is always right,"].append(row)
         if not all(choice.strip() for choice in choices):
             self._bad_choices["an empty choice"].append(row)
         if len(set(choices)) < len(choices):
@@ -183,7 +185,7 @@ class SplitCheck:
             yield InputError(
                 f"{name}: {what} in {len(bad)} of {rows} rows ({places(bad)}): "
                 f"{repr(choices)[:_SHOWN]}",
-                "choices that are not empty and differ in every row",
+                "two or more choices in every row, not empty and different",
                 "fix doc_to_choice or these rows",
             )
 

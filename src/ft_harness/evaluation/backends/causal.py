@@ -27,6 +27,7 @@ from ft_harness.models.encoding import (
     has_start,
     prefix_token,
     refuse_appended,
+    refuse_beyond,
     refuse_equal,
     split_pair,
 )
@@ -241,6 +242,7 @@ class CausalLM(DistributedLM, HookedHFLM):
                 "at least one of each: an answer that merges with the prompt can't be scored",
                 "change the answer, the end of doc_to_text or target_delimiter",
             )
+        refuse_beyond(self.tokenizer, [*context, *answer], self.model)
         if len(answer) > self.max_length:
             raise InputError(
                 f"an answer has {len(answer)} tokens, the context {self.max_length}: {shown}",
@@ -342,6 +344,7 @@ class CausalLM(DistributedLM, HookedHFLM):
         if most >= self.max_length:
             raise no_room(most, self.max_length)
         ids: list[int] = self.tok_encode(text)
+        refuse_beyond(self.tokenizer, ids, self.model)
         room = self.max_length - most
         if len(ids) > room:
             self.truncated_prompts.add(text)
