@@ -79,6 +79,20 @@ def save_model(folder: Path, seed: int) -> Path:
     return folder
 
 
+def save_adapter(folder: Path, model_folder: Path, seed: int, **options) -> Path:
+    """A LoRA whose B is random too, so that it changes everything."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    settings = {"r": 4, "lora_alpha": 32, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
+    config = LoraConfig(**settings | options, init_lora_weights=False)
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(model_folder), config)
+    model.save_pretrained(folder)
+    return folder
+
+
 def config_of(kind: str, vocabulary: int):
     from transformers import AutoConfig
 

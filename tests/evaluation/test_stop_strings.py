@@ -65,10 +65,10 @@ def test_a_stop_string_of_several_bytes_after_a_broken_character(generator: Gene
     [(WHOLE, "好好好"), (BROKEN, "\ufffd" * 3), (b"\xff\n", "\ufffd"), (b"a\nb", "a"), (b"\n", "")],
 )
 def test_the_text_ends_before_the_stop_string(text: bytes, shown: str, generator: Generator):
-    found = generator._read(ids_of(generator, text), ("\n",))
+    found = generator.endings.read(ids_of(generator, text), ("\n",))
     assert (found.text, found.truncated) == (shown, False)
 
 
 def test_a_text_without_a_stop_string_is_unfinished(generator: Generator):
-    found = generator._read(ids_of(generator, "好".encode() + b"\xff"), ("\n",))
+    found = generator.endings.read(ids_of(generator, "好".encode() + b"\xff"), ("\n",))
     assert (found.tokens, found.truncated) == (4, True)

@@ -35,7 +35,11 @@ EXAMPLES = {
         ["ft-harness train adapters/my-sentiment --name seed-1 --set train.seed=1"], "training.md"
     ),
     "eval": Example(
-        ["ft-harness eval adapters/my-sentiment --adapter adapters/my-sentiment"], "scoring.md"
+        [
+            "ft-harness eval adapters/my-sentiment --adapter adapters/my-sentiment",
+            "ft-harness eval adapters/my-sentiment --server http://127.0.0.1:8000",
+        ],
+        "scoring.md",
     ),
     "rescore": Example(["ft-harness rescore results/my-sentiment"], "scoring.md"),
     "power": Example(

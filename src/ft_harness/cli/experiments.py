@@ -249,6 +249,10 @@ def evaluate(
         list[Path],
         typer.Option("--adapter", help="adapter folder to score next to the base (repeatable)"),
     ] = [],  # noqa: B006
+    server: Annotated[
+        str | None,
+        typer.Option("--server", help="a server that computes the scores, as eval.server.url"),
+    ] = None,
     list_to: Annotated[
         Path | None,
         typer.Option("--list-to", help="write the evaluations' folders to this file, one a line"),
@@ -262,7 +266,8 @@ def evaluate(
     from ft_harness.records.adapter_folder import AdapterFolder
     from ft_harness.storage import write_text
 
-    experiment = _experiment(recipe, given)
+    served = [f"eval.server.url={server}"] if server else []
+    experiment = _experiment(recipe, {**given, "set_": [*given["set_"], *served]})
     found = [AdapterFolder(folder) for folder in adapter]
     first = processes.rank() == 0
     evaluations = evaluate_only(experiment, found, say if first else lambda line: None)

@@ -15,6 +15,7 @@ import lm_eval
 from ft_harness.errors import IncompleteError, InputError, ResourceError
 from ft_harness.evaluation.backends import make_lm
 from ft_harness.evaluation.backends.recovery import Effort
+from ft_harness.evaluation.backends.server import ServedBase
 from ft_harness.evaluation.backends.store import ResponseStore
 from ft_harness.evaluation.jobs import (
     Job,
@@ -235,6 +236,7 @@ def _score(state: ModelState, job: Job, folder: Path) -> Evaluation:
             scores=make_scores(state, job, samples),
             cost=_total([share.cost for share in shares]),
             back_end=_describe(job, lm, shares),
+            agreement=state.base.agreement if isinstance(state.base, ServedBase) else None,
             provenance=snapshot(),
             **declarations(state, job),
         )

@@ -28,6 +28,7 @@ from ft_harness.pipeline.experiment import Experiment, Say
 from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.runs import load_base
+from ft_harness.pipeline.serving import serve
 from ft_harness.pipeline.stages import (
     Stage,
     check_experiment,
@@ -170,7 +171,7 @@ class Bench:
         try:
             stage = self.stage(point)
             if base_only or not self.sweep.trains:
-                return _outcome(point, score_base(stage, self._tell), None)
+                return _outcome(point, score_base(serve(stage, self._tell), self._tell), None)
             return self._train(point, stage)
         except Exception:
             self.loaded.clear()  # it may hold what the failed point left on the model
@@ -186,10 +187,11 @@ class Bench:
         if finished_card(plan, making.experiment.folder) is None:
             forecast = make_forecast(plan)
             self._check_room(forecast)
-        evaluations = score_base(stage, self._tell)
+        scoring = serve(stage, self._tell)
+        evaluations = score_base(scoring, self._tell)
         train_stage(making, plan, self._tell, forecast)
         folder = self.folders[point.adapter] = making.experiment.folder
-        evaluations += score_adapter(stage, AdapterFolder(folder), self._tell)
+        evaluations += score_adapter(scoring, AdapterFolder(folder), self._tell)
         return _outcome(point, evaluations, folder)
 
     def stage(self, point: Point) -> Stage:

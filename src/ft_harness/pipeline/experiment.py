@@ -18,6 +18,7 @@ from ft_harness.recipe import (
 )
 
 Say = Callable[[str], None]
+_PLACE = "eval.server."
 DEMO_NAMES = ("demo-sentiment", "demo-nli", "demo-qa")
 
 
@@ -60,7 +61,8 @@ def read_experiment(
     trust_task_code: bool = False,
 ) -> Experiment:
     """The experiment of a recipe, given its file or the adapter folder that holds it. Without
-    overrides it goes on with those of the copy that its own folder keeps.
+    overrides it goes on with those of the copy that its own folder keeps; where it is scored is
+    none of them.
 
     Raises:
         ConfigError: the recipe, an override or the name is at fault.
@@ -69,7 +71,9 @@ def read_experiment(
     source, folder = recipe_file(path), adapters_dir(out) / chosen
     is_copied = recipe_file(folder).resolve() != source.resolve()
     kept = kept_settings(folder) if is_copied else []
-    recipe = load_recipe(path, overrides or kept)
+    places = [setting for setting in overrides if setting.startswith(_PLACE)]
+    others = [setting for setting in overrides if setting not in places]
+    recipe = load_recipe(path, [*(others or kept), *places])
     return Experiment(chosen, recipe, source, out, command, trust_task_code)
 
 

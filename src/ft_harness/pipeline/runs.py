@@ -13,6 +13,7 @@ from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.requirements import read_requirements
 from ft_harness.errors import raise_problems
 from ft_harness.evaluation import check_complete
+from ft_harness.evaluation.backends import server
 from ft_harness.evaluation.rescore import Definition, score_again
 from ft_harness.models.adapters import CARD_FILE, AdapterFolder
 from ft_harness.models.base_model import BaseModel, load_base_model
@@ -27,6 +28,7 @@ from ft_harness.pipeline.preflight import Checked, check_required
 from ft_harness.pipeline.publication import card_of_folder, finish_adapters
 from ft_harness.pipeline.report_files import write_study
 from ft_harness.pipeline.reports import find_study
+from ft_harness.pipeline.serving import serve, serve_alone
 from ft_harness.pipeline.stages import (
     Stage,
     adapter_problems,
@@ -110,11 +112,12 @@ def _make_and_score(
     stage = Stage(experiment, found, load_base(loaded, experiment, found))
     plan = stage.training_plan()  # before anything is scored: its faults are the recipe's
     settle(experiment, plan, say)
-    of_base = score_base(stage, say)
+    scoring = serve(stage, say)
+    of_base = score_base(scoring, say)
     say_power(of_base, experiment.recipe.task.name, say)
     train_stage(stage, plan, say)
     check_kept([experiment.folder / CARD_FILE])
-    return [*of_base, *score_adapter(stage, AdapterFolder(experiment.folder), say)]
+    return [*of_base, *score_adapter(scoring, AdapterFolder(experiment.folder), say)]
 
 
 def train_only(experiment: Experiment, say: Say) -> Card:
@@ -146,6 +149,19 @@ def evaluate_only(
     raise_problems(
         [problem for one in found for problem in adapter_problems(experiment, one, checked)]
     )
+    score = _score_here if experiment.recipe.eval.server is None else _score_served
+    evaluations = score(experiment, checked, found, say)
+    check_kept(each.folder / RECORD_FILE for each in evaluations)
+    for adapter in found:
+        if adapter.card is not None and processes.rank() == 0:
+            card_of_folder(adapter, experiment.out, say)
+    return evaluations
+
+
+def _score_here(
+    experiment: Experiment, checked: Checked, found: Sequence[AdapterFolder], say: Say
+) -> list[Evaluation]:
+    """Base and adapters, by the weights on this machine."""
     loaded: dict[str, BaseModel] = {}
     evaluations: list[Evaluation] = []
     wanted: Sequence[AdapterFolder | None] = found or [None]
@@ -155,10 +171,19 @@ def evaluate_only(
         stage = Stage(experiment, checked, load_base(loaded, experiment, checked, drawn_for))
         evaluations += score_base(stage, say) if set(loaded) > known else []
         evaluations += score_adapter(stage, adapter, say) if adapter else []
-    check_kept(each.folder / RECORD_FILE for each in evaluations)
+    return evaluations
+
+
+def _score_served(
+    experiment: Experiment, checked: Checked, found: Sequence[AdapterFolder], say: Say
+) -> list[Evaluation]:
+    """Base and adapters, by the recipe's servers."""
+    section = experiment.recipe.model
+    weights = load_base_model(section) if server.weights_fit(section) else None
+    stage = serve_alone(experiment, checked, weights, found, say)
+    evaluations = score_base(stage, say)
     for adapter in found:
-        if adapter.card is not None and processes.rank() == 0:
-            card_of_folder(adapter, experiment.out, say)
+        evaluations += score_adapter(stage, adapter, say)
     return evaluations
 
 

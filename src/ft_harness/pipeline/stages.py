@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from ft_harness import processes, storage
 from ft_harness.data.data_report import DATA_REPORT_FILE
 from ft_harness.errors import Findings, FtHarnessError, Notice, ResourceError, raise_problems
 from ft_harness.evaluation import Job, ModelState, evaluate, finished, plan_jobs
+from ft_harness.evaluation.backends import server
 from ft_harness.models import adapters
 from ft_harness.models.adapters import AdapterFolder
 from ft_harness.models.base_model import BaseModel
@@ -28,6 +30,7 @@ from ft_harness.recipe import TrainSection, keep_recipe
 from ft_harness.records import Card, Evaluation, base_subject, write_kept
 from ft_harness.storage import locked
 from ft_harness.tasks.examples import prompt_of
+from ft_harness.tasks.rendering import RenderedTask, answer_text
 from ft_harness.training import (
     Forecast,
     TrainingPlan,
@@ -85,15 +88,28 @@ class Stage:
     def proof_prompts(self) -> list[str | Texts]:
         """A few real prompts (a head's texts), on which the adapter must change what the model
         says."""
-        task, fields = (
-            next(iter(self.checked.tasks.values())),
-            self.experiment.recipe.task.text_fields,
-        )
-        docs = islice(task.eval_docs, _PROOF_PROMPTS)
+        fields = self.experiment.recipe.task.text_fields
+        task, docs = self._first_docs(_PROOF_PROMPTS)
         return [
             read_texts(doc, fields, "") if fields else prompt_of(task, doc, self.checked.form)
             for doc in docs
         ]
+
+    def probes(self) -> server.Probes:
+        """A few real prompts and their right answers, on which servers must agree with the
+        weights."""
+        task, docs = self._first_docs(server.PROBES)
+        form = self.checked.form
+        texts = [
+            (prompt_of(task, doc, form), form.delimiter(task) + answer_text(task, doc))
+            for doc in docs
+        ]
+        return server.make_probes(self.base, texts)
+
+    def _first_docs(self, count: int) -> tuple[RenderedTask, list[dict[str, Any]]]:
+        """The task of the first split, and its first docs."""
+        task = next(iter(self.checked.tasks.values()))
+        return task, list(islice(task.eval_docs, count))
 
 
 def check_experiment(
@@ -260,6 +276,8 @@ def score_base(stage: Stage, say: Say) -> list[Evaluation]:
 
 def score_adapter(stage: Stage, adapter: AdapterFolder, say: Say) -> list[Evaluation]:
     """Check the adapter, prove that it changes the base, and score it on the same docs."""
+    if isinstance(stage.base, server.ServedBase):
+        return _score(_served_state(stage, stage.base, adapter, say), stage, say)
     prompts, merge = stage.proof_prompts(), stage.experiment.recipe.eval.merge
     with adapters.attached(adapter, stage.base, prompts, stage.checked.form, merge=merge) as (
         tuned,
@@ -272,6 +290,18 @@ def score_adapter(stage: Stage, adapter: AdapterFolder, say: Say) -> list[Evalua
             )
         state = ModelState(info.name, tuned, info)
         return _score(state, stage, say)
+
+
+def _served_state(
+    stage: Stage, base: server.ServedBase, adapter: AdapterFolder, say: Say
+) -> ModelState:
+    """An adapter on the servers, loaded there where it is missing, and proven."""
+    raise_problems(server.problems(adapter, base))
+    section = stage.experiment.recipe.eval.server
+    name = server.find_name(adapter, base, section.adapters if section else {})
+    tuned, info = server.prove_adapter(base, name, adapter, stage.probes(), stage.checked.form)
+    say(f"{info.name}: {server.state_agreement(tuned)}")
+    return ModelState(info.name, tuned, info)
 
 
 def _score(state: ModelState, stage: Stage, say: Say) -> list[Evaluation]:

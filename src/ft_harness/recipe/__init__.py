@@ -26,5 +26,6 @@ from ft_harness.recipe.overrides import parse_override, write_overrides
 from ft_harness.recipe.preference_section import PreferenceSection
 from ft_harness.recipe.protocol import Protocol
 from ft_harness.recipe.sections import ModelSection, Recipe, TaskSection
+from ft_harness.recipe.server_section import ServerSection
 from ft_harness.recipe.sweep_section import Choice, SweepSection
 from ft_harness.recipe.train_section import TrainSection

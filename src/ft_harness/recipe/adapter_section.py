@@ -126,3 +126,10 @@ class AdapterSection(Section):
     def all_weights(self) -> bool:
         """Whether all weights of the model are trained, and there is no adapter."""
         return self.peft_type is None
+
+    def beyond_lora(self) -> str | None:
+        """The first field with which the adapter is more than a LoRA of linear layers; None: it is
+        no more."""
+        fields = ("modules_to_save", "use_dora", "lora_bias", "trainable_token_indices")
+        biases = ["bias"] if self.bias != "none" else []
+        return next((name for name in (*biases, *fields) if getattr(self, name)), None)

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from ft_harness.data.files import SPLITS, Split
 from ft_harness.recipe.protocol import Protocol
 from ft_harness.recipe.section import Section
+from ft_harness.recipe.server_section import ServerSection
 
 _ROWS = re.compile(r"(?:first|last):([1-9]\d{0,5})")
 _Shots = Annotated[int, Field(ge=0)]
@@ -63,6 +64,9 @@ class EvalSection(Section):
         lt=2**32,
         description="of samples, few-shot examples and sampled answers",
     )
+    server: ServerSection | None = Field(
+        default=None, description="what computes the scores; null: this machine"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -96,6 +100,15 @@ class EvalSection(Section):
     def _check_lists(cls, value: Any) -> Any:
         if isinstance(value, tuple) and any(value.count(each) > 1 for each in value):
             raise ValueError("each value of the list once")
+        return value
+
+    @field_validator("server")
+    @classmethod
+    def _check_server(
+        cls, value: ServerSection | None, info: ValidationInfo
+    ) -> ServerSection | None:
+        if value is not None and info.data.get("merge"):
+            raise ValueError("null where eval.merge is true: a server keeps adapters apart")
         return value
 
     def protocols(self) -> list[Protocol]:

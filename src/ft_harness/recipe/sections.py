@@ -151,6 +151,12 @@ class Recipe(Section):
             raise ValueError(
                 "merge: false where all weights are trained: there is no adapter to merge"
             )
+        if value.server and adapter and (adapter.has_head or adapter.all_weights):
+            raise ValueError(
+                "server: null where a head or all weights are trained: servers load LoRA alone"
+            )
+        if value.server and adapter and (unserved := adapter.beyond_lora()):
+            raise ValueError(f"server: null where adapter.{unserved} is set: servers leave it out")
         return value
 
     @field_validator("controls")

@@ -100,6 +100,18 @@ class Probe(Frozen):
     verdict: Literal["falls", "stays", "rises", "no gradient", "near zero"]
 
 
+class KnownAnswer(Frozen):
+    """What base and adapter say of a real answer, by which a server with both can be checked where
+    the weights are not at hand."""
+
+    stem: list[int] = Field(description="tokens of the prompt")
+    answer: list[int] = Field(description="tokens of the answer")
+    base: tuple[float, bool] = Field(
+        description="log-likelihood in nats, and whether greedy decoding gives it"
+    )
+    tuned: tuple[float, bool]
+
+
 class Card(Frozen):
     """`adapters/<name>/card.json`: what an adapter is made of."""
 
@@ -136,6 +148,9 @@ class Card(Frozen):
     )
     probe: Probe | None = Field(
         default=None, description="null: the training was too short for one"
+    )
+    known_answers: list[KnownAnswer] = Field(
+        default=[], description="of the training's first rows; empty: not known"
     )
     cost: TrainingCost
     provenance: dict[str, Any]

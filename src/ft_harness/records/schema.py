@@ -49,8 +49,12 @@ class LiveProof(Frozen):
     """Evidence that the adapter changes what the base model says, on real prompts of the task."""
 
     prompts: int
-    max_logit_change: float = Field(description="largest absolute difference of a next-token logit")
-    changed_prompts: int = Field(description="prompts whose logits changed at all")
+    max_logit_change: float | None = Field(
+        description="largest absolute difference of a next-token logit; null: a server states none"
+    )
+    changed_prompts: int = Field(
+        description="prompts whose logits changed at all; on a server, whose answers did"
+    )
 
 
 class AdapterInfo(Frozen):
@@ -183,6 +187,28 @@ class BackEndInfo(Frozen):
     )
 
 
+class Agreement(Frozen):
+    """How far servers agreed with the weights, asked for the log-likelihoods of real answers one by
+    one, then many at once and in another order."""
+
+    engine: str = Field(description="program and version, as the servers state them")
+    model: str = Field(description="name that the servers know it by")
+    servers: int
+    probes: int = Field(description="answers that were compared, on each server")
+    source: Literal["weights", "card"] = Field(
+        description="what they were compared with: the weights on this machine under ft-causal, or "
+        "what the adapter's card says they gave"
+    )
+    nats: float = Field(description="largest difference of a log-likelihood")
+    flips: int = Field(description="answers that are the likeliest for one and not the other")
+    tolerance: float = Field(description="nats, beyond which nothing would have been scored")
+    change: float | None = Field(
+        default=None,
+        description="largest change of a log-likelihood by the adapter, on the server; null: the "
+        "base alone",
+    )
+
+
 class ForeignOutput(Frozen):
     """Where the record of another program's evaluation comes from, and what that program did not
     write down."""
@@ -219,6 +245,9 @@ class Record(Frozen):
     cost: Cost | None = Field(description="null: scored by another program")
     back_end: BackEndInfo | None = Field(
         default=None, description="null: written before this was kept"
+    )
+    agreement: Agreement | None = Field(
+        default=None, description="of the servers that computed it; null: this machine did"
     )
     rescored_from: str | None = Field(
         default=None, description="evaluation whose responses were scored again"

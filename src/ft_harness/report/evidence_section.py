@@ -172,6 +172,8 @@ def _describe_proof(adapter: AdapterInfo) -> Cell:
     if proof is None:
         return UNDEFINED
     changed = f"{proof.changed_prompts} of {proof.prompts} prompts changed"
+    if proof.max_logit_change is None:
+        return changed
     return f"{changed}, a logit by up to {proof.max_logit_change:.3g}"
 
 

@@ -22,6 +22,7 @@ from ft_harness.training.adapter_model import save_weights, trained_model
 from ft_harness.training.checkpoints import CHECKPOINTS, open_checkpoints
 from ft_harness.training.cost import largest_peaks, measure_cost
 from ft_harness.training.distributed import place, share_out
+from ft_harness.training.known_answers import find_known_answers
 from ft_harness.training.lineage import keep_histories, start_from_parent
 from ft_harness.training.loop import Loop
 from ft_harness.training.monitoring import Monitor
@@ -88,6 +89,7 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
             found |= {
                 "trainable_parameters": sum(each.numel() for each in loop.trained),
                 "probe": read_probe(checkpoints.path),
+                "known_answers": find_known_answers(plan, model),
                 "cost": measure_cost(loop.meter.spent(), model, plan.data, folder, known),
             }
             card = _card(plan, folder, history, found)

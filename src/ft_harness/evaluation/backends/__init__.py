@@ -1,5 +1,6 @@
 """lm-eval model back-ends. `ft-causal`: a causal language model, each prompt and shared prefix
-computed once. `ft-seqcls`: a classification head, each doc computed once for all its choices."""
+computed once. `ft-seqcls`: a classification head, each doc computed once for all its choices.
+`ft-server`: a causal language model that servers compute."""
 
 from ft_harness.evaluation.backends.answers import GeneratedText, ScoredAnswer, ScoredText
 from ft_harness.evaluation.backends.causal import BACK_END, CausalLM, make_causal_lm

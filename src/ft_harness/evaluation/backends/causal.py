@@ -1,27 +1,20 @@
 """The lm-eval model `ft-causal`: lm-eval's own tokenisation and truncation, log-likelihoods and
-texts by this room."""
+texts by the weights on this machine."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
-from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
-
-from ft_harness.errors import ConfigError, InputError, ResourceError, raise_problems
-from ft_harness.evaluation.backends.answers import GeneratedText, ScoredAnswer, ScoredText
-from ft_harness.evaluation.backends.decoding import no_room
-from ft_harness.evaluation.backends.distributed import DistributedLM
-from ft_harness.evaluation.backends.generation import Continuation, Generator, Prompt
-from ft_harness.evaluation.backends.planning import Query, cut_left, rows_at_most
-from ft_harness.evaluation.backends.recovery import Effort
+from ft_harness.errors import ConfigError, InputError, raise_problems
+from ft_harness.evaluation.backends.generation import Generator
+from ft_harness.evaluation.backends.planning import rows_at_most
+from ft_harness.evaluation.backends.requests import RequestLM
 from ft_harness.evaluation.backends.scorer import Scorer
-from ft_harness.evaluation.backends.store import ResponseStore
 from ft_harness.models import base_model, quantization
 from ft_harness.models.adapters import AdapterFolder, adapter_folder, attach
 from ft_harness.models.base_model import BaseModel, describe
+<<<<<<< HEAD
 from ft_harness.models.encoding import (
     appended_tokens,
     has_start,
@@ -32,6 +25,9 @@ from ft_harness.models.encoding import (
     split_pair,
 )
 from ft_harness.models.lm_eval_private.models import HookedHFLM
+=======
+from ft_harness.models.encoding import prefix_token
+>>>>>>> main
 from ft_harness.paths import model_folder
 from ft_harness.recipe import ModelSection
 
@@ -49,8 +45,6 @@ _PROOF = (
     "A child reads a book.",
 )  # no doc is known when lm-eval makes a model
 _PROOF_LENGTH = 64
-Texts = tuple[str, str] | None
-Request = tuple[Texts, list[int], list[int]]  # (context, answer) as texts, then as tokens
 
 
 def named_base(peft: str | None) -> str:
@@ -73,13 +67,11 @@ def _keep_weights(model: Any) -> None:
     model.tie_weights = lambda *_, **__: None
 
 
-class CausalLM(DistributedLM, HookedHFLM):
-    """lm-eval's `hf` with log-likelihoods and generation of our own.
+class CausalLM(RequestLM):
+    """lm-eval's `hf`, each prompt and shared prefix computed once."""
 
-    Attributes:
-        truncated_prompts: those that were cut from the left.
-        scored_tokens: of all requests, prompts counted for each answer.
-    """
+    scorer: Scorer
+    generator: Generator
 
     def __init__(
         self,
@@ -113,9 +105,7 @@ class CausalLM(DistributedLM, HookedHFLM):
         # output head).
         if not isinstance(pretrained, str):
             _keep_weights(pretrained)
-        # A batch size of 1 for lm-eval, whose own batches are not used: these are made by what
-        # memory holds.
-        super().__init__(pretrained=pretrained, batch_size=1, **options)
+        super().__init__(pretrained=pretrained, **options)
         del self.model.tie_weights
         # An adapter may have learnt another end of turn than the base's (its tokenizer says so).
         ends = [*ends, *self._adapter_ends]
@@ -123,9 +113,6 @@ class CausalLM(DistributedLM, HookedHFLM):
         name = pretrained if isinstance(pretrained, str) else self.model.name_or_path
         self.scorer = Scorer(self.model, name, self._pad(), most)
         self.generator = Generator(self.scorer, self.tokenizer, seed, ends)
-        self._appended = appended_tokens(self.tokenizer)
-        self.truncated_prompts: set[str] = set()
-        self.scored_tokens = 0
 
     def create_model(
         self, pretrained: str, *, peft: str | None = None, dtype: Any = "auto", **options: Any
@@ -176,39 +163,9 @@ class CausalLM(DistributedLM, HookedHFLM):
         return self.scorer.fallback
 
     @property
-    def store(self) -> ResponseStore | None:
-        """Responses that are not computed again. With a store, a request that memory is not enough
-        for is answered by a placeholder whose `failed` says so; without one, it is an error."""
-        return self.scorer.store
-
-    @store.setter
-    def store(self, store: ResponseStore | None) -> None:
-        self.scorer.store = store
-
-    @property
-    def effort(self) -> Effort:
-        """What was done to answer so far."""
-        return self.scorer.effort
-
-    @property
     def budget_bytes(self) -> int:
         """What a batch may take on top of the weights."""
         return self.scorer.budget.free
-
-    def _fail(self, tokens: int) -> str:
-        """What is said of a request of `tokens` tokens that memory was not enough for.
-
-        Raises:
-            ResourceError: nothing takes note of failures.
-        """
-        advice = "lower model.max_length or max_gen_toks, or set model.quantization"
-        if self.store is None:
-            raise ResourceError(
-                f"{self.scorer.name}: out of memory with one request of {tokens} tokens",
-                "memory for each request alone",
-                advice,
-            )
-        return f"out of memory with {tokens} tokens; {advice}"
 
     def _pad(self) -> int:
         """A token that fills rows up, which no other token sees. (For a tokenizer without any,
@@ -216,6 +173,7 @@ class CausalLM(DistributedLM, HookedHFLM):
         pad, rows = self.tokenizer.pad_token_id, self.model.get_input_embeddings().weight.shape[0]
         return int(pad) if pad is not None and pad < rows else 0
 
+<<<<<<< HEAD
     # --- log-likelihoods
 
     def _query(self, request: Request) -> Query:
@@ -350,6 +308,8 @@ class CausalLM(DistributedLM, HookedHFLM):
             self.truncated_prompts.add(text)
         return Prompt(text, tuple(ids[-room:]), tuple(filter(None, stop)), most, settings)
 
+=======
+>>>>>>> main
 
 def make_causal_lm(base: BaseModel, batch_size: int | None = None, seed: int = 1234) -> CausalLM:
     """`ft-causal` over a loaded base model, with or without adapter.

@@ -8,13 +8,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import takewhile
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from transformers import StoppingCriteriaList
 
+<<<<<<< HEAD
 from ft_harness.evaluation.backends.decoding import refusing
+=======
+from ft_harness.evaluation.backends.endings import Continuation, Endings, reach_of
+>>>>>>> main
 from ft_harness.evaluation.backends.greedy import Slots, Writer, prompt_rows, read_all
 from ft_harness.evaluation.backends.planning import Limits, Query, Size, Tokens
 from ft_harness.evaluation.backends.recovery import Allowance, complete
@@ -23,8 +26,6 @@ from ft_harness.evaluation.backends.store import Ledger
 from ft_harness.evaluation.backends.traits import cache_argument
 from ft_harness.models.base_model import generation_settings
 from ft_harness.storage import canonical_json
-
-_BROKEN = "\ufffd"  # what bytes that are no UTF-8 decode to
 
 # Settings that forbid or punish repetition: transformers counts the padding too.
 _REPETITION = {"no_repeat_ngram_size", "repetition_penalty"}
@@ -61,19 +62,6 @@ class Prompt:
         return bool(self.settings.get("do_sample"))
 
 
-class Continuation(NamedTuple):
-    """A generated text, cut before its first stop string.
-
-    Attributes:
-        tokens: generated, without EOS and what comes after.
-        truncated: it came to the most tokens without EOS or a stop string.
-    """
-
-    text: str
-    tokens: int
-    truncated: bool
-
-
 class Generator:
     """Continues prompts.
 
@@ -83,11 +71,11 @@ class Generator:
     """
 
     def __init__(self, scorer: Scorer, tokenizer: Any, seed: int, ends: Sequence[int] = ()) -> None:
-        """`scorer`: its model, and what it knows of the architecture and of memory. `ends`: tokens
-        that end a text, besides the model's and the tokenizer's; they are no part of it."""
-        self.ends = frozenset(ends)
+        """`scorer`: its model, and what it knows of the architecture and of memory. `ends`: as
+        `Endings` has them."""
         self.scorer = scorer
         self.tokenizer = tokenizer
+        self.endings = Endings(tokenizer, scorer.model.generation_config, ends)
         self.seed = seed
         self.allowance = Allowance(scorer.effort)
 
@@ -118,7 +106,7 @@ class Generator:
         tokens that end."""
         settings = generation_settings(self.scorer.model)
         return canonical_json(
-            [settings, sorted(self._ends()), sorted(self.tokenizer.all_special_ids)]
+            [settings, sorted(self.endings.ids), sorted(self.tokenizer.all_special_ids)]
         )
 
     def _request(self, prompt: Prompt, shared: str) -> str:
@@ -211,10 +199,10 @@ class Generator:
         first = prompts[0]
         if not (self._shares(prompts) and self._is_greedy(first)):
             return self.extend(prompts)
-        ends = self._ends()
+        ends = self.endings.ids
 
         def ended(written: list[list[int]]) -> list[bool]:
-            stopped = self._stopped([ids[-_reach(first.stop) :] for ids in written], first.stop)
+            stopped = self._stopped([ids[-reach_of(first.stop) :] for ids in written], first.stop)
             return [
                 stop or ids[-1] in ends or len(ids) == first.most
                 for ids, stop in zip(written, stopped, strict=True)
@@ -224,12 +212,12 @@ class Generator:
         slots = Slots(self._at_once(prompts), longest, first.most)
         writer = Writer(self.scorer, ended, self._fits_reading)
         found = writer.write([prompt.ids for prompt in prompts], slots)
-        return [self._read(ids, first.stop) for ids in found]
+        return [self.endings.read(ids, first.stop) for ids in found]
 
     def extend(self, prompts: Sequence[Prompt]) -> list[Continuation]:
         """The same by transformers' `generate`."""
         first, width = prompts[0], max(len(prompt.ids) for prompt in prompts)
-        pad, ends = self.scorer.pad, sorted(self._ends())
+        pad, ends = self.scorer.pad, sorted(self.endings.ids)
         # From the left: generation goes on at the right end of every row.
         rows = [[pad] * (width - len(prompt.ids)) + list(prompt.ids) for prompt in prompts]
         seen = [[0] * (width - len(prompt.ids)) + [1] * len(prompt.ids) for prompt in prompts]
@@ -246,7 +234,7 @@ class Generator:
                 **_decoding(first.settings),
                 **self._known(prompts),
             )
-        return [self._read(ids, first.stop) for ids in output[:, width:].tolist()]
+        return [self.endings.read(ids, first.stop) for ids in output[:, width:].tolist()]
 
     def _known(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
         """The argument of `generate` that spares it reading prompts, all but their last token."""
@@ -263,15 +251,9 @@ class Generator:
             raise self.scorer.not_finite("logit")
         return scores
 
-    def _ends(self) -> set[int]:
-        """Tokens that end a text: the model's and the tokenizer's EOS."""
-        own = self.scorer.model.generation_config.eos_token_id
-        ends = {self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
-        return {end for end in ends if end is not None} | self.ends
-
     def _criteria(self, stop: Sequence[str], start: int) -> Any:
         """Stopping criteria that end each row whose newest text holds a stop string."""
-        reach = _reach(stop)
+        reach = reach_of(stop)
 
         def stopped(ids: Any, scores: Any, **options: Any) -> Any:
             windows = ids[:, start:][:, -reach:].tolist()
@@ -283,46 +265,9 @@ class Generator:
         """Which of these newest tokens hold a stop string."""
         texts = self.tokenizer.batch_decode(windows) if stop else [""] * len(windows)
         return [
-            any(word in text for word in stop) or self._hidden(window, text, stop) is not None
+            self.endings.stopped(window, text, stop)
             for window, text in zip(windows, texts, strict=True)
         ]
-
-    def _hidden(self, ids: Sequence[int], text: str, stop: Sequence[str]) -> int | None:
-        """The first token of a stop string that `text`, decoded from `ids`, hides; else None.
-
-        Byte tokens that are no UTF-8 together, as where a text begins inside a character, all
-        decode to U+FFFD, also those among them that spell a stop string such as a line break.
-        """
-        reach = _reach(stop)
-        # Only where bytes are broken, since each try decodes again.
-        for first in range(1, len(ids)) if _BROKEN in text else ():
-            later = self.tokenizer.decode(ids[first : first + reach])
-            if any(word in later for word in stop):
-                return first
-        return None
-
-    def _read(self, ids: Sequence[int], stop: Sequence[str]) -> Continuation:
-        """The text of generated tokens up to the first end token, without special tokens, cut
-        before a stop string.
-
-        An end token that is an ordinary word for the tokenizer stays in the text, as in lm-eval.
-        """
-        ends = self._ends()
-        own = list(takewhile(lambda token: token not in ends, ids))
-        # `generate` fills rows that ended early up with padding, which comes after the end token.
-        ended = len(own) < len(ids)
-        last = [end for end in ids[len(own) : len(own) + 1] if end not in self.ends]
-        shown = [*own, *last]
-        text = str(self.tokenizer.decode(shown, skip_special_tokens=True))
-        spelt = self.tokenizer.decode(
-            own, skip_special_tokens=False
-        )  # a stop string may be a special token
-        cut = min((at for word in stop if (at := text.find(word)) >= 0), default=None)
-        if cut is None and (first := self._hidden(own, text, stop)) is not None:
-            before = self.tokenizer.decode(own[:first], skip_special_tokens=True)
-            return Continuation(str(before), len(own), False)
-        stopped = cut is not None or any(word in spelt for word in stop)
-        return Continuation(text[:cut], len(own), not ended and not stopped)
 
 
 class _PromptWork:
@@ -360,15 +305,6 @@ class _PromptWork:
 
     def anew(self, numbers: Sequence[int]) -> list[list[int]]:
         return self._generator.batches(self._prompts, numbers)
-
-
-def _reach(stop: Sequence[str]) -> int:
-    """Tokens within which a stop string lies that ends now.
-
-    A token has at least one byte, so these are as many as it has bytes; a few more let words and
-    characters of several tokens decode whole.
-    """
-    return max((len(word.encode()) for word in stop), default=0) + 4
 
 
 def _is_beams(prompt: Prompt) -> bool:

@@ -227,7 +227,7 @@ def attached(
             yield tuned, info
             return
         drift, unmerging = _drift(base, tuned.model, prompts)
-        effect = info.live_proof.max_logit_change if info.live_proof else 0.0
+        effect = (info.live_proof.max_logit_change if info.live_proof else None) or 0.0
         if drift > _MOST_DRIFT * effect:
             logger.warning(
                 "%s: merging changes logits by up to %.3g, the adapter itself by %.3g: "

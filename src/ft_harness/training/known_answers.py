@@ -1,0 +1,56 @@
+"""What base and adapter say of a few training rows, for the card: by these a server that has both
+can be checked where the weights are not at hand."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from itertools import islice
+from typing import Any
+
+import torch
+
+from ft_harness import processes
+from ft_harness.records import KnownAnswer
+from ft_harness.tasks.examples import Example
+from ft_harness.training.plan import TrainingPlan
+
+_ROWS = 8
+_LONGEST = 32  # tokens of an answer
+
+
+def find_known_answers(plan: TrainingPlan, model: Any) -> list[KnownAnswer]:
+    """Log-likelihoods of the first rows' answers by the base and with the adapter.
+
+    Empty for what no server loads: a head, or all weights; for pairs, and where processes hold
+    parts of the model.
+
+    Args:
+        model: with the adapter as it is saved; its mode is left as it was.
+    """
+    rows = [row for row in islice(plan.data.examples, _ROWS) if isinstance(row, Example)]
+    if plan.recipe.adapter.all_weights or processes.in_parts() or len(rows) < _ROWS:
+        return []
+    was_training = model.training
+    model.eval()
+    try:
+        return [
+            KnownAnswer(
+                stem=row.context_ids,
+                answer=row.answer_ids[:_LONGEST],
+                base=_score(model, row, tuned=False),
+                tuned=_score(model, row, tuned=True),
+            )
+            for row in rows
+        ]
+    finally:
+        model.train(was_training)
+
+
+def _score(model: Any, row: Example, *, tuned: bool) -> tuple[float, bool]:
+    """(log-likelihood in nats, whether greedy decoding gives the answer)."""
+    answer = torch.tensor(row.answer_ids[:_LONGEST], device=model.device)
+    ids = torch.tensor([[*row.context_ids, *row.answer_ids[:_LONGEST]][:-1]], device=model.device)
+    with torch.inference_mode(), nullcontext() if tuned else model.disable_adapter():
+        logits = model(input_ids=ids, use_cache=False).logits[0, len(row.context_ids) - 1 :].float()
+    values = logits.log_softmax(-1).gather(-1, answer[:, None])
+    return float(values.sum()), bool((logits.argmax(-1) == answer).all())
