@@ -133,13 +133,15 @@ def refuse_appended(tokens: Sequence[str]) -> None:
         )
 
 
-def refuse_beyond(tokenizer: Any, ids: Sequence[int], model: Any) -> None:
+def refuse_beyond(tokenizer: Any, ids: Sequence[int], rows: int | None) -> None:
     """A tokenizer may have more tokens than the model, as long as no text has one of them.
+
+    Args:
+        rows: of the model's embedding; None: not known.
 
     Raises:
         InputError: a text has one.
     """
-    rows = getattr(model.get_input_embeddings(), "num_embeddings", None)
     if rows is not None and max(ids, default=0) >= rows:
         token = tokenizer.convert_ids_to_tokens(max(ids))
         raise InputError(

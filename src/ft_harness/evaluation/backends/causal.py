@@ -14,20 +14,7 @@ from ft_harness.evaluation.backends.scorer import Scorer
 from ft_harness.models import base_model, quantization
 from ft_harness.models.adapters import AdapterFolder, adapter_folder, attach
 from ft_harness.models.base_model import BaseModel, describe
-<<<<<<< HEAD
-from ft_harness.models.encoding import (
-    appended_tokens,
-    has_start,
-    prefix_token,
-    refuse_appended,
-    refuse_beyond,
-    refuse_equal,
-    split_pair,
-)
-from ft_harness.models.lm_eval_private.models import HookedHFLM
-=======
 from ft_harness.models.encoding import prefix_token
->>>>>>> main
 from ft_harness.paths import model_folder
 from ft_harness.recipe import ModelSection
 
@@ -107,6 +94,7 @@ class CausalLM(RequestLM):
             _keep_weights(pretrained)
         super().__init__(pretrained=pretrained, **options)
         del self.model.tie_weights
+        self.rows = getattr(self.model.get_input_embeddings(), "num_embeddings", None)
         # An adapter may have learnt another end of turn than the base's (its tokenizer says so).
         ends = [*ends, *self._adapter_ends]
         most = rows_at_most(batch_size)
@@ -173,143 +161,6 @@ class CausalLM(RequestLM):
         pad, rows = self.tokenizer.pad_token_id, self.model.get_input_embeddings().weight.shape[0]
         return int(pad) if pad is not None and pad < rows else 0
 
-<<<<<<< HEAD
-    # --- log-likelihoods
-
-    def _query(self, request: Request) -> Query:
-        """A request as it is scored, counted.
-
-        Raises:
-            InputError: no token to score or to score after, a tokenizer that appends tokens, or an
-                answer that is longer than the
-                context.
-        """
-        texts, context, answer = request
-        # A text that nothing comes before is scored after BOS; without one its first token has no
-        # probability.
-        if not (texts and texts[0]) and not has_start(self.tokenizer):
-            raise InputError(
-                f"{self.scorer.name}: the tokenizer has neither BOS nor EOS",
-                "a token to score the first one of a text after",
-                "use another model, or a task whose prompts aren't empty",
-            )
-        shown = f"{(texts or ('', ''))[1][:80]!r}"
-        if not context or not answer:
-            raise InputError(
-                f"{shown} has {len(answer)} tokens of its own after {len(context)} of its prompt",
-                "at least one of each: an answer that merges with the prompt can't be scored",
-                "change the answer, the end of doc_to_text or target_delimiter",
-            )
-        refuse_beyond(self.tokenizer, [*context, *answer], self.model)
-        if len(answer) > self.max_length:
-            raise InputError(
-                f"an answer has {len(answer)} tokens, the context {self.max_length}: {shown}",
-                "answers that fit the context",
-                "shorten the answers or raise model.max_length",
-            )
-        # One token more than the context is scored than read: the last one is never an input.
-        query = cut_left(context, answer, self.max_length)
-        self.scored_tokens += len(query.stem) + len(answer)
-        if texts is not None and len(query.stem) < len(context):
-            self.truncated_prompts.add(texts[0])
-        return query
-
-    def encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        refuse_appended(self._appended)
-        return split_pair(self.tok_encode, context, continuation)
-
-    def score_tokens(self, requests: Sequence[Request]) -> list[ScoredAnswer]:
-        refuse_equal([texts for texts, _, _ in requests], [answer for _, _, answer in requests])
-        queries = [self._query(request) for request in requests]
-        scores = self.scorer.score(queries)
-        results: list[ScoredAnswer] = []
-        for (texts, _, answer), query, score in zip(requests, queries, scores, strict=True):
-            result = ScoredAnswer(score or (0.0, False))
-            result.tokens = len(answer)
-            result.failed = None if score else self._fail(len(query.stem) + len(query.answer))
-            results.append(result)
-            if texts is not None:
-                self.cache_hook.add_partial("loglikelihood", texts, result)
-        return results
-
-    def _windows(self, text: str) -> list[Request]:
-        """Each window of a running text: lm-eval's own cut, every token of the text scored once.
-
-        The text is encoded without special tokens: the first window opens with BOS (EOS where there
-        is none).
-        """
-        ids: list[int] = self.tok_encode(text, add_special_tokens=False)
-        # Some tokenizers put BOS first even when told not to.
-        own = ids[1:] if ids[:1] == [self.prefix_token_id] else ids
-        pairs = get_rolling_token_windows(own, self.prefix_token_id, self.max_length, context_len=1)
-        return [(None, *make_disjoint_window(pair)) for pair in pairs]
-
-    def loglikelihood_rolling(
-        self, requests: list[Any], disable_tqdm: bool = False
-    ) -> list[ScoredText]:
-        """Log-likelihoods of whole texts, windows of all texts batched together. An empty text has
-        0 tokens.
-
-        lm-eval's own method encodes a text with special tokens, and so scores BOS given BOS.
-        """
-        # The windows of all texts together make full batches; one text alone has often one window
-        # and a rest.
-        windows = [self._windows(request.args[0]) for request in requests]
-        scored = iter(self.score_tokens([window for text in windows for window in text]))
-        results: list[ScoredText] = []
-        for request, text in zip(requests, windows, strict=True):
-            parts = [next(scored) for _ in text]
-            # `fsum` is exact, so that a text's sum does not depend on the order of its windows.
-            result = ScoredText(math.fsum(log_likelihood for log_likelihood, _ in parts))
-            result.tokens = sum(part.tokens for part in parts)
-            result.failed = next((part.failed for part in parts if part.failed), None)
-            results.append(result)
-            self.cache_hook.add_partial("loglikelihood_rolling", request.args, result)
-        return results
-
-    # --- generation
-
-    def generate_until(
-        self, requests: list[Any], disable_tqdm: bool = False
-    ) -> list[GeneratedText]:
-        """Texts that go on after the prompts, up to EOS, a stop string or `max_gen_toks` tokens."""
-        prompts = [self._prompt(*request.args) for request in requests]
-        texts = self.generator.generate(prompts)
-        results: list[GeneratedText] = []
-        for request, prompt, found in zip(requests, prompts, texts, strict=True):
-            text = found or Continuation("", 0, False)
-            result = GeneratedText(text.text)
-            result.truncated = text.truncated
-            result.failed = None if found else self._fail(len(prompt.ids) + prompt.most)
-            results.append(result)
-            self.scored_tokens += len(prompt.ids) + text.tokens
-            self.cache_hook.add_partial("generate_until", request.args, result)
-        return results
-
-    def _prompt(self, text: str, arguments: dict[str, Any]) -> Prompt:
-        """A prompt's tokens, cut from the left to leave room for the answer, with its settings.
-
-        Raises:
-            InputError: no room for a prompt.
-        """
-        refuse_appended(self._appended)
-        settings = dict(normalize_gen_kwargs(arguments, self.max_gen_toks))
-        end = self.eot_token_id
-        eos = None if end is None else self.tok_decode(end, skip_special_tokens=False)
-        stop = handle_stop_sequences(settings.pop("until", None), eos=eos)
-        most = settings.pop("max_gen_toks")
-        # Else every prompt would be cut to nothing.
-        if most >= self.max_length:
-            raise no_room(most, self.max_length)
-        ids: list[int] = self.tok_encode(text)
-        refuse_beyond(self.tokenizer, ids, self.model)
-        room = self.max_length - most
-        if len(ids) > room:
-            self.truncated_prompts.add(text)
-        return Prompt(text, tuple(ids[-room:]), tuple(filter(None, stop)), most, settings)
-
-=======
->>>>>>> main
 
 def make_causal_lm(base: BaseModel, batch_size: int | None = None, seed: int = 1234) -> CausalLM:
     """`ft-causal` over a loaded base model, with or without adapter.

@@ -13,11 +13,8 @@ from typing import Any
 import torch
 from transformers import StoppingCriteriaList
 
-<<<<<<< HEAD
 from ft_harness.evaluation.backends.decoding import refusing
-=======
 from ft_harness.evaluation.backends.endings import Continuation, Endings, reach_of
->>>>>>> main
 from ft_harness.evaluation.backends.greedy import Slots, Writer, prompt_rows, read_all
 from ft_harness.evaluation.backends.planning import Limits, Query, Size, Tokens
 from ft_harness.evaluation.backends.recovery import Allowance, complete
