@@ -167,6 +167,8 @@ class SplitCheck:
 
     def _read_choices(self, row: int, choices: Sequence[str]) -> None:
         self._counts[len(choices)].append(row)
+        if len(choices) == 1:
+            self._bad_choices["a single choice, which is always right,"].append(row)
         if not all(choice.strip() for choice in choices):
             self._bad_choices["an empty choice"].append(row)
         if len(set(choices)) < len(choices):
@@ -183,7 +185,7 @@ class SplitCheck:
             yield InputError(
                 f"{name}: {what} in {len(bad)} of {rows} rows ({places(bad)}): "
                 f"{repr(choices)[:_SHOWN]}",
-                "choices that are not empty and differ in every row",
+                "two or more choices in every row, not empty and different",
                 "fix doc_to_choice or these rows",
             )
 
@@ -205,21 +207,8 @@ class SplitCheck:
                 "check doc_to_target and the data: a model learns only to repeat this answer",
             )
 
-    def _notices(self) -> Iterator[Notice]:
+    def _notices_of_texts(self) -> Iterator[Notice]:
         rows, split = len(self.task.eval_docs), self.split
-        if len(self._different_answers) == 1 and split != "train" and rows > 1:
-            yield Notice(
-                f"all {rows} right answers of {split} are equal",
-                "check doc_to_target and the data: a constant answer scores 100 %",
-            )
-        if self._contradictory:
-            pairs = ", ".join(f"{row} and {first}" for row, first in self._contradictory[:_LISTED])
-            more = ", ..." if len(self._contradictory) > _LISTED else ""
-            yield Notice(
-                f"{len(self._contradictory)} of {rows} {split} rows have the prompt of an "
-                f"earlier row and another answer (rows {pairs}{more}, counted from 0)",
-                "keep one answer for each prompt: no model can get both right",
-            )
         for kind, private in sorted(self._private.items()):
             yield Notice(
                 f"{kind} in {len(private)} of {rows} training rows ({places(private)})",
@@ -238,6 +227,23 @@ class SplitCheck:
                 f"writes it ({places(written)})",
                 "name what is within it (data.columns takes paths such as a.0.b), and keep "
                 "lists in .jsonl or .parquet",
+            )
+
+    def _notices(self) -> Iterator[Notice]:
+        rows, split = len(self.task.eval_docs), self.split
+        yield from self._notices_of_texts()
+        if len(self._different_answers) == 1 and split != "train" and rows > 1:
+            yield Notice(
+                f"all {rows} right answers of {split} are equal",
+                "check doc_to_target and the data: a constant answer scores 100 %",
+            )
+        if self._contradictory:
+            pairs = ", ".join(f"{row} and {first}" for row, first in self._contradictory[:_LISTED])
+            more = ", ..." if len(self._contradictory) > _LISTED else ""
+            yield Notice(
+                f"{len(self._contradictory)} of {rows} {split} rows have the prompt of an "
+                f"earlier row and another answer (rows {pairs}{more}, counted from 0)",
+                "keep one answer for each prompt: no model can get both right",
             )
         for which in (CHOSEN, REJECTED):
             if (longer := self._lengths[which]) >= _ONE_SIDED * rows:
