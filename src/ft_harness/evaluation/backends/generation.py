@@ -261,7 +261,7 @@ class Generator:
         reach = reach_of(stop)
 
         def stopped(ids: Any, scores: Any, **options: Any) -> Any:
-            # The newest tokens alone: decoding all of a text at each token takes its length squared.
+            # The newest tokens alone: decoding a whole text at each token takes its length squared.
             windows = ids[:, start:][:, -reach:].tolist()
             return torch.tensor(self._stopped(windows, stop), device=ids.device)
 
