@@ -49,6 +49,7 @@ class Endings:
         decode to U+FFFD, also those among them that spell a stop string such as a line break.
         """
         reach = reach_of(stop)
+        # Only where bytes are broken, since each try decodes again.
         for first in range(1, len(ids)) if _BROKEN in text else ():
             later = self.tokenizer.decode(ids[first : first + reach])
             if any(word in later for word in stop):
@@ -62,6 +63,7 @@ class Endings:
         An end token that is an ordinary word for the tokenizer stays in the text, as in lm-eval.
         """
         own = list(takewhile(lambda token: token not in self.ids, ids))
+        # `generate` fills rows that ended early up with padding, which comes after the end token.
         ended = len(own) < len(ids)
         last = [end for end in ids[len(own) : len(own) + 1] if end not in self._hidden_ends]
         text = str(self.tokenizer.decode([*own, *last], skip_special_tokens=True))

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from transformers import StoppingCriteriaList
 
+from ft_harness.evaluation.backends.decoding import refusing
 from ft_harness.evaluation.backends.endings import Continuation, Endings, reach_of
 from ft_harness.evaluation.backends.greedy import Slots, Writer, prompt_rows, read_all
 from ft_harness.evaluation.backends.planning import Limits, Query, Size, Tokens
@@ -217,7 +218,7 @@ class Generator:
         # From the left: generation goes on at the right end of every row.
         rows = [[pad] * (width - len(prompt.ids)) + list(prompt.ids) for prompt in prompts]
         seen = [[0] * (width - len(prompt.ids)) + [1] * len(prompt.ids) for prompt in prompts]
-        with torch.no_grad():
+        with torch.no_grad(), refusing(self.scorer.name):
             output = self.scorer.model.generate(
                 input_ids=torch.tensor(rows, device=self.scorer.model.device),
                 attention_mask=torch.tensor(seen, device=self.scorer.model.device),
