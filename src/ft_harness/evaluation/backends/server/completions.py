@@ -127,7 +127,7 @@ def _choice(answer: Any, prompt: Sequence[int]) -> Mapping[str, Any]:
             "one answer to one prompt",
             "check that its address is that of a completions API: docs/server.md",
         )
-    (choice,) = choices
+    choice: dict[str, Any] = choices[0]
     # A server that mixes up requests still gives finite numbers: only the tokens tell.
     if choice.get("prompt_token_ids") != list(prompt):
         raise InputError(
