@@ -7,9 +7,10 @@
 hidden size 512 (42 M parameters with a vocabulary of 32k, 150 M with 256k) score SNLI items x 3
 choices, without examples and behind three fixed ones, and answer SQuAD's questions: the first ones,
 greedily by up to 16 or 64 tokens or with 4 beams by up to 16, and every 50th (`apart`), so that no
-two ask about the same passage. The tokenizer is GPT-2's, for 32k cut to its first merges; the choices are the words
-entailment, neutral and contradiction. Both sides have the same batch size. Ratios are medians over
-the repeats; peak memory is of a fresh process for each side, weights included.
+two ask about the same passage. The tokenizer is GPT-2's, for 32k cut to its first merges; the
+choices are the words entailment, neutral and contradiction. Both sides have the same batch size.
+Ratios are medians over the repeats; peak memory is of a fresh process for each side, weights
+included.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def test_report_and_compare_are_light(ft, model_folder: Path, reviews: Path, tmp
     )
     code, _, err = ft("run", recipe)
     assert code == 0, err
-    assert not loaded_by(tmp_path, "run", str(recipe)) & (HEAVY | {"pandas", "sklearn"})
+    assert not loaded_by(tmp_path, "run", str(recipe)) & (HEAVY | {"sklearn"})
     assert not loaded_by(tmp_path, "report", "results", "--name", "again") & HEAVY
     assert "## Cost" in (tmp_path / "results" / "reports" / "again" / "report.md").read_text()
     (base,) = (tmp_path / "results").glob("base--*")

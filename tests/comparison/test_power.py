@@ -171,7 +171,7 @@ def test_runs_that_tell_nothing_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"metric": "f1_macro"}, "f1_macro of single items is not 0 or 1"),
+        ({"metric": "f1_macro"}, "f1_macro of a single item is not 0 or 1"),
         ({"base": 1.5}, "--base is 1.5"),
         ({"n": 0}, "--n is 0"),
         ({"effect": 0.0}, "--effect is 0.0"),

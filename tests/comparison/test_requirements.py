@@ -90,7 +90,7 @@ def test_the_recall_of_each_class_counts_and_averages_do_not():
 
 
 def test_no_class_may_be_lost_unless_it_is_said_how_much_of_it():
-    said = "Recall fell: of 'bad' from 60.0 % to 52.0 %."
+    said = "Recall fell: 'bad' from 60.0 % to 52.0 %."
     recall = make_row("mine", "test", "recall_bad", (0.6, 0.52), low=-0.12, high=-0.04)
     lost = GAINED.model_copy(update={"rows": [*GAINED.rows, recall], "lost_classes": said})
     study = study_of(lost)

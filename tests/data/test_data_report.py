@@ -156,7 +156,7 @@ def test_the_report_in_words():
 
 def test_no_overlap_is_said_too():
     report = make_data_report("t", {"train": labelled("yes"), "test": [item("another")]})
-    assert "no item of test occurs in train, exact or near" in describe_data(report)
+    assert "no test item occurs in train, exactly or nearly" in describe_data(report)
 
 
 def test_repeated_docs_are_said_and_labels_stay_on_their_line():

@@ -181,7 +181,7 @@ def test_an_official_squad_file_has_a_row_for_each_question(tmp_path: Path):
         ),
         (
             lambda article: article["paragraphs"][0]["qas"][0].pop("id"),
-            ", article Rain, paragraph 1, question None: no id",
+            ", article Rain, paragraph 1, question 1: no id",
         ),
     ],
 )
@@ -380,7 +380,7 @@ def test_files_of_splits_are_found_by_their_names(tmp_path: Path):
     ):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "validation").mkdir()
-    assert {split: path.name for split, path in split_files(tmp_path).items()} == {
+    assert {split: path.name for split, [path] in split_files(tmp_path).items()} == {
         "train": "train.csv",
         "validation": "snli_1.0-dev.jsonl.gz",
         "test": "my.Test.parquet",

@@ -39,7 +39,7 @@ PAGES = [
 COMMAND = r"(?:(?:torchrun|accelerate launch) .*?-m ft_harness|ft-harness) "
 SHELL = (
     *("ft-harness", "lm_eval", "torchrun", "accelerate", "python", "pip", "git", "make"),
-    *(".", "...", "#SBATCH", "srun", "export", "first=$(scontrol"),
+    *(".", "...", "srun", "export", "first=$(scontrol"),
 )
 FRESH = {
     "README.md",
@@ -63,9 +63,9 @@ class Block:
     reason: str | None
 
     def commands(self) -> list[str]:
-        """Its lines, those that are continued as one, without comments at their ends."""
+        """Its lines, those that are continued as one, without those that are comments."""
         joined = re.sub(r"\\\n\s*", " ", self.text)
-        return [line for line in joined.splitlines() if line.strip()]
+        return [line for line in joined.splitlines() if line.strip() and line[0] != "#"]
 
 
 def name_of(page: Path) -> str:

@@ -111,6 +111,11 @@ def damage(name: str) -> Callable[[Path], None]:
     return change
 
 
+def ask_otherwise(work: Path) -> None:
+    path = work / "tasks" / "mine.yaml"
+    path.write_text(path.read_text().replace("Review:", "Text:"))
+
+
 def remove(name: str) -> Callable[[Path], None]:
     return lambda work: next(work.glob(name)).unlink()
 
@@ -120,7 +125,7 @@ def remove(name: str) -> Callable[[Path], None]:
     [
         append("data/train.jsonl"),
         lambda work: write_jsonl(work / "data" / "validation.jsonl", review_rows(4, start=300)),
-        append("tasks/mine.yaml"),
+        ask_otherwise,
         append("model/config.json"),
         append("model/model.safetensors"),
         lambda work: (work / "model" / "chat_template.jinja").write_text("{{ messages }}"),
@@ -178,6 +183,7 @@ def test_a_strangers_code_is_looked_at(ft, work: Path, no_long_way: None):
         ("model", "pretrained", "somebody/model"),
         ("data", "source", "somebody/data"),
         ("task", "name", "arc_easy"),
+        ("eval", "server", {"url": "http://127.0.0.1:8000"}),
     ],
 )
 def test_what_the_hub_may_have_changed_is_not_noted(
@@ -224,7 +230,7 @@ def test_a_check_is_shown_again(ft, work: Path, monkeypatch: pytest.MonkeyPatch,
     "change",
     [
         append("data/test.jsonl"),
-        append("tasks/mine.yaml"),
+        ask_otherwise,
         append("model/tokenizer.json"),
         append("adapters/mine/adapter_config.json"),
         damage("results/mine/check.json"),

@@ -12,41 +12,10 @@ from hypothesis import strategies as st
 from tests.builders.study import ATTACKS, PAYLOADS
 
 _PIECES = [each for each in (*PAYLOADS, *ATTACKS) if len(each) < 500]
-_LIVE = (
-    *(
-        "=",
-        "+",
-        "-",
-        "@",
-        "|",
-        "`",
-        "```",
-        "~~~",
-        "\\",
-        "$",
-        "$$",
-        "%",
-        "#",
-        "^",
-        "_",
-        "*",
-        "&",
-        "<",
-    ),
-    *(">", '"', "'", "{", "}", "[", "]", "(", ")", "!", "://", "www.", "evil.com", "mailto:", "\n"),
-    *("\r", "\t", "\x00", "\x1b[2J", "\x07", "\u202e", "\u2066", "\u200b", "\ufeff", "\u2028"),
-    *(
-        "\\end{document}",
-        "\\input{x}",
-        "</script>",
-        "<!--",
-        "-->",
-        "]]>",
-        "&lt;",
-        "\u00ad",
-        "\ud800",
-    ),
-)
+_MARKS = r"""= + - @ | ` ``` ~~~ \ $ $$ % # ^ _ * & < > " ' { } [ ] ( ) ! :// www. evil.com mailto:
+\end{document} \input{x} </script> <!-- --> ]]> &lt;"""
+_UNSEEN = "\n\r\t\x00\x07\u202e\u2066\u200b\ufeff\u2028\u00ad\ud800"
+_LIVE = (*_MARKS.split(), *_UNSEEN, "\x1b[2J")
 # any character, half ones among them
 characters = st.characters(codec=None)
 texts = st.one_of(

@@ -29,15 +29,12 @@ from ft_harness.storage.markdown import fenced, inline, table
 from ft_harness.storage.terminal import inert
 from tests.builders.study import PLAIN, make_hostile, make_outliers, render_whole
 from tests.fuzz.inputs import texts
-from tests.fuzz.outcome import bounded, examples
+from tests.fuzz.outcome import UNSEEN, bounded, examples
 from tests.report.test_formats import SPELLING, SVG, HtmlPage, assert_harmless, commands_of
 from tests.report.test_report import Page, shape, structure
 from tests.storage.test_escaping import LINKED
 
 pytestmark = pytest.mark.slow  # hundreds of inputs a test
-UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
 # an empty name is left out of a page, and half a character is in no study: readers refuse it
 named = texts.filter(
     lambda text: one_line(text).strip() != "" and not re.search("[\ud800-\udfff]", text)

@@ -292,6 +292,14 @@ def test_a_composite_models_length_is_its_text_parts(tmp_path: Path):
     assert base_model.load_context(section(tmp_path, max_length=64)) == 64
 
 
+def test_mpts_length_is_the_one_that_its_positions_are_made_for(tmp_path: Path):
+    from transformers import MptConfig
+
+    MptConfig(d_model=16, n_heads=2, n_layers=1, max_seq_len=32).save_pretrained(tmp_path)
+    assert base_model.load_context(section(tmp_path)) == 32
+    assert base_model.load_context(section(tmp_path, max_length=128)) == 32
+
+
 def test_another_model_of_the_same_files_has_no_fault(tmp_path: Path):
     """A control: the guards above don't refuse what was saved by transformers."""
     assert base_model.problems(section(save_model(tmp_path / "m", seed=3))) == []

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from lm_eval.api.instance import Instance
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from ft_harness.errors import InputError
 from ft_harness.evaluation.backends import make_lm
@@ -182,16 +184,19 @@ def test_a_text_that_nothing_comes_before_needs_bos_or_eos(model: Path):
 # --- answers that the tokenizer does not tell apart
 
 
-def without_bytes(folder: Path) -> None:
-    """A tokenizer that reads what it has no token for as <unk>."""
-    path = folder / "tokenizer.json"
-    content = json.loads(path.read_text())
-    content["model"] |= {"byte_fallback": False, "unk_token": "<unk>", "fuse_unk": True}
-    path.write_text(json.dumps(content))
+def know_few_words(folder: Path) -> None:
+    """A tokenizer of words, which reads any other as <unk>."""
+    words = ["<pad>", "<s>", "</s>", "<unk>", "the", "film", "was", "good", "bad"]
+    core = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, "<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    named = {f"{word.strip('</>')}_token": word for word in ("<pad>", "<unk>")}
+    PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token="<s>", eos_token="</s>", model_max_length=128, **named
+    ).save_pretrained(folder)
 
 
 def test_answers_with_the_same_tokens_are_refused_where_a_query_is_made(model: Path):
-    without_bytes(model)
+    know_few_words(model)
     lm = make_lm(load(model), 1)
     words = [" \u65e5\u672c", " \u4e2d\u56fd"]  # Japan, China
     ids = [lm.tok_encode(word, add_special_tokens=False) for word in words]
@@ -210,7 +215,7 @@ def test_answers_are_compared_within_a_prompt():
 def test_check_names_label_words_and_answers_that_the_tokenizer_lacks(
     model: Path, ft, tmp_path: Path
 ):
-    without_bytes(model)
+    know_few_words(model)
     rows = [{"q": f"q {i}", "l": ["\u597d", "\u574f"][i % 2]} for i in range(40)]
     write_jsonl(tmp_path / "d.jsonl", rows)
     assert ft("init-task", "d.jsonl", "--text", "q", "--label", "l")[0] == 0
@@ -221,5 +226,39 @@ def test_check_names_label_words_and_answers_that_the_tokenizer_lacks(
     assert "have the same tokens" in err
     assert ft("init-task", "d.jsonl", "--text", "q", "--answer", "l", "--name", "f")[0] == 0
     assert ft("init", "y", "--task", "f", "--include-path", "task_yamls/f")[0] == 0
-    _, out, err = ft("check", "adapters/y", "--set", f"model.pretrained={model}")
+    short = ("--set", "eval.generation_kwargs={max_gen_toks: 8}")
+    _, out, err = ft("check", "adapters/y", "--set", f"model.pretrained={model}", *short)
     assert "32 of 32 training answers hold what the tokenizer reads as <unk>" in out + err
+
+
+def test_a_token_without_a_row_in_the_embedding_is_named_where_it_is_used(model: Path):
+    path = model / "tokenizer.json"
+    content = json.loads(path.read_text())
+    extra = {"id": 5000, "content": "<extra>", "special": True}
+    plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    content["added_tokens"].append(extra | plain)
+    path.write_text(json.dumps(content))
+    lm = make_lm(load(model), 1)
+    assert lm.loglikelihood([request("loglikelihood", PAIR)])
+    with pytest.raises(InputError, match="has the token '<extra>', number 320"):
+        lm.loglikelihood([request("loglikelihood", ("the <extra> film was", " good"))])
+    with pytest.raises(InputError, match="has the token '<extra>', number 320"):
+        lm.generate_until([request("generate_until", ("the <extra> film", {"max_gen_toks": 2}))])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"penalty_alpha": 0.6, "top_k": 4}, {"stop_strings": ["a"]}],
+)
+def test_settings_that_transformers_does_not_generate_with_are_refused(model: Path, settings: dict):
+    (model / "generation_config.json").write_text(json.dumps(settings))
+    lm = make_lm(load(model), 1)
+    with pytest.raises(InputError, match="can't generate with these settings"):
+        lm.generate_until([request("generate_until", ("the film", {"max_gen_toks": 2}))])
+
+
+def test_a_watermark_is_a_setting_like_others(model: Path):
+    settings = {"watermarking_config": {"bias": 2.5}}
+    (model / "generation_config.json").write_text(json.dumps(settings))
+    lm = make_lm(load(model), 1)
+    assert lm.generate_until([request("generate_until", ("the film", {"max_gen_toks": 2}))])

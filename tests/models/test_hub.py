@@ -6,7 +6,9 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,17 @@ def test_a_request_without_a_limit_gets_one_and_the_fourth_is_not_sent(silent: s
         assert "Timeout" in type(found.value).__name__
     with pytest.raises(OfflineModeIsEnabled, match="has not answered 3 requests"):
         get_session().get("http://127.0.0.1:1")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_requests_at_once_wait_for_their_own_answers():
+    """Many files of one model are asked for in threads."""
+    ready = threading.Barrier(8)
+    client = get_session()
+    send = hub._Patience(lambda request, **_: ready.wait(timeout=30))
+    request = client.build_request("GET", "http://127.0.0.1:1")
+    with ThreadPoolExecutor(8) as pool:
+        assert len(list(pool.map(send, [request] * 8))) == 8
 
 
 @pytest.mark.usefixtures("impatient")

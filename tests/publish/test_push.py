@@ -129,7 +129,7 @@ def test_what_was_trained_on_a_folder_is_scored_on_the_hub_model_of_the_same_fil
 def test_a_local_base_is_refused_with_the_cure(push, hub: Hub):
     code, _, err = push("--yes")
     assert code == 2
-    assert_three_lines(err, "is no id of the hub", "--base OWNER/NAME")
+    assert_three_lines(err, "is not a hub id", "--base OWNER/NAME")
     assert hub.requests == []
 
 
@@ -305,7 +305,7 @@ def test_without_a_token_nothing_is_asked(push, hub: Hub, monkeypatch):
     monkeypatch.setattr("ft_harness.publish.hub.get_token", lambda: None)
     code, _, err = push("--yes", "--base", BASE)
     assert code == 2
-    assert_three_lines(err, "no token")
+    assert_three_lines(err, "no hub token")
     assert hub.requests == []
 
 

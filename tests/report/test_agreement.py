@@ -116,7 +116,7 @@ def test_holm_is_spoken_of_only_where_it_was_asked_for() -> None:
     plain = render_markdown(study_of(primary_row(0.4, 0.6)), {})
     adjusted = render_markdown(study_of(primary_row(0.4, 0.6, p_adjusted=0.04)), {})
     assert "Holm" not in section(plain, "Scores")
-    assert "p (Holm) is adjusted over the deciding rows" in section(adjusted, "Scores")
+    assert "p (Holm), adjusted over the deciding rows" in section(adjusted, "Scores")
     assert "fewer decimals" not in plain
 
 
@@ -138,7 +138,7 @@ def test_families_are_stated_with_their_members() -> None:
     text = section(render_whole(study_of(primary_row(0.4, 0.6), families=families), {}), "Families")
     # 2 x 0.05
     assert "2 deciding comparisons, each judged by its own p" in text
-    assert "about 0.1 would have a verdict by chance" in text
+    assert "about 0.1 of them would have a verdict by chance" in text
     assert [line[0] for line in Page(text).tables[0][1:]] == [*["trained task"] * 2, "control task"]
 
 

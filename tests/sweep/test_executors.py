@@ -204,7 +204,7 @@ def local(ft, write, one_thread, tmp_path: Path) -> bytes:
 
 
 def resumed(folder: Path) -> int | None:
-    return json.loads((folder / "card.json").read_text())["resumed_from_step"]
+    return json.loads((folder / "card.json").read_text())["cost"]["resumed_from_step"]
 
 
 def kill(process: psutil.Process) -> None:
@@ -214,7 +214,7 @@ def kill(process: psutil.Process) -> None:
 @pytest.mark.slow  # two sweeps, one of them in processes that import everything
 def test_a_process_for_each_gpu(ft, write, local, monkeypatch, tmp_path: Path):
     """One is killed in the middle: the others go on, and the same command goes on with it."""
-    monkeypatch.setattr(dispatch, "_find_gpus", lambda: ["0", "1"])
+    monkeypatch.setattr(dispatch, "find_gpus", lambda: ["0", "1"])
     recipe, adapters = write(SIZES, STEPS), tmp_path / "gpus" / "adapters"
     killing = kill_in_training(adapters / FIRST, kill)
     code, _, err = ft("sweep", recipe, "--out", "gpus")

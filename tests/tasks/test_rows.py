@@ -392,7 +392,7 @@ def test_check_counts_faults_too(ft, tmp_path: Path):
     ],
 )
 def test_what_python_writes_for_lists_is_warned_of(tmp_path: Path, body: str, row: dict, what: str):
-    other = {**row, "q": "q" if what == "answers" else ["three"], "a": "no list"}
+    other = {**row, "a": "no list"} | ({"q": "other"} if what == "answers" else {})
     found = check(tmp_path, body, [other, row])
     rows = {"answers": "1 of 2", "prompts": "2 of 2"}[what]
     assert any(
@@ -406,3 +406,14 @@ def test_json_as_an_answer_and_choices_in_a_prompt_are_fine(tmp_path: Path):
         {"q": f"q {i}", "a": f'{{"x": {i}}}', "c": ["a", "b"]} for i in range(4)
     ]  # c is not shown
     assert not [each for each in check(tmp_path, GENERATED, rows).notices if "Python" in each.what]
+
+
+def test_an_empty_answer_among_others_is_refused(tmp_path: Path):
+    found = check(tmp_path, GENERATED, [{"q": "q 0", "a": ["x"]}, {"q": "q 1", "a": ["y", " "]}])
+    assert "row 1 (counted from 0): doc_to_target gives ['y', ' ']" in found.faults[0].what
+
+
+def test_a_single_choice_is_no_choice(tmp_path: Path):
+    rows = [{"q": f"q {i}", "a": 0, "c": ["x", "y"] if i else ["x"]} for i in range(3)]
+    faults = check(tmp_path, CHOSEN, rows).faults
+    assert "a single choice, which is always right, in 1 of 3 rows (row 0" in faults[0].what

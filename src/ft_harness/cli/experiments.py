@@ -31,6 +31,7 @@ from ft_harness.cli.app import (
     with_options,
 )
 from ft_harness.errors import ConfigError, raise_problems
+from ft_harness.storage import write_text
 
 if TYPE_CHECKING:
     from ft_harness.comparison.aggregator import Study
@@ -264,7 +265,6 @@ def evaluate(
     """
     from ft_harness.pipeline.runs import evaluate_only, score_lines
     from ft_harness.records.adapter_folder import AdapterFolder
-    from ft_harness.storage import write_text
 
     served = [f"eval.server.url={server}"] if server else []
     experiment = _experiment(recipe, {**given, "set_": [*given["set_"], *served]})

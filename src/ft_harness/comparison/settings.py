@@ -110,6 +110,7 @@ class Effect(Frozen):
     @property
     def is_visible(self) -> bool:
         """Whether p, adjusted, and the interval both say that there is a difference."""
+        # p is adjusted over the settings and the interval is not, so that they may disagree.
         ends = (self.change.low, self.change.high)
         if self.p_adjusted is None or ends[0] is None or ends[1] is None:
             return False
@@ -161,6 +162,7 @@ class SweepStudy(Frozen):
     @property
     def split(self) -> MeasuredSplit:
         """That decides: test, where the reference was scored there and nothing is chosen."""
+        # A choice is made on validation; ranking the settings by test as well would undo that.
         tested = any(each.split == "test" for each in self.reference.scores)
         return "test" if tested and self.choice is None else "validation"
 

@@ -127,6 +127,7 @@ class Comparison(Frozen):
     def answer(self) -> Row:
         """The row that is stated: the headline, of the items that the training did not see where
         these have a difference."""
+        # Without a difference of its own (too few items are left) it can't be stated.
         clean = self.without
         return self.headline if clean is None or clean.delta is None else clean
 
@@ -198,6 +199,7 @@ class Study(Frozen):
         default=None, description="what varied on purpose; null: not one sweep"
     )
 
+    # pydantic would compare contents, and refuse to hash lists.
     __hash__ = object.__hash__
     __eq__ = object.__eq__
 

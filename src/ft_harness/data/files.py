@@ -108,6 +108,11 @@ def split_files(folder: Path) -> dict[Split, list[Path]]:
     return {split: found[split] for split in SPLITS if split in found}
 
 
+def folder_of_splits(folder: Path) -> Path | None:
+    """The first subfolder with files of splits, as a copy of a hub data set has in `data`."""
+    return next((path for path in sorted(folder.glob("*/")) if split_files(path)), None)
+
+
 def read_files(paths: Sequence[Path], layout: Layout) -> Rows:
     """The rows of the files of one split, one file after the other.
 

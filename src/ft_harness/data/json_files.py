@@ -109,7 +109,8 @@ def _read_articles(path: Path, articles: Sequence[dict[str, Any]]) -> Iterator[P
         for number, paragraph in enumerate(_part(place, article, "paragraphs", list), start=1):
             inside = f"{place}, paragraph {number}"
             for index, question in enumerate(_part(inside, paragraph, "qas", list), start=1):
-                where = f"{inside}, question {_part(f'{inside}, {index}', question, 'id', str)}"
+                name = _part(f"{inside}, question {index}", question, "id", str)
+                where = f"{inside}, question {name}"
                 answers = [
                     _part(where, answer, "text", str)
                     for answer in _part(where, question, "answers", list)

@@ -83,7 +83,9 @@ class LabelIndex:
         """As `find`, of values of one type; None if one was not met before."""
         kind = type(values[0])
         indices = {raw: self._found.get((kind, raw)) for raw in set(values)}
-        return None if None in indices.values() else [indices[raw] for raw in values]  # type: ignore[misc]
+        if None in indices.values():
+            return None
+        return [indices[raw] for raw in values]  # type: ignore[misc]
 
     def _find(self, raw: Any, place: str) -> int:
         shown = str(raw)

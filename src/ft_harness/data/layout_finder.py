@@ -9,7 +9,13 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from ft_harness.data.files import SUFFIXES, TABLES, data_suffix, split_files
+from ft_harness.data.files import (
+    SUFFIXES,
+    TABLES,
+    data_suffix,
+    folder_of_splits,
+    split_files,
+)
 from ft_harness.data.label_files import check_texts, files_within, split_folders
 from ft_harness.data.layout import Layout
 from ft_harness.data.opening import find_encoding, open_text
@@ -159,10 +165,11 @@ def find_label_files(sources: Sequence[Path]) -> tuple[Path, dict[str, str], lis
     if left_out:
         notes.append(f"left out: {', '.join(left_out)[:300]}")
     if len(common) < 2:
+        inner = folder_of_splits(folder)
         raise InputError(
             f"{folder}: no data file of a split, and no folder or file for each of some labels",
             "train and test files, or a folder or file for each label",
-            "name a file",
+            f"give {inner}, which has files of splits" if inner else "name a file",
         )
     return folder, _labels_of(common), notes
 

@@ -26,6 +26,7 @@ from ft_harness.data.files import (
     Row,
     Rows,
     Split,
+    folder_of_splits,
     is_data_file,
     read_file,
     read_files,
@@ -214,7 +215,7 @@ def _warn_of_hub_options(options: DataOptions, replaced: Sequence[str]) -> None:
 def _read_folder(folder: Path, options: DataOptions) -> dict[Split, Rows]:
     found = split_files(folder)
     if not found:
-        inner = next((path for path in sorted(folder.glob("*/")) if split_files(path)), None)
+        inner = folder_of_splits(folder)
         raise InputError(
             f"{folder}: no data file of a split",
             "files named train, validation (dev) or test (csv, tsv, txt, json, jsonl or parquet)",

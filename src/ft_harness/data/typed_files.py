@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -105,7 +105,7 @@ def read_excel(path: Path, layout: Layout) -> Iterator[Placed]:
     header = list(layout.column_names) if layout.column_names else None
     for number, row in enumerate(sheet.iter_rows(), start=1):
         place = f"{path}, {sheet.title} row {number}"
-        cells = list(map(_cell_value, row))
+        cells = [_cell_value(cell, openpyxl.utils.escape.unescape) for cell in row]
         if all(cell is None for cell in cells):
             continue
         if header is None:
@@ -115,10 +115,12 @@ def read_excel(path: Path, layout: Layout) -> Iterator[Placed]:
     book.close()
 
 
-def _cell_value(cell: Any) -> Any:
-    """What a cell shows: None for an error, no time for a day."""
-    from openpyxl.utils.escape import unescape
+def _cell_value(cell: Any, unescape: Callable[[str], str]) -> Any:
+    """What a cell shows: None for an error, no time for a day.
 
+    Args:
+        unescape: undoes Excel's _x000D_ and its like.
+    """
     value = cell.value
     if isinstance(value, str):
         return None if cell.data_type == "e" else unescape(value)
@@ -216,8 +218,11 @@ def _parsed(
         parser.Parse(chunk, last)
     # an encoding that the file names and Python doesn't know, or of several bytes a character
     except (expat.ExpatError, LookupError, ValueError) as error:
-        is_xml = isinstance(error, expat.ExpatError)
-        fault = expat.ErrorString(error.code) if is_xml else first_line(error)
+        fault = (
+            expat.ErrorString(error.code)
+            if isinstance(error, expat.ExpatError)
+            else first_line(error)
+        )
         raise InputError(
             f"{path}:{parser.CurrentLineNumber}: not well-formed XML ({fault})",
             "XML, in UTF-8 or the encoding that it states",

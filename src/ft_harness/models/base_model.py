@@ -255,7 +255,10 @@ def generation_settings(model: Any) -> dict[str, Any]:
     penalties, sampling, end tokens."""
     settings: dict[str, Any] = model.generation_config.to_diff_dict()
     settings.pop("transformers_version", None)
-    return settings
+    return {
+        name: value.to_dict() if hasattr(value, "to_dict") else value
+        for name, value in settings.items()
+    }
 
 
 def loaded_problems(section: ModelSection, model: Any) -> list[FtHarnessError]:
@@ -288,7 +291,8 @@ def _context(section: ModelSection, config: Any) -> int:
     they have.
     """
     text = config.get_text_config(decoder=True)
-    own = getattr(text, "max_position_embeddings", None)
+    # MPT has its own word for it
+    own = getattr(text, "max_position_embeddings", None) or getattr(text, "max_seq_len", None)
     if not isinstance(own, int) or own < 1:  # as with ALiBi: any number of tokens can be read
         return section.max_length or _USUAL_CONTEXT
     if text.model_type in _NUMBERED_BEHIND_PADDING:

@@ -133,6 +133,25 @@ def refuse_appended(tokens: Sequence[str]) -> None:
         )
 
 
+def refuse_beyond(tokenizer: Any, ids: Sequence[int], rows: int | None) -> None:
+    """A tokenizer may have more tokens than the model, as long as no text has one of them.
+
+    Args:
+        rows: of the model's embedding; None: not known.
+
+    Raises:
+        InputError: a text has one.
+    """
+    if rows is not None and max(ids, default=0) >= rows:
+        token = tokenizer.convert_ids_to_tokens(max(ids))
+        raise InputError(
+            f"a text has the token {str(token)[:40]!r}, number {max(ids)}, "
+            f"and the model's embedding {rows} rows",
+            "the tokenizer that the model was trained with",
+            "take the token out of the texts, or give the model a row for it",
+        )
+
+
 def refuse_equal(texts: Sequence[tuple[str, str] | None], answers: Sequence[Sequence[int]]) -> None:
     """Two answers with the same tokens are equally likely: which one counts would be chance.
 

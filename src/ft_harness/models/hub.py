@@ -51,8 +51,11 @@ class _Patience:
             name: min(given.get(name) or limit, limit)
             for name in ("connect", "read", "write", "pool")
         }
-        self._unanswered += 1
-        answer = self._send(request, **options)
+        try:
+            answer = self._send(request, **options)
+        except Exception:
+            self._unanswered += 1  # afterwards: several threads ask at once
+            raise
         self._unanswered = 0
         return answer
 
@@ -90,7 +93,7 @@ def cached_commit(section: ModelSection) -> str | None:
     """The commit of a hub model that was loaded: the name of its folder in the cache; None: it is
     none of the hub's."""
     folder = _snapshot(section)
-    return folder and folder.name
+    return folder.name if folder else None
 
 
 def held(section: ModelSection) -> Path | None:
@@ -124,5 +127,7 @@ def fetch(section: ModelSection) -> Path | None:
 def fetch_files(pretrained: str, commit: str, patterns: Collection[str]) -> Path:
     """The cached folder of a hub model at this commit, with those files of its top folder that the
     patterns name; what is not in the cache yet is fetched."""
-    wanted = {"allow_patterns": list(patterns), "ignore_patterns": "*/*"}
-    return Path(snapshot_download(pretrained, revision=commit, **wanted))
+    folder = snapshot_download(
+        pretrained, revision=commit, allow_patterns=list(patterns), ignore_patterns="*/*"
+    )
+    return Path(folder)

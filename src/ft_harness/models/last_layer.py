@@ -30,7 +30,7 @@ def last_layer_at(model: Any, kept: torch.Tensor) -> Iterator[None]:
 
     def put(module: Any, given: tuple[Any, ...], made: torch.Tensor) -> torch.Tensor:
         whole = made.new_zeros(kept.numel(), made.shape[-1])
-        return whole.index_copy(0, places, made[0]).unflatten(0, kept.shape)
+        return whole.index_copy(0, places, made[0]).view(*kept.shape, -1)
 
     with ExitStack() as hooks:
         for module in _modules(model):

@@ -122,6 +122,13 @@ def free_memory_bytes(device: str) -> int:
         return available
 
 
+def find_gpus() -> list[str]:
+    """The GPUs of this machine that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    found = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(found)))
+    return named.split(",")[:found]
+
+
 def peak_gpu_bytes() -> int | None:
     """Peak GPU memory allocated by this process since the last reset; None without a GPU."""
     return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else None

@@ -23,6 +23,7 @@ from ft_harness.pipeline.experiment import Experiment, read_experiment
 from ft_harness.pipeline.identity import NotToldByFilesError, identify
 from ft_harness.recipe import recipe_file, recipe_of_task
 from ft_harness.records import Frozen, base_subject, read_kept, write_kept
+from ft_harness.storage import sha256_text
 from ft_harness.sweep import Request, read_grid
 from ft_harness.tasks.listing import TaskReader
 
@@ -32,7 +33,7 @@ _KEPT_FILE = "check.json"  # next to the adapter's evaluations
 class _KeptCheck(Frozen):
     """What a check without a fault found."""
 
-    made_of: dict[str, str] = Field(description="what decides what is found -> its hash")
+    made_of: str = Field(description="hash of all that decides what is found")
     notices: list[tuple[str, str]]
     facts: list[str]
 
@@ -120,22 +121,20 @@ def _check_recipe(path: str, options: CheckOptions, found: Findings) -> None:
     ]
 
 
-def _made_of(
-    experiment: Experiment, options: CheckOptions, reader: TaskReader
-) -> dict[str, str] | None:
+def _made_of(experiment: Experiment, options: CheckOptions, reader: TaskReader) -> str | None:
     """Everything that decides what a check finds; None: that can't be told from files."""
     try:
         made_of = identify(experiment, [experiment.folder], reader)
     except (NotToldByFilesError, FtHarnessError, OSError):
         return None
-    return made_of | {"looks": f"baseline {options.baseline}, privacy {options.privacy}"}
+    return sha256_text(f"{made_of}, baseline {options.baseline}, privacy {options.privacy}")
 
 
 def _kept_file(experiment: Experiment) -> Path:
     return results_dir(experiment.out) / experiment.name / _KEPT_FILE
 
 
-def _find_kept(experiment: Experiment, made_of: dict[str, str] | None, found: Findings) -> bool:
+def _find_kept(experiment: Experiment, made_of: str | None, found: Findings) -> bool:
     """Put what an earlier check found into `found`, if all is as it was and the folders can still
     be written."""
     results = results_dir(experiment.out)
@@ -154,7 +153,7 @@ def _find_kept(experiment: Experiment, made_of: dict[str, str] | None, found: Fi
     return True
 
 
-def _keep(experiment: Experiment, made_of: dict[str, str] | None, found: Findings) -> None:
+def _keep(experiment: Experiment, made_of: str | None, found: Findings) -> None:
     if made_of is not None:
         notices = [(each.what, each.action) for each in found.notices]
         kept = _KeptCheck(made_of=made_of, notices=notices, facts=found.facts)

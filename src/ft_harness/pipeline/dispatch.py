@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -10,10 +9,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from ft_harness.data.files import Split
-from ft_harness.models.memory import rss_bytes
+from ft_harness.models.memory import find_gpus, rss_bytes
 from ft_harness.paths import results_dir
 from ft_harness.pipeline.bench import Bench, describe_lack
 from ft_harness.pipeline.foresight import Foresight
@@ -40,7 +37,7 @@ class Dispatch:
         self.identity = self.sweep.grid.identity()
         logs = results_dir(self.sweep.out) / "jobs" / self.sweep.grid.name
         here = partial(work_off, bench)
-        self.executor = make_executor(executor, here, run_order, gpus=_find_gpus(), logs=logs)
+        self.executor = make_executor(executor, here, run_order, gpus=find_gpus(), logs=logs)
         self.memory: dict[str, int] = {}  # bytes of main memory that points are foreseen to take
 
     def run(
@@ -126,13 +123,6 @@ class Dispatch:
             until=until,
             memory=max(known, default=None),
         )
-
-
-def _find_gpus() -> list[str]:
-    """The GPUs of this machine that this process may use, as CUDA_VISIBLE_DEVICES names them."""
-    found = torch.cuda.device_count()
-    named = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(found)))
-    return named.split(",")[:found]
 
 
 def _bases(points: Sequence[Point]) -> list[list[Point]]:

@@ -26,7 +26,7 @@ NOTE_FILE = "run.json"
 class FinishedRun(Frozen):
     """`run.json`, next to an adapter's evaluations."""
 
-    made_of: dict[str, str] = Field(description="what decides the results -> its hash or value")
+    made_of: str = Field(description="hash of all that decides the results, and of the results")
     evaluations: list[str] = Field(description="their folders, from the results folder")
 
 
@@ -79,7 +79,7 @@ def _note_file(experiment: Experiment) -> Path:
     return results_dir(experiment.out) / experiment.name / NOTE_FILE
 
 
-def _made_of(experiment: Experiment, evaluations: Sequence[str]) -> dict[str, str]:
+def _made_of(experiment: Experiment, evaluations: Sequence[str]) -> str:
     """Everything that decides a run's results, and what it wrote."""
     results = results_dir(experiment.out)
     return identify(experiment, [experiment.folder, *(results / name for name in evaluations)])

@@ -13,27 +13,33 @@ from ft_harness.data.options import merge_options
 from ft_harness.paths import PACKAGE, model_folder
 from ft_harness.pipeline.experiment import Experiment
 from ft_harness.recipe import RECIPE_FILE, Recipe
+from ft_harness.records.provenance import cpu_name
 from ft_harness.storage import canonical_json, sha256_file, sha256_once, sha256_text
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.listing import TaskReader, task_files
 
 _COMMIT_DIGITS = 40
 _DEVICES = ("nvidia[0-9]*", "kfd", "dri/renderD*")  # in /dev, by which torch finds GPUs
-_NAMES = ("ACCELERATE_", "FSDP_", "WORLD_SIZE", "HF_HUB_OFFLINE", "HF_HOME")
-_NAMES += ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+# what says of which model a GPU is, and so which number formats it has
+_GPUS = ("proc/driver/nvidia/gpus/*/information", "sys/class/kfd/kfd/topology/nodes/*/name")
+_NAMES = (
+    *("ACCELERATE_", "FSDP_", "WORLD_SIZE", "HF_HUB_OFFLINE", "HF_HOME"),
+    *("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
+)
 # What launchers set, what hides GPUs, and where the hub's files are, before libraries set more.
 _VARIABLES = sorted(f"{name}={os.environ[name]}" for name in os.environ if name.startswith(_NAMES))
 
 
 class NotToldByFilesError(Exception):
-    """What an experiment is made of can't be told from files: a hub's data, a stranger's code."""
+    """What an experiment is made of can't be told from files: a hub's data, a stranger's code, a
+    server."""
 
 
 def identify(
     experiment: Experiment, folders: Sequence[Path], reader: TaskReader | None = None
-) -> dict[str, str]:
-    """Everything that decides what comes of an experiment -> its hash: this package, its
-    environment, the recipe, its tasks, and each file of data, base model and the given folders.
+) -> str:
+    """Hash of everything that decides what comes of an experiment: this package, its environment,
+    the recipe, its tasks, and each file of data, base model and the given folders.
 
     Args:
         folders: that hold what was made; none of them need be there.
@@ -44,19 +50,20 @@ def identify(
         FtHarnessError, OSError: a task or a file can't be read.
     """
     recipe = experiment.recipe
-    if experiment.trust_task_code:
+    if experiment.trust_task_code or recipe.eval.server:
         raise NotToldByFilesError
     parent = [Path(recipe.train.continue_from).expanduser()] if recipe.train.continue_from else []
     tasks = _find_tasks(recipe, reader or TaskReader())
     files = [*_data_files(recipe, tasks), *_model_files(recipe)]
     files += [file for folder in (*folders, *parent) for file in _files_in(folder)]
-    return {
-        "code": _own_code(),
-        "environment": sha256_text(canonical_json(_environment())),
-        "recipe": sha256_text(recipe.model_dump_json()),
-        "tasks": sha256_text(repr([file.content for each in tasks for file in each.files])),
-        **{str(file): sha256_once(file) for file in files},
-    }
+    parts = [
+        _own_code(),
+        _environment(),
+        recipe.model_dump_json(),
+        repr([file.content for each in tasks for file in each.files]),
+        [[str(file), sha256_once(file)] for file in files],
+    ]
+    return sha256_text(canonical_json(parts))
 
 
 @cache
@@ -67,11 +74,14 @@ def _own_code() -> str:
 
 
 def _environment() -> list[list[str]]:
-    """Installed packages with their versions, the devices that torch may find, and variables."""
+    """Installed packages with their versions, processor and GPUs, and variables."""
     places = (Path(each) for each in sys.path if Path(each).is_dir())
     packages = {info.name for place in places for info in place.glob("*.dist-info")}
-    devices = {str(each) for pattern in _DEVICES for each in Path("/dev").glob(pattern)}
-    return [[sys.version], sorted(packages), sorted(devices), _VARIABLES]
+    devices = sorted(str(each) for pattern in _DEVICES for each in Path("/dev").glob(pattern))
+    described = (file for pattern in _GPUS for file in sorted(Path("/").glob(pattern)))
+    named = [line for file in described for line in file.read_text().splitlines()]
+    models = [cpu_name(), *(line for line in named if ":" not in line or "Model" in line)]
+    return [[sys.version], sorted(packages), devices, models, _VARIABLES]
 
 
 def _files_in(folder: Path) -> list[Path]:

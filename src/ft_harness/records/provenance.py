@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 _PACKAGES = (
     "ft-harness",
     "lm-eval",
@@ -35,7 +37,8 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The processor, as the system names it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -47,11 +50,10 @@ def _cpu_name() -> str:
 @cache
 def hardware() -> str:
     """One line: processor, cores, memory, GPU."""
-    import psutil
     import torch
 
     memory = psutil.virtual_memory().total / 2**30
-    line = f"{_cpu_name()}, {os.cpu_count()} cores, {memory:.0f} GiB"
+    line = f"{cpu_name()}, {os.cpu_count()} cores, {memory:.0f} GiB"
     return (
         f"{line}, {torch.cuda.get_device_name()}"
         if torch.cuda.is_available()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ft_harness.comparison.aggregator import AdapterRun, Study
 from ft_harness.comparison.features import features_of
 from ft_harness.report.document import Block, bullets
@@ -30,9 +32,8 @@ def state_limits(study: Study) -> list[str]:
     return [*_by_task(study), *_by_adapter(study), *_of_the_whole(study)]
 
 
-def _by_task(study: Study) -> list[str]:
+def _by_task(study: Study) -> Iterator[str]:
     """Splits that were left out, and items of those that were not."""
-    lines: list[str] = []
     for task in dict.fromkeys(
         comparison.tuned.settings.task for comparison in main_comparisons(study)
     ):
@@ -42,74 +43,59 @@ def _by_task(study: Study) -> list[str]:
             if comparison.tuned.settings.task == task
         ]
         scored = {settings.split for settings in of_task}
-        lines += [
-            f"{task}: {said}" for split, said in _WITHOUT_SPLIT.items() if split not in scored
-        ]
+        for split, said in _WITHOUT_SPLIT.items():
+            if split not in scored:
+                yield f"{task}: {said}"
         limits = {(s.split, s.limit): s.sample_seed for s in of_task if s.limit is not None}
         for (split, limit), seed in limits.items():
             which = "the first items only" if seed is None else f"a sample, drawn with seed {seed}"
-            lines.append(
-                f"{task}: at most {limit} items of the {split} split were scored, {which}."
-            )
-    return lines
+            yield f"{task}: at most {limit} items of the {split} split were scored, {which}."
 
 
-def _by_adapter(study: Study) -> list[str]:
+def _by_adapter(study: Study) -> Iterator[str]:
     known = {run.card.name: run for run in study.adapters}
-    lines: list[str] = []
     for subject in dict.fromkeys(comparison.tuned.subject for comparison in study.comparisons):
-        if subject not in known:
-            lines.append(
+        if subject in known:
+            yield from (f"{subject}: {said}" for said in _of_adapter(known[subject]))
+        else:
+            yield (
                 f"{subject}: its card was not found, so how it was trained and at what cost is "
                 "not shown."
             )
-            continue
-        lines += [f"{subject}: {said}" for said in _of_adapter(known[subject])]
-    return lines
 
 
-def _of_adapter(run: AdapterRun) -> list[str]:
-    lines: list[str] = []
+def _of_adapter(run: AdapterRun) -> Iterator[str]:
     if run.data is None:
-        lines.append("whether test items occur in its training data was not checked.")
+        yield "whether test items occur in its training data was not checked."
     if not any(entry.eval_loss is not None for entry in run.history):
-        lines.append("no validation loss was measured during training.")
+        yield "no validation loss was measured during training."
     if decided := steering(run):
-        lines.append(
+        yield (
             f"validation steered it ({decided}): its validation scores flatter it, its test scores "
             "do not."
         )
     cost = run.card.cost
-    if (
-        cost.resumed_from_step and cost.evaluation_seconds is None
-    ):  # from before stretches were added up
-        lines.append(
-            "training was continued after a stop; time and speed leave out the steps before it."
-        )
-    return lines
+    # A card from before stretches were added up knows the last stretch alone.
+    if cost.resumed_from_step and cost.evaluation_seconds is None:
+        yield "training was continued after a stop; time and speed leave out the steps before it."
 
 
-def _of_the_whole(study: Study) -> list[str]:
-    lines: list[str] = []
-    seeds = [
-        _seeds(study, task)
-        for task in {each.tuned.settings.task for each in main_comparisons(study)}
-    ]
-    if all(len(found) < 2 for found in seeds):
-        lines.append(
+def _of_the_whole(study: Study) -> Iterator[str]:
+    tasks = {each.tuned.settings.task for each in main_comparisons(study)}
+    if all(len(_seeds(study, task)) < 2 for task in tasks):
+        yield (
             "One training seed: the intervals cover the choice of test items and say nothing about "
             "other seeds."
         )
     if not any(comparison.role == "control task" for comparison in study.comparisons):
-        lines.append(
+        yield (
             "No control task was scored: what the training cost on other tasks is not known "
             "(controls in the recipe)."
         )
     if any(
         each.tuned.settings.generation_kwargs.get("do_sample") is True for each in study.comparisons
     ):
-        lines.append("Answers were sampled once: how much another draw would change is not known.")
-    return lines
+        yield "Answers were sampled once: how much another draw would change is not known."
 
 
 def _seeds(study: Study, task: str) -> set[str]:

@@ -56,7 +56,11 @@ def csv_text(header: Sequence[str], rows: Sequence[Sequence[Value]]) -> str:
 
 
 def _safe(value: Value) -> Value:
-    return guard_formula(one_line(value)) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    shown = one_line(value)
+    # A tab or another sign that a formula may begin with is shown by its number: look before too.
+    return guard_formula(shown) if guard_formula(value) == value else f"'{shown}"
 
 
 def data_header(table: Table) -> list[str]:

@@ -9,7 +9,7 @@ from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.amounts import counted
 from ft_harness.comparison.untuned import Untuned
 from ft_harness.report.cells import UNDEFINED, count, score, score_span
-from ft_harness.report.document import Block, Paragraph, Table, one_line
+from ft_harness.report.document import Block, Cell, Paragraph, Table, one_line
 
 _COLUMNS = {
     "Model": "t",
@@ -55,7 +55,7 @@ def untuned_section(study: Study) -> list[Block]:
 def untuned_table(study: Study) -> Table | None:
     """A line a protocol: model, shots, prompt and decoding, with the spread over its repeats."""
     prompts = _name_prompts(study.untuned)
-    lines = [
+    lines: list[list[Cell]] = [
         [
             each.subject,
             each.task,

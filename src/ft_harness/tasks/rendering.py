@@ -97,6 +97,8 @@ class RenderedTask(ConfigurableTask):  # type: ignore[misc]
         if self.OUTPUT_TYPE in _ONE_TEXT:
             return texts[0]
         several = isinstance(target, list | tuple)
+        if several and not all(text.strip() for text in texts):
+            raise _unusable("doc_to_target", target, "right answers that are not empty")
         if self._ready and several and not self.multiple_target:
             # lm-eval's own scoring would compare with the whole list as one text
             self._check_alone(texts, target)

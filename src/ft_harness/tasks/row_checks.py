@@ -121,7 +121,7 @@ class SplitCheck:
                     if len(self._unreadable) == _MOST_UNREADABLE:
                         break
         if not self._unreadable:
-            return Findings([*self._faults()], self._notices())
+            return Findings([*self._faults()], [*self._notices()])
         first, *others = self._unreadable
         if others:
             more = "or more " if len(self._unreadable) == _MOST_UNREADABLE else ""
@@ -167,6 +167,8 @@ class SplitCheck:
 
     def _read_choices(self, row: int, choices: Sequence[str]) -> None:
         self._counts[len(choices)].append(row)
+        if len(choices) == 1:
+            self._bad_choices["a single choice, which is always right,"].append(row)
         if not all(choice.strip() for choice in choices):
             self._bad_choices["an empty choice"].append(row)
         if len(set(choices)) < len(choices):
@@ -183,7 +185,7 @@ class SplitCheck:
             yield InputError(
                 f"{name}: {what} in {len(bad)} of {rows} rows ({places(bad)}): "
                 f"{repr(choices)[:_SHOWN]}",
-                "choices that are not empty and differ in every row",
+                "two or more choices in every row, not empty and different",
                 "fix doc_to_choice or these rows",
             )
 
@@ -205,72 +207,60 @@ class SplitCheck:
                 "check doc_to_target and the data: a model learns only to repeat this answer",
             )
 
-    def _notices(self) -> list[Notice]:
+    def _notices_of_texts(self) -> Iterator[Notice]:
         rows, split = len(self.task.eval_docs), self.split
-        found: list[Notice] = []
+        for kind, private in sorted(self._private.items()):
+            yield Notice(
+                f"{kind} in {len(private)} of {rows} training rows ({places(private)})",
+                "remove or replace them: a model may repeat what it was trained on; "
+                "--no-privacy-check skips this search",
+            )
+        if self._trimmed:
+            yield Notice(
+                f"white space around {len(self._trimmed)} of {rows} {split} answers is left "
+                f"out ({places(self._trimmed)})",
+                "nothing to do, or trim them in the data",
+            )
+        for what, written in self._written_out.items():
+            yield Notice(
+                f"{len(written)} of {rows} {split} {what} hold a list or an object as Python "
+                f"writes it ({places(written)})",
+                "name what is within it (data.columns takes paths such as a.0.b), and keep "
+                "lists in .jsonl or .parquet",
+            )
+
+    def _notices(self) -> Iterator[Notice]:
+        rows, split = len(self.task.eval_docs), self.split
+        yield from self._notices_of_texts()
         if len(self._different_answers) == 1 and split != "train" and rows > 1:
-            found.append(
-                Notice(
-                    f"all {rows} right answers of {split} are equal",
-                    "check doc_to_target and the data: a constant answer scores 100 %",
-                )
+            yield Notice(
+                f"all {rows} right answers of {split} are equal",
+                "check doc_to_target and the data: a constant answer scores 100 %",
             )
         if self._contradictory:
             pairs = ", ".join(f"{row} and {first}" for row, first in self._contradictory[:_LISTED])
             more = ", ..." if len(self._contradictory) > _LISTED else ""
-            found.append(
-                Notice(
-                    f"{len(self._contradictory)} of {rows} {split} rows have the prompt of an "
-                    f"earlier row and another answer (rows {pairs}{more}, counted from 0)",
-                    "keep one answer for each prompt: no model can get both right",
-                )
-            )
-        for kind, private in sorted(self._private.items()):
-            found.append(
-                Notice(
-                    f"{kind} in {len(private)} of {rows} training rows ({places(private)})",
-                    "remove or replace them: a model may repeat what it was trained on; "
-                    "--no-privacy-check skips this search",
-                )
-            )
-        if self._trimmed:
-            found.append(
-                Notice(
-                    f"white space around {len(self._trimmed)} of {rows} {split} answers is left "
-                    f"out ({places(self._trimmed)})",
-                    "nothing to do, or trim them in the data",
-                )
-            )
-        for what, written in self._written_out.items():
-            found.append(
-                Notice(
-                    f"{len(written)} of {rows} {split} {what} hold a list or an object as Python "
-                    f"writes it ({places(written)})",
-                    "name what is within it (data.columns takes paths such as a.0.b), and keep "
-                    "lists in .jsonl or .parquet",
-                )
+            yield Notice(
+                f"{len(self._contradictory)} of {rows} {split} rows have the prompt of an "
+                f"earlier row and another answer (rows {pairs}{more}, counted from 0)",
+                "keep one answer for each prompt: no model can get both right",
             )
         for which in (CHOSEN, REJECTED):
             if (longer := self._lengths[which]) >= _ONE_SIDED * rows:
-                found.append(
-                    Notice(
-                        f"the {which} answer is the longer one in {longer} of {rows} {split} rows "
-                        f"({longer / rows:.1%})",
-                        "balance the lengths, or read the report's row 'longer answer wins': a "
-                        "model may learn nothing else",
-                    )
+                yield Notice(
+                    f"the {which} answer is the longer one in {longer} of {rows} {split} rows "
+                    f"({longer / rows:.1%})",
+                    "balance the lengths, or read the report's row 'longer answer wins': a "
+                    "model may learn nothing else",
                 )
         if len(self._counts) > 1:
             usual = max(self._counts, key=lambda count: len(self._counts[count]))
             other = sorted(row for n, at in self._counts.items() if n != usual for row in at)
-            found.append(
-                Notice(
-                    f"{len(other)} of {rows} {split} rows have another number of choices than "
-                    f"{usual} ({places(other)})",
-                    "check these rows; the chance of guessing right differs between rows",
-                )
+            yield Notice(
+                f"{len(other)} of {rows} {split} rows have another number of choices than "
+                f"{usual} ({places(other)})",
+                "check these rows; the chance of guessing right differs between rows",
             )
-        return found
 
 
 def _is_written_out(value: Any, prompt: str) -> bool:

@@ -18,12 +18,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from ft_harness import processes
-from ft_harness.errors import (
-    InputError,
-    NonFiniteError,
-    ResourceError,
-    StorageLostError,
-)
+from ft_harness.errors import InputError, NonFiniteError, ResourceError, StorageLostError
 from ft_harness.models.adapters import HISTORY_FILE, read_history
 from ft_harness.recipe import differences
 from ft_harness.records import Frozen, SettingChange
@@ -120,8 +115,7 @@ def fault_of(checkpoint: Path, plan_hash: str) -> str | None:
         return f"{MANIFEST_FILE} is damaged"
     if (manifest.step, manifest.plan_hash) != (step_of(checkpoint), plan_hash):
         return f"{MANIFEST_FILE} is of another training"
-    # By content, as a disk may give back other bytes than were written; a file too many does no
-    # harm.
+    # By content, as a disk may give back other bytes; a file too many does no harm.
     there = dict(_files(checkpoint))
     if PROGRESS_FILE not in manifest.files:
         return f"{PROGRESS_FILE} is missing"
@@ -206,8 +200,7 @@ class CheckpointFolder:
         seal(self.unfinished / target.name, step, self.plan_hash)
         # A rename: a kill leaves the whole checkpoint or none under this name.
         put_folder(self.unfinished / target.name, target)
-        fault = fault_of(target, self.plan_hash)
-        if fault:
+        if fault := fault_of(target, self.plan_hash):
             raise OSError(errno.EIO, f"{target}: {fault} although it was just written")
         self._rotate(step, best)
 
@@ -239,9 +232,8 @@ class CheckpointFolder:
             with self.rescuing(rescue):
                 yield
         except (OSError, RuntimeError, SafetensorError) as error:
-            # one each of the system, torch and safetensors; torch doesn't say why
-            # torch and safetensors raise without a number, so that the folder is tried: can it hold
-            # a file now?
+            # One each of the system, torch and safetensors. The last two raise without a number,
+            # so the folder is tried: can it hold a file now?
             reason = error if is_full(error) else find_limit(self.path)
             if reason is not None:
                 full = full_disk(self.path, reason)
@@ -268,8 +260,7 @@ class CheckpointFolder:
 def _rescue(save: Callable[[str], None]) -> str | None:
     """Where the weights are kept in place of a folder that is lost; None: nowhere."""
     try:
-        # The system's folder for temporary files is often on another disk than the one that was
-        # lost.
+        # The system's temporary folder is often on another disk than the lost one.
         copy = tempfile.mkdtemp(prefix="ft-harness-")
         save(copy)
     except (OSError, RuntimeError, SafetensorError):
@@ -303,11 +294,9 @@ def check_unfinished(plan: TrainingPlan, folder: Path) -> None:
     stored = _read_plan(path)
     if stored is None or not list_checkpoints(path):
         return
-    # As the plan's file holds it: JSON makes lists of tuples, and secrets are taken out when it is
-    # written.
+    # As in the plan's file, where JSON made lists of tuples and secrets were taken out.
     identity = redact_values(json.loads(canonical_json(plan.identity())))
-    found = differences(stored["identity"], identity)
-    if found:
+    if found := differences(stored["identity"], identity):
         raise InputError(
             f"{path}: the unfinished training there differs ({'; '.join(found)})",
             "the recipe, base and data that it was started with",
@@ -341,8 +330,7 @@ def open_checkpoints(plan: TrainingPlan, folder: Path) -> CheckpointFolder:
     start = _usable(path, plan.fingerprint, keeps_best=settings.load_best_model_at_end)
     changes = read_changes(path)
     opened = CheckpointFolder(path, plan.fingerprint, settings.save_total_limit, start, changes)
-    # Another number of processes or micro-batch is allowed, and noted: results agree up to
-    # rounding.
+    # Allowed, as results agree up to rounding: other processes or another micro-batch.
     for change in _changes_since(path, execution, step_of(start) + 1):
         opened.note(change)
     write_text(path / PLAN_FILE, written)
@@ -401,10 +389,8 @@ def _rewind_history(folder: Path, start: Path) -> None:
         for entry in entries
         if entry.step <= step and not (due and entry.step == step and entry.eval_loss is not None)
     ]
-    # The history is written after each step and the checkpoint only now and then, so that it can
-    # lack steps only where it was damaged.
-    lost = step - len({entry.step for entry in kept if entry.loss is not None})
-    if lost:
+    # It is written after each step, a checkpoint now and then: only damage makes it lack steps.
+    if lost := step - len({entry.step for entry in kept if entry.loss is not None}):
         logger.warning(
             "%s: lacks %d of the %d steps before the checkpoint; the learning curve has a gap",
             *(path, lost, step),

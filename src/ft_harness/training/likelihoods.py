@@ -74,6 +74,7 @@ class TargetLogits:
 
     def _decide(self, model: Any, device: torch.device) -> Way:
         """The quickest way that gives a longer and a shorter row the logits of the plain one."""
+        # Padding is what the ways treat differently, so one of the two rows has some.
         mask = torch.tensor([[1] * 6, [1] * 3 + [0] * 3], device=device)
         inputs = {"input_ids": torch.arange(12, device=device).view(2, 6), "attention_mask": mask}
         trained = mask.bool() & (torch.arange(6, device=device) % 2 == 0)
@@ -102,9 +103,10 @@ class TargetLogits:
                 "packing": packing,
             }
             trained = packing.pack(trained)
-        trims = way.trims and not self._model.is_activation_checkpointing
-        with last_layer_at(self._model, trained) if trims else nullcontext():
+        trims = way.trims and not model.is_activation_checkpointing
+        with last_layer_at(model, trained) if trims else nullcontext():
             kept: torch.Tensor = model(**inputs, use_cache=False, logits_to_keep=trained).logits
+        # A layer with attention of its own would let the rows of a pack read each other.
         if packing is not None and packing.attended < self._layers:
             raise NotImplementedError("attention without rows")
         return kept
@@ -148,6 +150,7 @@ class TokenLikelihoods:
             one, other = (
                 self._measure(model, row, labels[:1], in_chunks=way) for way in (True, False)
             )
+        # A model may scale or cap its logits after the head, which chunks would miss.
         same = torch.allclose(one, other, rtol=0, atol=_ALIKE)
         if not same:
             logger.info("the model changes its logits: those of a batch are made at once")

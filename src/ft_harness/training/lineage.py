@@ -94,6 +94,7 @@ def _missing(parent: Path) -> InputError:
 def _other_shape(recipe: Recipe, parent: Path) -> list[FtHarnessError]:
     """What makes another function of the same tensors; the tensors themselves are compared when the
     model is there."""
+    # A whole model and an adapter have no field in common that could be compared.
     whole = adapters.weights_file(parent).name == MODEL_FILE
     if whole or recipe.adapter.all_weights:
         there, here = (
@@ -102,6 +103,7 @@ def _other_shape(recipe: Recipe, parent: Path) -> list[FtHarnessError]:
         )
     else:
         written, section = read_json(parent / CONFIG_FILE), recipe.adapter.model_dump(mode="json")
+        # Absent, null and empty are the same to PEFT.
         there, here = (
             {name: values.get(name) or None for name in _SHAPE} for values in (written, section)
         )
@@ -164,6 +166,7 @@ def load_weights(model: Any, folder: Path) -> None:
     tensors = adapters.read_tensors(path)
     own = get_peft_model_state_dict(model) if adapted else model.state_dict()
     # PEFT reports missing keys and loads the rest: compared here, nothing is half loaded.
+    # Tied weights are in the file once, under one of their names.
     tied = set() if adapted else set(model.all_tied_weights_keys)
     differences = [
         f"{key}: {_shape(tensors, key)} there, {_shape(own, key)} here"

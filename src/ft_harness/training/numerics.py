@@ -109,8 +109,10 @@ def quick_attention() -> Iterator[None]:
         """query, key and value are [B, heads, T, D], the result [B, T, heads, D]."""
         if packing is not None:
             packing.attended += 1
-            rows = (packing.unpack(each.transpose(1, 2)) for each in (query, key, value))
-            made, _ = attend(module, *(each.transpose(1, 2) for each in rows), None, **more)
+            query, key, value = (
+                packing.unpack(each.transpose(1, 2)).transpose(1, 2) for each in (query, key, value)
+            )
+            made, _ = attend(module, query, key, value, None, **more)
             return packing.pack(made), None
         if not _is_slow(query, learns=any(each.requires_grad for each in (query, key, value))):
             found: tuple[Any, None] = usual(module, query, key, value, attention_mask, **more)

@@ -49,8 +49,7 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
     recipe, base = plan.recipe, plan.base
     check_training_rows(plan.data)
     share = share_out(recipe)  # its faults, before anything is written
-    # Loading the base may have taken more than the training will.
-    reset_peaks()
+    reset_peaks()  # loading the base may have taken more than the training will
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = open_checkpoints(plan, folder)
     # A checkpoint that one process finds damaged and another doesn't would part them.
@@ -67,8 +66,7 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
         begun = time.monotonic()
         plan = with_references(plan, model, checkpoints.start, share)
         spent = time.monotonic() - begun
-        # After everything that may or may not be done first (reference, probe), so that dropout is
-        # the same in each case.
+        # After what isn't always done (reference, probe), so that dropout is the same either way.
         set_seed(recipe.train.seed)
         # accelerate would set up an exchange of its own from the launcher's environment.
         with processes.kept_from_libraries():
@@ -96,8 +94,7 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
             # The card last: its presence says that the adapter is finished.
             write_card(folder, card)
             shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    made: Card = processes.from_first(card)  # type: ignore[assignment]  # the first one has it
-    return made
+    return processes.from_first(card)  # type: ignore[return-value]  # the first one has it
 
 
 def _card(

@@ -94,6 +94,7 @@ class CausalLM(RequestLM):
             _keep_weights(pretrained)
         super().__init__(pretrained=pretrained, **options)
         del self.model.tie_weights
+        self.rows = getattr(self.model.get_input_embeddings(), "num_embeddings", None)
         # An adapter may have learnt another end of turn than the base's (its tokenizer says so).
         ends = [*ends, *self._adapter_ends]
         most = rows_at_most(batch_size)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 from lm_eval.api.task import ConfigurableTask
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ft_harness.data.files import Split
-from ft_harness.errors import InputError, suggest
+from ft_harness.errors import InputError, first_line, suggest
 from ft_harness.recipe import Protocol
 
 _Count = Annotated[int, Field(ge=1)]
@@ -64,6 +65,7 @@ def problems(
             )
         ]
     own = next(iter(tasks.values())).config.generation_kwargs or {}
+    # By its words: the same fault of several protocols is one.
     found = {str(fault): fault for each in protocols for fault in _faults(each.decoding, own)}
     return list(found.values())
 
@@ -105,7 +107,9 @@ def _faults(decoding: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Inp
             right = each["msg"] if name in names else ", ".join(names)
             yield InputError(f"eval.generation_kwargs: {name} {said}", right, "correct it")
         return
+    # A task may sample by itself: what counts is the two together.
     samples, temperature = ({**own, **decoding}.get(name) for name in ("do_sample", "temperature"))
+    # transformers only warns of these, and decodes greedily.
     idle = [name for name in _SAMPLING if decoding.get(name) and not samples]
     if idle:
         yield InputError(
@@ -119,3 +123,23 @@ def _faults(decoding: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Inp
             "a temperature above 0",
             "correct it",
         )
+
+
+@contextmanager
+def refusing(name: str) -> Iterator[None]:
+    """Within it what transformers does not generate with is a fault of the settings.
+
+    Args:
+        name: of the model.
+
+    Raises:
+        InputError: there is such a setting.
+    """
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{name}: transformers can't generate with these settings ({first_line(error)})",
+            "settings of greedy, beam or sampled answers",
+            "change the model's generation_config.json, or eval.generation_kwargs",
+        ) from error

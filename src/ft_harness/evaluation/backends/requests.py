@@ -23,6 +23,7 @@ from ft_harness.models.encoding import (
     appended_tokens,
     has_start,
     refuse_appended,
+    refuse_beyond,
     refuse_equal,
     split_pair,
 )
@@ -54,10 +55,12 @@ class RequestLM(DistributedLM, HookedHFLM):
     Attributes:
         truncated_prompts: those that were cut from the left.
         scored_tokens: of all requests, prompts counted for each answer.
+        rows: of the model's embedding, a token each; None: not known.
     """
 
     scorer: _Scorer
     generator: _Generator
+    rows: int | None = None
 
     def __init__(self, **options: Any) -> None:
         """`options`: of lm-eval's `hf`."""
@@ -123,6 +126,7 @@ class RequestLM(DistributedLM, HookedHFLM):
                 "at least one of each: an answer that merges with the prompt can't be scored",
                 "change the answer, the end of doc_to_text or target_delimiter",
             )
+        refuse_beyond(self.tokenizer, [*context, *answer], self.rows)
         if len(answer) > self.max_length:
             raise InputError(
                 f"an answer has {len(answer)} tokens, the context {self.max_length}: {shown}",
@@ -224,6 +228,7 @@ class RequestLM(DistributedLM, HookedHFLM):
         if most >= self.max_length:
             raise no_room(most, self.max_length)
         ids: list[int] = self.tok_encode(text)
+        refuse_beyond(self.tokenizer, ids, self.rows)
         room = self.max_length - most
         if len(ids) > room:
             self.truncated_prompts.add(text)

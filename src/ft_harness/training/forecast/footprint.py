@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 from ft_harness.models.adapters import lora_config
 from ft_harness.models.base_model import BaseModel, empty_model
 from ft_harness.recipe import Recipe
+from ft_harness.storage import canonical_json, sha256_text
 from ft_harness.training.adapter_model import set_up
 from ft_harness.training.numerics import autocast, quick_attention
 from ft_harness.training.objectives import Batch, count_targets, make_objective
@@ -51,6 +52,9 @@ _FEWER_BITS = {
     "8bit": (1 + 4 / 256) / 4,
     "4bit": (0.5 + 4 / 128) / 4,
 }  # with a block's scale, in place of a float32
+
+
+_WITHOUT_MEMORY = {"learning_rate", "lr_scheduler_type", "weight_decay", "num_train_epochs", "seed"}
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,9 @@ class Counted(NamedTuple):
     trainable: int
 
 
+_counted: dict[str, Counted] = {}
+
+
 def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counted:
     """What a step of the recipe takes, from the base's configuration and the rows of its largest
     batch.
@@ -108,9 +115,8 @@ def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counte
     labels = len(base.head.plan.labels) if base.head else None
     empty = empty_model(recipe.model, head=base.head is not None, labels=labels).to(dtype)
     if empty.config.pad_token_id is None:
-        empty.config.pad_token_id = (
-            base.tokenizer.pad_token_id
-        )  # a head finds each row's last token by it
+        # A head finds each row's last token by it.
+        empty.config.pad_token_id = base.tokenizer.pad_token_id
     # Before PEFT adds parameters of its own.
     weights = weight_bytes(empty, recipe.model.quantization)
     parameters = empty.num_parameters()
@@ -118,14 +124,14 @@ def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counte
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     trained_bytes = sum(parameter.nbytes for parameter in trained)
     if recipe.adapter.all_weights:
+        # The weights are the adapter; those kept to put back are in main memory.
         weights = trained_bytes if base.device == "cpu" else 0
     accumulates = recipe.train.gradient_accumulation_steps > 1
     counts = {torch.bool: count_targets(batch)[0], torch.long: int(batch["attention_mask"].sum())}
     peak = _run_empty(model, batch, base, (objective.sums, counts), accumulates=accumulates)
     numbers = sum(parameter.numel() for parameter in trained)
-    made = (
-        peak[False] if accumulates else max(peak[False] - trained_bytes, 0)
-    )  # gradients have a part of their own
+    # Gradients have a part of their own: those of this batch are taken out of what it makes.
+    made = peak[False] if accumulates else max(peak[False] - trained_bytes, 0)
     footprint = Footprint(
         weights=weights,
         adapter=trained_bytes,
@@ -135,6 +141,19 @@ def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counte
         logits=peak[True],
     )
     return Counted(footprint, parameters, numbers)
+
+
+def count_once(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counted:
+    """As `count_memory`, which takes a second: points of a sweep that differ in what takes no
+    memory have one count."""
+    train = recipe.train.model_dump(mode="json", exclude=_WITHOUT_MEMORY)
+    made = [str(recipe.model), str(recipe.adapter), base.info.dtype, base.device]
+    seen = [[list(map(int, row.input_ids)), row.trained_tokens] for row in rows]
+    head = str(base.head and base.head.plan)
+    key = sha256_text(canonical_json([train, made, head, seen]))
+    if key not in _counted:
+        _counted[key] = count_memory(recipe, base, rows)
+    return _counted[key]
 
 
 def _trained(recipe: Recipe, base: BaseModel, empty: Any) -> Any:
@@ -184,9 +203,8 @@ def _run_empty(
     """
     sums, counts = loss
     vocabulary = getattr(model.config.get_text_config(decoder=True), "vocab_size", 0)
-    device = (
-        base.device if torch.cuda.is_available() else "cpu"
-    )  # a GPU that isn't here: tensors of a CPU stand for it
+    # A GPU that isn't here: tensors of a CPU stand for it.
+    device = base.device if torch.cuda.is_available() else "cpu"
     with FakeTensorMode() as mode:
         _give_device(model, device)
         inputs = {name: mode.from_tensor(values).to(device) for name, values in batch.items()}
@@ -205,7 +223,7 @@ def _run_empty(
 def _give_device(model: Any, device: str) -> None:
     """Put every parameter and buffer of a model on the meta device onto a fake one, tied ones
     once."""
-    moved: dict[int, Any] = {}
+    moved: dict[int, Any] = {}  # by id, so that tied weights stay one tensor
 
     def on_device(tensor: torch.Tensor) -> Any:
         if id(tensor) not in moved:
@@ -273,6 +291,7 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         is_logits = tensor.ndim > 1 and tensor.shape[-1] == self._vocabulary
         self._alive[key] = is_logits, storage.nbytes()
         self._now[is_logits] += storage.nbytes()
+        # The parts at the common peak: the peak of each alone may be at another moment.
         if sum(self._now.values()) > sum(self.peak.values()):
             self.peak = dict(self._now)
         # By storage and not by tensor: views share one, and it lives as long as the last of them.
