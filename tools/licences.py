@@ -53,8 +53,10 @@ def licence(package: Distribution) -> str:
         for each in metadata.get_all("Classifier") or ()
         if each.startswith("License ::") and not each.endswith("OSI Approved")
     ]
-    stated = metadata.get("License-Expression") or ", ".join(classifiers)
-    text = (stated or metadata.get("License") or "not stated").strip().splitlines()
+    expression, free = (
+        (metadata.get_all(name) or [""])[0] for name in ("License-Expression", "License")
+    )
+    text = (expression or ", ".join(classifiers) or free or "not stated").strip().splitlines()
     return text[0][:80].rstrip()
 
 

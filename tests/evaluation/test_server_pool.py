@@ -94,7 +94,7 @@ def test_where_no_server_is_left_the_run_ends_with_what_it_has():
     found: dict[int, int] = {}
 
     def collect() -> None:
-        for some in Pool([dying.client], 2, 0.02).ask(bodies(20)):
+        for some in Pool([dying.client], 1, 0.02).ask(bodies(20)):
             found.update(some)
 
     with pytest.raises(ResourceError, match="gone"):

@@ -82,7 +82,9 @@ def samples(results: Path) -> dict[tuple[str, int], tuple]:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_no_answer_flips(task: str, url: str, adapter: Path, ft, tmp_path: Path, record_property):
+def test_no_answer_flips(
+    task: str, url: str, adapter: Path, ft, tmp_path: Path, record_testsuite_property
+):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         # a token less than the bundled model's context, as a server reads
@@ -102,6 +104,8 @@ def test_no_answer_flips(task: str, url: str, adapter: Path, ft, tmp_path: Path,
         for ours, theirs in zip(here[key][0], there[key][0], strict=True)
         if isinstance(ours, list)
     ]
-    record_property("nats", max(off, default=0.0))  # pytest --junit-xml shows it
+    record_testsuite_property(
+        f"nats of {task}", max(off, default=0.0)
+    )  # pytest --junit-xml shows it
     assert not flips
     assert max(off, default=0) < 0.001

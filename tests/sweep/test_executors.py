@@ -204,7 +204,7 @@ def local(ft, write, one_thread, tmp_path: Path) -> bytes:
 
 
 def resumed(folder: Path) -> int | None:
-    return json.loads((folder / "card.json").read_text())["resumed_from_step"]
+    return json.loads((folder / "card.json").read_text())["cost"]["resumed_from_step"]
 
 
 def kill(process: psutil.Process) -> None:

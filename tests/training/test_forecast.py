@@ -370,7 +370,7 @@ def test_an_architecture_that_looks_at_contents_is_said_not_to_be_foreseen(
     def fail(*_: object) -> None:
         raise RuntimeError("no contents")
 
-    monkeypatch.setattr(forecast, "count_memory", fail)
+    monkeypatch.setattr(forecast, "count_once", fail)
     recipe = recipe_of(unweighted)
     found = make_forecast(
         TrainingPlan(recipe, empty_base(recipe.model, None), data_of(rows_of(8, 20)))

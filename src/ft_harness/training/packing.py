@@ -37,7 +37,7 @@ class Packing:
         """[1, N, ...] -> [B, T, ...], zeros at the padding."""
         size = self._shape.numel()
         rows: torch.Tensor = _Put.apply(packed[0], self._places, size)  # type: ignore[no-untyped-call]
-        return rows.unflatten(0, self._shape)
+        return rows.view(*self._shape, *rows.shape[1:])
 
     def positions(self) -> torch.Tensor:
         """[1, N], the place of each token in its row."""

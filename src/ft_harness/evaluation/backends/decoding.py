@@ -65,6 +65,7 @@ def problems(
             )
         ]
     own = next(iter(tasks.values())).config.generation_kwargs or {}
+    # By its words: the same fault of several protocols is one.
     found = {str(fault): fault for each in protocols for fault in _faults(each.decoding, own)}
     return list(found.values())
 
@@ -106,7 +107,9 @@ def _faults(decoding: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Inp
             right = each["msg"] if name in names else ", ".join(names)
             yield InputError(f"eval.generation_kwargs: {name} {said}", right, "correct it")
         return
+    # A task may sample by itself: what counts is the two together.
     samples, temperature = ({**own, **decoding}.get(name) for name in ("do_sample", "temperature"))
+    # transformers only warns of these, and decodes greedily.
     idle = [name for name in _SAMPLING if decoding.get(name) and not samples]
     if idle:
         yield InputError(

@@ -85,12 +85,14 @@ class Generator:
         Raises:
             NonFiniteError: a logit is NaN.
         """
+        # `generate` takes one set of settings for a whole batch.
         kinds: defaultdict[str, list[int]] = defaultdict(list)
         for number, prompt in enumerate(prompts):
             kinds[prompt.kind].append(number)
         shared = self._shared()
         ledger = Ledger(self.scorer.store, (self._request(prompt, shared) for prompt in prompts))
         if prompts and not ledger.holds_all():
+            # Only where any is answered anew: it takes a few passes through the model.
             self.scorer.check([Query(prompt.ids, prompt.ids[-1:]) for prompt in prompts])
         work = _PromptWork(self, prompts)
         batches = (batch for numbers in kinds.values() for batch in work.anew(numbers))
@@ -108,6 +110,7 @@ class Generator:
 
     def _request(self, prompt: Prompt, shared: str) -> str:
         """A text that says all of a request; a sampled one's seed comes from its text."""
+        # Its seed is made of the text, as two texts may have the same tokens.
         drawn = f"|{self.seed}|{prompt.text}" if prompt.sampled else ""
         return f"generate|{shared}|{prompt.kind}|{prompt.ids}{drawn}"
 
@@ -133,6 +136,7 @@ class Generator:
         self, prompts: Sequence[Prompt], numbers: Sequence[int]
     ) -> list[list[int]]:
         most = self.scorer.most
+        # A penalty on repetition counts padding as text.
         pads = self.scorer.traits.pads and not any(
             _REPETITION & prompts[number].settings.keys() for number in numbers
         )
@@ -155,6 +159,7 @@ class Generator:
         ones, and beams, which transformers reads once for each beam."""
         traits, first = self.scorer.traits, prompts[0]
         longest = max(len(prompt.ids) for prompt in prompts) + first.most
+        # Past its window a model forgets its beginning, and with it what is shared.
         within = traits.window is None or longest <= traits.window
         known = self._is_greedy(first) or _is_beams(first)
         return traits.shares and within and known
@@ -164,6 +169,7 @@ class Generator:
         asked = {name: each for name, each in prompt.settings.items() if name not in _IDLE}
         plain = asked in ({"do_sample": False}, {"do_sample": False, "num_beams": 1})
         own = generation_settings(self.scorer.model)
+        # The model may have settings of its own that the task does not name.
         return plain and {name for name in own.keys() - asked.keys() if own[name]} <= _IDLE
 
     def _at_once(self, prompts: Sequence[Prompt]) -> int:
@@ -246,12 +252,14 @@ class Generator:
         if not self._shares(prompts) or max(len(prompt.ids) for prompt in prompts) == 1:
             return {}
         cache = read_all(self.scorer, [prompt.ids for prompt in prompts], self._fits_reading)
+        # `generate` reads at least one token, from whose logits it goes on.
         cache.crop(-1)
         cache.batch_repeat_interleave(prompts[0].settings["num_beams"])
         return {cache_argument(): cache}
 
     def _refuse_nan(self, ids: Any, scores: Any) -> Any:
         """A logits processor: scores [B, V] pass unchanged."""
+        # argmax and sampling make some token of a NaN, too.
         if scores.isnan().any():
             raise self.scorer.not_finite("logit")
         return scores
@@ -261,6 +269,7 @@ class Generator:
         reach = reach_of(stop)
 
         def stopped(ids: Any, scores: Any, **options: Any) -> Any:
+            # The newest tokens alone: decoding a whole text at each token takes its length squared.
             windows = ids[:, start:][:, -reach:].tolist()
             return torch.tensor(self._stopped(windows, stop), device=ids.device)
 

@@ -40,6 +40,8 @@ Fits = Callable[[Size], bool]
 
 def prompt_rows(prompts: Sequence[Tokens], limits: Limits) -> list[Row]:
     """Rows that hold numbered prompts, those with the longest prompt first."""
+    # An answer of one token, whichever it is: its query reads the whole prompt and keeps the
+    # logits behind it.
     queries = [(number, Query(ids, ids[-1:])) for number, ids in enumerate(prompts)]
     rows = make_rows(queries, 0, limits)
     return sorted(rows, key=lambda row: max(map(len, row.stems)), reverse=True)
@@ -101,6 +103,7 @@ def read_all(scorer: Scorer, prompts: Sequence[Tokens], fits: Fits) -> Any:
                 if len(layers) == number:
                     layers.append(DynamicLayer())
                     layers[number].keys, layers[number].values = (
+                        # Zeros, as hidden places enter the sums with weight 0.
                         each.new_zeros(len(prompts), each.shape[0], width, each.shape[2])
                         for each in pair
                     )
@@ -124,7 +127,9 @@ class SlotLayer(DynamicLayer):  # type: ignore[misc]
         super().__init__()
         self._slots = slots
         self.keys, self.values = (
-            each.new_zeros(slots.most, each.shape[0], slots.width, each.shape[2]) for each in read
+            # Zeros, as hidden columns enter the sums with weight 0, and 0 times a NaN is NaN.
+            each.new_zeros(slots.most, each.shape[0], slots.width, each.shape[2])
+            for each in read
         )
         self.is_initialized = True
 
@@ -176,6 +181,7 @@ class Slots:
 
     def drop(self, place: int) -> None:
         """Free a slot; the last one in use moves there."""
+        # Slots in use stay together at the front, so that a step computes no empty one.
         columns = slice(self.start, self.end)
         for layer in self._cache.layers:
             for each in (layer.keys, layer.values):
@@ -209,6 +215,7 @@ class Slots:
         kept = max(*self._lengths, self._longest)
         for layer in self._cache.layers:
             for each in (layer.keys, layer.values):
+                # A copy first: the two stretches may overlap.
                 each[:, :, :kept] = each[:, :, self.end - kept : self.end].clone()
         self.end = kept
 
@@ -226,6 +233,7 @@ class Writer:
 
     def write(self, prompts: Sequence[Tokens], slots: Slots) -> list[list[int]]:
         """The tokens of each prompt's answer, an end token included."""
+        # Greedy answers to equal prompts are equal: each is written once.
         different = list(dict.fromkeys(prompts))
         written: list[list[int]] = [[] for _ in different]
         limits = Limits(True, self._scorer.traits.window, slots.most)
@@ -246,6 +254,7 @@ class Writer:
     def _go_on(self, slots: Slots, written: list[list[int]], logits: Any, first: int = 0) -> None:
         """One more token of the answer in each slot from the first on, by logits [R, V]; those at
         their end leave."""
+        # argmax takes a NaN for the largest: it would be an answer like any other.
         if logits.isnan().any():
             raise self._scorer.not_finite("logit")
         answers = [written[number] for number in slots.numbers[first:]]

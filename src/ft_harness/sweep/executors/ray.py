@@ -107,7 +107,10 @@ class RayExecutor(Executor):
             asked = task.options(num_cpus=cores, num_gpus=int(self.has_gpus), **memory)
             sent[asked.remote(order)] = order
         while sent:
-            (done,), _ = ray.wait(list(sent))
+            try:
+                (done,), _ = ray.wait(list(sent))
+            except SystemError as error:  # of Python, for a signal that came within Ray's own code
+                raise error.__cause__ or error from None
             order = sent.pop(done)
             try:
                 yield from ray.get(done)

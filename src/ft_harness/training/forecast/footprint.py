@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 from ft_harness.models.adapters import lora_config
 from ft_harness.models.base_model import BaseModel, empty_model
 from ft_harness.recipe import Recipe
+from ft_harness.storage import canonical_json, sha256_text
 from ft_harness.training.adapter_model import set_up
 from ft_harness.training.numerics import autocast, quick_attention
 from ft_harness.training.objectives import Batch, count_targets, make_objective
@@ -51,6 +52,9 @@ _FEWER_BITS = {
     "8bit": (1 + 4 / 256) / 4,
     "4bit": (0.5 + 4 / 128) / 4,
 }  # with a block's scale, in place of a float32
+
+
+_WITHOUT_MEMORY = {"learning_rate", "lr_scheduler_type", "weight_decay", "num_train_epochs", "seed"}
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,9 @@ class Counted(NamedTuple):
     footprint: Footprint
     parameters: int
     trainable: int
+
+
+_counted: dict[str, Counted] = {}
 
 
 def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counted:
@@ -134,6 +141,19 @@ def count_memory(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counte
         logits=peak[True],
     )
     return Counted(footprint, parameters, numbers)
+
+
+def count_once(recipe: Recipe, base: BaseModel, rows: Sequence[Any]) -> Counted:
+    """As `count_memory`, which takes a second: points of a sweep that differ in what takes no
+    memory have one count."""
+    train = recipe.train.model_dump(mode="json", exclude=_WITHOUT_MEMORY)
+    made = [str(recipe.model), str(recipe.adapter), base.info.dtype, base.device]
+    seen = [[list(map(int, row.input_ids)), row.trained_tokens] for row in rows]
+    head = str(base.head and base.head.plan)
+    key = sha256_text(canonical_json([train, made, head, seen]))
+    if key not in _counted:
+        _counted[key] = count_memory(recipe, base, rows)
+    return _counted[key]
 
 
 def _trained(recipe: Recipe, base: BaseModel, empty: Any) -> Any:

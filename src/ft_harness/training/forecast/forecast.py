@@ -34,7 +34,7 @@ from ft_harness.tasks.head_examples import HeadExample
 from ft_harness.training.adapter_model import trained_model
 from ft_harness.training.batches import Share, StepSampler, steps_of_epoch
 from ft_harness.training.distributed import share_out
-from ft_harness.training.forecast.footprint import Footprint, count_memory, weight_bytes
+from ft_harness.training.forecast.footprint import Footprint, count_memory, count_once, weight_bytes
 from ft_harness.training.hyperparameters import make_optimizer
 from ft_harness.training.numerics import autocast, draws_undone
 from ft_harness.training.objectives import make_objective
@@ -214,7 +214,7 @@ def make_forecast(plan: TrainingPlan, room: int | None = None) -> Forecast:
     if processes.in_parts():  # what a process holds of them is not counted
         return Forecast(work, share, base.device, base.info.parameters, None, None)
     try:
-        counted = count_memory(recipe, base, largest_batch(recipe, rows, share))
+        counted = count_once(recipe, base, largest_batch(recipe, rows, share))
     except FtHarnessError:
         raise
     # A forecast that can't be made must not keep a training from starting.

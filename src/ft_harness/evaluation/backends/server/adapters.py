@@ -43,6 +43,7 @@ def _unserved(config: Mapping[str, Any]) -> str | None:
 def _trained_ends(adapter: AdapterFolder, model: Any) -> str | None:
     """Embedding or output head among the adapted modules. vLLM leaves an adapter of the head out of
     log-likelihoods within a prompt."""
+    # By identity, as architectures have other names for them, and may tie them.
     ends = {id(model.get_input_embeddings()), id(model.get_output_embeddings())}
     names = [name for name, module in model.named_modules() if id(module) in ends]
     for key in adapter.held:
@@ -89,6 +90,7 @@ def _load(client: Client, name: str, adapter: AdapterFolder) -> None:
     Raises:
         InputError: it doesn't, because of its settings or of the adapter.
     """
+    # The whole path, as a server has a working folder of its own.
     body = {"lora_name": name, "lora_path": str(adapter.path.resolve())}
     try:
         client.post(_LOAD, body)

@@ -47,6 +47,7 @@ class Engine(NamedTuple):
     @property
     def bases(self) -> list[str]:
         """Models that are no adapters of others."""
+        # vLLM lists adapters among its models, with their base as the parent.
         return [name for name, said in self.models.items() if not said.get("parent")]
 
 
@@ -92,6 +93,7 @@ def connect(
     names = {address: _base_name(server, address, engine) for address, engine in found.items()}
     engines = {engine.name for engine in found.values()}
     contexts = {found[address].models[name].get("max_model_len") for address, name in names.items()}
+    # Items go to whichever is free: servers that differ would give scores of a mixture.
     if len(engines) > 1 or len(contexts) > 1 or len(set(names.values())) > 1:
         raise InputError(
             f"the servers differ: {', '.join(sorted(engines))}; contexts {contexts}, "
@@ -132,6 +134,7 @@ def _key(server: ServerSection) -> str | None:
             "a variable with the server's key",
             f"export {server.api_key_env}=..., or leave api_key_env out",
         )
+    # Before the first request: the message of a fault may repeat it.
     learn_secrets({"api_key": key})
     return key
 
@@ -187,6 +190,7 @@ def read_engine(client: Client) -> Engine:
             "check the address: docs/server.md",
         )
     models = {str(each.get("id")): each for each in entries}
+    # vLLM names itself there; the API has no field for it.
     program = next((str(each["owned_by"]) for each in entries if each.get("owned_by")), "unknown")
     return Engine(f"{program} {_version(client)}", models)
 

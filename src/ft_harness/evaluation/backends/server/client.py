@@ -72,8 +72,10 @@ class Client:
             ) from error
         if answer.is_success:
             return self._parse(answer)
+        # A server may repeat the key that it refuses.
         said = redact(answer.text)[:_SHOWN].strip() or answer.reason_phrase
         if answer.is_server_error or answer.status_code in _LATER:
+            # Of 408, 425 and 429 the request has no fault; a 5xx may be the fault of what it holds.
             by_request = answer.status_code not in _LATER
             raise NoAnswerError(f"status {answer.status_code}: {said}", by_request=by_request)
         if answer.status_code in (401, 403):

@@ -45,6 +45,7 @@ class LikelihoodRequest:
 
     def body(self, model: str) -> dict[str, Any]:
         lasts = self._lasts
+        # Those within the prompt cost the server its prefix cache: asked for only where needed.
         within = any(len(query.answer) > 1 for query in self.queries.values())
         return {
             "model": model,
@@ -126,7 +127,8 @@ def _choice(answer: Any, prompt: Sequence[int]) -> Mapping[str, Any]:
             "one answer to one prompt",
             "check that its address is that of a completions API: docs/server.md",
         )
-    (choice,) = choices
+    choice: dict[str, Any] = choices[0]
+    # A server that mixes up requests still gives finite numbers: only the tokens tell.
     if choice.get("prompt_token_ids") != list(prompt):
         raise InputError(
             "the server's answer is not to the tokens that were sent",
@@ -138,6 +140,7 @@ def _choice(answer: Any, prompt: Sequence[int]) -> Mapping[str, Any]:
 
 def likelihood_requests(queries: Mapping[int, Query]) -> list[LikelihoodRequest]:
     """Requests that answer numbered queries."""
+    # A server reads a prompt once for all answers that are one token after it.
     alike: dict[Tokens, dict[int, Query]] = {}
     for number, query in queries.items():
         alike.setdefault(query.inputs, {})[number] = query
@@ -163,6 +166,7 @@ def sampling_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: it can't.
     """
+    # vLLM ignores what it does not know, and would decode otherwise without a word.
     if found := [name for name in _NOT_SERVED if settings.get(name) not in (None, 0, 1, 1.0)]:
         raise InputError(
             f"{found[0]} is {settings[found[0]]}, which a server doesn't have",
@@ -221,6 +225,7 @@ class GenerationRequest:
                 f"1 to {self.prompt.most} tokens, as return_token_ids asks for",
                 "start a server that has it: docs/server.md",
             )
+        # Not the server's text: it decodes special tokens and broken bytes in its own way.
         found = self.endings.read(ids, self.prompt.stop)
         return {
             self.number: found._replace(truncated=len(ids) == self.prompt.most and found.truncated)

@@ -89,6 +89,7 @@ def _connect(pretrained: str | None, options: dict[str, Any]) -> ServedBase:
         )
     chosen = {name: options[name] for name in _SERVER if name in options}
     if "url" in chosen:
+        # Not by commas: lm-eval splits its model arguments there.
         chosen["url"] = tuple(str(chosen["url"]).split("+"))
     peft = options.get("peft")
     try:

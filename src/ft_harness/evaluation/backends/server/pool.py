@@ -92,8 +92,10 @@ class Pool:
                     server.flying -= 1
                     try:
                         found[number] = each.result()
+                        # Only failures in a row leave a server out: under load some are dropped.
                         server.failures = 0
                     except NoAnswerError as error:
+                        # To the end: a request that breaks servers must not hold up the others.
                         waiting.append(number)
                         failures[number] += error.by_request
                         refusals += self._note(server, error, failures[number])
@@ -106,12 +108,14 @@ class Pool:
         finally:
             for _, left in flying.values():  # behind by an error
                 left.flying = 0
+            # Not waited for: what is in flight may take as long as `timeout`.
             threads.shutdown(wait=False, cancel_futures=True)
 
     def _free(self) -> _Server | None:
         """The server with the most room; None: none has any. One that fails is tried with a single
         request."""
         now = time.monotonic()
+        # A server that comes back after a fault would fail again under all requests at once.
         free = [
             server
             for server in self._servers

@@ -64,6 +64,7 @@ class _Known:
 
 def make_probes(base: BaseModel, texts: Sequence[tuple[str, str]]) -> Probes:
     """Probes of (prompt, answer) pairs, encoded as lm-eval encodes them; long answers are cut."""
+    # The path of scoring itself, so that a blank or a special token is where it will be.
     requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(texts)]
     pairs = Encoder(base.tokenizer).encode_scored(requests)
     queries = [cut_left(context, answer[:LONGEST], base.max_length) for context, answer in pairs]
@@ -184,6 +185,7 @@ def _ask(
     asked = [(name, query) for name in names for query in known.queries]
     requests = [LikelihoodRequest(query.inputs, {0: query}) for _, query in asked]
     bodies = [request.body(name) for request, (name, _) in zip(requests, asked, strict=True)]
+    # The last probes first, and base and adapter of one probe next to each other.
     mixed = sorted(range(len(asked)), key=lambda number: -(number % len(known.queries)))
     rounds = ((1, list(range(len(asked)))), (base.pool.concurrency, mixed))
     found: list[list[Response]] = [[] for _ in asked]
@@ -214,6 +216,7 @@ def _compare(base: ServedBase, name: str | None, known: _Known) -> Agreement:
             max(abs(value - right) for value, _ in answers)
             for answers, (right, _) in zip(found, expected, strict=True)
         ]
+        # "not <=" and not ">": a NaN must not pass.
         if not max(off[:count]) <= tolerance:
             raise _other_base(base, client, max(off[:count]), tolerance)
         if known.tuned is not None:
@@ -222,6 +225,7 @@ def _compare(base: ServedBase, name: str | None, known: _Known) -> Agreement:
                 abs(after - before)
                 for (before, _), (after, _) in zip(known.base, known.tuned, strict=True)
             )
+            # Before the tolerance, which in 16 bits may be wider than the adapter's effect.
             _check_applied(client, str(name), changes[-1], effect, max(off[:count]))
         if not max(off) <= tolerance:
             raise _other_adapter(client, str(name), max(off), tolerance)
@@ -247,6 +251,7 @@ def _change(found: Sequence[Sequence[Response]], count: int) -> float:
     """The largest change of a probe by the adapter, in any round the smallest."""
     pairs = zip(found[:count], found[count:], strict=True)
     return max(
+        # The smaller of the rounds: an adapter may be left out of batches alone.
         min(abs(after - before) for (before, _), (after, _) in zip(*pair, strict=True))
         for pair in pairs
     )
@@ -263,6 +268,7 @@ def _check_applied(client: Client, name: str, change: float, effect: float, nois
     Raises:
         InputError: it doesn't, or wouldn't if it were applied.
     """
+    # Below that an adapter that is left out could not be told from rounding.
     if effect <= _LEAST_EFFECT * noise:
         raise InputError(
             f"{name}: it changes real answers by up to {effect:.2g} nats, the server differs from "

@@ -77,6 +77,7 @@ class ServerScorer:
                 for which, answer in answers.items()
                 for number, response in requests[which].read(answer).items()
             }
+            # At once: after a fault only the rest is asked for.
             ledger.keep(read)
             self.effort.computed += len(read)
             responses |= read
@@ -105,9 +106,11 @@ class ServerGenerator:
         texts: list[str] = []
         ends = sorted(self.endings.ids)
         for number, prompt in enumerate(prompts):
+            # As transformers does: the settings of the model, replaced by those of the task.
             sampling = sampling_of({**self._own, **prompt.settings})
             said = canonical_json([prompt.kind, sampling, ends, prompt.ids])
             if prompt.sampled:
+                # The same prompt again is another draw, not the text of the first one.
                 asked[said] += 1
                 sampling["seed"] = _seed(f"{self.seed}|{asked[said]}|{said}")
             requests[number] = GenerationRequest(number, prompt, ends, sampling, self.endings)
@@ -120,4 +123,5 @@ class ServerGenerator:
 
 
 def _seed(text: str) -> int:
+    # 32 bits, which any engine takes for a seed.
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
