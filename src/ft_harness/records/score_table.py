@@ -168,10 +168,10 @@ def scan_samples(evaluation: Evaluation, keys: Collection[str]) -> Iterator[Samp
         yield from (few[key] for key in few if key in keys)
         return
     opened = None if find_damage(evaluation) else _open(evaluation.folder / SCORES_FILE)
-    if not opened or not opened[2]:
+    file, _, starts = opened or (None, {}, None)
+    if not starts:
         yield from (sample for sample in evaluation.samples() if sample.item_key in keys)
         return
-    file, _, starts = opened
     wanted = pa.array(sorted(keys), pa.string())
     rows = (
         pc.index_in(wanted, value_set=file.read(columns=["item_key"]).column("item_key"))
