@@ -705,7 +705,7 @@ def test_prompts_that_begin_alike_are_read_together(beams: int, words: Any, llam
 
 def test_an_answer_that_ends_makes_room_for_the_next(words: Any, llama: Any, monkeypatch: Any):
     """Two slots and eight prompts; what is no longer read is moved away at every other step."""
-    monkeypatch.setattr(greedy, "_SPARE", 2)
+    monkeypatch.setattr(greedy, "SPARE", 2)
     prompts = [*PROMPTS, *ALIKE[:3]]
     (whole,) = ours(llama, words).generate_until(asked(PROMPTS[1:2], max_gen_toks=24))
     settings = {"max_gen_toks": 24, "until": [whole[3:5], "e", "0"]}

@@ -15,7 +15,7 @@ from transformers import StoppingCriteriaList
 
 from ft_harness.evaluation.backends.decoding import refusing
 from ft_harness.evaluation.backends.endings import Continuation, Endings, reach_of
-from ft_harness.evaluation.backends.greedy import Slots, Writer, prompt_rows, read_all
+from ft_harness.evaluation.backends.greedy import SPARE, Slots, Writer, prompt_rows, read_all
 from ft_harness.evaluation.backends.planning import Limits, Query, Size, Tokens
 from ft_harness.evaluation.backends.recovery import Allowance, complete
 from ft_harness.evaluation.backends.scorer import Scorer
@@ -174,7 +174,7 @@ class Generator:
 
     def _at_once(self, prompts: Sequence[Prompt]) -> int:
         """How many of these prompts, of one kind, memory has room for."""
-        length, each = self._cost(1, max(len(prompt.ids) for prompt in prompts), prompts[0])
+        length, each = self._needs(1, prompts)
         limit, free = self.allowance.limit(length), self.scorer.budget.free
         room = (free if limit is None else min(limit, free)) // each
         return max(1, min(len(prompts), self.scorer.most or len(prompts), room))
@@ -182,7 +182,15 @@ class Generator:
     def cost(self, prompts: Sequence[Prompt]) -> tuple[int, int]:
         """(tokens of the longest, bytes) of a batch."""
         count = self._at_once(prompts) if self._shares(prompts) else len(prompts)
-        return self._cost(count, max(len(prompt.ids) for prompt in prompts), prompts[0])
+        return self._needs(count, prompts)
+
+    def _needs(self, count: int, prompts: Sequence[Prompt]) -> tuple[int, int]:
+        """(tokens of the longest, bytes) of so many of these prompts."""
+        first, width = prompts[0], max(len(prompt.ids) for prompt in prompts)
+        if not (self._shares(prompts) and self._is_greedy(first)):
+            return self._cost(count, width, first)
+        slots = self.scorer.budget.needs_slots(count, width + first.most + SPARE)
+        return width + first.most, 2 * slots  # half is left to reading
 
     def _cost(self, count: int, width: int, prompt: Prompt) -> tuple[int, int]:
         rows = count * (prompt.settings.get("num_beams") or 1)
@@ -194,7 +202,7 @@ class Generator:
         return needed <= self.scorer.budget.free and self.allowance.allows(length, needed)
 
     def _fits_reading(self, size: Size) -> bool:
-        needed = self.scorer.budget.needs_generation(size)
+        needed = 2 * self.scorer.budget.needs_generation(size)  # half is left to what is written
         return needed <= self.scorer.budget.free and self.allowance.allows(size.width, needed)
 
     def write(self, prompts: Sequence[Prompt]) -> list[Continuation]:

@@ -30,7 +30,7 @@ from ft_harness.evaluation.backends.planning import (
 from ft_harness.evaluation.backends.scorer import Scorer
 from ft_harness.evaluation.backends.traits import cache_argument
 
-_SPARE = 32  # columns, so that what is no longer read is seldom moved away
+SPARE = 32  # columns, so that what is no longer read is seldom moved away
 _REFILL = 4  # slots are filled when one in so many is free: fewer prompts at once are read slowly
 Ended = Callable[[list[list[int]]], list[bool]]
 Fits = Callable[[Size], bool]
@@ -158,7 +158,7 @@ class Slots:
 
     def __init__(self, most: int, longest: int, tokens: int) -> None:
         """`longest`: tokens of the longest prompt. `tokens`: of an answer at most."""
-        self.most, self.width, self.end = most, longest + tokens + _SPARE, longest
+        self.most, self.width, self.end = most, longest + tokens + SPARE, longest
         self.numbers: list[int] = []
         self._longest = longest
         self._lengths: list[int] = []

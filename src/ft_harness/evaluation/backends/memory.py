@@ -50,6 +50,11 @@ class Budget:
         """`size.width` counts prompt and new tokens: all layers keep their keys."""
         return self.needs(size) + self.layers * size.rows * size.width * self.key
 
+    def needs_slots(self, rows: int, columns: int) -> int:
+        """Peak bytes of rows that are written token by token: keys and values of all layers are
+        written in place."""
+        return rows * (self.layers * columns * self.key // 2 + self.token + self.logits)
+
 
 def _head_width(config: Any, width: int) -> int:
     """The width of a head, of the widest layer where layers differ (reading it of the whole then
