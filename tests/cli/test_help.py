@@ -15,7 +15,11 @@ from tests.builders.command import assert_three_lines
 from tests.builders.command_page import PAGE, list_commands, make_page
 from tests.recipe.test_recipe import write
 
-_OPTIONAL = ("sweep.", "train.preference.")  # sections whose presence says something
+_OPTIONAL = (
+    "sweep.",
+    "train.preference.",
+    "eval.server.",
+)  # sections whose presence says something
 COMMANDS = list(list_commands())
 DOCS = PAGE.parent
 
