@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -47,7 +48,7 @@ def needed(name: str = "ft-harness") -> dict[str, Distribution]:
 
 def licence(package: Distribution) -> str:
     """What a package says of its licence, in a line."""
-    metadata = package.metadata
+    metadata: Any = package.metadata
     classifiers = [
         each.rpartition(" :: ")[2]
         for each in metadata.get_all("Classifier") or ()

@@ -280,10 +280,10 @@ def _as_fault(error: Exception) -> FtHarnessError:
         )
     if is_full(error):
         return full_disk(getattr(error, "filename", None) or "a file", error)
-    unreachable = isinstance(error, OSError) and error.errno in _UNREACHABLE
-    place = getattr(error, "filename", None) if unreachable else None
+    system = error if isinstance(error, OSError) and error.errno in _UNREACHABLE else None
+    place = system.filename if system else None
     if place or str(error).startswith("Symlink loop"):  # pathlib's, up to Python 3.12
-        what = f"{place}: {getattr(error, 'strerror', error)}" if place else str(error)
+        what = f"{place}: {system.strerror}" if system else str(error)
         return ConfigError(what, "a path that can be read", "check the path")
     if "No usable temporary directory" in str(error):  # Python's tempfile doesn't say why
         return ResourceError(

@@ -168,7 +168,7 @@ def scan_samples(evaluation: Evaluation, keys: Collection[str]) -> Iterator[Samp
         yield from (few[key] for key in few if key in keys)
         return
     opened = None if find_damage(evaluation) else _open(evaluation.folder / SCORES_FILE)
-    file, _, starts = opened or (None, [], None)
+    file, _, starts = opened or (None, {}, None)
     if not file or not starts:
         yield from (sample for sample in evaluation.samples() if sample.item_key in keys)
         return
