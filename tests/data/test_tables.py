@@ -94,7 +94,11 @@ def test_a_note_for_excel_is_named(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("content", "suffix"),
-    [(gzip.compress(b"text\na\n", mtime=0), ".gz"), (b"PAR1xx", ".parquet"), (b"PK\x03\x04x", ".xlsx")],
+    [
+        (gzip.compress(b"text\na\n", mtime=0), ".gz"),
+        (b"PAR1xx", ".parquet"),
+        (b"PK\x03\x04x", ".xlsx"),
+    ],
 )
 def test_what_is_no_text_is_named(tmp_path: Path, content: bytes, suffix: str):
     path = write(tmp_path / "a.csv", content)
