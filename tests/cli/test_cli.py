@@ -320,6 +320,7 @@ def test_tasks_are_listed_shown_and_found(ft, reviews: Path, model_folder: Path)
     assert out.count("Sentiment:[") == 2
 
 
+@pytest.mark.slow  # two runs of 320 steps
 def test_killed_in_the_middle_and_run_again(recipe: Path, tmp_path: Path):
     """SIGKILL while training; the same command again finishes, and says where it went on."""
     command = [sys.executable, "-m", "ft_harness", "run", str(recipe), "--out", str(tmp_path)]
@@ -344,7 +345,11 @@ def test_killed_in_the_middle_and_run_again(recipe: Path, tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("signum", "code", "word"),
-    [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
+    [
+        (signal.SIGTERM, 143, "terminated"),
+        # slow: a long training for each signal
+        pytest.param(signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow),
+    ],
 )
 def test_a_stop_says_how_to_go_on(signum: int, code: int, word: str, recipe: Path, tmp_path: Path):
     command = [sys.executable, "-m", "ft_harness", "train", str(recipe), "--out", str(tmp_path)]

@@ -103,6 +103,7 @@ def test_a_base_of_this_machine_and_an_adapter_of_a_server_are_no_pair(
     assert "back_end  'ft-causal (softmax float32)'  'ft-server (vllm 0.32.0)'" in err
 
 
+@pytest.mark.slow  # three commands; the pool of servers has its own quick tests
 def test_a_server_that_died_is_asked_for_the_rest_alone(ft, recipe, adapter, server, tmp_path):
     once = ["eval", recipe, "--server", server.url, "--set", "eval.server.timeout=0.5"]
     whole = server.answer

@@ -51,6 +51,7 @@ def only(results: Path) -> Evaluation:
     return found
 
 
+@pytest.mark.slow  # three processes load a model
 def test_two_processes_give_the_record_of_one(ft, recipe: Path, tmp_path: Path):
     done = launch("eval", recipe, "--out", tmp_path / "two")
     assert done.returncode == 0, done.stderr

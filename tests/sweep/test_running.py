@@ -27,6 +27,7 @@ def report(folder: Path, name: str = "rows.json"):
     return json.loads((folder / "results" / "reports" / "mine" / name).read_text())
 
 
+@pytest.mark.slow  # three sweeps
 def test_one_load_one_base_scoring_and_only_new_points(
     ft, write, loads, scored, tmp_path: Path, monkeypatch
 ):
