@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ft_harness.errors import InputError
@@ -12,7 +13,7 @@ from ft_harness.metrics import find_metric
 from ft_harness.stats import ALPHA
 
 NONE = "-"
-_MOST_DECIMALS = 6
+MOST_DECIMALS = 6
 _FOREIGN_DIGITS = 4  # of a metric that only another program knows
 # relative and absolute difference up to which two ends of an interval are one number
 _SAME, _ZERO = 1e-9, 1e-12
@@ -45,7 +46,7 @@ def decimals(metric: str, low: float | None, high: float | None) -> int:
         return digits
     below, above = _factor(metric) * low, _factor(metric) * high
     # An interval of 0.0 to 0.0 would contradict the verdict next to it.
-    while digits < _MOST_DECIMALS and _hides(
+    while digits < MOST_DECIMALS and _hides(
         round(below, digits), round(above, digits), below, above
     ):
         digits += 1
@@ -108,6 +109,22 @@ class Numbers(Protocol):
     def high(self) -> float | None: ...
 
 
+@dataclass(frozen=True)
+class Sides:
+    """The numbers of what is no row, with their metric."""
+
+    metric: str
+    base: float | None
+    tuned: float | None
+    low: float | None
+    high: float | None
+
+    def shown(self) -> tuple[float | None, int]:
+        """The difference as a reader subtracts the shown scores, and the decimals of all."""
+        digits = digits_of(self)
+        return shown_delta(self.metric, self.base, self.tuned, digits), digits
+
+
 def digits_of(row: Numbers) -> int:
     """Decimals of all numbers of a row: as `decimals`, and more where the difference of the shown
     scores would lie outside its own shown interval."""
@@ -115,7 +132,7 @@ def digits_of(row: Numbers) -> int:
     if row.low is None or row.high is None or row.base is None or row.tuned is None:
         return digits
     factor = _factor(row.metric)
-    while digits < _MOST_DECIMALS:
+    while digits < MOST_DECIMALS:
         delta = round((shown_delta(row.metric, row.base, row.tuned, digits) or 0) * factor, digits)
         if round(row.low * factor, digits) <= delta <= round(row.high * factor, digits):
             break

@@ -8,7 +8,6 @@ from typing import Any
 from ft_harness.comparison.amounts import (
     amount,
     counted,
-    decimals,
     probability,
     shorten,
     shown_value,
@@ -91,20 +90,20 @@ def _state_change(metric: str, change: Change) -> str:
     """`51.0 % -> 60.1 % (+9.1 points, 95 % interval ..., p ...)`."""
     if change.delta is None:
         return f"has no difference ({change.note or 'undefined'})"
-    digits = decimals(metric, change.low, change.high)
+    _, digits = change.shown(metric)
     sides = f"{amount(metric, change.before, digits)} -> {amount(metric, change.after, digits)}"
     return f"{sides} ({_certainty(metric, change, change.p)})"
 
 
 def _certainty(metric: str, change: Change, p: float | None, word: str = "p") -> str:
-    digits = decimals(metric, change.low, change.high)
+    shown, digits = change.shown(metric)
     parts = [
-        state_change(metric, change.delta or 0.0, digits),
+        state_change(metric, shown or 0.0, digits),
         state_interval(metric, change.low, change.high, digits),
     ]
     if p is not None:
-        shown = probability(p)
-        parts.append(f"{word} {shown}" if shown.startswith("<") else f"{word} = {shown}")
+        chance = probability(p)
+        parts.append(f"{word} {chance}" if chance.startswith("<") else f"{word} = {chance}")
     return ", ".join(parts)
 
 
@@ -170,11 +169,13 @@ def _state_step(sweep: SweepStudy, axis: Sequence[str], effect: Effect) -> str:
     start, end = sweep.reference.values, effect.values
     change = effect.change
     # A reader expects "from 100 to 200 rows", also where the reference is the larger one: the
-    # difference changes its sign, and the ends of the interval their places.
+    # difference changes its sign, and the scores and the ends of the interval their places.
     if len(axis) == 1 and _is_smaller(end[axis[0]], start[axis[0]]):
         start, end = end, start
         change = change.model_copy(
             update={
+                "before": change.after,
+                "after": change.before,
                 "delta": -(change.delta or 0.0),
                 "low": None if change.high is None else -change.high,
                 "high": None if change.low is None else -change.low,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ft_harness.comparison.amounts import MOST_DECIMALS, Sides, difference, shown_delta
 from ft_harness.records import Frozen
 
 MeasuredSplit = Literal["validation", "test"]
@@ -39,6 +40,22 @@ class Change(Frozen):
     seeds: int
     n: int
     note: str | None = Field(default=None, description="why there is no difference; null: there is")
+
+    def shown(self, metric: str) -> tuple[float | None, int]:
+        """The difference as a reader subtracts the shown scores, and the decimals of all.
+
+        Of several seeds with as many decimals as make it the rounded mean of the seeds' own
+        differences too, which a report shows elsewhere.
+        """
+        delta, digits = Sides(metric, self.before, self.after, self.low, self.high).shown()
+        if delta is None or self.delta is None or self.seeds == 1:
+            return delta, digits
+        while digits < MOST_DECIMALS and difference(metric, delta, digits) != difference(
+            metric, self.delta, digits
+        ):
+            digits += 1
+            delta = shown_delta(metric, self.before, self.after, digits)
+        return delta, digits
 
 
 class SettingScore(Frozen):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from ft_harness.comparison.amounts import difference, digits_of, shown_delta
+from ft_harness.comparison.amounts import Sides, difference
 from ft_harness.comparison.cases import MIN_ITEMS, CaseSummary, Slice, Transition
 from ft_harness.report.cells import chance, count, score, span_of
 from ft_harness.report.document import Block, Cell, Number, Paragraph, Table
@@ -86,21 +84,10 @@ def _table(
     return Table(*name, header, lines, f"tnnnnin{'n' * len(changed)}t", appendix=appendix)
 
 
-@dataclass(frozen=True)
-class _Scored:
-    """A slice's numbers with their metric."""
-
-    metric: str
-    base: float | None
-    tuned: float | None
-    low: float | None
-    high: float | None
-
-
 def _numbers(metric: str, found: Slice) -> list[Cell]:
     """Base, tuned, their difference and its interval, which add up as they are shown."""
-    digits = digits_of(_Scored(metric, found.base, found.tuned, found.low, found.high))
-    shown = None if found.delta is None else shown_delta(metric, found.base, found.tuned, digits)
+    shown, digits = Sides(metric, found.base, found.tuned, found.low, found.high).shown()
+    shown = None if found.delta is None else shown
     return [
         score(metric, found.base, digits),
         score(metric, found.tuned, digits),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ft_harness.comparison.amounts import duration, shown_value
+from ft_harness.comparison.amounts import difference, duration, shown_value
 from ft_harness.comparison.answers import describe_seeds, field_name
-from ft_harness.comparison.settings import Effect, Setting, SettingScore, SweepStudy
-from ft_harness.report.cells import UNDEFINED, chance, change, count, score, score_span, span_of
-from ft_harness.report.document import Block, Cell, Figure, Paragraph, Table
+from ft_harness.comparison.settings import Change, Effect, Setting, SettingScore, SweepStudy
+from ft_harness.report.cells import UNDEFINED, chance, count, score, score_span, span_of
+from ft_harness.report.document import Block, Cell, Figure, Number, Paragraph, Table
 
 _SAID = (
     "Each line is a setting; the difference is from the reference, item by item on the same "
@@ -114,12 +114,7 @@ def _score_cells(found: SettingScore | None) -> list[Cell]:
 def _effect_cells(effect: Effect | None) -> list[Cell]:
     if effect is None:
         return [UNDEFINED] * 3
-    found = effect.change
-    return [
-        change(effect.metric, found.delta),
-        span_of(effect.metric, found.low, found.high),
-        chance(effect.p_adjusted),
-    ]
+    return [*_shown_change(effect.metric, effect.change), chance(effect.p_adjusted)]
 
 
 def _failed_table(sweep: SweepStudy) -> Table:
@@ -151,5 +146,14 @@ def _change_cells(found: SettingScore) -> list[Cell]:
     made = found.change
     if made is None:
         return [UNDEFINED] * 3
-    span = span_of(found.metric, made.low, made.high)
-    return [change(found.metric, made.delta), span, chance(made.p)]
+    return [*_shown_change(found.metric, made), chance(made.p)]
+
+
+def _shown_change(metric: str, made: Change) -> list[Cell]:
+    """A difference and its interval; it is that of the shown scores."""
+    shown, digits = made.shown(metric)
+    shown = None if made.delta is None else shown
+    return [
+        Number(difference(metric, shown, digits), made.delta),
+        span_of(metric, made.low, made.high, digits),
+    ]
