@@ -35,11 +35,11 @@ def base(model_folder: Path) -> BaseModel:
 
 @pytest.fixture(scope="module")
 def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with the columns of demo_qa: 12 rows a split."""
+    """A data folder with the columns of demo_qa: 48 rows a split, four greedy batches of 4 x 3."""
     folder = tmp_path_factory.mktemp("questions")
     for start, split in enumerate(("train", "validation", "test")):
-        rows = [{"passage": f"Ann has {12 * start + i} hats." * (1 + i % 3), "question": "Who?", "answer": "Ann"}
-                for i in range(12)]  # fmt: skip
+        rows = [{"passage": f"Ann has {48 * start + i} hats." * (1 + i % 3), "question": "Who?", "answer": "Ann"}
+                for i in range(48)]  # fmt: skip
         write_jsonl(folder / f"{split}.jsonl", rows)
     return folder
 

@@ -39,13 +39,28 @@ def last_layer_at(model: Any, kept: torch.Tensor) -> Iterator[None]:
         yield
 
 
+def drops_out(model: Any) -> bool:
+    """Whether the last layer leaves something out at random: at fewer positions it would draw other
+    numbers."""
+    return any(
+        isinstance(module, torch.nn.Dropout) and module.p > 0 and module.training
+        for _, module in _last_modules(model)
+    )
+
+
 def _modules(model: Any) -> list[Any]:
+    return [
+        module
+        for name, module in _last_modules(model)
+        if _is_by_token(name.rpartition(".")[2], module)
+    ]
+
+
+def _last_modules(model: Any) -> list[tuple[str, Any]]:
+    """All within the last layer; none where layers aren't where transformers usually has them."""
     decoder = model.get_decoder()
     layers = getattr(decoder, "layers", None) or getattr(decoder, "h", None)
-    if not layers:
-        return []
-    named = layers[-1].named_modules()
-    return [module for name, module in named if _is_by_token(name.rpartition(".")[2], module)]
+    return [*layers[-1].named_modules()] if layers else []
 
 
 def _is_by_token(name: str, module: Any) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
-from ft_harness.models.last_layer import last_layer_at
+from ft_harness.models.last_layer import drops_out, last_layer_at
 from ft_harness.training.numerics import undisturbed
 from ft_harness.training.packing import Packing, passes_packing_on
 
@@ -103,7 +103,9 @@ class TargetLogits:
                 "packing": packing,
             }
             trained = packing.pack(trained)
-        trims = way.trims and not model.is_activation_checkpointing
+        # Checkpointed layers are computed again out of reach; their numbers are to be the same, and
+        # so are those that dropout draws.
+        trims = way.trims and not model.is_activation_checkpointing and not drops_out(model)
         with last_layer_at(model, trained) if trims else nullcontext():
             kept: torch.Tensor = model(**inputs, use_cache=False, logits_to_keep=trained).logits
         # A layer with attention of its own would let the rows of a pack read each other.

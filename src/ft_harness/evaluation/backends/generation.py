@@ -118,6 +118,8 @@ class Generator:
         """Numbers of the prompts of each batch, all of one kind. Those that share their beginning
         are together, where that is made use of; else the longest come first, and are of one length
         where the model can't be padded or padding would count as text; sampled ones are alone."""
+        if not numbers:  # all are stored
+            return []
         if not self._shares([prompts[number] for number in numbers]):
             return self._batches_by_length(prompts, numbers)
         limits = Limits(True, self.scorer.traits.window, self.scorer.most)
