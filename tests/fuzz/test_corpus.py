@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -30,7 +31,9 @@ from ft_harness.records.adapter_files import CARD_FILE, HISTORY_FILE, read_card,
 from ft_harness.records.adapter_folder import AdapterFolder
 from ft_harness.records.score_table import check_whole, read_outcomes, write_scores
 from ft_harness.storage.safetensors_file import read_header
+from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.listing import TaskReader
+from ft_harness.tasks.row_checks import cluster_problems
 from ft_harness.tasks.task_yaml import key_problems
 from ft_harness.training import checkpoints, progress
 from tests.builders.command import assert_three_lines
@@ -83,6 +86,22 @@ def test_a_list_of_choices_of_other_types(tmp_path: Path):
     files = TaskReader().follow(path)
     (problem, *_) = key_problems(files[-1])
     assert "mine.yaml:2: doc_to_choice" in problem.what
+
+
+@pytest.mark.parametrize("value", [".nan", "!!binary aGk=", "!!set {a}"])
+def test_a_task_with_a_value_that_json_lacks(value: str, tmp_path: Path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"task: mine\nmetadata: {{note: {value}}}\n")
+    task = TaskDefinition("mine", TaskReader().follow(path))
+    refused(lambda: task.task_hash, "mine.yaml")
+
+
+def test_a_cluster_that_is_a_list():
+    task = SimpleNamespace(
+        config=SimpleNamespace(task="mine", metadata={"cluster": ["a"]}), eval_docs=[{"a": 1}]
+    )
+    (problem,) = cluster_problems(task)
+    assert "metadata.cluster is ['a']" in problem.what
 
 
 # --- data -----------------------------------------------------------------------------------------

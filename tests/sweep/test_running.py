@@ -93,10 +93,10 @@ def test_failed_points_are_rows_and_exit_6(ft, write, loads, monkeypatch, tmp_pa
     recipe = write("sweep: {vary: {train.learning_rate: [0.02, 1.0e+30], adapter.r: [4, 8, 16]}}")
     train = bench.train_stage
 
-    def run_out(stage, plan, say):
+    def run_out(stage, plan, say, forecast):
         if plan.recipe.adapter.r == 16:
             raise ResourceError("out of memory at batch 1", "memory", "a smaller model")
-        return train(stage, plan, say)
+        return train(stage, plan, say, forecast)
 
     monkeypatch.setattr(bench, "train_stage", run_out)
     code, out, err = ft("sweep", recipe)

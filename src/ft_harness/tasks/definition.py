@@ -11,6 +11,7 @@ from typing import Any
 
 from ft_harness.data import LOADER_VERSION
 from ft_harness.data.files import SPLITS, Split
+from ft_harness.errors import InputError, first_line
 from ft_harness.metrics import metric_versions
 from ft_harness.storage import canonical_json, sha256_file, sha256_text
 from ft_harness.tasks.listing import TaskFile, merge_includes
@@ -88,7 +89,14 @@ class TaskDefinition:
             # it says which score is read first, and makes none
             kept = {key: value for key, value in metadata.items() if key != "primary_metric"}
             content = {**content, "metadata": kept}
-        text = canonical_json(content)
+        try:
+            text = canonical_json(content)
+        except (TypeError, ValueError) as error:  # NaN, bytes or a set, which YAML can spell
+            raise InputError(
+                f"{self.path}: {first_line(error)}",
+                "texts, numbers, true, false, null, lists and mappings, as JSON has them",
+                "write the value in quotes",
+            ) from error
         modules = sorted(set(re.findall(r"!function ([\w.]+)\.\w+", text)))
         foreign = [self.path.parent / f"{module.replace('.', '/')}.py" for module in modules]
         parts = {

@@ -43,7 +43,7 @@ def places(rows: Sequence[int]) -> str:
 def cluster_problems(task: ConfigurableTask) -> list[InputError]:
     """A field by which docs belong together (`metadata.cluster`) that the first doc lacks."""
     name, doc = (task.config.metadata or {}).get("cluster"), task.eval_docs[0]
-    if name is None or name in doc:
+    if name is None or (isinstance(name, str) and name in doc):
         return []
     return [
         InputError(
