@@ -110,7 +110,7 @@ def test_csv_json_and_the_terminal(text: str):
     with bounded():
         document = build_document(study)
         tables = [csv_table(each) for _, each in table_names(document)]
-        objects = [json_page(document), "".join(rows_json(study))]
+        objects = [json_page(document), *rows_json(study)]
         lines = [*terminal_page(study)]
     for content in tables:
         widths = set()
