@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 from lm_eval import loggers
 from lm_eval._cli import HarnessCLI
@@ -27,21 +28,21 @@ def parse_command(arguments: Sequence[str]) -> tuple[Namespace, Callable[[Namesp
         sys.argv = before
 
 
-@contextmanager
-def saving_with(tracker: type) -> Iterator[None]:
+def saving_with(tracker: type) -> AbstractContextManager[None]:
     """Within it the command writes its files through `tracker`."""
-    before, loggers.EvaluationTracker = loggers.EvaluationTracker, tracker
-    try:
-        yield
-    finally:
-        loggers.EvaluationTracker = before
+    return _replaced(loggers, "EvaluationTracker", tracker)
+
+
+def building_with(task_class: type) -> AbstractContextManager[None]:
+    """Within it task YAMLs become tasks of this class, wherever lm-eval builds them."""
+    return _replaced(_factory, "ConfigurableTask", task_class)
 
 
 @contextmanager
-def building_with(task_class: type) -> Iterator[None]:
-    """Within it task YAMLs become tasks of this class, wherever lm-eval builds them."""
-    before, _factory.ConfigurableTask = _factory.ConfigurableTask, task_class
+def _replaced(module: Any, name: str, by: type) -> Iterator[None]:
+    before = getattr(module, name)
+    setattr(module, name, by)
     try:
         yield
     finally:
-        _factory.ConfigurableTask = before
+        setattr(module, name, before)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from types import TracebackType
 
 from ft_harness.sweep.orders import Order
 from ft_harness.sweep.outcomes import Outcome
@@ -30,10 +29,8 @@ class Executor(AbstractContextManager["Executor"], ABC):
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
         """One outcome for each point, as they end; a point that fails ends no other."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing runs on: what was interrupted is saved by its own process."""
+    def __exit__(self, *caught: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let nothing run on: what was interrupted is saved by its own process."""

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from threading import Thread
-from types import TracebackType
 
 from ft_harness import processes
 from ft_harness.sweep.executors.executor import Executor
@@ -29,12 +28,7 @@ class ProcessExecutor(Executor):
         self._pools = {gpu: self._start(gpu) for gpu in self.gpus}
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         for child in multiprocessing.active_children():  # else the end waits for their points
             child.terminate()
 

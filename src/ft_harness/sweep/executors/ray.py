@@ -8,7 +8,6 @@ import signal
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 # Read when Ray is imported: a cluster of our own is not to be reached from other machines. On
@@ -90,12 +89,7 @@ class RayExecutor(Executor):
         self.room = round(max(node.get("memory", 0) for node in self._nodes))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         ray.shutdown()
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:

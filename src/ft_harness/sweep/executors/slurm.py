@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 
 import submitit
 from submitit.core.utils import FailedJobError, UncompletedJobError
@@ -69,12 +68,7 @@ class SlurmExecutor(Executor):
             ) from error
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         for job in self._jobs:
             if not job.done():
                 job.cancel()
