@@ -58,6 +58,7 @@ def find_records(paths: Sequence[Path]) -> Found:
             raise _nothing(path, faults)
     foreign = read_runs(list(dict.fromkeys(runs)))
     unread += foreign.unread
+    # By path, so that a report does not depend on the order in which folders are given.
     evaluations.sort(key=lambda each: each.folder.resolve())
     evaluations += [Evaluation(folder=folder, record=record) for folder, record in foreign.made]
     if not evaluations:

@@ -86,6 +86,7 @@ def read_runs(runs: Sequence[Run]) -> Foreign:
         ) as progress,
     ):
         for run in runs:
+            # Runs come newest first, so that an older one of the same place is left out.
             for task_run, path in _tasks(run, found):
                 earlier = done.get(task_run.place)
                 if earlier is not None:
