@@ -53,9 +53,11 @@ def open_text(path: Path, newline: str, encoding: str | None = None) -> Iterator
         encoding: None: UTF-8.
 
     Raises:
-        InputError: it has another encoding (line, byte and the likely one), is no text, is damaged,
-            or can't be read.
+        InputError: it has another encoding (line, byte and the likely one), UTF-8 although another
+            one is given, is no text, is damaged, or can't be read.
     """
+    if encoding:
+        refuse_utf8(path, encoding)
     with open_bytes(path) as raw:
         start = raw.peek(_START)[:_START]
         _refuse_binary(path, start)
@@ -77,6 +79,37 @@ def open_text(path: Path, newline: str, encoding: str | None = None) -> Iterator
                 "the encoding that the file has",
                 "change data.encoding",
             ) from error
+
+
+def refuse_utf8(path: Path, encoding: str) -> None:
+    """Refuse a file that is UTF-8 throughout and would be read as other letters by the encoding
+    that is given for it; nearly no text in another encoding is UTF-8 by chance.
+
+    Raises:
+        InputError: it is, with the first line that would be read wrongly.
+    """
+    if codecs.lookup(encoding).name in ("utf-8", "utf-8-sig"):
+        return
+    keeps_ascii = "a".encode(encoding) == b"a"
+    first = None
+    with open_bytes(path) as raw:
+        for number, line in enumerate(raw, start=1):
+            if keeps_ascii and line.isascii():
+                continue
+            try:
+                text = line.decode("utf-8")
+            except UnicodeDecodeError:
+                return
+            if "\0" in text:
+                return  # every other byte of Latin text in UTF-16 is 0
+            first = first or (number, text.strip())
+    if first:
+        raise InputError(
+            f"{path}:{first[0]}: UTF-8, and data.encoding is {encoding} ({first[1][:40]!r} would "
+            "become other letters)",
+            "the encoding that the file has",
+            f"leave data.encoding out, or convert the file: iconv -f utf-8 -t {encoding}",
+        )
 
 
 def _refuse_binary(path: Path, start: bytes) -> None:
