@@ -321,6 +321,15 @@ def load_context(section: ModelSection) -> int:
     return _context(section, load_config(section))
 
 
+def load_vocabulary(section: ModelSection) -> int | None:
+    """How many tokens the model has a row for, from the configuration alone; None: it doesn't say.
+
+    Raises:
+        InputError: not loadable.
+    """
+    return getattr(load_config(section).get_text_config(decoder=True), "vocab_size", None)
+
+
 def describe(section: ModelSection, model: Any, head: Head | None = None) -> ModelInfo:
     """What a loaded model is, as records and cards say it."""
     return ModelInfo(
