@@ -273,12 +273,22 @@ def test_a_file_in_utf_8_is_not_read_as_anything_else(encoding: str, tmp_path: P
     path = write_bytes(tmp_path / "a.jsonl", UTF8)
     line = 1 if encoding == "utf-16" else 2  # whose letters are two bytes each
     error = refused(
-        f"{path}:{line}: UTF-8, and data.encoding is {encoding}", path, encoding=encoding
+        f"{path}:{line}: utf-8, and data.encoding is {encoding}", path, encoding=encoding
     )
     assert "leave data.encoding out" in error.action
     path = write_bytes(tmp_path / "a.xml", "<c><p><t>sch\u00f6n</t></p></c>")
     if encoding in ("latin-1", "windows-1252"):  # expat knows no others
-        refused(f"{path}:1: UTF-8", path, encoding=encoding)
+        refused(f"{path}:1: utf-8", path, encoding=encoding)
+
+
+def test_letters_of_windows_are_not_read_as_control_characters(tmp_path: Path):
+    path = write_bytes(tmp_path / "a.csv", "text\nplain\nit\u2019s\n", "windows-1252")
+    error = refused(
+        f"{path}:3: windows-1252, and data.encoding is latin-1", path, encoding="latin-1"
+    )
+    assert "--set data.encoding=windows-1252" in error.action
+    refused("perhaps windows-1252", path)
+    assert read(path, encoding="windows-1252")[1] == {"text": "it\u2019s"}
 
 
 @pytest.mark.parametrize("encoding", ["utf8", "utf-8-sig", "latin-1", "gb18030", "iso2022_jp"])

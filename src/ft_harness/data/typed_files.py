@@ -12,7 +12,7 @@ from xml.parsers import expat
 import pyarrow.parquet
 
 from ft_harness.data.layout import Layout
-from ft_harness.data.opening import open_bytes, refuse_utf8
+from ft_harness.data.opening import check_encoding, open_bytes
 from ft_harness.data.text_files import Placed
 from ft_harness.errors import ConfigError, InputError, first_line
 
@@ -212,7 +212,7 @@ def read_xml(path: Path, layout: Layout) -> Iterator[Placed]:
             entities, which could blow up its size.
     """
     if layout.encoding:
-        refuse_utf8(path, layout.encoding)
+        check_encoding(path, layout.encoding)
     elements = _Elements(path)
     parser = expat.ParserCreate(layout.encoding)
     parser.buffer_text = True

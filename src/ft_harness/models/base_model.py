@@ -45,6 +45,7 @@ _IDENTIFYING = {
     "chat_template.json",
 }  # fmt: skip
 _IDENTIFYING_SUFFIXES = {".safetensors", ".model", ".jinja", ".tiktoken", ".vocab", ".bpe"}
+_ANY_TEXT = "a B 7,\n\u00e9 \u8fd9 \U0001f600"  # of which no vocabulary has every part whole
 _USUAL_CONTEXT = 2048  # where neither recipe nor architecture has a length
 
 
@@ -176,7 +177,8 @@ def load_tokenizer(section: ModelSection) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(
             model_folder(section.pretrained), **_hub_options(section)
         )
-        tokenizer("a")  # a setting of another type is found when it is first used
+        # a setting of another type, or another class than the vocabulary's, shows when it is used
+        tokenizer(_ANY_TEXT)
     except Exception as error:  # transformers and the hub client raise many types here
         raise _unloadable(section, error) from error
     if tokenizer.pad_token_id is None:
