@@ -989,6 +989,21 @@ def test_a_collapsed_model_is_called_so(write: Write) -> None:
     )
 
 
+def test_a_base_that_is_not_verified_is_said_and_is_a_cause_of_a_collapse(write: Write) -> None:
+    golds = [0, 1] * 50
+    doubt = "the adapter names some-lab/tiny, it was scored on bundled"
+    base = write(make_record(), label_samples(golds, answers_right(golds, 60)))
+    record = make_record("theirs")
+    assert record.adapter
+    noted = {"unchecked": ["the prompts: not known", f"the base: {doubt}"]}
+    adapter = record.adapter.model_copy(update=noted)
+    record = record.model_copy(update={"adapter": adapter})
+    tuned = write(record, label_samples(golds, [1] * 99 + [0]))
+    sentence = compare(base, tuned).sentence
+    assert f"Unverified base: {doubt}." in sentence
+    assert sentence.endswith("An adapter on a base that is not its own does that too.")
+
+
 def test_a_model_that_learned_nothing_is_not_called_collapsed(write: Write) -> None:
     golds = [0, 1] * 50
     base, tuned = (

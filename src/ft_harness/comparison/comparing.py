@@ -133,7 +133,7 @@ class Comparing:
         role = role_of(self.records[1], self.run)
         (golds, _), answers = self.pairs.texts("target"), self.pairs.texts("prediction")
         training = "" if role == "control task" else self._training()
-        said += remarks.remark_collapse(answers, golds, training)
+        said += remarks.remark_collapse(answers, golds, training, self.records[1].adapter)
         said += find_preference_cautions(rows, self.measurement)
         baselines = find_baselines(rows, self.measurement)
         # The majority class is a row of accuracy, next to it.

@@ -8,12 +8,21 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from ft_harness.data.values import is_blank
 from ft_harness.errors import InputError, suggest
 
 _log = logging.getLogger(__name__)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")
 _MOST_DIGITS = 9
+# Cyrillic and Greek letters, and the Latin ones that look the same
+_LOOKS = str.maketrans(
+    "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425\u0405\u0406\u0408"
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0455\u0456\u0458\u04bb\u0501\u051b\u051d"
+    "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7"
+    "\u03b1\u03b9\u03ba\u03bd\u03bf\u03c1\u03c5",
+    "ABEKMHOPCTYXSIJaeopcyxsijhdqwABEZHIKMNOPTYXaikvopu",
+)
 # what false and true are called, where the names of two or more classes don't say it themselves
 _OPPOSITES = (
     ("false", "true"), ("no", "yes"), ("0", "1"), ("n", "y"), ("f", "t"), ("off", "on"),
@@ -33,15 +42,24 @@ def folded(text: str) -> str:
     characters, single blanks."""
     # Twice, since folding the case may undo the normal form.
     wide = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    visible = "".join(c if c.isspace() else c * (unicodedata.category(c)[0] != "C") for c in wide)
-    return " ".join(visible.split())
+    return " ".join("".join(c for c in wide if c.isspace() or _is_visible(c)).split())
+
+
+def _is_visible(character: str) -> bool:
+    return unicodedata.category(character)[0] != "C" and not is_blank(character)
+
+
+def _seen(text: str) -> str:
+    """What a reader takes a word for: folded, letters of other scripts as the Latin ones that they
+    look like."""
+    return folded(text.translate(_LOOKS))
 
 
 def alike(words: Sequence[str]) -> tuple[str, str] | None:
-    """The first two words that are one when folded."""
-    seen: dict[str, str] = {}
+    """The first two words that a reader takes for one."""
+    known: dict[str, str] = {}
     for word in words:
-        other = seen.setdefault(folded(word), word)
+        other = known.setdefault(_seen(word), word)
         if other is not word:
             return other, word
     return None
@@ -108,10 +126,17 @@ class LabelIndex:
                 return number
         numbers = "" if self._numeric else f", or 0 to {len(self._names) - 1}"
         raise InputError(
-            f"{place}: label {shown[:80]!r} is not among the choices{suggest(shown, self._names)}",
+            f"{place}: label {shown[:80]!r} is not among the choices{self._nearest(shown)}",
             f"one of {', '.join(self._names)}{numbers}",
             "fix the row, or leave such rows out with data.drop_labels",
         )
+
+    def _nearest(self, label: str) -> str:
+        """The name that is meant, in words; where the two look the same, what this one is."""
+        twin = next((name for name in self._names if _seen(name) == _seen(label)), None)
+        if twin is None or label.isascii():
+            return suggest(label, self._names)
+        return f"; it looks like {twin}, but is {label[:80]!a}"
 
     def _truth(self, raw: Any) -> int | None:
         truth = str(raw).casefold() == "true"

@@ -45,6 +45,7 @@ _IDENTIFYING = {
     "chat_template.json",
 }  # fmt: skip
 _IDENTIFYING_SUFFIXES = {".safetensors", ".model", ".jinja", ".tiktoken", ".vocab", ".bpe"}
+_ANY_TEXT = "a B 7,\n\u00e9 \u8fd9 \U0001f600"  # of which no vocabulary has every part whole
 _USUAL_CONTEXT = 2048  # where neither recipe nor architecture has a length
 
 
@@ -171,7 +172,8 @@ def load_tokenizer(section: ModelSection) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(
             model_folder(section.pretrained), **_hub_options(section)
         )
-        tokenizer("a")  # a setting of another type is found when it is first used
+        # a setting of another type, or another class than the vocabulary's, shows when it is used
+        tokenizer(_ANY_TEXT)
     except Exception as error:  # transformers and the hub client raise many types here
         raise _unloadable(section, error) from error
     # Batches are filled up with it; no position that a model is asked about sees it.
@@ -316,6 +318,15 @@ def load_context(section: ModelSection) -> int:
         InputError: not loadable.
     """
     return _context(section, load_config(section))
+
+
+def load_vocabulary(section: ModelSection) -> int | None:
+    """How many tokens the model has a row for, from the configuration alone; None: it doesn't say.
+
+    Raises:
+        InputError: not loadable.
+    """
+    return getattr(load_config(section).get_text_config(decoder=True), "vocab_size", None)
 
 
 def describe(section: ModelSection, model: Any, head: Head | None = None) -> ModelInfo:

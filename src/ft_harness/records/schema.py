@@ -76,8 +76,15 @@ class AdapterInfo(Frozen):
         description="largest change of a logit by merging alone; null: scored unmerged",
     )
     unchecked: list[str] = Field(
-        default_factory=list, description="what could not be checked, a sentence each"
+        default_factory=list,
+        description="what could not be checked, a sentence each; one about the base begins so",
     )
+
+    @property
+    def doubt_of_base(self) -> str | None:
+        """Why it is not known whether it was trained on this base; None: it was."""
+        doubts = (what.partition(": ") for what in self.unchecked)
+        return next((why for what, _, why in doubts if what.startswith("the base")), None)
 
 
 class Settings(Frozen):

@@ -9,6 +9,7 @@ from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Row, Study
 from ft_harness.comparison.amounts import NONE, decimals
 from ft_harness.comparison.features import TITLES, features_of, name_of, varying
 from ft_harness.comparison.repeats import Repeats
+from ft_harness.records import Record
 from ft_harness.report.cells import (
     MEASURED,
     UNDEFINED,
@@ -37,6 +38,7 @@ from ft_harness.report.view import View, determines, leading, main_comparisons
 _SPLITS = ("train", "validation", "test")
 _SIDE_BY_SIDE = 6  # values of a feature that still fit side by side
 _PIVOTED = ("Base", "Tuned", "Difference", "n", "Verdict")
+_MOST_NAMED = 8  # models on each side of the main table
 _NAMES = ("split", "metric", "adapter", "task")  # features whose values say what they are
 _LEGEND = (
     "Differences are tuned minus base, in percentage points where the score is in %. The interval "
@@ -72,10 +74,28 @@ def score_section(study: Study, view: View) -> list[Block]:
         table = _main_table(study, chosen, leading(study, view))
     return [
         table,
-        Paragraph(_legend(study)),
+        Paragraph(f"{_sides(chosen)} {_legend(study)}"),
         *_footnotes(study, chosen),
         Figure("before_after", _caption(study)),
     ]
+
+
+def _sides(chosen: Chosen) -> str:
+    """The models behind Base and Tuned; of many the first ones."""
+    sides = {
+        "Base": [each.base for each, _ in chosen],
+        "Tuned": [each.tuned for each, _ in chosen],
+    }
+    said: list[str] = []
+    for side, records in sides.items():
+        names = list(dict.fromkeys(map(_name_model, records)))
+        left = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        said.append(f"{side}: {', '.join(names[:_MOST_NAMED])}{left}.")
+    return " ".join(said)
+
+
+def _name_model(record: Record) -> str:
+    return record.model.pretrained if record.adapter is None else record.subject
 
 
 def _legend(study: Study) -> str:

@@ -50,9 +50,14 @@ class Example:
     on_prompt: bool = False
 
     @property
+    def tokens(self) -> list[int]:
+        """The prompt's and the answer's."""
+        return [*self.context_ids, *self.answer_ids]
+
+    @property
     def input_ids(self) -> list[int]:
         """What the model reads, T tokens: everything but the last token."""
-        return [*self.context_ids, *self.answer_ids][:-1]
+        return self.tokens[:-1]
 
     @property
     def labels(self) -> list[int]:
@@ -295,6 +300,11 @@ class TrainingRow(Protocol):
     """What an answer, a pair of answers and a head's label have in common."""
 
     @property
+    def tokens(self) -> list[int]:
+        """All that are read or to be said."""
+        ...
+
+    @property
     def input_ids(self) -> list[int]: ...
 
     @property
@@ -360,7 +370,7 @@ def cut_notice(examples: Sequence[TrainingRow]) -> Notice | None:
 
 def mark_trained(example: Example, tokenizer: Any) -> str:
     """The row's text with every token that carries loss in square brackets."""
-    ids = [*example.context_ids, *example.answer_ids]
+    ids = example.tokens
     read = len(ids) - example.trained_tokens
     trained = "".join(f"[{tokenizer.decode([token])}]" for token in ids[read:])
     return f"{tokenizer.decode(ids[:read])}{trained}"

@@ -27,7 +27,7 @@ from ft_harness.data.layout_finder import (
 )
 from ft_harness.data.loading import read_source
 from ft_harness.data.options import merge_options
-from ft_harness.data.values import ABSENT, find_value, read_value
+from ft_harness.data.values import ABSENT, find_value, is_blank, read_value
 from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
 from ft_harness.paths import PACKAGE
 from ft_harness.storage import write_text
@@ -204,7 +204,7 @@ def _count_row(survey: _Survey, row: Mapping[str, Any], place: str, wanted: Sequ
         value = None if raw is ABSENT else read_value(raw, place, name)
         if isinstance(value, dict | list) and (name != wanted[-1] or survey.classes):
             _refuse_nested(name, value, place)
-        if value is None or not str(value).strip():
+        if value is None or is_blank(str(value)):
             survey.empty.setdefault(name, []).append(place)
     value = values[wanted[-1]]
     survey.texts = survey.texts and isinstance(value, str)
@@ -304,8 +304,8 @@ def _labels(survey: _Survey, column: str) -> list[str]:
         )
     if twins := alike(list(counts)):
         raise InputError(
-            f"{where} has labels that differ only in case, blanks or invisible characters: "
-            f"{twins[0][:80]!r} and {twins[1][:80]!r}",
+            f"{where} has labels that differ only in case, blanks, invisible characters or the "
+            f"script of letters: {twins[0][:80]!r} and {twins[1][:80]!r}",
             "one spelling a class",
             "fix the rows",
         )

@@ -26,6 +26,10 @@ class PairExample:
     reference: tuple[float, float] | None = None
 
     @property
+    def tokens(self) -> list[int]:
+        return [*self.chosen.tokens, *self.rejected.tokens]
+
+    @property
     def input_ids(self) -> list[int]:
         """What the model reads for both answers, one behind the other."""
         return [*self.chosen.input_ids, *self.rejected.input_ids]

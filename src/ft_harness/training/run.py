@@ -47,7 +47,7 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
             kept, if any.
     """
     recipe, base = plan.recipe, plan.base
-    check_training_rows(plan.data)
+    check_training_rows(plan.data, base)
     share = share_out(recipe)  # its faults, before anything is written
     reset_peaks()  # loading the base may have taken more than the training will
     folder.mkdir(parents=True, exist_ok=True)

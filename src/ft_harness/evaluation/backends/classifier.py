@@ -22,6 +22,7 @@ from ft_harness.evaluation.backends.store import Ledger, ResponseStore
 from ft_harness.models import adapters
 from ft_harness.models.adapters import AdapterFolder
 from ft_harness.models.base_model import BaseModel, load_base_model, load_config, problems
+from ft_harness.models.encoding import refuse_beyond
 from ft_harness.models.heads import (
     HEAD_FILE,
     HeadInput,
@@ -262,6 +263,9 @@ class ClassifierLM(DistributedLM):
         fields = self.head.plan.text_fields
         texts = [read_texts(request.doc, fields, request.args[0]) for request in requests]
         rows = encode_texts(self.tokenizer, texts, self.base.max_length, from_left=fields is None)
+        known = self.base.model.get_input_embeddings().weight.shape[0]
+        for row in rows:
+            refuse_beyond(self.tokenizer, row.ids, known)
         self.scored_tokens += sum(len(row.ids) for row in rows)
         pairs = zip(requests, rows, strict=True)
         self.truncated_prompts |= {request.args[0] for request, row in pairs if row.truncated}

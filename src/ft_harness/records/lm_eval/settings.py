@@ -261,7 +261,8 @@ def _adapter(arguments: Mapping[str, str]) -> AdapterInfo | None:
         trainable_parameters=None,
         live_proof=None,
         unchecked=[
-            "its weights, which base they were trained for, and whether they change what it says"
+            "the base: the output does not say on which one the adapter was trained",
+            "its weights, and whether they change what it says",
         ],
     )
 
