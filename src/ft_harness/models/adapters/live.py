@@ -31,6 +31,7 @@ from ft_harness.models.adapters.targets import dora_problems
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.encoding import Encoder
 from ft_harness.models.heads import Texts, check_adapter, encode_texts, read_logits
+from ft_harness.models.lora_product import quick_products
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.records import AdapterInfo, LiveProof
 from ft_harness.records.adapter_folder import AdapterFolder
@@ -104,7 +105,7 @@ def _drift(base: BaseModel, model: Any, prompts: Sequence[str | Texts]) -> tuple
     # Made once, so that merging is all that differs between the two passes.
     readings = [_reading(base, model, prompt) for prompt in prompts]
     stack = ExitStack()
-    with torch.inference_mode():
+    with torch.inference_mode(), quick_products(model):
         apart = [read() for read in readings]
     stack.enter_context(merged(model))
     with torch.inference_mode():
@@ -221,7 +222,8 @@ def attached(
     tuned, info, originals = _attach(AdapterFolder.of(folder), base, prompts, form)
     try:
         if not merge:
-            yield tuned, info
+            with quick_products(tuned.model):
+                yield tuned, info
             return
         drift, unmerging = _drift(base, tuned.model, prompts)
         effect = (info.live_proof.max_logit_change if info.live_proof else None) or 0.0
