@@ -129,5 +129,14 @@ def mean(sums: Sums, n: int) -> Values:
 
 def ratio(numerator: Values, denominator: Values) -> Values:
     """numerator / denominator, NaN where the denominator is 0."""
+    is_defined = denominator > 0
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(denominator > 0, numerator / denominator, np.nan)
+        values: Values = numerator / denominator
+    # nearly always of all: ten thousand weightings leave no class without weight
+    return values if is_defined.all() else np.where(is_defined, values, np.nan)
+
+
+def or_zero(values: Values) -> Values:
+    """The values, 0 where they are undefined."""
+    is_undefined = np.isnan(values)
+    return np.where(is_undefined, 0.0, values) if is_undefined.any() else values

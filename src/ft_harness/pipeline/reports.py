@@ -20,6 +20,7 @@ from ft_harness.records.adapter_folder import AdapterFolder
 from ft_harness.records.finding import Found, find_records
 from ft_harness.records.score_table import check_whole, find_damage, write_scores
 from ft_harness.report import make_view
+from ft_harness.storage.progress import progress
 
 _USUAL = Layout()
 
@@ -173,7 +174,7 @@ def _find(paths: Sequence[Path]) -> Found:
     found = find_records(paths)
     kept: list[Evaluation] = []
     faults: list[str] = []
-    for evaluation in found.evaluations:
+    for evaluation in progress(found.evaluations, "Checking samples"):
         if evaluation.record.foreign and not (evaluation.folder / SCORES_FILE).exists():
             write_scores(evaluation)
         try:
