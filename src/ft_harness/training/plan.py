@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -155,8 +154,9 @@ def check_training_rows(data: TrainingSet, base: BaseModel) -> None:
             "fix the answers of these rows",
         )
     known = base.model.get_input_embeddings().weight.shape[0]
-    for example in chain(data.examples, data.validation):
-        refuse_beyond(base.tokenizer, example.tokens, known)
+    for rows in (data.examples, data.validation):
+        for example in rows:
+            refuse_beyond(base.tokenizer, example.tokens, known)
 
 
 @dataclass(frozen=True)
