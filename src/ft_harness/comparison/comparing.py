@@ -166,8 +166,7 @@ class Comparing:
         """Steps and learning rate, where they are known."""
         if self.run is None:
             return ""
-        train = self.run.card.recipe.get("train")
-        rate = train.get("learning_rate") if isinstance(train, dict) else None
+        rate = self.run.card.recipe.get("train", {}).get("learning_rate")
         steps = counted(self.run.card.steps, "step")
         return f"{steps} at a learning rate of {rate:g}" if isinstance(rate, float) else steps
 

@@ -181,8 +181,6 @@ def _read_articles(path: Path, articles: Sequence[dict[str, Any]]) -> Iterator[P
 def _part(place: str, parent: Any, name: str, kind: type) -> Any:
     if not isinstance(parent, dict) or not isinstance(parent.get(name), kind):
         raise InputError(
-            f"{place}: no {name}",
-            "the form of the official SQuAD files",
-            "fix or convert the file",
+            f"{place}: no {name}", "the form of the official SQuAD files", "fix or convert the file"
         )
     return parent[name]

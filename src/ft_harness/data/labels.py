@@ -40,6 +40,7 @@ def plain_label(raw: Any) -> str:
 def folded(text: str) -> str:
     """One form for what looks the same or differs in case: NFKC, case folding, no invisible
     characters, single blanks."""
+    # Twice, since folding the case may undo the normal form.
     wide = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return " ".join("".join(c for c in wide if c.isspace() or _is_visible(c)).split())
 
@@ -78,6 +79,7 @@ class LabelIndex:
     def __init__(self, names: Sequence[str], stated: Sequence[str] = ()) -> None:
         self._names = list(names)
         self._known: dict[str, int] = {}
+        # A name as it is written comes first: "1.0" may be a class of its own next to "1".
         for spelling in (str, str.strip, plain_label):
             for index, name in enumerate(names):
                 self._known.setdefault(spelling(name), index)
@@ -118,7 +120,8 @@ class LabelIndex:
                     return self._known[text]
             number = self._truth(raw) if shown.casefold() in ("false", "true") else None
             if number is None and not self._numeric:
-                number = _index(plain_label(raw))
+                text = plain_label(raw)
+                number = int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
             if number is not None and number < len(self._names):
                 return number
         numbers = "" if self._numeric else f", or 0 to {len(self._names) - 1}"
@@ -142,10 +145,6 @@ class LabelIndex:
             if pair[truth] in names:
                 return names.index(pair[truth])
         return int(truth) if len(names) == 2 and not self._numeric else None
-
-
-def _index(text: str) -> int | None:
-    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def match_names(stated: Sequence[str], names: Sequence[str]) -> list[int | None] | None:

@@ -64,6 +64,7 @@ def open_text(path: Path, newline: str, encoding: str | None = None) -> Iterator
         foreign = None if encoding else _foreign_encoding(start[:256])
         if foreign:
             raise _wrong_encoding(path, 1, 0, foreign)
+        # A carriage return as the last byte may be the first half of a line end.
         if newline == "\n" and b"\r" in start[:-1] and b"\n" not in start:
             newline = ""
         name = encoding or "utf-8"

@@ -177,9 +177,7 @@ class DataOptions(BaseModel):
 
     def layout(self) -> Layout:
         """How the source's files are to be read."""
-        return Layout(
-            **{part.name: getattr(self, part.name) for part in fields(Layout)},
-        )
+        return Layout(**{part.name: getattr(self, part.name) for part in fields(Layout)})
 
     def shares(self) -> dict[Split, int]:
         """Percentages of `split` for train, validation (0 where there are two numbers) and test."""

@@ -257,4 +257,5 @@ def _parsed(
     complete = len(elements.found) if last else max(0, len(elements.found) - 1)
     for line, row in elements.found[:complete]:
         yield f"{path}:{line}", {name: value.strip() for name, value in row.items()}
+    # What was given is let go: the file may be larger than memory.
     del elements.found[:complete]

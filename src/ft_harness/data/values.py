@@ -53,6 +53,7 @@ def read_value(value: Any, place: str, name: str) -> Any:
     Raises:
         InputError: bytes that are no text, or half a character.
     """
+    # The commonest types first: this is asked of each value of each row.
     kind = type(value)
     if kind is str:
         if not value.isascii() and has_half_character(value):

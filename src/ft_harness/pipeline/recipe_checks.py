@@ -9,11 +9,7 @@ from typing import Any, NamedTuple
 from ft_harness import storage
 from ft_harness.comparison.amounts import counted, epochs, tokens
 from ft_harness.data.files import Split
-from ft_harness.errors import (
-    Findings,
-    Notice,
-    raise_problems,
-)
+from ft_harness.errors import Findings, Notice, raise_problems
 from ft_harness.evaluation import chosen_docs
 from ft_harness.models.base_model import load_context, load_tokenizer, load_vocabulary
 from ft_harness.models.encoding import Encoder, refuse_beyond, refuse_equal, refuse_no_start
@@ -21,14 +17,10 @@ from ft_harness.models.heads import HeadPlan, plan_head
 from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.paths import reports_dir, results_dir
 from ft_harness.pipeline.experiment import Experiment
-from ft_harness.pipeline.preflight import Checked
+from ft_harness.pipeline.preflight import Checked, count_scored
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.stages import check_experiment
-from ft_harness.recipe import (
-    EvalSection,
-    Protocol,
-    Recipe,
-)
+from ft_harness.recipe import EvalSection, Protocol, Recipe
 from ft_harness.tasks.data_report import check_baseline
 from ft_harness.tasks.examples import (
     Example,
@@ -40,11 +32,12 @@ from ft_harness.tasks.examples import (
 )
 from ft_harness.tasks.fewshot import find_shots
 from ft_harness.tasks.gold_answers import check_gold
+from ft_harness.tasks.head_examples import build_head_examples, describe_head_examples
 from ft_harness.tasks.listing import TaskReader
 from ft_harness.tasks.pair_examples import build_pairs, describe_pairs
 from ft_harness.tasks.rendering import RenderedTask
 from ft_harness.tasks.row_checks import places
-from ft_harness.training import Rows, build_head_examples, count_work, describe_head_examples
+from ft_harness.training import Rows, count_work
 
 _PROMPTS_LOOKED_AT = 200  # of each scored split, by check
 
@@ -256,15 +249,6 @@ def pair_notices(tokenizer: Any, text_fields: Sequence[str] | None) -> list[Noti
     ]
 
 
-def _check_choices(
-    encoder: Encoder, delimiter: str, task: RenderedTask, doc: dict[str, Any]
-) -> None:
-    """Refuse choices of a doc that the tokenizer does not tell apart."""
-    answers = [f"{delimiter}{choice}" for choice in task.doc_to_choice(doc)]
-    ids = [encoder.tok_encode(answer, add_special_tokens=False) for answer in answers]
-    refuse_equal([("", answer) for answer in answers], ids)
-
-
 def check_prompts(
     checked: Checked,
     split: Split,
@@ -288,8 +272,11 @@ def check_prompts(
     with compiled_templates():
         prompts = [checked.form.render(task, task.eval_docs[i], protocol.shots) for i in chosen]
     if task.OUTPUT_TYPE == "multiple_choice" and not task.multiple_input:
+        delimiter = checked.form.delimiter(task)
         for i in chosen:
-            _check_choices(encoder, checked.form.delimiter(task), task, task.eval_docs[i])
+            answers = [f"{delimiter}{choice}" for choice in task.doc_to_choice(task.eval_docs[i])]
+            ids = [encoder.tok_encode(answer, add_special_tokens=False) for answer in answers]
+            refuse_equal([("", answer) for answer in answers], ids)
     encoded = [encoder.tok_encode(prompt) for prompt in prompts]
     for ids in encoded:
         reader.check(ids)
@@ -308,12 +295,7 @@ def check_prompts(
 def describe_work(recipe: Recipe, checked: Checked, examples: Rows) -> str:
     """What a run of the recipe will do, in one line: optimizer steps, tokens read, docs scored for
     base and tuned."""
-    work = count_work(recipe, examples)
-    scored = sum(
-        len(chosen_docs(len(checked.tasks[s].eval_docs), s, recipe.eval)[0])
-        for s in recipe.eval.splits
-    )
-    scored *= len(recipe.eval.protocols())
+    work, scored = count_work(recipe, examples), count_scored(checked, recipe.eval)
     return (
         f"forecast: {counted(work.steps, 'step')} of {recipe.train.effective_batch_size} rows "
         f"({epochs(work.epochs)}, "

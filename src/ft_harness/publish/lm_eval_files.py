@@ -40,7 +40,7 @@ def lm_eval_results(evaluation: Evaluation, date: float) -> str:
     record = evaluation.record
     settings, task = record.settings, record.settings.task
     packages = record.provenance.get("packages") or {}
-    multiturn = settings.fewshot_as_multiturn
+    count = sum(1 for _ in evaluation.samples())
     content: dict[str, Any] = {
         "results": {task: {"alias": task, **_numbers(record)}},
         "group_subtasks": {task: []},
@@ -50,7 +50,7 @@ def lm_eval_results(evaluation: Evaluation, date: float) -> str:
         "higher_is_better": {
             task: {score.metric: score.higher_is_better for score in record.scores}
         },
-        "n-samples": {task: dict.fromkeys(("original", "effective"), _count(evaluation))},
+        "n-samples": {task: dict.fromkeys(("original", "effective"), count)},
         "config": _run_config(record),
         "date": date,
         "lm_eval_version": packages.get("lm-eval"),
@@ -59,7 +59,7 @@ def lm_eval_results(evaluation: Evaluation, date: float) -> str:
         "max_length": settings.max_length,
         "chat_template_sha": settings.chat_template_hash,
         "system_instruction": settings.system_instruction,
-        "fewshot_as_multiturn": multiturn,
+        "fewshot_as_multiturn": settings.fewshot_as_multiturn,
         "model_name": record.adapter.path if record.adapter else record.model.pretrained,
         "total_evaluation_time_seconds": str(record.cost.seconds) if record.cost else None,
     }
@@ -91,10 +91,6 @@ def _version(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
-
-
-def _count(evaluation: Evaluation) -> int:
-    return sum(1 for _ in evaluation.samples())
 
 
 def _task_config(evaluation: Evaluation) -> dict[str, Any]:

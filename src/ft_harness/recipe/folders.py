@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from itertools import takewhile
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -93,15 +94,12 @@ def _copy(source: Path, recipe: Recipe) -> str:
 def kept_settings(folder: Path) -> list[str]:
     """What `--set` changed of the recipe that a folder keeps a copy of, so that the same command
     without it goes on; empty where nothing is known."""
+    is_set = methodcaller("startswith", _SET)
     try:
         lines = (folder / RECIPE_FILE).read_text(encoding="utf-8").splitlines()
-        return [str(json.loads(line.removeprefix(_SET))) for line in takewhile(_is_set, lines)]
+        return [str(json.loads(line.removeprefix(_SET))) for line in takewhile(is_set, lines)]
     except (OSError, ValueError, RecursionError):
         return []
-
-
-def _is_set(line: str) -> bool:
-    return line.startswith(_SET)
 
 
 def write_new_recipe(

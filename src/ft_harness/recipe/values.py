@@ -17,10 +17,6 @@ def write_value(value: Any) -> str:
 
 def _dump(value: Any, style: str | None) -> str:
     text: str = yaml.safe_dump(
-        value,
-        default_style=style,
-        default_flow_style=True,
-        allow_unicode=True,
-        width=_WIDEST,
+        value, default_style=style, default_flow_style=True, allow_unicode=True, width=_WIDEST
     )
     return text.removesuffix("\n").removesuffix("\n...")

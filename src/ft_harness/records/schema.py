@@ -265,8 +265,7 @@ class Record(Frozen):
         default=None, description="that the recipe or the task declares; null: none is declared"
     )
     recipe: dict[str, Any] | None = Field(
-        default=None,
-        description="what the recipe said, training left out; null: not known",
+        default=None, description="what the recipe said, training left out; null: not known"
     )
     is_control: bool = Field(
         default=False, description="of an adapter: the recipe lists the task under controls"

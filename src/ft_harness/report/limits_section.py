@@ -81,10 +81,6 @@ def _of_adapter(run: AdapterRun) -> Iterator[str]:
             f"validation steered it ({decided}): its validation scores flatter it, its test scores "
             "do not."
         )
-    cost = run.card.cost
-    # A card from before stretches were added up knows the last stretch alone.
-    if cost.resumed_from_step and cost.evaluation_seconds is None:
-        yield "training was continued after a stop; time and speed leave out the steps before it."
 
 
 def _of_the_whole(study: Study) -> Iterator[str]:

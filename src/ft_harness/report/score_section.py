@@ -30,8 +30,9 @@ from ft_harness.report.document import (
     Table,
     bullets,
     text_of,
+    titled,
 )
-from ft_harness.report.label_section import label_names
+from ft_harness.report.label_section import per_label_metrics
 from ft_harness.report.view import View, determines, leading, main_comparisons
 
 _SPLITS = ("train", "validation", "test")
@@ -200,6 +201,7 @@ def _pivot(study: Study, chosen: Chosen, view: View, names: tuple[str, str]) -> 
         shown = features_of(study, comparison, row)
         found.setdefault(tuple(shown[name] for name in features), {})[shown[view.columns]] = row
     values = list(dict.fromkeys(value for by_value in found.values() for value in by_value))
+    # The order in which a reader expects them, not that of the alphabet or of the files.
     if view.columns == "split":
         values.sort(key=lambda value: _SPLITS.index(value) if value in _SPLITS else len(_SPLITS))
     title = TITLES[view.columns]
@@ -289,11 +291,7 @@ def method_blocks(study: Study) -> list[Block]:
     lines: list[list[Cell]] = [[*key, clusters] for key, clusters in found.items()]
     header = ["Task", "Metric", "Interval", "p", "Clusters"]
     title = "How intervals and p were found"
-    return (
-        [Heading(3, title), Table("methods", title, header, lines, "ttttn", appendix=True)]
-        if lines
-        else []
-    )
+    return titled(Table("methods", title, header, lines, "ttttn", appendix=True))
 
 
 def seed_section(study: Study) -> list[Block]:
@@ -301,58 +299,24 @@ def seed_section(study: Study) -> list[Block]:
     add to the error."""
     lines: list[list[Cell]] = []
     for found in study.repeats:
-        names: list[Cell] = [found.task, found.split, found.metric]
-        sides = zip(found.subjects, found.seeds, found.deltas, strict=True)
-        lines += [
-            [
-                *names,
-                subject,
-                Number(str(seed), seed),
-                _seed_change(study, found, subject, delta),
-                UNDEFINED,
-                UNDEFINED,
-                UNDEFINED,
-            ]
-            for subject, seed, delta in sides
-        ]
-        span, digits = (
-            span_of(found.metric, found.low, found.high),
-            decimals(found.metric, found.low, found.high),
-        )
-        errors = (score(found.metric, error) for error in (found.seed_deviation, found.test_error))
-        lines.append(
-            [
-                *names,
-                "mean",
-                count(len(found.seeds)),
-                change(found.metric, found.mean, digits),
-                span,
-                *errors,
-            ]
-        )
-    header = [
-        "Task",
-        "Split",
-        "Metric",
-        "Adapter",
-        "Seed",
-        "Difference",
-        "95 % interval",
-        "SD of seeds",
-        "SE of items",
-    ]
+        names, metric = [found.task, found.split, found.metric], found.metric
+        for subject, seed, delta in zip(found.subjects, found.seeds, found.deltas, strict=True):
+            shown = _seed_change(study, found, subject, delta)
+            lines.append([*names, subject, Number(str(seed), seed), shown, *[UNDEFINED] * 3])
+        mean = change(metric, found.mean, decimals(metric, found.low, found.high))
+        span = span_of(metric, found.low, found.high)
+        errors = (score(metric, error) for error in (found.seed_deviation, found.test_error))
+        lines.append([*names, "mean", count(len(found.seeds)), mean, span, *errors])
+    if not lines:
+        return []
+    header = ["Task", "Split", "Metric", "Adapter", "Seed", "Difference"]
+    header += ["95 % interval", "SD of seeds", "SE of items"]
     said = (
         "The interval covers other seeds and other items; in the line of the mean, Seed is their "
         "number."
     )
-    return (
-        [
-            Table("seeds", "Differences by training seed", header, lines, "ttttnninn"),
-            Paragraph(said),
-        ]
-        if lines
-        else []
-    )
+    table = Table("seeds", "Differences by training seed", header, lines, "ttttnninn")
+    return [table, Paragraph(said)]
 
 
 def _seed_change(study: Study, repeats: Repeats, subject: str, delta: float) -> Cell:
@@ -367,6 +331,5 @@ def _seed_change(study: Study, repeats: Repeats, subject: str, delta: float) -> 
 def _overall_rows(comparison: Comparison) -> list[Row]:
     """The rows that are not about one label, unless it is the primary metric; the majority class is
     among them."""
-    kinds = ("precision", "recall", "f1")
-    per_label = {f"{kind}_{label}" for label in label_names(comparison) for kind in kinds}
+    per_label = per_label_metrics(comparison)
     return [row for row in comparison.rows if row.primary or row.metric not in per_label]

@@ -137,6 +137,7 @@ def inspect(request: Request) -> NewTask:
     options = merge_options({"source": str(source), **reading}, {})
     survey = _Survey(str(source), classes=request.label is not None)
     _read(survey, read_source(options), [*request.texts, answer])
+    # The hub's mark of a row without a label, in columns that state the names of theirs.
     if survey.stated and survey.counts.pop("-1", 0):
         reading["drop_labels"] = [-1]
         notes.append("rows without a label (-1) are left out")
@@ -361,15 +362,14 @@ def write_task(task: NewTask, folder: Path) -> Path:
     files = render_task(task)
     if folder.resolve().is_relative_to(PACKAGE):
         raise ConfigError(
-            f"{folder} is inside the installed package",
-            "a folder of yours",
-            "choose another --out",
+            f"{folder} is inside the installed package", "a folder of yours", "choose another --out"
         )
     existing = [folder / name for name in files if (folder / name).exists()]
     if existing:
         raise ConfigError(
             f"{existing[0]} exists", "a new folder or name", "remove it, or use --name or --out"
         )
+    # Tried elsewhere first: nothing is left of a task that can't be built.
     with tempfile.TemporaryDirectory() as trial:
         yaml = f"{task.name}.yaml"
         write_text(Path(trial) / yaml, files[yaml])

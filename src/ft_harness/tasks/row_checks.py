@@ -3,7 +3,6 @@ both have counts and places."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from ft_harness.data.answer_pairs import CHOSEN, REJECTED
 from ft_harness.data.files import Split
-from ft_harness.data.overlap import plain
+from ft_harness.data.overlap import digest, plain
 from ft_harness.data.values import is_blank
 from ft_harness.errors import Findings, FtHarnessError, InputError, Notice, suggest
 from ft_harness.models.lm_eval_private.tasks import compiled_templates
@@ -96,6 +95,7 @@ class SplitCheck:
         self._rolling = task.OUTPUT_TYPE == "loglikelihood_rolling"
         self._chosen = task.OUTPUT_TYPE == "multiple_choice" and not task.multiple_input
         self._privacy = privacy
+        # Digests, not texts: a corpus of a million rows is checked in one pass.
         self._answers: dict[bytes, tuple[int, bytes]] = {}  # prompt -> its first row and answer
         self._different_answers: set[bytes] = set()
         self._different_prompts: set[bytes] = set()
@@ -148,7 +148,8 @@ class SplitCheck:
             self._trimmed.append(row)
         if not self._chosen and _NOTATION.fullmatch(answer):
             self._written_out["answers"].append(row)
-        if any(_is_written_out(value, prompt) for value in doc.values()):
+        nested = (value for value in doc.values() if isinstance(value, list | dict) and value)
+        if any(str(value) in prompt for value in nested):
             self._written_out["prompts"].append(row)
         if CHOSEN in doc and REJECTED in doc:
             sizes = len(doc[CHOSEN]), len(doc[REJECTED])
@@ -160,9 +161,9 @@ class SplitCheck:
         if answer.strip() and _ends_in(prompt, answer.strip()):
             self._given_away.append(row)
         if not self._rolling:
-            question, given = _digest(plain(prompt)), _digest(answer)
+            question, given = digest(plain(prompt)), digest(answer)
             if self._chosen:  # the same question with other choices is another item
-                question = _digest(plain(prompt), *sorted(self.task.doc_to_choice(doc)))
+                question = digest(plain(prompt), *sorted(self.task.doc_to_choice(doc)))
             self._different_prompts.add(question)
             self._different_answers.add(given)
             first, known = self._answers.setdefault(question, (row, given))
@@ -277,16 +278,6 @@ def _ends_in(prompt: str, answer: str) -> bool:
     """Whether the last words of a prompt are the answer."""
     before = prompt.rstrip().removesuffix(answer)
     return before != prompt.rstrip() and not before[-1:].isalnum()
-
-
-def _is_written_out(value: Any, prompt: str) -> bool:
-    """Whether a list or object of a doc is in the prompt as Python writes it."""
-    return isinstance(value, list | dict) and bool(value) and str(value) in prompt
-
-
-def _digest(*parts: str) -> bytes:
-    joined = "\0".join(parts).encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(joined, digest_size=16).digest()
 
 
 def check_rows(

@@ -10,13 +10,7 @@ from typing import Any
 
 import torch
 
-from ft_harness.errors import (
-    ConfigError,
-    InputError,
-    NonFiniteError,
-    ResourceError,
-    raise_problems,
-)
+from ft_harness.errors import ConfigError, InputError, NonFiniteError, ResourceError, raise_problems
 from ft_harness.evaluation.backends.answers import ScoredAnswer
 from ft_harness.evaluation.backends.causal import named_base
 from ft_harness.evaluation.backends.distributed import DistributedLM
@@ -38,6 +32,7 @@ from ft_harness.models.heads import (
     class_names,
     drawn_labels,
     encode_texts,
+    label_names,
     read_logits,
     read_texts,
 )
@@ -357,8 +352,7 @@ def _plan_of(section: ModelSection, adapter: AdapterFolder | None) -> HeadPlan:
                 "a sequence classification model, or an adapter that has a head",
                 "name one with peft=FOLDER, or use ft-causal",
             )
-        labels = tuple(config.id2label[i] for i in sorted(config.id2label))
-        return HeadPlan(labels, labels)
+        return HeadPlan(label_names(config), label_names(config))
     init = adapter.path / HEAD_FILE
     fields = adapter.card.recipe["task"].get("text_fields") if adapter.card else None
     labels = _labels_of(adapter, config)
@@ -373,7 +367,7 @@ def _labels_of(adapter: AdapterFolder, config: Any) -> tuple[str, ...]:
     if init.is_file() and (names := drawn_labels(init)):
         return names
     if claims_head(config):
-        return tuple(config.id2label[i] for i in sorted(config.id2label))
+        return label_names(config)
     return tuple(f"LABEL_{i}" for i in range(_count_outputs(adapter)))
 
 
