@@ -109,7 +109,7 @@ def _utf8_line(path: Path, *, keeps_ascii: bool) -> tuple[int, bytes] | None:
     Args:
         keeps_ascii: the encoding given for it reads ASCII as ASCII.
     """
-    first = None
+    first: tuple[int, bytes] | None = None
     with open_bytes(path) as raw:
         for number, line in enumerate(raw, start=1):
             if keeps_ascii and line.isascii():

@@ -326,7 +326,9 @@ def load_vocabulary(section: ModelSection) -> int | None:
     Raises:
         InputError: not loadable.
     """
-    return getattr(load_config(section).get_text_config(decoder=True), "vocab_size", None)
+    text = load_config(section).get_text_config(decoder=True)
+    size: int | None = getattr(text, "vocab_size", None)
+    return size
 
 
 def describe(section: ModelSection, model: Any, head: Head | None = None) -> ModelInfo:
