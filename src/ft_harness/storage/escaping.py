@@ -38,7 +38,7 @@ def visible(text: str, limit: int | None = None) -> str:
     kept = text[:limit]
     shown = (
         kept
-        if kept.translate(_BLANKS).isprintable()
+        if kept.isprintable() or kept.translate(_BLANKS).isprintable()
         else "".join(character if _is_shown(character) else _code(character) for character in kept)
     )
     if limit is None or len(text) <= limit:

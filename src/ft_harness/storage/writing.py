@@ -204,9 +204,9 @@ def remove(path: Path) -> None:
         ) from error
 
 
-def write_gzip_lines(path: Path, lines: Iterable[str]) -> bool:
+def write_gzip_lines(path: Path, lines: Iterable[str], level: int = 6) -> bool:
     """Replace a gzipped file of JSON lines atomically; same lines, same bytes. Whether it holds the
-    lines as they are, so that no secret was taken out.
+    lines as they are, so that no secret was taken out. `level` is that of compression, 1 to 9.
 
     Every 1,000 lines are a gzip member of their own, so that a line can be read without all before
     it; any program reads the file as a whole.
@@ -218,7 +218,7 @@ def write_gzip_lines(path: Path, lines: Iterable[str]) -> bool:
     for part in parts:
         kept = _redact_lines(part)
         is_whole = is_whole and kept == part
-        members.append(gzip.compress(kept.encode("utf-8"), compresslevel=6, mtime=0))
+        members.append(gzip.compress(kept.encode("utf-8"), compresslevel=level, mtime=0))
     write_bytes(path, b"".join(members) or gzip.compress(b"", mtime=0))
     return is_whole
 
