@@ -22,6 +22,7 @@ from ft_harness.records.reading import (
     read_evaluation,
     read_kept,
     write_kept,
+    write_long,
 )
 from ft_harness.records.schema import (
     RECORD_FILE,

@@ -54,6 +54,16 @@ def write_bytes(path: Path, content: bytes) -> None:
     _replace(path, [content], content)
 
 
+def write_parts(path: Path, parts: Iterable[str]) -> None:
+    """Replace a text file atomically by these parts, of which one is held at a time; whoever makes
+    them has taken secrets out.
+
+    Raises:
+        ResourceError, StorageLostError: as `write_bytes`.
+    """
+    _replace(path, (part.encode("utf-8") for part in parts), b"")
+
+
 def write_json_list(path: Path, items: Iterable[str]) -> None:
     """Replace a file atomically by a JSON list with an item a line, secrets redacted; items are
     JSON texts, of which one is held at a time.
