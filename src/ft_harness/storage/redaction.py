@@ -28,6 +28,7 @@ _ASSIGNED = re.compile(
     r"""(?:"([^"]+)"|'([^']+)'|([^\s,;&"'{}]+))""",
     re.IGNORECASE,
 )
+_SHORT = 64  # characters of a text that is kept: a big report has the same ones again and again
 _SEARCHED = 1 << 14  # characters of a text that is looked through for assignments
 # A token begins a word, or follows a JSON escape like \n. A URL's user part ends where its host's
 # path, its query or a JSON string does, so that nothing but the secret is removed from a JSON text.
@@ -160,7 +161,12 @@ def _spellings(secrets: frozenset[str]) -> list[tuple[str, re.Pattern[str] | Non
 
 def redact(text: str) -> str:
     """The text without any secret known to this process or of a known form."""
-    for secret, alone in _spellings(_known.secrets()):
+    secrets = _known.secrets()
+    return _redact_short(text, secrets) if len(text) <= _SHORT else _redact(text, secrets)
+
+
+def _redact(text: str, secrets: frozenset[str]) -> str:
+    for secret, alone in _spellings(secrets):
         if secret in text:
             text = alone.sub(REDACTED, text) if alone else text.replace(secret, REDACTED)
     folded = text.casefold()
@@ -176,6 +182,9 @@ def redact(text: str) -> str:
         _FORMS.sub(_keep_name, line) if any(cue in shown for cue in found) else line
         for line, shown in lines
     )
+
+
+_redact_short = lru_cache(maxsize=1 << 14)(_redact)
 
 
 def _keep_name(found: re.Match[str]) -> str:
