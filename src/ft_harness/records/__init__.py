@@ -38,6 +38,7 @@ from ft_harness.records.schema import (
     Frozen,
     LiveProof,
     ModelInfo,
+    Numerous,
     Record,
     Sample,
     Score,
