@@ -36,6 +36,7 @@ from ft_harness.records.schema import (
     Frozen,
     LiveProof,
     ModelInfo,
+    Numerous,
     Record,
     Sample,
     Score,

@@ -27,6 +27,14 @@ class Frozen(BaseModel):
     )
 
 
+class Numerous(Frozen):
+    """A part of which a big study holds a hundred thousand: which of its fields were given, of
+    which nobody asks, would take a third of the memory."""
+
+    def model_post_init(self, context: Any) -> None:
+        self.model_fields_set.clear()
+
+
 class ModelInfo(Frozen):
     """The base model that was scored."""
 
@@ -145,7 +153,7 @@ class Settings(Frozen):
     device: str
 
 
-class Score(Frozen):
+class Score(Numerous):
     """One metric on one split."""
 
     metric: str

@@ -40,7 +40,7 @@ from ft_harness.comparison.cases.transitions import (
 )
 from ft_harness.comparison.pairing import Pairs, pair_items, read_samples
 from ft_harness.metrics.registry import DECIDING_METRICS, GRADED_METRICS
-from ft_harness.records import Evaluation, Frozen, Sample
+from ft_harness.records import Evaluation, Frozen, Numerous, Sample
 from ft_harness.records.reading import stream_samples
 from ft_harness.records.score_table import scan_samples, state_of_small
 
@@ -51,7 +51,7 @@ _MOST_CLASSES = 12  # gold answers that are counted by themselves
 _PER_CLASS = 3  # items on average; fewer are no classes but answers in free text
 
 
-class Choice(Frozen):
+class Choice(Numerous):
     """One answer that the models chose from."""
 
     name: str
@@ -67,7 +67,7 @@ class NearestExample(Frozen):
     similarity: float = Field(description="Jaccard index of the two sets of content words, 0 to 1")
 
 
-class Case(Frozen):
+class Case(Numerous):
     """One item with both answers."""
 
     item_key: str
