@@ -26,6 +26,7 @@ from ft_harness.pipeline.explanations import TrainingDocs
 from ft_harness.pipeline.finished import note_finished, say_power
 from ft_harness.pipeline.preflight import Checked, check_required
 from ft_harness.pipeline.publication import card_of_folder, finish_adapters
+from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.report_files import write_study
 from ft_harness.pipeline.reports import find_study
 from ft_harness.pipeline.serving import serve, serve_alone
@@ -78,7 +79,8 @@ def run(
     # before anything is computed: a damaged one would end the run at its report
     read_cases(folder / CASES_FILE)
     required = read_requirements(require)
-    checked = [check_experiment(experiment, trains=True) for experiment in experiments]
+    reading = Reading()
+    checked = [check_experiment(each, trains=True, reading=reading) for each in experiments]
     check_required(required, checked)
     loaded: dict[str, BaseModel] = {}
     made = [
