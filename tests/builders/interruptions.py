@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ft_harness.training import monitoring
+from ft_harness.training import loop, monitoring
 
 
 def kill_at_step(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Interrupt training when the history of this step would be written."""
+    """Interrupt training when the history of this step would be written; until then checkpoints are
+    written however short it is."""
+    monkeypatch.setattr(loop, "_WORTH_SAVING", 0.0)
     original = monitoring.append_line
 
     def interrupt(path: Path, line: str) -> None:
