@@ -30,6 +30,7 @@ class Index:
         numbers = np.repeat(
             np.arange(len(prints.keys), dtype=np.uint64), np.diff(prints.texts.ends)
         )
+        # Sorted numbers in place of a dictionary of lists: a corpus has millions of hashes.
         postings = (
             prints.texts.hashes.astype(np.uint64) << np.uint64(32)
         ) | numbers  # hash, then number of the text

@@ -144,10 +144,10 @@ def plain(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def _digest(*parts: str) -> bytes:
-    return hashlib.blake2b(
-        "\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16
-    ).digest()
+def digest(*parts: str) -> bytes:
+    """16 bytes by which equal texts are known, which needn't be held then."""
+    joined = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(joined, digest_size=16).digest()
 
 
 def _option_parts(item: Item, prompt: str) -> list[str]:
@@ -230,6 +230,7 @@ class Shingler:
             return np.empty(0, np.uint32)
         size = min(self.size, len(codes))
         count = len(codes) - size + 1
+        # By the size too: a whole short text is no shingle of a longer one.
         hashes = np.full(count, size, np.uint64)
         for place in range(size):
             hashes = hashes * _BASE + codes[place : place + count]
@@ -253,8 +254,8 @@ class Shingler:
             prompt, answer = plain(item.prompt), plain(item.answer)
             forms = [[prompt], *([options] if (options := _option_parts(item, prompt)) else [])]
             keys.append(item.key)
-            digests.append([_digest(*form) for form in forms])
-            pairs.append([_digest(*form, "", answer) for form in forms])
+            digests.append([digest(*form) for form in forms])
+            pairs.append([digest(*form, "", answer) for form in forms])
             compared = [prompt, *(plain(str(item.doc.get(name) or "")) for name in self.fields)]
             sketches.append([self.sketch(_unpunctuated(text)) for text in compared])
         texts, *fields = (
@@ -272,7 +273,11 @@ def find_shingler(splits: Iterable[Items]) -> Shingler:
 
     It looks at up to 300 docs of each split, evenly spread.
     """
-    sample = [item for items in splits for item in _spread(items)]
+    sample = [
+        items[number]
+        for items in splits
+        for number in range(0, len(items), max(1, math.ceil(len(items) / _SAMPLE)))
+    ]
     texts = [_unpunctuated(plain(item.prompt)) for item in sample]
     shown = find_fields(sample)
     fields = tuple(shown) if len(shown) > 1 else ()
@@ -294,8 +299,3 @@ def find_fields(items: Iterable[Item]) -> list[str]:
     shown = [text_fields(item) for item in items]
     counts = Counter(name for names in shown for name in names)
     return [name for name in (shown[0] if shown else []) if counts[name] >= _SHOWN * len(shown)]
-
-
-def _spread(items: Items) -> Iterator[Item]:
-    step = max(1, math.ceil(len(items) / _SAMPLE))
-    return (items[number] for number in range(0, len(items), step))

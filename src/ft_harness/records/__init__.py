@@ -17,23 +17,16 @@ from ft_harness.records.cards import (
     SettingChange,
     TrainingCost,
 )
-from ft_harness.records.reading import (
-    Evaluation,
-    read_evaluation,
-    read_kept,
-    write_kept,
-)
+from ft_harness.records.reading import Evaluation, read_evaluation, read_kept, write_kept
 from ft_harness.records.schema import (
     RECORD_FILE,
     SAMPLES_FILE,
-    SCHEMA_VERSION,
     SCORES_FILE,
     SEQ_CLS,
     AdapterInfo,
     Agreement,
     BackEndInfo,
     Cost,
-    ForeignOutput,
     Frozen,
     LiveProof,
     ModelInfo,

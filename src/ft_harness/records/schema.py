@@ -76,8 +76,15 @@ class AdapterInfo(Frozen):
         description="largest change of a logit by merging alone; null: scored unmerged",
     )
     unchecked: list[str] = Field(
-        default_factory=list, description="what could not be checked, a sentence each"
+        default_factory=list,
+        description="what could not be checked, a sentence each; one about the base begins so",
     )
+
+    @property
+    def doubt_of_base(self) -> str | None:
+        """Why it is not known whether it was trained on this base; None: it was."""
+        doubts = (what.partition(": ") for what in self.unchecked)
+        return next((why for what, _, why in doubts if what.startswith("the base")), None)
 
 
 class Settings(Frozen):
@@ -258,8 +265,7 @@ class Record(Frozen):
         default=None, description="that the recipe or the task declares; null: none is declared"
     )
     recipe: dict[str, Any] | None = Field(
-        default=None,
-        description="what the recipe said, training left out; null: not known",
+        default=None, description="what the recipe said, training left out; null: not known"
     )
     is_control: bool = Field(
         default=False, description="of an adapter: the recipe lists the task under controls"

@@ -19,8 +19,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from ft_harness.errors import InputError
 from ft_harness.records.lm_eval.files import Run, read_results
 from ft_harness.records.lm_eval.samples import Lines
@@ -29,6 +27,7 @@ from ft_harness.records.lm_eval.settings import TaskRun, describe_run, names_apa
 from ft_harness.records.schema import SAMPLES_FILE, Record, Sample, Score
 from ft_harness.records.score_columns import ScoreColumns
 from ft_harness.storage import write_gzip_lines
+from ft_harness.storage.progress import byte_progress
 
 _numbers = count()
 _FEW = 3  # metrics named in a note
@@ -75,26 +74,18 @@ def read_runs(runs: Sequence[Run]) -> Foreign:
     found = Foreign()
     done: dict[tuple[Any, ...], str] = {}
     size = sum(path.stat().st_size for run in runs for _, path in run.samples)
-    with (
-        _few_looked_at(),
-        tqdm(
-            total=size,
-            unit="B",
-            unit_scale=True,
-            desc="Reading lm-eval's samples",
-            disable=not runs,
-        ) as progress,
-    ):
+    with _few_looked_at(), byte_progress(size, "Reading lm-eval's samples") as bar:
         for run in runs:
+            # Runs come newest first, so that an older one of the same place is left out.
             for task_run, path in _tasks(run, found):
                 earlier = done.get(task_run.place)
                 if earlier is not None:
                     newer = f"{earlier} is newer and of the same model, task and protocol"
                     found.notes.append(f"{path}: left out, {newer}")
-                    progress.update(path.stat().st_size)
+                    bar.update(path.stat().st_size)
                     continue
                 try:
-                    found.made.extend(_read_task(task_run, path, progress.update, found.notes))
+                    found.made.extend(_read_task(task_run, path, bar.update, found.notes))
                     done[task_run.place] = path.name
                 except (OSError, ValueError) as error:
                     found.unread.append(f"{path}: {error}")
