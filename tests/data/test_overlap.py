@@ -342,6 +342,16 @@ def test_a_short_text_with_words_before_or_after_it_is_near(other: str, near: bo
         assert counts(overlap_of([*others, review(here)], [review(asked)])) == (0, 0, int(near))
 
 
+def test_a_longer_question_with_other_options_is_another_item():
+    def asked(question: str, *options: str) -> Item:
+        return item(f"{question} {', '.join(options)}?", question=question, options=[*options])
+
+    short, longer = "which of these is a metal", "now which of these is a metal in fact"
+    train = [asked(short, "iron", "wood", "glass")]
+    assert counts(overlap_of(train, [asked(longer, "neon", "tin", "air")])) == (0, 0, 0)
+    assert counts(overlap_of(train, [asked(longer, "iron", "wood", "glass")])) == (0, 0, 1)
+
+
 def test_words_after_a_hypothesis_make_another_pair():
     """As in SNLI, where they change the label of most pairs."""
     train = [

@@ -5,8 +5,8 @@ Exact duplicates are found by hash. Near duplicates are pairs whose sets of shin
 characters) have a Jaccard index of at least 0.8, found by MinHash: of each text the 256 smallest
 hashes are kept, so that memory grows by about a kilobyte a text however long it is. Texts of up to
 256 distinct shingles are compared exactly; beyond, the index is an estimate with a standard error
-of at most 0.025 at the threshold. A short text with a word or two before it is below that index, and
-is found by hash too: without its outer words.
+of at most 0.025 at the threshold. A short text with a word or two before it is below that index:
+such texts are found by hash too, without their outer words.
 
 Source: Broder (1997), On the resemblance and containment of documents. docs/overlap.md has the
     definitions.
@@ -94,8 +94,8 @@ class SplitOverlap(BaseModel):
         description="of these, docs whose prompt has the same answer there too"
     )
     n_near: int = Field(
-        description="further docs that are nearly there: Jaccard index of at least 0.8, or the same "
-        "text with up to three words before or after it"
+        description="further docs that are nearly there: Jaccard index of at least 0.8, or the "
+        "same text with up to three words before or after it"
     )
     items: list[str] = Field(description="hashes of the exact and near docs' content, sorted")
 
@@ -129,8 +129,9 @@ class Prints:
         pairs: the same of prompt and answer together.
         texts: sketches of the prompts.
         fields: sketches of each text field that is compared by itself.
-        wholes: of each doc whose only text is short, the digest of its words; [] of others.
-        cores: the same without up to three of its outer words.
+        wholes: of each doc whose only text is short, the digest of its words and of what else its
+            prompt says; [] of others.
+        cores: the same without up to three of the outer words.
     """
 
     keys: list[str]
@@ -282,19 +283,20 @@ class Shingler:
             pairs.append([_digest(*form, "", answer) for form in forms])
             compared = [prompt, *(plain(str(item.doc.get(name) or "")) for name in self.fields)]
             sketches.append([self.sketch(_unpunctuated(text)) for text in compared])
-            words = self._short_text(item)
-            wholes.append([_digest(*words)] if words else [])
-            cores.append([_digest(*core) for core in _cores(words)])
+            rest, words = self._short_text(item, prompt)
+            wholes.append([_digest(rest, *words)] if words else [])
+            cores.append([_digest(rest, *core) for core in _cores(words)])
         texts, *fields = (
             Sketches(parts[place] for parts in sketches) for place in range(1 + len(self.fields))
         )
         return Prints(keys, digests, pairs, texts, fields, wholes, cores)
 
-    def _short_text(self, item: Item) -> list[str]:
-        """The words of the doc's only text; none where it is long."""
-        text = item.doc.get(self.text) if self.text else None
-        words = _unpunctuated(plain(text)).split() if isinstance(text, str) else []
-        return words if len(words) <= _MOST_WORDS else []
+    def _short_text(self, item: Item, prompt: str) -> tuple[str, list[str]]:
+        """(the prompt without the doc's only text, the words of that); no words where it is long or
+        not in the prompt."""
+        text = plain(str(item.doc.get(self.text) or "")) if self.text else ""
+        words = _unpunctuated(text).split() if text in prompt else []
+        return prompt.replace(text, "", 1), words if len(words) <= _MOST_WORDS else []
 
 
 def _unpunctuated(text: str) -> str:
