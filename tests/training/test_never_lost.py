@@ -40,6 +40,8 @@ from ft_harness.training import (
 )
 from ft_harness.training.loop import Loop
 from tests.builders.command import assert_three_lines
+from tests.builders.interruptions import around_losses
+from tests.builders.weights import weights
 
 pytestmark = pytest.mark.slow  # kills a training at every batch
 
@@ -120,10 +122,6 @@ def whole(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "adapter_model.safetensors")
-
-
 def assert_same(folder: Path, other: Path) -> None:
     """The same weights to the bit, and the same history line by line."""
     left, right = weights(folder), weights(other)
@@ -138,21 +136,13 @@ def names(folder: Path, below: str = "checkpoints") -> list[str]:
 
 def at_batch(number: int, monkeypatch: pytest.MonkeyPatch, act: Callable) -> None:
     """Let `act(model, loss)` make the loss of this training batch, counted from 1 in this process."""
-    original, seen = run.make_objective, []
+    seen = []
 
-    def make(base, *given):
-        objective = original(base, *given)
+    def act_at(model, inputs, loss):
+        seen.append(1)
+        return act(model, loss) if len(seen) == number else loss
 
-        def sums(model, inputs, labels):
-            loss = objective.sums(model, inputs, labels)
-            if not model.training:
-                return loss
-            seen.append(1)
-            return act(model, loss) if len(seen) == number else loss
-
-        return objective._replace(sums=sums)
-
-    monkeypatch.setattr(run, "make_objective", make)
+    around_losses(monkeypatch, act_at)
 
 
 def kill(model, loss):

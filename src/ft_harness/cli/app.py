@@ -207,9 +207,8 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault(
-        "TQDM_DELAY", "2"
-    )  # bars, with the time that remains, for what takes longer than two seconds
+    # bars, with the time that remains, for what takes longer than two seconds
+    os.environ.setdefault("TQDM_DELAY", "2")
     os.environ.setdefault("TQDM_MININTERVAL", "0.5")
     handler = logging.StreamHandler()
     handler.setFormatter(_LogFormat("%(levelname)s: %(message)s"))

@@ -149,9 +149,8 @@ def _answers(
         gold = choices[target] if isinstance(target, int) else str(target)
         if not responses:
             return None, gold.strip()
-        return choices[
-            int(np.argmax([response[0] for response in responses]))
-        ].strip(), gold.strip()
+        chosen = int(np.argmax([response[0] for response in responses]))
+        return choices[chosen].strip(), gold.strip()
     right = str(next(iter(target), "") if isinstance(target, list) else target)
     if output_type == "loglikelihood":
         return None, right.strip()
@@ -203,11 +202,7 @@ def make_scores(state: ModelState, job: Job, samples: Sequence[Sample]) -> list[
         # the others; n says on how many.
         scored = [sample for sample in samples if sample.scores.get(name) is not None]
         values = metric_values(scored, name)
-        rows = (
-            np.array(values, dtype=np.float64).reshape(len(values), -1)
-            if values
-            else np.empty((0, 1))
-        )
+        rows = np.array(values, dtype=np.float64).reshape(len(values), -1 if values else 1)
         # Of the items with a score: others are in no sum.
         clusters = _clusters(job.settings.cluster, scored)
         interval = None if metric.descriptive else score_interval(rows, metric, clusters)
@@ -241,12 +236,8 @@ def _clusters(field: str | None, samples: Sequence[Sample]) -> NDArray[np.int64]
 def _signature(state: ModelState, job: Job, metric: str, languages: Collection[str]) -> str:
     """The line of what made a score; `languages` are those that the docs name."""
     settings, versions = job.settings, package_versions()
-    texts = (
-        {describe(metric, language) for language in languages}
-        if languages
-        else {describe(metric, None)}
-    )
-    definitions = sorted(texts - {""})
+    named: list[str | None] = list(languages) or [None]
+    definitions = sorted({describe(metric, language) for language in named} - {""})
     parts = {
         "metric": metric,
         **({"definition": " or ".join(definitions)} if definitions else {}),

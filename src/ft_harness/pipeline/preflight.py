@@ -19,6 +19,7 @@ from ft_harness.errors import (
     raise_problems,
     suggest,
 )
+from ft_harness.evaluation import chosen_docs
 from ft_harness.evaluation.backends import decoding
 from ft_harness.models import adapters, base_model, heads
 from ft_harness.models.chat_templates import prompt_form
@@ -26,7 +27,7 @@ from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.pipeline.controls import Control, check_controls
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.task_checks import count_docs, count_metrics, find_recipes_task
-from ft_harness.recipe import Protocol, Recipe
+from ft_harness.recipe import EvalSection, Protocol, Recipe
 from ft_harness.tasks import fewshot
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.listing import TaskReader
@@ -68,6 +69,15 @@ class Checked:
     form: PromptForm = PLAIN
     data: DataReport | None = None
     controls: tuple[Control, ...] = ()
+
+
+def count_scored(checked: Checked, section: EvalSection) -> int:
+    """Docs that are scored, each once for each protocol."""
+    docs = (
+        len(chosen_docs(len(checked.tasks[split].eval_docs), split, section)[0])
+        for split in section.splits
+    )
+    return sum(docs) * len(section.protocols())
 
 
 def needed_splits(recipe: Recipe, *, trains: bool) -> tuple[Split, ...]:

@@ -36,10 +36,8 @@ _LOOKING = frozenset(
         "early_stopping_threshold",
     }
 )
-STEERED_SCHEDULERS = (
-    "reduce_lr_on_plateau",
-    "greedy",
-)  # they go by the evaluations' loss, and have no warm-up
+# they go by the evaluations' loss, and have no warm-up
+STEERED_SCHEDULERS = ("reduce_lr_on_plateau", "greedy")
 
 
 class TrainSection(Section):
