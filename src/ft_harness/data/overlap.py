@@ -285,8 +285,8 @@ class Shingler:
             compared = [prompt, *(plain(str(item.doc.get(name) or "")) for name in self.fields)]
             sketches.append([self.sketch(_unpunctuated(text)) for text in compared])
             rest, words = self._short_text(item, prompt)
-            wholes.append([_digest(rest, *words)] if words else [])
-            cores.append([_digest(rest, *core) for core in _cores(words)])
+            wholes.append([digest(rest, *words)] if words else [])
+            cores.append([digest(rest, *core) for core in _cores(words)])
         texts, *fields = (
             Sketches(parts[place] for parts in sketches) for place in range(1 + len(self.fields))
         )
