@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pty
+import termios
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,17 +18,19 @@ from tests.builders.lm_eval_output import make_lines, write_output
 def printed(monkeypatch: pytest.MonkeyPatch, ends: tuple[int, int], folder: Path) -> str:
     """What arrives at the other end of standard error."""
     reader, writer = ends
+    os.set_blocking(reader, False)
     with os.fdopen(writer, "w") as stream, monkeypatch.context() as patched:
         patched.setattr("sys.stderr", stream)
         patched.setattr(bars, "_DELAY", 0.0)
         assert list(bars.progress(range(3), "Counting")) == [0, 1, 2]
         find_records([folder])
         stream.flush()
-        text = os.read(reader, 1 << 16).decode() if os.isatty(reader) else ""
-    if not os.isatty(reader):
-        text = os.read(reader, 1 << 16).decode()
+        found = b""
+        with suppress(BlockingIOError):  # nothing more is there
+            while part := os.read(reader, 1 << 16):
+                found += part
     os.close(reader)
-    return text
+    return found.decode()
 
 
 @pytest.fixture
@@ -36,7 +40,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch, folder: Path):
-    text = printed(monkeypatch, pty.openpty(), folder)
+    terminal = pty.openpty()
+    termios.tcsetwinsize(terminal[1], (24, 100))
+    text = printed(monkeypatch, terminal, folder)
     assert "Counting: 100%" in text
     assert "3/3" in text
     assert "Reading lm-eval's samples: 100%" in text
