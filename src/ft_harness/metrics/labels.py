@@ -133,9 +133,9 @@ def _pair_labels(occurring: tuple[int, ...], labels: int) -> Sums:
     place = np.arange(len(golds))
     edges[place, 0, golds, 0] = 1
     edges[place, 1, golds, 2] = edges[place, 1, others, 1] = 1
-    edges = edges.reshape(len(golds), 2, 3 * labels)
-    edges.flags.writeable = False
-    return edges
+    flat = edges.reshape(len(golds), 2, 3 * labels)
+    flat.flags.writeable = False
+    return flat
 
 
 def label_edges(sides: Sequence[Sums]) -> list[Sums]:

@@ -278,8 +278,8 @@ def check_prompts(
             ids = [encoder.tok_encode(answer, add_special_tokens=False) for answer in answers]
             refuse_equal([("", answer) for answer in answers], ids)
     encoded = [encoder.tok_encode(prompt) for prompt in prompts]
-    for ids in encoded:
-        reader.check(ids)
+    for prompt_ids in encoded:
+        reader.check(prompt_ids)
     lengths = list(map(len, encoded))
     cut = sum(length > room for length in lengths)
     behind = f" after {protocol.shots} examples" if protocol.shots else ""

@@ -197,7 +197,7 @@ def _method(record: Record, score: Score) -> str:
     cluster = record.settings.cluster
     try:
         binary = find_metric(score.metric).binary
-    except InputError:
+    except InputError:  # a metric of another program's
         binary = False
     if binary and cluster is None:
         return "Wilson score interval"

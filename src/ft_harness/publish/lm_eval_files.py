@@ -140,7 +140,7 @@ def _run_config(record: Record) -> dict[str, Any]:
     return {
         "model": settings.back_end,
         "model_args": _model_arguments(record),
-        "model_num_parameters": record.model.parameters or -1,
+        "model_num_parameters": record.model.parameters or -1,  # as lm-eval where it knows none
         "model_dtype": record.model.dtype,
         "model_sha": record.model.identity,
         "batch_size": settings.batch_size,
@@ -163,6 +163,7 @@ def _line(sample: Sample, name: str) -> dict[str, Any]:
         [str(each[0]), _BOOLEANS[bool(each[1])]] if isinstance(each, list) else each
         for each in sample.responses
     ]
+    doc = json.dumps(sample.doc, indent=2, ensure_ascii=False)  # as lm-eval hashes it
     return {
         "doc_id": sample.doc_id,
         "doc": sample.doc,
@@ -172,9 +173,7 @@ def _line(sample: Sample, name: str) -> dict[str, Any]:
         "filtered_resps": responses,
         "filter": name,
         "metrics": [*sample.scores],
-        "doc_hash": sha256(
-            json.dumps(sample.doc, indent=2, ensure_ascii=False).encode()
-        ).hexdigest(),
+        "doc_hash": sha256(doc.encode()).hexdigest(),
         "prompt_hash": sample.prompt_hash,
         "target_hash": sample.target_hash,
         **sample.scores,

@@ -115,6 +115,7 @@ def make_package(
     files += [PackedFile(name, text.encode()) for name, text in texts.items()]
     for each in samples:
         where = f"evaluations/{each.folder.name}"
+        # Sealed anew, as the seal of the record here is of its paths too.
         record = sealed_text(_without_paths(each.record.model_dump(mode="json")))
         files.append(PackedFile(f"{where}/{RECORD_FILE}", record.encode()))
         files.append(PackedFile(f"{where}/{SAMPLES_FILE}", each.folder / SAMPLES_FILE))

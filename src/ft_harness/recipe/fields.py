@@ -63,9 +63,7 @@ def list_fields(section: str | None = None) -> list[RecipeField]:
         for name, model in sections.items()
         if section in (None, name, name.partition(".")[0])
     }
-    return [
-        field for name, model in chosen.items() for field in _fields_of(name, model)
-    ]  # fmt: skip
+    return [field for name, model in chosen.items() for field in _fields_of(name, model)]
 
 
 def places_of(field: str) -> list[str]:

@@ -88,6 +88,7 @@ def _copy(source: Path, recipe: Recipe) -> str:
     if settings != []:
         named = "".join(f"{_SET}{json.dumps(setting)}\n" for setting in settings or [])
         text = f"{named}{edit(text, recipe)}"
+    # With a secret in it, perhaps in a comment, only what the fields say is kept.
     return text if redact(text) == text else write_recipe(redact_values(recipe.written()))
 
 

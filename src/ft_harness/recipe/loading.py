@@ -131,6 +131,7 @@ class Draft:
                         f"{places[name]}: {part} is no section", "section.field=value", "correct it"
                     )
             section[last] = value
+            # What is wrong within a field is said of the field.
             known |= {path: places[name], path[:2]: places[name]}
             known.setdefault(path[:1], places[name])
         return Draft(content, known)

@@ -12,6 +12,7 @@ _WIDEST = 1_000_000  # characters of a line that YAML does not break
 def write_value(value: Any) -> str:
     """A value as YAML on one line."""
     text = _dump(value, None)
+    # In double quotes a line break is written as \n.
     return text if "\n" not in text else _dump(value, '"')
 
 

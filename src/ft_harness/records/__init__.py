@@ -17,7 +17,13 @@ from ft_harness.records.cards import (
     SettingChange,
     TrainingCost,
 )
-from ft_harness.records.reading import Evaluation, read_evaluation, read_kept, write_kept
+from ft_harness.records.reading import (
+    Evaluation,
+    read_evaluation,
+    read_kept,
+    write_kept,
+    write_long,
+)
 from ft_harness.records.schema import (
     RECORD_FILE,
     SAMPLES_FILE,
@@ -30,6 +36,7 @@ from ft_harness.records.schema import (
     Frozen,
     LiveProof,
     ModelInfo,
+    Numerous,
     Record,
     Sample,
     Score,
