@@ -239,6 +239,15 @@ def test_an_output_folder_below_a_file_exits_2(ft, recipe: Path, tmp_path: Path)
         assert_three_lines(err, "can't be written")
 
 
+@pytest.mark.parametrize("out", ["s3://bucket/x", "file:///x"])
+def test_an_address_is_no_output_folder(out: str, ft, recipe: Path, tmp_path: Path):
+    before = set(tmp_path.iterdir())
+    code, _, err = ft("run", recipe, "--out", out)
+    assert code == 2
+    assert_three_lines(err, "an address", "mount the storage")
+    assert set(tmp_path.iterdir()) == before
+
+
 def test_nothing_is_kept_of_a_recipe_that_cannot_run(ft, recipe: Path, tmp_path: Path):
     settings = ["--name", "other", "--set", "data.source=/nowhere/x.csv"]
     assert ft("run", recipe, "--out", tmp_path, *settings)[0] == 3

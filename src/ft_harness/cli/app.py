@@ -8,6 +8,7 @@ import inspect
 import logging
 import math
 import os
+import re
 import shlex
 import signal
 import sys
@@ -57,7 +58,25 @@ SetOption = Annotated[
         help="replace a field of the recipe (repeatable); ft-harness fields lists them",
     ),
 ]
-OutOption = Annotated[Path, typer.Option("--out", help="working folder for adapters/ and results/")]
+
+
+def _folder(out: Path) -> Path:
+    """The path, unless it is an address, of which a folder of that name would be made here.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(out)):
+        raise ConfigError(
+            f"--out {out}: an address", "a folder", "mount the storage, and give the folder's path"
+        )
+    return out
+
+
+OutOption = Annotated[
+    Path,
+    typer.Option("--out", callback=_folder, help="working folder for adapters/ and results/"),
+]
 NameOption = Annotated[
     str | None, typer.Option("--name", help="adapter name; default: the recipe's folder")
 ]

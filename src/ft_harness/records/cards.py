@@ -150,7 +150,8 @@ class Card(Frozen):
         default=None, description="null: the training was too short for one"
     )
     known_answers: list[KnownAnswer] = Field(
-        default=[], description="of the training's first rows; empty: not known"
+        default=[],
+        description="of the training's first rows; empty: no server loads it, or not known",
     )
     cost: TrainingCost
     provenance: dict[str, Any]

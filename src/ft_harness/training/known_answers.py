@@ -11,6 +11,7 @@ import torch
 from ft_harness import processes
 from ft_harness.records import KnownAnswer
 from ft_harness.tasks.examples import Example
+from ft_harness.tasks.pair_examples import PairExample
 from ft_harness.training.plan import TrainingPlan
 
 _ROWS = 8
@@ -18,15 +19,18 @@ _LONGEST = 32  # tokens of an answer
 
 
 def find_known_answers(plan: TrainingPlan, model: Any) -> list[KnownAnswer]:
-    """Log-likelihoods of the first rows' answers by the base and with the adapter.
+    """Log-likelihoods of the first rows' answers, of pairs the chosen ones, by the base and with
+    the adapter.
 
-    Empty for what no server loads: a head, or all weights; for pairs, and where processes hold
-    parts of the model.
+    Empty for what no server loads: a head, or all weights; and where processes hold parts of the
+    model.
 
     Args:
         model: with the adapter as it is saved; its mode is left as it was.
     """
-    rows = [row for row in islice(plan.data.examples, _ROWS) if isinstance(row, Example)]
+    firsts = islice(plan.data.examples, _ROWS)
+    answers = [row.chosen if isinstance(row, PairExample) else row for row in firsts]
+    rows = [answer for answer in answers if isinstance(answer, Example)]
     if plan.recipe.adapter.all_weights or processes.in_parts() or len(rows) < _ROWS:
         return []
     was_training = model.training
