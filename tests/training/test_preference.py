@@ -36,6 +36,7 @@ from ft_harness.training.pair_likelihoods import PairLikelihoods, join
 from ft_harness.training.reference import REFERENCE_FILE
 from tests.builders.interruptions import kill_at_step
 from tests.builders.tiny import save_backbone
+from tests.builders.weights import draw_weights
 
 RATE = 0.05
 
@@ -302,10 +303,7 @@ def test_a_head_in_chunks_gives_the_same(base: BaseModel, monkeypatch, size: int
     flat = {name: values.flatten(0, 1) for name, values in batch.items()}
     labels = flat.pop("labels")
     with adapter_model(make_recipe(Path(base.info.pretrained)), base) as model:
-        torch.manual_seed(0)
-        for each in model.parameters():
-            if each.requires_grad:
-                torch.nn.init.normal_(each, std=0.1)
+        draw_weights(model)
         chunked, whole = TokenLikelihoods(base.model), TokenLikelihoods(base.model)
         whole._in_chunks = False
         found, expected = (slopes(model, each, flat, labels) for each in (chunked, whole))
@@ -369,10 +367,7 @@ def test_a_prompt_computed_once_gives_the_same(tmp_path: Path, kind: str):
     del batch["reference"]
     labels = batch.pop("labels")
     with adapter_model(make_recipe(folder), base) as model:
-        torch.manual_seed(0)
-        for each in model.parameters():
-            if each.requires_grad:
-                torch.nn.init.normal_(each, std=0.1)
+        draw_weights(model)
         shared, apart = PairLikelihoods(base.model), PairLikelihoods(base.model)
         apart._shares = False
         found, expected = (slopes(model, each, batch, labels) for each in (shared, apart))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import inspect
 import logging
 import math
@@ -206,9 +207,8 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault(
-        "TQDM_DELAY", "2"
-    )  # bars, with the time that remains, for what takes longer than two seconds
+    # bars, with the time that remains, for what takes longer than two seconds
+    os.environ.setdefault("TQDM_DELAY", "2")
     os.environ.setdefault("TQDM_MININTERVAL", "0.5")
     handler = logging.StreamHandler()
     handler.setFormatter(_LogFormat("%(levelname)s: %(message)s"))
@@ -233,6 +233,9 @@ def main() -> None:
     with gated_output():
         _quiet_libraries()
         processes.share_cores()
+        # Libraries make a million objects while they are imported. Looking for cycles after each
+        # 700 of them, Python's default, takes a fifth of that time.
+        gc.set_threshold(10_000, 20, 20)
         code = _run(debug)
     sys.exit(code)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from ft_harness.comparison import cautions, sentences
 from ft_harness.comparison.comparing import Comparing
@@ -20,6 +19,7 @@ from ft_harness.comparison.study import MOST_SHOWN, AdapterRun, Comparison, Row,
 from ft_harness.comparison.terms import STRICT, Terms, check_terms
 from ft_harness.comparison.untuned import find_untuned
 from ft_harness.records import Evaluation, Record, describe_record
+from ft_harness.storage.progress import progress
 
 __all__ = [
     "MAJORITY_CLASS",
@@ -150,7 +150,7 @@ def _compare_pairs(
     compared: list[Comparison] = []
     primary: list[str] = []
     influences: list[Array | None] = []
-    for base, tuned in tqdm(pairs, desc="Comparing", delay=2, disable=None):
+    for base, tuned in progress(pairs, "Comparing"):
         run = runs.get(tuned.record.subject)
         comparing = Comparing((base, tuned), terms, question.metrics, run)
         compared.append(comparing.compare())

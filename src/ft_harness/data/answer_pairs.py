@@ -6,6 +6,8 @@ import re
 from itertools import takewhile
 from typing import Any, NamedTuple
 
+from ft_harness.data.values import is_blank
+
 PROMPT, CHOSEN, REJECTED = "prompt", "chosen", "rejected"
 # after which an answer begins, at the start of a line: "Assistant:", "### Response:"
 _ANSWERS = re.compile(r"(?im)^[#* ]*(?:assistant|ai|bot|model|response|answer|a):")
@@ -44,17 +46,17 @@ def read_pair(doc: dict[str, Any]) -> str:
             return "chosen and rejected don't part at an answer of the assistant"
         prompt, chosen, rejected = split
     doc |= {PROMPT: prompt.strip(), CHOSEN: chosen.strip(), REJECTED: rejected.strip()}
-    empty = [name for name in (CHOSEN, REJECTED) if not doc[name]]
+    empty = [name for name in (CHOSEN, REJECTED) if is_blank(doc[name])]
     if empty:
         return f"the field {empty[0]} is empty"
-    if not doc[PROMPT]:
+    if is_blank(doc[PROMPT]):
         return _NO_PROMPT
     return "the fields chosen and rejected are equal" if doc[CHOSEN] == doc[REJECTED] else ""
 
 
 def _split_texts(prompt: str, chosen: str, rejected: str) -> tuple[str, str, str]:
     """(prompt, chosen, rejected), without the prompt that both answers repeat."""
-    if prompt.strip():
+    if not is_blank(prompt):
         repeated = all(answer.startswith(prompt) for answer in (chosen, rejected))
         start = len(prompt) if repeated else 0
         return prompt, chosen[start:], rejected[start:]
@@ -67,7 +69,7 @@ def _split_texts(prompt: str, chosen: str, rejected: str) -> tuple[str, str, str
 def _read_turns(value: Any, role: str) -> list[Turn] | None:
     """Messages, or a text as one of this role; None: neither."""
     if isinstance(value, str):
-        return [Turn(role, value)] if value.strip() else []
+        return [] if is_blank(value) else [Turn(role, value)]
     messages = [value] if isinstance(value, dict) else value
     if not isinstance(messages, list):
         return None

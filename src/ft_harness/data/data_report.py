@@ -109,11 +109,9 @@ class _Tally:
         doc."""
         most = max((count for count in self.choices if count is not None), default=0)
         fixed = None not in self.choices and 0 < len(self.answers) <= most
-        return (
-            dict(sorted(self.answers.items(), key=lambda pair: (-pair[1], pair[0])))
-            if fixed
-            else None
-        )
+        if not fixed:
+            return None
+        return dict(sorted(self.answers.items(), key=lambda pair: (-pair[1], pair[0])))
 
     def split_data(self, split: Split, n_repeated: int) -> SplitData:
         n, labels = len(self.keys), self.labels()
@@ -163,6 +161,7 @@ def make_data_report(
         )
         found.append(tally.split_data(split, prints.n_repeated))
         overlaps += [compare(split, prints, against, index) for against, index in indexed.items()]
+        # Nothing is looked up in the last one.
         if len(found) < len(splits):
             indexed[split] = Index(prints)
     return DataReport(

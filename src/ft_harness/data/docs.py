@@ -86,6 +86,7 @@ class DocReader:
         """
         part = self._start(rows)
         ids = array("q")
+        # Batches begin with one row: it settles columns and kinds, on which the quick way rests.
         placed, size = iter(rows), 1
         while batch := list(islice(placed, size)):
             docs = self._read_alike(batch, part, ids) or self._read_each(batch, part, ids)

@@ -38,13 +38,12 @@ from ft_harness.data.parts import RowLoss
 from ft_harness.data.sampling import Indices, Pool, sample_splits
 from ft_harness.data.typed_files import label_names
 from ft_harness.errors import InputError, first_line
-from ft_harness.paths import BUNDLED, bundled_data_dir
+from ft_harness.paths import BUNDLED, bundled_data_dir, is_path
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-LOADER_VERSION = 3  # raise it when the same source and options give other docs or splits
-__all__ = ["LOADER_VERSION", "DataOptions", "RowLoss", "load_splits", "row_losses", "source_files"]
+LOADER_VERSION = 4  # raise it when the same source and options give other docs or splits
 _log = logging.getLogger(__name__)
 _FIELD = re.compile(r"\bdata\.([a-z_]+)")
 
@@ -110,6 +109,7 @@ def _make_splits(
     splits = DatasetDict(
         {split: select_rows(dataset, indices) for split, indices in chosen.items()}
     )
+    # lm-eval keeps nothing of what a loader gives but this object.
     splits.row_losses = tuple(reader.losses)
     return splits
 
@@ -164,10 +164,7 @@ def read_source(options: DataOptions) -> dict[Split, Rows]:
         return _read_folder(path, options)
     if path.is_file() and options.label_files is None:
         return {"train": read_file(path, options.layout())}
-    is_path = (
-        path.is_absolute() or options.source.startswith((".", "~")) or options.source.count("/") > 1
-    )
-    if is_path or is_data_file(path) or options.label_files is not None:
+    if is_path(options.source) or is_data_file(path) or options.label_files is not None:
         folder = "the folder of data.label_files" if options.label_files else "an existing source"
         raise InputError(
             f"{options.source}: no such file or folder"

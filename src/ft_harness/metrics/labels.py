@@ -6,13 +6,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ft_harness.errors import InputError, NonFiniteError
-from ft_harness.metrics.core import Metric, Scores, Statistics, Sums, Values, mean, ratio
+from ft_harness.metrics.core import Metric, Scores, Statistics, Sums, Values, mean, or_zero, ratio
 from ft_harness.metrics.generation import METRICS as SHARES
 from ft_harness.metrics.generation import read_answer
 from ft_harness.metrics.label_words import parse_label
@@ -40,6 +41,11 @@ def _by_class(sums: Sums) -> Sums:
     return sums.reshape(*sums.shape[:-1], sums.shape[-1] // 3, 3)
 
 
+def _count(flags: NDArray[np.bool_]) -> Any:
+    """How many of the last axis are true [...]; one number where all are."""
+    return np.int64(flags.shape[-1]) if flags.all() else flags.sum(axis=-1)
+
+
 def _macro(measure: Callable[[Sums, int], Values]) -> Callable[[Sums, int], Values]:
     """Mean over the classes of the task that occur (gold or predicted), 0 where the measure is
     undefined for one.
@@ -49,8 +55,8 @@ def _macro(measure: Callable[[Sums, int], Values]) -> Callable[[Sums, int], Valu
 
     def aggregate(sums: Sums, n: int) -> Values:
         counts = _by_class(sums)
-        occurring = (counts.sum(axis=-1) > 0).sum(axis=-1)
-        return ratio(np.nan_to_num(measure(counts, n)).sum(axis=-1), occurring)
+        occurring = _count(counts.sum(axis=-1) > 0)
+        return ratio(or_zero(measure(counts, n)).sum(axis=-1), occurring)
 
     return aggregate
 
@@ -65,20 +71,20 @@ def _weighted(measure: Callable[[Sums, int], Values]) -> Callable[[Sums, int], V
     def aggregate(sums: Sums, n: int) -> Values:
         counts = _by_class(sums)
         gold = counts[..., 0] + counts[..., 2]
-        return ratio((gold * np.nan_to_num(measure(counts, n))).sum(axis=-1), gold.sum(axis=-1))
+        return ratio((gold * or_zero(measure(counts, n))).sum(axis=-1), gold.sum(axis=-1))
 
     return aggregate
 
 
 def _micro(measure: Callable[[Sums, int], Values]) -> Callable[[Sums, int], Values]:
     """The measure of the counts of all classes, 0 where it is undefined, as in the other means."""
-    return lambda sums, n: np.nan_to_num(measure(sums, n))
+    return lambda sums, n: or_zero(measure(sums, n))
 
 
 def _balanced_acc(sums: Sums, n: int) -> Values:
     """Mean recall over the classes that occur in gold."""
     recalls = _recall(_by_class(sums), n)
-    return ratio(np.nan_to_num(recalls).sum(axis=-1), (~np.isnan(recalls)).sum(axis=-1))
+    return ratio(or_zero(recalls).sum(axis=-1), _count(~np.isnan(recalls)))
 
 
 def _mcc(sums: Sums, n: int) -> Values:
@@ -113,16 +119,23 @@ def _edges(sides: Sequence[Sums]) -> list[Sums]:
 
 def _label_pairs(statistics: Sums) -> Sums:
     counts = _by_class(statistics.sum(axis=0))
-    occurring = np.flatnonzero(counts[:, 0] + counts[:, 2])
-    golds, others = (grid.ravel() for grid in np.meshgrid(occurring, occurring, indexing="ij"))
-    if len(occurring) > _MOST_PAIRED:  # a label's items then all have one and the same mistake
-        golds, others = occurring, np.roll(occurring, 1)
+    return _pair_labels(tuple(np.flatnonzero(counts[:, 0] + counts[:, 2]).tolist()), len(counts))
+
+
+@lru_cache(maxsize=256)  # the same for all metrics of a study's task
+def _pair_labels(occurring: tuple[int, ...], labels: int) -> Sums:
+    found = np.array(occurring, dtype=np.int64)
+    golds, others = (grid.ravel() for grid in np.meshgrid(found, found, indexing="ij"))
+    if len(found) > _MOST_PAIRED:  # a label's items then all have one and the same mistake
+        golds, others = found, np.roll(found, 1)
     golds, others = golds[golds != others], others[golds != others]
-    edges = np.zeros((len(golds), 2, len(counts), 3))
+    edges = np.zeros((len(golds), 2, labels, 3))
     place = np.arange(len(golds))
     edges[place, 0, golds, 0] = 1
     edges[place, 1, golds, 2] = edges[place, 1, others, 1] = 1
-    return edges.reshape(len(golds), 2, statistics.shape[1])
+    flat = edges.reshape(len(golds), 2, 3 * labels)
+    flat.flags.writeable = False
+    return flat
 
 
 def label_edges(sides: Sequence[Sums]) -> list[Sums]:
@@ -141,12 +154,16 @@ PER_LABEL: dict[str, Callable[[Sums, int], Values]] = {
     "f1_": _f1,
 }
 _AVERAGES = ("macro", "micro", "weighted")
+_ECE, _BRIER = "bins:10|width:equal|confidence:softmax", "sum over labels|p:softmax"
 _BY_CLASS = [
     Metric("balanced_acc", _balanced_acc, edges_of=_edges),
     Metric("mcc", _mcc, edges_of=_edges),
     *(
-        Metric(f"{name}_{average}", over(measure), edges_of=_edges)
-        for average, over in (("macro", _macro), ("weighted", _weighted))
+        Metric(f"{name}_{average}", over(measure), edges_of=_edges, definition=definition)
+        for average, over, definition in (
+            ("macro", _macro, "classes:occurring|undefined:0"),
+            ("weighted", _weighted, ""),
+        )
         for name, measure in (("f1", _f1), ("precision", _precision), ("recall", _recall))
     ),
 ]
@@ -160,8 +177,8 @@ METRICS = [
     Metric("acc_bytes", mean, binary=True),  # lm-eval's: log-likelihood over bytes
     *_BY_CLASS,
     *_MICRO,
-    Metric("ece", _ece, higher_is_better=False, descriptive=True),
-    Metric("brier", mean, higher_is_better=False, scale=2.0, digits=3),
+    Metric("ece", _ece, higher_is_better=False, descriptive=True, definition=_ECE),
+    Metric("brier", mean, higher_is_better=False, scale=2.0, digits=3, definition=_BRIER),
     Metric("invalid", mean, higher_is_better=False, binary=True),
 ]
 
@@ -323,14 +340,3 @@ def confusion(
     columns = [len(labels) if predicted is None else predicted for predicted in predictions]
     cells = np.array(golds, dtype=np.int64) * width + np.array(columns, dtype=np.int64)
     return np.bincount(cells, minlength=len(labels) * width).reshape(len(labels), width)
-
-
-def describe(name: str, language: str | None) -> str:
-    """What the names leave open: the bins of ECE, the sums of Brier's score, the averages'
-    classes."""
-    if name in ("f1_macro", "precision_macro", "recall_macro"):
-        return "classes:occurring|undefined:0"
-    return {
-        "ece": "bins:10|width:equal|confidence:softmax",
-        "brier": "sum over labels|p:softmax",
-    }.get(name, "")

@@ -53,6 +53,7 @@ def _bounded_memory() -> Iterator[None]:
     Raises:
         MemoryError: it is used up.
     """
+    # Address space, since Linux enforces no limit of resident memory.
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     with suppress(OSError):
         pages = int(os.pread(_memory_file(os.getpid()), 64, 0).split()[0])

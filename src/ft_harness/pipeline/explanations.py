@@ -18,14 +18,9 @@ from ft_harness.comparison.pairing import pair_items
 from ft_harness.errors import InputError
 from ft_harness.metrics import find_metric
 from ft_harness.records import Evaluation, write_kept
-from ft_harness.report import (
-    Explorer,
-    Outlier,
-    Outliers,
-    main_comparisons,
-    make_explorer,
-)
+from ft_harness.report import Explorer, Outlier, Outliers, main_comparisons, make_explorer
 from ft_harness.storage import write_text
+from ft_harness.storage.progress import progress
 
 _PERPLEXITIES = ("token_ppl", "byte_ppl", "char_ppl")  # the first that a comparison has
 _SHOWN = 5
@@ -76,7 +71,7 @@ def explain(
     sides = _Sides(evaluations)
     comparisons: list[Comparison] = []
     damaged: list[str] = []
-    for comparison in study.comparisons:
+    for comparison in progress(study.comparisons, "Looking at the cases"):
         if is_primary(comparison):
             base, tuned = sides.of(comparison)
             found = cases.add_slices(comparison.cases, base, tuned, slice_by)
@@ -172,7 +167,7 @@ def find_explorer(
     compared = main_comparisons(study)
     shares = split_limit(limit, [sum((each.cases.counts or {}).values()) for each in compared])
     listed: list[Listing | None] = []
-    for comparison, share in zip(compared, shares, strict=True):
+    for comparison, share in progress(list(zip(compared, shares, strict=True)), "Listing items"):
         sheet = cases.Sheet(comparison.base, comparison.tuned, comparison.cases)
         found = list_items(sheet, sides.of(comparison), share, slice_by, written) if share else None
         listed.append(found)

@@ -14,6 +14,7 @@ import yaml
 
 from ft_harness.errors import FtHarnessError, PolicyError
 from ft_harness.publish.model_card import CARD_NAME
+from ft_harness.recipe import RECIPE_FILE
 from ft_harness.records import RECORD_FILE, SAMPLES_FILE, Evaluation
 from ft_harness.records.adapter_files import (
     CARD_FILE,
@@ -29,7 +30,6 @@ from ft_harness.records.adapter_folder import AdapterFolder
 from ft_harness.storage import redact, sealed_text
 from ft_harness.storage.escaping import visible
 
-RECIPE_FILE = "recipe.yaml"
 _AS_THEY_ARE = (
     *(WEIGHTS_FILE, HEAD_FILE, MODEL_FILE, MODEL_CONFIG_FILE, HISTORY_FILE, LINEAGE_FILE),
     *("generation_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model"),
@@ -115,6 +115,7 @@ def make_package(
     files += [PackedFile(name, text.encode()) for name, text in texts.items()]
     for each in samples:
         where = f"evaluations/{each.folder.name}"
+        # Sealed anew, as the seal of the record here is of its paths too.
         record = sealed_text(_without_paths(each.record.model_dump(mode="json")))
         files.append(PackedFile(f"{where}/{RECORD_FILE}", record.encode()))
         files.append(PackedFile(f"{where}/{SAMPLES_FILE}", each.folder / SAMPLES_FILE))

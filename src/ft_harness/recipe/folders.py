@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from itertools import takewhile
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -87,21 +88,19 @@ def _copy(source: Path, recipe: Recipe) -> str:
     if settings != []:
         named = "".join(f"{_SET}{json.dumps(setting)}\n" for setting in settings or [])
         text = f"{named}{edit(text, recipe)}"
+    # With a secret in it, perhaps in a comment, only what the fields say is kept.
     return text if redact(text) == text else write_recipe(redact_values(recipe.written()))
 
 
 def kept_settings(folder: Path) -> list[str]:
     """What `--set` changed of the recipe that a folder keeps a copy of, so that the same command
     without it goes on; empty where nothing is known."""
+    is_set = methodcaller("startswith", _SET)
     try:
         lines = (folder / RECIPE_FILE).read_text(encoding="utf-8").splitlines()
-        return [str(json.loads(line.removeprefix(_SET))) for line in takewhile(_is_set, lines)]
+        return [str(json.loads(line.removeprefix(_SET))) for line in takewhile(is_set, lines)]
     except (OSError, ValueError, RecursionError):
         return []
-
-
-def _is_set(line: str) -> bool:
-    return line.startswith(_SET)
 
 
 def write_new_recipe(

@@ -12,6 +12,7 @@ from ft_harness.records.lm_eval.files import Run, find_files, group_runs
 from ft_harness.records.lm_eval.output import read_runs
 from ft_harness.records.reading import Evaluation, read_evaluation
 from ft_harness.records.schema import RECORD_FILE, SCHEMA_VERSION
+from ft_harness.storage.progress import progress
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def find_records(paths: Sequence[Path]) -> Found:
         files = find_files(path)
         folders = sorted({record.parent for record in files.records})
         faults, read = list(files.refused), 0
-        for folder in folders:
+        for folder in progress(folders, "Reading evaluations"):
             try:
                 evaluations.append(read_evaluation(folder))
                 read += 1
@@ -58,6 +59,7 @@ def find_records(paths: Sequence[Path]) -> Found:
             raise _nothing(path, faults)
     foreign = read_runs(list(dict.fromkeys(runs)))
     unread += foreign.unread
+    # By path, so that a report does not depend on the order in which folders are given.
     evaluations.sort(key=lambda each: each.folder.resolve())
     evaluations += [Evaluation(folder=folder, record=record) for folder, record in foreign.made]
     if not evaluations:

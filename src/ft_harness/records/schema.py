@@ -15,6 +15,7 @@ SCHEMA_VERSION: Literal[1] = 1
 RECORD_FILE = "record.json"
 SAMPLES_FILE = "samples.jsonl.gz"
 SEQ_CLS: Final = "SEQ_CLS"  # the task type of an adapter that trains a classification head
+_ITEMS = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str)  # one for all items
 SCORES_FILE = "scores.parquet"  # the same outcomes in columns, without texts of docs and prompts
 
 
@@ -24,6 +25,14 @@ class Frozen(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
     )
+
+
+class Numerous(Frozen):
+    """A part of which a big study holds a hundred thousand: which of its fields were given, of
+    which nobody asks, would take a third of the memory."""
+
+    def model_post_init(self, context: Any) -> None:
+        self.model_fields_set.clear()
 
 
 class ModelInfo(Frozen):
@@ -76,8 +85,15 @@ class AdapterInfo(Frozen):
         description="largest change of a logit by merging alone; null: scored unmerged",
     )
     unchecked: list[str] = Field(
-        default_factory=list, description="what could not be checked, a sentence each"
+        default_factory=list,
+        description="what could not be checked, a sentence each; one about the base begins so",
     )
+
+    @property
+    def doubt_of_base(self) -> str | None:
+        """Why it is not known whether it was trained on this base; None: it was."""
+        doubts = (what.partition(": ") for what in self.unchecked)
+        return next((why for what, _, why in doubts if what.startswith("the base")), None)
 
 
 class Settings(Frozen):
@@ -137,7 +153,7 @@ class Settings(Frozen):
     device: str
 
 
-class Score(Frozen):
+class Score(Numerous):
     """One metric on one split."""
 
     metric: str
@@ -258,8 +274,7 @@ class Record(Frozen):
         default=None, description="that the recipe or the task declares; null: none is declared"
     )
     recipe: dict[str, Any] | None = Field(
-        default=None,
-        description="what the recipe said, training left out; null: not known",
+        default=None, description="what the recipe said, training left out; null: not known"
     )
     is_control: bool = Field(
         default=False, description="of an adapter: the recipe lists the task under controls"
@@ -312,7 +327,7 @@ class Sample(Frozen):
 
 def item_hash(doc: Mapping[str, Any]) -> str:
     """Hash of a doc's content: the same item in every evaluation, whatever its position."""
-    return sha256_text(json.dumps(doc, sort_keys=True, ensure_ascii=False, default=str))[:16]
+    return sha256_text(_ITEMS.encode(doc))[:16]
 
 
 def describe_record(record: Record) -> str:

@@ -87,15 +87,13 @@ class Sample:
     def value(self, measure: Measure, sums: Array) -> Array:
         """The measure of sums [..., sides x K + 1], tuned minus base where there are two sides; on
         the scale of the logarithm for a measure without a largest value."""
-        width, n = self.sides[0].shape[1], sums[..., -1]
+        shape = *sums.shape[:-1], len(self.sides), self.sides[0].shape[1]
         with np.errstate(divide="ignore", invalid="ignore"):
-            values = [
-                measure.aggregate(sums[..., start : start + width], n)
-                for start in range(0, width * len(self.sides), width)
-            ]
-            if np.isinf(measure.scale):
-                values = [np.log(value) for value in values]
-        return values[0] if len(values) == 1 else values[1] - values[0]
+            values = measure.aggregate(sums[..., :-1].reshape(shape), sums[..., -1:])
+            if math.isinf(measure.scale):
+                values = np.log(values)
+        first: Array = values[..., 0]
+        return first if len(self.sides) == 1 else values[..., 1] - first
 
     def unseen(self, measure: Measure) -> tuple[Array, Array]:
         """(the lowest, the highest) row of one item that the sample lacks: of all that the measure
@@ -120,7 +118,10 @@ class Sample:
         else:
             pairs = ((0, 0), (0, 1), (1, 0), (1, 1))
             rows = np.concatenate(
-                [np.hstack([edges[0][:, one], edges[1][:, other]]) for one, other in pairs]
+                [
+                    np.concatenate([edges[0][:, one], edges[1][:, other]], axis=1)
+                    for one, other in pairs
+                ]
             )
         nothing = np.zeros_like(self.units.totals)
         if not len(rows):

@@ -99,27 +99,33 @@ def confidence(sample: Sample, measure: Measure) -> Confidence:
     shape = _find_shape(sample, measure)
     if shape.degrees < _FEWEST_DEGREES:
         return _NONE
-    sums, weights = sample.draws
-    values = sample.value(measure, _add_unseen(sums, weights, sample.unseen(measure)))
+    values = _weigh(sample, measure)
     is_defined = np.isfinite(values)
     if not is_defined.all():
         values = values[is_defined]
-    if len(values) < (1 - _MAX_UNDEFINED) * len(sums):
+    if len(values) < (1 - _MAX_UNDEFINED) * len(is_defined):
         return _NONE
     if shape.stretch > 1:
         values = observed + shape.stretch * (values - observed)
     return _read(values, shape)
 
 
-def _add_unseen(sums: Array, weights: Array, ends: tuple[Array, Array]) -> Array:
-    """Sums with the item that the sample lacks: at the lower end in the first half of the rounds,
-    at the upper one in the others."""
-    # column by column, as the sums are in memory, and those alone that the item has a part in
-    found, half = sums.copy(order="F"), len(sums) // 2
-    for row, part in zip(ends, (slice(half), slice(half, None)), strict=True):
-        for column in np.flatnonzero(row):
-            found[part, column] += row[column] * weights[part]
-    return found
+def _weigh(sample: Sample, measure: Measure) -> Array:
+    """The measure in each round, of the items and of the one that the sample lacks: at the lower
+    end in the first half of the rounds, at the upper one in the others."""
+    (sums, weights), half = sample.draws, sample.resampling.rounds // 2
+    by_column, found = sums.T, []
+    for row, part in zip(sample.unseen(measure), (slice(half), slice(half, None)), strict=True):
+        # The sums are those of all metrics, and large: the few columns that the item has a part in
+        # are changed for this one and put back.
+        changed = [(by_column[place, part], row[place]) for place in np.flatnonzero(row)]
+        kept = [column.copy() for column, _ in changed]
+        for column, value in changed:
+            column += value * weights[part]
+        found.append(sample.value(measure, sums[part]))
+        for (column, _), before in zip(changed, kept, strict=True):
+            column[:] = before
+    return np.concatenate(found)
 
 
 def _read(values: Array, shape: _Shape) -> Confidence:

@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from tqdm import tqdm
 
 from ft_harness import stats
 from ft_harness.comparison.cases.traits import Trait
@@ -20,7 +19,8 @@ from ft_harness.comparison.cases.transitions import Transition, find_transitions
 from ft_harness.comparison.measurement import Measurement
 from ft_harness.comparison.pairing import Pairs
 from ft_harness.errors import InputError
-from ft_harness.records import Frozen
+from ft_harness.records import Numerous
+from ft_harness.storage.progress import progress
 
 Array = NDArray[np.float64]
 Tags = list[str | None]  # [items], the slice of one kind that each item is in
@@ -36,7 +36,7 @@ _FLAGS = {  # score of a generated answer -> (kind of slice, definition)
 }
 
 
-class Slice(Frozen):
+class Slice(Numerous):
     """Some of the items, and what became of them."""
 
     kind: str = Field(description="what they were sliced by")
@@ -127,7 +127,7 @@ def measure_slices(
     found: list[Slice] = []
     chosen_by_answers = set(from_answers)
     names = [(kind, value) for kind, labels in tags.items() for value in _sort(set(labels))]
-    for kind, value in tqdm(names, desc="Measuring the slices", delay=2, disable=None):
+    for kind, value in progress(names, "Measuring the slices"):
         inside = np.array(tags[kind], dtype=object) == value
         made = _measure(pairs.only(np.asarray(inside, dtype=np.bool_)), metric, (kind, value))
         # Items where the base was unsure can hardly get worse: regression to the mean, which a test

@@ -101,6 +101,7 @@ def _sort_in(found: Files, path: Path, top: Path) -> None:
         home = found.samples
     else:
         return
+    # A results folder may be somebody else's.
     if not path.resolve().is_relative_to(top):
         found.refused.append(f"{path}: a link out of the folder, not followed")
     elif not path.is_file():
