@@ -43,7 +43,7 @@ from ft_harness.paths import BUNDLED, bundled_data_dir
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-LOADER_VERSION = 3  # raise it when the same source and options give other docs or splits
+LOADER_VERSION = 4  # raise it when the same source and options give other docs or splits
 __all__ = ["LOADER_VERSION", "DataOptions", "RowLoss", "load_splits", "row_losses", "source_files"]
 _log = logging.getLogger(__name__)
 _FIELD = re.compile(r"\bdata\.([a-z_]+)")
