@@ -127,6 +127,7 @@ def test_the_same_chosen_answer_everywhere_is_no_fault(ft, recipe: Path, tmp_pat
     code, out, err = ft("check", recipe)
     assert code == 0, err
     assert "right answers" not in out
+    assert "majority" not in out
 
 
 def test_cut_pairs_are_counted(ft, recipe: Path, tmp_path: Path):

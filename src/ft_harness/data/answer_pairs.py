@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -23,6 +24,11 @@ class Turn(NamedTuple):
 
     role: str
     content: str
+
+
+def is_pair(doc: Mapping[str, Any]) -> bool:
+    """Whether a doc holds a chosen and a rejected answer, and no label."""
+    return CHOSEN in doc and REJECTED in doc
 
 
 def read_pair(doc: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from lm_eval.api.task import ConfigurableTask
 from tqdm import tqdm
 
-from ft_harness.data.answer_pairs import CHOSEN, REJECTED
+from ft_harness.data.answer_pairs import CHOSEN, REJECTED, is_pair
 from ft_harness.data.files import Split
 from ft_harness.data.overlap import plain
 from ft_harness.errors import Findings, FtHarnessError, InputError, Notice, suggest
@@ -148,7 +148,7 @@ class SplitCheck:
             self._written_out["answers"].append(row)
         if any(_is_written_out(value, prompt) for value in doc.values()):
             self._written_out["prompts"].append(row)
-        if CHOSEN in doc and REJECTED in doc:
+        if is_pair(doc):
             sizes = len(doc[CHOSEN]), len(doc[REJECTED])
             longer = CHOSEN if sizes[0] > sizes[1] else REJECTED if sizes[1] > sizes[0] else "tie"
             self._lengths[longer] += 1
