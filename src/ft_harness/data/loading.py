@@ -242,7 +242,7 @@ def _read_hub(options: DataOptions) -> dict[Split, Rows]:
         ) from error
     names = options.hub_splits or {split: split for split in SPLITS}
     absent = [name for name in names.values() if name not in loaded]
-    if options.hub_splits and absent or len(absent) == len(names):
+    if (options.hub_splits and absent) or len(absent) == len(names):
         raise InputError(
             f"{options.source}: no split {' or '.join(absent)} (splits: {', '.join(loaded)})",
             "splits that the data set has",
