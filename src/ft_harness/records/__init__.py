@@ -25,6 +25,7 @@ from ft_harness.records.reading import (
 )
 from ft_harness.records.schema import (
     RECORD_FILE,
+    REPORT_FILES,
     SAMPLES_FILE,
     SCHEMA_VERSION,
     SCORES_FILE,
