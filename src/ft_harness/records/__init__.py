@@ -26,6 +26,7 @@ from ft_harness.records.reading import (
 )
 from ft_harness.records.schema import (
     RECORD_FILE,
+    REPORT_FILES,
     SAMPLES_FILE,
     SCORES_FILE,
     SEQ_CLS,

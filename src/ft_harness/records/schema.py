@@ -14,6 +14,7 @@ from ft_harness.storage import redact, sha256_text
 SCHEMA_VERSION: Literal[1] = 1
 RECORD_FILE = "record.json"
 SAMPLES_FILE = "samples.jsonl.gz"
+REPORT_FILES = "files.json"  # in a report's folder: names of what the report wrote
 SEQ_CLS: Final = "SEQ_CLS"  # the task type of an adapter that trains a classification head
 _ITEMS = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str)  # one for all items
 SCORES_FILE = "scores.parquet"  # the same outcomes in columns, without texts of docs and prompts
