@@ -1,7 +1,8 @@
 """Learning from pairs: ours and TRL's DPOTrainer in one run, each in processes of its own, in turn.
 
     python benchmarks/preference.py --data DIR [--quick] [--rows 96] [--repeats 3]
-                                    [--models 42M/32k 150M/256k] [--batches 16 4] [--log FILE]
+                                    [--models 42M/32k 150M/256k] [--batches 16 4]
+                                    [--dtype bfloat16] [--log FILE]
     python benchmarks/preference.py --agree
 
 `DIR` holds `tokenizers/gpt2` and `imdb/imdb_train.jsonl.gz`. Random Llamas (see random_llamas.py)
@@ -10,7 +11,7 @@ answer what follows, the rejected one what follows in another review (15 to 60 w
 r 16 on all linear layers from the same start, 16 pairs a step, AdamW, beta 0.1, the same token ids,
 in the same steps of pairs of like length. Both compute the references once, before the training;
 TRL (`pip install trl`) with `precompute_ref_log_probs`, without gradient checkpointing, weights in
-bfloat16 and autocast to it. A step is computed 16 pairs at once, or 4 (`--batches`): the best of
+the given dtype and autocast to it. A step is computed 16 pairs at once, or 4 (`--batches`): the best of
 each side counts for speed, and the leanest for memory. Time is that of the references and the
 training loop. Tokens are those of prompts and answers, without padding.
 
@@ -79,7 +80,7 @@ def prepare(folder: Path, options: argparse.Namespace) -> Any:
     from ft_harness.recipe import load_recipe
 
     (name,), (batch,) = options.models, options.batches
-    build_model(name, "bfloat16").save_pretrained(folder / "model")
+    build_model(name, options.dtype).save_pretrained(folder / "model")
     load_tokenizer(options.data, name).save_pretrained(folder / "model")
     source = folder / "pairs"
     source.mkdir()
@@ -87,7 +88,7 @@ def prepare(folder: Path, options: argparse.Namespace) -> Any:
         write_pairs(options.data, source / f"{split}.jsonl", rows)
     recipe = folder / "recipe.yaml"
     recipe.write_text(
-        f"model: {{pretrained: {folder / 'model'}, dtype: bfloat16}}\n"
+        f"model: {{pretrained: {folder / 'model'}, dtype: {options.dtype}}}\n"
         f"task: {{name: preference_custom}}\ndata: {{source: {source}, validation_size: 2}}\n"
         "adapter: {r: 16, lora_alpha: 32, lora_dropout: 0.0, target_modules: all-linear}\n"
         f"train: {{objective: preference, preference: {{beta: {BETA}}}, num_train_epochs: 1,\n"
@@ -176,7 +177,7 @@ def run_alone(options: argparse.Namespace) -> dict[str, float]:
         else:
             torch.manual_seed(0)
             trainer = make_trainer(
-                stage.base, in_steps(pairs), folder, bf16=True,
+                stage.base, in_steps(pairs), folder, bf16=options.dtype == "bfloat16",
                 per_device_train_batch_size=batch, gradient_accumulation_steps=STEP // batch,
             )  # fmt: skip
             begun = time.perf_counter()
@@ -190,10 +191,11 @@ def run_alone(options: argparse.Namespace) -> dict[str, float]:
 
 
 def run(name: str, side: str, batch: int, repeat: int, options: Any) -> dict[str, float]:
-    key = {"model": name, "side": side, "batch": batch, "repeat": repeat, "rows": options.rows}
+    key = {"model": name, "side": side, "batch": batch, "repeat": repeat, "rows": options.rows,
+           "dtype": options.dtype}  # fmt: skip
     arguments = [
         "--data", str(options.data), "--rows", str(options.rows), "--models", name, "--batches", str(batch),
-        "--alone", side,
+        "--dtype", options.dtype, "--alone", side,
     ]  # fmt: skip
     return run_or_recall(key, arguments, options.log)
 
@@ -206,7 +208,7 @@ def compare(name: str, options: argparse.Namespace) -> dict[str, Any]:
             for batch in options.batches:
                 figures = run(name, side, batch, repeat, options)
                 found.setdefault((side, batch), []).append(figures)
-    row: dict[str, Any] = {"model": name, "rows": options.rows}
+    row: dict[str, Any] = {"model": name, "rows": options.rows, "dtype": options.dtype}
     best: dict[str, tuple[float, float, float]] = {}
     for side in SIDES:
         medians = [
@@ -324,6 +326,7 @@ def main() -> None:
     parser = make_parser(__doc__, SIDES)
     parser.add_argument("--rows", type=int, default=96)
     parser.add_argument("--batches", nargs="+", type=int, default=[16, 4])
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--agree", action="store_true")
     options = parser.parse_args()
     if options.agree:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -13,7 +14,9 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is imported
 
 from ft_harness import cli
+from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.pipeline import runs
+from ft_harness.recipe import ModelSection
 from ft_harness.tasks import finding
 from tests.builders.tiny import (
     build_tokenizer,
@@ -30,6 +33,12 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TQDM_DELAY"] = (
         "2"  # as the command sets it, which is too late where tqdm is imported already
     )
+    gc.disable()  # until all tests are collected: what is made up to then stays
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +59,12 @@ def tokenizer(request):
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_model(tmp_path_factory.mktemp("models") / "tiny", seed=0)
+
+
+@pytest.fixture(scope="module")
+def base(model_folder: Path) -> BaseModel:
+    """The tiny model, loaded for each module of tests by itself."""
+    return load_base_model(ModelSection(pretrained=str(model_folder)))
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,11 @@ def model_folder(pretrained: str) -> str:
     return str(bundled_model_dir()) if pretrained == BUNDLED else os.path.expanduser(pretrained)
 
 
+def is_path(name: str) -> bool:
+    """Whether what may be a hub id can only be the path of a file or folder."""
+    return Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+
+
 def bundled_data_dir(name: str) -> Path:
     """The folder of one bundled data set."""
     return PACKAGE / BUNDLED / "data" / name

@@ -6,7 +6,7 @@ import math
 import random
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -576,16 +576,19 @@ def test_clusters_of_one_item_are_items(write: Write) -> None:
     assert find_row(compare(*pair).rows, "acc").p_method == "McNemar's mid-p test"
 
 
+def leave_unscored(samples: list[Sample], numbers: Iterable[int]) -> None:
+    for number in numbers:
+        scores = samples[number].scores | {"acc": None}
+        samples[number] = samples[number].model_copy(update={"scores": scores})
+
+
 def test_clusters_of_the_items_that_have_a_score(write: Write) -> None:
     """Of twenty clusters two lose all their items."""
     golds = [0, 1] * 30
     base, tuned = (
         in_clusters(label_samples(golds, answers_right(golds, right)), 3) for right in (30, 48)
     )
-    for number in range(6):
-        tuned[number] = tuned[number].model_copy(
-            update={"scores": tuned[number].scores | {"acc": None}}
-        )
+    leave_unscored(tuned, range(6))
     pair = (
         write(make_record(cluster="premise"), base),
         write(make_record("nli", cluster="premise"), tuned),
@@ -599,10 +602,7 @@ def test_clusters_of_which_one_item_has_a_score_are_items(write: Write) -> None:
     base, tuned = (
         in_clusters(label_samples(golds, answers_right(golds, right)), 2) for right in (16, 28)
     )
-    for number in range(1, 40, 2):
-        tuned[number] = tuned[number].model_copy(
-            update={"scores": tuned[number].scores | {"acc": None}}
-        )
+    leave_unscored(tuned, range(1, 40, 2))
     pair = (
         write(make_record(cluster="premise"), base),
         write(make_record("nli", cluster="premise"), tuned),
@@ -987,6 +987,21 @@ def test_a_collapsed_model_is_called_so(write: Write) -> None:
         "The tuned model answers 'positive' for 99 % of the items: it has collapsed to one answer "
         "(base model: 50 %)."
     )
+
+
+def test_a_base_that_is_not_verified_is_said_and_is_a_cause_of_a_collapse(write: Write) -> None:
+    golds = [0, 1] * 50
+    doubt = "the adapter names some-lab/tiny, it was scored on bundled"
+    base = write(make_record(), label_samples(golds, answers_right(golds, 60)))
+    record = make_record("theirs")
+    assert record.adapter
+    noted = {"unchecked": ["the prompts: not known", f"the base: {doubt}"]}
+    adapter = record.adapter.model_copy(update=noted)
+    record = record.model_copy(update={"adapter": adapter})
+    tuned = write(record, label_samples(golds, [1] * 99 + [0]))
+    sentence = compare(base, tuned).sentence
+    assert f"Unverified base: {doubt}." in sentence
+    assert sentence.endswith("An adapter on a base that is not its own does that too.")
 
 
 def test_a_model_that_learned_nothing_is_not_called_collapsed(write: Write) -> None:

@@ -9,7 +9,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
 from ft_harness.data import load_splits
-from ft_harness.data.labels import LabelIndex, folded, match_names
+from ft_harness.data.labels import LabelIndex, alike, match_names
 from ft_harness.errors import FtHarnessError, InputError
 from ft_harness.metrics.label_words import parse_label
 
@@ -127,18 +127,45 @@ def test_matching_of_names():
         ("e\u0301", "\u00e9"),
         ("a  b", "a b"),
         ("Stra\u00dfe", "STRASSE"),
+        ("\u0430", "a"),  # Cyrillic
+        ("p\u043esitive", "positive"),
+        ("\u041d\u0415", "he"),
+        ("\u03bf\u03bd", "ov"),  # Greek
+        ("a\u3164", "a"),
     ],
 )
 def test_words_that_read_alike_are_refused_or_warned_of(
     one: str, other: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
-    assert folded(one) == folded(other)
+    assert alike([one, other]) == (one, other)
     path = write_labels(tmp_path / "a.jsonl", [0, 1])
     with pytest.raises(FtHarnessError, match="are read as the same answer"):
         read(path, ["a", "b"], label_words=[one, other])
     assert not caplog.records
     read(path, [one, other])
-    assert "differ only in case or invisible characters" in caplog.text
+    assert "differ only in case, invisible characters or the script of letters" in caplog.text
+
+
+def test_words_of_other_scripts_are_words(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    words = [
+        "\u0434\u0430",
+        "\u043d\u0435\u0442",
+        "\u03bd\u03b1\u03b9",
+        "nat",
+        "\u306f\u3044",
+        "ha",
+    ]
+    path = write_labels(tmp_path / "a.jsonl", [0, 5])
+    assert read(path, list("abcdef"), label_words=words) == [0, 5]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("label", ["p\u043esitive", "positive\u200b"])
+def test_a_label_that_only_looks_like_a_name_is_shown_as_it_is(label: str, tmp_path: Path):
+    path = write_labels(tmp_path / "a.jsonl", [label])
+    with pytest.raises(InputError) as caught:
+        read(path, ["negative", "positive"])
+    assert f"it looks like positive, but is {label!a}" in caught.value.what
 
 
 def test_the_parser_of_answers_takes_no_label_word_for_another(tmp_path: Path):

@@ -265,6 +265,52 @@ def test_a_wrong_encoding_is_named(tmp_path: Path):
     refused("data option encoding", path, encoding="base64")
 
 
+UTF8 = '{"text": "plain"}\n{"text": "sch\u00f6n \u8fd9\u90e8\u7535\u5f71"}\n'
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "windows-1252", "gb18030", "ascii", "utf-16"])
+def test_a_file_in_utf_8_is_not_read_as_anything_else(encoding: str, tmp_path: Path):
+    path = write_bytes(tmp_path / "a.jsonl", UTF8)
+    line = 1 if encoding == "utf-16" else 2  # whose letters are two bytes each
+    error = refused(
+        f"{path}:{line}: utf-8, and data.encoding is {encoding}", path, encoding=encoding
+    )
+    assert "leave data.encoding out" in error.action
+    path = write_bytes(tmp_path / "a.xml", "<c><p><t>sch\u00f6n</t></p></c>")
+    if encoding in ("latin-1", "windows-1252"):  # expat knows no others
+        refused(f"{path}:1: utf-8", path, encoding=encoding)
+
+
+def test_letters_of_windows_are_not_read_as_control_characters(tmp_path: Path):
+    path = write_bytes(tmp_path / "a.csv", "text\nplain\nit\u2019s\n", "windows-1252")
+    error = refused(
+        f"{path}:3: windows-1252, and data.encoding is latin-1", path, encoding="latin-1"
+    )
+    assert "--set data.encoding=windows-1252" in error.action
+    refused("perhaps windows-1252", path)
+    assert read(path, encoding="windows-1252")[1] == {"text": "it\u2019s"}
+
+
+@pytest.mark.parametrize("encoding", ["utf8", "utf-8-sig", "latin-1", "gb18030", "iso2022_jp"])
+def test_an_encoding_that_reads_the_same_may_be_given(encoding: str, tmp_path: Path):
+    content = UTF8 if encoding.startswith("utf") else '{"text": "plain"}\n'
+    path = write_bytes(tmp_path / "a.jsonl", content)
+    assert read(path, encoding=encoding) == read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("\u8fd9\u90e8\u7535\u5f71", "gb18030"),
+        ("\u6620\u753b", "iso2022_jp"),
+        ("plain", "utf-16-be"),
+    ],
+)
+def test_text_in_other_encodings_is_not_taken_for_utf_8(text: str, encoding: str, tmp_path: Path):
+    path = write_bytes(tmp_path / "a.txt", f"{text}\n", encoding)
+    assert read(path, encoding=encoding) == [{"text": text}]
+
+
 def test_tabs_by_delimiter_and_by_names(tmp_path: Path):
     path = write_bytes(tmp_path / "a.txt", 'a "film"\t1\nb\t0\n')
     expected = [{"text": 'a "film"', "label": "1"}, {"text": "b", "label": "0"}]
@@ -300,6 +346,46 @@ def test_json_lists_under_keys(tmp_path: Path):
     assert read(path, rows="more.items", columns=columns) == [{"question": "a", "answer": "x"}]
     refused("no list of objects under other", path, rows="other")
     refused("no column for the field question", path, rows="train", columns={"question": ["q.b"]})
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{"text": "a", "label": 0, "text": "b"}',
+        '{"text": "a: b", "label": 0 , "text"  : "b"}',
+        '{"text": [{"q": 1}, {"q": 1, "q": 2}], "label": 0}',
+        '{"\\u0074ext": "a", "text": "b"}',
+    ],
+)
+def test_a_key_twice_in_an_object_is_refused_with_its_row(row: str, tmp_path: Path):
+    whole = '{"text": "a: b", "note": [{"q": 1}, {"q": "\\"r\\": s"}]}'
+    key = "q" if "[" in row else "text"
+    path = write_bytes(tmp_path / "a.jsonl", f"{whole}\n{row}\n")
+    refused(f"{path}:2: an object has the key {key} twice", path)
+    path = write_bytes(tmp_path / "a.json", f"[{whole},\n{row}]")
+    refused(f"{path}, row 1: an object has the key {key} twice", path)
+    assert len(read(write_bytes(tmp_path / "b.jsonl", f"{whole}\n{whole}\n"))) == 2
+
+
+def test_a_list_of_rows_twice_in_a_file_is_refused(tmp_path: Path):
+    path = write_bytes(tmp_path / "a.json", '{"data": [{"text": "a"}], "data": [{"text": "b"}]}')
+    refused(f"{path}: an object has the key data twice", path)
+
+
+@pytest.mark.parametrize(
+    ("pair", "expected"),
+    [
+        ("<p t='a'><t>b</t></p>", "t is an attribute and an element inside"),
+        ("<p text='a'>b</p>", "text is an attribute and its own text"),
+        ("<p>a<text>b</text></p>", "text is its own text and an element inside"),
+        ("<p><text>b</text>a</p>", "text is an element inside and its own text"),
+    ],
+)
+def test_a_name_for_two_things_in_xml_is_refused(pair: str, expected: str, tmp_path: Path):
+    path = write_bytes(tmp_path / "a.xml", f"<c><p t='x'/>\n{pair}</c>")
+    refused(f"{path}:2: {expected}", path)
+    path = write_bytes(tmp_path / "b.xml", "<c><p n='1'><t>a</t><t>b</t></p></c>")
+    assert read(path) == [{"n": "1", "t": "a\nb"}]
 
 
 def test_xml_is_read_without_entities_and_with_places(tmp_path: Path):
@@ -418,6 +504,57 @@ def test_a_given_column_that_is_not_there_is_warned_of(
     assert "no column kontext, which data.columns names for the field input; the field is" in (
         caplog.text
     )
+
+
+def test_columns_in_the_wrong_direction_are_named(tmp_path: Path):
+    path = write_lines(tmp_path / "a.jsonl", [{"review": "a", "stars": 1}])
+    task = {"columns": {"text": ["sentence"], "label": []}, "source": str(path)}
+    for given, fault in {
+        "review": "data option columns: a list of columns for each field: {text: [review]}",
+        "": "data option columns: a list of columns for each field: {text: []}",
+    }.items():
+        with pytest.raises(InputError) as caught:
+            load_splits(task, data_columns={"text": given})
+        assert caught.value.what == fault
+    with pytest.raises(InputError) as caught:
+        load_splits(task, data_columns={"review": ["text"]})
+    assert "review is no field of the task, and text is one" in caught.value.what
+    assert caught.value.expected.endswith("for the fields text, label")
+    assert caught.value.action.startswith("--set 'data.columns={text: [review]}'")
+
+
+# --- texts that show nothing
+
+
+UNSEEN = [
+    "\u200b",
+    "\ufeff",
+    "\u00ad\u00ad",
+    " \u2060 ",
+    "\u3164",
+    "\u2800",
+    "\u200e\ufe0f",
+    "\x07",
+]
+
+
+@pytest.mark.parametrize("text", UNSEEN, ids=ascii)
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_a_text_of_invisible_characters_alone_is_missing(text: str, suffix: str, tmp_path: Path):
+    if suffix == ".csv":
+        path = write_bytes(tmp_path / "a.csv", f"text,label\na,1\nb,0\n{text},1\n")
+    else:
+        rows = [{"text": each, "label": "1"} for each in ("a", "b", text)]
+        path = write_lines(tmp_path / "a.jsonl", rows)
+    line = 4 if suffix == ".csv" else 3
+    refused(f"{path}:{line}: the field text holds invisible characters alone", path)
+    assert [doc["text"] for doc in read(path, skip_bad_rows=True)] == ["a", "b"]
+
+
+def test_invisible_characters_within_a_text_are_data(tmp_path: Path):
+    texts = [f"a{text}b" for text in UNSEEN] + ["\U0001f44d\ufe0f", "\u0644\u200c\u0627"]
+    path = write_lines(tmp_path / "a.jsonl", [{"text": text} for text in texts])
+    assert [doc["text"] for doc in read(path)] == texts
 
 
 @pytest.mark.parametrize(

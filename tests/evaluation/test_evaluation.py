@@ -23,11 +23,6 @@ from tests.builders.tiny import save_model, write_jsonl
 SETTINGS = EvalSection(train_limit=20, batch_size=4)
 
 
-@pytest.fixture(scope="module")
-def base(model_folder: Path) -> BaseModel:
-    return load_base_model(ModelSection(pretrained=str(model_folder)))
-
-
 def jobs_of(
     base: BaseModel,
     source: Path,

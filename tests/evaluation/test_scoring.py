@@ -75,11 +75,6 @@ def uniform(request: pytest.FixtureRequest) -> tuple[torch.nn.Module, object]:
     return model, tokenizer
 
 
-@pytest.fixture(scope="module")
-def base(model_folder: Path) -> BaseModel:
-    return load_base_model(ModelSection(pretrained=str(model_folder)))
-
-
 # --- perplexity of a uniform model: the vocabulary, whatever the window
 # ------------------------------------------
 

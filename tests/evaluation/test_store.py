@@ -29,11 +29,6 @@ pytestmark = pytest.mark.slow  # kills an evaluation at many places
 
 
 @pytest.fixture(scope="module")
-def base(model_folder: Path) -> BaseModel:
-    return load_base_model(ModelSection(pretrained=str(model_folder)))
-
-
-@pytest.fixture(scope="module")
 def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with the columns of demo_qa: 48 rows a split, four greedy batches of 4 x 3."""
     folder = tmp_path_factory.mktemp("questions")

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from ft_harness.data import load_splits
@@ -290,6 +291,41 @@ def test_metadata_of_tensors_that_are_no_texts(tmp_path: Path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(len(text).to_bytes(8, "little") + text)
     refused(lambda: read_header(path), "__metadata__")
+
+
+TENSOR = '"dtype": "F32", "shape": [1], "data_offsets": [0, 4]'
+HEADERS: dict[str, str | bytes] = {
+    "half a character in a field": f'{{"a": {{{TENSOR}, "\\ud800": null}}}}',
+    "half a character in a name": f'{{"\\ud800": {{{TENSOR}}}}}',
+    "half a character in metadata": f'{{"__metadata__": {{"a": "\\ud800"}}, "a": {{{TENSOR}}}}}',
+    "half a character in its bytes": f'{{"\ud800": {{{TENSOR}}}}}'.encode(errors="surrogatepass"),
+    "UTF-16": f'{{"a": {{{TENSOR}}}}}'.encode("utf-16"),
+    "a byte order mark": f'\ufeff{{"a": {{{TENSOR}}}}}',
+    "NaN": f'{{"a": {{{TENSOR}, "x": NaN}}}}',
+    "a number without end": f'{{"a": {{{TENSOR}, "x": 1e400}}}}',
+    "a list without end": f'{{"a": {{{TENSOR}, "x": {"[" * 200}{"]" * 200}}}}}',
+    "-0": '{"a": {"dtype": "F32", "shape": [1], "data_offsets": [-0, 4]}}',
+    "a text for a shape": '{"a": {"dtype": "F32", "shape": "", "data_offsets": [0, 4]}}',
+    "an object for a shape": '{"a": {"dtype": "F32", "shape": {}, "data_offsets": [0, 4]}}',
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_that_safetensors_refuses(name: str, tmp_path: Path):
+    header = HEADERS[name]
+    content = header if isinstance(header, bytes) else header.encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(content).to_bytes(8, "little") + content + bytes(4))
+    with pytest.raises(SafetensorError), safe_open(path, "pt"):
+        pass
+    refused(lambda: read_header(path), path.name)
+
+
+def test_a_configuration_in_another_encoding(tmp_path: Path):
+    """PEFT reads UTF-8 alone."""
+    path = tmp_path / "adapter_config.json"
+    path.write_text('{"peft_type": "LORA"}', encoding="utf-16")
+    refused(lambda: AdapterFolder(tmp_path).config, path.name)
 
 
 @pytest.mark.parametrize("key", ["description", "gen_prefix"])

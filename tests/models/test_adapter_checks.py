@@ -71,11 +71,6 @@ def tied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def base(model_folder: Path) -> BaseModel:
-    return load_base_model(ModelSection(pretrained=str(model_folder)))
-
-
-@pytest.fixture(scope="module")
 def plain_adapter(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_adapter(model_folder, tmp_path_factory.mktemp("adapters") / "plain")
 

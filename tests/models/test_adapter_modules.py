@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from ft_harness.models.adapters import attached, lora_config, problems
-from ft_harness.models.base_model import BaseModel, load_base_model
+from ft_harness.models.base_model import BaseModel
 from ft_harness.models.prompts import PLAIN
 from ft_harness.recipe import AdapterSection, ModelSection
 from tests.builders.tiny import build_tokenizer
@@ -22,11 +22,6 @@ EXPRESSION = (
     r"(?:.*?(?:language|text).*?\.(?:q_proj|v_proj))|"
     r"(?:\bmodel\.layers\.[\d]{1,}\..*?(?:self_attn|mlp).*?\.(?:q_proj|v_proj))"
 )
-
-
-@pytest.fixture(scope="module")
-def base(model_folder: Path) -> BaseModel:
-    return load_base_model(ModelSection(pretrained=str(model_folder)))
 
 
 def logits(model) -> torch.Tensor:

@@ -21,11 +21,6 @@ PROMPTS = ["the film was", "the cast was"]
 
 
 @pytest.fixture(scope="module")
-def base(model_folder: Path) -> BaseModel:
-    return load_base_model(ModelSection(pretrained=str(model_folder)))
-
-
-@pytest.fixture(scope="module")
 def foreign(base: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An adapter made by plain PEFT, with B drawn at random so that it has an effect."""
     from peft import LoraConfig, get_peft_model

@@ -57,6 +57,16 @@ def only_fault(folder: Path, *, head: bool = False) -> FtHarnessError:
     return found
 
 
+# --- tokenizers ---
+
+
+def test_a_tokenizer_of_another_class_than_its_vocabulary_is_refused(model: Path):
+    """WordPiece asks for [UNK] as soon as a text has an unknown part, which a text may not have."""
+    change_json(model / "tokenizer_config.json", tokenizer_class="BertTokenizer")
+    with pytest.raises(InputError, match="the model can't be loaded"):
+        base_model.load_tokenizer(section(model))
+
+
 # --- tensors ---
 
 

@@ -181,6 +181,15 @@ def test_a_text_that_nothing_comes_before_needs_bos_or_eos(model: Path):
         lm.loglikelihood([request("loglikelihood", ("", "the film"))])
 
 
+def test_check_says_so_of_controls_of_running_text_too(model: Path, ft):
+    without(model, "bos_token", "eos_token")
+    assert ft("init", "x", "--task", "demo_sentiment")[0] == 0  # with control_text
+    code, _, err = ft("check", "adapters/x", "--set", f"model.pretrained={model}")
+    assert (code, "neither BOS nor EOS" in err) == (3, True)
+    alone = ("--set", "controls.tasks=[]")
+    assert ft("check", "adapters/x", "--set", f"model.pretrained={model}", *alone)[0] == 0
+
+
 # --- answers that the tokenizer does not tell apart
 
 
@@ -231,13 +240,38 @@ def test_check_names_label_words_and_answers_that_the_tokenizer_lacks(
     assert "32 of 32 training answers hold what the tokenizer reads as <unk>" in out + err
 
 
-def test_a_token_without_a_row_in_the_embedding_is_named_where_it_is_used(model: Path):
-    path = model / "tokenizer.json"
+def add_token(folder: Path) -> None:
+    """A token <extra>, of which the model has never heard."""
+    path = folder / "tokenizer.json"
     content = json.loads(path.read_text())
     extra = {"id": 5000, "content": "<extra>", "special": True}
     plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     content["added_tokens"].append(extra | plain)
     path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("kind", ["answer", "label", "head"])
+def test_such_a_token_in_the_data_is_named_by_every_command(
+    kind: str, model: Path, ft, tmp_path: Path
+):
+    add_token(model)
+    rows = [{"q": f"q {i} <extra>", "l": ["good", "bad"][i % 2]} for i in range(40)]
+    write_jsonl(tmp_path / "d.jsonl", rows)
+    column = "--answer" if kind == "answer" else "--label"
+    assert ft("init-task", "d.jsonl", "--text", "q", column, "l")[0] == 0
+    task = ("--task", "d_custom", "--include-path", "task_yamls/d_custom")
+    assert ft("init", "x", *task)[0] == 0
+    settings = ["--set", f"model.pretrained={model}", "--set", "controls.tasks=[]"]
+    settings += ["--set", "adapter.task_type=SEQ_CLS"] if kind == "head" else []
+    settings += ["--set", "eval.generation_kwargs={max_gen_toks: 8}"] if kind == "answer" else []
+    for command in ("check", "train", "eval"):
+        code, _, err = ft(command, "adapters/x", *settings)
+        assert (code, command) == (3, command), err
+        assert "has the token '<extra>', number 320" in err
+
+
+def test_a_token_without_a_row_in_the_embedding_is_named_where_it_is_used(model: Path):
+    add_token(model)
     lm = make_lm(load(model), 1)
     assert lm.loglikelihood([request("loglikelihood", PAIR)])
     with pytest.raises(InputError, match="has the token '<extra>', number 320"):

@@ -38,6 +38,7 @@ from tests.builders.tiny import (
     save_tokenizer,
     write_jsonl,
 )
+from tests.builders.weights import largest_difference, weights
 
 LABELS = ("entailment", "neutral", "contradiction")
 PLAN = HeadPlan(LABELS, ("yes", "maybe", "no"), ("premise", "hypothesis"), seed=3)
@@ -586,16 +587,6 @@ def training_of(recipe: Recipe, base: BaseModel):
     return build_training_set(tasks, base, recipe, "task")
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "adapter_model.safetensors")
-
-
-def difference(a: Path, b: Path) -> float:
-    left, right = weights(a), weights(b)
-    assert left.keys() == right.keys()
-    return max(float((left[key] - right[key]).abs().max()) for key in left)
-
-
 def test_a_head_is_trained_and_saved_whole(backbones: dict[str, Path], pairs: Path, tmp_path: Path):
     recipe = recipe_of(backbones["distilbert"], pairs)
     base = load(backbones["distilbert"], dataclasses.replace(PLAN, seed=0))
@@ -667,7 +658,7 @@ def test_a_killed_training_goes_on_to_the_same_head(
         train(TrainingPlan(recipe, base, data), tmp_path / "killed")
     monkeypatch.undo()
     assert train(TrainingPlan(recipe, base, data), tmp_path / "killed").cost.resumed_from_step == 6
-    assert difference(tmp_path / "whole", tmp_path / "killed") == 0.0
+    assert largest_difference(tmp_path / "whole", tmp_path / "killed") == 0.0
 
 
 # --- adapters

@@ -13,6 +13,7 @@ from peft import LoraConfig, get_peft_model
 from ft_harness.errors import InputError
 from ft_harness.models.adapters import attached
 from ft_harness.models.base_model import BaseModel, load_base_model
+from ft_harness.models.lora_product import quick_products
 from ft_harness.recipe import ModelSection
 
 PROMPTS = ["the film was", "a quiet story"]
@@ -68,6 +69,29 @@ def test_merging_moves_logits_by_the_drift_that_is_recorded(
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert torch.equal(logits(base), alone)
+
+
+def test_products_in_one_go_are_those_of_peft(model_folder: Path, adapter: Path):
+    """14 layers: q, k, v, o, gate, up and down in each of two."""
+    base = base_of(model_folder)
+    with attached(adapter, base, PROMPTS[:1], merge=True) as (tuned, _):
+        expected = logits(tuned)  # by PEFT's own product of A and B
+    with attached(adapter, base, PROMPTS[:1]) as (tuned, _):
+        variants = [
+            each.lora_variant for each in tuned.model.modules() if hasattr(each, "lora_variant")
+        ]
+        assert [*map(len, variants)] == [1] * 14
+        assert torch.allclose(logits(tuned), expected, atol=1e-4)
+
+
+def test_products_in_one_go_leave_layers_of_other_kinds_alone(model_folder: Path):
+    for other, layers in (({}, 14), ({"use_dora": True}, 0), ({"lora_bias": True}, 0)):
+        config = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", **other)
+        model = get_peft_model(base_of(model_folder).model, config)
+        with quick_products(model) as changed:
+            assert changed == layers
+        with quick_products(model.to(torch.bfloat16)) as changed:
+            assert changed == 0
 
 
 def test_a_merged_adapter_is_an_evaluation_of_its_own(

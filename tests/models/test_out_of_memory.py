@@ -17,9 +17,9 @@ from ft_harness.errors import NotComparableError, ResourceError
 from ft_harness.evaluation import ModelState, evaluate, plan_jobs
 from ft_harness.evaluation.backends import generation, make_causal_lm, scorer
 from ft_harness.models import memory as out_of_memory
-from ft_harness.models.base_model import BaseModel, load_base_model
+from ft_harness.models.base_model import BaseModel
 from ft_harness.models.memory import attempt, is_out_of_memory
-from ft_harness.recipe import EvalSection, ModelSection
+from ft_harness.recipe import EvalSection
 from ft_harness.records import Evaluation
 from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
@@ -53,11 +53,6 @@ PAIRS = [
     for i in range(24)
     for answer in (" good", " cold as it")
 ]
-
-
-@pytest.fixture(scope="module")
-def base(model_folder: Path) -> BaseModel:
-    return load_base_model(ModelSection(pretrained=str(model_folder)))
 
 
 class Memory:
@@ -381,15 +376,22 @@ def test_a_partial_evaluation_is_compared_with_nothing(
     assert any("partial, not compared" in note for note in study.notes)
 
 
+def write_mine(folder: Path, model: Path, source: Path, *sections: str) -> Path:
+    recipe = folder / "adapters" / "mine" / "recipe.yaml"
+    recipe.parent.mkdir(parents=True)
+    common = (
+        f"model: {{pretrained: {model}}}",
+        "task: {name: demo_sentiment}",
+        f"data: {{source: {source}}}",
+    )
+    recipe.write_text("\n".join((*common, *sections)) + "\n")
+    return recipe
+
+
 def test_the_command_ends_with_6_and_says_what_to_do(
     ft, source: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    recipe = tmp_path / "adapters" / "mine" / "recipe.yaml"
-    recipe.parent.mkdir(parents=True)
-    recipe.write_text(
-        f"model: {{pretrained: {model_folder}}}\ntask: {{name: demo_sentiment}}\ndata: {{source: {source}}}\n"
-        "eval: {splits: [test]}\n"
-    )
+    recipe = write_mine(tmp_path, model_folder, source, "eval: {splits: [test]}")
     with monkeypatch.context() as patch:
         Memory(patch, lambda rows, width: width > 40)
         code, out, err = ft("eval", recipe)
@@ -407,13 +409,13 @@ def test_the_command_ends_with_6_and_says_what_to_do(
 def test_a_whole_run_ends_with_6_and_its_report_leaves_the_evaluation_out(
     ft, source: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    recipe = tmp_path / "adapters" / "mine" / "recipe.yaml"
-    recipe.parent.mkdir(parents=True)
-    recipe.write_text(
-        f"model: {{pretrained: {model_folder}}}\ntask: {{name: demo_sentiment}}\ndata: {{source: {source}}}\n"
-        "adapter: {r: 4, lora_alpha: 8}\n"
-        "train: {num_train_epochs: 1, learning_rate: 0.02, per_device_train_batch_size: 4}\n"
-        "eval: {splits: [test, validation]}\n"
+    recipe = write_mine(
+        tmp_path,
+        model_folder,
+        source,
+        "adapter: {r: 4, lora_alpha: 8}",
+        "train: {num_train_epochs: 1, learning_rate: 0.02, per_device_train_batch_size: 4}",
+        "eval: {splits: [test, validation]}",
     )
     Memory(monkeypatch, lambda rows, width: width > 40)
     code, _, err = ft("run", recipe)

@@ -603,6 +603,25 @@ def test_an_adapter_without_card_is_said():
     )
 
 
+def test_a_base_that_is_not_verified_is_said():
+    study = make_study()
+    squad = study.comparisons[3]
+    assert squad.tuned.adapter
+    noted = {"unchecked": ["the prompts: not known", "the base's weights: only its name"]}
+    adapter = squad.tuned.adapter.model_copy(update=noted)
+    tuned = squad.tuned.model_copy(update={"adapter": adapter})
+    compared = [*study.comparisons[:3], squad.model_copy(update={"tuned": tuned})]
+    said = lines_under(study.model_copy(update={"comparisons": compared}), "What was not measured")
+    line = "squad_lora: whether it was trained on this base is not known: only its name."
+    assert line in said
+    assert sum("this base" in each for each in said) == 1
+
+
+def test_the_models_behind_base_and_tuned_are_named():
+    scores = section(render_markdown(make_study(), {}), "Scores").replace("\\_", "_")
+    assert "\n\nBase: bundled. Tuned: snli_lora, squad_lora. Differences are tuned" in scores
+
+
 def fences(text: str) -> list[str]:
     """What stands in fenced blocks."""
     return [token.content.strip() for token in MarkdownIt().parse(text) if token.type == "fence"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -291,6 +292,30 @@ def test_the_limit_holds_in_a_thread_too(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(templates, "RENDER_SECONDS", 0.5)
     with ThreadPoolExecutor(1) as pool, pytest.raises(PolicyError, match="template"):
         pool.submit(apply_template, LOOPS, {}).result(timeout=60)
+
+
+HUGE = "'a' * 9999999 ~ 'b'"
+OPERATIONS = {
+    "a regular expression": "{{ text|regex_replace('(a|aa)+b', '') }}",
+    "one that is computed beforehand": f"{{{{ '{'a' * 99}'|regex_replace('(a|aa)+b', '') }}}}",
+    "a sort": f"{{{{ ([{HUGE}, {HUGE}] * 99999)|sort(false, true)|length }}}}",
+    "a comparison": f"{'{% set a = [a, a] %}{% set b = [b, b] %}' * 99}{{{{ a == b }}}}",
+    "a search": "{{ ('a' * 9999999).rfind('ab' ~ 'a' * 4999999) }}",
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_without_end(name: str):
+    """No look at the clock comes within one."""
+    code = (
+        "from ft_harness.models import watcher\nfrom ft_harness.models.lm_eval_private import tasks\n"
+        "from lm_eval.utils import apply_template\nwatcher.MOST_SECONDS = 1\n"
+        f"apply_template({OPERATIONS[name]!r}, {{'text': 'a' * 99, 'a': 1, 'b': 1}})"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert_three_lines(done.stderr, "an operation of a template takes more than 1 seconds")
 
 
 def test_a_process_that_only_scores_metrics_is_left_alone():

@@ -8,19 +8,14 @@ import pytest
 
 from ft_harness.errors import InputError, ProblemsError
 from ft_harness.evaluation import Job, ModelState, evaluate, fingerprint, plan_jobs
-from ft_harness.models.base_model import BaseModel, load_base_model
+from ft_harness.models.base_model import BaseModel
 from ft_harness.paths import task_yamls_dir
 from ft_harness.pipeline.preflight import Scope, check
-from ft_harness.recipe import EvalSection, ModelSection, Protocol, Recipe
+from ft_harness.recipe import EvalSection, Protocol, Recipe
 from ft_harness.tasks import fewshot
 from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.loading import load_tasks
 from tests.builders.tiny import review_rows, write_jsonl
-
-
-@pytest.fixture(scope="module")
-def base(model_folder: Path) -> BaseModel:
-    return load_base_model(ModelSection(pretrained=str(model_folder)))
 
 
 def settings_of(**changes) -> EvalSection:

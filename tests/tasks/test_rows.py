@@ -216,6 +216,12 @@ def test_equal_and_empty_choices_of_any_row_are_found(tmp_path: Path):
     assert "mine@train: an empty choice in 1 of 6 rows (row 5, counted from 0): ['x', ' ']" in texts
 
 
+def test_a_choice_of_invisible_characters_is_empty(tmp_path: Path):
+    rows = [{"q": f"q {i}", "c": ["a", "\u200b" if i == 2 else "b"], "a": 0} for i in range(4)]
+    faults = [fault.what for fault in check(tmp_path, CHOSEN, rows).faults]
+    assert any("an empty choice in 1 of 4 rows (row 2" in fault for fault in faults)
+
+
 def test_rows_that_cannot_be_rendered_are_counted_and_hide_no_others(tmp_path: Path):
     """Case F11: null in one row, equal choices in others."""
     rows = rows_of_choices(*[["x", "y"]] * 6)
@@ -267,6 +273,26 @@ def test_training_answers_that_are_all_equal_are_a_fault_and_scored_ones_a_notic
 
 
 # contradictions, white space, personal data
+
+
+def test_prompts_that_end_in_their_answer_are_counted_with_rows(tmp_path: Path):
+    head = HEAD.replace("{{q}}\\nAnswer:", "{{q}}\\nAnswer: {{a}}")
+    rows = [{"q": f"q {i}", "a": f"word {i}"} for i in range(9)] + [{"q": "q", "a": "x"}]
+    tasks = put(tmp_path, GENERATED, rows, head)
+    found = check_rows(load_tasks(find_task("mine", str(tasks)), ["train"]))
+    notices = [notice.what for notice in found.notices]
+    assert (
+        "10 of 10 train prompts end in their right answer (rows 0, 1, 2, 3, 4, ..., counted from "
+        "0)" in notices
+    )
+
+
+def test_a_last_choice_that_is_right_now_and_then_gives_nothing_away(tmp_path: Path):
+    head = HEAD.replace("\\nAnswer:", " yes or no")
+    rows = [{"q": f"{i}?", "a": i % 2, "c": ["yes", "no"]} for i in range(10)]
+    tasks = put(tmp_path, CHOSEN, rows, head)
+    found = check_rows(load_tasks(find_task("mine", str(tasks)), ["train"]))
+    assert not any("end in their right answer" in notice.what for notice in found.notices)
 
 
 def test_contradictions_are_counted_with_both_rows(tmp_path: Path):

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ft_harness.errors import InputError
-from ft_harness.models.adapters import identity, read_card, read_history, read_lineage
+from ft_harness.models.adapters import AdapterFolder, read_card, read_history, read_lineage
 from ft_harness.models.base_model import load_base_model
 from ft_harness.recipe import Recipe
 from ft_harness.tasks.finding import find_task
@@ -21,6 +21,7 @@ from ft_harness.training import TrainingPlan, build_training_set, train
 from tests.builders.command import assert_three_lines
 from tests.builders.interruptions import kill_at_step
 from tests.builders.tiny import save_model
+from tests.builders.weights import weights
 
 
 @pytest.fixture
@@ -66,10 +67,6 @@ def parent(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, reviews
     return folder
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(next(folder.glob("*model.safetensors")))
-
-
 def equal(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
     assert left.keys() == right.keys()
     return all(torch.equal(left[key], right[key]) for key in left)
@@ -94,7 +91,9 @@ def test_one_and_one_and_three_epochs(ft, write, tmp_path: Path):
     ]
     parents = cards[2].lineage
     assert [(each.epochs, each.steps) for each in parents] == [(1.0, 4), (1.0, 4)]
-    assert [each.identity for each in parents] == [identity(folder) for folder in folders[:2]]
+    assert [each.identity for each in parents] == [
+        AdapterFolder(folder).identity for folder in folders[:2]
+    ]
     assert [each.fingerprint for each in parents] == [card.fingerprint for card in cards[:2]]
     assert read_lineage(folders[2], read_card(folders[2])) == [
         read_history(folder) for folder in folders[:2]
@@ -264,7 +263,7 @@ def test_an_adapter_of_another_trainer_is_a_start(ft, write, parent, tmp_path: P
     code, _, error = ft("train", second)
     assert code == 0, error
     (known,) = read_card(second.parent).lineage
-    assert (known.name, known.identity) == ("foreign", identity(foreign))
+    assert (known.name, known.identity) == ("foreign", AdapterFolder(foreign).identity)
     assert (known.fingerprint, known.epochs, known.steps) == (None, None, None)
     assert read_lineage(second.parent, read_card(second.parent)) == [[]]
 

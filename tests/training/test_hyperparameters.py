@@ -15,7 +15,7 @@ from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
 
 from ft_harness.errors import InputError
-from ft_harness.models.adapters import attached, identity, read_history
+from ft_harness.models.adapters import AdapterFolder, attached, read_history
 from ft_harness.models.base_model import load_base_model
 from ft_harness.models.heads import plan_head
 from ft_harness.recipe import Recipe
@@ -31,6 +31,7 @@ from ft_harness.training.hyperparameters import make_optimizer, warmup_steps
 from tests.builders.command import assert_three_lines
 from tests.builders.interruptions import kill_at_step
 from tests.builders.tiny import write_jsonl
+from tests.builders.weights import weights
 from tests.training.test_methods import PROMPTS, Bench, save_llama
 
 pytestmark = pytest.mark.slow  # trains with every schedule and optimizer
@@ -49,10 +50,6 @@ def bench(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 def losses(folder: Path) -> list[float]:
     return [entry.loss for entry in read_history(folder) if entry.loss is not None]
-
-
-def trained(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "adapter_model.safetensors")
 
 
 # --- learning rate ---------------------------------------------------------------------------------------------------
@@ -317,22 +314,27 @@ def test_biases_and_norms_do_not_decay(bench: Bench, tmp_path: Path):
             assert list(map(id, mine["params"])) == list(map(id, theirs["params"]))
 
 
+def start_of(bench: Bench, settings: dict[str, Any], part: str) -> dict[str, torch.Tensor]:
+    """The weights of a fresh adapter whose names hold `part`, by the names that its file has."""
+    with adapter_model(bench.recipe(ADAPTER, **settings), bench.base) as model:
+        return {
+            name.replace(".default", ""): p.detach().clone()
+            for name, p in model.named_parameters()
+            if part in name
+        }
+
+
 def test_gradients_are_clipped(bench: Bench, tmp_path: Path):
     """One step of plain descent with rate 2 and gradients of norm at most 0.01 moves the weights by 0.02."""
     settings = {
         "max_steps": 1, "optim": "sgd", "learning_rate": 2.0, "lr_scheduler_type": "constant", "max_grad_norm": 0.01,
         "eval_strategy": "no",
     }  # fmt: skip
-    with adapter_model(bench.recipe(ADAPTER, **settings), bench.base) as model:
-        start = {
-            name.replace(".default", ""): p.detach().clone()
-            for name, p in model.named_parameters()
-            if "lora" in name
-        }
+    start = start_of(bench, settings, "lora")
     bench.train(tmp_path / "a", ADAPTER, **settings)
     moved = sum(
         float((weight - start[name]).pow(2).sum())
-        for name, weight in trained(tmp_path / "a").items()
+        for name, weight in weights(tmp_path / "a").items()
     )
     assert read_history(tmp_path / "a")[0].grad_norm > 0.01
     assert math.sqrt(moved) == pytest.approx(0.02, rel=1e-3)
@@ -345,14 +347,9 @@ def test_weight_decay(bench: Bench, tmp_path: Path):
         "max_steps": 1, "learning_rate": 0.1, "weight_decay": 0.5, "lr_scheduler_type": "constant",
         "eval_strategy": "no",
     }  # fmt: skip
-    with adapter_model(bench.recipe(ADAPTER, **settings), bench.base) as model:
-        start = {
-            name.replace(".default", ""): p.detach().clone()
-            for name, p in model.named_parameters()
-            if "lora_A" in name
-        }
+    start = start_of(bench, settings, "lora_A")
     bench.train(tmp_path / "a", ADAPTER, **settings)
-    after = trained(tmp_path / "a")
+    after = weights(tmp_path / "a")
     assert len(start) == 14  # seven modules in each of two layers
     assert all(
         torch.allclose(after[name], weight * 0.95, atol=1e-7) for name, weight in start.items()
@@ -414,7 +411,7 @@ def test_a_killed_training_in_8_bits_continues_to_the_same(
         bench.train(tmp_path / "killed", section, **settings)
     monkeypatch.undo()
     assert bench.train(tmp_path / "killed", section, **settings).cost.resumed_from_step == 4
-    assert identity(tmp_path / "whole") == identity(tmp_path / "killed")
+    assert AdapterFolder(tmp_path / "whole").identity == AdapterFolder(tmp_path / "killed").identity
 
 
 def test_what_cannot_run_ends_a_training_before_it_loads_a_model(
@@ -447,7 +444,11 @@ def test_a_seed_makes_the_adapter(bench: Bench, tmp_path: Path):
         torch.manual_seed(len(name) * 7 + seed)  # what was drawn before does not matter
         torch.rand(seed)
         bench.train(tmp_path / name, section, seed=seed, eval_strategy="no")
-    assert identity(tmp_path / "a") == identity(tmp_path / "b") != identity(tmp_path / "c")
+    assert (
+        AdapterFolder(tmp_path / "a").identity
+        == AdapterFolder(tmp_path / "b").identity
+        != AdapterFolder(tmp_path / "c").identity
+    )
     assert losses(tmp_path / "a") == losses(tmp_path / "b")
 
 

@@ -25,7 +25,7 @@ from transformers import (
 
 from ft_harness.errors import ConfigError, InputError, NonFiniteError
 from ft_harness.models import adapters
-from ft_harness.models.adapters import attached, identity, live, read_card, read_history
+from ft_harness.models.adapters import AdapterFolder, attached, live, read_card, read_history
 from ft_harness.models.base_model import BaseModel, empty_model, load_base_model
 from ft_harness.models.heads import plan_head
 from ft_harness.recipe import AdapterSection, Recipe, load_recipe
@@ -357,7 +357,7 @@ def test_all_weights_are_trained_saved_and_scored(
     assert adapters.problems(tmp_path / "a", None, bench.recipe("none").model) == []
     with attached(tmp_path / "a", bench.base, PROMPTS) as (tuned, info):
         assert (bench.logits(tuned.model) - trained_logits[0]).abs().max() < 1e-6
-        assert info.identity == identity(tmp_path / "a")
+        assert info.identity == AdapterFolder(tmp_path / "a").identity
         assert info.live_proof.changed_prompts == 2
         assert info.trainable_parameters == card.trainable_parameters
     assert bench.is_as(before)
@@ -480,7 +480,7 @@ def test_a_killed_training_of_all_weights_continues_to_the_same(
     monkeypatch.undo()
     card = bench.train(tmp_path / "killed", "none", **settings)
     assert card.cost.resumed_from_step == 4
-    assert identity(tmp_path / "whole") == identity(tmp_path / "killed")
+    assert AdapterFolder(tmp_path / "whole").identity == AdapterFolder(tmp_path / "killed").identity
     assert [
         entry.step for entry in read_history(tmp_path / "killed") if entry.loss is not None
     ] == list(range(1, 9))
@@ -581,7 +581,7 @@ def test_a_run_of_all_weights_from_recipe_to_report(
     (record,) = [
         json.loads(path.read_text()) for path in (tmp_path / "other").rglob("all/*/record.json")
     ]
-    assert record["adapter"]["identity"] == identity(recipe.parent)
+    assert record["adapter"]["identity"] == AdapterFolder(recipe.parent).identity
     assert (
         record["adapter"]["trainable_parameters"]
         == record["model"]["parameters"]

@@ -34,11 +34,14 @@ from ft_harness.training import (
     build_training_set,
     checkpoints,
     guards,
+    loop,
     run,
     train,
 )
 from ft_harness.training.loop import Loop
 from tests.builders.command import assert_three_lines
+from tests.builders.interruptions import around_losses
+from tests.builders.weights import weights
 
 pytestmark = pytest.mark.slow  # kills a training at every batch
 
@@ -119,10 +122,6 @@ def whole(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "adapter_model.safetensors")
-
-
 def assert_same(folder: Path, other: Path) -> None:
     """The same weights to the bit, and the same history line by line."""
     left, right = weights(folder), weights(other)
@@ -137,21 +136,13 @@ def names(folder: Path, below: str = "checkpoints") -> list[str]:
 
 def at_batch(number: int, monkeypatch: pytest.MonkeyPatch, act: Callable) -> None:
     """Let `act(model, loss)` make the loss of this training batch, counted from 1 in this process."""
-    original, seen = run.make_objective, []
+    seen = []
 
-    def make(base, *given):
-        objective = original(base, *given)
+    def act_at(model, inputs, loss):
+        seen.append(1)
+        return act(model, loss) if len(seen) == number else loss
 
-        def sums(model, inputs, labels):
-            loss = objective.sums(model, inputs, labels)
-            if not model.training:
-                return loss
-            seen.append(1)
-            return act(model, loss) if len(seen) == number else loss
-
-        return objective._replace(sums=sums)
-
-    monkeypatch.setattr(run, "make_objective", make)
+    around_losses(monkeypatch, act_at)
 
 
 def kill(model, loss):
@@ -529,6 +520,23 @@ def test_save_steps_of_the_continued_run_hold(bench: Bench, killed: Path, tmp_pa
         "plan.json",
     ]  # the last step has its own
     assert names(folder) == kept
+
+
+@pytest.mark.parametrize(
+    ("apart", "save_steps", "kept"),
+    [(0.0, 0.3, [2, 4, 6]), (60.0, 0.3, [6]), (60.0, 2, [2, 4, 6])],
+    ids=["far apart", "close to each other", "as many steps as asked for"],
+)
+def test_a_share_of_a_short_training_is_not_saved(
+    apart: float, save_steps: float, kept: list[int], bench: Bench, tmp_path: Path, monkeypatch
+):
+    """Six steps, of which a share of 0.3 are 1.8: the last one is saved in any case."""
+    monkeypatch.setattr(loop, "_WORTH_SAVING", apart)
+    monkeypatch.setattr(run, "save_weights", lambda *_: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        bench.train(tmp_path / "a", save_total_limit=3, save_steps=save_steps)
+    found = [name for name in names(tmp_path / "a") if name.startswith("checkpoint-")]
+    assert found == [f"checkpoint-{step}" for step in kept]
 
 
 def test_a_run_that_was_killed_after_its_last_step_does_no_further_one(

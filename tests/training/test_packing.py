@@ -15,6 +15,7 @@ from ft_harness.training.adapter_model import trained_model
 from ft_harness.training.likelihoods import TargetLogits, Way
 from ft_harness.training.packing import Packing
 from tests.builders.tiny import save_backbone
+from tests.builders.weights import draw_weights
 
 LENGTHS, WIDTH = (7, 3, 5), 7
 TARGETS = {0: (4, 6), 1: (2,), 2: (3,)}  # positions by row
@@ -40,15 +41,6 @@ def make_recipe(folder: Path, **train: Any) -> Recipe:
         "train": train,
     }
     return Recipe.model_validate(sections)
-
-
-def draw(model: Any) -> list[torch.nn.Parameter]:
-    """What is trained, drawn anew: LoRA's B is zero else."""
-    torch.manual_seed(0)
-    learnt = [each for each in model.parameters() if each.requires_grad]
-    for each in learnt:
-        torch.nn.init.normal_(each, std=0.1)
-    return learnt
 
 
 def slopes(learnt: list[torch.nn.Parameter], logits: torch.Tensor) -> torch.Tensor:
@@ -90,7 +82,7 @@ def test_a_batch_learns_what_its_rows_learn_alone(tmp_path: Path, kind: str):
     base = load_base_model(recipe.model)
     inputs, trained = make_batch()
     with trained_model(recipe, base) as model:
-        learnt, logits = draw(model.eval()), TargetLogits(base.model)  # without dropout
+        learnt, logits = draw_weights(model.eval()), TargetLogits(base.model)  # without dropout
         found = logits(model, inputs, trained)
         alone = [
             model(input_ids=inputs["input_ids"][row : row + 1, :length]).logits[0, TARGETS[row]]
@@ -111,7 +103,7 @@ def test_padding_is_not_computed_nor_what_nothing_reads(
     base, seen = load_base_model(recipe.model), []
     inputs, trained = make_batch()
     with trained_model(recipe, base) as model:
-        learnt, logits = draw(model), TargetLogits(base.model)
+        learnt, logits = draw_weights(model), TargetLogits(base.model)
         logits(model, inputs, trained)  # decides
         hooks = [
             module.register_forward_hook(lambda module, given, made: seen.append(made[0].numel()))

@@ -13,7 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ft_harness.errors import InputError
-from ft_harness.models.adapters import read_history
+from ft_harness.evaluation.backends.causal import make_causal_lm
+from ft_harness.evaluation.backends.planning import Query
+from ft_harness.models.adapters import attached, read_history
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.recipe import PreferenceSection, Recipe
 from ft_harness.tasks.examples import Example
@@ -36,6 +38,7 @@ from ft_harness.training.pair_likelihoods import PairLikelihoods, join
 from ft_harness.training.reference import REFERENCE_FILE
 from tests.builders.interruptions import kill_at_step
 from tests.builders.tiny import save_backbone
+from tests.builders.weights import draw_weights
 
 RATE = 0.05
 
@@ -255,6 +258,28 @@ def test_a_continued_adapter_is_its_own_reference(base: BaseModel, tmp_path: Pat
     assert read_history(tmp_path / "b")[0].loss == pytest.approx(math.log(2), abs=1e-6)
 
 
+def test_the_card_has_what_a_server_can_be_checked_by(base: BaseModel, tmp_path: Path):
+    """The chosen answers' log-likelihoods by the base and with the adapter, as they are scored."""
+    pairs, folder = make_pairs(16), tmp_path / "a"
+    recipe = make_recipe(Path(base.info.pretrained), learning_rate=1.0)
+    card = train(TrainingPlan(recipe, base, TrainingSet(pairs, [], "task")), folder)
+    known = card.known_answers
+    chosen = [pair.chosen for pair in pairs[:8]]
+    assert [(each.stem, each.answer) for each in known] == [
+        (each.context_ids, each.answer_ids) for each in chosen
+    ]
+    queries = [Query(tuple(each.context_ids), tuple(each.answer_ids)) for each in chosen]
+    expected = [make_causal_lm(base).scorer.score(queries)]
+    with attached(folder, base, ["the film"]) as (tuned, _):
+        expected.append(make_causal_lm(tuned).scorer.score(queries))
+    for found, right in zip(
+        ([each.base for each in known], [each.tuned for each in known]), expected, strict=True
+    ):
+        assert [value for value, _ in found] == pytest.approx([v for v, _ in right], abs=1e-4)
+        assert [greedy for _, greedy in found] == [greedy for _, greedy in right]
+    assert max(abs(each.base[0] - each.tuned[0]) for each in known) > 1e-3
+
+
 def test_memory_that_runs_out_cuts_pairs_from_each_other_and_no_pair(
     base: BaseModel, tmp_path, monkeypatch
 ):
@@ -302,10 +327,7 @@ def test_a_head_in_chunks_gives_the_same(base: BaseModel, monkeypatch, size: int
     flat = {name: values.flatten(0, 1) for name, values in batch.items()}
     labels = flat.pop("labels")
     with adapter_model(make_recipe(Path(base.info.pretrained)), base) as model:
-        torch.manual_seed(0)
-        for each in model.parameters():
-            if each.requires_grad:
-                torch.nn.init.normal_(each, std=0.1)
+        draw_weights(model)
         chunked, whole = TokenLikelihoods(base.model), TokenLikelihoods(base.model)
         whole._in_chunks = False
         found, expected = (slopes(model, each, flat, labels) for each in (chunked, whole))
@@ -369,10 +391,7 @@ def test_a_prompt_computed_once_gives_the_same(tmp_path: Path, kind: str):
     del batch["reference"]
     labels = batch.pop("labels")
     with adapter_model(make_recipe(folder), base) as model:
-        torch.manual_seed(0)
-        for each in model.parameters():
-            if each.requires_grad:
-                torch.nn.init.normal_(each, std=0.1)
+        draw_weights(model)
         shared, apart = PairLikelihoods(base.model), PairLikelihoods(base.model)
         apart._shares = False
         found, expected = (slopes(model, each, batch, labels) for each in (shared, apart))

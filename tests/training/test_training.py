@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from ft_harness.errors import InputError, NonFiniteError
-from ft_harness.models.adapters import identity, read_card, read_history, write_card
+from ft_harness.models.adapters import AdapterFolder, read_card, read_history, write_card
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.recipe import Recipe
 from ft_harness.tasks.examples import Example
@@ -19,6 +18,7 @@ from ft_harness.tasks.loading import load_tasks
 from ft_harness.training import TrainingPlan, TrainingSet, build_training_set, finished_card, train
 from ft_harness.training.objectives import make_collate
 from tests.builders.interruptions import kill_at_step
+from tests.builders.weights import largest_difference
 
 
 @dataclass
@@ -66,16 +66,6 @@ def train_into(bench: Bench, folder: Path, **settings):
     return train(TrainingPlan(recipe, bench.base, bench.training_set(recipe)), folder)
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "adapter_model.safetensors")
-
-
-def largest_difference(a: Path, b: Path) -> float:
-    left, right = weights(a), weights(b)
-    assert left.keys() == right.keys()
-    return max(float((left[key] - right[key]).abs().max()) for key in left)
-
-
 def test_an_adapter_folder_says_what_it_is_made_of(bench: Bench, tmp_path: Path):
     before = {name: tensor.clone() for name, tensor in bench.base.model.state_dict().items()}
     card = train_into(bench, tmp_path / "a")
@@ -109,7 +99,7 @@ def test_a_killed_run_continues_to_the_same_weights(
         card.cost.resumed_from_step == 5
     )  # a checkpoint each tenth of 64 / 8 / 2 * 2 = 8 steps, so each step
     assert largest_difference(tmp_path / "whole", tmp_path / "killed") == 0.0
-    assert identity(tmp_path / "whole") == identity(tmp_path / "killed")
+    assert AdapterFolder(tmp_path / "whole").identity == AdapterFolder(tmp_path / "killed").identity
     steps = [entry.step for entry in read_history(tmp_path / "killed") if entry.loss is not None]
     assert steps == list(range(1, 9))
 

@@ -15,6 +15,8 @@ from ft_harness.models.adapters import read_history
 from ft_harness.training import guards, run
 from ft_harness.training.guards import MicroBatches, Snapshot, split_rows
 from tests.builders.command import assert_three_lines
+from tests.builders.interruptions import around_losses
+from tests.builders.weights import largest_difference
 from tests.models.test_out_of_memory import FORMS
 from tests.training.test_never_lost import (
     Bench,
@@ -24,7 +26,6 @@ from tests.training.test_never_lost import (
     kill,
     names,
     recipe_file,
-    weights,
 )
 
 __all__ = ["bench", "recipe_file"]  # fixtures
@@ -52,38 +53,22 @@ class Memory:
     ) -> None:
         self.rows: list[int] = []
         self.refusals = 0
-        original = run.make_objective
 
-        def make(base, *given):
-            objective = original(base, *given)
-
-            def sums(model, inputs, labels):
-                loss = objective.sums(model, inputs, labels)
-                if not model.training:
-                    return loss
-                self.rows.append(len(inputs["input_ids"]))
-                if not too_much(self.rows[-1], len(self.rows)):
-                    return loss
+        def watch(model, inputs, loss):
+            self.rows.append(len(inputs["input_ids"]))
+            if too_much(self.rows[-1], len(self.rows)):
                 first = next(
                     each for each in model.parameters() if each.requires_grad
                 )  # the last one that backward meets
                 handle = first.register_hook(lambda _: self.refuse(handle, error))
-                return loss
+            return loss
 
-            return objective._replace(sums=sums)
-
-        patched.setattr(run, "make_objective", make)
+        around_losses(patched, watch)
 
     def refuse(self, handle, error: Exception) -> None:
         handle.remove()
         self.refusals += 1
         raise error
-
-
-def largest_difference(folder: Path, other: Path) -> float:
-    left, right = weights(folder), weights(other)
-    assert left.keys() == right.keys()
-    return max(float((left[name] - right[name]).abs().max()) for name in left)
 
 
 def steps_of(folder: Path) -> list[int]:

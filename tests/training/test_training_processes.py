@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from ft_harness import processes
 from ft_harness.cli.experiments import command_line
@@ -29,6 +28,7 @@ from ft_harness.training.distributed import place, seed_batch, sharding_problems
 from ft_harness.training.loop import Loop
 from tests.builders.command import assert_three_lines
 from tests.builders.tiny import review_rows, save_backbone, write_jsonl
+from tests.builders.weights import largest_difference
 from tests.evaluation.test_processes import launch
 
 pytestmark = pytest.mark.slow  # starts processes that have to find each other
@@ -52,12 +52,6 @@ def recipe(tmp_path: Path, model_folder: Path) -> Path:
         "train: {per_device_train_batch_size: 4, gradient_accumulation_steps: 2, learning_rate: 0.01}\n"
     )
     return path
-
-
-def largest_difference(a: Path, b: Path) -> float:
-    left, right = (load_file(weights_file(folder)) for folder in (a, b))
-    assert left.keys() == right.keys()
-    return max(float((left[key] - right[key]).abs().max()) for key in left)
 
 
 STOPPING = """

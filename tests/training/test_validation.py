@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from ft_harness.errors import Findings, InputError, NonFiniteError, ResourceError
 from ft_harness.models.adapters import attached, read_card, read_history
@@ -32,6 +31,7 @@ from ft_harness.training.validation import epochs_of, measure_validation
 from tests.builders.command import assert_three_lines
 from tests.builders.interruptions import kill_at_step
 from tests.builders.tiny import review_rows, write_jsonl
+from tests.builders.weights import weights
 
 
 @dataclass
@@ -84,10 +84,6 @@ def fixed_scores(values: list[float | None], *, higher: bool = True) -> EpochSco
     """A scorer that gives these values of `acc`, one an evaluation."""
     left = iter(values)
     return EpochScorer(lambda _: {"acc": next(left)}, {"acc": higher})
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "adapter_model.safetensors")
 
 
 def assert_equal_weights(left: Path, right: Path) -> None:

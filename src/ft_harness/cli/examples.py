@@ -66,8 +66,7 @@ EXAMPLES = {
         ["ft-harness init-task reviews.csv --text review --label stars"], "tasks.md"
     ),
     "lm-eval": Example(
-        ["ft-harness lm-eval run --model ft-causal --tasks sst2_custom --limit 8"],
-        "scoring.md",
+        ["ft-harness lm-eval run --model ft-causal --tasks sst2_custom --limit 8"], "scoring.md"
     ),
     "path": Example(['ls "$(ft-harness path model)"'], "adapters.md"),
     "fields": Example(["ft-harness fields train"], "training.md"),

@@ -16,10 +16,7 @@ def power(
         Path | None, typer.Argument(help="a base evaluation, instead of --n and --base")
     ] = None,
     n: Annotated[int | None, typer.Option("--n", help="items of the test set")] = None,
-    base: Annotated[
-        float | None,
-        typer.Option("--base", help="the base's score, 0 to 1"),
-    ] = None,
+    base: Annotated[float | None, typer.Option("--base", help="the base's score, 0 to 1")] = None,
     metric: Annotated[
         str | None, typer.Option("--metric", help="default: acc, or the run's main metric")
     ] = None,

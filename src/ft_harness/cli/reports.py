@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ft_harness.comparison.aggregator import Study
     from ft_harness.pipeline.report_files import Layout
 
+# options of every command that writes a report: type and default
 _LAYOUT: dict[str, tuple[Any, Any]] = {
     "formats": option(
         str,
@@ -72,7 +73,7 @@ _LAYOUT: dict[str, tuple[Any, Any]] = {
         bool, "--holm", default=False, help="adjust p over the deciding comparisons of this report"
     ),
     "require": (RequireOption, []),
-}  # options of every command that writes a report: type and default
+}
 NameOption = Annotated[str, typer.Option("--name", help="name of the report's folder")]
 
 

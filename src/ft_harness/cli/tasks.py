@@ -23,6 +23,7 @@ from ft_harness.cli.app import (
 from ft_harness.errors import ConfigError
 from ft_harness.paths import bundled_model_dir, task_yamls_dir
 
+# options of `init-task`
 _NEW_TASK: dict[str, tuple[Any, Any]] = {
     "text": option(
         list[str] | None, "--text", "--prompt", help="a column that the model reads (repeatable)"
@@ -49,7 +50,7 @@ _NEW_TASK: dict[str, tuple[Any, Any]] = {
     ),
     "name": option(str | None, "--name", help="the task's name; default: <file>_custom"),
     "out": option(Path | None, "--out", help="folder to write; default: task_yamls/<name>"),
-}  # options of `init-task`
+}
 
 
 @app.command("init-task")

@@ -47,6 +47,7 @@ def find_cautions(
     headline = rows[leading]
     found: list[str | None] = [
         remarks.remark_same(sides[0].record) if _is_same(*sides) else None,
+        remarks.remark_unverified(sides[1].record.adapter),
         remarks.remark_unscored(len(pairs) - headline.n, len(pairs))
         if headline.n < len(pairs)
         else None,

@@ -133,7 +133,7 @@ class Comparing:
         role = role_of(self.records[1], self.run)
         (golds, _), answers = self.pairs.texts("target"), self.pairs.texts("prediction")
         training = "" if role == "control task" else self._training()
-        said += remarks.remark_collapse(answers, golds, training)
+        said += remarks.remark_collapse(answers, golds, training, self.records[1].adapter)
         said += find_preference_cautions(rows, self.measurement)
         baselines = find_baselines(rows, self.measurement)
         # The majority class is a row of accuracy, next to it.
@@ -166,8 +166,7 @@ class Comparing:
         """Steps and learning rate, where they are known."""
         if self.run is None:
             return ""
-        train = self.run.card.recipe.get("train")
-        rate = train.get("learning_rate") if isinstance(train, dict) else None
+        rate = self.run.card.recipe.get("train", {}).get("learning_rate")
         steps = counted(self.run.card.steps, "step")
         return f"{steps} at a learning rate of {rate:g}" if isinstance(rate, float) else steps
 

@@ -19,8 +19,7 @@ _DECIDES: Mapping[Role, Family] = {"trained task": "trained task", "control task
 def role_of(tuned: Record, run: AdapterRun | None) -> Role:
     """What the task is to the adapter; without a card it is taken as the one it was trained on,
     unless it was scored as a control."""
-    task = run.card.recipe.get("task") if run else None
-    trained = task.get("name") if isinstance(task, dict) else None
+    trained = run.card.recipe.get("task", {}).get("name") if run else None
     # An adapter of another program has no card. Taking its task as the trained one is right for
     # whoever scores it on what it was made for; controls are marked when they are scored.
     if run is None or not trained:

@@ -17,7 +17,7 @@ from ft_harness.comparison.sentences import (
 )
 from ft_harness.comparison.study import Row
 from ft_harness.data.data_report import DataReport
-from ft_harness.records import Record, describe_record
+from ft_harness.records import AdapterInfo, Record, describe_record
 from ft_harness.stats import Interval
 
 _COLLAPSED = 0.95  # share of one answer from which a model counts as answering only that
@@ -29,6 +29,12 @@ BLEU_OF_SHORT_ANSWERS = (
     "BLEU counts runs of four words; most right answers here are shorter, so that even perfect "
     "ones score 0"
 )
+
+
+def remark_unverified(adapter: AdapterInfo | None) -> str | None:
+    """That an adapter may have been trained on another base than it was scored on."""
+    doubt = adapter.doubt_of_base if adapter is not None else None
+    return f"Unverified base: {doubt}." if doubt else None
 
 
 def remark_unscored(left_out: int, items: int) -> str:
@@ -103,12 +109,14 @@ def remark_collapse(
     answers: tuple[Sequence[str | None], Sequence[str | None]],
     golds: Sequence[str | None],
     training: str,
+    tuned_by: AdapterInfo | None,
 ) -> list[str]:
     """A warning if the tuned model gives nearly always the same answer.
 
     Args:
         answers: of base and of tuned.
         training: steps and learning rate; "": not known, or of another task.
+        tuned_by: the adapter; None: there is none.
     """
     base, tuned = answers
     found = find_collapse(tuned, golds)
@@ -124,7 +132,10 @@ def remark_collapse(
     of_base = Counter(base)[answer]
     if of_base >= _COLLAPSED * len(base):
         return [f"{said}, as the base model does."]
-    return [f"{said}: it has collapsed to one answer (base model: {100 * of_base // len(base)} %)."]
+    said += f": it has collapsed to one answer (base model: {100 * of_base // len(base)} %)."
+    if tuned_by is not None and tuned_by.doubt_of_base:
+        said += " An adapter on a base that is not its own does that too."
+    return [said]
 
 
 class Recall(NamedTuple):

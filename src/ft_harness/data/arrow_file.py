@@ -162,6 +162,7 @@ class ArrowFile:
         if wider == self._schema:
             return
         self._close()
+        # A stream has one schema from its first byte on.
         narrow, self._path = self._path, _new_path()
         self._open(wider)
         with pyarrow.memory_map(str(narrow)) as source, pyarrow.ipc.open_stream(source) as batches:

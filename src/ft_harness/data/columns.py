@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ft_harness.data.values import has_half_character
+from ft_harness.data.values import has_half_character, is_blank
 
 Columns = dict[str, list[Any]]
 CHARACTERS = 1 << 22  # of the texts that are held at a time
@@ -44,7 +44,7 @@ def read_columns(
 ) -> Columns | None:
     """The fields of rows, each (name, column) of the plan; None if a row has other keys than the
     first one, or if a column holds anything but values of one type that are what a doc holds:
-    texts that are not blank and of whole characters, whole numbers, or truth values."""
+    texts that show something and are of whole characters, whole numbers, or truth values."""
     if len(set(map(tuple, rows))) > 1:
         return None
     columns = {name: [row[column] for row in rows] for name, column in plan}
@@ -57,6 +57,6 @@ def _is_plain(values: Sequence[Any]) -> bool:
         return False
     if kinds <= set(_WHOLE):
         return True
-    if kinds != {str} or not all(values) or any(map(str.isspace, values)):
+    if kinds != {str} or any(map(is_blank, values)):
         return False
     return all(map(str.isascii, values)) or not any(map(has_half_character, values))

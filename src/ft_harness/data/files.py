@@ -66,11 +66,9 @@ class Rows:
 def data_suffix(path: Path) -> str:
     """The suffix that says the format: lower case, without .gz."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    return (
-        suffixes[-2]
-        if suffixes[-1:] == [".gz"] and len(suffixes) > 1
-        else (suffixes[-1] if suffixes else "")
-    )
+    if suffixes[-1:] == [".gz"] and len(suffixes) > 1:
+        return suffixes[-2]
+    return suffixes[-1] if suffixes else ""
 
 
 def split_of(name: str) -> tuple[Split | None, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ft_harness.data.opening import open_text
 from ft_harness.data.text_files import Placed, numbered_lines
 from ft_harness.errors import InputError
 
+_KEY_ENDS = re.compile(r'"\s*:')
 _DEPTH = 4  # objects within objects that are searched for a list of rows
 
 
@@ -35,6 +37,10 @@ def read_json_lines(path: Path, layout: Layout) -> Iterator[Placed]:
                 raise InputError(
                     f"{place}: no JSON object", "one JSON object a line", "fix the line"
                 )
+            # behind each key is a colon; more of them, in texts too, are looked at
+            if line.count(":") > len(row) and len(_KEY_ENDS.findall(line)) > _count_keys(row):
+                objects = _Objects(line)
+                objects.check(place, objects.value)
             yield place, row
 
 
@@ -55,7 +61,7 @@ def read_json_rows(path: Path, layout: Layout) -> Iterator[Placed]:
     with open_text(path, "\n", layout.encoding) as text:
         content = text.read()
     try:
-        value = json.loads(content)
+        objects = _Objects(content)
     except (ValueError, RecursionError) as error:
         if str(error).startswith("Extra data") and content.lstrip().startswith("{"):
             yield from read_json_lines(path, layout)
@@ -65,11 +71,56 @@ def read_json_rows(path: Path, layout: Layout) -> Iterator[Placed]:
         raise InputError(
             f"{where}: not JSON ({error})", "a JSON list of objects", "fix the file"
         ) from error
-    rows = _rows_of(path, value, layout.rows)
+    rows = _rows_of(path, objects.value, layout.rows)
+    placed = [(f"{path}, row {index}", row) for index, row in enumerate(rows)]
+    for place, row in [*placed, (str(path), objects.value)] if objects.repeated else []:
+        objects.check(place, row)
     if rows and "paragraphs" in rows[0]:
         yield from _read_articles(path, rows)
     else:
-        yield from ((f"{path}, row {index}", row) for index, row in enumerate(rows))
+        yield from placed
+
+
+class _Objects:
+    """A JSON value, with its objects that hold a key twice, of which it has the last value alone.
+
+    Raises:
+        ValueError: not JSON.
+        RecursionError: too deep.
+    """
+
+    def __init__(self, content: str) -> None:
+        self.repeated: list[tuple[dict[str, Any], str]] = []
+        self.value = json.loads(content, object_pairs_hook=self._make)
+
+    def _make(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            names = [name for name, _ in pairs]
+            self.repeated.append((made, next(name for name in names if names.count(name) > 1)))
+        return made
+
+    def check(self, place: str, value: Any) -> None:
+        """Refuse a part of the value that is or holds such an object."""
+        for made, name in self.repeated:
+            if _holds(value, made):
+                raise InputError(
+                    f"{place}: an object has the key {name} twice",
+                    "a value for each key",
+                    "rename or remove one",
+                )
+
+
+def _holds(value: Any, wanted: dict[str, Any]) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return value is wanted or any(_holds(part, wanted) for part in parts)
+
+
+def _count_keys(value: Any) -> int:
+    """The keys of all objects within a value."""
+    if type(value) is dict:
+        return len(value) + sum(map(_count_keys, value.values()))
+    return sum(map(_count_keys, value)) if type(value) is list else 0
 
 
 def _rows_of(path: Path, value: Any, key: str | None) -> list[dict[str, Any]]:
@@ -130,8 +181,6 @@ def _read_articles(path: Path, articles: Sequence[dict[str, Any]]) -> Iterator[P
 def _part(place: str, parent: Any, name: str, kind: type) -> Any:
     if not isinstance(parent, dict) or not isinstance(parent.get(name), kind):
         raise InputError(
-            f"{place}: no {name}",
-            "the form of the official SQuAD files",
-            "fix or convert the file",
+            f"{place}: no {name}", "the form of the official SQuAD files", "fix or convert the file"
         )
     return parent[name]

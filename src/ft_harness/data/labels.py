@@ -8,12 +8,21 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from ft_harness.data.values import is_blank
 from ft_harness.errors import InputError, suggest
 
 _log = logging.getLogger(__name__)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")
 _MOST_DIGITS = 9
+# Cyrillic and Greek letters, and the Latin ones that look the same
+_LOOKS = str.maketrans(
+    "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425\u0405\u0406\u0408"
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0455\u0456\u0458\u04bb\u0501\u051b\u051d"
+    "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7"
+    "\u03b1\u03b9\u03ba\u03bd\u03bf\u03c1\u03c5",
+    "ABEKMHOPCTYXSIJaeopcyxsijhdqwABEZHIKMNOPTYXaikvopu",
+)
 # what false and true are called, where the names of two or more classes don't say it themselves
 _OPPOSITES = (
     ("false", "true"), ("no", "yes"), ("0", "1"), ("n", "y"), ("f", "t"), ("off", "on"),
@@ -31,16 +40,26 @@ def plain_label(raw: Any) -> str:
 def folded(text: str) -> str:
     """One form for what looks the same or differs in case: NFKC, case folding, no invisible
     characters, single blanks."""
+    # Twice, since folding the case may undo the normal form.
     wide = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    visible = "".join(c if c.isspace() else c * (unicodedata.category(c)[0] != "C") for c in wide)
-    return " ".join(visible.split())
+    return " ".join("".join(c for c in wide if c.isspace() or _is_visible(c)).split())
+
+
+def _is_visible(character: str) -> bool:
+    return unicodedata.category(character)[0] != "C" and not is_blank(character)
+
+
+def _seen(text: str) -> str:
+    """What a reader takes a word for: folded, letters of other scripts as the Latin ones that they
+    look like."""
+    return folded(text.translate(_LOOKS))
 
 
 def alike(words: Sequence[str]) -> tuple[str, str] | None:
-    """The first two words that are one when folded."""
-    seen: dict[str, str] = {}
+    """The first two words that a reader takes for one."""
+    known: dict[str, str] = {}
     for word in words:
-        other = seen.setdefault(folded(word), word)
+        other = known.setdefault(_seen(word), word)
         if other is not word:
             return other, word
     return None
@@ -60,6 +79,7 @@ class LabelIndex:
     def __init__(self, names: Sequence[str], stated: Sequence[str] = ()) -> None:
         self._names = list(names)
         self._known: dict[str, int] = {}
+        # A name as it is written comes first: "1.0" may be a class of its own next to "1".
         for spelling in (str, str.strip, plain_label):
             for index, name in enumerate(names):
                 self._known.setdefault(spelling(name), index)
@@ -100,15 +120,23 @@ class LabelIndex:
                     return self._known[text]
             number = self._truth(raw) if shown.casefold() in ("false", "true") else None
             if number is None and not self._numeric:
-                number = _index(plain_label(raw))
+                text = plain_label(raw)
+                number = int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
             if number is not None and number < len(self._names):
                 return number
         numbers = "" if self._numeric else f", or 0 to {len(self._names) - 1}"
         raise InputError(
-            f"{place}: label {shown[:80]!r} is not among the choices{suggest(shown, self._names)}",
+            f"{place}: label {shown[:80]!r} is not among the choices{self._nearest(shown)}",
             f"one of {', '.join(self._names)}{numbers}",
             "fix the row, or leave such rows out with data.drop_labels",
         )
+
+    def _nearest(self, label: str) -> str:
+        """The name that is meant, in words; where the two look the same, what this one is."""
+        twin = next((name for name in self._names if _seen(name) == _seen(label)), None)
+        if twin is None or label.isascii():
+            return suggest(label, self._names)
+        return f"; it looks like {twin}, but is {label[:80]!a}"
 
     def _truth(self, raw: Any) -> int | None:
         truth = str(raw).casefold() == "true"
@@ -117,10 +145,6 @@ class LabelIndex:
             if pair[truth] in names:
                 return names.index(pair[truth])
         return int(truth) if len(names) == 2 and not self._numeric else None
-
-
-def _index(text: str) -> int | None:
-    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def match_names(stated: Sequence[str], names: Sequence[str]) -> list[int | None] | None:

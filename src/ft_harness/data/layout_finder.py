@@ -9,13 +9,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from ft_harness.data.files import (
-    SUFFIXES,
-    TABLES,
-    data_suffix,
-    folder_of_splits,
-    split_files,
-)
+from ft_harness.data.files import SUFFIXES, TABLES, data_suffix, folder_of_splits, split_files
 from ft_harness.data.label_files import check_texts, files_within, split_folders
 from ft_harness.data.layout import Layout
 from ft_harness.data.opening import find_encoding, open_text

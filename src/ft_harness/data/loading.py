@@ -38,13 +38,12 @@ from ft_harness.data.parts import RowLoss
 from ft_harness.data.sampling import Indices, Pool, sample_splits
 from ft_harness.data.typed_files import label_names
 from ft_harness.errors import InputError, first_line
-from ft_harness.paths import BUNDLED, bundled_data_dir
+from ft_harness.paths import BUNDLED, bundled_data_dir, is_path
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-LOADER_VERSION = 3  # raise it when the same source and options give other docs or splits
-__all__ = ["LOADER_VERSION", "DataOptions", "RowLoss", "load_splits", "row_losses", "source_files"]
+LOADER_VERSION = 4  # raise it when the same source and options give other docs or splits
 _log = logging.getLogger(__name__)
 _FIELD = re.compile(r"\bdata\.([a-z_]+)")
 
@@ -110,6 +109,7 @@ def _make_splits(
     splits = DatasetDict(
         {split: select_rows(dataset, indices) for split, indices in chosen.items()}
     )
+    # lm-eval keeps nothing of what a loader gives but this object.
     splits.row_losses = tuple(reader.losses)
     return splits
 
@@ -164,10 +164,7 @@ def read_source(options: DataOptions) -> dict[Split, Rows]:
         return _read_folder(path, options)
     if path.is_file() and options.label_files is None:
         return {"train": read_file(path, options.layout())}
-    is_path = (
-        path.is_absolute() or options.source.startswith((".", "~")) or options.source.count("/") > 1
-    )
-    if is_path or is_data_file(path) or options.label_files is not None:
+    if is_path(options.source) or is_data_file(path) or options.label_files is not None:
         folder = "the folder of data.label_files" if options.label_files else "an existing source"
         raise InputError(
             f"{options.source}: no such file or folder"
@@ -198,8 +195,8 @@ def source_files(options: DataOptions) -> list[Path] | None:
 
 
 def _warn_of_hub_options(options: DataOptions, replaced: Sequence[str]) -> None:
-    """Name and revision of a hub data set that a local source has no use for."""
-    for name in ("name", "revision"):
+    """What names parts of a hub data set, which a local source has no use for."""
+    for name in ("name", "revision", "hub_splits"):
         value = getattr(options, name)
         if value is not None and name in replaced and options.source:
             path = _local_path(options.source)
@@ -240,10 +237,18 @@ def _read_hub(options: DataOptions) -> dict[Split, Rows]:
             "a data set of the hub or an existing local path",
             "check the name and the network, or use a local file: --set data.source=FILE",
         ) from error
+    names = options.hub_splits or {split: split for split in SPLITS}
+    absent = [name for name in names.values() if name not in loaded]
+    if (options.hub_splits and absent) or len(absent) == len(names):
+        raise InputError(
+            f"{options.source}: no split {' or '.join(absent)} (splits: {', '.join(loaded)})",
+            "splits that the data set has",
+            "--set 'data.hub_splits={train: NAME, test: NAME}', with their names",
+        )
     return {
-        split: _hub_rows(f"{options.source}[{split}]", loaded[split])
+        split: _hub_rows(f"{options.source}[{names[split]}]", loaded[names[split]])
         for split in SPLITS
-        if split in loaded and len(loaded[split])
+        if names.get(split) in loaded and len(loaded[names[split]])
     }
 
 

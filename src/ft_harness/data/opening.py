@@ -53,15 +53,18 @@ def open_text(path: Path, newline: str, encoding: str | None = None) -> Iterator
         encoding: None: UTF-8.
 
     Raises:
-        InputError: it has another encoding (line, byte and the likely one), is no text, is damaged,
-            or can't be read.
+        InputError: it has another encoding (line, byte and the likely one) than UTF-8 or the given
+            one, is no text, is damaged, or can't be read.
     """
+    if encoding:
+        check_encoding(path, encoding)
     with open_bytes(path) as raw:
         start = raw.peek(_START)[:_START]
         _refuse_binary(path, start)
         foreign = None if encoding else _foreign_encoding(start[:256])
         if foreign:
             raise _wrong_encoding(path, 1, 0, foreign)
+        # A carriage return as the last byte may be the first half of a line end.
         if newline == "\n" and b"\r" in start[:-1] and b"\n" not in start:
             newline = ""
         name = encoding or "utf-8"
@@ -77,6 +80,58 @@ def open_text(path: Path, newline: str, encoding: str | None = None) -> Iterator
                 "the encoding that the file has",
                 "change data.encoding",
             ) from error
+
+
+def check_encoding(path: Path, encoding: str) -> None:
+    """Refuse a file that the encoding given for it would read as other letters: UTF-8 throughout
+    (nearly no text in another encoding is that by chance), or windows-1252 as latin-1.
+
+    Raises:
+        InputError: it would, with the first line that it would change.
+    """
+    name = codecs.lookup(encoding).name
+    if name in ("utf-8", "utf-8-sig"):
+        return
+    if found := _utf8_line(path, keeps_ascii="a".encode(encoding) == b"a"):
+        raise _misread(path, *found, encoding, "utf-8")
+    if name == "iso8859-1":
+        with open_bytes(path) as raw:
+            lines = enumerate(raw, start=1)
+            found = next(((number, line) for number, line in lines if _WINDOWS.search(line)), None)
+        if found:
+            raise _misread(path, *found, encoding, "windows-1252")
+
+
+def _utf8_line(path: Path, *, keeps_ascii: bool) -> tuple[int, bytes] | None:
+    """The first line of a file in UTF-8 that the encoding given for it would change; None: there is
+    none, or the file is in another encoding.
+
+    Args:
+        keeps_ascii: the encoding given for it reads ASCII as ASCII.
+    """
+    first: tuple[int, bytes] | None = None
+    with open_bytes(path) as raw:
+        for number, line in enumerate(raw, start=1):
+            if keeps_ascii and line.isascii():
+                continue
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return None
+            if b"\0" in line:
+                return None  # every other byte of Latin text in UTF-16 is 0
+            first = first or (number, line)
+    return first
+
+
+def _misread(path: Path, line: int, content: bytes, given: str, likely: str) -> InputError:
+    shown = content.strip().decode(likely, "replace")[:40]
+    return InputError(
+        f"{path}:{line}: {likely}, and data.encoding is {given} ({shown!r} would become other "
+        "letters)",
+        "the encoding that the file has",
+        "leave data.encoding out" if likely == "utf-8" else f"--set data.encoding={likely}",
+    )
 
 
 def _refuse_binary(path: Path, start: bytes) -> None:
@@ -167,7 +222,8 @@ def _find_wrong_byte(path: Path) -> InputError:
             except UnicodeDecodeError as error:
                 foreign = _Foreign()
                 foreign.count(line)
-                likely = "gb18030" if foreign.is_another_script else "latin1"
+                latin = "windows-1252" if _WINDOWS.search(line) else "latin1"
+                likely = "gb18030" if foreign.is_another_script else latin
                 return _wrong_encoding(path, number, offset + error.start, likely)
             offset += len(line)
     return _wrong_encoding(path, number, offset, "latin1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ft_harness.data.files import SPLITS, Split
 from ft_harness.data.labels import alike
 from ft_harness.data.layout import Layout, LineFormat
+from ft_harness.data.values import is_blank
 from ft_harness.errors import InputError, raise_problems
 
 _log = logging.getLogger(__name__)
@@ -32,6 +33,9 @@ class DataOptions(BaseModel):
     source: str | None = Field(default=None, description="hub id, file, folder, or bundled/<name>")
     name: str | None = Field(default=None, description="configuration of a hub data set")
     revision: str | None = Field(default=None, description="hub branch, tag or commit")
+    hub_splits: dict[Split, str] | None = Field(
+        default=None, description="split -> its name in the hub data set; null: the same names"
+    )
     columns: dict[str, list[str]] | None = Field(
         default=None,
         description="field of the task -> columns accepted for it, first match wins, "
@@ -100,6 +104,15 @@ class DataOptions(BaseModel):
         description="leave out and count rows with a null or empty field, or equal answers",
     )
 
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _check_columns(cls, value: Any) -> Any:
+        for name, columns in value.items() if isinstance(value, dict) else ():
+            if not isinstance(columns, list):
+                shown = str(columns)[:80]
+                raise ValueError(f"a list of columns for each field: {{{name}: [{shown}]}}")
+        return value
+
     @field_validator("train_size", "validation_size", "test_size", mode="before")
     @classmethod
     def _read_size(cls, value: Any) -> Any:
@@ -167,9 +180,7 @@ class DataOptions(BaseModel):
 
     def layout(self) -> Layout:
         """How the source's files are to be read."""
-        return Layout(
-            **{part.name: getattr(self, part.name) for part in fields(Layout)},
-        )
+        return Layout(**{part.name: getattr(self, part.name) for part in fields(Layout)})
 
     def shares(self) -> dict[Split, int]:
         """Percentages of `split` for train, validation (0 where there are two numbers) and test."""
@@ -223,12 +234,28 @@ def merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataO
         name = ".".join(map(str, first["loc"]))
         option = fields.get(name.partition(".")[0])
         raise InputError(
-            f"data option {name}: {first['msg']}",
+            f"data option {name}: {first['msg'].removeprefix('Value error, ')}",
             f"{option.description}" if option else f"options {', '.join(fields)}",
             "fix the task's YAML or the recipe",
         ) from error
-    raise_problems([*_word_problems(options), *_conflicts(options)])
+    declared = data.get("columns")
+    turned = _turned_round(declared if isinstance(declared, dict) else {}, options.columns or {})
+    raise_problems([*turned, *_word_problems(options), *_conflicts(options)])
     return options
+
+
+def _turned_round(
+    fields: Mapping[str, Any], given: Mapping[str, Sequence[str]]
+) -> Iterator[InputError]:
+    """Columns that are given as if they were fields of the task, and the other way round."""
+    for name, columns in given.items():
+        meant = [field for field in columns if field in fields and field not in given]
+        if meant and name not in fields:
+            yield InputError(
+                f"data.columns: {name} is no field of the task, and {meant[0]} is one",
+                f"field: [column], for the fields {', '.join(fields)}",
+                f"--set 'data.columns={{{meant[0]}: [{name}]}}'",
+            )
 
 
 def _word_problems(options: DataOptions) -> list[InputError]:
@@ -247,8 +274,9 @@ def _word_problems(options: DataOptions) -> list[InputError]:
         twins = alike(options.labels or [])
         if twins and not problems:
             _log.warning(
-                "data.labels: %r and %r differ only in case or invisible characters; "
-                "generated answers can't tell them apart (data.label_words sets other words)",
+                "data.labels: %r and %r differ only in case, invisible characters or the script of "
+                "letters; generated answers can't tell them apart (data.label_words sets other "
+                "words)",
                 *twins,
             )
         return problems
@@ -264,7 +292,8 @@ def _word_problems(options: DataOptions) -> list[InputError]:
         problems.append(
             InputError(
                 f"data.label_words: {twins[0]!r} and {twins[1]!r} are read as the same answer",
-                "words that differ in more than case and invisible characters",
+                "words that differ in more than case, invisible characters and the script of "
+                "letters",
                 "fix data.label_words",
             )
         )
@@ -272,9 +301,10 @@ def _word_problems(options: DataOptions) -> list[InputError]:
 
 
 def _fault_of_words(words: Sequence[str]) -> str | None:
+    blank = [number for number, word in enumerate(words, start=1) if is_blank(word)]
+    if blank:
+        return f"number {blank[0]} is empty"
     stripped = [word.strip() for word in words]
-    if not all(stripped):
-        return f"number {stripped.index('') + 1} is empty"
     twice = next((word for word in stripped if stripped.count(word) > 1), None)
     if twice is not None:
         return f"{twice!r} is listed twice"

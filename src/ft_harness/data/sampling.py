@@ -178,6 +178,7 @@ def _draw(pool: Pool, rows: Indices, count: int, split: Split, options: DataOpti
     rng = _generator(split, options)
     if pool.labels is None:
         return np.sort(rng.permutation(rows)[:count])
+    # Labels by their first row, so that the draw does not depend on how they are spelt.
     strata = _strata(pool.labels, rows)
     shares = largest_remainder([len(part) for part in strata], count)
     return np.sort(

@@ -222,9 +222,7 @@ def _check_header(place: str, cells: Sequence[str], delimiter: str) -> list[str]
 
 def _other_delimiter(cells: Sequence[str], delimiter: str) -> str | None:
     """The delimiter that a row with a single cell seems to have instead."""
-    others = (
-        [other for other in "\t;|," if other != delimiter and other in cells[0]]
-        if len(cells) == 1
-        else []
-    )
-    return others[0] if others else None
+    if len(cells) != 1:
+        return None
+    others = (other for other in "\t;|," if other != delimiter and other in cells[0])
+    return next(others, None)

@@ -12,7 +12,7 @@ from xml.parsers import expat
 import pyarrow.parquet
 
 from ft_harness.data.layout import Layout
-from ft_harness.data.opening import open_bytes
+from ft_harness.data.opening import check_encoding, open_bytes
 from ft_harness.data.text_files import Placed
 from ft_harness.errors import ConfigError, InputError, first_line
 
@@ -154,18 +154,22 @@ def _sheet_row(place: str, cells: Sequence[Any], header: Sequence[str]) -> dict[
 class _Elements:
     """Collects the elements below the root: attributes, and the text of the elements inside."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
         self.found: list[tuple[int, dict[str, Any]]] = []
+        self._path = path
         self._depth = 0
         self._field = ""
+        self._kinds: dict[str, str] = {}  # field of the latest element -> what it was read from
 
     def start(self, name: str, attributes: Mapping[str, str], line: int) -> None:
         self._depth += 1
         if self._depth == 2:
             self.found.append((line, {**attributes}))
             self._field = "text"
+            self._kinds = dict.fromkeys(attributes, "an attribute")
         elif self._depth == 3:
             self._field = name
+            self._note("an element inside")
             row = self.found[-1][1]
             row[name] = f"{row[name]}\n" if name in row else ""
 
@@ -175,9 +179,28 @@ class _Elements:
             self._field = "text"
 
     def text(self, characters: str) -> None:
-        if self._depth >= 2 and (self._field != "text" or characters.strip()):
-            row = self.found[-1][1]
-            row[self._field] = row.get(self._field, "") + characters
+        is_own = self._depth == 2
+        if self._depth < 2 or (is_own and not characters.strip()):
+            return
+        if is_own:
+            self._note("its own text")
+        row = self.found[-1][1]
+        row[self._field] = row.get(self._field, "") + characters
+
+    def _note(self, kind: str) -> None:
+        """What the current field is read from.
+
+        Raises:
+            InputError: it was read from something else before.
+        """
+        known = self._kinds.setdefault(self._field, kind)
+        if known != kind:
+            line = self.found[-1][0]
+            raise InputError(
+                f"{self._path}:{line}: {self._field} is {known} and {kind}",
+                "one value for each name",
+                "rename one",
+            )
 
 
 def read_xml(path: Path, layout: Layout) -> Iterator[Placed]:
@@ -185,9 +208,12 @@ def read_xml(path: Path, layout: Layout) -> Iterator[Placed]:
     of each element inside under its name.
 
     Raises:
-        InputError: not well-formed, or it declares entities, which could blow up its size.
+        InputError: not well-formed, one name for an attribute and for text, or it declares
+            entities, which could blow up its size.
     """
-    elements = _Elements()
+    if layout.encoding:
+        check_encoding(path, layout.encoding)
+    elements = _Elements(path)
     parser = expat.ParserCreate(layout.encoding)
     parser.buffer_text = True
 
@@ -231,4 +257,5 @@ def _parsed(
     complete = len(elements.found) if last else max(0, len(elements.found) - 1)
     for line, row in elements.found[:complete]:
         yield f"{path}:{line}", {name: value.strip() for name, value in row.items()}
+    # What was given is let go: the file may be larger than memory.
     del elements.found[:complete]

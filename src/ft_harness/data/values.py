@@ -20,6 +20,13 @@ _KINDS = {
     type(None): "null",
 }
 _HALF = re.compile("[\ud800-\udfff]")
+# White space, control characters, Unicode's Default_Ignorable_Code_Point (which unicodedata lacks)
+# and the empty pattern of Braille: nothing that a reader sees.
+_BLANK = re.compile(
+    r"[\s\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    r"\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]*"
+)
 _DATES = (datetime.date, datetime.time, datetime.timedelta)
 
 
@@ -46,6 +53,7 @@ def read_value(value: Any, place: str, name: str) -> Any:
     Raises:
         InputError: bytes that are no text, or half a character.
     """
+    # The commonest types first: this is asked of each value of each row.
     kind = type(value)
     if kind is str:
         if not value.isascii() and has_half_character(value):
@@ -78,6 +86,11 @@ def has_half_character(text: str) -> bool:
     return _HALF.search(text) is not None
 
 
+def is_blank(text: str) -> bool:
+    """Whether a text shows nothing: it is empty, or white space and invisible characters alone."""
+    return _BLANK.fullmatch(text) is not None
+
+
 def _decoded(value: bytes, place: str, name: str) -> str:
     try:
         return value.decode("utf-8")
@@ -99,7 +112,7 @@ def read_fields(doc: dict[str, Any], place: str) -> str:
     for name, value in doc.items():
         kind = type(value)
         if kind is str and value.isascii():
-            if not value or value.isspace():
+            if is_blank(value):
                 fault = fault or missing(name, value)
         elif kind is not int:
             doc[name] = read_value(value, place, name)
@@ -108,15 +121,16 @@ def read_fields(doc: dict[str, Any], place: str) -> str:
 
 
 def missing(name: str, value: Any) -> str:
-    """What is missing, in words, where a value is null or holds nothing but white space; else "".
+    """What is missing, in words, where a value is null or a text that shows nothing; else "".
 
     An empty list is a value: a question without an answer.
     """
     if value is None:
         return f"the field {name} is null"
-    if isinstance(value, str) and (not value or value.isspace()):
-        return f"the field {name} is empty"
-    return ""
+    if not isinstance(value, str) or not is_blank(value):
+        return ""
+    is_empty = not value or value.isspace()
+    return f"the field {name} {'is empty' if is_empty else 'holds invisible characters alone'}"
 
 
 def kind_of(value: Any) -> str:

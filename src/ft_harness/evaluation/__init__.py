@@ -11,12 +11,7 @@ from ft_harness.evaluation.jobs import (
     read_finished,
     request_hash,
 )
-from ft_harness.evaluation.outcomes import (
-    failed_score,
-    failing_alone,
-    make_scores,
-    plain_scores,
-)
+from ft_harness.evaluation.outcomes import failed_score, failing_alone, make_scores, plain_scores
 from ft_harness.evaluation.runner import (
     check_complete,
     evaluate,
@@ -24,4 +19,3 @@ from ft_harness.evaluation.runner import (
     time_docs,
     write_evaluation,
 )
-from ft_harness.records import item_hash

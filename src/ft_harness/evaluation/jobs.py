@@ -262,11 +262,7 @@ def declarations(state: ModelState, job: Job) -> dict[str, Any]:
     # task of another.
     is_control = job.is_control and state.adapter is not None
     recipe = None if job.recipe is None else dict(job.recipe)
-    return {
-        "primary_metric": job.primary_metric,
-        "is_control": is_control,
-        "recipe": recipe,
-    }
+    return {"primary_metric": job.primary_metric, "is_control": is_control, "recipe": recipe}
 
 
 def write_record(folder: Path, record: Record) -> None:

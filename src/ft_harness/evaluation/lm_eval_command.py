@@ -56,11 +56,7 @@ def run_lm_eval(arguments: Sequence[str], *, trust_code: bool = False) -> None:
     settings = _settings(parsed)
     # A token among the model arguments would else be written into lm-eval's results.
     learn_secrets(settings)
-    with (
-        trusting(trust_code),
-        building_with(NamedRowsTask),
-        saving_with(CheckedTracker),
-    ):
+    with trusting(trust_code), building_with(NamedRowsTask), saving_with(CheckedTracker):
         # As lm-eval's own entry point does before it runs anything.
         setup_logging()
         register_models()

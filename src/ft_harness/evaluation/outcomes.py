@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from ft_harness.errors import FtHarnessError, first_line
 from ft_harness.evaluation.jobs import Job, ModelState
 from ft_harness.metrics import describe, find_metric
 from ft_harness.records import Sample, Score, item_hash
+from ft_harness.records.provenance import package_versions
 from ft_harness.stats import score_interval
 
 
@@ -149,9 +149,8 @@ def _answers(
         gold = choices[target] if isinstance(target, int) else str(target)
         if not responses:
             return None, gold.strip()
-        return choices[
-            int(np.argmax([response[0] for response in responses]))
-        ].strip(), gold.strip()
+        chosen = int(np.argmax([response[0] for response in responses]))
+        return choices[chosen].strip(), gold.strip()
     right = str(next(iter(target), "") if isinstance(target, list) else target)
     if output_type == "loglikelihood":
         return None, right.strip()
@@ -203,11 +202,7 @@ def make_scores(state: ModelState, job: Job, samples: Sequence[Sample]) -> list[
         # the others; n says on how many.
         scored = [sample for sample in samples if sample.scores.get(name) is not None]
         values = metric_values(scored, name)
-        rows = (
-            np.array(values, dtype=np.float64).reshape(len(values), -1)
-            if values
-            else np.empty((0, 1))
-        )
+        rows = np.array(values, dtype=np.float64).reshape(len(values), -1 if values else 1)
         # Of the items with a score: others are in no sum.
         clusters = _clusters(job.settings.cluster, scored)
         interval = None if metric.descriptive else score_interval(rows, metric, clusters)
@@ -240,13 +235,9 @@ def _clusters(field: str | None, samples: Sequence[Sample]) -> NDArray[np.int64]
 
 def _signature(state: ModelState, job: Job, metric: str, languages: Collection[str]) -> str:
     """The line of what made a score; `languages` are those that the docs name."""
-    settings = job.settings
-    texts = (
-        {describe(metric, language) for language in languages}
-        if languages
-        else {describe(metric, None)}
-    )
-    definitions = sorted(texts - {""})
+    settings, versions = job.settings, package_versions()
+    named: list[str | None] = list(languages) or [None]
+    definitions = sorted({describe(metric, language) for language in named} - {""})
     parts = {
         "metric": metric,
         **({"definition": " or ".join(definitions)} if definitions else {}),
@@ -255,7 +246,6 @@ def _signature(state: ModelState, job: Job, metric: str, languages: Collection[s
         "back-end": settings.back_end,
         "dtype": state.base.info.dtype,
         "max_length": settings.max_length,
-        "lm-eval": version("lm-eval"),
-        "ft-harness": version("ft-harness"),
+        **{name: versions[name] for name in ("lm-eval", "ft-harness")},
     }
     return "|".join(f"{key}:{value}" for key, value in parts.items())

@@ -28,10 +28,7 @@ class CutRunOn(Filter):  # type: ignore[misc]
 
 
 @register_metric(  # type: ignore[untyped-decorator]
-    metric="ft_token_f1",
-    higher_is_better=True,
-    output_type="generate_until",
-    aggregation="ft_mean",
+    metric="ft_token_f1", higher_is_better=True, output_type="generate_until", aggregation="ft_mean"
 )
 def token_f1(references: Sequence[str], predictions: Sequence[str]) -> float:
     """Token F1 of an answer, the largest over its references; of Chinese and other text without

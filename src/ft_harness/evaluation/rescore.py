@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.utils import hash_string
 
@@ -79,11 +78,7 @@ def _score_again(evaluation: Evaluation, definition: Definition) -> Evaluation:
     name = definition.name or record.settings.task
     found = find_task(name, definition.include_path, trust_code=definition.trust_code)
     task = load_task_over(found, record.settings.split, samples[0].doc)
-    changed = {
-        "task": name,
-        "task_version": str(task.VERSION),
-        "task_hash": found.task_hash,
-    }
+    changed = {"task": name, "task_version": str(task.VERSION), "task_hash": found.task_hash}
     job = Job(
         task, record.settings.model_copy(update=changed), [sample.doc_id for sample in samples]
     )
@@ -165,9 +160,11 @@ def _differences(task: ConfigurableTask, sample: Sample, record: Record) -> list
     if not _same_prompt(task, sample, record):
         found.append("the prompt is another one now")
     if task.OUTPUT_TYPE == "multiple_choice":
-        found += _other_choices(
-            [str(choice).strip() for choice in task.doc_to_choice(sample.doc)], target, sample
-        )
+        choices = [str(choice).strip() for choice in task.doc_to_choice(sample.doc)]
+        gold = choices[target] if isinstance(target, int) else str(target).strip()
+        scored = [choice.strip() for choice in sample.choices or ()]
+        if gold != sample.target or choices != scored:
+            found.append(f"the choices are {', '.join(choices)} now")
     # Last, as the other reasons say what is different: this one only says that something is.
     if not found and record.settings.request_hash not in (None, request_hash(task)):
         found.append("its prompts, delimiters, examples or decoding are written in another way")
@@ -184,19 +181,3 @@ def _same_prompt(task: ConfigurableTask, sample: Sample, record: Record) -> bool
         return str(task.doc_to_text(sample.doc)).strip() in sample.prompt
     prompt = task.fewshot_context(sample.doc, 0, gen_prefix=task.doc_to_prefix(sample.doc))
     return str(hash_string(prompt)) == sample.prompt_hash
-
-
-def _other_choices(choices: list[str], target: Any, sample: Sample) -> list[str]:
-    """A line if the choices are not those that were scored, as far as the right one and the
-    likeliest one show."""
-    # The texts of all choices are not kept in older samples, but the right one and the likeliest
-    # are.
-    gold = choices[target] if isinstance(target, int) else str(target).strip()
-    likeliest = (
-        int(np.argmax([response[0] for response in sample.responses])) if sample.responses else None
-    )
-    same = gold == sample.target and (
-        likeliest is None
-        or (len(choices) == len(sample.responses) and choices[likeliest] == sample.prediction)
-    )
-    return [] if same else [f"the choices are {', '.join(choices)} now"]

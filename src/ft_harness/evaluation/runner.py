@@ -25,12 +25,7 @@ from ft_harness.evaluation.jobs import (
     finished,
     write_record,
 )
-from ft_harness.evaluation.outcomes import (
-    failing_alone,
-    make_sample,
-    make_scores,
-    metric_values,
-)
+from ft_harness.evaluation.outcomes import failing_alone, make_sample, make_scores, metric_values
 from ft_harness.evaluation.writing import keep_generations
 from ft_harness.metrics import find_metric
 from ft_harness.models.base_model import BaseModel
@@ -262,9 +257,8 @@ def _make_samples(job: Job, raw: Sequence[Mapping[str, Any]], truncated: set[str
         )
     # Counted over the whole split, as docs of equal content are items of their own.
     occurrences: Counter[str] = Counter()
-    ordered = sorted(
-        raw, key=lambda item: item["doc_id"]
-    )  # several processes hand them in one after the other
+    # several processes hand them in one after the other
+    ordered = sorted(raw, key=lambda item: item["doc_id"])
     samples = [make_sample(job, item, truncated, occurrences) for item in ordered]
     if all(sample.failed and not sample.responses for sample in samples):
         raise ResourceError(

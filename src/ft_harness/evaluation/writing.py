@@ -3,7 +3,6 @@ don't show what it writes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,10 @@ def keep_generations(state: ModelState, job: Job, folder: Path) -> None:
     What memory is not enough for is left out: no score rests on it.
     """
     docs = [job.task.eval_docs[number] for number in job.doc_ids[:_LOOKED_AT]]
-    wanted = job.settings.split == "test" and processes.count() == 1 and _are_pairs(docs[0])
+    if job.settings.split != "test" or processes.count() > 1 or state.base.head is not None:
+        return
     # Kept once: a finished evaluation that is asked for again loads no model for it.
-    if not wanted or state.base.head is not None or (folder / GENERATIONS_FILE).exists():
+    if not {CHOSEN, REJECTED} <= docs[0].keys() or (folder / GENERATIONS_FILE).exists():
         return
     with compiled_templates():
         prompts = list(dict.fromkeys(job.form.render(job.task, doc) for doc in docs))[:_PROMPTS]
@@ -55,7 +55,3 @@ def keep_generations(state: ModelState, job: Job, folder: Path) -> None:
     }
     found = Generations(max_gen_toks=most, items=items)
     write_text(folder / GENERATIONS_FILE, found.model_dump_json(indent=2) + "\n")
-
-
-def _are_pairs(doc: Mapping[str, Any]) -> bool:
-    return CHOSEN in doc and REJECTED in doc

@@ -14,13 +14,14 @@ from ft_harness.metrics.characters import punctuation, split_tokens
 from ft_harness.metrics.core import Metric, Scores, mean
 from ft_harness.metrics.generation import read_answer
 
-METRICS = [
-    Metric("exact_match", mean, binary=True, version=2),
-    Metric("token_f1", mean, version=2),
-]
+# ours, and the official one, which `score_squad` has in its place under the same names
 NORMALIZER = (
     "normalizer:ft-3(nfc,casefold,numbers,no-punctuation,no-articles-en),score_squad:squad-2.0"
 )
+METRICS = [
+    Metric("exact_match", mean, binary=True, version=2, definition=NORMALIZER),
+    Metric("token_f1", mean, version=2, definition=NORMALIZER),
+]
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 # A decimal number by itself: no part of a word, a date, a range or a version. Zeros in front make
@@ -126,9 +127,3 @@ def score_answer(doc: dict[str, Any], results: Sequence[str]) -> Scores:
     answer, shares = read_answer(results[0])
     exact, f1 = match_answer(answer, read_references(doc))
     return {"exact_match": exact, "token_f1": f1} | shares
-
-
-def describe(name: str, language: str | None) -> str:
-    """The normaliser, and the official one, which `score_squad` has in its place under the same
-    names."""
-    return NORMALIZER if name in ("exact_match", "token_f1") else ""

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Statistics = list[float]
-Scores = dict[
-    str, float | Statistics | None
-]  # metric -> what one doc gives it; None if it can't be scored
+# metric -> what one doc gives it; None if it can't be scored
+Scores = dict[str, float | Statistics | None]
 Sums = NDArray[np.float64]  # [..., K]: summed statistics, K per metric
 Values = NDArray[np.float64]  # [...]
 ALIKE = 0.05  # of the scale: scores that differ by less are nearly the same
@@ -38,6 +37,8 @@ class Metric:
             items count alike.
         descriptive: no interval holds for it, so that it has none, no test and no verdict.
         version: part of a score's identity; raise it when the same answers give another value.
+        definition: what defines it beyond its name (normaliser, tokenizer, library and version), or
+            a function that makes it for the language of the texts; "": the name says all.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Metric:
     edges_of: Callable[[Sequence[Sums]], list[Sums]] | None = None
     weight: int | None = None
     descriptive: bool = False
+    definition: str | Callable[[str | None], str] = ""
 
     def edges(self, sides: Sequence[Sums]) -> list[Sums]:
         """An unseen item's statistics at the two ends of what is possible, for each side [G, 2, K]:

@@ -46,8 +46,3 @@ def read_answer(text: str) -> tuple[str, Scores]:
         "truncated": None if truncated is None else float(truncated),
         "run_on": float(ran_on),
     }
-
-
-def describe(name: str, language: str | None) -> str:
-    """Nothing: the names say all, and the rules are the same in every language."""
-    return ""

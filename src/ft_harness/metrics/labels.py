@@ -133,9 +133,9 @@ def _pair_labels(occurring: tuple[int, ...], labels: int) -> Sums:
     place = np.arange(len(golds))
     edges[place, 0, golds, 0] = 1
     edges[place, 1, golds, 2] = edges[place, 1, others, 1] = 1
-    kept: Sums = edges.reshape(len(golds), 2, 3 * labels)
-    kept.flags.writeable = False
-    return kept
+    flat = edges.reshape(len(golds), 2, 3 * labels)
+    flat.flags.writeable = False
+    return flat
 
 
 def label_edges(sides: Sequence[Sums]) -> list[Sums]:
@@ -154,12 +154,16 @@ PER_LABEL: dict[str, Callable[[Sums, int], Values]] = {
     "f1_": _f1,
 }
 _AVERAGES = ("macro", "micro", "weighted")
+_ECE, _BRIER = "bins:10|width:equal|confidence:softmax", "sum over labels|p:softmax"
 _BY_CLASS = [
     Metric("balanced_acc", _balanced_acc, edges_of=_edges),
     Metric("mcc", _mcc, edges_of=_edges),
     *(
-        Metric(f"{name}_{average}", over(measure), edges_of=_edges)
-        for average, over in (("macro", _macro), ("weighted", _weighted))
+        Metric(f"{name}_{average}", over(measure), edges_of=_edges, definition=definition)
+        for average, over, definition in (
+            ("macro", _macro, "classes:occurring|undefined:0"),
+            ("weighted", _weighted, ""),
+        )
         for name, measure in (("f1", _f1), ("precision", _precision), ("recall", _recall))
     ),
 ]
@@ -173,8 +177,8 @@ METRICS = [
     Metric("acc_bytes", mean, binary=True),  # lm-eval's: log-likelihood over bytes
     *_BY_CLASS,
     *_MICRO,
-    Metric("ece", _ece, higher_is_better=False, descriptive=True),
-    Metric("brier", mean, higher_is_better=False, scale=2.0, digits=3),
+    Metric("ece", _ece, higher_is_better=False, descriptive=True, definition=_ECE),
+    Metric("brier", mean, higher_is_better=False, scale=2.0, digits=3, definition=_BRIER),
     Metric("invalid", mean, higher_is_better=False, binary=True),
 ]
 
@@ -336,14 +340,3 @@ def confusion(
     columns = [len(labels) if predicted is None else predicted for predicted in predictions]
     cells = np.array(golds, dtype=np.int64) * width + np.array(columns, dtype=np.int64)
     return np.bincount(cells, minlength=len(labels) * width).reshape(len(labels), width)
-
-
-def describe(name: str, language: str | None) -> str:
-    """What the names leave open: the bins of ECE, the sums of Brier's score, the averages'
-    classes."""
-    if name in ("f1_macro", "precision_macro", "recall_macro"):
-        return "classes:occurring|undefined:0"
-    return {
-        "ece": "bins:10|width:equal|confidence:softmax",
-        "brier": "sum over labels|p:softmax",
-    }.get(name, "")

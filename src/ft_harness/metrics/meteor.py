@@ -14,7 +14,6 @@ from typing import Any
 from ft_harness.metrics.core import Metric, mean
 from ft_harness.metrics.wordnet import WORDS_IN_MEMORY, synonym_index
 
-METRICS = [Metric("meteor", mean)]
 # In place of the abbreviations that nltk's downloaded Punkt model has learnt: after these a full
 # stop ends no sentence.
 ABBREVIATIONS = frozenset(
@@ -54,16 +53,13 @@ def meteor_score(prediction: str, references: Sequence[str]) -> float | None:
 
 def why_no_meteor(references: Sequence[str]) -> str | None:
     """Why METEOR gives these references no number; None if it does."""
-    if any(_is_latin_letter(character) for text in references for character in text):
+    letters = (character for text in references for character in text if character.isalpha())
+    if any(unicodedata.name(letter, "").startswith("LATIN ") for letter in letters):
         return None
     return (
         "METEOR: null where the reference has no word in Latin letters; "
         "its stems and synonyms are English"
     )
-
-
-def _is_latin_letter(character: str) -> bool:
-    return character.isalpha() and unicodedata.name(character, "").startswith("LATIN ")
 
 
 def meteor_words(text: str) -> list[str]:
@@ -98,11 +94,12 @@ def _stemmer() -> Any:
     return SimpleNamespace(stem=lru_cache(WORDS_IN_MEMORY)(PorterStemmer().stem))
 
 
-def describe(name: str, language: str | None) -> str:
+def _define(_: str | None) -> str:
     """What nltk's METEOR is given; the same for every language."""
-    if name != "meteor":
-        return ""
     synonyms = synonym_index().checksum[:8]
     return (
         f"tok:nltk-word|stem:porter|wordnet:3.0|synonyms:{synonyms}|refs:max|nltk:{version('nltk')}"
     )
+
+
+METRICS = [Metric("meteor", mean, definition=_define)]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -164,9 +164,11 @@ def _matched(sides: list[Values]) -> list[tuple[Values, Values]]:
 
 
 def describe(name: str, language: str | None, references: int | None = 1) -> str:
-    """sacrebleu's signature; `references` is how many each item has, None where that differs."""
-    if name not in ("bleu", "chrf"):
-        return ""
+    """sacrebleu's signature of `bleu` or `chrf`.
+
+    Args:
+        references: how many each item has; None: that differs.
+    """
     metric = _bleu(bleu_tokenizer(language)) if name == "bleu" else _chrf()
     return str(
         type(metric)._SIGNATURE_TYPE(
@@ -176,6 +178,6 @@ def describe(name: str, language: str | None, references: int | None = 1) -> str
 
 
 METRICS = [
-    Metric("bleu", bleu_value, scale=100.0, edges_of=_bleu_edges),
-    Metric("chrf", chrf_value, scale=100.0, edges_of=_chrf_edges),
+    Metric(name, value, scale=100.0, edges_of=edges, definition=partial(describe, name))
+    for name, value, edges in (("bleu", bleu_value, _bleu_edges), ("chrf", chrf_value, _chrf_edges))
 ]

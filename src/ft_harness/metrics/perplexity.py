@@ -42,7 +42,7 @@ def _edges(sides: Sequence[Sums]) -> list[Sums]:
     return found
 
 
-def per_unit(name: str) -> Metric:
+def per_unit(name: str, definition: str) -> Metric:
     """A perplexity of sums [log-likelihood, units]."""
     return Metric(
         name,
@@ -52,24 +52,26 @@ def per_unit(name: str) -> Metric:
         digits=2,
         edges_of=_edges,
         weight=1,
+        definition=definition,
     )
 
 
-METRICS = [per_unit(name) for name in ("token_ppl", "byte_ppl", "char_ppl")]
-# a mean of exponentials: a few items make it, and no interval holds for fewer than thousands
-METRICS.insert(1, Metric("item_ppl", _item_mean, False, scale=math.inf, digits=2, descriptive=True))
-_DEFINITIONS = {
-    "token_ppl": "exp(-sum ll / sum tokens), tokens of the answer or text, no BOS or EOS",
-    "item_ppl": "mean over docs of exp(-ll / tokens), tokens of the answer, no BOS or EOS",
-    "byte_ppl": "exp(-sum ll / sum UTF-8 bytes)",
-    "char_ppl": "exp(-sum ll / sum characters)",
-}
-
-
-def describe(name: str, language: str | None) -> str:
-    """The formula and units of a perplexity, the same in every language; "" for any other
-    metric."""
-    return _DEFINITIONS.get(name, "")
+METRICS = [
+    per_unit("token_ppl", "exp(-sum ll / sum tokens), tokens of the answer or text, no BOS or EOS"),
+    Metric(
+        "item_ppl",
+        _item_mean,
+        higher_is_better=False,
+        scale=math.inf,
+        digits=2,
+        # a mean of exponentials: a few items make it, and no interval holds for fewer than
+        # thousands
+        descriptive=True,
+        definition="mean over docs of exp(-ll / tokens), tokens of the answer, no BOS or EOS",
+    ),
+    per_unit("byte_ppl", "exp(-sum ll / sum UTF-8 bytes)"),
+    per_unit("char_ppl", "exp(-sum ll / sum characters)"),
+]
 
 
 def _item_perplexity(log_likelihood: float, tokens: int) -> Statistics:

@@ -28,27 +28,25 @@ def _margin_edges(sides: Sequence[Sums]) -> list[Sums]:
 
 
 METRICS = [
-    Metric(PREFERENCE, mean),
-    Metric("preference_acc_token", mean),
-    Metric(REWARD, mean),
-    Metric(MARGIN, mean, scale=math.nan, digits=2, edges_of=_margin_edges),
+    Metric(PREFERENCE, mean, definition="log p summed over the answer, ties half"),
+    Metric("preference_acc_token", mean, definition="log p per token of the answer, ties half"),
+    Metric(
+        REWARD,
+        mean,
+        definition="log p(chosen) - log p(rejected) rises from base to tuned, ties half",
+    ),
+    Metric(
+        MARGIN,
+        mean,
+        scale=math.nan,
+        digits=2,
+        edges_of=_margin_edges,
+        definition="log p(chosen) - log p(rejected), nats",
+    ),
     Metric("reward_margin", mean, scale=math.nan, digits=3, edges_of=_margin_edges),
-    Metric(LONGER, mean, descriptive=True),
-    perplexity.per_unit(LIKELIHOOD),
+    Metric(LONGER, mean, descriptive=True, definition="characters, ties half"),
+    perplexity.per_unit(LIKELIHOOD, "exp(-sum ll / sum UTF-8 bytes) of the chosen answers"),
 ]
-_DEFINITIONS = {
-    PREFERENCE: "log p summed over the answer, ties half",
-    "preference_acc_token": "log p per token of the answer, ties half",
-    REWARD: "log p(chosen) - log p(rejected) rises from base to tuned, ties half",
-    MARGIN: "log p(chosen) - log p(rejected), nats",
-    LONGER: "characters, ties half",
-    LIKELIHOOD: "exp(-sum ll / sum UTF-8 bytes) of the chosen answers",
-}
-
-
-def describe(name: str, language: str | None) -> str:
-    """What is compared, and how ties count; "" for any other metric."""
-    return _DEFINITIONS.get(name, "")
 
 
 def _wins(chosen: float, rejected: float) -> float:

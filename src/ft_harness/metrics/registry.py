@@ -65,20 +65,13 @@ def aggregation(name: str) -> Callable[[Sequence[float | Statistics | None]], fl
 
 
 def describe(name: str, language: str | None) -> str:
-    """What defines a metric beyond its name (normaliser, tokenizer, library and version); "" where
-    it says all."""
-    for family in _FAMILIES:
-        text: str = family.describe(name, language) if hasattr(family, "describe") else ""
-        if text:
-            return text
-    return ""
+    """The definition of a metric for texts of a language; "" for one that is not ours."""
+    definition = _METRICS[name].definition if name in _METRICS else ""
+    return definition(language) if callable(definition) else definition
 
 
 # 0/1 metrics that say whether an answer is right
 DECIDING_METRICS = ("acc", "exact_match", preference.PREFERENCE)
-GRADED_METRICS = (
-    "token_f1",
-    "rougeL",
-    "meteor",
-)  # of tasks without one: how good an answer is, from 0 to 1
+# of tasks without one: how good an answer is, from 0 to 1
+GRADED_METRICS = ("token_f1", "rougeL", "meteor")
 BY_LABEL = "f1_macro"  # its statistics hold an item's gold and predicted label

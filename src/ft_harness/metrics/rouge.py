@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +14,6 @@ from ft_harness.metrics.characters import UNSPACED, combining_marks
 from ft_harness.metrics.core import Metric, mean
 
 NAMES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
-METRICS = [Metric(name, mean) for name in NAMES]
 
 
 @cache
@@ -50,11 +49,12 @@ def rouge_scores(prediction: str, references: Sequence[str]) -> dict[str, float]
     return {name: float(scores[name].fmeasure) for name in NAMES}
 
 
-def describe(name: str, language: str | None) -> str:
+def _define(name: str, _: str | None) -> str:
     """The settings of rouge-score, the same for every language."""
-    if name not in NAMES:
-        return ""
     lines = "|sentences:lines" if name == "rougeLsum" else ""
     return (
         f"f-measure|tok:unicode-words|stem:no{lines}|refs:max|rouge-score:{version('rouge-score')}"
     )
+
+
+METRICS = [Metric(name, mean, definition=partial(_define, name)) for name in NAMES]

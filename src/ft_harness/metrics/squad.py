@@ -13,10 +13,13 @@ from ft_harness.metrics.core import Metric, Scores, mean
 from ft_harness.metrics.generation import read_answer
 
 METRICS = [
-    Metric("HasAns_exact", mean, binary=True),
-    Metric("HasAns_f1", mean),
-    Metric("NoAns_exact", mean, binary=True),
-    Metric("NoAns_f1", mean, binary=True),  # an empty gold answer is met or missed, nothing between
+    Metric(name, mean, binary=binary, definition="normalizer:squad-2.0")
+    for name, binary in (
+        ("HasAns_exact", True),
+        ("HasAns_f1", False),
+        ("NoAns_exact", True),
+        ("NoAns_f1", True),  # an empty gold answer is met or missed, nothing between
+    )
 ]
 # Normalised answers that say there is none. Not "none", "nothing", "unknown" or "impossible": some
 # golds are just that.
@@ -85,8 +88,3 @@ def score_squad(doc: dict[str, Any], results: Sequence[str]) -> Scores:
         "NoAns_exact": None if answerable else exact,
         "NoAns_f1": None if answerable else f1,
     } | shares
-
-
-def describe(name: str, language: str | None) -> str:
-    """The normaliser and the scorer that it agrees with."""
-    return "normalizer:squad-2.0" if name in {metric.name for metric in METRICS} else ""

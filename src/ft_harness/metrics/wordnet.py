@@ -103,7 +103,11 @@ class SynonymIndex:
         self.checksum = hashlib.sha256(text.encode()).hexdigest()
         sections = [section.split("\n") for section in text.removesuffix("\n").split("\n\n")]
         self._parts = [
-            PartOfSpeech(_by_word(synsets), _exceptions(exceptions), _SUFFIXES[part])
+            PartOfSpeech(
+                _by_word(synsets),
+                {form: bases for form, *bases in (line.split(" ") for line in exceptions)},
+                _SUFFIXES[part],
+            )
             for part, synsets, exceptions in zip(
                 PARTS_OF_SPEECH, sections[::2], sections[1::2], strict=True
             )
@@ -128,11 +132,6 @@ def _by_word(lines: list[str]) -> dict[str, list[str]]:
         for word in line.lower().split(" "):
             found.setdefault(word, []).append(line)
     return found
-
-
-def _exceptions(lines: list[str]) -> dict[str, list[str]]:
-    """Irregular form -> base forms."""
-    return {form: base_forms for form, *base_forms in (line.split(" ") for line in lines)}
 
 
 @cache

@@ -29,7 +29,7 @@ from ft_harness.models.forward_pass import check_causal
 from ft_harness.models.heads import Head, HeadPlan
 from ft_harness.models.number_formats import SIXTEEN_BITS, sixteen_bits, stored_dtype
 from ft_harness.models.tied import tied_apart, tied_in_files
-from ft_harness.paths import model_folder
+from ft_harness.paths import is_path, model_folder
 from ft_harness.recipe import ModelSection
 from ft_harness.records import ModelInfo
 from ft_harness.storage import sha256_once, sha256_text
@@ -45,6 +45,7 @@ _IDENTIFYING = {
     "chat_template.json",
 }  # fmt: skip
 _IDENTIFYING_SUFFIXES = {".safetensors", ".model", ".jinja", ".tiktoken", ".vocab", ".bpe"}
+_ANY_TEXT = "a B 7,\n\u00e9 \u8fd9 \U0001f600"  # of which no vocabulary has every part whole
 _USUAL_CONTEXT = 2048  # where neither recipe nor architecture has a length
 
 
@@ -80,15 +81,10 @@ def problems(
         here: on this machine's device; else on a GPU.
     """
     folder = Path(model_folder(section.pretrained))
-    looks_local = (
-        folder.is_absolute()
-        or section.pretrained.startswith((".", "~"))
-        or section.pretrained.count("/") > 1
-    )
     if folder.is_dir():
         if found := model_files.problems(folder):
             return found
-    elif looks_local:
+    elif is_path(section.pretrained):
         return [
             InputError(
                 f"{folder}: no such model folder",
@@ -176,9 +172,11 @@ def load_tokenizer(section: ModelSection) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(
             model_folder(section.pretrained), **_hub_options(section)
         )
-        tokenizer("a")  # a setting of another type is found when it is first used
+        # a setting of another type, or another class than the vocabulary's, shows when it is used
+        tokenizer(_ANY_TEXT)
     except Exception as error:  # transformers and the hub client raise many types here
         raise _unloadable(section, error) from error
+    # Batches are filled up with it; no position that a model is asked about sees it.
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
@@ -195,12 +193,10 @@ def empty_model(section: ModelSection, *, head: bool = False, labels: int | None
         InputError: not loadable.
     """
     factory = AutoModelForSequenceClassification if head else AutoModelForCausalLM
+    config = load_config(section)
+    if labels is not None:
+        config.num_labels = labels
     try:
-        config = AutoConfig.from_pretrained(
-            model_folder(section.pretrained), **_hub_options(section)
-        )
-        if labels is not None:
-            config.num_labels = labels
         with torch.device("meta"):
             return factory.from_config(config, trust_remote_code=False)
     except Exception as error:  # transformers and the hub client raise many types here
@@ -223,8 +219,9 @@ def _load_model(
     section: ModelSection, plan: HeadPlan | None, tokenizer: Any
 ) -> tuple[Any, Head | None]:
     folder, head = model_folder(section.pretrained), None
-    if not Path(folder).is_dir() and (fetched := hub.fetch(section)) is not None:
-        raise_problems(model_files.problems(fetched))
+    files: Path | None = Path(folder)
+    if not Path(folder).is_dir() and (files := hub.fetch(section)) is not None:
+        raise_problems(model_files.problems(files))
     options = {
         "dtype": fitting_dtype(section),
         **quantization.options(section),
@@ -247,6 +244,8 @@ def _load_model(
         raise _unloadable(section, error) from error
     raise_problems(loaded_problems(section, model))
     quantization.keep_as_loaded(model)
+    if quantization.describe(model) and files is not None:
+        quantization.check_finite(section.pretrained, files)
     return model, head
 
 
@@ -321,6 +320,17 @@ def load_context(section: ModelSection) -> int:
     return _context(section, load_config(section))
 
 
+def load_vocabulary(section: ModelSection) -> int | None:
+    """How many tokens the model has a row for, from the configuration alone; None: it doesn't say.
+
+    Raises:
+        InputError: not loadable.
+    """
+    text = load_config(section).get_text_config(decoder=True)
+    size: int | None = getattr(text, "vocab_size", None)
+    return size
+
+
 def describe(section: ModelSection, model: Any, head: Head | None = None) -> ModelInfo:
     """What a loaded model is, as records and cards say it."""
     return ModelInfo(
@@ -347,8 +357,6 @@ def load_base_model(section: ModelSection, plan: HeadPlan | None = None) -> Base
     """
     tokenizer = load_tokenizer(section)
     model, head = _load_model(section, plan, tokenizer)
-    if quantization.describe(model):
-        quantization.check_finite(section, model_folder(section.pretrained))
     name = section.pretrained
     for key, tensor in model.named_parameters():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():

@@ -75,6 +75,7 @@ def _closing_ids(tokenizer: Any, stops: set[int]) -> tuple[int, ...] | None:
     """
     turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": _MARK}]
     tail = tokenizer.apply_chat_template(turns, tokenize=False).rpartition(_MARK)[2].strip()
+    # The first alone: many templates write a line end behind it.
     closing = tokenizer.encode(tail, add_special_tokens=False)[:1]
     if not closing or closing[0] not in {
         *tokenizer.all_special_ids,

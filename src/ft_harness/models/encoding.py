@@ -89,7 +89,7 @@ class Encoder(RequestEncoder):
 
 def prefix_token(tokenizer: Any) -> int:
     """The token that an empty context is replaced by: BOS, else EOS. Where there is neither, any:
-    `has_start` says that it may not be used."""
+    `refuse_no_start` says that it may not be used."""
     candidates = (
         tokenizer.bos_token_id,
         tokenizer.eos_token_id,
@@ -99,9 +99,23 @@ def prefix_token(tokenizer: Any) -> int:
     return next((int(token) for token in candidates if token is not None), 0)
 
 
-def has_start(tokenizer: Any) -> bool:
-    """Whether a text can be scored that nothing comes before."""
-    return tokenizer.bos_token_id is not None or tokenizer.eos_token_id is not None
+def refuse_no_start(name: str, tokenizer: Any) -> None:
+    """A text that nothing comes before is scored after BOS, or EOS; without one its first token has
+    no probability.
+
+    Args:
+        name: the model's.
+
+    Raises:
+        InputError: the tokenizer has neither.
+    """
+    if tokenizer.bos_token_id is None and tokenizer.eos_token_id is None:
+        raise InputError(
+            f"{name}: the tokenizer has neither BOS nor EOS",
+            "a token to score the first one of a text after",
+            "use another model, or tasks without running text and empty prompts "
+            "(of the controls too: --set controls.tasks=[])",
+        )
 
 
 def appended_tokens(tokenizer: Any) -> list[str]:

@@ -14,10 +14,9 @@ from transformers import BitsAndBytesConfig
 from transformers.pytorch_utils import Conv1D
 from transformers.quantizers.base import HfQuantizer
 from transformers.quantizers.quantizers_utils import should_convert_module
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
-from transformers.utils.hub import get_checkpoint_shard_files
 
 from ft_harness.errors import InputError, NonFiniteError
+from ft_harness.models.folder import weight_files
 from ft_harness.recipe import ModelSection
 
 CPU_MULTIPLE = 32  # of output dimensions, in bitsandbytes' 4-bit layout for CPUs
@@ -169,33 +168,24 @@ def _odd_modules(empty: Any, skipped: list[str] | None) -> list[str]:
     return [f"{name} ({size})" for name, size in sizes.items() if size % CPU_MULTIPLE]
 
 
-def check_finite(section: ModelSection, folder: str) -> None:
+def check_finite(name: str, folder: Path) -> None:
     """Check the stored weights, tensor by tensor: rounding to few bits may hide a NaN, depending on
     the hardware.
+
+    Args:
+        name: of the model, for the message.
+        folder: that holds its files.
 
     Raises:
         NonFiniteError: a weight is NaN or infinite.
     """
-    for path in _weight_files(folder, section.revision):
+    for path in weight_files(folder):
         with safe_open(path, framework="pt") as file:
             for key in file.keys():  # noqa: SIM118 - not a mapping
                 tensor = file.get_tensor(key)
                 if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
                     raise NonFiniteError(
-                        f"{section.pretrained}: the weight {key} holds NaN or infinity",
+                        f"{name}: the weight {key} holds NaN or infinity",
                         "finite weights",
                         "fetch or make the model again",
                     )
-
-
-def _weight_files(folder: str, revision: str | None) -> list[str]:
-    """The safetensors files of a local folder, or those that were fetched of a hub model."""
-    if Path(folder).is_dir():
-        return [str(path) for path in sorted(Path(folder).glob("*.safetensors"))]
-    options = {"revision": revision or "main", "_raise_exceptions_for_missing_entries": False}
-    single = cached_file(folder, SAFE_WEIGHTS_NAME, **options)
-    if single is not None:
-        return [single]
-    index = cached_file(folder, SAFE_WEIGHTS_INDEX_NAME, **options)
-    files, _ = get_checkpoint_shard_files(folder, index, revision=revision or "main")
-    return [str(file) for file in files]

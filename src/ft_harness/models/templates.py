@@ -22,6 +22,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ft_harness.errors import InputError, PolicyError, first_line
+from ft_harness.models import watcher
 
 RENDER_SECONDS = 5.0  # of one text; ours take a tenth of a millisecond
 LONGEST = 10_000_000  # characters or elements of what one operation gives
@@ -53,6 +54,7 @@ def _bounded_memory() -> Iterator[None]:
     Raises:
         MemoryError: it is used up.
     """
+    # Address space, since Linux enforces no limit of resident memory.
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     with suppress(OSError):
         pages = int(os.pread(_memory_file(os.getpid()), 64, 0).split()[0])
@@ -65,8 +67,31 @@ def _bounded_memory() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
+@contextmanager
+def _limits() -> Iterator[None]:
+    """Within it a template has its time and memory.
+
+    Raises:
+        InputError: memory is not enough, or it recurses without end.
+    """
+    _deadline.value = time.monotonic() + RENDER_SECONDS
+    watcher.begin()
+    try:
+        with _bounded_memory():
+            yield
+    except (MemoryError, RecursionError, OverflowError) as error:
+        raise InputError(
+            f"a template can't be rendered ({type(error).__name__}: {first_line(error)})",
+            "a template that suits every row",
+            "fix the template, or this row",
+        ) from error
+    finally:
+        watcher.end()
+        del _deadline.value
+
+
 class LimitedTemplate(Template):
-    """A template with a time limit."""
+    """A template with limits."""
 
     def render(self, *args: Any, **kwargs: Any) -> str:
         """The text.
@@ -75,18 +100,8 @@ class LimitedTemplate(Template):
             InputError: memory is not enough, or it recurses without end.
             PolicyError: it takes too long, or makes something too long.
         """
-        _deadline.value = time.monotonic() + RENDER_SECONDS
-        try:
-            with _bounded_memory():
-                return super().render(*args, **kwargs)
-        except (MemoryError, RecursionError, OverflowError) as error:
-            raise InputError(
-                f"a template can't be rendered ({type(error).__name__}: {first_line(error)})",
-                "a template that suits every row",
-                "fix the template, or this row",
-            ) from error
-        finally:
-            del _deadline.value
+        with _limits():
+            return super().render(*args, **kwargs)
 
 
 class _LimitedCode(CodeGenerator):
@@ -116,14 +131,27 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
         for name in ("center", "indent", "format"):
             self.filters[name] = _limited(self.filters[name])
 
+    def from_string(self, *args: Any, **kwargs: Any) -> Any:
+        """A template; what doesn't depend on a doc is computed here already.
+
+        Raises:
+            InputError: memory is not enough.
+            PolicyError: it makes something too long.
+        """
+        with _limits():
+            return super().from_string(*args, **kwargs)
+
     def check_time(self) -> None:
         """Called by the templates' code.
 
         Raises:
             PolicyError: the time is over.
         """
-        if time.monotonic() > getattr(_deadline, "value", float("inf")):
-            raise _refused(f"takes more than {RENDER_SECONDS:g} seconds")
+        deadline = getattr(_deadline, "value", None)
+        if deadline is not None:
+            watcher.begin()  # again, as another thread may have ended its own
+            if time.monotonic() > deadline:
+                raise _refused(f"takes more than {RENDER_SECONDS:g} seconds")
 
     def join(self, parts: Sequence[Any]) -> str:
         """Called by the templates' code for `~`."""

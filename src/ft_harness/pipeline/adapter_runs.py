@@ -9,17 +9,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ft_harness.comparison.aggregator import AdapterRun
+from ft_harness.comparison.aggregator import AdapterRun, Study, aggregate
 from ft_harness.data.data_report import read_data_report
 from ft_harness.errors import ConfigError, InputError
+from ft_harness.pipeline.experiment import Experiment
 from ft_harness.recipe import Recipe, load_recipe
 from ft_harness.records import Card, Evaluation
-from ft_harness.records.adapter_files import (
-    CARD_FILE,
-    check_histories,
-    read_history,
-    read_lineage,
-)
+from ft_harness.records.adapter_files import CARD_FILE, check_histories, read_history, read_lineage
 from ft_harness.records.adapter_folder import AdapterFolder
 
 
@@ -59,6 +55,25 @@ def _read_written(folder: Path, card: Card) -> dict[str, Any] | None:
     return made.model_dump(mode="json", exclude_defaults=True)
 
 
+def study_of(
+    experiments: Sequence[Experiment],
+    evaluations: Sequence[Evaluation],
+    name: str,
+    command: str | None,
+) -> Study:
+    """What finished experiments came to.
+
+    Args:
+        command: what makes the report again; None: the run of the first experiment.
+
+    Raises:
+        InputError: as `read_run`.
+    """
+    runs = [read_run(AdapterFolder(each.folder)) for each in experiments]
+    again = command or experiments[0].repeating_command()
+    return aggregate(evaluations, runs, name=name, command=again)
+
+
 def find_runs(
     evaluations: Sequence[Evaluation], known: Sequence[AdapterFolder] = ()
 ) -> tuple[list[AdapterRun], list[str], list[str]]:
@@ -82,6 +97,7 @@ def find_runs(
         adapter = next(held, None) or AdapterFolder(Path(info.path))
         try:
             if adapter.card is not None:
+                # A folder that was trained again has the old path and other weights.
                 adapter.check_files()
             if adapter.card is not None and adapter.identity == info.identity:
                 runs.append(read_run(adapter))

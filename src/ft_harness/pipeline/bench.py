@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -179,6 +179,7 @@ class Bench:
             raise
 
     def _train(self, point: Point, stage: Stage) -> Outcome:
+        # Points that differ only in how they are scored share the adapter of the first of them.
         made_by = point.made_by.model_copy(update={"train": stage.experiment.recipe.train})
         making = replace(stage, experiment=experiment_of(self.sweep, point, made_by))
         plan = plan_once(making, self.reading)
@@ -257,7 +258,8 @@ class Bench:
                 card = read_card(folder)
                 if card is not None and card.fingerprint == plan.fingerprint:
                     return replace(experiment, name=folder.name)
-        for name in _names(experiment.name, plan.fingerprint):
+        beside = f"{experiment.name[: 79 - _MARK]}-{plan.fingerprint[:_MARK]}"
+        for name in (experiment.name, beside):
             settled = replace(experiment, name=name)
             try:
                 if read_card(settled.folder) is None:
@@ -318,11 +320,6 @@ def _check_base(recipe: Recipe, checked: Checked) -> None:
 def describe_lack(need: int, room: int) -> str:
     """Why a point was not tried, by bytes of memory."""
     return f"not tried: peak memory of about {size(need)} is foreseen, and {size(room)} are there"
-
-
-def _names(name: str, fingerprint: str) -> Iterator[str]:
-    yield name
-    yield f"{name[: 79 - _MARK]}-{fingerprint[:_MARK]}"
 
 
 def _outcome(point: Point, evaluations: Sequence[Evaluation], adapter: Path | None) -> Outcome:

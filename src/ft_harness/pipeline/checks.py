@@ -11,13 +11,7 @@ from pydantic import Field
 
 from ft_harness import storage
 from ft_harness.comparison.amounts import counted
-from ft_harness.errors import (
-    ConfigError,
-    Findings,
-    FtHarnessError,
-    Notice,
-    ProblemsError,
-)
+from ft_harness.errors import ConfigError, Findings, FtHarnessError, Notice, ProblemsError
 from ft_harness.paths import reports_dir, results_dir
 from ft_harness.pipeline.experiment import Experiment, read_experiment
 from ft_harness.pipeline.identity import NotToldByFilesError, identify
@@ -115,6 +109,7 @@ def _check_recipe(path: str, options: CheckOptions, found: Findings) -> None:
         request = Request(Path(path), experiment.name, tuple(options.overrides))
         points = len(read_grid(request).points)
         found.facts.insert(0, f"a sweep of {counted(points, 'point')}")
+    # Of a kept check too: what is free is free now.
     found.facts += [
         f"folder {folder} can be written, {storage.free_bytes(folder) / 1e9:.0f} GB free"
         for folder in (results_dir(experiment.out), experiment.folder)

@@ -53,7 +53,11 @@ def check_controls(
             faults += decoding.room_problems(loaded, scoring.protocols(), context)
         found.append(control)
     if found:
-        findings.facts.append(f"control tasks: {', '.join(map(_describe, found))}")
+        named = [
+            f"{each.definition.name} ({each.split} {len(each.task.eval_docs)} docs)"
+            for each in found
+        ]
+        findings.facts.append(f"control tasks: {', '.join(named)}")
     return tuple(found)
 
 
@@ -77,7 +81,3 @@ def _name_section(fault: InputError) -> InputError:
     """The fault with the field that is at fault here."""
     parts = (fault.what, fault.expected, fault.action)
     return InputError(*(part.replace("eval.num_fewshot", "controls.num_fewshot") for part in parts))
-
-
-def _describe(control: Control) -> str:
-    return f"{control.definition.name} ({control.split} {len(control.task.eval_docs)} docs)"

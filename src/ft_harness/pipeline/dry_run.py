@@ -15,15 +15,8 @@ from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.forecast_lines import memory_lines, work_lines
 from ft_harness.pipeline.preflight import Checked, Scope
 from ft_harness.pipeline.reading import Reading
-from ft_harness.pipeline.stages import check_rates, training_problems
-from ft_harness.training import (
-    TrainingPlan,
-    build_training_set,
-    describe_warmup,
-    empty_base,
-    make_forecast,
-    time_steps,
-)
+from ft_harness.pipeline.stages import Stage, check_rates, training_problems
+from ft_harness.training import TrainingPlan, describe_warmup, empty_base, make_forecast, time_steps
 
 _GIB = 2**30
 
@@ -44,15 +37,12 @@ def estimate(experiment: Experiment, gpu: float | None = None) -> list[tuple[str
     recipe, checked = experiment.recipe, check_dry(experiment, here=gpu is None)
     head = plan_head(recipe, checked.tasks.values())
     base = empty_base(recipe.model, head, gpu=gpu is not None)
-    identity = checked.definition.training_hash
-    data = build_training_set(
-        checked.tasks, base, recipe, identity, checked.form, experiment.folder
-    )
+    plan = Stage(experiment, checked, base).training_plan()
     room = None if gpu is None else round(gpu * _GIB)
-    forecast = make_forecast(TrainingPlan(recipe, base, data), room)
-    warning = describe_warmup(recipe.train, len(data.examples))
+    forecast = make_forecast(plan, room)
+    warning = describe_warmup(recipe.train, len(plan.data.examples))
     lines = [
-        *_docs(experiment, checked, len(data.validation)),
+        *_docs(experiment, checked, len(plan.data.validation)),
         *work_lines(forecast),
         *([("learning rate", warning)] if warning else []),
         *memory_lines(forecast),
@@ -65,7 +55,7 @@ def estimate(experiment: Experiment, gpu: float | None = None) -> list[tuple[str
     if forecast.memory is not None and not forecast.memory.fits:
         return [*lines, ("time", "not known: it may not fit")]
     loaded = load_base_model(recipe.model, head)
-    seconds = time_steps(TrainingPlan(recipe, loaded, data))
+    seconds = time_steps(TrainingPlan(recipe, loaded, plan.data))
     return [
         *lines,
         (

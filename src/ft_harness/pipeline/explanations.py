@@ -18,13 +18,7 @@ from ft_harness.comparison.pairing import pair_items
 from ft_harness.errors import InputError
 from ft_harness.metrics import find_metric
 from ft_harness.records import Evaluation, write_kept
-from ft_harness.report import (
-    Explorer,
-    Outlier,
-    Outliers,
-    main_comparisons,
-    make_explorer,
-)
+from ft_harness.report import Explorer, Outlier, Outliers, main_comparisons, make_explorer
 from ft_harness.storage import write_text
 from ft_harness.storage.progress import progress
 

@@ -83,6 +83,7 @@ class Foresight:
         head = plan_head(recipe, checked.tasks.values())
         key = f"{_base_key(point)} {head}"
         if key not in kept:
+            # One base at a time: several would not fit.
             kept.clear()
             kept[key] = (
                 load_base_model(recipe.model, head)

@@ -19,6 +19,7 @@ from ft_harness.errors import (
     raise_problems,
     suggest,
 )
+from ft_harness.evaluation import chosen_docs
 from ft_harness.evaluation.backends import decoding
 from ft_harness.models import adapters, base_model, heads
 from ft_harness.models.chat_templates import prompt_form
@@ -26,7 +27,7 @@ from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.pipeline.controls import Control, check_controls
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.task_checks import count_docs, count_metrics, find_recipes_task
-from ft_harness.recipe import Protocol, Recipe
+from ft_harness.recipe import EvalSection, Protocol, Recipe
 from ft_harness.tasks import fewshot
 from ft_harness.tasks.definition import TaskDefinition
 from ft_harness.tasks.listing import TaskReader
@@ -70,6 +71,15 @@ class Checked:
     controls: tuple[Control, ...] = ()
 
 
+def count_scored(checked: Checked, section: EvalSection) -> int:
+    """Docs that are scored, each once for each protocol."""
+    docs = (
+        len(chosen_docs(len(checked.tasks[split].eval_docs), split, section)[0])
+        for split in section.splits
+    )
+    return sum(docs) * len(section.protocols())
+
+
 def needed_splits(recipe: Recipe, *, trains: bool) -> tuple[Split, ...]:
     """The splits that are scored; where an adapter is made, train, and validation if something
     rests on it."""
@@ -88,6 +98,15 @@ def _check_model(recipe: Recipe, *, trains: bool, here: bool) -> list[FtHarnessE
     return [
         *adapters.target_problems(recipe.adapter, base_model.empty_model(recipe.model, head=head))
     ]
+
+
+def _check_model_once(recipe: Recipe, scope: Scope, reading: Reading) -> list[FtHarnessError]:
+    """As `_check_model`, once for recipes that differ in neither model nor adapter."""
+    kind = ("model", repr(recipe.model), repr(recipe.adapter), scope.trains, scope.here)
+    found: list[FtHarnessError] = reading.once(
+        kind, {}, lambda: _check_model(recipe, trains=scope.trains, here=scope.here)
+    )
+    return found
 
 
 def _check_validation(recipe: Recipe, loaded: Mapping[Split, RenderedTask]) -> list[FtHarnessError]:
@@ -160,7 +179,7 @@ def check(
     findings = Findings() if findings is None else findings
     reading = Reading() if reading is None else reading
     faults = findings.faults
-    faults += _check_model(recipe, trains=scope.trains, here=scope.here)
+    faults += _check_model_once(recipe, scope, reading)
     for folder in folders:
         faults += storage.problems(folder)
     form = PLAIN

@@ -185,6 +185,7 @@ def prepare_push(folder: Path, repo: str, out: Path, options: PushOptions) -> Pu
     stated = benchmark_results(run, study)
     package = make_package(adapter, text, options.base, samples, stated)
     raise_problems(secret_problems(package))
+    # The hub last: what is wrong with the files needs neither token nor network.
     found = find_repo(repo)
     return Push(package, found, found.visibility(public=options.public), kept, options)
 

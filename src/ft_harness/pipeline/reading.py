@@ -44,6 +44,7 @@ class Reading:
         found: Findings = self.once(
             ("rows", *_form(form), privacy), tasks, lambda: check_rows(tasks, form, privacy=privacy)
         )
+        # A copy: callers add to their findings.
         return Findings(list(found.faults), list(found.notices), list(found.facts))
 
     def report(self, tasks: _Tasks, form: PromptForm) -> DataReport:

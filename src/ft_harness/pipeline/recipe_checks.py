@@ -4,31 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from ft_harness import storage
 from ft_harness.comparison.amounts import counted, epochs, tokens
 from ft_harness.data.files import Split
-from ft_harness.errors import (
-    Findings,
-    Notice,
-    raise_problems,
-)
+from ft_harness.errors import Findings, Notice, raise_problems
 from ft_harness.evaluation import chosen_docs
-from ft_harness.models.base_model import load_context, load_tokenizer
-from ft_harness.models.encoding import Encoder, refuse_equal
+from ft_harness.models.base_model import load_context, load_tokenizer, load_vocabulary
+from ft_harness.models.encoding import Encoder, refuse_beyond, refuse_equal, refuse_no_start
 from ft_harness.models.heads import HeadPlan, plan_head
 from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.paths import reports_dir, results_dir
 from ft_harness.pipeline.experiment import Experiment
-from ft_harness.pipeline.preflight import Checked
+from ft_harness.pipeline.preflight import Checked, count_scored
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.stages import check_experiment
-from ft_harness.recipe import (
-    EvalSection,
-    Protocol,
-    Recipe,
-)
+from ft_harness.recipe import EvalSection, Protocol, Recipe
 from ft_harness.tasks.data_report import check_baseline
 from ft_harness.tasks.examples import (
     Example,
@@ -40,13 +32,31 @@ from ft_harness.tasks.examples import (
 )
 from ft_harness.tasks.fewshot import find_shots
 from ft_harness.tasks.gold_answers import check_gold
+from ft_harness.tasks.head_examples import build_head_examples, describe_head_examples
 from ft_harness.tasks.listing import TaskReader
 from ft_harness.tasks.pair_examples import build_pairs, describe_pairs
 from ft_harness.tasks.rendering import RenderedTask
 from ft_harness.tasks.row_checks import places
-from ft_harness.training import Rows, build_head_examples, count_work, describe_head_examples
+from ft_harness.training import Rows, count_work
 
 _PROMPTS_LOOKED_AT = 200  # of each scored split, by check
+
+
+class _Reader(NamedTuple):
+    """What of a model reads rows, before its weights are loaded.
+
+    Attributes:
+        context: in tokens.
+        vocabulary: tokens that it has a row for; None: not known.
+    """
+
+    tokenizer: Any
+    context: int
+    vocabulary: int | None
+
+    def check(self, ids: Sequence[int]) -> None:
+        """Refuse tokens that the model has no row for."""
+        refuse_beyond(self.tokenizer, ids, self.vocabulary)
 
 
 def check_recipe(
@@ -84,33 +94,43 @@ def check_tokens(experiment: Experiment, checked: Checked) -> Findings:
 
     Raises:
         InputError: prompts that end in white space, tokens that merge at the boundary, BOS twice,
-            or too long answers.
+            too long answers, tokens that the model has no row for, or running text without a token
+            to begin it with.
     """
-    recipe = experiment.recipe
-    tokenizer, context = load_tokenizer(recipe.model), load_context(recipe.model)
+    recipe, section = experiment.recipe, experiment.recipe.model
+    reader = _Reader(load_tokenizer(section), load_context(section), load_vocabulary(section))
     plan = plan_head(recipe, checked.tasks.values())
     if plan is not None:
-        return _check_head_tokens(recipe, checked, plan, tokenizer, context)
-    findings = _check_examples(recipe, checked, tokenizer, context)
+        return _check_head_tokens(recipe, checked, plan, reader)
+    scored = [checked.tasks[split] for split in recipe.eval.splits]
+    scored += [control.task for control in checked.controls]
+    if any(task.OUTPUT_TYPE == "loglikelihood_rolling" for task in scored):
+        refuse_no_start(section.pretrained, reader.tokenizer)
+    findings = _check_examples(recipe, checked, reader)
     for split, protocol in product(recipe.eval.splits, recipe.eval.protocols()):
-        findings.add(check_prompts(checked, split, recipe.eval, protocol, (tokenizer, context)))
+        findings.add(check_prompts(checked, split, recipe.eval, protocol, reader))
     findings.facts = list(dict.fromkeys(findings.facts))  # decodings of the same prompts
     findings.notices = list(dict.fromkeys(findings.notices))
     return findings
 
 
-def _check_examples(recipe: Recipe, checked: Checked, tokenizer: Any, context: int) -> Findings:
+def _check_examples(recipe: Recipe, checked: Checked, reader: _Reader) -> Findings:
     """What a causal model is trained on: answers, or pairs of them."""
+    tokenizer, context, _ = reader
     task, form = checked.tasks["train"], checked.form
     docs, eos = list(task.eval_docs), trains_eos(task, recipe.train.loss_on_eos)
     if recipe.train.objective == "preference":
         pairs = build_pairs(task, docs, tokenizer, context, eos=eos, form=form)
+        for pair in pairs:
+            reader.check(pair.tokens)
         said = [describe_pairs(pairs, eos), describe_work(recipe, checked, pairs)]
         found = Findings(facts=said, notices=[cut] if (cut := cut_notice(pairs)) else [])
         for split in recipe.eval.splits:
-            found.add(_check_scored_pairs(recipe, checked, split, (tokenizer, context)))
+            found.add(_check_scored_pairs(recipe, checked, split, reader))
         return found
     examples = build_examples(task, docs, tokenizer, context, eos=eos, form=form)
+    for example in examples:
+        reader.check(example.tokens)
     examples = train_prompts(examples) if recipe.train.loss_on == "prompt_and_answer" else examples
     said = [describe_examples(examples, eos), describe_work(recipe, checked, examples)]
     cut = cut_notice(examples)
@@ -123,18 +143,15 @@ def _check_examples(recipe: Recipe, checked: Checked, tokenizer: Any, context: i
 
 
 def _check_scored_pairs(
-    recipe: Recipe, checked: Checked, split: Split, reader: tuple[Any, int]
+    recipe: Recipe, checked: Checked, split: Split, reader: _Reader
 ) -> Findings:
     """How many of the first pairs of a split are cut where they are scored: by lm-eval, each
-    answer's prompt by itself.
-
-    Args:
-        reader: the model's tokenizer and its context in tokens.
-    """
+    answer's prompt by itself."""
     task, section = checked.tasks[split], recipe.eval
     chosen = chosen_docs(len(task.eval_docs), split, section)[0][:_PROMPTS_LOOKED_AT]
     docs = [task.eval_docs[number] for number in chosen]
-    pairs = build_pairs(task, docs, *reader, eos=False, form=checked.form)
+    tokenizer, context, _ = reader
+    pairs = build_pairs(task, docs, tokenizer, context, eos=False, form=checked.form)
     cut = sum(pair.truncated for pair in pairs)
     if not cut:
         return Findings()
@@ -181,13 +198,16 @@ def _check_length(recipe: Recipe, task: RenderedTask, examples: Sequence[Example
 
 
 def _check_head_tokens(
-    recipe: Recipe, checked: Checked, plan: HeadPlan, tokenizer: Any, context: int
+    recipe: Recipe, checked: Checked, plan: HeadPlan, reader: _Reader
 ) -> Findings:
     """The same for a classification head, which has no answer tokens."""
+    tokenizer, context, _ = reader
     task = checked.tasks["train"]
     examples = build_head_examples(
         task, list(task.eval_docs), tokenizer, context, plan, checked.form
     )
+    for example in examples:
+        reader.check(example.tokens)
     findings = Findings(
         notices=pair_notices(tokenizer, plan.text_fields),
         facts=[
@@ -229,29 +249,16 @@ def pair_notices(tokenizer: Any, text_fields: Sequence[str] | None) -> list[Noti
     ]
 
 
-def _check_choices(
-    encoder: Encoder, delimiter: str, task: RenderedTask, doc: dict[str, Any]
-) -> None:
-    """Refuse choices of a doc that the tokenizer does not tell apart."""
-    answers = [f"{delimiter}{choice}" for choice in task.doc_to_choice(doc)]
-    ids = [encoder.tok_encode(answer, add_special_tokens=False) for answer in answers]
-    refuse_equal([("", answer) for answer in answers], ids)
-
-
 def check_prompts(
     checked: Checked,
     split: Split,
     section: EvalSection,
     protocol: Protocol,
-    reader: tuple[Any, int],
+    reader: _Reader,
 ) -> Findings:
     """How long the first prompts of a split are, few-shot examples included, and how many of them
-    will be cut.
-
-    Args:
-        reader: the model's tokenizer and its context in tokens.
-    """
-    tokenizer, context = reader
+    will be cut."""
+    tokenizer, context, _ = reader
     task, encoder = checked.tasks[split], Encoder(tokenizer)
     if task.OUTPUT_TYPE == "loglikelihood_rolling":
         return Findings(facts=[f"{split}: running text is read in windows of {context} tokens"])
@@ -265,9 +272,15 @@ def check_prompts(
     with compiled_templates():
         prompts = [checked.form.render(task, task.eval_docs[i], protocol.shots) for i in chosen]
     if task.OUTPUT_TYPE == "multiple_choice" and not task.multiple_input:
+        delimiter = checked.form.delimiter(task)
         for i in chosen:
-            _check_choices(encoder, checked.form.delimiter(task), task, task.eval_docs[i])
-    lengths = [len(encoder.tok_encode(prompt)) for prompt in prompts]
+            answers = [f"{delimiter}{choice}" for choice in task.doc_to_choice(task.eval_docs[i])]
+            ids = [encoder.tok_encode(answer, add_special_tokens=False) for answer in answers]
+            refuse_equal([("", answer) for answer in answers], ids)
+    encoded = [encoder.tok_encode(prompt) for prompt in prompts]
+    for prompt_ids in encoded:
+        reader.check(prompt_ids)
+    lengths = list(map(len, encoded))
     cut = sum(length > room for length in lengths)
     behind = f" after {protocol.shots} examples" if protocol.shots else ""
     line = (
@@ -282,12 +295,7 @@ def check_prompts(
 def describe_work(recipe: Recipe, checked: Checked, examples: Rows) -> str:
     """What a run of the recipe will do, in one line: optimizer steps, tokens read, docs scored for
     base and tuned."""
-    work = count_work(recipe, examples)
-    scored = sum(
-        len(chosen_docs(len(checked.tasks[s].eval_docs), s, recipe.eval)[0])
-        for s in recipe.eval.splits
-    )
-    scored *= len(recipe.eval.protocols())
+    work, scored = count_work(recipe, examples), count_scored(checked, recipe.eval)
     return (
         f"forecast: {counted(work.steps, 'step')} of {recipe.train.effective_batch_size} rows "
         f"({epochs(work.epochs)}, "

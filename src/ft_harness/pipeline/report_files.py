@@ -10,10 +10,11 @@ from pathlib import Path
 
 from ft_harness.comparison.aggregator import Question, Study
 from ft_harness.comparison.amounts import counted
-from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED
+from ft_harness.comparison.cases import CASES_FILE, MOST_LISTED, read_cases
 from ft_harness.comparison.requirements import Requirement, check_required
 from ft_harness.comparison.terms import Terms
-from ft_harness.errors import InputError
+from ft_harness.errors import InputError, raise_problems
+from ft_harness.paths import reports_dir
 from ft_harness.pipeline.explanations import (
     TrainingDocs,
     explain,
@@ -21,9 +22,10 @@ from ft_harness.pipeline.explanations import (
     find_outliers,
     write_cases,
 )
-from ft_harness.pipeline.shared_formats import SHARED
+from ft_harness.pipeline.shared_formats import SHARED, write_shared
 from ft_harness.pipeline.study_figures import write_figures
-from ft_harness.records import Evaluation, write_long
+from ft_harness.recipe import check_name
+from ft_harness.records import REPORT_FILES, Evaluation, write_long
 from ft_harness.report import (
     Explorer,
     Outliers,
@@ -41,7 +43,7 @@ from ft_harness.report import (
     table_names,
 )
 from ft_harness.report.terminal_page import terminal_page
-from ft_harness.storage import remove, write_json_list, write_text
+from ft_harness.storage import problems, remove, write_json_list, write_text
 from ft_harness.storage.strict_files import read_json
 
 FORMATS = ("md", "html", "tex", "csv", "json", *SHARED)
@@ -49,7 +51,6 @@ _PAGES = [f"report.{name}" for name in FORMATS]
 USUAL_FORMATS = ("md", "html")
 STUDY_FILE = "study.json"
 _MOST_KEPT = 1000  # comparisons of a study that is left next to its report
-FILES_FILE = "files.json"  # names what this report wrote
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,20 @@ class Layout:
     def question(self) -> Question:
         """What the comparison is asked: the view's metrics lead everywhere."""
         return Question(self.view.metrics, self.holm)
+
+
+def open_folder(out: Path, name: str) -> Path:
+    """The folder of a report that is to be written, looked at before anything is computed: what is
+    wrong with it would end the run at its report.
+
+    Raises:
+        ConfigError: the name is no folder's, or it can't be written.
+        InputError: the cases.csv that is there can't be read.
+    """
+    folder = reports_dir(out) / check_name(name)
+    raise_problems(problems(folder))
+    read_cases(folder / CASES_FILE)
+    return folder
 
 
 def write_report(
@@ -124,7 +139,7 @@ def write_report(
         paths = sorted(path for path in (folder / name).rglob("*") if path.is_file())
         written += [path.relative_to(folder).as_posix() for path in paths]
     _remove_stale(folder, {*texts, *written})
-    write_text(folder / FILES_FILE, json.dumps({"files": [*texts, *written]}, indent=2) + "\n")
+    write_text(folder / REPORT_FILES, json.dumps({"files": [*texts, *written]}, indent=2) + "\n")
     first = layout.formats[0]
     return folder / {"csv": "tables", **SHARED}.get(first, f"report.{first}")
 
@@ -133,19 +148,28 @@ def write_study(
     study: Study,
     evaluations: Sequence[Evaluation],
     folder: Path,
+    layout: Layout = Layout(),
+    slice_by: Sequence[str] = (),
     training: Mapping[str, TrainingDocs] | None = None,
 ) -> tuple[Study, Path]:
     """The study with the cases explained of those comparisons that are read one by one, and the
     path of its report.
 
     Args:
+        slice_by: doc fields to slice the cases by.
         training: adapter -> the docs that it was trained on, where they are at hand.
+
+    Raises:
+        ConfigError, InputError: as `explain` and `write_report` say.
     """
-    explained = explain(study.focus(), evaluations, folder, training=training)
-    explorer = find_explorer(explained, evaluations, folder)
+    explained = explain(study.focus(), evaluations, folder, slice_by, training)
+    write_shared(evaluations, folder, layout.formats)
+    explorer: Explorer | None = None
+    if "html" in layout.formats:
+        explorer = find_explorer(explained, evaluations, folder, layout.listed, slice_by)
     outliers = find_outliers(explained, evaluations)
     study = explained if study.sweep is None else _put_back(study, explained)
-    return study, write_report(study, folder, outliers=outliers, explorer=explorer)
+    return study, write_report(study, folder, layout, outliers, explorer)
 
 
 def _put_back(study: Study, explained: Study) -> Study:
@@ -206,17 +230,16 @@ def _join_endings(stem: str, endings: Sequence[str]) -> str:
 
 def _read_files(folder: Path) -> list[str]:
     with suppress(InputError):
-        files = read_json(folder / FILES_FILE).get("files")
+        files = read_json(folder / REPORT_FILES).get("files")
         if isinstance(files, list):
             return [str(name) for name in files]
     return []
 
 
 def _remove_stale(folder: Path, written: set[str]) -> None:
-    """Remove the files of the report that was here before, and pages of releases that kept no list
-    of them; nothing outside of the folder."""
-    pages = [f"report.{name}" for name in FORMATS]
-    for name in {*_read_files(folder), *pages} - written - {CASES_FILE}:
+    """Remove the files of the report that was here before, and pages that a killed one left without
+    a list; nothing outside of the folder."""
+    for name in {*_read_files(folder), *_PAGES} - written - {CASES_FILE}:
         path = folder / name
         if path.resolve().is_relative_to(folder.resolve()):
             remove(path)

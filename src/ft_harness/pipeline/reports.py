@@ -7,36 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ft_harness import storage
 from ft_harness.comparison import remarks
-from ft_harness.comparison.aggregator import (
-    Study,
-    aggregate,
-    compare_all,
-)
-from ft_harness.comparison.cases import CASES_FILE, read_cases
+from ft_harness.comparison.aggregator import Study, aggregate, compare_all
 from ft_harness.comparison.families import list_families
 from ft_harness.comparison.requirements import read_requirements
 from ft_harness.comparison.terms import Terms, check_terms
-from ft_harness.errors import (
-    ConfigError,
-    InputError,
-    NotComparableError,
-    raise_problems,
-    suggest,
-)
-from ft_harness.paths import reports_dir
+from ft_harness.errors import ConfigError, InputError, NotComparableError, suggest
 from ft_harness.pipeline.adapter_runs import find_runs
-from ft_harness.pipeline.explanations import explain, find_explorer, find_outliers
-from ft_harness.pipeline.report_files import FORMATS, Layout, write_report
-from ft_harness.pipeline.shared_formats import write_shared
-from ft_harness.recipe import check_name
-from ft_harness.records import (
-    SCORES_FILE,
-    Evaluation,
-    Record,
-    describe_record,
-)
+from ft_harness.pipeline.report_files import FORMATS, Layout, open_folder, write_study
+from ft_harness.records import SCORES_FILE, Evaluation, Record, describe_record
 from ft_harness.records.adapter_folder import AdapterFolder
 from ft_harness.records.finding import Found, find_records
 from ft_harness.records.score_table import check_whole, find_damage, write_scores
@@ -96,7 +75,7 @@ def report_only(
             read.
         NotComparableError: base and tuned were not measured the same way.
     """
-    folder = _check_folder(out, name)
+    folder = open_folder(out, name)
     found = _find(paths)
     evaluations = found.evaluations
     runs, missing, damaged = find_runs(evaluations)
@@ -122,14 +101,7 @@ def report_only(
             "score the base on the same recipe first; two models without an adapter: ft-harness "
             "compare BASE TUNED",
         )
-    study = explain(study, evaluations, folder, slice_by)
-    write_shared(evaluations, folder, layout.formats)
-    explorer = (
-        find_explorer(study, evaluations, folder, layout.listed, slice_by)
-        if "html" in layout.formats
-        else None
-    )
-    return study, write_report(study, folder, layout, find_outliers(study, evaluations), explorer)
+    return write_study(study, evaluations, folder, layout, slice_by)
 
 
 def compare_only(
@@ -143,7 +115,7 @@ def compare_only(
             other one has; or the cases.csv that is there can't be read.
         NotComparableError: they were not measured the same way.
     """
-    folder = _check_folder(out, name)
+    folder = open_folder(out, name)
     before, after = _find([base]), _find([tuned])
     pairs, alone = _pair_sides((base, before.evaluations), (tuned, after.evaluations))
     sides = [each for pair in pairs for each in pair]
@@ -169,12 +141,7 @@ def compare_only(
         unread=unread,
         families=list_families(compared, layout.holm),
     )
-    study = explain(study, sides, folder)
-    write_shared(sides, folder, layout.formats)
-    explorer = (
-        find_explorer(study, sides, folder, layout.listed) if "html" in layout.formats else None
-    )
-    return study, write_report(study, folder, layout, find_outliers(study, sides), explorer)
+    return write_study(study, sides, folder, layout)
 
 
 def find_study(
@@ -195,14 +162,6 @@ def find_study(
     shown |= {(each.subject, name) for each in study.untuned for name in each.eval_ids}
     records = [each.record for each in evaluations]
     return study, [each for each in records if (each.subject, each.eval_id) not in shown]
-
-
-def _check_folder(out: Path, name: str) -> Path:
-    """The report's folder, which must be writable and hold no damaged cases.csv."""
-    folder = reports_dir(out) / check_name(name)
-    raise_problems(storage.problems(folder))
-    read_cases(folder / CASES_FILE)
-    return folder
 
 
 def _find(paths: Sequence[Path]) -> Found:

@@ -7,9 +7,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ft_harness import processes, storage
-from ft_harness.comparison.aggregator import Study, aggregate
-from ft_harness.comparison.cases import CASES_FILE, read_cases
+from ft_harness import processes
+from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.requirements import read_requirements
 from ft_harness.errors import raise_problems
 from ft_harness.evaluation import check_complete
@@ -19,14 +18,14 @@ from ft_harness.models.adapters import CARD_FILE, AdapterFolder
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.heads import HEAD_FILE, find_init, plan_head
 from ft_harness.models.lm_eval_private.tasks import compiled_templates
-from ft_harness.paths import reports_dir
-from ft_harness.pipeline.adapter_runs import read_run
+from ft_harness.pipeline.adapter_runs import study_of
 from ft_harness.pipeline.experiment import Experiment, Say
 from ft_harness.pipeline.explanations import TrainingDocs
 from ft_harness.pipeline.finished import note_finished, say_power
 from ft_harness.pipeline.preflight import Checked, check_required
 from ft_harness.pipeline.publication import card_of_folder, finish_adapters
-from ft_harness.pipeline.report_files import write_study
+from ft_harness.pipeline.reading import Reading
+from ft_harness.pipeline.report_files import open_folder, write_study
 from ft_harness.pipeline.reports import find_study
 from ft_harness.pipeline.serving import serve, serve_alone
 from ft_harness.pipeline.stages import (
@@ -73,12 +72,10 @@ def run(
     processes.refuse_several(
         "a whole run", "ft-harness train RECIPE, then ft-harness eval RECIPE --adapter FOLDER,"
     )
-    folder = reports_dir(experiments[0].out) / report_name
-    raise_problems(storage.problems(folder))
-    # before anything is computed: a damaged one would end the run at its report
-    read_cases(folder / CASES_FILE)
+    folder = open_folder(experiments[0].out, report_name)
     required = read_requirements(require)
-    checked = [check_experiment(experiment, trains=True) for experiment in experiments]
+    reading = Reading()
+    checked = [check_experiment(each, trains=True, reading=reading) for each in experiments]
     check_required(required, checked)
     loaded: dict[str, BaseModel] = {}
     made = [
@@ -86,10 +83,9 @@ def run(
         for experiment, found in zip(experiments, checked, strict=True)
     ]
     evaluations = [each for found in made for each in found]
+    # A folder that was lost on the way shows here, not as a gap in the report.
     check_kept(each.folder / RECORD_FILE for each in evaluations)
-    runs = [read_run(AdapterFolder(experiment.folder)) for experiment in experiments]
-    again = command or experiments[0].repeating_command()
-    study = aggregate(evaluations, runs, name=report_name, command=again)
+    study = study_of(experiments, evaluations, report_name, command)
     training = {
         each.name: TrainingDocs(
             found.tasks["train"].eval_docs, partial(answer_text, found.tasks["train"])
@@ -97,9 +93,10 @@ def run(
         for each, found in zip(experiments, checked, strict=True)
     }
     with compiled_templates():
-        study, path = write_study(study, evaluations, folder, training)
+        study, path = write_study(study, evaluations, folder, training=training)
     finish_adapters(study, evaluations, say)
     check_complete(evaluations)
+    # Last: only what is complete may be taken for finished by the next call.
     for experiment, found in zip(experiments, made, strict=True):
         note_finished(experiment, found)
     return study, path
@@ -166,6 +163,7 @@ def _score_here(
     evaluations: list[Evaluation] = []
     wanted: Sequence[AdapterFolder | None] = found or [None]
     for adapter in wanted:
+        # A base is scored when it is loaded, and once for all of its adapters.
         known = set(loaded)
         drawn_for = adapter.path if adapter else None
         stage = Stage(experiment, checked, load_base(loaded, experiment, checked, drawn_for))
@@ -221,9 +219,8 @@ def load_base(
     section = experiment.recipe.model
     plan = plan_head(experiment.recipe, checked.tasks.values())
     if plan is not None:
-        drawn_for = adapter or parent_of(
-            experiment.recipe
-        )  # a head that is trained on is the one that was drawn then
+        # a head that is trained on is the one that was drawn then
+        drawn_for = adapter or parent_of(experiment.recipe)
         given = drawn_for / HEAD_FILE if drawn_for else None
         init = given if given and given.is_file() else find_init(experiment.folder, plan)
         plan = replace(plan, init=init)

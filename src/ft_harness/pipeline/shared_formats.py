@@ -25,14 +25,10 @@ def write_shared(evaluations: Iterable[Evaluation], folder: Path, formats: Colle
     """
     for evaluation in evaluations:
         if "every-eval-ever" in formats:
-            _write_every_eval_ever(evaluation, folder / SHARED["every-eval-ever"])
+            path = folder / SHARED["every-eval-ever"] / every_eval_ever_path(evaluation.record)
+            write_text(path, every_eval_ever_json(evaluation, _time_of(evaluation)))
         if "lm-eval" in formats:
             _write_lm_eval(evaluation, folder / SHARED["lm-eval"])
-
-
-def _write_every_eval_ever(evaluation: Evaluation, folder: Path) -> None:
-    path = folder / every_eval_ever_path(evaluation.record)
-    write_text(path, every_eval_ever_json(evaluation, _time_of(evaluation)))
 
 
 def _write_lm_eval(evaluation: Evaluation, folder: Path) -> None:

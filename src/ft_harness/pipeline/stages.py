@@ -227,6 +227,7 @@ def train_stage(
                 "perhaps for memory)"
             )
         card = processes.from_first(finished_card(plan, experiment.folder))
+        # Before the training: a report on a killed run has it too.
         if stage.checked.data is not None:
             write_kept(stage.experiment.folder / DATA_REPORT_FILE, stage.checked.data)
         if card is not None:

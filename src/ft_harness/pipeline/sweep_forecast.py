@@ -12,9 +12,8 @@ from ft_harness.metrics import find_metric
 from ft_harness.pipeline.bench import Sweep, experiment_of
 from ft_harness.pipeline.dry_run import check_dry
 from ft_harness.pipeline.foresight import Foresight
-from ft_harness.pipeline.preflight import Checked
+from ft_harness.pipeline.preflight import Checked, count_scored
 from ft_harness.pipeline.reading import Reading
-from ft_harness.recipe import Recipe
 from ft_harness.stats import holm_factor
 from ft_harness.sweep import SEEDS
 from ft_harness.training import Forecast
@@ -50,7 +49,8 @@ def estimate_sweep(sweep: Sweep, gpu: float | None = None) -> Lines:
             steps = f"{counted(forecast.work.steps, 'step')} of {forecast.batch.step} rows"
             said = [f"{steps}, {_memory(forecast)}, {_time(training)} of training"]
         scoring = foresight.time_scoring(point, checked)
-        said.append(f"{_docs(point.recipe, checked)} to score, {_time(scoring)}")
+        docs = counted(count_scored(checked, point.recipe.eval), "doc")
+        said.append(f"{docs} to score, {_time(scoring)}")
         lines.append((point.name, "; ".join(said)))
         times.append((training, scoring))
     lines.append(("points", f"{len(sweep.grid.points):,}"))
@@ -80,14 +80,6 @@ def _memory(forecast: Forecast) -> str:
         return "memory not foreseen"
     fits = "" if memory.fits else ": MAY NOT FIT"
     return f"peak {size(memory.total)} of {size(memory.room)}{fits}"
-
-
-def _docs(recipe: Recipe, checked: Checked) -> str:
-    docs = sum(
-        len(chosen_docs(len(checked.tasks[split].eval_docs), split, recipe.eval)[0])
-        for split in recipe.eval.splits
-    )
-    return counted(docs * len(recipe.eval.protocols()), "doc")
 
 
 def _power(sweep: Sweep, checked: Checked) -> Lines:

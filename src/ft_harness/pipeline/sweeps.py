@@ -9,21 +9,20 @@ from ft_harness import processes
 from ft_harness.comparison.aggregator import AdapterRun, Study, aggregate
 from ft_harness.comparison.amounts import counted
 from ft_harness.comparison.answers import cut_reason
-from ft_harness.comparison.cases import CASES_FILE, read_cases
 from ft_harness.comparison.choosing import choose
 from ft_harness.comparison.effects import Axes, Measured, measure_sweep
 from ft_harness.comparison.requirements import read_requirements
 from ft_harness.comparison.settings import ChoiceMade, PointResult, SweepStudy
 from ft_harness.data.files import Split
 from ft_harness.errors import IncompleteError
-from ft_harness.paths import reports_dir, results_dir
+from ft_harness.paths import results_dir
 from ft_harness.pipeline.adapter_runs import find_runs
 from ft_harness.pipeline.bench import Bench, Sweep, read_sweep
 from ft_harness.pipeline.dispatch import Dispatch
 from ft_harness.pipeline.experiment import Say
 from ft_harness.pipeline.preflight import check_required
 from ft_harness.pipeline.publication import finish_adapters
-from ft_harness.pipeline.report_files import write_study
+from ft_harness.pipeline.report_files import open_folder, write_study
 from ft_harness.pipeline.sweep_forecast import estimate_sweep
 from ft_harness.records import Evaluation, read_evaluation
 from ft_harness.sweep import SEEDS, Point
@@ -53,8 +52,7 @@ def run_sweep(
         ConfigError: the executor's package, or its cluster, is missing.
     """
     processes.refuse_several("a sweep", "ft-harness train RECIPE of a point's recipe,")
-    folder = reports_dir(sweep.out) / sweep.grid.name
-    read_cases(folder / CASES_FILE)  # before anything is computed
+    folder = open_folder(sweep.out, sweep.grid.name)
     points, required = sweep.grid.points, read_requirements(require)
     splits = _splits_before_choice(sweep)
     bench = Bench(sweep, say, splits)
@@ -67,7 +65,9 @@ def run_sweep(
         outcomes = dispatch.run(points, splits, max_hours)
         if sweep.grid.section.choose is not None:
             choice = _choose(sweep, outcomes)
-            wanted = [point for point in points if _is_tested(point, choice)]
+            chosen = choice.chosen
+            # Test is looked at only now, by the setting that validation chose and its reference.
+            wanted = [each for each in points if each.is_reference or _values(each) == chosen]
             say(f"{sweep.grid.name}: the chosen setting and the reference are scored on test")
             outcomes = _join(outcomes, dispatch.run(wanted, ("test",)))
             choice = choice.model_copy(update={"looks": _find_looks(sweep, points)})
@@ -128,10 +128,6 @@ def _join(first: Sequence[Outcome], tested: Sequence[Outcome]) -> list[Outcome]:
 
 def _values(point: Point) -> dict[str, object]:
     return {name: value for name, value in point.values.items() if name not in SEEDS}
-
-
-def _is_tested(point: Point, choice: ChoiceMade) -> bool:
-    return point.is_reference or _values(point) == choice.chosen
 
 
 def _choose(sweep: Sweep, outcomes: Sequence[Outcome]) -> ChoiceMade:

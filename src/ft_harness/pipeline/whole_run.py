@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ft_harness import processes, storage
-from ft_harness.comparison.aggregator import Study, aggregate
-from ft_harness.comparison.cases import CASES_FILE, read_cases
+from ft_harness import processes
+from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.requirements import check_names, read_requirements
-from ft_harness.errors import raise_problems
-from ft_harness.paths import reports_dir
-from ft_harness.pipeline.adapter_runs import read_run
+from ft_harness.pipeline.adapter_runs import study_of
 from ft_harness.pipeline.experiment import Experiment, Say, demo_experiments
 from ft_harness.pipeline.finished import find_finished, say_power
-from ft_harness.pipeline.report_files import write_study
+from ft_harness.pipeline.report_files import open_folder, write_study
 from ft_harness.recipe import keep_recipe
 from ft_harness.records import Evaluation
-from ft_harness.records.adapter_folder import AdapterFolder
 
 
 def run(
@@ -56,20 +52,17 @@ def _report(
     command: str | None,
 ) -> tuple[Study, Path]:
     experiments = [experiment for experiment, _ in finished]
-    folder = reports_dir(experiments[0].out) / report_name
-    raise_problems(storage.problems(folder))
-    read_cases(folder / CASES_FILE)
+    folder = open_folder(experiments[0].out, report_name)
     required = read_requirements(require)
     for experiment, evaluations in finished:
-        scores = next(each for each in evaluations if _is_trained(each, experiment)).record.scores
-        has_controls = bool(experiment.recipe.controls.tasks)
-        check_names(required, [each.metric for each in scores], has_controls=has_controls)
+        recipe, records = experiment.recipe, (each.record for each in evaluations)
+        trained = next(each for each in records if each.settings.task == recipe.task.name)
+        metrics = [each.metric for each in trained.scores]
+        check_names(required, metrics, has_controls=bool(recipe.controls.tasks))
     for experiment, evaluations in finished:
         _say_finished(experiment, evaluations, say)
     every = [each for _, evaluations in finished for each in evaluations]
-    runs = [read_run(AdapterFolder(experiment.folder)) for experiment in experiments]
-    again = command or experiments[0].repeating_command()
-    return write_study(aggregate(every, runs, name=report_name, command=again), every, folder)
+    return write_study(study_of(experiments, every, report_name, command), every, folder)
 
 
 def _say_finished(experiment: Experiment, evaluations: Sequence[Evaluation], say: Say) -> None:
@@ -88,7 +81,3 @@ def _say_finished(experiment: Experiment, evaluations: Sequence[Evaluation], say
 def _say_scored(evaluation: Evaluation, say: Say) -> None:
     name = evaluation.record.eval_id.rpartition("-")[0]
     say(f"{evaluation.record.subject}: {name}, scored already")
-
-
-def _is_trained(evaluation: Evaluation, experiment: Experiment) -> bool:
-    return evaluation.record.settings.task == experiment.recipe.task.name

@@ -12,13 +12,7 @@ from contextlib import chdir
 from functools import lru_cache
 from pathlib import Path
 
-from ft_harness.errors import (
-    ConfigError,
-    FtHarnessError,
-    InputError,
-    StorageLostError,
-    first_line,
-)
+from ft_harness.errors import ConfigError, FtHarnessError, InputError, StorageLostError, first_line
 from ft_harness.paths import results_dir
 from ft_harness.pipeline.bench import Bench, read_sweep
 from ft_harness.storage import InUseError, learn_secrets

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from ft_harness.errors import ConfigError
 from ft_harness.paths import BUNDLED
-from ft_harness.records import Card
+from ft_harness.records import Card, ModelInfo
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?")
 
 
-def shown_base(card: Card) -> str:
-    """The base model without a path of this machine."""
-    given = card.model.pretrained
-    return given if is_hub_id(given) else Path(given).name
+def shown_base(model: ModelInfo) -> str:
+    """The base model without a path of this machine, or of the one where it was scored."""
+    given = model.pretrained
+    return given if is_hub_id(given) else Path(given.replace("\\", "/")).name
 
 
 def is_hub_id(name: str) -> bool:

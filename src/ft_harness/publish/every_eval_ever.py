@@ -14,7 +14,7 @@ from typing import Any
 from ft_harness.comparison.amounts import scale_of
 from ft_harness.errors import InputError
 from ft_harness.metrics import find_metric
-from ft_harness.publish.base_name import is_hub_id
+from ft_harness.publish.base_name import is_hub_id, shown_base
 from ft_harness.records import Evaluation, Record, Score
 from ft_harness.storage import canonical_json, sha256_text
 
@@ -101,7 +101,7 @@ def _model(record: Record) -> dict[str, Any]:
         {
             "deployment_type": "self_deployed",
             "model_availability": "open_weights" if hub else _UNKNOWN,
-            "base_model": _base_name(record) if adapter else None,
+            "base_model": shown_base(model) if adapter else None,
             "base_revision": model.revision,
             "base_identity": model.identity,
             "adapter_identity": adapter and adapter.identity,
@@ -113,11 +113,6 @@ def _model(record: Record) -> dict[str, Any]:
     )
     developer = {"developer": name.partition("/")[0]} if hub and "/" in name else {}
     return {"name": name, "id": name, **developer, "additional_details": details}
-
-
-def _base_name(record: Record) -> str:
-    given = record.model.pretrained
-    return given if is_hub_id(given) else given.replace("\\", "/").rpartition("/")[2]
 
 
 def _result(record: Record, score: Score) -> dict[str, Any]:
@@ -202,7 +197,7 @@ def _method(record: Record, score: Score) -> str:
     cluster = record.settings.cluster
     try:
         binary = find_metric(score.metric).binary
-    except InputError:
+    except InputError:  # a metric of another program's
         binary = False
     if binary and cluster is None:
         return "Wilson score interval"

@@ -70,6 +70,7 @@ def find_repo(name: str) -> RemoteRepo:
         try:
             return RemoteRepo(name, bool(HfApi().repo_info(name).private))
         except RepositoryNotFoundError as error:
+            # With a token that it refuses, the hub finds no repository of any name.
             if error.response.status_code in _REFUSED:
                 raise
             return RemoteRepo(name, None)
@@ -90,6 +91,7 @@ def upload(package: Package, repo: RemoteRepo, *, public: bool, message: str) ->
     ]
     with _told(repo.name):
         if repo.is_private is None:
+            # An upload that broke off may have made it since it was looked for.
             HfApi().create_repo(repo.name, private=not public, exist_ok=True)
         commit = HfApi().create_commit(repo.name, operations, commit_message=message)
     return str(commit.commit_url)

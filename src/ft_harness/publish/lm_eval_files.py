@@ -40,7 +40,7 @@ def lm_eval_results(evaluation: Evaluation, date: float) -> str:
     record = evaluation.record
     settings, task = record.settings, record.settings.task
     packages = record.provenance.get("packages") or {}
-    multiturn = settings.fewshot_as_multiturn
+    count = sum(1 for _ in evaluation.samples())
     content: dict[str, Any] = {
         "results": {task: {"alias": task, **_numbers(record)}},
         "group_subtasks": {task: []},
@@ -50,7 +50,7 @@ def lm_eval_results(evaluation: Evaluation, date: float) -> str:
         "higher_is_better": {
             task: {score.metric: score.higher_is_better for score in record.scores}
         },
-        "n-samples": {task: dict.fromkeys(("original", "effective"), _count(evaluation))},
+        "n-samples": {task: dict.fromkeys(("original", "effective"), count)},
         "config": _run_config(record),
         "date": date,
         "lm_eval_version": packages.get("lm-eval"),
@@ -59,7 +59,7 @@ def lm_eval_results(evaluation: Evaluation, date: float) -> str:
         "max_length": settings.max_length,
         "chat_template_sha": settings.chat_template_hash,
         "system_instruction": settings.system_instruction,
-        "fewshot_as_multiturn": multiturn,
+        "fewshot_as_multiturn": settings.fewshot_as_multiturn,
         "model_name": record.adapter.path if record.adapter else record.model.pretrained,
         "total_evaluation_time_seconds": str(record.cost.seconds) if record.cost else None,
     }
@@ -91,10 +91,6 @@ def _version(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
-
-
-def _count(evaluation: Evaluation) -> int:
-    return sum(1 for _ in evaluation.samples())
 
 
 def _task_config(evaluation: Evaluation) -> dict[str, Any]:
@@ -144,7 +140,7 @@ def _run_config(record: Record) -> dict[str, Any]:
     return {
         "model": settings.back_end,
         "model_args": _model_arguments(record),
-        "model_num_parameters": record.model.parameters or -1,
+        "model_num_parameters": record.model.parameters or -1,  # as lm-eval where it knows none
         "model_dtype": record.model.dtype,
         "model_sha": record.model.identity,
         "batch_size": settings.batch_size,
@@ -167,6 +163,7 @@ def _line(sample: Sample, name: str) -> dict[str, Any]:
         [str(each[0]), _BOOLEANS[bool(each[1])]] if isinstance(each, list) else each
         for each in sample.responses
     ]
+    doc = json.dumps(sample.doc, indent=2, ensure_ascii=False)  # as lm-eval hashes it
     return {
         "doc_id": sample.doc_id,
         "doc": sample.doc,
@@ -176,9 +173,7 @@ def _line(sample: Sample, name: str) -> dict[str, Any]:
         "filtered_resps": responses,
         "filter": name,
         "metrics": [*sample.scores],
-        "doc_hash": sha256(
-            json.dumps(sample.doc, indent=2, ensure_ascii=False).encode()
-        ).hexdigest(),
+        "doc_hash": sha256(doc.encode()).hexdigest(),
         "prompt_hash": sample.prompt_hash,
         "target_hash": sample.target_hash,
         **sample.scores,

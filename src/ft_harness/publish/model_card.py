@@ -26,7 +26,7 @@ from ft_harness.comparison.sentences import state_repeats, word_of
 from ft_harness.paths import BUNDLED
 from ft_harness.publish.base_name import is_hub_id, shown_base
 from ft_harness.publish.readme import Section, merge_readme
-from ft_harness.records import SEQ_CLS, Card
+from ft_harness.records import Card
 from ft_harness.storage.markdown import fenced, inline, table
 
 CARD_NAME = "README.md"
@@ -72,12 +72,13 @@ def model_card(
     """
     card = run.card
     compared = [each for each in study.comparisons if each.tuned.subject == card.name]
+    compared.sort(key=lambda each: each.role == "control task")
     seeds = [
         state_repeats(each)
         for each in study.repeats
         if card.name in each.subjects and each.varied == "training seed"
     ]
-    named = base or shown_base(card)
+    named = base or shown_base(card.model)
     sections = [
         Section("", _opening(card, compared, named)),
         Section("Scores", _scores(card, compared, seeds)),
@@ -99,10 +100,10 @@ def _metadata(card: Card, compared: Sequence[Comparison], base: str) -> dict[str
     """The front matter that is ours."""
     found: dict[str, Any] = {
         "base_model": base,
-        "base_model_relation": "finetune" if _is_whole(card) else "adapter",
-        "library_name": "transformers" if _is_whole(card) else "peft",
+        "base_model_relation": "finetune" if card.is_whole else "adapter",
+        "library_name": "transformers" if card.is_whole else "peft",
         "pipeline_tag": _pipeline(card),
-        "tags": ["ft-harness", *([] if _is_whole(card) else ["lora"])],
+        "tags": ["ft-harness", *([] if card.is_whole else ["lora"])],
     }
     tested = [each for each in compared if each.tuned.settings.split == "test"]
     held_out = tested or [each for each in compared if each.tuned.settings.split != "train"]
@@ -177,15 +178,7 @@ def _stated_rows(comparison: Comparison) -> Iterator[Row]:
 
 
 def _pipeline(card: Card) -> str:
-    return "text-classification" if _is_head(card) else "text-generation"
-
-
-def _is_head(card: Card) -> bool:
-    return bool(card.recipe.get("adapter", {}).get("task_type") == SEQ_CLS)
-
-
-def _is_whole(card: Card) -> bool:
-    return card.recipe.get("adapter", {}).get("peft_type", "LORA") is None
+    return "text-classification" if card.has_head else "text-generation"
 
 
 # --- sections -----------------------------------------------------------------------------------
@@ -197,10 +190,13 @@ def _opened(compared: Sequence[Comparison]) -> Sequence[Comparison]:
 
 
 def _opening(card: Card, compared: Sequence[Comparison], base: str) -> str:
-    kind = "All weights of" if _is_whole(card) else "A LoRA adapter for"
+    kind = "All weights of" if card.is_whole else "A LoRA adapter for"
     task = card.recipe.get("task", {}).get("name", "a task")
     what = f"{kind} {_name_base(base)}, trained on {inline(str(task))}."
-    sentences = [each.sentence for each in _opened(compared)]
+    sentences = [
+        f"Control task: {each.sentence}" if each.role == "control task" else each.sentence
+        for each in _opened(compared)
+    ]
     return "\n\n".join([f"# {inline(card.name)}", what, *map(inline, sentences)])
 
 
@@ -254,9 +250,9 @@ def _cells(row: Row) -> list[str]:
 
 
 def _loading(card: Card, base: str) -> str:
-    model = "AutoModelForSequenceClassification" if _is_head(card) else "AutoModelForCausalLM"
+    model = "AutoModelForSequenceClassification" if card.has_head else "AutoModelForCausalLM"
     revision = f', revision="{card.model.revision}"' if card.model.revision else ""
-    labels = ", num_labels=NUMBER_OF_LABELS" if _is_head(card) else ""
+    labels = ", num_labels=NUMBER_OF_LABELS" if card.has_head else ""
     where = ""
     if not is_hub_id(base):
         where = "  # what `ft-harness path model` prints" if base == BUNDLED else ""
@@ -275,7 +271,7 @@ def _loading(card: Card, base: str) -> str:
         f'model = {model}.from_pretrained("THIS_REPOSITORY")',
         'tokenizer = AutoTokenizer.from_pretrained("THIS_REPOSITORY")',
     ]
-    lines = of_whole if _is_whole(card) else of_adapter
+    lines = of_whole if card.is_whole else of_adapter
     code = fenced("\n".join(lines), _LONGEST_CODE).replace("\n", "python\n", 1)
     form = (
         "the chat template with the hash below" if card.chat_template_hash else "no chat template"

@@ -3,8 +3,9 @@ machine, no data, no secret."""
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 
 from ft_harness.errors import FtHarnessError, PolicyError
 from ft_harness.publish.model_card import CARD_NAME
+from ft_harness.recipe import RECIPE_FILE
 from ft_harness.records import RECORD_FILE, SAMPLES_FILE, Evaluation
 from ft_harness.records.adapter_files import (
     CARD_FILE,
@@ -29,14 +31,13 @@ from ft_harness.records.adapter_folder import AdapterFolder
 from ft_harness.storage import redact, sealed_text
 from ft_harness.storage.escaping import visible
 
-RECIPE_FILE = "recipe.yaml"
 _AS_THEY_ARE = (
     *(WEIGHTS_FILE, HEAD_FILE, MODEL_FILE, MODEL_CONFIG_FILE, HISTORY_FILE, LINEAGE_FILE),
     *("generation_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model"),
     *("special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt"),
     "chat_template.jinja",
 )
-_BINARY = (".safetensors", ".model", ".gz")
+_BINARY = (".safetensors", ".model")
 _HEADER = 1 << 20  # bytes of a binary file in which a secret is looked for
 _SHOWN = 60
 
@@ -53,13 +54,17 @@ class PackedFile:
         """In bytes."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
 
-    def searched(self) -> str:
-        """The text in which a secret is looked for; of a binary file its beginning."""
+    def searched(self) -> Iterator[str]:
+        """The texts in which a secret is looked for; of a binary file its beginning."""
         if isinstance(self.content, bytes):
-            return self.content.decode("utf-8", errors="replace")
-        with self.content.open("rb") as file:
-            most = _HEADER if self.content.suffix in _BINARY else -1
-            return file.read(most).decode("utf-8", errors="replace")
+            yield self.content.decode("utf-8", errors="replace")
+        elif self.content.suffix == ".gz":
+            with gzip.open(self.content, "rt", encoding="utf-8", errors="replace") as lines:
+                yield from lines
+        else:
+            with self.content.open("rb") as file:
+                most = _HEADER if self.content.suffix in _BINARY else -1
+                yield file.read(most).decode("utf-8", errors="replace")
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,7 @@ def make_package(
     files += [PackedFile(name, text.encode()) for name, text in texts.items()]
     for each in samples:
         where = f"evaluations/{each.folder.name}"
+        # Sealed anew, as the seal of the record here is of its paths too.
         record = sealed_text(_without_paths(each.record.model_dump(mode="json")))
         files.append(PackedFile(f"{where}/{RECORD_FILE}", record.encode()))
         files.append(PackedFile(f"{where}/{SAMPLES_FILE}", each.folder / SAMPLES_FILE))
@@ -131,7 +137,7 @@ def secret_problems(package: Package) -> list[FtHarnessError]:
             "take it out, and revoke it where it may have been seen",
         )
         for each in package.files
-        if redact(text := each.searched()) != text
+        if any(redact(text) != text for text in each.searched())
     ]
 
 

@@ -3,10 +3,9 @@ and evaluation."""
 
 from ft_harness.recipe.adapter_section import AdapterSection
 from ft_harness.recipe.comparing import differences
-from ft_harness.recipe.controls_section import ControlsSection
 from ft_harness.recipe.edits import write_recipe
 from ft_harness.recipe.eval_section import EvalSection
-from ft_harness.recipe.fields import RecipeField, list_fields
+from ft_harness.recipe.fields import list_fields
 from ft_harness.recipe.folders import (
     check_name,
     experiment_name,
@@ -22,10 +21,10 @@ from ft_harness.recipe.loading import (
     recipe_file,
     recipe_of_task,
 )
-from ft_harness.recipe.overrides import parse_override, write_overrides
+from ft_harness.recipe.overrides import parse_override, write_overrides, write_setting
 from ft_harness.recipe.preference_section import PreferenceSection
 from ft_harness.recipe.protocol import Protocol
 from ft_harness.recipe.sections import ModelSection, Recipe, TaskSection
 from ft_harness.recipe.server_section import ServerSection
-from ft_harness.recipe.sweep_section import Choice, SweepSection
+from ft_harness.recipe.sweep_section import SweepSection
 from ft_harness.recipe.train_section import TrainSection

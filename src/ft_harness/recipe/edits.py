@@ -65,13 +65,7 @@ def _change(lines: list[str], places: dict[KeyPath, int], path: KeyPath, value: 
             children = [at for key, at in places.items() if key[:1] == (section,) and len(key) == 2]
             first = lines[min(children) - 1] if children else _INDENT
             lines.insert(place, f"{first[: len(first) - len(first.lstrip())] or _INDENT}{shown}")
-            _shift(places, place)
+            places.update({key: at + (at > place) for key, at in places.items()})
     else:
         lines += ["", f"{section}:", f"{_INDENT}{shown}"]
         places[section,] = len(lines) - 1
-
-
-def _shift(places: dict[KeyPath, int], after: int) -> None:
-    """A line was added after this one."""
-    for key, line in places.items():
-        places[key] = line + (line > after)

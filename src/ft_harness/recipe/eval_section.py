@@ -14,9 +14,10 @@ from ft_harness.recipe.server_section import ServerSection
 
 _ROWS = re.compile(r"(?:first|last):([1-9]\d{0,5})")
 _Shots = Annotated[int, Field(ge=0)]
+# a number of few-shot examples, or several
 ShotCounts = (
     _Shots | Annotated[tuple[Annotated[_Shots, Field(strict=True)], ...], Field(min_length=1)]
-)  # a number of few-shot examples, or several
+)
 
 
 class EvalSection(Section):

@@ -63,9 +63,7 @@ def list_fields(section: str | None = None) -> list[RecipeField]:
         for name, model in sections.items()
         if section in (None, name, name.partition(".")[0])
     }
-    return [
-        field for name, model in chosen.items() for field in _fields_of(name, model)
-    ]  # fmt: skip
+    return [field for name, model in chosen.items() for field in _fields_of(name, model)]
 
 
 def places_of(field: str) -> list[str]:
@@ -76,13 +74,13 @@ def places_of(field: str) -> list[str]:
 def _sections() -> dict[str, type[BaseModel]]:
     """Sections by name, those within others by both names."""
     found: dict[str, type[BaseModel]] = {}
-    for name, model in _inner(Recipe).items():
+    for name, model in inner_sections(Recipe).items():
         found[name] = model
-        found |= {f"{name}.{each}": inner for each, inner in _inner(model).items()}
+        found |= {f"{name}.{each}": inner for each, inner in inner_sections(model).items()}
     return found
 
 
-def _inner(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
+def inner_sections(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
     """The fields of a model that are models themselves."""
     found: dict[str, type[BaseModel]] = {}
     for name, field in model.model_fields.items():
@@ -104,7 +102,7 @@ def _fields_of(section: str, model: type[BaseModel]) -> list[RecipeField]:
             field.description or "",
         )
         for name, field in model.model_fields.items()
-        if name not in _inner(model)
+        if name not in inner_sections(model)
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from itertools import takewhile
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from ft_harness.recipe.sections import Recipe
 from ft_harness.storage import redact, redact_values, write_text
 
 _SET = "# --set "  # begins a line at the top of a copy
+_RATE_OF_PAIRS = (
+    "  learning_rate: 1.0e-4      # too high makes both answers unlikely, and the report says so; "
+    "large models want 1e-5 or less"
+)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
 
 
@@ -87,21 +92,19 @@ def _copy(source: Path, recipe: Recipe) -> str:
     if settings != []:
         named = "".join(f"{_SET}{json.dumps(setting)}\n" for setting in settings or [])
         text = f"{named}{edit(text, recipe)}"
+    # With a secret in it, perhaps in a comment, only what the fields say is kept.
     return text if redact(text) == text else write_recipe(redact_values(recipe.written()))
 
 
 def kept_settings(folder: Path) -> list[str]:
     """What `--set` changed of the recipe that a folder keeps a copy of, so that the same command
     without it goes on; empty where nothing is known."""
+    is_set = methodcaller("startswith", _SET)
     try:
         lines = (folder / RECIPE_FILE).read_text(encoding="utf-8").splitlines()
-        return [str(json.loads(line.removeprefix(_SET))) for line in takewhile(_is_set, lines)]
+        return [str(json.loads(line.removeprefix(_SET))) for line in takewhile(is_set, lines)]
     except (OSError, ValueError, RecursionError):
         return []
-
-
-def _is_set(line: str) -> bool:
-    return line.startswith(_SET)
 
 
 def write_new_recipe(
@@ -138,6 +141,7 @@ def write_new_recipe(
     if pairs:
         text = text.replace("#  objective: preference  ", "  objective: preference   ", 1)
         text = text.replace("#  preference: {", "  preference: {", 1)
-        text = text.replace("lora_dropout: 0.05", "lora_dropout: 0.0 ", 1)  # as the reference has
+        text = text.replace("lora_dropout: 0.05", "lora_dropout: 0.0", 1)  # as the reference has
+        text = re.sub("  learning_rate: .*", _RATE_OF_PAIRS, text, count=1)
     write_text(target, text.replace("<name>", folder.name).replace("<task>", task))
     return target

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from ft_harness.errors import ConfigError, raise_problems, suggest
 from ft_harness.recipe.adapter_section import AdapterSection
-from ft_harness.recipe.fields import places_of
+from ft_harness.recipe.fields import inner_sections, places_of
 from ft_harness.recipe.overrides import parse_override
 from ft_harness.recipe.sections import Recipe
 from ft_harness.storage.strict_files import KeyPath, read_yaml
@@ -30,12 +30,10 @@ def _section_at(location: Sequence[Any]) -> type[BaseModel] | None:
     """The section that a location names; None: a field, or nothing."""
     section: type[BaseModel] = Recipe
     for name in location:
-        field = section.model_fields.get(str(name))
-        kinds = (field.annotation, *get_args(field.annotation)) if field else ()
-        found = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if not found:
+        found = inner_sections(section).get(str(name))
+        if found is None:
             return None
-        section = found[0]
+        section = found
     return section
 
 
@@ -130,11 +128,10 @@ class Draft:
                 section = section.setdefault(part, {})
                 if not isinstance(section, dict):
                     raise ConfigError(
-                        f"{places[name]}: {part} is no section",
-                        "section.field=value",
-                        "correct it",
+                        f"{places[name]}: {part} is no section", "section.field=value", "correct it"
                     )
             section[last] = value
+            # What is wrong within a field is said of the field.
             known |= {path: places[name], path[:2]: places[name]}
             known.setdefault(path[:1], places[name])
         return Draft(content, known)

@@ -26,15 +26,14 @@ from ft_harness.records.reading import (
 )
 from ft_harness.records.schema import (
     RECORD_FILE,
+    REPORT_FILES,
     SAMPLES_FILE,
-    SCHEMA_VERSION,
     SCORES_FILE,
     SEQ_CLS,
     AdapterInfo,
     Agreement,
     BackEndInfo,
     Cost,
-    ForeignOutput,
     Frozen,
     LiveProof,
     ModelInfo,

@@ -67,6 +67,7 @@ def read_history(folder: Path) -> list[HistoryEntry]:
         InputError: another line is damaged.
     """
     path = folder / HISTORY_FILE
+    # Whatever follows the last line end was not written to its end.
     *lines, torn = path.read_bytes().split(b"\n") if path.is_file() else [b""]
     entries: list[HistoryEntry] = []
     for number, line in enumerate([*lines, torn], start=1):

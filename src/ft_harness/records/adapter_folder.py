@@ -53,9 +53,7 @@ class AdapterFolder:
     @cached_property
     def is_whole(self) -> bool:
         """Whether, by its card, all weights of the model were trained."""
-        if self.card is None:
-            return False
-        return self.card.recipe.get("adapter", {}).get("peft_type", "LORA") is None
+        return self.card is not None and self.card.is_whole
 
     @property
     def weights(self) -> Path:
@@ -147,8 +145,3 @@ class AdapterFolder:
                 "give pretrained= too",
             )
         return str(named)
-
-
-def identity(folder: Path) -> str:
-    """The identity of a folder that nothing else is asked of."""
-    return AdapterFolder(folder).identity

@@ -150,7 +150,8 @@ class Card(Frozen):
         default=None, description="null: the training was too short for one"
     )
     known_answers: list[KnownAnswer] = Field(
-        default=[], description="of the training's first rows; empty: not known"
+        default=[],
+        description="of the training's first rows; empty: no server loads it, or not known",
     )
     cost: TrainingCost
     provenance: dict[str, Any]
@@ -160,20 +161,24 @@ class Card(Frozen):
     )
 
     @property
+    def has_head(self) -> bool:
+        """Whether a classification head was trained."""
+        return bool(self.recipe.get("adapter", {}).get("task_type") == SEQ_CLS)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all weights of the model were trained, and there is no adapter."""
+        return self.recipe.get("adapter", {}).get("peft_type", "LORA") is None
+
+    @property
     def target(self) -> str:
-        """What carries loss: a head has labels."""
-        adapter = self.recipe.get("adapter")
-        return (
-            "label"
-            if isinstance(adapter, dict) and adapter.get("task_type") == SEQ_CLS
-            else "trained token"
-        )
+        """What carries loss."""
+        return "label" if self.has_head else "trained token"
 
     @property
     def loss_unit(self) -> str:
         """What the losses are per, with their unit."""
-        train = self.recipe.get("train")
-        pairs = isinstance(train, dict) and train.get("objective") == "preference"
+        pairs = self.recipe.get("train", {}).get("objective") == "preference"
         return "per pair" if pairs else f"nats per {self.target}"
 
 

@@ -37,8 +37,11 @@ def find_records(paths: Sequence[Path]) -> Found:
     A path may be a folder, or a `results_*.json` or `samples_*.jsonl` that lm-eval wrote.
 
     Raises:
-        InputError: a path is missing, or nothing that can be read is found below one.
+        InputError: no path is given, one is missing, or nothing that can be read is found below
+            one.
     """
+    if not paths:
+        raise InputError("no folder is given", "a folder with evaluations, or several", "give one")
     evaluations: list[Evaluation] = []
     unread: list[str] = []
     runs: list[Run] = []
@@ -59,6 +62,7 @@ def find_records(paths: Sequence[Path]) -> Found:
             raise _nothing(path, faults)
     foreign = read_runs(list(dict.fromkeys(runs)))
     unread += foreign.unread
+    # By path, so that a report does not depend on the order in which folders are given.
     evaluations.sort(key=lambda each: each.folder.resolve())
     evaluations += [Evaluation(folder=folder, record=record) for folder, record in foreign.made]
     if not evaluations:

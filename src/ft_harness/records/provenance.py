@@ -28,6 +28,11 @@ _PACKAGES = (
 
 def package_versions() -> dict[str, str]:
     """Installed versions of the packages that decide a score."""
+    return dict(_read_versions())
+
+
+@cache  # each is read from a file, and asked for with every score
+def _read_versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -54,11 +59,8 @@ def hardware() -> str:
 
     memory = psutil.virtual_memory().total / 2**30
     line = f"{cpu_name()}, {os.cpu_count()} cores, {memory:.0f} GiB"
-    return (
-        f"{line}, {torch.cuda.get_device_name()}"
-        if torch.cuda.is_available()
-        else f"{line}, no GPU"
-    )
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{line}, {gpu}"
 
 
 def _git(*arguments: str) -> str | None:
@@ -77,6 +79,7 @@ def code_commit() -> dict[str, Any]:
     commit = _git("rev-parse", "HEAD")
     return {
         "commit": commit,
+        # Untracked files, of which a folder of results has many, are no code that ran.
         "dirty": bool(_git("status", "--porcelain", "-uno")) if commit else None,
     }
 

@@ -78,6 +78,7 @@ def _read_sealed(path: Path) -> Any:
     Raises:
         OSError, ValueError, RecursionError: it can't be read, or is not as it was written.
     """
+    # Before it is read: parsed JSON takes many times the memory of its text.
     if no_pipe(path).stat().st_size > _LONGEST_RECORD:
         raise ValueError(f"more than {_LONGEST_RECORD:,} bytes")
     return unsealed(json.loads(path.read_bytes()))

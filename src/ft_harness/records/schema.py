@@ -14,6 +14,7 @@ from ft_harness.storage import redact, sha256_text
 SCHEMA_VERSION: Literal[1] = 1
 RECORD_FILE = "record.json"
 SAMPLES_FILE = "samples.jsonl.gz"
+REPORT_FILES = "files.json"  # in a report's folder: names of what the report wrote
 SEQ_CLS: Final = "SEQ_CLS"  # the task type of an adapter that trains a classification head
 _ITEMS = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str)  # one for all items
 SCORES_FILE = "scores.parquet"  # the same outcomes in columns, without texts of docs and prompts
@@ -85,8 +86,15 @@ class AdapterInfo(Frozen):
         description="largest change of a logit by merging alone; null: scored unmerged",
     )
     unchecked: list[str] = Field(
-        default_factory=list, description="what could not be checked, a sentence each"
+        default_factory=list,
+        description="what could not be checked, a sentence each; one about the base begins so",
     )
+
+    @property
+    def doubt_of_base(self) -> str | None:
+        """Why it is not known whether it was trained on this base; None: it was."""
+        doubts = (what.partition(": ") for what in self.unchecked)
+        return next((why for what, _, why in doubts if what.startswith("the base")), None)
 
 
 class Settings(Frozen):
@@ -267,8 +275,7 @@ class Record(Frozen):
         default=None, description="that the recipe or the task declares; null: none is declared"
     )
     recipe: dict[str, Any] | None = Field(
-        default=None,
-        description="what the recipe said, training left out; null: not known",
+        default=None, description="what the recipe said, training left out; null: not known"
     )
     is_control: bool = Field(
         default=False, description="of an adapter: the recipe lists the task under controls"

@@ -25,13 +25,7 @@ from ft_harness.report.sweep_section import sweep_table
 from ft_harness.report.table_files import csv_table, csv_text, json_page, table_names
 from ft_harness.report.untuned_section import state_untuned, untuned_table
 from ft_harness.report.verdict_card import Verdicts, find_verdicts
-from ft_harness.report.view import (
-    View,
-    check_metrics,
-    leading,
-    main_comparisons,
-    make_view,
-)
+from ft_harness.report.view import View, check_metrics, leading, main_comparisons, make_view
 
 
 def rows_json(study: Study) -> Iterator[str]:

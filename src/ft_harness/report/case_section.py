@@ -34,10 +34,8 @@ from ft_harness.report.document import (
 from ft_harness.report.slice_section import LEGEND, slice_blocks
 from ft_harness.report.view import main_comparisons
 
-_UNCHANGED: tuple[Transition, ...] = (
-    "still right",
-    "same",
-)  # shown where something is written of them
+# shown where something is written of them
+_UNCHANGED: tuple[Transition, ...] = ("still right", "same")
 _SAID = (
     "Slices are groups of items that share a trait; those with too few items are not counted. "
     f"{CASES_FILE} has items of each kind to read, with a column for remarks; the page has the "
@@ -154,11 +152,7 @@ def _answers(case: Case) -> Table:
     """Gold and both answers; where they were chosen, with the log-likelihood of each choice and
     its probability among them as share."""
     base, tuned = mark_answers(case.base_answer, case.tuned_answer)
-    lines: list[list[Cell]] = [
-        ["Gold", case.gold],
-        ["Base", base],
-        ["Tuned", tuned],
-    ]
+    lines: list[list[Cell]] = [["Gold", case.gold], ["Base", base], ["Tuned", tuned]]
     choices = case.choices if case.choices and len(case.choices) <= _MANY_CHOICES else []
     lines[0] += [NONE] * len(choices)
     lines[1] += _log_likelihoods([choice.base for choice in choices])
@@ -182,10 +176,7 @@ def mark_answers(base: str | None, tuned: str | None) -> tuple[Cell, Cell]:
     if not base or not tuned:
         return texts
     before, after = find_difference(*texts)
-    return (
-        Marked(texts[0], tuple(before), "base"),
-        Marked(texts[1], tuple(after), "tuned"),
-    )
+    return (Marked(texts[0], tuple(before), "base"), Marked(texts[1], tuple(after), "tuned"))
 
 
 def shown_answer(answer: str | None) -> str:

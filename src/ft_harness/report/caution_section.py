@@ -20,10 +20,8 @@ def caution_section(study: Study) -> list[Block]:
         if decides and comparison.sentence not in stated:
             for caution in comparison.cautions:
                 found.setdefault(caution, []).append(name_of(study, comparison))
-    return bullets([f"{_join(names)}: {caution}" for caution, names in found.items()])
-
-
-def _join(names: list[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    shown = "; ".join(names[:_MOST_NAMED])
-    return f"{shown} and {more} more" if more > 0 else shown
+    lines: list[str] = []
+    for caution, names in found.items():
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        lines.append(f"{'; '.join(names[:_MOST_NAMED])}{more}: {caution}")
+    return bullets(lines)

@@ -16,6 +16,7 @@ from ft_harness.comparison.amounts import (
 )
 from ft_harness.report.document import Cell, Number, Span
 
+# columns of a row's numbers, and their kinds
 MEASURED = {
     "Base": "n",
     "Tuned": "n",
@@ -26,7 +27,7 @@ MEASURED = {
     "n": "n",
     "Verdict": "t",
     "Decided by": "t",
-}  # columns of a row's numbers, and their kinds
+}
 _WHERE_ANY = {"p (Holm)": "p_adjusted", "Decided by": "decided_by"}  # columns, and their fields
 
 

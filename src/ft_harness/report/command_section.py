@@ -20,11 +20,8 @@ _MOST_SET = 8  # fields that a command replaces; a recipe that differs in more i
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # of one folder
 _SCORING = ("model", "task", "data", "eval", "controls")
 _LONGEST = 30_000  # characters, so that no command that a person gave is cut
-_QUANTISED = {
-    "4bit": "load_in_4bit=True",
-    "8bit": "load_in_8bit=True",
-    "gptq": "gptqmodel=True",
-}  # as lm-eval says it
+# as lm-eval says it
+_QUANTISED = {"4bit": "load_in_4bit=True", "8bit": "load_in_8bit=True", "gptq": "gptqmodel=True"}
 _SAID = (
     "Run in a new folder, with the data where the recipes name it, these lines make this "
     "report again; what is finished is reused:"
@@ -72,6 +69,7 @@ class _Script:
         path = f"{folder}/{name}"
         if path not in self._files:
             text = write_recipe(recipe.written())
+            # No line of the recipe may end the text that the shell reads.
             end = "END"
             while end in text.splitlines():
                 end += "_"
@@ -90,6 +88,7 @@ class _Script:
             words = [str(self.add_recipe(name, recipe))]
         else:
             words = [near[0], "--name", name, *near[1]]
+            # The command leaves a copy of the recipe there, from which later ones may start.
             self._files.setdefault(f"adapters/{name}", recipe)
         self.lines.append(shlex.join(["ft-harness", "train", *words]))
 

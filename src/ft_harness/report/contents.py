@@ -19,16 +19,8 @@ from ft_harness.report.command_section import command_section
 from ft_harness.report.cost_section import cost_section, size_section
 from ft_harness.report.data_section import data_section
 from ft_harness.report.document import Block, Document, Table, bullets, section
-from ft_harness.report.evidence_section import (
-    provenance_section,
-    recipe_section,
-    signature_section,
-)
-from ft_harness.report.family_section import (
-    family_section,
-    forgetting_section,
-    same_data_section,
-)
+from ft_harness.report.evidence_section import provenance_section, recipe_section, signature_section
+from ft_harness.report.family_section import family_section, forgetting_section, same_data_section
 from ft_harness.report.label_section import confusion_blocks, label_section
 from ft_harness.report.limits_section import limits_section
 from ft_harness.report.perplexity_section import Outliers, perplexity_section
@@ -93,6 +85,7 @@ def build_document(
 def _sections(study: Study, view: View, outliers: Sequence[Outliers]) -> list[_Section]:
     """What a write-up prints grows by some lines with each comparison; of many, what has several
     lines for each of them is only looked up."""
+    # Of a sweep many sections hold only what is read one by one; scores and costs are of all.
     focus = study.focus()
     is_few = max(len(main_comparisons(focus)), len(focus.adapters)) <= _FEW
     return [

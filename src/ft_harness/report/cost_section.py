@@ -5,7 +5,6 @@ from __future__ import annotations
 from ft_harness.comparison.aggregator import AdapterRun, Comparison, Row, Study
 from ft_harness.comparison.amounts import duration, size
 from ft_harness.comparison.features import name_of
-from ft_harness.records import TrainingCost
 from ft_harness.report.cells import MEASURED, UNDEFINED, count, measured_cells
 from ft_harness.report.document import Block, Cell, Figure, Number, Table
 from ft_harness.report.view import main_comparisons
@@ -37,30 +36,13 @@ def cost_section(study: Study) -> list[Block]:
 def timed(study: Study) -> list[tuple[float, Comparison, Row]]:
     """(seconds of training, comparison, its deciding row) of tasks on which several adapters were
     scored."""
-    seconds = {
-        run.card.name: run.card.cost.seconds
-        for run in study.adapters
-        if not _is_partial(run.card.cost)
-    }
+    seconds = {run.card.name: run.card.cost.seconds for run in study.adapters}
     found = [each for each in main_comparisons(study) if each.tuned.subject in seconds]
     subjects: dict[tuple[str, str], set[str]] = {}
     for each in found:
         subjects.setdefault(_place(each), set()).add(each.tuned.subject)
     several = [each for each in found if len(subjects[_place(each)]) > 1]
     return [(seconds[each.tuned.subject], each, each.headline) for each in several]
-
-
-def _is_partial(cost: TrainingCost) -> bool:
-    """Whether the time is that of the last stretch alone, as in cards from before evaluations were
-    timed."""
-    return bool(cost.resumed_from_step) and cost.evaluation_seconds is None
-
-
-def _resumed(cost: TrainingCost) -> str:
-    """A run that was killed and continued."""
-    if not cost.resumed_from_step:
-        return ""
-    return f", {'from' if _is_partial(cost) else 'continued at'} step {cost.resumed_from_step}"
 
 
 def _cost_column(study: Study, run: AdapterRun) -> dict[str, Cell]:
@@ -70,8 +52,9 @@ def _cost_column(study: Study, run: AdapterRun) -> dict[str, Cell]:
     scored = [
         comparison for comparison in study.comparisons if comparison.tuned.subject == card.name
     ]
+    resumed = f", continued at step {cost.resumed_from_step}" if cost.resumed_from_step else ""
     return {
-        "Training time": duration(cost.seconds) + _resumed(cost),
+        "Training time": duration(cost.seconds) + resumed,
         "Evaluations in it": UNDEFINED
         if cost.evaluation_seconds is None
         else duration(cost.evaluation_seconds),
@@ -131,6 +114,7 @@ def sized(study: Study) -> list[tuple[float, Comparison, Row]]:
             groups.setdefault(_place(each), {}).setdefault(_rest(run), []).append(entry)
     measured: list[tuple[float, Comparison, Row]] = []
     for alike in groups.values():
+        # Adapters that differ in more than their data would make a curve of two things.
         curve = max(alike.values(), key=lambda entries: len({size for size, _, _ in entries}))
         measured += curve if len({size for size, _, _ in curve}) > 1 else []
     return sorted(
@@ -142,7 +126,7 @@ def _rest(run: AdapterRun) -> str:
     """The recipe without the number of rows, the seed and how it is scored."""
     recipe = {name: each for name, each in run.card.recipe.items() if name not in _SCORING}
     for section, field in (("data", "train_size"), ("train", "seed")):
-        if isinstance(recipe.get(section), dict):
+        if section in recipe:
             recipe[section] = {k: v for k, v in recipe[section].items() if k != field}
     return repr(recipe)
 

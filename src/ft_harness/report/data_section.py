@@ -6,7 +6,7 @@ from __future__ import annotations
 from ft_harness.comparison.aggregator import Row, Study
 from ft_harness.data.data_report import DataReport, SplitData, describe_findings
 from ft_harness.report.cells import MEASURED, UNDEFINED, count, measured_cells, share
-from ft_harness.report.document import Block, Cell, Heading, Paragraph, Table, bullets
+from ft_harness.report.document import Block, Cell, Paragraph, Table, bullets, titled
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SPLIT_COLUMNS = {
@@ -94,12 +94,9 @@ def _affected(study: Study) -> list[Block]:
                 row for row in comparison.rows if row.metric == without.metric and row.tuned_subject
             )
             lines += [_row_cells(row) for row in (whole, without)]
-    if not lines:
-        return []
-    title = "With and without the overlap"
     header = ["Adapter", "Task", "Split", "Metric", *_WHOLE_AND_REST]
     kinds = "tttt" + "".join(MEASURED[name] for name in _WHOLE_AND_REST)
-    return [Heading(3, title), Table("overlap", title, header, lines, kinds)]
+    return titled(Table("overlap", "With and without the overlap", header, lines, kinds))
 
 
 def _row_cells(row: Row) -> list[Cell]:

@@ -149,6 +149,11 @@ def section(title: str, blocks: Sequence[Block]) -> list[Block]:
     return [Heading(2, title), *blocks] if blocks else []
 
 
+def titled(table: Table) -> list[Block]:
+    """A table under its title; nothing where it has no rows."""
+    return [Heading(3, table.title), table] if table.rows else []
+
+
 def bullets(items: Sequence[str]) -> list[Block]:
     return [Bullets(list(items))] if items else []
 

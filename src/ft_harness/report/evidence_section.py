@@ -10,15 +10,8 @@ from typing import Any
 from ft_harness.comparison.aggregator import Study
 from ft_harness.records import AdapterInfo, Record
 from ft_harness.report.cells import UNDEFINED, count
-from ft_harness.report.document import (
-    Block,
-    Cell,
-    Heading,
-    Number,
-    Table,
-    bullets,
-)
-from ft_harness.report.label_section import label_names
+from ft_harness.report.document import Block, Cell, Number, Table, bullets, titled
+from ft_harness.report.label_section import per_label_metrics
 from ft_harness.report.view import main_comparisons
 
 _EVALUATION_COLUMNS = {
@@ -48,8 +41,7 @@ def records_of(study: Study) -> list[Record]:
 def signature_section(study: Study) -> tuple[list[Block], list[Block]]:
     """What made the scores, each line once: those of the headlines; and all others, of single
     labels only the macro average's, from which they differ in the name alone."""
-    labels = {label for comparison in study.comparisons for label in label_names(comparison)}
-    per_label = {f"{kind}_{label}" for label in labels for kind in ("precision", "recall", "f1")}
+    per_label = {metric for each in study.comparisons for metric in per_label_metrics(each)}
     leading = [
         score
         for each in main_comparisons(study)
@@ -74,36 +66,18 @@ def provenance_section(study: Study) -> tuple[list[Block], list[Block]]:
     sources = [run.card.provenance for run in study.adapters] + [
         record.provenance for record in records
     ]
+    # Values that all share are said once; two versions of one library stand side by side.
     software: dict[str, dict[str, None]] = {}
     for key, value in (pair for source in sources for pair in _flatten(source)):
         software.setdefault(key, {})[value] = None
     found: list[list[Cell]] = [[key, "; ".join(values)] for key, values in software.items()]
     columns, kinds = list(_EVALUATION_COLUMNS), "".join(_EVALUATION_COLUMNS.values())
-    evaluations = [_evaluation_cells(record) for record in records]
-    tables = [
-        Table(
-            "models",
-            "Models",
-            ["Subject", "What", "Value"],
-            _identities(records),
-            "ttt",
-            appendix=True,
-        ),
-        Table("evaluations", "Evaluations", columns, evaluations, kinds, appendix=True),
-        Table(
-            "software",
-            "Software and hardware",
-            ["What", "Training and scoring"],
-            found,
-            "tt",
-            appendix=True,
-        ),
-    ]
-    parts: list[list[Block]] = [
-        [Heading(3, table.title), table] if table.rows else [] for table in tables
-    ]
-    models, others = parts[0], parts[1:]
-    return models, [block for blocks in others for block in blocks]
+    rows = [_evaluation_cells(record) for record in records]
+    header, made_with = ["Subject", "What", "Value"], ["What", "Training and scoring"]
+    models = Table("models", "Models", header, _identities(records), "ttt", appendix=True)
+    evaluations = Table("evaluations", "Evaluations", columns, rows, kinds, appendix=True)
+    programs = Table("software", "Software and hardware", made_with, found, "tt", appendix=True)
+    return titled(models), [*titled(evaluations), *titled(programs)]
 
 
 def recipe_section(study: Study) -> tuple[list[Block], list[Block]]:
@@ -125,7 +99,7 @@ def recipe_section(study: Study) -> tuple[list[Block], list[Block]]:
     kinds = "t" * len(header)
     differing = Table("differences", "Where the recipes differ", header, lines, kinds)
     same = Table("recipes", title, ["Setting", "Value"], shared, "tt", appendix=True)
-    return ([differing] if lines else [], [Heading(3, title), same] if shared else [])
+    return [differing] if lines else [], titled(same)
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

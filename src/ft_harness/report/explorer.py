@@ -143,7 +143,8 @@ class _Content:
         names = tuple(self.number(name) for name in shown)
         choices = self.choices.setdefault(names, len(self.choices)) if names else -1
         tags = [self.number(_tag(kind, item.slices[kind])) for kind in kinds if kind in item.slices]
-        why = -1 if item.why is None else self._whole(item.why)
+        # what a person wrote is never cut: it can be edited in the page
+        why = -1 if item.why is None else self.texts.setdefault(visible(item.why), len(self.texts))
         asked = map(self.number, (item.item_key, item.transition, item.prompt, item.gold))
         texts = [visible(shown_answer(side.text), _LONGEST) for side in (item.base, item.tuned)]
         marks: tuple[Ranges, Ranges] = ([], [])
@@ -155,10 +156,6 @@ class _Content:
         ]
         return [*asked, choices, why, tags, *answers]
 
-    def _whole(self, text: str) -> int:
-        """What a person wrote is never cut: it can be edited in the page."""
-        return self.texts.setdefault(visible(text), len(self.texts))
-
     def _answer(self, side: Answer, text: str, metric: str, ranges: Ranges) -> list[Any]:
         graded = side.score is not None and metric not in DECIDING_METRICS
         found: list[Any] = [
@@ -166,7 +163,8 @@ class _Content:
             side.score,
             self.number(f"{metric} {amount(metric, side.score)}") if graded else -1,
             [round(value, 3) for value in _kept(side.log_likelihoods)],
-            [_utf16(text[:place]) for each in ranges for place in each],
+            # as JavaScript counts
+            [len(text[:end].encode("utf-16-le")) // 2 for each in ranges for end in each],
         ]
         while found[-1] in (None, -1, []):
             found.pop()
@@ -198,11 +196,6 @@ def _kept(log_likelihoods: Sequence[float]) -> Sequence[float]:
     if len(log_likelihoods) <= _MOST_CHOICES:
         return log_likelihoods
     return sorted(log_likelihoods, reverse=True)[:2]
-
-
-def _utf16(text: str) -> int:
-    """Its length as JavaScript counts it."""
-    return len(text.encode("utf-16-le")) // 2
 
 
 def _tag(kind: str, value: str) -> str:

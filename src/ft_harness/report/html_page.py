@@ -70,6 +70,7 @@ def html_page(
 
     `figures` gives svg images by key. A missing one is left out, and so are explorer and
     verdicts."""
+    # What the policy allows is known by its hash, so both are put in letter by letter.
     style, script = _read("page.css"), "".join(_read(name) for name in _SCRIPTS)
     blocks = _with_explorer(_gather_cards(_answer_first(document.blocks)), explorer)
     shown = [block for block in blocks if isinstance(block, Figure) and block.key in figures]

@@ -20,6 +20,11 @@ def label_names(comparison: Comparison) -> list[str]:
     return [label for row in comparison.rows if (label := recalled_label(row.metric))]
 
 
+def per_label_metrics(comparison: Comparison) -> set[str]:
+    """The metrics that are about one label."""
+    return {f"{kind}_{label}" for label in label_names(comparison) for kind in _KINDS}
+
+
 def label_section(study: Study) -> list[Block]:
     """Precision, recall and F1 of each label, of the main comparisons; nothing where none has
     labels."""

@@ -100,14 +100,10 @@ def escape(text: str) -> str:
 
 def _spell(text: str) -> str:
     parts = [
-        _spell_word(part) if _LONG_WORD.fullmatch(part) else _spell_all(part)
+        re.findall(r".{1,12}", part) if _LONG_WORD.fullmatch(part) else [part]
         for part in re.split(r"(\S+)", text)
     ]
-    return "".join(parts)
-
-
-def _spell_word(word: str) -> str:
-    return _BREAK.join(_spell_all(part) for part in re.findall(r".{1,12}", word))
+    return "".join(_BREAK.join(map(_spell_all, pieces)) for pieces in parts)
 
 
 def _spell_all(text: str) -> str:
@@ -133,16 +129,10 @@ def _render(block: Block, figures: Mapping[str, str]) -> str:
             )
             return f"\\begin{{quote}}\\small\\ttfamily\n{lines}\n\\end{{quote}}"
         case Figure(key=key, caption=caption):
-            image = (
-                rf"\includegraphics[width=0.6\linewidth]{{{figures[key]}}}"
-                if key in figures
-                else ""
-            )
-            return (
-                f"\\begin{{center}}\n{image}\\\\\n\\small {escape(caption)}\n\\end{{center}}"
-                if image
-                else ""
-            )
+            if key not in figures:
+                return ""
+            image = rf"\includegraphics[width=0.6\linewidth]{{{figures[key]}}}"
+            return f"\\begin{{center}}\n{image}\\\\\n\\small {escape(caption)}\n\\end{{center}}"
         case Table():
             return f"{{\\footnotesize\n{_tabular(block, 'longtable')}\n}}"
         case _:

@@ -53,6 +53,13 @@ def _by_task(study: Study) -> Iterator[str]:
 
 
 def _by_adapter(study: Study) -> Iterator[str]:
+    scored = [each.tuned for each in study.comparisons]
+    doubts = {each.subject: each.adapter.doubt_of_base for each in scored if each.adapter}
+    yield from (
+        f"{subject}: whether it was trained on this base is not known: {doubt}."
+        for subject, doubt in doubts.items()
+        if doubt
+    )
     known = {run.card.name: run for run in study.adapters}
     for subject in dict.fromkeys(comparison.tuned.subject for comparison in study.comparisons):
         if subject in known:
@@ -74,10 +81,6 @@ def _of_adapter(run: AdapterRun) -> Iterator[str]:
             f"validation steered it ({decided}): its validation scores flatter it, its test scores "
             "do not."
         )
-    cost = run.card.cost
-    # A card from before stretches were added up knows the last stretch alone.
-    if cost.resumed_from_step and cost.evaluation_seconds is None:
-        yield "training was continued after a stop; time and speed leave out the steps before it."
 
 
 def _of_the_whole(study: Study) -> Iterator[str]:

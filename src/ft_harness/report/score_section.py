@@ -9,6 +9,7 @@ from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Row, Study
 from ft_harness.comparison.amounts import NONE, decimals
 from ft_harness.comparison.features import TITLES, features_of, name_of, varying
 from ft_harness.comparison.repeats import Repeats
+from ft_harness.records import Record
 from ft_harness.report.cells import (
     MEASURED,
     UNDEFINED,
@@ -29,13 +30,15 @@ from ft_harness.report.document import (
     Table,
     bullets,
     text_of,
+    titled,
 )
-from ft_harness.report.label_section import label_names
+from ft_harness.report.label_section import per_label_metrics
 from ft_harness.report.view import View, determines, leading, main_comparisons
 
 _SPLITS = ("train", "validation", "test")
 _SIDE_BY_SIDE = 6  # values of a feature that still fit side by side
 _PIVOTED = ("Base", "Tuned", "Difference", "n", "Verdict")
+_MOST_NAMED = 8  # models on each side of the main table
 _NAMES = ("split", "metric", "adapter", "task")  # features whose values say what they are
 _LEGEND = (
     "Differences are tuned minus base, in percentage points where the score is in %. The interval "
@@ -71,10 +74,28 @@ def score_section(study: Study, view: View) -> list[Block]:
         table = _main_table(study, chosen, leading(study, view))
     return [
         table,
-        Paragraph(_legend(study)),
+        Paragraph(f"{_sides(chosen)} {_legend(study)}"),
         *_footnotes(study, chosen),
         Figure("before_after", _caption(study)),
     ]
+
+
+def _sides(chosen: Chosen) -> str:
+    """The models behind Base and Tuned; of many the first ones."""
+    sides = {
+        "Base": [each.base for each, _ in chosen],
+        "Tuned": [each.tuned for each, _ in chosen],
+    }
+    said: list[str] = []
+    for side, records in sides.items():
+        names = list(dict.fromkeys(map(_name_model, records)))
+        left = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        said.append(f"{side}: {', '.join(names[:_MOST_NAMED])}{left}.")
+    return " ".join(said)
+
+
+def _name_model(record: Record) -> str:
+    return record.model.pretrained if record.adapter is None else record.subject
 
 
 def _legend(study: Study) -> str:
@@ -180,6 +201,7 @@ def _pivot(study: Study, chosen: Chosen, view: View, names: tuple[str, str]) -> 
         shown = features_of(study, comparison, row)
         found.setdefault(tuple(shown[name] for name in features), {})[shown[view.columns]] = row
     values = list(dict.fromkeys(value for by_value in found.values() for value in by_value))
+    # The order in which a reader expects them, not that of the alphabet or of the files.
     if view.columns == "split":
         values.sort(key=lambda value: _SPLITS.index(value) if value in _SPLITS else len(_SPLITS))
     title = TITLES[view.columns]
@@ -269,11 +291,7 @@ def method_blocks(study: Study) -> list[Block]:
     lines: list[list[Cell]] = [[*key, clusters] for key, clusters in found.items()]
     header = ["Task", "Metric", "Interval", "p", "Clusters"]
     title = "How intervals and p were found"
-    return (
-        [Heading(3, title), Table("methods", title, header, lines, "ttttn", appendix=True)]
-        if lines
-        else []
-    )
+    return titled(Table("methods", title, header, lines, "ttttn", appendix=True))
 
 
 def seed_section(study: Study) -> list[Block]:
@@ -281,58 +299,24 @@ def seed_section(study: Study) -> list[Block]:
     add to the error."""
     lines: list[list[Cell]] = []
     for found in study.repeats:
-        names: list[Cell] = [found.task, found.split, found.metric]
-        sides = zip(found.subjects, found.seeds, found.deltas, strict=True)
-        lines += [
-            [
-                *names,
-                subject,
-                Number(str(seed), seed),
-                _seed_change(study, found, subject, delta),
-                UNDEFINED,
-                UNDEFINED,
-                UNDEFINED,
-            ]
-            for subject, seed, delta in sides
-        ]
-        span, digits = (
-            span_of(found.metric, found.low, found.high),
-            decimals(found.metric, found.low, found.high),
-        )
-        errors = (score(found.metric, error) for error in (found.seed_deviation, found.test_error))
-        lines.append(
-            [
-                *names,
-                "mean",
-                count(len(found.seeds)),
-                change(found.metric, found.mean, digits),
-                span,
-                *errors,
-            ]
-        )
-    header = [
-        "Task",
-        "Split",
-        "Metric",
-        "Adapter",
-        "Seed",
-        "Difference",
-        "95 % interval",
-        "SD of seeds",
-        "SE of items",
-    ]
+        names, metric = [found.task, found.split, found.metric], found.metric
+        for subject, seed, delta in zip(found.subjects, found.seeds, found.deltas, strict=True):
+            shown = _seed_change(study, found, subject, delta)
+            lines.append([*names, subject, Number(str(seed), seed), shown, *[UNDEFINED] * 3])
+        mean = change(metric, found.mean, decimals(metric, found.low, found.high))
+        span = span_of(metric, found.low, found.high)
+        errors = (score(metric, error) for error in (found.seed_deviation, found.test_error))
+        lines.append([*names, "mean", count(len(found.seeds)), mean, span, *errors])
+    if not lines:
+        return []
+    header = ["Task", "Split", "Metric", "Adapter", "Seed", "Difference"]
+    header += ["95 % interval", "SD of seeds", "SE of items"]
     said = (
         "The interval covers other seeds and other items; in the line of the mean, Seed is their "
         "number."
     )
-    return (
-        [
-            Table("seeds", "Differences by training seed", header, lines, "ttttnninn"),
-            Paragraph(said),
-        ]
-        if lines
-        else []
-    )
+    table = Table("seeds", "Differences by training seed", header, lines, "ttttnninn")
+    return [table, Paragraph(said)]
 
 
 def _seed_change(study: Study, repeats: Repeats, subject: str, delta: float) -> Cell:
@@ -347,6 +331,5 @@ def _seed_change(study: Study, repeats: Repeats, subject: str, delta: float) -> 
 def _overall_rows(comparison: Comparison) -> list[Row]:
     """The rows that are not about one label, unless it is the primary metric; the majority class is
     among them."""
-    kinds = ("precision", "recall", "f1")
-    per_label = {f"{kind}_{label}" for label in label_names(comparison) for kind in kinds}
+    per_label = per_label_metrics(comparison)
     return [row for row in comparison.rows if row.primary or row.metric not in per_label]

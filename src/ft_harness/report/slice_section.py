@@ -24,14 +24,14 @@ def slice_blocks(summary: CaseSummary, title: str) -> list[Block]:
     if not slices or summary.metric is None:
         return []
     tested = [each for each in slices if each.verdict]
-    lost = sorted((each for each in tested if each.verdict == "lost"), key=_change)
-    gained = sorted(
-        (each for each in tested if each.verdict == "gained"), key=_change, reverse=True
-    )
+    lost = [each for each in tested if each.verdict == "lost"]
+    lost.sort(key=lambda each: each.delta or 0.0)
+    gained = [each for each in tested if each.verdict == "gained"]
+    gained.sort(key=lambda each: -(each.delta or 0.0))
     others = [each for each in slices if each.verdict not in ("lost", "gained")]
     some = (
         f" of {summary.n_sliced:,} items drawn"
-        if summary.n_sliced and summary.n_sliced < _count(summary)
+        if summary.n_sliced and summary.n_sliced < sum((summary.counts or {}).values())
         else ""
     )
     sentence = f"Of {len(tested)} tested slices{some} {len(gained)} gained, {len(lost)} lost"
@@ -53,14 +53,6 @@ def slice_blocks(summary: CaseSummary, title: str) -> list[Block]:
         *blocks,
         Table("slice_kinds", f"What the slices of {title} are", ["Slice", "By"], kinds, "tt", True),
     ]
-
-
-def _count(summary: CaseSummary) -> int:
-    return sum((summary.counts or {}).values())
-
-
-def _change(found: Slice) -> float:
-    return found.delta or 0.0
 
 
 def _table(

@@ -26,7 +26,10 @@ def sweep_section(sweep: SweepStudy | None) -> list[Block]:
         return []
     table = sweep_table(sweep)
     blocks: list[Block] = [*([table] if table else []), Paragraph(_SAID)]
-    blocks += [_failed_table(sweep)] if sweep.failed() else []
+    if failed := sweep.failed():
+        lines: list[list[Cell]] = [[each.name, each.reason or ""] for each in failed]
+        title = "Points without a result"
+        blocks.append(Table("sweep_failed", title, ["Point", "Reason"], lines, "tt"))
     for number, axis in enumerate(sweep.axes):
         names = " and ".join(map(field_name, axis))
         caption = (
@@ -115,11 +118,6 @@ def _effect_cells(effect: Effect | None) -> list[Cell]:
     if effect is None:
         return [UNDEFINED] * 3
     return [*_shown_change(effect.metric, effect.change), chance(effect.p_adjusted)]
-
-
-def _failed_table(sweep: SweepStudy) -> Table:
-    lines: list[list[Cell]] = [[each.name, each.reason or ""] for each in sweep.failed()]
-    return Table("sweep_failed", "Points without a result", ["Point", "Reason"], lines, "tt")
 
 
 def _metric_tables(sweep: SweepStudy) -> list[Block]:

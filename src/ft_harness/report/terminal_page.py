@@ -171,6 +171,7 @@ def _table_lines(console: Console, found: Lines, said: Sequence[str]) -> list[st
         table.box, table.padding, table.pad_edge = None, (0, 1, 0, 0), False
     for line in found.lines:
         table.add_row(*map(escape, line))
+    # rich would clip what has no room.
     console.width = max(usual, sum(widths) + len(widths) - 1 if compact else found.width)
     with console.capture() as drawn:
         console.print(table)

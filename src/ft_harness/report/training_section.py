@@ -3,8 +3,6 @@ validation decided."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from ft_harness.comparison.aggregator import MOST_SHOWN, AdapterRun, Study
 from ft_harness.report.cells import UNDEFINED, score
 from ft_harness.report.document import Block, Cell, Figure, Heading, Number, Paragraph, Table
@@ -24,7 +22,7 @@ def training_section(study: Study) -> list[Block]:
 
 def steering(run: AdapterRun) -> str | None:
     """What the validation split decided of the adapter; None: nothing."""
-    card, train = run.card, _train_settings(run)
+    card, train = run.card, run.card.recipe.get("train", {})
     metric = train.get("metric_for_best_model")
     decided: list[str] = []
     if card.best_step is not None and card.best_value is not None:
@@ -38,11 +36,6 @@ def steering(run: AdapterRun) -> str | None:
     if not decided and card.validation_hash:
         decided.append("its loss set the learning rate")
     return "; ".join(decided) or None
-
-
-def _train_settings(run: AdapterRun) -> dict[str, Any]:
-    found = run.card.recipe.get("train")
-    return found if isinstance(found, dict) else {}
 
 
 def _training(run: AdapterRun, *, drawn: bool) -> list[Block]:

@@ -40,9 +40,7 @@ def make_view(rows: str | None, columns: str | None, metrics: str | None) -> Vie
             )
     if columns in chosen:
         raise ConfigError(
-            f"{columns!r} is in rows and in columns",
-            "one place for each",
-            "leave one of them out",
+            f"{columns!r} is in rows and in columns", "one place for each", "leave one of them out"
         )
     return View(rows=chosen, columns=columns, metrics=shown)
 

@@ -12,8 +12,8 @@ from ft_harness.stats.power import (
     needed_for_share,
 )
 from ft_harness.stats.quantiles import ALPHA, MIN_PAIRS, Interval
-from ft_harness.stats.sample import DEFAULT_RESAMPLING, Measure, Resampling, Sample
-from ft_harness.stats.seeds import SeedSpread, seed_spread
+from ft_harness.stats.sample import Resampling, Sample
+from ft_harness.stats.seeds import seed_spread
 from ft_harness.stats.shares import mcnemar_mid_p, paired_interval, wilson_interval
 from ft_harness.stats.units import influence
 from ft_harness.stats.weighting import Confidence, confidence, score_interval

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
-Aggregate = Callable[
-    [Array, Any], Array
-]  # (sums [..., K], items: a number or [...]) -> values [...]; NaN: undefined
+# (sums [..., K], items: a number or [...]) -> values [...]; NaN: undefined
+Aggregate = Callable[[Array, Any], Array]
 
 _CHUNK_CELLS = 1 << 20  # drawn weights held at a time: 8 MB
 _MAX_DISTINCT = 5_000  # rows beyond which units are drawn in blocks

@@ -7,7 +7,7 @@ passes through the redaction. Strict readers, escaping and gate are imported fro
 
 from ft_harness.storage.hashing import canonical_json, sha256_file, sha256_once, sha256_text
 from ft_harness.storage.lock import LOCK_FILE, InUseError, locked
-from ft_harness.storage.redaction import REDACTED, learn_secrets, redact, redact_values
+from ft_harness.storage.redaction import learn_secrets, redact, redact_values
 from ft_harness.storage.seal import sealed_parts, sealed_text, unsealed
 from ft_harness.storage.writing import (
     DROPPED,

@@ -35,12 +35,9 @@ def visible(text: str, limit: int | None = None) -> str:
     r"""The first `limit` characters (None: all) without secrets; control, bidi and zero-width
     characters as `\x1b`, `\u202e`; a mark where cut."""
     text = redact(text)
-    kept = text[:limit]
-    shown = (
-        kept
-        if kept.isprintable() or kept.translate(_BLANKS).isprintable()
-        else "".join(character if _is_shown(character) else _code(character) for character in kept)
-    )
+    shown = text[:limit]
+    if not (shown.isprintable() or shown.translate(_BLANKS).isprintable()):
+        shown = "".join(each if _is_shown(each) else _code(each) for each in shown)
     if limit is None or len(text) <= limit:
         return shown
     return f"{shown} … [cut at {limit} of {len(text)} characters]"

@@ -12,6 +12,7 @@ from ft_harness.errors import InputError
 
 _MAX_HEADER = 100_000_000  # bytes, as the safetensors library has it
 _MAX_DIMENSIONS, _MAX_NUMBER = 64, 1 << 63
+_FIELDS = {"dtype", "shape", "data_offsets"}
 _BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,
     "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32,
@@ -42,6 +43,16 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _integer(text: str) -> float:
+    """An integer as safetensors reads it: -0 is none."""
+    return -0.0 if text == "-0" else int(text)
+
+
+def _constant(text: str) -> None:
+    """NaN and infinities, which Python reads though JSON has none."""
+    raise ValueError(text)
+
+
 def _damaged(path: Path, what: str) -> InputError:
     return InputError(
         f"{path}: damaged ({what})", "a whole safetensors file", "fetch or make the file again"
@@ -56,7 +67,12 @@ def _read_json(path: Path) -> tuple[dict[str, Any], int]:
         if size < 8 or length > min(size - 8, _MAX_HEADER):
             raise _damaged(path, f"a header of {length} bytes in a file of {size}")
         try:
-            header = json.loads(handle.read(length), object_pairs_hook=_once)
+            # strictly: Python guesses the encoding of bytes, and takes halves of characters
+            text = handle.read(length).decode("utf-8")
+            header = json.loads(
+                text, object_pairs_hook=_once, parse_int=_integer, parse_constant=_constant
+            )
+            json.dumps(header, ensure_ascii=False).encode("utf-8")  # escapes of halves fail
         except _TwiceError as error:
             raise _damaged(path, f"the header has {str(error)[:80]} twice") from error
         except (ValueError, RecursionError) as error:
@@ -72,10 +88,12 @@ def _read_json(path: Path) -> tuple[dict[str, Any], int]:
 def _span(path: Path, name: str, entry: Any) -> tuple[TensorInfo, int, int]:
     """One tensor, and where its bytes begin and end."""
     try:
+        if entry.keys() != _FIELDS or not isinstance(entry["shape"], list):
+            raise ValueError(entry)
         dtype, shape = str(entry["dtype"]), tuple(entry["shape"])
         begin, end = entry["data_offsets"]
         bits = _BITS[dtype]
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"the header's entry {name[:80]} can't be read") from error
     # before they are multiplied: a number times a text is a long text
     numbers = (*shape, begin, end)

@@ -213,7 +213,8 @@ def parse_json(path: Path, content: bytes) -> dict[str, Any]:
         InputError: no JSON object.
     """
     try:
-        value = json.loads(content)
+        # strictly: Python guesses the encoding of bytes, which the libraries after it don't
+        value = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):

@@ -127,9 +127,7 @@ def full_disk(place: Path | str, error: BaseException) -> ResourceError:
         else "the disk is full"
     )
     return ResourceError(
-        f"{place}: {reason}",
-        "room for the results",
-        "free space, then run the same command again",
+        f"{place}: {reason}", "room for the results", "free space, then run the same command again"
     )
 
 

@@ -6,5 +6,3 @@ came of them is measured by `comparison.effects`.
 
 from ft_harness.sweep.grid import SEEDS, Grid, Request, make_request, read_grid, split_overrides
 from ft_harness.sweep.points import Point
-
-__all__ = ["SEEDS", "Grid", "Point", "Request", "make_request", "read_grid", "split_overrides"]

@@ -21,21 +21,17 @@ def definition_problems(definition: TaskDefinition) -> list[FtHarnessError]:
     """Everything wrong with a task's YAML; only the code it would run where that is refused."""
     if refused := code_problems(definition):
         return [*refused]
-    ours = definition.uses_our_loader
     problems = [problem for file in definition.files for problem in key_problems(file)]
-    if ours:
+    if definition.uses_our_loader:
         problems += [fault for file in definition.files for fault in loader_problems(file)]
-    if problems:  # the rest reads what these are about
-        return [*problems, *(metric_problems(definition) if not _about_metrics(problems) else [])]
-    problems += metric_problems(definition)
-    return [
-        *problems,
-        *([] if "data_labels" in definition.metadata else label_problems(definition)),
-    ]
-
-
-def _about_metrics(problems: list[InputError]) -> bool:
-    return any("metric_list" in problem.what for problem in problems)
+    # The other checks read what these faults are about.
+    if not any("metric_list" in problem.what for problem in problems):
+        metrics = metric_problems(definition)
+    else:
+        metrics = []
+    if problems or "data_labels" in definition.metadata:
+        return [*problems, *metrics]
+    return [*metrics, *label_problems(definition)]
 
 
 def code_problems(definition: TaskDefinition) -> list[PolicyError]:

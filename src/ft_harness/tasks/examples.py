@@ -7,7 +7,7 @@ lm-eval's own encoding code, so that training and scoring cannot drift apart.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
@@ -50,9 +50,14 @@ class Example:
     on_prompt: bool = False
 
     @property
+    def tokens(self) -> list[int]:
+        """The prompt's and the answer's."""
+        return [*self.context_ids, *self.answer_ids]
+
+    @property
     def input_ids(self) -> list[int]:
         """What the model reads, T tokens: everything but the last token."""
-        return [*self.context_ids, *self.answer_ids][:-1]
+        return self.tokens[:-1]
 
     @property
     def labels(self) -> list[int]:
@@ -100,6 +105,7 @@ def _rows(
 ) -> list[_Row]:
     """The doc's right answer, and behind it the wrong one where both are learnt."""
     prompt = prompt_of(task, doc, form)
+    # A scored answer would take the blank over (lm-eval's `_encode_pair`), a generated one not.
     if prompt != prompt.rstrip() and not form.apply_chat_template:
         raise InputError(
             f"{task.config.task}: a prompt ends in white space ({prompt[-20:]!r})",
@@ -208,12 +214,6 @@ def _check_ends(
         )
 
 
-def _batches(docs: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    left = iter(docs)
-    while batch := list(islice(left, _BATCH)):
-        yield batch
-
-
 def build_examples(
     task: ConfigurableTask,
     docs: Iterable[dict[str, Any]],
@@ -236,29 +236,11 @@ def build_examples(
             occurs twice, a label is outside the choices, or an answer has no tokens or alone
             exceeds the context.
     """
-    rows = _build(task, docs, (tokenizer, max_length), eos=eos, form=form, both=False)
+    rows = build_answers(task, docs, (tokenizer, max_length), eos=eos, form=form, both=False)
     return [right for (right,) in rows]
 
 
-def build_both_examples(
-    task: ConfigurableTask,
-    docs: Iterable[dict[str, Any]],
-    tokenizer: Any,
-    max_length: int,
-    *,
-    eos: bool,
-    form: PromptForm = PLAIN,
-) -> list[tuple[Example, Example]]:
-    """As `build_examples`, of the right and the wrong one of two choices.
-
-    Raises:
-        InputError: also where a doc has other than two choices.
-    """
-    rows = _build(task, docs, (tokenizer, max_length), eos=eos, form=form, both=True)
-    return [(right, wrong) for right, wrong in rows]
-
-
-def _build(
+def build_answers(
     task: ConfigurableTask,
     docs: Iterable[dict[str, Any]],
     reader: tuple[Any, int],
@@ -267,14 +249,23 @@ def _build(
     form: PromptForm,
     both: bool,
 ) -> list[list[Example]]:
-    """The examples of each doc; `reader` is the tokenizer and the context in tokens."""
+    """As `build_examples`, in a list for each doc.
+
+    Args:
+        reader: the tokenizer, and the context in tokens.
+        both: of two choices the right one, and behind it the wrong one.
+
+    Raises:
+        InputError: also where both are asked for and a doc has other than two choices.
+    """
     tokenizer, max_length = reader
     encoder = Encoder(tokenizer)
     closing = _closing(task, tokenizer, form) if eos else []
     known: dict[tuple[str, str], Example] = {}
     examples: list[list[Example]] = []
     with compiled_templates():
-        for batch in _batches(tqdm(docs, desc="Building examples")):
+        left = iter(tqdm(docs, desc="Building examples"))
+        while batch := list(islice(left, _BATCH)):
             rows = [_rows(task, doc, form, both=both) for doc in batch]
             fresh = {row[:2]: row for each in rows for row in each if row[:2] not in known}
             for key, (context, answer) in zip(
@@ -307,6 +298,11 @@ def train_prompts(examples: Sequence[Example]) -> list[Example]:
 
 class TrainingRow(Protocol):
     """What an answer, a pair of answers and a head's label have in common."""
+
+    @property
+    def tokens(self) -> list[int]:
+        """All that are read or to be said."""
+        ...
 
     @property
     def input_ids(self) -> list[int]: ...
@@ -374,7 +370,7 @@ def cut_notice(examples: Sequence[TrainingRow]) -> Notice | None:
 
 def mark_trained(example: Example, tokenizer: Any) -> str:
     """The row's text with every token that carries loss in square brackets."""
-    ids = [*example.context_ids, *example.answer_ids]
+    ids = example.tokens
     read = len(ids) - example.trained_tokens
     trained = "".join(f"[{tokenizer.decode([token])}]" for token in ids[read:])
     return f"{tokenizer.decode(ids[:read])}{trained}"

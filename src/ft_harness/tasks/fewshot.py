@@ -75,6 +75,7 @@ def _find_shots(task: ConfigurableTask, protocol: Protocol) -> Shots:
             f"rows of the {len(pool)} of the training split, counted from 0",
             "change eval.fewshot_ids, or raise data.train_size",
         )
+    # An example with its answer right before the same question would be the answer.
     scored = _scored_rows(task, [pool[i] for i in ids] if ids is not None else pool)
     if ids is not None:
         if scored:

@@ -88,10 +88,7 @@ def _stop_strings(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _report(
-    split: Split,
-    task: ConfigurableTask,
-    missed: Mapping[str, list[int]],
-    findings: Findings,
+    split: Split, task: ConfigurableTask, missed: Mapping[str, list[int]], findings: Findings
 ) -> None:
     rows, metric = len(task.eval_docs), _deciding_metric(task)
     for reason, at in missed.items():
@@ -123,6 +120,7 @@ def _misses(task: ConfigurableTask, form: PromptForm, stop: Sequence[str]) -> di
                     missed[_READ].append(row)
                 continue
             answer = _cut(f"{form.delimiter(task)}{answer_text(task, doc)}", stop)
+            # Answers that are cut are what is looked for: all of them are scored.
             if (row in chosen or answer.reason) and not _is_right(task, doc, answer.text):
                 alone = answer.reason is None and _is_right(task, doc, answer.text.strip())
                 missed[answer.reason or (_BLANK if alone else _READ)].append(row)

@@ -26,6 +26,10 @@ class HeadExample(NamedTuple):
     label: int
 
     @property
+    def tokens(self) -> list[int]:
+        return self.row.ids
+
+    @property
     def input_ids(self) -> list[int]:
         return self.row.ids
 

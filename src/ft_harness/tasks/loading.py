@@ -13,13 +13,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.data import load_splits
 from ft_harness.data.files import Split
-from ft_harness.errors import (
-    FtHarnessError,
-    InputError,
-    PolicyError,
-    first_line,
-    raise_problems,
-)
+from ft_harness.errors import FtHarnessError, InputError, PolicyError, first_line, raise_problems
 from ft_harness.models.lm_eval_private.tasks import import_function
 from ft_harness.models.trust import trusting
 from ft_harness.tasks.checks import definition_problems
@@ -167,6 +161,7 @@ def load_tasks(definition: TaskDefinition, splits: Sequence[Split]) -> dict[Spli
             settings = _split_configuration(config, definition.name, split)
             tasks[split] = _build(settings, definition.name)
             config["custom_dataset"] = _already_loaded(tasks[split].dataset)
+    # Metrics and fields are the same in each split.
     for task in list(tasks.values())[:1]:
         raise_problems([*cluster_problems(task), *mock_problems(task)])
     return tasks

@@ -27,7 +27,7 @@ from ft_harness.data.layout_finder import (
 )
 from ft_harness.data.loading import read_source
 from ft_harness.data.options import merge_options
-from ft_harness.data.values import ABSENT, find_value, read_value
+from ft_harness.data.values import ABSENT, find_value, is_blank, read_value
 from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
 from ft_harness.paths import PACKAGE
 from ft_harness.storage import write_text
@@ -137,6 +137,7 @@ def inspect(request: Request) -> NewTask:
     options = merge_options({"source": str(source), **reading}, {})
     survey = _Survey(str(source), classes=request.label is not None)
     _read(survey, read_source(options), [*request.texts, answer])
+    # The hub's mark of a row without a label, in columns that state the names of theirs.
     if survey.stated and survey.counts.pop("-1", 0):
         reading["drop_labels"] = [-1]
         notes.append("rows without a label (-1) are left out")
@@ -203,7 +204,7 @@ def _count_row(survey: _Survey, row: Mapping[str, Any], place: str, wanted: Sequ
         value = None if raw is ABSENT else read_value(raw, place, name)
         if isinstance(value, dict | list) and (name != wanted[-1] or survey.classes):
             _refuse_nested(name, value, place)
-        if value is None or not str(value).strip():
+        if value is None or is_blank(str(value)):
             survey.empty.setdefault(name, []).append(place)
     value = values[wanted[-1]]
     survey.texts = survey.texts and isinstance(value, str)
@@ -303,8 +304,8 @@ def _labels(survey: _Survey, column: str) -> list[str]:
         )
     if twins := alike(list(counts)):
         raise InputError(
-            f"{where} has labels that differ only in case, blanks or invisible characters: "
-            f"{twins[0][:80]!r} and {twins[1][:80]!r}",
+            f"{where} has labels that differ only in case, blanks, invisible characters or the "
+            f"script of letters: {twins[0][:80]!r} and {twins[1][:80]!r}",
             "one spelling a class",
             "fix the rows",
         )
@@ -361,15 +362,14 @@ def write_task(task: NewTask, folder: Path) -> Path:
     files = render_task(task)
     if folder.resolve().is_relative_to(PACKAGE):
         raise ConfigError(
-            f"{folder} is inside the installed package",
-            "a folder of yours",
-            "choose another --out",
+            f"{folder} is inside the installed package", "a folder of yours", "choose another --out"
         )
     existing = [folder / name for name in files if (folder / name).exists()]
     if existing:
         raise ConfigError(
             f"{existing[0]} exists", "a new folder or name", "remove it, or use --name or --out"
         )
+    # Tried elsewhere first: nothing is left of a task that can't be built.
     with tempfile.TemporaryDirectory() as trial:
         yaml = f"{task.name}.yaml"
         write_text(Path(trial) / yaml, files[yaml])

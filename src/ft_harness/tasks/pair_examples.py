@@ -9,7 +9,7 @@ from typing import Any
 from lm_eval.api.task import ConfigurableTask
 
 from ft_harness.models.prompts import PLAIN, PromptForm
-from ft_harness.tasks.examples import Example, build_both_examples, describe_lengths
+from ft_harness.tasks.examples import Example, build_answers, describe_lengths
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,10 @@ class PairExample:
     chosen: Example
     rejected: Example
     reference: tuple[float, float] | None = None
+
+    @property
+    def tokens(self) -> list[int]:
+        return [*self.chosen.tokens, *self.rejected.tokens]
 
     @property
     def input_ids(self) -> list[int]:
@@ -62,7 +66,7 @@ def build_pairs(
     Raises:
         InputError: as in `build_examples`; or a doc has other than two choices.
     """
-    rows = build_both_examples(task, docs, tokenizer, max_length, eos=eos, form=form)
+    rows = build_answers(task, docs, (tokenizer, max_length), eos=eos, form=form, both=True)
     return [_cut_alike(chosen, rejected) for chosen, rejected in rows]
 
 

@@ -12,6 +12,7 @@ from jinja2 import UndefinedError
 from jinja2.exceptions import SecurityError
 from lm_eval.api.task import ConfigurableTask
 
+from ft_harness.data.values import is_blank
 from ft_harness.errors import FtHarnessError, InputError, PolicyError, first_line
 from ft_harness.storage.escaping import visible
 
@@ -97,7 +98,7 @@ class RenderedTask(ConfigurableTask):  # type: ignore[misc]
         if self.OUTPUT_TYPE in _ONE_TEXT:
             return texts[0]
         several = isinstance(target, list | tuple)
-        if several and not all(text.strip() for text in texts):
+        if several and any(map(is_blank, texts)):
             raise _unusable("doc_to_target", target, "right answers that are not empty")
         if self._ready and several and not self.multiple_target:
             # lm-eval's own scoring would compare with the whole list as one text

@@ -3,7 +3,6 @@ both have counts and places."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,9 +11,10 @@ from typing import Any
 from lm_eval.api.task import ConfigurableTask
 from tqdm import tqdm
 
-from ft_harness.data.answer_pairs import CHOSEN, REJECTED
+from ft_harness.data.answer_pairs import CHOSEN, REJECTED, is_pair
 from ft_harness.data.files import Split
-from ft_harness.data.overlap import plain
+from ft_harness.data.overlap import digest, plain
+from ft_harness.data.values import is_blank
 from ft_harness.errors import Findings, FtHarnessError, InputError, Notice, suggest
 from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.models.prompts import PLAIN, PromptForm
@@ -29,7 +29,7 @@ _BRACES = re.compile(r"(?<![{%#])\{\s*(\w+)\s*\}(?!\})")
 # a list or object of texts as Python writes it (JSON has other quotes): a table that was saved from
 # columns of lists
 _NOTATION = re.compile(r"\[['\"].*['\"]\]|\{'.*\}", re.DOTALL)
-_ONE_SIDED = 0.9  # share of pairs from which the lengths of their answers say it all
+_NEARLY_ALL = 0.9  # share of rows from which a trait of some is one of all
 _TEMPLATES = ("doc_to_text", "doc_to_target", "doc_to_choice")
 
 
@@ -95,6 +95,7 @@ class SplitCheck:
         self._rolling = task.OUTPUT_TYPE == "loglikelihood_rolling"
         self._chosen = task.OUTPUT_TYPE == "multiple_choice" and not task.multiple_input
         self._privacy = privacy
+        # Digests, not texts: a corpus of a million rows is checked in one pass.
         self._answers: dict[bytes, tuple[int, bytes]] = {}  # prompt -> its first row and answer
         self._different_answers: set[bytes] = set()
         self._different_prompts: set[bytes] = set()
@@ -103,8 +104,9 @@ class SplitCheck:
         self._bad_choices: defaultdict[str, list[int]] = defaultdict(list)
         self._counts: defaultdict[int, list[int]] = defaultdict(list)
         self._trimmed: list[int] = []
+        self._given_away: list[int] = []
         self._written_out: defaultdict[str, list[int]] = defaultdict(list)
-        self._lengths: Counter[str] = Counter()  # of pairs: which answer is the longer one
+        self._lengths: Counter[str] = Counter()  # of pairs alone: which answer is the longer one
         self._unreadable: list[FtHarnessError] = []
 
     def read(self, form: PromptForm) -> Findings:
@@ -146,19 +148,22 @@ class SplitCheck:
             self._trimmed.append(row)
         if not self._chosen and _NOTATION.fullmatch(answer):
             self._written_out["answers"].append(row)
-        if any(_is_written_out(value, prompt) for value in doc.values()):
+        nested = (value for value in doc.values() if isinstance(value, list | dict) and value)
+        if any(str(value) in prompt for value in nested):
             self._written_out["prompts"].append(row)
-        if CHOSEN in doc and REJECTED in doc:
+        if is_pair(doc):
             sizes = len(doc[CHOSEN]), len(doc[REJECTED])
             longer = CHOSEN if sizes[0] > sizes[1] else REJECTED if sizes[1] > sizes[0] else "tie"
             self._lengths[longer] += 1
         if self._privacy and self.split == "train":
             for kind in find_private(f"{prompt}\n{answer}"):
                 self._private[kind].append(row)
+        if answer.strip() and _ends_in(prompt, answer.strip()):
+            self._given_away.append(row)
         if not self._rolling:
-            question, given = _digest(plain(prompt)), _digest(answer)
+            question, given = digest(plain(prompt)), digest(answer)
             if self._chosen:  # the same question with other choices is another item
-                question = _digest(plain(prompt), *sorted(self.task.doc_to_choice(doc)))
+                question = digest(plain(prompt), *sorted(self.task.doc_to_choice(doc)))
             self._different_prompts.add(question)
             self._different_answers.add(given)
             first, known = self._answers.setdefault(question, (row, given))
@@ -169,7 +174,7 @@ class SplitCheck:
         self._counts[len(choices)].append(row)
         if len(choices) == 1:
             self._bad_choices["a single choice, which is always right,"].append(row)
-        if not all(choice.strip() for choice in choices):
+        if any(map(is_blank, choices)):
             self._bad_choices["an empty choice"].append(row)
         if len(set(choices)) < len(choices):
             self._bad_choices["equal choices"].append(row)
@@ -200,12 +205,18 @@ class SplitCheck:
                 "a prompt that shows what differs between the rows",
                 "name the row's fields in doc_to_text: {{field}}",
             )
-        if len(self._different_answers) == 1 and self.split == "train":
+        if self._is_answer_constant and self.split == "train":
             yield InputError(
                 f"{name}: all {rows} right answers are equal",
                 "training rows with different answers",
                 "check doc_to_target and the data: a model learns only to repeat this answer",
             )
+
+    @property
+    def _is_answer_constant(self) -> bool:
+        """Whether one answer is right everywhere; a chosen one may be, such as a refusal, since the
+        rejected ones differ."""
+        return len(self._different_answers) == 1 and not self._lengths
 
     def _notices_of_texts(self) -> Iterator[Notice]:
         rows, split = len(self.task.eval_docs), self.split
@@ -232,10 +243,16 @@ class SplitCheck:
     def _notices(self) -> Iterator[Notice]:
         rows, split = len(self.task.eval_docs), self.split
         yield from self._notices_of_texts()
-        if len(self._different_answers) == 1 and split != "train" and rows > 1:
+        if self._is_answer_constant and split != "train" and rows > 1:
             yield Notice(
                 f"all {rows} right answers of {split} are equal",
                 "check doc_to_target and the data: a constant answer scores 100 %",
+            )
+        if len(self._given_away) >= _NEARLY_ALL * rows:
+            yield Notice(
+                f"{len(self._given_away)} of {rows} {split} prompts end in their right answer "
+                f"({places(self._given_away)})",
+                "take the answer out of doc_to_text: a model need only repeat it",
             )
         if self._contradictory:
             pairs = ", ".join(f"{row} and {first}" for row, first in self._contradictory[:_LISTED])
@@ -246,7 +263,7 @@ class SplitCheck:
                 "keep one answer for each prompt: no model can get both right",
             )
         for which in (CHOSEN, REJECTED):
-            if (longer := self._lengths[which]) >= _ONE_SIDED * rows:
+            if (longer := self._lengths[which]) >= _NEARLY_ALL * rows:
                 yield Notice(
                     f"the {which} answer is the longer one in {longer} of {rows} {split} rows "
                     f"({longer / rows:.1%})",
@@ -263,14 +280,10 @@ class SplitCheck:
             )
 
 
-def _is_written_out(value: Any, prompt: str) -> bool:
-    """Whether a list or object of a doc is in the prompt as Python writes it."""
-    return isinstance(value, list | dict) and bool(value) and str(value) in prompt
-
-
-def _digest(*parts: str) -> bytes:
-    joined = "\0".join(parts).encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(joined, digest_size=16).digest()
+def _ends_in(prompt: str, answer: str) -> bool:
+    """Whether the last words of a prompt are the answer."""
+    before = prompt.rstrip().removesuffix(answer)
+    return before != prompt.rstrip() and not before[-1:].isalnum()
 
 
 def check_rows(

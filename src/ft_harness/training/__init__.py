@@ -3,10 +3,9 @@
 `train` takes a `TrainingPlan` (recipe, base, data); `loop` has the steps.
 """
 
-from ft_harness.tasks.head_examples import build_head_examples, describe_head_examples
 from ft_harness.training.checkpoints import check_unfinished
 from ft_harness.training.distributed import sharding_problems
-from ft_harness.training.forecast import (
+from ft_harness.training.forecast.forecast import (
     Alternative,
     Forecast,
     Work,

@@ -104,9 +104,8 @@ def write_weights(model: Any, folder: Path) -> None:
     """Write what was trained, in one file: PEFT's, or a whole model's that transformers loads."""
     if hasattr(model, "peft_config"):
         model.save_pretrained(folder)
-        (folder / "README.md").unlink(
-            missing_ok=True
-        )  # PEFT's empty model card, with a path of this machine
+        # PEFT's empty model card, with a path of this machine
+        (folder / "README.md").unlink(missing_ok=True)
     else:
         # One file, so that one hash is the identity of what was trained.
         model.save_pretrained(folder, max_shard_size="1000GB")

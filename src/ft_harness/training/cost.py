@@ -56,9 +56,8 @@ def useful_flops(model: Any, tokens: float, targets: float) -> float:
     # Only targets go through the output head, which of a small model is most of its weights.
     of_head = set(head.modules()) if head is not None else set()
     wrappers = [module for module in model.modules() if isinstance(module, ModulesToSaveWrapper)]
-    idle = {
-        inner for wrapper in wrappers for inner in wrapper.original_module.modules()
-    }  # a copy is trained
+    # a copy is trained
+    idle = {inner for wrapper in wrappers for inner in wrapper.original_module.modules()}
     for module in set(model.modules()) - idle:
         if isinstance(module, (torch.nn.Linear, Conv1D)):
             size = (

@@ -18,15 +18,7 @@ from ft_harness.storage import write_text
 from ft_harness.storage.strict_files import read_json
 
 _SHOWN = 5  # differences between two adapters
-_SHAPE = (
-    "r",
-    "lora_alpha",
-    "rank_pattern",
-    "alpha_pattern",
-    "use_rslora",
-    "use_dora",
-    "lora_bias",
-)
+_SHAPE = ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "lora_bias")
 
 
 def parent_of(recipe: Recipe) -> Path | None:

@@ -28,6 +28,7 @@ from ft_harness.storage import append_line, check_kept, redact, redact_values
 logger = logging.getLogger(__name__)
 
 _PROJECT = "ft-harness"
+# where the user's environment says nothing else
 _WANDB = {
     "WANDB_MODE": "offline",
     "WANDB_PROJECT": _PROJECT,
@@ -36,7 +37,7 @@ _WANDB = {
     "WANDB_X_DISABLE_META": "true",  # the command line, paths and the machine's name
     "WANDB_SILENT": "true",
     "WANDB_CONSOLE": "off",
-}  # where the user's environment says nothing else
+}
 _PACKAGES = {
     "tensorboard": ("tensorboard", "tensorboardX"),
     "wandb": ("wandb",),

@@ -12,31 +12,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft.tuners.lora.layer import Linear, LoraVariant
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ft_harness.models.base_model import BaseModel
+from ft_harness.models.lora_product import ADAPTER, QuickProduct, plain_layers
 from ft_harness.models.number_formats import SIXTEEN_BITS
 from ft_harness.training.packing import Packing
 
-_ADAPTER = "default"  # PEFT's name of the only adapter
 _SHORT = 256  # tokens; from here on PyTorch's kernel is as quick in bfloat16 (decision 016)
 
 # --- number formats -----------------------------------------------------------------------------
-
-
-class QuickProduct(LoraVariant):  # type: ignore[misc]
-    """x -> W x + scaling * B A dropout(x), the last two products and the sum in the dtype of x."""
-
-    @staticmethod
-    def forward(module: Any, active_adapter: str, x: Any, result: Any, **_: Any) -> torch.Tensor:
-        narrow = module.lora_A[active_adapter].weight.to(x.dtype)
-        wide = module.lora_B[active_adapter].weight.to(x.dtype)
-        dropped = module.lora_dropout[active_adapter](x)
-        inner = torch.nn.functional.linear(dropped, narrow).flatten(0, -2)
-        scaling = module.scaling[active_adapter]
-        summed = torch.addmm(result.flatten(0, -2), inner, wide.t(), alpha=scaling)
-        return summed.view(result.shape)
 
 
 def compute_in_base_dtype(model: Any) -> int:
@@ -49,17 +34,11 @@ def compute_in_base_dtype(model: Any) -> int:
     Returns:
         The number of layers changed; a model without LoRA has none.
     """
-    changed = 0
-    for module in model.modules():
-        if type(module) is not Linear:
-            continue
-        if _ADAPTER in module.lora_variant or module.lora_bias[_ADAPTER]:
-            continue
-        if str(module.base_layer.weight.dtype).removeprefix("torch.") in SIXTEEN_BITS:
-            module.lora_variant[_ADAPTER] = QuickProduct()
-            module.cast_input_dtype_enabled = False
-            changed += 1
-    return changed
+    layers = plain_layers(model, [getattr(torch, name) for name in SIXTEEN_BITS])
+    for layer in layers:
+        layer.lora_variant[ADAPTER] = QuickProduct()
+        layer.cast_input_dtype_enabled = False
+    return len(layers)
 
 
 def is_autocast(base: BaseModel) -> bool:

@@ -15,6 +15,7 @@ from ft_harness.errors import InputError
 from ft_harness.metrics import metric_versions
 from ft_harness.models.adapters import CARD_FILE, read_card
 from ft_harness.models.base_model import BaseModel
+from ft_harness.models.encoding import refuse_beyond
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.recipe import Recipe, differences
 from ft_harness.records import Ancestor, Card, ModelInfo, item_hash
@@ -132,11 +133,12 @@ def _steering(task: ConfigurableTask, recipe: Recipe) -> list[Any]:
     return [*map(item_hash, task.eval_docs), metric_versions([recipe.train.metric_for_best_model])]
 
 
-def check_training_rows(data: TrainingSet) -> None:
-    """Refuse rows from which nothing would be learnt; its loss would be 0 and the run end well.
+def check_training_rows(data: TrainingSet, base: BaseModel) -> None:
+    """Refuse rows from which nothing would be learnt (the loss would be 0 and the run end well),
+    and tokens that the base has no row for.
 
     Raises:
-        InputError: there are no rows, or one has no target.
+        InputError: there are no rows, one has no target, or one has such a token.
     """
     if not data.examples:
         raise InputError(
@@ -151,6 +153,10 @@ def check_training_rows(data: TrainingSet) -> None:
             "a token that carries loss in every row",
             "fix the answers of these rows",
         )
+    known = base.model.get_input_embeddings().weight.shape[0]
+    for rows in (data.examples, data.validation):
+        for example in rows:
+            refuse_beyond(base.tokenizer, example.tokens, known)
 
 
 @dataclass(frozen=True)

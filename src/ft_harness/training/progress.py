@@ -102,9 +102,8 @@ def read_changes(path: Path) -> list[SettingChange]:
     file = path / CHANGES_FILE
     try:
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        changes = [
-            SettingChange.model_validate_json(line) for line in lines if line.endswith("}")
-        ]  # the last may be torn
+        # the last may be torn
+        changes = [SettingChange.model_validate_json(line) for line in lines if line.endswith("}")]
         rows = [change.after for change in changes if change.setting == MICRO_BATCH]
         if not all(type(each) is int and each > 0 for each in rows):
             raise ValueError(f"{MICRO_BATCH} is no number of rows")

@@ -47,7 +47,7 @@ def train(plan: TrainingPlan, folder: Path, scorer: EpochScorer | None = None) -
             kept, if any.
     """
     recipe, base = plan.recipe, plan.base
-    check_training_rows(plan.data)
+    check_training_rows(plan.data, base)
     share = share_out(recipe)  # its faults, before anything is written
     reset_peaks()  # loading the base may have taken more than the training will
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,8 @@ def _card(
     plan: TrainingPlan, folder: Path, history: Sequence[HistoryEntry], found: Mapping[str, Any]
 ) -> Card:
     """The card of what was trained; `found` are its fields that only the training knows."""
-    losses = [entry for entry in history if entry.loss is not None]
+    losses = [(entry.step, entry.loss) for entry in history if entry.loss is not None]
+    last = [loss for _, loss in losses[-max(1, len(losses) // 10) :]]
     data = plan.data
     return Card(
         name=folder.name,
@@ -117,16 +118,11 @@ def _card(
         examples=len(data.examples),
         truncated_examples=sum(example.truncated for example in data.examples),
         trained_tokens=data.trained_tokens,
-        steps=losses[-1].step,
-        final_loss=_mean_loss(losses[-max(1, len(losses) // 10) :]),
+        steps=losses[-1][0],
+        final_loss=sum(last) / len(last),
         lineage=list(data.lineage),
         provenance=snapshot(),
         files=AdapterFolder(folder).hashes,
         histories=hash_histories(folder),
         **found,
     )
-
-
-def _mean_loss(entries: Sequence[HistoryEntry]) -> float:
-    losses = [entry.loss for entry in entries if entry.loss is not None]
-    return sum(losses) / len(losses)

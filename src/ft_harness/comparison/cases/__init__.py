@@ -17,7 +17,6 @@ from ft_harness.comparison.cases.nearest import (
     find_nearest,
     read_nearest,
 )
-from ft_harness.comparison.cases.replies import Reply
 from ft_harness.comparison.cases.sheets import (
     Case,
     CaseSummary,

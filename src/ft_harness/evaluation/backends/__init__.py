@@ -3,19 +3,6 @@ computed once. `ft-seqcls`: a classification head, each doc computed once for al
 `ft-server`: a causal language model that servers compute."""
 
 from ft_harness.evaluation.backends.answers import GeneratedText, ScoredAnswer, ScoredText
-from ft_harness.evaluation.backends.causal import BACK_END, CausalLM, make_causal_lm
+from ft_harness.evaluation.backends.causal import CausalLM, make_causal_lm
 from ft_harness.evaluation.backends.classifier import ClassifierLM
 from ft_harness.evaluation.backends.registration import back_end, make_lm, register_models
-
-__all__ = [
-    "BACK_END",
-    "CausalLM",
-    "ClassifierLM",
-    "GeneratedText",
-    "ScoredAnswer",
-    "ScoredText",
-    "back_end",
-    "make_causal_lm",
-    "make_lm",
-    "register_models",
-]

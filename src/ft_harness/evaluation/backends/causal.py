@@ -19,6 +19,7 @@ from ft_harness.paths import model_folder
 from ft_harness.recipe import ModelSection
 
 BACK_END = "ft-causal (softmax float32)"
+# of `hf`
 _UNSERVED = {
     "mixed_precision_dtype",
     "think_end_token",
@@ -26,11 +27,9 @@ _UNSERVED = {
     "gptqmodel",
     "delta",
     "gguf_file",
-}  # of `hf`
-_PROOF = (
-    "The film was good.",
-    "A child reads a book.",
-)  # no doc is known when lm-eval makes a model
+}
+# no doc is known when lm-eval makes a model
+_PROOF = ("The film was good.", "A child reads a book.")
 _PROOF_LENGTH = 64
 
 

@@ -10,13 +10,7 @@ from typing import Any
 
 import torch
 
-from ft_harness.errors import (
-    ConfigError,
-    InputError,
-    NonFiniteError,
-    ResourceError,
-    raise_problems,
-)
+from ft_harness.errors import ConfigError, InputError, NonFiniteError, ResourceError, raise_problems
 from ft_harness.evaluation.backends.answers import ScoredAnswer
 from ft_harness.evaluation.backends.causal import named_base
 from ft_harness.evaluation.backends.distributed import DistributedLM
@@ -28,6 +22,7 @@ from ft_harness.evaluation.backends.store import Ledger, ResponseStore
 from ft_harness.models import adapters
 from ft_harness.models.adapters import AdapterFolder
 from ft_harness.models.base_model import BaseModel, load_base_model, load_config, problems
+from ft_harness.models.encoding import refuse_beyond
 from ft_harness.models.heads import (
     HEAD_FILE,
     HeadInput,
@@ -37,6 +32,7 @@ from ft_harness.models.heads import (
     class_names,
     drawn_labels,
     encode_texts,
+    label_names,
     read_logits,
     read_texts,
 )
@@ -46,14 +42,8 @@ from ft_harness.recipe import ModelSection
 from ft_harness.records import SEQ_CLS
 
 HEAD_BACK_END = "ft-seqcls (softmax float32)"
-_OPTIONS = (
-    "peft",
-    "text_fields",
-    "max_length",
-    "dtype",
-    "quantization",
-    "revision",
-)  # of model_args
+# of model_args
+_OPTIONS = ("peft", "text_fields", "max_length", "dtype", "quantization", "revision")
 _PROOF = ("The film was good.", "It was a good film.")
 
 
@@ -273,6 +263,9 @@ class ClassifierLM(DistributedLM):
         fields = self.head.plan.text_fields
         texts = [read_texts(request.doc, fields, request.args[0]) for request in requests]
         rows = encode_texts(self.tokenizer, texts, self.base.max_length, from_left=fields is None)
+        known = self.base.model.get_input_embeddings().weight.shape[0]
+        for row in rows:
+            refuse_beyond(self.tokenizer, row.ids, known)
         self.scored_tokens += sum(len(row.ids) for row in rows)
         pairs = zip(requests, rows, strict=True)
         self.truncated_prompts |= {request.args[0] for request, row in pairs if row.truncated}
@@ -359,8 +352,7 @@ def _plan_of(section: ModelSection, adapter: AdapterFolder | None) -> HeadPlan:
                 "a sequence classification model, or an adapter that has a head",
                 "name one with peft=FOLDER, or use ft-causal",
             )
-        labels = tuple(config.id2label[i] for i in sorted(config.id2label))
-        return HeadPlan(labels, labels)
+        return HeadPlan(label_names(config), label_names(config))
     init = adapter.path / HEAD_FILE
     fields = adapter.card.recipe["task"].get("text_fields") if adapter.card else None
     labels = _labels_of(adapter, config)
@@ -375,7 +367,7 @@ def _labels_of(adapter: AdapterFolder, config: Any) -> tuple[str, ...]:
     if init.is_file() and (names := drawn_labels(init)):
         return names
     if claims_head(config):
-        return tuple(config.id2label[i] for i in sorted(config.id2label))
+        return label_names(config)
     return tuple(f"LABEL_{i}" for i in range(_count_outputs(adapter)))
 
 

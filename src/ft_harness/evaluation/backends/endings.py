@@ -67,9 +67,8 @@ class Endings:
         ended = len(own) < len(ids)
         last = [end for end in ids[len(own) : len(own) + 1] if end not in self._hidden_ends]
         text = str(self.tokenizer.decode([*own, *last], skip_special_tokens=True))
-        spelt = self.tokenizer.decode(
-            own, skip_special_tokens=False
-        )  # a stop string may be a special token
+        # a stop string may be a special token
+        spelt = self.tokenizer.decode(own, skip_special_tokens=False)
         cut = min((at for word in stop if (at := text.find(word)) >= 0), default=None)
         if cut is None and (first := self._hidden(own, text, stop)) is not None:
             before = self.tokenizer.decode(own[:first], skip_special_tokens=True)

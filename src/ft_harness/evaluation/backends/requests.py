@@ -21,10 +21,10 @@ from ft_harness.evaluation.backends.recovery import Effort
 from ft_harness.evaluation.backends.store import ResponseStore
 from ft_harness.models.encoding import (
     appended_tokens,
-    has_start,
     refuse_appended,
     refuse_beyond,
     refuse_equal,
+    refuse_no_start,
     split_pair,
 )
 from ft_harness.models.lm_eval_private.models import HookedHFLM
@@ -111,14 +111,8 @@ class RequestLM(DistributedLM, HookedHFLM):
                 context.
         """
         texts, context, answer = request
-        # A text that nothing comes before is scored after BOS; without one its first token has no
-        # probability.
-        if not (texts and texts[0]) and not has_start(self.tokenizer):
-            raise InputError(
-                f"{self.scorer.name}: the tokenizer has neither BOS nor EOS",
-                "a token to score the first one of a text after",
-                "use another model, or a task whose prompts aren't empty",
-            )
+        if not (texts and texts[0]):
+            refuse_no_start(self.scorer.name, self.tokenizer)
         shown = f"{(texts or ('', ''))[1][:80]!r}"
         if not context or not answer:
             raise InputError(

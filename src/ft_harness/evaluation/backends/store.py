@@ -68,9 +68,8 @@ class ResponseStore:
         damaged: list[int] = []
         try:
             # Bytes, as a killed process can leave half of a character.
-            lines = self.path.read_bytes().split(b"\n")[
-                :-1
-            ]  # what follows the last newline is unfinished
+            # what follows the last newline is unfinished
+            lines = self.path.read_bytes().split(b"\n")[:-1]
         except FileNotFoundError:
             return
         for number, line in enumerate(lines, start=1):

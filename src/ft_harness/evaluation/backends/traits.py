@@ -14,10 +14,8 @@ from transformers.cache_utils import get_layer_types_and_kwargs
 
 _NEEDED = {"attention_mask", "position_ids", "use_cache", "logits_to_keep"}
 _LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
-_KERNELS = {
-    "sdpa",
-    "eager",
-}  # the attention functions that take a mask of their own for each query and key
+# the attention functions that take a mask of their own for each query and key
+_KERNELS = {"sdpa", "eager"}
 _WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")
 
 
@@ -58,11 +56,8 @@ def _layer_types(config: Any) -> set[str]:
 def _rotary(config: Any) -> list[dict[str, Any]]:
     """Settings of rotary positions, one for each kind of layer."""
     rope = getattr(config, "rope_parameters", None) or {}
-    return (
-        [rope]
-        if "rope_type" in rope
-        else [kind for kind in rope.values() if isinstance(kind, dict)]
-    )
+    kinds = [rope] if "rope_type" in rope else rope.values()
+    return [kind for kind in kinds if isinstance(kind, dict)]
 
 
 def _stretched(config: Any) -> list[int]:

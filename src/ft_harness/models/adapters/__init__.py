@@ -4,7 +4,7 @@ from ft_harness.models.adapters.fetching import adapter_folder
 from ft_harness.models.adapters.fit import read_tensors
 from ft_harness.models.adapters.integrity import problems
 from ft_harness.models.adapters.live import attach, attached
-from ft_harness.models.adapters.originals import Originals, put_back, remember
+from ft_harness.models.adapters.originals import put_back, remember
 from ft_harness.models.adapters.targets import dora_problems, lora_config, target_problems
 from ft_harness.records.adapter_files import (
     CARD_FILE,
@@ -19,4 +19,4 @@ from ft_harness.records.adapter_files import (
     weights_file,
     write_card,
 )
-from ft_harness.records.adapter_folder import AdapterFolder, identity
+from ft_harness.records.adapter_folder import AdapterFolder

@@ -130,9 +130,7 @@ def _missing_modules(adapter: AdapterFolder, empty: Any) -> list[FtHarnessError]
 
 
 def _keys(
-    adapter: AdapterFolder,
-    expected: dict[str, tuple[int, ...]],
-    base: dict[str, tuple[int, ...]],
+    adapter: AdapterFolder, expected: dict[str, tuple[int, ...]], base: dict[str, tuple[int, ...]]
 ) -> list[FtHarnessError]:
     """Keys both ways and shapes. Copies of the base's own parameters are let through; whether they
     are equal is checked when the base is loaded."""

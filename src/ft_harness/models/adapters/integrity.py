@@ -15,12 +15,7 @@ from ft_harness.models.folder import leaving
 from ft_harness.models.prompts import PromptForm
 from ft_harness.paths import model_folder
 from ft_harness.recipe import ModelSection
-from ft_harness.records.adapter_files import (
-    CARD_FILE,
-    CONFIG_FILE,
-    MODEL_FILE,
-    WEIGHTS_FILE,
-)
+from ft_harness.records.adapter_files import CARD_FILE, CONFIG_FILE, MODEL_FILE, WEIGHTS_FILE
 from ft_harness.records.adapter_folder import AdapterFolder
 
 
@@ -66,6 +61,7 @@ def problems(
         found = other_base(adapter, BaseName(section.pretrained, section.revision, known))[0]
         if found:
             return found
+        # Only now, as shapes and tokenizer take seconds.
         empty = base_model.empty_model(section, head=head)
         rows = empty.get_input_embeddings().weight.shape[0]
         found = tokens.compare(adapter.path, base_model.load_tokenizer(section), rows, form)[0]

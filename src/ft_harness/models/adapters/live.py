@@ -31,6 +31,7 @@ from ft_harness.models.adapters.targets import dora_problems
 from ft_harness.models.base_model import BaseModel
 from ft_harness.models.encoding import Encoder
 from ft_harness.models.heads import Texts, check_adapter, encode_texts, read_logits
+from ft_harness.models.lora_product import quick_products
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.records import AdapterInfo, LiveProof
 from ft_harness.records.adapter_folder import AdapterFolder
@@ -101,9 +102,10 @@ def _prove_live(untuned: Sequence[Any], tuned: Sequence[Any]) -> LiveProof:
 def _drift(base: BaseModel, model: Any, prompts: Sequence[str | Texts]) -> tuple[float, ExitStack]:
     """Merge the adapter: (the largest change of a logit that merging alone makes, what unmerges it
     again)."""
+    # Made once, so that merging is all that differs between the two passes.
     readings = [_reading(base, model, prompt) for prompt in prompts]
     stack = ExitStack()
-    with torch.inference_mode():
+    with torch.inference_mode(), quick_products(model):
         apart = [read() for read in readings]
     stack.enter_context(merged(model))
     with torch.inference_mode():
@@ -114,12 +116,6 @@ def _drift(base: BaseModel, model: Any, prompts: Sequence[str | Texts]) -> tuple
     return max(changes), stack
 
 
-def _empty_like(model: Any) -> Any:
-    """A model of the same class and configuration on the meta device."""
-    with torch.device("meta"):
-        return type(model)(model.config)
-
-
 def _problems(
     adapter: AdapterFolder, base: BaseModel, form: PromptForm | None
 ) -> list[FtHarnessError]:
@@ -127,10 +123,12 @@ def _problems(
     if found := problems(adapter, form):
         return found
     rows = base.model.get_input_embeddings().weight.shape[0]
+    with torch.device("meta"):
+        empty = type(base.model)(base.model.config)
     found = (
         other_base(adapter, _name(base))[0]
         or tokens.compare(adapter.path, base.tokenizer, rows, form)[0]
-        or weight_problems(adapter, _empty_like(base.model))
+        or weight_problems(adapter, empty)
     )
     if found or adapter.is_whole:
         return found
@@ -224,7 +222,8 @@ def attached(
     tuned, info, originals = _attach(AdapterFolder.of(folder), base, prompts, form)
     try:
         if not merge:
-            yield tuned, info
+            with quick_products(tuned.model):
+                yield tuned, info
             return
         drift, unmerging = _drift(base, tuned.model, prompts)
         effect = (info.live_proof.max_logit_change if info.live_proof else None) or 0.0
@@ -270,10 +269,7 @@ def attach(
 
 
 def _attach(
-    adapter: AdapterFolder,
-    base: BaseModel,
-    prompts: Sequence[str | Texts],
-    form: PromptForm | None,
+    adapter: AdapterFolder, base: BaseModel, prompts: Sequence[str | Texts], form: PromptForm | None
 ) -> tuple[BaseModel, AdapterInfo, Originals]:
     """As `attach`, with what gives the base back."""
     raise_problems(_problems(adapter, base, form))
@@ -293,6 +289,7 @@ def _attach(
         raise_problems(_other_texts(adapter, base.head.plan.text_fields))
         unknown = [*unknown, *([] if card else [_LABEL_ORDER])]
     rows = base.model.get_input_embeddings().weight.shape[0]
+    # Before PEFT wraps the modules of the very same model.
     untuned = _read_all(base, base.model, prompts)
     originals = remember(base.model, all_weights=adapter.is_whole)
     model = base.model

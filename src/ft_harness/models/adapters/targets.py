@@ -134,6 +134,7 @@ def _missing_modules(adapter: AdapterSection, empty: Any) -> list[InputError]:
     children = sorted(
         {name.rpartition(".")[2] for name in modules if not name.rpartition(".")[2].isdigit()}
     )
+    # PEFT passes over names that it does not find, as long as one is there.
     found = []
     for field, names, known in (
         ("target_modules", modules, linear),
@@ -197,9 +198,8 @@ def _unused_patterns(adapter: AdapterSection, model: Any) -> list[InputError]:
         _fault(field, pattern, "matches no module that has an adapter", [])
         for field in ("rank_pattern", "alpha_pattern")
         for pattern in getattr(adapter, field)
-        if not any(
-            re.match(rf"(.*\.)?({pattern})$", name) for name in names
-        )  # PEFT's get_pattern_key
+        # PEFT's get_pattern_key
+        if not any(re.match(rf"(.*\.)?({pattern})$", name) for name in names)
     ]
 
 

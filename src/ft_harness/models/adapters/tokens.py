@@ -21,6 +21,7 @@ _OTHER_FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
+# Blanks, digits, marks and other scripts: where tokenizers of one vocabulary differ.
 _TEXTS = (
     "The film was good, 12 of 34 said.",
     "naïve  Straße\n\tнет 你好 🙂",

@@ -13,7 +13,14 @@ from ft_harness.models.heads.inputs import (
     read_logits,
     read_texts,
 )
-from ft_harness.models.heads.plan import check_labels, claims_head, class_names, plan_head, problems
+from ft_harness.models.heads.plan import (
+    check_labels,
+    claims_head,
+    class_names,
+    label_names,
+    plan_head,
+    problems,
+)
 from ft_harness.models.heads.types import Head, HeadPlan
 from ft_harness.models.heads.weights import (
     check_adapter,

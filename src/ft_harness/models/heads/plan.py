@@ -117,9 +117,12 @@ def check_head_labels(config: Any, plan: HeadPlan) -> None:
         InputError: they are not.
     """
     if config is not None and claims_head(config):
-        check_labels(
-            [config.id2label[i] for i in sorted(config.id2label)], plan, "the model's head"
-        )
+        check_labels(label_names(config), plan, "the model's head")
+
+
+def label_names(config: Any) -> tuple[str, ...]:
+    """The labels of a model's configuration, in the order of its head's outputs."""
+    return tuple(config.id2label[i] for i in sorted(config.id2label))
 
 
 def check_labels(found: Sequence[str], plan: HeadPlan, what: str) -> bool:

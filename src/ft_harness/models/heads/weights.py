@@ -45,6 +45,7 @@ def load(
     check_head_labels(config, plan)
     _prepare_config(config, plan, tokenizer)
     quantization = options.get("quantization_config")
+    # bitsandbytes would pack a head that is still to be drawn.
     if quantization is not None:
         quantization.llm_int8_skip_modules = _unquantised(config)
     model, report = AutoModelForSequenceClassification.from_pretrained(
@@ -74,6 +75,7 @@ def _prepare_config(config: Any, plan: HeadPlan, tokenizer: Any) -> None:
     config.id2label = dict(enumerate(plan.labels))
     config.label2id = {name: i for i, name in enumerate(plan.labels)}
     config.problem_type = "single_label_classification"
+    # The decoder of a composite model has a configuration of its own.
     for part in (config, config.get_text_config()):
         part.pad_token_id = tokenizer.pad_token_id
         part.use_cache = False
@@ -324,11 +326,8 @@ def check_adapter(folder: Path, config: Mapping[str, Any], head: Head | None) ->
         )
     path = folder / HEAD_FILE
     if not path.is_file():
-        return (
-            [f"the head that it was trained from: the folder has no {HEAD_FILE}"]
-            if head.drawn
-            else []
-        )
+        unknown = f"the head that it was trained from: the folder has no {HEAD_FILE}"
+        return [unknown] if head.drawn else []
     if _hash(read_init(path)) != head.identity:
         raise InputError(
             f"{path}: another head than the base was loaded with "

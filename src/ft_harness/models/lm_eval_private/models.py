@@ -51,9 +51,6 @@ class HookedHFLM(HFLM):  # type: ignore[misc]
         raise NotImplementedError
 
     def _loglikelihood_tokens(
-        self,
-        requests: Sequence[Any],
-        disable_tqdm: bool = False,
-        override_bs: int | None = None,
+        self, requests: Sequence[Any], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[Any]:
         return self.score_tokens(requests)

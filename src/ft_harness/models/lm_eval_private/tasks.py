@@ -80,9 +80,7 @@ def _limited_environment() -> LimitedEnvironment:
     """lm-eval's environment, in the sandbox and within limits."""
     own = utils.env
     limited = LimitedEnvironment(
-        loader=own.loader,
-        undefined=own.undefined,
-        keep_trailing_newline=own.keep_trailing_newline,
+        loader=own.loader, undefined=own.undefined, keep_trailing_newline=own.keep_trailing_newline
     )
     for name in own.filters.keys() - limited.filters.keys():  # lm-eval's additions
         limited.filters[name] = own.filters[name]

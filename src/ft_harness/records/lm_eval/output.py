@@ -81,6 +81,7 @@ def read_runs(runs: Sequence[Run]) -> Foreign:
     size = sum(path.stat().st_size for run in runs for _, path in run.samples)
     with _no_search(), byte_progress(size, "Reading lm-eval's samples") as bar:
         for run in runs:
+            # Runs come newest first, so that an older one of the same place is left out.
             for task_run, path in _tasks(run, found):
                 earlier = done.get(task_run.place)
                 if earlier is not None:

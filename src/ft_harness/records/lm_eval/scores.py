@@ -26,13 +26,8 @@ _BATCH = 1000  # items whose statistics are held before they are added up
 _SEVERAL = (
     3  # numbers an item that statistics of ours have at least; lm-eval keeps pairs of answers
 )
-_PAIRS = (
-    "token_ppl",
-    "item_ppl",
-    "byte_ppl",
-    "char_ppl",
-    "chosen_byte_ppl",
-)  # of which an item has two
+# of which an item has two
+_PAIRS = ("token_ppl", "item_ppl", "byte_ppl", "char_ppl", "chosen_byte_ppl")
 _BINARY = (0.0, 1.0)
 _Statistics = NDArray[np.float64]
 _Numbers = NDArray[np.int64]
@@ -136,7 +131,10 @@ class Totals:
             except (IndexError, ValueError):
                 self._odd[name] = "its statistics are of another form than ours"
                 continue
-            if name not in stated or _is_close(value, stated[name]):
+            # two programs that add up in another order mean the same number
+            if name not in stated or (
+                value is not None and math.isclose(value, stated[name], rel_tol=1e-6, abs_tol=1e-9)
+            ):
                 kept.append(name)
             elif value is None:
                 self._odd[name] = f"undefined for these samples, the results say {stated[name]:.6g}"
@@ -174,23 +172,16 @@ class Totals:
     def _interval(self, name: str) -> Interval | None:
         """As `score_interval` has it."""
         metric, held = self._metrics[name], self._held.get(name)
+        if held is None and name not in self._sums:
+            return None
         if held is None:
-            return (
-                wilson_interval(int(self._sums[name][0]), self._counts[name])
-                if name in self._sums
-                else None
-            )
+            return wilson_interval(int(self._sums[name][0]), self._counts[name])
         rows = np.concatenate([table for table, _ in held])
         numbers = np.unique(np.concatenate([numbers for _, numbers in held]), return_inverse=True)[
             1
         ]
         clusters = None if numbers.max(initial=-1) + 1 == len(rows) else numbers
         return None if metric.descriptive else score_interval(rows, metric, clusters)
-
-
-def _is_close(value: float | None, stated: float) -> bool:
-    """Whether two programs that add up in another order may have meant the same number."""
-    return value is not None and math.isclose(value, stated, rel_tol=1e-6, abs_tol=1e-9)
 
 
 def _find_fault(metric: Metric, value: float | list[float]) -> str | None:

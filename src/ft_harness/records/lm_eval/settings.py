@@ -222,15 +222,14 @@ def _model(
     )
     if dtype in (UNKNOWN, "auto"):
         unknown.append("dtype")
+    # A commit names weights; a path may hold others tomorrow.
     if commit:
         unknown.remove("weights")
     parameters = config.get("model_num_parameters")
     return ModelInfo(
         pretrained=pretrained,
         revision=revision,
-        identity=str(commit)
-        if commit
-        else "@".join([pretrained, *([revision] if revision else [])]),
+        identity=str(commit or (f"{pretrained}@{revision}" if revision else pretrained)),
         dtype=dtype,
         quantization=_quantization(arguments),
         parameters=parameters if isinstance(parameters, int) and parameters > 0 else None,
@@ -262,7 +261,8 @@ def _adapter(arguments: Mapping[str, str]) -> AdapterInfo | None:
         trainable_parameters=None,
         live_proof=None,
         unchecked=[
-            "its weights, which base they were trained for, and whether they change what it says"
+            "the base: the output does not say on which one the adapter was trained",
+            "its weights, and whether they change what it says",
         ],
     )
 
@@ -328,13 +328,7 @@ def _template_hash(template: Any, named: Any) -> str | None:
 def _decoding(run: Mapping[str, Any]) -> dict[str, Any]:
     """What `--gen_kwargs` put in the place of the task's own."""
     given = run.get("gen_kwargs")
-    return (
-        dict(given)
-        if isinstance(given, Mapping)
-        else dict(_model_arguments(given))
-        if given
-        else {}
-    )
+    return dict(given) if isinstance(given, Mapping) else dict(_model_arguments(given))
 
 
 def _limit(limit: Any, counted: Mapping[str, Any]) -> int | None:

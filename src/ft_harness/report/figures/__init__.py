@@ -8,12 +8,7 @@ from ft_harness.report.figures.curves import (
 )
 from ft_harness.report.figures.scores import SCORE_COLUMNS, before_after, score_rows
 from ft_harness.report.figures.style import Form
-from ft_harness.report.figures.sweeps import (
-    SWEEP_COLUMNS,
-    score_by_axis,
-    score_by_time,
-    sweep_rows,
-)
+from ft_harness.report.figures.sweeps import SWEEP_COLUMNS, score_by_axis, score_by_time, sweep_rows
 from ft_harness.report.figures.tradeoffs import (
     TRADEOFF_COLUMNS,
     score_by_cost,

@@ -125,8 +125,7 @@ def _metrics(run: AdapterRun) -> list[str]:
 
 def _shown_metrics(run: AdapterRun) -> list[str]:
     """Those whose largest value is 1, the one that chose first."""
-    train = run.card.recipe.get("train")
-    first = train.get("metric_for_best_model") if isinstance(train, dict) else None
+    first = run.card.recipe.get("train", {}).get("metric_for_best_model")
     bounded = [metric for metric in _metrics(run) if scale_of(metric) == 1]
     return sorted(bounded, key=lambda metric: metric != first)[:_MOST_SCORES]
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from ft_harness.comparison.aggregator import MOST_SHOWN, Comparison, Row, Study
 from ft_harness.comparison.amounts import scale_of
-from ft_harness.records import Record
 from ft_harness.report.figures.style import (
     BASE,
     GREY,
     TUNED,
     Form,
     Value,
-    find_score,
+    interval_of,
     render,
     short_name,
 )
@@ -67,7 +66,7 @@ def score_rows(study: Study) -> list[list[Value]]:
             ("base", row.base, comparison.base),
             ("tuned", row.tuned, comparison.tuned),
         ):
-            low, high = _interval(record, row.metric)
+            low, high = interval_of(record, row.metric)
             verdict = row.verdict if who == "tuned" else None
             lines.append([*names, who, value, low, high, row.n, verdict])
         lines += [
@@ -162,12 +161,9 @@ def _draw_sides(axes: Axes, heights: tuple[float, float], comparison: Comparison
     scale = 100 / (scale_of(row.metric) or 100)
     if row.base is not None and row.tuned is not None:
         axes.plot([scale * row.base, scale * row.tuned], heights, color=GREY, linewidth=1, zorder=2)
-    sides = (
-        (row.base, comparison.base, BASE, "o"),
-        (row.tuned, comparison.tuned, TUNED, "s"),
-    )
+    sides = ((row.base, comparison.base, BASE, "o"), (row.tuned, comparison.tuned, TUNED, "s"))
     for height, (value, record, colour, marker) in zip(heights, sides, strict=True):
-        low, high = _interval(record, row.metric)
+        low, high = interval_of(record, row.metric)
         if low is not None and high is not None:
             axes.hlines(height, scale * low, scale * high, color=colour, linewidth=2, zorder=3)
         if value is not None:
@@ -184,12 +180,6 @@ def _draw_sides(axes: Axes, heights: tuple[float, float], comparison: Comparison
         middle = sum(heights) / 2
         ends = middle - 0.26, middle + 0.46
         axes.vlines(scale * found[1], *ends, color=GREY, linewidth=1.5, linestyle=":")
-
-
-def _interval(record: Record, metric: str) -> tuple[float | None, float | None]:
-    """Of the score alone; a percentile interval of the bootstrap need not contain the value."""
-    found = find_score(record, metric)
-    return (found.low, found.high) if found else (None, None)
 
 
 def _write_beside(axes: Axes, height: float, text: str, colour: str) -> None:

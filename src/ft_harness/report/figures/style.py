@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from ft_harness.comparison.amounts import scale_of, shorten
-from ft_harness.records import Record, Score
+from ft_harness.records import Record
 from ft_harness.storage.escaping import visible
 
 if TYPE_CHECKING:  # matplotlib is imported when something is drawn
@@ -59,8 +59,10 @@ def short_name(name: str) -> str:
     return shorten(visible(name.replace("\n", " "), 2 * _NAME_LIMIT), _NAME_LIMIT)
 
 
-def find_score(record: Record, metric: str) -> Score | None:
-    return next((score for score in record.scores if score.metric == metric), None)
+def interval_of(record: Record, metric: str) -> tuple[float | None, float | None]:
+    """Of the score alone; a percentile interval of the bootstrap need not contain the value."""
+    found = (score for score in record.scores if score.metric == metric)
+    return next(((score.low, score.high) for score in found), (None, None))
 
 
 def axis_scale(metric: str) -> tuple[float, str]:

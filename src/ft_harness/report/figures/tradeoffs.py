@@ -13,7 +13,7 @@ from ft_harness.report.figures.style import (
     Form,
     Value,
     axis_scale,
-    find_score,
+    interval_of,
     render,
     short_name,
     write_nothing,
@@ -56,7 +56,7 @@ def tradeoff_rows(measured: Measured) -> list[list[Value]]:
     """The figure's numbers with the columns `TRADEOFF_COLUMNS`."""
     lines: list[list[Value]] = []
     for spent, comparison, row in measured:
-        low, high = _interval(comparison, row)
+        low, high = interval_of(comparison.tuned, row.metric)
         names: list[Value] = [row.task, row.split, row.metric, comparison.tuned.subject]
         lines.append([*names, spent, row.base, row.tuned, low, high, row.n, row.verdict])
     return lines
@@ -65,9 +65,8 @@ def tradeoff_rows(measured: Measured) -> list[list[Value]]:
 def _panels(measured: Measured, spent: str, form: Form, *, curve: bool) -> bytes:
     groups: dict[tuple[str, str, str, str], list[tuple[float, Comparison, Row]]] = {}
     for spent_on, comparison, row in measured:
-        shots = (
-            f", {comparison.tuned.settings.num_fewshot}-shot" if curve else ""
-        )  # a curve is of one protocol
+        # a curve is of one protocol
+        shots = f", {comparison.tuned.settings.num_fewshot}-shot" if curve else ""
         groups.setdefault((row.task, row.split, shots, row.metric), []).append(
             (spent_on, comparison, row)
         )
@@ -110,7 +109,7 @@ def _draw_panel(axes: Axes, entries: Measured, *, curve: bool) -> None:
             transform=edge,
         )
     for spent, comparison, row in shown:
-        low, high = _interval(comparison, row)
+        low, high = interval_of(comparison.tuned, row.metric)
         if low is not None and high is not None and not curve:
             axes.vlines(spent, scale * low, scale * high, color=TUNED, linewidth=1.2)
     if curve:
@@ -148,7 +147,7 @@ def _draw_curve(axes: Axes, shown: Measured, scale: float) -> None:
     by_size = [[(each, row) for spent, each, row in shown if spent == size] for size in sizes]
     means = [_mean([row.tuned for _, row in group]) for group in by_size]
     axes.plot(sizes, [scale * mean for mean in means], color=TUNED, linewidth=1.2)
-    ends = [[_interval(each, row) for each, row in group] for group in by_size]
+    ends = [[interval_of(each.tuned, row.metric) for each, row in group] for group in by_size]
     if all(low is not None and high is not None for group in ends for low, high in group):
         lows = [scale * _mean([low for low, _ in group]) for group in ends]
         highs = [scale * _mean([high for _, high in group]) for group in ends]
@@ -158,8 +157,3 @@ def _draw_curve(axes: Axes, shown: Measured, scale: float) -> None:
 def _mean(values: Sequence[float | None]) -> float:
     known = [value for value in values if value is not None]
     return sum(known) / len(known)
-
-
-def _interval(comparison: Comparison, row: Row) -> tuple[float | None, float | None]:
-    found = find_score(comparison.tuned, row.metric)
-    return (found.low, found.high) if found else (None, None)

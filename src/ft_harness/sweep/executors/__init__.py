@@ -16,8 +16,6 @@ from ft_harness.sweep.executors.local import LocalExecutor
 from ft_harness.sweep.executors.processes import ProcessExecutor
 from ft_harness.sweep.orders import Work
 
-__all__ = ["PACKAGES", "Executor", "make_executor"]
-
 PACKAGES = {"ray": "ray", "slurm": "submitit"}  # what an executor on other machines is made with
 
 

@@ -34,9 +34,9 @@ _INDEXING = {
     *(_ATEN.index.Tensor, _ATEN.index_put.default, _ATEN.index_put_.default),
     _ATEN._index_put_impl_.default,
 }
-_NF4_BYTES = (
-    0.5 + 1 / 64 + 4 / (64 * 256)
-)  # a weight, its share of the block's scale, and of that scale's own
+# a weight, its share of the block's scale, and of that scale's own
+_NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
+# bytes a trained parameter: 4 for each moment; the first name that fits
 _STATES = {
     "schedule_free_sgd": 4.0,
     "sgd": 0.0,
@@ -46,12 +46,10 @@ _STATES = {
     "rmsprop": 4.0,
     "adagrad": 4.0,
     "ademamix": 12.0,
-}  # bytes a trained parameter: 4 for each moment; the first name that fits
+}
 _ADAM_STATES = 8.0  # two float32 moments
-_FEWER_BITS = {
-    "8bit": (1 + 4 / 256) / 4,
-    "4bit": (0.5 + 4 / 128) / 4,
-}  # with a block's scale, in place of a float32
+# with a block's scale, in place of a float32
+_FEWER_BITS = {"8bit": (1 + 4 / 256) / 4, "4bit": (0.5 + 4 / 128) / 4}
 
 
 _WITHOUT_MEMORY = {"learning_rate", "lr_scheduler_type", "weight_decay", "num_train_epochs", "seed"}

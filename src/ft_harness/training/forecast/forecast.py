@@ -381,9 +381,8 @@ def largest_batch(recipe: Recipe, rows: Sequence[Any], share: Share) -> list[Any
     found: list[int] = []
     for epoch in range(min(math.ceil(steps / of_epoch), _EPOCHS_PLANNED)):
         sampler.set_epoch(epoch)
-        planned = islice(
-            sampler, (steps - epoch * of_epoch) * share.accumulation
-        )  # the last step may have fewer
+        # the last step may have fewer
+        planned = islice(sampler, (steps - epoch * of_epoch) * share.accumulation)
         found = max([found, *planned], key=lambda batch: padded_tokens(batch, lengths))
     return [rows[number] for number in found]
 

@@ -12,18 +12,3 @@ from ft_harness.evaluation.backends.server.proof import (
     prove_base,
     state_agreement,
 )
-
-__all__ = [
-    "PROBES",
-    "Probes",
-    "ServedBase",
-    "ServerLM",
-    "connect",
-    "find_name",
-    "make_probes",
-    "problems",
-    "prove_adapter",
-    "prove_base",
-    "state_agreement",
-    "weights_fit",
-]

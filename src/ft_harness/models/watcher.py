@@ -1,0 +1,61 @@
+"""A process that ends this one where a single operation of a template never does.
+
+A template looks at the clock between its operations. Within one (a sort of huge equal texts, a
+regular expression that backtracks without end) Python runs nothing else, no other thread and no
+handler of a signal: only another process can end it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import mmap
+import os
+import subprocess
+import sys
+import time
+from functools import cache
+
+from ft_harness.errors import PolicyError
+
+MOST_SECONDS = 60.0  # of one operation, of which ours take microseconds
+# Looks once a second at the end that this process has set itself, and twice before it acts: one
+# that was stopped for a while goes on first. Its input ends with this process.
+_SCRIPT = """
+import mmap, os, select, signal, sys, time
+parent, seen = os.getppid(), 0.0
+end = memoryview(mmap.mmap(int(sys.argv[1]), 8)).cast("d")
+while not select.select([0], [], [], 1)[0]:
+    if end[0] and end[0] == seen and time.monotonic() > seen:
+        os.write(2, sys.argv[2].encode())
+        os.kill(parent, signal.SIGKILL)
+        break
+    seen = end[0]
+"""
+
+
+@cache
+def _start(_process: int) -> memoryview[float]:
+    """Where the process says until when it may be within one operation; 0: it is in none."""
+    if not hasattr(os, "memfd_create"):  # another system than Linux: nobody looks
+        return memoryview(bytearray(8)).cast("d")
+    shared = os.memfd_create("ft-harness")
+    os.truncate(shared, 8)
+    message = PolicyError(
+        f"an operation of a template takes more than {MOST_SECONDS:g} seconds",
+        "a template that renders a doc at once; no flag allows more",
+        "fix the template of the task or of the model's chat",
+    )
+    command = [sys.executable, "-ISc", _SCRIPT, str(shared), f"{message}\n"]
+    watcher = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[shared])
+    atexit.register(watcher.communicate)
+    return memoryview(mmap.mmap(shared, 8)).cast("d")
+
+
+def begin() -> None:
+    """An operation begins."""
+    _start(os.getpid())[0] = time.monotonic() + MOST_SECONDS
+
+
+def end() -> None:
+    """No operation is running."""
+    _start(os.getpid())[0] = 0.0
