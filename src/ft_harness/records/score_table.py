@@ -88,7 +88,7 @@ def _read_file(path: Path, *states: tuple[int, int, int]) -> Outcomes | None:
         return None
     file, columns, _ = opened
     if states[0][0] <= _SMALL_BYTES:
-        table = file.read()
+        table = file.read(use_threads=False)
         return Outcomes(path.parent, table, columns, lambda _: table)
     texts = file.read(columns=[*TEXTS])
     return Outcomes(path.parent, texts, columns, partial(_read_column, file))
@@ -129,16 +129,16 @@ def _open(path: Path) -> tuple[Any, Mapping[str, str], list[int] | None] | None:
     is missing, damaged, or of other samples than those next to it."""
     try:
         file = pq.ParquetFile(path)
-        metadata = file.schema_arrow.metadata or {}
+        schema = file.schema_arrow  # made anew each time that it is asked for
+        metadata = schema.metadata or {}
         if metadata.get(b"samples_sha256") != sha256_once(path.with_name(SAMPLES_FILE)).encode():
             return None
         columns, starts = json.loads(metadata[b"metrics"]), json.loads(metadata[b"members"])
         held = [*TEXTS, *columns.values()]
     except (OSError, ValueError, LookupError, AttributeError, pa.ArrowException):
         return None
-    return (
-        (file, columns, starts) if all(name in file.schema_arrow.names for name in held) else None
-    )
+    names = schema.names
+    return (file, columns, starts) if all(name in names for name in held) else None
 
 
 def _read_column(file: Any, column: str) -> Any:
