@@ -30,7 +30,7 @@ MARKED ?=
 LOCKED = $(if $(LOCK),PIP_CONSTRAINT=$(LOCK) PIP_BUILD_CONSTRAINT=$(LOCK))
 PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: audit demo docs fuzz licences lint lock test test-all test-nightly test-newest test-oldest
+.PHONY: audit demo docs fuzz licences lint lock test test-all test-nightly test-newest test-oldest tests
 demo: $(READY)
 	$(VENV)/bin/ft-harness demo
 
@@ -49,14 +49,20 @@ lint: $(READY)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-test: lint
-	$(PYTEST) -m 'not slow'
-
-test-all: lint
+tests: $(READY)
 	$(PYTEST) $(if $(MARKED),-m '$(MARKED)')
 
-test-nightly: lint
-	$(PYTEST) -m slow
+# mypy has one core for a minute, and tests the others; --output-sync keeps their lines whole.
+BOTH = $(MAKE) --jobs 2 --output-sync=line lint tests
+
+test: $(READY)
+	$(BOTH) MARKED='not slow'
+
+test-all: $(READY)
+	$(BOTH)
+
+test-nightly: $(READY)
+	$(BOTH) MARKED=slow
 
 test-newest:
 	rm -rf $(NEWEST)
@@ -69,10 +75,7 @@ test-oldest:
 	mkdir $(OLDEST)
 	$(PYTHON) tools/lower_bounds.py >$(OLDEST)/bounds
 	$(MAKE) VENV=$(OLDEST) LOCK=$(OLDEST)/bounds $(OLDEST)/.ready
-	$(MAKE) VENV=$(OLDEST) LOCK=$(OLDEST)/bounds test-quick
-
-test-quick: $(READY)
-	$(PYTEST) -m 'not slow'
+	$(MAKE) VENV=$(OLDEST) LOCK=$(OLDEST)/bounds MARKED='not slow' tests
 
 fuzz: $(READY)
 	FT_HARNESS_FUZZ=hour $(PYTEST) tests/fuzz

@@ -44,8 +44,12 @@ def load_tokenizer(data: Path, name: str) -> Any:
     return tokenizer
 
 
-def build_model(name: str, dtype: str = "float32") -> Any:
-    """A Llama of one of `SIZES` with random weights, the same for each call."""
+def build_model(name: str, dtype: str = "float32", *, tied: bool = True) -> Any:
+    """A Llama of one of `SIZES` with random weights, the same for each call.
+
+    Args:
+        tied: its head to its embedding: what it then writes is the same token again and again.
+    """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -53,7 +57,7 @@ def build_model(name: str, dtype: str = "float32") -> Any:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=vocabulary, hidden_size=HIDDEN, intermediate_size=INNER, num_hidden_layers=layers,
-        num_attention_heads=HEADS, max_position_embeddings=CONTEXT, tie_word_embeddings=True,
+        num_attention_heads=HEADS, max_position_embeddings=CONTEXT, tie_word_embeddings=tied,
     )  # fmt: skip
     return LlamaForCausalLM(config).eval().to(getattr(torch, dtype))
 

@@ -7,7 +7,8 @@
 hidden size 512 (42 M parameters with a vocabulary of 32k, 150 M with 256k) score SNLI items x 3
 choices, without examples and behind three fixed ones, and answer SQuAD's questions: the first ones,
 greedily by up to 16 or 64 tokens or with 4 beams by up to 16, and every 50th (`apart`), so that no
-two ask about the same passage. The tokenizer is GPT-2's, for 32k cut to its first merges; the
+two ask about the same passage. With tied embeddings, as here by default, a random model writes one
+token again and again, which is easy to guess; with `--untied` it doesn't. The tokenizer is GPT-2's, for 32k cut to its first merges; the
 choices are the words entailment, neutral and contradiction. Both sides have the same batch size.
 Ratios are medians over the repeats; peak memory is of a fresh process for each side, weights
 included.
@@ -81,10 +82,11 @@ def count_work(lm: Any, requests: list[Any]) -> tuple[float, int]:
     rows = [row for batch in batches for row in batch.rows]
     tokens = sum(map(len, rows)) + sum(map(len, {batch.prefix for batch in batches}))
     kept = sum(len(row.kept) for row in rows)
-    layer = 4 * HIDDEN * HIDDEN + 3 * HIDDEN * INNER
-    return 2.0 * (
-        tokens * layer * lm.config.num_hidden_layers + kept * HIDDEN * lm.config.vocab_size
-    ), tokens
+    keys, rest = 2 * HIDDEN * HIDDEN, 2 * HIDDEN * HIDDEN + 3 * HIDDEN * INNER
+    layers = lm.config.num_hidden_layers * (keys + rest)
+    # The last layer makes keys and values alone where nothing is read.
+    unread = (tokens - kept) * rest if lm.scorer.traits.trims else 0
+    return 2.0 * (tokens * layers - unread + kept * HIDDEN * lm.config.vocab_size), tokens
 
 
 def run_once(lm: Any, requests: list[Any]) -> tuple[float, list[Any]]:
@@ -96,7 +98,10 @@ def run_once(lm: Any, requests: list[Any]) -> tuple[float, list[Any]]:
 
 def compare(name: str, work: str, options: argparse.Namespace) -> dict[str, Any]:
     """One row of the table."""
-    tokenizer, model = load_tokenizer(options.data, name), build_model(name, options.dtype)
+    tokenizer, model = (
+        load_tokenizer(options.data, name),
+        build_model(name, options.dtype, tied=not options.untied),
+    )
     requests = WORKS[work](options.data, options.items)
     sides = {side: make_side(side, model, tokenizer, options.batch_size) for side in SIDES}
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
@@ -108,7 +113,7 @@ def compare(name: str, work: str, options: argparse.Namespace) -> dict[str, Any]
     ratios = [hf / own for hf, own in zip(seconds["hf"], seconds["ours"], strict=True)]
     pairs = list(zip(results["ours"], results["hf"], strict=True))
     row = {
-        "model": name, "work": work, "items": options.items, "batch_size": options.batch_size, "dtype": options.dtype,
+        "model": name, "untied": options.untied, "work": work, "items": options.items, "batch_size": options.batch_size, "dtype": options.dtype,
         **{f"{side}_s": round(statistics.median(seconds[side]), 2) for side in SIDES},
         "ratio": round(statistics.median(ratios), 2), "ratios": [round(ratio, 2) for ratio in ratios],
     }  # fmt: skip
@@ -151,6 +156,7 @@ def peak_mib(side: str, name: str, work: str, options: argparse.Namespace) -> fl
     command = [
         sys.executable, __file__, "--data", str(options.data), "--items", str(options.items), "--models", name,
         "--works", work, "--batch-size", str(options.batch_size), "--dtype", options.dtype, "--alone", side,
+        *["--untied"] * options.untied,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.splitlines()[-1])
@@ -161,7 +167,7 @@ def run_alone(options: argparse.Namespace) -> float:
     from ft_harness.models.memory import peak_rss_bytes, reset_peaks
 
     (name,), (work,) = options.models, options.works
-    model = build_model(name, options.dtype)
+    model = build_model(name, options.dtype, tied=not options.untied)
     lm = make_side(options.alone, model, load_tokenizer(options.data, name), options.batch_size)
     reset_peaks()
     run_once(lm, WORKS[work](options.data, options.items))
@@ -179,6 +185,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
+    parser.add_argument(
+        "--untied",
+        action="store_true",
+        help="a head of its own: texts that don't repeat themselves",
+    )
     parser.add_argument(
         "--no-memory", dest="memory", action="store_false", help="leave peak memory out"
     )

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -89,13 +88,12 @@ def write_lm_eval(folder: Path, samples: int, adapter: str | None) -> None:
 
 def measure(*arguments: str) -> str:
     """How long one command takes, and how much memory."""
-    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = time.perf_counter()
     command = [sys.executable, "-m", "ft_harness", *arguments]
     done = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(done.pid, 0)
     if status:
         sys.exit(f"{' '.join(arguments)}: exit code {os.waitstatus_to_exitcode(status)}")
-    del before
     return (
         f"{used.ru_utime + used.ru_stime:.1f} s of CPU time, {time.perf_counter() - started:.1f} s, "
         f"{used.ru_maxrss // 1024:,} MiB"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -32,6 +33,12 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TQDM_DELAY"] = (
         "2"  # as the command sets it, which is too late where tqdm is imported already
     )
+    gc.disable()  # until all tests are collected: what is made up to then stays
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from ft_harness.training import monitoring, run
+from ft_harness.training import loop, monitoring, run
 
 
 def kill_at_step(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Interrupt training when the history of this step would be written."""
+    """Interrupt training when the history of this step would be written; until then checkpoints are
+    written however short it is."""
+    monkeypatch.setattr(loop, "_WORTH_SAVING", 0.0)
     original = monitoring.append_line
 
     def interrupt(path: Path, line: str) -> None:

@@ -44,6 +44,7 @@ def test_a_task_of_pairs_is_trained_on_pairs(ft, tmp_path: Path):
     assert recipe.train.preference is not None
     assert (recipe.train.preference.loss, recipe.train.preference.beta) == ("sigmoid", 0.1)
     assert recipe.adapter.lora_dropout == 0
+    assert recipe.train.learning_rate == 1e-4
     code, out, err = ft("init", "other", "--task", "demo_sentiment")
     assert code == 0, err
     assert load_recipe(out.splitlines()[0]).train.objective == "answer"

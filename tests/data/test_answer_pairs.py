@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ def assistant(text: str) -> dict[str, str]:
 
 
 ASKED, GOOD, BAD = "Where is it?", "At the zoo.", "Who knows?"
+BE_KIND = {"role": "system", "content": "Be kind."}
+KIND = f"System: Be kind.\n\nUser: {ASKED}\n\nAssistant:"
 DIALOGUE = "User: Hi\n\nAssistant: Hello\n\nUser: Where is it?\n\nAssistant:"
 
 
@@ -48,6 +51,16 @@ DIALOGUE = "User: Hi\n\nAssistant: Hello\n\nUser: Where is it?\n\nAssistant:"
         ([user("Hi"), assistant("Hello"), user(ASKED)], assistant(GOOD), assistant(BAD), DIALOGUE),
         ("", [user("Hi"), assistant("Hello"), user(ASKED), assistant(GOOD)],
          [user("Hi"), assistant("Hello"), user(ASKED), assistant(BAD)], DIALOGUE),
+        (f"{ASKED}\n", f"{ASKED} {GOOD}", f"{ASKED} {BAD}", ASKED),
+        (ASKED, f"Human: {ASKED}\n\nAssistant: {GOOD}", f"Human: {ASKED}\n\nAssistant: {BAD}",
+         f"Human: {ASKED}\n\nAssistant:"),
+        (f"{ASKED}\n", [user(ASKED), assistant(GOOD)], [user(ASKED), assistant(BAD)], ASKED),
+        (ASKED, [BE_KIND, user(ASKED), assistant(GOOD)], [BE_KIND, user(ASKED), assistant(BAD)],
+         KIND),
+        ([BE_KIND, user(ASKED)], [user(ASKED), assistant(GOOD)], [user(ASKED), assistant(BAD)],
+         KIND),
+        (ASKED, json.dumps([user(ASKED), assistant(GOOD)]),
+         json.dumps([user(ASKED), assistant(BAD)]), ASKED),
     ],
 )  # fmt: skip
 def test_the_forms_of_a_pair(prompt, chosen, rejected, expected: str):
@@ -62,6 +75,27 @@ def test_answers_that_begin_alike_keep_their_beginning():
     doc = {"prompt": "", "chosen": texts[0], "rejected": texts[1]}
     assert read_pair(doc) == ""
     assert (doc["chosen"], doc["rejected"]) == ("It is here.", "It is there.")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "chosen", "rejected"),
+    [
+        ("Hi", "Hi there", "High five"),
+        ("Hello", "Hello! How are you?", "Hello, what?"),
+        ("你好", "你好！有什麼事？", "你好，走開。"),
+        ("A", "First A.\nAnswer: 5", "First A.\nAnswer: 6"),
+    ],
+)
+def test_an_answer_that_only_begins_like_its_prompt_stays_whole(prompt, chosen, rejected):
+    doc = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+    whole = dict(doc)
+    assert read_pair(doc) == ""
+    assert doc == whole
+
+
+def test_messages_in_another_notation_than_json_are_a_fault():
+    doc = {"prompt": ASKED, "chosen": str([assistant(GOOD)]), "rejected": str([assistant(BAD)])}
+    assert read_pair(doc) == "the field chosen holds messages as a text that is no JSON"
 
 
 def test_a_conversation_that_goes_on_is_written_out():

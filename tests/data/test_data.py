@@ -812,6 +812,33 @@ def test_a_hub_source_gives_its_splits(monkeypatch: pytest.MonkeyPatch):
     }
 
 
+def test_hub_splits_of_other_names_are_named(monkeypatch: pytest.MonkeyPatch):
+    datasets = pytest.importorskip("datasets")
+
+    def load(*_, **__):
+        parts = {"train_prefs": numbered(20), "test_prefs": numbered(6, 50), "sft": numbered(9)}
+        return {name: datasets.Dataset.from_list(rows) for name, rows in parts.items()}
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    error = refused(
+        "org/name: no split train or validation or test (splits: train_prefs, test_prefs, sft)",
+        source="org/name",
+    )
+    assert "data.hub_splits" in error.action
+    refused(
+        "org/name: no split dev (splits: train_prefs, test_prefs, sft)",
+        source="org/name",
+        hub_splits={"train": "train_prefs", "test": "dev"},
+    )
+    named = {"train": "train_prefs", "test": "test_prefs"}
+    splits = load_splits(data={"source": "org/name", "hub_splits": named, **CLASSES})
+    assert {name: len(split) for name, split in splits.items()} == {
+        "train": 18,
+        "validation": 2,
+        "test": 6,
+    }
+
+
 def test_bundled_data_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(paths, "PACKAGE", tmp_path)
     folder = tmp_path / "bundled" / "data" / "mine"

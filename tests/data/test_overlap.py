@@ -314,6 +314,58 @@ def test_a_typing_error_and_punctuation_are_near_another_word_is_not():
     assert overlap.items == sorted([item(typing_error).key, item(punctuated).key])
 
 
+REVIEW = "the film was slow and far too long"  # 8 words
+
+
+def review(text: str) -> Item:
+    return item(f"Review: {text}\nSentiment:", text=text)
+
+
+@pytest.mark.parametrize(
+    ("other", "near"),
+    [
+        (f"Well, {REVIEW}", True),
+        (f"{REVIEW}, they all said.", True),
+        (f"So {REVIEW.upper()} for me!", True),
+        (f"{REVIEW}, as they all said", False),  # four words
+        ("the film was not slow and far too long", False),  # inside: another statement
+        ("the film was slow and far too short", False),
+        ("was slow and far too", True),  # five words are left, six characters or more each side
+        ("slow and far too", False),  # four words are a phrase that many texts have
+    ],
+)
+def test_a_short_text_with_words_before_or_after_it_is_near(other: str, near: bool):
+    """The template's words don't count. Alone, the text has 27 shingles of 8 characters; 14 more
+    characters behind it leave 27 / 41 = 0.66, too little for the index."""
+    others = [review(text) for text in sentences(30, seed=7)]
+    for here, asked in ((REVIEW, other), (other, REVIEW)):
+        assert counts(overlap_of([*others, review(here)], [review(asked)])) == (0, 0, int(near))
+
+
+def test_a_longer_question_with_other_options_is_another_item():
+    def asked(question: str, *options: str) -> Item:
+        return item(f"{question} {', '.join(options)}?", question=question, options=[*options])
+
+    short, longer = "which of these is a metal", "now which of these is a metal in fact"
+    train = [asked(short, "iron", "wood", "glass")]
+    assert counts(overlap_of(train, [asked(longer, "neon", "tin", "air")])) == (0, 0, 0)
+    assert counts(overlap_of(train, [asked(longer, "iron", "wood", "glass")])) == (0, 0, 1)
+
+
+def test_words_after_a_hypothesis_make_another_pair():
+    """As in SNLI, where they change the label of most pairs."""
+    train = [
+        premise_pair(f"two men stand on a ladder {n}", "two men are at work") for n in range(3)
+    ]
+    longer = premise_pair("two men stand on a ladder 0", "two men are at work on a roof")
+    assert counts(overlap_of(train, [longer])) == (0, 0, 0)
+
+
+def test_scripts_without_blanks_have_no_words_to_add():
+    shingler = find_shingler([[review("正月望日余与客泛舟于江上清风徐来水波不兴举酒属客")]])
+    assert (shingler.size, shingler.text) == (3, None)
+
+
 def test_scripts_without_blanks_have_shorter_shingles():
     """24 characters, 22 shingles of 3; one changed at the end takes 1: 21 / 23 = 0.91, in the
     middle 3: 19 / 25 = 0.76; with shingles of 8 the end would give 16 / 18."""

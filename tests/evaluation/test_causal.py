@@ -8,6 +8,7 @@ import logging
 import math
 import random
 from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -565,7 +566,7 @@ def asked(prompts: list[str], **arguments: Any) -> list[Any]:
 )
 def test_greedy_answers_equal_hf_one_by_one(kind: str, words: Any):
     model = make_model(kind, len(words))
-    requests = asked(PROMPTS, max_gen_toks=24)
+    requests = asked(PROMPTS, max_gen_toks=16)  # beyond mistral's 16 and longrope's 24 tokens
     expected = stock(model, words).generate_until(requests, disable_tqdm=True)
     assert len(set(expected)) > 1
     for batch_size in (1, 3, None):
@@ -690,7 +691,10 @@ def lengths_read(model: Any) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-def test_prompts_that_begin_alike_are_read_together(beams: int, words: Any, llama: Any):
+def test_prompts_that_begin_alike_are_read_together(
+    beams: int, words: Any, llama: Any, monkeypatch: Any
+):
+    monkeypatch.setattr(greedy, "GUESSED", 0)
     lm = ours(llama, words)
     expected = [lm.generate_until(asked([prompt], num_beams=beams))[0] for prompt in ALIKE]
     seen = lengths_read(llama)
@@ -704,8 +708,8 @@ def test_prompts_that_begin_alike_are_read_together(beams: int, words: Any, llam
 
 
 def test_an_answer_that_ends_makes_room_for_the_next(words: Any, llama: Any, monkeypatch: Any):
-    """Two slots and eight prompts; what is no longer read is moved away at every other step."""
-    monkeypatch.setattr(greedy, "SPARE", 2)
+    """Two slots and eight prompts."""
+    monkeypatch.setattr(greedy, "GUESSED", 0)
     prompts = [*PROMPTS, *ALIKE[:3]]
     (whole,) = ours(llama, words).generate_until(asked(PROMPTS[1:2], max_gen_toks=24))
     settings = {"max_gen_toks": 24, "until": [whole[3:5], "e", "0"]}
@@ -728,6 +732,51 @@ def test_the_same_prompt_is_written_once(words: Any, llama: Any):
     first, second = lm.generate_until(asked([PROMPTS[0]] * 2))
     assert first == second
     assert {rows for rows, width in seen if width == 1} == {1}
+
+
+@pytest.mark.parametrize("until", [[], ["e", "0"]])
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma2", "neox"])
+def test_guesses_change_nothing(kind: str, until: list[str], words: Any, monkeypatch: Any):
+    """Of three guesses none is right, or the first, or the first two, or all."""
+    model = make_model(kind, len(words))
+    requests = asked(PROMPTS, max_gen_toks=24, until=until)
+    expected = stock(model, words).generate_until(requests, disable_tqdm=True)
+    prompts = [words(prompt, return_tensors="pt")["input_ids"] for prompt in PROMPTS]
+    right = [model.generate(ids, max_new_tokens=24, do_sample=False)[0].tolist() for ids in prompts]
+    turns = cycle(range(4))
+
+    def guess(text: greedy.Text) -> list[int]:
+        length, wrong = len(text.tokens), 3 + len(text.tokens) % 7
+        (goes_on,) = (ids[length:] for ids in right if ids[:length] == text.tokens)
+        return [*goes_on[: next(turns)], wrong, wrong, wrong][:3]
+
+    monkeypatch.setattr(greedy.Text, "guess", guess)
+    for batch_size in (1, 3, None):
+        assert ours(model, words, batch_size).generate_until(requests) == expected
+
+
+def test_a_text_that_goes_round_is_guessed(words: Any, llama: Any):
+    """A model that always says the same token: four of them in each pass once that is known."""
+    llama.lm_head.weight.data.zero_()
+    llama.lm_head.bias = torch.nn.Parameter(torch.zeros(len(words)))
+    token = words("film")["input_ids"][-1]
+    llama.lm_head.bias.data[token] = 9.0
+    lm = ours(llama, words)
+    lm.generate_until(asked(PROMPTS[:1], max_gen_toks=1))  # the check of the model comes first
+    seen = lengths_read(llama)
+    found = lm.generate_until(asked(PROMPTS[:2], max_gen_toks=23))
+    assert found == [words.decode([token] * 23)] * 2
+    # one token from reading, four until two guesses were right, four in each pass for the other 18
+    assert [width for _, width in seen[1:]] == [1] * 4 + [4] * 5
+
+
+def test_what_came_before_is_what_is_guessed():
+    text = greedy.Text(0, (1, 2, 3, 4, 5, 6, 1, 2))
+    assert text.guess() == []  # nothing was guessed yet
+    for token, guess in ((3, []), (4, [5, 6, 1]), (9, []), (1, [])):
+        text.append(token)
+        assert text.guess() == guess
+    assert text.answer == [3, 4, 9, 1]
 
 
 def test_a_prompt_that_begins_another_has_a_slot_of_its_own(words: Any, llama: Any):

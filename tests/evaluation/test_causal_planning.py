@@ -179,3 +179,7 @@ def test_what_a_batch_needs_is_a_formula():
     # generation keeps the keys of both layers: 40 + 24 + 32 + 100 = 196, and 2 x 2 x 4 x 3 = 48
     # more
     assert budget.needs_generation(Size(2, 4, 0, 2)) == 196 + 48
+    # both layers keep what is read once: 24 more
+    assert budget.needs_reading(Size(2, 4, 0, 2)) == 196 + 24
+    # slots of 7 columns: 2 x 2 x 7 x 3 / 2 = 42, four tokens each 2 x 4 x 5, logits 2 x 4 x 50
+    assert budget.needs_slots(2, 7, 4) == 42 + 40 + 400

@@ -261,8 +261,9 @@ def test_such_a_token_in_the_data_is_named_by_every_command(
     assert ft("init-task", "d.jsonl", "--text", "q", column, "l")[0] == 0
     task = ("--task", "d_custom", "--include-path", "task_yamls/d_custom")
     assert ft("init", "x", *task)[0] == 0
-    settings = ["--set", f"model.pretrained={model}"]
+    settings = ["--set", f"model.pretrained={model}", "--set", "controls.tasks=[]"]
     settings += ["--set", "adapter.task_type=SEQ_CLS"] if kind == "head" else []
+    settings += ["--set", "eval.generation_kwargs={max_gen_toks: 8}"] if kind == "answer" else []
     for command in ("check", "train", "eval"):
         code, _, err = ft(command, "adapters/x", *settings)
         assert (code, command) == (3, command), err

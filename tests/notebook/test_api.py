@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -108,6 +109,50 @@ def test_text_of_strangers_is_inert_in_a_cell():
     assert "&lt;img" in found._repr_html_()
     assert "<img" not in found._repr_html_()
     assert "<b>report" not in found._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "read"),
+    [
+        ("data.source", "reviews.csv", "reviews.csv"),
+        ("data.source", Path("a/reviews.csv"), "a/reviews.csv"),
+        ("data.columns", {"text": ["a: b"]}, {"text": ["a: b"]}),
+        ("data.drop_labels", ("-", "1"), ["-", "1"]),
+        ("data.train_size", None, None),
+        ("data.balanced", True, True),
+        ("train.seed", np.int64(3), 3),
+        ("train.learning_rate", 2e-5, 2e-5),
+        ("train.learning_rate", np.float64(2e-5), 2e-5),
+        ("eval.num_fewshot", np.array([0, 3]), (0, 3)),
+    ],
+)
+def test_what_a_person_has_at_hand_is_a_setting(recipe: Path, field: str, value, read):
+    section, name = field.split(".")
+    made = ft_harness.load_recipe(recipe, set={field: value})
+    assert getattr(getattr(made, section), name) == read
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, "[INST] {x}", "null"])
+def test_what_is_no_setting_is_named(recipe: Path, value):
+    with pytest.raises(ConfigError, match=r"task\.system_instruction"):
+        ft_harness.load_recipe(recipe, set={"task.system_instruction": value})
+
+
+@pytest.mark.parametrize("function", [ft_harness.load_records, ft_harness.report])
+def test_no_folder_at_all_is_named(function):
+    with pytest.raises(InputError, match="no folder"):
+        function([])
+
+
+def test_a_study_that_was_too_large_to_be_kept_is_named(tmp_path: Path, monkeypatch):
+    """The run is done: its cure is not to run it again."""
+    monkeypatch.setattr("ft_harness.notebook.api.call", lambda _: None)
+    folder = tmp_path / "results/reports/mine"
+    folder.mkdir(parents=True)
+    (folder / "rows.json").write_text("[]")
+    with pytest.raises(InputError, match="too large to be kept") as error:
+        ft_harness.sweep("adapters/mine", name="mine", out=tmp_path)
+    assert "rows.json" in error.value.action
 
 
 @pytest.mark.slow  # a training and several commands in processes of their own

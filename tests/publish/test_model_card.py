@@ -16,7 +16,7 @@ from ft_harness.pipeline.publication import card_of_folder
 from ft_harness.publish.model_card import model_card
 from ft_harness.publish.readme import Section, merge_readme
 from ft_harness.records.adapter_folder import AdapterFolder
-from tests.builders.study import make_adapter, make_study
+from tests.builders.study import make_adapter, make_study, make_varied_study
 
 
 def card_of(working: Path) -> Path:
@@ -68,6 +68,20 @@ def test_it_says_what_was_measured_and_what_made_it():
         assert said in text
     for title in ("Limits", "Licence", "How to load it"):
         assert f"\n## {title}\n" in text
+
+
+def test_the_trained_task_comes_before_its_controls():
+    """Of whichever task the study lists first; a control is called one."""
+    study = make_varied_study()
+    study = study.model_copy(update={"comparisons": study.comparisons[::-1]})
+    text, _ = model_card(make_adapter("small", "snli_custom"), study, [], Path("nowhere"))
+    opening = text[text.index("# small") : text.index("## Scores")]
+    trained, control = "Something changed on snli", "Control task: Something changed on other"
+    assert -1 < opening.index(trained) < opening.index(control)
+    tasks = re.findall(r"^\| (snli\\_custom|other) ", text, re.MULTILINE)
+    assert tasks == sorted(tasks, reverse=True)
+    (entry,) = yaml.safe_load(text.split("---\n")[1])["model-index"]
+    assert [each["dataset"]["name"] for each in entry["results"]][-1] == "other"
 
 
 def test_settings_are_shown_as_a_recipe_has_them():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -199,6 +200,17 @@ def test_a_secret_is_found_and_stops_it(push, hub: Hub, working: Path, name: str
     assert code == 4, err
     assert_three_lines(err, "secret")
     assert secret not in err
+    assert hub.requests == []
+
+
+def test_a_secret_in_packed_samples_is_found(push, hub: Hub, working: Path, monkeypatch):
+    """One that the program which wrote them did not know."""
+    (path, *_) = sorted((working / "results/small").rglob("samples.jsonl.gz"))
+    first = json.loads(gzip.decompress(path.read_bytes()).splitlines()[0])
+    monkeypatch.setenv("MY_PASSWORD", first["prompt_hash"])
+    code, _, err = push("--yes", "--base", BASE, "--with-samples")
+    assert code == 4, err
+    assert_three_lines(err, "samples.jsonl.gz: holds what looks like a secret")
     assert hub.requests == []
 
 

@@ -150,6 +150,18 @@ def test_the_files_make_the_same_report(ft, report, working: Path):
         assert of_theirs == pytest.approx(of_ours, abs=1e-9), name
 
 
+def test_what_a_report_holds_for_others_is_not_evaluated_twice(ft, report, working: Path):
+    """The copies lie below the folder that the next report reads."""
+    report("lm-eval")
+    assert ft("report", working / "results", "--out", working, "--name", "next")[0] == 0
+    first, second = (
+        (working / f"results/reports/{name}/rows.json").read_text() for name in ("r", "next")
+    )
+    assert second == first
+    copies = working / "results/reports/r"  # given by itself it is read
+    assert ft("report", copies, "--out", working, "--name", "copies")[0] == 0
+
+
 def test_base_and_adapter_have_names_of_their_own(report):
     """As lm-eval's tracker names them, so that other readers take them for two models."""
     names = {

@@ -215,7 +215,11 @@ FAULTS = {
         3,
         "9 different values in 9 rows",
     ),
-    "blanks only": (ten(*["a", "a "] * 5), 3, "differ only in case, blanks, invisible characters or"),
+    "blanks only": (
+        ten(*["a", "a "] * 5),
+        3,
+        "differ only in case, blanks, invisible characters or",
+    ),
     "names of averages": (ten(*["macro", "micro"] * 20), 3, "macro"),
     "too few rows": (ten("a", "b", "a", "b"), 3, "asks for 0 rows"),
 }

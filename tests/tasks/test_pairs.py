@@ -110,9 +110,24 @@ def test_equal_and_empty_answers_are_faults_with_their_places(ft, recipe: Path, 
     assert code == 3
     assert_three_lines(err)
     assert f"{path}:4: the fields chosen and rejected are equal (2 rows with such a fault" in err
+    assert "expected: a prompt and two different answers" in err
     code, out, err = ft("check", recipe, "--set", "data.skip_bad_rows=true")
     assert code == 0, err
     assert "train 18 docs" in out
+
+
+def test_the_same_chosen_answer_everywhere_is_no_fault(ft, recipe: Path, tmp_path: Path):
+    """A refusal, say: what it is chosen over differs."""
+    for split, count, start in (("train", 20, 0), ("test", 8, 200)):
+        rows = [
+            {**row, "chosen": "was warm 11", "rejected": row["rejected"][: 8 if i % 2 else 99]}
+            for i, row in enumerate(make_rows(count, start))
+        ]
+        write_jsonl(tmp_path / "pairs" / f"{split}.jsonl", rows)
+    code, out, err = ft("check", recipe)
+    assert code == 0, err
+    assert "right answers" not in out
+    assert "majority" not in out
 
 
 def test_cut_pairs_are_counted(ft, recipe: Path, tmp_path: Path):

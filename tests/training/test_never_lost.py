@@ -34,6 +34,7 @@ from ft_harness.training import (
     build_training_set,
     checkpoints,
     guards,
+    loop,
     run,
     train,
 )
@@ -519,6 +520,23 @@ def test_save_steps_of_the_continued_run_hold(bench: Bench, killed: Path, tmp_pa
         "plan.json",
     ]  # the last step has its own
     assert names(folder) == kept
+
+
+@pytest.mark.parametrize(
+    ("apart", "save_steps", "kept"),
+    [(0.0, 0.3, [2, 4, 6]), (60.0, 0.3, [6]), (60.0, 2, [2, 4, 6])],
+    ids=["far apart", "close to each other", "as many steps as asked for"],
+)
+def test_a_share_of_a_short_training_is_not_saved(
+    apart: float, save_steps: float, kept: list[int], bench: Bench, tmp_path: Path, monkeypatch
+):
+    """Six steps, of which a share of 0.3 are 1.8: the last one is saved in any case."""
+    monkeypatch.setattr(loop, "_WORTH_SAVING", apart)
+    monkeypatch.setattr(run, "save_weights", lambda *_: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        bench.train(tmp_path / "a", save_total_limit=3, save_steps=save_steps)
+    found = [name for name in names(tmp_path / "a") if name.startswith("checkpoint-")]
+    assert found == [f"checkpoint-{step}" for step in kept]
 
 
 def test_a_run_that_was_killed_after_its_last_step_does_no_further_one(

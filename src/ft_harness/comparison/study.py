@@ -13,7 +13,7 @@ from ft_harness.comparison.settings import SweepStudy
 from ft_harness.comparison.untuned import Untuned
 from ft_harness.data.data_report import DataReport
 from ft_harness.metrics.registry import DECIDING_METRICS
-from ft_harness.records import Card, Frozen, HistoryEntry, Record
+from ft_harness.records import Card, Frozen, HistoryEntry, Numerous, Record
 
 Verdict = Literal["improved", "improved, not above majority", "worse", "no evidence"]
 Role = Literal["trained task", "same data", "control task"]
@@ -21,7 +21,7 @@ Family = Literal["trained task", "control task"]
 MOST_SHOWN = 30  # comparisons in figures, case sheets and confusion matrices; tables hold all
 
 
-class Row(Frozen):
+class Row(Numerous):
     """One before/after number: an object of `rows.json`. Full precision; None where undefined."""
 
     task: str

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 from tqdm import tqdm
 
+from ft_harness.data.answer_pairs import is_pair
 from ft_harness.data.duplicates import Index, compare
 from ft_harness.data.files import Split
 from ft_harness.data.overlap import Item, Items, SplitOverlap, find_fields, find_shingler
@@ -95,6 +96,7 @@ class _Tally:
     lengths: list[int] = field(default_factory=list)
     choices: list[int | None] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
+    pairs: int = 0  # docs of a chosen and a rejected answer
 
     def watch(self, items: Iterable[Item]) -> Iterator[Item]:
         for item in items:
@@ -102,13 +104,15 @@ class _Tally:
             self.lengths.append(len(item.prompt))
             self.choices.append(item.choices)
             self.answers[item.answer] += 1
+            self.pairs += is_pair(item.doc)
             yield item
 
     def labels(self) -> dict[str, int] | None:
         """Docs of each label; None for answers in free text and for choices that differ from doc to
         doc."""
         most = max((count for count in self.choices if count is not None), default=0)
-        fixed = None not in self.choices and 0 < len(self.answers) <= most
+        # Chosen answers may be few and the same, but they are no labels: none is right everywhere.
+        fixed = not self.pairs and None not in self.choices and 0 < len(self.answers) <= most
         if not fixed:
             return None
         return dict(sorted(self.answers.items(), key=lambda pair: (-pair[1], pair[0])))

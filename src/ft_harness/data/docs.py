@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 LABEL, LABEL_NAMES, LABEL_WORDS, LANGUAGE, ANSWERS, ID = (
     "label", "label_names", "label_words", "language", "answers", "id",
 )  # fmt: skip
+_A_PAIR = "a prompt and two different answers, as texts or as messages of role and content"
 _LISTED = 5
 _SCALARS = (str, int, float, bool)
 _SEARCHED = 1000  # rows after which a field that none of them has is called missing
@@ -99,7 +100,7 @@ class DocReader:
         if part.bad and not self._options.skip_bad_rows:
             raise InputError(
                 part.first_fault(),
-                "a value in every field",
+                _A_PAIR if self._options.pairs else "a value in every field",
                 "fix or remove the rows, leave them out and count them (data.skip_bad_rows=true), "
                 "or say which fields may be missing (data.optional)",
             )

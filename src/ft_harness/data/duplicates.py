@@ -1,5 +1,5 @@
 """Looking docs up among those of another split: equal prompts by digest, near ones by their
-sketches."""
+sketches and by the words of short texts."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ class Index:
         self._prints = prints
         self._prompts = {digest for digests in prints.prompts for digest in digests}
         self._pairs = {digest for digests in prints.pairs for digest in digests}
+        self._wholes = {digest for digests in prints.wholes for digest in digests}
+        self._cores = {digest for digests in prints.cores for digest in digests}
         numbers = np.repeat(
             np.arange(len(prints.keys), dtype=np.uint64), np.diff(prints.texts.ends)
         )
@@ -49,7 +51,8 @@ class Index:
 
     def find_near(self, prints: Prints) -> Iterator[bool]:
         """For each doc, whether one is here whose prompt has at least 0.8 of the shingles of both
-        in common, and each text field 0.5."""
+        in common, and each text field 0.5; or whose short text is the doc's with up to three words
+        before or after it, or the other way round."""
         for first in range(0, len(prints.keys), _CHUNK):
             ends = prints.texts.ends[first : first + _CHUNK + 1]
             hashes = prints.texts.hashes[ends[0] : ends[-1]]
@@ -67,7 +70,15 @@ class Index:
                 candidates = self._candidates(
                     hashes[start:end], places[start:end][known[start:end]]
                 )
-                yield any(self._is_near(prints, number, int(other)) for other in candidates)
+                yield self._is_extended(prints, number) or any(
+                    self._is_near(prints, number, int(other)) for other in candidates
+                )
+
+    def _is_extended(self, prints: Prints, number: int) -> bool:
+        return not (
+            self._cores.isdisjoint(prints.wholes[number])
+            and self._wholes.isdisjoint(prints.cores[number])
+        )
 
     def _is_near(self, prints: Prints, number: int, other: int) -> bool:
         if jaccard(prints.texts[number], self._prints.texts[other]) < NEAR - _ROUNDING:

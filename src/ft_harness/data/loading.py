@@ -195,8 +195,8 @@ def source_files(options: DataOptions) -> list[Path] | None:
 
 
 def _warn_of_hub_options(options: DataOptions, replaced: Sequence[str]) -> None:
-    """Name and revision of a hub data set that a local source has no use for."""
-    for name in ("name", "revision"):
+    """What names parts of a hub data set, which a local source has no use for."""
+    for name in ("name", "revision", "hub_splits"):
         value = getattr(options, name)
         if value is not None and name in replaced and options.source:
             path = _local_path(options.source)
@@ -237,10 +237,18 @@ def _read_hub(options: DataOptions) -> dict[Split, Rows]:
             "a data set of the hub or an existing local path",
             "check the name and the network, or use a local file: --set data.source=FILE",
         ) from error
+    names = options.hub_splits or {split: split for split in SPLITS}
+    absent = [name for name in names.values() if name not in loaded]
+    if (options.hub_splits and absent) or len(absent) == len(names):
+        raise InputError(
+            f"{options.source}: no split {' or '.join(absent)} (splits: {', '.join(loaded)})",
+            "splits that the data set has",
+            "--set 'data.hub_splits={train: NAME, test: NAME}', with their names",
+        )
     return {
-        split: _hub_rows(f"{options.source}[{split}]", loaded[split])
+        split: _hub_rows(f"{options.source}[{names[split]}]", loaded[names[split]])
         for split in SPLITS
-        if split in loaded and len(loaded[split])
+        if names.get(split) in loaded and len(loaded[names[split]])
     }
 
 

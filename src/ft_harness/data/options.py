@@ -33,6 +33,9 @@ class DataOptions(BaseModel):
     source: str | None = Field(default=None, description="hub id, file, folder, or bundled/<name>")
     name: str | None = Field(default=None, description="configuration of a hub data set")
     revision: str | None = Field(default=None, description="hub branch, tag or commit")
+    hub_splits: dict[Split, str] | None = Field(
+        default=None, description="split -> its name in the hub data set; null: the same names"
+    )
     columns: dict[str, list[str]] | None = Field(
         default=None,
         description="field of the task -> columns accepted for it, first match wins, "

@@ -5,7 +5,8 @@ Exact duplicates are found by hash. Near duplicates are pairs whose sets of shin
 characters) have a Jaccard index of at least 0.8, found by MinHash: of each text the 256 smallest
 hashes are kept, so that memory grows by about a kilobyte a text however long it is. Texts of up to
 256 distinct shingles are compared exactly; beyond, the index is an estimate with a standard error
-of at most 0.025 at the threshold.
+of at most 0.025 at the threshold. A short text with a word or two before it is below that index:
+such texts are found by hash too, without their outer words.
 
 Source: Broder (1997), On the resemblance and containment of documents. docs/overlap.md has the
     definitions.
@@ -18,8 +19,8 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,6 +32,9 @@ SHINGLE, SHINGLE_SPACELESS = 8, 3  # characters
 _SAMPLE = 300  # texts of a split from which the template is read
 _MIN_SAMPLE = 20  # fewer texts don't show what is template and what is content
 _SHOWN = 0.9  # of the docs must show a text field in their prompts for it to be compared by itself
+_ADDED = 3  # words before and after a text, together, that leave it the same text
+_LEAST_WORDS = 5  # that two such texts have in common: fewer are a phrase that many texts have
+_MOST_WORDS = 40  # of a text that is looked for without outer words; a longer one is near anyway
 _MIN_FIELD = 2  # a field of one character is an answer's letter, not content
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no character is lost
 _PUNCTUATION = re.compile(r"[^\w\s]+")
@@ -90,7 +94,8 @@ class SplitOverlap(BaseModel):
         description="of these, docs whose prompt has the same answer there too"
     )
     n_near: int = Field(
-        description="further docs that are nearly there: Jaccard index of at least 0.8"
+        description="further docs that are nearly there: Jaccard index of at least 0.8, or the "
+        "same text with up to three words before or after it"
     )
     items: list[str] = Field(description="hashes of the exact and near docs' content, sorted")
 
@@ -124,6 +129,9 @@ class Prints:
         pairs: the same of prompt and answer together.
         texts: sketches of the prompts.
         fields: sketches of each text field that is compared by itself.
+        wholes: of each doc whose only text is short, the digest of its words and of what else its
+            prompt says; [] of others.
+        cores: the same without up to three of the outer words.
     """
 
     keys: list[str]
@@ -131,6 +139,8 @@ class Prints:
     pairs: list[list[bytes]]
     texts: Sketches
     fields: list[Sketches]
+    wholes: list[list[bytes]]
+    cores: list[list[bytes]]
 
     @property
     def n_repeated(self) -> int:
@@ -148,6 +158,17 @@ def digest(*parts: str) -> bytes:
     """16 bytes by which equal texts are known, which needn't be held then."""
     joined = "\0".join(parts).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(joined, digest_size=16).digest()
+
+
+def _cores(words: Sequence[str]) -> list[Sequence[str]]:
+    """The words without one to three of the outer ones, as far as enough are left."""
+    shorter = (
+        words[before : len(words) - after]
+        for before in range(_ADDED + 1)
+        for after in range(_ADDED + 1 - before)
+        if before + after
+    )
+    return [each for each in shorter if len(each) >= _LEAST_WORDS]
 
 
 def _option_parts(item: Item, prompt: str) -> list[str]:
@@ -207,11 +228,14 @@ class Shingler:
         template: hashes of shingles in more than half of the texts: the prompt's own words, not the
             docs'.
         fields: text fields that are compared by themselves; none where prompts show only one.
+        text: the one text field of prompts that show only one; None where they show several, whose
+            words can't be added to without making another item, and for scripts without blanks.
     """
 
     size: int
     template: Hashes
     fields: tuple[str, ...] = ()
+    text: str | None = None
 
     def sketch(self, text: str) -> Hashes:
         """The smallest hashes of a text's shingles, ascending; the template's are left out."""
@@ -250,6 +274,8 @@ class Shingler:
         digests: list[list[bytes]] = []
         pairs: list[list[bytes]] = []
         sketches: list[list[Hashes]] = []
+        wholes: list[list[bytes]] = []
+        cores: list[list[bytes]] = []
         for item in items:
             prompt, answer = plain(item.prompt), plain(item.answer)
             forms = [[prompt], *([options] if (options := _option_parts(item, prompt)) else [])]
@@ -258,10 +284,20 @@ class Shingler:
             pairs.append([digest(*form, "", answer) for form in forms])
             compared = [prompt, *(plain(str(item.doc.get(name) or "")) for name in self.fields)]
             sketches.append([self.sketch(_unpunctuated(text)) for text in compared])
+            rest, words = self._short_text(item, prompt)
+            wholes.append([digest(rest, *words)] if words else [])
+            cores.append([digest(rest, *core) for core in _cores(words)])
         texts, *fields = (
             Sketches(parts[place] for parts in sketches) for place in range(1 + len(self.fields))
         )
-        return Prints(keys, digests, pairs, texts, fields)
+        return Prints(keys, digests, pairs, texts, fields, wholes, cores)
+
+    def _short_text(self, item: Item, prompt: str) -> tuple[str, list[str]]:
+        """(the prompt without the doc's only text, the words of that); no words where it is long or
+        not in the prompt."""
+        text = plain(str(item.doc.get(self.text) or "")) if self.text else ""
+        words = _unpunctuated(text).split() if text in prompt else []
+        return prompt.replace(text, "", 1), words if len(words) <= _MOST_WORDS else []
 
 
 def _unpunctuated(text: str) -> str:
@@ -269,7 +305,8 @@ def _unpunctuated(text: str) -> str:
 
 
 def find_shingler(splits: Iterable[Items]) -> Shingler:
-    """The shingler for these splits: shorter shingles for scripts without blanks, and the template.
+    """The shingler for these splits: shorter shingles for scripts without blanks, the template, and
+    which text fields count.
 
     It looks at up to 300 docs of each split, evenly spread.
     """
@@ -283,14 +320,15 @@ def find_shingler(splits: Iterable[Items]) -> Shingler:
     fields = tuple(shown) if len(shown) > 1 else ()
     spaceless = sum(len(_SPACELESS.findall(text)) for text in texts)
     size = SHINGLE_SPACELESS if spaceless > sum(map(len, texts)) / 2 else SHINGLE
-    shingler = Shingler(size, np.empty(0, np.uint32), fields)
+    text = shown[0] if len(shown) == 1 and size == SHINGLE else None
+    shingler = Shingler(size, np.empty(0, np.uint32), fields, text)
     distinct = list(dict.fromkeys(texts))
     if len(distinct) < _MIN_SAMPLE:
         return shingler
     hashes, counts = np.unique(
         np.concatenate([shingler.shingles(text) for text in distinct]), return_counts=True
     )
-    return Shingler(size, hashes[counts > len(distinct) / 2], fields)
+    return replace(shingler, template=hashes[counts > len(distinct) / 2])
 
 
 def find_fields(items: Iterable[Item]) -> list[str]:

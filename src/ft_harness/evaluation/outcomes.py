@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from ft_harness.errors import FtHarnessError, first_line
 from ft_harness.evaluation.jobs import Job, ModelState
 from ft_harness.metrics import describe, find_metric
 from ft_harness.records import Sample, Score, item_hash
+from ft_harness.records.provenance import package_versions
 from ft_harness.stats import score_interval
 
 
@@ -235,7 +235,7 @@ def _clusters(field: str | None, samples: Sequence[Sample]) -> NDArray[np.int64]
 
 def _signature(state: ModelState, job: Job, metric: str, languages: Collection[str]) -> str:
     """The line of what made a score; `languages` are those that the docs name."""
-    settings = job.settings
+    settings, versions = job.settings, package_versions()
     named: list[str | None] = list(languages) or [None]
     definitions = sorted({describe(metric, language) for language in named} - {""})
     parts = {
@@ -246,7 +246,6 @@ def _signature(state: ModelState, job: Job, metric: str, languages: Collection[s
         "back-end": settings.back_end,
         "dtype": state.base.info.dtype,
         "max_length": settings.max_length,
-        "lm-eval": version("lm-eval"),
-        "ft-harness": version("ft-harness"),
+        **{name: versions[name] for name in ("lm-eval", "ft-harness")},
     }
     return "|".join(f"{key}:{value}" for key, value in parts.items())

@@ -66,5 +66,7 @@ def _last_modules(model: Any) -> list[tuple[str, Any]]:
 def _is_by_token(name: str, module: Any) -> bool:
     """Whether a module's outputs are made of one input each: one that is given more, as Bloom's MLP
     the residuals, is not looked at."""
+    if name not in _BY_TOKEN:
+        return False  # before the signature, which takes longer than the layer
     kinds = [each.kind for each in inspect.signature(module.forward).parameters.values()]
-    return name in _BY_TOKEN and kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) == 1
+    return kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) == 1

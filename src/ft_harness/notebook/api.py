@@ -205,6 +205,12 @@ def _read_study(out: PathLike, name: str) -> StudyFound:
     """The study that a command left next to its report."""
     folder = reports_dir(Path(out)) / name
     study = read_kept(folder / STUDY_FILE, Study, "a study", "run it again")
+    if study is None and (folder / "rows.json").is_file():
+        raise InputError(
+            f"{folder}: the report is written, its study was too large to be kept",
+            "a study of up to 1,000 comparisons",
+            "read rows.json, or give ft_harness.report the folders of a part of the results",
+        )
     if study is None:
         raise InputError(
             f"{folder}: no {STUDY_FILE}", "the report that the run has just written", "run it again"

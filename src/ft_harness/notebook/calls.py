@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -11,9 +10,12 @@ from codecs import getincrementaldecoder
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
+import numpy as np
+
 from ft_harness import errors
 from ft_harness.errors import FtHarnessError
 from ft_harness.notebook.progress import Progress
+from ft_harness.recipe import write_setting
 
 _MODULE = "ft_harness.notebook.child"
 _CHUNK = 4096
@@ -47,8 +49,42 @@ def options(given: Mapping[str, Any]) -> list[str]:
 
 
 def overrides(given: Mapping[str, Any] | None) -> list[str]:
-    """`section.field=value` for `--set`, of a mapping of fields to values."""
-    return [f"{field}={json.dumps(value)}" for field, value in (given or {}).items()]
+    """`section.field=value` for `--set`, of a mapping of fields to values.
+
+    Raises:
+        ConfigError: a value is none that a recipe could hold.
+    """
+    return [f"{field}={_write(field, value)}" for field, value in (given or {}).items()]
+
+
+def _write(field: str, value: Any) -> str:
+    text = write_setting(_plain(field, value))
+    if text is None:
+        raise errors.ConfigError(
+            f"{field}: the text {value!r} would be read as a list, a mapping or null",
+            "a text that starts with neither [ nor {",
+            "write it into recipe.yaml",
+        )
+    return text
+
+
+def _plain(field: str, value: Any) -> Any:
+    """The value as YAML has it: of a path its text, of NumPy's numbers and arrays Python's."""
+    if isinstance(value, np.generic | np.ndarray):  # its float64 is a float of Python's too
+        return value.tolist()
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(field, part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(field, part) for part in value]
+    raise errors.ConfigError(
+        f"{field} is of type {type(value).__name__}",
+        "a text, number, path, list or mapping",
+        "give its value in one of these forms",
+    )
 
 
 def call(arguments: Sequence[str]) -> None:

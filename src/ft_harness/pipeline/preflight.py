@@ -100,6 +100,15 @@ def _check_model(recipe: Recipe, *, trains: bool, here: bool) -> list[FtHarnessE
     ]
 
 
+def _check_model_once(recipe: Recipe, scope: Scope, reading: Reading) -> list[FtHarnessError]:
+    """As `_check_model`, once for recipes that differ in neither model nor adapter."""
+    kind = ("model", repr(recipe.model), repr(recipe.adapter), scope.trains, scope.here)
+    found: list[FtHarnessError] = reading.once(
+        kind, {}, lambda: _check_model(recipe, trains=scope.trains, here=scope.here)
+    )
+    return found
+
+
 def _check_validation(recipe: Recipe, loaded: Mapping[Split, RenderedTask]) -> list[FtHarnessError]:
     """Faults of the validation during training: no docs, or a metric that the task lacks."""
     train = recipe.train
@@ -170,7 +179,7 @@ def check(
     findings = Findings() if findings is None else findings
     reading = Reading() if reading is None else reading
     faults = findings.faults
-    faults += _check_model(recipe, trains=scope.trains, here=scope.here)
+    faults += _check_model_once(recipe, scope, reading)
     for folder in folders:
         faults += storage.problems(folder)
     form = PLAIN

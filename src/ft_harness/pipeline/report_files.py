@@ -25,7 +25,7 @@ from ft_harness.pipeline.explanations import (
 from ft_harness.pipeline.shared_formats import SHARED, write_shared
 from ft_harness.pipeline.study_figures import write_figures
 from ft_harness.recipe import check_name
-from ft_harness.records import Evaluation, write_kept
+from ft_harness.records import REPORT_FILES, Evaluation, write_long
 from ft_harness.report import (
     Explorer,
     Outliers,
@@ -51,7 +51,6 @@ _PAGES = [f"report.{name}" for name in FORMATS]
 USUAL_FORMATS = ("md", "html")
 STUDY_FILE = "study.json"
 _MOST_KEPT = 1000  # comparisons of a study that is left next to its report
-FILES_FILE = "files.json"  # names what this report wrote
 
 
 @dataclass(frozen=True)
@@ -133,14 +132,14 @@ def write_report(
         write_text(folder / name, text)
     write_json_list(folder / "rows.json", rows_json(study))
     if len(study.comparisons) <= _MOST_KEPT:
-        write_kept(folder / STUDY_FILE, study)
+        write_long(folder / STUDY_FILE, study)
         written.insert(0, STUDY_FILE)
     written.insert(0, "rows.json")
     for name in (SHARED[each] for each in layout.formats if each in SHARED):
         paths = sorted(path for path in (folder / name).rglob("*") if path.is_file())
         written += [path.relative_to(folder).as_posix() for path in paths]
     _remove_stale(folder, {*texts, *written})
-    write_text(folder / FILES_FILE, json.dumps({"files": [*texts, *written]}, indent=2) + "\n")
+    write_text(folder / REPORT_FILES, json.dumps({"files": [*texts, *written]}, indent=2) + "\n")
     first = layout.formats[0]
     return folder / {"csv": "tables", **SHARED}.get(first, f"report.{first}")
 
@@ -231,7 +230,7 @@ def _join_endings(stem: str, endings: Sequence[str]) -> str:
 
 def _read_files(folder: Path) -> list[str]:
     with suppress(InputError):
-        files = read_json(folder / FILES_FILE).get("files")
+        files = read_json(folder / REPORT_FILES).get("files")
         if isinstance(files, list):
             return [str(name) for name in files]
     return []

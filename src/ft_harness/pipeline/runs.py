@@ -24,6 +24,7 @@ from ft_harness.pipeline.explanations import TrainingDocs
 from ft_harness.pipeline.finished import note_finished, say_power
 from ft_harness.pipeline.preflight import Checked, check_required
 from ft_harness.pipeline.publication import card_of_folder, finish_adapters
+from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.report_files import open_folder, write_study
 from ft_harness.pipeline.reports import find_study
 from ft_harness.pipeline.serving import serve, serve_alone
@@ -73,7 +74,8 @@ def run(
     )
     folder = open_folder(experiments[0].out, report_name)
     required = read_requirements(require)
-    checked = [check_experiment(experiment, trains=True) for experiment in experiments]
+    reading = Reading()
+    checked = [check_experiment(each, trains=True, reading=reading) for each in experiments]
     check_required(required, checked)
     loaded: dict[str, BaseModel] = {}
     made = [

@@ -72,6 +72,7 @@ def model_card(
     """
     card = run.card
     compared = [each for each in study.comparisons if each.tuned.subject == card.name]
+    compared.sort(key=lambda each: each.role == "control task")
     seeds = [
         state_repeats(each)
         for each in study.repeats
@@ -192,7 +193,10 @@ def _opening(card: Card, compared: Sequence[Comparison], base: str) -> str:
     kind = "All weights of" if card.is_whole else "A LoRA adapter for"
     task = card.recipe.get("task", {}).get("name", "a task")
     what = f"{kind} {_name_base(base)}, trained on {inline(str(task))}."
-    sentences = [each.sentence for each in _opened(compared)]
+    sentences = [
+        f"Control task: {each.sentence}" if each.role == "control task" else each.sentence
+        for each in _opened(compared)
+    ]
     return "\n\n".join([f"# {inline(card.name)}", what, *map(inline, sentences)])
 
 

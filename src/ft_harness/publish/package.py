@@ -3,8 +3,9 @@ machine, no data, no secret."""
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -36,7 +37,7 @@ _AS_THEY_ARE = (
     *("special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt"),
     "chat_template.jinja",
 )
-_BINARY = (".safetensors", ".model", ".gz")
+_BINARY = (".safetensors", ".model")
 _HEADER = 1 << 20  # bytes of a binary file in which a secret is looked for
 _SHOWN = 60
 
@@ -53,13 +54,17 @@ class PackedFile:
         """In bytes."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
 
-    def searched(self) -> str:
-        """The text in which a secret is looked for; of a binary file its beginning."""
+    def searched(self) -> Iterator[str]:
+        """The texts in which a secret is looked for; of a binary file its beginning."""
         if isinstance(self.content, bytes):
-            return self.content.decode("utf-8", errors="replace")
-        with self.content.open("rb") as file:
-            most = _HEADER if self.content.suffix in _BINARY else -1
-            return file.read(most).decode("utf-8", errors="replace")
+            yield self.content.decode("utf-8", errors="replace")
+        elif self.content.suffix == ".gz":
+            with gzip.open(self.content, "rt", encoding="utf-8", errors="replace") as lines:
+                yield from lines
+        else:
+            with self.content.open("rb") as file:
+                most = _HEADER if self.content.suffix in _BINARY else -1
+                yield file.read(most).decode("utf-8", errors="replace")
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ def secret_problems(package: Package) -> list[FtHarnessError]:
             "take it out, and revoke it where it may have been seen",
         )
         for each in package.files
-        if redact(text := each.searched()) != text
+        if any(redact(text) != text for text in each.searched())
     ]
 
 

@@ -21,7 +21,7 @@ from ft_harness.recipe.loading import (
     recipe_file,
     recipe_of_task,
 )
-from ft_harness.recipe.overrides import parse_override, write_overrides
+from ft_harness.recipe.overrides import parse_override, write_overrides, write_setting
 from ft_harness.recipe.preference_section import PreferenceSection
 from ft_harness.recipe.protocol import Protocol
 from ft_harness.recipe.sections import ModelSection, Recipe, TaskSection

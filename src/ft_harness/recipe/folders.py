@@ -20,6 +20,10 @@ from ft_harness.recipe.sections import Recipe
 from ft_harness.storage import redact, redact_values, write_text
 
 _SET = "# --set "  # begins a line at the top of a copy
+_RATE_OF_PAIRS = (
+    "  learning_rate: 1.0e-4      # too high makes both answers unlikely, and the report says so; "
+    "large models want 1e-5 or less"
+)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
 
 
@@ -137,6 +141,7 @@ def write_new_recipe(
     if pairs:
         text = text.replace("#  objective: preference  ", "  objective: preference   ", 1)
         text = text.replace("#  preference: {", "  preference: {", 1)
-        text = text.replace("lora_dropout: 0.05", "lora_dropout: 0.0 ", 1)  # as the reference has
+        text = text.replace("lora_dropout: 0.05", "lora_dropout: 0.0", 1)  # as the reference has
+        text = re.sub("  learning_rate: .*", _RATE_OF_PAIRS, text, count=1)
     write_text(target, text.replace("<name>", folder.name).replace("<task>", task))
     return target

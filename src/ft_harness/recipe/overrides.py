@@ -63,15 +63,16 @@ def write_overrides(old: Recipe, new: Recipe) -> list[str] | None:
             value = right[field] if field in right else default[section][field]
             if field in left and left[field] == value:
                 continue
-            text = _write_setting(value)
+            text = write_setting(value)
             if text is None:
                 return None
             settings.append(f"{section}.{field}={text}")
     return settings
 
 
-def _write_setting(value: Any) -> str | None:
-    """What `parse_override` and the field's type make this value of; None: there is nothing."""
+def write_setting(value: Any) -> str | None:
+    """The text that `parse_override` and the field's type make this value of; None: there is none,
+    as of a text that would be read as a list."""
     if isinstance(value, str):
         return None if value[:1] in ("[", "{") or value in _NULLS else value
     return write_value(value)

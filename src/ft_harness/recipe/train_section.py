@@ -109,7 +109,9 @@ class TrainSection(Section):
     )
     early_stopping_threshold: float = Field(default=0.0, ge=0, description="what counts as better")
     save_steps: float = Field(
-        default=0.1, gt=0, description="between checkpoints: steps, or below 1 a share of all"
+        default=0.1,
+        gt=0,
+        description="between checkpoints: steps, or below 1 a share of all, at least 10 s apart",
     )
     save_total_limit: int = Field(default=2, ge=1, description="checkpoints that are kept")
     report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(

@@ -17,9 +17,16 @@ from ft_harness.records.cards import (
     SettingChange,
     TrainingCost,
 )
-from ft_harness.records.reading import Evaluation, read_evaluation, read_kept, write_kept
+from ft_harness.records.reading import (
+    Evaluation,
+    read_evaluation,
+    read_kept,
+    write_kept,
+    write_long,
+)
 from ft_harness.records.schema import (
     RECORD_FILE,
+    REPORT_FILES,
     SAMPLES_FILE,
     SCORES_FILE,
     SEQ_CLS,
@@ -30,6 +37,7 @@ from ft_harness.records.schema import (
     Frozen,
     LiveProof,
     ModelInfo,
+    Numerous,
     Record,
     Sample,
     Score,

@@ -37,8 +37,11 @@ def find_records(paths: Sequence[Path]) -> Found:
     A path may be a folder, or a `results_*.json` or `samples_*.jsonl` that lm-eval wrote.
 
     Raises:
-        InputError: a path is missing, or nothing that can be read is found below one.
+        InputError: no path is given, one is missing, or nothing that can be read is found below
+            one.
     """
+    if not paths:
+        raise InputError("no folder is given", "a folder with evaluations, or several", "give one")
     evaluations: list[Evaluation] = []
     unread: list[str] = []
     runs: list[Run] = []

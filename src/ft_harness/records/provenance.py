@@ -28,6 +28,11 @@ _PACKAGES = (
 
 def package_versions() -> dict[str, str]:
     """Installed versions of the packages that decide a score."""
+    return dict(_read_versions())
+
+
+@cache  # each is read from a file, and asked for with every score
+def _read_versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:

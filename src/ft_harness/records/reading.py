@@ -19,7 +19,14 @@ from ft_harness.records.schema import (
     Record,
     Sample,
 )
-from ft_harness.storage import sealed_text, sha256_once, unsealed, write_text
+from ft_harness.storage import (
+    sealed_parts,
+    sealed_text,
+    sha256_once,
+    unsealed,
+    write_parts,
+    write_text,
+)
 from ft_harness.storage.strict_files import no_pipe
 
 _LONGEST_RECORD = 1 << 26  # bytes
@@ -31,6 +38,18 @@ _Kept = TypeVar("_Kept", bound=Frozen)
 def write_kept(path: Path, kept: Frozen) -> None:
     """Write a typed file that `read_kept` reads, with a seal by which damage is seen."""
     write_text(path, sealed_text(kept.model_dump(mode="json")))
+
+
+def write_long(path: Path, kept: Frozen) -> None:
+    """As `write_kept`, a list's items one by one and without an indent: for what is too long to be
+    held as a text."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return (plain(item) for item in value)
+        return value.model_dump(mode="json") if isinstance(value, Frozen) else value
+
+    write_parts(path, sealed_parts({name: plain(value) for name, value in kept}))
 
 
 def read_kept(path: Path, kind: type[_Kept], what: str, action: str) -> _Kept | None:

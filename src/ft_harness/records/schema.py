@@ -14,7 +14,9 @@ from ft_harness.storage import redact, sha256_text
 SCHEMA_VERSION: Literal[1] = 1
 RECORD_FILE = "record.json"
 SAMPLES_FILE = "samples.jsonl.gz"
+REPORT_FILES = "files.json"  # in a report's folder: names of what the report wrote
 SEQ_CLS: Final = "SEQ_CLS"  # the task type of an adapter that trains a classification head
+_ITEMS = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str)  # one for all items
 SCORES_FILE = "scores.parquet"  # the same outcomes in columns, without texts of docs and prompts
 
 
@@ -24,6 +26,14 @@ class Frozen(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
     )
+
+
+class Numerous(Frozen):
+    """A part of which a big study holds a hundred thousand: which of its fields were given, of
+    which nobody asks, would take a third of the memory."""
+
+    def model_post_init(self, context: Any) -> None:
+        self.model_fields_set.clear()
 
 
 class ModelInfo(Frozen):
@@ -144,7 +154,7 @@ class Settings(Frozen):
     device: str
 
 
-class Score(Frozen):
+class Score(Numerous):
     """One metric on one split."""
 
     metric: str
@@ -318,7 +328,7 @@ class Sample(Frozen):
 
 def item_hash(doc: Mapping[str, Any]) -> str:
     """Hash of a doc's content: the same item in every evaluation, whatever its position."""
-    return sha256_text(json.dumps(doc, sort_keys=True, ensure_ascii=False, default=str))[:16]
+    return sha256_text(_ITEMS.encode(doc))[:16]
 
 
 def describe_record(record: Record) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ft_harness.errors import InputError
-from ft_harness.records.schema import SAMPLES_FILE, SCORES_FILE, Sample
+from ft_harness.records.schema import SAMPLES_FILE, SCORES_FILE
 from ft_harness.storage import GZIP_LINES, sha256_once, write_bytes
 
 Array = NDArray[np.float64]
@@ -45,12 +45,13 @@ class ScoreColumns:
 
     def __init__(self, folder: Path, cluster: str | None) -> None:
         self._folder, self._cluster = folder, cluster
-        self._waiting: list[Sample] = []
+        self._waiting: list[Mapping[str, Any]] = []
         self._texts: defaultdict[str, list[Any]] = defaultdict(list)
         self._batches: list[tuple[int, dict[str, Array]]] = []
 
-    def add(self, sample: Sample) -> None:
-        """
+    def add(self, sample: Mapping[str, Any]) -> None:
+        """Take the fields of one sample.
+
         Raises:
             InputError: statistics of a metric differ in length, or the doc lacks the cluster field.
         """
@@ -63,7 +64,7 @@ class ScoreColumns:
         if not samples:
             return
         for name in TEXTS[:-1]:
-            texts = [getattr(sample, name) for sample in samples]
+            texts = [sample[name] for sample in samples]
             self._texts[name].append(pa.array(texts, pa.string()))
         clusters = [_cluster(sample, self._cluster, self._folder) for sample in samples]
         self._texts["cluster"].append(pa.array(clusters, pa.string()))
@@ -112,25 +113,25 @@ def _member_starts(path: Path, samples: int) -> list[int] | None:
     return starts if len(starts) - 1 == max(1, -(-samples // GZIP_LINES)) else None
 
 
-def _cluster(sample: Sample, field: str | None, folder: Path) -> str | None:
+def _cluster(sample: Mapping[str, Any], field: str | None, folder: Path) -> str | None:
     if field is None:
         return None
-    if field not in sample.doc:
+    if field not in sample["doc"]:
         raise InputError(
             f"{folder}: the docs have no field '{field}', the task's metadata.cluster",
-            f"one of {', '.join(sample.doc)}",
+            f"one of {', '.join(sample['doc'])}",
             "correct metadata.cluster in the task's YAML and evaluate again",
         )
-    return sha256(str(sample.doc[field]).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return sha256(str(sample["doc"][field]).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _batch_statistics(samples: Sequence[Sample], folder: Path) -> dict[str, Array]:
+def _batch_statistics(samples: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, Array]:
     """Metric -> [items, K] of a batch, K 0 where none has a score; metrics of equal statistics get
     the same array."""
     interned: dict[tuple[int, bytes], Array] = {}
     found: dict[str, Array] = {}
-    for metric in dict.fromkeys(name for sample in samples for name in sample.scores):
-        values = [sample.scores.get(metric) for sample in samples]
+    for metric in dict.fromkeys(name for sample in samples for name in sample["scores"]):
+        values = [sample["scores"].get(metric) for sample in samples]
         lists = [
             value if isinstance(value, list) else [value] for value in values if value is not None
         ]

@@ -162,9 +162,9 @@ def scan_samples(evaluation: Evaluation, keys: Collection[str]) -> Iterator[Samp
         InputError: the samples can't be read.
     """
     evaluation.check_file(SAMPLES_FILE)
-    path = evaluation.folder / SAMPLES_FILE
-    if path.exists() and path.stat().st_size <= _SMALL_BYTES:
-        few = _read_few(evaluation.folder, _state_of(path))
+    path, state = evaluation.folder / SAMPLES_FILE, state_of_small(evaluation)
+    if state is not None:
+        few = _read_few(evaluation.folder, state)
         yield from (few[key] for key in few if key in keys)
         return
     opened = None if find_damage(evaluation) else _open(evaluation.folder / SCORES_FILE)
@@ -190,6 +190,14 @@ def scan_samples(evaluation: Evaluation, keys: Collection[str]) -> Iterator[Samp
             yield from (Sample.model_validate_json(lines[line]) for line in by_member[member])
 
 
+def state_of_small(evaluation: Evaluation) -> tuple[int, int, int] | None:
+    """By which the samples of a small evaluation are known to be the same, so that what was made of
+    them can be kept; None: they are many, or missing."""
+    path = evaluation.folder / SAMPLES_FILE
+    state = _state_of(path) if path.exists() else None
+    return state if state is not None and state[0] <= _SMALL_BYTES else None
+
+
 @lru_cache(maxsize=64)
 def _read_few(folder: Path, _: tuple[int, int, int]) -> dict[str, Sample]:
     """All samples of a small evaluation, in their order; kept as its outcomes are."""
@@ -205,5 +213,5 @@ def write_scores(evaluation: Evaluation) -> None:
 def _gather(evaluation: Evaluation) -> ScoreColumns:
     gathered = ScoreColumns(evaluation.folder, evaluation.record.settings.cluster)
     for sample in evaluation.samples():
-        gathered.add(sample)
+        gathered.add(vars(sample))
     return gathered

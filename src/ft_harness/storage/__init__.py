@@ -8,7 +8,7 @@ passes through the redaction. Strict readers, escaping and gate are imported fro
 from ft_harness.storage.hashing import canonical_json, sha256_file, sha256_once, sha256_text
 from ft_harness.storage.lock import LOCK_FILE, InUseError, locked
 from ft_harness.storage.redaction import learn_secrets, redact, redact_values
-from ft_harness.storage.seal import sealed_text, unsealed
+from ft_harness.storage.seal import sealed_parts, sealed_text, unsealed
 from ft_harness.storage.writing import (
     DROPPED,
     GZIP_LINES,
@@ -28,5 +28,6 @@ from ft_harness.storage.writing import (
     write_bytes,
     write_gzip_lines,
     write_json_list,
+    write_parts,
     write_text,
 )

@@ -36,7 +36,7 @@ def visible(text: str, limit: int | None = None) -> str:
     characters as `\x1b`, `\u202e`; a mark where cut."""
     text = redact(text)
     shown = text[:limit]
-    if not shown.translate(_BLANKS).isprintable():
+    if not (shown.isprintable() or shown.translate(_BLANKS).isprintable()):
         shown = "".join(each if _is_shown(each) else _code(each) for each in shown)
     if limit is None or len(text) <= limit:
         return shown

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import repeat
 from typing import Any
 from urllib.parse import quote
 
@@ -28,6 +29,7 @@ _ASSIGNED = re.compile(
     r"""(?:"([^"]+)"|'([^']+)'|([^\s,;&"'{}]+))""",
     re.IGNORECASE,
 )
+_SHORT = 64  # characters of a text that is kept: a big report has the same ones again and again
 _SEARCHED = 1 << 14  # characters of a text that is looked through for assignments
 # A token begins a word, or follows a JSON escape like \n. A URL's user part ends where its host's
 # path, its query or a JSON string does, so that nothing but the secret is removed from a JSON text.
@@ -51,7 +53,17 @@ _CUES = (
     "akia", "asia", "aiza", "eyj", "://", "token=", "secret=", "password=", "key=", "sig=",
     "signature=", "credential=", "authorization", "private key-----",
 )  # fmt: skip
-_UNASSIGNED = [cue for cue in _CUES if "=" not in cue]
+# What precedes the last underscore of a cue: a text is parted there once for all of these.
+_BEFORE_UNDERSCORE = tuple(cue[:-1] for cue in _CUES if cue.endswith("_") and "_" not in cue[:-1])
+_CUE_LISTS = {
+    (underscored, assigned): [
+        cue
+        for cue in _CUES
+        if (underscored or cue[:-1] not in _BEFORE_UNDERSCORE) and (assigned or "=" not in cue)
+    ]
+    for underscored in (False, True)
+    for assigned in (False, True)
+}  # by whether an underscore follows one of these, and whether there is a sign of equality
 _SPANNING = _CUES[-2:]
 _SHORTEST, _FEWEST_KINDS, _LONG = 8, 4, 16  # characters; different ones; of no plain word
 _WORDS = re.compile(r"[^\W\d_]+(?:_[^\W\d_]+)*")
@@ -160,22 +172,32 @@ def _spellings(secrets: frozenset[str]) -> list[tuple[str, re.Pattern[str] | Non
 
 def redact(text: str) -> str:
     """The text without any secret known to this process or of a known form."""
-    for secret, alone in _spellings(_known.secrets()):
+    secrets = _known.secrets()
+    return _redact_short(text, secrets) if len(text) <= _SHORT else _redact(text, secrets)
+
+
+def _redact(text: str, secrets: frozenset[str]) -> str:
+    for secret, alone in _spellings(secrets):
         if secret in text:
             text = alone.sub(REDACTED, text) if alone else text.replace(secret, REDACTED)
     folded = text.casefold()
-    cues = _CUES if "=" in folded else _UNASSIGNED
-    found = [cue for cue in cues if cue in folded]
+    parts = folded.split("_")
+    underscored = len(parts) > 1 and any(map(str.endswith, parts, repeat(_BEFORE_UNDERSCORE)))
+    found = [cue for cue in _CUE_LISTS[underscored, "=" in folded] if cue in folded]
     if not found:
         return text
-    if any(cue in _SPANNING for cue in found) or "\n" not in text:
+    if any(cue in _SPANNING for cue in found):
         return _FORMS.sub(_keep_name, text)
-    # a form that spans none is in a line with its cue
-    lines = zip(text.split("\n"), folded.split("\n"), strict=True)
-    return "\n".join(
-        _FORMS.sub(_keep_name, line) if any(cue in shown for cue in found) else line
-        for line, shown in lines
+    # any other form is in a line with its cue, and in one string of a JSON text
+    mark = "\n" if "\n" in text else '"'
+    pieces = zip(text.split(mark), folded.split(mark), strict=True)
+    return mark.join(
+        _FORMS.sub(_keep_name, piece) if any(cue in shown for cue in found) else piece
+        for piece, shown in pieces
     )
+
+
+_redact_short = lru_cache(maxsize=1 << 14)(_redact)
 
 
 def _keep_name(found: re.Match[str]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from itertools import chain, repeat
 from typing import Any
 
 from pydantic_core import to_json
@@ -21,6 +23,35 @@ def sealed_text(value: Mapping[str, Any]) -> str:
         spelt = canonical_json(value)
     # takes a fifth of the time of `json`, which has no quick way with an indent
     return f"{to_json({**value, _SEAL: sha256_text(spelt)}, indent=2).decode()}\n"
+
+
+def sealed_parts(fields: Mapping[str, Any]) -> Iterator[str]:
+    """The same in parts and without an indent, of an object that is too long to be held as a text:
+    a value that is an iterator is a list, of which one item is spelt at a time."""
+    digest = sha256()
+    for before, name in zip(chain("{", repeat(",")), sorted(fields), strict=False):
+        parts = chain([f"{before}{canonical_json(name)}:"], _spell(name, fields[name]))
+        for part in parts:
+            digest.update(part.encode("utf-8", "surrogatepass"))
+            yield part
+    digest.update(b"}")
+    yield f',"{_SEAL}":"{digest.hexdigest()}"}}\n'
+
+
+def _spell(name: str, value: Any) -> Iterator[str]:
+    """The canonical text of a field's value, secrets taken out."""
+    if not isinstance(value, Iterator):
+        yield _spell_clean(name, value)
+        return
+    yield "["
+    for before, item in zip(chain([""], repeat(",")), value, strict=False):
+        yield f"{before}{_spell_clean(name, item)}"
+    yield "]"
+
+
+def _spell_clean(name: str, value: Any) -> str:
+    spelt = canonical_json(value)
+    return spelt if redact(spelt) == spelt else canonical_json(redact_values({name: value})[name])
 
 
 def unsealed(content: Any) -> Any:

@@ -54,6 +54,16 @@ def write_bytes(path: Path, content: bytes) -> None:
     _replace(path, [content], content)
 
 
+def write_parts(path: Path, parts: Iterable[str]) -> None:
+    """Replace a text file atomically by these parts, of which one is held at a time; whoever makes
+    them has taken secrets out.
+
+    Raises:
+        ResourceError, StorageLostError: as `write_bytes`.
+    """
+    _replace(path, (part.encode("utf-8") for part in parts), b"")
+
+
 def write_json_list(path: Path, items: Iterable[str]) -> None:
     """Replace a file atomically by a JSON list with an item a line, secrets redacted; items are
     JSON texts, of which one is held at a time.
@@ -202,9 +212,9 @@ def remove(path: Path) -> None:
         ) from error
 
 
-def write_gzip_lines(path: Path, lines: Iterable[str]) -> bool:
+def write_gzip_lines(path: Path, lines: Iterable[str], level: int = 6) -> bool:
     """Replace a gzipped file of JSON lines atomically; same lines, same bytes. Whether it holds the
-    lines as they are, so that no secret was taken out.
+    lines as they are, so that no secret was taken out. `level` is that of compression, 1 to 9.
 
     Every 1,000 lines are a gzip member of their own, so that a line can be read without all before
     it; any program reads the file as a whole.
@@ -216,7 +226,7 @@ def write_gzip_lines(path: Path, lines: Iterable[str]) -> bool:
     for part in parts:
         kept = _redact_lines(part)
         is_whole = is_whole and kept == part
-        members.append(gzip.compress(kept.encode("utf-8"), compresslevel=6, mtime=0))
+        members.append(gzip.compress(kept.encode("utf-8"), compresslevel=level, mtime=0))
     write_bytes(path, b"".join(members) or gzip.compress(b"", mtime=0))
     return is_whole
 

@@ -11,7 +11,7 @@ from typing import Any
 from lm_eval.api.task import ConfigurableTask
 from tqdm import tqdm
 
-from ft_harness.data.answer_pairs import CHOSEN, REJECTED
+from ft_harness.data.answer_pairs import CHOSEN, REJECTED, is_pair
 from ft_harness.data.files import Split
 from ft_harness.data.overlap import digest, plain
 from ft_harness.data.values import is_blank
@@ -106,7 +106,7 @@ class SplitCheck:
         self._trimmed: list[int] = []
         self._given_away: list[int] = []
         self._written_out: defaultdict[str, list[int]] = defaultdict(list)
-        self._lengths: Counter[str] = Counter()  # of pairs: which answer is the longer one
+        self._lengths: Counter[str] = Counter()  # of pairs alone: which answer is the longer one
         self._unreadable: list[FtHarnessError] = []
 
     def read(self, form: PromptForm) -> Findings:
@@ -151,7 +151,7 @@ class SplitCheck:
         nested = (value for value in doc.values() if isinstance(value, list | dict) and value)
         if any(str(value) in prompt for value in nested):
             self._written_out["prompts"].append(row)
-        if CHOSEN in doc and REJECTED in doc:
+        if is_pair(doc):
             sizes = len(doc[CHOSEN]), len(doc[REJECTED])
             longer = CHOSEN if sizes[0] > sizes[1] else REJECTED if sizes[1] > sizes[0] else "tie"
             self._lengths[longer] += 1
@@ -205,12 +205,18 @@ class SplitCheck:
                 "a prompt that shows what differs between the rows",
                 "name the row's fields in doc_to_text: {{field}}",
             )
-        if len(self._different_answers) == 1 and self.split == "train":
+        if self._is_answer_constant and self.split == "train":
             yield InputError(
                 f"{name}: all {rows} right answers are equal",
                 "training rows with different answers",
                 "check doc_to_target and the data: a model learns only to repeat this answer",
             )
+
+    @property
+    def _is_answer_constant(self) -> bool:
+        """Whether one answer is right everywhere; a chosen one may be, such as a refusal, since the
+        rejected ones differ."""
+        return len(self._different_answers) == 1 and not self._lengths
 
     def _notices_of_texts(self) -> Iterator[Notice]:
         rows, split = len(self.task.eval_docs), self.split
@@ -237,7 +243,7 @@ class SplitCheck:
     def _notices(self) -> Iterator[Notice]:
         rows, split = len(self.task.eval_docs), self.split
         yield from self._notices_of_texts()
-        if len(self._different_answers) == 1 and split != "train" and rows > 1:
+        if self._is_answer_constant and split != "train" and rows > 1:
             yield Notice(
                 f"all {rows} right answers of {split} are equal",
                 "check doc_to_target and the data: a constant answer scores 100 %",

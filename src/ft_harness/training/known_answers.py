@@ -3,7 +3,6 @@ can be checked where the weights are not at hand."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from itertools import islice
 from typing import Any
 
@@ -37,24 +36,24 @@ def find_known_answers(plan: TrainingPlan, model: Any) -> list[KnownAnswer]:
     was_training = model.training
     model.eval()
     try:
+        tuned = [_score(model, row) for row in rows]
+        with model.disable_adapter():
+            base = [_score(model, row) for row in rows]
         return [
             KnownAnswer(
-                stem=row.context_ids,
-                answer=row.answer_ids[:_LONGEST],
-                base=_score(model, row, tuned=False),
-                tuned=_score(model, row, tuned=True),
+                stem=row.context_ids, answer=row.answer_ids[:_LONGEST], base=before, tuned=after
             )
-            for row in rows
+            for row, before, after in zip(rows, base, tuned, strict=True)
         ]
     finally:
         model.train(was_training)
 
 
-def _score(model: Any, row: Example, *, tuned: bool) -> tuple[float, bool]:
+def _score(model: Any, row: Example) -> tuple[float, bool]:
     """(log-likelihood in nats, whether greedy decoding gives the answer)."""
     answer = torch.tensor(row.answer_ids[:_LONGEST], device=model.device)
     ids = torch.tensor([[*row.context_ids, *row.answer_ids[:_LONGEST]][:-1]], device=model.device)
-    with torch.inference_mode(), nullcontext() if tuned else model.disable_adapter():
+    with torch.inference_mode():
         logits = model(input_ids=ids, use_cache=False).logits[0, len(row.context_ids) - 1 :].float()
     values = logits.log_softmax(-1).gather(-1, answer[:, None])
     return float(values.sum()), bool((logits.argmax(-1) == answer).all())

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import math
 import pickle
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -64,6 +65,7 @@ from ft_harness.training.validation import EpochScorer, Scores, measure_validati
 OPTIMIZER_FILE, SCHEDULE_FILE, RANDOM_FILE = "optimizer.pt", "scheduler.pt", "rng_state.pth"
 # of Adam and its kin, by PyTorch's and bitsandbytes' names: one number a parameter
 _MOMENTS = {"exp_avg", "exp_avg_sq", "state1", "state2"}
+_WORTH_SAVING = 10.0  # seconds of training since the last checkpoint
 logger = logging.getLogger(__name__)
 
 
@@ -76,6 +78,7 @@ class Loop:
     """
 
     meter: Meter
+    _saved: float  # when the last checkpoint was written, or the run began
 
     def __init__(
         self,
@@ -122,7 +125,7 @@ class Loop:
         with self.stops.deferred(), self.checkpoints.named_in_faults(), or_out_of_memory():
             if self.checkpoints.start is not None:
                 self._restore(self.checkpoints.start)
-            self.meter = Meter(self.progress.spent)
+            self.meter, self._saved = Meter(self.progress.spent), time.monotonic()
             self.monitor.begin(self.progress.step, self.steps)
             try:
                 if self.progress.evaluation_due:
@@ -252,7 +255,12 @@ class Loop:
     def _is_checkpoint_due(self) -> bool:
         asked = self.settings.save_steps
         every = int(asked) if asked >= 1 else math.ceil(asked * self.steps)
-        return self.progress.is_complete or self.progress.step % every == 0
+        if self.progress.is_complete or self.progress.step % every:
+            return self.progress.is_complete
+        # A tenth of a short training is computed again sooner than it is saved. By the clock of
+        # the first process, as they save together.
+        is_worth = time.monotonic() - self._saved >= _WORTH_SAVING
+        return asked >= 1 or processes.from_first(is_worth)
 
     def _close_step(self, *, evaluate: bool, save: bool) -> None:
         """Evaluate and save what is due; then leave, if a signal asked for it.
@@ -331,6 +339,7 @@ class Loop:
                 write_references(self.plan, folder)
                 write_text(folder / PROGRESS_FILE, self.progress.model_dump_json(indent=2) + "\n")
                 self.checkpoints.put(step, self.progress.best_step)
+        self._saved = time.monotonic()
         self.accelerator.wait_for_everyone()
 
     def _restore(self, checkpoint: Path) -> None:

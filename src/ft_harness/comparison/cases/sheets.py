@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
 from zlib import crc32
 
 import numpy as np
@@ -24,7 +25,6 @@ from ft_harness.comparison.cases.slices import (
     tag_items,
 )
 from ft_harness.comparison.cases.traits import (
-    Trait,
     field_kind,
     find_margin,
     find_text_fields,
@@ -40,8 +40,9 @@ from ft_harness.comparison.cases.transitions import (
 )
 from ft_harness.comparison.pairing import Pairs, pair_items, read_samples
 from ft_harness.metrics.registry import DECIDING_METRICS, GRADED_METRICS
-from ft_harness.records import Evaluation, Frozen, Sample
-from ft_harness.records.score_table import scan_samples
+from ft_harness.records import Evaluation, Frozen, Numerous, Sample
+from ft_harness.records.reading import stream_samples
+from ft_harness.records.score_table import scan_samples, state_of_small
 
 PER_TRANSITION = 6  # of two or three classes equally many
 _MOST_SLICED = 20_000  # items whose texts are read for slices
@@ -50,7 +51,7 @@ _MOST_CLASSES = 12  # gold answers that are counted by themselves
 _PER_CLASS = 3  # items on average; fewer are no classes but answers in free text
 
 
-class Choice(Frozen):
+class Choice(Numerous):
     """One answer that the models chose from."""
 
     name: str
@@ -66,7 +67,7 @@ class NearestExample(Frozen):
     similarity: float = Field(description="Jaccard index of the two sets of content words, 0 to 1")
 
 
-class Case(Frozen):
+class Case(Numerous):
     """One item with both answers."""
 
     item_key: str
@@ -281,7 +282,7 @@ def tag_pairs(
         pair_items(base, tuned)[0], {case.item_key for _, case in list_cases(summary)}
     )
     traits = list_traits(summary.text_fields, slice_by)
-    tags = _tag_items(pairs, base, traits)
+    tags = _tag_items(pairs, base, summary.text_fields, slice_by)
     for field in slice_by:
         check_categories(field, tags[field_kind(field)])
     flags = tag_flags(pairs)
@@ -345,13 +346,34 @@ def _draw_pairs(pairs: Pairs, shown: Collection[str]) -> tuple[Pairs, NDArray[np
     return pairs.only(kept), drawn[kept]
 
 
-def _tag_items(pairs: Pairs, base: Evaluation, traits: Sequence[Trait]) -> dict[str, Tags]:
-    """Kind -> the slice that each item is in."""
-    keys = [str(key) for key in pairs.texts("item_key")[0]]
-    read = {
+@lru_cache(maxsize=64)
+def _read_traits(
+    folder: Path, _: tuple[int, int, int], fields: tuple[str, ...], further: tuple[str, ...]
+) -> dict[str, list[str | float | None]]:
+    """Item key -> the values of its traits, of a small evaluation: read once for all adapters that
+    are compared with it."""
+    traits = list_traits(fields, further)
+    return {
         sample.item_key: [trait.read(sample) for trait in traits]
-        for sample in scan_samples(base, set(keys))
+        for sample in stream_samples(folder)
     }
+
+
+def _tag_items(
+    pairs: Pairs, base: Evaluation, fields: Sequence[str], further: Sequence[str]
+) -> dict[str, Tags]:
+    """Kind -> the slice that each item is in."""
+    traits = list_traits(fields, further)
+    keys = [str(key) for key in pairs.texts("item_key")[0]]
+    state = state_of_small(base)
+    read = (
+        {
+            sample.item_key: [trait.read(sample) for trait in traits]
+            for sample in scan_samples(base, set(keys))
+        }
+        if state is None
+        else _read_traits(base.folder, state, tuple(fields), tuple(further))
+    )
     return {
         trait.name: tag_items([read[key][place] for key in keys], trait)
         for place, trait in enumerate(traits)

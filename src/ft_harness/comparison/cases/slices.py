@@ -19,7 +19,7 @@ from ft_harness.comparison.cases.transitions import Transition, find_transitions
 from ft_harness.comparison.measurement import Measurement
 from ft_harness.comparison.pairing import Pairs
 from ft_harness.errors import InputError
-from ft_harness.records import Frozen
+from ft_harness.records import Numerous
 from ft_harness.storage.progress import progress
 
 Array = NDArray[np.float64]
@@ -36,7 +36,7 @@ _FLAGS = {  # score of a generated answer -> (kind of slice, definition)
 }
 
 
-class Slice(Frozen):
+class Slice(Numerous):
     """Some of the items, and what became of them."""
 
     kind: str = Field(description="what they were sliced by")

@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from ft_harness.comparison.cases.sheets import Case, CaseSummary, change_cases, list_cases
@@ -74,6 +75,17 @@ class Written:
             if any(row.get(name, "").strip() for name in own)
         ]
 
+    def items(self, sides: tuple[str, str]) -> list[str]:
+        """The keys of the items of two sides."""
+        return self._items.get(sides, [])
+
+    @cached_property
+    def _items(self) -> dict[tuple[str, str], list[str]]:
+        found: dict[tuple[str, str], list[str]] = {}
+        for base, tuned, item in self.rows:
+            found.setdefault((base, tuned), []).append(item)
+        return found
+
     def why(self, key: Key) -> str | None:
         """What was written of an item; None for nothing but blanks."""
         return self.rows.get(key, {}).get(_WHY, "").strip() or None
@@ -97,11 +109,9 @@ class Sheet:
 
     def whys(self, written: Written) -> dict[str, str]:
         """Item key -> what was written of it, in the sheet or not."""
-        return {
-            key[2]: why
-            for key in written.rows
-            if key[:2] == self.sides() and (why := written.why(key))
-        }
+        sides = self.sides()
+        keys = ((*sides, item) for item in written.items(sides))
+        return {key[2]: why for key in keys if (why := written.why(key))}
 
     def add_whys(self, written: Written) -> CaseSummary:
         """The cases with what was written of them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,15 @@ from transformers import StoppingCriteriaList
 
 from ft_harness.evaluation.backends.decoding import refusing
 from ft_harness.evaluation.backends.endings import Continuation, Endings, reach_of
-from ft_harness.evaluation.backends.greedy import SPARE, Slots, Writer, prompt_rows, read_all
-from ft_harness.evaluation.backends.planning import Limits, Query, Size, Tokens
+from ft_harness.evaluation.backends.greedy import (
+    GUESSED,
+    Slots,
+    Writer,
+    columns_of,
+    prompt_rows,
+    read_all,
+)
+from ft_harness.evaluation.backends.planning import ROOM, STRETCH, Limits, Query, Size, Tokens
 from ft_harness.evaluation.backends.recovery import Allowance, complete
 from ft_harness.evaluation.backends.scorer import Scorer
 from ft_harness.evaluation.backends.store import Ledger
@@ -176,10 +183,11 @@ class Generator:
 
     def _at_once(self, prompts: Sequence[Prompt]) -> int:
         """How many of these prompts, of one kind, memory has room for."""
-        length, each = self._needs(1, prompts)
+        length, one = self._needs(1, prompts)
+        each = self._needs(2, prompts)[1] - one
         limit, free = self.allowance.limit(length), self.scorer.budget.free
-        room = (free if limit is None else min(limit, free)) // each
-        return max(1, min(len(prompts), self.scorer.most or len(prompts), room))
+        more = ((free if limit is None else min(limit, free)) - one) // each
+        return max(1, min(len(prompts), self.scorer.most or len(prompts), 1 + more))
 
     def cost(self, prompts: Sequence[Prompt]) -> tuple[int, int]:
         """(tokens of the longest, bytes) of a batch."""
@@ -191,8 +199,14 @@ class Generator:
         first, width = prompts[0], max(len(prompt.ids) for prompt in prompts)
         if not (self._shares(prompts) and self._is_greedy(first)):
             return self._cost(count, width, first)
-        slots = self.scorer.budget.needs_slots(count, width + first.most + SPARE)
-        return width + first.most, 2 * slots  # half is left to reading
+        # Next to the slots the largest row is read, all of whose prompts may be theirs.
+        row = min(sum(len(prompt.ids) for prompt in prompts), max(ROOM, STRETCH * width))
+        reading = self.scorer.budget.needs_reading(Size(1, row, 0, count))
+        return width + first.most, self._needs_slots(count, width, first) + reading
+
+    def _needs_slots(self, count: int, width: int, prompt: Prompt) -> int:
+        columns = columns_of(width, prompt.most)
+        return self.scorer.budget.needs_slots(count, columns, 1 + GUESSED)
 
     def _cost(self, count: int, width: int, prompt: Prompt) -> tuple[int, int]:
         rows = count * (prompt.settings.get("num_beams") or 1)
@@ -203,9 +217,14 @@ class Generator:
         length, needed = self._cost(count, width, prompt)
         return needed <= self.scorer.budget.free and self.allowance.allows(length, needed)
 
-    def _fits_reading(self, size: Size) -> bool:
-        needed = 2 * self.scorer.budget.needs_generation(size)  # half is left to what is written
-        return needed <= self.scorer.budget.free and self.allowance.allows(size.width, needed)
+    def _fits_beside(self, taken: int) -> Callable[[Size], bool]:
+        """Whether rows are read at once next to so many bytes of what is written."""
+
+        def fits(size: Size) -> bool:
+            needed = taken + self.scorer.budget.needs_reading(size)
+            return needed <= self.scorer.budget.free and self.allowance.allows(size.width, needed)
+
+        return fits
 
     def write(self, prompts: Sequence[Prompt]) -> list[Continuation]:
         """Continuations of one batch, whose prompts are of one kind."""
@@ -221,9 +240,9 @@ class Generator:
                 for ids, stop in zip(written, stopped, strict=True)
             ]
 
-        longest = max(len(prompt.ids) for prompt in prompts)
-        slots = Slots(self._at_once(prompts), longest, first.most)
-        writer = Writer(self.scorer, ended, self._fits_reading)
+        longest, count = max(len(prompt.ids) for prompt in prompts), self._at_once(prompts)
+        fits = self._fits_beside(self._needs_slots(count, longest, first))
+        slots, writer = Slots(count, longest, first.most), Writer(self.scorer, ended, fits)
         found = writer.write([prompt.ids for prompt in prompts], slots)
         return [self.endings.read(ids, first.stop) for ids in found]
 
@@ -253,7 +272,8 @@ class Generator:
         """The argument of `generate` that spares it reading prompts, all but their last token."""
         if not self._shares(prompts) or max(len(prompt.ids) for prompt in prompts) == 1:
             return {}
-        cache = read_all(self.scorer, [prompt.ids for prompt in prompts], self._fits_reading)
+        fits = self._fits_beside(self.scorer.budget.free // 2)
+        cache = read_all(self.scorer, [prompt.ids for prompt in prompts], fits)
         # `generate` reads at least one token, from whose logits it goes on.
         cache.crop(-1)
         cache.batch_repeat_interleave(prompts[0].settings["num_beams"])

@@ -4,8 +4,8 @@ own end, and the next prompt takes its place.
     rows of prompts (trees) -> read into a cache -> each prompt's keys and values into a slot
     -> a token for every slot at a time -> slots of answers that ended are filled again
 
-All slots end at the same column of their cache, so that one position is written for all; what a
-shorter prompt lacks stands before it and is hidden.
+Where texts repeat what came before in them, the next tokens are guessed from there, and one pass
+through the model checks several: only the likeliest token is ever written, guessed or not.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from ft_harness.evaluation.backends.planning import (
 from ft_harness.evaluation.backends.scorer import Scorer
 from ft_harness.evaluation.backends.traits import cache_argument
 
-SPARE = 32  # columns, so that what is no longer read is seldom moved away
+GUESSED = 3  # tokens: each more makes a pass longer, and is the less often right
+_TRUSTED = 2  # guesses of a text that were right one after the other before the next is computed
 _REFILL = 4  # slots are filled when one in so many is free: fewer prompts at once are read slowly
 Ended = Callable[[list[list[int]]], list[bool]]
 Fits = Callable[[Size], bool]
@@ -116,8 +117,49 @@ def read_all(scorer: Scorer, prompts: Sequence[Tokens], fits: Fits) -> Any:
 # --- writing --------------------------------------------------------------------------------------
 
 
+class Text:
+    """A prompt with its answer so far.
+
+    Attributes:
+        number: of the prompt.
+        tokens: of both.
+    """
+
+    def __init__(self, number: int, prompt: Tokens) -> None:
+        self.number = number
+        self.tokens: list[int] = []
+        self._places: dict[tuple[int, ...], int] = {}  # what came behind two tokens when last seen
+        self._right = 0
+        for token in prompt:
+            self.append(token)
+        self._start, self._right = len(prompt), 0  # a prompt that repeats itself says little
+
+    @property
+    def answer(self) -> list[int]:
+        return self.tokens[self._start :]
+
+    def append(self, token: int) -> None:
+        # Each token is guessed, computed or not: it costs nothing, and says which text to trust.
+        self._right = self._right + 1 if self._follow(1) == [token] else 0
+        self._places[tuple(self.tokens[-2:])] = len(self.tokens)
+        self.tokens.append(token)
+
+    def guess(self) -> list[int]:
+        """The next tokens, if the last ones were guessed right; else none."""
+        return self._follow(GUESSED) if self._right >= _TRUSTED else []
+
+    def _follow(self, count: int) -> list[int]:
+        """So many tokens that came behind the last two before; none where these are new."""
+        start = self._places.get(tuple(self.tokens[-2:]))
+        if start is None:
+            return []
+        # What is copied may reach into the copy: a text that goes round in a circle.
+        period = len(self.tokens) - start
+        return [self.tokens[start + place % period] for place in range(count)]
+
+
 class SlotLayer(DynamicLayer):  # type: ignore[misc]
-    """A cache layer of which each row's newest token goes into the same column.
+    """A cache layer of which each row is written behind its own last column.
 
     Attributes:
         keys, values: [slots, heads, columns, D].
@@ -136,14 +178,16 @@ class SlotLayer(DynamicLayer):  # type: ignore[misc]
     def update(
         self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any
     ) -> tuple[Any, Any]:
-        """Of the rows [R, heads, 1, D] that are in use: all that they see."""
-        rows, start, end = len(key_states), self._slots.start, self._slots.end
-        self.keys[:rows, :, end] = key_states[:, :, 0]
-        self.values[:rows, :, end] = value_states[:, :, 0]
-        return self.keys[:rows, :, start : end + 1], self.values[:rows, :, start : end + 1]
+        """Of the rows [R, heads, T, D] that are in use: all that they see."""
+        columns, rows = self._slots.columns, len(key_states)
+        places = torch.arange(rows, device=columns.device)[:, None]
+        self.keys[places, :, columns] = key_states.transpose(1, 2)
+        self.values[places, :, columns] = value_states.transpose(1, 2)
+        end = self._slots.end
+        return self.keys[:rows, :, :end], self.values[:rows, :, :end]
 
     def get_seq_length(self) -> int:
-        return self._slots.end - self._slots.start
+        return self._slots.end - self._slots.columns.shape[1]
 
 
 class Slots:
@@ -152,72 +196,76 @@ class Slots:
     Attributes:
         most: slots in all.
         width: columns of the cache.
-        numbers: the prompt of each slot that is in use.
-        start, end: columns that are read; the next token is written at the end.
+        texts: of each slot that is in use, whose tokens but the newest one are in the cache.
+        columns: [R, T], where the tokens of a step go.
+        end: columns that a step reads.
     """
 
     def __init__(self, most: int, longest: int, tokens: int) -> None:
         """`longest`: tokens of the longest prompt. `tokens`: of an answer at most."""
-        self.most, self.width, self.end = most, longest + tokens + SPARE, longest
-        self.numbers: list[int] = []
-        self._longest = longest
-        self._lengths: list[int] = []
+        self.most, self.width = most, columns_of(longest, tokens)
+        self.texts: list[Text] = []
+        self.columns: Any = None
+        self.end = 0
+        self._last = longest + tokens - 1
         self._cache: Any = None
 
-    @property
-    def start(self) -> int:
-        return self.end - max(self._lengths)
-
-    def add(self, prompt: Read) -> None:
-        """Put a prompt into a free slot."""
+    def add(self, text: Text, layers: list[tuple[Any, Any]]) -> None:
+        """Put a prompt that was read into a free slot."""
         if self._cache is None:
-            self._cache = Cache(layers=[SlotLayer(self, layer) for layer in prompt.layers])
-        place, length = len(self.numbers), prompt.layers[0][0].shape[1]
-        columns = slice(self.end - length, self.end)
-        for layer, (keys, values) in zip(self._cache.layers, prompt.layers, strict=True):
-            layer.keys[place, :, columns], layer.values[place, :, columns] = keys, values
-        self.numbers.append(prompt.number)
-        self._lengths.append(length)
+            self._cache = Cache(layers=[SlotLayer(self, layer) for layer in layers])
+        place, length = len(self.texts), len(text.tokens)
+        for layer, (keys, values) in zip(self._cache.layers, layers, strict=True):
+            layer.keys[place, :, :length], layer.values[place, :, :length] = keys, values
+        self.texts.append(text)
 
     def drop(self, place: int) -> None:
         """Free a slot; the last one in use moves there."""
         # Slots in use stay together at the front, so that a step computes no empty one.
-        columns = slice(self.start, self.end)
+        last = self.texts.pop()
+        if place == len(self.texts):
+            return
         for layer in self._cache.layers:
             for each in (layer.keys, layer.values):
-                each[place, :, columns] = each[len(self.numbers) - 1, :, columns]
-        for values in (self.numbers, self._lengths):
-            values[place] = values[-1]
-            values.pop()
+                each[place, :, : len(last.tokens)] = each[len(self.texts), :, : len(last.tokens)]
+        self.texts[place] = last
 
-    def step(self, model: Any, tokens: list[int]) -> Any:
-        """Logits [R, V] behind the newest token of each slot in use."""
-        if self.end == self.width:
-            self._move()
-        lengths = torch.tensor(self._lengths, device=model.device)[:, None]
-        sees = torch.arange(self.start, self.end + 1, device=model.device) >= self.end - lengths
+    def guess(self) -> list[list[int]]:
+        """What may come next in each text; nothing where this is known of less than half."""
+        guesses = [text.guess() for text in self.texts]
+        # All rows of a step have the same length, guessed or not.
+        enough = 2 * sum(map(bool, guesses)) >= len(guesses)
+        return guesses if enough else [[] for _ in guesses]
+
+    def step(self, model: Any, guesses: list[list[int]]) -> Any:
+        """Logits [R, T, V] behind the newest token of each slot in use, and behind each token that
+        is guessed to follow."""
+        span = 1 + max(map(len, guesses))
+        # A row without a guess is filled up; what it computes there is written over later.
+        rows = [
+            [text.tokens[-1], *(guess or text.tokens[-1:] * (span - 1))]
+            for text, guess in zip(self.texts, guesses, strict=True)
+        ]
+        newest = torch.tensor([[len(text.tokens) - 1] for text in self.texts], device=model.device)
+        self.columns = newest + torch.arange(span, device=model.device)
+        self.end = max(len(text.tokens) for text in self.texts) + span - 1
+        sees = torch.arange(self.end, device=model.device) <= self.columns[..., None]
         mask = torch.zeros(sees.shape, dtype=model.dtype, device=model.device)
         mask = mask.masked_fill_(~sees, torch.finfo(model.dtype).min)
-        logits = model(
-            input_ids=torch.tensor(tokens, device=model.device)[:, None],
-            attention_mask=mask[:, None, None],
-            position_ids=lengths,
-            logits_to_keep=1,
+        return model(
+            input_ids=torch.tensor(rows, device=model.device),
+            attention_mask=mask[:, None],
+            # No answer gets beyond the last position, which a guess may.
+            position_ids=self.columns.clamp(max=self._last),
+            logits_to_keep=span,
             use_cache=True,
             **{cache_argument(): self._cache},
         ).logits
-        self.end += 1
-        self._lengths = [length + 1 for length in self._lengths]
-        return logits[:, -1]
 
-    def _move(self) -> None:
-        """Move the columns that are still read to the beginning, with room for any prompt."""
-        kept = max(*self._lengths, self._longest)
-        for layer in self._cache.layers:
-            for each in (layer.keys, layer.values):
-                # A copy first: the two stretches may overlap.
-                each[:, :, :kept] = each[:, :, self.end - kept : self.end].clone()
-        self.end = kept
+
+def columns_of(longest: int, tokens: int) -> int:
+    """Columns of a cache of slots; see `Slots`."""
+    return longest + tokens + GUESSED
 
 
 class Writer:
@@ -235,32 +283,44 @@ class Writer:
         """The tokens of each prompt's answer, an end token included."""
         # Greedy answers to equal prompts are equal: each is written once.
         different = list(dict.fromkeys(prompts))
-        written: list[list[int]] = [[] for _ in different]
+        texts = [Text(number, prompt) for number, prompt in enumerate(different)]
         limits = Limits(True, self._scorer.traits.window, slots.most)
         waiting = deque(prompt_rows(different, limits))
         with torch.no_grad():
-            while waiting or slots.numbers:
-                free = slots.most - len(slots.numbers)
+            while waiting or slots.texts:
+                free = slots.most - len(slots.texts)
                 if free * _REFILL >= slots.most:
                     for prompt in read(self._scorer, next_rows(waiting, free, self._fits)):
-                        slots.add(prompt)
-                        self._go_on(slots, written, prompt.logits[None], len(slots.numbers) - 1)
-                if slots.numbers:
-                    newest = [written[number][-1] for number in slots.numbers]
-                    self._go_on(slots, written, slots.step(self._scorer.model, newest))
-        of = dict(zip(different, written, strict=True))
+                        slots.add(texts[prompt.number], prompt.layers)
+                        self._go_on(slots, prompt.logits[None, None], [[]])
+                if slots.texts:
+                    guesses = slots.guess()
+                    self._go_on(slots, slots.step(self._scorer.model, guesses), guesses)
+        of = {prompt: text.answer for prompt, text in zip(different, texts, strict=True)}
         return [of[prompt] for prompt in prompts]
 
-    def _go_on(self, slots: Slots, written: list[list[int]], logits: Any, first: int = 0) -> None:
-        """One more token of the answer in each slot from the first on, by logits [R, V]; those at
-        their end leave."""
-        # argmax takes a NaN for the largest: it would be an answer like any other.
-        if logits.isnan().any():
+    def _go_on(self, slots: Slots, logits: Any, guesses: list[list[int]]) -> None:
+        """The next tokens of the last slots, by logits [R, T, V]: one, and one more for each guess
+        that was right; answers at their end leave."""
+        largest, tokens = logits.max(-1)
+        # A NaN is taken for the largest: it would be an answer like any other.
+        if largest.isnan().any():
             raise self._scorer.not_finite("logit")
-        answers = [written[number] for number in slots.numbers[first:]]
-        for answer, token in zip(answers, logits.argmax(-1).tolist(), strict=True):
-            answer.append(token)
-        ended = self._ended(answers)
-        for place in reversed(range(len(answers))):  # the last slot moves: it was looked at before
-            if ended[place]:
-                slots.drop(first + place)
+        first = len(slots.texts) - len(guesses)
+        rows = list(zip(slots.texts[first:], tokens.tolist(), guesses, strict=True))
+        over: set[int] = set()
+        for place in range(logits.shape[1]):
+            for text, likeliest, _ in rows:
+                text.append(likeliest[place])
+            ended = self._ended([text.answer for text, _, _ in rows])
+            over |= {text.number for (text, _, _), end in zip(rows, ended, strict=True) if end}
+            rows = [
+                (text, likeliest, guess)
+                for text, likeliest, guess in rows
+                if text.number not in over and guess[place : place + 1] == [likeliest[place]]
+            ]
+            if not rows:
+                break
+        for at in reversed(range(first, len(slots.texts))):  # the last one moves: it was looked at
+            if slots.texts[at].number in over:
+                slots.drop(at)

@@ -50,10 +50,17 @@ class Budget:
         """`size.width` counts prompt and new tokens: all layers keep their keys."""
         return self.needs(size) + self.layers * size.rows * size.width * self.key
 
-    def needs_slots(self, rows: int, columns: int) -> int:
-        """Peak bytes of rows that are written token by token: keys and values of all layers are
-        written in place."""
-        return rows * (self.layers * columns * self.key // 2 + self.token + self.logits)
+    def needs_reading(self, size: Size) -> int:
+        """Peak bytes of a batch of prompts whose keys and values all layers keep, once each."""
+        return self.needs(size) + self._kept(size.rows, size.width)
+
+    def needs_slots(self, rows: int, columns: int, tokens: int) -> int:
+        """Peak bytes of rows that are written some tokens at a time: keys and values of all layers
+        are written in place."""
+        return self._kept(rows, columns) + rows * tokens * (self.token + self.logits)
+
+    def _kept(self, rows: int, columns: int) -> int:
+        return self.layers * rows * columns * self.key // 2
 
 
 def _head_width(config: Any, width: int) -> int:

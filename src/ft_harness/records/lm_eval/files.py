@@ -19,7 +19,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from ft_harness.errors import InputError
-from ft_harness.records.schema import RECORD_FILE
+from ft_harness.records.schema import RECORD_FILE, REPORT_FILES
 
 _DATE = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)$")
 _SAMPLES = "samples_"
@@ -57,7 +57,8 @@ class Run:
 
 
 def find_files(path: Path) -> Files:
-    """The files of a folder, or the one file that is given.
+    """The files of a folder, or the one file that is given. Below a folder, reports are left out:
+    they hold copies of evaluations for other programs.
 
     Raises:
         InputError: there is no such file or folder, or the file is none of these.
@@ -65,6 +66,9 @@ def find_files(path: Path) -> Files:
     found = Files()
     if path.is_dir():
         for folder, folders, names in os.walk(path):
+            if REPORT_FILES in names and Path(folder) != path:
+                folders.clear()
+                continue
             folders.sort()
             own = RECORD_FILE in names  # next to a record lie raw files of the same evaluation
             for name in sorted([RECORD_FILE] if own else names):

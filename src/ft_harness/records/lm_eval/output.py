@@ -19,17 +19,20 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_json
+
 from ft_harness.errors import InputError
 from ft_harness.records.lm_eval.files import Run, read_results
-from ft_harness.records.lm_eval.samples import Lines
+from ft_harness.records.lm_eval.samples import Fields, Lines
 from ft_harness.records.lm_eval.scores import Totals
 from ft_harness.records.lm_eval.settings import TaskRun, describe_run, names_apart
-from ft_harness.records.schema import SAMPLES_FILE, Record, Sample, Score
+from ft_harness.records.schema import SAMPLES_FILE, Record, Score
 from ft_harness.records.score_columns import ScoreColumns
 from ft_harness.storage import write_gzip_lines
 from ft_harness.storage.progress import byte_progress
 
 _numbers = count()
+_LEVEL = 1  # of compression: these files last as long as the process
 _FEW = 3  # metrics named in a note
 _PLAIN = ("none", "")
 _UNCHECKED = [
@@ -54,14 +57,16 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 
 @contextmanager
-def _few_looked_at() -> Iterator[None]:
-    """Within it Python's search for circles passes over all that is there by now, which takes a
-    fifth of the time of reading a million samples."""
-    gc.freeze()
+def _no_search() -> Iterator[None]:
+    """Within it Python doesn't look for circles, which takes a fifth of the time of reading a
+    million samples: what is read of a line has none."""
+    was_on = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if was_on:
+            gc.enable()
 
 
 def read_runs(runs: Sequence[Run]) -> Foreign:
@@ -74,7 +79,7 @@ def read_runs(runs: Sequence[Run]) -> Foreign:
     found = Foreign()
     done: dict[tuple[Any, ...], str] = {}
     size = sum(path.stat().st_size for run in runs for _, path in run.samples)
-    with _few_looked_at(), byte_progress(size, "Reading lm-eval's samples") as bar:
+    with _no_search(), byte_progress(size, "Reading lm-eval's samples") as bar:
         for run in runs:
             # Runs come newest first, so that an older one of the same place is left out.
             for task_run, path in _tasks(run, found):
@@ -186,7 +191,8 @@ def _read_filter(task_run: TaskRun, lines: Lines, notes: list[str]) -> tuple[Pat
     try:
         is_whole = write_gzip_lines(
             folder / SAMPLES_FILE,
-            (sample.model_dump_json() for sample in _add(lines, totals, columns)),
+            (_spell(sample) for sample in _add(lines, totals, columns)),
+            level=_LEVEL,
         )
         wanted = "none" if lines.wanted is None else lines.wanted
         if not totals.items:
@@ -257,7 +263,12 @@ def _state_scores(
     ]
 
 
-def _add(lines: Lines, totals: Totals, columns: ScoreColumns) -> Iterator[Sample]:
+def _spell(sample: Fields) -> str:
+    """As `Sample.model_dump_json` does, without making one of it."""
+    return to_json(sample, inf_nan_mode="null").decode()
+
+
+def _add(lines: Lines, totals: Totals, columns: ScoreColumns) -> Iterator[Fields]:
     for sample in lines:
         totals.add(sample)
         columns.add(sample)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from ft_harness.errors import InputError
 from ft_harness.metrics import Metric, find_metric
 from ft_harness.metrics.core import mean
-from ft_harness.records.schema import Sample, Score
+from ft_harness.records.lm_eval.samples import Fields
+from ft_harness.records.schema import Score
 from ft_harness.stats import Interval, score_interval, wilson_interval
 
 _BATCH = 1000  # items whose statistics are held before they are added up
@@ -56,13 +57,13 @@ class Totals:
         self._invalid = 0
         self._hash = hashlib.sha256()
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: Fields) -> None:
         """Count one sample; a metric that can't be one of ours is set aside with the reason."""
         self.items += 1
-        self._invalid += sample.invalid
-        self._hash.update(sample.item_key.encode())
+        self._invalid += sample["invalid"]
+        self._hash.update(sample["item_key"].encode())
         cluster = self._number(sample)
-        for name, value in sample.scores.items():
+        for name, value in sample["scores"].items():
             if name not in self._metrics and name not in self._odd:
                 try:
                     self._metrics[name] = find_metric(name)
@@ -79,11 +80,11 @@ class Totals:
             if len(waiting) == _BATCH:
                 self._settle(name)
 
-    def _number(self, sample: Sample) -> int:
+    def _number(self, sample: Fields) -> int:
         """The number of a sample's cluster; its own where the task names no clusters."""
         if self._cluster is None:
             return self.items
-        return self._clusters.setdefault(str(sample.doc.get(self._cluster)), len(self._clusters))
+        return self._clusters.setdefault(str(sample["doc"].get(self._cluster)), len(self._clusters))
 
     def _settle(self, name: str) -> None:
         rows = self._waiting.pop(name, [])
