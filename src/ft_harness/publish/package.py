@@ -39,7 +39,7 @@ _AS_THEY_ARE = (
 )
 _BINARY = (".safetensors", ".model")
 _HEADER = 1 << 20  # bytes of a binary file in which a secret is looked for
-_SHOWN = 60
+_SHOWN = 120  # characters of a name: an evaluation is part of it
 
 
 @dataclass(frozen=True)
