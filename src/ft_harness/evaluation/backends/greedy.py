@@ -187,7 +187,7 @@ class SlotLayer(DynamicLayer):  # type: ignore[misc]
         return self.keys[:rows, :, :end], self.values[:rows, :, :end]
 
     def get_seq_length(self) -> int:
-        return self._slots.end - self._slots.columns.shape[1]
+        return self._slots.end - int(self._slots.columns.shape[1])
 
 
 class Slots:
