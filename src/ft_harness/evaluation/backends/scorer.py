@@ -9,8 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import cycle, islice
-from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from typing import Any
 
 from ft_harness.errors import NonFiniteError, ResourceError, first_line
 from ft_harness.evaluation.backends.forward import build_inputs, logits_of, read_prefix, score_batch
@@ -37,24 +36,6 @@ TOLERANCE = 1e-3  # nats, of the check in float32
 TOLERANCE_HALF = 0.25
 CHECKED = 6  # queries of the check that are compared; the others only make it take the quick way
 Score = tuple[float, bool]
-
-
-class _Found(NamedTuple):
-    """What a model's check found.
-
-    Attributes:
-        traits: what is left of those that the architecture seemed to allow.
-        fallback: as the scorer has it.
-        alone: a model's answers depend on the batch.
-    """
-
-    traits: Traits
-    fallback: str | None
-    alone: bool = False
-
-
-# By the model, with its adapter: every evaluation of it has a scorer of its own.
-_CHECKED: WeakKeyDictionary[Any, _Found] = WeakKeyDictionary()
 
 
 class Scorer:
@@ -174,8 +155,8 @@ class Scorer:
     # --- the check
 
     def check(self, queries: Sequence[Query]) -> None:
-        """Once a model: score a few made-up queries each way; take back what differs from plain
-        rows with all logits kept.
+        """Once: score a few made-up queries each way; take back what differs from plain rows with
+        all logits kept.
 
         Signatures and configurations don't show everything: a model may ignore a mask or cut hidden
         states its own way. Errors count as differences here, and come up again from the plain way
@@ -187,19 +168,6 @@ class Scorer:
         if self._checked:
             return
         self._checked = True
-        if self.model not in _CHECKED:
-            _CHECKED[self.model] = self._find_way(queries)
-        found = _CHECKED[self.model]
-        self.traits = found.traits
-        if found.fallback is not None:
-            self._fall_back(found.fallback)
-        if found.alone:
-            self.most = 1
-            logger.warning(
-                "%s: scored row by row, since its answers depend on the batch", self.name
-            )
-
-    def _find_way(self, queries: Sequence[Query]) -> _Found:
         # Of tokens that occur in the real queries, so that no untrained token's NaN fails the
         # check.
         made_up = probe(queries)
@@ -208,14 +176,15 @@ class Scorer:
         plain = replace(whole, keeps=False, shares=False)
         # one by one: a model may mix the rows of a batch, or see the padding behind a row
         alone = [self._try_out([query], plain)[0] for query in made_up[:CHECKED]]
-        fallback: str | None = None
         for traits in (self.traits, whole, replace(whole, shares=False), plain):
             difference = self._difference(made_up, traits, alone)
             if difference is None:
-                return _Found(traits, fallback)
+                self.traits = traits
+                return
             if not traits.trims:
-                fallback = fallback or difference
-        return _Found(plain, fallback, alone=True)
+                self._fall_back(difference)
+        self.traits, self.most = plain, 1
+        logger.warning("%s: scored row by row, since its answers depend on the batch", self.name)
 
     def _try_out(self, queries: Sequence[Query], traits: Traits) -> list[Score]:
         """Scores of the check's queries, NaN and infinity among them; they are not counted.
