@@ -276,7 +276,7 @@ def test_a_score_is_stated_under_a_benchmark_only_where_the_recipe_names_one(
 
 
 @pytest.mark.parametrize("path", ["/lfs/", "/commit/", "/objects/batch"])
-@pytest.mark.parametrize("failure", [503, 0])
+@pytest.mark.parametrize("failure", [503, 429, 0])
 def test_a_broken_upload_leaves_nothing_and_goes_on(push, hub: Hub, path: str, failure: int):
     method = "PUT" if path == "/lfs/" else "POST"
     hub.failures[method, path] = [failure] * 20

@@ -17,6 +17,7 @@ from ft_harness.storage import redact
 
 _REPO = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _REFUSED = (401, 403)
+_LATER = (408, 429)  # refused for now: too slow, too many requests
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,8 @@ def _told(name: str) -> Iterator[None]:
                 "a token that may write there",
                 "run: hf auth login; or give a repository of yours",
             ) from error
-        if isinstance(error, ValueError) or (status is not None and status < 500):
+        for_good = status is not None and status < 500 and status not in _LATER
+        if isinstance(error, ValueError) or for_good:
             raise ConfigError(
                 f"{name}: the hub refuses the upload ({reason})",
                 "an upload that the hub accepts",
