@@ -29,7 +29,7 @@ SHIPPED = sorted(
     - {TEMPLATE}
 )
 MINIMAL = "task: {name: demo_nli}\n"
-GOLDEN = "79efaac95487b90824337661d091ac55f278655e1adbaf4aa40801bc266903ad"
+GOLDEN = "7a416fe8a0f3aac9cdcb383645e1be11755de96761f46506e242a71b2a37d31c"
 
 
 def write(folder: Path, text: str = MINIMAL) -> Path:

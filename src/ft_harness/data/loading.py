@@ -164,7 +164,8 @@ def read_source(options: DataOptions) -> dict[Split, Rows]:
         return _read_folder(path, options)
     if path.is_file() and options.label_files is None:
         return {"train": read_file(path, options.layout())}
-    if is_path(options.source) or is_data_file(path) or options.label_files is not None:
+    named = path.is_absolute() or is_path(options.source) or is_data_file(path)
+    if named or options.label_files is not None:
         folder = "the folder of data.label_files" if options.label_files else "an existing source"
         raise InputError(
             f"{options.source}: no such file or folder"

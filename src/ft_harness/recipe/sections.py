@@ -16,7 +16,7 @@ from ft_harness.recipe.train_section import TrainSection
 from ft_harness.records import SEQ_CLS
 from ft_harness.storage import canonical_json, sha256_text
 
-FINGERPRINT_VERSION = "recipe-5"
+FINGERPRINT_VERSION = "recipe-6"
 
 
 class ModelSection(Section):

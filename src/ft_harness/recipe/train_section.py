@@ -212,10 +212,7 @@ class TrainSection(Section):
 
     def identity(self) -> dict[str, Any]:
         """What makes the adapter: all fields but those of execution, and the rows of a step."""
-        excluded = set(self.execution_fields)
-        if self.objective == "answer":  # identities were made before there was another
-            excluded |= {"objective", "preference"}
-        kept = self.model_dump(mode="json", exclude=excluded)
+        kept = self.model_dump(mode="json", exclude=set(self.execution_fields))
         return kept | {"effective_batch_size": self.effective_batch_size}
 
     def execution(self) -> dict[str, Any]:
