@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from ft_harness.errors import ConfigError, InputError, NonFiniteError
-from ft_harness.models import adapters
+from ft_harness.models import adapters, base_model
 from ft_harness.models.adapters import AdapterFolder, attached, live, read_card, read_history
 from ft_harness.models.base_model import BaseModel, empty_model, load_base_model
 from ft_harness.models.heads import plan_head
@@ -487,8 +487,9 @@ def test_a_killed_training_of_all_weights_continues_to_the_same(
 
 
 def test_all_weights_of_a_model_in_16_bits_are_refused_before_it_is_loaded(
-    bench: Bench, tmp_path: Path, ft, no_model, reviews: Path
+    bench: Bench, tmp_path: Path, ft, no_model, reviews: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    """On hardware that computes in 16 bits; elsewhere they are loaded in float32."""
     model = AutoModelForCausalLM.from_pretrained(bench.model_folder, dtype=torch.bfloat16)
     model.save_pretrained(tmp_path / "half")
     bench.base.tokenizer.save_pretrained(tmp_path / "half")
@@ -498,6 +499,9 @@ def test_all_weights_of_a_model_in_16_bits_are_refused_before_it_is_loaded(
         f"model: {{pretrained: {tmp_path / 'half'}}}\ntask: {{name: demo_sentiment}}\n"
         f"data: {{source: {reviews}}}\nadapter: none\n"
     )
+    monkeypatch.setattr(base_model, "sixteen_bits", lambda: "float32")
+    assert ft("check", recipe)[0] == 0
+    monkeypatch.setattr(base_model, "sixteen_bits", lambda: "bfloat16")
     code, _, err = ft("train", recipe)
     assert code == 3
     assert "loaded in bfloat16, to train all of its weights" in err

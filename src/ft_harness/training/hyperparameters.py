@@ -14,7 +14,7 @@ from transformers.training_args import OptimizerNames
 
 from ft_harness.errors import FtHarnessError, InputError, first_line, suggest
 from ft_harness.models.adapters import dora_problems
-from ft_harness.models.base_model import empty_model, load_config
+from ft_harness.models.base_model import empty_model, fitting_dtype, load_config
 from ft_harness.models.number_formats import stored_dtype
 from ft_harness.recipe import AdapterSection, Recipe, TrainSection
 from ft_harness.recipe.train_section import STEERED_SCHEDULERS
@@ -239,10 +239,11 @@ def _dtype_problems(recipe: Recipe) -> list[FtHarnessError]:
     if own is None:
         return []
     try:
-        stored = stored_dtype(load_config(recipe.model))
+        dtype = fitting_dtype(recipe.model)
+        if dtype == "auto":
+            dtype = stored_dtype(load_config(recipe.model))
     except InputError:
         return []
-    dtype = stored if recipe.model.dtype == "auto" else recipe.model.dtype
     return [] if dtype == "float32" else [not_float32(recipe.model.pretrained, dtype, own)]
 
 
