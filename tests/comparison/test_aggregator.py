@@ -1285,6 +1285,18 @@ def make_row(**changes: Any) -> Row:
             "Accuracy on t (test, 5 of 60 items) improved from 35.2 % to 75.2 %: +40.0 points "
             "(95 % interval -20.8 to +76.9, p = 0.0498).",
         ),
+        (  # 66.85 / 66.87 is 0.9997: no factor worth a word
+            {
+                "metric": "token_ppl",
+                "base": 66.87,
+                "tuned": 66.85,
+                "delta": -0.02,
+                "low": -0.03,
+                "high": -0.01,
+            },
+            "Token perplexity on t (test, 400 items) improved from 66.87 to 66.85: -0.02 "
+            "(95 % interval -0.03 to -0.01, p < 0.001).",
+        ),
         (  # a third decimal, so that neither end is 0
             {
                 "metric": "token_ppl",

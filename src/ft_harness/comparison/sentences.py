@@ -156,10 +156,11 @@ def _state_size(metric: str, value: float, digits: int | None = None) -> str:
 
 
 def _state_ratio(row: Row) -> str:
-    """What a metric without a largest value (a perplexity) was multiplied by."""
+    """What a metric without a largest value (a perplexity) was multiplied by, unless by 1."""
     scale = scale_of(row.metric)
     is_ratio = scale is not None and math.isinf(scale) and row.base and row.tuned
-    return f", a factor of {(row.tuned or 0) / (row.base or 1):.3g}" if is_ratio else ""
+    ratio = f"{(row.tuned or 0) / (row.base or 1):.3g}" if is_ratio else "1"
+    return "" if ratio == "1" else f", a factor of {ratio}"
 
 
 def state_count(verdicts: Sequence[str | None], most: int) -> str:
