@@ -7,6 +7,7 @@ import json
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,8 +20,8 @@ FAULTS = (
     "ignores adapters",  # answers of an adapter are the base's
     "ignores adapters together",  # the same where several requests are there at once
     "shuffles answers",  # each request gets the answer to the one before
-    "drops connections",  # half an answer, then the end, every other time
-    "fails at first",  # status 500, every other time
+    "drops connections",  # half an answer, then the end, every other time of a request
+    "fails at first",  # status 500, every other time of a request
     "fails always",
     "truncates",  # log-probabilities of some tokens are left out
     "adds a token",  # the prompt begins with another token, which it says
@@ -59,7 +60,7 @@ class StandIn:
         self.faults: set[str] = set()
         self.slow = 0.0
         self.requests: list[dict] = []
-        self.heard = 0
+        self.heard: Counter[str] = Counter()
         self.before: dict | None = None
         self.inside = 0
         self.lock = threading.Lock()
@@ -267,10 +268,11 @@ class StandIn:
 
             def reply(self, body: dict | None) -> None:
                 asked = self.path == "/v1/completions"
+                said = json.dumps(body)
+                server.heard[said] += asked
+                turn = server.heard[said] % 2 == 1
                 if asked:
-                    server.heard += 1
                     time.sleep(server.slow)
-                turn = server.heard % 2 == 1
                 try:
                     if server.key and self.headers["Authorization"] != f"Bearer {server.key}":
                         raise RefusalError(401, "Unauthorized")
