@@ -38,6 +38,14 @@ class RefusalError(Exception):
         self.status = status
 
 
+class _Quiet(ThreadingHTTPServer):
+    """Prints nothing where a client is gone, as one that gives up is: what a command prints is under
+    test."""
+
+    def handle_error(self, *_: object) -> None:
+        pass
+
+
 class StandIn:
     """The server.
 
@@ -64,7 +72,7 @@ class StandIn:
         self.before: dict | None = None
         self.inside = 0
         self.lock = threading.Lock()
-        self.http = ThreadingHTTPServer(("127.0.0.1", port), self.handler())
+        self.http = _Quiet(("127.0.0.1", port), self.handler())
         self.http.daemon_threads = True
         self.thread = threading.Thread(target=self.http.serve_forever, daemon=True)
         self.thread.start()
