@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -127,3 +129,14 @@ def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test fails where a model is loaded."""
     monkeypatch.setattr(runs, "load_base_model", lambda _: pytest.fail("a model was loaded"))
+
+
+@pytest.fixture(autouse=True)
+def no_handler_left() -> Iterator[None]:
+    """What a command logs to is closed with its test: handlers don't outlive it, on any logger."""
+    yield
+    loggers = [logging.getLogger(), *logging.root.manager.loggerDict.values()]
+    for logger in (each for each in loggers if isinstance(each, logging.Logger)):
+        for handler in [each for each in logger.handlers if type(each) is logging.StreamHandler]:
+            if getattr(handler.stream, "closed", False) or logger is logging.root:
+                logger.removeHandler(handler)
