@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ft_harness.comparison.amounts import difference, duration, shown_value
-from ft_harness.comparison.answers import describe_seeds, field_name
-from ft_harness.comparison.settings import Change, Effect, Setting, SettingScore, SweepStudy
+from ft_harness.comparison.sweep_sentences import describe_seeds, field_name
+from ft_harness.comparison.sweep_study import Change, Effect, Setting, SettingScore, SweepStudy
 from ft_harness.report.cells import UNDEFINED, chance, count, score, score_span, span_of
 from ft_harness.report.document import Block, Cell, Figure, Number, Paragraph, Table
 

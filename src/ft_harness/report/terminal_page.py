@@ -12,11 +12,11 @@ from rich.table import Column, Table
 
 from ft_harness.comparison.aggregator import Comparison, Row, Study
 from ft_harness.comparison.amounts import amount
-from ft_harness.comparison.answers import state_sweep
 from ft_harness.comparison.features import TITLES, features_of
 from ft_harness.comparison.primary import find_primary
 from ft_harness.comparison.sentences import state_study
-from ft_harness.comparison.settings import SweepStudy
+from ft_harness.comparison.sweep_sentences import state_sweep
+from ft_harness.comparison.sweep_study import SweepStudy
 from ft_harness.records import Record
 from ft_harness.report.cells import measured_cells, measured_columns
 from ft_harness.report.document import one_line, text_of
