@@ -75,7 +75,7 @@ class Comparison(Frozen):
     base: Record
     tuned: Record
     rows: list[Row] = Field(
-        description="the majority class (classification), then one row a metric"
+        description="the majority class (classification), then one row per metric"
     )
     role: Role = Field(
         default="trained task",

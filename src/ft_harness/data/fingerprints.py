@@ -3,10 +3,10 @@ order of options, or nearly equal. `duplicates` looks docs up by it.
 
 Exact duplicates are found by hash. Near duplicates are pairs whose sets of shingles (runs of
 characters) have a Jaccard index of at least 0.8, found by MinHash: of each text the 256 smallest
-hashes are kept, so that memory grows by about a kilobyte a text however long it is. Texts of up to
-256 distinct shingles are compared exactly; beyond, the index is an estimate with a standard error
-of at most 0.025 at the threshold. A short text with a word or two before it is below that index:
-such texts are found by hash too, without their outer words.
+hashes are kept, so that memory grows by about one kilobyte per text however long it is. Texts of
+up to 256 distinct shingles are compared exactly; beyond, the index is an estimate with a standard
+error of at most 0.025 at the threshold. A short text with a word or two before it is below that
+index: such texts are found by hash too, without their outer words.
 
 Source: Broder (1997), On the resemblance and containment of documents. docs/overlap.md has the
     definitions.

@@ -252,7 +252,7 @@ def _make_samples(job: Job, raw: Sequence[Mapping[str, Any]], truncated: set[str
     if len(raw) != len(job.doc_ids):
         raise InputError(
             f"{job.label}: lm-eval returned {len(raw)} samples for {len(job.doc_ids)} docs",
-            "one sample a doc",
+            "one sample per doc",
             "a task with several filters can't be scored yet; leave one in filter_list",
         )
     # Counted over the whole split, as docs of equal content are items of their own.

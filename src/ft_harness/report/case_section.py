@@ -45,7 +45,7 @@ _MANY_CHOICES = 6  # whose log-likelihoods still fit in columns
 
 
 def case_summary(study: Study) -> list[Block]:
-    """What became of the items, a line a main comparison."""
+    """What became of the items, one line per main comparison."""
     compared = [each for each in main_comparisons(study) if each.cases.counts]
     found = {name for each in compared for name in each.cases.counts or {}}
     shown = [name for name in get_args(Transition) if name in found]
