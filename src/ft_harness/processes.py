@@ -133,7 +133,7 @@ def refuse_parts(what: str) -> None:
     """
     if in_parts():
         raise ConfigError(
-            f"{what} was started to hold one model in parts ({ASKS_FOR_PARTS})",
+            f"{what} was started to shard one model ({ASKS_FOR_PARTS})",
             "a whole model in each process",
             "start it with torchrun, or accelerate launch --multi_gpu",
         )

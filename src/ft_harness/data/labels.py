@@ -172,7 +172,7 @@ def match_names(stated: Sequence[str], names: Sequence[str]) -> list[int | None]
         return found
     if len(stated) != len(names):
         raise InputError(
-            f"the source states the labels {', '.join(stated)}, of which none is in data.labels",
+            f"the source states the labels {', '.join(stated)}, none of which is in data.labels",
             f"names of data.labels ({', '.join(names)})",
             "--set 'data.labels=[...]' with the names that the source states",
         )

@@ -80,7 +80,9 @@ def _strange_files(folder: Path) -> list[FtHarnessError]:
     for path in sorted(folder.iterdir()):
         if path.exists() and not path.is_file() and not path.is_dir():
             return [
-                InputError(f"{path}: no regular file", "files and folders", "remove or replace it")
+                InputError(
+                    f"{path}: not a regular file", "files and folders", "remove or replace it"
+                )
             ]
         if path.name.startswith("adapter_") and path.suffix in (".json", ".safetensors", ".bin"):
             return [

@@ -38,7 +38,7 @@ def check_causal(model: Any, tokenizer: Any, name: str) -> None:
         )
     if (changed - logits).norm() > _TOLERANCE * logits.norm():
         raise InputError(
-            f"{name}: what it says at a token depends on the tokens after it",
+            f"{name}: its output at a token depends on the tokens after it",
             "a causal language model, whose likelihoods rest on what comes before",
             "score it with a classification head (adapter.task_type=SEQ_CLS), or use another model",
         )

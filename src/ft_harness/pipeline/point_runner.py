@@ -223,7 +223,7 @@ class PointRunner:
             if point.follows not in self.folders:
                 raise InputError(
                     f"the stretch before, {point.follows}, failed",
-                    "the adapter that this one goes on from",
+                    "the adapter that this one continues",
                     "see why that one failed",
                 )
             parent = str(self.folders[point.follows])
@@ -319,7 +319,9 @@ def _check_base(recipe: Recipe, checked: Checked) -> None:
 
 def describe_lack(need: int, room: int) -> str:
     """Why a point was not tried, by bytes of memory."""
-    return f"not tried: peak memory of about {size(need)} is foreseen, and {size(room)} are there"
+    return (
+        f"not tried: peak memory of about {size(need)} is forecast, and {size(room)} is available"
+    )
 
 
 def _outcome(point: Point, evaluations: Sequence[Evaluation], adapter: Path | None) -> Outcome:

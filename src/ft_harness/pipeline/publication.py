@@ -146,7 +146,9 @@ def write_model_card(run: AdapterRun, study: Study, folder: Path, say: Say) -> b
     is_new = not path.is_file() or path.read_text(encoding="utf-8") != text
     write_text(path, text)
     if kept:
-        say(f"{path}: {_name(kept)} edited by hand, left as it is; delete it to have it anew")
+        say(
+            f"{path}: {_name(kept)} edited by hand and left as is; delete it to have it rewritten"
+        )
     return is_new
 
 

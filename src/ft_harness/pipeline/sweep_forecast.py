@@ -77,7 +77,7 @@ def _total(times: Sequence[tuple[float | None, float | None]], *, trains: bool) 
 def _memory(forecast: Forecast) -> str:
     memory = forecast.memory
     if memory is None:
-        return "memory not foreseen"
+        return "memory not forecast"
     fits = "" if memory.fits else ": MAY NOT FIT"
     return f"peak {size(memory.total)} of {size(memory.room)}{fits}"
 

@@ -111,7 +111,7 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
         raise InputError(
             f"{path}: {first_line(error)}",
             "Markdown, with YAML between two lines --- at its start",
-            "fix it, or rename the file to have it written anew",
+            "fix it, or rename the file to have it written again",
         ) from error
     return known or {}, content[found.end() :] if found else content
 

@@ -179,7 +179,7 @@ def check_kept(paths: Iterable[Path]) -> None:
         raise StorageLostError(
             f"{gone[0]}{more}: saved by this run and removed since",
             "the output folders to stay as they are during the run",
-            "run the same command again: what is missing is made again, all else is reused",
+            "run the same command again: what is missing is made again, the rest is reused",
         )
 
 

@@ -144,7 +144,7 @@ def read_grid(request: Request) -> Grid:
     if section.count() > MOST_POINTS and not request.accepted:
         raise ConfigError(
             f"{places['']}: {section.count():,} points",
-            f"at most {MOST_POINTS} unless that many are meant",
+            f"at most {MOST_POINTS} unless more are intended",
             "shorten the lists, or add --yes",
         )
     content = {key: each for key, each in draft.content.items() if key != "sweep"}
@@ -336,7 +336,7 @@ class _Making:
             if key in known:
                 yield ConfigError(
                     f"{self.places['']}: {point.name} and {known[key]} are equal points",
-                    "values of which each makes another adapter or another score",
+                    "values that each give another adapter or another score",
                     "remove one of the equal values",
                 )
             known.setdefault(key, point.name)

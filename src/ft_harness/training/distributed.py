@@ -54,8 +54,8 @@ def sharding_problems(recipe: Recipe) -> list[FtHarnessError]:
     here."""
     return _parts_problems(recipe) + [
         ConfigError(
-            f"the launcher shares out one model over the processes ({name}), "
-            "which is not done here",
+            f"the launcher splits one model over the processes ({name}), "
+            "which is not supported here",
             "a whole model in each process",
             "start with torchrun or accelerate launch --multi_gpu, and set model.quantization "
             "where memory is short; or train elsewhere and score the adapter here",
@@ -203,7 +203,7 @@ def _layers(model: Any) -> list[Any]:
     if missing or not layers:
         asked = ", ".join(missing or kinds) or "(unknown)"
         raise ConfigError(
-            f"the model has no layers of the kind {asked} to be held in parts",
+            f"the model has no layers of the kind {asked} to be sharded",
             "fsdp_transformer_layer_cls_to_wrap: the class of the model's layers, "
             "as LlamaDecoderLayer",
             "change accelerate's configuration",

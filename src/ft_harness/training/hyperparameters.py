@@ -274,7 +274,7 @@ def _checkpointing_problems(recipe: Recipe) -> list[FtHarnessError]:
     return [
         InputError(
             f"train.gradient_checkpointing: {type(empty).__name__} doesn't support it",
-            "an architecture of which transformers can compute activations twice",
+            "an architecture whose activations transformers can recompute",
             "leave train.gradient_checkpointing out, "
             "with a smaller train.per_device_train_batch_size",
         )

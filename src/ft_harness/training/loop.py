@@ -225,7 +225,7 @@ class Loop:
         step = self.progress.step + 1
         logger.warning(
             "memory ran out in step %d with %d rows at once; "
-            "the step is done again with %d, which stays so",
+            "the step is repeated with %d, which is kept",
             *(step, before, after),
         )
         change = SettingChange(step=step, setting=MICRO_BATCH, before=before, after=after)

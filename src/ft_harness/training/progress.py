@@ -112,7 +112,7 @@ def read_changes(path: Path) -> list[SettingChange]:
         raise InputError(
             f"{file}: not the changes of a training ({type(error).__name__})",
             "the file as it was written",
-            f"delete {file.name}; the card will not tell of these changes",
+            f"delete {file.name}; the card will not mention these changes",
         ) from error
 
 

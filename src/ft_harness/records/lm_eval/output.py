@@ -199,7 +199,7 @@ def _read_filter(task_run: TaskRun, lines: Lines, notes: list[str]) -> tuple[Pat
             raise ValueError("no samples in it")
         if task_run.effective is not None and totals.items != task_run.effective:
             raise ValueError(
-                f"{totals.items} samples, the results are of {task_run.effective}: not whole"
+                f"{totals.items} samples, but the results are of {task_run.effective}: incomplete"
             )
         stated = task_run.values(wanted)
         kept, dropped = totals.check(stated)

@@ -68,7 +68,7 @@ class Totals:
                 try:
                     self._metrics[name] = find_metric(name)
                 except InputError:
-                    self._odd[name] = "no metric of which an interval is known here"
+                    self._odd[name] = "no interval is known for this metric"
             if value is None or name in self._odd:
                 continue
             fault = _find_fault(self._metrics[name], value)
@@ -192,5 +192,5 @@ def _find_fault(metric: Metric, value: float | list[float]) -> str | None:
         in_range = not isinstance(value, list) and 0 <= value <= metric.scale
         return None if in_range else f"an item's value is no number from 0 to {metric.scale:g}"
     if not isinstance(value, list) or (len(value) < _SEVERAL and metric.name not in _PAIRS):
-        return "no statistics for each item of which an interval could be made"
+        return "no statistics for each item to compute an interval from"
     return None

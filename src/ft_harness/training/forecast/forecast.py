@@ -219,7 +219,7 @@ def make_forecast(plan: TrainingPlan, room: int | None = None) -> Forecast:
         raise
     # A forecast that can't be made must not keep a training from starting.
     except Exception as error:  # a model's own code, which looks at contents that aren't there
-        logger.info("memory can't be foreseen: %s", error)
+        logger.info("memory can't be forecast: %s", error)
         return Forecast(work, share, base.device, base.info.parameters, None, None)
     memory = (
         _memory(counted.footprint, base) if room is None else Memory(counted.footprint, 0, room)

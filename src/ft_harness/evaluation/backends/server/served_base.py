@@ -158,7 +158,7 @@ def _describe(section: ModelSection, model: Any) -> ModelInfo:
     """
     if section.quantization:
         raise InputError(
-            f"model.quantization is {section.quantization}, and the weights are not at hand",
+            f"model.quantization is {section.quantization}, and the weights are not available here",
             "weights to compare the server with: it quantises its own way",
             "leave model.quantization out, or score on this machine",
         )
