@@ -294,8 +294,8 @@ def state_study(study: Study) -> list[str]:
     """The sentence of each comparison that decides something, led by what distinguishes it from
     others of its task; then the families, then what several seeds came to.
 
-    If there are too many to read, a count by verdict comes first, then the first sentences of
-    those with a verdict. Controls follow the trained tasks.
+    If there are too many to read, a count by verdict comes first, then the first sentences of those
+    with a verdict. Controls follow the trained tasks.
     """
     deciding = [each for each in study.comparisons if any(row.family for row in each.rows)]
     # `sort` is stable: within each role the order of the study stays.

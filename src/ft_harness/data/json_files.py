@@ -82,7 +82,7 @@ def read_json_rows(path: Path, layout: Layout) -> Iterator[Placed]:
 
 
 class _Objects:
-    """A JSON value, with its objects that hold a key twice, of which it has the last value alone.
+    """A JSON value, and its objects with a duplicate key (of which only the last value is kept).
 
     Raises:
         ValueError: not JSON.

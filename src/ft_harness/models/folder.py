@@ -1,4 +1,5 @@
-"""A local model folder before it is loaded: what is missing, damaged, or leads out of it."""
+"""Faults of a local model folder before it is loaded: what is missing, damaged, or leads out of
+it."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ Lines = list[tuple[str, str]]
 
 def estimate_sweep(sweep: Sweep, gpu: float | None = None) -> Lines:
     """(point, what it takes) of every point in the order in which they run, the sum, and what the
-    test set can show for so many comparisons; nothing is written.
+    test set can show for this many comparisons; nothing is written.
 
     Args:
         gpu: as in `dry_run.estimate`.

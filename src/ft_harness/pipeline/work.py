@@ -65,7 +65,7 @@ def _reason(error: Exception) -> str:
 
 def run_order(order: Order) -> list[Outcome]:
     """One outcome for each point of an order, whatever happens: for a process, perhaps on another
-    machine, that knows nothing of the one which sent it."""
+    machine, that shares nothing with the sender."""
     learn_secrets(os.environ.values())
     warnings.filterwarnings("ignore")
     with gated_output():

@@ -10,7 +10,7 @@ from ft_harness.records.schema import SCHEMA_VERSION, SEQ_CLS, Frozen, ModelInfo
 
 
 class EpochSummary(Frozen):
-    """One epoch of a training, the last of which may be a part."""
+    """One epoch of a training; the last may be partial."""
 
     epoch: float = Field(description="epochs that were done at its end")
     loss: float = Field(description="mean training loss of its steps")
@@ -101,8 +101,8 @@ class Probe(Frozen):
 
 
 class KnownAnswer(Frozen):
-    """What base and adapter say of a real answer, by which a server with both can be checked where
-    the weights are not at hand."""
+    """What base and adapter give for a real answer, so that a server can be checked without the
+    weights."""
 
     stem: list[int] = Field(description="tokens of the prompt")
     answer: list[int] = Field(description="tokens of the answer")

@@ -21,7 +21,7 @@ class Found:
 
     Attributes:
         evaluations: sorted by folder, ours before lm-eval's; copies of one evaluation count once.
-        unread: a line for each file that should hold an evaluation and can't be read, with the
+        unread: one line for each file that should hold an evaluation but can't be read, with the
             reason.
         notes: a line for each file that was left out because a newer one takes its place.
     """

@@ -34,7 +34,7 @@ class _TwiceError(ValueError):
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, of which Python would keep the last of two equal keys."""
+    """A JSON object without duplicate keys, of which Python would keep only the last."""
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:

@@ -116,7 +116,7 @@ def _check_bounds(text: str) -> None:
 
 
 def parse_yaml(text: str) -> tuple[Any, dict[KeyPath, int]]:
-    """(content, line of each key path) of a text, of which nothing is known but its size.
+    """(content, line of each key path) of an untrusted text of known size.
 
     Raises:
         yaml.YAMLError: not YAML, or a key comes twice.
@@ -207,7 +207,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def parse_json(path: Path, content: bytes) -> dict[str, Any]:
-    """The JSON object that a file's content is.
+    """The JSON object in a file's content.
 
     Raises:
         InputError: no JSON object.

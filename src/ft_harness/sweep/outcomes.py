@@ -1,4 +1,4 @@
-"""What became of a point."""
+"""The outcome of a point."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One training shared by several processes: each computes rows of a step, and the gradients are
-added up once a step.
+added up once per step.
 
-The recipe's effective batch is shared out, so that the number of processes changes nothing of the
+The recipe's effective batch is divided, so that the number of processes does not change the
 adapter. The model is not wrapped: one exchange of an adapter's gradients costs little.
 
 Where accelerate's configuration asks for FSDP2, each process holds a part of the frozen base. A
@@ -49,9 +49,8 @@ _SETTINGS = {  # of accelerate's launcher: (its default, what is done here, in i
 
 
 def sharding_problems(recipe: Recipe) -> list[FtHarnessError]:
-    """A launcher that would share out one model by other means than FSDP2: these average gradients
-    of their own, which then are neither the step's nor added up; and what FSDP2 can't hold in parts
-    here."""
+    """Faults of a launcher that would split one model by other means than FSDP2 (they average
+    gradients themselves), and of what FSDP2 can't shard here."""
     return _parts_problems(recipe) + [
         ConfigError(
             f"the launcher splits one model over the processes ({name}), "
@@ -66,8 +65,7 @@ def sharding_problems(recipe: Recipe) -> list[FtHarnessError]:
 
 
 def _parts_problems(recipe: Recipe) -> list[FtHarnessError]:
-    """What can't be held in parts: quantised weights, weights that are trained; and settings that
-    are not supported."""
+    """Faults of what can't be sharded: quantised weights, trained weights, unsupported settings."""
     if not processes.in_parts():
         return []
     # All faults at once: an allocation of eight GPUs is not waited for twice.
@@ -100,7 +98,7 @@ def share_out(recipe: Recipe) -> Share:
     """The rows that this process reads; all of them together read the recipe's effective batch.
 
     Raises:
-        ConfigError: it can't be shared out evenly, or the launcher asks for what is not done here.
+        ConfigError: it can't be divided evenly, or the launcher asks for what is not supported.
     """
     # Before anything is written or exchanged: the launcher's other processes would wait for this
     # one.
@@ -145,7 +143,7 @@ def add_gradients(trained: list[torch.nn.Parameter]) -> None:
 
 
 def seed_batch(seed: int, step: int, turn: int) -> None:
-    """Dropout of its own for each batch of each process, which a continued run draws again.
+    """Seed dropout for each batch of each process, so that a continued run draws the same.
 
     Args:
         turn: number of the batch in its step.
@@ -169,7 +167,7 @@ def place(model: Any, device: str) -> None:
         device: where it is computed, and goes.
 
     Raises:
-        ConfigError: the model has no layers of the kinds that are to be in parts.
+        ConfigError: the model has no layers of the kinds to be sharded.
     """
     if not processes.in_parts():
         return

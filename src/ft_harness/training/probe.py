@@ -1,5 +1,5 @@
-"""A few steps on the same rows before training: a loss that doesn't fall there falls nowhere. They
-are undone."""
+"""A few steps on the same rows before training, undone afterwards: a loss that doesn't fall there
+won't fall at all."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _probe(
 
 
 def judge(first: float, last: float, gradient: float) -> Probe:
-    """What the loss before and after ten steps says, with the norm of the first gradient."""
+    """The verdict from the loss before and after ten steps and the norm of the first gradient."""
     # In this order: without a gradient a loss near zero says nothing of the data.
     if not gradient:
         verdict = "no gradient"

@@ -17,7 +17,7 @@ MICRO_BATCH = "micro_batch"  # the setting that changes where memory runs out
 
 
 class Spent(BaseModel):
-    """What a training cost up to now, over all its stretches.
+    """The cost of a training so far, over all its stretches.
 
     Attributes:
         evaluation_seconds: of the seconds, on validation and on the reference of pairs.

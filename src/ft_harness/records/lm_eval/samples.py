@@ -1,8 +1,8 @@
 """The samples that lm-eval wrote, one line per doc and filter, as ours: repaired once, here.
 
-Numbers are written as texts, NaN is bare, requests are objects with numbered keys. What is no
-number becomes null. A million lines are read where a thousand evaluations are: a sample is the
-plain mapping of its fields here, each made of the type that `Sample` wants.
+Numbers are written as texts, NaN is bare, requests are objects with numbered keys. Anything else
+than a number becomes null. There may be a million lines, so a sample is a plain mapping of its
+fields here, each of the type that `Sample` wants.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Adapters on servers: those that can't be served right are refused, those that are missing are
+"""Adapters on servers: those that can't be served correctly are refused, missing ones are
 loaded."""
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _trained_ends(adapter: AdapterFolder, model: Any) -> str | None:
 
 
 def find_name(adapter: AdapterFolder, base: ServedBase, names: Mapping[str, str]) -> str:
-    """What all servers call an adapter; those that lack it are asked to load it from its folder.
+    """The adapter's name on all servers; those that lack it are asked to load it from its folder.
 
     One that is loaded so has part of its identity in its name, so that no older adapter of the same
     name is taken for it.

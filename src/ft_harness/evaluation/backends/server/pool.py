@@ -24,7 +24,7 @@ Body = dict[str, Any]
 
 @dataclass
 class _Server:
-    """How one server fares.
+    """The state of one server.
 
     Attributes:
         flying: requests that it has.
@@ -49,7 +49,7 @@ class Pool:
     """Servers that compute the same.
 
     Attributes:
-        clients: one a server.
+        clients: one per server.
     """
 
     def __init__(self, clients: Sequence[Client], concurrency: int, timeout: float) -> None:
