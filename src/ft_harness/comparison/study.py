@@ -47,7 +47,7 @@ class Row(Numerous):
         default=None, description="of the deciding rows; null: this row is descriptive"
     )
     decided_by: Literal["interval", "test", "items without overlap"] | None = Field(
-        default=None, description="what denied a verdict; null: interval and test agree"
+        default=None, description="what prevented a verdict; null: interval and test agree"
     )
     n_clusters: int | None = Field(
         default=None, description="clusters that the n items make; null: each item alone"
@@ -93,7 +93,7 @@ class Comparison(Frozen):
     )
     finding: str = Field(description="the plain sentence of the headline")
     cautions: list[str] = Field(
-        default=[], description="what must be said next to the finding, a sentence or two each"
+        default=[], description="cautions next to the finding, one or two sentences each"
     )
     lost_classes: str | None = Field(
         default=None,
@@ -115,7 +115,7 @@ class Comparison(Frozen):
         "or nearly; null: there are none, or the adapter has no data report",
     )
     others_without: list[Row] = Field(
-        default=[], description="the same of all other metrics that the samples hold scores of"
+        default=[], description="the same for all other metrics with scores in the samples"
     )
 
     @property

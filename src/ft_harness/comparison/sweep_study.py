@@ -158,7 +158,7 @@ class SweepStudy(Frozen):
 
     name: str
     axes: list[list[str]] = Field(description="groups of fields that vary as one, without seeds")
-    stretches: list[str] = Field(description="the axis whose trainings go on from each other")
+    stretches: list[str] = Field(description="the axis of trainings that continue each other")
     trains: bool
     points: list[PointResult]
     settings: list[Setting]

@@ -45,7 +45,7 @@ def read_pair(doc: dict[str, Any]) -> str:
     raw = [_read_json(doc[name]) for name in (PROMPT, CHOSEN, REJECTED)]
     if None in raw:
         unread = (PROMPT, CHOSEN, REJECTED)[raw.index(None)]
-        return f"the field {unread} holds messages as a text that is no JSON"
+        return f"the field {unread} holds messages as a text that is not JSON"
     if all(isinstance(value, str) for value in raw):
         prompt, chosen, rejected = _split_texts(*raw)
     else:

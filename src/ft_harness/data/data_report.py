@@ -51,10 +51,10 @@ class SplitData(Frozen):
         description="docs of each label, most frequent first; null: no fixed labels"
     )
     majority_share: float | None = Field(
-        description="what always answering the most frequent label scores"
+        description="score of always answering the most frequent label"
     )
     random_share: float | None = Field(
-        description="what answering at random scores; null: answers in free text"
+        description="score of answering at random; null: answers in free text"
     )
     n_repeated: int = Field(description="docs whose prompt an earlier doc of the split has")
     lengths: Lengths | None = Field(description="null: no docs")
@@ -206,7 +206,7 @@ def data_notices(report: DataReport) -> list[Notice]:
         if overlap.n_affected
     ]
     lost = [
-        Notice(_state_lost(lost), "fix these rows, or leave out nothing: data.skip_bad_rows=false")
+        Notice(_state_lost(lost), "fix these rows, or have them refused: data.skip_bad_rows=false")
         for lost in report.lost
         if lost.bad
     ]

@@ -158,7 +158,7 @@ def _differences(task: ConfigurableTask, sample: Sample, record: Record) -> list
     if hash_string(str(target)) != sample.target_hash:
         found.append(f"the right answer is {target!r} now")
     if not _same_prompt(task, sample, record):
-        found.append("the prompt is another one now")
+        found.append("the prompt has changed")
     if task.OUTPUT_TYPE == "multiple_choice":
         choices = [str(choice).strip() for choice in task.doc_to_choice(sample.doc)]
         gold = choices[target] if isinstance(target, int) else str(target).strip()

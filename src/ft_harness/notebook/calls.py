@@ -123,7 +123,7 @@ def call(arguments: Sequence[str]) -> None:
             for name in _NAMES
         ]
         if not parts[0]:
-            last = said[-1] if said else "nothing was said"
+            last = said[-1] if said else "it printed nothing"
             parts = [
                 f"the command ended with {process.returncode} ({last})",
                 "exit code 0",

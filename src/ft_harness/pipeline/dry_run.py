@@ -95,7 +95,7 @@ def _docs(experiment: Experiment, checked: Checked, validated: int) -> list[tupl
         total = len(task.eval_docs)
         uses = {
             "train": ["trained on"],
-            "validation": [f"{validated:,} looked at in training"],
+            "validation": [f"{validated:,} evaluated in training"],
             "test": [],
         }[split]
         if split in section.splits:

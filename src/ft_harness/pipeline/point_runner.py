@@ -319,9 +319,8 @@ def _check_base(recipe: Recipe, checked: Checked) -> None:
 
 def describe_lack(need: int, room: int) -> str:
     """Why a point was not tried, by bytes of memory."""
-    return (
-        f"not tried: peak memory of about {size(need)} is forecast, and {size(room)} is available"
-    )
+    there = f"only {size(room)} is available"
+    return f"not tried: peak memory of about {size(need)} is forecast, but {there}"
 
 
 def _outcome(point: Point, evaluations: Sequence[Evaluation], adapter: Path | None) -> Outcome:

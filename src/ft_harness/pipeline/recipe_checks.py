@@ -155,7 +155,7 @@ def _check_scored_pairs(
     cut = sum(pair.truncated for pair in pairs)
     if not cut:
         return Findings()
-    line = f"{split}: of {cut} of the first {len(pairs)} pairs an answer's prompt will be cut"
+    line = f"{split}: in {cut} of the first {len(pairs)} pairs an answer's prompt will be cut"
     cure = "raise model.max_length: a pair whose prompts differ compares two questions"
     return Findings(notices=[Notice(line, cure)])
 

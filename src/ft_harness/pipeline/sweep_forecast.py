@@ -101,7 +101,9 @@ def _power(sweep: Sweep, checked: Checked) -> Lines:
     n = len(chosen_docs(len(task.eval_docs), split, recipe.eval)[0])
     what = f"what {split} can show"
     if metric not in task.higher_is_better() or not find_metric(metric).binary:
-        return [(what, f"{n} items; of this metric ft-harness power says it from a base's scores")]
+        return [
+            (what, f"{n} items; for this metric ft-harness power tells it from a base's scores")
+        ]
     alone = power_of_score(metric, n, 0.5).detectable
     found = None if alone is None else min(0.5, alone * holm_factor(comparisons))
     least = (

@@ -63,11 +63,11 @@ class TrainingCost(Frozen):
     tokens_per_second: float
     matmul_share: float | None = Field(
         default=None,
-        description="useful operations a second / those of a matrix product; null: not measured",
+        description="useful operations per second / those of a matrix product; null: not measured",
     )
     processes: int = Field(default=1, description="that shared the training, in its last stretch")
     resumed_from_step: int | None = Field(
-        default=None, description="the last stretch began behind this step"
+        default=None, description="the last stretch began after this step"
     )
     peak_rss_bytes: int = Field(
         description="of the process that took most, in the last stretch; off Linux since its start"
@@ -144,7 +144,7 @@ class Card(Frozen):
         default=None, description="its train.metric_for_best_model on validation"
     )
     lineage: list[Ancestor] = Field(
-        default=[], description="adapters that this one goes on from, oldest first"
+        default=[], description="adapters that this one continues, oldest first"
     )
     probe: Probe | None = Field(
         default=None, description="null: the training was too short for one"

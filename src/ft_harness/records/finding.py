@@ -98,7 +98,7 @@ def load_records(paths: list[Path]) -> list[Evaluation]:
 def _nothing(path: Path, faults: Sequence[str]) -> InputError:
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     what = (
-        f"{faults[0]}{more}; nothing else is there to read"
+        f"{faults[0]}{more}; there is nothing else to read"
         if faults
         else f"{path}: no evaluation found"
     )

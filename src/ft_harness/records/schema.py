@@ -87,7 +87,8 @@ class AdapterInfo(Frozen):
     )
     unchecked: list[str] = Field(
         default_factory=list,
-        description="what could not be checked, one sentence each; one about the base begins so",
+        description="what could not be checked, one sentence each; one about the base begins with "
+        "'the base'",
     )
 
     @property

@@ -85,7 +85,7 @@ def _parts_problems(recipe: Recipe) -> list[FtHarnessError]:
         if (found := os.environ.get(name, silent)).lower() != done.lower():
             action = "change accelerate's configuration"
             faults.append((f"{name.lower()} is {found}", expected, action))
-    asked = f"the launcher asks for one model in parts ({ASKS_FOR_PARTS})"
+    asked = f"the launcher asks for a sharded model ({ASKS_FOR_PARTS})"
     return [
         ConfigError(f"{asked}, but {what}", expected, action) for what, expected, action in faults
     ]

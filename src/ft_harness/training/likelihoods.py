@@ -155,7 +155,7 @@ class TokenLikelihoods:
         # A model may scale or cap its logits after the head, which chunks would miss.
         same = torch.allclose(one, other, rtol=0, atol=_ALIKE)
         if not same:
-            logger.info("the model changes its logits: those of a batch are made at once")
+            logger.info("the model changes its logits: those of a batch are computed at once")
         return same
 
     def _measure(

@@ -31,8 +31,8 @@ _SMALL = 1e-3  # a relative change of the loss that says nothing
 _NOTHING_TO_LEARN = 0.01  # nats for a target
 _CAUSES = {
     "rises": "train.learning_rate is too high for this adapter: try a tenth of it",
-    "stays": "train.learning_rate is too low for this adapter, or what it targets has no say: "
-    "try ten times as much",
+    "stays": "train.learning_rate is too low for this adapter, or its target modules matter "
+    "little: try ten times as much",
     "no gradient": "no gradient reaches what is trained: look at adapter.target_modules "
     "and at the tokens that carry loss (ft-harness check shows them)",
     "near zero": "the loss is near zero from the start: the prompt may hold the answer, "

@@ -102,7 +102,7 @@ def _faults(decoding: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Inp
             said = (
                 f"is {decoding[name]!r}"
                 if name in names
-                else f"is no argument of decoding{suggest(name, names)}"
+                else f"is not a decoding argument{suggest(name, names)}"
             )
             right = each["msg"] if name in names else ", ".join(names)
             yield InputError(f"eval.generation_kwargs: {name} {said}", right, "correct it")

@@ -109,7 +109,7 @@ def _sort_in(found: Files, path: Path, top: Path) -> None:
     if not path.resolve().is_relative_to(top):
         found.refused.append(f"{path}: a link out of the folder, not followed")
     elif not path.is_file():
-        found.refused.append(f"{path}: no regular file")
+        found.refused.append(f"{path}: not a regular file")
     else:
         home.append(path)
 

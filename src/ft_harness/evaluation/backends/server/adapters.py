@@ -32,7 +32,7 @@ def _unserved(config: Mapping[str, Any]) -> str | None:
     """What of the configuration servers leave out; vLLM refuses most of it, not all in all
     versions."""
     if config.get("peft_type") != "LORA":
-        return f"an adapter of type {config.get('peft_type')}, servers load LoRA alone"
+        return f"an adapter of type {config.get('peft_type')}, but servers load only LoRA"
     if config.get("bias", "none") != "none" or config.get("lora_bias"):
         return "it has biases, which servers don't load"
     names = ("use_dora", "modules_to_save", "trainable_token_indices", "use_qalora", "use_bdlora")
