@@ -130,7 +130,7 @@ class Measurement:
     def unscored(self, name: str) -> tuple[int, int]:
         """Items with a score on the other side only: of base, of tuned.
 
-        Items without a score on both sides don't count, such as a text without tokens.
+        Items that lack a score on both sides don't count, such as a text without tokens.
         """
         key = self._columns(name)
         if key not in self._unscored:
