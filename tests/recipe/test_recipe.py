@@ -245,7 +245,7 @@ def test_no_adapter_is_a_value_of_the_whole_section(tmp_path: Path):
         ("seed=1", "--set seed=1"),
         ("train.seed", "--set train.seed"),
         ("eval.splits=[test", "--set eval.splits=[test: not valid YAML"),
-        ("task.name.x=1", "--set task.name.x=1: name is no section"),
+        ("task.name.x=1", "--set task.name.x=1: name is not a section"),
     ],
 )
 def test_a_wrong_override_is_named(setting: str, what: str, tmp_path: Path):
