@@ -235,7 +235,7 @@ def test_the_last_override_wins_over_the_file(tmp_path: Path):
 def test_no_adapter_is_a_value_of_the_whole_section(tmp_path: Path):
     path = write(tmp_path, MINIMAL + "adapter: {r: 4}\n")
     assert load_recipe(path, ["adapter=none"]).adapter.all_weights
-    with pytest.raises(ConfigError, match=r"--set adapter\.r=8: adapter is no section"):
+    with pytest.raises(ConfigError, match=r"--set adapter\.r=8: adapter is not a section"):
         load_recipe(path, ["adapter=none", "adapter.r=8"])
 
 
@@ -368,7 +368,7 @@ def test_the_fields_of_another_recipe_are_named(tmp_path: Path):
         in caught.value.what
     )
     assert caught.value.action == (
-        f"undo the change, use --name NEW for a new folder, or delete {tmp_path / 'kept'} to make this one anew"
+        f"undo the change, use --name NEW for a new folder, or delete {tmp_path / 'kept'} to make this one again"
     )
 
 

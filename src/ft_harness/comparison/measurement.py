@@ -53,7 +53,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a rule scores that needs no model.
+    """The score of a rule that needs no model.
 
     Attributes:
         share: of the items that it gets right.
@@ -128,10 +128,9 @@ class Measurement:
         return base, tuned, None if alone else clusters
 
     def unscored(self, name: str) -> tuple[int, int]:
-        """Items without a score that the other side has one for: of base, of tuned.
+        """Items with a score on the other side only: of base, of tuned.
 
-        What neither side has is no fault of either: an exact match among the answerable questions,
-        a text without tokens.
+        Items that lack a score on both sides don't count, such as a text without tokens.
         """
         key = self._columns(name)
         if key not in self._unscored:
@@ -203,8 +202,8 @@ class Measurement:
         return Baseline(count / len(golds), found.interval)
 
     def baseline(self, rule: str, name: str) -> Baseline | None:
-        """What a rule scores whose statistics the base's samples hold, against a metric of the
-        same scale; None for no items."""
+        """The score of a rule with statistics in the base's samples, against a metric of the same
+        scale; None for no items."""
         by_rule, (_, tuned) = self.pairs.statistics(rule)[0], self.pairs.statistics(name)
         kept = ~(np.isnan(by_rule[:, 0]) | np.isnan(tuned[:, 0]))
         if not kept.any():

@@ -38,7 +38,7 @@ class Metric:
         descriptive: no interval holds for it, so that it has none, no test and no verdict.
         version: part of a score's identity; raise it when the same answers give another value.
         definition: what defines it beyond its name (normaliser, tokenizer, library and version), or
-            a function that makes it for the language of the texts; "": the name says all.
+            a function that returns it for the language of the texts; "": the name is enough.
     """
 
     name: str

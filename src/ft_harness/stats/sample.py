@@ -24,7 +24,7 @@ from ft_harness.stats.units import (
 
 @dataclass(frozen=True)
 class Resampling:
-    """How many random weightings of the items, and from which seed."""
+    """The number of random weightings of the items, and their seed."""
 
     rounds: int = 10_000
     seed: int = 0
@@ -34,7 +34,7 @@ DEFAULT_RESAMPLING = Resampling()
 
 
 class Measure(Protocol):
-    """What intervals need to know of a metric.
+    """What intervals need to know about a metric.
 
     Attributes:
         aggregate: its value from summed statistics.
@@ -81,7 +81,7 @@ class Sample:
 
     @cached_property
     def draws(self) -> tuple[Array, Array]:
-        """As `draw_weights` gives them."""
+        """The random weights, as `draw_weights` gives them."""
         return draw_weights(self.units, self.resampling.rounds, self.resampling.seed)
 
     def value(self, measure: Measure, sums: Array) -> Array:
@@ -99,8 +99,8 @@ class Sample:
         """(the lowest, the highest) row of one item that the sample lacks: of all that the measure
         allows, those that move its value most.
 
-        Where items come in clusters it has as many others with it as move together; of an item of
-        a certain kind, such as a rare label, a cluster holds one.
+        If items come in clusters, as many items are added as move together; of a certain kind of
+        item, such as a rare label, only one.
         """
         edges = measure.edges(self.sides)
         if not edges[0].size:  # of labels, where one alone occurs

@@ -45,7 +45,7 @@ _NONE = Confidence(None, None)
 
 @dataclass(frozen=True)
 class _Shape:
-    """How the weighted values are to be read.
+    """Corrections for reading the weighted values.
 
     Attributes:
         degrees: of Student's distribution; infinite: the weights alone are right.
@@ -73,7 +73,8 @@ class _Shape:
         return float(ndtr(min(z, a + (a + z) / (1 - a * (a + z)))))
 
     def tail(self, share: float, side: int) -> float:
-        """One-sided p of 0, beyond which this share of the stretched values is; undoes `level`."""
+        """The one-sided p of 0, given the share of the stretched values beyond it; inverse of
+        `level`."""
         z, a = float(ndtri(share)), -side * self.skewness
         reach = min(-z, a - (z - a) / (1 + a * (z - a)))
         return float(stdtr(self.degrees, -reach * self.stretch / (self.excess * _DRAWING)))
@@ -143,7 +144,8 @@ def _read(values: Array, shape: _Shape) -> Confidence:
 
 
 def _find_shape(sample: Sample, measure: Measure) -> _Shape:
-    """What the random weights miss where units are clusters or unequal, or their values unbounded.
+    """Corrections for what the random weights miss if units are clusters or unequal, or values
+    unbounded.
 
     Clusters: the jackknife's standard error and Student's quantile for their number. Weighted
     items: the standard error halfway to the jackknife's (on the scale of the logarithm) and the

@@ -81,7 +81,7 @@ _STRANGERS = {"doc"}  # whose fields have any name
 
 @lru_cache(maxsize=4096)
 def says_secret(name: str) -> bool:
-    """Whether a variable or setting of this name holds a secret, and not the place of one."""
+    """Whether a variable or setting of this name holds a secret, and not only the path of one."""
     return bool(_SECRET_NAME.search(name)) and not _PLACE_NAME.search(name)
 
 
@@ -101,8 +101,8 @@ def looks_secret(value: str) -> bool:
 
 
 def learn_secrets(settings: Any) -> None:
-    """Remember the secrets among settings or arguments: what stands under a name that says so, and
-    after one in a text like `token=...`."""
+    """Remember the secrets among settings or arguments: values under a name that says so, or after
+    such a name in a text like `token=...`."""
     if isinstance(settings, Mapping):
         for name, value in settings.items():
             if isinstance(value, str) and says_secret(str(name)):
@@ -129,8 +129,8 @@ def _found_in(values: Iterable[str]) -> Iterator[str]:
 
 
 class _Known:
-    """What environment variables hold whose name says so, and what was learnt; looked for again
-    when one of the two has changed."""
+    """The values of environment variables that are secret by their name, and secrets learnt;
+    updated when either changes."""
 
     def __init__(self) -> None:
         self._environment: dict[bytes, bytes] = {}

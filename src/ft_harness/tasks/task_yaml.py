@@ -1,4 +1,5 @@
-"""The keys of a task YAML and their types: lm-eval's own checks begin when a model has answered."""
+"""The keys of a task YAML and their types, checked here because lm-eval checks them only after a
+model has answered."""
 
 from __future__ import annotations
 
@@ -66,7 +67,7 @@ class FilterStep(_Open):
 
 
 class Filter(_Part):
-    """What is read out of an answer before it is scored."""
+    """What is extracted from an answer before it is scored."""
 
     name: str
     filter: Annotated[list[FilterStep], Field(min_length=1)]
