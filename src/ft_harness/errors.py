@@ -6,10 +6,10 @@ prints the three lines and exits with the class's `exit_code`; library users cat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class FtHarnessError(Exception):
@@ -166,3 +166,24 @@ def first_line(error: BaseException, most: int = 200) -> str:
     """The message of a library's error, short enough for our own; its type if it has none."""
     lines = str(error).strip().splitlines()
     return lines[0][:most] if lines else type(error).__name__
+
+
+# pydantic's names of what is wrong -> what is right, as a person who wrote a value would say it
+_RIGHT = {
+    **dict.fromkeys(["model_type", "model_attributes_type", "dict_type"], "a mapping of fields"),
+    **dict.fromkeys(["list_type", "tuple_type"], "a list"),
+    "string_type": "text",
+    **dict.fromkeys(["int_type", "int_parsing", "int_from_float"], "a whole number"),
+    **dict.fromkeys(["float_type", "float_parsing"], "a number"),
+    **dict.fromkeys(["bool_type", "bool_parsing"], "true or false"),
+}
+
+
+def expected_values(faults: Sequence[Mapping[str, Any]]) -> str:
+    """What a field may hold, by pydantic's faults of its value: one for each type it may have."""
+    # A list whose items are wrong is reported as one that is too short, too.
+    told = [each for each in faults if each["type"] != "too_short"] or faults
+    said = (each["msg"].removeprefix("Value error, ") for each in told)
+    words = (text.removeprefix("Input should be ") for text in said)
+    right = [_RIGHT.get(each["type"], text) for each, text in zip(told, words, strict=True)]
+    return " or ".join(dict.fromkeys(right))

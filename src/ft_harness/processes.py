@@ -34,38 +34,46 @@ def share_cores() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # GNU's runtime, which torch's wheels bring
         os.environ.setdefault("KMP_BLOCKTIME", "1")  # Intel's and LLVM's, in milliseconds
-    quota = _core_quota(_CGROUPS, _MEMBERSHIP)
+    quota = _core_quota()
     # OpenMP counts the cores this process may use, but not the quota of its control group
     if quota is not None and quota < len(os.sched_getaffinity(0)):
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, ceil(quota))))
 
 
-def _core_quota(root: Path, membership: Path) -> float | None:
-    """The smallest number of cores that the control groups of this process (Linux, version 1 or 2)
-    grant it; None: no limit."""
-    if not membership.is_file():
-        return None
+def _core_quota() -> float | None:
+    """The smallest number of cores that the control groups of this process grant it; None: no
+    limit."""
     found = []
-    for line in membership.read_text().splitlines():
+    for folder, version in control_groups("cpu"):
+        names = ["cpu.max"] if version > 1 else ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+        files = [folder / name for name in names]
+        if all(file.is_file() for file in files):
+            quota, period = " ".join(file.read_text() for file in files).split()
+            if quota not in ("max", "-1"):
+                found.append(int(quota) / int(period))
+    return min(found, default=None)
+
+
+def control_groups(controller: str) -> Iterator[tuple[Path, int]]:
+    """Folders of the control groups that this process is in, its own and those above, each with the
+    version (1 or 2); none where the system is not Linux.
+
+    Args:
+        controller: what the groups of version 1 limit, as "cpu" or "memory".
+    """
+    if not _MEMBERSHIP.is_file():
+        return
+    for line in _MEMBERSHIP.read_text().splitlines():
         _, controllers, group = line.split(":", 2)
-        names = ["cpu.max"]
-        top = root
-        if controllers:  # version 1
-            names = ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
-            top = root / "cpu"
-            if "cpu" not in controllers.split(","):
-                continue
+        if controllers and controller not in controllers.split(","):
+            continue
+        top = _CGROUPS / controller if controllers else _CGROUPS
         # in a container the group's own folder may be mounted as the root
         folder = top / group.lstrip("/")
         for each in (folder, *folder.parents):
             if not each.is_relative_to(top):
                 break
-            files = [each / name for name in names]
-            if all(file.is_file() for file in files):
-                quota, period = " ".join(file.read_text() for file in files).split()
-                if quota not in ("max", "-1"):
-                    found.append(int(quota) / int(period))
-    return min(found, default=None)
+            yield each, 1 if controllers else 2
 
 
 def rank() -> int:

@@ -128,7 +128,24 @@ def test_a_wrong_value_is_one_fault(text: str, what: str, tmp_path: Path):
 def test_a_field_of_several_types_names_them_all(tmp_path: Path):
     with pytest.raises(ConfigError) as caught:
         load_recipe(write(tmp_path, MINIMAL + "adapter: {target_modules: 5}\n"))
-    assert caught.value.expected == "Input should be a valid string or Input should be a valid list"
+    assert caught.value.expected == "text or a list"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("controls: [snli_custom]", "a mapping of fields"),
+        ("train: {learning_rate: fast}", "a number"),
+        ("train: {seed: 1.5}", "a whole number"),
+        ("train: {num_train_epochs: -1}", "greater than 0"),
+        ("eval: {splits: test}", "a list"),
+        ("eval: {splits: [tset]}", "'train', 'validation' or 'test'"),
+    ],
+)
+def test_what_a_field_may_hold_is_said_in_words_of_yaml(text: str, expected: str, tmp_path: Path):
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(write(tmp_path, f"{MINIMAL}{text}\n"))
+    assert caught.value.expected == expected
 
 
 @pytest.mark.parametrize(

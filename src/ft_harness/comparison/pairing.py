@@ -43,7 +43,10 @@ def match_evaluations(
     # meant. Whether even that differs too much is decided later, by name of the field.
     for each in tuned:
         if partners := by_place.get(_place(each.record, terms), []):
-            matched.append((min(partners, key=partial(_distance, each.record)), each))
+            # nearly always there is one, and nothing to weigh
+            closest = partial(_distance, each.record)
+            found = min(partners, key=closest) if len(partners) > 1 else partners[0]
+            matched.append((found, each))
         else:
             notes.append(_say_alone(each.record, bases, "base", terms))
     used = {id(base) for base, _ in matched}

@@ -130,10 +130,12 @@ def mean(sums: Sums, n: int) -> Values:
 def ratio(numerator: Values, denominator: Values) -> Values:
     """numerator / denominator, NaN where the denominator is 0."""
     is_defined = denominator > 0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values: Values = numerator / denominator
     # nearly always of all: ten thousand weightings leave no class without weight
-    return values if is_defined.all() else np.where(is_defined, values, np.nan)
+    if is_defined.all():
+        values: Values = numerator / denominator
+        return values
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(is_defined, numerator / denominator, np.nan)
 
 
 def or_zero(values: Values) -> Values:

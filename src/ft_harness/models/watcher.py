@@ -46,7 +46,10 @@ def _start(_process: int) -> memoryview[float]:
         "fix the template of the task or of the model's chat",
     )
     command = [sys.executable, "-ISc", _SCRIPT, str(shared), f"{message}\n"]
-    watcher = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[shared])
+    # A terminal's Ctrl-C is for this process alone, which may go on for a while.
+    watcher = subprocess.Popen(
+        command, stdin=subprocess.PIPE, pass_fds=[shared], start_new_session=True
+    )
     atexit.register(watcher.communicate)
     return memoryview(mmap.mmap(shared, 8)).cast("d")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ft_harness.errors import ConfigError, raise_problems, suggest
+from ft_harness.errors import ConfigError, expected_values, raise_problems, suggest
 from ft_harness.recipe.adapter_section import AdapterSection
 from ft_harness.recipe.fields import inner_sections, places_of
 from ft_harness.recipe.overrides import parse_override
@@ -77,11 +77,10 @@ def _problem(
         return ConfigError(
             f"{place}: {name} is missing", f"a value for {name}", "add it; see ft-harness init"
         )
-    expected = " or ".join(
-        dict.fromkeys(item["msg"].removeprefix("Value error, ") for item in errors)
-    )
     return ConfigError(
-        f"{place}: {name} is {repr(error['input'])[:80]}", expected, "change the value"
+        f"{place}: {name} is {repr(error['input'])[:80]}",
+        expected_values(errors),
+        "change the value",
     )
 
 

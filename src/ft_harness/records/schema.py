@@ -304,7 +304,7 @@ class Sample(Frozen):
     prediction: str | None
     invalid: bool
     truncated: bool
-    scores: dict[str, float | list[float] | None] = Field(
+    scores: dict[str, list[float] | float | None] = Field(
         description="all null where failed is not null"
     )
     targets: list[str] | None = Field(

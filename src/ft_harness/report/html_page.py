@@ -160,6 +160,8 @@ def _template() -> Template:
         "slug": slug,
     }
     environment.filters |= {"value_of": value_of, "is_sortable": is_sortable}
+    environment.globals["zip"] = zip
+    environment.tests["marked"] = lambda cell: isinstance(cell, Marked)
     environment.filters |= {"pieces": pieces_of, "shade": shade_of, "is_stacked": is_stacked}
     return environment.from_string(_read("page.html"))
 

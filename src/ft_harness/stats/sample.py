@@ -88,10 +88,9 @@ class Sample:
         """The measure of sums [..., sides x K + 1], tuned minus base where there are two sides; on
         the scale of the logarithm for a measure without a largest value."""
         shape = *sums.shape[:-1], len(self.sides), self.sides[0].shape[1]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            values = measure.aggregate(sums[..., :-1].reshape(shape), sums[..., -1:])
-            if math.isinf(measure.scale):
-                values = np.log(values)
+        values = measure.aggregate(sums[..., :-1].reshape(shape), sums[..., -1:])
+        if math.isinf(measure.scale):
+            values = np.log(values)
         first: Array = values[..., 0]
         return first if len(self.sides) == 1 else values[..., 1] - first
 

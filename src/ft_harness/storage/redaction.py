@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import repeat
 from typing import Any
@@ -189,12 +189,18 @@ def _redact(text: str, secrets: frozenset[str]) -> str:
     if any(cue in _SPANNING for cue in found):
         return _FORMS.sub(_keep_name, text)
     # any other form is in a line with its cue, and in one string of a JSON text
-    mark = "\n" if "\n" in text else '"'
-    pieces = zip(text.split(mark), folded.split(mark), strict=True)
-    return mark.join(
-        _FORMS.sub(_keep_name, piece) if any(cue in shown for cue in found) else piece
-        for piece, shown in pieces
-    )
+    mark, holds = "\n" if "\n" in text else '"', _searcher(tuple(found))
+    pieces = text.split(mark)
+    for place, shown in enumerate(folded.split(mark)):
+        if holds(shown):
+            pieces[place] = _FORMS.sub(_keep_name, pieces[place])
+    return mark.join(pieces)
+
+
+@lru_cache(maxsize=256)
+def _searcher(cues: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
+    """What looks for the first of some cues in a text."""
+    return re.compile("|".join(map(re.escape, cues))).search
 
 
 _redact_short = lru_cache(maxsize=1 << 14)(_redact)

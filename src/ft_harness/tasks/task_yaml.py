@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from ft_harness.data.options import DataOptions
-from ft_harness.errors import InputError, suggest
+from ft_harness.errors import InputError, expected_values, suggest
 from ft_harness.storage.strict_files import KeyPath
 from ft_harness.tasks.listing import TaskFile
 
@@ -185,11 +185,10 @@ def _problem(file: TaskFile, location: KeyPath, errors: Sequence[Any]) -> InputE
         )
     if errors[0]["type"] == "missing":
         return InputError(f"{place}: {name} has no {errors[0]['loc'][-1]}", "one", "add it")
-    expected = " or ".join(
-        dict.fromkeys(each["msg"].removeprefix("Value error, ") for each in errors)
-    )
     return InputError(
-        f"{place}: {name} is {repr(errors[0]['input'])[:80]}", expected, "change the value"
+        f"{place}: {name} is {repr(errors[0]['input'])[:80]}",
+        expected_values(errors),
+        "change the value",
     )
 
 

@@ -10,7 +10,7 @@ from lm_eval.api.task import ConfigurableTask
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ft_harness.data.files import Split
-from ft_harness.errors import InputError, first_line, suggest
+from ft_harness.errors import InputError, expected_values, first_line, suggest
 from ft_harness.recipe import Protocol
 
 _Count = Annotated[int, Field(ge=1)]
@@ -104,7 +104,7 @@ def _faults(decoding: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Inp
                 if name in names
                 else f"is not a decoding argument{suggest(name, names)}"
             )
-            right = each["msg"] if name in names else ", ".join(names)
+            right = expected_values([each]) if name in names else ", ".join(names)
             yield InputError(f"eval.generation_kwargs: {name} {said}", right, "correct it")
         return
     # A task may sample by itself: what counts is the two together.
