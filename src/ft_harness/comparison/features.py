@@ -46,9 +46,7 @@ _WORDS = {
 _LAST_RESORT = "evaluation"  # shown only where nothing else distinguishes two comparisons
 
 
-def features_of(
-    study: Study, comparison: Comparison, row: Row | None = None
-) -> Mapping[str, str]:
+def features_of(study: Study, comparison: Comparison, row: Row | None = None) -> Mapping[str, str]:
     """Feature -> value as text, of a comparison; with a row, its split and metric too."""
     found = _known_features(study).get(id(comparison)) or _find_features(study, comparison)
     return found | {"split": row.split, "metric": _metric_name(row)} if row else found
