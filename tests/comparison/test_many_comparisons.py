@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from ft_harness.comparison import features
 from ft_harness.comparison.aggregator import MOST_SHOWN, AdapterRun, Comparison, Study
 from ft_harness.comparison.sentences import state_study
 from ft_harness.pipeline.report_files import write_report
@@ -88,3 +89,17 @@ def test_the_figure_is_of_a_page_and_its_numbers_are_of_all():
 def test_only_the_figures_that_are_shown_are_drawn(tmp_path):
     write_report(make_many(), tmp_path)
     assert len(list(tmp_path.glob("curves*.png"))) == MOST_SHOWN
+
+
+def test_what_distinguishes_a_comparison_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    find = features._find_features
+
+    def count(study: Study, comparison: Comparison) -> dict[str, str]:
+        asked.append(comparison.tuned.subject)
+        return find(study, comparison)
+
+    monkeypatch.setattr(features, "_find_features", count)
+    study = make_many()
+    render_whole(study, {})
+    assert sorted(asked) == [f"adapter-{number:02d}" for number in range(COUNT)]

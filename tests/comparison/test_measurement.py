@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from ft_harness.comparison import measurement
 from ft_harness.comparison.measurement import Difference, Measurement
 from ft_harness.comparison.pairing import pair_items
-from tests.builders.records import make_record, make_sample, write_evaluation
+from tests.builders.records import label_samples, make_record, make_sample, write_evaluation
 
 
 def measure(folder: Path, metric: str, sides: list[list[Any]]) -> Difference:
@@ -53,3 +54,25 @@ def test_a_difference_with_an_interval_has_no_reason(tmp_path: Path) -> None:
     assert found.interval is not None
     assert found.interval[0] < 0.9 < found.interval[1]
     assert found.p == pytest.approx(0.0, abs=0.001)
+
+
+def test_many_items_are_not_held_for_all_metrics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("acc", "f1_macro", "mcc", "f1_negative")
+    base, tuned = (
+        write_evaluation(
+            tmp_path / (adapter or "base"), make_record(adapter, metrics=names), samples
+        )
+        for adapter, samples in (
+            (None, label_samples([0, 1] * 20, [0, 1, 1, 0] * 10)),
+            ("tuned", label_samples([0, 1] * 20, [0, 1, 1, 1] * 10)),
+        )
+    )
+    pairs, _ = pair_items(base, tuned)
+    few, many = Measurement(pairs), Measurement(pairs)
+    found = [few.difference(name) for name in names]
+    assert len(few._scored) == 3  # f1_macro and mcc share their statistics
+    monkeypatch.setattr(measurement, "_FEW", len(pairs) - 1)
+    assert [many.difference(name) for name in names] == found
+    assert len(many._scored) == 1

@@ -24,7 +24,7 @@ from ft_harness.stats import (
     wilson_interval,
 )
 from ft_harness.stats.units import make_units
-from ft_harness.stats.weighting import _degrees
+from ft_harness.stats.weighting import _degrees, _find_low
 
 Array = NDArray[np.float64]
 Clusters = NDArray[np.int64] | None
@@ -345,3 +345,26 @@ def test_bleu_intervals_agree_with_sacrebleu() -> None:
     assert bleu.value_of(rows.sum(axis=0), 120) == pytest.approx(theirs.score)
     assert (ours[1] - ours[0]) / 2 == pytest.approx(theirs.ci, rel=0.08)
     assert sum(ours) / 2 == pytest.approx(theirs.mean, abs=0.5)
+
+
+def in_order(count: int) -> NDArray[np.float64]:
+    return np.arange(count, dtype=np.float64)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.random.default_rng(0).normal(size=10_000),
+        np.random.default_rng(1).normal(size=300),
+        np.random.default_rng(2).integers(0, 3, 10_000).astype(np.float64),  # many are equal
+        np.zeros(10_000),
+        # the first ones say nothing of where the others are
+        in_order(10_000),
+        in_order(10_000)[::-1],
+        in_order(2),
+    ],
+    ids=["normal", "few", "three numbers", "one number", "rising", "falling", "two"],
+)
+def test_an_end_is_the_value_of_its_place(values: NDArray[np.float64]) -> None:
+    for place in {0, len(values) // 40, len(values) // 2, len(values) - 1}:
+        assert _find_low(values, place) == np.sort(values)[place]
