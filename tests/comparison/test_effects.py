@@ -67,9 +67,13 @@ def test_fields_that_change_one_at_a_time_are_answered_one_by_one(measured):
         return measure_sweep("mine", axes, True, points)
 
     size, rate = state_sweep(study_of({}))[-2:]
-    assert size.startswith("train_size makes no visible difference with learning_rate 0.001: from")
+    assert size.startswith(
+        "train_size makes no significant difference with learning_rate 0.001: from"
+    )
     assert "from 200 to 400" in size
-    assert rate.startswith("learning_rate makes no visible difference with train_size 400: from")
+    assert rate.startswith(
+        "learning_rate makes no significant difference with train_size 400: from"
+    )
     *_, both = state_sweep(study_of({(200, 1e-4): [1] * 10}))
     assert both.startswith("train_size and learning_rate")
 
@@ -88,11 +92,11 @@ def test_one_seed_is_mcnemars_test_and_holm_over_the_settings(measured):
     assert first.change.delta == pytest.approx(-0.5)
     assert first.change.p == pytest.approx(0.03125)
     assert first.p_adjusted == pytest.approx(0.0625)
-    assert not first.is_visible
+    assert not first.is_significant
     assert (second.change.p, second.p_adjusted) == (1.0, 1.0)
-    assert "train_size makes no visible difference: from 200 to 400" in state_sweep(study)[1]
+    assert "train_size makes no significant difference: from 200 to 400" in state_sweep(study)[1]
     alone = measure_sweep("mine", AXES, True, [measured(400, 1, all_ten), measured(200, 1, five)])
-    assert alone.effects[0].is_visible
+    assert alone.effects[0].is_significant
     assert state_sweep(alone)[1].startswith(
         "train_size, from 200 to 400: accuracy (test) +50.0 points, 95 % interval"
     )
@@ -111,7 +115,7 @@ def test_the_largest_rise_and_the_largest_fall_are_stated(measured):
     assert "from 400 to 800: accuracy (test) +50.0 points" in said
     assert "from 400 to 1,600: accuracy (test) -50.0 points" in said
     assert "3,200" not in said
-    assert said.endswith("3 of 3 values differ visibly from the reference.")
+    assert said.endswith("3 of 3 values differ significantly from the reference.")
 
 
 def test_two_seeds_have_a_two_level_interval(measured):

@@ -200,8 +200,8 @@ def remark_overfitting(metric: str, trained: Row, tested: Row) -> str:
     there, here = (amount(metric, row.tuned) for row in (trained, tested))
     gains = [state_change(metric, change_of(row)) for row in (trained, tested)]
     return (
-        f"The tuned model scores {there} on the training examples and {here} here, {gains[0]} and "
-        f"{gains[1]} against its base: much of the gain is memorisation (overfitting)."
+        f"The tuned model gains {gains[0]} (to {there}) on its training examples and {gains[1]} "
+        f"(to {here}) here: much of what it learnt is memorised (overfitting)."
     )
 
 

@@ -41,6 +41,7 @@ _WORDS = {
 }
 _IN_POINTS = (1, 100)  # largest values of metrics whose differences are points
 _MOST_STATED = 12  # comparisons that get a sentence each
+_MOST_NAMED = 8  # runs of a sweep with one verdict that are named
 _NO_INTERVAL = {
     "too few items for an interval": "too few items for an interval or a test",
     "descriptive": "no interval holds for this metric",
@@ -189,20 +190,49 @@ def state_family(family: FamilyOf) -> str:
         return f"{many}; p is Holm-adjusted over them, as requested."
     chance = f"{ALPHA * count:.2g}"
     return (
-        f"{many}, each judged by its own p. If nothing had changed anywhere, about {chance} of "
-        "them would have a verdict by chance."
+        f"{many}; their p is not adjusted. If nothing had changed anywhere, about {chance} false "
+        "verdicts would be expected."
     )
 
 
 def state_controls(study: Study) -> str:
     """State how many control tasks got worse, and what the others don't prove."""
-    controls = [each.headline for each in study.comparisons if each.role == "control task"]
-    worse = [row.task for row in controls if row.verdict == "worse"]
+    controls = [each for each in study.comparisons if each.role == "control task"]
+    worse = [each.headline.task for each in controls if each.headline.verdict == "worse"]
     if not worse:
+        doubtful = sum(bool(each.cautions) for each in controls)
+        hold = f", and cautions hold for {doubtful} of them" if doubtful else ""
         said = f"None of {len(controls)} is shown to be worse"
-        return f"{said}, which does not prove that nothing was lost."
+        return f"{said}, which does not prove that nothing was lost{hold}."
     named = ", ".join(dict.fromkeys(worse))
     return f"{len(worse)} of {len(controls)} got worse: {named}."
+
+
+def state_runs(study: Study) -> list[str]:
+    """State how the runs of a sweep differ from their base, trained and control tasks apart."""
+    by_task: dict[str, list[Comparison]] = {}
+    for each in study.comparisons:
+        if any(row.family for row in each.rows):
+            row, control = each.headline, "control task " if each.role == "control task" else ""
+            what = f"{word_of(row.metric)} on {control}{row.task} ({row.split})"
+            by_task.setdefault(what, []).append(each)
+    return [f"Against the base, {what}: {_state_group(each)}." for what, each in by_task.items()]
+
+
+def _state_group(compared: Sequence[Comparison]) -> str:
+    """`4 improved (NAME +10.8 points, ...), 1 shows ...; 5 have cautions (below)`."""
+    found: dict[str, list[str]] = {}
+    for each in compared:
+        row = each.headline
+        change = state_change(row.metric, change_of(row), digits_of(row))
+        named = f"{each.tuned.subject} {change}"
+        found.setdefault(row.verdict or "undefined", []).append(named)
+    said = ", ".join(
+        f"{len(named)} {verdict}" + (f" ({', '.join(named)})" if len(named) <= _MOST_NAMED else "")
+        for verdict, named in found.items()
+    )
+    doubtful = sum(bool(each.cautions) for each in compared)
+    return f"{said}; cautions hold for {doubtful} of {len(compared)}" if doubtful else said
 
 
 def state_repeats(repeats: Repeats) -> str:
@@ -318,5 +348,6 @@ def state_study(study: Study) -> list[str]:
 
 def _name(study: Study, comparison: Comparison) -> str:
     parts = tell_apart(study, comparison)
-    control = [f"control task of {comparison.tuned.subject}"]
-    return ", ".join([*(control if comparison.role == "control task" else []), *parts])
+    if comparison.role == "control task":
+        return f"control task of {', '.join(parts) or comparison.tuned.subject}"
+    return ", ".join(parts)

@@ -61,9 +61,10 @@ def describe_seeds(sweep: SweepStudy) -> str:
 def _state_size(sweep: SweepStudy) -> str:
     settings = counted(len(sweep.settings), "setting")
     kind = "" if sweep.trains else ", of base models without training"
-    said = f"{counted(len(sweep.points), 'point')}: {settings}, {describe_seeds(sweep)} each{kind}."
+    runs = f"{counted(len(sweep.points), 'run')} (points of a sweep)"
+    said = f"{runs}: {settings}, {describe_seeds(sweep)} each{kind}."
     if describe_seeds(sweep) == "one seed" and sweep.trains:
-        said += " With one seed, seed and setting can't be separated."
+        said += " With one seed each, a difference between settings may be the seed's."
     return said
 
 
@@ -135,17 +136,18 @@ def _state_axis(sweep: SweepStudy, axis: Sequence[str]) -> list[str]:
         reasons = sorted({each.change.note or "undefined" for each in alone})
         why = f" ({'; '.join(reasons)})" if reasons else ""
         return [f"{names}: no two values can be compared{why}."] if sweep.settings[1:] else []
-    # Largest changes are stated of those that are visible, so that noise among many values does not
-    # pick the sentence.
-    visible = [each for each in known if each.is_visible]
-    said = "; ".join(_state_step(sweep, axis, each) for each in _extremes(visible or known))
+    # Largest changes are stated of those that are significant, so that noise among many values
+    # does not pick the sentence.
+    significant = [each for each in known if each.is_significant]
+    said = "; ".join(_state_step(sweep, axis, each) for each in _extremes(significant or known))
     rest = _others(sweep, axis)
     others = f" with {rest}" if rest else ""
-    if not visible:
+    if not significant:
         verb = "make" if len(axis) > 1 else "makes"
-        return [f"{names} {verb} no visible difference{others}: {said}."]
-    count = "" if len(known) == 1 else f"; {len(visible)} of {len(known)} values differ visibly"
-    return [f"{names}{others}, {said}{count} from the reference."]
+        return [f"{names} {verb} no significant difference{others}: {said}."]
+    differ = "differs" if len(significant) == 1 else "differ"
+    count = f"; {len(significant)} of {len(known)} values {differ} significantly"
+    return [f"{names}{others}, {said}{'' if len(known) == 1 else count} from the reference."]
 
 
 def _extremes(effects: Sequence[Effect]) -> list[Effect]:
@@ -209,7 +211,7 @@ def _state_overfitting(sweep: SweepStudy) -> list[str]:
     seen = (
         ""
         # One question was asked of this pair, so that its own p decides.
-        if effect.model_copy(update={"p_adjusted": effect.change.p}).is_visible
+        if effect.model_copy(update={"p_adjusted": effect.change.p}).is_significant
         else (", which is within noise")
     )
     certainty = _certainty(effect.metric, effect.change, effect.change.p)

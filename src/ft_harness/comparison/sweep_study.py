@@ -125,7 +125,7 @@ class Effect(Frozen):
     )
 
     @property
-    def is_visible(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether p, adjusted, and the interval both say that there is a difference."""
         # p is adjusted over the settings and the interval is not, so that they may disagree.
         ends = (self.change.low, self.change.high)

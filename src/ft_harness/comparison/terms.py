@@ -81,8 +81,8 @@ class Terms:
             )
         unknown = find_unknown(base, tuned)
         if unknown and base.foreign:
-            said = ", ".join(unknown)
-            yield f"{base.foreign.program} does not record {said}: equality was not checked"
+            said = f"{base.foreign.program} does not record {', '.join(unknown)}"
+            yield f"{said}: whether both sides agree in that was not checked"
 
 
 STRICT = Terms()

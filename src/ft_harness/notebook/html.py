@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.sentences import state_repeats
-from ft_harness.comparison.sweep_sentences import state_sweep
 from ft_harness.report import (
     find_verdicts,
     one_line,
+    state_answer,
     state_untuned,
     sweep_table,
     text_of,
@@ -31,7 +31,7 @@ def study_html(study: Study, path: Path) -> str:
     """The verdict cards of the report's page, the table of answers, and where the report is."""
     if study.sweep is not None:
         table = sweep_table(study.sweep)
-        parts = [words_html(state_sweep(study.sweep)), _block(table)]
+        parts = [words_html(state_answer(study)), _block(table)]
     else:
         cards = "".join(map(_card, find_verdicts(study).cards))
         seeds = [state_repeats(each) for each in study.repeats]

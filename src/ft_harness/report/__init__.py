@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ft_harness.comparison.aggregator import Study
+from ft_harness.report.answer import state_answer
 from ft_harness.report.cells import measured_cells, measured_columns
 from ft_harness.report.contents import build_document
 from ft_harness.report.cost_section import sized, timed

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from ft_harness.comparison.aggregator import Study
 from ft_harness.comparison.features import name_of
-from ft_harness.comparison.sentences import state_study
-from ft_harness.report.document import Block, bullets
+from ft_harness.report.answer import state_answer
 
 _MOST_NAMED = 3  # comparisons that share a caution
 
 
-def caution_section(study: Study) -> list[Block]:
+def state_cautions(study: Study) -> list[str]:
     """The cautions of deciding comparisons that the sentences at the top leave to the table, each
     once."""
-    stated = " ".join(state_study(study))
+    stated = " ".join(state_answer(study))
     found: dict[str, list[str]] = {}
     for comparison in study.comparisons:
         decides = any(row.family for row in comparison.rows)
@@ -24,4 +23,4 @@ def caution_section(study: Study) -> list[Block]:
     for caution, names in found.items():
         more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
         lines.append(f"{'; '.join(names[:_MOST_NAMED])}{more}: {caution}")
-    return bullets(lines)
+    return lines

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ft_harness.comparison.aggregator import Study
-from ft_harness.comparison.sentences import state_study
-from ft_harness.comparison.sweep_sentences import state_sweep
+from ft_harness.report.answer import state_answer
 from ft_harness.report.case_section import case_section, case_summary
-from ft_harness.report.caution_section import caution_section
+from ft_harness.report.caution_section import state_cautions
 from ft_harness.report.command_section import command_section
 from ft_harness.report.cost_section import cost_section, size_section
 from ft_harness.report.data_section import data_section
-from ft_harness.report.document import Block, Document, Table, bullets, section
+from ft_harness.report.document import Block, Document, Paragraph, Table, bullets, section
 from ft_harness.report.evidence_section import provenance_section, recipe_section, signature_section
 from ft_harness.report.family_section import family_section, forgetting_section, same_data_section
 from ft_harness.report.label_section import confusion_blocks, label_section
@@ -34,12 +33,16 @@ from ft_harness.report.score_section import (
 )
 from ft_harness.report.sweep_section import sweep_section
 from ft_harness.report.training_section import epoch_blocks, training_section
-from ft_harness.report.untuned_section import state_untuned, untuned_section
+from ft_harness.report.untuned_section import untuned_section
 from ft_harness.report.view import View, main_comparisons
 
 _FEW = 6  # comparisons and adapters of which a write-up prints more than the lines of the answer
 _LONGEST = 60  # rows of a table that a write-up still prints
+_MOST_LINES = 20  # of cautions that it prints
 _REST = "Not printed here"
+# sections that show all runs of a sweep, where others show its reference and the chosen setting
+_OF_ALL = ("Sweep", "Cautions", "Scores", "Models without an adapter", "Forgetting", "Families")
+_OF_ALL += ("Other forms of the data", "Cost", "Commands", "Provenance")
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,11 @@ class _Section:
     def blocks(self) -> list[Block]:
         return section(self.title, [*self.paper, *self.page])
 
+    def about(self, runs: str) -> _Section:
+        """The same, told to be about these runs alone."""
+        said: list[Block] = [Paragraph(f"Of {runs} alone.")] if self.paper or self.page else []
+        return _Section(self.title, [*said, *self.paper], self.page)
+
 
 def build_document(
     study: Study, view: View | None = None, outliers: Sequence[Outliers] = ()
@@ -69,8 +77,7 @@ def build_document(
     where they are known.
     """
     sections = _sections(study, view or View(), outliers)
-    stated = [*state_study(study), *state_untuned(study)]
-    answer = bullets(stated if study.sweep is None else state_sweep(study.sweep))
+    answer = bullets(state_answer(study))
     return Document(
         study.name,
         [*answer, *(block for each in sections for block in each.blocks())],
@@ -88,13 +95,14 @@ def _sections(study: Study, view: View, outliers: Sequence[Outliers]) -> list[_S
     # For a sweep, sections to be read comparison by comparison show a part; scores and costs all.
     focus = study.focus()
     is_few = max(len(main_comparisons(focus)), len(focus.adapters)) <= _FEW
-    return [
-        _Section("Sweep", sweep_section(study.sweep)),
-        _Section("Cautions", caution_section(focus)),
+    splits = study if len(main_comparisons(study)) <= _FEW else focus
+    sections = [
+        _Section("Sweep", *_apart(sweep_section(study.sweep))),
+        _Section("Cautions", *_first(state_cautions(study))),
         _Section("Scores", score_section(study, view)),
         _Section("Models without an adapter", untuned_section(study)),
         _Section("Side by side", *_printed(side_by_side_section(focus))),
-        _Section("Scores by split", *_printed(split_section(focus))),
+        _Section("Scores by split", *_printed(split_section(splits))),
         _Section("Scores by label", *_printed(label_section(focus), confusion_blocks(focus))),
         _Section("Forgetting", forgetting_section(study)),
         _Section("Other forms of the data", same_data_section(study)),
@@ -114,6 +122,11 @@ def _sections(study: Study, view: View, outliers: Sequence[Outliers]) -> list[_S
         _Section("Signatures", *signature_section(focus)),
         _Section("Provenance", *_printed(*provenance_section(study), few=is_few)),
     ]
+    if len(focus.comparisons) == len(study.comparisons):
+        return sections
+    whole = {*_OF_ALL, *(["Scores by split"] if splits is study else [])}
+    runs = " and ".join(dict.fromkeys(each.card.name for each in focus.adapters))
+    return [each if each.title in whole else each.about(runs) for each in sections]
 
 
 def _printed(
@@ -123,6 +136,19 @@ def _printed(
     where a table is too long to be read or there are many of its kind."""
     is_long = any(isinstance(block, Table) and len(block.rows) > _LONGEST for block in blocks)
     return ([], [*blocks, *looked_up]) if is_long or not few else (blocks, [*looked_up])
+
+
+def _apart(blocks: list[Block]) -> tuple[list[Block], list[Block]]:
+    """(what a write-up prints, what is only looked up): the tables that are too long to be read."""
+    long = [each for each in blocks if isinstance(each, Table) and len(each.rows) > _LONGEST]
+    return [each for each in blocks if each not in long], [*long]
+
+
+def _first(lines: Sequence[str]) -> tuple[list[Block], list[Block]]:
+    """(what a write-up prints, what is only looked up) of many lines."""
+    shown, rest = lines[:_MOST_LINES], lines[_MOST_LINES:]
+    more = [f"{len(rest)} more are in the page"] if rest else []
+    return bullets([*shown, *more]), bullets(rest)
 
 
 def _name_rest(sections: Sequence[_Section]) -> list[Block]:

@@ -44,7 +44,8 @@ _LEGEND = (
     "Differences are tuned minus base, in percentage points where the score is in %. The interval "
     "is the paired 95 % interval of the difference. A row is improved or worse only if its "
     "interval excludes 0 and p is below 0.05. Deciding rows are the primary metrics "
-    "of trained tasks and of control tasks, each kind a family; all others are descriptive. "
+    "of trained tasks and of control tasks, each kind a family; verdicts of other rows describe "
+    "and decide nothing. "
 )
 _DECIDED_BY = (
     "The column Decided by names what prevented a verdict: interval or test where they disagree, "
@@ -74,7 +75,7 @@ def score_section(study: Study, view: View) -> list[Block]:
         table = _main_table(study, chosen, leading(study, view))
     return [
         table,
-        Paragraph(f"{_sides(chosen)} {_legend(study)}"),
+        Paragraph(f"{_sides(chosen)} {_legend(study)}{_tests(chosen)}"),
         *_footnotes(study, chosen),
         Figure("before_after", _caption(study)),
     ]
@@ -92,6 +93,16 @@ def _sides(chosen: Chosen) -> str:
         left = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
         said.append(f"{side}: {', '.join(names[:_MOST_NAMED])}{left}.")
     return " ".join(said)
+
+
+def _tests(chosen: Chosen) -> str:
+    """The tests behind p, with the metrics that each is of."""
+    found: dict[str, dict[str, None]] = {}
+    for _, row in chosen:
+        if row.p is not None and row.p_method:
+            found.setdefault(row.p_method, {})[row.metric] = None
+    said = [f"of {', '.join(metrics)}: {method}" for method, metrics in found.items()]
+    return f" p {'; '.join(said)}." if said else ""
 
 
 def _name_model(record: Record) -> str:

@@ -14,14 +14,13 @@ from ft_harness.comparison.aggregator import Comparison, Row, Study
 from ft_harness.comparison.amounts import amount
 from ft_harness.comparison.features import TITLES, features_of
 from ft_harness.comparison.primary import find_primary
-from ft_harness.comparison.sentences import state_study
-from ft_harness.comparison.sweep_sentences import state_sweep
 from ft_harness.comparison.sweep_study import SweepStudy
 from ft_harness.records import Record
+from ft_harness.report.answer import state_answer
 from ft_harness.report.cells import measured_cells, measured_columns
 from ft_harness.report.document import one_line, text_of
 from ft_harness.report.sweep_section import sweep_table
-from ft_harness.report.untuned_section import state_untuned, untuned_table
+from ft_harness.report.untuned_section import untuned_table
 from ft_harness.report.view import View, leading
 
 _BORDER = 3  # columns of the terminal that a framed cell takes besides its text
@@ -74,7 +73,7 @@ def terminal_page(
     """
     console = _console(width)
     if study.sweep is not None:
-        return _sweep_lines(study.sweep, console)
+        return [*_sweep_lines(study.sweep, console), *state_answer(study)]
     lines: list[str] = []
     compared = [(each, each.headline) for each in study.comparisons]
     compared.sort(key=lambda pair: pair[0].role == "control task")
@@ -96,7 +95,7 @@ def terminal_page(
         if table.width > console.width:
             table, said = table.split_constant(_PROTOCOL)
         lines += _table_lines(console, table, said)
-    return [*lines, *state_study(study), *state_untuned(study)]
+    return [*lines, *state_answer(study)]
 
 
 def _console(width: int | None) -> Console:
@@ -131,7 +130,7 @@ def _sweep_lines(sweep: SweepStudy, console: Console) -> list[str]:
     if table := sweep_table(sweep):
         cells = [[one_line(text_of(cell)) for cell in line] for line in table.rows]
         lines = _table_lines(console, Lines(table.header, cells), [])
-    return [*lines, *state_sweep(sweep)]
+    return lines
 
 
 def list_answers(study: Study, compared: Sequence[tuple[Comparison, Row]]) -> Lines:

@@ -1,0 +1,96 @@
+"""What the report of a sweep says of all its runs, and which parts are about some of them."""
+
+from __future__ import annotations
+
+from ft_harness.comparison.aggregator import Study
+from ft_harness.comparison.sentences import state_runs, state_study
+from ft_harness.comparison.study import Comparison
+from ft_harness.comparison.sweep_study import PointResult, Setting, SweepStudy
+from ft_harness.report.caution_section import state_cautions
+from tests.builders.study import make_adapter, make_comparison, make_row, render_markdown
+from tests.report.test_report import section
+
+FELL = "Recall fell: 'negative' from 91.3 % to 11.7 %."
+
+
+def compared(
+    name: str, task: str, values: tuple[float, float], verdict: str, **changes
+) -> Comparison:
+    family = "control task" if changes.get("role") == "control task" else "trained task"
+    row = make_row(
+        task, "test", "acc", values, primary=True, tuned_subject=name, verdict=verdict, family=family,
+        p_method="McNemar's mid-p test",
+    )  # fmt: skip
+    made = make_comparison(task, "test", {"acc": values}, [row], adapter=name)
+    return made.model_copy(update=changes)
+
+
+def a_sweep() -> Study:
+    """Two rates, the first being the reference: both improve, and the second ruins a control."""
+    names = ["slow", "quick"]
+    values = [{"train.learning_rate": rate} for rate in (1e-3, 1e-2)]
+    points = [
+        PointResult(name=name, values=each, seeds={}, is_reference=name == "slow", adapter=name)
+        for name, each in zip(names, values, strict=True)
+    ]
+    settings = [
+        Setting(
+            values=each, is_reference=name == "slow", points=[name], failed=[], seeds=1, scores=[],
+            effort=None,
+        )
+        for name, each in zip(names, values, strict=True)
+    ]  # fmt: skip
+    control = {"role": "control task", "cautions": [FELL]}
+    return Study(
+        name="mine",
+        comparisons=[
+            compared("slow", "snli_custom", (0.33, 0.44), "improved"),
+            compared("quick", "snli_custom", (0.33, 0.48), "improved"),
+            compared("slow", "sst2_custom", (0.52, 0.53), "no evidence", role="control task"),
+            compared("quick", "sst2_custom", (0.52, 0.53), "no evidence", **control),
+        ],
+        adapters=[make_adapter(name, "snli_custom") for name in names],
+        notes=[],
+        command="ft-harness sweep mine",
+        sweep=SweepStudy(
+            name="mine", axes=[["train.learning_rate"]], stretches=[], trains=True, points=points,
+            settings=settings, effects=[],
+        ),
+    )  # fmt: skip
+
+
+def test_each_run_is_held_against_its_base():
+    """By the shown scores: 44 - 33, 48 - 33 and 53 - 52 points."""
+    trained, control = state_runs(a_sweep())
+    assert trained == (
+        "Against the base, accuracy on snli_custom (test): 2 improved (slow +11.0 points, quick "
+        "+15.0 points)."
+    )
+    assert control == (
+        "Against the base, accuracy on control task sst2_custom (test): 2 no evidence (slow +1.0 "
+        "points, quick +1.0 points); cautions hold for 1 of 2."
+    )
+
+
+def test_cautions_of_every_run_are_printed():
+    """Not only those of the reference, which the other parts are about."""
+    assert [line.endswith(FELL) for line in state_cautions(a_sweep())] == [True]
+    text = render_markdown(a_sweep(), {})
+    assert "from 91.3 % to 11.7 %" in section(text, "Cautions")
+    forgetting = section(text, "Forgetting")
+    assert "nothing was lost, and cautions hold for 1 of them." in forgetting
+
+
+def test_parts_about_the_reference_say_so():
+    text = render_markdown(a_sweep(), {})
+    assert section(text, "Training").lstrip().startswith("Of slow alone.")
+    assert "alone." not in section(text, "Scores")
+
+
+def test_the_main_table_names_the_test_behind_p():
+    assert "p of acc: McNemar's mid-p test." in section(render_markdown(a_sweep(), {}), "Scores")
+
+
+def test_a_control_is_named_once():
+    study = a_sweep().model_copy(update={"sweep": None})
+    assert any(line.startswith("control task of quick: ") for line in state_study(study))
