@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
+import numpy as np
+import pyarrow
 import pyarrow.parquet
 
 from ft_harness.data.layout import Layout
@@ -30,7 +32,7 @@ def read_parquet(path: Path, _: Layout) -> Iterator[Placed]:
                     "rename one",
                 )
             for batch in file.iter_batches(batch_size=1000):
-                for row in batch.to_pylist(maps_as_pydicts="strict"):
+                for row in rows_of_table(batch):
                     yield f"{path}, row {index}", row
                     index += 1
     except KeyError as error:
@@ -46,6 +48,38 @@ def read_parquet(path: Path, _: Layout) -> Iterator[Placed]:
             "a parquet file",
             "fetch the file again",
         ) from error
+
+
+def rows_of_table(table: pyarrow.Table | pyarrow.RecordBatch) -> list[dict[str, Any]]:
+    """Its rows; maps become objects, and a number of 16 or 32 bits is the shortest decimal number
+    that stands for it: 0.1, not 0.10000000149011612."""
+    rows: list[dict[str, Any]] = table.to_pylist(maps_as_pydicts="strict")
+    short = {each.name: read for each in table.schema if (read := _short_floats(each.type))}
+    for row in rows if short else ():
+        row.update({name: read(row[name]) for name, read in short.items()})
+    return rows
+
+
+def _short_floats(kind: pyarrow.DataType) -> Callable[[Any], Any] | None:
+    """What makes the decimal numbers within a value of this type short; None: it has none."""
+    types = pyarrow.types
+    if types.is_float32(kind) or types.is_float16(kind):
+        exact = np.float32 if types.is_float32(kind) else np.float16
+        return lambda value: None if value is None else float(str(exact(value)))
+    if types.is_struct(kind):
+        fields = {part.name: read for part in kind if (read := _short_floats(part.type))}
+        if not fields:
+            return None
+        return lambda value: value and {
+            name: fields[name](part) if name in fields else part for name, part in value.items()
+        }
+    inner = getattr(kind, "item_type", None) or getattr(kind, "value_type", None)
+    read = _short_floats(inner) if inner is not None else None
+    if read is None or types.is_dictionary(kind):
+        return read
+    if types.is_map(kind):
+        return lambda value: value and {key: read(part) for key, part in value.items()}
+    return lambda value: value and [read(part) for part in value]
 
 
 def parquet_label_names(path: Path) -> dict[str, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from collections.abc import Mapping
 from decimal import Decimal
@@ -51,7 +52,7 @@ def read_value(value: Any, place: str, name: str) -> Any:
     as they are written; lists and objects keep their shape.
 
     Raises:
-        InputError: bytes that are no text, or half a character.
+        InputError: bytes that are no text, half a character, or an infinite number.
     """
     # The commonest types first: this is asked of each value of each row.
     kind = type(value)
@@ -66,6 +67,12 @@ def read_value(value: Any, place: str, name: str) -> Any:
     if kind is int or kind is bool or value is None:
         return value
     if kind is float:
+        if math.isinf(value):
+            raise InputError(
+                f"{place}: the field {name} holds a number that is infinite, or too large",
+                "a finite number",
+                "fix the row, or write the number as text",
+            )
         return value if value == value else None  # NaN alone differs from itself
     if isinstance(value, list | tuple):
         return [read_value(part, place, name) for part in value]
