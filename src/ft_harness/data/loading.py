@@ -94,6 +94,7 @@ def _make_splits(
     reader = DocReader(options, replaced)
     _warn_of_hub_options(options, replaced)
     dataset, rows = _gather(reader, read_source(options))
+    reader.check_options()
     if not len(dataset):
         raise InputError(
             f"{options.source}: no rows with a label to keep and a value in every field",
