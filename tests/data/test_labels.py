@@ -278,7 +278,7 @@ def given(path: Path, **options) -> list[int]:
 def test_labels_in_another_order_than_their_words_are_refused(tmp_path: Path):
     """Else "pos" would be trained and scored as the word "bad"."""
     path = write_labels(tmp_path / "a.jsonl", ["pos", "neg"])
-    with pytest.raises(InputError, match="another order than data.label_words"):
+    with pytest.raises(InputError, match=r"another order than data\.label_words"):
         given(path, labels=["pos", "neg"])
     assert given(path, labels=["pos", "neg"], label_words=["good", "bad"]) == [0, 1]
     assert given(path, labels=["neg", "pos"]) == given(path) == [1, 0]

@@ -198,7 +198,9 @@ def test_short_numbers_are_as_short_as_the_file_has_them(tmp_path: Path):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("written", ["Infinity", "-Infinity", "1e400", "[1, -1e999]", '{"a": 1e400}'])
+@pytest.mark.parametrize(
+    "written", ["Infinity", "-Infinity", "1e400", "[1, -1e999]", '{"a": 1e400}']
+)
 def test_numbers_beyond_all_bounds_are_refused_with_their_row(written: str, tmp_path: Path):
     path = tmp_path / "a.jsonl"
     path.write_text(f'{{"n": 1.5, "q": "a"}}\n{{"n": {written}, "q": "b"}}\n', encoding="utf-8")

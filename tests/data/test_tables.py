@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import datetime
 import gzip
 import io
+import lzma
+import zipfile
 from pathlib import Path
 
 import openpyxl
@@ -107,6 +110,36 @@ def test_what_is_no_text_is_named(tmp_path: Path, content: bytes, suffix: str):
     assert caught.value.action == f"name it {suffix}"
 
 
+def zipped() -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("train.csv", "text,label\na,b\n")
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.zip", "a.csv.bz2", "a.label"])
+@pytest.mark.parametrize(
+    ("content", "what", "cure"),
+    [
+        (zipped(), "a zip archive", "unpack it"),
+        (bz2.compress(b"text,label\na,b\n"), "bzip2", "unpack it"),
+        (lzma.compress(b"text,label\na,b\n"), "xz", "unpack it"),
+        (b"\x28\xb5\x2f\xfd\0", "zstandard", "unpack it"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "an old Office document", "save it as .xlsx"),
+        (b"SQLite format 3\0", "a database", "save it as .csv"),
+        (b"%PDF-1.7", "a PDF document", "save it as .csv"),
+    ],
+)
+def test_archives_and_documents_are_named_with_the_way_out(
+    tmp_path: Path, name: str, content: bytes, what: str, cure: str
+):
+    path = write(tmp_path / name, content)
+    for read in (rows_of, find_encoding):
+        with pytest.raises(InputError, match=f"holds no text, but {what}") as caught:
+            read(path)
+        assert caught.value.action.startswith(cure)
+
+
 @pytest.mark.parametrize(
     ("text", "encoding"),
     [
@@ -204,6 +237,17 @@ def sheet(path: Path, rows: list[list[object]]) -> openpyxl.Workbook:
         book.active.append(row)
     book.save(path)
     return book
+
+
+def test_columns_of_a_sheet_without_a_name_are_left_out(tmp_path: Path):
+    book = openpyxl.Workbook()
+    for row in ([None, "text", None, "label"], [1, "a", "note", "x"], [2, "b", None, "y"]):
+        book.active.append(row)
+    book.save(tmp_path / "a.xlsx")
+    assert rows_of(tmp_path / "a.xlsx") == [
+        {"text": "a", "label": "x"},
+        {"text": "b", "label": "y"},
+    ]
 
 
 def test_a_sheet_gives_what_its_cells_show(tmp_path: Path):

@@ -123,7 +123,9 @@ def test_options_of_the_data_apply_to_tasks(ft, folder: Path):
         ("label_words=[awful, great]", "the task mine has answers of its own"),
     ],
 )
-def test_options_that_the_choices_do_not_follow_are_refused(ft, folder: Path, given: str, word: str):
+def test_options_that_the_choices_do_not_follow_are_refused(
+    ft, folder: Path, given: str, word: str
+):
     put(folder, MINE)
     code, _, err = check(ft, folder, extra=("--set", f"data.{given}"))
     assert code == 3
@@ -132,7 +134,12 @@ def test_options_that_the_choices_do_not_follow_are_refused(ft, folder: Path, gi
 
 def test_options_that_the_choices_follow_are_taken(ft, folder: Path):
     put(folder, MINE.replace("[bad, good]", '"{{label_words}}"'))
-    given = ("--set", "data.labels=[positive, negative]", "--set", "data.label_words=[great, awful]")
+    given = (
+        "--set",
+        "data.labels=[positive, negative]",
+        "--set",
+        "data.label_words=[great, awful]",
+    )
     code, out, err = check(ft, folder, extra=given)
     assert code == 0, err
     assert "answers awful 4, great 4" in out

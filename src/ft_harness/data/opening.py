@@ -6,6 +6,7 @@ import codecs
 import gzip
 import io
 import re
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,18 @@ _UTF8_IN_WORDS = re.compile(
 _MANY = 4  # letters beyond ASCII in a line that are UTF-8 and hardly by chance
 _THREE_BYTES = "\u0800"  # the first letter that UTF-8 writes with three
 _MAGIC = {b"\x1f\x8b": ".gz", b"PK\x03\x04": ".xlsx", b"PAR1": ".parquet"}
+_UNPACK, _SAVE_AS = "unpack it, and name the file within", "save it as .csv, .jsonl or .parquet"
+_NEVER_READ = {
+    b"BZh": ("bzip2", _UNPACK),
+    b"\xfd7zXZ\0": ("xz", _UNPACK),
+    b"\x28\xb5\x2f\xfd": ("zstandard", _UNPACK),
+    b"7z\xbc\xaf\x27\x1c": ("7-zip", _UNPACK),
+    b"Rar!": ("rar", _UNPACK),
+    b"\xd0\xcf\x11\xe0": ("an old Office document", "save it as .xlsx"),
+    b"SQLite format 3": ("a database", _SAVE_AS),
+    b"ARROW1": ("an Arrow file", _SAVE_AS),
+    b"%PDF-": ("a PDF document", _SAVE_AS),
+}
 
 
 @contextmanager
@@ -190,7 +203,22 @@ def _misread(path: Path, line: int, content: bytes, given: str, likely: str) -> 
     )
 
 
+def refuse_unread(path: Path) -> None:
+    """Refuse a file that begins like one of a kind that is not read here.
+
+    Raises:
+        InputError: with what it is, and what to do.
+    """
+    with open_bytes(path) as raw:
+        _refuse_binary(path, raw.peek(16)[:16])
+
+
 def _refuse_binary(path: Path, start: bytes) -> None:
+    kinds = [kind for mark, kind in _NEVER_READ.items() if start.startswith(mark)]
+    if start.startswith(b"PK\x03\x04") and not _is_workbook(path):
+        kinds = [("a zip archive", _UNPACK)]
+    for kind, action in kinds:
+        raise InputError(f"{path}: holds no text, but {kind}", "a file of text", action)
     for mark, suffix in _MAGIC.items():
         if start.startswith(mark):
             raise InputError(
@@ -198,6 +226,14 @@ def _refuse_binary(path: Path, start: bytes) -> None:
                 "a name that says what the file is",
                 f"name it {suffix}",
             )
+
+
+def _is_workbook(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.startswith("xl/") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return True  # damaged, which is found as a workbook
 
 
 def find_encoding(path: Path) -> str | None:

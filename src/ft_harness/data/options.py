@@ -242,7 +242,9 @@ def merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataO
     declared = data.get("columns")
     problems = _turned_round(declared if isinstance(declared, dict) else {}, options.columns or {})
     if "label_words" not in usable and options.label_words is not None:
-        problems = chain(problems, reordered("data.label_words", data.get("labels"), options.labels))
+        problems = chain(
+            problems, reordered("data.label_words", data.get("labels"), options.labels)
+        )
     raise_problems([*problems, *_word_problems(options), *_conflicts(options)])
     return options
 

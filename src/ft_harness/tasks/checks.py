@@ -166,6 +166,6 @@ def _unused_words(definition: TaskDefinition) -> Iterator[InputError]:
     if all(is_ours(text.removeprefix(_FUNCTION)) for text in functions):
         yield InputError(
             f"data.label_words is given, and the task {definition.name} has answers of its own",
-            "a task whose templates name label_words, such as doc_to_choice: \"{{label_words}}\"",
+            'a task whose templates name label_words, such as doc_to_choice: "{{label_words}}"',
             f"leave it out, or change doc_to_choice in {definition.path}",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,9 +18,10 @@ from ft_harness import storage
 from ft_harness.data.docs import LABEL
 from ft_harness.data.files import SPLITS, Rows, split_files
 from ft_harness.data.labels import alike, plain_label
-from ft_harness.data.layout import BY_SUFFIX, Layout
+from ft_harness.data.layout import BY_SUFFIX, Layout, LineFormat
 from ft_harness.data.layout_finder import (
     check_header,
+    common_encoding,
     find_label_files,
     find_layout,
     is_label_source,
@@ -38,6 +40,11 @@ from ft_harness.tasks.task_template import NewTask, render_task
 
 MOST_CLASSES = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,59}")
+# an option of a recipe that is one of this command too, with its value
+_OPTION = re.compile(
+    r"(?:--set )?'?data\.(column_names|delimiter|line_format|encoding|rows|worksheet)\b"
+    r"(?:=([^'\s,]+)'?)?"
+)
 _NO_LABEL = ("-", "?", "n/a", "na", "nan", "none", "null", "unlabelled", "unlabeled")
 _SHOWN = 3  # rows that a message names
 _SCRIPTS = {  # language -> (its letters, the share of all letters that they exceed)
@@ -105,6 +112,30 @@ def _task_name(source: Path, name: str | None) -> str:
 
 
 def inspect(request: Request) -> NewTask:
+    """What `_inspect` finds; its errors name the options of `init-task`, not the recipe's.
+
+    Raises:
+        ConfigError, InputError: as there.
+    """
+    try:
+        return _inspect(request)
+    except (ConfigError, InputError) as error:
+        raise type(error)(error.what, error.expected, _as_flags(error.action)) from error
+
+
+def _as_flags(action: str) -> str:
+    return _OPTION.sub(
+        lambda found: " ".join(
+            [
+                "--columns" if found[1] == "column_names" else f"--{found[1].replace('_', '-')}",
+                *([shlex.quote(found[2])] if found[2] else []),
+            ]
+        ),
+        action,
+    )
+
+
+def _inspect(request: Request) -> NewTask:
     """Read the data and see what task its columns make.
 
     Raises:
@@ -141,6 +172,8 @@ def inspect(request: Request) -> NewTask:
     if survey.stated and survey.counts.pop("-1", 0):
         reading["drop_labels"] = [-1]
         notes.append("rows without a label (-1) are left out")
+    if request.label and "line_format" in reading:
+        _check_ends(survey.where, LineFormat(reading["line_format"]), answer, [*survey.counts])
     labels = _labels(survey, answer) if request.label else None
     field_name = "text" if request.label else "instruction"
     numbers = [""] if len(request.texts) == 1 else [f"_{i + 1}" for i in range(len(request.texts))]
@@ -161,26 +194,31 @@ def inspect(request: Request) -> NewTask:
 
 def _find_source(request: Request, wanted: Sequence[str]) -> tuple[Path, dict[str, Any], list[str]]:
     """The source, the options that say how it is read, and notes on what was found."""
-    sources, layout = request.sources, request.layout
+    sources, layout, notes = request.sources, request.layout, list[str]()
     merge_options({name: getattr(layout, name) for name in layout.given()}, {})  # or refuse
     if is_label_source(sources):
         folder, label_files, notes = find_label_files(sources)
         encoding = layout.encoding or label_file_encoding(folder, label_files)
         if encoding and not layout.encoding:
-            notes.append(f"the texts are not UTF-8; read as {encoding} (--encoding names another)")
+            notes.append(_encoding_note("the texts are", encoding))
         found = {"encoding": encoding} if encoding else {}
         given = {name: getattr(layout, name) for name in layout.given()}
         return folder.resolve(), {**given, **found, "label_files": label_files}, notes
     parts = split_files(sources[0]).values() if sources[0].is_dir() else [[sources[0]]]
     files = list(chain.from_iterable(parts))
-    layout, notes = find_layout(files[0], layout)
-    for file in files[1:]:  # a later file may be the first with a letter beyond ASCII
-        other, more = find_layout(file, request.layout)
-        layout = replace(layout, encoding=layout.encoding or other.encoding)
-        notes += [note for note in more if layout.encoding == other.encoding and note not in notes]
+    if len(files) > 1 and not layout.encoding:
+        layout = replace(layout, encoding=common_encoding(files))
+        if layout.encoding:
+            notes.append(_encoding_note("the files are", layout.encoding))
+    layout, more = find_layout(files[0], layout)
     for file in files:
         check_header(file, layout, wanted)
-    return sources[0].resolve(), {name: getattr(layout, name) for name in layout.given()}, notes
+    reading = {name: getattr(layout, name) for name in layout.given()}
+    return sources[0].resolve(), reading, [*notes, *more]
+
+
+def _encoding_note(what: str, encoding: str) -> str:
+    return f"{what} not UTF-8; read as {encoding} (--encoding names another)"
 
 
 def _read(survey: _Survey, source: Mapping[Any, Rows], wanted: Sequence[str]) -> None:
@@ -226,12 +264,15 @@ def _refuse_nested(name: str, value: dict[str, Any] | list[Any], place: str) -> 
 
 def _check_columns(survey: _Survey, wanted: Sequence[str]) -> None:
     present = list(survey.columns)
+    cure = "name a column of the file"
+    if present == ["text"]:  # lines of text that nothing takes apart
+        cure = "name the fields of a line: --columns label,text, or --line-format '{label} {text}'"
     raise_problems(
         [
             InputError(
                 f"{survey.where}: no column {column}{suggest(column, present)}",
                 f"one of {', '.join(present)[:500]}",
-                "name a column of the file",
+                cure,
             )
             for column in dict.fromkeys(wanted)
             if column not in survey.seen
@@ -264,6 +305,18 @@ def _empty_cells(column: str, places: Sequence[str]) -> InputError:
         "a value in every row",
         "fix or remove the rows",
     )
+
+
+def _check_ends(where: str, line_format: LineFormat, column: str, labels: Sequence[str]) -> None:
+    """Refuse labels at the end of lines that begin too early: texts may hold the mark too."""
+    mark = line_format.last_mark
+    early = next((label for label in labels if mark in label), None)
+    if line_format.names[-1] == column and mark.strip() and early:
+        raise InputError(
+            f"{where}: the label {early[:60]!r} holds {mark!r}, which is what ends the text",
+            f"lines in which {mark!r} occurs once",
+            "replace it in the texts of such lines",
+        )
 
 
 def _plain(value: Any) -> str:
