@@ -334,6 +334,22 @@ def test_labels_that_a_parquet_file_states_are_used_by_name(ft, tmp_path: Path):
     )
 
 
+def test_labels_and_texts_in_binary_columns_are_texts(ft, tmp_path: Path):
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = {
+        "text": pyarrow.array([f"film {i}".encode() for i in NUMBERS], pyarrow.binary()),
+        "label": pyarrow.array([[b"no", b"yes"][i % 2] for i in NUMBERS], pyarrow.binary()),
+    }
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "all.parquet")
+    code, _, err = ft("init-task", "all.parquet", "--text", "text", "--label", "label")
+    assert code == 0, err
+    assert docs_of("all_custom", tmp_path / "task_yamls" / "all_custom") == sorted(
+        (f"Text: film {i}\nLabel:", ["no", "yes"][i % 2]) for i in NUMBERS
+    )
+
+
 @pytest.mark.parametrize(
     ("files", "arguments", "expected"),
     [

@@ -8,16 +8,16 @@ import re
 import shlex
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ft_harness import storage
 from ft_harness.data.docs import LABEL
-from ft_harness.data.files import SPLITS, Rows, split_files
-from ft_harness.data.labels import alike, plain_label
+from ft_harness.data.files import SPLITS, split_files
+from ft_harness.data.labels import alike
 from ft_harness.data.layout import BY_SUFFIX, Layout, LineFormat
 from ft_harness.data.layout_finder import (
     check_header,
@@ -29,13 +29,13 @@ from ft_harness.data.layout_finder import (
 )
 from ft_harness.data.loading import read_source
 from ft_harness.data.options import merge_options
-from ft_harness.data.values import ABSENT, find_value, is_blank, read_value
-from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
+from ft_harness.errors import ConfigError, InputError, raise_problems
 from ft_harness.paths import PACKAGE
 from ft_harness.storage import write_text
 from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.listing import task_files
 from ft_harness.tasks.loading import load_tasks
+from ft_harness.tasks.survey import Survey, read_survey
 from ft_harness.tasks.task_template import NewTask, render_task
 
 MOST_CLASSES = 100
@@ -46,7 +46,6 @@ _OPTION = re.compile(
     r"(?:=([^'\s,]+)'?)?"
 )
 _NO_LABEL = ("-", "?", "n/a", "na", "nan", "none", "null", "unlabelled", "unlabeled")
-_SHOWN = 3  # rows that a message names
 _SCRIPTS = {  # language -> (its letters, the share of all letters that they exceed)
     "ja": ("[\u3040-\u30ff]", 0.1),
     "zh": ("[\u3400-\u9fff]", 0.5),
@@ -74,22 +73,6 @@ class Request:
     answer: str | None = None
     name: str | None = None
     layout: Layout = BY_SUFFIX
-
-
-@dataclass
-class _Survey:
-    """What one reading of the data found: columns, how often each value of the answer's column
-    occurs, whether all of these are texts, and names that the file states for them; `classes`: the
-    answer is a label."""
-
-    where: str
-    classes: bool = False
-    columns: dict[str, None] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
-    texts: bool = True
-    stated: list[str] = field(default_factory=list)
-    empty: dict[str, list[str]] = field(default_factory=dict)
-    seen: set[str] = field(default_factory=set)
 
 
 def _task_name(source: Path, name: str | None) -> str:
@@ -166,8 +149,8 @@ def _inspect(request: Request) -> NewTask:
         )
     source, reading, notes = _find_source(request, [*request.texts, answer])
     options = merge_options({"source": str(source), **reading}, {})
-    survey = _Survey(str(source), classes=request.label is not None)
-    _read(survey, read_source(options), [*request.texts, answer])
+    survey = Survey(str(source), classes=request.label is not None)
+    read_survey(survey, read_source(options), [*request.texts, answer])
     # The hub's mark of a row without a label, in columns that state the names of theirs.
     if survey.stated and survey.counts.pop("-1", 0):
         reading["drop_labels"] = [-1]
@@ -221,92 +204,6 @@ def _encoding_note(what: str, encoding: str) -> str:
     return f"{what} not UTF-8; read as {encoding} (--encoding names another)"
 
 
-def _read(survey: _Survey, source: Mapping[Any, Rows], wanted: Sequence[str]) -> None:
-    """Read the data once; every row has a value in each of the columns, the answer's last."""
-    where, answer = survey.where, wanted[-1]
-    for rows in source.values():
-        survey.stated = survey.stated or list(rows.label_names().get(answer, ()))
-        for place, row in rows:
-            survey.columns |= dict.fromkeys(map(str, row))
-            _count_row(survey, row, place, wanted)
-    if not survey.columns:
-        raise InputError(f"{where}: no rows", "at least one row", "check the file")
-    _check_columns(survey, wanted)
-    raise_problems([_empty_cells(name, places) for name, places in survey.empty.items()])
-
-
-def _count_row(survey: _Survey, row: Mapping[str, Any], place: str, wanted: Sequence[str]) -> None:
-    values = {name: find_value(row, name) for name in wanted}
-    survey.seen |= {name for name, value in values.items() if value is not ABSENT}
-    for name, raw in values.items():
-        value = None if raw is ABSENT else read_value(raw, place, name)
-        if isinstance(value, dict | list) and (name != wanted[-1] or survey.classes):
-            _refuse_nested(name, value, place)
-        if value is None or is_blank(str(value)):
-            survey.empty.setdefault(name, []).append(place)
-    value = values[wanted[-1]]
-    survey.texts = survey.texts and isinstance(value, str)
-    is_stated = type(value) is int and 0 <= value < len(survey.stated)
-    survey.counts[survey.stated[value] if is_stated else _plain(value)] += 1
-
-
-def _refuse_nested(name: str, value: dict[str, Any] | list[Any], place: str) -> None:
-    inner = next(iter(value), "") if isinstance(value, dict) else 0
-    first = value[0] if isinstance(value, list) and value else None
-    path = f"{name}.{inner}" + (f".{next(iter(first), '')}" if isinstance(first, dict) else "")
-    kind = "an object" if isinstance(value, dict) else "a list"
-    raise InputError(
-        f"{place}: the column {name} holds {kind}",
-        "a text or a number",
-        f"name what is within it, such as {path}",
-    )
-
-
-def _check_columns(survey: _Survey, wanted: Sequence[str]) -> None:
-    present = list(survey.columns)
-    cure = "name a column of the file"
-    if present == ["text"]:  # lines of text that nothing takes apart
-        cure = "name the fields of a line: --columns label,text, or --line-format '{label} {text}'"
-    raise_problems(
-        [
-            InputError(
-                f"{survey.where}: no column {column}{suggest(column, present)}",
-                f"one of {', '.join(present)[:500]}",
-                cure,
-            )
-            for column in dict.fromkeys(wanted)
-            if column not in survey.seen
-        ]
-    )
-    if not wanted[:-1]:
-        raise ConfigError(
-            f"{survey.where}: no column for the model to read is named",
-            f"--text with one or more of {', '.join(present)[:500]}",
-            "name a column with --text",
-        )
-    if wanted[-1] in wanted[:-1]:
-        raise InputError(
-            f"{survey.where}: {wanted[-1]} would be question and answer",
-            "two columns",
-            "name another one",
-        )
-    if len(set(wanted)) < len(wanted):
-        raise ConfigError(
-            f"{survey.where}: a column is given twice with --text",
-            "each column once",
-            "leave one out",
-        )
-
-
-def _empty_cells(column: str, places: Sequence[str]) -> InputError:
-    more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
-    return InputError(
-        f"{', '.join(places[:_SHOWN])}{more}: the column {column} is empty",
-        "a value in every row",
-        "fix or remove the rows",
-    )
-
-
 def _check_ends(where: str, line_format: LineFormat, column: str, labels: Sequence[str]) -> None:
     """Refuse labels at the end of lines that begin too early: texts may hold the mark too."""
     mark = line_format.last_mark
@@ -319,11 +216,6 @@ def _check_ends(where: str, line_format: LineFormat, column: str, labels: Sequen
         )
 
 
-def _plain(value: Any) -> str:
-    """A value as text; whole numbers without decimals, as the loader reads labels."""
-    return str(value) if isinstance(value, str) and value != value.strip() else plain_label(value)
-
-
 def _number(label: str) -> float | None:
     try:
         value = float(label)
@@ -332,7 +224,7 @@ def _number(label: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _labels(survey: _Survey, column: str) -> list[str]:
+def _labels(survey: Survey, column: str) -> list[str]:
     """The labels in class order: as the file states them, else numbers by value, else words by
     spelling."""
     counts, where = survey.counts, f"{survey.where}: the column {column}"
