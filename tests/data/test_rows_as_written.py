@@ -658,6 +658,18 @@ def test_answers_of_any_shape_are_texts(value: object, expected: list[str], tmp_
     assert [doc["answers"] for doc in read(path)] == [expected] * 3
 
 
+@pytest.mark.parametrize(
+    "value",
+    [[""], ["a", None], ["\u200b"], {"text": None}, {"text": [""]}, {"text": " "}, [{"text": None}]],
+)
+def test_answers_that_show_nothing_are_refused_with_their_row(value: object, tmp_path: Path):
+    """They would be trained as an answer, or pass for a question without one."""
+    rows = [{"question": "q", "answers": {"text": ["a"]}}, {"question": "r", "answers": value}]
+    path = write_lines(tmp_path / "a.jsonl", rows)
+    error = refused("a.jsonl:2: answers holds ", path)
+    assert "an empty list where there is no answer" in error.expected
+
+
 @pytest.mark.parametrize("value", [{"spans": ["a"]}, [{"span": "a"}], {}])
 def test_nested_answers_without_text_are_refused_with_their_row(value: object, tmp_path: Path):
     """Case F6: they passed for questions without an answer."""

@@ -161,8 +161,21 @@ def read_answers(value: Any, place: str) -> Any:
     each once; other values as they are.
 
     Raises:
-        InputError: a shape without `text`, which would pass for a question without an answer.
+        InputError: a shape without `text`, which would pass for a question without an answer, or an
+            answer that is null or shows nothing.
     """
+    texts = _answer_texts(value, place)
+    for each in texts if isinstance(texts, list) else ():
+        if each is None or (isinstance(each, str) and is_blank(each)):
+            raise InputError(
+                f"{place}: answers holds {'null' if each is None else 'an empty text'}",
+                "answers that show something; an empty list where there is no answer",
+                "fix the row",
+            )
+    return texts
+
+
+def _answer_texts(value: Any, place: str) -> Any:
     listed = [value] if isinstance(value, dict) else value
     nested = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     if not nested:
@@ -182,5 +195,5 @@ def read_answers(value: Any, place: str) -> Any:
                 "rename the key in the data, or map another column: data.columns={answers: [...]}",
             )
         found = each["text"]
-        texts += found if isinstance(found, list) else [found] if found is not None else []
+        texts += found if isinstance(found, list) else [found]
     return list(dict.fromkeys(texts))
