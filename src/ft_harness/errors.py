@@ -44,7 +44,7 @@ class ConfigError(FtHarnessError):
 
 
 class InputError(FtHarnessError):
-    """Data, task, model or adapter that can't be used, found before any compute is spent."""
+    """Data, task, model or adapter that can't be used, mostly found before a model is loaded."""
 
     exit_code = 3
 

@@ -21,7 +21,7 @@ from ft_harness.data.data_report import (
     measure_lengths,
     read_data_report,
 )
-from ft_harness.data.overlap import Item
+from ft_harness.data.fingerprints import Item
 from ft_harness.errors import InputError
 from ft_harness.pipeline.experiment import Experiment
 from ft_harness.pipeline.reports import report_only

@@ -152,8 +152,8 @@ _PLANNED = _RECIPE_OPTIONS | {
         Literal["local", "ray", "slurm"],
         "--executor",
         default="local",
-        help="where the points of a sweep run: on this machine (a process a GPU), a Ray cluster or "
-        "a Slurm cluster",
+        help="where the points of a sweep run: on this machine (one process per GPU), a Ray "
+        "cluster or a Slurm cluster",
     ),
     "accepted": option(
         bool, "--yes", default=False, help="run more than 300 points without asking"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ft_harness.comparison.effects import Measured, compare_settings
-from ft_harness.comparison.settings import ChoiceMade, MeasuredSplit, Setting, SettingScore
+from ft_harness.comparison.sweep_study import ChoiceMade, MeasuredSplit, Setting, SettingScore
 from ft_harness.errors import InputError, suggest
 
 

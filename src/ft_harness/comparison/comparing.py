@@ -257,8 +257,8 @@ def _count_confusion(measurement: Measurement) -> ConfusionPair | None:
         return None
     labels = [label for name in columns if (label := recalled_label(name))]
     base, tuned, _ = measurement.scored(BY_LABEL)
-    # Macro F1 is counted as three numbers a class; with fewer named labels the columns could not be
-    # told apart.
+    # Macro F1 is counted as three numbers per class; with fewer named labels the columns could not
+    # be told apart.
     return count_confusion(labels, base, tuned) if base.shape[1] == 3 * len(labels) else None
 
 

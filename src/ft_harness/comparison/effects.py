@@ -12,7 +12,8 @@ from ft_harness import stats
 from ft_harness.comparison.measurement import Measurement
 from ft_harness.comparison.pairing import pair_items
 from ft_harness.comparison.primary import find_primary
-from ft_harness.comparison.settings import (
+from ft_harness.comparison.study import AdapterRun
+from ft_harness.comparison.sweep_study import (
     Change,
     Effect,
     Effort,
@@ -22,7 +23,6 @@ from ft_harness.comparison.settings import (
     SettingScore,
     SweepStudy,
 )
-from ft_harness.comparison.study import AdapterRun
 from ft_harness.comparison.untuned import interval_of_mean
 from ft_harness.metrics import find_metric
 from ft_harness.records import Evaluation, Score

@@ -9,7 +9,7 @@ from pydantic import Field
 from ft_harness.comparison.cases import CaseSummary, ConfusionPair
 from ft_harness.comparison.measurement import NoInterval
 from ft_harness.comparison.repeats import Repeats
-from ft_harness.comparison.settings import SweepStudy
+from ft_harness.comparison.sweep_study import SweepStudy
 from ft_harness.comparison.untuned import Untuned
 from ft_harness.data.data_report import DataReport
 from ft_harness.metrics.registry import DECIDING_METRICS
@@ -75,7 +75,7 @@ class Comparison(Frozen):
     base: Record
     tuned: Record
     rows: list[Row] = Field(
-        description="the majority class (classification), then one row a metric"
+        description="the majority class (classification), then one row per metric"
     )
     role: Role = Field(
         default="trained task",

@@ -212,7 +212,7 @@ def check_comparable(base: Record, tuned: Record, refused: Sequence[Mismatch]) -
 
 
 def _show(mismatches: Sequence[Mismatch]) -> list[str]:
-    """A line a field, its values in two columns."""
+    """One line per field, its values in two columns."""
     table = [
         ("", "base", "tuned"),
         *(

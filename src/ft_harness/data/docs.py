@@ -356,7 +356,7 @@ class DocReader:
             known, first = self._kinds.get(name, ("null", place))
             if " and " in kind:
                 raise InputError(
-                    f"{place}: the field {name} is a {kind}", "one kind a list", "fix the row"
+                    f"{place}: the field {name} is a {kind}", "one kind per list", "fix the row"
                 )
             if kind == known or known.startswith(kind):
                 self._settled[name] = type(value) if type(value) in _SCALARS else value

@@ -99,7 +99,7 @@ def split_files(folder: Path) -> dict[Split, list[Path]]:
         if split in found and not (is_part and split not in whole):
             raise InputError(
                 f"{folder}: {found[split][0].name} and {path.name} are both the {split} split",
-                "one file a split",
+                "one file per split",
                 "move one away, or name a single file as data.source",
             )
         whole |= set() if is_part else {split}

@@ -1,4 +1,4 @@
-"""Rows of JSON: one object a line, a list of objects, and the official SQuAD form."""
+"""Rows of JSON: one object per line, a list of objects, and the official SQuAD form."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _decode(line: str, place: str) -> Any:
 
 def read_json_rows(path: Path, layout: Layout) -> Iterator[Placed]:
     """A row for each object of the file's list, which may be under a key; a row for each question
-    of an official SQuAD file. A file of one object a line is read as such."""
+    of an official SQuAD file. A file of one object per line is read as such."""
     with open_text(path, "\n", layout.encoding) as text:
         content = text.read()
     try:

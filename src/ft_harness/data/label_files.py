@@ -59,7 +59,7 @@ def check_texts(path: Path) -> None:
     if kind in SUFFIXES and kind != ".txt":
         raise InputError(
             f"{files[0]}: a {kind} file holds more than texts",
-            "a text a line, or a text a file, for each label",
+            "one text per line, or one text per file, for each label",
             "put its label into a column and join the files, or name them train and test if they "
             "are splits",
         )

@@ -85,7 +85,7 @@ class LineFormat:
         if self._start and rest.startswith(self._start):
             raise InputError(
                 f"{place}: {self._start}... comes twice in the line {line[:60]!r}",
-                "one label a line",
+                "one label per line",
                 "keep one of the labels",
             )
         if not fits:

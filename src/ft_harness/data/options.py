@@ -64,7 +64,7 @@ class DataOptions(BaseModel):
     )
     label_files: dict[str, str] | None = Field(
         default=None,
-        description="label -> file (a row a line) or folder (a row a file) of its texts, "
+        description="label -> file (one row per line) or folder (one row per file) of its texts, "
         "relative to the source",
     )
     labels: list[str] | None = Field(default=None, description="class names in index order")

@@ -88,8 +88,8 @@ class Job:
     recipe: Mapping[str, Any] | None = None
 
     @property
-    def eval_id(self) -> str:
-        """The part of the folder's name that a person reads."""
+    def label(self) -> str:
+        """Task, split and shots: what the folder's name begins with, before a hash."""
         shots = f"-{self.settings.num_fewshot}shot" if self.settings.num_fewshot else ""
         return f"{self.settings.task}@{self.settings.split}{shots}"
 
@@ -166,7 +166,7 @@ def plan_jobs(
         }
         for protocol in section.protocols():
             shots = find_shots(task, protocol)
-            settings = Settings(**docs, **_describe_protocol(task, protocol, shots, form))
+            settings = Settings(**docs, **_protocol_settings(task, protocol, shots, form))
             jobs.append(Job(task, settings, doc_ids, form, shots, declared_primary(task, section)))
     return jobs
 
@@ -200,10 +200,10 @@ def _describe_task(task: ConfigurableTask) -> dict[str, Any]:
     }
 
 
-def _describe_protocol(
+def _protocol_settings(
     task: ConfigurableTask, protocol: Protocol, shots: Shots | None, form: PromptForm
 ) -> dict[str, Any]:
-    """What a record says of a protocol, under which a task is asked."""
+    """The settings that a protocol gives: lm-eval is run with them, and the record keeps them."""
     # Without shots or a template `fewshot_as_multiturn` decides nothing, and must not part two
     # evaluations.
     chat = shots is not None and form.apply_chat_template
@@ -237,7 +237,7 @@ def evaluation_folder(
     state: ModelState, job: Job, results: Path, packages: Mapping[str, str] | None = None
 ) -> Path:
     """Where this evaluation lies; another setting is another folder, so nothing is overwritten."""
-    return results / state.subject / f"{job.eval_id}-{fingerprint(state, job, packages)[:12]}"
+    return results / state.subject / f"{job.label}-{fingerprint(state, job, packages)[:12]}"
 
 
 def finished(state: ModelState, job: Job, results: Path) -> Evaluation | None:

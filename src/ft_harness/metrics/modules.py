@@ -107,7 +107,7 @@ def _text_scores(
         return score_squad({"answers": references}, [prediction])
     if not references:
         raise InputError(
-            "an item has no reference", "at least one text an item", "leave such items out"
+            "an item has no reference", "at least one text per item", "leave such items out"
         )
     if name in ("exact_match", "token_f1"):
         return dict(

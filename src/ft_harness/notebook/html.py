@@ -8,8 +8,8 @@ from html import escape
 from pathlib import Path
 
 from ft_harness.comparison.aggregator import Study
-from ft_harness.comparison.answers import state_sweep
 from ft_harness.comparison.sentences import state_repeats
+from ft_harness.comparison.sweep_sentences import state_sweep
 from ft_harness.report import (
     find_verdicts,
     one_line,

@@ -111,7 +111,7 @@ class TrainedAdapter:
     run: AdapterRun
 
     def to_pandas(self) -> pd.DataFrame:
-        """The training history, a line a step or evaluation."""
+        """The training history, one line per step or evaluation."""
         return pd.DataFrame([entry.model_dump() for entry in self.run.history])
 
     def figure(self) -> Picture:
@@ -172,7 +172,7 @@ class Evaluations(list[Evaluation]):
 
 @dataclass(frozen=True)
 class PowerFound:
-    """What test sets can show: one entry a base evaluation, or one for a score."""
+    """What test sets can show: one entry per base evaluation, or one for a score."""
 
     found: Sequence[Power]
 

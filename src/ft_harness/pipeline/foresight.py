@@ -8,7 +8,7 @@ from ft_harness.evaluation import Job, time_docs
 from ft_harness.models.base_model import BaseModel, load_base_model
 from ft_harness.models.heads import plan_head
 from ft_harness.paths import model_folder
-from ft_harness.pipeline.bench import Sweep, experiment_of, plan_once, setting_of
+from ft_harness.pipeline.point_runner import Sweep, experiment_of, plan_once, setting_of
 from ft_harness.pipeline.preflight import Checked
 from ft_harness.pipeline.reading import Reading
 from ft_harness.pipeline.stages import Stage

@@ -32,9 +32,9 @@ from ft_harness.pipeline.stages import (
     Stage,
     adapter_problems,
     check_experiment,
+    save_recipe,
     score_adapter,
     score_base,
-    settle,
     train_stage,
 )
 from ft_harness.records import RECORD_FILE, Card, Evaluation
@@ -108,7 +108,7 @@ def _make_and_score(
     """The evaluations of the base and of the adapter, which is made between them."""
     stage = Stage(experiment, found, load_base(loaded, experiment, found))
     plan = stage.training_plan()  # before anything is scored: its faults are the recipe's
-    settle(experiment, plan, say)
+    save_recipe(experiment, plan, say)
     scoring = serve(stage, say)
     of_base = score_base(scoring, say)
     say_power(of_base, experiment.recipe.task.name, say)
@@ -124,7 +124,7 @@ def train_only(experiment: Experiment, say: Say) -> Card:
     checked = check_experiment(experiment, trains=True)
     stage = Stage(experiment, checked, load_base({}, experiment, checked))
     plan = stage.training_plan()
-    settle(experiment, plan, say)
+    save_recipe(experiment, plan, say)
     card = train_stage(stage, plan, say)
     if processes.rank() == 0:
         card_of_folder(AdapterFolder(experiment.folder), experiment.out, say)

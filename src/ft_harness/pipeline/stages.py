@@ -187,9 +187,8 @@ def adapter_problems(
     return adapters.problems(adapter, checked.form, recipe.model, head=recipe.adapter.has_head)
 
 
-def settle(experiment: Experiment, plan: TrainingPlan, say: Say) -> None:
-    """The recipe into its adapter folder, with what `--set` changed: of one that can't run, or that
-    the folder was not made with, nothing is kept.
+def save_recipe(experiment: Experiment, plan: TrainingPlan, say: Say) -> None:
+    """Write the recipe, with the `--set` changes, into the adapter folder.
 
     Raises:
         InputError: the folder holds another recipe, or an adapter (finished or not) of another one.
@@ -313,6 +312,6 @@ def _score(state: ModelState, stage: Stage, say: Say) -> list[Evaluation]:
             if finished(state, job, results)
             else f"scoring {len(job.doc_ids)} docs"
         )
-        say(f"{state.subject}: {job.eval_id}, {known}")
+        say(f"{state.subject}: {job.label}, {known}")
     with resumable(stage.experiment):
         return evaluate(state, jobs, results)

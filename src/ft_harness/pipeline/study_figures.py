@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ft_harness.comparison.aggregator import MOST_SHOWN, Study
-from ft_harness.comparison.settings import SweepStudy
+from ft_harness.comparison.sweep_study import SweepStudy
 from ft_harness.errors import ConfigError, suggest
 from ft_harness.report import csv_text, sized, timed
 from ft_harness.report import figures as plots

@@ -9,9 +9,9 @@ from ft_harness.comparison.power import power_of_score
 from ft_harness.evaluation import chosen_docs
 from ft_harness.evaluation.jobs import declared_primary
 from ft_harness.metrics import find_metric
-from ft_harness.pipeline.bench import Sweep, experiment_of
 from ft_harness.pipeline.dry_run import check_dry
 from ft_harness.pipeline.foresight import Foresight
+from ft_harness.pipeline.point_runner import Sweep, experiment_of
 from ft_harness.pipeline.preflight import Checked, count_scored
 from ft_harness.pipeline.reading import Reading
 from ft_harness.stats import holm_factor

@@ -8,18 +8,18 @@ from pathlib import Path
 from ft_harness import processes
 from ft_harness.comparison.aggregator import AdapterRun, Study, aggregate
 from ft_harness.comparison.amounts import counted
-from ft_harness.comparison.answers import cut_reason
 from ft_harness.comparison.choosing import choose
 from ft_harness.comparison.effects import Axes, Measured, measure_sweep
 from ft_harness.comparison.requirements import read_requirements
-from ft_harness.comparison.settings import ChoiceMade, PointResult, SweepStudy
+from ft_harness.comparison.sweep_sentences import cut_reason
+from ft_harness.comparison.sweep_study import ChoiceMade, PointResult, SweepStudy
 from ft_harness.data.files import Split
 from ft_harness.errors import IncompleteError
 from ft_harness.paths import results_dir
 from ft_harness.pipeline.adapter_runs import find_runs
-from ft_harness.pipeline.bench import Bench, Sweep, read_sweep
 from ft_harness.pipeline.dispatch import Dispatch
 from ft_harness.pipeline.experiment import Say
+from ft_harness.pipeline.point_runner import PointRunner, Sweep, read_sweep
 from ft_harness.pipeline.preflight import check_required
 from ft_harness.pipeline.publication import finish_adapters
 from ft_harness.pipeline.report_files import open_folder, write_study
@@ -55,10 +55,10 @@ def run_sweep(
     folder = open_folder(sweep.out, sweep.grid.name)
     points, required = sweep.grid.points, read_requirements(require)
     splits = _splits_before_choice(sweep)
-    bench = Bench(sweep, say, splits)
-    dispatch = Dispatch(bench, executor)
-    bench.check(points)
-    check_required(required, bench.checked.values())
+    runner = PointRunner(sweep, say, splits)
+    dispatch = Dispatch(runner, executor)
+    runner.check(points)
+    check_required(required, runner.checked.values())
     say(f"{sweep.grid.name}: a sweep of {counted(len(points), 'point')}")
     choice: ChoiceMade | None = None
     with dispatch.executor:

@@ -60,7 +60,7 @@ def keep_recipe(source: Path, recipe: Recipe, folder: Path) -> list[str]:
     edited; into another folder goes a copy, which names those changes at its top.
 
     Returns:
-        What was changed in the folder's own file, a line a field.
+        What was changed in the folder's own file, one line per field.
 
     Raises:
         InputError: the folder holds another recipe.

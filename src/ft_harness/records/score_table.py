@@ -30,7 +30,7 @@ _SMALL_BYTES = 1 << 15  # scores or samples, packed, of some hundred items
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """The outcomes of one evaluation, an item a row in the order of its samples.
+    """The outcomes of one evaluation, one item per row in the order of its samples.
 
     Attributes:
         texts: pyarrow's table of the columns that are no statistics.

@@ -19,7 +19,7 @@ from ft_harness.comparison.cases import (
 )
 from ft_harness.comparison.features import name_of
 from ft_harness.report.answer_difference import find_difference
-from ft_harness.report.cells import UNDEFINED, count
+from ft_harness.report.cells import UNDEFINED, count, shown_answer
 from ft_harness.report.document import (
     Block,
     Bullets,
@@ -45,7 +45,7 @@ _MANY_CHOICES = 6  # whose log-likelihoods still fit in columns
 
 
 def case_summary(study: Study) -> list[Block]:
-    """What became of the items, a line a main comparison."""
+    """What became of the items, one line per main comparison."""
     compared = [each for each in main_comparisons(study) if each.cases.counts]
     found = {name for each in compared for name in each.cases.counts or {}}
     shown = [name for name in get_args(Transition) if name in found]
@@ -177,11 +177,6 @@ def mark_answers(base: str | None, tuned: str | None) -> tuple[Cell, Cell]:
         return texts
     before, after = find_difference(*texts)
     return (Marked(texts[0], tuple(before), "base"), Marked(texts[1], tuple(after), "tuned"))
-
-
-def shown_answer(answer: str | None) -> str:
-    """An answer as a reader sees it, also where there is none."""
-    return "(no readable answer)" if answer is None else answer or "(empty)"
 
 
 def _remarks(case: Case) -> list[str]:

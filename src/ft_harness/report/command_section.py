@@ -178,7 +178,7 @@ def _is_covered(study: Study, base: Record) -> bool:
 
 
 def _rescore(study: Study) -> list[str]:
-    """What was scored again from saved responses, a line a task."""
+    """What was scored again from saved responses, one line per task."""
     found: dict[str, dict[str, None]] = {}
     for record in _records(study):
         if record.rescored_from:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ft_harness.comparison.aggregator import Study
-from ft_harness.comparison.answers import state_sweep
 from ft_harness.comparison.sentences import state_study
+from ft_harness.comparison.sweep_sentences import state_sweep
 from ft_harness.report.case_section import case_section, case_summary
 from ft_harness.report.caution_section import caution_section
 from ft_harness.report.command_section import command_section

@@ -27,7 +27,7 @@ def cost_section(study: Study) -> list[Block]:
         lines = [[name, *column.values()] for name, column in zip(names, columns, strict=True)]
         header = ["Adapter", *columns[0]]
     table = Table("cost", "Cost", header, lines, "t" + "n" * (len(header) - 1))
-    if study.sweep is not None:  # whose own figure has a point a setting
+    if study.sweep is not None:  # whose own figure has one point per setting
         return [table]
     caption = "Score against training time, with 95 % intervals; the dotted line is the base"
     return [table, Figure("cost", caption)]

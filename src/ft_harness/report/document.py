@@ -104,7 +104,7 @@ class Table:
     Attributes:
         name: stem of the table's own file; None: it appears in the page only.
         title: what it shows, for readers who meet it without its surroundings.
-        kinds: a letter a column: t text, n numbers, i intervals.
+        kinds: one letter per column, t text, n numbers, i intervals.
         appendix: only looked up; folded where a format can do that, as long tables are.
         is_matrix: the numbers with a share are shaded by it.
     """

@@ -81,7 +81,7 @@ def provenance_section(study: Study) -> tuple[list[Block], list[Block]]:
 
 
 def recipe_section(study: Study) -> tuple[list[Block], list[Block]]:
-    """Where the recipes differ, a line an adapter; and the settings that all of them share."""
+    """Where the recipes differ, one line per adapter; and the settings that all of them share."""
     names = [run.card.name for run in study.adapters]
     recipes: list[dict[str, Cell]] = [dict(_flatten(run.card.recipe)) for run in study.adapters]
     settings = dict.fromkeys(key for recipe in recipes for key in recipe)

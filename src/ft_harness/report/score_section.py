@@ -178,7 +178,7 @@ def _is_descriptive(comparison: Comparison, row: Row) -> bool:
 
 
 def long_table(study: Study, chosen: Chosen, features: list[str], names: tuple[str, str]) -> Table:
-    """A line a row: its features, then its numbers. `names`: of the file, and the title."""
+    """One line per row: its features, then its numbers. `names`: of the file, and the title."""
     measured = measured_columns([row for _, row in chosen])
     lines: list[list[Cell]] = []
     for comparison, row in chosen:
@@ -215,7 +215,7 @@ def _pivot(study: Study, chosen: Chosen, view: View, names: tuple[str, str]) -> 
 def _stack(
     found: Mapping[tuple[str, ...], Mapping[str, Row]], values: Sequence[str]
 ) -> list[list[Cell]]:
-    """For each name a line of each of `_PIVOTED`, with a cell a value."""
+    """For each name a line of each of `_PIVOTED`, with one cell per value."""
     lines: list[list[Cell]] = []
     for names, by_value in found.items():
         cells = {value: measured_cells(row) for value, row in by_value.items()}

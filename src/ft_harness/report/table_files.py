@@ -42,8 +42,8 @@ def table_names(document: Document) -> list[tuple[str, Table]]:
 
 
 def csv_table(table: Table) -> str:
-    """One table as CSV: a header, then a line a row; text that a spreadsheet would compute starts
-    with `'`."""
+    """One table as CSV: a header, then one line per row; text that a spreadsheet would compute
+    starts with `'`."""
     return csv_text(data_header(table), data_rows(table))
 
 

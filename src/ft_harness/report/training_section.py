@@ -54,7 +54,7 @@ def _training(run: AdapterRun, *, drawn: bool) -> list[Block]:
 
 
 def epoch_blocks(study: Study) -> list[Block]:
-    """The losses and scores of each epoch, a table an adapter."""
+    """The losses and scores of each epoch, one table per adapter."""
     return [block for run in study.adapters for block in _epochs(run)]
 
 

@@ -1,4 +1,4 @@
-"""The answer of a study at a glance: a card a task, a line for each comparison that decides."""
+"""The answer of a study at a glance: one card per task, a line for each comparison that decides."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class View:
 
     Attributes:
         rows: features that lead each line, in this order; those that are missing but vary follow.
-        columns: a feature whose values are side by side; None: a line a number.
+        columns: a feature whose values are side by side; None: one line per number.
         metrics: the metrics shown; none: the primary one of each comparison.
     """
 

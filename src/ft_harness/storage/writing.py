@@ -65,7 +65,7 @@ def write_parts(path: Path, parts: Iterable[str]) -> None:
 
 
 def write_json_list(path: Path, items: Iterable[str]) -> None:
-    """Replace a file atomically by a JSON list with an item a line, secrets redacted; items are
+    """Replace a file atomically by a JSON list with one item per line, secrets redacted; items are
     JSON texts, of which one is held at a time.
 
     Raises:

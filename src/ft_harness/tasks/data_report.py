@@ -13,7 +13,7 @@ from ft_harness.data import row_losses
 from ft_harness.data.data_report import DataReport, LostRows, describe_baseline, make_data_report
 from ft_harness.data.docs import LABEL_NAMES
 from ft_harness.data.files import Split
-from ft_harness.data.overlap import Item
+from ft_harness.data.fingerprints import Item
 from ft_harness.models.lm_eval_private.tasks import compiled_templates
 from ft_harness.models.prompts import PLAIN, PromptForm
 from ft_harness.records import item_hash

@@ -251,7 +251,7 @@ def _labels(survey: Survey, column: str) -> list[str]:
         raise InputError(
             f"{where} has labels that differ only in case, blanks, invisible characters or the "
             f"script of letters: {twins[0][:80]!r} and {twins[1][:80]!r}",
-            "one spelling a class",
+            "one spelling per class",
             "fix the rows",
         )
     if survey.stated and not set(counts) - set(survey.stated):

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ft_harness.data.answer_pairs import CHOSEN, REJECTED, is_pair
 from ft_harness.data.files import Split
-from ft_harness.data.overlap import digest, plain
+from ft_harness.data.fingerprints import plain, text_digest
 from ft_harness.data.values import is_blank
 from ft_harness.errors import Findings, FtHarnessError, InputError, Notice, suggest
 from ft_harness.models.lm_eval_private.tasks import compiled_templates
@@ -168,9 +168,10 @@ class SplitCheck:
         if answer.strip() and _ends_in(prompt, answer.strip()):
             self._given_away.append(row)
         if not self._rolling:
-            question, given = digest(plain(prompt)), digest(*self._right_answers(doc, answer))
+            question = text_digest(plain(prompt))
+            given = text_digest(*self._right_answers(doc, answer))
             if self._chosen:  # the same question with other choices is another item
-                question = digest(plain(prompt), *sorted(self.task.doc_to_choice(doc)))
+                question = text_digest(plain(prompt), *sorted(self.task.doc_to_choice(doc)))
             self._different_prompts.add(question)
             self._different_answers.add(given)
             first, known = self._answers.setdefault(question, (row, given))

@@ -20,6 +20,7 @@ from ft_harness.recipe import AdapterSection, Recipe, TrainSection
 from ft_harness.recipe.train_section import STEERED_SCHEDULERS
 from ft_harness.training.checkpoints import MANIFEST_FILE
 from ft_harness.training.lineage import parent_of
+from ft_harness.training.numerics import float32_needed
 
 CHECKPOINTING = {"use_reentrant": False}  # the other kind needs inputs that carry gradients
 _OPTIMIZER_FIELDS = {
@@ -244,20 +245,7 @@ def _dtype_problems(recipe: Recipe) -> list[FtHarnessError]:
             dtype = stored_dtype(load_config(recipe.model))
     except InputError:
         return []
-    return [] if dtype == "float32" else [not_float32(recipe.model.pretrained, dtype, own)]
-
-
-def not_float32(pretrained: str, dtype: str, trained: str) -> InputError:
-    """Weights of a model in fewer bits can't be trained.
-
-    Args:
-        trained: which, in words.
-    """
-    return InputError(
-        f"{pretrained}: loaded in {dtype}, to train {trained}",
-        "weights in float32: fewer bits lose the small steps of the optimizer",
-        "--set model.dtype=float32; base and trained model are then both scored in float32",
-    )
+    return [] if dtype == "float32" else [float32_needed(recipe.model.pretrained, dtype, own)]
 
 
 def _checkpoint_problems(recipe: Recipe) -> list[FtHarnessError]:

@@ -63,7 +63,7 @@ from ft_harness.training.reference import write_references
 from ft_harness.training.validation import EpochScorer, Scores, measure_validation
 
 OPTIMIZER_FILE, SCHEDULE_FILE, RANDOM_FILE = "optimizer.pt", "scheduler.pt", "rng_state.pth"
-# of Adam and its kin, by PyTorch's and bitsandbytes' names: one number a parameter
+# of Adam and its kin, by PyTorch's and bitsandbytes' names: one number per parameter
 _MOMENTS = {"exp_avg", "exp_avg_sq", "state1", "state2"}
 _WORTH_SAVING = 10.0  # seconds of training since the last checkpoint
 logger = logging.getLogger(__name__)

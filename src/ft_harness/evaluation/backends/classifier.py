@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ft_harness.errors import ConfigError, InputError, NonFiniteError, ResourceError, raise_problems
-from ft_harness.evaluation.backends.answers import ScoredAnswer
+from ft_harness.evaluation.backends.answer_types import ScoredAnswer
 from ft_harness.evaluation.backends.causal import named_base
 from ft_harness.evaluation.backends.distributed import DistributedLM
 from ft_harness.evaluation.backends.head_batches import try_batches

@@ -20,10 +20,17 @@ from ft_harness.evaluation.backends.greedy import (
     Slots,
     Writer,
     columns_of,
-    prompt_rows,
     read_all,
 )
-from ft_harness.evaluation.backends.planning import ROOM, STRETCH, Limits, Query, Size, Tokens
+from ft_harness.evaluation.backends.planning import (
+    ROOM,
+    STRETCH,
+    Limits,
+    Query,
+    Size,
+    Tokens,
+    prompt_rows,
+)
 from ft_harness.evaluation.backends.recovery import Allowance, complete
 from ft_harness.evaluation.backends.scorer import Scorer
 from ft_harness.evaluation.backends.store import Ledger

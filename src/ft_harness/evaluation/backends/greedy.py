@@ -21,11 +21,10 @@ from ft_harness.evaluation.backends.forward import build_inputs, logits_of
 from ft_harness.evaluation.backends.planning import (
     Batch,
     Limits,
-    Query,
     Row,
     Size,
     Tokens,
-    make_rows,
+    prompt_rows,
 )
 from ft_harness.evaluation.backends.scorer import Scorer
 from ft_harness.evaluation.backends.traits import cache_argument
@@ -37,15 +36,6 @@ Ended = Callable[[list[list[int]]], list[bool]]
 Fits = Callable[[Size], bool]
 
 # --- reading --------------------------------------------------------------------------------------
-
-
-def prompt_rows(prompts: Sequence[Tokens], limits: Limits) -> list[Row]:
-    """Rows that hold numbered prompts, those with the longest prompt first."""
-    # An answer of one token, whichever it is: its query reads the whole prompt and keeps the
-    # logits behind it.
-    queries = [(number, Query(ids, ids[-1:])) for number, ids in enumerate(prompts)]
-    rows = make_rows(queries, 0, limits)
-    return sorted(rows, key=lambda row: max(map(len, row.stems)), reverse=True)
 
 
 class Read(NamedTuple):

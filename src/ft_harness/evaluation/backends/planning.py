@@ -165,6 +165,15 @@ def make_rows(queries: Sequence[tuple[int, Query]], skip: int, limits: Limits) -
     return rows
 
 
+def prompt_rows(prompts: Sequence[Tokens], limits: Limits) -> list[Row]:
+    """Rows that hold numbered prompts, those with the longest prompt first."""
+    # An answer of one token, whichever it is: its query reads the whole prompt and keeps the
+    # logits behind it.
+    queries = [(number, Query(ids, ids[-1:])) for number, ids in enumerate(prompts)]
+    rows = make_rows(queries, 0, limits)
+    return sorted(rows, key=lambda row: max(map(len, row.stems)), reverse=True)
+
+
 def _split(shared: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Spans (start, end) of sorted stems whose neighbours share `shared` tokens: split where that
     saves more tokens."""

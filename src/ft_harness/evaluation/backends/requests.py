@@ -11,7 +11,7 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from ft_harness.errors import InputError, ResourceError
-from ft_harness.evaluation.backends.answers import GeneratedText, ScoredAnswer, ScoredText
+from ft_harness.evaluation.backends.answer_types import GeneratedText, ScoredAnswer, ScoredText
 from ft_harness.evaluation.backends.decoding import no_room
 from ft_harness.evaluation.backends.distributed import DistributedLM
 from ft_harness.evaluation.backends.endings import Continuation

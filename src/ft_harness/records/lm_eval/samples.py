@@ -1,4 +1,4 @@
-"""The samples that lm-eval wrote, one line a doc and filter, as ours: repaired once, here.
+"""The samples that lm-eval wrote, one line per doc and filter, as ours: repaired once, here.
 
 Numbers are written as texts, NaN is bare, requests are objects with numbered keys. What is no
 number becomes null. A million lines are read where a thousand evaluations are: a sample is the

@@ -93,7 +93,7 @@ def curve_columns(run: AdapterRun) -> list[str]:
 
 
 def curve_rows(run: AdapterRun) -> list[list[Value]]:
-    """The figure's numbers: a line an entry of the histories, with the columns `curve_columns`."""
+    """The figure's numbers: one line per entry of the histories, in `curve_columns`."""
     metrics = _metrics(run)
     return [
         [

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ft_harness.errors import ConfigError, FtHarnessError, InputError
-from ft_harness.evaluation.backends.server.base import ServedBase, read_engine
 from ft_harness.evaluation.backends.server.client import Client, NoAnswerError
+from ft_harness.evaluation.backends.server.served_base import ServedBase, read_engine
 from ft_harness.records.adapter_folder import AdapterFolder
 
 _LOAD = "/v1/load_lora_adapter"

@@ -11,9 +11,9 @@ from lm_eval.api.instance import Instance
 from ft_harness.errors import InputError
 from ft_harness.evaluation.backends.causal import make_causal_lm
 from ft_harness.evaluation.backends.planning import Query, cut_left
-from ft_harness.evaluation.backends.server.base import ServedBase
 from ft_harness.evaluation.backends.server.client import Client
 from ft_harness.evaluation.backends.server.completions import LikelihoodRequest, Response
+from ft_harness.evaluation.backends.server.served_base import ServedBase
 from ft_harness.models.adapters import attached
 from ft_harness.models.adapters.fit import trained_parameters
 from ft_harness.models.adapters.integrity import BaseName, unchecked

@@ -117,7 +117,7 @@ def experiment_of(sweep: Sweep, point: Point, recipe: Recipe) -> Experiment:
 
 
 @dataclass
-class Bench:
+class PointRunner:
     """One process that runs points; a base is loaded, and data read and tokenised, once for those
     that have the same.
 

@@ -14,7 +14,7 @@ MeasuredSplit = Literal["validation", "test"]
 
 
 class PointResult(Frozen):
-    """One run."""
+    """One point of a sweep."""
 
     name: str
     values: dict[str, Any] = Field(description="section.field -> value, seeds left out")

@@ -1,4 +1,4 @@
-"""What a sweep answers, a sentence a question, by fixed rules."""
+"""The sentences of a report on a sweep: one for each question that the sweep answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ft_harness.comparison.amounts import (
     shown_value,
 )
 from ft_harness.comparison.sentences import state_change, state_interval, word_of
-from ft_harness.comparison.settings import (
+from ft_harness.comparison.sweep_study import (
     Change,
     ChoiceMade,
     Effect,
