@@ -660,7 +660,15 @@ def test_answers_of_any_shape_are_texts(value: object, expected: list[str], tmp_
 
 @pytest.mark.parametrize(
     "value",
-    [[""], ["a", None], ["\u200b"], {"text": None}, {"text": [""]}, {"text": " "}, [{"text": None}]],
+    [
+        [""],
+        ["a", None],
+        ["\u200b"],
+        {"text": None},
+        {"text": [""]},
+        {"text": " "},
+        [{"text": None}],
+    ],
 )
 def test_answers_that_show_nothing_are_refused_with_their_row(value: object, tmp_path: Path):
     """They would be trained as an answer, or pass for a question without one."""
