@@ -85,6 +85,20 @@ def test_a_required_field_that_the_first_row_lacks_is_named_with_the_row(tmp_pat
     assert "data.optional" in error.action
 
 
+def test_a_split_without_labels_is_named_with_the_way_out(tmp_path: Path):
+    """As the test files of public benchmarks have none."""
+    for split in ("train", "dev"):
+        write_lines(
+            tmp_path / f"{split}.jsonl", [{"text": "a", "label": 0}, {"text": "b", "label": 1}]
+        )
+    write_lines(tmp_path / "test.jsonl", [{"index": 0, "text": "c"}])
+    columns = {"columns": {"text": [], "label": []}, "labels": ["x", "y"]}
+    error = refused("test.jsonl: no column for the field label", tmp_path, **columns)
+    assert error.action.startswith("move its file away if it has none")
+    (tmp_path / "test.jsonl").unlink()
+    assert len(read(tmp_path, **columns)) == 4
+
+
 def test_a_field_in_another_column_in_some_rows_is_refused(tmp_path: Path):
     rows = [{"text": "id-1", "review": "good film"}, {"text": "id-2"}]
     path = write_lines(tmp_path / "a.jsonl", rows)

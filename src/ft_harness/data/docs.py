@@ -284,11 +284,13 @@ class DocReader:
     def _check_absent(self, part: Part) -> None:
         """Refuse a field that no row has had."""
         for name in sorted(part.absent):
+            is_elsewhere = "move its file away if it has none, or " if name in self._kinds else ""
             raise InputError(
                 f"{part.where}: no column for the field {name} "
                 f"(columns: {', '.join(map(str, part.row))})",
                 f"one of {', '.join(self._accepted.get(name, [name]))}",
-                "--set 'data.columns={field: [column]}', or data.column_names without a header",
+                f"{is_elsewhere}--set 'data.columns={{field: [column]}}', or data.column_names "
+                "without a header",
             )
 
     def _warn_of_unused(self, part: Part) -> None:
