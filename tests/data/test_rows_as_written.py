@@ -10,12 +10,13 @@ import logging
 from decimal import Decimal
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
 
-from ft_harness.data import load_splits
+from ft_harness.data import load_splits, loading
 from ft_harness.data.files import read_file
 from ft_harness.errors import FtHarnessError, InputError
 
@@ -220,6 +221,21 @@ def test_numbers_beyond_all_bounds_are_refused_with_their_row(written: str, tmp_
     path.write_text(f'{{"n": 1.5, "q": "a"}}\n{{"n": {written}, "q": "b"}}\n', encoding="utf-8")
     refused(f"{path}:2: the field n holds a number that is infinite", path)
     assert [doc["q"] for doc in read(path, columns={"q": []})] == ["a", "b"]
+
+
+def test_arrays_of_a_hub_data_set_are_no_obstacle():
+    kinds = datasets.Features(
+        {
+            "text": datasets.Value("string"),
+            "score": datasets.Value("float32"),
+            "array": datasets.Array2D((1, 2), "float32"),
+        }
+    )
+    made = datasets.Dataset.from_list(
+        [{"text": "a", "score": 0.1, "array": [[1.0, 2.0]]}], features=kinds
+    )
+    ((_, row),) = loading._hub_rows("org/name", made)
+    assert (row["text"], row["score"]) == ("a", 0.1)
 
 
 def test_text_in_binary_columns_is_decoded_or_refused(tmp_path: Path):

@@ -76,6 +76,8 @@ def _short_floats(kind: pyarrow.DataType) -> Callable[[Any], Any] | None:
                 name: fields[name](part) if name in fields else part for name, part in value.items()
             }
         )
+    if isinstance(kind, pyarrow.BaseExtensionType):  # an array, an image: no text's part
+        return None
     inner = getattr(kind, "item_type", None) or getattr(kind, "value_type", None)
     read = _short_floats(inner) if inner is not None else None
     if read is None or types.is_dictionary(kind):
