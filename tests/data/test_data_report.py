@@ -327,7 +327,7 @@ def test_a_run_keeps_its_data_report_and_flags_the_numbers(experiment: Experimen
     )
     assert (
         "5 of 24 items also occur in the training data, exactly or nearly: the others decide. "
-        "With them accuracy 50.0 %" in comparison.sentence
+        "With all items accuracy 50.0 %" in comparison.sentence
     )
     text = path.read_text()
     assert (

@@ -180,9 +180,7 @@ def test_a_base_that_memory_cannot_hold_is_a_row(ft, write, model_folder, tmp_pa
 def test_no_point_starts_after_the_last_hour(ft, write, tmp_path: Path):
     code, _, err = ft("sweep", write(SIZES), "--max-hours", "0")
     assert code == 6
-    assert_three_lines(
-        err, "4 of 4 points have no result", "not started: the hours of --max-hours were over"
-    )
+    assert_three_lines(err, "4 of 4 points have no result", "not started: --max-hours had passed")
 
 
 def test_a_fault_of_one_point_is_found_before_any_runs(ft, write, no_model):

@@ -1,5 +1,5 @@
-"""Looking docs up among those of another split: equal prompts by digest, near ones by their
-sketches and by the words of short texts."""
+"""Look docs up among those of another split: equal prompts by digest, near ones by their sketches
+and by the words of short texts."""
 
 from __future__ import annotations
 

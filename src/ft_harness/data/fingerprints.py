@@ -1,4 +1,4 @@
-"""What is kept of a doc, to find it again in another split: equal but for case, blanks and the
+"""What is kept of a doc to find it in another split: equal except for case, white space and the
 order of options, or nearly equal. `duplicates` looks docs up by it.
 
 Exact duplicates are found by hash. Near duplicates are pairs whose sets of shingles (runs of
@@ -69,8 +69,8 @@ class Item:
 
 
 class Items(Protocol):
-    """The docs of a split, read one by one as often as asked for: they need not be in memory
-    together."""
+    """The docs of a split, read one by one and as often as needed, without holding all in
+    memory."""
 
     def __len__(self) -> int: ...
 
@@ -106,8 +106,8 @@ class SplitOverlap(BaseModel):
 
 
 class Sketches:
-    """The smallest hashes of many texts, in one array; `ends` says where each text's end, after a
-    0."""
+    """The smallest hashes of many texts in one array; `ends` holds a 0, then the end of each
+    text."""
 
     def __init__(self, sketches: Iterable[Hashes]) -> None:
         parts = [np.empty(0, np.uint32), *sketches]
@@ -155,7 +155,7 @@ def plain(text: str) -> str:
 
 
 def text_digest(*parts: str) -> bytes:
-    """A 16-byte hash of some texts, kept in their place to recognise equal ones."""
+    """A 16-byte hash of some texts, stored instead of them to recognise equal ones."""
     joined = "\0".join(parts).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(joined, digest_size=16).digest()
 

@@ -35,7 +35,7 @@ def read_json_lines(path: Path, layout: Layout) -> Iterator[Placed]:
                 row = _decode(line, place)
             if type(row) is not dict:
                 raise InputError(
-                    f"{place}: no JSON object", "one JSON object a line", "fix the line"
+                    f"{place}: not a JSON object", "one JSON object per line", "fix the line"
                 )
             # behind each key is a colon; more of them, in texts too, are looked at
             if line.count(":") > len(row) and len(_KEY_ENDS.findall(line)) > _count_keys(row):
@@ -50,7 +50,7 @@ def _decode(line: str, place: str) -> Any:
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"{place}: not JSON ({error})",
-            "one JSON object a line",
+            "one JSON object per line",
             "fix the line; name a file that is one list .json",
         ) from error
 
@@ -82,7 +82,7 @@ def read_json_rows(path: Path, layout: Layout) -> Iterator[Placed]:
 
 
 class _Objects:
-    """A JSON value, with its objects that hold a key twice, of which it has the last value alone.
+    """A JSON value, and its objects with a duplicate key (of which only the last value is kept).
 
     Raises:
         ValueError: not JSON.

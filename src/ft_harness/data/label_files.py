@@ -52,7 +52,7 @@ def check_texts(path: Path) -> None:
     if not files:
         raise InputError(
             f"{path}: a folder without files",
-            "the texts of a label, a file each, directly in its folder",
+            "the texts of a label, one file each, directly in its folder",
             "move the files up, or name another folder",
         )
     kind = data_suffix(files[0])

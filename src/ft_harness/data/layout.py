@@ -1,5 +1,5 @@
-"""How a file is laid out where its name alone doesn't say: what `data.encoding`, `data.delimiter`
-and their like mean."""
+"""The layout of a file beyond what its name says: `data.encoding`, `data.delimiter` and similar
+options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run lm-eval for one model state over the splits of a task -> records."""
+"""Run lm-eval for one model state on the splits of a task -> records."""
 
 from __future__ import annotations
 
@@ -94,8 +94,7 @@ def score_once(base: BaseModel, job: Job) -> dict[str, float | None]:
 
 
 def time_docs(base: BaseModel, job: Job) -> float:
-    """Seconds that a doc of a job takes on average, from a batch of them spread evenly; nothing is
-    kept.
+    """Average seconds per doc of a job, from a batch of evenly spread docs; nothing is kept.
 
     Raises:
         NonFiniteError, ResourceError: as `score_once`.
@@ -182,7 +181,7 @@ def check_complete(evaluations: Sequence[Evaluation]) -> None:
 
 
 def _response_state(state: ModelState, job: Job) -> dict[str, Any]:
-    """Everything that makes a response, besides its request."""
+    """Everything that a response depends on besides its request."""
     # Not the task: the same prompt gets the same response whoever asks, so that other metrics reuse
     # it. Batch size and device are in it, as they change the order of sums.
     info, settings = state.base.info, job.settings

@@ -136,7 +136,7 @@ def _calibration_scores(
     if len(log_likelihoods) != len(labels):
         raise InputError(
             f"an item has {len(log_likelihoods)} log-likelihoods for {len(labels)} labels",
-            "one a label, in the order of labels",
+            "one per label, in the order of labels",
             "fix the predictions",
         )
     return calibration_statistics(_gold_index(reference, labels), log_likelihoods)

@@ -41,7 +41,7 @@ def study_html(study: Study, path: Path) -> str:
 
 
 def adapter_html(name: str, facts: Mapping[str, str]) -> str:
-    """An adapter's name over what is known of it."""
+    """An adapter's name above what is known about it."""
     return f"<div><b>{_text(name)}</b>{_table(['', ''], list(facts.items()))}</div>"
 
 

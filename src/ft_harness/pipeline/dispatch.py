@@ -1,4 +1,4 @@
-"""The points of a sweep, sent to where they run."""
+"""Send the points of a sweep to where they run."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Dispatch:
 
         Args:
             splits: what they are scored on; None: what their recipes say.
-            max_hours: no point is started later; None: all are.
+            max_hours: no point starts after this many hours; None: no limit.
         """
         until = None if max_hours is None else time.time() + max_hours * _HOUR
         found = {} if self.executor.is_here else self._leave_out(points)
@@ -126,8 +126,8 @@ class Dispatch:
 
 
 def _bases(points: Sequence[Point]) -> list[list[Point]]:
-    """A group for each base: points that have between them all that is scored of it. Scored at the
-    same time by several machines, it would be scored by each."""
+    """A group for each base: points that together need all of its scores. Otherwise several
+    machines would score it at the same time, each for itself."""
     groups: dict[str, dict[str, Point]] = {}
     for point in points:
         recipe, asked = point.recipe, point.recipe.resolved()

@@ -52,7 +52,7 @@ def run(
     require: Sequence[str] = (),
     command: str | None = None,
 ) -> tuple[Study, Path]:
-    """Base, adapter and report for each experiment; they share one load of a base model.
+    """Make base scores, adapter and report for each experiment, with one load of a base model.
 
     Whatever is finished is reused, so the same call again continues.
 
@@ -188,7 +188,7 @@ def _score_served(
 def score_lines(
     evaluations: Sequence[Evaluation], known: Sequence[AdapterFolder] = ()
 ) -> list[str]:
-    """What a terminal shows of evaluations without a report, and where they are."""
+    """The lines that a terminal shows of evaluations without a report, and where they are."""
     lines = score_page(*find_study(evaluations, known))
     names: dict[Path, list[str]] = {}
     for each in evaluations:
@@ -199,7 +199,7 @@ def score_lines(
 def rescore_all(
     results: Sequence[Path], task: str | None, include_path: str | None, trust_code: bool
 ) -> list[Evaluation]:
-    """Saved responses, scored with a task's metrics as they are now."""
+    """Score saved responses with a task's metrics as they are now."""
     return score_again(load_records(list(results)), Definition(task, include_path, trust_code))
 
 

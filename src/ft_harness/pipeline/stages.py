@@ -150,7 +150,7 @@ def subject_problems(experiment: Experiment, *, trains: bool) -> list[FtHarnessE
 
 
 def check_rates(settings: TrainSection, checked: Checked) -> Checked:
-    """What the learning rate comes to in as many steps as there are rows for.
+    """Check the learning rates over the steps that the rows allow.
 
     Raises:
         InputError: it is 0 in each of them.
@@ -244,8 +244,7 @@ def train_stage(
 
 
 def _train_along(stage: Stage, plan: TrainingPlan) -> Card:
-    """What the processes behind the first one do: compute their rows; what they write is thrown
-    away."""
+    """What all processes except the first do: compute their rows, and discard what they write."""
     card = processes.from_first(None)
     if card is not None:
         return card
@@ -256,7 +255,7 @@ def _train_along(stage: Stage, plan: TrainingPlan) -> Card:
 
 @contextmanager
 def resumable(experiment: Experiment) -> Iterator[None]:
-    """Where memory or disk runs out, the message names the command that continues.
+    """Context in which an error of memory or disk names the command that continues.
 
     Raises:
         ResourceError: with that command.

@@ -86,7 +86,7 @@ def study_figures(study: Study) -> Iterator[tuple[str, Draw, str]]:
 
 
 def _sweep_figures(sweep: SweepStudy) -> Iterator[tuple[str, Draw, str]]:
-    """One an axis of what varied, and one of time."""
+    """One figure per axis that varied, and one against time."""
     for number, axis in enumerate(sweep.axes):
         numbers = csv_text(plots.SWEEP_COLUMNS, plots.sweep_rows(sweep, axis))
         yield f"sweep_{number}", partial(plots.score_by_axis, sweep, axis), numbers

@@ -102,7 +102,7 @@ def check_sweep(study: Study) -> None:
 
 
 def _splits_before_choice(sweep: Sweep) -> tuple[Split, ...] | None:
-    """Test is not looked at before the choice is made."""
+    """The splits to score before the choice is made: all but test."""
     choice = sweep.grid.section.choose
     if choice is None:
         return None
@@ -139,8 +139,7 @@ def _choose(sweep: Sweep, outcomes: Sequence[Outcome]) -> ChoiceMade:
 
 
 def _find_looks(sweep: Sweep, points: Sequence[Point]) -> list[str]:
-    """What of this sweep has been scored on test so far, whichever grid it was in; the reference
-    left out."""
+    """The adapters of this sweep scored on test so far, in whatever grid, without the reference."""
     task, name = sweep.grid.recipe.task.name, sweep.grid.name
     own = {point.adapter for point in points if point.is_reference}
     found = {path.parent.name for path in results_dir(sweep.out).glob(f"*/{task}@test*")}
@@ -178,7 +177,7 @@ def _measure(
 
 
 def _by_split(evaluations: Sequence[Evaluation]) -> dict[str, Evaluation]:
-    """Those that are complete, of all splits but train."""
+    """The complete evaluations by split, without train."""
     return {
         each.record.settings.split: each
         for each in evaluations
@@ -192,6 +191,6 @@ def _sweep_study(sweep: Sweep, measured: Sequence[Measured]) -> SweepStudy:
 
 
 def _evaluations(outcomes: Sequence[Outcome]) -> list[Evaluation]:
-    """All that was scored, each once."""
+    """All evaluations, each once."""
     folders = dict.fromkeys(folder for each in outcomes for folder in each.evaluations)
     return [read_evaluation(Path(folder)) for folder in folders]

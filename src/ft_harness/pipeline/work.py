@@ -37,7 +37,7 @@ def work_off(runner: PointRunner, order: Order) -> Iterator[Outcome]:
     points = {point.name: point for point in runner.sweep.grid.points}
     for name in order.points:
         if order.until is not None and time.time() >= order.until:
-            yield Outcome(point=name, reason="not started: the hours of --max-hours were over")
+            yield Outcome(point=name, reason="not started: --max-hours had passed")
         else:
             yield _attempt(runner, points[name], base_only=order.base_only)
 
@@ -65,7 +65,7 @@ def _reason(error: Exception) -> str:
 
 def run_order(order: Order) -> list[Outcome]:
     """One outcome for each point of an order, whatever happens: for a process, perhaps on another
-    machine, that knows nothing of the one which sent it."""
+    machine, that shares nothing with the sender."""
     learn_secrets(os.environ.values())
     warnings.filterwarnings("ignore")
     with gated_output():

@@ -95,5 +95,5 @@ def measured_cells(row: Row) -> dict[str, Cell]:
 
 
 def shown_answer(answer: str | None) -> str:
-    """An answer as a reader sees it, also where there is none."""
+    """An answer as a reader sees it, even if there is none."""
     return "(no readable answer)" if answer is None else answer or "(empty)"

@@ -1,4 +1,4 @@
-"""What the adapters cost, and what more data or time brought."""
+"""The cost of the adapters, and what more data or time brought."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ _SHOWN = ("Base", "Tuned", "Difference", "95 % interval", "n", "Verdict")
 
 
 def cost_section(study: Study) -> list[Block]:
-    """One column an adapter, as there are few of them and many quantities; else one line an
-    adapter."""
+    """A table with one column per adapter; with many adapters, one line per adapter."""
     columns = [_cost_column(study, run) for run in study.adapters]
     if not columns:
         return []

@@ -1,5 +1,5 @@
-"""The items of a study as data for the page's case explorer: every text once, packed, so that
-nothing in it is markup."""
+"""The items of a study as data for the page's case explorer: every text once, compressed and
+encoded, so that nothing in it is markup."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def _safe(value: Value) -> Value:
 
 
 def data_header(table: Table) -> list[str]:
-    """The columns of the data: an interval gives two."""
+    """The columns of the data: an interval has two."""
     pairs = zip(table.header, table.kinds, strict=True)
     return [
         name

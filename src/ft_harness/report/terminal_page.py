@@ -50,8 +50,8 @@ class Lines:
         return [max(cell_len(line[place]) for line in every) for place in range(len(self.header))]
 
     def split_constant(self, names: Sequence[str]) -> tuple[Lines, list[str]]:
-        """(the table without those of its columns that say the same in each line, what they
-        say)."""
+        """(the table without the columns that are the same in each line, a text with their
+        values)."""
         constant = [
             place
             for place, name in enumerate(self.header)
@@ -70,7 +70,7 @@ def terminal_page(
 
     Args:
         width: columns that a line may have; None: those of the terminal.
-        others: where splits are for which there is no room.
+        others: where to find the splits that there is no room for.
     """
     console = _console(width)
     if study.sweep is not None:

@@ -1,4 +1,4 @@
-"""Strangers' texts as Markdown: shown as they are. They can't become HTML, a link, an image, a
+"""Untrusted texts as Markdown: shown as they are. They can't become HTML, a link, an image, a
 mention, a formula or an attribute, in GitHub's renderer, in pandoc or in one that makes links of
 host names."""
 

@@ -53,7 +53,7 @@ class _DocItems:
 
 
 def report_data(loaded: Mapping[Split, ConfigurableTask], form: PromptForm = PLAIN) -> DataReport:
-    """What the docs of these splits are, and which occur in several of them."""
+    """The data report on these splits: what their docs are, and which occur in several of them."""
     first = next(iter(loaded.values()))
     lost = [
         LostRows(where=Path(loss.where).name, rows=loss.rows, dropped=loss.dropped, bad=loss.bad)

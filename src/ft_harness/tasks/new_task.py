@@ -1,4 +1,4 @@
-"""Data of the user's -> a task YAML and its README: labels are read from the data, no Python is
+"""A user's data -> a task YAML and its README: labels are read from the data, no Python is
 written."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every row of a split gives: a prompt, an answer, choices. Faults stop a run, notices don't;
+"""Check every row of a split: its prompt, answer and choices. Faults stop a run, notices don't;
 both have counts and places."""
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def cluster_problems(task: ConfigurableTask) -> list[InputError]:
 
 
 def template_problems(task: ConfigurableTask) -> list[InputError]:
-    """Templates that put nothing of a row into the text: a mistyped field, or single braces."""
+    """Faults of templates that put nothing from a row into the text: a mistyped field, or single
+    braces."""
     fields = list(task.features)
     found: list[InputError] = []
     for name in _TEMPLATES:

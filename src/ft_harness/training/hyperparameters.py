@@ -38,7 +38,7 @@ ALL = "all of its weights"
 def make_optimizer(settings: TrainSection, model: torch.nn.Module) -> torch.optim.Optimizer:
     """The recipe's optimizer over what a model trains; biases and norms do not decay.
 
-    Made before an `Accelerator`, whose shared state transformers' arguments begin anew.
+    Made before an `Accelerator`, because transformers' arguments reset its shared state.
     """
     on_cpu = next(model.parameters()).device.type == "cpu"
     given = TrainingArguments(
@@ -62,8 +62,8 @@ def make_optimizer(settings: TrainSection, model: torch.nn.Module) -> torch.opti
 
 
 def _keep_embeddings_exact(model: torch.nn.Module) -> None:
-    """The states of embeddings, of which most rows have no gradient, need 32 bits (bitsandbytes'
-    own advice)."""
+    """Keep the states of embeddings in 32 bits, as most of their rows have no gradient
+    (bitsandbytes' own advice)."""
     import bitsandbytes  # which has made the optimizer: needed by nobody else
 
     manager = bitsandbytes.optim.GlobalOptimManager.get_instance()
@@ -73,7 +73,7 @@ def _keep_embeddings_exact(model: torch.nn.Module) -> None:
 
 
 def make_schedule(settings: TrainSection, optimizer: torch.optim.Optimizer, steps: int) -> Any:
-    """The recipe's schedule of the optimizer's learning rate in a training of so many steps."""
+    """The recipe's schedule of the optimizer's learning rate in a training of this many steps."""
     kwargs = dict(settings.lr_scheduler_kwargs)
     return get_scheduler(
         settings.lr_scheduler_type, optimizer, warmup_steps(settings, steps), steps, kwargs
@@ -274,7 +274,7 @@ def _checkpointing_problems(recipe: Recipe) -> list[FtHarnessError]:
     return [
         InputError(
             f"train.gradient_checkpointing: {type(empty).__name__} doesn't support it",
-            "an architecture of which transformers can compute activations twice",
+            "an architecture whose activations transformers can recompute",
             "leave train.gradient_checkpointing out, "
             "with a smaller train.per_device_train_batch_size",
         )

@@ -1,6 +1,6 @@
 """How a training computes: number formats, attention on a CPU, and the random generators.
 
-What is learnt is float32; the products with a base of 16 bits are made in its own format.
+Trained weights are float32; products with a 16-bit base are computed in its format.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
 
 @contextmanager
 def draws_undone() -> Iterator[None]:
-    """Whatever is drawn inside, the generators are as before afterwards."""
+    """Context that restores the random generators afterwards, whatever is drawn in it."""
     before = random_state()
     try:
         yield

@@ -113,7 +113,7 @@ class ClassifierLM(DistributedLM):
 
     Attributes:
         truncated_prompts: prompts of docs whose texts were cut.
-        scored_tokens: read, each doc's once.
+        scored_tokens: tokens read, each doc counted once.
         fallback: None; there is one way only.
         effort: what was done to answer so far.
         store: responses that are not computed again; see `ft-causal`.
@@ -174,7 +174,7 @@ class ClassifierLM(DistributedLM):
 
     @property
     def budget_bytes(self) -> int:
-        """What a batch may take on top of the weights."""
+        """Bytes that a batch may take on top of the weights."""
         return budget_of(self.base.model).free
 
     # --- requests

@@ -115,11 +115,11 @@ def _alike(first: Tokens, second: Tokens) -> int:
 
 @dataclass(frozen=True)
 class Limits:
-    """How far rows and batches may go.
+    """Limits on rows and batches.
 
     Attributes:
         branches: whether a row may hold sequences that part; else each is a plain sequence.
-        window: tokens that a row with branches may have; None: any.
+        window: tokens that a row with branches may have; None: no limit.
         most: prompts of a row and of a batch; None: as many as memory holds.
     """
 
@@ -196,8 +196,8 @@ def _split(shared: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def shared_prefixes(stems: Sequence[Tokens]) -> dict[Tokens, Tokens]:
-    """The prefix of each different stem that is worth a cache: many others begin with it. Where
-    none is: empty.
+    """For each different stem, the prefix that is worth a cache as many others begin with it; else
+    empty.
 
     A stem keeps at least one token of its own, which predicts the answer's first.
     """

@@ -1,4 +1,5 @@
-"""A sweep's figures: the score against what varies, a panel of curves an axis; and against time."""
+"""A sweep's figures: the score against what varies, one panel of curves per axis; and against
+time."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The back-end `ft-server`: scores that OpenAI-style servers compute, vLLM's first, proven equal to
-the weights' before anything is scored."""
+"""The back-end `ft-server`: scores computed by OpenAI-style servers (vLLM in the first place),
+proven equal to the weights' before anything is scored."""
 
 from ft_harness.evaluation.backends.server.adapters import find_name, problems
 from ft_harness.evaluation.backends.server.lm import ServerLM
