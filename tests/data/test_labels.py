@@ -184,6 +184,10 @@ def test_the_parser_of_answers_takes_no_label_word_for_another(tmp_path: Path):
         (["positive", "negative"], "positive"),
         (["1", "0"], "1"),
         (["False", "True"], "True"),
+        (["entailment", "not_entailment"], "entailment"),
+        (["not_equivalent", "equivalent"], "equivalent"),
+        (["non-toxic", "toxic"], "toxic"),
+        (["valid", "invalid"], "valid"),
         (["ham", "spam"], "spam"),  # no name says it: the second one is class 1
     ],
 )
@@ -209,3 +213,86 @@ def test_numbers_that_a_file_states_as_names_are_used_by_name(tmp_path: Path):
         options = {"source": str(tmp_path / "a.parquet"), "columns": columns, "labels": labels}
         docs = load_splits(options, test_all=True)["test"]
         assert [labels[doc["label"]] for doc in docs] == [names[i % 3] for i in range(6)]
+
+
+RATED = ["1 star", "2 stars", "3 stars"]
+
+
+@pytest.mark.parametrize(
+    ("names", "rows"),
+    [(RATED, [2, 1]), (RATED, ["1", "2"]), (["class1", "class2", "class3"], [2.0, 1.0])],
+)
+def test_numbers_that_may_be_names_or_indices_are_refused(
+    names: list[str], rows: list, tmp_path: Path
+):
+    path = write_labels(tmp_path / "a.jsonl", rows)
+    with pytest.raises(InputError) as caught:
+        read(path, names)
+    assert caught.value.what.startswith(f"{path}:")
+    assert "no row has a 0" in caught.value.what
+
+
+@pytest.mark.parametrize(
+    ("names", "rows", "expected"),
+    [
+        (RATED, [0, 1, 2], [0, 1, 2]),  # a 0 tells
+        (["0 stars", "1 star", "2 stars"], [1, 2], [1, 2]),  # both readings are one
+        (["a", "b1", "c"], [1, 2], [1, 2]),  # 2 is in no name
+        (["small", "big"], [1, 1], [1, 1]),
+        (RATED, ["2 stars", 0], [1, 0]),
+    ],
+)
+def test_numbers_that_can_only_be_indices_are(
+    names: list[str], rows: list, expected: list[int], tmp_path: Path
+):
+    assert read(write_labels(tmp_path / "a.jsonl", rows), names) == expected
+
+
+def test_a_zero_in_another_split_tells_too(tmp_path: Path):
+    write_labels(tmp_path / "train.jsonl", [0, 1, 2])
+    write_labels(tmp_path / "test.jsonl", [1, 2])
+    assert read(tmp_path, RATED) == [0, 1, 2, 1, 2]
+
+
+def test_digits_of_other_scripts_are_no_indices(tmp_path: Path):
+    path = write_labels(tmp_path / "a.jsonl", ["\u0661"])
+    with pytest.raises(InputError, match="is not among the choices"):
+        read(path, ["a", "b"])
+
+
+def test_a_name_in_other_case_is_suggested(tmp_path: Path):
+    path = write_labels(tmp_path / "a.jsonl", ["POS"])
+    with pytest.raises(InputError, match="did you mean pos"):
+        read(path, ["neg", "pos"])
+
+
+def given(path: Path, **options) -> list[int]:
+    """Labels of a task that has [neg, pos] and the words bad and good, under options of the
+    user's."""
+    data = {"columns": {"text": [], "label": []}, "labels": ["neg", "pos"]}
+    data |= {"source": str(path), "label_words": ["bad", "good"]}
+    replaced = {f"data_{name}": value for name, value in options.items()}
+    return list(load_splits(data, test_all=True, **replaced)["test"]["label"])
+
+
+def test_labels_in_another_order_than_their_words_are_refused(tmp_path: Path):
+    """Else "pos" would be trained and scored as the word "bad"."""
+    path = write_labels(tmp_path / "a.jsonl", ["pos", "neg"])
+    with pytest.raises(InputError, match=r"another order than data\.label_words"):
+        given(path, labels=["pos", "neg"])
+    assert given(path, labels=["pos", "neg"], label_words=["good", "bad"]) == [0, 1]
+    assert given(path, labels=["neg", "pos"]) == given(path) == [1, 0]
+    path = write_labels(tmp_path / "b.jsonl", ["ja", "nein"])
+    assert given(path, labels=["nein", "ja"]) == [1, 0]  # other names, in the task's order
+
+
+def test_given_options_without_an_effect_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path = write_labels(tmp_path / "a.jsonl", ["pos", "neg", -1])
+    assert given(path, drop_labels=[-1, "unknown"], optional=["hint", "text"]) == [1, 0]
+    assert "no row has the label unknown, which data.drop_labels names" in caplog.text
+    assert "no row has the field hint, which data.optional names" in caplog.text
+    caplog.clear()
+    assert given(path, drop_labels=["-1"]) == [1, 0]
+    assert not caplog.records

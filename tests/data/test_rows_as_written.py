@@ -10,11 +10,14 @@ import logging
 from decimal import Decimal
 from pathlib import Path
 
+import datasets
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
 
-from ft_harness.data import load_splits
+from ft_harness.data import load_splits, loading
+from ft_harness.data.files import read_file
 from ft_harness.errors import FtHarnessError, InputError
 
 
@@ -81,6 +84,20 @@ def test_a_required_field_that_the_first_row_lacks_is_named_with_the_row(tmp_pat
         f"{path}:1: the field input is null (2 rows", path, columns={"instruction": [], "input": []}
     )
     assert "data.optional" in error.action
+
+
+def test_a_split_without_labels_is_named_with_the_way_out(tmp_path: Path):
+    """As the test files of public benchmarks have none."""
+    for split in ("train", "dev"):
+        write_lines(
+            tmp_path / f"{split}.jsonl", [{"text": "a", "label": 0}, {"text": "b", "label": 1}]
+        )
+    write_lines(tmp_path / "test.jsonl", [{"index": 0, "text": "c"}])
+    columns = {"columns": {"text": [], "label": []}, "labels": ["x", "y"]}
+    error = refused("test.jsonl: no column for the field label", tmp_path, **columns)
+    assert error.action.startswith("move its file away if it has none")
+    (tmp_path / "test.jsonl").unlink()
+    assert len(read(tmp_path, **columns)) == 4
 
 
 def test_a_field_in_another_column_in_some_rows_is_refused(tmp_path: Path):
@@ -164,6 +181,61 @@ def test_nan_is_null_wherever_it_is(tmp_path: Path):
     table = pyarrow.table({"t": ["a", "b"], "n": pyarrow.array([1.0, float("nan")])})
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
     refused("a.parquet, row 1: the field n is null", tmp_path / "a.parquet")
+
+
+def test_short_numbers_are_as_short_as_the_file_has_them(tmp_path: Path):
+    """0.1 in 32 bits is the number nearest to it there; as 64 bits it would be read as
+    0.10000000149011612."""
+    short, half = pyarrow.float32(), pyarrow.float16()
+    columns = {
+        "n": pyarrow.array([0.1, 2.7, None], short),
+        "half": pyarrow.array([0.1, 5.0, 65504.0], half),
+        "double": pyarrow.array([0.1, float(np.float32(0.1)), 1e300], pyarrow.float64()),
+        "listed": pyarrow.array([[0.1, None], [], None], pyarrow.list_(short)),
+        "fixed": pyarrow.array([[0.1, 2.5]] * 3, pyarrow.list_(short, 2)),
+        "inside": pyarrow.array([{"a": [{"b": 0.1}], "c": 1}, None, {"a": None, "c": 2}],
+                                pyarrow.struct([("a", pyarrow.list_(pyarrow.struct([("b", half)]))),
+                                                ("c", pyarrow.int8())])),
+        "map": pyarrow.array([[("k", 0.1)], [], None], pyarrow.map_(pyarrow.string(), short)),
+        "often": pyarrow.array([0.1, 0.1, 3.3], short).dictionary_encode(),
+    }  # fmt: skip
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+    rows = [row for _, row in read_file(tmp_path / "a.parquet")]
+    assert exact(rows) == exact(
+        [
+            {"n": 0.1, "half": 0.1, "double": 0.1, "listed": [0.1, None], "fixed": [0.1, 2.5],
+             "inside": {"a": [{"b": 0.1}], "c": 1}, "map": {"k": 0.1}, "often": 0.1},
+            {"n": 2.7, "half": 5.0, "double": 0.10000000149011612, "listed": [],
+             "fixed": [0.1, 2.5], "inside": None, "map": {}, "often": 0.1},
+            {"n": None, "half": 65500.0, "double": 1e300, "listed": None, "fixed": [0.1, 2.5],
+             "inside": {"a": None, "c": 2}, "map": None, "often": 3.3},
+        ]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "written", ["Infinity", "-Infinity", "1e400", "[1, -1e999]", '{"a": 1e400}']
+)
+def test_numbers_beyond_all_bounds_are_refused_with_their_row(written: str, tmp_path: Path):
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"n": 1.5, "q": "a"}}\n{{"n": {written}, "q": "b"}}\n', encoding="utf-8")
+    refused(f"{path}:2: the field n holds a number that is infinite", path)
+    assert [doc["q"] for doc in read(path, columns={"q": []})] == ["a", "b"]
+
+
+def test_arrays_of_a_hub_data_set_are_no_obstacle():
+    kinds = datasets.Features(
+        {
+            "text": datasets.Value("string"),
+            "score": datasets.Value("float32"),
+            "array": datasets.Array2D((1, 2), "float32"),
+        }
+    )
+    made = datasets.Dataset.from_list(
+        [{"text": "a", "score": 0.1, "array": [[1.0, 2.0]]}], features=kinds
+    )
+    ((_, row),) = loading._hub_rows("org/name", made)
+    assert (row["text"], row["score"]) == ("a", 0.1)
 
 
 def test_text_in_binary_columns_is_decoded_or_refused(tmp_path: Path):
@@ -614,6 +686,26 @@ def test_answers_of_any_shape_are_texts(value: object, expected: list[str], tmp_
         tmp_path / "a.jsonl", [{"question": f"q {i}", "answers": value} for i in range(3)]
     )
     assert [doc["answers"] for doc in read(path)] == [expected] * 3
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [""],
+        ["a", None],
+        ["\u200b"],
+        {"text": None},
+        {"text": [""]},
+        {"text": " "},
+        [{"text": None}],
+    ],
+)
+def test_answers_that_show_nothing_are_refused_with_their_row(value: object, tmp_path: Path):
+    """They would be trained as an answer, or pass for a question without one."""
+    rows = [{"question": "q", "answers": {"text": ["a"]}}, {"question": "r", "answers": value}]
+    path = write_lines(tmp_path / "a.jsonl", rows)
+    error = refused("a.jsonl:2: answers holds ", path)
+    assert "an empty list where there is no answer" in error.expected
 
 
 @pytest.mark.parametrize("value", [{"spans": ["a"]}, [{"span": "a"}], {}])

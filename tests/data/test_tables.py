@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import datetime
 import gzip
 import io
+import lzma
+import zipfile
 from pathlib import Path
 
 import openpyxl
@@ -107,6 +110,36 @@ def test_what_is_no_text_is_named(tmp_path: Path, content: bytes, suffix: str):
     assert caught.value.action == f"name it {suffix}"
 
 
+def zipped() -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("train.csv", "text,label\na,b\n")
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.zip", "a.csv.bz2", "a.label"])
+@pytest.mark.parametrize(
+    ("content", "what", "cure"),
+    [
+        (zipped(), "a zip archive", "unpack it"),
+        (bz2.compress(b"text,label\na,b\n"), "bzip2", "unpack it"),
+        (lzma.compress(b"text,label\na,b\n"), "xz", "unpack it"),
+        (b"\x28\xb5\x2f\xfd\0", "zstandard", "unpack it"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "an old Office document", "save it as .xlsx"),
+        (b"SQLite format 3\0", "a database", "save it as .csv"),
+        (b"%PDF-1.7", "a PDF document", "save it as .csv"),
+    ],
+)
+def test_archives_and_documents_are_named_with_the_way_out(
+    tmp_path: Path, name: str, content: bytes, what: str, cure: str
+):
+    path = write(tmp_path / name, content)
+    for read in (rows_of, find_encoding):
+        with pytest.raises(InputError, match=f"holds no text, but {what}") as caught:
+            read(path)
+        assert caught.value.action.startswith(cure)
+
+
 @pytest.mark.parametrize(
     ("text", "encoding"),
     [
@@ -123,6 +156,58 @@ def test_other_scripts_are_not_taken_for_latin_letters(tmp_path: Path, text: str
     with pytest.raises(InputError, match=r"a\.csv:2: not UTF-8 .*perhaps gb18030"):
         rows_of(path)
     assert rows_of(path, encoding=encoding) == [{"text": text, "label": "good"}]
+
+
+MIXED = {
+    "one line of latin-1": ("latin-1", [("caf\u00e9 noir", "utf-8")] * 5 + [("na\u00efve", "latin-1")]),
+    "one line of UTF-8": ("latin-1", [("na\u00efve", "latin-1")] * 5 + [("un caf\u00e9", "utf-8")]),
+    "a quotation mark": ("windows-1252", [("it\u2019s", "windows-1252")] * 5 + [("it\u2019s", "utf-8")]),
+    "capitals": ("latin-1", [("\u00c9", "utf-8")] * 5 + [("\u00c9", "latin-1")]),
+    "another script": (
+        "gb18030",
+        [("\u8fd9\u90e8\u7535\u5f71", "gb18030")] * 5 + [("\u5f88\u597d\u7684\u7535\u5f71", "utf-8")],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_a_file_in_two_encodings_is_refused_with_a_line_of_each(tmp_path: Path, name: str):
+    encoding, lines = MIXED[name]
+    content = b"".join(text.encode(each) + b",good\n" for text, each in lines)
+    path = write(tmp_path / "a.csv", b"text,label\n" + content)
+    first = {each == "utf-8": number for number, (_, each) in reversed(list(enumerate(lines, 2)))}
+    for given in (encoding, None):
+        with pytest.raises(InputError) as caught:
+            rows_of(path, **({"encoding": given} if given else {}))
+        assert caught.value.what.startswith(f"{path}:{first[False]}: not UTF-8")
+        assert f"but line {first[True]} is: two encodings in one file" in caught.value.what
+    if encoding != "gb18030":
+        with pytest.raises(InputError, match="two encodings"):
+            find_encoding(path)
+
+
+def test_two_encodings_within_a_line_are_found(tmp_path: Path):
+    path = write(tmp_path / "a.json", b'[{"text": "caf\xc3\xa9"}, {"text": "caf\xe9"}]')
+    with pytest.raises(InputError, match=r"a\.json:1: not UTF-8, in part: two encodings"):
+        rows_of(path, encoding="latin-1")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "first", "others"),
+    [
+        ("windows-1252", "CAF\u00c9\u2019S AMANH\u00c3\u201d \u00c9\u00bb", "na\u00efve"),
+        ("windows-1250", "\u0102\u015ftia", "\u0163ar\u0103"),  # read as "\u00fatia" in UTF-8
+        ("windows-1251", "\u042f\u00bb", "\u0434\u0430"),
+        ("gbk", "\u4e00\u4e9b", "\u8fd9\u90e8\u7535\u5f71"),
+    ],
+)
+def test_a_line_that_is_utf_8_by_chance_is_read(
+    tmp_path: Path, encoding: str, first: str, others: str
+):
+    lines = [first, *[others] * 9]
+    assert lines[0].encode(encoding).decode("utf-8") != first
+    path = write(tmp_path / "a.txt", "\n".join(lines).encode(encoding))
+    assert [row["text"] for row in rows_of(path, encoding=encoding)] == lines
 
 
 def test_latin_letters_are_told_from_pictures(tmp_path: Path):
@@ -152,6 +237,17 @@ def sheet(path: Path, rows: list[list[object]]) -> openpyxl.Workbook:
         book.active.append(row)
     book.save(path)
     return book
+
+
+def test_columns_of_a_sheet_without_a_name_are_left_out(tmp_path: Path):
+    book = openpyxl.Workbook()
+    for row in ([None, "text", None, "label"], [1, "a", "note", "x"], [2, "b", None, "y"]):
+        book.active.append(row)
+    book.save(tmp_path / "a.xlsx")
+    assert rows_of(tmp_path / "a.xlsx") == [
+        {"text": "a", "label": "x"},
+        {"text": "b", "label": "y"},
+    ]
 
 
 def test_a_sheet_gives_what_its_cells_show(tmp_path: Path):

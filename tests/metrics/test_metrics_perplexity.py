@@ -177,3 +177,9 @@ def test_lower_is_better_and_the_signature_says_the_formula() -> None:
         assert find_metric(name).scale != 1, "shown as it is, not in per cent"
         assert "ll" in describe(name, "zh")
     assert describe("acc", None) == ""
+
+
+@pytest.mark.parametrize("value", [12345, 1.25, ["12345", "1"], [12345]])
+def test_numbers_and_lists_are_scored_as_the_text_that_they_are(value: object):
+    text = str(value[0] if isinstance(value, list) else value)
+    assert score_text_ppl({"text": value}, [-2.0]) == score_text_ppl({"text": text}, [-2.0])

@@ -334,6 +334,22 @@ def test_labels_that_a_parquet_file_states_are_used_by_name(ft, tmp_path: Path):
     )
 
 
+def test_labels_and_texts_in_binary_columns_are_texts(ft, tmp_path: Path):
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = {
+        "text": pyarrow.array([f"film {i}".encode() for i in NUMBERS], pyarrow.binary()),
+        "label": pyarrow.array([[b"no", b"yes"][i % 2] for i in NUMBERS], pyarrow.binary()),
+    }
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "all.parquet")
+    code, _, err = ft("init-task", "all.parquet", "--text", "text", "--label", "label")
+    assert code == 0, err
+    assert docs_of("all_custom", tmp_path / "task_yamls" / "all_custom") == sorted(
+        (f"Text: film {i}\nLabel:", ["no", "yes"][i % 2]) for i in NUMBERS
+    )
+
+
 @pytest.mark.parametrize(
     ("files", "arguments", "expected"),
     [
@@ -479,3 +495,119 @@ def test_a_folder_of_a_split_in_parts_is_no_folder_of_labels(ft, tmp_path: Path)
     assert code == 0, err
     tasks = load_tasks(find_task("d_custom", str(tmp_path / "task_yamls/d_custom")), ["test"])
     assert {doc["text"] for doc in tasks["test"].eval_docs} == {f"test {i}" for i in range(COUNT)}
+
+
+def save_sheets(path: Path, sheets: dict[str, list[list]]) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for title, rows in sheets.items():
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+
+
+SHEET = [[f"film {i}", ["yes", "no"][i % 2]] for i in NUMBERS]
+
+
+@pytest.mark.parametrize("asked", [["text", "label"], ["film 0", "yes"]])
+def test_a_first_row_of_a_sheet_that_looks_like_data_is_refused(
+    ft, tmp_path: Path, asked: list[str]
+):
+    save_sheets(tmp_path / "all.xlsx", {"s": [[], *SHEET]})
+    code, _, err = ft("init-task", "all.xlsx", "--text", asked[0], "--label", asked[1])
+    assert code == 3
+    assert_three_lines(err, "all.xlsx, s row 2: the first row looks like data ('yes' occurs below")
+    code, _, err = ft(
+        "init-task", "all.xlsx", "--columns", "text,label", "--text", "text", "--label", "label"
+    )
+    assert code == 0, err
+    assert len(docs_of("all_custom", tmp_path / "task_yamls" / "all_custom")) == COUNT
+
+
+def test_other_sheets_of_a_workbook_are_named(ft, tmp_path: Path):
+    named = [["text", "label"], *SHEET]
+    save_sheets(tmp_path / "all.xlsx", {"train": named, "test": named})
+    code, _, err = ft("init-task", "all.xlsx", "--text", "text", "--label", "label")
+    assert code == 0
+    assert "all.xlsx: the sheet train is read, not test (--worksheet)" in err
+    code, _, err = ft(
+        "init-task", "all.xlsx", "--worksheet", "test", "--text", "text", "--label", "label",
+        "--name", "other",
+    )  # fmt: skip
+    assert code == 0
+    assert "--worksheet" not in err
+
+
+TEXT_LABEL = ["--text", "text", "--label", "label"]
+
+
+@pytest.mark.parametrize(
+    ("files", "arguments", "cure"),
+    [
+        ({"all.json": json.dumps({"a": [{"text": "x"}], "b": [{"text": "y"}]}).encode()},
+         ["all.json", *TEXT_LABEL], "do: --rows KEY"),
+        ({"all.csv": b"text,label\n" + repeated("fine {i},yes,x", "bad {i},no,x")},
+         ["all.csv", *TEXT_LABEL], "or give --columns if the file has no header"),
+        ({"all.xlsx": b""}, ["all.xlsx", "--worksheet", "x", *TEXT_LABEL], "do: change --worksheet"),
+        ({"all.txt": repeated("yes fine {i}", "no bad {i}")}, ["all.txt", *TEXT_LABEL],
+         "--columns label,text, or --line-format"),
+        ({"all.txt": repeated("fine {i}@yes", "bad@{i}@no")},
+         ["all.txt", "--line-format", "{text}@{label}", *TEXT_LABEL], "replace it in the texts"),
+    ],
+)  # fmt: skip
+def test_a_cure_names_the_options_of_this_command(
+    ft, tmp_path: Path, files: dict, arguments: list[str], cure: str
+):
+    lay_out(tmp_path, files)
+    if "all.xlsx" in files:
+        save_sheets(tmp_path / "all.xlsx", {"s": [["text", "label"], *SHEET]})
+    code, _, err = ft("init-task", *arguments)
+    assert code == 3
+    assert_three_lines(err, cure)
+    assert "--set" not in err
+
+
+TWO_ENCODINGS = {
+    "a file of a label": (
+        {"a.pos": repeated("caf\u00e9 {i}", encoding="latin-1"), "a.neg": repeated("caf\u00e9s {i}")},
+        ["a.pos", "a.neg"],
+    ),
+    "a file in a folder": (
+        {f"all/{label}/{i}.txt": f"caf\u00e9 {i}".encode("latin-1" if i == 3 else "utf-8")
+         for label in ("pos", "neg") for i in range(5)},
+        ["all"],
+    ),
+    "a split": (
+        {"all/train.csv": b"text,label\n" + repeated("caf\u00e9 {i},yes", "bar {i},no"),
+         "all/test.csv": b"text,label\n" + repeated("caf\u00e9 {i},yes", "{i},no", encoding="latin-1")},
+        ["all", *TEXT_LABEL],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TWO_ENCODINGS)
+def test_files_in_two_encodings_are_refused_with_a_cure_that_works(ft, tmp_path: Path, name: str):
+    files, arguments = TWO_ENCODINGS[name]
+    lay_out(tmp_path, files)
+    code, _, err = ft("init-task", *arguments)
+    assert code == 3
+    assert_three_lines(err, "not in the encoding of", "iconv -f latin-1 -t utf-8")
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and b"\xe9" in path.read_bytes():
+            path.write_bytes(path.read_bytes().decode("latin-1").encode())
+    code, _, err = ft("init-task", *arguments, "--name", "cured")
+    assert code == 0, err
+
+
+def test_latin_1_next_to_windows_1252_is_windows_1252(ft, tmp_path: Path):
+    lay_out(
+        tmp_path,
+        {"a.pos": repeated("caf\u00e9 {i}", encoding="latin-1"),
+         "a.neg": repeated("it\u2019s {i}", encoding="windows-1252")},
+    )  # fmt: skip
+    code, _, err = ft("init-task", "a.pos", "a.neg")
+    assert code == 0, err
+    assert "read as windows-1252" in err

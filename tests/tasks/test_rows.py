@@ -305,6 +305,44 @@ def test_contradictions_are_counted_with_both_rows(tmp_path: Path):
     )
 
 
+def test_the_same_right_answers_in_another_order_are_no_contradiction(tmp_path: Path):
+    rows = [{"q": f"q {i % 4}", "a": ["x", f"{i % 4}"][:: 1 if i < 4 else -1]} for i in range(8)]
+    assert not [
+        n
+        for n in check(tmp_path, GENERATED, rows).notices
+        if "train rows have the prompt of" in n.what
+    ]
+    rows[5]["a"] = ["x", "y"]
+    (found,) = [
+        n
+        for n in check(tmp_path, GENERATED, rows).notices
+        if "train rows have the prompt of" in n.what
+    ]
+    assert "(rows 5 and 1, counted" in found.what
+
+
+def test_what_a_wrong_decoding_leaves_is_counted_with_rows(tmp_path: Path):
+    texts = [
+        "caf\u00e9",
+        "S\u00c3O PAULO",
+        "voil\u00e0 \u20ac 5",
+        "\u00c2me",
+        "na\u00efve \u2026",
+        "AMANH\u00c3\u00bb",
+    ]
+    damaged = [
+        text.encode().decode("windows-1252", "replace")
+        for text in ("caf\u00e9", "\u00fcber", "it\u2019s")
+    ]
+    damaged.append("caf\ufffd")
+    rows = [{"q": text, "a": f"{i}"} for i, text in enumerate([*texts, *damaged])]
+    (found,) = [
+        n for n in check(tmp_path, GENERATED, rows).notices if "train rows hold what" in n.what
+    ]
+    assert found.what.startswith("4 of 10 train rows hold what a wrong decoding leaves")
+    assert "(rows 6, 7, 8, 9, counted from 0)" in found.what
+
+
 def test_white_space_around_answers_is_left_out_and_noted(tmp_path: Path):
     rows = [{"q": f"q {i}", "a": f"{i} " if i == 2 else f"{i}"} for i in range(4)]
     notices = [notice.what for notice in check(tmp_path, GENERATED, rows).notices]
@@ -361,6 +399,10 @@ def test_card_numbers_by_luhns_formula(text: str, is_card: bool):
         ("clone git@github.com:x/y.git", set()),
         ("sk-learn-is-a-well-known-library-for-machine-learning", set()),
         ("sk-proj-" + "a1B2" * 9, {"access keys"}),
+        ("npm_" + "a1B2" * 9, {"access keys"}),
+        ("SG." + "a" * 22 + "." + "b" * 43, {"access keys"}),
+        ("dop_v1_" + "a1" * 32, {"access keys"}),
+        ("an npm_package, SG.1", set()),
     ],
 )
 def test_private_data_is_recognised(text: str, kinds: set[str]):

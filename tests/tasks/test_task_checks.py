@@ -115,6 +115,36 @@ def test_options_of_the_data_apply_to_tasks(ft, folder: Path):
     assert_three_lines(err, "did you mean train_size?")
 
 
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ("labels=[positive, negative]", "another order than"),
+        ("labels=[negative, neutral, positive]", "doc_to_choice has 2 answers, data.labels 3"),
+        ("label_words=[awful, great]", "the task mine has answers of its own"),
+    ],
+)
+def test_options_that_the_choices_do_not_follow_are_refused(
+    ft, folder: Path, given: str, word: str
+):
+    put(folder, MINE)
+    code, _, err = check(ft, folder, extra=("--set", f"data.{given}"))
+    assert code == 3
+    assert_three_lines(err, word)
+
+
+def test_options_that_the_choices_follow_are_taken(ft, folder: Path):
+    put(folder, MINE.replace("[bad, good]", '"{{label_words}}"'))
+    given = (
+        "--set",
+        "data.labels=[positive, negative]",
+        "--set",
+        "data.label_words=[great, awful]",
+    )
+    code, out, err = check(ft, folder, extra=given)
+    assert code == 0, err
+    assert "answers awful 4, great 4" in out
+
+
 def test_one_bad_task_in_a_list_of_three_is_found_before_any_work(ft, folder: Path):
     put(folder, MINE)
     put(

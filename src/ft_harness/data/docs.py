@@ -14,7 +14,7 @@ import numpy as np
 from ft_harness.data.answer_pairs import PROMPT, read_pair
 from ft_harness.data.columns import CHARACTERS, Docs, make_docs, read_columns
 from ft_harness.data.files import Row, Rows
-from ft_harness.data.labels import LabelIndex, plain_label
+from ft_harness.data.labels import LabelIndex, check_positions, plain_label
 from ft_harness.data.options import DataOptions
 from ft_harness.data.parts import Codes, Part, RowLoss
 from ft_harness.data.values import (
@@ -59,6 +59,9 @@ class DocReader:
         self._options = options
         self._replaced = replaced
         self._dropped = {plain_label(label) for label in options.drop_labels}
+        # what of the options no row has had a use for yet
+        self._unused = {"drop_labels": set(self._dropped), "optional": set(options.optional)}
+        self._positions: dict[int, str] = {}
         self._kinds: dict[str, tuple[str, str]] = {}
         self._settled: dict[str, Any] = {}  # type or object last found to fit, by field
         added = {
@@ -97,6 +100,8 @@ class DocReader:
             raise InputError(f"{rows.where}: no rows", "at least one row", "check the file")
         self._check_absent(part)
         self._warn_of_unused(part)
+        if part.labels is not None:
+            self._positions = {**part.labels.positions, **self._positions}
         if part.bad and not self._options.skip_bad_rows:
             raise InputError(
                 part.first_fault(),
@@ -109,6 +114,25 @@ class DocReader:
         if (hashes[1:] == hashes[:-1]).any() and self._options.group_by != ID:
             self._check_ids(rows)
         self._note_losses(part)
+
+    def check_options(self) -> None:
+        """What can be said of the options when all parts were read: warns of what was given and
+        had no effect.
+
+        Raises:
+            InputError: labels that can be read in two ways.
+        """
+        if self._options.labels is not None:
+            check_positions(self._options.labels, self._positions)
+        for option, thing in (("drop_labels", "label"), ("optional", "field")):
+            unused = self._unused[option] if option in self._replaced else ()
+            if unused:
+                _log.warning(
+                    "no row has the %s %s, which data.%s names",
+                    thing,
+                    " or ".join(sorted(unused)),
+                    option,
+                )
 
     def _read_each(self, batch: Sequence[tuple[str, Row]], part: Part, ids: array[int]) -> Docs:
         """The docs of these rows, one row after the other."""
@@ -195,6 +219,7 @@ class DocReader:
             if LABEL in doc and self._dropped and self._is_dropped(doc[LABEL], part):
                 part.dropped += 1
                 continue
+            self._unused["optional"] -= doc.keys()
             extras = {
                 name: read_value(doc.pop(name, None), place, name) for name in options.optional
             }
@@ -259,11 +284,13 @@ class DocReader:
     def _check_absent(self, part: Part) -> None:
         """Refuse a field that no row has had."""
         for name in sorted(part.absent):
+            is_elsewhere = "move its file away if it has none, or " if name in self._kinds else ""
             raise InputError(
                 f"{part.where}: no column for the field {name} "
                 f"(columns: {', '.join(map(str, part.row))})",
                 f"one of {', '.join(self._accepted.get(name, [name]))}",
-                "--set 'data.columns={field: [column]}', or data.column_names without a header",
+                f"{is_elsewhere}--set 'data.columns={{field: [column]}}', or data.column_names "
+                "without a header",
             )
 
     def _warn_of_unused(self, part: Part) -> None:
@@ -282,9 +309,10 @@ class DocReader:
 
     def _is_dropped(self, raw: Any, part: Part) -> bool:
         names = part.stated if type(raw) is int and 0 <= raw < len(part.stated) else ()
-        return plain_label(raw) in self._dropped or (
-            bool(names) and plain_label(names[raw]) in self._dropped
-        )
+        spelled = {plain_label(raw), *([plain_label(names[raw])] if names else [])}
+        found = spelled & self._dropped
+        self._unused["drop_labels"] -= found
+        return bool(found)
 
     def _group_of(self, row: Row, doc: Row, where: str) -> tuple[str, Any]:
         """The column that `group_by` names, or a field of that name, and the row's value in it."""

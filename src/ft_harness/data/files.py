@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 
 from ft_harness.data.json_files import read_json_lines, read_json_rows
 from ft_harness.data.layout import BY_SUFFIX, Layout
+from ft_harness.data.opening import refuse_unread
 from ft_harness.data.text_files import read_lines, read_table
 from ft_harness.data.typed_files import parquet_label_names, read_excel, read_parquet, read_xml
 from ft_harness.errors import InputError
@@ -171,6 +172,7 @@ def _kind(path: Path, suffix: str, layout: Layout) -> str:
     if suffix in TABLES or layout.delimiter or is_named_text:
         return "table"
     if suffix not in SUFFIXES:
+        refuse_unread(path)
         raise InputError(
             f"{path}: unknown kind of file",
             f"one of {', '.join(SUFFIXES)}",

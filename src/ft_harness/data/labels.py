@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ft_harness.data.values import is_blank
@@ -15,6 +15,8 @@ _log = logging.getLogger(__name__)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")
 _MOST_DIGITS = 9
+_DIGITS = re.compile(r"\d+")
+_NEGATIONS = ("not", "non", "no", "un", "in")
 # Cyrillic and Greek letters, and the Latin ones that look the same
 _LOOKS = str.maketrans(
     "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425\u0405\u0406\u0408"
@@ -74,6 +76,9 @@ class LabelIndex:
     Args:
         names: of the classes, in index order.
         stated: names that the source states for the numbers in its rows.
+
+    Attributes:
+        positions: numbers of rows that were taken as indices of names -> where the first one is.
     """
 
     def __init__(self, names: Sequence[str], stated: Sequence[str] = ()) -> None:
@@ -87,6 +92,7 @@ class LabelIndex:
         self._stated = stated
         self._of_stated = match_names(stated, names) if stated else None
         self._found: dict[tuple[type, Any], int] = {}
+        self.positions: dict[int, str] = {}
 
     def find(self, raw: Any, place: str) -> int:
         """The index of a row's label.
@@ -121,7 +127,10 @@ class LabelIndex:
             number = self._truth(raw) if shown.casefold() in ("false", "true") else None
             if number is None and not self._numeric:
                 text = plain_label(raw)
-                number = int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
+                is_number = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+                number = int(text) if is_number else None
+                if number is not None:
+                    self.positions.setdefault(number, place)
             if number is not None and number < len(self._names):
                 return number
         numbers = "" if self._numeric else f", or 0 to {len(self._names) - 1}"
@@ -135,8 +144,10 @@ class LabelIndex:
         """The name that was probably meant, in words; if the two look the same, how this one
         differs."""
         twin = next((name for name in self._names if _seen(name) == _seen(label)), None)
-        if twin is None or label.isascii():
+        if twin is None:
             return suggest(label, self._names)
+        if label.isascii():
+            return f"; did you mean {twin}?"
         return f"; it looks like {twin}, but is {label[:80]!a}"
 
     def _truth(self, raw: Any) -> int | None:
@@ -145,7 +156,38 @@ class LabelIndex:
         for pair in _OPPOSITES:
             if pair[truth] in names:
                 return names.index(pair[truth])
+        for index, name in enumerate(names):  # "not_entailment" is what isn't "entailment"
+            opposites = [f"{no}{gap}{name}" for no in _NEGATIONS for gap in ("", "_", "-", " ")]
+            other = next((names.index(each) for each in opposites if each in names), None)
+            if other is not None and len(names) == 2:
+                return index if truth else other
         return int(truth) if len(names) == 2 and not self._numeric else None
+
+
+def check_positions(names: Sequence[str], positions: Mapping[int, str]) -> None:
+    """Refuse numbers that may be names or indices: 1 next to "1 star", where no row has a 0 that
+    would tell.
+
+    Args:
+        positions: numbers that were taken as indices -> where the first one is.
+
+    Raises:
+        InputError: each of them is in a name, and not always in the one at that index.
+    """
+    holding = {
+        number: [name for name in names if str(number) in _DIGITS.findall(name)]
+        for number in positions
+    }
+    if 0 in positions or not all(len(found) == 1 for found in holding.values()):
+        return
+    for number, (name,) in holding.items():
+        if number < len(names) and names[number] != name:
+            raise InputError(
+                f"{positions[number]}: label {number} may be {name!r}, or number {number} counted "
+                f"from 0, which is {names[number]!r}; no row has a 0",
+                "labels that can be read in one way",
+                "write the names into the data, or data.labels as the numbers that the rows have",
+            )
 
 
 def match_names(stated: Sequence[str], names: Sequence[str]) -> list[int | None] | None:

@@ -60,6 +60,8 @@ class LineFormat:
         if not names or len(set(self.names)) < len(names):
             raise ValueError("one or more fields, each with a name of its own")
         literals = [literal for literal, _, _, _ in parts[1:]]
+        # what is between the last field and the one before
+        self.last_mark = literals[len(names) - 2] if len(names) > 1 else ""
         self._ends = [*literals, ""] if len(literals) < len(names) else literals
         if not all(self._ends[:-1]):
             raise ValueError("two fields need some text between them")

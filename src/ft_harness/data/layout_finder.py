@@ -12,8 +12,9 @@ from pathlib import Path
 from ft_harness.data.files import SUFFIXES, TABLES, data_suffix, folder_of_splits, split_files
 from ft_harness.data.label_files import check_texts, files_within, split_folders
 from ft_harness.data.layout import Layout
-from ft_harness.data.opening import find_encoding, open_text
+from ft_harness.data.opening import check_encoding, find_encoding, open_text
 from ft_harness.data.text_files import first_records, numbered_lines
+from ft_harness.data.typed_files import sheet_names, sheet_rows
 from ft_harness.errors import InputError
 
 _SAMPLE = 200  # lines that show the layout of a file
@@ -32,6 +33,9 @@ _FORMS = (
 def find_layout(path: Path, given: Layout) -> tuple[Layout, list[str]]:
     """The layout of a file, and notes on what was found; what is given stays."""
     suffix = data_suffix(path)
+    if suffix == ".xlsx" and not given.worksheet and len(sheets := sheet_names(path)) > 1:
+        others = ", ".join(sheets[1:])[:200]
+        return given, [f"{path.name}: the sheet {sheets[0]} is read, not {others} (--worksheet)"]
     if suffix in _BINARY:
         return given, []
     notes: list[str] = []
@@ -99,10 +103,16 @@ def check_header(path: Path, layout: Layout, wanted: Sequence[str]) -> None:
             below them.
     """
     suffix = data_suffix(path)
-    is_table = suffix in TABLES or layout.delimiter is not None
+    is_table = suffix in (*TABLES, ".xlsx") or layout.delimiter is not None
     if not is_table or layout.column_names or layout.line_format:
         return
-    records = first_records(path, layout, suffix, _SAMPLE)
+    place = f"{path}:1"
+    if suffix == ".xlsx":
+        rows = list(islice(sheet_rows(path, layout), _SAMPLE))
+        place = rows[0][0] if rows else place
+        records = [["" if cell is None else str(cell) for cell in cells] for _, cells in rows]
+    else:
+        records = first_records(path, layout, suffix, _SAMPLE)
     header = [cell.strip() for cell in records[0]] if records else []
     reasons = _reasons(header, records[1:])
     asked = [header.index(name) for name in wanted if name in header]
@@ -110,7 +120,7 @@ def check_header(path: Path, layout: Layout, wanted: Sequence[str]) -> None:
     if reasons and (doubtful or 2 * len(reasons) > len(header)):
         names = ",".join(f"name{number}" for number in range(1, len(header) + 1))
         raise InputError(
-            f"{path}:1: the first row looks like data ({next(iter(reasons.values()))})",
+            f"{place}: the first row looks like data ({next(iter(reasons.values()))})",
             "a first row with the names of the columns, or their names in --columns",
             f"--columns {names} with names for its {len(header)} columns, in their order",
         )
@@ -188,13 +198,39 @@ def is_label_source(sources: Sequence[Path]) -> bool:
 
 
 def label_file_encoding(folder: Path, label_files: Mapping[str, str]) -> str | None:
-    """The likely encoding of texts that are not all UTF-8."""
+    """The likely encoding of texts that are not UTF-8."""
+    texts: list[Path] = []
     for part in split_folders(folder).values() or [folder]:
         for name in label_files.values():
             path = part / name
             check_texts(path)
-            for file in files_within(path) if path.is_dir() else [path]:
-                encoding = find_encoding(file)
-                if encoding:
-                    return encoding
-    return None
+            texts += files_within(path) if path.is_dir() else [path]
+    return common_encoding(texts)
+
+
+def common_encoding(files: Sequence[Path]) -> str | None:
+    """The likely encoding of files that are not UTF-8; None: all are.
+
+    Raises:
+        InputError: it is not one for all.
+    """
+    found = {
+        file: encoding
+        for file in files
+        if data_suffix(file) not in _BINARY and (encoding := find_encoding(file))
+    }
+    if not found:
+        return None
+    first = next(iter(found))
+    names = set(found.values())
+    encoding = "windows-1252" if names == {"latin-1", "windows-1252"} else found[first]
+    for file in files:
+        try:
+            check_encoding(file, encoding)
+        except InputError as error:
+            raise InputError(
+                f"{file}: not in the encoding of {first} ({encoding})",
+                "one encoding in all files of a source",
+                f"convert the files that are not UTF-8: iconv -f {encoding} -t utf-8",
+            ) from error
+    return encoding

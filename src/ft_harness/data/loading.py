@@ -36,14 +36,14 @@ from ft_harness.data.label_files import read_label_files
 from ft_harness.data.options import DataOptions, merge_options
 from ft_harness.data.parts import RowLoss
 from ft_harness.data.sampling import Indices, Pool, sample_splits
-from ft_harness.data.typed_files import label_names
+from ft_harness.data.typed_files import label_names, rows_of_table
 from ft_harness.errors import InputError, first_line
 from ft_harness.paths import BUNDLED, bundled_data_dir, is_path
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-LOADER_VERSION = 4  # raise it when the same source and options give other docs or splits
+LOADER_VERSION = 5  # raise it when the same source and options give other docs or splits
 _log = logging.getLogger(__name__)
 _FIELD = re.compile(r"\bdata\.([a-z_]+)")
 
@@ -94,6 +94,7 @@ def _make_splits(
     reader = DocReader(options, replaced)
     _warn_of_hub_options(options, replaced)
     dataset, rows = _gather(reader, read_source(options))
+    reader.check_options()
     if not len(dataset):
         raise InputError(
             f"{options.source}: no rows with a label to keep and a value in every field",
@@ -257,7 +258,7 @@ def _hub_rows(where: str, dataset: Dataset) -> Rows:
     def read() -> Iterator[tuple[str, Row]]:
         index = 0
         for table in dataset.with_format("arrow").iter(batch_size=1000):
-            for row in table.to_pylist(maps_as_pydicts="strict"):
+            for row in rows_of_table(table):
                 yield f"{where}, row {index}", row
                 index += 1
 

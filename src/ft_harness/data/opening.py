@@ -6,6 +6,7 @@ import codecs
 import gzip
 import io
 import re
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,25 @@ _WINDOWS = re.compile(rb"[\x80-\x9f]")  # letters in windows-1252, control chara
 _FOREIGN = re.compile(rb"[\x80-\xff]+")
 _RUN = 3  # bytes beyond ASCII in a row: words of another script; Latin letters are single ones
 _OTHER_ENCODINGS = "big5, shift_jis, euc-kr, windows-1251"
+# What "\u00e9" within a word is in UTF-8: read as Latin letters a capital within it and a symbol.
+_UTF8_IN_WORDS = re.compile(
+    rb"[a-z](?:[\xc2\xc3][\x80-\xbf]|\xe2\x80[\x93-\xa6])|([\xc2\xc3][\x80-\x91\x93-\xbf])[a-z]"
+)
+_MANY = 4  # letters beyond ASCII in a line that are UTF-8 and hardly by chance
+_THREE_BYTES = "\u0800"  # the first letter that UTF-8 writes with three
 _MAGIC = {b"\x1f\x8b": ".gz", b"PK\x03\x04": ".xlsx", b"PAR1": ".parquet"}
+_UNPACK, _SAVE_AS = "unpack it, and name the file within", "save it as .csv, .jsonl or .parquet"
+_NEVER_READ = {
+    b"BZh": ("bzip2", _UNPACK),
+    b"\xfd7zXZ\0": ("xz", _UNPACK),
+    b"\x28\xb5\x2f\xfd": ("zstandard", _UNPACK),
+    b"7z\xbc\xaf\x27\x1c": ("7-zip", _UNPACK),
+    b"Rar!": ("rar", _UNPACK),
+    b"\xd0\xcf\x11\xe0": ("an old Office document", "save it as .xlsx"),
+    b"SQLite format 3": ("a database", _SAVE_AS),
+    b"ARROW1": ("an Arrow file", _SAVE_AS),
+    b"%PDF-": ("a PDF document", _SAVE_AS),
+}
 
 
 @contextmanager
@@ -84,7 +103,7 @@ def open_text(path: Path, newline: str, encoding: str | None = None) -> Iterator
 
 def check_encoding(path: Path, encoding: str) -> None:
     """Refuse a file that the encoding given for it would read as other letters: UTF-8 throughout
-    (nearly no text in another encoding is that by chance), or windows-1252 as latin-1.
+    (nearly no text in another encoding is that by chance) or in a part, or windows-1252 as latin-1.
 
     Raises:
         InputError: it would, with the first line that it would change.
@@ -94,6 +113,8 @@ def check_encoding(path: Path, encoding: str) -> None:
         return
     if found := _utf8_line(path, keeps_ascii="a".encode(encoding) == b"a"):
         raise _misread(path, *found, encoding, "utf-8")
+    if mixed := _utf8_part(path, encoding):
+        raise _two_encodings(path, *mixed, encoding)
     if name == "iso8859-1":
         with open_bytes(path) as raw:
             lines = enumerate(raw, start=1)
@@ -124,6 +145,54 @@ def _utf8_line(path: Path, *, keeps_ascii: bool) -> tuple[int, bytes] | None:
     return first
 
 
+def _utf8_part(path: Path, encoding: str) -> tuple[int, int] | None:
+    """The first line that is UTF-8 in a file of another encoding, and the first that is not; None:
+    it is in one encoding, as far as that shows."""
+    if "a".encode(encoding) != b"a" or len(bytes(range(128)).decode(encoding, "replace")) < 128:
+        return None  # every letter is two bytes
+    is_single = len(bytes(range(256)).decode(encoding, "replace")) == 256
+    first: dict[bool, int] = {}  # whether it is UTF-8 -> first line beyond ASCII
+    counts = {True: 0, False: 0}
+    sure = None
+    with open_bytes(path) as raw:
+        for number, line in enumerate(raw, start=1):
+            if line.isascii():
+                continue
+            try:
+                text = line.decode("utf-8")
+            except UnicodeDecodeError:
+                text = ""
+            first.setdefault(bool(text), number)
+            counts[bool(text)] += 1
+            least = "\x80" if is_single else _THREE_BYTES
+            is_sure = sum(char >= least for char in text) >= _MANY or (
+                is_single and _holds_utf8(line, encoding)
+            )
+            sure = number if sure is None and is_sure else sure
+    if sure is None and is_single and counts[True] > counts[False]:
+        sure = first[True]
+    return None if sure is None else (sure, first.get(False, sure))
+
+
+def _holds_utf8(line: bytes, encoding: str) -> bool:
+    """Whether a line of Latin text holds words with letters in UTF-8."""
+    for found in _UTF8_IN_WORDS.finditer(line):
+        # letters follow a capital at the beginning of a word where the encoding has some there
+        second = (found[1] or b"").decode(encoding, "replace")[1:]
+        if not second.isalpha() or second in "\xaa\xb5\xba":
+            return True
+    return False
+
+
+def _two_encodings(path: Path, utf8: int, other: int, encoding: str, byte: str = "") -> InputError:
+    which = "in part" if utf8 == other else f"but line {utf8} is"
+    return InputError(
+        f"{path}:{other}: not UTF-8{byte}, {which}: two encodings in one file (perhaps {encoding})",
+        "one encoding throughout a file",
+        f"convert the part that is not UTF-8 (iconv -f {encoding} -t utf-8), then join them again",
+    )
+
+
 def _misread(path: Path, line: int, content: bytes, given: str, likely: str) -> InputError:
     shown = content.strip().decode(likely, "replace")[:40]
     return InputError(
@@ -134,7 +203,22 @@ def _misread(path: Path, line: int, content: bytes, given: str, likely: str) -> 
     )
 
 
+def refuse_unread(path: Path) -> None:
+    """Refuse a file that begins like one of a kind that is not read here.
+
+    Raises:
+        InputError: with what it is, and what to do.
+    """
+    with open_bytes(path) as raw:
+        _refuse_binary(path, raw.peek(16)[:16])
+
+
 def _refuse_binary(path: Path, start: bytes) -> None:
+    kinds = [kind for mark, kind in _NEVER_READ.items() if start.startswith(mark)]
+    if start.startswith(b"PK\x03\x04") and not _is_workbook(path):
+        kinds = [("a zip archive", _UNPACK)]
+    for kind, action in kinds:
+        raise InputError(f"{path}: holds no text, but {kind}", "a file of text", action)
     for mark, suffix in _MAGIC.items():
         if start.startswith(mark):
             raise InputError(
@@ -142,6 +226,14 @@ def _refuse_binary(path: Path, start: bytes) -> None:
                 "a name that says what the file is",
                 f"name it {suffix}",
             )
+
+
+def _is_workbook(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.startswith("xl/") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return True  # damaged, which is found as a workbook
 
 
 def find_encoding(path: Path) -> str | None:
@@ -178,7 +270,10 @@ def find_encoding(path: Path) -> str | None:
             if zeros
             else f"name it with --encoding: gb18030, {_OTHER_ENCODINGS}",
         )
-    return "windows-1252" if windows else "latin-1"
+    likely = "windows-1252" if windows else "latin-1"
+    if mixed := _utf8_part(path, likely):
+        raise _two_encodings(path, *mixed, likely)
+    return likely
 
 
 class _Foreign:
@@ -224,6 +319,9 @@ def _find_wrong_byte(path: Path) -> InputError:
                 foreign.count(line)
                 latin = "windows-1252" if _WINDOWS.search(line) else "latin1"
                 likely = "gb18030" if foreign.is_another_script else latin
+                if mixed := _utf8_part(path, likely):
+                    byte = f" (byte {offset + error.start})"
+                    return _two_encodings(path, mixed[0], number, likely, byte)
                 return _wrong_encoding(path, number, offset + error.start, likely)
             offset += len(line)
     return _wrong_encoding(path, number, offset, "latin1")

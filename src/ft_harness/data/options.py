@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
+from itertools import chain
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -239,8 +240,12 @@ def merge_options(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> DataO
             "fix the task's YAML or the recipe",
         ) from error
     declared = data.get("columns")
-    turned = _turned_round(declared if isinstance(declared, dict) else {}, options.columns or {})
-    raise_problems([*turned, *_word_problems(options), *_conflicts(options)])
+    problems = _turned_round(declared if isinstance(declared, dict) else {}, options.columns or {})
+    if "label_words" not in usable and options.label_words is not None:
+        problems = chain(
+            problems, reordered("data.label_words", data.get("labels"), options.labels)
+        )
+    raise_problems([*problems, *_word_problems(options), *_conflicts(options)])
     return options
 
 
@@ -256,6 +261,24 @@ def _turned_round(
                 f"field: [column], for the fields {', '.join(fields)}",
                 f"--set 'data.columns={{{meant[0]}: [{name}]}}'",
             )
+
+
+def reordered(
+    words: str, declared: Sequence[str] | None, given: Sequence[str] | None
+) -> Iterator[InputError]:
+    """Labels in another order than the task's, whose words stay in the task's.
+
+    Args:
+        words: what has them.
+        declared: the task's labels.
+    """
+    if declared and given and list(given) != list(declared) and set(given) == set(declared):
+        yield InputError(
+            f"data.labels has the task's labels in another order than {words}",
+            f"the order of the task: {', '.join(declared)}",
+            "leave data.labels out (rows may name labels in any order), or give data.label_words "
+            "in the same order, if the task's templates use them",
+        )
 
 
 def _word_problems(options: DataOptions) -> list[InputError]:

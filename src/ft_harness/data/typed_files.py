@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
+import numpy as np
+import pyarrow
 import pyarrow.parquet
 
 from ft_harness.data.layout import Layout
@@ -30,7 +32,7 @@ def read_parquet(path: Path, _: Layout) -> Iterator[Placed]:
                     "rename one",
                 )
             for batch in file.iter_batches(batch_size=1000):
-                for row in batch.to_pylist(maps_as_pydicts="strict"):
+                for row in rows_of_table(batch):
                     yield f"{path}, row {index}", row
                     index += 1
     except KeyError as error:
@@ -46,6 +48,43 @@ def read_parquet(path: Path, _: Layout) -> Iterator[Placed]:
             "a parquet file",
             "fetch the file again",
         ) from error
+
+
+def rows_of_table(table: pyarrow.Table | pyarrow.RecordBatch) -> list[dict[str, Any]]:
+    """Its rows; maps become objects, and a number of 16 or 32 bits is the shortest decimal number
+    that stands for it: 0.1, not 0.10000000149011612."""
+    rows: list[dict[str, Any]] = table.to_pylist(maps_as_pydicts="strict")
+    short = {each.name: read for each in table.schema if (read := _short_floats(each.type))}
+    for row in rows if short else ():
+        row.update({name: read(row[name]) for name, read in short.items()})
+    return rows
+
+
+def _short_floats(kind: pyarrow.DataType) -> Callable[[Any], Any] | None:
+    """What makes the decimal numbers within a value of this type short; None: it has none."""
+    types = pyarrow.types
+    if types.is_float32(kind) or types.is_float16(kind):
+        exact = np.float32 if types.is_float32(kind) else np.float16
+        return lambda value: None if value is None else float(str(exact(value)))
+    if types.is_struct(kind):
+        fields = {part.name: read for part in kind if (read := _short_floats(part.type))}
+        if not fields:
+            return None
+        return lambda value: (
+            value
+            and {
+                name: fields[name](part) if name in fields else part for name, part in value.items()
+            }
+        )
+    if isinstance(kind, pyarrow.BaseExtensionType):  # an array, an image: no text's part
+        return None
+    inner = getattr(kind, "item_type", None) or getattr(kind, "value_type", None)
+    read = _short_floats(inner) if inner is not None else None
+    if read is None or types.is_dictionary(kind):
+        return read
+    if types.is_map(kind):
+        return lambda value: value and {key: read(part) for key, part in value.items()}
+    return lambda value: value and [read(part) for part in value]
 
 
 def parquet_label_names(path: Path) -> dict[str, list[str]]:
@@ -73,13 +112,56 @@ def label_names(features: Any, within: str = "") -> dict[str, list[str]]:
 
 def read_excel(path: Path, layout: Layout) -> Iterator[Placed]:
     """A row for each row of a sheet (the first one) that is not empty; the first such row names the
-    columns, unless the layout does. Of formulas the values that were saved are read; an error such
-    as #N/A is null.
+    columns, unless the layout does. A column without a name is left out. Of formulas the values
+    that were saved are read; an error such as #N/A is null.
 
     Raises:
         ConfigError: openpyxl is not installed.
-        InputError: no workbook, no such sheet, or column names that are missing or equal.
+        InputError: no workbook, no such sheet, or column names that are equal.
     """
+    header = list(layout.column_names) if layout.column_names else None
+    for place, cells in sheet_rows(path, layout):
+        if header is None:
+            header = _sheet_header(place, cells)
+        else:
+            yield place, _sheet_row(place, cells, header)
+
+
+def sheet_rows(path: Path, layout: Layout) -> Iterator[tuple[str, list[Any]]]:
+    """(place, cells) of each row of the sheet that is not empty, the header among them.
+
+    Raises:
+        ConfigError, InputError: as in `read_excel`.
+    """
+    book = _open_workbook(path)
+    sheets = {sheet.title: sheet for sheet in book.worksheets}  # a chart is none
+    sheet = sheets.get(layout.worksheet or next(iter(sheets), ""))
+    if sheet is None:
+        raise InputError(
+            f"{path}: no sheet {layout.worksheet or 'of cells'}",
+            f"one of {', '.join(sheets)}",
+            "change data.worksheet",
+        )
+    for number, row in enumerate(sheet.iter_rows(), start=1):
+        cells = [_cell_value(cell) for cell in row]
+        if any(cell is not None for cell in cells):
+            yield f"{path}, {sheet.title} row {number}", cells
+    book.close()
+
+
+def sheet_names(path: Path) -> list[str]:
+    """The sheets of a workbook that hold cells, in order.
+
+    Raises:
+        ConfigError, InputError: as in `read_excel`.
+    """
+    book = _open_workbook(path)
+    names = [sheet.title for sheet in book.worksheets]
+    book.close()
+    return names
+
+
+def _open_workbook(path: Path) -> Any:
     try:
         import openpyxl
     except ImportError as error:
@@ -89,40 +171,19 @@ def read_excel(path: Path, layout: Layout) -> Iterator[Placed]:
             "pip install 'ft-harness[excel]', or save the sheet as csv",
         ) from error
     try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        return openpyxl.load_workbook(path, read_only=True, data_only=True)
     except Exception as error:  # openpyxl raises what zip, XML and its own parts raise
         raise InputError(
             f"{path}: not an Excel workbook ({error})", "an .xlsx file", "save it again as .xlsx"
         ) from error
-    sheets = {sheet.title: sheet for sheet in book.worksheets}  # a chart is none
-    sheet = sheets.get(layout.worksheet or next(iter(sheets), ""))
-    if sheet is None:
-        raise InputError(
-            f"{path}: no sheet {layout.worksheet or 'of cells'}",
-            f"one of {', '.join(sheets)}",
-            "change data.worksheet",
-        )
-    header = list(layout.column_names) if layout.column_names else None
-    for number, row in enumerate(sheet.iter_rows(), start=1):
-        place = f"{path}, {sheet.title} row {number}"
-        cells = [_cell_value(cell, openpyxl.utils.escape.unescape) for cell in row]
-        if all(cell is None for cell in cells):
-            continue
-        if header is None:
-            header = _sheet_header(place, cells)
-        else:
-            yield place, _sheet_row(place, cells, header)
-    book.close()
 
 
-def _cell_value(cell: Any, unescape: Callable[[str], str]) -> Any:
-    """What a cell shows: None for an error, no time for a day.
-
-    Args:
-        unescape: undoes Excel's _x000D_ and its like.
-    """
+def _cell_value(cell: Any) -> Any:
+    """What a cell shows: None for an error, no time for a day."""
     value = cell.value
     if isinstance(value, str):
+        from openpyxl.utils.escape import unescape  # undoes _x000D_ and its like
+
         return None if cell.data_type == "e" else unescape(value)
     is_day = isinstance(value, datetime.datetime) and "h" not in cell.number_format.lower()
     return value.date() if is_day and value.time() == datetime.time() else value
@@ -131,9 +192,10 @@ def _cell_value(cell: Any, unescape: Callable[[str], str]) -> Any:
 def _sheet_header(place: str, cells: Sequence[Any]) -> list[str]:
     last = max(index for index, cell in enumerate(cells) if cell is not None)
     names = ["" if cell is None else str(cell).strip() for cell in cells[: last + 1]]
-    if "" in names or len(set(names)) < len(names):
+    named = [name for name in names if name]
+    if len(set(named)) < len(named):
         raise InputError(
-            f"{place}: the column names {', '.join(names)[:200]} are not complete or not distinct",
+            f"{place}: the column names {', '.join(names)[:200]} are not distinct",
             "a name for each column",
             "fix the first row, or give data.column_names if the sheet has no header",
         )
@@ -148,7 +210,7 @@ def _sheet_row(place: str, cells: Sequence[Any], header: Sequence[str]) -> dict[
             "fix the row, or give data.column_names if the sheet has no header",
         )
     padded = [*cells, *[None] * len(header)]
-    return dict(zip(header, padded, strict=False))
+    return {name: cell for name, cell in zip(header, padded, strict=False) if name}
 
 
 class _Elements:

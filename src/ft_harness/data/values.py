@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from collections.abc import Mapping
 from decimal import Decimal
@@ -51,7 +52,7 @@ def read_value(value: Any, place: str, name: str) -> Any:
     as they are written; lists and objects keep their shape.
 
     Raises:
-        InputError: bytes that are no text, or half a character.
+        InputError: bytes that are no text, half a character, or an infinite number.
     """
     # The commonest types first: this is asked of each value of each row.
     kind = type(value)
@@ -66,6 +67,12 @@ def read_value(value: Any, place: str, name: str) -> Any:
     if kind is int or kind is bool or value is None:
         return value
     if kind is float:
+        if math.isinf(value):
+            raise InputError(
+                f"{place}: the field {name} holds a number that is infinite, or too large",
+                "a finite number",
+                "fix the row, or write the number as text",
+            )
         return value if value == value else None  # NaN alone differs from itself
     if isinstance(value, list | tuple):
         return [read_value(part, place, name) for part in value]
@@ -154,8 +161,21 @@ def read_answers(value: Any, place: str) -> Any:
     each once; other values as they are.
 
     Raises:
-        InputError: a shape without `text`, which would pass for a question without an answer.
+        InputError: a shape without `text`, which would pass for a question without an answer, or an
+            answer that is null or shows nothing.
     """
+    texts = _answer_texts(value, place)
+    for each in texts if isinstance(texts, list) else ():
+        if each is None or (isinstance(each, str) and is_blank(each)):
+            raise InputError(
+                f"{place}: answers holds {'null' if each is None else 'an empty text'}",
+                "answers that show something; an empty list where there is no answer",
+                "fix the row",
+            )
+    return texts
+
+
+def _answer_texts(value: Any, place: str) -> Any:
     listed = [value] if isinstance(value, dict) else value
     nested = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     if not nested:
@@ -175,5 +195,5 @@ def read_answers(value: Any, place: str) -> Any:
                 "rename the key in the data, or map another column: data.columns={answers: [...]}",
             )
         found = each["text"]
-        texts += found if isinstance(found, list) else [found] if found is not None else []
+        texts += found if isinstance(found, list) else [found]
     return list(dict.fromkeys(texts))

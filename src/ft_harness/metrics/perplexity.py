@@ -105,6 +105,11 @@ def _score(text: str, log_likelihood: float, tokens: int | None) -> Scores:
     }
 
 
+def _scored_text(value: Any) -> str:
+    """What of a field of any type is scored: the first of several, numbers as they are written."""
+    return str(next(iter(value), "") if isinstance(value, list) else value)
+
+
 def score_answer_ppl(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> Scores:
     """`process_results` of an answer's perplexity given its prompt (output_type loglikelihood).
 
@@ -119,8 +124,7 @@ def score_answer_ppl(doc: dict[str, Any], results: Sequence[tuple[float, bool]])
     Raises:
         NonFiniteError: the log-likelihood is NaN or infinite.
     """
-    answer = doc["answer"]
-    text = str(next(iter(answer), "") if isinstance(answer, list) else answer)
+    text = _scored_text(doc["answer"])
     log_likelihood, tokens = results[0][0], getattr(results[0], "tokens", None)
     item = _item_perplexity(log_likelihood, tokens) if text and tokens else None
     return _score(text, log_likelihood, tokens) | {"item_ppl": item}
@@ -128,7 +132,7 @@ def score_answer_ppl(doc: dict[str, Any], results: Sequence[tuple[float, bool]])
 
 def score_text_ppl(doc: dict[str, Any], results: Sequence[float]) -> Scores:
     """`process_results` of a running text's perplexity (output_type loglikelihood_rolling) of the
-    doc's `text`.
+    doc's `text` (the first of several).
 
     An empty text has no score; `token_ppl` is None under lm-eval's `hf` model, as in
     `score_answer_ppl`.
@@ -139,4 +143,4 @@ def score_text_ppl(doc: dict[str, Any], results: Sequence[float]) -> Scores:
     Raises:
         NonFiniteError: the log-likelihood is NaN or infinite.
     """
-    return _score(doc["text"], results[0], getattr(results[0], "tokens", None))
+    return _score(_scored_text(doc["text"]), results[0], getattr(results[0], "tokens", None))

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ft_harness.data.options import reordered
 from ft_harness.errors import FtHarnessError, InputError, PolicyError, suggest
 from ft_harness.metrics import find_metric
 from ft_harness.models.trust import TRUST_FLAG, is_ours
@@ -15,6 +16,7 @@ from ft_harness.tasks.listing import TaskFile
 from ft_harness.tasks.task_yaml import key_problems, loader_problems
 
 _FUNCTION = "!function "
+_WORD_READER = "ft_harness.metrics.score_label_answer"  # reads the label words of each doc
 
 
 def definition_problems(definition: TaskDefinition) -> list[FtHarnessError]:
@@ -29,9 +31,9 @@ def definition_problems(definition: TaskDefinition) -> list[FtHarnessError]:
         metrics = metric_problems(definition)
     else:
         metrics = []
-    if problems or "data_labels" in definition.metadata:
+    if problems:
         return [*problems, *metrics]
-    return [*metrics, *label_problems(definition)]
+    return [*metrics, *label_problems(definition), *_unused_words(definition)]
 
 
 def code_problems(definition: TaskDefinition) -> list[PolicyError]:
@@ -128,14 +130,17 @@ def label_problems(definition: TaskDefinition) -> list[InputError]:
     """Lists of answers that are not one for each of the task's labels."""
     arguments = definition.content.get("dataset_kwargs")
     data = arguments.get("data") if isinstance(arguments, Mapping) else None
-    labels = data.get("labels") if isinstance(data, Mapping) else None
-    if not isinstance(labels, list) or not isinstance(data, Mapping):
+    declared = data.get("labels") if isinstance(data, Mapping) else None
+    labels = definition.metadata.get("data_labels", declared)
+    if not isinstance(declared, list) or not isinstance(data, Mapping):
         return []
+    if not isinstance(labels, list) or "data_label_words" in definition.metadata:
+        return []  # the loader checks these
     lists = {
         "doc_to_choice": definition.content.get("doc_to_choice"),
         "data.label_words": data.get("label_words"),
     }
-    return [
+    problems = [
         InputError(
             f"{definition.path}: {name} has {len(words)} answers, data.labels {len(labels)} labels",
             "one answer for each label, in the same order",
@@ -144,3 +149,23 @@ def label_problems(definition: TaskDefinition) -> list[InputError]:
         for name, words in lists.items()
         if isinstance(words, list) and len(words) != len(labels)
     ]
+    if isinstance(lists["doc_to_choice"], list):
+        problems += reordered(f"{definition.path}: doc_to_choice", declared, labels)
+    return problems
+
+
+def _unused_words(definition: TaskDefinition) -> Iterator[InputError]:
+    """Label words that are given, and that nothing of the task reads."""
+    if "data_label_words" not in definition.metadata:
+        return
+    kept = {key: value for key, value in definition.content.items() if key != "dataset_kwargs"}
+    texts = list(_texts(kept))
+    functions = [text for text in texts if text.startswith(_FUNCTION)]
+    if any("label_words" in text or _WORD_READER in text for text in texts):
+        return
+    if all(is_ours(text.removeprefix(_FUNCTION)) for text in functions):
+        yield InputError(
+            f"data.label_words is given, and the task {definition.name} has answers of its own",
+            'a task whose templates name label_words, such as doc_to_choice: "{{label_words}}"',
+            f"leave it out, or change doc_to_choice in {definition.path}",
+        )

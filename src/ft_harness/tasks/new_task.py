@@ -5,21 +5,23 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ft_harness import storage
 from ft_harness.data.docs import LABEL
-from ft_harness.data.files import SPLITS, Rows, split_files
-from ft_harness.data.labels import alike, plain_label
-from ft_harness.data.layout import BY_SUFFIX, Layout
+from ft_harness.data.files import SPLITS, split_files
+from ft_harness.data.labels import alike
+from ft_harness.data.layout import BY_SUFFIX, Layout, LineFormat
 from ft_harness.data.layout_finder import (
     check_header,
+    common_encoding,
     find_label_files,
     find_layout,
     is_label_source,
@@ -27,19 +29,23 @@ from ft_harness.data.layout_finder import (
 )
 from ft_harness.data.loading import read_source
 from ft_harness.data.options import merge_options
-from ft_harness.data.values import ABSENT, find_value, is_blank, read_value
-from ft_harness.errors import ConfigError, InputError, raise_problems, suggest
+from ft_harness.errors import ConfigError, InputError, raise_problems
 from ft_harness.paths import PACKAGE
 from ft_harness.storage import write_text
 from ft_harness.tasks.finding import find_task
 from ft_harness.tasks.listing import task_files
 from ft_harness.tasks.loading import load_tasks
+from ft_harness.tasks.survey import Survey, read_survey
 from ft_harness.tasks.task_template import NewTask, render_task
 
 MOST_CLASSES = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,59}")
+# an option of a recipe that is one of this command too, with its value
+_OPTION = re.compile(
+    r"(?:--set )?'?data\.(column_names|delimiter|line_format|encoding|rows|worksheet)\b"
+    r"(?:=([^'\s,]+)'?)?"
+)
 _NO_LABEL = ("-", "?", "n/a", "na", "nan", "none", "null", "unlabelled", "unlabeled")
-_SHOWN = 3  # rows that a message names
 _SCRIPTS = {  # language -> (its letters, the share of all letters that they exceed)
     "ja": ("[\u3040-\u30ff]", 0.1),
     "zh": ("[\u3400-\u9fff]", 0.5),
@@ -69,22 +75,6 @@ class Request:
     layout: Layout = BY_SUFFIX
 
 
-@dataclass
-class _Survey:
-    """What one reading of the data found: columns, how often each value of the answer's column
-    occurs, whether all of these are texts, and names that the file states for them; `classes`: the
-    answer is a label."""
-
-    where: str
-    classes: bool = False
-    columns: dict[str, None] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
-    texts: bool = True
-    stated: list[str] = field(default_factory=list)
-    empty: dict[str, list[str]] = field(default_factory=dict)
-    seen: set[str] = field(default_factory=set)
-
-
 def _task_name(source: Path, name: str | None) -> str:
     """The task's name: the given one, else the file's with `_custom`.
 
@@ -105,6 +95,30 @@ def _task_name(source: Path, name: str | None) -> str:
 
 
 def inspect(request: Request) -> NewTask:
+    """What `_inspect` finds; its errors name the options of `init-task`, not the recipe's.
+
+    Raises:
+        ConfigError, InputError: as there.
+    """
+    try:
+        return _inspect(request)
+    except (ConfigError, InputError) as error:
+        raise type(error)(error.what, error.expected, _as_flags(error.action)) from error
+
+
+def _as_flags(action: str) -> str:
+    return _OPTION.sub(
+        lambda found: " ".join(
+            [
+                "--columns" if found[1] == "column_names" else f"--{found[1].replace('_', '-')}",
+                *([shlex.quote(found[2])] if found[2] else []),
+            ]
+        ),
+        action,
+    )
+
+
+def _inspect(request: Request) -> NewTask:
     """Read the data and see what task its columns make.
 
     Raises:
@@ -135,12 +149,14 @@ def inspect(request: Request) -> NewTask:
         )
     source, reading, notes = _find_source(request, [*request.texts, answer])
     options = merge_options({"source": str(source), **reading}, {})
-    survey = _Survey(str(source), classes=request.label is not None)
-    _read(survey, read_source(options), [*request.texts, answer])
+    survey = Survey(str(source), classes=request.label is not None)
+    read_survey(survey, read_source(options), [*request.texts, answer])
     # The hub's mark of a row without a label, in columns that state the names of theirs.
     if survey.stated and survey.counts.pop("-1", 0):
         reading["drop_labels"] = [-1]
         notes.append("rows without a label (-1) are left out")
+    if request.label and "line_format" in reading:
+        _check_ends(survey.where, LineFormat(reading["line_format"]), answer, [*survey.counts])
     labels = _labels(survey, answer) if request.label else None
     field_name = "text" if request.label else "instruction"
     numbers = [""] if len(request.texts) == 1 else [f"_{i + 1}" for i in range(len(request.texts))]
@@ -161,114 +177,43 @@ def inspect(request: Request) -> NewTask:
 
 def _find_source(request: Request, wanted: Sequence[str]) -> tuple[Path, dict[str, Any], list[str]]:
     """The source, the options that say how it is read, and notes on what was found."""
-    sources, layout = request.sources, request.layout
+    sources, layout, notes = request.sources, request.layout, list[str]()
     merge_options({name: getattr(layout, name) for name in layout.given()}, {})  # or refuse
     if is_label_source(sources):
         folder, label_files, notes = find_label_files(sources)
         encoding = layout.encoding or label_file_encoding(folder, label_files)
         if encoding and not layout.encoding:
-            notes.append(f"the texts are not UTF-8; read as {encoding} (--encoding names another)")
+            notes.append(_encoding_note("the texts are", encoding))
         found = {"encoding": encoding} if encoding else {}
         given = {name: getattr(layout, name) for name in layout.given()}
         return folder.resolve(), {**given, **found, "label_files": label_files}, notes
     parts = split_files(sources[0]).values() if sources[0].is_dir() else [[sources[0]]]
     files = list(chain.from_iterable(parts))
-    layout, notes = find_layout(files[0], layout)
-    for file in files[1:]:  # a later file may be the first with a letter beyond ASCII
-        other, more = find_layout(file, request.layout)
-        layout = replace(layout, encoding=layout.encoding or other.encoding)
-        notes += [note for note in more if layout.encoding == other.encoding and note not in notes]
+    if len(files) > 1 and not layout.encoding:
+        layout = replace(layout, encoding=common_encoding(files))
+        if layout.encoding:
+            notes.append(_encoding_note("the files are", layout.encoding))
+    layout, more = find_layout(files[0], layout)
     for file in files:
         check_header(file, layout, wanted)
-    return sources[0].resolve(), {name: getattr(layout, name) for name in layout.given()}, notes
+    reading = {name: getattr(layout, name) for name in layout.given()}
+    return sources[0].resolve(), reading, [*notes, *more]
 
 
-def _read(survey: _Survey, source: Mapping[Any, Rows], wanted: Sequence[str]) -> None:
-    """Read the data once; every row has a value in each of the columns, the answer's last."""
-    where, answer = survey.where, wanted[-1]
-    for rows in source.values():
-        survey.stated = survey.stated or list(rows.label_names().get(answer, ()))
-        for place, row in rows:
-            survey.columns |= dict.fromkeys(map(str, row))
-            _count_row(survey, row, place, wanted)
-    if not survey.columns:
-        raise InputError(f"{where}: no rows", "at least one row", "check the file")
-    _check_columns(survey, wanted)
-    raise_problems([_empty_cells(name, places) for name, places in survey.empty.items()])
+def _encoding_note(what: str, encoding: str) -> str:
+    return f"{what} not UTF-8; read as {encoding} (--encoding names another)"
 
 
-def _count_row(survey: _Survey, row: Mapping[str, Any], place: str, wanted: Sequence[str]) -> None:
-    values = {name: find_value(row, name) for name in wanted}
-    survey.seen |= {name for name, value in values.items() if value is not ABSENT}
-    for name, raw in values.items():
-        value = None if raw is ABSENT else read_value(raw, place, name)
-        if isinstance(value, dict | list) and (name != wanted[-1] or survey.classes):
-            _refuse_nested(name, value, place)
-        if value is None or is_blank(str(value)):
-            survey.empty.setdefault(name, []).append(place)
-    value = values[wanted[-1]]
-    survey.texts = survey.texts and isinstance(value, str)
-    is_stated = type(value) is int and 0 <= value < len(survey.stated)
-    survey.counts[survey.stated[value] if is_stated else _plain(value)] += 1
-
-
-def _refuse_nested(name: str, value: dict[str, Any] | list[Any], place: str) -> None:
-    inner = next(iter(value), "") if isinstance(value, dict) else 0
-    first = value[0] if isinstance(value, list) and value else None
-    path = f"{name}.{inner}" + (f".{next(iter(first), '')}" if isinstance(first, dict) else "")
-    kind = "an object" if isinstance(value, dict) else "a list"
-    raise InputError(
-        f"{place}: the column {name} holds {kind}",
-        "a text or a number",
-        f"name what is within it, such as {path}",
-    )
-
-
-def _check_columns(survey: _Survey, wanted: Sequence[str]) -> None:
-    present = list(survey.columns)
-    raise_problems(
-        [
-            InputError(
-                f"{survey.where}: no column {column}{suggest(column, present)}",
-                f"one of {', '.join(present)[:500]}",
-                "name a column of the file",
-            )
-            for column in dict.fromkeys(wanted)
-            if column not in survey.seen
-        ]
-    )
-    if not wanted[:-1]:
-        raise ConfigError(
-            f"{survey.where}: no column for the model to read is named",
-            f"--text with one or more of {', '.join(present)[:500]}",
-            "name a column with --text",
-        )
-    if wanted[-1] in wanted[:-1]:
+def _check_ends(where: str, line_format: LineFormat, column: str, labels: Sequence[str]) -> None:
+    """Refuse labels at the end of lines that begin too early: texts may hold the mark too."""
+    mark = line_format.last_mark
+    early = next((label for label in labels if mark in label), None)
+    if line_format.names[-1] == column and mark.strip() and early:
         raise InputError(
-            f"{survey.where}: {wanted[-1]} would be question and answer",
-            "two columns",
-            "name another one",
+            f"{where}: the label {early[:60]!r} holds {mark!r}, which is what ends the text",
+            f"lines in which {mark!r} occurs once",
+            "replace it in the texts of such lines",
         )
-    if len(set(wanted)) < len(wanted):
-        raise ConfigError(
-            f"{survey.where}: a column is given twice with --text",
-            "each column once",
-            "leave one out",
-        )
-
-
-def _empty_cells(column: str, places: Sequence[str]) -> InputError:
-    more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
-    return InputError(
-        f"{', '.join(places[:_SHOWN])}{more}: the column {column} is empty",
-        "a value in every row",
-        "fix or remove the rows",
-    )
-
-
-def _plain(value: Any) -> str:
-    """A value as text; whole numbers without decimals, as the loader reads labels."""
-    return str(value) if isinstance(value, str) and value != value.strip() else plain_label(value)
 
 
 def _number(label: str) -> float | None:
@@ -279,7 +224,7 @@ def _number(label: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _labels(survey: _Survey, column: str) -> list[str]:
+def _labels(survey: Survey, column: str) -> list[str]:
     """The labels in class order: as the file states them, else numbers by value, else words by
     spelling."""
     counts, where = survey.counts, f"{survey.where}: the column {column}"

@@ -27,6 +27,10 @@ _KEYS = re.compile(
     r"|hf_[A-Za-z0-9]{30,}"
     r"|sk-(?=[A-Za-z_-]*\d)(?:[a-z]+-)*[A-Za-z0-9_-]{32,}|[rs]k_live_[A-Za-z0-9]{20,}"
     r"|xox[abprs]-[A-Za-z0-9-]{20,}"
+    r"|npm_[A-Za-z0-9]{36}|pypi-AgE[A-Za-z0-9_-]{50,}"
+    r"|SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"  # SendGrid
+    r"|shp(?:at|ss|ca|pa)_[a-fA-F0-9]{32}|do[opr]_v1_[a-f0-9]{64}"
+    r"|ya29\.[A-Za-z0-9_-]{20,}"  # Google OAuth
     r"|eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"  # a JSON web token
     r")(?![A-Za-z0-9])"
     r"|-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----"

@@ -29,6 +29,10 @@ _BRACES = re.compile(r"(?<![{%#])\{\s*(\w+)\s*\}(?!\})")
 # a list or object of texts as Python writes it (JSON has other quotes): a table that was saved from
 # columns of lists
 _NOTATION = re.compile(r"\[['\"].*['\"]\]|\{'.*\}", re.DOTALL)
+# what a wrong decoding leaves: U+FFFD, and two or three Latin-1 letters within a word for one
+_DAMAGED = re.compile(
+    "\ufffd|[a-z](?:[\xc2\xc3][\x80-\xbf]|\xe2[\x80\u20ac])|[\xc2\xc3][\xa1-\xa9\xab-\xb9\xbb-\xbf][a-z]"
+)
 _NEARLY_ALL = 0.9  # share of rows from which a trait of some is one of all
 _TEMPLATES = ("doc_to_text", "doc_to_target", "doc_to_choice")
 
@@ -106,6 +110,7 @@ class SplitCheck:
         self._counts: defaultdict[int, list[int]] = defaultdict(list)
         self._trimmed: list[int] = []
         self._given_away: list[int] = []
+        self._damaged: list[int] = []
         self._written_out: defaultdict[str, list[int]] = defaultdict(list)
         self._lengths: Counter[str] = Counter()  # of pairs alone: which answer is the longer one
         self._unreadable: list[FtHarnessError] = []
@@ -156,13 +161,16 @@ class SplitCheck:
             sizes = len(doc[CHOSEN]), len(doc[REJECTED])
             longer = CHOSEN if sizes[0] > sizes[1] else REJECTED if sizes[1] > sizes[0] else "tie"
             self._lengths[longer] += 1
+        if not (text := f"{prompt}\n{answer}").isascii() and _DAMAGED.search(text):
+            self._damaged.append(row)
         if self._privacy and self.split == "train":
-            for kind in find_private(f"{prompt}\n{answer}"):
+            for kind in find_private(text):
                 self._private[kind].append(row)
         if answer.strip() and _ends_in(prompt, answer.strip()):
             self._given_away.append(row)
         if not self._rolling:
-            question, given = text_digest(plain(prompt)), text_digest(answer)
+            question = text_digest(plain(prompt))
+            given = text_digest(*self._right_answers(doc, answer))
             if self._chosen:  # the same question with other choices is another item
                 question = text_digest(plain(prompt), *sorted(self.task.doc_to_choice(doc)))
             self._different_prompts.add(question)
@@ -170,6 +178,15 @@ class SplitCheck:
             first, known = self._answers.setdefault(question, (row, given))
             if known != given:
                 self._contradictory.append((row, first))
+
+    def _right_answers(self, doc: dict[str, Any], first: str) -> list[str]:
+        """All of them, in one order whatever the row's is."""
+        if not self.task.multiple_target:
+            return [first]
+        target = self.task.doc_to_target(doc)
+        listed = target if isinstance(target, list) else [target]
+        choices = self.task.doc_to_choice(doc) if self._chosen else ()
+        return sorted(each if isinstance(each, str) else choices[each] for each in listed)
 
     def _read_choices(self, row: int, choices: Sequence[str]) -> None:
         self._counts[len(choices)].append(row)
@@ -226,6 +243,12 @@ class SplitCheck:
                 f"{kind} in {len(private)} of {rows} training rows ({places(private)})",
                 "remove or replace them: a model may repeat what it was trained on; "
                 "--no-privacy-check skips this search",
+            )
+        if self._damaged:
+            yield Notice(
+                f"{len(self._damaged)} of {rows} {split} rows hold what a wrong decoding leaves, "
+                f"U+FFFD or two letters for one ({places(self._damaged)})",
+                "write the texts again from where they came, in UTF-8",
             )
         if self._trimmed:
             yield Notice(
