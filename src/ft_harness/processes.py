@@ -1,4 +1,4 @@
-"""What processes share: the machine's cores, and a training or an evaluation that accelerate launch
+"""Processes that share the machine's cores, or a training or an evaluation that accelerate launch
 or torchrun started in several."""
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def share_cores() -> None:
-    """Make the threads of OpenMP good neighbours; to be called before torch is loaded.
+    """Limit the spinning of OpenMP threads, for the sake of other programs; call before torch is
+    loaded.
 
     A thread that waits for another one spins. Where other programs want the cores, it spins while
     the one it waits for is off its core, which makes a training five times slower and more; a spin
@@ -115,15 +116,15 @@ def refuse_several(what: str, instead: str) -> None:
 
 
 def in_parts() -> bool:
-    """Whether the launcher wants one model in parts, each process to hold one."""
+    """Whether the launcher wants the model sharded over the processes."""
     return os.environ.get(ASKS_FOR_PARTS, "false").lower() == "true"
 
 
 @contextmanager
 def kept_from_libraries() -> Iterator[None]:
-    """Within it transformers and accelerate don't see what accelerate's launcher asks for: parts of
-    a model, number formats, compiling. The recipe says all that, so that the adapter is the same
-    with any launcher."""
+    """Context in which transformers and accelerate don't see what accelerate's launcher asks for:
+    sharding, number formats, compiling. The recipe decides all that, so that the adapter is the
+    same with any launcher."""
     asked = {
         name: os.environ.pop(name) for name in list(os.environ) if name.startswith("ACCELERATE_")
     }
@@ -141,7 +142,7 @@ def refuse_parts(what: str) -> None:
     """
     if in_parts():
         raise ConfigError(
-            f"{what} was started to hold one model in parts ({ASKS_FOR_PARTS})",
+            f"{what} was started to shard one model ({ASKS_FOR_PARTS})",
             "a whole model in each process",
             "start it with torchrun, or accelerate launch --multi_gpu",
         )
@@ -153,8 +154,8 @@ def is_part(tensor: Any) -> bool:
 
 
 def begin() -> None:
-    """What several processes do first: each takes its own GPU, if there are some, and connects with
-    the others."""
+    """Set up several processes: each takes its own GPU, if there are some, and connects with the
+    others."""
     import torch
 
     if count() > 1 and torch.cuda.is_available():
@@ -190,7 +191,7 @@ def connect() -> None:
 
 
 def from_first(value: T) -> T:
-    """What the first process has, in all of them; they wait for it."""
+    """The first process's value, in all processes; they wait for it."""
     if count() == 1:
         return value
     from torch import distributed
@@ -202,7 +203,7 @@ def from_first(value: T) -> T:
 
 
 def from_all(value: T) -> list[T]:
-    """What each process has, by rank, in all of them."""
+    """Every process's value, by rank, in all processes."""
     if count() == 1:
         return [value]
     from torch import distributed

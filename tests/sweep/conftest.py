@@ -50,7 +50,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The subjects that were scored, one entry an evaluation."""
+    """The subjects that were scored, one entry per evaluation."""
     counted: list[str] = []
     original = runner._score
 

@@ -1,5 +1,5 @@
-"""How much memory is used and free; how running out of it is recognised, and tried again. For
-scoring and training alike."""
+"""Used and free memory; recognising that memory ran out, and trying again. For scoring and training
+alike."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def free_memory() -> None:
 
 
 def attempt(compute: Callable[[], T]) -> T | None:
-    """What `compute` gives; None if memory ran out, of which as much as possible is free again.
+    """What `compute` returns; None if memory ran out, after freeing as much as possible.
 
     Where processes hold parts of one model the error is raised: they compute together, and none can
     try again alone.

@@ -1,4 +1,4 @@
-"""A process that ends this one where a single operation of a template never does.
+"""A process that ends this one if a single operation of a template never ends.
 
 A template looks at the clock between its operations. Within one (a sort of huge equal texts, a
 regular expression that backtracks without end) Python runs nothing else, no other thread and no
@@ -35,7 +35,7 @@ while not select.select([0], [], [], 1)[0]:
 
 @cache
 def _start(_process: int) -> memoryview[float]:
-    """Where the process says until when it may be within one operation; 0: it is in none."""
+    """Shared memory with the deadline of the current operation; 0: there is none."""
     if not hasattr(os, "memfd_create"):  # another system than Linux: nobody looks
         return memoryview(bytearray(8)).cast("d")
     shared = os.memfd_create("ft-harness")
