@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ft_harness.evaluation.backends.server import base
+from ft_harness.evaluation.backends.server import served_base
 from ft_harness.records import read_evaluation
 from tests.builders.command import assert_three_lines
 from tests.builders.served import standing
@@ -252,7 +252,7 @@ def test_without_the_weights_a_server_is_held_against_the_card(
 ):
     code, _, err = ft("train", recipe, "--name", "a")
     assert code == 0, err
-    monkeypatch.setattr(base, "free_memory_bytes", lambda device: 0)
+    monkeypatch.setattr(served_base, "free_memory_bytes", lambda device: 0)
     served = ["eval", recipe, "--server", server.url]
     code, _, err = ft(*served)
     assert code == 3
