@@ -225,7 +225,7 @@ def test_a_sweep_trains_here_and_scores_there(ft, recipe, server, tmp_path):
     recipe.write_text(recipe.read_text() + "sweep: {vary: {data.train_size: [16, 32]}}\n")
     served = ["--set", f"eval.server.url={server.url}"]
     for out, more in (("there", served), ("here", [])):
-        code, _, err = ft("sweep", recipe, "--out", out, *more)
+        code, _, err = ft("sweep", recipe, "--out", out, "--set", "train.num_train_epochs=4", *more)
         assert code == 0, err
     assert len([each for each in records(tmp_path / "there" / "results") if not each.adapter]) == 1
     there, here = (
