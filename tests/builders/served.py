@@ -28,6 +28,7 @@ FAULTS = (
     "adds a token silently",
     "duplicates",  # each answer twice
     "is another model",  # all log-probabilities are off
+    "rounds",  # all are off by a thousandth of a nat or so
     "states NaN",
 )
 
@@ -170,6 +171,8 @@ class StandIn:
             scored = self.logprobs(ids)
             new = self.generate(body, ids)
             following = self.logprobs([*ids, *new])[len(ids) - 1 :]
+        if "rounds" in self.faults:
+            scored, following = scored * 1.0002, following * 1.0002
         if "is another model" in self.faults:
             scored, following = scored * 0.9, following * 0.9
         text = self.tokenizer.decode(new, skip_special_tokens=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ft_harness.evaluation.backends.server import base
+from ft_harness.evaluation.backends.server import served_base
 from ft_harness.records import read_evaluation
 from tests.builders.command import assert_three_lines
 from tests.builders.served import standing
@@ -217,13 +217,42 @@ def test_a_run_trains_here_and_scores_there(ft, recipe, server, tmp_path):
     }
 
 
+@pytest.mark.slow  # two sweeps
+def test_a_sweep_trains_here_and_scores_there(ft, recipe, server, tmp_path):
+    """Scores and differences are those of this machine. Which item gets which random weight depends
+    on the last digits of its score, so that ends of intervals and p move as with another seed: of
+    10,000 rounds by 0.9 % of the interval's width and by 0.01 (one standard deviation each)."""
+    recipe.write_text(recipe.read_text() + "sweep: {vary: {data.train_size: [16, 32]}}\n")
+    served = ["--set", f"eval.server.url={server.url}"]
+    for out, more in (("there", served), ("here", [])):
+        code, _, err = ft("sweep", recipe, "--out", out, "--set", "train.num_train_epochs=4", *more)
+        assert code == 0, err
+    assert len([each for each in records(tmp_path / "there" / "results") if not each.adapter]) == 1
+    there, here = (
+        json.loads(next((tmp_path / out / "results" / "reports").rglob("rows.json")).read_text())
+        for out in ("there", "here")
+    )
+    scores, ends = ("base", "tuned", "delta"), ("low", "high")
+    assert len(here) > 20
+    for one, other in zip(there, here, strict=True):
+        for name in ("task", "split", "metric", "tuned_subject", "n", "verdict"):
+            assert one[name] == other[name]
+        for name in scores:
+            assert one[name] == pytest.approx(other[name], abs=1e-4)
+        if other["low"] is not None:
+            width = other["high"] - other["low"]
+            for name in ends:
+                assert one[name] == pytest.approx(other[name], abs=1e-4 + 0.05 * width)
+        assert one["p"] == pytest.approx(other["p"], abs=0.06)
+
+
 @pytest.mark.slow  # trains
 def test_without_the_weights_a_server_is_held_against_the_card(
     ft, recipe, server, tmp_path, monkeypatch
 ):
     code, _, err = ft("train", recipe, "--name", "a")
     assert code == 0, err
-    monkeypatch.setattr(base, "free_memory_bytes", lambda device: 0)
+    monkeypatch.setattr(served_base, "free_memory_bytes", lambda device: 0)
     served = ["eval", recipe, "--server", server.url]
     code, _, err = ft(*served)
     assert code == 3

@@ -209,8 +209,10 @@ def test_what_fails_once_is_asked_again(fault, server, model_folder, monkeypatch
     monkeypatch.setattr("ft_harness.evaluation.backends.server.pool.FIRST_PAUSE", 0.001)
     base = served(server, model_folder)
     right = make_lm(base).loglikelihood(REQUESTS)
+    server.heard.clear()
     server.faults = {fault}
     assert list(make_lm(base).loglikelihood(REQUESTS)) == list(right)
+    assert set(server.heard.values()) == {2}
 
 
 def test_a_server_that_is_too_slow_is_given_up(server, model_folder):

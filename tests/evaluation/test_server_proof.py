@@ -35,7 +35,7 @@ def folders(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     kinds = {
         "mine": {},
         "other": {},
-        "faint": {"lora_alpha": 1e-9},
+        "faint": {"lora_alpha": 0.02},
         "dora": {"use_dora": True},
         "saved": {"modules_to_save": ["lm_head"]},
         "head": {"target_modules": ["q_proj", "lm_head"]},
@@ -123,12 +123,16 @@ def test_another_adapter_of_the_same_name_is_refused(connected, probes, folders)
 
 
 def test_an_effect_below_the_servers_own_differences_proves_nothing(
-    connected, probes, folders, server, monkeypatch
+    connected, probes, folders, server
 ):
     """0.001 nats of an adapter can't be told from a server that is 0.001 nats off."""
     faint = AdapterFolder(folders["faint"])
     server.load("faint", str(folders["faint"]))
-    with pytest.raises(InputError, match=r"stands out|changes no logit"):
+    tuned, _ = prove_adapter(connected, "faint", faint, probes, PLAIN)
+    assert 1e-4 < tuned.agreement.change < 0.01
+    server.faults = {"rounds"}
+    assert prove_base(connected, probes).agreement.nats > tuned.agreement.change / 4
+    with pytest.raises(InputError, match="stands out"):
         prove_adapter(connected, "faint", faint, probes, PLAIN)
 
 

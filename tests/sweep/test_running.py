@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +17,11 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from ft_harness import processes
 from ft_harness.errors import ResourceError
 from ft_harness.pipeline import point_runner, preflight, stages
 from tests.builders.command import assert_three_lines
-from tests.builders.tiny import build_tokenizer
+from tests.builders.tiny import build_tokenizer, review_rows, write_jsonl
 
 SIZES = "sweep: {vary: {data.train_size: [16, 32], train.seed: [0, 1]}, reference: {data.train_size: 32}}"
 
@@ -175,6 +178,45 @@ def test_a_base_that_memory_cannot_hold_is_a_row(ft, write, model_folder, tmp_pa
     assert found[str(model_folder)] is None
     assert found[str(huge)].startswith("not tried: peak memory of about 55")  # GiB, with 15 %
     assert "not tried: peak memory" in out
+
+
+@pytest.fixture
+def limited() -> Iterator[Callable[[int], Callable[[], object]]]:
+    """Makes what puts a process into a control group with so many bytes of memory."""
+    own = next(processes.control_groups("memory"), (Path("/nowhere"), 1))[0]
+    group = own / f"ft-harness-{os.getpid()}"
+
+    def limit(most: int) -> Callable[[], object]:
+        try:
+            group.mkdir()
+            (group / "memory.limit_in_bytes").write_text(str(most))
+        except OSError as error:
+            pytest.skip(f"no control group can be made: {error}")
+        return lambda: (group / "cgroup.procs").write_text(str(os.getpid()))
+
+    yield limit
+    if group.is_dir():
+        group.rmdir()
+
+
+@pytest.mark.slow  # 20,000 rows are read
+def test_a_batch_that_the_memory_of_a_job_cannot_hold_is_a_row(
+    write, reviews, limited, tmp_path: Path
+):
+    """16,384 rows in 2 GiB, which the system enforces by SIGKILL; nothing is faked."""
+    shutil.copytree(reviews, tmp_path / "many")
+    write_jsonl(tmp_path / "many" / "train.jsonl", review_rows(20_000))
+    recipe = write("sweep: {vary: {train.per_device_train_batch_size: [8, 16384]}}", "max_steps: 2")
+    recipe.write_text(recipe.read_text().replace(str(reviews), str(tmp_path / "many")))
+    done = subprocess.run(
+        [sys.executable, "-m", "ft_harness", "sweep", str(recipe), "--out", str(tmp_path)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, preexec_fn=limited(2 * 2**30),
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 6, done.stderr
+    assert_three_lines(done.stderr, "1 of 2 points have no result", "not tried: peak memory of")
+    found = report(tmp_path, "sweep.json")["points"]
+    assert [each["reason"] is None for each in found] == [True, False]
 
 
 def test_no_point_starts_after_the_last_hour(ft, write, tmp_path: Path):
