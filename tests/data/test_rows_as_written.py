@@ -590,7 +590,7 @@ def test_columns_in_the_wrong_direction_are_named(tmp_path: Path):
         assert caught.value.what == fault
     with pytest.raises(InputError) as caught:
         load_splits(task, data_columns={"review": ["text"]})
-    assert "review is no field of the task, and text is one" in caught.value.what
+    assert "review is not a field of the task, but text is" in caught.value.what
     assert caught.value.expected.endswith("for the fields text, label")
     assert caught.value.action.startswith("--set 'data.columns={text: [review]}'")
 

@@ -287,7 +287,7 @@ BAD_ADAPTERS: dict[str, Bad] = {
     ),
     "header no JSON": (
         lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:8] + b"x" + (f / WEIGHTS).read_bytes()[9:]), 3,
-        "no JSON",
+        "not JSON",
     ),
     "shape of 2^80 numbers": (
         lambda f: rewrite_header(f / WEIGHTS, lambda h: first_tensor(h, shape=[1 << 40, 1 << 40])), 3, "bytes, "

@@ -501,7 +501,7 @@ BROKEN = {
     truncate: "line 20: not JSON",
     nest: "line 1: nested too deeply",
     swap: "acc of these samples is 0, the results say 0.8",
-    foreign: "line 1: no sample of lm-eval",
+    foreign: "line 1: not a sample of lm-eval",
     latin: "line 4: not UTF-8",
     sparse: "line 21 has more than 10,000,000 bytes",
     long_number: "line 4: ",
