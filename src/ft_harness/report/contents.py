@@ -41,8 +41,10 @@ _LONGEST = 60  # rows of a table that a write-up still prints
 _MOST_LINES = 20  # of cautions that it prints
 _REST = "Not printed here"
 # sections that show all runs of a sweep, where others show its reference and the chosen setting
-_OF_ALL = ("Sweep", "Cautions", "Scores", "Models without an adapter", "Forgetting", "Families")
-_OF_ALL += ("Other forms of the data", "Cost", "Commands", "Provenance")
+_OF_ALL = {
+    *("Sweep", "Cautions", "Scores", "Models without an adapter", "Forgetting", "Families"),
+    *("Other forms of the data", "Cost", "Commands", "Provenance"),
+}
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def _sections(study: Study, view: View, outliers: Sequence[Outliers]) -> list[_S
     ]
     if len(focus.comparisons) == len(study.comparisons):
         return sections
-    whole = {*_OF_ALL, *(["Scores by split"] if splits is study else [])}
+    whole = _OF_ALL | ({"Scores by split"} if splits is study else set())
     runs = " and ".join(dict.fromkeys(each.card.name for each in focus.adapters))
     return [each if each.title in whole else each.about(runs) for each in sections]
 
