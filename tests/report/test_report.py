@@ -598,9 +598,9 @@ def test_parts_and_samples_are_said(changed: dict[str, object], said: str):
 
 def test_an_adapter_without_card_is_said():
     study = make_study().model_copy(update={"adapters": []})
-    assert "snli_lora: its card was not found" in " ".join(
-        lines_under(study, "What was not measured")
-    )
+    said = " ".join(lines_under(study, "What was not measured"))
+    assert "snli_lora: its card was not found" in said
+    assert "whether test items occur in its training data was not checked" in said
 
 
 def test_a_base_that_is_not_verified_is_said():

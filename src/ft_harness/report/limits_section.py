@@ -66,8 +66,8 @@ def _by_adapter(study: Study) -> Iterator[str]:
             yield from (f"{subject}: {said}" for said in _of_adapter(known[subject]))
         else:
             yield (
-                f"{subject}: its card was not found, so its training and its cost are not shown, and "
-                "whether test items occur in its training data was not checked."
+                f"{subject}: its card was not found, so its training and its cost are not shown, "
+                "and whether test items occur in its training data was not checked."
             )
 
 
