@@ -1131,8 +1131,8 @@ def test_overfitting_is_said_by_an_interval(
     assert "overfitting" not in trained.sentence
     if said:
         assert tested.sentence.endswith(
-            "The tuned model scores 100.0 % on the training examples and 55.0 % here, +50.0 points and +5.0 points "
-            "against its base: much of the gain is memorisation (overfitting)."
+            "The tuned model gains +50.0 points (to 100.0 %) on its training examples and +5.0 points "
+            "(to 55.0 %) here: much of what it learnt is memorised (overfitting)."
         )
 
 
