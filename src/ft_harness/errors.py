@@ -162,8 +162,16 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {found[0]}?" if found and word else ""
 
 
+def text_of(error: BaseException) -> str:
+    """What an error of a library says; nothing where that fails too."""
+    try:
+        return str(error).strip()
+    except Exception:
+        return ""
+
+
 def first_line(error: BaseException, most: int = 200) -> str:
     """What an error of a library says, short enough for a message; its type where it says
     nothing."""
-    lines = str(error).strip().splitlines()
+    lines = text_of(error).splitlines()
     return lines[0][:most] if lines else type(error).__name__
