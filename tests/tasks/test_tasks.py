@@ -441,3 +441,17 @@ def test_includes_of_other_kinds(
     found, _, err = ft("check", "a", "--include-path", "t")
     assert found == code, err
     assert_three_lines(err, words)
+
+
+@pytest.mark.parametrize("number", [0, 1, 99999])
+def test_a_number_as_prompt(number: int, ft: Any, tmp_path: Path, small_index: None, reviews: Path):
+    folder = tmp_path / "t"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(
+        f"task: a\ndataset_path: json\ndataset_kwargs: {{data_files: {{test: {reviews}/test.jsonl}}}}\n"
+        "test_split: test\noutput_type: multiple_choice\ndoc_to_target: label\n"
+        f"doc_to_choice: [positive, negative]\ndoc_to_text: '{{{{ {number} }}}}'\n"
+    )
+    code, _, err = ft("check", "a", "--include-path", "t")
+    assert code == 3, err
+    assert_three_lines(err, "doc_to_text gives a number")
